@@ -1,0 +1,133 @@
+//! The application's cgroup: to freeze, to kill, to measure.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use tokio::time::Instant;
+
+use crate::fault::{Fault, Step};
+
+/// Frozen and measured as a whole.
+const GROUP: &str = "/sys/fs/cgroup/app";
+
+/// Where the processes are. The application sees this as the root of all cgroups, so that the group that is
+/// frozen is out of its reach, whatever its capabilities.
+const PAYLOAD: &str = "/sys/fs/cgroup/app/payload";
+
+/// Controllers that the application's statistics come from, and that a nested container engine wants.
+const CONTROLLERS: &[&str] = &["cpu", "memory", "pids", "io"];
+
+/// How long all processes may take to stop. They stop when they next return from the kernel; one that waits
+/// for a disk can take a while.
+const FREEZE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether they have.
+const FREEZE_POLL: Duration = Duration::from_millis(1);
+
+/// Makes the groups; those that are there are kept.
+pub(crate) fn create() -> Result<(), Fault> {
+    enable_controllers("/sys/fs/cgroup");
+    make_directory(GROUP)?;
+    enable_controllers(GROUP);
+    make_directory(PAYLOAD)
+}
+
+fn make_directory(path: &str) -> Result<(), Fault> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(error).step_with(|| format!("make {path}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// One by one: a kernel may lack one of them, and nothing that must work depends on any.
+fn enable_controllers(group: &str) {
+    let control = Path::new(group).join("cgroup.subtree_control");
+    for controller in CONTROLLERS {
+        let _ = fs::write(&control, format!("+{controller}"));
+    }
+}
+
+/// Moves the calling process into the application's group.
+pub(crate) fn join() -> Result<(), Fault> {
+    fs::write(Path::new(PAYLOAD).join("cgroup.procs"), "0").step("join the application's cgroup")
+}
+
+/// Stops all processes and waits until they stand. They go on when that takes too long.
+pub(crate) async fn freeze() -> Result<(), Fault> {
+    let step = "freeze the application";
+    if !exists() {
+        return Ok(());
+    }
+    set_frozen("1").step(step)?;
+    let deadline = Instant::now() + FREEZE_DEADLINE;
+    while !is_frozen().step(step)? {
+        if Instant::now() >= deadline {
+            set_frozen("0").step(step)?;
+            return Err(Fault::new(step, Errno::TIMEDOUT));
+        }
+        tokio::time::sleep(FREEZE_POLL).await;
+    }
+    Ok(())
+}
+
+/// Lets all processes go on.
+pub(crate) fn thaw() -> Result<(), Fault> {
+    if !exists() {
+        return Ok(());
+    }
+    set_frozen("0").step("thaw the application")
+}
+
+/// Kills all processes, frozen ones too.
+pub(crate) fn kill() -> Result<(), Fault> {
+    if !exists() {
+        return Ok(());
+    }
+    fs::write(Path::new(GROUP).join("cgroup.kill"), "1").step("kill the application's processes")
+}
+
+/// A number of a statistics file: its only one, or that of the line that starts with `key`.
+pub(crate) fn statistic(file: &str, key: Option<&str>) -> Option<u64> {
+    let text = fs::read_to_string(Path::new(GROUP).join(file)).ok()?;
+    match key {
+        None => text.trim().parse().ok(),
+        Some(key) => value_of(&text, key)?.parse().ok(),
+    }
+}
+
+fn exists() -> bool {
+    Path::new(GROUP).exists()
+}
+
+fn set_frozen(value: &str) -> io::Result<()> {
+    fs::write(Path::new(GROUP).join("cgroup.freeze"), value)
+}
+
+fn is_frozen() -> io::Result<bool> {
+    let events = fs::read_to_string(Path::new(GROUP).join("cgroup.events"))?;
+    Ok(value_of(&events, "frozen") == Some("1"))
+}
+
+/// The value of a "flat keyed" file (cgroup-v2.rst, "Interface Files").
+fn value_of<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    text.lines()
+        .filter_map(|line| line.split_once(' '))
+        .find_map(|(name, value)| (name == key).then_some(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_found_by_their_key() {
+        let text = "populated 1\nfrozen 0\n";
+        assert_eq!(value_of(text, "frozen"), Some("0"));
+        assert_eq!(value_of(text, "froze"), None);
+    }
+}

@@ -1,0 +1,57 @@
+//! Hearth's agent: PID 1 of a guest, and of the emulated host.
+//!
+//! ```text
+//! init:  boot (mounts, modules, network) -> listener -> server, one task per stream
+//!
+//!                         server
+//!       +---------+---------+---------+---------+
+//!    control     exec     proxy      file      logs      streams of the agent protocol
+//!       |          \        |          |
+//!  application     launch   TCP     worker
+//!  (container)    (child)           (child)
+//! ```
+//!
+//! One thread serves everything on tokio's current-thread runtime: readiness comes from epoll, an idle
+//! stream is a small task and two registrations, and no thread stack is dirtied in any clone. One thread is
+//! also what makes plain `fork` right and lets the agent step in and out of namespaces ([`sys`]). Whatever
+//! may block on something that the application controls happens in a forked child.
+//!
+//! The guest's kernel is the application's to attack, the agent is not: it lives in another PID and mount
+//! namespace, with its files in an initramfs that the application cannot see.
+
+#![deny(unsafe_code)]
+
+mod init;
+
+mod boot;
+mod settings;
+
+mod agent;
+mod listener;
+mod server;
+
+mod control;
+mod exec;
+mod file;
+mod logs;
+mod proxy;
+
+mod application;
+mod container;
+mod metrics;
+mod power;
+mod sockets;
+mod unique;
+
+mod launch;
+mod program;
+mod user;
+
+mod bounds;
+mod channel;
+mod fault;
+mod reaper;
+mod root;
+mod sys;
+
+pub use init::run;

@@ -1,0 +1,197 @@
+//! What the application writes: lines in a bounded ring, followed by log streams.
+//!
+//! ```text
+//! stdout --pipe--> LineSplitter --+                      +--> stream (cursor)
+//!                                 +--> ring of lines ----+
+//! stderr --pipe--> LineSplitter --+   oldest are dropped +--> stream (cursor)
+//! ```
+//!
+//! Lines have numbers. A stream starts at the first line that no stream has sent yet, so that a host that
+//! connects again (after a restore, or because its node was restarted) continues where it was. The ring never
+//! makes the application wait: when nobody reads, the oldest lines go, and those that were never sent are
+//! counted.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+
+use hearth_wire::agent::{LogLine, MAX_LOG_LINE_BYTES, OpenReply};
+use hearth_wire::frame::FrameError;
+use rustix::time::ClockId;
+use tokio::sync::Notify;
+
+use crate::agent::Agent;
+use crate::channel::Channel;
+use crate::control::clock_ns;
+
+/// Bytes of lines that are kept: some seconds of a talkative program, and little enough to lie in the
+/// memory of every clone.
+const MAX_RING_BYTES: usize = 256 << 10;
+
+/// What a line costs beside its bytes, so that empty lines fill the ring too.
+const LINE_OVERHEAD_BYTES: usize = 64;
+
+/// The output of the application.
+#[derive(Debug, Default)]
+pub(crate) struct Logs {
+    ring: RefCell<Ring>,
+    dropped_bytes: Cell<u64>,
+    /// The application writes nothing any more, and all it wrote is in the ring.
+    is_closed: Cell<bool>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Ring {
+    lines: VecDeque<LogLine>,
+    bytes: usize,
+    /// Number of the oldest line.
+    first: u64,
+    /// Number of the first line that no stream has sent.
+    unsent: u64,
+}
+
+impl Logs {
+    /// Bytes that were dropped before any stream had sent them.
+    pub(crate) fn dropped_bytes(&self) -> u64 {
+        self.dropped_bytes.get()
+    }
+
+    /// Reads the outputs of the application to their ends; then all streams end, when they have sent what
+    /// there is.
+    pub(crate) async fn collect_all(&self, stdout: &Channel, stderr: &Channel) {
+        tokio::join!(self.collect(stdout, false), self.collect(stderr, true));
+        self.is_closed.set(true);
+        self.changed.notify_waiters();
+    }
+
+    async fn collect(&self, output: &Channel, is_stderr: bool) {
+        let mut splitter = LineSplitter::default();
+        loop {
+            let is_end = output
+                .read(|bytes| {
+                    splitter.push(bytes, |line| self.add(line, is_stderr));
+                    bytes.is_empty()
+                })
+                .await
+                .unwrap_or(true);
+            if is_end {
+                break;
+            }
+            // An application that writes without pause must not keep the host waiting.
+            tokio::task::yield_now().await;
+        }
+        splitter.finish(|line| self.add(line, is_stderr));
+    }
+
+    fn add(&self, bytes: &[u8], is_stderr: bool) {
+        let line = LogLine {
+            realtime_ns: clock_ns(ClockId::Realtime),
+            is_stderr,
+            bytes: bytes.to_vec(),
+        };
+        let dropped = self.ring.borrow_mut().push(line);
+        self.dropped_bytes.set(self.dropped_bytes.get() + dropped);
+        self.changed.notify_waiters();
+    }
+}
+
+impl Ring {
+    /// Adds a line; answers how many unsent bytes were dropped for it.
+    fn push(&mut self, line: LogLine) -> u64 {
+        self.bytes += line.bytes.len() + LINE_OVERHEAD_BYTES;
+        self.lines.push_back(line);
+        let mut dropped = 0;
+        while self.bytes > MAX_RING_BYTES {
+            let Some(oldest) = self.lines.pop_front() else {
+                break;
+            };
+            self.bytes -= oldest.bytes.len() + LINE_OVERHEAD_BYTES;
+            if self.first >= self.unsent {
+                dropped += oldest.bytes.len() as u64;
+            }
+            self.first += 1;
+        }
+        dropped
+    }
+
+    /// The line at `cursor`, or the oldest when that is gone; the cursor moves behind it.
+    fn next(&mut self, cursor: &mut u64) -> Option<LogLine> {
+        *cursor = (*cursor).max(self.first);
+        // The ring holds fewer lines than memory has bytes.
+        let line = self.lines.get((*cursor - self.first) as usize)?.clone();
+        *cursor += 1;
+        self.unsent = self.unsent.max(*cursor);
+        Some(line)
+    }
+}
+
+/// Serves one stream until the application has ended or the host closes it.
+pub(crate) async fn serve(agent: &Agent, channel: &Channel) -> Result<(), FrameError> {
+    let _slot = match agent.slots.logs.take() {
+        Ok(slot) => slot,
+        Err(refusal) => return channel.send(&OpenReply::Refused(refusal)).await,
+    };
+    channel.send(&OpenReply::Ok).await?;
+    let logs = &agent.logs;
+    let mut cursor = logs.ring.borrow().unsent;
+    loop {
+        let changed = logs.changed.notified();
+        let line = logs.ring.borrow_mut().next(&mut cursor);
+        if let Some(line) = line {
+            channel.send(&line).await?;
+            continue;
+        }
+        if logs.is_closed.get() {
+            return Ok(());
+        }
+        tokio::select! {
+            () = changed => {}
+            // The host sends nothing here; what ends is the stream.
+            _ = channel.read(|_| ()) => return Ok(()),
+        }
+    }
+}
+
+/// Cuts bytes into lines, and lines that are too long into pieces.
+#[derive(Debug, Default)]
+struct LineSplitter {
+    /// The beginning of a line whose end has not come.
+    partial: Vec<u8>,
+}
+
+impl LineSplitter {
+    fn push(&mut self, mut bytes: &[u8], mut emit: impl FnMut(&[u8])) {
+        while !bytes.is_empty() {
+            let room = MAX_LOG_LINE_BYTES - self.partial.len();
+            let end = bytes.iter().position(|byte| *byte == b'\n');
+            let is_whole = end.is_some_and(|end| end <= room);
+            let taken = match end {
+                Some(end) if is_whole => end,
+                _ => bytes.len().min(room),
+            };
+            let is_full = is_whole || self.partial.len() + taken == MAX_LOG_LINE_BYTES;
+            if !is_full {
+                self.partial.extend(&bytes[..taken]);
+                return;
+            }
+            if self.partial.is_empty() {
+                emit(&bytes[..taken]);
+            } else {
+                self.partial.extend(&bytes[..taken]);
+                emit(&self.partial);
+                self.partial = Vec::new();
+            }
+            bytes = &bytes[taken + usize::from(is_whole)..];
+        }
+    }
+
+    /// The last line may lack its end.
+    fn finish(self, mut emit: impl FnMut(&[u8])) {
+        if !self.partial.is_empty() {
+            emit(&self.partial);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,114 @@
+//! Proxy streams: bytes between the host and a TCP port of the guest's loopback.
+//!
+//! What is read is written on in the same turn of the loop, out of the thread's shared buffer; only what the
+//! other side does not take at once is kept, at most one piece for each direction. An end of one direction is
+//! passed on as such, the other goes on.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use hearth_wire::agent::OpenReply;
+use hearth_wire::frame::FrameError;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+
+use crate::agent::Agent;
+use crate::channel::Channel;
+use crate::fault::{Fault, Step};
+
+/// Pieces after which other streams get their turn: a fast stream is always ready.
+const PIECES_IN_A_ROW: u32 = 8;
+
+/// Serves one stream until both directions have ended.
+pub(crate) async fn serve(agent: &Agent, channel: &Channel, port: u16) -> Result<(), FrameError> {
+    let _slot = match agent.slots.proxy.take() {
+        Ok(slot) => slot,
+        Err(refusal) => return channel.send(&OpenReply::Refused(refusal)).await,
+    };
+    let target = match connect(port).await {
+        Ok(target) => target,
+        Err(fault) => return channel.send(&OpenReply::Refused(fault.into())).await,
+    };
+    channel.send(&OpenReply::Ok).await?;
+    tokio::try_join!(pump(channel, &target), pump(&target, channel))?;
+    Ok(())
+}
+
+/// Connects to the port, whichever of the two loopback addresses it is bound to.
+async fn connect(port: u16) -> Result<Channel, Fault> {
+    let first = connect_to(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await;
+    match first {
+        Err(fault) if fault.errno == Errno::CONNREFUSED => {
+            connect_to(SocketAddr::from((Ipv6Addr::LOCALHOST, port)))
+                .await
+                // Of two refusals the first is the one that people expect.
+                .map_err(|_| fault)
+        }
+        connected => connected,
+    }
+}
+
+async fn connect_to(address: SocketAddr) -> Result<Channel, Fault> {
+    let step = || format!("connect to {address}");
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket =
+        rustix::net::socket_with(family, SocketType::STREAM, flags, None).step_with(step)?;
+    rustix::net::sockopt::set_tcp_nodelay(&socket, true).step_with(step)?;
+    let is_pending = match rustix::net::connect(&socket, &address) {
+        Ok(()) => false,
+        Err(Errno::INPROGRESS) => true,
+        Err(error) => return Err(Fault::new(step(), error)),
+    };
+    let channel = Channel::new(socket).step_with(step)?;
+    if is_pending {
+        channel.connected().await.step_with(step)?;
+    }
+    Ok(channel)
+}
+
+/// Copies one direction to its end.
+async fn pump(source: &Channel, target: &Channel) -> Result<(), FrameError> {
+    let mut pieces = 0_u32;
+    loop {
+        let piece = source.read(|bytes| Piece::pass_on(bytes, target)).await?;
+        match piece {
+            Piece::Passed => {}
+            Piece::Kept(rest) => target.write_all(&rest).await?,
+            Piece::Failed(error) => return Err(error.into()),
+            Piece::End => break,
+        }
+        pieces += 1;
+        if pieces.is_multiple_of(PIECES_IN_A_ROW) {
+            tokio::task::yield_now().await;
+        }
+    }
+    Ok(target.finish_writing()?)
+}
+
+/// What became of one read.
+enum Piece {
+    /// The other side took it.
+    Passed,
+    /// The other side did not take this part yet.
+    Kept(Vec<u8>),
+    /// The other side is gone.
+    Failed(std::io::Error),
+    /// There is nothing more to read.
+    End,
+}
+
+impl Piece {
+    fn pass_on(bytes: &[u8], target: &Channel) -> Self {
+        if bytes.is_empty() {
+            return Self::End;
+        }
+        match target.write_now(bytes) {
+            Ok(count) if count == bytes.len() => Self::Passed,
+            Ok(count) => Self::Kept(bytes[count..].to_vec()),
+            Err(error) => Self::Failed(error),
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! Roots as descriptors, and the way to what they hold.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+/// Opens the directory that `path` names, to resolve other paths in it.
+pub(crate) fn open(path: &str) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty())
+}
+
+/// A path that leads to exactly the file behind a descriptor of this process.
+pub(crate) fn descriptor_path(fd: impl AsFd) -> String {
+    format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd())
+}

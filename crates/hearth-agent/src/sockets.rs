@@ -1,0 +1,200 @@
+//! Destroys connections that lead out of the guest, through SOCK_DIAG (sock_diag(7)).
+//!
+//! After a restore their peers are gone, or belong to the snapshot's first life; the application gets an
+//! error at once instead of waiting for a timeout. What stays inside the guest goes on: loopback, and
+//! connections of the guest to its own addresses.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+use rustix::net::netlink::{self, SocketAddrNetlink};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+
+use crate::fault::{Fault, Step};
+
+// linux/netlink.h, linux/sock_diag.h
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const SOCK_DESTROY: u16 = 21;
+const NLM_F_REQUEST: u16 = 1;
+const NLM_F_ACK: u16 = 4;
+const NLM_F_DUMP: u16 = 0x300;
+
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+const IPPROTO_TCP: u8 = 6;
+const IPPROTO_UDP: u8 = 17;
+
+/// All states of net/tcp_states.h but closed (7) and listening (10): listeners have no peer.
+const CONNECTED_STATES: u32 = !(1 << 7 | 1 << 10);
+
+/// `struct nlmsghdr`.
+const HEADER_BYTES: usize = 16;
+
+/// `struct inet_diag_sockid`.
+const ID_BYTES: usize = 48;
+
+/// Where the id lies in `struct inet_diag_msg`: behind family, state, timer and retransmissions.
+const ID_OFFSET: usize = 4;
+
+/// What the kernel sends at once in a dump.
+const MAX_DATAGRAM_BYTES: usize = 32 << 10;
+
+/// Rounds of dumping and destroying: sockets can move in the table while it is read.
+const ROUNDS: usize = 4;
+
+/// Destroys all TCP connections, and connected UDP sockets, whose peer is not this guest.
+pub(crate) fn destroy_outbound() -> Result<(), Fault> {
+    let socket = open().step("open the socket diagnostics")?;
+    for family in [AF_INET, AF_INET6] {
+        destroy_kind(&socket, family, IPPROTO_TCP).step("destroy TCP connections")?;
+        match destroy_kind(&socket, family, IPPROTO_UDP) {
+            // The module `udp_diag` is not there. Datagrams to a peer that has gone are nothing that an
+            // application waits for.
+            Err(Errno::NOENT) => {}
+            destroyed => destroyed.step("destroy UDP connections")?,
+        }
+    }
+    Ok(())
+}
+
+fn open() -> Result<OwnedFd, Errno> {
+    let socket = rustix::net::socket_with(
+        AddressFamily::NETLINK,
+        SocketType::DGRAM,
+        SocketFlags::CLOEXEC,
+        Some(netlink::SOCK_DIAG),
+    )?;
+    rustix::net::connect(&socket, &SocketAddrNetlink::new(0, 0))?;
+    Ok(socket)
+}
+
+fn destroy_kind(socket: &OwnedFd, family: u8, protocol: u8) -> Result<(), Errno> {
+    for _ in 0..ROUNDS {
+        let found = dump(socket, family, protocol)?;
+        if found.is_empty() {
+            break;
+        }
+        for id in &found {
+            destroy(socket, family, protocol, id)?;
+        }
+    }
+    Ok(())
+}
+
+/// Identity of a socket as the kernel gave it.
+type SocketId = [u8; ID_BYTES];
+
+/// Ids of the sockets that lead out.
+fn dump(socket: &OwnedFd, family: u8, protocol: u8) -> Result<Vec<SocketId>, Errno> {
+    let request = request(
+        SOCK_DIAG_BY_FAMILY,
+        NLM_F_REQUEST | NLM_F_DUMP,
+        (family, protocol),
+        &[0; ID_BYTES],
+    );
+    rustix::net::send(socket, &request, SendFlags::empty())?;
+    let mut found = Vec::new();
+    let mut buffer = vec![0; MAX_DATAGRAM_BYTES];
+    loop {
+        let (count, _) = rustix::net::recv(socket, &mut buffer, RecvFlags::empty())?;
+        for message in messages(&buffer[..count]) {
+            match message.kind {
+                NLMSG_DONE => return done(message.body).map(|()| found),
+                NLMSG_ERROR => return Err(error_of(message.body).unwrap_or(Errno::PROTO)),
+                SOCK_DIAG_BY_FAMILY => found.extend(outbound_id(message.body)),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn destroy(socket: &OwnedFd, family: u8, protocol: u8, id: &SocketId) -> Result<(), Errno> {
+    let flags = NLM_F_REQUEST | NLM_F_ACK;
+    let request = request(SOCK_DESTROY, flags, (family, protocol), id);
+    rustix::net::send(socket, &request, SendFlags::empty())?;
+    let mut buffer = [0; 1024];
+    loop {
+        let (count, _) = rustix::net::recv(socket, &mut buffer, RecvFlags::empty())?;
+        for message in messages(&buffer[..count]) {
+            if message.kind == NLMSG_ERROR {
+                return match error_of(message.body) {
+                    // It ended by itself meanwhile.
+                    None | Some(Errno::NOENT) => Ok(()),
+                    Some(error) => Err(error),
+                };
+            }
+        }
+    }
+}
+
+/// A `struct inet_diag_req_v2` with its header.
+fn request(kind: u16, flags: u16, (family, protocol): (u8, u8), id: &SocketId) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + 8 + ID_BYTES);
+    // 72: header, 8 bytes of request, the id.
+    bytes.extend(((HEADER_BYTES + 8 + ID_BYTES) as u32).to_ne_bytes());
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(flags.to_ne_bytes());
+    // Sequence and port: one request is on its way at a time.
+    bytes.extend([0; 8]);
+    // No extensions, one byte of padding.
+    bytes.extend([family, protocol, 0, 0]);
+    bytes.extend(CONNECTED_STATES.to_ne_bytes());
+    bytes.extend(id);
+    bytes
+}
+
+/// A netlink message.
+struct Message<'a> {
+    kind: u16,
+    body: &'a [u8],
+}
+
+/// The messages of one datagram; a torn one ends them.
+fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
+    std::iter::from_fn(move || {
+        let length = u32::from_ne_bytes(*bytes.first_chunk()?) as usize;
+        let kind = u16::from_ne_bytes(*bytes.get(4..)?.first_chunk()?);
+        let body = bytes.get(HEADER_BYTES..length)?;
+        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or(&[]);
+        Some(Message { kind, body })
+    })
+}
+
+/// The id of a socket whose peer is elsewhere.
+fn outbound_id(body: &[u8]) -> Option<SocketId> {
+    let id: &SocketId = body.get(ID_OFFSET..)?.first_chunk()?;
+    let family = *body.first()?;
+    // Two ports of two bytes, then source and destination of 16 bytes each.
+    let source = address(family, id.get(4..20)?)?;
+    let destination = address(family, id.get(20..36)?)?;
+    is_outbound(source, destination).then_some(*id)
+}
+
+fn address(family: u8, bytes: &[u8]) -> Option<IpAddr> {
+    match family {
+        AF_INET => Some(Ipv4Addr::from(*bytes.first_chunk::<4>()?).into()),
+        AF_INET6 => Some(Ipv6Addr::from(*bytes.first_chunk::<16>()?).to_canonical()),
+        _ => None,
+    }
+}
+
+fn is_outbound(source: IpAddr, destination: IpAddr) -> bool {
+    !destination.is_loopback() && !destination.is_unspecified() && destination != source
+}
+
+/// The error of an error message; `None` for a confirmation.
+fn error_of(body: &[u8]) -> Option<Errno> {
+    let code = i32::from_ne_bytes(*body.first_chunk()?);
+    (code != 0).then(|| Errno::from_raw_os_error(-code))
+}
+
+/// The end of a dump carries its error, if any.
+fn done(body: &[u8]) -> Result<(), Errno> {
+    error_of(body).map_or(Ok(()), Err)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,85 @@
+//! Making a restored guest unique, before anything of the application runs again.
+//!
+//! Clones of one snapshot wake up with the same random state, clock, names and connections. The steps below
+//! end that, in this order: randomness first, so that whatever is made afterwards differs. Each is done again
+//! without harm when the host asks again; a failed one leaves the application frozen, and the host
+//! terminates the microVM (fail closed). Nothing here forks, mounts or waits.
+
+use std::os::fd::AsFd;
+
+use hearth_wire::agent::{Refusal, Uniqueness};
+use rustix::fs::{Mode, OFlags};
+use rustix::time::{ClockId, DynamicClockId, Timespec};
+
+use crate::agent::Agent;
+use crate::bounds::{self, refused};
+use crate::container::files;
+use crate::fault::{Fault, Step};
+use crate::sockets;
+use crate::sys::ioctl;
+
+const NANOSECONDS: u64 = 1_000_000_000;
+
+/// Carries out all steps and lets the application go on.
+pub(crate) fn make_unique(agent: &Agent, wanted: &Uniqueness) -> Result<(), Refusal> {
+    bounds::check_hostname(&wanted.hostname)?;
+    bounds::check_machine_id(&wanted.machine_id)?;
+    if !agent.application.is_frozen() {
+        // The host did not get the answer the first time.
+        let is_repeated = |done: &Uniqueness| done.entropy == wanted.entropy;
+        if agent.made_unique.borrow().as_ref().is_some_and(is_repeated) {
+            return Ok(());
+        }
+        return Err(refused("the application is not frozen"));
+    }
+    stir_randomness(&wanted.entropy)?;
+    set_clock(wanted.realtime_ns)?;
+    sockets::destroy_outbound()?;
+    rename(agent, wanted)?;
+    if wanted.new_identity {
+        files::renew_boot_id()?;
+    }
+    agent.application.thaw()?;
+    agent.made_unique.replace(Some(wanted.clone()));
+    Ok(())
+}
+
+/// The host's entropy is credited, so that the key that is made from it does not depend on the guest's old
+/// state alone, which all clones share.
+fn stir_randomness(entropy: &[u8; 32]) -> Result<(), Fault> {
+    let random = rustix::fs::open(
+        "/dev/random",
+        OFlags::WRONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .step("open the random generator")?;
+    ioctl::add_entropy(&random, entropy).step("add entropy")?;
+    ioctl::reseed(&random).step("reseed the random generator")
+}
+
+/// Steps the realtime clock to the host's. KVM's paired clock tells it as it is now; what the host wrote
+/// into its message was right when it was sent, which on a busy host was a while ago.
+fn set_clock(sent_realtime_ns: u64) -> Result<(), Fault> {
+    let time = paired_clock().unwrap_or(Timespec {
+        // Both fit: a u64 of nanoseconds is 584 years.
+        tv_sec: (sent_realtime_ns / NANOSECONDS) as i64,
+        tv_nsec: (sent_realtime_ns % NANOSECONDS) as i64,
+    });
+    rustix::time::clock_settime(ClockId::Realtime, time).step("set the clock")
+}
+
+/// The host's realtime clock through `ptp_kvm` (the hypercall KVM_HC_CLOCK_PAIRING); `None` where the host
+/// has no clock that KVM can pair, which leaves the message.
+fn paired_clock() -> Option<Timespec> {
+    let clock =
+        rustix::fs::open("/dev/ptp0", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    rustix::time::clock_gettime_dynamic(DynamicClockId::Dynamic(clock.as_fd())).ok()
+}
+
+fn rename(agent: &Agent, wanted: &Uniqueness) -> Result<(), Fault> {
+    rustix::system::sethostname(wanted.hostname.as_bytes()).step("set the host name")?;
+    files::write_own("/etc/hostname", &format!("{}\n", wanted.hostname))?;
+    files::write_own("/etc/machine-id", &format!("{}\n", wanted.machine_id))?;
+    agent.application.set_hostname(&wanted.hostname)?;
+    files::rename(&wanted.hostname, &wanted.machine_id)
+}

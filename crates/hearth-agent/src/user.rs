@@ -1,0 +1,212 @@
+//! Users as Dockerfiles name them: `uid`, `uid:gid`, `name`, `name:group`.
+//!
+//! They are looked up in the files of the application's root, which are the application's own and may hold
+//! anything; they are read up to a bound and lines that make no sense are passed over.
+
+use std::fs::File;
+use std::io::{self, Read};
+
+use rustix::fs::{Mode, OFlags};
+
+/// What is read of a user or group file, in bytes: far above any real one.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// Groups of a process (the kernel takes 65536; no real user has more than a few).
+const MAX_GROUPS: usize = 256;
+
+/// The rights of a process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// Supplementary groups.
+    pub(crate) groups: Vec<u32>,
+    /// Home directory.
+    pub(crate) home: String,
+}
+
+/// Why there is no such user.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(crate) enum UserError {
+    /// No line of the user file has this name.
+    #[error("there is no user {0}")]
+    NoUser(String),
+    /// No line of the group file has this name.
+    #[error("there is no group {0}")]
+    NoGroup(String),
+}
+
+/// A line of `/etc/passwd`.
+struct User<'a> {
+    name: &'a str,
+    uid: u32,
+    gid: u32,
+    home: &'a str,
+}
+
+/// A line of `/etc/group`.
+struct Group<'a> {
+    name: &'a str,
+    gid: u32,
+    members: &'a str,
+}
+
+/// Resolves `wanted` with the files of the current root.
+pub(crate) fn resolve(wanted: &str) -> Result<Identity, UserError> {
+    let users = read_bounded("/etc/passwd").unwrap_or_default();
+    let groups = read_bounded("/etc/group").unwrap_or_default();
+    resolve_in(wanted, &users, &groups)
+}
+
+/// Resolves `wanted` with the contents of the user file and the group file. Empty is root.
+fn resolve_in(wanted: &str, users: &str, groups: &str) -> Result<Identity, UserError> {
+    let (user, group) = match wanted.split_once(':') {
+        Some((user, group)) => (user, Some(group).filter(|group| !group.is_empty())),
+        None => (wanted, None),
+    };
+    let user = if user.is_empty() { "0" } else { user };
+    // A name wins over a number, as in Docker.
+    let number = user.parse().ok();
+    let line = parse_users(users)
+        .find(|line| line.name == user)
+        .or_else(|| parse_users(users).find(|line| Some(line.uid) == number));
+    let (uid, own_gid, home) = match (&line, number) {
+        (Some(line), _) => (line.uid, line.gid, line.home),
+        // A number without a line has the root group, as in Docker.
+        (None, Some(uid)) => (uid, 0, "/"),
+        (None, None) => return Err(UserError::NoUser(user.to_owned())),
+    };
+    let gid = match group {
+        Some(group) => resolve_group(group, groups)?,
+        None => own_gid,
+    };
+    let supplementary = match &line {
+        Some(line) if group.is_none() => groups_of(line.name, groups),
+        _ => Vec::new(),
+    };
+    Ok(Identity {
+        uid,
+        gid,
+        groups: supplementary,
+        home: if home.starts_with('/') { home } else { "/" }.to_owned(),
+    })
+}
+
+fn resolve_group(group: &str, groups: &str) -> Result<u32, UserError> {
+    parse_groups(groups)
+        .find(|line| line.name == group)
+        .map(|line| line.gid)
+        .or_else(|| group.parse().ok())
+        .ok_or_else(|| UserError::NoGroup(group.to_owned()))
+}
+
+fn groups_of(user: &str, groups: &str) -> Vec<u32> {
+    parse_groups(groups)
+        .filter(|group| group.members.split(',').any(|member| member == user))
+        .map(|group| group.gid)
+        .take(MAX_GROUPS)
+        .collect()
+}
+
+fn parse_users(text: &str) -> impl Iterator<Item = User<'_>> {
+    text.lines().filter_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next().filter(|name| !name.is_empty())?;
+        let uid = fields.nth(1)?.parse().ok()?;
+        let gid = fields.next()?.parse().ok()?;
+        let home = fields.nth(1).unwrap_or("/");
+        Some(User {
+            name,
+            uid,
+            gid,
+            home,
+        })
+    })
+}
+
+fn parse_groups(text: &str) -> impl Iterator<Item = Group<'_>> {
+    text.lines().filter_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next().filter(|name| !name.is_empty())?;
+        let gid = fields.nth(1)?.parse().ok()?;
+        let members = fields.next().unwrap_or("");
+        Some(Group { name, gid, members })
+    })
+}
+
+fn read_bounded(path: &str) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    // A named pipe in place of the file would block for ever.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    }
+    file.take(MAX_FILE_BYTES).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const USERS: &str = "root:x:0:0:root:/root:/bin/sh\n\
+        garbage\n\
+        web:x:33:33:www:/var/www:/usr/sbin/nologin\n\
+        1000:x:7:8::/seven:\n";
+    const GROUPS: &str = "root:x:0:\nweb:x:33:\nlog:x:4:web,other\nssl:x:5:web\n";
+
+    fn ids(wanted: &str) -> (u32, u32, Vec<u32>) {
+        let identity = resolve_in(wanted, USERS, GROUPS).unwrap();
+        (identity.uid, identity.gid, identity.groups)
+    }
+
+    #[test]
+    fn empty_is_root() {
+        assert_eq!(ids(""), (0, 0, vec![]));
+        assert_eq!(resolve_in("", USERS, GROUPS).unwrap().home, "/root");
+    }
+
+    #[test]
+    fn a_name_has_its_groups() {
+        assert_eq!(ids("web"), (33, 33, vec![4, 5]));
+        assert_eq!(ids("33"), (33, 33, vec![4, 5]));
+    }
+
+    #[test]
+    fn a_group_replaces_all_groups() {
+        assert_eq!(ids("web:log"), (33, 4, vec![]));
+        assert_eq!(ids("web:9"), (33, 9, vec![]));
+    }
+
+    #[test]
+    fn an_unknown_number_is_taken_as_it_is() {
+        assert_eq!(ids("4242"), (4242, 0, vec![]));
+        assert_eq!(ids("4242:17"), (4242, 17, vec![]));
+    }
+
+    #[test]
+    fn a_name_of_digits_wins_over_the_number() {
+        assert_eq!(ids("1000"), (7, 8, vec![]));
+    }
+
+    #[test]
+    fn unknown_names_are_told() {
+        assert_eq!(
+            resolve_in("nobody", USERS, GROUPS),
+            Err(UserError::NoUser("nobody".to_owned()))
+        );
+        assert_eq!(
+            resolve_in("web:nogroup", USERS, GROUPS),
+            Err(UserError::NoGroup("nogroup".to_owned()))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_files_answer(wanted in ".{0,20}", users in ".{0,200}", groups in ".{0,200}") {
+            let _ = resolve_in(&wanted, &users, &groups);
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! Unpacked kernels: `vmlinux` and decompressed modules, cached by package version.
+//!
+//! ```text
+//! <data>/kernels/packages/linux-image-..._amd64.deb       as apt verified it
+//! <data>/kernels/<package version>/kernel.json
+//!                                  vmlinux
+//!                                  modules/<name>.ko      the closure of both module lists
+//! ```
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::apt::{self, AptError};
+use crate::deb::{Deb, DebError};
+use crate::image::{self, ImageError};
+use crate::modules::{self, EMULATED_HOST_MODULES, GUEST_MODULES, ModuleError};
+use crate::{Progress, atomic};
+
+/// Where a kernel comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KernelSource {
+    /// The newest one that apt offers now.
+    Newest,
+    /// The newest one that was unpacked before; apt is asked only when there is none.
+    Cached,
+    /// A `.deb` of a Debian kernel, a bzImage, or an uncompressed ELF. With an image alone, modules are
+    /// taken from `modules` (a directory tree of `*.ko[.xz|.zst]`), or must be built in.
+    Path {
+        /// The package or image.
+        image: PathBuf,
+        /// Directory with its modules.
+        modules: Option<PathBuf>,
+    },
+}
+
+/// Why there is no kernel.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    /// apt could not deliver it.
+    #[error("cannot get a kernel package")]
+    Apt(#[from] AptError),
+    /// The package cannot be unpacked.
+    #[error("cannot unpack the kernel package")]
+    Deb(#[from] DebError),
+    /// The package holds no kernel.
+    #[error("the package has no {0}")]
+    Incomplete(&'static str),
+    /// The image is unusable.
+    #[error("cannot use the kernel image")]
+    Image(#[from] ImageError),
+    /// A module is unusable.
+    #[error("cannot use the kernel's modules")]
+    Module(#[from] ModuleError),
+    /// The kernel was unpacked without a module that is asked for now.
+    #[error("the unpacked kernel lacks module {0}")]
+    NotUnpacked(String),
+    /// The cache cannot be read or written.
+    #[error("cannot use the kernel cache")]
+    Cache(#[from] io::Error),
+    /// `kernel.json` does not parse.
+    #[error("the kernel cache's kernel.json is damaged")]
+    Index(#[from] serde_json::Error),
+}
+
+/// An unpacked kernel.
+#[derive(Debug, Clone)]
+pub struct Kernel {
+    directory: PathBuf,
+    index: Index,
+}
+
+/// What `kernel.json` holds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Index {
+    package: String,
+    package_version: String,
+    release: String,
+    unpacked_at: String,
+    /// Each module of the cache with what it needs among them, and the directory's modules that were wanted.
+    modules: BTreeMap<String, Vec<String>>,
+    /// The module lists that it was unpacked for; other lists call for another unpacking.
+    wanted: Vec<String>,
+}
+
+/// A kernel before it is written to the cache.
+struct Unpacked {
+    package: String,
+    package_version: String,
+    vmlinux: Vec<u8>,
+    /// As they stand in the package, by module name.
+    modules: BTreeMap<String, Vec<u8>>,
+}
+
+impl Kernel {
+    /// Gets the kernel from `source`, unpacking it below `data_dir` if it is not there yet.
+    pub fn obtain(
+        data_dir: &Path,
+        source: &KernelSource,
+        progress: Progress<'_>,
+    ) -> Result<Self, KernelError> {
+        let kernels = data_dir.join("kernels");
+        match source {
+            KernelSource::Cached => {
+                if let Some(kernel) = newest_cached(&kernels)? {
+                    return Ok(kernel);
+                }
+                Self::obtain(data_dir, &KernelSource::Newest, progress)
+            }
+            KernelSource::Newest => {
+                let package = apt::fetch_newest(&kernels.join("packages"), progress)?;
+                Self::from_path(&kernels, &package, None, progress)
+            }
+            KernelSource::Path { image, modules } => {
+                Self::from_path(&kernels, image, modules.as_deref(), progress)
+            }
+        }
+    }
+
+    /// The uncompressed ELF image.
+    pub fn vmlinux(&self) -> PathBuf {
+        self.directory.join("vmlinux")
+    }
+
+    /// Version of the package, for example `6.12.117-1~deb12u1`; of a bare image, its release and digest.
+    pub fn package_version(&self) -> &str {
+        &self.index.package_version
+    }
+
+    /// Name of the package; of a bare image, its file name.
+    pub fn package(&self) -> &str {
+        &self.index.package
+    }
+
+    /// `uname -r` of the kernel.
+    pub fn release(&self) -> &str {
+        &self.index.release
+    }
+
+    /// The modules `wanted` and what they need, in load order. What the kernel has built in is left out.
+    pub fn load_order(&self, wanted: &[&str]) -> Result<Vec<String>, KernelError> {
+        for name in wanted {
+            let name = name.replace('-', "_");
+            if !self.index.wanted.contains(&name) && !self.index.modules.contains_key(&name) {
+                return Err(KernelError::NotUnpacked(name));
+            }
+        }
+        Ok(modules::closure(wanted, &mut |name| {
+            Ok(self.index.modules.get(name).map(|hard| modules::Needs {
+                hard: hard.clone(),
+                soft: Vec::new(),
+            }))
+        })?)
+    }
+
+    /// The decompressed module `name`.
+    pub fn module(&self, name: &str) -> PathBuf {
+        self.directory.join(format!("modules/{name}.ko"))
+    }
+
+    fn from_path(
+        kernels: &Path,
+        image: &Path,
+        module_tree: Option<&Path>,
+        progress: Progress<'_>,
+    ) -> Result<Self, KernelError> {
+        if image
+            .extension()
+            .is_some_and(|extension| extension == "deb")
+        {
+            let deb = Deb::read(image)?;
+            let version = deb
+                .control_field("Version")?
+                .ok_or(KernelError::Incomplete("version"))?;
+            if let Some(kernel) = open(&kernels.join(&version))? {
+                return Ok(kernel);
+            }
+            progress("unpacking the kernel package");
+            return write(kernels, unpack_deb(&deb, version)?, progress);
+        }
+        progress("reading the kernel image");
+        write(kernels, read_image(image, module_tree)?, progress)
+    }
+}
+
+fn unpack_deb(deb: &Deb, package_version: String) -> Result<Unpacked, KernelError> {
+    let mut image = None;
+    let mut module_files = BTreeMap::new();
+    let is_kernel = |path: &str| path.starts_with("boot/vmlinuz-");
+    for (path, content) in
+        deb.files(|path| is_kernel(path) || modules::name_of_file(path).is_some())?
+    {
+        if is_kernel(&path) {
+            image = Some(content);
+        } else if let Some(name) = modules::name_of_file(&path) {
+            module_files.insert(name, content);
+        }
+    }
+    let image = image.ok_or(KernelError::Incomplete("boot/vmlinuz-*"))?;
+    Ok(Unpacked {
+        package: deb
+            .control_field("Package")?
+            .ok_or(KernelError::Incomplete("name"))?,
+        package_version,
+        vmlinux: image::vmlinux(image)?,
+        modules: module_files,
+    })
+}
+
+fn read_image(path: &Path, module_tree: Option<&Path>) -> Result<Unpacked, KernelError> {
+    let vmlinux = image::vmlinux(fs::read(path)?)?;
+    let mut module_files = BTreeMap::new();
+    if let Some(tree) = module_tree {
+        collect_modules(tree, &mut module_files)?;
+    }
+    // A kernel built by hand keeps its release from build to build; the digest tells them apart.
+    let digest = blake3::hash(&vmlinux).to_hex();
+    let release = image::release(&vmlinux)?;
+    Ok(Unpacked {
+        package: path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned(),
+        package_version: format!("{release}-{}", &digest[..8]),
+        vmlinux,
+        modules: module_files,
+    })
+}
+
+fn collect_modules(
+    directory: &Path,
+    found: &mut BTreeMap<String, Vec<u8>>,
+) -> Result<(), io::Error> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let path = entry.path();
+        // Symbolic links (`build`, `source`) lead out of the tree.
+        if entry.file_type()?.is_dir() {
+            collect_modules(&path, found)?;
+        } else if let Some(name) = modules::name_of_file(&path.to_string_lossy()) {
+            found.insert(name, fs::read(&path)?);
+        }
+    }
+    Ok(())
+}
+
+fn write(
+    kernels: &Path,
+    unpacked: Unpacked,
+    progress: Progress<'_>,
+) -> Result<Kernel, KernelError> {
+    let wanted = wanted_modules();
+    let mut contents: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    let mut needs: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    progress("reading the kernel's modules");
+    let names: Vec<&str> = wanted.iter().map(String::as_str).collect();
+    modules::closure(&names, &mut |name| {
+        let Some(packed) = unpacked.modules.get(name) else {
+            return Ok(None);
+        };
+        let content = modules::decompressed(name, packed)?;
+        let found = modules::needs(name, &content)?;
+        contents.insert(name.to_owned(), content);
+        let soft = found.soft.iter();
+        let present = soft.filter(|soft| unpacked.modules.contains_key(*soft));
+        let mut all: Vec<String> = present.cloned().collect();
+        all.extend(found.hard.iter().cloned());
+        needs.insert(name.to_owned(), all);
+        Ok(Some(found))
+    })?;
+    let index = Index {
+        release: image::release(&unpacked.vmlinux)?,
+        package: unpacked.package,
+        package_version: unpacked.package_version,
+        unpacked_at: jiff::Timestamp::now().to_string(),
+        modules: needs,
+        wanted,
+    };
+    let target = kernels.join(&index.package_version);
+    if target.is_dir() && open(&target)?.is_none() {
+        // Unpacked for other module lists. Running guests keep their open files.
+        fs::remove_dir_all(&target)?;
+    }
+    atomic::directory::<KernelError>(&target, |directory| {
+        fs::write(directory.join("vmlinux"), &unpacked.vmlinux)?;
+        fs::create_dir(directory.join("modules"))?;
+        for (name, content) in &contents {
+            fs::write(directory.join(format!("modules/{name}.ko")), content)?;
+        }
+        fs::write(
+            directory.join("kernel.json"),
+            serde_json::to_vec_pretty(&index)?,
+        )?;
+        Ok(())
+    })?;
+    Ok(Kernel {
+        directory: target,
+        index,
+    })
+}
+
+/// Opens an unpacked kernel; `None` when there is none, or one for other module lists.
+fn open(directory: &Path) -> Result<Option<Kernel>, KernelError> {
+    let text = match fs::read(directory.join("kernel.json")) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let index: Index = serde_json::from_slice(&text)?;
+    let is_current = index.wanted == wanted_modules();
+    Ok(is_current.then(|| Kernel {
+        directory: directory.to_owned(),
+        index,
+    }))
+}
+
+fn newest_cached(kernels: &Path) -> Result<Option<Kernel>, KernelError> {
+    let mut newest: Option<Kernel> = None;
+    let entries = match fs::read_dir(kernels) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    for entry in entries {
+        let Some(kernel) = open(&entry?.path())? else {
+            continue;
+        };
+        let is_newer = newest.as_ref().is_none_or(|best| {
+            apt::version_key(kernel.package_version()) > apt::version_key(best.package_version())
+        });
+        // Only packages count: a kernel given by path was meant for that one call.
+        if is_newer && kernel.package().starts_with("linux-image-") {
+            newest = Some(kernel);
+        }
+    }
+    Ok(newest)
+}
+
+fn wanted_modules() -> Vec<String> {
+    let mut names: Vec<String> = GUEST_MODULES
+        .iter()
+        .chain(EMULATED_HOST_MODULES)
+        .map(|name| (*name).to_owned())
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}

@@ -1,0 +1,231 @@
+//! Kernel modules: which are wanted, and what they need, in load order.
+//!
+//! Distribution packages carry no `modules.dep` (it is made at installation), so the dependencies are read
+//! where they come from: the `.modinfo` section of each module.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use elf::ElfBytes;
+use elf::endian::LittleEndian;
+
+use crate::compression::{Format, decompress};
+
+/// Modules of a microVM: the devices that the VMM has, and the file systems that root disks use.
+pub const GUEST_MODULES: &[&str] = &[
+    "virtio_mmio",
+    "virtio_blk",
+    "virtio_net",
+    "virtio_rng",
+    "virtio_balloon",
+    "vsock",
+    "vmw_vsock_virtio_transport",
+    "overlay",
+    "erofs",
+    // The agent destroys stale TCP connections after a restore through SOCK_DIAG.
+    "inet_diag",
+    "tcp_diag",
+    // The agent reads the host's clock through it.
+    "ptp_kvm",
+];
+
+/// Modules of the emulated host: KVM itself, its data disk and network, and what microVMs need of a host.
+pub const EMULATED_HOST_MODULES: &[&str] = &[
+    "irqbypass",
+    "kvm",
+    "kvm_amd",
+    "kvm_intel",
+    "tun",
+    "virtio_mmio",
+    "virtio_blk",
+    "virtio_net",
+    "virtio_rng",
+    "overlay",
+    "erofs",
+    "loop",
+    "veth",
+    "bridge",
+    "nf_tables",
+    "nft_ct",
+    "nft_nat",
+    "nft_masq",
+    "nft_reject_inet",
+    "nft_chain_nat",
+    // For the agent's own tests, which run there too.
+    "inet_diag",
+    "tcp_diag",
+];
+
+/// Largest decompressed module, in bytes.
+const MAX_MODULE_BYTES: u64 = 64 << 20;
+
+/// Why the modules of a kernel could not be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ModuleError {
+    /// A module could not be decompressed.
+    #[error("cannot decompress module {name}")]
+    Decompress {
+        /// The module.
+        name: String,
+        /// What failed.
+        #[source]
+        source: io::Error,
+    },
+    /// A module is not an ELF file.
+    #[error("module {name} is damaged")]
+    Elf {
+        /// The module.
+        name: String,
+        /// What failed.
+        #[source]
+        source: elf::ParseError,
+    },
+    /// The kernel does not have a module that another one needs.
+    #[error("module {needed_by} needs {name}, which the kernel package does not have")]
+    Missing {
+        /// The module that is missing.
+        name: String,
+        /// The module that asks for it.
+        needed_by: String,
+    },
+    /// The modules need each other in a circle.
+    #[error("module {0} needs itself through others")]
+    Circle(String),
+}
+
+/// What a module needs loaded before it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// `depends=`: cannot be loaded without.
+    pub hard: Vec<String>,
+    /// `softdep=pre:`: wanted where the kernel has it as a module; it may be built in.
+    pub soft: Vec<String>,
+}
+
+/// Answers the name of the module in the file `path`, or `None` if it is none. Dashes and underscores are the
+/// same in module names; underscores are used here throughout.
+pub fn name_of_file(path: &str) -> Option<String> {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    [".ko", ".ko.xz", ".ko.zst"]
+        .iter()
+        .find_map(|suffix| file.strip_suffix(suffix))
+        .map(canonical)
+}
+
+/// Decompresses a module as it stands in a package; a plain one is answered as it is.
+pub fn decompressed(name: &str, bytes: &[u8]) -> Result<Vec<u8>, ModuleError> {
+    match Format::detect(bytes) {
+        None => Ok(bytes.to_vec()),
+        Some(format) => {
+            decompress(format, bytes, MAX_MODULE_BYTES).map_err(|source| ModuleError::Decompress {
+                name: name.to_owned(),
+                source,
+            })
+        }
+    }
+}
+
+/// Reads what the module `bytes` (decompressed) needs.
+pub fn needs(name: &str, bytes: &[u8]) -> Result<Needs, ModuleError> {
+    let damaged = |source| ModuleError::Elf {
+        name: name.to_owned(),
+        source,
+    };
+    let elf = ElfBytes::<LittleEndian>::minimal_parse(bytes).map_err(damaged)?;
+    let Some(section) = elf.section_header_by_name(".modinfo").map_err(damaged)? else {
+        return Ok(Needs::default());
+    };
+    let (info, _) = elf.section_data(&section).map_err(damaged)?;
+    Ok(parse_modinfo(info))
+}
+
+/// Parses `.modinfo`: `key=value` strings, each ended by NUL.
+fn parse_modinfo(info: &[u8]) -> Needs {
+    let mut needs = Needs::default();
+    for entry in info.split(|byte| *byte == 0) {
+        let entry = String::from_utf8_lossy(entry);
+        if let Some(list) = entry.strip_prefix("depends=") {
+            let names = list.split(',').filter(|name| !name.is_empty());
+            needs.hard.extend(names.map(canonical));
+        } else if let Some(list) = entry.strip_prefix("softdep=") {
+            let mut is_pre = false;
+            for word in list.split_whitespace() {
+                match word {
+                    "pre:" => is_pre = true,
+                    "post:" => is_pre = false,
+                    name if is_pre => needs.soft.push(canonical(name)),
+                    _ => {}
+                }
+            }
+        }
+    }
+    needs
+}
+
+/// The modules `wanted` and everything that they need, each after what it needs.
+///
+/// Wanted modules that `lookup` does not know are left out (kernels differ in what is built in), as are soft
+/// needs; a missing hard need is an error. `lookup` answers `None` for a name that is no module.
+pub fn closure(
+    wanted: &[&str],
+    lookup: &mut dyn FnMut(&str) -> Result<Option<Needs>, ModuleError>,
+) -> Result<Vec<String>, ModuleError> {
+    let mut walk = Walk {
+        lookup,
+        known: BTreeMap::new(),
+        entered: BTreeSet::new(),
+        order: Vec::new(),
+    };
+    for name in wanted {
+        walk.enter(&canonical(name))?;
+    }
+    Ok(walk.order)
+}
+
+struct Walk<'a> {
+    lookup: &'a mut dyn FnMut(&str) -> Result<Option<Needs>, ModuleError>,
+    /// Finished names, and whether they are modules.
+    known: BTreeMap<String, bool>,
+    /// Names on the path from the wanted module to here.
+    entered: BTreeSet<String>,
+    order: Vec<String>,
+}
+
+impl Walk<'_> {
+    /// Puts `name` in order after its needs; answers whether it is a module.
+    fn enter(&mut self, name: &str) -> Result<bool, ModuleError> {
+        if let Some(is_module) = self.known.get(name) {
+            return Ok(*is_module);
+        }
+        if !self.entered.insert(name.to_owned()) {
+            return Err(ModuleError::Circle(name.to_owned()));
+        }
+        let needs = (self.lookup)(name)?;
+        let is_module = needs.is_some();
+        let needs = needs.unwrap_or_default();
+        for soft in &needs.soft {
+            self.enter(soft)?;
+        }
+        for hard in &needs.hard {
+            if !self.enter(hard)? {
+                return Err(ModuleError::Missing {
+                    name: hard.clone(),
+                    needed_by: name.to_owned(),
+                });
+            }
+        }
+        if is_module {
+            self.order.push(name.to_owned());
+        }
+        self.entered.remove(name);
+        self.known.insert(name.to_owned(), is_module);
+        Ok(is_module)
+    }
+}
+
+fn canonical(name: &str) -> String {
+    name.replace('-', "_")
+}
+
+#[cfg(test)]
+mod tests;

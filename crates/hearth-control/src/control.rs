@@ -1,0 +1,212 @@
+//! The control plane: every operation that callers may ask for, and the tasks that carry them out.
+//!
+//! Callers' methods stand in one file per kind of resource. What lives has an owner ([`owner`] for microVMs,
+//! [`image_owner`] for images); everything else is a read or a guarded batch.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::Semaphore;
+
+use crate::arn::{ManagedConnector, Scope};
+use crate::connector::RuleBook;
+use crate::endpoint::{EndpointNames, EndpointScheme};
+use crate::id::{AccountId, MicrovmId};
+use crate::image::ManagedImage;
+use crate::metrics::Metrics;
+use crate::node::Node;
+use crate::policy::Policy;
+use crate::refusal::{ControlError, Refusal};
+use crate::store::{Batch, Store, StoreError, Verdict};
+use crate::throttle::{Rate, Rates, Throttle};
+use crate::time::Clock;
+
+mod accounts;
+mod connectors;
+mod housekeeping;
+mod image_owner;
+mod images;
+mod ledger;
+mod microvms;
+mod owner;
+mod reconcile;
+mod registry;
+mod retry;
+mod roles;
+mod run;
+mod settle;
+mod tags;
+mod tasks;
+mod tokens;
+mod versions;
+
+use ledger::Ledger;
+use registry::{Images, Microvms};
+use tasks::Tasks;
+
+/// What the control plane is made of.
+pub struct ControlConfig {
+    /// What remembers.
+    pub store: Arc<dyn Store>,
+    /// What runs microVMs.
+    pub node: Arc<dyn Node>,
+    /// What tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Limits and durations.
+    pub policy: Policy,
+    /// Rates of calls.
+    pub rates: Rates,
+    /// How endpoints are named.
+    pub endpoints: EndpointScheme,
+    /// The way out of images that name none.
+    pub default_egress: ManagedConnector,
+    /// The rule sets that connectors may name.
+    pub rules: RuleBook,
+    /// The base images that builds may stand on.
+    pub managed_images: Vec<ManagedImage>,
+    /// The processor feature level of this host, as builds tell it: "v3".
+    pub chipset_generation: String,
+}
+
+/// The control plane. Clones are handles on the same one.
+#[derive(Clone)]
+pub struct Control {
+    shared: Arc<Shared>,
+}
+
+/// What all operations and owners share.
+struct Shared {
+    store: Arc<dyn Store>,
+    node: Arc<dyn Node>,
+    clock: Arc<dyn Clock>,
+    policy: Policy,
+    throttle: Throttle,
+    endpoints: Arc<EndpointNames>,
+    default_egress: ManagedConnector,
+    rules: RuleBook,
+    managed_images: Vec<ManagedImage>,
+    chipset_generation: String,
+    ledger: Arc<Ledger>,
+    build_places: Arc<Semaphore>,
+    microvms: Microvms,
+    images: Images,
+    metrics: Metrics,
+    tasks: Tasks,
+}
+
+impl Shared {
+    /// Commits a batch and notes how long the journal took.
+    async fn commit(&self, batch: Batch) -> Result<Verdict, StoreError> {
+        let begun = Instant::now();
+        let verdict = self.store.commit(batch).await;
+        self.metrics.commit.observe(begun.elapsed());
+        verdict
+    }
+}
+
+impl Control {
+    /// Finishes or undoes what was half done, and begins to work. At the very first start it makes the
+    /// account [`AccountId::FIRST`] with one access key.
+    ///
+    /// # Errors
+    ///
+    /// A store or a node that does not answer.
+    pub async fn start(config: ControlConfig) -> Result<Self, ControlError> {
+        let Policy {
+            quotas, capacity, ..
+        } = &config.policy;
+        let shared = Shared {
+            throttle: Throttle::new(config.rates),
+            endpoints: EndpointNames::new(config.endpoints),
+            ledger: Ledger::new(quotas, *capacity),
+            build_places: Arc::new(Semaphore::new(capacity.concurrent_builds as usize)),
+            store: config.store,
+            node: config.node,
+            clock: config.clock,
+            policy: config.policy,
+            default_egress: config.default_egress,
+            rules: config.rules,
+            managed_images: config.managed_images,
+            chipset_generation: config.chipset_generation,
+            microvms: Microvms::default(),
+            images: Images::default(),
+            metrics: Metrics::default(),
+            tasks: Tasks::default(),
+        };
+        let control = Self {
+            shared: Arc::new(shared),
+        };
+        control.make_first_account().await?;
+        reconcile::restart(&control.shared).await?;
+        housekeeping::begin(&control.shared);
+        Ok(control)
+    }
+
+    /// Stops every task where it stands. MicroVMs run on; the next start takes them up again.
+    pub async fn stop(&self) {
+        self.shared.tasks.stop().await;
+    }
+
+    /// Takes one call of an account, before anything else is looked at.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Throttled`] alone.
+    pub fn throttle(&self, account: AccountId, rate: Rate) -> Result<(), Refusal> {
+        let Shared {
+            throttle, clock, ..
+        } = &*self.shared;
+        let taken = throttle.take(account, rate, clock.now());
+        taken.map_err(|retry_after| Refusal::Throttled { retry_after })
+    }
+
+    /// Notes that bytes passed through a microVM's endpoint. Cheap: meant for every read and write.
+    pub fn touch(&self, id: MicrovmId) {
+        if let Some(owner) = self.shared.microvms.get(id) {
+            owner.touch(self.shared.clock.now());
+        }
+    }
+
+    /// Holds node, journal and records against each other now, beside doing so by timer.
+    ///
+    /// # Errors
+    ///
+    /// A store or a node that does not answer.
+    pub async fn reconcile(&self) -> Result<(), ControlError> {
+        reconcile::pass(&self.shared).await
+    }
+
+    /// What has happened so far.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// The clock that everything goes by.
+    #[must_use]
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.shared.clock
+    }
+
+    /// Runs to its end what must not be cut short because a client hangs up.
+    async fn uncut<T, F>(&self, work: F) -> Result<T, ControlError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, ControlError>> + Send + 'static,
+    {
+        let (done, result) = tokio::sync::oneshot::channel();
+        self.shared.tasks.spawn(async move {
+            let _ = done.send(work.await);
+        });
+        result.await.map_err(|_| ControlError::Closed)?
+    }
+}
+
+/// Refuses what belongs to somebody else.
+fn own(scope: &Scope, owner: &Scope) -> Result<(), Refusal> {
+    if scope == owner {
+        Ok(())
+    } else {
+        Err(Refusal::ForeignScope)
+    }
+}

@@ -1,0 +1,163 @@
+//! Operations on accounts and their access keys. They are the operator's, not an account's own.
+
+use uuid::Uuid;
+
+use super::Control;
+use crate::account::{AccessKey, Account, KeyStatus, SecretKey};
+use crate::id::{AccessKeyId, AccountId, IdError};
+use crate::refusal::{ControlError, Refusal};
+use crate::store::{Batch, Change, Guard, Verdict};
+
+/// Letters of access key ids: those of base 32.
+const ID_LETTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+/// Letters of secrets: those of base 64.
+const SECRET_LETTERS: &[u8; 64] =
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+impl Control {
+    /// Makes an account.
+    ///
+    /// # Errors
+    ///
+    /// What the domain refuses, or a failure of the store.
+    pub async fn create_account(&self, id: AccountId) -> Result<Account, ControlError> {
+        let account = Account {
+            id,
+            created_at: self.shared.clock.now(),
+        };
+        let batch = Batch::new()
+            .guard(Guard::AccountAbsent(id))
+            .change(Change::AddAccount(account));
+        match self.shared.commit(batch).await? {
+            Verdict::Committed => Ok(account),
+            Verdict::Blocked(_) => Err(Refusal::AccountExists(id).into()),
+        }
+    }
+
+    /// Every account.
+    ///
+    /// # Errors
+    ///
+    /// A failure of the store.
+    pub async fn accounts(&self) -> Result<Vec<Account>, ControlError> {
+        Ok(self.shared.store.accounts().await?)
+    }
+
+    /// Makes an access key for an account.
+    ///
+    /// # Errors
+    ///
+    /// What the domain refuses, or a failure of the store.
+    pub async fn create_access_key(&self, account: AccountId) -> Result<AccessKey, ControlError> {
+        let key = self.new_access_key(account)?;
+        let max = self.shared.policy.quotas.access_keys;
+        let batch = Batch::new()
+            .guard(Guard::AccountPresent(account))
+            .guard(Guard::AccessKeysBelow(account, max))
+            .change(Change::AddAccessKey(key.clone()));
+        match self.shared.commit(batch).await? {
+            Verdict::Committed => Ok(key),
+            Verdict::Blocked(Guard::AccessKeysBelow(..)) => {
+                Err(Refusal::AccessKeyQuota { max }.into())
+            }
+            Verdict::Blocked(_) => Err(Refusal::AccountNotFound(account).into()),
+        }
+    }
+
+    /// The access keys of an account.
+    ///
+    /// # Errors
+    ///
+    /// A failure of the store.
+    pub async fn access_keys(&self, account: AccountId) -> Result<Vec<AccessKey>, ControlError> {
+        Ok(self.shared.store.access_keys(account).await?)
+    }
+
+    /// One access key, for the check of a signature. `None` when there is none; a disabled one is returned as such.
+    ///
+    /// # Errors
+    ///
+    /// A failure of the store.
+    pub async fn access_key(&self, id: &AccessKeyId) -> Result<Option<AccessKey>, ControlError> {
+        Ok(self.shared.store.access_key(id).await?)
+    }
+
+    /// Says whether an access key is accepted.
+    ///
+    /// # Errors
+    ///
+    /// What the domain refuses, or a failure of the store.
+    pub async fn set_access_key_status(
+        &self,
+        id: &AccessKeyId,
+        status: KeyStatus,
+    ) -> Result<(), ControlError> {
+        self.change_key(id, Change::SetAccessKey(id.clone(), status))
+            .await
+    }
+
+    /// Removes an access key for good.
+    ///
+    /// # Errors
+    ///
+    /// What the domain refuses, or a failure of the store.
+    pub async fn delete_access_key(&self, id: &AccessKeyId) -> Result<(), ControlError> {
+        self.change_key(id, Change::RemoveAccessKey(id.clone()))
+            .await
+    }
+
+    async fn change_key(&self, id: &AccessKeyId, change: Change) -> Result<(), ControlError> {
+        let batch = Batch::new()
+            .guard(Guard::AccessKeyPresent(id.clone()))
+            .change(change);
+        match self.shared.commit(batch).await? {
+            Verdict::Committed => Ok(()),
+            Verdict::Blocked(_) => Err(Refusal::AccessKeyNotFound.into()),
+        }
+    }
+
+    /// The account and the key that are there from the first start on.
+    pub(super) async fn make_first_account(&self) -> Result<(), ControlError> {
+        let account = Account {
+            id: AccountId::FIRST,
+            created_at: self.shared.clock.now(),
+        };
+        let key = self.new_access_key(account.id)?;
+        let batch = Batch::new()
+            .guard(Guard::NoAccounts)
+            .change(Change::AddAccount(account))
+            .change(Change::AddAccessKey(key));
+        // Blocked means that it is not the first start.
+        self.shared.commit(batch).await?;
+        Ok(())
+    }
+
+    fn new_access_key(&self, account: AccountId) -> Result<AccessKey, ControlError> {
+        // The forms of AWS: AKIA and 16 letters, and a secret of 40 (240 random bits).
+        let id = format!("AKIA{}", random_text(ID_LETTERS, 16));
+        let id = id.parse().map_err(|_: IdError| ControlError::Closed)?;
+        Ok(AccessKey {
+            id,
+            secret: SecretKey::new(random_text(SECRET_LETTERS, 40)),
+            account,
+            status: KeyStatus::Active,
+            created_at: self.shared.clock.now(),
+        })
+    }
+}
+
+/// Random letters. Their number is a power of two, so each is as likely as the others.
+pub(super) fn random_text<const LETTERS: usize>(letters: &[u8; LETTERS], length: usize) -> String {
+    const { assert!(LETTERS.is_power_of_two()) };
+    // Each random UUID brings 122 bits of the system's entropy.
+    let mut hasher = blake3::Hasher::new();
+    for _ in 0..4 {
+        hasher.update(Uuid::new_v4().as_bytes());
+    }
+    let mut bytes = vec![0; length];
+    hasher.finalize_xof().fill(&mut bytes);
+    bytes
+        .into_iter()
+        .map(|byte| char::from(letters[usize::from(byte) % LETTERS]))
+        .collect()
+}

@@ -1,0 +1,81 @@
+//! What happens by the clock, and what the node tells unasked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use super::owner::Command;
+use super::{Shared, reconcile};
+use crate::node::NodeEvent;
+use crate::refusal::ControlError;
+use crate::store::{Batch, Change};
+use crate::time::Timestamp;
+
+/// Records forgotten in one batch: few enough that other writers hardly wait.
+const REAP_AT_ONCE: u32 = 200;
+
+/// Starts the background tasks.
+pub(super) fn begin(shared: &Arc<Shared>) {
+    shared.tasks.spawn(listen(Arc::clone(shared)));
+    shared.tasks.spawn(tick(Arc::clone(shared)));
+}
+
+async fn listen(shared: Arc<Shared>) {
+    loop {
+        let NodeEvent::Ended { id, reason } = shared.node.next_event().await;
+        if let Some(owner) = shared.microvms.get(id) {
+            // Apart, so that an owner that waits for a full disk keeps no other from its news.
+            shared
+                .tasks
+                .spawn(async move { owner.tell(Command::Ended(reason)).await });
+        }
+    }
+}
+
+async fn tick(shared: Arc<Shared>) {
+    loop {
+        let next = shared.clock.now().after(shared.policy.reconcile_interval);
+        shared.clock.sleep_until(next).await;
+        if let Err(error) = reconcile::pass(&shared).await {
+            warn!(%error, "reconciliation failed and will be repeated");
+        }
+        if let Err(error) = reap(&shared).await {
+            warn!(%error, "reaping failed and will be repeated");
+        }
+    }
+}
+
+/// Forgets what has been kept for long enough.
+async fn reap(shared: &Shared) -> Result<(), ControlError> {
+    let now = shared.clock.now();
+    let policy = &shared.policy;
+    let terminated = before(now, policy.terminated_retention);
+    loop {
+        let old = shared
+            .store
+            .terminated_microvms(terminated, REAP_AT_ONCE)
+            .await?;
+        if old.is_empty() {
+            break;
+        }
+        info!(count = old.len(), "forgetting terminated microVMs");
+        let changes = old.into_iter().map(Change::RemoveMicrovm).collect();
+        shared
+            .commit(Batch {
+                guards: Vec::new(),
+                changes,
+            })
+            .await?;
+    }
+    let rest = Batch::new()
+        .change(Change::ForgetTokens(before(now, policy.token_retention)))
+        .change(Change::ForgetIntents(before(now, policy.journal_retention)));
+    shared.commit(rest).await?;
+    Ok(())
+}
+
+fn before(now: Timestamp, age: Duration) -> Timestamp {
+    let age_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+    Timestamp::from_unix_ms(now.unix_ms().saturating_sub(age_ms))
+}

@@ -1,0 +1,375 @@
+//! The task that owns one image with its versions and builds.
+//!
+//! Like the owner of a microVM it writes first and acts after. At most one thing is under way for an
+//! image: the build of a version, or a removal; which one follows from its state, also after a restart.
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tracing::info;
+
+use super::Shared;
+use super::retry::until_done;
+use crate::id::VersionNumber;
+use crate::image::{
+    Build, BuildState, Image, ImageSpec, ImageState, ImageVersion, ImageWithVersion, VersionStatus,
+};
+use crate::machine::image::{self as machine, Event, Life, Step};
+use crate::machine::version::Version;
+use crate::node::{BuildFailure, Built};
+use crate::refusal::{ControlError, Refusal};
+use crate::store::{Batch, Change, Guard, TokenKey, TokenUse, Verdict};
+
+mod builds;
+mod records;
+mod work;
+
+use records::allowed;
+pub(super) use records::new_version;
+use work::Work;
+
+/// Commands that may wait for one image. Callers beyond wait themselves.
+const MAILBOX: usize = 16;
+
+type Reply<T> = oneshot::Sender<Result<T, ControlError>>;
+
+/// What others may ask of an image's owner.
+pub(super) enum Command {
+    Update(Box<Update>, Reply<ImageWithVersion>),
+    SetStatus(VersionNumber, VersionStatus, Reply<ImageVersion>),
+    DeleteVersion(VersionNumber, Reply<ImageVersion>),
+    Delete(Reply<Image>),
+}
+
+/// Another version.
+pub(super) struct Update {
+    pub(super) spec: ImageSpec,
+    pub(super) token: Option<(TokenKey, [u8; 32])>,
+}
+
+/// How others reach an image's owner.
+#[derive(Clone)]
+pub(super) struct Handle(mpsc::Sender<Command>);
+
+impl Handle {
+    /// Asks for something; `None` when the owner has ended meanwhile.
+    pub(super) async fn ask<T>(
+        &self,
+        command: impl FnOnce(Reply<T>) -> Command,
+    ) -> Option<Result<T, ControlError>> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(command(reply)).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+/// The owner.
+struct Owner {
+    shared: Arc<Shared>,
+    image: Image,
+    versions: BTreeMap<VersionNumber, ImageVersion>,
+    mailbox: mpsc::Receiver<Command>,
+    /// The place among the host's builds, while a build works.
+    place: Option<OwnedSemaphorePermit>,
+}
+
+/// Starts the owner of an image and makes it known.
+pub(super) fn spawn(shared: &Arc<Shared>, image: Image, versions: Vec<ImageVersion>) {
+    let (sender, mailbox) = mpsc::channel(MAILBOX);
+    shared.images.insert(image.arn.clone(), Handle(sender));
+    let versions = versions
+        .into_iter()
+        .map(|version| (version.number, version))
+        .collect();
+    let shared = Arc::clone(shared);
+    let owner = Owner {
+        shared: Arc::clone(&shared),
+        image,
+        versions,
+        mailbox,
+        place: None,
+    };
+    shared.tasks.spawn(owner.run());
+}
+
+/// What work ends in.
+enum Outcome {
+    /// The host has a place for the build.
+    Place(OwnedSemaphorePermit),
+    /// The build ended.
+    Built(Box<Build>, Result<Built, BuildFailure>),
+    /// Snapshots were removed.
+    Freed,
+    /// They could not be.
+    NotFreed,
+}
+
+impl Owner {
+    async fn run(mut self) {
+        let mut work = self.begin().await;
+        loop {
+            let operation = machine::operation(&self.life());
+            let placed = self.place.is_some();
+            tokio::select! {
+                biased;
+                outcome = finish(&mut work) => {
+                    work = None;
+                    if self.take(outcome).await.is_gone() {
+                        break;
+                    }
+                }
+                Some(command) = self.mailbox.recv() => self.obey(command).await,
+            }
+            if work.is_none()
+                || operation != machine::operation(&self.life())
+                || placed != self.place.is_some()
+            {
+                work = self.begin().await;
+            }
+        }
+        self.shared.images.remove(&self.image.arn);
+    }
+
+    fn life(&self) -> Life {
+        let versions = self.versions.iter().map(|(number, version)| {
+            (
+                *number,
+                Version {
+                    state: version.state,
+                    status: version.status,
+                },
+            )
+        });
+        Life {
+            state: self.image.state,
+            last: self.image.last_version,
+            versions: versions.collect(),
+        }
+    }
+
+    async fn begin(&mut self) -> Option<Work> {
+        let shared = Arc::clone(&self.shared);
+        let operation = machine::operation(&self.life());
+        if !matches!(operation, Some(machine::Operation::Build(_))) {
+            self.place = None;
+        }
+        match operation? {
+            machine::Operation::Build(_) if self.place.is_none() => {
+                Some(work::wait_for_place(shared))
+            }
+            machine::Operation::Build(number) => {
+                let build = self.open_build(number).await?;
+                let spec = self.versions.get(&number)?.spec.clone();
+                Some(work::build(shared, build, spec))
+            }
+            machine::Operation::Free(number) => {
+                let snapshot = self.versions.get(&number)?.snapshot.clone();
+                Some(work::free(shared, snapshot.into_iter().collect()))
+            }
+            machine::Operation::FreeAll => {
+                let snapshots = self
+                    .versions
+                    .values()
+                    .filter_map(|version| version.snapshot.clone());
+                Some(work::free(shared, snapshots.collect()))
+            }
+        }
+    }
+
+    /// The build of a version that has not ended.
+    async fn open_build(&self, number: VersionNumber) -> Option<Build> {
+        let store = &self.shared.store;
+        let read = || store.builds(&self.image.arn, number, None, u32::MAX);
+        let builds = until_done("reading builds", read).await;
+        builds
+            .into_iter()
+            .find(|build| matches!(build.state, BuildState::Pending | BuildState::InProgress))
+    }
+
+    async fn take(&mut self, outcome: Outcome) -> Existence {
+        match outcome {
+            Outcome::Place(place) => self.begin_build(place).await,
+            Outcome::Built(build, result) => self.end_build(*build, result).await,
+            Outcome::Freed if self.image.state == ImageState::Deleting => {
+                let gone = Batch::new().change(Change::RemoveImage(self.image.arn.clone()));
+                self.write_surely(self.concluded(gone, "deleted")).await;
+                return Existence::Gone;
+            }
+            Outcome::Freed => self.happen(Event::VersionFreed, Batch::new()).await,
+            Outcome::NotFreed if self.image.state == ImageState::Deleting => {
+                self.happen(Event::DeleteFailed, Batch::new()).await;
+            }
+            Outcome::NotFreed => self.happen(Event::VersionNotFreed, Batch::new()).await,
+        }
+        Existence::Stays
+    }
+
+    /// Something that has happened: it is written, with `batch`, however long that takes.
+    async fn happen(&mut self, event: Event, batch: Batch) {
+        if let Step::Moved(life) = machine::step(&self.life(), event) {
+            let (image, versions) = self.after(&life);
+            let batch = self.written(batch, &life, &image, &versions);
+            self.write_surely(batch).await;
+            self.adjust(image, versions);
+        }
+    }
+
+    async fn write_surely(&self, batch: Batch) {
+        until_done("writing an image", || self.shared.commit(batch.clone())).await;
+    }
+
+    async fn obey(&mut self, command: Command) {
+        // A caller who has left does not want the answer.
+        match command {
+            Command::Update(update, reply) => {
+                let _ = reply.send(self.update(*update).await);
+            }
+            Command::SetStatus(number, status, reply) => {
+                let event = Event::SetStatus(number, status);
+                let _ = reply.send(self.change_version(event, number, Batch::new()).await);
+            }
+            Command::DeleteVersion(number, reply) => {
+                let unused = Guard::NoLivingMicrovms(self.image.arn.clone(), Some(number));
+                let event = Event::DeleteVersion(number);
+                let _ = reply.send(
+                    self.change_version(event, number, Batch::new().guard(unused))
+                        .await,
+                );
+            }
+            Command::Delete(reply) => {
+                let unused = Guard::NoLivingMicrovms(self.image.arn.clone(), None);
+                let deleted = self.ask(Event::Delete, Batch::new().guard(unused)).await;
+                let _ = reply.send(deleted.map(|()| self.image.clone()));
+            }
+        }
+    }
+
+    async fn update(&mut self, update: Update) -> Result<ImageWithVersion, ControlError> {
+        let quotas = &self.shared.policy.quotas;
+        let max = quotas.versions_per_image;
+        if self.versions.len() >= max as usize {
+            return Err(Refusal::VersionQuota {
+                image: self.image.arn.clone(),
+                max,
+            }
+            .into());
+        }
+        let number = self.image.last_version.next();
+        let (version, build) = new_version(&self.shared, &self.image, number, update.spec);
+        let scope = self.image.arn.scope.clone();
+        let mut batch = Batch::new().guard(Guard::OpenBuildsBelow(scope, quotas.concurrent_builds));
+        if let Some((key, digest)) = update.token {
+            let at = self.shared.clock.now();
+            let used = TokenUse {
+                digest,
+                resource: self.image.arn.to_string(),
+                at,
+            };
+            batch = batch
+                .guard(Guard::TokenFree(key.clone()))
+                .change(Change::UseToken(key, used));
+        }
+        // The machine knows a version only by its states; its record is added before, and taken back if refused.
+        self.versions.insert(number, version);
+        let asked = self.ask_new(number, batch, build).await;
+        if asked.is_err() {
+            self.versions.remove(&number);
+        }
+        asked?;
+        let version = self
+            .versions
+            .get(&number)
+            .cloned()
+            .ok_or(ControlError::Closed)?;
+        Ok(ImageWithVersion {
+            image: self.image.clone(),
+            version,
+        })
+    }
+
+    async fn ask_new(
+        &mut self,
+        number: VersionNumber,
+        batch: Batch,
+        build: Build,
+    ) -> Result<(), ControlError> {
+        let mut life = self.life();
+        life.versions.remove(&number);
+        let life = allowed(machine::step(&life, Event::Update), &self.image, number)?;
+        let Some(life) = life else { return Ok(()) };
+        let (image, versions) = self.after(&life);
+        let mut batch = self.written(batch, &life, &image, &versions);
+        batch.changes.push(Change::PutBuild(build));
+        self.write(batch).await?;
+        self.adjust(image, versions);
+        Ok(())
+    }
+
+    async fn change_version(
+        &mut self,
+        event: Event,
+        number: VersionNumber,
+        batch: Batch,
+    ) -> Result<ImageVersion, ControlError> {
+        self.ask(event, batch).await?;
+        self.versions
+            .get(&number)
+            .cloned()
+            .ok_or(ControlError::Closed)
+    }
+
+    /// Something that a caller asks for: when it cannot be written it does not happen.
+    async fn ask(&mut self, event: Event, batch: Batch) -> Result<(), ControlError> {
+        let number = match event {
+            Event::SetStatus(number, _) | Event::DeleteVersion(number) => number,
+            _ => self.image.last_version,
+        };
+        let Some(life) = allowed(machine::step(&self.life(), event), &self.image, number)? else {
+            return Ok(());
+        };
+        let (image, versions) = self.after(&life);
+        let batch = self.written(batch, &life, &image, &versions);
+        self.write(batch).await?;
+        self.adjust(image, versions);
+        Ok(())
+    }
+
+    async fn write(&self, batch: Batch) -> Result<(), ControlError> {
+        match self.shared.commit(batch).await? {
+            Verdict::Committed => Ok(()),
+            Verdict::Blocked(Guard::OpenBuildsBelow(scope, _)) => {
+                Err(Refusal::BuildQuota(scope.account).into())
+            }
+            Verdict::Blocked(Guard::TokenFree(_)) => Err(Refusal::TokenConflict.into()),
+            Verdict::Blocked(_) => Err(Refusal::LiveMicrovms(self.image.arn.clone()).into()),
+        }
+    }
+
+    fn adjust(&mut self, image: Image, versions: BTreeMap<VersionNumber, ImageVersion>) {
+        info!(arn = %image.arn, from = ?self.image.state, to = ?image.state, "moved");
+        self.image = image;
+        self.versions = versions;
+    }
+}
+
+/// Whether the image is still there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Existence {
+    Stays,
+    Gone,
+}
+
+impl Existence {
+    fn is_gone(self) -> bool {
+        self == Self::Gone
+    }
+}
+
+async fn finish(work: &mut Option<Work>) -> Outcome {
+    match work {
+        Some(work) => work.await,
+        None => pending().await,
+    }
+}

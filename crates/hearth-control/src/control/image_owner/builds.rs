@@ -1,0 +1,84 @@
+//! How a build begins and ends.
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::Owner;
+use crate::image::{Build, BuildState};
+use crate::machine::build::{self, Progress};
+use crate::machine::image::{self as machine, Event};
+use crate::node::{BuildFailure, Built};
+use crate::store::{Batch, Change};
+
+impl Owner {
+    /// Counts the attempt before it is made: a build that brings the service down is not repeated without end.
+    pub(super) async fn begin_build(&mut self, place: OwnedSemaphorePermit) {
+        let Some(machine::Operation::Build(number)) = machine::operation(&self.life()) else {
+            return;
+        };
+        let Some(mut build) = self.open_build(number).await else {
+            // Without an open build the version can only have failed.
+            return self.happen(Event::BuildFailed, Batch::new()).await;
+        };
+        let max_attempts = self.shared.policy.max_build_attempts;
+        let progress = Progress {
+            state: build.state,
+            attempts: build.attempts,
+        };
+        let Some(next) = progress.step(build::Event::Begin { max_attempts }) else {
+            return;
+        };
+        (build.state, build.attempts) = (next.state, next.attempts);
+        if next.state == BuildState::Failed {
+            build.reason = Some(build::REASON_INTERRUPTED.to_owned());
+            return self
+                .happen(
+                    Event::BuildFailed,
+                    Batch::new().change(Change::PutBuild(build)),
+                )
+                .await;
+        }
+        self.place = Some(place);
+        self.happen(Event::Began, Batch::new().change(Change::PutBuild(build)))
+            .await;
+    }
+
+    pub(super) async fn end_build(
+        &mut self,
+        mut build: Build,
+        result: Result<Built, BuildFailure>,
+    ) {
+        self.place = None;
+        let progress = Progress {
+            state: build.state,
+            attempts: build.attempts,
+        };
+        let metrics = &self.shared.metrics;
+        let (event, sizes) = match result {
+            Ok(built) => {
+                metrics
+                    .build
+                    .observe(self.shared.clock.now().since(build.created_at));
+                if let Some(version) = self.versions.get_mut(&build.version) {
+                    version.snapshot = Some(built.snapshot);
+                }
+                (build::Event::Built, built.sizes)
+            }
+            Err(failure) => {
+                metrics.build_failures.increment();
+                build.reason = Some(failure.reason);
+                (build::Event::Failed, failure.sizes)
+            }
+        };
+        if let Some(next) = progress.step(event) {
+            build.state = next.state;
+        }
+        build.sizes = sizes;
+        let event = if event == build::Event::Built {
+            Event::Built
+        } else {
+            Event::BuildFailed
+        };
+        self.happen(event, Batch::new().change(Change::PutBuild(build)))
+            .await;
+    }
+}

@@ -1,0 +1,89 @@
+//! What the owner of an image has under way on the node.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tracing::{debug, warn};
+
+use super::Outcome;
+use crate::control::Shared;
+use crate::control::retry::until_done;
+use crate::image::{Build, BuildSizes, ImageSpec};
+use crate::machine::build::REASON_TIMED_OUT;
+use crate::node::{BuildEvent, BuildFailure, BuildSpec, SnapshotRef};
+
+/// One piece of work under way. Dropping it gives it up.
+pub(super) type Work = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+/// Progress that may wait to be logged. The node does not wait for it.
+const PROGRESS_QUEUE: usize = 16;
+/// How often the removal of a snapshot is tried before its image says DELETE_FAILED.
+const FREE_ATTEMPTS: u32 = 5;
+/// Time between those attempts.
+const FREE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Waits until the host may begin another build. First come, first served.
+pub(super) fn wait_for_place(shared: Arc<Shared>) -> Work {
+    Box::pin(async move {
+        match Arc::clone(&shared.build_places).acquire_owned().await {
+            Ok(place) => Outcome::Place(place),
+            // The places are never closed.
+            Err(_) => std::future::pending().await,
+        }
+    })
+}
+
+pub(super) fn build(shared: Arc<Shared>, build: Build, spec: ImageSpec) -> Work {
+    Box::pin(async move {
+        let request = BuildSpec {
+            id: build.id,
+            image: build.image.clone(),
+            version: build.version,
+            spec,
+        };
+        let (progress, news) = mpsc::channel(PROGRESS_QUEUE);
+        let deadline = shared.clock.now().after(shared.policy.build_deadline);
+        let result = tokio::select! {
+            result = shared.node.build(request, progress) => result,
+            () = shared.clock.sleep_until(deadline) => {
+                until_done("ending a build", || shared.node.discard_build(build.id)).await;
+                let reason = REASON_TIMED_OUT.to_owned();
+                Err(BuildFailure { reason, sizes: BuildSizes::default() })
+            }
+            () = log(&build, news) => std::future::pending().await,
+        };
+        Outcome::Built(Box::new(build), result)
+    })
+}
+
+async fn log(build: &Build, mut news: mpsc::Receiver<BuildEvent>) {
+    while let Some(event) = news.recv().await {
+        debug!(id = %build.id, ?event, "build goes on");
+    }
+    std::future::pending::<()>().await;
+}
+
+pub(super) fn free(shared: Arc<Shared>, snapshots: Vec<SnapshotRef>) -> Work {
+    Box::pin(async move {
+        for snapshot in snapshots {
+            if !free_one(&shared, &snapshot).await {
+                return Outcome::NotFreed;
+            }
+        }
+        Outcome::Freed
+    })
+}
+
+async fn free_one(shared: &Shared, snapshot: &SnapshotRef) -> bool {
+    for _ in 0..FREE_ATTEMPTS {
+        match shared.node.free_snapshot(snapshot).await {
+            Ok(()) => return true,
+            Err(error) => warn!(%error, ?snapshot, "removing a snapshot failed"),
+        }
+        tokio::time::sleep(FREE_PAUSE).await;
+    }
+    false
+}

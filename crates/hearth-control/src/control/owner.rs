@@ -1,0 +1,369 @@
+//! The task that owns one living microVM.
+//!
+//! It alone changes the microVM. Callers, the node and the clock reach it as commands, outcomes and
+//! deadlines; each becomes an event for the pure machine. What the machine says is written to the store
+//! first and done after, so a crash in between repeats an operation and never forgets one.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{info, warn};
+
+use super::Shared;
+use super::ledger::{Admission, Allocation, Residency};
+use super::retry::until_done;
+use crate::endpoint::EndpointLease;
+use crate::machine::microvm::{
+    Denial, Event, Life, Phase, REASON_LOST, Step, Terms, Timer, adopt, deadline, step,
+};
+use crate::microvm::Microvm;
+use crate::node::Presence;
+use crate::refusal::{ControlError, Refusal};
+use crate::store::{Batch, Change, Intent, StoreError, Subject};
+use crate::time::{Clock, Timestamp};
+
+mod work;
+
+use work::Work;
+
+/// Commands that may wait for one microVM. Callers beyond wait themselves.
+const MAILBOX: usize = 16;
+
+/// What others may ask of an owner.
+pub(super) enum Command {
+    /// A caller's wish, answered once it is durable.
+    Ask(Ask, oneshot::Sender<Result<(), ControlError>>),
+    /// The node says that it ended.
+    Ended(String),
+    /// The node had this of it at that moment.
+    Observed(Option<Presence>, Timestamp),
+}
+
+/// What a caller may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ask {
+    Suspend,
+    Resume,
+    Terminate,
+}
+
+/// How others reach an owner.
+#[derive(Clone)]
+pub(super) struct Handle {
+    mailbox: mpsc::Sender<Command>,
+    view: watch::Receiver<Microvm>,
+    activity: Arc<AtomicI64>,
+}
+
+impl Handle {
+    /// Asks for something; `None` when the owner has ended meanwhile.
+    pub(super) async fn ask(&self, ask: Ask) -> Option<Result<(), ControlError>> {
+        let (reply, answer) = oneshot::channel();
+        self.mailbox.send(Command::Ask(ask, reply)).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Tells the owner something, waiting for room in its mailbox. An owner that has ended need not know.
+    pub(super) async fn tell(&self, command: Command) {
+        let _ = self.mailbox.send(command).await;
+    }
+
+    /// Tells the owner what the node had of it, unless it has other things to do: it will be told again.
+    pub(super) fn observe(&self, found: Option<Presence>, at: Timestamp) {
+        let _ = self.mailbox.try_send(Command::Observed(found, at));
+    }
+
+    /// The microVM as it was last written.
+    pub(super) fn view(&self) -> watch::Receiver<Microvm> {
+        self.view.clone()
+    }
+
+    /// Notes that bytes passed.
+    pub(super) fn touch(&self, now: Timestamp) {
+        self.activity.fetch_max(now.unix_ms(), Ordering::Relaxed);
+    }
+}
+
+/// What a microVM holds while it lives. Each share goes back when it is dropped; that is all they are for.
+pub(super) struct Holdings {
+    pub(super) _allocation: Allocation,
+    pub(super) residency: Option<Residency>,
+    pub(super) _endpoint: EndpointLease,
+}
+
+/// Where an owner begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beginning {
+    /// With a record that was just written.
+    Launch,
+    /// With a record from before a restart, and what the node has of it.
+    Restart(Option<Presence>),
+}
+
+/// The owner.
+struct Owner {
+    shared: Arc<Shared>,
+    microvm: Microvm,
+    holdings: Option<Holdings>,
+    mailbox: mpsc::Receiver<Command>,
+    view: watch::Sender<Microvm>,
+    /// When a byte last passed through the endpoint, or the microVM began to run.
+    activity: Arc<AtomicI64>,
+    /// When the present phase began. After a restart that is now: traffic could not pass before.
+    moved_at: Timestamp,
+}
+
+/// Starts the owner of a microVM and makes it known.
+pub(super) fn spawn(
+    shared: &Arc<Shared>,
+    microvm: Microvm,
+    holdings: Holdings,
+    beginning: Beginning,
+) {
+    let (sender, mailbox) = mpsc::channel(MAILBOX);
+    let now = shared.clock.now();
+    let activity = Arc::new(AtomicI64::new(now.unix_ms()));
+    let view = watch::Sender::new(microvm.clone());
+    let handle = Handle {
+        mailbox: sender,
+        view: view.subscribe(),
+        activity: Arc::clone(&activity),
+    };
+    shared.microvms.insert(&microvm, handle);
+    let owner = Owner {
+        shared: Arc::clone(shared),
+        microvm,
+        holdings: Some(holdings),
+        mailbox,
+        view,
+        activity,
+        moved_at: now,
+    };
+    shared.tasks.spawn(owner.run(beginning));
+}
+
+/// What an owner deals with next.
+enum Next {
+    Command(Command),
+    Event(Event),
+}
+
+impl Owner {
+    async fn run(mut self, beginning: Beginning) {
+        if let Beginning::Restart(found) = beginning {
+            self.adopt(found).await;
+        }
+        let mut work = self.begin();
+        while self.microvm.life.phase != Phase::Terminated {
+            let phase = self.microvm.life.phase;
+            match self.next(&mut work).await {
+                Next::Event(event) => self.take(event).await,
+                Next::Command(Command::Ask(ask, reply)) => {
+                    // A caller who has left does not want the answer.
+                    let _ = reply.send(self.answer(ask).await);
+                }
+                Next::Command(Command::Ended(reason)) => self.take(Event::Ended(reason)).await,
+                Next::Command(Command::Observed(found, at)) => self.observe(found, at).await,
+            }
+            if self.microvm.life.phase != phase {
+                work = self.begin();
+            }
+        }
+        self.shared.microvms.remove(&self.microvm);
+    }
+
+    fn begin(&self) -> Option<Work> {
+        let operation = self.microvm.life.phase.operation()?;
+        Some(work::begin(
+            Arc::clone(&self.shared),
+            self.microvm.clone(),
+            operation,
+        ))
+    }
+
+    async fn next(&mut self, work: &mut Option<Work>) -> Next {
+        loop {
+            let due = self.due();
+            let clock = Arc::clone(&self.shared.clock);
+            tokio::select! {
+                // An outcome that is there decides before the caller who came after it.
+                biased;
+                event = finish(work) => {
+                    *work = None;
+                    return Next::Event(event);
+                }
+                Some(command) = self.mailbox.recv() => return Next::Command(command),
+                () = wait_until(&*clock, due.map(|(at, _)| at)) => {}
+            }
+            // Traffic may have moved the deadline while it was waited for.
+            if let Some((at, timer)) = self.due()
+                && at <= self.shared.clock.now()
+            {
+                return Next::Event(Event::Due(timer));
+            }
+        }
+    }
+
+    fn due(&self) -> Option<(Timestamp, Timer)> {
+        let activity = Timestamp::from_unix_ms(self.activity.load(Ordering::Relaxed));
+        deadline(
+            &self.microvm.life,
+            &Terms::of(&self.microvm),
+            activity.max(self.moved_at),
+        )
+    }
+
+    /// What the node or the clock says. It has happened, so it is written however long that takes.
+    async fn take(&mut self, event: Event) {
+        self.count(&event);
+        let now = self.shared.clock.now();
+        let terms = Terms::of(&self.microvm);
+        if let Step::Moved(life) = step(&self.microvm.life, &terms, &event, now) {
+            self.move_on(life).await;
+        }
+    }
+
+    /// What a caller asks for. When it cannot be written, it does not happen and the caller is told.
+    async fn answer(&mut self, ask: Ask) -> Result<(), ControlError> {
+        let event = match ask {
+            Ask::Suspend => Event::Suspend,
+            Ask::Resume => Event::Resume,
+            Ask::Terminate => Event::Terminate,
+        };
+        let now = self.shared.clock.now();
+        let id = self.microvm.id;
+        match step(&self.microvm.life, &Terms::of(&self.microvm), &event, now) {
+            Step::Kept => Ok(()),
+            Step::Refused(Denial::Ended) => Err(Refusal::MicrovmTerminated(id).into()),
+            Step::Refused(Denial::Busy) => {
+                Err(Refusal::MicrovmBusy(id, self.microvm.state()).into())
+            }
+            Step::Moved(life) => {
+                let residency = self.residency_for(&life)?;
+                self.write(&life).await?;
+                if let Some(holdings) = &mut self.holdings {
+                    holdings.residency = holdings.residency.take().or(residency);
+                }
+                self.adjust(life);
+                Ok(())
+            }
+        }
+    }
+
+    /// The share of the host that a resume needs beyond what is held.
+    fn residency_for(&self, life: &Life) -> Result<Option<Residency>, Refusal> {
+        let held = self
+            .holdings
+            .as_ref()
+            .is_some_and(|holdings| holdings.residency.is_some());
+        if held || !matches!(life.phase, Phase::Restoring { .. }) {
+            return Ok(None);
+        }
+        let residency = self
+            .shared
+            .ledger
+            .reside(self.microvm.tier, Admission::Asked);
+        residency.map(Some).ok_or(Refusal::InsufficientCapacity)
+    }
+
+    async fn adopt(&mut self, found: Option<Presence>) {
+        let life = adopt(&self.microvm.life, found, self.shared.clock.now());
+        if life != self.microvm.life {
+            warn!(id = %self.microvm.id, ?found, from = ?self.microvm.life.phase, to = ?life.phase, "adopted otherwise");
+            self.move_on(life).await;
+        }
+    }
+
+    /// Compares with what the node had. What was seen before the present phase began is old news, and
+    /// while work is under way the node is in between.
+    async fn observe(&mut self, found: Option<Presence>, at: Timestamp) {
+        if at <= self.moved_at || self.microvm.life.phase.operation().is_some() {
+            return;
+        }
+        self.adopt(found).await;
+    }
+
+    async fn move_on(&mut self, life: Life) {
+        until_done("writing a transition", || self.write(&life)).await;
+        self.adjust(life);
+    }
+
+    /// Writes a transition with its journal entry: the intent of what begins, or else the outcome of what ended.
+    async fn write(&self, life: &Life) -> Result<(), StoreError> {
+        let now = self.shared.clock.now();
+        let id = self.microvm.id;
+        let terminated_at = (life.phase == Phase::Terminated).then_some(now);
+        let subject = Subject::Microvm(id);
+        let entry = match life.phase.operation() {
+            Some(operation) => Change::Intend(Intent {
+                subject,
+                what: format!("{operation:?}"),
+                at: now,
+            }),
+            None => Change::Conclude(subject, format!("{:?}", life.phase), now),
+        };
+        let moved = Change::MoveMicrovm {
+            id,
+            life: life.clone(),
+            terminated_at,
+        };
+        let batch = Batch::new().change(moved).change(entry);
+        self.shared.commit(batch).await.map(|_| ())
+    }
+
+    /// Takes a written transition as the truth.
+    fn adjust(&mut self, life: Life) {
+        let now = self.shared.clock.now();
+        let before = self.microvm.life.phase;
+        info!(id = %self.microvm.id, from = ?before, to = ?life.phase, reason = life.reason, "moved");
+        if life.phase != before {
+            self.moved_at = now;
+        }
+        match life.phase {
+            Phase::Suspended { .. } => {
+                if let Some(holdings) = &mut self.holdings {
+                    holdings.residency = None;
+                }
+            }
+            Phase::Terminated => {
+                self.holdings = None;
+                self.microvm.terminated_at = Some(now);
+            }
+            _ => {}
+        }
+        self.microvm.life = life;
+        self.view.send_replace(self.microvm.clone());
+    }
+
+    fn count(&self, event: &Event) {
+        let metrics = &self.shared.metrics;
+        let took = self.shared.clock.now().since(self.moved_at);
+        match event {
+            Event::Launched => metrics.launch.observe(took),
+            Event::Saved => metrics.suspend.observe(took),
+            Event::Restored => metrics.resume.observe(took),
+            Event::LaunchFailed(_) => metrics.launch_failures.increment(),
+            Event::SaveFailed => metrics.suspend_failures.increment(),
+            Event::RestoreFailed => metrics.resume_failures.increment(),
+            Event::HookFailed(_) => metrics.hook_failures.increment(),
+            Event::Ended(reason) if reason != REASON_LOST => metrics.exits.increment(),
+            _ => {}
+        }
+    }
+}
+
+async fn finish(work: &mut Option<Work>) -> Event {
+    match work {
+        Some(work) => work.await,
+        None => pending().await,
+    }
+}
+
+async fn wait_until(clock: &dyn Clock, at: Option<Timestamp>) {
+    match at {
+        Some(at) => clock.sleep_until(at).await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,153 @@
+//! What an owner has under way on the node, from an operation to the event it ends in.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::warn;
+
+use crate::control::Shared;
+use crate::control::retry::until_done;
+use crate::hooks::{ActiveHook, Hook, HookFailure, HookOutcome};
+use crate::machine::microvm::{Event, Operation, REASON_LOST};
+use crate::microvm::Microvm;
+use crate::node::{HookCall, LaunchError, LaunchSpec, NodeError, ResumeError, SuspendError};
+
+/// One operation under way. Dropping it gives it up.
+pub(super) type Work = Pin<Box<dyn Future<Output = Event> + Send>>;
+
+/// `stateReason` when the host had no room after all. What AWS says is not known.
+const REASON_NO_CAPACITY: &str = "There was not enough capacity to launch the MicroVM.";
+/// `stateReason` when the node could not launch. The cause is for the operator's log, not for callers.
+const REASON_LAUNCH_FAILED: &str = "The MicroVM could not be launched.";
+
+/// Time beyond a hook's own timeout for the way to the guest and back, before the node is not waited for.
+const HOOK_GRACE: Duration = Duration::from_secs(5);
+
+pub(super) fn begin(shared: Arc<Shared>, microvm: Microvm, operation: Operation) -> Work {
+    match operation {
+        Operation::Launch => Box::pin(launch(shared, microvm)),
+        Operation::Call(hook) => Box::pin(call(shared, microvm, hook)),
+        Operation::Suspend => Box::pin(suspend(shared, microvm)),
+        Operation::Resume => Box::pin(resume(shared, microvm)),
+        Operation::Remove => Box::pin(remove(shared, microvm)),
+    }
+}
+
+/// Runs a step of the node within its deadline; `None` when it did not answer.
+async fn within<T>(shared: &Shared, step: impl Future<Output = T> + Send) -> Option<T> {
+    let deadline = shared.clock.now().after(shared.policy.node_deadline);
+    tokio::select! {
+        outcome = step => Some(outcome),
+        () = shared.clock.sleep_until(deadline) => None,
+    }
+}
+
+async fn launch(shared: Arc<Shared>, microvm: Microvm) -> Event {
+    let read = || shared.store.version(&microvm.image, microvm.version);
+    let version = until_done("reading a version", read).await;
+    let snapshot = version.and_then(|version| version.snapshot);
+    let Some(snapshot) = snapshot else {
+        return Event::LaunchFailed(REASON_LAUNCH_FAILED.to_owned());
+    };
+    let spec = LaunchSpec {
+        id: microvm.id,
+        snapshot,
+        image: microvm.image,
+        version: microvm.version,
+        endpoint_id: microvm.endpoint_id,
+        tier: microvm.tier,
+        execution_role_arn: microvm.execution_role_arn,
+        ingress: microvm.ingress,
+        egress: microvm.egress,
+        logging: microvm.logging,
+    };
+    match within(&shared, shared.node.launch(spec)).await {
+        Some(Ok(())) => Event::Launched,
+        Some(Err(LaunchError::NoCapacity)) => Event::LaunchFailed(REASON_NO_CAPACITY.to_owned()),
+        Some(Err(LaunchError::Failed(cause))) => {
+            warn!(id = %microvm.id, cause, "launch failed");
+            Event::LaunchFailed(REASON_LAUNCH_FAILED.to_owned())
+        }
+        None => {
+            warn!(id = %microvm.id, "launch did not end in time");
+            Event::LaunchFailed(REASON_LAUNCH_FAILED.to_owned())
+        }
+    }
+}
+
+async fn call(shared: Arc<Shared>, microvm: Microvm, hook: Hook) -> Event {
+    let Some(active) = microvm.hooks.as_ref().and_then(|hooks| hooks.active(hook)) else {
+        // The machine asks only for hooks that are enabled.
+        return Event::HookDone;
+    };
+    let timeout = active.timeout * shared.policy.hook_timeout_scale;
+    let payload = if hook == Hook::Run {
+        microvm.run_hook_payload
+    } else {
+        None
+    };
+    let call = HookCall {
+        hook: ActiveHook { timeout, ..active },
+        payload,
+    };
+    let patience = shared.clock.now().after(timeout + HOOK_GRACE);
+    let outcome = tokio::select! {
+        outcome = shared.node.call_hook(microvm.id, call) => outcome,
+        () = shared.clock.sleep_until(patience) => HookOutcome::TimedOut,
+    };
+    match outcome {
+        HookOutcome::Done => Event::HookDone,
+        outcome => Event::HookFailed(HookFailure { hook, outcome }),
+    }
+}
+
+async fn suspend(shared: Arc<Shared>, microvm: Microvm) -> Event {
+    match within(&shared, shared.node.suspend(microvm.id)).await {
+        Some(Ok(())) => Event::Saved,
+        Some(Err(SuspendError::StillRunning(cause))) => {
+            warn!(id = %microvm.id, cause, "suspend failed");
+            Event::SaveFailed
+        }
+        Some(Err(SuspendError::Lost(cause))) => {
+            warn!(id = %microvm.id, cause, "lost in suspend");
+            Event::Ended(REASON_LOST.to_owned())
+        }
+        // It may have been saved or not: whoever asks the node next finds out, and nothing is lost meanwhile.
+        None => {
+            warn!(id = %microvm.id, "suspend did not end in time");
+            Event::SaveFailed
+        }
+    }
+}
+
+async fn resume(shared: Arc<Shared>, microvm: Microvm) -> Event {
+    match within(&shared, shared.node.resume(&microvm)).await {
+        Some(Ok(())) => Event::Restored,
+        Some(Err(ResumeError::StillSuspended(cause))) => {
+            warn!(id = %microvm.id, cause, "resume failed");
+            Event::RestoreFailed
+        }
+        Some(Err(ResumeError::Lost(cause))) => {
+            warn!(id = %microvm.id, cause, "lost in resume");
+            Event::Ended(REASON_LOST.to_owned())
+        }
+        None => {
+            warn!(id = %microvm.id, "resume did not end in time");
+            Event::RestoreFailed
+        }
+    }
+}
+
+/// Removal ends in one way only. A node that does not answer is asked again.
+async fn remove(shared: Arc<Shared>, microvm: Microvm) -> Event {
+    until_done("removing a microVM", || async {
+        let late = || NodeError("no answer in time".to_owned());
+        within(&shared, shared.node.terminate(microvm.id))
+            .await
+            .unwrap_or_else(|| Err(late()))
+    })
+    .await;
+    Event::Removed
+}

@@ -1,0 +1,126 @@
+//! Records, journal and node, held against each other: at start, by timer, and when asked.
+//!
+//! Nothing is remembered from one pass to the next, and a pass may be repeated at any moment. The order
+//! matters: the node is asked *before* the records are read. A record is always written before the node
+//! begins, so what the node has and no record explains belongs to nobody.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tracing::{info, warn};
+
+use super::ledger::Admission;
+use super::owner::{self, Beginning, Holdings};
+use super::{Shared, image_owner, settle};
+use crate::id::MicrovmId;
+use crate::machine::microvm::Phase;
+use crate::microvm::Microvm;
+use crate::node::{Inventory, Presence};
+use crate::refusal::ControlError;
+use crate::store::{Batch, Change, Subject};
+
+/// Takes up everything that the records say lives, and removes what belongs to nobody.
+pub(super) async fn restart(shared: &Arc<Shared>) -> Result<(), ControlError> {
+    let inventory = shared.node.inventory().await?;
+    let found: HashMap<_, _> = inventory.microvms.iter().copied().collect();
+    for microvm in shared.store.living_microvms().await? {
+        let presence = found.get(&microvm.id).copied();
+        take_up(shared, microvm, presence);
+    }
+    for image in shared.store.all_images().await? {
+        let versions = shared.store.versions(&image.arn, None, u32::MAX).await?;
+        image_owner::spawn(shared, image, versions);
+    }
+    for connector in shared.store.unsettled_connectors().await? {
+        settle::begin(shared, connector.id);
+    }
+    conclude_orphans(shared).await?;
+    remove_orphans(shared, &inventory).await
+}
+
+/// One pass over everything.
+pub(super) async fn pass(shared: &Arc<Shared>) -> Result<(), ControlError> {
+    let asked_at = shared.clock.now();
+    let inventory = shared.node.inventory().await?;
+    let found: HashMap<_, _> = inventory.microvms.iter().copied().collect();
+    for (id, owner) in shared.microvms.all() {
+        owner.observe(found.get(&id).copied(), asked_at);
+    }
+    remove_orphans(shared, &inventory).await
+}
+
+/// Starts the owner of a microVM from before a restart. Its shares were granted then and are not asked for again.
+fn take_up(shared: &Arc<Shared>, microvm: Microvm, presence: Option<Presence>) {
+    let (account, tier) = (microvm.scope.account, microvm.tier);
+    let Some(allocation) = shared.ledger.allocate(account, tier, Admission::Given) else {
+        return;
+    };
+    let is_resident = !matches!(microvm.life.phase, Phase::Suspended { .. });
+    let residency = if is_resident {
+        shared.ledger.reside(tier, Admission::Given)
+    } else {
+        None
+    };
+    let endpoint = shared.endpoints.hold(microvm.endpoint.clone());
+    let holdings = Holdings {
+        _allocation: allocation,
+        residency,
+        _endpoint: endpoint,
+    };
+    owner::spawn(shared, microvm, holdings, Beginning::Restart(presence));
+}
+
+/// Closes journal entries whose subject has no record any more.
+async fn conclude_orphans(shared: &Shared) -> Result<(), ControlError> {
+    for intent in shared.store.open_intents().await? {
+        let is_owned = match &intent.subject {
+            Subject::Microvm(id) => shared.microvms.get(*id).is_some(),
+            Subject::Image(arn) => shared.images.get(arn).is_some(),
+        };
+        if !is_owned {
+            warn!(?intent, "an intent without a record");
+            let outcome = "abandoned".to_owned();
+            let closed = Change::Conclude(intent.subject, outcome, shared.clock.now());
+            shared.commit(Batch::new().change(closed)).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn remove_orphans(shared: &Shared, inventory: &Inventory) -> Result<(), ControlError> {
+    for (id, presence) in &inventory.microvms {
+        if is_orphan(shared, *id).await? {
+            info!(%id, ?presence, "removing a microVM without an owner");
+            remove(shared, shared.node.terminate(*id).await);
+        }
+    }
+    for (snapshot, build) in &inventory.snapshots {
+        if !shared.store.is_snapshot_needed(&snapshot.0, *build).await? {
+            info!(?snapshot, "removing a snapshot that no version needs");
+            remove(shared, shared.node.free_snapshot(snapshot).await);
+        }
+    }
+    for build in &inventory.builds {
+        if !shared.store.is_snapshot_needed("", *build).await? {
+            info!(id = %build, "removing what a build left");
+            remove(shared, shared.node.discard_build(*build).await);
+        }
+    }
+    Ok(())
+}
+
+/// A removal that failed is tried again by the next pass.
+fn remove(shared: &Shared, removed: Result<(), crate::node::NodeError>) {
+    match removed {
+        Ok(()) => shared.metrics.orphans_removed.increment(),
+        Err(error) => warn!(%error, "removing an orphan failed"),
+    }
+}
+
+async fn is_orphan(shared: &Shared, id: MicrovmId) -> Result<bool, ControlError> {
+    if shared.microvms.get(id).is_some() {
+        return Ok(false);
+    }
+    let record = shared.store.microvm(id).await?;
+    Ok(record.is_none_or(|microvm| microvm.life.phase == Phase::Terminated))
+}

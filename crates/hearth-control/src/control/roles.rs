@@ -1,0 +1,264 @@
+//! Operations on stored IAM roles.
+
+use super::Control;
+use super::accounts::random_text;
+use crate::account::{CreateRole, Role, RolePolicy};
+use crate::id::{AccountId, RoleName};
+use crate::page::{Cursor, Page, PageRequest};
+use crate::refusal::{ControlError, Refusal};
+use crate::store::{Batch, Change, Guard, Verdict};
+
+/// Letters of role ids.
+const ID_LETTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+
+impl Control {
+    /// Stores a role.
+    ///
+    /// # Errors
+    ///
+    /// What the domain refuses, or a failure of the store.
+    pub async fn create_role(
+        &self,
+        account: AccountId,
+        request: CreateRole,
+    ) -> Result<Role, ControlError> {
+        let role = Role {
+            account,
+            name: request.name,
+            path: request.path,
+            role_id: format!("AROA{}", random_text(ID_LETTERS, 17)),
+            description: request.description,
+            trust_policy: request.trust_policy,
+            max_session_s: request.max_session_s,
+            created_at: self.shared.clock.now(),
+        };
+        let max = self.shared.policy.quotas.roles;
+        let batch = Batch::new()
+            .guard(Guard::AccountPresent(account))
+            .guard(Guard::RoleAbsent(account, role.name.clone()))
+            .guard(Guard::RolesBelow(account, max))
+            .change(Change::PutRole(role.clone()));
+        match self.shared.commit(batch).await? {
+            Verdict::Committed => Ok(role),
+            Verdict::Blocked(Guard::AccountPresent(_)) => {
+                Err(Refusal::AccountNotFound(account).into())
+            }
+            Verdict::Blocked(Guard::RolesBelow(..)) => Err(Refusal::RoleQuota { max }.into()),
+            Verdict::Blocked(_) => Err(Refusal::RoleExists(role.name).into()),
+        }
+    }
+
+    /// One role.
+    ///
+    /// # Errors
+    ///
+    /// What the domain refuses, or a failure of the store.
+    pub async fn role(&self, account: AccountId, name: &RoleName) -> Result<Role, ControlError> {
+        let role = self.shared.store.role(account, name).await?;
+        role.ok_or_else(|| Refusal::RoleNotFound(name.clone()).into())
+    }
+
+    /// The roles of an account, by name.
+    ///
+    /// # Errors
+    ///
+    /// What the domain refuses, or a failure of the store.
+    pub async fn roles(
+        &self,
+        account: AccountId,
+        page: PageRequest,
+    ) -> Result<Page<Role>, ControlError> {
+        let limit = page.bounded_limit();
+        let after = page.after.as_ref().map(Cursor::key);
+        let found = self.shared.store.roles(account, after, limit + 1).await?;
+        Ok(Page::cut(found, limit, |role| Cursor::new(&role.name)))
+    }
+
+    /// Removes a role that has no policies.
+    ///
+    /// # Errors
+    ///
+    /// What the domain refuses, or a failure of the store.
+    pub async fn delete_role(
+        &self,
+        account: AccountId,
+        name: &RoleName,
+    ) -> Result<(), ControlError> {
+        let empty = Guard::RolePoliciesBelow(account, name.clone(), 1);
+        let removal = Change::RemoveRole(account, name.clone());
+        match self
+            .change_role(account, name, Batch::new().guard(empty).change(removal))
+            .await?
+        {
+            Verdict::Committed => Ok(()),
+            Verdict::Blocked(_) => Err(Refusal::RoleNotEmpty(name.clone()).into()),
+        }
+    }
+
+    /// Replaces who may take a role.
+    ///
+    /// # Errors
+    ///
+    /// What the domain refuses, or a failure of the store.
+    pub async fn set_role_trust(
+        &self,
+        account: AccountId,
+        name: &RoleName,
+        trust_policy: String,
+    ) -> Result<(), ControlError> {
+        let role = Role {
+            trust_policy,
+            ..self.role(account, name).await?
+        };
+        let batch = Batch::new().change(Change::PutRole(role));
+        self.change_role(account, name, batch).await.map(|_| ())
+    }
+
+    /// Writes a policy on a role; one of the same name is replaced.
+    ///
+    /// # Errors
+    ///
+    /// What the domain refuses, or a failure of the store.
+    pub async fn put_role_policy(
+        &self,
+        account: AccountId,
+        name: &RoleName,
+        policy: RolePolicy,
+    ) -> Result<(), ControlError> {
+        let change = Change::PutRolePolicy(account, name.clone(), policy);
+        self.add_policy(account, name, change).await
+    }
+
+    /// One policy of a role.
+    ///
+    /// # Errors
+    ///
+    /// What the domain refuses, or a failure of the store.
+    pub async fn role_policy(
+        &self,
+        account: AccountId,
+        name: &RoleName,
+        policy: &str,
+    ) -> Result<RolePolicy, ControlError> {
+        let policies = self.role_policies(account, name).await?;
+        let found = policies.into_iter().find(|known| known.name == policy);
+        found.ok_or_else(|| Refusal::RolePolicyNotFound(name.clone(), policy.to_owned()).into())
+    }
+
+    /// The policies of a role, by name.
+    ///
+    /// # Errors
+    ///
+    /// What the domain refuses, or a failure of the store.
+    pub async fn role_policies(
+        &self,
+        account: AccountId,
+        name: &RoleName,
+    ) -> Result<Vec<RolePolicy>, ControlError> {
+        self.role(account, name).await?;
+        Ok(self.shared.store.role_policies(account, name).await?)
+    }
+
+    /// Takes a policy from a role.
+    ///
+    /// # Errors
+    ///
+    /// What the domain refuses, or a failure of the store.
+    pub async fn delete_role_policy(
+        &self,
+        account: AccountId,
+        name: &RoleName,
+        policy: &str,
+    ) -> Result<(), ControlError> {
+        self.role_policy(account, name, policy).await?;
+        let removal = Change::RemoveRolePolicy(account, name.clone(), policy.to_owned());
+        self.change_role(account, name, Batch::new().change(removal))
+            .await
+            .map(|_| ())
+    }
+
+    /// Attaches a managed policy to a role; it is remembered by its ARN.
+    ///
+    /// # Errors
+    ///
+    /// What the domain refuses, or a failure of the store.
+    pub async fn attach_role_policy(
+        &self,
+        account: AccountId,
+        name: &RoleName,
+        policy_arn: &str,
+    ) -> Result<(), ControlError> {
+        let change = Change::AttachRolePolicy(account, name.clone(), policy_arn.to_owned());
+        self.add_policy(account, name, change).await
+    }
+
+    /// The ARNs of the managed policies attached to a role.
+    ///
+    /// # Errors
+    ///
+    /// What the domain refuses, or a failure of the store.
+    pub async fn attached_role_policies(
+        &self,
+        account: AccountId,
+        name: &RoleName,
+    ) -> Result<Vec<String>, ControlError> {
+        self.role(account, name).await?;
+        Ok(self.shared.store.role_attachments(account, name).await?)
+    }
+
+    /// Detaches a managed policy from a role.
+    ///
+    /// # Errors
+    ///
+    /// What the domain refuses, or a failure of the store.
+    pub async fn detach_role_policy(
+        &self,
+        account: AccountId,
+        name: &RoleName,
+        policy_arn: &str,
+    ) -> Result<(), ControlError> {
+        let attached = self.attached_role_policies(account, name).await?;
+        if !attached.iter().any(|known| known == policy_arn) {
+            return Err(Refusal::RolePolicyNotFound(name.clone(), policy_arn.to_owned()).into());
+        }
+        let removal = Change::DetachRolePolicy(account, name.clone(), policy_arn.to_owned());
+        self.change_role(account, name, Batch::new().change(removal))
+            .await
+            .map(|_| ())
+    }
+
+    async fn add_policy(
+        &self,
+        account: AccountId,
+        name: &RoleName,
+        change: Change,
+    ) -> Result<(), ControlError> {
+        let max = self.shared.policy.quotas.policies_per_role;
+        let room = Guard::RolePoliciesBelow(account, name.clone(), max);
+        match self
+            .change_role(account, name, Batch::new().guard(room).change(change))
+            .await?
+        {
+            Verdict::Committed => Ok(()),
+            Verdict::Blocked(_) => Err(Refusal::RoleQuota { max }.into()),
+        }
+    }
+
+    /// Commits a batch on a role that must be there.
+    async fn change_role(
+        &self,
+        account: AccountId,
+        name: &RoleName,
+        mut batch: Batch,
+    ) -> Result<Verdict, ControlError> {
+        batch
+            .guards
+            .insert(0, Guard::RolePresent(account, name.clone()));
+        match self.shared.commit(batch).await? {
+            Verdict::Blocked(Guard::RolePresent(..)) => {
+                Err(Refusal::RoleNotFound(name.clone()).into())
+            }
+            verdict => Ok(verdict),
+        }
+    }
+}

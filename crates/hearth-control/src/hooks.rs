@@ -1,0 +1,199 @@
+//! The calls that an application may ask for about its own life.
+
+use std::fmt;
+use std::time::Duration;
+
+/// One of the six calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Hook {
+    /// While an image is built: is the application ready to be snapshotted?
+    Ready,
+    /// On a clone of a fresh snapshot: does it work?
+    Validate,
+    /// After launch: who are you, and what for?
+    Run,
+    /// After each resume.
+    Resume,
+    /// Before each suspend.
+    Suspend,
+    /// Before the end.
+    Terminate,
+}
+
+impl Hook {
+    /// The last element of its path.
+    #[must_use]
+    pub const fn path_name(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Validate => "validate",
+            Self::Run => "run",
+            Self::Resume => "resume",
+            Self::Suspend => "suspend",
+            Self::Terminate => "terminate",
+        }
+    }
+
+    /// Its name at the beginning of a sentence about its failure.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Ready => "Ready",
+            Self::Validate => "Validate",
+            Self::Run => "Run",
+            Self::Resume => "Resume",
+            Self::Suspend => "Suspend",
+            Self::Terminate => "Terminate",
+        }
+    }
+
+    /// How long the application has when the image does not say (facts section 7, the live check).
+    #[must_use]
+    pub const fn default_timeout(self) -> Duration {
+        match self {
+            Self::Ready => Duration::from_secs(60),
+            Self::Validate | Self::Run | Self::Resume | Self::Suspend | Self::Terminate => {
+                Duration::from_secs(1)
+            }
+        }
+    }
+}
+
+/// Whether a hook is called, and for how long at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct HookSetting {
+    /// What the caller said, if anything. `None` means no.
+    pub enabled: Option<bool>,
+    /// What the caller said, if anything, in seconds.
+    pub timeout_s: Option<u32>,
+}
+
+/// The hooks of an image. Members that the caller left out stay `None`, because answers show them so.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Hooks {
+    /// The port of the application that takes the calls.
+    pub port: Option<u16>,
+    /// The calls about a running microVM; `None` when the caller left the group out.
+    pub microvm: Option<MicrovmHooks>,
+    /// The calls about a build; `None` when the caller left the group out.
+    pub image: Option<ImageHooks>,
+}
+
+/// Calls about a microVM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MicrovmHooks {
+    /// `/run`.
+    pub run: HookSetting,
+    /// `/resume`.
+    pub resume: HookSetting,
+    /// `/suspend`.
+    pub suspend: HookSetting,
+    /// `/terminate`.
+    pub terminate: HookSetting,
+}
+
+/// Calls about a build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ImageHooks {
+    /// `/ready`.
+    pub ready: HookSetting,
+    /// `/validate`.
+    pub validate: HookSetting,
+}
+
+/// An enabled hook with everything needed to call it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ActiveHook {
+    /// Which.
+    pub hook: Hook,
+    /// The port of the application.
+    pub port: u16,
+    /// How long the application has to answer.
+    pub timeout: Duration,
+}
+
+impl Hooks {
+    /// What was said about one hook.
+    #[must_use]
+    pub fn setting(&self, hook: Hook) -> HookSetting {
+        let microvm = self.microvm.unwrap_or_default();
+        let image = self.image.unwrap_or_default();
+        match hook {
+            Hook::Ready => image.ready,
+            Hook::Validate => image.validate,
+            Hook::Run => microvm.run,
+            Hook::Resume => microvm.resume,
+            Hook::Suspend => microvm.suspend,
+            Hook::Terminate => microvm.terminate,
+        }
+    }
+
+    /// Whether one hook is called.
+    #[must_use]
+    pub fn is_enabled(&self, hook: Hook) -> bool {
+        self.setting(hook).enabled == Some(true)
+    }
+
+    /// One hook, ready to be called; `None` when it is not enabled.
+    #[must_use]
+    pub fn active(&self, hook: Hook) -> Option<ActiveHook> {
+        let setting = self.setting(hook);
+        if setting.enabled != Some(true) {
+            return None;
+        }
+        let seconds = |timeout_s: u32| Duration::from_secs(u64::from(timeout_s));
+        let timeout = setting.timeout_s.map_or(hook.default_timeout(), seconds);
+        Some(ActiveHook {
+            hook,
+            port: self.port?,
+            timeout,
+        })
+    }
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HookOutcome {
+    /// HTTP 200.
+    Done,
+    /// Another status.
+    Status(u16),
+    /// Nothing listened.
+    Refused,
+    /// No answer in time.
+    TimedOut,
+    /// The connection broke, or the answer was not HTTP.
+    Broken,
+}
+
+/// A failed call as a microVM's `stateReason` tells it, in the words measured on AWS (facts section 7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HookFailure {
+    /// Which hook.
+    pub hook: Hook,
+    /// How it failed; not `Done`.
+    pub outcome: HookOutcome,
+}
+
+impl fmt::Display for HookFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const ADVICE: &str =
+            "Please check your hook endpoint and application logs for more details.";
+        let title = self.hook.title();
+        match self.outcome {
+            HookOutcome::Status(status) => {
+                write!(
+                    f,
+                    "{title} lifecycle hook returned HTTP status {status}. {ADVICE}"
+                )
+            }
+            HookOutcome::Refused => {
+                write!(f, "{title} lifecycle hook connection was refused. {ADVICE}")
+            }
+            HookOutcome::TimedOut => write!(f, "{title} lifecycle hook timed out. {ADVICE}"),
+            HookOutcome::Broken | HookOutcome::Done => {
+                write!(f, "{title} lifecycle hook failed. {ADVICE}")
+            }
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! The control plane: resources, their lives, the policies that drive them, and the store that remembers.
+//!
+//! ```text
+//!   front, endpoint        (HTTP, AWS's words)
+//!         |  Control: one method per operation, Refusal when the domain says no
+//!   owners                 one task per living microVM and per image; each steps a pure machine
+//!      |        |
+//!   Store     Node         journalled records; the host's machinery, behind a trait
+//! ```
+//!
+//! The crate knows nothing of HTTP, of AWS's JSON or of KVM. It decides; others speak and act.
+
+#![forbid(unsafe_code)]
+
+pub mod arn;
+pub mod id;
+pub mod page;
+pub mod time;
+
+pub mod account;
+pub mod connector;
+pub mod hooks;
+pub mod image;
+pub mod microvm;
+
+pub mod machine;
+pub mod policy;
+pub mod refusal;
+pub mod throttle;
+
+pub mod endpoint;
+pub mod metrics;
+pub mod node;
+pub mod store;
+
+mod control;
+
+pub use control::{Control, ControlConfig};
+pub use refusal::{ControlError, Refusal};

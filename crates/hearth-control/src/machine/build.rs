@@ -1,0 +1,76 @@
+//! The life of a build.
+//!
+//! ```text
+//!   Pending ──> InProgress ──> Successful
+//!      │          │  ^  └────> Failed
+//!      │          └──┘ begun again after a restart, a bounded number of times
+//!      └─────────────────────> Failed
+//! ```
+
+use crate::image::BuildState;
+
+/// `stateReason` of a build that was interrupted too often.
+pub const REASON_INTERRUPTED: &str = "The build was interrupted by restarts of the service.";
+/// `stateReason` of a build that took longer than any build may.
+pub const REASON_TIMED_OUT: &str = "The build timed out.";
+
+/// What can happen to a build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// It has a place and begins, or begins again.
+    Begin {
+        /// How often it may begin.
+        max_attempts: u32,
+    },
+    /// It sealed a snapshot.
+    Built,
+    /// It failed.
+    Failed,
+}
+
+/// The part of a build that the machine changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Progress {
+    /// Where it is.
+    pub state: BuildState,
+    /// How often it has begun.
+    pub attempts: u32,
+}
+
+impl Progress {
+    /// A build that was just asked for.
+    pub const NEW: Self = Self {
+        state: BuildState::Pending,
+        attempts: 0,
+    };
+
+    /// What it is after an event; `None` when the event does not fit its state.
+    #[must_use]
+    pub const fn step(self, event: Event) -> Option<Self> {
+        use BuildState::{Failed, InProgress, Pending, Successful};
+        let Self { state, attempts } = self;
+        match (event, state) {
+            (Event::Begin { max_attempts }, Pending | InProgress) => {
+                if attempts >= max_attempts {
+                    return Some(Self {
+                        state: Failed,
+                        attempts,
+                    });
+                }
+                Some(Self {
+                    state: InProgress,
+                    attempts: attempts + 1,
+                })
+            }
+            (Event::Built, InProgress) => Some(Self {
+                state: Successful,
+                attempts,
+            }),
+            (Event::Failed, Pending | InProgress) => Some(Self {
+                state: Failed,
+                attempts,
+            }),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! The life of an image and of its versions together.
+//!
+//! ```text
+//!                built                        update / delete a version
+//!   Creating ───────────> Created ─────────────────────┐
+//!      │                                               v     built / removed
+//!      └──> CreateFailed ──────────── update ──────> Updating ────────────> Updated
+//!            build failed                              │ ^                     │
+//!                                         build failed v └──── update ─────────┤
+//!                                                  UpdateFailed ───────────────┘
+//!
+//!   Created | CreateFailed | Updated | UpdateFailed | DeleteFailed ── delete ──> Deleting ──> gone
+//!                                                                                   └──> DeleteFailed
+//! ```
+//!
+//! While one of its versions is built or removed an image takes no other change, so at most one thing is
+//! under way per image: [`operation`] reads from the state what.
+
+use std::collections::BTreeMap;
+
+use super::version::{self, Version};
+use crate::id::VersionNumber;
+use crate::image::{ImageState, VersionState, VersionStatus};
+
+/// The part of an image that changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Life {
+    /// Where it is.
+    pub state: ImageState,
+    /// The number that was given out last.
+    pub last: VersionNumber,
+    /// Its versions.
+    pub versions: BTreeMap<VersionNumber, Version>,
+}
+
+/// What can happen to an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A caller wants another version.
+    Update,
+    /// The build of the version under way begins.
+    Began,
+    /// It sealed a snapshot.
+    Built,
+    /// It failed.
+    BuildFailed,
+    /// A caller switches a version.
+    SetStatus(VersionNumber, VersionStatus),
+    /// A caller wants a version gone.
+    DeleteVersion(VersionNumber),
+    /// The snapshot of the version under way is gone.
+    VersionFreed,
+    /// It could not be removed.
+    VersionNotFreed,
+    /// A caller wants the image gone.
+    Delete,
+    /// Its snapshots could not be removed.
+    DeleteFailed,
+}
+
+/// What an event does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// It changes.
+    Moved(Life),
+    /// It stays: the event is old news.
+    Kept,
+    /// The caller may not ask for this now.
+    Refused(Denial),
+}
+
+/// Why a caller may not ask for something now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denial {
+    /// Something is under way.
+    Busy,
+    /// It cannot be deleted in its state.
+    NotDeletable,
+    /// There is no such version.
+    NoVersion,
+    /// The version's build did not succeed.
+    NotReady,
+    /// It is the only version.
+    LastVersion,
+}
+
+/// What must be under way for an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// Build this version.
+    Build(VersionNumber),
+    /// Remove the snapshot of this version.
+    Free(VersionNumber),
+    /// Remove every snapshot.
+    FreeAll,
+}
+
+impl Life {
+    /// An image that was just asked for.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            state: ImageState::Creating,
+            last: VersionNumber::FIRST,
+            versions: BTreeMap::from([(VersionNumber::FIRST, Version::NEW)]),
+        }
+    }
+
+    /// The newest version that may be launched.
+    #[must_use]
+    pub fn latest_active(&self) -> Option<VersionNumber> {
+        let mut newest_first = self.versions.iter().rev();
+        newest_first
+            .find(|(_, version)| version.is_launchable())
+            .map(|(number, _)| *number)
+    }
+
+    /// The newest version whose build failed.
+    #[must_use]
+    pub fn latest_failed(&self) -> Option<VersionNumber> {
+        let mut newest_first = self.versions.iter().rev();
+        newest_first
+            .find(|(_, version)| version.state == VersionState::Failed)
+            .map(|(number, _)| *number)
+    }
+
+    fn in_state(&self, wanted: VersionState) -> Option<VersionNumber> {
+        self.versions
+            .iter()
+            .find(|(_, version)| version.state == wanted)
+            .map(|(number, _)| *number)
+    }
+
+    fn with(&self, state: ImageState, number: VersionNumber, version: Version) -> Self {
+        let mut next = Self {
+            state,
+            ..self.clone()
+        };
+        next.versions.insert(number, version);
+        next
+    }
+
+    fn without(&self, state: ImageState, number: VersionNumber) -> Self {
+        let mut next = Self {
+            state,
+            ..self.clone()
+        };
+        next.versions.remove(&number);
+        next
+    }
+}
+
+impl Default for Life {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What must be under way.
+#[must_use]
+pub fn operation(life: &Life) -> Option<Operation> {
+    match life.state {
+        ImageState::Deleting => Some(Operation::FreeAll),
+        ImageState::Creating | ImageState::Updating => building(life)
+            .map(Operation::Build)
+            .or_else(|| life.in_state(VersionState::Deleting).map(Operation::Free)),
+        _ => None,
+    }
+}
+
+fn building(life: &Life) -> Option<VersionNumber> {
+    life.in_state(VersionState::InProgress)
+        .or_else(|| life.in_state(VersionState::Pending))
+}
+
+/// What is after an event.
+#[must_use]
+pub fn step(life: &Life, event: Event) -> Step {
+    match event {
+        Event::Update => update(life),
+        Event::Began => build_step(life, version::Event::Began),
+        Event::Built => build_step(life, version::Event::Built),
+        Event::BuildFailed => build_step(life, version::Event::BuildFailed),
+        Event::SetStatus(number, status) => set_status(life, number, status),
+        Event::DeleteVersion(number) => delete_version(life, number),
+        Event::VersionFreed => freed(life),
+        Event::VersionNotFreed => not_freed(life),
+        Event::Delete => delete(life),
+        Event::DeleteFailed if life.state == ImageState::Deleting => Step::Moved(Life {
+            state: ImageState::DeleteFailed,
+            ..life.clone()
+        }),
+        Event::DeleteFailed => Step::Kept,
+    }
+}
+
+/// An image whose deletion failed has lost snapshots: all that is left is to delete it again.
+fn takes_changes(life: &Life) -> bool {
+    !life.state.is_transient() && life.state != ImageState::DeleteFailed
+}
+
+fn update(life: &Life) -> Step {
+    if !takes_changes(life) {
+        return Step::Refused(Denial::Busy);
+    }
+    let number = life.last.next();
+    let mut next = life.with(ImageState::Updating, number, Version::NEW);
+    next.last = number;
+    Step::Moved(next)
+}
+
+fn build_step(life: &Life, event: version::Event) -> Step {
+    let Some(Operation::Build(number)) = operation(life) else {
+        return Step::Kept;
+    };
+    let Some(next) = life
+        .versions
+        .get(&number)
+        .and_then(|version| version.step(event))
+    else {
+        return Step::Kept;
+    };
+    let state = match (next.state, life.state) {
+        (VersionState::Successful, ImageState::Creating) => ImageState::Created,
+        (VersionState::Successful, _) => ImageState::Updated,
+        (VersionState::Failed, ImageState::Creating) => ImageState::CreateFailed,
+        (VersionState::Failed, _) => ImageState::UpdateFailed,
+        (_, state) => state,
+    };
+    Step::Moved(life.with(state, number, next))
+}
+
+fn set_status(life: &Life, number: VersionNumber, status: VersionStatus) -> Step {
+    let Some(version) = life.versions.get(&number) else {
+        return Step::Refused(Denial::NoVersion);
+    };
+    if !takes_changes(life) {
+        return Step::Refused(Denial::Busy);
+    }
+    match version.step(version::Event::SetStatus(status)) {
+        Some(next) if next == *version => Step::Kept,
+        Some(next) => Step::Moved(life.with(life.state, number, next)),
+        None => Step::Refused(Denial::NotReady),
+    }
+}
+
+fn delete_version(life: &Life, number: VersionNumber) -> Step {
+    let Some(version) = life.versions.get(&number) else {
+        return Step::Refused(Denial::NoVersion);
+    };
+    if !takes_changes(life) {
+        return Step::Refused(Denial::Busy);
+    }
+    if life.versions.len() == 1 {
+        return Step::Refused(Denial::LastVersion);
+    }
+    match version.step(version::Event::Delete) {
+        Some(next) => Step::Moved(life.with(ImageState::Updating, number, next)),
+        None => Step::Refused(Denial::NotReady),
+    }
+}
+
+fn freed(life: &Life) -> Step {
+    match operation(life) {
+        Some(Operation::Free(number)) => Step::Moved(life.without(ImageState::Updated, number)),
+        _ => Step::Kept,
+    }
+}
+
+fn not_freed(life: &Life) -> Step {
+    let Some(Operation::Free(number)) = operation(life) else {
+        return Step::Kept;
+    };
+    let version = life.versions.get(&number);
+    match version.and_then(|version| version.step(version::Event::DeleteFailed)) {
+        Some(next) => Step::Moved(life.with(ImageState::UpdateFailed, number, next)),
+        None => Step::Kept,
+    }
+}
+
+fn delete(life: &Life) -> Step {
+    if life.state.is_transient() {
+        return Step::Refused(Denial::NotDeletable);
+    }
+    Step::Moved(Life {
+        state: ImageState::Deleting,
+        ..life.clone()
+    })
+}
+
+#[cfg(test)]
+mod tests;

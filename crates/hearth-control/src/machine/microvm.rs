@@ -1,0 +1,489 @@
+//! The life of a microVM.
+//!
+//! ```text
+//!  what callers see     phases
+//!
+//!  PENDING              Launching ──> RunHook ─────────┐
+//!                           │            │             v
+//!  RUNNING                  │            │          Running <────────────────┬─────────────┐
+//!                           │            │             │                     │             │
+//!  SUSPENDING               │            │             v        could not    │             │
+//!                           │            │        SuspendHook ──> Saving ────┤             │
+//!                           │            │                          │        │             │
+//!  SUSPENDED                │            │             Suspended <──┘    ResumeHook <── Restoring
+//!                           │            │              │    ^                             ^  │
+//!                           │            │              │    └── could not ────────────────┼──┘
+//!                           │            │              └──────────────────────────────────┘
+//!                           v            v
+//!  TERMINATING          Removing <── TerminateHook <── Running
+//!                           │            (any phase may also go straight to Removing)
+//!  TERMINATED           Terminated
+//! ```
+//!
+//! A hook phase is skipped when the image has not enabled the hook. Every hook that fails ends the microVM with a
+//! reason (facts section 7). A `suspend` that comes while a resume is under way, and the reverse, is
+//! remembered as a [`Wish`] and done next, so that the last word of the caller holds.
+
+use std::time::Duration;
+
+use crate::hooks::{Hook, HookFailure, Hooks};
+use crate::microvm::{IdlePolicy, Microvm, MicrovmState};
+use crate::time::Timestamp;
+
+mod adopt;
+
+pub use adopt::{REASON_LOST, adopt};
+
+/// Where a microVM is, as the control plane sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// The node clones the version.
+    Launching,
+    /// `/run` is called.
+    RunHook,
+    /// The application serves.
+    Running,
+    /// `/suspend` is called.
+    SuspendHook,
+    /// The node writes the snapshot.
+    Saving,
+    /// Frozen on disk.
+    Suspended {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// The node brings it back.
+    Restoring {
+        /// Since when it has been suspended, in case that it stays so.
+        since: Timestamp,
+    },
+    /// `/resume` is called.
+    ResumeHook,
+    /// `/terminate` is called.
+    TerminateHook,
+    /// The node removes it.
+    Removing,
+    /// Gone for good.
+    Terminated,
+}
+
+impl Phase {
+    /// What callers are told.
+    #[must_use]
+    pub const fn state(self) -> MicrovmState {
+        match self {
+            Self::Launching | Self::RunHook => MicrovmState::Pending,
+            Self::Running => MicrovmState::Running,
+            Self::SuspendHook | Self::Saving => MicrovmState::Suspending,
+            Self::Suspended { .. } | Self::Restoring { .. } | Self::ResumeHook => {
+                MicrovmState::Suspended
+            }
+            Self::TerminateHook | Self::Removing => MicrovmState::Terminating,
+            Self::Terminated => MicrovmState::Terminated,
+        }
+    }
+
+    /// What must be under way on the node in this phase.
+    #[must_use]
+    pub const fn operation(self) -> Option<Operation> {
+        match self {
+            Self::Launching => Some(Operation::Launch),
+            Self::RunHook => Some(Operation::Call(Hook::Run)),
+            Self::SuspendHook => Some(Operation::Call(Hook::Suspend)),
+            Self::Saving => Some(Operation::Suspend),
+            Self::Restoring { .. } => Some(Operation::Resume),
+            Self::ResumeHook => Some(Operation::Call(Hook::Resume)),
+            Self::TerminateHook => Some(Operation::Call(Hook::Terminate)),
+            Self::Removing => Some(Operation::Remove),
+            Self::Running | Self::Suspended { .. } | Self::Terminated => None,
+        }
+    }
+
+    /// Whether it is on its way out, or gone.
+    #[must_use]
+    pub const fn is_ending(self) -> bool {
+        matches!(
+            self,
+            Self::TerminateHook | Self::Removing | Self::Terminated
+        )
+    }
+}
+
+/// One piece of work on the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// Clone the version.
+    Launch,
+    /// Call a hook.
+    Call(Hook),
+    /// Write the snapshot.
+    Suspend,
+    /// Bring it back.
+    Resume,
+    /// Remove everything.
+    Remove,
+}
+
+/// What to do once the present transition is through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Wish {
+    /// Resume.
+    Run,
+    /// Suspend.
+    Sleep,
+}
+
+/// The part of a microVM that changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Life {
+    /// Where it is.
+    pub phase: Phase,
+    /// What comes next, if the caller has said so already.
+    pub wish: Option<Wish>,
+    /// Why it ends: a sentence for callers.
+    pub reason: Option<String>,
+}
+
+impl Life {
+    /// A microVM that was just asked for.
+    pub const NEW: Self = Self {
+        phase: Phase::Launching,
+        wish: None,
+        reason: None,
+    };
+
+    fn at(phase: Phase) -> Self {
+        Self {
+            phase,
+            wish: None,
+            reason: None,
+        }
+    }
+}
+
+/// The part of a microVM that the machine reads and never changes.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms<'a> {
+    /// The hooks of its image.
+    pub hooks: Option<&'a Hooks>,
+    /// What happens when nobody talks to it.
+    pub idle_policy: Option<IdlePolicy>,
+    /// The last moment of its life.
+    pub expires_at: Timestamp,
+}
+
+impl<'a> Terms<'a> {
+    /// Those of a microVM.
+    #[must_use]
+    pub fn of(microvm: &'a Microvm) -> Self {
+        Self {
+            hooks: microvm.hooks.as_ref(),
+            idle_policy: microvm.idle_policy,
+            expires_at: microvm.expires_at(),
+        }
+    }
+
+    fn has(&self, hook: Hook) -> bool {
+        self.hooks.is_some_and(|hooks| hooks.active(hook).is_some())
+    }
+
+    fn suspending(&self) -> Phase {
+        if self.has(Hook::Suspend) {
+            Phase::SuspendHook
+        } else {
+            Phase::Saving
+        }
+    }
+
+    fn terminating(&self) -> Phase {
+        if self.has(Hook::Terminate) {
+            Phase::TerminateHook
+        } else {
+            Phase::Removing
+        }
+    }
+}
+
+/// What can happen to a microVM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A caller wants it suspended.
+    Suspend,
+    /// A caller, or traffic, wants it running.
+    Resume,
+    /// A caller wants it gone.
+    Terminate,
+    /// The node has cloned it.
+    Launched,
+    /// The node could not clone it.
+    LaunchFailed(String),
+    /// The application answered the hook of the present phase.
+    HookDone,
+    /// It did not.
+    HookFailed(HookFailure),
+    /// Its snapshot is durable and its process gone.
+    Saved,
+    /// It could not be suspended and runs on.
+    SaveFailed,
+    /// The node has brought it back.
+    Restored,
+    /// It could not be brought back and stays suspended.
+    RestoreFailed,
+    /// It ended without being asked: application, VMM or snapshot is lost.
+    Ended(String),
+    /// Nothing of it is left on the node.
+    Removed,
+    /// A deadline has come.
+    Due(Timer),
+}
+
+/// The deadlines of a microVM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Timer {
+    /// No byte through its endpoint for as long as its policy allows.
+    Idle,
+    /// Suspended for as long as its policy allows.
+    Suspended,
+    /// Its maximum duration.
+    Expiry,
+}
+
+/// What an event does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// It moves.
+    Moved(Life),
+    /// It stays: the event asks for what is so already, or comes too late to matter.
+    Kept,
+    /// The caller may not ask for this now.
+    Refused(Denial),
+}
+
+/// Why a caller may not ask for something now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Denial {
+    /// It is on its way out, or gone.
+    Ended,
+    /// It is still being launched.
+    Busy,
+}
+
+/// `stateReason` of a microVM that a caller terminated (facts section 3).
+pub const REASON_TERMINATED: &str = "Success.";
+/// `stateReason` after the maximum duration. What AWS says is not known.
+pub const REASON_EXPIRED: &str = "The MicroVM reached its maximum duration.";
+/// `stateReason` after the suspended duration. What AWS says is not known.
+pub const REASON_SUSPENDED_LONG: &str = "The MicroVM reached its maximum suspended duration.";
+/// `stateReason` when an idle microVM is terminated instead of suspended. What AWS says is not known.
+pub const REASON_IDLE: &str = "The MicroVM reached its maximum idle duration.";
+
+/// What is after an event.
+#[must_use]
+pub fn step(life: &Life, terms: &Terms<'_>, event: &Event, now: Timestamp) -> Step {
+    match event {
+        Event::Suspend => suspend(life, terms),
+        Event::Resume => resume(life),
+        Event::Terminate => terminate(life, terms, REASON_TERMINATED),
+        Event::Due(timer) => due(life, terms, *timer),
+        Event::Ended(reason) => end(life, reason.clone()),
+        Event::HookDone => hook_done(life, terms),
+        Event::HookFailed(failure) => hook_failed(life, *failure),
+        Event::Launched if life.phase == Phase::Launching => {
+            let next = if terms.has(Hook::Run) {
+                Phase::RunHook
+            } else {
+                Phase::Running
+            };
+            Step::Moved(Life::at(next))
+        }
+        Event::LaunchFailed(reason) if life.phase == Phase::Launching => end(life, reason.clone()),
+        Event::Saved if life.phase == Phase::Saving => Step::Moved(saved(life, now)),
+        Event::SaveFailed if life.phase == Phase::Saving => Step::Moved(Life::at(back(terms))),
+        Event::Restored if matches!(life.phase, Phase::Restoring { .. }) => restored(life, terms),
+        Event::RestoreFailed => restore_failed(life),
+        Event::Removed if life.phase == Phase::Removing => Step::Moved(Life {
+            phase: Phase::Terminated,
+            ..life.clone()
+        }),
+        Event::Launched
+        | Event::LaunchFailed(_)
+        | Event::Saved
+        | Event::SaveFailed
+        | Event::Restored
+        | Event::Removed => Step::Kept,
+    }
+}
+
+/// The earliest deadline of a microVM. `idle_since` is the last moment a byte passed, or it began to run.
+#[must_use]
+pub fn deadline(
+    life: &Life,
+    terms: &Terms<'_>,
+    idle_since: Timestamp,
+) -> Option<(Timestamp, Timer)> {
+    if life.phase.is_ending() {
+        return None;
+    }
+    let expiry = (terms.expires_at, Timer::Expiry);
+    let policy = match (life.phase, terms.idle_policy) {
+        (Phase::Running, Some(policy)) => Some((idle_since.after(policy.max_idle), Timer::Idle)),
+        (Phase::Suspended { since }, Some(policy)) => {
+            Some((since.after(policy.suspended), Timer::Suspended))
+        }
+        _ => None,
+    };
+    // At the same moment the end of life comes first: suspending what must go is waste.
+    Some(policy.filter(|(at, _)| *at < expiry.0).unwrap_or(expiry))
+}
+
+fn suspend(life: &Life, terms: &Terms<'_>) -> Step {
+    match life.phase {
+        Phase::Launching | Phase::RunHook => Step::Refused(Denial::Busy),
+        Phase::Running => Step::Moved(Life::at(terms.suspending())),
+        Phase::SuspendHook | Phase::Saving | Phase::Suspended { .. } => wish(life, None),
+        Phase::Restoring { .. } | Phase::ResumeHook => wish(life, Some(Wish::Sleep)),
+        Phase::TerminateHook | Phase::Removing | Phase::Terminated => Step::Refused(Denial::Ended),
+    }
+}
+
+fn resume(life: &Life) -> Step {
+    match life.phase {
+        Phase::Launching | Phase::RunHook | Phase::Running => Step::Kept,
+        Phase::SuspendHook | Phase::Saving => wish(life, Some(Wish::Run)),
+        Phase::Suspended { since } => Step::Moved(Life::at(Phase::Restoring { since })),
+        Phase::Restoring { .. } | Phase::ResumeHook => wish(life, None),
+        Phase::TerminateHook | Phase::Removing | Phase::Terminated => Step::Refused(Denial::Ended),
+    }
+}
+
+fn wish(life: &Life, wish: Option<Wish>) -> Step {
+    if life.wish == wish {
+        Step::Kept
+    } else {
+        Step::Moved(Life {
+            wish,
+            ..life.clone()
+        })
+    }
+}
+
+/// `/terminate` is called only on what runs (facts section 7); everything else is removed at once.
+fn terminate(life: &Life, terms: &Terms<'_>, reason: &str) -> Step {
+    match life.phase {
+        Phase::Running => {
+            let reason = Some(reason.to_owned());
+            Step::Moved(Life {
+                phase: terms.terminating(),
+                wish: None,
+                reason,
+            })
+        }
+        _ => end(life, reason.to_owned()),
+    }
+}
+
+/// Straight to removal. A reason that stands already stays: the first cause is the one to tell.
+fn end(life: &Life, reason: String) -> Step {
+    match life.phase {
+        Phase::Removing | Phase::Terminated => Step::Kept,
+        // `/terminate` is under way: to ask again changes nothing, to end cuts it short.
+        Phase::TerminateHook if reason == REASON_TERMINATED => Step::Kept,
+        _ => {
+            let reason = Some(life.reason.clone().unwrap_or(reason));
+            Step::Moved(Life {
+                phase: Phase::Removing,
+                wish: None,
+                reason,
+            })
+        }
+    }
+}
+
+fn due(life: &Life, terms: &Terms<'_>, timer: Timer) -> Step {
+    match (timer, life.phase) {
+        _ if life.phase.is_ending() => Step::Kept,
+        (Timer::Expiry, _) => terminate(life, terms, REASON_EXPIRED),
+        (Timer::Suspended, Phase::Suspended { .. }) => end(life, REASON_SUSPENDED_LONG.to_owned()),
+        (Timer::Idle, Phase::Running) => match terms.idle_policy {
+            Some(IdlePolicy {
+                suspended: Duration::ZERO,
+                ..
+            }) => terminate(life, terms, REASON_IDLE),
+            _ => Step::Moved(Life::at(terms.suspending())),
+        },
+        (Timer::Idle | Timer::Suspended, _) => Step::Kept,
+    }
+}
+
+fn hook_done(life: &Life, terms: &Terms<'_>) -> Step {
+    match life.phase {
+        Phase::RunHook => Step::Moved(Life::at(Phase::Running)),
+        Phase::ResumeHook => Step::Moved(running(life, terms)),
+        Phase::SuspendHook => Step::Moved(Life {
+            phase: Phase::Saving,
+            ..life.clone()
+        }),
+        Phase::TerminateHook => Step::Moved(Life {
+            phase: Phase::Removing,
+            ..life.clone()
+        }),
+        _ => Step::Kept,
+    }
+}
+
+fn hook_failed(life: &Life, failure: HookFailure) -> Step {
+    match life.phase.operation() {
+        Some(Operation::Call(hook)) if hook == failure.hook => {
+            let reason = Some(failure.to_string());
+            Step::Moved(Life {
+                phase: Phase::Removing,
+                wish: None,
+                reason,
+            })
+        }
+        _ => Step::Kept,
+    }
+}
+
+fn saved(life: &Life, now: Timestamp) -> Life {
+    match life.wish {
+        Some(Wish::Run) => Life::at(Phase::Restoring { since: now }),
+        Some(Wish::Sleep) | None => Life::at(Phase::Suspended { since: now }),
+    }
+}
+
+fn restored(life: &Life, terms: &Terms<'_>) -> Step {
+    if terms.has(Hook::Resume) {
+        return Step::Moved(Life {
+            phase: Phase::ResumeHook,
+            ..life.clone()
+        });
+    }
+    Step::Moved(running(life, terms))
+}
+
+fn restore_failed(life: &Life) -> Step {
+    match life.phase {
+        Phase::Restoring { since } => Step::Moved(Life::at(Phase::Suspended { since })),
+        _ => Step::Kept,
+    }
+}
+
+fn running(life: &Life, terms: &Terms<'_>) -> Life {
+    match life.wish {
+        Some(Wish::Sleep) => Life::at(terms.suspending()),
+        Some(Wish::Run) | None => Life::at(Phase::Running),
+    }
+}
+
+/// After a suspend that did not happen. The application was told of it, so it is told of the resume too.
+fn back(terms: &Terms<'_>) -> Phase {
+    if terms.has(Hook::Resume) {
+        Phase::ResumeHook
+    } else {
+        Phase::Running
+    }
+}
+
+#[cfg(test)]
+mod tests;

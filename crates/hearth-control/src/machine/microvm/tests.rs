@@ -1,0 +1,308 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::hooks::{HookOutcome, HookSetting, MicrovmHooks};
+use crate::node::Presence;
+
+const NOON: Timestamp = Timestamp::from_unix_ms(1_795_000_000_000);
+
+fn hooks() -> Hooks {
+    let on = HookSetting {
+        enabled: Some(true),
+        timeout_s: None,
+    };
+    let microvm = MicrovmHooks {
+        run: on,
+        resume: on,
+        suspend: on,
+        terminate: on,
+    };
+    Hooks {
+        port: Some(9000),
+        microvm: Some(microvm),
+        image: None,
+    }
+}
+
+fn terms(hooks: Option<&Hooks>) -> Terms<'_> {
+    let idle_policy = Some(IdlePolicy {
+        max_idle: Duration::from_secs(60),
+        suspended: Duration::from_secs(600),
+        auto_resume: true,
+    });
+    Terms {
+        hooks,
+        idle_policy,
+        expires_at: NOON.after(Duration::from_secs(28_800)),
+    }
+}
+
+fn walk(terms: &Terms<'_>, events: &[Event]) -> Life {
+    let mut life = Life::NEW;
+    for event in events {
+        match step(&life, terms, event, NOON) {
+            Step::Moved(next) => life = next,
+            other => panic!("{event:?} in {life:?}: {other:?}"),
+        }
+    }
+    life
+}
+
+#[test]
+fn a_whole_life_with_every_hook() {
+    let hooks = hooks();
+    let terms = terms(Some(&hooks));
+    let mut events = vec![Event::Launched, Event::HookDone];
+    assert_eq!(walk(&terms, &events), Life::at(Phase::Running));
+    events.extend([Event::Suspend, Event::HookDone, Event::Saved]);
+    assert_eq!(
+        walk(&terms, &events),
+        Life::at(Phase::Suspended { since: NOON })
+    );
+    events.extend([Event::Resume, Event::Restored, Event::HookDone]);
+    assert_eq!(walk(&terms, &events), Life::at(Phase::Running));
+    events.extend([Event::Terminate, Event::HookDone, Event::Removed]);
+    let end = walk(&terms, &events);
+    assert_eq!(
+        (end.phase, end.reason.as_deref()),
+        (Phase::Terminated, Some("Success."))
+    );
+}
+
+#[test]
+fn failing_hooks_end_the_microvm_in_the_words_of_aws() {
+    let hooks = hooks();
+    let terms = terms(Some(&hooks));
+    let failed = |hook, outcome| Event::HookFailed(HookFailure { hook, outcome });
+    let reason = |events: &[Event]| {
+        let life = walk(&terms, events);
+        assert_eq!(life.phase, Phase::Removing);
+        life.reason.unwrap()
+    };
+    assert_eq!(
+        reason(&[Event::Launched, failed(Hook::Run, HookOutcome::Status(400))]),
+        "Run lifecycle hook returned HTTP status 400. Please check your hook endpoint and application \
+         logs for more details."
+    );
+    let running = [Event::Launched, Event::HookDone];
+    let suspend = [
+        &running[..],
+        &[Event::Suspend, failed(Hook::Suspend, HookOutcome::TimedOut)],
+    ]
+    .concat();
+    assert!(reason(&suspend).starts_with("Suspend lifecycle hook timed out"));
+    let terminate = [
+        &running[..],
+        &[
+            Event::Terminate,
+            failed(Hook::Terminate, HookOutcome::Refused),
+        ],
+    ]
+    .concat();
+    assert!(reason(&terminate).starts_with("Terminate lifecycle hook connection was refused."));
+}
+
+#[test]
+fn the_last_word_of_the_caller_holds() {
+    let terms = terms(None);
+    let resumed = [Event::Launched, Event::Suspend, Event::Resume, Event::Saved];
+    assert_eq!(
+        walk(&terms, &resumed),
+        Life::at(Phase::Restoring { since: NOON })
+    );
+    let again = [&resumed[..], &[Event::Suspend, Event::Restored]].concat();
+    assert_eq!(walk(&terms, &again), Life::at(Phase::Saving));
+}
+
+#[test]
+fn repeating_a_call_is_a_success_and_a_dead_microvm_refuses() {
+    let terms = terms(None);
+    let at = |phase, event| step(&Life::at(phase), &terms, &event, NOON);
+    assert_eq!(
+        at(Phase::Suspended { since: NOON }, Event::Suspend),
+        Step::Kept
+    );
+    assert_eq!(at(Phase::Running, Event::Resume), Step::Kept);
+    assert_eq!(at(Phase::Terminated, Event::Terminate), Step::Kept);
+    assert_eq!(
+        at(Phase::Terminated, Event::Suspend),
+        Step::Refused(Denial::Ended)
+    );
+    assert_eq!(
+        at(Phase::Removing, Event::Resume),
+        Step::Refused(Denial::Ended)
+    );
+    assert_eq!(
+        at(Phase::Launching, Event::Suspend),
+        Step::Refused(Denial::Busy)
+    );
+}
+
+#[test]
+fn a_torn_suspend_runs_on_and_a_torn_resume_stays() {
+    let terms = terms(None);
+    assert_eq!(
+        walk(
+            &terms,
+            &[Event::Launched, Event::Suspend, Event::SaveFailed]
+        )
+        .phase,
+        Phase::Running
+    );
+    let resume = [
+        Event::Launched,
+        Event::Suspend,
+        Event::Saved,
+        Event::Resume,
+        Event::RestoreFailed,
+    ];
+    assert_eq!(
+        walk(&terms, &resume).phase,
+        Phase::Suspended { since: NOON }
+    );
+}
+
+#[test]
+fn zero_suspended_duration_terminates_instead() {
+    let mut terms = terms(None);
+    terms.idle_policy = terms.idle_policy.map(|p| IdlePolicy {
+        suspended: Duration::ZERO,
+        ..p
+    });
+    let life = walk(&terms, &[Event::Launched, Event::Due(Timer::Idle)]);
+    assert_eq!(
+        (life.phase, life.reason.as_deref()),
+        (Phase::Removing, Some(REASON_IDLE))
+    );
+}
+
+fn any_phase() -> impl Strategy<Value = Phase> {
+    prop::sample::select(vec![
+        Phase::Launching,
+        Phase::RunHook,
+        Phase::Running,
+        Phase::SuspendHook,
+        Phase::Saving,
+        Phase::Suspended { since: NOON },
+        Phase::Restoring { since: NOON },
+        Phase::ResumeHook,
+        Phase::TerminateHook,
+        Phase::Removing,
+        Phase::Terminated,
+    ])
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    let hooks = prop::sample::select(vec![
+        Hook::Run,
+        Hook::Resume,
+        Hook::Suspend,
+        Hook::Terminate,
+    ]);
+    prop_oneof![
+        Just(Event::Suspend),
+        Just(Event::Resume),
+        Just(Event::Terminate),
+        Just(Event::Launched),
+        Just(Event::LaunchFailed("no".to_owned())),
+        Just(Event::HookDone),
+        hooks.prop_map(|hook| Event::HookFailed(HookFailure {
+            hook,
+            outcome: HookOutcome::Broken
+        })),
+        Just(Event::Saved),
+        Just(Event::SaveFailed),
+        Just(Event::Restored),
+        Just(Event::RestoreFailed),
+        Just(Event::Ended("gone".to_owned())),
+        Just(Event::Removed),
+        prop::sample::select(vec![Timer::Idle, Timer::Suspended, Timer::Expiry])
+            .prop_map(Event::Due),
+    ]
+}
+
+/// The visible transitions that exist (facts section 3).
+fn is_legal(from: MicrovmState, to: MicrovmState) -> bool {
+    use MicrovmState::{Pending, Running, Suspended, Suspending, Terminated, Terminating};
+    from == to
+        || matches!(
+            (from, to),
+            (Pending, Running)
+                | (Running, Suspending)
+                | (Suspending, Suspended | Running)
+                // A resume with a suspend wished for meanwhile passes through RUNNING too fast to be seen.
+                | (Suspended, Running | Suspending)
+                | (Pending | Running | Suspending | Suspended, Terminating)
+                | (Terminating, Terminated)
+        )
+        // A suspend that could not happen calls `/resume`, which is told as SUSPENDED.
+        || (from, to) == (Suspending, Suspended)
+}
+
+proptest! {
+    #[test]
+    fn only_legal_transitions(events in prop::collection::vec(any_event(), 0..60), with_hooks: bool) {
+        let hooks = hooks();
+        let terms = terms(with_hooks.then_some(&hooks));
+        let mut life = Life::NEW;
+        for event in events {
+            let before = life.clone();
+            if let Step::Moved(next) = step(&life, &terms, &event, NOON) {
+                prop_assert_ne!(&before, &next);
+                prop_assert!(is_legal(before.phase.state(), next.phase.state()), "{:?} {:?}", before, event);
+                life = next;
+            }
+            prop_assert!(before.phase != Phase::Terminated || life == before);
+            prop_assert_eq!(life.phase.is_ending(), life.reason.is_some());
+            prop_assert!(!life.phase.is_ending() || life.wish.is_none());
+            prop_assert!(with_hooks || !matches!(life.phase.operation(), Some(Operation::Call(_))));
+        }
+    }
+
+    /// From anywhere, `Terminate` and obedience of the node end the microVM in at most three steps.
+    #[test]
+    fn terminate_always_ends(phase in any_phase()) {
+        let hooks = hooks();
+        let terms = terms(Some(&hooks));
+        let mut life = Life { reason: phase.is_ending().then(|| "x".to_owned()), ..Life::at(phase) };
+        for event in [Event::Terminate, Event::HookDone, Event::Removed] {
+            if let Step::Moved(next) = step(&life, &terms, &event, NOON) {
+                life = next;
+            }
+        }
+        prop_assert_eq!(life.phase, Phase::Terminated);
+    }
+
+    /// A timer that was answered is not due again: it has gone, or the phase moved on.
+    #[test]
+    fn timers_fire_once(phase in any_phase(), idle_s in 0_u64..40_000, suspended_s in 0_u64..40_000) {
+        let mut terms = terms(None);
+        terms.idle_policy = Some(IdlePolicy {
+            max_idle: Duration::from_secs(idle_s),
+            suspended: Duration::from_secs(suspended_s),
+            auto_resume: false,
+        });
+        let life = Life { reason: phase.is_ending().then(|| "x".to_owned()), ..Life::at(phase) };
+        if let Some((at, timer)) = deadline(&life, &terms, NOON) {
+            prop_assert!(at <= terms.expires_at);
+            let Step::Moved(next) = step(&life, &terms, &Event::Due(timer), at) else {
+                panic!("a deadline in {phase:?} that does nothing");
+            };
+            prop_assert!(deadline(&next, &terms, NOON).is_none_or(|(_, next)| next != timer));
+        }
+    }
+
+    /// Whatever record and node say, adoption twice is adoption once, and nothing asleep and whole is lost.
+    #[test]
+    fn adoption_settles(phase in any_phase(), found in prop::sample::select(vec![
+        None, Some(Presence::Running), Some(Presence::Suspended), Some(Presence::Debris),
+    ])) {
+        let life = Life { reason: phase.is_ending().then(|| "x".to_owned()), ..Life::at(phase) };
+        let once = adopt(&life, found, NOON);
+        prop_assert_eq!(&adopt(&once, found, NOON), &once);
+        prop_assert_eq!(once.phase.is_ending(), once.reason.is_some());
+        if found == Some(Presence::Suspended) && !phase.is_ending() && phase != Phase::RunHook {
+            prop_assert!(!once.phase.is_ending());
+        }
+    }
+}

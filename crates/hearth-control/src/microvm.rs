@@ -1,0 +1,145 @@
+//! MicroVMs as the control plane keeps them and as callers see them.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::arn::{ConnectorRef, ImageArn, Scope};
+use crate::hooks::Hooks;
+use crate::id::{EndpointId, MicrovmId, VersionNumber};
+use crate::image::{ClientToken, Logging, MemoryTier};
+use crate::machine::microvm::Life;
+use crate::time::Timestamp;
+
+/// What callers are told about where a microVM is. [`Phase`](crate::machine::microvm::Phase) is finer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MicrovmState {
+    /// Launch or `/run` is under way.
+    Pending,
+    /// The application serves.
+    Running,
+    /// `/suspend` or the snapshot is under way.
+    Suspending,
+    /// Frozen on disk; also while a resume is under way.
+    Suspended,
+    /// `/terminate` or the removal is under way.
+    Terminating,
+    /// Gone for good.
+    Terminated,
+}
+
+/// What happens to a microVM that nobody talks to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdlePolicy {
+    /// Suspend it after this time without a byte through its endpoint.
+    pub max_idle: Duration,
+    /// Terminate it after this time in suspension; zero terminates instead of suspending.
+    pub suspended: Duration,
+    /// Whether a request to its endpoint resumes it.
+    pub auto_resume: bool,
+}
+
+/// What the application is told in `/run`. May hold secrets: `Debug` shows the length alone.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RunHookPayload(pub String);
+
+impl fmt::Debug for RunHookPayload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RunHookPayload({} bytes)", self.0.len())
+    }
+}
+
+/// A microVM. All but `life` and what follows it is fixed at launch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Microvm {
+    /// Its id.
+    pub id: MicrovmId,
+    /// Who owns it.
+    pub scope: Scope,
+    /// The image it was launched from.
+    pub image: ImageArn,
+    /// The version it was launched from.
+    pub version: VersionNumber,
+    /// The first label of its endpoint.
+    pub endpoint_id: EndpointId,
+    /// Its endpoint as callers use it: `host` or `host:port`, no scheme.
+    pub endpoint: String,
+    /// Its size, from the version.
+    pub tier: MemoryTier,
+    /// Its hooks, from the version.
+    pub hooks: Option<Hooks>,
+    /// The role of the application.
+    pub execution_role_arn: Option<String>,
+    /// What happens when nobody talks to it.
+    pub idle_policy: Option<IdlePolicy>,
+    /// How long it may exist, running and suspended together.
+    pub max_duration: Duration,
+    /// The ways in.
+    pub ingress: Vec<ConnectorRef>,
+    /// The ways out.
+    pub egress: Vec<ConnectorRef>,
+    /// Where the output of its application goes.
+    pub logging: Option<Logging>,
+    /// What `/run` carries.
+    pub run_hook_payload: Option<RunHookPayload>,
+    /// When `RunMicrovm` took it.
+    pub started_at: Timestamp,
+
+    /// Where it is in its life.
+    pub life: Life,
+    /// When it reached TERMINATED.
+    pub terminated_at: Option<Timestamp>,
+}
+
+impl Microvm {
+    /// What callers are told about where it is.
+    #[must_use]
+    pub fn state(&self) -> MicrovmState {
+        self.life.phase.state()
+    }
+
+    /// Why it ends or ended.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        self.life.reason.as_deref()
+    }
+
+    /// The last moment of its life.
+    #[must_use]
+    pub fn expires_at(&self) -> Timestamp {
+        self.started_at.after(self.max_duration)
+    }
+}
+
+/// What `RunMicrovm` asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunMicrovm {
+    /// The image.
+    pub image: ImageArn,
+    /// The version; `None` takes the newest ACTIVE one.
+    pub version: Option<VersionNumber>,
+    /// The role of the application.
+    pub execution_role_arn: Option<String>,
+    /// What happens when nobody talks to it.
+    pub idle_policy: Option<IdlePolicy>,
+    /// How long it may exist; `None` takes the longest allowed.
+    pub max_duration: Option<Duration>,
+    /// The ways in; empty takes `HTTP_INGRESS`.
+    pub ingress: Vec<ConnectorRef>,
+    /// The ways out; empty takes those of the version.
+    pub egress: Vec<ConnectorRef>,
+    /// Where the output of its application goes.
+    pub logging: Option<Logging>,
+    /// What `/run` carries.
+    pub run_hook_payload: Option<RunHookPayload>,
+    /// Makes the call safe to repeat.
+    pub client_token: Option<ClientToken>,
+}
+
+/// Which microVMs are wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MicrovmFilter {
+    /// Of this image only.
+    pub image: Option<ImageArn>,
+    /// Of this version only.
+    pub version: Option<VersionNumber>,
+}

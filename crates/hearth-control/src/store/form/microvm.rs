@@ -1,0 +1,166 @@
+//! Stored form of what a microVM was launched with, and of the request that launched it.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Stored;
+use super::image::{
+    HooksForm, LoggingForm, hooks_from_form, hooks_to_form, logging_from_form, logging_to_form,
+};
+use crate::arn::ConnectorRef;
+use crate::hooks::Hooks;
+use crate::image::{Logging, MemoryTier};
+use crate::microvm::{IdlePolicy, Microvm, RunHookPayload, RunMicrovm};
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct IdleForm {
+    max_idle_s: u64,
+    suspended_s: u64,
+    auto_resume: bool,
+}
+
+fn idle_to_form(policy: &IdlePolicy) -> IdleForm {
+    IdleForm {
+        max_idle_s: policy.max_idle.as_secs(),
+        suspended_s: policy.suspended.as_secs(),
+        auto_resume: policy.auto_resume,
+    }
+}
+
+fn idle_from_form(form: &IdleForm) -> IdlePolicy {
+    IdlePolicy {
+        max_idle: Duration::from_secs(form.max_idle_s),
+        suspended: Duration::from_secs(form.suspended_s),
+        auto_resume: form.auto_resume,
+    }
+}
+
+fn arns(connectors: &[ConnectorRef]) -> Vec<String> {
+    connectors.iter().map(ToString::to_string).collect()
+}
+
+/// What a microVM was launched with and what no query asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LaunchTerms {
+    pub(crate) endpoint: String,
+    pub(crate) tier: MemoryTier,
+    pub(crate) hooks: Option<Hooks>,
+    pub(crate) execution_role_arn: Option<String>,
+    pub(crate) idle_policy: Option<IdlePolicy>,
+    pub(crate) max_duration: Duration,
+    pub(crate) ingress: Vec<ConnectorRef>,
+    pub(crate) egress: Vec<ConnectorRef>,
+    pub(crate) logging: Option<Logging>,
+    pub(crate) run_hook_payload: Option<RunHookPayload>,
+}
+
+impl LaunchTerms {
+    pub(crate) fn of(microvm: &Microvm) -> Self {
+        Self {
+            endpoint: microvm.endpoint.clone(),
+            tier: microvm.tier,
+            hooks: microvm.hooks.clone(),
+            execution_role_arn: microvm.execution_role_arn.clone(),
+            idle_policy: microvm.idle_policy,
+            max_duration: microvm.max_duration,
+            ingress: microvm.ingress.clone(),
+            egress: microvm.egress.clone(),
+            logging: microvm.logging.clone(),
+            run_hook_payload: microvm.run_hook_payload.clone(),
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct LaunchForm {
+    endpoint: String,
+    memory_mib: u32,
+    hooks: Option<HooksForm>,
+    execution_role_arn: Option<String>,
+    idle: Option<IdleForm>,
+    max_duration_s: u64,
+    ingress: Vec<String>,
+    egress: Vec<String>,
+    logging: Option<LoggingForm>,
+    payload: Option<String>,
+}
+
+impl Stored for LaunchTerms {
+    const KIND: &'static str = "microVM";
+    type Form = LaunchForm;
+
+    fn to_form(&self) -> LaunchForm {
+        LaunchForm {
+            endpoint: self.endpoint.clone(),
+            memory_mib: self.tier.baseline_mib(),
+            hooks: self.hooks.as_ref().map(hooks_to_form),
+            execution_role_arn: self.execution_role_arn.clone(),
+            idle: self.idle_policy.as_ref().map(idle_to_form),
+            max_duration_s: self.max_duration.as_secs(),
+            ingress: arns(&self.ingress),
+            egress: arns(&self.egress),
+            logging: self.logging.as_ref().map(logging_to_form),
+            payload: self
+                .run_hook_payload
+                .as_ref()
+                .map(|payload| payload.0.clone()),
+        }
+    }
+
+    fn from_form(form: LaunchForm) -> Option<Self> {
+        let connectors = |arns: Vec<String>| {
+            arns.iter()
+                .map(|arn| arn.parse().ok())
+                .collect::<Option<Vec<ConnectorRef>>>()
+        };
+        Some(Self {
+            endpoint: form.endpoint,
+            tier: MemoryTier::from_baseline_mib(form.memory_mib)?,
+            hooks: form.hooks.map(hooks_from_form),
+            execution_role_arn: form.execution_role_arn,
+            idle_policy: form.idle.as_ref().map(idle_from_form),
+            max_duration: Duration::from_secs(form.max_duration_s),
+            ingress: connectors(form.ingress)?,
+            egress: connectors(form.egress)?,
+            logging: form.logging.map(logging_from_form),
+            run_hook_payload: form.payload.map(RunHookPayload),
+        })
+    }
+}
+
+/// A `RunMicrovm` request; stored only as a digest.
+#[derive(Serialize)]
+struct RequestForm {
+    image: String,
+    version: Option<String>,
+    execution_role_arn: Option<String>,
+    idle: Option<IdleForm>,
+    max_duration_s: Option<u64>,
+    ingress: Vec<String>,
+    egress: Vec<String>,
+    logging: Option<LoggingForm>,
+    payload: Option<String>,
+}
+
+impl RunMicrovm {
+    /// A digest of everything in the request but its client token.
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        let form = RequestForm {
+            image: self.image.to_string(),
+            version: self.version.map(|version| version.to_string()),
+            execution_role_arn: self.execution_role_arn.clone(),
+            idle: self.idle_policy.as_ref().map(idle_to_form),
+            max_duration_s: self.max_duration.map(|duration| duration.as_secs()),
+            ingress: arns(&self.ingress),
+            egress: arns(&self.egress),
+            logging: self.logging.as_ref().map(logging_to_form),
+            payload: self
+                .run_hook_payload
+                .as_ref()
+                .map(|payload| payload.0.clone()),
+        };
+        // Text and numbers only: writing them as JSON cannot fail.
+        super::digest(&[&serde_json::to_string(&form).unwrap_or_default()])
+    }
+}

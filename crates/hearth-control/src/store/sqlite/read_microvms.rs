@@ -1,0 +1,118 @@
+//! Queries on microVMs and the journal.
+
+use rusqlite::{Connection, Row, params};
+
+use super::read_images::{find, list};
+use super::rows::{Columns, scope_text};
+use crate::arn::Scope;
+use crate::id::{EndpointId, MicrovmId};
+use crate::microvm::{Microvm, MicrovmFilter};
+use crate::store::form::Stored as _;
+use crate::store::form::microvm::LaunchTerms;
+use crate::store::{Intent, MicrovmPlace, Result, StoreError, Subject};
+use crate::time::Timestamp;
+
+fn microvm_of(row: &Row<'_>) -> Result<Microvm> {
+    let columns = Columns::of(row, "microVM");
+    let terms = LaunchTerms::from_text(&columns.plain::<String>("terms")?)?;
+    Ok(Microvm {
+        id: columns.parsed("id")?,
+        scope: columns.scope("scope")?,
+        image: columns.parsed("image")?,
+        version: columns.version("number")?,
+        endpoint_id: columns.parsed("endpoint_id")?,
+        endpoint: terms.endpoint,
+        tier: terms.tier,
+        hooks: terms.hooks,
+        execution_role_arn: terms.execution_role_arn,
+        idle_policy: terms.idle_policy,
+        max_duration: terms.max_duration,
+        ingress: terms.ingress,
+        egress: terms.egress,
+        logging: terms.logging,
+        run_hook_payload: terms.run_hook_payload,
+        started_at: columns.time("started")?,
+        life: columns.life()?,
+        terminated_at: columns.optional_time("terminated")?,
+    })
+}
+
+pub(super) fn microvm(db: &Connection, id: MicrovmId) -> Result<Option<Microvm>> {
+    find(
+        db,
+        "SELECT * FROM microvm WHERE id = ?",
+        [id.to_string()],
+        microvm_of,
+    )
+}
+
+pub(super) fn microvm_at(db: &Connection, endpoint: EndpointId) -> Result<Option<Microvm>> {
+    let query = "SELECT * FROM microvm WHERE endpoint_id = ?";
+    find(db, query, [endpoint.to_string()], microvm_of)
+}
+
+pub(super) fn microvms(
+    db: &Connection,
+    scope: &Scope,
+    filter: &MicrovmFilter,
+    after: Option<MicrovmPlace>,
+    limit: u32,
+) -> Result<Vec<Microvm>> {
+    let (started, id) = match after {
+        Some((started, id)) => (started.unix_ms(), id.to_string()),
+        None => (i64::MAX, String::new()),
+    };
+    let version = filter.version.map(|number| number.major());
+    // Two texts, so that each has an index to follow.
+    let by_image = "SELECT * FROM microvm WHERE image = ?5 AND scope = ?1 AND started <= ?2 \
+                    AND (started < ?2 OR id > ?3) AND (?6 IS NULL OR number = ?6) \
+                    ORDER BY started DESC, id LIMIT ?4";
+    let by_scope = "SELECT * FROM microvm WHERE scope = ?1 AND started <= ?2 AND (started < ?2 OR id > ?3) \
+                    AND (?5 IS NULL OR image = ?5) AND (?6 IS NULL OR number = ?6) \
+                    ORDER BY started DESC, id LIMIT ?4";
+    let image = filter.image.as_ref().map(ToString::to_string);
+    let query = if image.is_some() { by_image } else { by_scope };
+    list(
+        db,
+        query,
+        params![scope_text(scope), started, id, limit, image, version],
+        microvm_of,
+    )
+}
+
+pub(super) fn living(db: &Connection) -> Result<Vec<Microvm>> {
+    list(
+        db,
+        "SELECT * FROM microvm WHERE terminated IS NULL",
+        [],
+        microvm_of,
+    )
+}
+
+pub(super) fn terminated(db: &Connection, until: Timestamp, limit: u32) -> Result<Vec<MicrovmId>> {
+    let query = "SELECT id FROM microvm WHERE terminated <= ? ORDER BY terminated LIMIT ?";
+    let id = |row: &Row<'_>| Columns::of(row, "microVM").parsed("id");
+    list(db, query, params![until.unix_ms(), limit], id)
+}
+
+pub(super) fn open_intents(db: &Connection) -> Result<Vec<Intent>> {
+    let query = "SELECT * FROM journal WHERE outcome IS NULL ORDER BY sequence";
+    list(db, query, [], |row| {
+        let columns = Columns::of(row, "journal");
+        let subject = columns.plain::<String>("subject")?;
+        let subject = match subject.parse() {
+            Ok(id) => Subject::Microvm(id),
+            Err(_) => {
+                let arn = subject
+                    .parse()
+                    .map_err(|_| StoreError::Record { kind: "journal" })?;
+                Subject::Image(arn)
+            }
+        };
+        Ok(Intent {
+            subject,
+            what: columns.plain("intent")?,
+            at: columns.time("begun")?,
+        })
+    })
+}

@@ -1,0 +1,195 @@
+//! Tables, and how older files become newer ones.
+//!
+//! `PRAGMA user_version` is the number of steps a file has been through. A step that was released is never changed.
+
+use rusqlite::Connection;
+
+use crate::store::{Result, StoreError};
+
+/// The steps, in order.
+const STEPS: &[&str] = &[FIRST];
+
+/// Times are milliseconds since 1970. `scope` is `<account>/<region>`. Images are known by their ARN.
+const FIRST: &str = "
+CREATE TABLE account (id TEXT PRIMARY KEY, created INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+
+CREATE TABLE access_key (
+    id TEXT PRIMARY KEY,
+    secret TEXT NOT NULL,
+    account TEXT NOT NULL REFERENCES account (id),
+    status TEXT NOT NULL,
+    created INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX access_key_account ON access_key (account, id);
+
+CREATE TABLE role (
+    account TEXT NOT NULL REFERENCES account (id),
+    name TEXT NOT NULL,
+    path TEXT NOT NULL,
+    role_id TEXT NOT NULL,
+    description TEXT,
+    trust TEXT NOT NULL,
+    max_session_s INTEGER NOT NULL,
+    created INTEGER NOT NULL,
+    PRIMARY KEY (account, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE role_policy (
+    account TEXT NOT NULL,
+    role TEXT NOT NULL,
+    name TEXT NOT NULL,
+    document TEXT NOT NULL,
+    PRIMARY KEY (account, role, name),
+    FOREIGN KEY (account, role) REFERENCES role (account, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE role_attachment (
+    account TEXT NOT NULL,
+    role TEXT NOT NULL,
+    policy_arn TEXT NOT NULL,
+    PRIMARY KEY (account, role, policy_arn),
+    FOREIGN KEY (account, role) REFERENCES role (account, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE image (
+    arn TEXT PRIMARY KEY,
+    scope TEXT NOT NULL,
+    name TEXT NOT NULL,
+    id TEXT NOT NULL,
+    state TEXT NOT NULL,
+    latest_active INTEGER,
+    latest_failed INTEGER,
+    last_version INTEGER NOT NULL,
+    created INTEGER NOT NULL,
+    updated INTEGER NOT NULL,
+    UNIQUE (scope, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE version (
+    image TEXT NOT NULL REFERENCES image (arn) ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    status TEXT NOT NULL,
+    spec TEXT NOT NULL,
+    snapshot TEXT,
+    created INTEGER NOT NULL,
+    updated INTEGER NOT NULL,
+    PRIMARY KEY (image, number)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX version_snapshot ON version (snapshot) WHERE snapshot IS NOT NULL;
+
+CREATE TABLE build (
+    id TEXT PRIMARY KEY,
+    image TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    scope TEXT NOT NULL,
+    state TEXT NOT NULL,
+    architecture TEXT NOT NULL,
+    chipset_generation TEXT NOT NULL,
+    reason TEXT,
+    memory_bytes INTEGER,
+    code_install_bytes INTEGER,
+    disk_bytes INTEGER,
+    attempts INTEGER NOT NULL,
+    created INTEGER NOT NULL,
+    FOREIGN KEY (image, number) REFERENCES version (image, number) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+CREATE INDEX build_version ON build (image, number, id);
+CREATE INDEX build_open ON build (scope) WHERE state IN ('PENDING', 'IN_PROGRESS');
+
+CREATE TABLE microvm (
+    id TEXT PRIMARY KEY,
+    scope TEXT NOT NULL,
+    image TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    endpoint_id TEXT NOT NULL UNIQUE,
+    terms TEXT NOT NULL,
+    started INTEGER NOT NULL,
+    phase TEXT NOT NULL,
+    phase_since INTEGER,
+    wish TEXT,
+    reason TEXT,
+    terminated INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX microvm_list ON microvm (scope, started DESC, id);
+CREATE INDEX microvm_image ON microvm (image, started DESC, id);
+CREATE INDEX microvm_living ON microvm (image, number) WHERE terminated IS NULL;
+CREATE INDEX microvm_terminated ON microvm (terminated) WHERE terminated IS NOT NULL;
+
+CREATE TABLE connector (
+    id TEXT PRIMARY KEY,
+    scope TEXT NOT NULL,
+    name TEXT NOT NULL,
+    state TEXT NOT NULL,
+    reason TEXT,
+    fault TEXT,
+    operator_role TEXT NOT NULL,
+    latest_version INTEGER NOT NULL,
+    last_version INTEGER NOT NULL,
+    update_status TEXT,
+    update_reason TEXT,
+    update_fault TEXT,
+    created INTEGER NOT NULL,
+    updated INTEGER NOT NULL,
+    UNIQUE (scope, name)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX connector_list ON connector (scope, id);
+
+CREATE TABLE connector_version (
+    connector TEXT NOT NULL REFERENCES connector (id) ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    egress TEXT NOT NULL,
+    operator_role TEXT NOT NULL,
+    state TEXT NOT NULL,
+    reason TEXT,
+    fault TEXT,
+    updated INTEGER NOT NULL,
+    PRIMARY KEY (connector, number)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE tag (
+    resource TEXT NOT NULL,
+    key TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (resource, key)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE client_token (
+    scope TEXT NOT NULL,
+    operation TEXT NOT NULL,
+    token TEXT NOT NULL,
+    digest BLOB NOT NULL,
+    resource TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    PRIMARY KEY (scope, operation, token)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX client_token_age ON client_token (created);
+CREATE INDEX client_token_resource ON client_token (resource);
+
+CREATE TABLE journal (
+    sequence INTEGER PRIMARY KEY,
+    subject TEXT NOT NULL,
+    intent TEXT NOT NULL,
+    begun INTEGER NOT NULL,
+    outcome TEXT,
+    ended INTEGER
+) STRICT;
+CREATE UNIQUE INDEX journal_open ON journal (subject) WHERE outcome IS NULL;
+CREATE INDEX journal_age ON journal (ended) WHERE outcome IS NOT NULL;
+";
+
+/// Brings a file to the newest schema.
+pub(super) fn migrate(db: &mut Connection) -> Result<()> {
+    let known = u32::try_from(STEPS.len()).unwrap_or(u32::MAX);
+    let found: u32 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found > known {
+        return Err(StoreError::Newer { found, known });
+    }
+    for (done, step) in (1_u32..).zip(STEPS).skip_while(|(done, _)| *done <= found) {
+        let transaction = db.transaction()?;
+        transaction.execute_batch(step)?;
+        transaction.pragma_update(None, "user_version", done)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}

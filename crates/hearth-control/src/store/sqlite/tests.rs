@@ -1,0 +1,126 @@
+use super::*;
+use crate::store::{Change, Guard, Subject};
+
+fn open(directory: &tempfile::TempDir) -> SqliteStore {
+    SqliteStore::open(&directory.path().join("control.sqlite")).unwrap()
+}
+
+fn account(number: u64) -> Account {
+    Account {
+        id: AccountId::from_number(number).unwrap(),
+        created_at: Timestamp::from_unix_ms(1),
+    }
+}
+
+#[tokio::test]
+async fn a_batch_happens_whole_or_not_at_all() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory);
+    let guarded = Batch::new()
+        .guard(Guard::NoAccounts)
+        .change(Change::AddAccount(account(1)));
+    assert_eq!(
+        store.commit(guarded.clone()).await.unwrap(),
+        Verdict::Committed
+    );
+    assert_eq!(
+        store.commit(guarded).await.unwrap(),
+        Verdict::Blocked(Guard::NoAccounts)
+    );
+
+    // The second change breaks the primary key, so the first must not stay.
+    let torn = Batch::new()
+        .change(Change::AddAccount(account(2)))
+        .change(Change::AddAccount(account(1)));
+    assert!(store.commit(torn).await.is_err());
+    assert_eq!(store.accounts().await.unwrap(), vec![account(1)]);
+}
+
+#[tokio::test]
+async fn batches_that_share_a_commit_do_not_share_a_fate() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Arc::new(open(&directory));
+    let mut writes = tokio::task::JoinSet::new();
+    for number in 0..200 {
+        let store = Arc::clone(&store);
+        // Every number comes twice: one of the two must fail, and only that one.
+        writes.spawn(async move {
+            store
+                .commit(Batch::new().change(Change::AddAccount(account(number / 2))))
+                .await
+                .is_ok()
+        });
+    }
+    let outcomes = writes.join_all().await;
+    assert_eq!(outcomes.into_iter().filter(|done| *done).count(), 100);
+    assert_eq!(store.accounts().await.unwrap().len(), 100);
+}
+
+#[tokio::test]
+async fn what_was_committed_is_there_after_reopening() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory);
+    store
+        .commit(Batch::new().change(Change::AddAccount(account(7))))
+        .await
+        .unwrap();
+    drop(store);
+    assert_eq!(open(&directory).accounts().await.unwrap(), vec![account(7)]);
+}
+
+#[tokio::test]
+async fn a_file_of_a_newer_release_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(open(&directory));
+    let path = directory.path().join("control.sqlite");
+    let db = Connection::open(&path).unwrap();
+    db.pragma_update(None, "user_version", 99).unwrap();
+    drop(db);
+    assert!(matches!(
+        SqliteStore::open(&path),
+        Err(StoreError::Newer { found: 99, .. })
+    ));
+}
+
+#[tokio::test]
+async fn the_file_is_private() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory);
+    store
+        .commit(Batch::new().change(Change::AddAccount(account(1))))
+        .await
+        .unwrap();
+    for entry in std::fs::read_dir(directory.path()).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{:?}", entry.path());
+    }
+}
+
+#[tokio::test]
+async fn the_journal_has_one_open_intent_per_subject() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory);
+    let subject = Subject::Microvm(MicrovmId::generate());
+    let intend = |what: &str| {
+        let intent = Intent {
+            subject: subject.clone(),
+            what: what.to_owned(),
+            at: Timestamp::from_unix_ms(5),
+        };
+        Batch::new().change(Change::Intend(intent))
+    };
+    store.commit(intend("launch")).await.unwrap();
+    store.commit(intend("remove")).await.unwrap();
+    let open = store.open_intents().await.unwrap();
+    assert_eq!(
+        open.iter()
+            .map(|intent| intent.what.as_str())
+            .collect::<Vec<_>>(),
+        ["remove"]
+    );
+    let done = Change::Conclude(subject, "done".to_owned(), Timestamp::from_unix_ms(6));
+    store.commit(Batch::new().change(done)).await.unwrap();
+    assert_eq!(store.open_intents().await.unwrap(), Vec::new());
+}

@@ -1,0 +1,60 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const NOON: Timestamp = Timestamp::from_unix_ms(1_795_000_000_000);
+
+#[test]
+fn a_burst_of_one_second_passes_and_no_more() {
+    let throttle = Throttle::new(Rates::default());
+    for _ in 0..5 {
+        assert_eq!(throttle.take(AccountId::FIRST, Rate::Run, NOON), Ok(()));
+    }
+    let wait = throttle
+        .take(AccountId::FIRST, Rate::Run, NOON)
+        .unwrap_err();
+    assert_eq!(wait, Duration::from_millis(200));
+    assert_eq!(
+        throttle.take(AccountId::FIRST, Rate::Run, NOON.after(wait)),
+        Ok(())
+    );
+}
+
+#[test]
+fn accounts_and_operations_do_not_share() {
+    let throttle = Throttle::new(Rates::default());
+    for _ in 0..2 {
+        assert_eq!(throttle.take(AccountId::FIRST, Rate::Suspend, NOON), Ok(()));
+    }
+    assert!(
+        throttle
+            .take(AccountId::FIRST, Rate::Suspend, NOON)
+            .is_err()
+    );
+    assert_eq!(throttle.take(AccountId::FIRST, Rate::Resume, NOON), Ok(()));
+    let other = AccountId::from_number(1).unwrap();
+    assert_eq!(throttle.take(other, Rate::Suspend, NOON), Ok(()));
+}
+
+proptest! {
+    /// In any window, no more than the rate times the window plus one burst passes; and who waits as told, passes.
+    #[test]
+    fn the_rate_holds(per_second in 1_u32..200, steps_ms in prop::collection::vec(0_u64..300, 1..400)) {
+        let throttle = Throttle::new(Rates::unlimited().with(Rate::Get, per_second));
+        let (mut now, mut passed) = (NOON, 0_u64);
+        for step_ms in steps_ms {
+            now = now.after(Duration::from_millis(step_ms));
+            match throttle.take(AccountId::FIRST, Rate::Get, now) {
+                Ok(()) => passed += 1,
+                Err(wait) => {
+                    let due = now.after(wait + Duration::from_millis(1));
+                    prop_assert_eq!(throttle.take(AccountId::FIRST, Rate::Get, due), Ok(()));
+                    now = due;
+                    passed += 1;
+                }
+            }
+            let seconds = now.since(NOON).as_secs_f64();
+            prop_assert!(passed as f64 <= (seconds + 1.0) * f64::from(per_second) + 1.0);
+        }
+    }
+}

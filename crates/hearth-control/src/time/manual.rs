@@ -1,0 +1,41 @@
+//! A clock that stands still until it is told to go on.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use super::{Clock, Timestamp};
+
+/// A clock for tests and simulations: time passes only in [`ManualClock::advance`].
+#[derive(Debug)]
+pub struct ManualClock {
+    now: watch::Sender<Timestamp>,
+}
+
+impl ManualClock {
+    /// A clock that shows `now`.
+    #[must_use]
+    pub fn at(now: Timestamp) -> Self {
+        Self {
+            now: watch::Sender::new(now),
+        }
+    }
+
+    /// Lets `step` pass, and wakes whoever waited for a moment in it.
+    pub fn advance(&self, step: Duration) {
+        self.now.send_modify(|now| *now = now.after(step));
+    }
+}
+
+#[async_trait]
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        *self.now.borrow()
+    }
+
+    async fn sleep_until(&self, deadline: Timestamp) {
+        // An error would mean that the clock is gone, and `self` holds it.
+        let _ = self.now.subscribe().wait_for(|now| *now >= deadline).await;
+    }
+}

@@ -1,0 +1,15 @@
+//! The control plane over a real SQLite file, a scripted node and a clock that is moved by hand.
+
+// A test that cannot be set up has failed: `unwrap` says so.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+mod accounts;
+mod concurrency;
+mod connectors;
+mod crash;
+mod images;
+mod lifecycle;
+mod reconcile;
+mod timers;

@@ -1,0 +1,188 @@
+//! Deadlines on a clock that is moved by hand, also across restarts.
+
+use std::time::Duration;
+
+use hearth_control::Control;
+use hearth_control::id::MicrovmId;
+use hearth_control::microvm::{IdlePolicy, MicrovmState, RunMicrovm};
+
+use crate::support::{World, scope, spec, state_of, terminated_reason};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn policy(max_idle_s: u32, suspended_s: u32) -> Option<IdlePolicy> {
+    Some(IdlePolicy {
+        max_idle: max_idle_s * SECOND,
+        suspended: suspended_s * SECOND,
+        auto_resume: true,
+    })
+}
+
+async fn idle_world(max_idle_s: u32, suspended_s: u32) -> (World, Control, MicrovmId) {
+    let world = World::new();
+    let control = world.start().await;
+    let image = world.image(&control, spec(true)).await;
+    let request = RunMicrovm {
+        idle_policy: policy(max_idle_s, suspended_s),
+        ..world.run(&image)
+    };
+    let id = world.running(&control, request).await;
+    (world, control, id)
+}
+
+/// Lets everything that is due happen, by asking the owner something that changes nothing.
+async fn settle(control: &Control, id: MicrovmId) -> MicrovmState {
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+    control.microvm(&scope(), id).await.unwrap().state()
+}
+
+#[tokio::test]
+async fn the_idle_timer_suspends_and_the_suspended_timer_terminates() {
+    let (world, control, id) = idle_world(60, 600).await;
+    world.clock.advance(59 * SECOND);
+    assert_eq!(settle(&control, id).await, MicrovmState::Running);
+    world.clock.advance(SECOND);
+    state_of(&control, id, MicrovmState::Suspended).await;
+    world.clock.advance(599 * SECOND);
+    assert_eq!(settle(&control, id).await, MicrovmState::Suspended);
+    world.clock.advance(SECOND);
+    let reason = terminated_reason(&control, id).await;
+    assert_eq!(
+        reason,
+        "The MicroVM reached its maximum suspended duration."
+    );
+    assert_eq!(
+        (world.node.calls("/suspend"), world.node.calls("suspend")),
+        (1, 1)
+    );
+}
+
+#[tokio::test]
+async fn traffic_puts_the_idle_timer_off() {
+    let (world, control, id) = idle_world(60, 600).await;
+    for _ in 0..5 {
+        world.clock.advance(45 * SECOND);
+        control.touch(id);
+        assert_eq!(settle(&control, id).await, MicrovmState::Running);
+    }
+    world.clock.advance(60 * SECOND);
+    state_of(&control, id, MicrovmState::Suspended).await;
+    // Waking begins a new idle time.
+    assert_eq!(
+        control.wake_microvm(id).await.unwrap().state(),
+        MicrovmState::Running
+    );
+    world.clock.advance(59 * SECOND);
+    assert_eq!(settle(&control, id).await, MicrovmState::Running);
+}
+
+#[tokio::test]
+async fn no_suspended_time_means_termination_with_the_hook() {
+    let (world, control, id) = idle_world(60, 0).await;
+    world.clock.advance(60 * SECOND);
+    let reason = terminated_reason(&control, id).await;
+    assert_eq!(reason, "The MicroVM reached its maximum idle duration.");
+    assert_eq!(
+        (world.node.calls("suspend"), world.node.calls("/terminate")),
+        (0, 1)
+    );
+}
+
+#[tokio::test]
+async fn the_maximum_duration_counts_running_and_suspended_together() {
+    let world = World::new();
+    let control = world.start().await;
+    let image = world.image(&control, spec(false)).await;
+    let request = RunMicrovm {
+        max_duration: Some(100 * SECOND),
+        ..world.run(&image)
+    };
+    let id = world.running(&control, request).await;
+    world.clock.advance(50 * SECOND);
+    control.suspend_microvm(&scope(), id).await.unwrap();
+    state_of(&control, id, MicrovmState::Suspended).await;
+    world.clock.advance(49 * SECOND);
+    assert_eq!(settle(&control, id).await, MicrovmState::Suspended);
+    world.clock.advance(SECOND);
+    let reason = terminated_reason(&control, id).await;
+    assert_eq!(reason, "The MicroVM reached its maximum duration.");
+}
+
+#[tokio::test]
+async fn deadlines_survive_a_restart_and_fire_once() {
+    let (world, control, id) = idle_world(60, 600).await;
+    world.clock.advance(60 * SECOND);
+    state_of(&control, id, MicrovmState::Suspended).await;
+    control.stop().await;
+
+    // Half of the time passes while nobody is there to see it.
+    world.clock.advance(300 * SECOND);
+    let control = world.start().await;
+    assert_eq!(settle(&control, id).await, MicrovmState::Suspended);
+    control.stop().await;
+    world.clock.advance(299 * SECOND);
+    let control = world.start().await;
+    assert_eq!(settle(&control, id).await, MicrovmState::Suspended);
+    world.clock.advance(SECOND);
+    terminated_reason(&control, id).await;
+    assert_eq!(world.node.calls("terminate"), 1);
+    control.stop().await;
+    let control = world.start().await;
+    world.clock.advance(600 * SECOND);
+    assert_eq!(settle(&control, id).await, MicrovmState::Terminated);
+    assert_eq!(world.node.calls("terminate"), 1);
+}
+
+#[tokio::test]
+async fn a_deadline_that_passed_during_a_restart_is_kept_at_once() {
+    let (world, control, id) = idle_world(60, 600).await;
+    control.stop().await;
+    world.clock.advance(28_800 * SECOND);
+    let control = world.start().await;
+    let reason = terminated_reason(&control, id).await;
+    assert_eq!(reason, "The MicroVM reached its maximum duration.");
+}
+
+#[tokio::test]
+async fn a_hook_that_never_answers_times_out() {
+    let world = World::new();
+    let control = world.start().await;
+    let image = world.image(&control, spec(true)).await;
+    world.node.stick("/run");
+    let id = control
+        .run_microvm(&scope(), world.run(&image))
+        .await
+        .unwrap()
+        .id;
+    while world.node.calls("/run") == 0 {
+        tokio::task::yield_now().await;
+    }
+    world.clock.advance(10 * SECOND);
+    let reason = terminated_reason(&control, id).await;
+    assert!(
+        reason.starts_with("Run lifecycle hook timed out"),
+        "{reason}"
+    );
+}
+
+#[tokio::test]
+async fn terminated_microvms_stay_for_a_day() {
+    let (world, control, id) = idle_world(60, 600).await;
+    control.terminate_microvm(&scope(), id).await.unwrap();
+    terminated_reason(&control, id).await;
+    world.clock.advance(24 * 60 * 60 * SECOND - SECOND);
+    assert_eq!(settle(&control, id).await, MicrovmState::Terminated);
+    world.clock.advance(60 * SECOND);
+    loop {
+        match control.microvm(&scope(), id).await {
+            Ok(_) => tokio::task::yield_now().await,
+            Err(error) => {
+                assert!(error.to_string().contains("MicrovmNotFound"));
+                break;
+            }
+        }
+        world.clock.advance(60 * SECOND);
+    }
+}

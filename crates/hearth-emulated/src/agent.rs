@@ -1,0 +1,206 @@
+//! A blocking client of the agent protocol over TCP.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use hearth_wire::agent::{
+    AgentHello, Chunk, ControlReply, ControlRequest, ExecInput, ExecOutput, ExecSpec, ExitStatus,
+    MAX_CHUNK_BYTES, Open, OpenReply, PROTOCOL_VERSION, Refusal, Stream, Token,
+};
+use hearth_wire::frame::{self, FrameError};
+
+/// QEMU accepts connections to a forwarded port at once, so this only bounds a broken loopback.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why the agent did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// No connection to the forwarded port.
+    #[error("cannot reach the emulated host's agent")]
+    Connect(#[source] io::Error),
+    /// The stream broke: most often the emulated host died.
+    #[error("lost the connection to the emulated host")]
+    Lost(#[from] FrameError),
+    /// The agent refused.
+    #[error("the emulated host's agent refuses: {0}")]
+    Refused(#[from] Refusal),
+    /// The agent answered something that does not belong there.
+    #[error("the emulated host's agent gave an unexpected answer")]
+    Unexpected,
+    /// Reading or writing on this side failed.
+    #[error("cannot {0}")]
+    Local(&'static str, #[source] io::Error),
+}
+
+/// Where the agent of an emulated host listens, and what it wants to hear first.
+#[derive(Debug, Clone)]
+pub struct AgentClient {
+    port: u16,
+    token: Token,
+}
+
+impl AgentClient {
+    /// A client for the agent behind `port` of the loopback. Nothing is connected yet.
+    pub fn new(port: u16, token: Token) -> Self {
+        Self { port, token }
+    }
+
+    /// Asks the agent who it is; an answer within `timeout` is the sign of life.
+    pub fn hello(&self, timeout: Duration) -> Result<AgentHello, AgentError> {
+        let mut stream = self.open(Stream::Control)?;
+        set_timeout(&stream, Some(timeout))?;
+        frame::write(&mut stream, &ControlRequest::Hello)?;
+        match frame::read(&mut stream)? {
+            ControlReply::Hello(hello) => Ok(hello),
+            ControlReply::Refused(refusal) => Err(refusal.into()),
+            _ => Err(AgentError::Unexpected),
+        }
+    }
+
+    /// Asks the emulated host to sync its disks and to power off.
+    pub fn shutdown(&self, timeout: Duration) -> Result<(), AgentError> {
+        let mut stream = self.open(Stream::Control)?;
+        set_timeout(&stream, Some(timeout))?;
+        frame::write(&mut stream, &ControlRequest::Shutdown)?;
+        match frame::read(&mut stream) {
+            // It may be gone before its answer is out.
+            Ok(ControlReply::Done) | Err(FrameError::Closed | FrameError::Io(_)) => Ok(()),
+            Ok(ControlReply::Refused(refusal)) => Err(refusal.into()),
+            Ok(_) => Err(AgentError::Unexpected),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Runs a process and waits for its end. Its output goes to `stdout` and `stderr` as it comes.
+    ///
+    /// `stdin` is read by a thread of its own, which ends with `stdin` or with the process.
+    pub fn exec(
+        &self,
+        spec: ExecSpec,
+        stdin: Option<Box<dyn Read + Send>>,
+        stdout: &mut dyn Write,
+        stderr: &mut dyn Write,
+    ) -> Result<ExitStatus, AgentError> {
+        let mut stream = self.open_confirmed(Stream::Exec(spec))?;
+        let sending = stream
+            .try_clone()
+            .map_err(|error| AgentError::Local("share the stream", error))?;
+        match stdin {
+            Some(stdin) => {
+                // Detached: it may be blocked on a terminal after the process has ended.
+                thread::spawn(move || feed(stdin, sending));
+            }
+            None => frame::write(&mut &sending, &ExecInput::StdinEnd)?,
+        }
+        let status = loop {
+            match frame::read(&mut stream)? {
+                ExecOutput::Stdout(bytes) => pass_on(stdout, &bytes, "write to stdout")?,
+                ExecOutput::Stderr(bytes) => pass_on(stderr, &bytes, "write to stderr")?,
+                ExecOutput::Exit(status) => break status,
+            }
+        };
+        // Ends the feeding thread's next write; failing means that the peer closed first.
+        let _ = stream.shutdown(Shutdown::Both);
+        Ok(status)
+    }
+
+    /// Writes a file of the emulated host; its directory must exist.
+    pub fn write_file(
+        &self,
+        path: &str,
+        permissions: u32,
+        content: &mut dyn Read,
+    ) -> Result<(), AgentError> {
+        let mut stream = self.open_confirmed(Stream::WriteFile {
+            path: path.to_owned(),
+            mode: permissions,
+        })?;
+        let mut piece = vec![0; MAX_CHUNK_BYTES];
+        loop {
+            let count = content
+                .read(&mut piece)
+                .map_err(|error| AgentError::Local("read the file to send", error))?;
+            frame::write(&mut stream, &Chunk(piece[..count].to_vec()))?;
+            if count == 0 {
+                return confirmed(&mut stream);
+            }
+        }
+    }
+
+    /// Reads a file of the emulated host, at most `limit_bytes` of it.
+    pub fn read_file(&self, path: &str, limit_bytes: usize) -> Result<Vec<u8>, AgentError> {
+        let mut stream = self.open_confirmed(Stream::ReadFile {
+            path: path.to_owned(),
+        })?;
+        let mut content = Vec::new();
+        loop {
+            let Chunk(piece) = frame::read(&mut stream)?;
+            if piece.is_empty() {
+                return Ok(content);
+            }
+            if content.len() + piece.len() > limit_bytes {
+                return Err(FrameError::TooLarge(limit_bytes).into());
+            }
+            content.extend(piece);
+        }
+    }
+
+    fn open_confirmed(&self, kind: Stream) -> Result<TcpStream, AgentError> {
+        let mut stream = self.open(kind)?;
+        confirmed(&mut stream)?;
+        Ok(stream)
+    }
+
+    fn open(&self, kind: Stream) -> Result<TcpStream, AgentError> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        let mut stream =
+            TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).map_err(AgentError::Connect)?;
+        // Frames are answered one by one; waiting to fill a segment would only add delay.
+        stream.set_nodelay(true).map_err(AgentError::Connect)?;
+        let open = Open {
+            version: PROTOCOL_VERSION,
+            token: Some(self.token.clone()),
+            stream: kind,
+        };
+        frame::write(&mut stream, &open)?;
+        Ok(stream)
+    }
+}
+
+fn confirmed(stream: &mut TcpStream) -> Result<(), AgentError> {
+    match frame::read(stream)? {
+        OpenReply::Ok => Ok(()),
+        OpenReply::Refused(refusal) => Err(refusal.into()),
+    }
+}
+
+fn set_timeout(stream: &TcpStream, timeout: Option<Duration>) -> Result<(), AgentError> {
+    stream
+        .set_read_timeout(timeout)
+        .and_then(|()| stream.set_write_timeout(timeout))
+        .map_err(|error| AgentError::Local("set the stream's timeout", error))
+}
+
+fn pass_on(target: &mut dyn Write, bytes: &[u8], step: &'static str) -> Result<(), AgentError> {
+    target
+        .write_all(bytes)
+        .and_then(|()| target.flush())
+        .map_err(|error| AgentError::Local(step, error))
+}
+
+/// Sends `stdin` until it ends or nobody takes it any more.
+fn feed(mut stdin: Box<dyn Read + Send>, mut stream: TcpStream) {
+    let mut piece = vec![0; MAX_CHUNK_BYTES];
+    loop {
+        let input = match stdin.read(&mut piece) {
+            Ok(0) | Err(_) => ExecInput::StdinEnd,
+            Ok(count) => ExecInput::Stdin(piece[..count].to_vec()),
+        };
+        let is_end = input == ExecInput::StdinEnd;
+        if frame::write(&mut stream, &input).is_err() || is_end {
+            return;
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! The QEMU command line of the emulated host; a pure function of its settings.
+//!
+//! Every argument is there because a measurement asked for it; `docs/emulated-host.md` has them all.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// Address of the emulated host's agent inside the user-mode network.
+pub(crate) const AGENT_PORT: u16 = 1024;
+
+/// Translated code that QEMU keeps. The default of 1 GiB is more than small machines have; 512 MiB holds
+/// the kernels of host and guests without eviction.
+const TRANSLATION_CACHE_MIB: u32 = 512;
+
+/// A TCP port of this host's loopback that leads into the emulated host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortForward {
+    /// Port on 127.0.0.1 here.
+    pub host_port: u16,
+    /// Port on the emulated host.
+    pub guest_port: u16,
+}
+
+/// What the command line depends on.
+#[derive(Debug)]
+pub(crate) struct Machine<'a> {
+    pub(crate) vmlinux: &'a Path,
+    pub(crate) initramfs: &'a Path,
+    pub(crate) disk: &'a Path,
+    pub(crate) console: &'a Path,
+    pub(crate) pid_file: &'a Path,
+    pub(crate) cpus: u8,
+    pub(crate) memory_mib: u32,
+    pub(crate) tsc_khz: Option<u32>,
+    pub(crate) forwards: &'a [PortForward],
+}
+
+/// Arguments for `qemu-system-x86_64`.
+pub(crate) fn arguments(machine: &Machine<'_>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = Vec::new();
+    let mut push = |flag: &str, value: String| {
+        arguments.push(flag.into());
+        arguments.push(value.into());
+    };
+    // ACPI describes the virtio-mmio devices; Debian's kernel takes none from its command line.
+    push(
+        "-M",
+        "microvm,isa-serial=on,rtc=on,acpi=on,auto-kernel-cmdline=off".into(),
+    );
+    let thread = if machine.cpus > 1 { "multi" } else { "single" };
+    push(
+        "-accel",
+        format!("tcg,thread={thread},tb-size={TRANSLATION_CACHE_MIB}"),
+    );
+    // `rep movsb` and `rep stosb` are emulated byte by byte; without these two flags kernels and C libraries
+    // copy by larger units, which halves the cost of copying and takes a fifth off a microVM's boot.
+    push("-cpu", "max,+svm,+npt,-erms,-fsrm".into());
+    push("-smp", machine.cpus.to_string());
+    push("-m", machine.memory_mib.to_string());
+    push("-display", "none".into());
+    push(
+        "-chardev",
+        format!(
+            "file,id=console,append=on,path={}",
+            escaped(machine.console)
+        ),
+    );
+    push("-serial", "chardev:console".into());
+    push("-kernel", machine.vmlinux.display().to_string());
+    push("-initrd", machine.initramfs.display().to_string());
+    push("-append", kernel_command_line(machine.tsc_khz));
+    push(
+        "-drive",
+        format!(
+            "if=none,id=data,format=raw,discard=unmap,file={}",
+            escaped(machine.disk)
+        ),
+    );
+    push("-device", "virtio-blk-device,drive=data,serial=data".into());
+    push("-netdev", user_network(machine.forwards));
+    push("-device", "virtio-net-device,netdev=network".into());
+    push("-device", "virtio-rng-device".into());
+    push("-pidfile", machine.pid_file.display().to_string());
+    // A panic ends the process (`panic=-1` reboots, and a reboot is an end): there is nothing to wait for.
+    for flag in ["-nodefaults", "-no-reboot", "-daemonize"] {
+        arguments.push(flag.into());
+    }
+    arguments
+}
+
+/// The kernel's command line.
+fn kernel_command_line(tsc_khz: Option<u32>) -> String {
+    let mut words = vec![
+        "console=ttyS0".to_owned(),
+        "quiet".into(),
+        // Triple fault is the one way of rebooting that the microvm machine knows.
+        "reboot=t".into(),
+        "panic=-1".into(),
+        // After an Oops nothing that happens here could be trusted.
+        "oops=panic".into(),
+        "no_timer_check".into(),
+        // On a busy machine the emulated timer loses ticks; the kernel then blames the counter, which is right,
+        // and falls back to counting ticks, which runs slow by several per cent.
+        "tsc=reliable".into(),
+        "cryptomgr.notests".into(),
+        "nokaslr".into(),
+        // Half a second of emulated boot, for things that nothing here uses.
+        "initcall_blacklist=jent_mod_init,load_system_certificate_list".into(),
+        // The addresses that QEMU's user-mode network gives out; the agent sets them.
+        "hearth.net=10.0.2.15/24,10.0.2.2,10.0.2.3".into(),
+    ];
+    words.extend(tsc_khz.map(|khz| format!("tsc_early_khz={khz}")));
+    words.join(" ")
+}
+
+fn user_network(forwards: &[PortForward]) -> String {
+    let mut value = String::from("user,id=network,ipv6=off");
+    for forward in forwards {
+        value.push_str(&format!(
+            ",hostfwd=tcp:127.0.0.1:{}-:{}",
+            forward.host_port, forward.guest_port
+        ));
+    }
+    value
+}
+
+/// Commas separate options; one in a path is written twice.
+fn escaped(path: &Path) -> String {
+    path.display().to_string().replace(',', ",,")
+}
+
+/// Finds `qemu-system-x86_64` in `path` (the value of `PATH`).
+pub(crate) fn find_program(path: &str) -> Option<PathBuf> {
+    path.split(':')
+        .filter(|directory| !directory.is_empty())
+        .map(|directory| Path::new(directory).join("qemu-system-x86_64"))
+        .find(|candidate| candidate.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command_line(cpus: u8, forwards: &[PortForward]) -> String {
+        let arguments = arguments(&Machine {
+            vmlinux: Path::new("/k/vmlinux"),
+            initramfs: Path::new("/k/initramfs"),
+            disk: Path::new("/d,1/disk"),
+            console: Path::new("/d,1/console"),
+            pid_file: Path::new("/d,1/pid"),
+            cpus,
+            memory_mib: 2048,
+            tsc_khz: Some(2_596_104),
+            forwards,
+        });
+        let words: Vec<_> = arguments
+            .iter()
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect();
+        words.join(" ")
+    }
+
+    #[test]
+    fn one_processor_runs_in_one_thread() {
+        assert!(command_line(1, &[]).contains("tcg,thread=single,"));
+        assert!(command_line(2, &[]).contains("tcg,thread=multi,"));
+    }
+
+    #[test]
+    fn the_clock_is_told() {
+        assert!(command_line(1, &[]).contains("tsc_early_khz=2596104"));
+    }
+
+    #[test]
+    fn forwards_stay_on_the_loopback() {
+        let line = command_line(
+            1,
+            &[PortForward {
+                host_port: 4000,
+                guest_port: 80,
+            }],
+        );
+        assert!(line.contains(",hostfwd=tcp:127.0.0.1:4000-:80"));
+    }
+
+    #[test]
+    fn commas_in_paths_are_doubled_in_options() {
+        assert!(command_line(1, &[]).contains("file=/d,,1/disk"));
+    }
+}

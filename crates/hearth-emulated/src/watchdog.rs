@@ -1,0 +1,116 @@
+//! Keeps an emulated host running: whatever it dies of, another one starts on the same data disk.
+//!
+//! MicroVMs that ran in it are then recovered as after a power cut. Every death is reported, never hidden.
+//!
+//! ```text
+//!            +-> Up -----> Died --+
+//!   start ---+    |               |  within the budget of restarts: start again
+//!            |    +-- stop -> end |  beyond it: StartError::KeepsDying
+//!            +--------------------+
+//! ```
+
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use crate::agent::AgentClient;
+use crate::health::{Death, Health, Watch};
+use crate::host::{DataDisk, EmulatedHost, HostConfig, StartError};
+
+/// How often the host is looked at.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long a host that is asked to stop may take.
+const STOP_PATIENCE: Duration = Duration::from_secs(30);
+
+/// More deaths than this within the window mean that restarting does not help.
+const RESTARTS: usize = 5;
+const RESTART_WINDOW: Duration = Duration::from_secs(600);
+
+/// What happens to a watched host.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// It is up, and its agent is reached by this client.
+    Up(AgentClient),
+    /// It died; another one is being started.
+    Died(Death),
+}
+
+/// Starts (or finds) the emulated host of `config` and keeps it running until `stop` is sent to or closed;
+/// then it is stopped. The data disk of `config` is replaced at most once, at the first start.
+pub fn keep_running(
+    config: &HostConfig,
+    stop: &Receiver<()>,
+    report: &mut dyn FnMut(Event),
+) -> Result<(), StartError> {
+    let mut config = config.clone();
+    let mut budget = Budget::default();
+    loop {
+        let host = match EmulatedHost::attach(&config.state_dir) {
+            Some(host) => host,
+            None => EmulatedHost::start(&config, &|_| {})?,
+        };
+        config.data_disk = DataDisk::Keep;
+        report(Event::Up(host.agent()));
+        let Some(death) = watch_until_death(&host, stop) else {
+            host.stop(STOP_PATIENCE);
+            return Ok(());
+        };
+        host.kill();
+        report(Event::Died(death.clone()));
+        if !budget.grants(Instant::now()) {
+            return Err(StartError::KeepsDying(death));
+        }
+    }
+}
+
+/// Answers `None` when it is time to stop.
+fn watch_until_death(host: &EmulatedHost, stop: &Receiver<()>) -> Option<Death> {
+    let mut watch = Watch::new(Instant::now());
+    while stop.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
+        if let Health::Dead(death) = host.health(&mut watch) {
+            return Some(death);
+        }
+    }
+    None
+}
+
+/// Restarts that are left.
+#[derive(Debug, Default)]
+struct Budget {
+    recent: VecDeque<Instant>,
+}
+
+impl Budget {
+    /// Whether one more restart is in order at `now`; it is then spent.
+    fn grants(&mut self, now: Instant) -> bool {
+        self.recent
+            .retain(|spent| now.duration_since(*spent) < RESTART_WINDOW);
+        self.recent.push_back(now);
+        self.recent.len() <= RESTARTS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_of_deaths_exhausts_the_budget() {
+        let mut budget = Budget::default();
+        let now = Instant::now();
+        for _ in 0..RESTARTS {
+            assert!(budget.grants(now));
+        }
+        assert!(!budget.grants(now));
+        assert!(budget.grants(now + RESTART_WINDOW));
+    }
+
+    #[test]
+    fn rare_deaths_never_do() {
+        let mut budget = Budget::default();
+        let start = Instant::now();
+        let pause = RESTART_WINDOW / RESTARTS as u32;
+        assert!((0..100).all(|count| budget.grants(start + pause * count)));
+    }
+}

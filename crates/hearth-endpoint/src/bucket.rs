@@ -1,0 +1,93 @@
+//! A rate, kept by the time at which all that was taken will have been paid for (GCRA).
+//!
+//! Pure: the caller brings the time and does the waiting.
+
+use std::time::{Duration, Instant};
+
+/// Allows `rate` units a second, and `burst` of time ahead of it.
+#[derive(Debug)]
+pub(crate) struct Bucket {
+    rate: f64,
+    burst: Duration,
+    /// When everything taken so far is paid for.
+    paid_at: Instant,
+}
+
+impl Bucket {
+    pub(crate) fn new(rate: f64, burst: Duration, now: Instant) -> Self {
+        Self {
+            rate,
+            burst,
+            paid_at: now,
+        }
+    }
+
+    /// Takes an amount that cannot be refused any more, and says how long to wait before the next.
+    pub(crate) fn take(&mut self, amount: f64, now: Instant) -> Duration {
+        self.paid_at = self.paid_at.max(now) + self.cost(amount);
+        self.debt(now)
+    }
+
+    /// Takes an amount, or nothing when there is too much of a debt already.
+    pub(crate) fn try_take(&mut self, amount: f64, now: Instant) -> bool {
+        if !self.debt(now).is_zero() {
+            return false;
+        }
+        self.take(amount, now);
+        true
+    }
+
+    fn debt(&self, now: Instant) -> Duration {
+        self.paid_at
+            .saturating_duration_since(now)
+            .saturating_sub(self.burst)
+    }
+
+    fn cost(&self, amount: f64) -> Duration {
+        // A rate of zero would be a debt without end; an hour is as good.
+        Duration::try_from_secs_f64(amount / self.rate).unwrap_or(Duration::from_secs(3600))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_burst_is_free_and_then_the_rate_holds() {
+        let now = Instant::now();
+        let mut bucket = Bucket::new(100.0, Duration::from_secs(1), now);
+        assert_eq!(bucket.take(100.0, now), Duration::ZERO);
+        assert_eq!(bucket.take(50.0, now), Duration::from_millis(500));
+        assert!(!bucket.try_take(1.0, now));
+        assert!(bucket.try_take(1.0, now + Duration::from_millis(500)));
+    }
+
+    #[test]
+    fn a_rate_of_zero_is_no_panic() {
+        let now = Instant::now();
+        let mut bucket = Bucket::new(0.0, Duration::ZERO, now);
+        assert_eq!(bucket.take(1.0, now), Duration::from_secs(3600));
+    }
+
+    proptest! {
+        /// Whoever waits as told never gets more than rate x time + burst + the last piece.
+        #[test]
+        fn the_rate_is_never_exceeded(pieces in prop::collection::vec(1u32..100_000, 1..100)) {
+            let start = Instant::now();
+            let mut bucket = Bucket::new(1000.0, Duration::from_secs(2), start);
+            let mut now = start;
+            let mut sum = 0.0;
+            for piece in pieces {
+                let piece = f64::from(piece);
+                let wait = bucket.take(piece, now);
+                let allowed = 1000.0 * (now - start).as_secs_f64() + 2000.0 + piece;
+                sum += piece;
+                prop_assert!(sum <= allowed + 1.0);
+                now += wait;
+            }
+        }
+    }
+}

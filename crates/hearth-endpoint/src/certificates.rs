@@ -1,0 +1,207 @@
+//! Which certificate a client is shown: the operator's own where it fits, else one of the local authority.
+//!
+//! Leaves are made when a name is first asked for. Names come from the client, so only those are served that can be
+//! an endpoint, and the cache is bounded: a stranger can cost one signature a handshake, as in any TLS server.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+
+use crate::authority::{Authority, AuthorityError};
+use crate::id::EndpointId;
+
+/// Leaves kept at one time; a few KiB each.
+const MAX_LEAVES: usize = 4096;
+
+/// A leaf is made anew long before it expires.
+const LEAF_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Why the operator's certificate cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OwnCertificateError {
+    /// The chain cannot be read.
+    #[error("cannot read the certificate chain {path}")]
+    Chain {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: rustls::pki_types::pem::Error,
+    },
+    /// The key cannot be read.
+    #[error("cannot read the private key {path}")]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: rustls::pki_types::pem::Error,
+    },
+    /// Chain and key do not fit together, or are of a kind that is not supported.
+    #[error("the certificate and its key are not usable")]
+    Unusable(#[source] rustls::Error),
+}
+
+/// The certificates of all endpoints.
+pub struct Certificates {
+    own: Option<Arc<CertifiedKey>>,
+    authority: Authority,
+    /// For clients that name no host: they came by address.
+    by_address: Leaf,
+    leaves: Mutex<HashMap<String, Leaf>>,
+    addresses: Vec<IpAddr>,
+}
+
+#[derive(Clone)]
+struct Leaf {
+    key: Arc<CertifiedKey>,
+    made_at: Instant,
+}
+
+impl Certificates {
+    /// Certificates of the local authority, for names of endpoints and for these addresses beside loopback.
+    ///
+    /// # Errors
+    ///
+    /// When the authority cannot sign.
+    pub fn new(authority: Authority, addresses: &[IpAddr]) -> Result<Self, AuthorityError> {
+        let mut all = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        all.extend(addresses);
+        let by_address = Leaf::new(authority.leaf(&["localhost"], &all)?);
+        Ok(Self {
+            own: None,
+            authority,
+            by_address,
+            leaves: Mutex::default(),
+            addresses: all,
+        })
+    }
+
+    /// Shows the operator's certificate to clients that ask for a name which it covers.
+    ///
+    /// # Errors
+    ///
+    /// [`OwnCertificateError`].
+    pub fn with_own(mut self, chain: &Path, key: &Path) -> Result<Self, OwnCertificateError> {
+        let read = CertificateDer::pem_file_iter(chain).and_then(Iterator::collect);
+        let certificates: Vec<_> = read.map_err(|source| OwnCertificateError::Chain {
+            path: chain.to_owned(),
+            source,
+        })?;
+        let key = PrivateKeyDer::from_pem_file(key).map_err(|source| OwnCertificateError::Key {
+            path: key.to_owned(),
+            source,
+        })?;
+        let certified = CertifiedKey::from_der(certificates, key, &aws_lc_rs::default_provider())
+            .map_err(OwnCertificateError::Unusable)?;
+        self.own = Some(Arc::new(certified));
+        Ok(self)
+    }
+
+    /// The authority that clients trust.
+    #[must_use]
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// The TLS of every endpoint.
+    pub(crate) fn into_config(self) -> Result<ServerConfig, rustls::Error> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(self));
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        // Tickets hold no state here, so that resumption costs no memory for each client.
+        config.ticketer = aws_lc_rs::Ticketer::new()?;
+        Ok(config)
+    }
+
+    fn by_name(&self, name: &str) -> Option<Arc<CertifiedKey>> {
+        if let Some(own) = self.own.as_ref().filter(|own| covers(own, name)) {
+            return Some(Arc::clone(own));
+        }
+        if name == "localhost" {
+            return self.by_address();
+        }
+        EndpointId::from_host(name)?;
+        let mut leaves = self.leaves.lock().ok()?;
+        if let Some(leaf) = leaves.get(name).filter(|leaf| leaf.is_fresh()) {
+            return Some(Arc::clone(&leaf.key));
+        }
+        let leaf = Leaf::new(self.authority.leaf(&[name], &[]).ok()?);
+        if leaves.len() >= MAX_LEAVES {
+            leaves.clear();
+        }
+        leaves.insert(name.to_owned(), leaf.clone());
+        Some(leaf.key)
+    }
+
+    fn by_address(&self) -> Option<Arc<CertifiedKey>> {
+        if self.by_address.is_fresh() {
+            return Some(Arc::clone(&self.by_address.key));
+        }
+        // After a month of running, a signature for each handshake by address is cheaper than a lock in all.
+        self.authority
+            .leaf(&["localhost"], &self.addresses)
+            .ok()
+            .map(Arc::new)
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        match hello.server_name() {
+            // A name that is no endpoint still gets an answer, so that the client sees a 403 as in AWS,
+            // if it does not mind the name of the certificate.
+            Some(name) => self.by_name(name).or_else(|| self.by_address()),
+            None => self.by_address(),
+        }
+    }
+}
+
+impl fmt::Debug for Certificates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificates")
+            .field("own", &self.own.is_some())
+            .field("addresses", &self.addresses)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Leaf {
+    fn new(key: CertifiedKey) -> Self {
+        Self {
+            key: Arc::new(key),
+            made_at: Instant::now(),
+        }
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.made_at.elapsed() < LEAF_AGE
+    }
+}
+
+/// Whether a certificate is valid for a name, by the rules that clients go by.
+fn covers(certified: &CertifiedKey, name: &str) -> bool {
+    let Ok(name) = ServerName::try_from(name) else {
+        return false;
+    };
+    let leaf = certified
+        .end_entity_cert()
+        .and_then(ParsedCertificate::try_from);
+    leaf.is_ok_and(|leaf| rustls::client::verify_server_name(&leaf, &name).is_ok())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,61 @@
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+
+fn open(directory: &Path) -> Certificates {
+    Certificates::new(Authority::open(directory).unwrap(), &[]).unwrap()
+}
+
+#[test]
+fn the_authority_stays_and_its_key_is_private() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = open(directory.path()).authority().certificate().clone();
+    let second = open(directory.path()).authority().certificate().clone();
+    assert_eq!(first, second);
+    let key = std::fs::metadata(directory.path().join("ca-key.pem")).unwrap();
+    assert_eq!(key.permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn a_damaged_authority_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("ca-key.pem"), "not a key").unwrap();
+    assert!(matches!(
+        Authority::open(directory.path()),
+        Err(AuthorityError::Damaged { .. })
+    ));
+}
+
+#[test]
+fn each_endpoint_gets_its_own_leaf_and_strangers_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let certificates = open(directory.path());
+    let name = "0192d3a4-0000-3000-8000-000000000001.hearth.test";
+    let leaf = certificates.by_name(name).unwrap();
+    assert!(covers(&leaf, name));
+    assert!(!covers(
+        &leaf,
+        "0192d3a4-0000-3000-8000-000000000002.hearth.test"
+    ));
+    assert!(Arc::ptr_eq(&leaf, &certificates.by_name(name).unwrap()));
+    assert!(certificates.by_name("example.org").is_none());
+    assert!(covers(&certificates.by_address().unwrap(), "127.0.0.1"));
+}
+
+#[test]
+fn the_operators_certificate_goes_first_where_it_fits() {
+    let directory = tempfile::tempdir().unwrap();
+    let own = rcgen::generate_simple_self_signed(vec!["*.example.org".to_owned()]).unwrap();
+    let (chain, key) = (directory.path().join("chain"), directory.path().join("key"));
+    std::fs::write(&chain, own.cert.pem()).unwrap();
+    std::fs::write(&key, own.signing_key.serialize_pem()).unwrap();
+    let certificates = open(directory.path()).with_own(&chain, &key).unwrap();
+    let shown = certificates
+        .by_name("0192d3a4-0000-3000-8000-000000000001.example.org")
+        .unwrap();
+    assert_eq!(shown.cert[0], *own.cert.der());
+    let local = certificates
+        .by_name("0192d3a4-0000-3000-8000-000000000001.hearth.test")
+        .unwrap();
+    assert_ne!(local.cert[0], *own.cert.der());
+}

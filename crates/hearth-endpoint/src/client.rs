@@ -1,0 +1,102 @@
+//! One client connection, as long as any of its requests or upgraded streams lives.
+//!
+//! It begins unproven and counts against a limit that all strangers share. With its first valid token it becomes
+//! the guest of one microVM and counts there. So a flood of strangers cannot push out who is already in.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use http::uri::Authority;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::door::Door;
+use crate::id::EndpointId;
+use crate::lane::{ConnectionSlot, Lane, lock};
+use crate::reply::Refusal;
+
+pub(crate) struct Client {
+    door: Door,
+    server_name: Option<String>,
+    /// Set by the guard that watches the framing of HTTP/1.1.
+    malformed: Arc<AtomicBool>,
+    in_flight: AtomicU32,
+    standing: Mutex<Standing>,
+}
+
+struct Standing {
+    /// The place among strangers; given back with the first valid token.
+    unproven: Option<OwnedSemaphorePermit>,
+    slot: Option<ConnectionSlot>,
+    idle_since: Instant,
+}
+
+impl Client {
+    pub(crate) fn new(
+        door: Door,
+        server_name: Option<String>,
+        malformed: Arc<AtomicBool>,
+        place: OwnedSemaphorePermit,
+    ) -> Self {
+        let standing = Standing {
+            unproven: Some(place),
+            slot: None,
+            idle_since: Instant::now(),
+        };
+        Self {
+            door,
+            server_name,
+            malformed,
+            in_flight: AtomicU32::new(0),
+            standing: Mutex::new(standing),
+        }
+    }
+
+    /// Whether the framing of the request at hand can be read in two ways.
+    pub(crate) fn is_malformed(&self) -> bool {
+        self.malformed.load(Ordering::Acquire)
+    }
+
+    /// The endpoint that a request means.
+    pub(crate) fn endpoint(&self, authority: Option<&Authority>) -> Result<EndpointId, Refusal> {
+        self.door.endpoint(self.server_name.as_deref(), authority)
+    }
+
+    /// Counts the connection as one of its microVM's, from its first valid token on. It stays with that microVM: a
+    /// request to another one belongs on another connection.
+    pub(crate) fn admit(&self, lane: &Arc<Lane>) -> Result<(), Refusal> {
+        let mut standing = lock(&self.standing);
+        match &standing.slot {
+            Some(slot) if slot.is_of(lane.id) => Ok(()),
+            Some(_) => Err(Refusal::AuthenticationFailed),
+            None => {
+                standing.slot = Some(lane.admit_connection().ok_or(Refusal::TooMany)?);
+                standing.unproven = None;
+                Ok(())
+            }
+        }
+    }
+
+    /// Marks a request as under way until its answer has gone out.
+    pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(Arc::clone(self))
+    }
+
+    /// Whether nothing was under way for this long.
+    pub(crate) fn is_idle(&self, limit: Duration) -> bool {
+        self.in_flight.load(Ordering::Relaxed) == 0
+            && lock(&self.standing).idle_since.elapsed() >= limit
+    }
+}
+
+/// A request under way.
+pub(crate) struct InFlight(Arc<Client>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        lock(&self.0.standing).idle_since = Instant::now();
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}

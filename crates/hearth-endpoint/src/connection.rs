@@ -1,0 +1,184 @@
+//! One connection of a client: TLS, then HTTP/1.1 or HTTP/2, each with its limits.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::client::Client;
+use crate::door::Door;
+use crate::endpoint::Core;
+use crate::framing::Watched;
+use crate::proxy;
+use crate::settings::Settings;
+
+/// Largest frame of HTTP/2 that a client may send: fewer, larger frames make uploads cheaper.
+const MAX_FRAME_BYTES: u32 = 64 * 1024;
+
+/// What one stream of HTTP/2 may have waiting to be sent.
+const MAX_SEND_BYTES: usize = 128 * 1024;
+
+/// How often a silent HTTP/2 connection is pinged, and how long the answer may take.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIME: Duration = Duration::from_secs(20);
+
+/// How long a connection that was told to end may take for it.
+const GOODBYE_TIME: Duration = Duration::from_secs(5);
+
+/// How a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectionError {
+    /// No TLS.
+    #[error("no TLS handshake")]
+    Handshake(#[source] io::Error),
+    /// No TLS in time.
+    #[error("the TLS handshake took too long")]
+    HandshakeTime,
+    /// HTTP broke off.
+    #[error("HTTP broke off")]
+    Http(#[source] hyper::Error),
+}
+
+/// A client at the door.
+pub(crate) struct Visitor {
+    pub(crate) core: Arc<Core>,
+    pub(crate) door: Door,
+    pub(crate) place: OwnedSemaphorePermit,
+}
+
+impl Visitor {
+    pub(crate) async fn run(
+        self,
+        stream: TcpStream,
+        tls: TlsAcceptor,
+        stop: watch::Receiver<bool>,
+    ) -> Result<(), ConnectionError> {
+        let settings = &self.core.settings;
+        let stream = tokio::time::timeout(settings.handshake_time, tls.accept(stream))
+            .await
+            .map_err(|_| ConnectionError::HandshakeTime)?
+            .map_err(ConnectionError::Handshake)?;
+        let (_, session) = stream.get_ref();
+        let server_name = session.server_name().map(str::to_owned);
+        let is_h2 = session.alpn_protocol() == Some(b"h2");
+        let malformed = Arc::new(AtomicBool::new(false));
+        let client = Client::new(self.door, server_name, Arc::clone(&malformed), self.place);
+        let session = Session {
+            core: self.core,
+            client: Arc::new(client),
+            stop,
+        };
+        if is_h2 {
+            session.http2(stream).await
+        } else {
+            session.http1(stream, malformed).await
+        }
+    }
+}
+
+struct Session {
+    core: Arc<Core>,
+    client: Arc<Client>,
+    stop: watch::Receiver<bool>,
+}
+
+/// Drives a connection of either protocol, which in hyper have the same methods and no common trait. Ends it when it
+/// stands idle or the endpoint stops.
+macro_rules! drive {
+    ($session:expr, $connection:expr) => {{
+        let mut session = $session;
+        let mut connection = pin!($connection);
+        tokio::select! {
+            ended = connection.as_mut() => ended.map_err(ConnectionError::Http),
+            () = session.is_over() => {
+                connection.as_mut().graceful_shutdown();
+                let limit = session.goodbye_time();
+                tokio::time::timeout(limit, connection).await.unwrap_or(Ok(())).map_err(ConnectionError::Http)
+            }
+        }
+    }};
+}
+
+impl Session {
+    async fn http1(
+        self,
+        stream: TlsStream<TcpStream>,
+        malformed: Arc<AtomicBool>,
+    ) -> Result<(), ConnectionError> {
+        let Settings {
+            head_time,
+            max_head_bytes,
+            max_headers,
+            ..
+        } = self.core.settings;
+        let (core, client) = (Arc::clone(&self.core), Arc::clone(&self.client));
+        let service = service_fn(move |request| {
+            let answer = proxy::serve(Arc::clone(&core), Arc::clone(&client), request);
+            async move { Ok::<_, Infallible>(answer.await) }
+        });
+        let io = TokioIo::new(Watched::new(stream, malformed));
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(head_time)
+            .max_buf_size(max_head_bytes)
+            // The buffer may overshoot by one read; this may not.
+            .max_header_size(max_head_bytes)
+            .max_headers(max_headers)
+            .serve_connection(io, service)
+            .with_upgrades();
+        drive!(self, connection)
+    }
+
+    async fn http2(self, stream: TlsStream<TcpStream>) -> Result<(), ConnectionError> {
+        let settings = &self.core.settings;
+        let (core, client) = (Arc::clone(&self.core), Arc::clone(&self.client));
+        let service = service_fn(move |request| {
+            let answer = proxy::serve(Arc::clone(&core), Arc::clone(&client), request);
+            async move { Ok::<_, Infallible>(answer.await) }
+        });
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(settings.stream_window_bytes)
+            .initial_connection_window_size(settings.connection_window_bytes)
+            .max_concurrent_streams(settings.max_streams)
+            .max_header_list_size(u32::try_from(settings.max_head_bytes).unwrap_or(u32::MAX))
+            .max_frame_size(MAX_FRAME_BYTES)
+            .max_send_buf_size(MAX_SEND_BYTES)
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIME)
+            .serve_connection(TokioIo::new(stream), service);
+        drive!(self, connection)
+    }
+
+    /// Returns when the connection stood idle for too long, or the endpoint stops.
+    async fn is_over(&mut self) {
+        let limit = self.core.settings.head_time;
+        let idle = async {
+            while !self.client.is_idle(limit) {
+                tokio::time::sleep(limit / 2).await;
+            }
+        };
+        tokio::select! {
+            () = idle => {}
+            _ = self.stop.wait_for(|&stop| stop) => {}
+        }
+    }
+
+    fn goodbye_time(&self) -> Duration {
+        if *self.stop.borrow() {
+            self.core.settings.drain_time
+        } else {
+            GOODBYE_TIME
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What a request says to the endpoint itself: token, port, protocol. The application never sees any of it.
+//!
+//! Headers go before WebSocket subprotocols, which exist because browsers cannot set headers on a WebSocket:
+//!
+//! ```text
+//! X-aws-proxy-auth: <jwe>           lambda-microvms, lambda-microvms.authentication.<jwe>
+//! X-aws-proxy-port: <n>             lambda-microvms, lambda-microvms.port.<n>
+//! X-aws-proxy-force-h2: true
+//! ```
+
+use http::header::SEC_WEBSOCKET_PROTOCOL;
+use http::{HeaderMap, HeaderValue};
+
+use crate::reply::Refusal;
+
+/// Where requests go that name no port.
+pub(crate) const DEFAULT_PORT: u16 = 8080;
+
+/// The subprotocol that says that others are meant for the endpoint.
+pub(crate) const BASE_SUBPROTOCOL: &str = "lambda-microvms";
+
+const NAMESPACE: &str = "x-aws-proxy-";
+const AUTH: &str = "x-aws-proxy-auth";
+const PORT: &str = "x-aws-proxy-port";
+const FORCE_H2: &str = "x-aws-proxy-force-h2";
+const AUTH_SUBPROTOCOL: &str = "lambda-microvms.authentication.";
+const PORT_SUBPROTOCOL: &str = "lambda-microvms.port.";
+
+/// What one request said to the endpoint. Holds a secret, so it has no `Debug`.
+pub(crate) struct Credentials {
+    token: Option<String>,
+    port: Result<Option<u16>, Refusal>,
+    /// The application is to be spoken to in HTTP/2 without TLS.
+    pub(crate) force_h2: bool,
+    /// The client offered [`BASE_SUBPROTOCOL`] and is to be told of it when the application chooses none.
+    pub(crate) offered_base: bool,
+}
+
+impl Credentials {
+    /// Reads and removes everything that is meant for the endpoint.
+    pub(crate) fn take(headers: &mut HeaderMap, is_websocket: bool) -> Self {
+        let offers = if is_websocket {
+            Offers::take(headers)
+        } else {
+            Offers::default()
+        };
+        let token = match values(headers, AUTH).as_slice() {
+            [] => offers.token,
+            [one] => Some((*one).to_owned()),
+            // Two tokens are no token: nobody could say which of them was checked.
+            _ => None,
+        };
+        let port = match values(headers, PORT).as_slice() {
+            [] => offers.port,
+            [one] => parse_port(one).map(Some),
+            _ => Err(Refusal::Malformed),
+        };
+        let force_h2 = values(headers, FORCE_H2)
+            .iter()
+            .any(|value| value.eq_ignore_ascii_case("true"));
+        strip_namespace(headers);
+        Self {
+            token,
+            port,
+            force_h2,
+            offered_base: offers.base,
+        }
+    }
+
+    /// The token in its wire form.
+    pub(crate) fn token(&self) -> Result<&str, Refusal> {
+        self.token.as_deref().ok_or(Refusal::MissingAuthentication)
+    }
+
+    /// The port that was asked for, if one was.
+    pub(crate) fn port(&self) -> Result<Option<u16>, Refusal> {
+        self.port
+    }
+}
+
+/// The subprotocols of a WebSocket handshake, parted into those for the endpoint and those for the application.
+struct Offers {
+    base: bool,
+    token: Option<String>,
+    port: Result<Option<u16>, Refusal>,
+}
+
+impl Default for Offers {
+    fn default() -> Self {
+        Self {
+            base: false,
+            token: None,
+            port: Ok(None),
+        }
+    }
+}
+
+impl Offers {
+    fn take(headers: &mut HeaderMap) -> Self {
+        let offered: Vec<String> = values(headers, SEC_WEBSOCKET_PROTOCOL.as_str())
+            .iter()
+            .flat_map(|line| line.split(','))
+            .map(|offer| offer.trim().to_owned())
+            .collect();
+        // Without the base, names that look like ours belong to the application.
+        if !offered.iter().any(|offer| offer == BASE_SUBPROTOCOL) {
+            return Self::default();
+        }
+        let mut offers = Self {
+            base: true,
+            ..Self::default()
+        };
+        let mut rest = Vec::new();
+        for offer in &offered {
+            if let Some(token) = offer.strip_prefix(AUTH_SUBPROTOCOL) {
+                offers.token.get_or_insert_with(|| token.to_owned());
+            } else if let Some(port) = offer.strip_prefix(PORT_SUBPROTOCOL) {
+                offers.port = parse_port(port).map(Some);
+            } else if offer != BASE_SUBPROTOCOL && !offer.is_empty() {
+                rest.push(offer.as_str());
+            }
+        }
+        headers.remove(SEC_WEBSOCKET_PROTOCOL);
+        if let Ok(rest) = HeaderValue::from_str(&rest.join(", "))
+            && !rest.is_empty()
+        {
+            headers.insert(SEC_WEBSOCKET_PROTOCOL, rest);
+        }
+        offers
+    }
+}
+
+fn strip_namespace(headers: &mut HeaderMap) {
+    let ours: Vec<_> = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with(NAMESPACE))
+        .cloned()
+        .collect();
+    for name in ours {
+        headers.remove(name);
+    }
+}
+
+fn values<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
+    // What is not ASCII is no token and no port; an empty text is neither as well.
+    headers
+        .get_all(name)
+        .iter()
+        .map(|value| value.to_str().unwrap_or_default())
+        .collect()
+}
+
+/// Digits alone: the standard parser would take a plus sign.
+fn parse_port(text: &str) -> Result<u16, Refusal> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let port = if is_number { text.parse().ok() } else { None };
+    port.filter(|&port| port != 0).ok_or(Refusal::Malformed)
+}
+
+#[cfg(test)]
+mod tests;

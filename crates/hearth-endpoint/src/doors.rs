@@ -1,0 +1,104 @@
+//! A port for each microVM: which are open follows which are wanted.
+//!
+//! The wiring says every time something changes, and from time to time anyway, which ports there should be. What
+//! is open and not wanted is closed, what is wanted and not open is opened; nothing else is remembered.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::door::Door;
+use crate::endpoint::Endpoint;
+use crate::id::EndpointId;
+
+/// The ports of microVMs.
+#[derive(Debug)]
+pub struct Doors {
+    endpoint: Endpoint,
+    address: IpAddr,
+    open: HashMap<u16, OpenDoor>,
+}
+
+#[derive(Debug)]
+struct OpenDoor {
+    leads_to: EndpointId,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Doors {
+    /// Ports on this address; none is open yet.
+    #[must_use]
+    pub fn new(endpoint: Endpoint, address: IpAddr) -> Self {
+        Self {
+            endpoint,
+            address,
+            open: HashMap::new(),
+        }
+    }
+
+    /// Makes the open ports those that are wanted. Returns the ports that could not be opened; the next call tries
+    /// them again.
+    pub async fn reconcile(&mut self, wanted: &HashMap<u16, EndpointId>) -> Vec<(u16, io::Error)> {
+        let surplus: Vec<u16> = self
+            .open
+            .iter()
+            .filter(|(port, door)| !door.is_wanted(wanted.get(port)))
+            .map(|(&port, _)| port)
+            .collect();
+        for port in surplus {
+            if let Some(door) = self.open.remove(&port) {
+                // Requests in flight go on; the listener closes as soon as its task sees this.
+                let _ = door.stop.send(true);
+            }
+        }
+        let mut failed = Vec::new();
+        for (&port, &leads_to) in wanted {
+            if self.open.contains_key(&port) {
+                continue;
+            }
+            match TcpListener::bind(SocketAddr::new(self.address, port)).await {
+                Ok(listener) => {
+                    self.open.insert(port, self.open_door(listener, leads_to));
+                }
+                Err(error) => failed.push((port, error)),
+            }
+        }
+        failed
+    }
+
+    /// Closes all ports and lets requests in flight finish.
+    pub async fn close(mut self) {
+        let doors: Vec<OpenDoor> = self.open.drain().map(|(_, door)| door).collect();
+        for door in &doors {
+            let _ = door.stop.send(true);
+        }
+        for door in doors {
+            let _ = door.task.await;
+        }
+    }
+
+    fn open_door(&self, listener: TcpListener, leads_to: EndpointId) -> OpenDoor {
+        let (stop, stopped) = watch::channel(false);
+        let endpoint = self.endpoint.clone();
+        let task = tokio::spawn(async move {
+            endpoint.serve(listener, Door::Own(leads_to), stopped).await;
+        });
+        OpenDoor {
+            leads_to,
+            stop,
+            task,
+        }
+    }
+}
+
+impl OpenDoor {
+    /// A task that has ended by itself is opened again.
+    fn is_wanted(&self, wanted: Option<&EndpointId>) -> bool {
+        wanted == Some(&self.leads_to) && !self.task.is_finished()
+    }
+}

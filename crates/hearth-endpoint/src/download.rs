@@ -1,0 +1,106 @@
+//! The body of an answer on its way to the client.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use hyper::body::Incoming;
+
+use crate::client::InFlight;
+use crate::meter::{BodyError, Metered};
+use crate::upstream::Lease;
+
+pub(crate) enum Download {
+    /// The endpoint's own words.
+    Own(Full<Bytes>),
+    /// The application's.
+    Application(Box<Forwarded>),
+}
+
+/// A body that frees its connection once it has been read to the end; dropped before that, it closes it.
+pub(crate) struct Forwarded {
+    body: Metered<Incoming>,
+    lease: Option<Lease>,
+    /// The client is not idle while it reads.
+    in_flight: Option<InFlight>,
+}
+
+impl Download {
+    pub(crate) fn forwarded(body: Metered<Incoming>, lease: Option<Lease>) -> Self {
+        let mut forwarded = Forwarded {
+            body,
+            lease,
+            in_flight: None,
+        };
+        forwarded.release_at_end();
+        Self::Application(Box::new(forwarded))
+    }
+
+    /// Keeps the request under way until the body is gone. The endpoint's own words go out at once.
+    pub(crate) fn holding(mut self, in_flight: InFlight) -> Self {
+        if let Self::Application(forwarded) = &mut self {
+            forwarded.in_flight = Some(in_flight);
+        }
+        self
+    }
+
+    pub(crate) fn empty() -> Self {
+        Self::Own(Full::default())
+    }
+}
+
+impl Forwarded {
+    /// Whoever sends the body may not ask again once it says that it has ended.
+    fn release_at_end(&mut self) {
+        if self.body.is_end_stream()
+            && let Some(lease) = self.lease.take()
+        {
+            lease.release();
+        }
+    }
+}
+
+impl Body for Download {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Self::Own(body) => {
+                let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) else {
+                    return Poll::Pending;
+                };
+                // The error type of a body in memory has no values.
+                Poll::Ready(frame.and_then(Result::ok).map(Ok))
+            }
+            Self::Application(forwarded) => {
+                let frame = ready!(Pin::new(&mut forwarded.body).poll_frame(cx));
+                match &frame {
+                    None => drop(forwarded.lease.take().map(Lease::release)),
+                    Some(Ok(_)) => forwarded.release_at_end(),
+                    Some(Err(_)) => drop(forwarded.lease.take()),
+                }
+                Poll::Ready(frame)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Own(body) => body.is_end_stream(),
+            Self::Application(forwarded) => forwarded.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Own(body) => body.size_hint(),
+            Self::Application(forwarded) => forwarded.body.size_hint(),
+        }
+    }
+}

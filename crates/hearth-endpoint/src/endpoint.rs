@@ -1,0 +1,149 @@
+//! The endpoint put together, and its listeners.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use crate::authority::AuthorityError;
+use crate::backend::Backend;
+use crate::certificates::Certificates;
+use crate::connection;
+use crate::door::Door;
+use crate::lane::Lanes;
+use crate::resume::Resumes;
+use crate::settings::Settings;
+use crate::token::TokenKeys;
+use crate::upstream::Dialer;
+
+/// Pause after an accept that failed (usually no more descriptors), so as not to spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Silence after which a client's host is asked whether it is still there. Streams may be silent for hours; a host
+/// that is gone must not hold a place that long.
+const KEEPALIVE_TIME: Duration = Duration::from_secs(60);
+
+/// Why there is no endpoint.
+#[derive(Debug, thiserror::Error)]
+pub enum EndpointError {
+    /// No certificates.
+    #[error("no certificates")]
+    Certificates(#[from] AuthorityError),
+    /// TLS cannot be set up.
+    #[error("TLS cannot be set up")]
+    Tls(#[from] rustls::Error),
+}
+
+/// What all connections share.
+pub(crate) struct Core {
+    pub(crate) settings: Settings,
+    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) keys: Arc<TokenKeys>,
+    pub(crate) lanes: Lanes,
+    pub(crate) resumes: Arc<Resumes>,
+    pub(crate) dialer: Arc<Dialer>,
+}
+
+/// The data path. Cheap to clone.
+#[derive(Clone)]
+pub struct Endpoint {
+    core: Arc<Core>,
+    tls: TlsAcceptor,
+    strangers: Arc<Semaphore>,
+}
+
+impl Endpoint {
+    /// Puts the data path together.
+    ///
+    /// # Errors
+    ///
+    /// When TLS cannot be set up.
+    pub fn new(
+        settings: Settings,
+        backend: Arc<dyn Backend>,
+        keys: Arc<TokenKeys>,
+        certificates: Certificates,
+    ) -> Result<Self, EndpointError> {
+        let tls = TlsAcceptor::from(Arc::new(certificates.into_config()?));
+        let dialer = Arc::new(Dialer::new(Arc::clone(&backend), &settings)?);
+        let resumes = Resumes::new(
+            Arc::clone(&backend),
+            settings.max_waiters,
+            settings.resume_time,
+        );
+        Ok(Self {
+            tls,
+            strangers: Arc::new(Semaphore::new(settings.max_unproven_connections)),
+            core: Arc::new(Core {
+                lanes: Lanes::new(Arc::clone(&backend)),
+                resumes: Arc::new(resumes),
+                dialer,
+                backend,
+                keys,
+                settings,
+            }),
+        })
+    }
+
+    /// Serves one listener until `stop` says so or its sender is gone; then lets requests in flight finish.
+    pub async fn serve(&self, listener: TcpListener, door: Door, mut stop: watch::Receiver<bool>) {
+        let mut connections = JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                _ = stop.wait_for(|&stop| stop) => break,
+                // Takes finished connections out of the set.
+                Some(_) = connections.join_next() => continue,
+            };
+            let Ok((stream, peer)) = accepted else {
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            };
+            // Over the limit a stranger is sent away without a word: TLS would cost more than the connection.
+            let Ok(place) = Arc::clone(&self.strangers).try_acquire_owned() else {
+                continue;
+            };
+            if let Err(error) = prepare(&stream) {
+                tracing::debug!(%peer, %error, "connection was gone before it began");
+                continue;
+            }
+            let visitor = connection::Visitor {
+                core: Arc::clone(&self.core),
+                door,
+                place,
+            };
+            let stop = stop.clone();
+            let tls = self.tls.clone();
+            connections.spawn(async move {
+                let end = visitor.run(stream, tls, stop).await;
+                if let Err(error) = end {
+                    tracing::debug!(%peer, error = &error as &dyn std::error::Error, "connection ended");
+                }
+            });
+        }
+        drop(listener);
+        let drained = async { while connections.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(self.core.settings.drain_time, drained).await;
+    }
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("settings", &self.core.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_TIME)
+        .with_interval(KEEPALIVE_TIME / 4);
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
+}

@@ -1,0 +1,133 @@
+//! From the client's request to the application's, and back: what belongs to one hop stays on it.
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
+    UPGRADE,
+};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, Method, Uri, Version};
+
+use crate::reply::Refusal;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// Headers that a client cannot make us drop by naming them in `Connection`: they say what the message is.
+const NOT_OF_THE_HOP: &[&str] = &["host", "content-length", "content-type", "cookie", "te"];
+
+/// What a request wants to change its connection into, as `websocket`.
+pub(crate) fn wanted_upgrade(version: Version, headers: &HeaderMap) -> Option<HeaderValue> {
+    if version != Version::HTTP_11 || !names_in_connection(headers).any(|name| name == "upgrade") {
+        return None;
+    }
+    headers.get(UPGRADE).cloned()
+}
+
+/// Whether an upgrade is to a WebSocket (RFC 6455 section 4.2.1).
+pub(crate) fn is_websocket(method: &Method, upgrade: &HeaderValue) -> bool {
+    method == Method::GET && upgrade.as_bytes().eq_ignore_ascii_case(b"websocket")
+}
+
+/// Whether the body is gRPC, which works over HTTP/2 alone.
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(http::header::CONTENT_TYPE);
+    let rest = content_type.and_then(|value| value.as_bytes().strip_prefix(b"application/grpc"));
+    // gRPC-Web is made for HTTP/1.1 and begins with the same letters.
+    rest.is_some_and(|rest| rest.first() != Some(&b'-'))
+}
+
+/// Removes what is meant for one hop alone (RFC 9110 section 7.6.1). `TE: trailers` is put back, since trailers
+/// are carried through.
+pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = names_in_connection(headers)
+        .filter(|name| !NOT_OF_THE_HOP.contains(&name.as_str()))
+        .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+    // Where both are said, chunks count and the length may lie (RFC 9112 section 6.3).
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
+    }
+    let takes_trailers = words(headers, &TE).any(|word| word == "trailers");
+    for name in [
+        CONNECTION,
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+        TE,
+        TRANSFER_ENCODING,
+        UPGRADE,
+    ] {
+        headers.remove(name);
+    }
+    if takes_trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// Puts back what an upgrade needs.
+pub(crate) fn set_upgrade(headers: &mut HeaderMap, upgrade: HeaderValue) {
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, upgrade);
+}
+
+/// The target of a request in the form that the application's protocol wants; sets or removes `Host` to match.
+pub(crate) fn target(
+    uri: &Uri,
+    authority: Option<Authority>,
+    version: Version,
+    headers: &mut HeaderMap,
+) -> Result<Uri, Refusal> {
+    let path = uri
+        .path_and_query()
+        .cloned()
+        .unwrap_or(PathAndQuery::from_static("/"));
+    if version == Version::HTTP_2 {
+        headers.remove(HOST);
+        return Uri::builder()
+            .scheme(Scheme::HTTP)
+            .authority(authority.unwrap_or(Authority::from_static("localhost")))
+            .path_and_query(path)
+            .build()
+            .map_err(|_| Refusal::Malformed);
+    }
+    if let Some(authority) = authority {
+        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| Refusal::Malformed)?;
+        headers.insert(HOST, host);
+    }
+    join_cookies(headers);
+    Ok(Uri::from(path))
+}
+
+/// HTTP/2 may part cookies into several lines; HTTP/1.1 has one (RFC 9113 section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let crumbs: Vec<&[u8]> = headers
+        .get_all(COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if crumbs.len() < 2 {
+        return;
+    }
+    if let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        headers.insert(COOKIE, cookie);
+    }
+}
+
+fn names_in_connection(headers: &HeaderMap) -> impl Iterator<Item = String> {
+    words(headers, &CONNECTION)
+}
+
+/// The comma-separated words of all lines of a header, in lower case.
+fn words(headers: &HeaderMap, name: &HeaderName) -> impl Iterator<Item = String> {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .map(|word| word.trim().to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests;

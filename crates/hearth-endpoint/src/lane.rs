@@ -1,0 +1,145 @@
+//! What the endpoint keeps for one microVM while there is traffic: rates, connection count, connections into it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::backend::{Backend, Microvm};
+use crate::bucket::Bucket;
+use crate::id::MicrovmId;
+use crate::pool::Pool;
+
+/// How far ahead of the rate bytes may run: enough to hide the timer's grain, too little to feel.
+const BYTES_BURST: Duration = Duration::from_millis(250);
+
+/// How far ahead of the rate requests may run: a page with its parts comes all at once.
+const REQUESTS_BURST: Duration = Duration::from_secs(5);
+
+/// A lane that nobody used for this long is forgotten; its debts are paid by then.
+const FORGET_AFTER: Duration = Duration::from_secs(60);
+
+/// Which way bytes go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// To the application.
+    Up,
+    /// To the client.
+    Down,
+}
+
+pub(crate) struct Lane {
+    pub(crate) id: MicrovmId,
+    pub(crate) pool: Pool,
+    backend: Arc<dyn Backend>,
+    up: Option<Mutex<Bucket>>,
+    down: Option<Mutex<Bucket>>,
+    requests: Option<Mutex<Bucket>>,
+    max_connections: u32,
+    connections: AtomicU32,
+    used_at: Mutex<Instant>,
+}
+
+impl Lane {
+    fn new(backend: Arc<dyn Backend>, microvm: &Microvm, now: Instant) -> Self {
+        let bytes = |rate: Option<u64>| {
+            rate.map(|rate| Mutex::new(Bucket::new(rate as f64, BYTES_BURST, now)))
+        };
+        let limits = &microvm.limits;
+        let requests = limits.requests_per_second;
+        Self {
+            id: microvm.id,
+            pool: Pool::default(),
+            backend,
+            up: bytes(limits.bytes_per_second),
+            down: bytes(limits.bytes_per_second),
+            requests: requests
+                .map(|rate| Mutex::new(Bucket::new(rate.into(), REQUESTS_BURST, now))),
+            max_connections: limits.connections.unwrap_or(u32::MAX),
+            connections: AtomicU32::new(0),
+            used_at: Mutex::new(now),
+        }
+    }
+
+    /// Accounts for bytes that passed, and says how long to wait before more may.
+    pub(crate) fn pass(&self, direction: Direction, bytes: usize) -> Duration {
+        self.backend.touched(self.id, bytes as u64);
+        let bucket = match direction {
+            Direction::Up => &self.up,
+            Direction::Down => &self.down,
+        };
+        bucket.as_ref().map_or(Duration::ZERO, |bucket| {
+            lock(bucket).take(bytes as f64, Instant::now())
+        })
+    }
+
+    /// Whether one more request keeps within the rate.
+    pub(crate) fn admit_request(&self) -> bool {
+        self.requests
+            .as_ref()
+            .is_none_or(|bucket| lock(bucket).try_take(1.0, Instant::now()))
+    }
+
+    /// A place for one more client connection.
+    pub(crate) fn admit_connection(self: &Arc<Self>) -> Option<ConnectionSlot> {
+        let admit = |count: u32| (count < self.max_connections).then(|| count + 1);
+        self.connections
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, admit)
+            .ok()?;
+        Some(ConnectionSlot(Arc::clone(self)))
+    }
+
+    fn is_forgotten(self: &Arc<Self>, now: Instant) -> bool {
+        let idle = now.saturating_duration_since(*lock(&self.used_at));
+        Arc::strong_count(self) == 1 && idle > FORGET_AFTER
+    }
+}
+
+/// A client connection that counts against its microVM's limit until it is dropped.
+pub(crate) struct ConnectionSlot(Arc<Lane>);
+
+impl ConnectionSlot {
+    pub(crate) fn is_of(&self, microvm: MicrovmId) -> bool {
+        self.0.id == microvm
+    }
+}
+
+impl Drop for ConnectionSlot {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The lanes of all microVMs with traffic.
+pub(crate) struct Lanes {
+    backend: Arc<dyn Backend>,
+    lanes: Mutex<HashMap<MicrovmId, Arc<Lane>>>,
+}
+
+impl Lanes {
+    pub(crate) fn new(backend: Arc<dyn Backend>) -> Self {
+        Self {
+            backend,
+            lanes: Mutex::default(),
+        }
+    }
+
+    /// The lane of a microVM. Limits are fixed at launch, as all of a microVM is, so the first look counts.
+    pub(crate) fn of(&self, microvm: &Microvm) -> Arc<Lane> {
+        let now = Instant::now();
+        let mut lanes = lock(&self.lanes);
+        if let Some(lane) = lanes.get(&microvm.id) {
+            *lock(&lane.used_at) = now;
+            return Arc::clone(lane);
+        }
+        lanes.retain(|_, lane| !lane.is_forgotten(now));
+        let lane = Arc::new(Lane::new(Arc::clone(&self.backend), microvm, now));
+        lanes.insert(microvm.id, Arc::clone(&lane));
+        lane
+    }
+}
+
+/// Nothing that is done under these locks can panic half-way, so a poisoned one is still sound.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

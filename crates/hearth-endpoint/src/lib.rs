@@ -1,0 +1,66 @@
+//! The data path: each microVM's own address, guarded, transparent, waking on traffic.
+//!
+//! ```text
+//! listener -> TLS -> HTTP/1.1 or HTTP/2 -> proxy: route, authenticate, admit, wake
+//!                                            |-> upstream: free or new connection into the guest
+//!                                            |-> relay:    upgraded streams
+//!                                            `-> shell:    a terminal over a WebSocket
+//! ```
+//!
+//! The crate knows neither the control plane nor the node. What it needs of them is [`Backend`]. Tokens, certificates,
+//! statuses and texts follow what AWS was seen to do.
+
+#![forbid(unsafe_code)]
+
+mod id;
+mod limits;
+mod settings;
+
+mod backend;
+mod private_file;
+mod token;
+
+mod authority;
+mod certificates;
+
+mod doors;
+mod endpoint;
+
+mod client;
+mod connection;
+mod framing;
+
+mod credentials;
+mod door;
+mod headers;
+mod proxy;
+mod reply;
+
+mod bucket;
+mod lane;
+mod resume;
+
+mod download;
+mod meter;
+mod pool;
+mod upload;
+mod upstream;
+
+mod relay;
+mod shell;
+
+pub use authority::{Authority, AuthorityError, bundle_path};
+pub use backend::{
+    Backend, Ingress, Microvm, OpenError, ResumeError, Shell, ShellInput, State, Stream,
+    TerminalSize,
+};
+pub use certificates::{Certificates, OwnCertificateError};
+pub use door::Door;
+pub use doors::Doors;
+pub use endpoint::{Endpoint, EndpointError};
+pub use id::{EndpointId, MicrovmId};
+pub use limits::Limits;
+pub use settings::Settings;
+pub use token::{
+    Access, Grant, IssueError, MAX_LIFETIME, OpenRingError, Token, TokenKeys, VerifyError,
+};

@@ -1,0 +1,59 @@
+//! How much one microVM's endpoint may carry. The defaults follow AWS's table of size tiers (facts section 8).
+
+/// Limits of one microVM's endpoint; `None` lifts a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Client connections that carry authenticated requests at one time.
+    pub connections: Option<u32>,
+    /// Bytes a second, for each direction on its own.
+    pub bytes_per_second: Option<u64>,
+    /// Requests a second, over a few seconds.
+    pub requests_per_second: Option<u32>,
+}
+
+impl Limits {
+    /// No limit at all.
+    pub const NONE: Self = Self {
+        connections: None,
+        bytes_per_second: None,
+        requests_per_second: None,
+    };
+
+    /// What AWS allows a microVM of this baseline memory; sizes between two tiers get the lower one.
+    #[must_use]
+    pub fn of_tier(memory_mib: u32) -> Self {
+        let peak_vcpus = match memory_mib {
+            ..1024 => 1,
+            1024..2048 => 2,
+            2048..4096 => 4,
+            4096..8192 => 8,
+            8192.. => 16,
+        };
+        Self {
+            connections: Some(8 * peak_vcpus),
+            bytes_per_second: Some(1_000_000 * u64::from(peak_vcpus)),
+            requests_per_second: Some(10 * peak_vcpus),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiers_follow_the_table() {
+        for (memory_mib, connections, megabytes) in [
+            (512, 8, 1),
+            (1024, 16, 2),
+            (2048, 32, 4),
+            (4096, 64, 8),
+            (8192, 128, 16),
+        ] {
+            let limits = Limits::of_tier(memory_mib);
+            assert_eq!(limits.connections, Some(connections));
+            assert_eq!(limits.bytes_per_second, Some(megabytes * 1_000_000));
+        }
+        assert_eq!(Limits::of_tier(3000), Limits::of_tier(2048));
+    }
+}

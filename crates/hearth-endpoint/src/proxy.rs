@@ -1,0 +1,404 @@
+//! The path of one request.
+//!
+//! ```text
+//! route -> authenticate -> admit -> wake -> shell or application -> answer
+//! ```
+//!
+//! Nothing of the microVM is touched before the token has been checked; a stranger cannot even wake it.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use http::header::{EXPECT, HOST, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
+use http::request::Parts;
+use http::uri::Authority;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::sync::oneshot;
+
+use crate::backend::{Microvm, OpenError, State};
+use crate::client::Client;
+use crate::credentials::{BASE_SUBPROTOCOL, Credentials, DEFAULT_PORT};
+use crate::door::authority;
+use crate::download::Download;
+use crate::endpoint::Core;
+use crate::headers;
+use crate::id::EndpointId;
+use crate::lane::{Direction, Lane};
+use crate::meter::Metered;
+use crate::pool::Place;
+use crate::relay::relay;
+use crate::reply::{REQUEST_ID, Refusal, RequestId};
+use crate::shell;
+use crate::token::{Access, VerifyError};
+use crate::upload::{Gate, Upload};
+use crate::upstream::{Answer, SendError, Upstream};
+
+/// How long a client waits for `100 Continue` from an application that says nothing (RFC 9110 section 10.1.1
+/// leaves it open; curl waits as long).
+const CONSENT_TIME: Duration = Duration::from_secs(1);
+
+/// Where a request goes inside its microVM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Target {
+    Port(u16),
+    Shell,
+}
+
+/// The microVM that a request is for, as it stood when it was looked up.
+struct Addressee {
+    endpoint: EndpointId,
+    microvm: Microvm,
+}
+
+/// Answers one request of a client.
+pub(crate) async fn serve(
+    core: Arc<Core>,
+    client: Arc<Client>,
+    request: Request<Incoming>,
+) -> Response<Download> {
+    let id = RequestId::generate();
+    let in_flight = client.begin();
+    let visit = Visit {
+        core: &core,
+        client: &client,
+        id: &id,
+    };
+    match visit.serve(request).await {
+        Ok(response) => response.map(|body| body.holding(in_flight)),
+        Err(refusal) => refusal.response(&id).map(Download::Own),
+    }
+}
+
+struct Visit<'a> {
+    core: &'a Arc<Core>,
+    client: &'a Arc<Client>,
+    id: &'a RequestId,
+}
+
+impl Visit<'_> {
+    async fn serve(&self, mut request: Request<Incoming>) -> Result<Response<Download>, Refusal> {
+        if self.client.is_malformed() || request.method() == Method::CONNECT {
+            return Err(Refusal::Malformed);
+        }
+        let authority = authority(request.uri(), request.headers())?;
+        let upgrade = headers::wanted_upgrade(request.version(), request.headers())
+            .filter(is_forwarded_upgrade);
+        let is_websocket = upgrade
+            .as_ref()
+            .is_some_and(|to| headers::is_websocket(request.method(), to));
+        let credentials = Credentials::take(request.headers_mut(), is_websocket);
+        let (addressee, target) = self.authenticate(&credentials, authority.as_ref()).await?;
+
+        let Addressee { endpoint, microvm } = addressee;
+        let lane = self.core.lanes.of(&microvm);
+        self.client.admit(&lane)?;
+        if !lane.admit_request() {
+            return Err(Refusal::TooMany);
+        }
+        let microvm = self.awake(endpoint, microvm).await?;
+        // Heads count as bytes: a microVM that only gets small requests is not idle. What they cost of the rate
+        // is paid by the first body.
+        lane.pass(Direction::Up, head_bytes(request.headers()));
+        match target {
+            Target::Shell => {
+                let visitor = shell::Visitor {
+                    backend: Arc::clone(&self.core.backend),
+                    client: Arc::clone(self.client),
+                    lane,
+                };
+                visitor
+                    .open(request, is_websocket, credentials.offered_base, self.id)
+                    .await
+            }
+            Target::Port(port) => {
+                let addressee = Addressee { endpoint, microvm };
+                let passage = Passage {
+                    authority,
+                    upgrade,
+                    credentials,
+                    port,
+                };
+                self.forward(request, passage, addressee, lane).await
+            }
+        }
+    }
+
+    /// Which microVM and which door the token opens. Which of several things was wrong with it stays with us.
+    async fn authenticate(
+        &self,
+        credentials: &Credentials,
+        authority: Option<&Authority>,
+    ) -> Result<(Addressee, Target), Refusal> {
+        let token = credentials.token()?;
+        let grant =
+            self.core
+                .keys
+                .verify(token, SystemTime::now())
+                .map_err(|error| match error {
+                    VerifyError::Unparseable => Refusal::MissingAuthentication,
+                    VerifyError::UnknownKey | VerifyError::Altered | VerifyError::Expired => {
+                        Refusal::AuthenticationFailed
+                    }
+                })?;
+        let endpoint = self.client.endpoint(authority)?;
+        let found = self.core.backend.find(endpoint).await;
+        let microvm = found
+            .filter(|microvm| microvm.id == grant.microvm)
+            .ok_or(Refusal::AuthenticationFailed)?;
+        let target = target(&grant.access, &microvm, credentials)?;
+        Ok((Addressee { endpoint, microvm }, target))
+    }
+
+    /// Wakes a suspended microVM if traffic may, and says how it stands then.
+    async fn awake(&self, endpoint: EndpointId, microvm: Microvm) -> Result<Microvm, Refusal> {
+        match microvm.state {
+            State::Running => Ok(microvm),
+            State::Suspended if microvm.auto_resume => {
+                self.core.resumes.wait(microvm.id).await?;
+                let woken = self.core.backend.find(endpoint).await;
+                woken
+                    .filter(|woken| woken.state == State::Running)
+                    .ok_or(Refusal::BadGateway)
+            }
+            State::Pending | State::Suspended | State::Ended => Err(Refusal::BadGateway),
+        }
+    }
+
+    async fn forward(
+        &self,
+        mut request: Request<Incoming>,
+        passage: Passage,
+        addressee: Addressee,
+        lane: Arc<Lane>,
+    ) -> Result<Response<Download>, Refusal> {
+        // Taken before the head is rewritten: hyper keeps the client's side in the extensions.
+        let on_client = passage
+            .upgrade
+            .is_some()
+            .then(|| hyper::upgrade::on(&mut request));
+        let (parts, body) = request.into_parts();
+        let (parts, body) = self.outgoing(parts, body, &passage, &lane)?;
+        let answer = self
+            .send(parts, body, passage.port, addressee, &lane)
+            .await?;
+        self.answer(answer, on_client, &passage, lane)
+    }
+
+    /// The request as the application is to see it.
+    fn outgoing(
+        &self,
+        mut parts: Parts,
+        body: Incoming,
+        passage: &Passage,
+        lane: &Arc<Lane>,
+    ) -> Result<(Parts, Upload), Refusal> {
+        let wants_h2 = passage.credentials.force_h2
+            || (parts.version == Version::HTTP_2 && headers::is_grpc(&parts.headers));
+        parts.version = match passage.upgrade {
+            None if wants_h2 => Version::HTTP_2,
+            _ => Version::HTTP_11,
+        };
+        parts.extensions.clear();
+        headers::strip_hop_by_hop(&mut parts.headers);
+        parts.uri = headers::target(
+            &parts.uri,
+            passage.authority.clone(),
+            parts.version,
+            &mut parts.headers,
+        )?;
+        parts.headers.insert(REQUEST_ID, self.id.0.clone());
+        if let Some(upgrade) = &passage.upgrade {
+            headers::set_upgrade(&mut parts.headers, upgrade.clone());
+        }
+        let announced = body.size_hint().exact();
+        let mut body = Metered::new(body, Arc::clone(lane), Direction::Up);
+        if announced.is_some() {
+            body = body.with_stall(self.core.settings.upload_pause);
+        }
+        let gate = consent(&mut parts);
+        let body = match announced {
+            Some(0) => Upload::Empty,
+            _ => Upload::Direct {
+                body: Box::new(body),
+                gate,
+            },
+        };
+        Ok((parts, body))
+    }
+
+    /// Sends a request. Where the microVM fell asleep since it was looked up, wakes it and tries once more.
+    async fn send(
+        &self,
+        parts: Parts,
+        body: Upload,
+        port: u16,
+        addressee: Addressee,
+        lane: &Arc<Lane>,
+    ) -> Result<Answer, Refusal> {
+        let Addressee { endpoint, microvm } = addressee;
+        let upstream = |epoch| Upstream {
+            lane: Arc::clone(lane),
+            place: Place { epoch, port },
+            dialer: Arc::clone(&self.core.dialer),
+        };
+        let sent = upstream(microvm.epoch).send(parts.clone(), body).await;
+        let Err(SendError::Open {
+            source: OpenError::Unreachable(cause),
+            body: Some(body),
+        }) = sent
+        else {
+            return sent.map_err(|error| self.unreachable(&microvm, port, &error));
+        };
+        tracing::debug!(microvm = %microvm.id, port, %cause, "the guest is not reachable");
+        let found = self
+            .core
+            .backend
+            .find(endpoint)
+            .await
+            .ok_or(Refusal::BadGateway)?;
+        if found.state == State::Running && found.epoch == microvm.epoch {
+            return Err(Refusal::BadGateway);
+        }
+        let microvm = self.awake(endpoint, found).await?;
+        let sent = upstream(microvm.epoch).send(parts, body).await;
+        sent.map_err(|error| self.unreachable(&microvm, port, &error))
+    }
+
+    fn unreachable(&self, microvm: &Microvm, port: u16, error: &SendError) -> Refusal {
+        tracing::debug!(microvm = %microvm.id, port, error = error as &dyn std::error::Error, "no answer");
+        Refusal::BadGateway
+    }
+
+    fn answer(
+        &self,
+        answer: Answer,
+        on_client: Option<OnUpgrade>,
+        passage: &Passage,
+        lane: Arc<Lane>,
+    ) -> Result<Response<Download>, Refusal> {
+        let Answer {
+            mut response,
+            lease,
+        } = answer;
+        let on_application = hyper::upgrade::on(&mut response);
+        let (mut parts, body) = response.into_parts();
+        let upgraded_to = parts.headers.get(http::header::UPGRADE).cloned();
+        headers::strip_hop_by_hop(&mut parts.headers);
+        parts.version = Version::HTTP_11;
+        parts.extensions.clear();
+        parts
+            .headers
+            .entry(REQUEST_ID)
+            .or_insert_with(|| self.id.0.clone());
+        lane.pass(Direction::Down, head_bytes(&parts.headers));
+
+        if parts.status != StatusCode::SWITCHING_PROTOCOLS {
+            let body = Metered::new(body, lane, Direction::Down);
+            return Ok(Response::from_parts(
+                parts,
+                Download::forwarded(body, lease),
+            ));
+        }
+        // An application that changes the protocol unasked is not to be understood.
+        let on_client = on_client.ok_or(Refusal::BadGateway)?;
+        if let Some(upgraded_to) = upgraded_to {
+            headers::set_upgrade(&mut parts.headers, upgraded_to);
+        }
+        if passage.credentials.offered_base {
+            let base = HeaderValue::from_static(BASE_SUBPROTOCOL);
+            parts.headers.entry(SEC_WEBSOCKET_PROTOCOL).or_insert(base);
+        }
+        self.spawn_relay(on_client, on_application, lane);
+        Ok(Response::from_parts(parts, Download::empty()))
+    }
+
+    /// The client counts as connected until the relay ends.
+    fn spawn_relay(&self, on_client: OnUpgrade, on_application: OnUpgrade, lane: Arc<Lane>) {
+        let client = Arc::clone(self.client);
+        tokio::spawn(async move {
+            if let (Ok(outer), Ok(inner)) = tokio::join!(on_client, on_application) {
+                relay(TokioIo::new(outer), TokioIo::new(inner), &lane).await;
+            }
+            drop(client);
+        });
+    }
+}
+
+/// What was found out about a request before it is forwarded.
+struct Passage {
+    authority: Option<Authority>,
+    upgrade: Option<HeaderValue>,
+    credentials: Credentials,
+    port: u16,
+}
+
+/// The kind of token decides: `/shell` and port 8022 belong to the application of a microVM without a shell.
+fn target(
+    access: &Access,
+    microvm: &Microvm,
+    credentials: &Credentials,
+) -> Result<Target, Refusal> {
+    match access {
+        Access::Shell if !microvm.ingress.shell => Err(Refusal::AuthenticationFailed),
+        Access::Shell => match credentials.port()? {
+            None | Some(shell::PORT) => Ok(Target::Shell),
+            Some(_) => Err(Refusal::PortDenied),
+        },
+        Access::Ports(_) if !microvm.ingress.http => Err(Refusal::AuthenticationFailed),
+        Access::Ports(_) => {
+            let port = credentials.port()?.unwrap_or(DEFAULT_PORT);
+            let is_shell = port == shell::PORT && microvm.ingress.shell;
+            if is_shell || !access.opens(port) {
+                return Err(Refusal::PortDenied);
+            }
+            Ok(Target::Port(port))
+        }
+    }
+}
+
+/// Upgrading to HTTP/2 is not the client's choice: `X-aws-proxy-force-h2` says it. Forwarding it would also take
+/// everything that follows out of our sight. RFC 9110 section 7.8 lets a server ignore it.
+fn is_forwarded_upgrade(to: &HeaderValue) -> bool {
+    let to = to.as_bytes();
+    !(to.len() >= 2 && to[..2].eq_ignore_ascii_case(b"h2"))
+}
+
+/// The wait for the application's `100 Continue`, if the client asked for it. HTTP/2 has no way to tell us of it, so
+/// there the body just follows.
+fn consent(parts: &mut Parts) -> Option<Gate> {
+    let expects = parts.headers.get(EXPECT);
+    if !expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        return None;
+    }
+    if parts.version == Version::HTTP_2 {
+        parts.headers.remove(EXPECT);
+        return None;
+    }
+    let (sender, receiver) = oneshot::channel::<()>();
+    let sender = std::sync::Mutex::new(Some(sender));
+    let mut carrier = Request::new(());
+    hyper::ext::on_informational(&mut carrier, move |response| {
+        if response.status() == StatusCode::CONTINUE {
+            drop(crate::lane::lock(&sender).take());
+        }
+    });
+    parts
+        .extensions
+        .extend(std::mem::take(carrier.extensions_mut()));
+    Some(Box::pin(async move {
+        // Consent drops the sender; so does the end of the exchange, when nobody asks any more.
+        let _ = tokio::time::timeout(CONSENT_TIME, receiver).await;
+    }))
+}
+
+fn head_bytes(headers: &HeaderMap) -> usize {
+    // The request line, and for each header its colon, space and line's end.
+    let lines = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4);
+    HOST.as_str().len() + lines.sum::<usize>()
+}

@@ -1,0 +1,88 @@
+//! What the endpoint itself answers: exactly the statuses and texts that AWS sends (facts section 9).
+//!
+//! 401, 404, 410 and 503 are not among them. Anything that is wrong behind the endpoint is an empty 502; a fault of the
+//! endpoint itself would be a 500, and there is none that it could survive and know of.
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http_body_util::Full;
+use uuid::Uuid;
+
+/// Carries the request's id to the application and back to the client.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+
+/// Why a request is not forwarded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// A port header, subprotocol or message framing that cannot be understood.
+    #[error("malformed request")]
+    Malformed,
+    /// No token, or something that is none.
+    #[error("Request missing authentication")]
+    MissingAuthentication,
+    /// A token that does not open this microVM, or a host name that is nobody's.
+    #[error("Token authentication failed")]
+    AuthenticationFailed,
+    /// A token that does not open this port.
+    #[error("Access to port denied")]
+    PortDenied,
+    /// Over the limit of connections, requests or waiters.
+    #[error("limit reached")]
+    TooMany,
+    /// The application cannot be reached.
+    #[error("the application is not reachable")]
+    BadGateway,
+}
+
+impl Refusal {
+    pub(crate) fn status(self) -> StatusCode {
+        match self {
+            Self::Malformed => StatusCode::BAD_REQUEST,
+            Self::MissingAuthentication | Self::AuthenticationFailed | Self::PortDenied => {
+                StatusCode::FORBIDDEN
+            }
+            Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
+            Self::BadGateway => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::MissingAuthentication => "Request missing authentication",
+            Self::AuthenticationFailed => "Token authentication failed",
+            Self::PortDenied => "Access to port denied",
+            Self::Malformed | Self::TooMany | Self::BadGateway => "",
+        }
+    }
+
+    /// The answer to the client.
+    pub(crate) fn response(self, id: &RequestId) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::from(self.text()));
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private,no-store"));
+        headers.insert(REQUEST_ID, id.0.clone());
+        if !self.text().is_empty() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        }
+        if self == Self::Malformed {
+            // Where the framing was not understood, nothing that follows can be either. HTTP/2 drops the header.
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+/// The id of one request.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestId(pub(crate) HeaderValue);
+
+impl RequestId {
+    pub(crate) fn generate() -> Self {
+        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+        let text = Uuid::new_v4().hyphenated().encode_lower(&mut text);
+        // A hyphenated UUID is always a valid header value; an empty id would still be a valid answer.
+        Self(HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("")))
+    }
+}

@@ -1,0 +1,106 @@
+//! Waking a microVM: many requests wait, one resume is made.
+//!
+//! The resume runs in a task of its own. A client that leaves takes nothing with it but its place among the waiters; the
+//! resume it asked for goes on, as it would have if the client had left a moment later.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use crate::backend::Backend;
+use crate::id::MicrovmId;
+use crate::lane::lock;
+use crate::reply::Refusal;
+
+pub(crate) struct Resumes {
+    backend: Arc<dyn Backend>,
+    max_waiters: usize,
+    wait_limit: Duration,
+    under_way: Mutex<HashMap<MicrovmId, Resume>>,
+}
+
+#[derive(Clone)]
+struct Resume {
+    /// `None` until it is done.
+    outcome: watch::Receiver<Option<bool>>,
+    places: Arc<Semaphore>,
+}
+
+impl Resumes {
+    pub(crate) fn new(backend: Arc<dyn Backend>, max_waiters: usize, wait_limit: Duration) -> Self {
+        Self {
+            backend,
+            max_waiters,
+            wait_limit,
+            under_way: Mutex::default(),
+        }
+    }
+
+    /// Returns when the microVM serves.
+    pub(crate) async fn wait(self: &Arc<Self>, microvm: MicrovmId) -> Result<(), Refusal> {
+        let (mut resume, _place) = self.join(microvm)?;
+        let done = resume.outcome.wait_for(Option::is_some);
+        match tokio::time::timeout(self.wait_limit, done).await {
+            Ok(Ok(outcome)) if *outcome == Some(true) => Ok(()),
+            _ => Err(Refusal::BadGateway),
+        }
+    }
+
+    /// Joins the resume that is under way, or begins one.
+    fn join(
+        self: &Arc<Self>,
+        microvm: MicrovmId,
+    ) -> Result<(Resume, OwnedSemaphorePermit), Refusal> {
+        let mut begun = None;
+        let resume = {
+            let mut under_way = lock(&self.under_way);
+            let resume = under_way.entry(microvm).or_insert_with(|| {
+                let (sender, outcome) = watch::channel(None);
+                begun = Some(sender);
+                Resume {
+                    outcome,
+                    places: Arc::new(Semaphore::new(self.max_waiters)),
+                }
+            });
+            resume.clone()
+        };
+        // Outside the lock: a runtime that is ending drops the task at once, and its entry with it.
+        if let Some(sender) = begun {
+            self.begin(microvm, sender);
+        }
+        let place = Arc::clone(&resume.places).try_acquire_owned();
+        place
+            .map(|place| (resume, place))
+            .map_err(|_| Refusal::TooMany)
+    }
+
+    fn begin(self: &Arc<Self>, microvm: MicrovmId, sender: watch::Sender<Option<bool>>) {
+        // Made before the task runs, so that the entry goes even if the backend panics.
+        let entry = Entry {
+            resumes: Arc::clone(self),
+            microvm,
+        };
+        tokio::spawn(async move {
+            let result = entry.resumes.backend.resume(microvm).await;
+            if let Err(error) = &result {
+                tracing::warn!(%microvm, %error, "traffic could not wake the microVM");
+            }
+            // First out of the table, so that a request which comes now looks at the state anew.
+            drop(entry);
+            let _ = sender.send(Some(result.is_ok()));
+        });
+    }
+}
+
+struct Entry {
+    resumes: Arc<Resumes>,
+    microvm: MicrovmId,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        lock(&self.resumes.under_way).remove(&self.microvm);
+    }
+}

@@ -1,0 +1,247 @@
+//! The way to the application: a free connection or a new one, in the protocol that the application speaks.
+//!
+//! ```text
+//! free connection? -> send; closed meanwhile and nothing sent (or repeatable) -> new connection
+//! port known?      -> send plain or in TLS
+//! port unknown     -> send plain; an answer that a TLS server would give (an alert, a close, a 400) is suspicious:
+//!                     only then is a TLS handshake tried, and the request sent again if the port speaks TLS
+//! ```
+//!
+//! So an application without TLS, which is nearly every one, never sees a probe unless its first answer is a 400.
+
+mod handshake;
+
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::{Request, Response, StatusCode, Version};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+
+use crate::backend::OpenError;
+use crate::lane::Lane;
+use crate::pool::{Place, Wire};
+use crate::upload::{Kept, Upload};
+
+pub(crate) use handshake::Dialer;
+
+/// Why there is no answer of the application.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SendError {
+    /// No stream to the port; nothing was sent.
+    #[error("no connection to the port")]
+    Open {
+        /// Why not.
+        source: OpenError,
+        /// The body, for another attempt.
+        body: Option<Upload>,
+    },
+    /// The guest did not answer the opening, or the application not its TLS handshake.
+    #[error("the guest hangs")]
+    Timeout,
+    /// The TLS handshake with the application failed.
+    #[error("no TLS with the application")]
+    Tls(#[source] std::io::Error),
+    /// The exchange broke off before the head of an answer.
+    #[error("the application did not answer")]
+    Exchange(#[source] hyper::Error),
+    /// The request was partly sent and cannot be sent again.
+    #[error("the request cannot be sent again")]
+    Spent,
+}
+
+/// An answer, and the connection it came on if that can be used again.
+pub(crate) struct Answer {
+    pub(crate) response: Response<Incoming>,
+    pub(crate) lease: Option<Lease>,
+}
+
+/// A connection of HTTP/1.1 that is busy with an answer.
+pub(crate) struct Lease {
+    lane: Arc<Lane>,
+    place: Place,
+    sender: http1::SendRequest<Upload>,
+}
+
+impl Lease {
+    /// The answer was read to its end: the connection is free.
+    pub(crate) fn release(mut self) {
+        if self.sender.is_ready() {
+            self.lane.pool.put_h1(self.place, self.sender);
+            return;
+        }
+        // The connection's own task sees the end a moment later.
+        tokio::spawn(async move {
+            if self.sender.ready().await.is_ok() {
+                self.lane.pool.put_h1(self.place, self.sender);
+            }
+        });
+    }
+}
+
+/// One port of one microVM, between two resumes.
+pub(crate) struct Upstream {
+    pub(crate) lane: Arc<Lane>,
+    pub(crate) place: Place,
+    pub(crate) dialer: Arc<Dialer>,
+}
+
+impl Upstream {
+    /// Sends a request; its version says in which protocol.
+    pub(crate) async fn send(&self, parts: Parts, body: Upload) -> Result<Answer, SendError> {
+        let is_repeatable = parts.method.is_idempotent() && body.is_end_stream();
+        let mut body = body;
+        if let Some(free) = self.free(parts.version, is_repeatable) {
+            match self.send_on(free, parts.clone(), body).await {
+                Ok(answer) => return Ok(answer),
+                Err(Unanswered {
+                    unsent: Some(unsent),
+                    ..
+                }) => body = unsent,
+                Err(_) if is_repeatable => body = Upload::Empty,
+                Err(unanswered) => return Err(SendError::Exchange(unanswered.error)),
+            }
+        }
+        match self.lane.pool.wire(self.place) {
+            None => self.first_contact(parts, body).await,
+            Some(wire) => {
+                let result = self.send_fresh(wire, parts, body).await;
+                if matches!(result, Err(SendError::Exchange(_) | SendError::Tls(_))) {
+                    // Perhaps another application has taken the port; find out at the next request.
+                    self.lane.pool.set_wire(self.place, None);
+                }
+                result
+            }
+        }
+    }
+
+    async fn first_contact(&self, parts: Parts, body: Upload) -> Result<Answer, SendError> {
+        let kept = Kept::new(body);
+        let first = kept.attempt().ok_or(SendError::Spent)?;
+        let result = self.send_fresh(Wire::Plain, parts.clone(), first).await;
+        let is_suspicious = match &result {
+            Ok(answer) => answer.response.status() == StatusCode::BAD_REQUEST,
+            Err(SendError::Exchange(_)) => true,
+            Err(_) => return result,
+        };
+        if !is_suspicious || !self.dialer.speaks_tls(self.lane.id, self.place.port).await {
+            kept.settle();
+            if result.is_ok() {
+                self.lane.pool.set_wire(self.place, Some(Wire::Plain));
+            }
+            return result;
+        }
+        self.lane.pool.set_wire(self.place, Some(Wire::Tls));
+        drop(result);
+        let second = kept.attempt().ok_or(SendError::Spent)?;
+        kept.settle();
+        self.send_fresh(Wire::Tls, parts, second).await
+    }
+
+    fn free(&self, version: Version, is_repeatable: bool) -> Option<Sender> {
+        if version == Version::HTTP_2 {
+            return self.lane.pool.h2(self.place).map(Sender::H2);
+        }
+        self.lane
+            .pool
+            .take_h1(self.place, is_repeatable)
+            .map(Sender::H1)
+    }
+
+    async fn send_fresh(
+        &self,
+        wire: Wire,
+        parts: Parts,
+        body: Upload,
+    ) -> Result<Answer, SendError> {
+        let opened = self
+            .dialer
+            .open(self.lane.id, self.place.port, wire, parts.version)
+            .await;
+        let stream = match opened {
+            Err(SendError::Open { source, .. }) => {
+                return Err(SendError::Open {
+                    source,
+                    body: Some(body),
+                });
+            }
+            opened => opened?,
+        };
+        let sender = if parts.version == Version::HTTP_2 {
+            let sender = self
+                .dialer
+                .http2(stream)
+                .await
+                .map_err(SendError::Exchange)?;
+            self.lane.pool.put_h2(self.place, sender.clone());
+            Sender::H2(sender)
+        } else {
+            Sender::H1(
+                self.dialer
+                    .http1(stream)
+                    .await
+                    .map_err(SendError::Exchange)?,
+            )
+        };
+        let answer = self.send_on(sender, parts, body).await;
+        answer.map_err(|unanswered| SendError::Exchange(unanswered.error))
+    }
+
+    async fn send_on(
+        &self,
+        sender: Sender,
+        parts: Parts,
+        body: Upload,
+    ) -> Result<Answer, Unanswered> {
+        let request = Request::from_parts(parts, body);
+        match sender {
+            Sender::H1(mut sender) => {
+                let response = sender
+                    .try_send_request(request)
+                    .await
+                    .map_err(Unanswered::new)?;
+                let lease = Lease {
+                    lane: Arc::clone(&self.lane),
+                    place: self.place,
+                    sender,
+                };
+                Ok(Answer {
+                    response,
+                    lease: Some(lease),
+                })
+            }
+            Sender::H2(mut sender) => {
+                let response = sender
+                    .try_send_request(request)
+                    .await
+                    .map_err(Unanswered::new)?;
+                Ok(Answer {
+                    response,
+                    lease: None,
+                })
+            }
+        }
+    }
+}
+
+enum Sender {
+    H1(http1::SendRequest<Upload>),
+    H2(http2::SendRequest<Upload>),
+}
+
+struct Unanswered {
+    error: hyper::Error,
+    /// The body, where the request never left.
+    unsent: Option<Upload>,
+}
+
+impl Unanswered {
+    fn new(mut error: hyper::client::conn::TrySendError<Request<Upload>>) -> Self {
+        let unsent = error.take_message().map(Request::into_body);
+        Self {
+            error: error.into_error(),
+            unsent,
+        }
+    }
+}

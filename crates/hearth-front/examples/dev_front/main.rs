@@ -1,0 +1,179 @@
+//! The front over a control plane without virtual machines, for the client suites under `tests/`.
+//!
+//! Prints one JSON line with its URL and keys, and serves until its standard input ends.
+
+mod memory_node;
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use hearth_control::account::{AccessKey, KeyStatus, SecretKey};
+use hearth_control::arn::ManagedConnector;
+use hearth_control::connector::RuleBook;
+use hearth_control::endpoint::EndpointScheme;
+use hearth_control::id::AccountId;
+use hearth_control::image::{ManagedImage, ManagedStatus, ManagedVersion};
+use hearth_control::policy::{Capacity, Policy};
+use hearth_control::store::SqliteStore;
+use hearth_control::throttle::Rates;
+use hearth_control::time::{Clock, SystemClock, Timestamp};
+use hearth_control::{Control, ControlConfig};
+use hearth_front::{
+    EndpointTokens, Front, FrontConfig, FrontMetrics, Grant, Keys, MintError, PageTokens, serve,
+};
+use hearth_logs::{Limits, LogStore};
+use hearth_objects::ObjectStore;
+use memory_node::MemoryNode;
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+
+/// Connections at one time: small, so that a test can exceed it.
+const MAX_CONNECTIONS: usize = 200;
+
+/// No host stands behind this: nothing but the account's quota limits launches.
+const CAPACITY: Capacity = Capacity {
+    resident_mib: u64::MAX,
+    resident_microvms: u32::MAX,
+    concurrent_builds: 4,
+};
+
+const REGION: &str = "us-east-1";
+
+/// One key for each of two accounts.
+const KEYS: [(&str, &str, u64); 2] = [
+    ("AKIAHEARTHTESTONE000", "first-secret", 0),
+    ("AKIAHEARTHTESTTWO000", "second-secret", 111_111_111_111),
+];
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let directory = PathBuf::from(
+        arguments
+            .next()
+            .ok_or("usage: dev_front DIRECTORY [--throttle]")?,
+    );
+    let rates = match arguments.next().as_deref() {
+        Some("--throttle") => Rates::default(),
+        _ => Rates::unlimited(),
+    };
+    let control = Control::start(control_config(&directory, rates)?).await?;
+    let mut registry = Registry::default();
+    let metrics = FrontMetrics::register(&mut registry);
+    let front = Front::new(FrontConfig {
+        region: REGION.parse()?,
+        control,
+        keys: Arc::new(FixedKeys),
+        logs: Arc::new(LogStore::open(
+            &directory.join("logs.db"),
+            Limits::default(),
+        )?),
+        objects: Arc::new(ObjectStore::open(&directory.join("objects"))?),
+        endpoint_tokens: Arc::new(NoEndpoints),
+        pages: PageTokens::new([1; 32]),
+        audit_log: directory.join("audit.log"),
+        metrics,
+        registry: Some(Arc::new(registry)),
+    })?;
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    println!("{}", announcement(&listener.local_addr()?.to_string()));
+    serve(
+        Arc::new(front),
+        listener,
+        None,
+        MAX_CONNECTIONS,
+        stdin_end(),
+    )
+    .await?;
+    Ok(())
+}
+
+fn announcement(address: &str) -> String {
+    let keys: Vec<_> = KEYS
+        .iter()
+        .map(|(id, secret, account)| {
+            serde_json::json!({"id": id, "secret": secret, "account": format!("{account:012}")})
+        })
+        .collect();
+    serde_json::json!({"url": format!("http://{address}"), "region": REGION, "keys": keys})
+        .to_string()
+}
+
+async fn stdin_end() {
+    // A thread that waits for the parent; it ends with the process.
+    let _ =
+        tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()))
+            .await;
+}
+
+fn control_config(directory: &Path, rates: Rates) -> Result<ControlConfig, Box<dyn Error>> {
+    let clock = SystemClock::start();
+    let names = |names: [&str; 2]| names.into_iter().map(str::to_owned).collect();
+    Ok(ControlConfig {
+        store: Arc::new(SqliteStore::open(&directory.join("control.db"))?),
+        policy: Policy {
+            capacity: CAPACITY,
+            ..Policy::default()
+        },
+        rates,
+        endpoints: EndpointScheme::Ports {
+            host: "127.0.0.1".to_owned(),
+            ports: 20_000..=29_999,
+        },
+        default_egress: ManagedConnector::InternetEgress,
+        rules: RuleBook {
+            subnet_ids: names(["subnet-1", "subnet-2"]),
+            security_group_ids: names(["sg-1", "sg-2"]),
+        },
+        managed_images: vec![managed_image(clock.now())?],
+        chipset_generation: "v3".to_owned(),
+        clock: Arc::new(clock),
+        node: Arc::new(MemoryNode::default()),
+    })
+}
+
+fn managed_image(now: Timestamp) -> Result<ManagedImage, Box<dyn Error>> {
+    let version = |number, status| ManagedVersion {
+        number,
+        status,
+        created_at: now,
+        updated_at: now,
+    };
+    Ok(ManagedImage {
+        name: "al2023-1".parse()?,
+        created_at: now,
+        updated_at: now,
+        versions: vec![
+            version(1, ManagedStatus::Available),
+            version(0, ManagedStatus::Deprecated),
+        ],
+    })
+}
+
+/// The keys of the tests.
+struct FixedKeys;
+
+#[async_trait]
+impl Keys for FixedKeys {
+    async fn find(&self, access_key: &str, session_token: Option<&str>) -> Option<AccessKey> {
+        let (id, secret, account) = KEYS.iter().find(|(id, ..)| *id == access_key)?;
+        session_token.is_none().then_some(AccessKey {
+            id: id.parse().ok()?,
+            secret: SecretKey::new((*secret).to_owned()),
+            account: AccountId::from_number(*account)?,
+            status: KeyStatus::Active,
+            created_at: Timestamp::from_unix_ms(0),
+        })
+    }
+}
+
+/// Tokens that open nothing, since there is nothing to open.
+struct NoEndpoints;
+
+impl EndpointTokens for NoEndpoints {
+    fn mint(&self, grant: &Grant) -> Result<String, MintError> {
+        Ok(format!("{}..no.endpoint.here", grant.microvm))
+    }
+}

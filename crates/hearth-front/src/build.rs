@@ -1,0 +1,84 @@
+//! What a front is made of, put together in one place.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use hearth_control::Control;
+use hearth_control::id::Region;
+use hearth_logs::LogStore;
+use hearth_objects::ObjectStore;
+use prometheus_client::registry::Registry;
+
+use crate::audit::AuditLog;
+use crate::body::BodyReader;
+use crate::endpoint_tokens::EndpointTokens;
+use crate::front::Front;
+use crate::iam::Iam;
+use crate::keys::Keys;
+use crate::lambda::Lambda;
+use crate::lambda::page::PageTokens;
+use crate::logs::Logs;
+use crate::metrics::FrontMetrics;
+use crate::operator::Operator;
+use crate::s3::S3;
+
+/// Everything a front needs.
+pub struct FrontConfig {
+    /// The region it answers for; regional requests signed for another one are denied.
+    pub region: Region,
+    /// The control plane.
+    pub control: Control,
+    /// Where access keys are found.
+    pub keys: Arc<dyn Keys>,
+    /// The log store.
+    pub logs: Arc<LogStore>,
+    /// The object store behind S3.
+    pub objects: Arc<ObjectStore>,
+    /// Makes tokens for endpoints.
+    pub endpoint_tokens: Arc<dyn EndpointTokens>,
+    /// Seals page tokens.
+    pub pages: PageTokens,
+    /// The audit log; made when it is not there.
+    pub audit_log: PathBuf,
+    /// The front's metrics.
+    pub metrics: FrontMetrics,
+    /// The registry to show at `/metrics`; nothing is shown without.
+    pub registry: Option<Arc<Registry>>,
+}
+
+/// Why a front cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum FrontError {
+    /// The audit log cannot be opened.
+    #[error("cannot open the audit log")]
+    AuditLog(#[source] std::io::Error),
+}
+
+impl Front {
+    /// Puts a front together.
+    ///
+    /// # Errors
+    ///
+    /// [`FrontError`].
+    pub fn new(config: FrontConfig) -> Result<Self, FrontError> {
+        let lambda = Lambda {
+            control: config.control.clone(),
+            pages: config.pages,
+            endpoint_tokens: config.endpoint_tokens,
+        };
+        Ok(Self {
+            region: config.region,
+            s3: S3::new(Arc::clone(&config.keys), config.objects),
+            keys: config.keys,
+            bodies: BodyReader::new(),
+            lambda,
+            logs: Logs { store: config.logs },
+            iam: Iam {
+                control: config.control,
+            },
+            operator: Operator::new(config.registry),
+            metrics: config.metrics,
+            audit: AuditLog::open(&config.audit_log).map_err(FrontError::AuditLog)?,
+        })
+    }
+}

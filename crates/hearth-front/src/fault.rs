@@ -1,0 +1,103 @@
+//! A refusal on its way to the client: status, AWS code and text, before any protocol shapes it.
+
+use crate::sigv4::SignatureError;
+
+/// What is answered instead of a result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) status: u16,
+    /// The AWS error type, for example `ValidationException`.
+    pub(crate) code: &'static str,
+    /// AWS answers some refusals with `"message": null`.
+    pub(crate) message: Option<String>,
+    /// Spelled `Message`, where the family's own rule says otherwise.
+    pub(crate) is_capitalised: bool,
+    pub(crate) retry_after_s: Option<u32>,
+}
+
+impl Fault {
+    pub(crate) fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            message: Some(message.into()),
+            is_capitalised: false,
+            retry_after_s: None,
+        }
+    }
+
+    pub(crate) fn silent(status: u16, code: &'static str) -> Self {
+        Self {
+            message: None,
+            ..Self::new(status, code, "")
+        }
+    }
+
+    pub(crate) fn retry_after(self, seconds: u32) -> Self {
+        Self {
+            retry_after_s: Some(seconds),
+            ..self
+        }
+    }
+
+    /// What AWS answers to what it cannot parse: 400 and no word.
+    pub(crate) fn unparseable() -> Self {
+        Self::silent(400, "SerializationException")
+    }
+
+    pub(crate) fn validation(message: impl Into<String>) -> Self {
+        Self::new(400, "ValidationException", message)
+    }
+
+    /// Our own failure. The cause goes to the log, never to the client.
+    pub(crate) fn internal(cause: &dyn std::fmt::Display) -> Self {
+        tracing::error!(%cause, "request failed");
+        Self::new(
+            500,
+            "InternalFailure",
+            "The service encountered an internal error.",
+        )
+    }
+
+    /// An operation of the service that Hearth does not offer.
+    pub(crate) fn not_implemented(operation: &str) -> Self {
+        Self::new(
+            501,
+            "NotImplementedException",
+            format!("{operation} is not implemented by this Hearth installation."),
+        )
+    }
+}
+
+/// The two spellings of authentication errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SignatureCodes {
+    /// JSON services: `InvalidSignatureException`.
+    Json,
+    /// Query services: `SignatureDoesNotMatch`.
+    Query,
+}
+
+impl SignatureCodes {
+    pub(crate) fn fault(self, error: &SignatureError) -> Fault {
+        use SignatureError as E;
+        let (json, query) = match error {
+            E::Missing => (
+                "MissingAuthenticationTokenException",
+                "MissingAuthenticationToken",
+            ),
+            E::Incomplete(_) => ("IncompleteSignatureException", "IncompleteSignature"),
+            E::UnknownKey => ("UnrecognizedClientException", "InvalidClientTokenId"),
+            E::Scope | E::Expired(_) | E::NotYetCurrent(_) | E::Mismatch => {
+                ("InvalidSignatureException", "SignatureDoesNotMatch")
+            }
+        };
+        let status = if matches!(error, E::Incomplete(_)) {
+            400
+        } else {
+            403
+        };
+        let code = if self == Self::Json { json } else { query };
+        Fault::new(status, code, error.to_string())
+    }
+}

@@ -1,0 +1,233 @@
+//! The path of a request: identify, route, authenticate, dispatch, record.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use hearth_control::arn::Scope;
+use hearth_control::id::Region;
+use http::request::Parts;
+use http::{HeaderValue, Request};
+use hyper::body::Incoming;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::audit::{AuditLog, Entry};
+use crate::body::{BodyError, BodyReader};
+use crate::fault::{Fault, SignatureCodes};
+use crate::iam::Iam;
+use crate::keys::{Caller, Keys};
+use crate::lambda::Lambda;
+use crate::logs::Logs;
+use crate::metrics::FrontMetrics;
+use crate::operator::Operator;
+use crate::route::Service;
+use crate::s3::S3;
+use crate::sigv4::{SignatureError, Signed, access_key_hint};
+use crate::wire::{Label, Reply, json, query};
+use crate::{iam, sts};
+
+/// The services behind the listener.
+pub struct Front {
+    pub(crate) region: Region,
+    pub(crate) keys: Arc<dyn Keys>,
+    pub(crate) bodies: BodyReader,
+    pub(crate) lambda: Lambda,
+    pub(crate) logs: Logs,
+    pub(crate) iam: Iam,
+    pub(crate) s3: S3,
+    pub(crate) operator: Operator,
+    pub(crate) metrics: FrontMetrics,
+    pub(crate) audit: AuditLog,
+}
+
+/// A request whose signature has been verified.
+pub(crate) struct Call {
+    pub(crate) caller: Caller,
+    pub(crate) request_id: String,
+    pub(crate) head: Parts,
+    pub(crate) body: Bytes,
+}
+
+impl Front {
+    /// Answers one request. Never fails: every error is an answer.
+    pub(crate) async fn handle(&self, source: IpAddr, request: Request<Incoming>) -> Reply {
+        let started = Instant::now();
+        let request_id = Uuid::new_v4().to_string();
+        let (head, body) = request.into_parts();
+        let service = Service::of(&head);
+        let mut entry = entry(source, &request_id, service, &head);
+        let mut reply = self.dispatch(service, &request_id, head, body).await;
+        if let Ok(value) = HeaderValue::from_str(&request_id) {
+            let name = if service == Service::S3 {
+                "x-amz-request-id"
+            } else {
+                "x-amzn-requestid"
+            };
+            reply.headers_mut().insert(name, value);
+        }
+        let label = reply
+            .extensions()
+            .get::<Label>()
+            .copied()
+            .unwrap_or_default();
+        let status = reply.status().as_u16();
+        let elapsed = started.elapsed();
+        self.metrics
+            .observe(service.name(), label.operation, status, elapsed);
+        if service != Service::Operator {
+            let caller = reply.extensions().get::<Caller>();
+            entry.account = caller.map(|caller| caller.scope.account.to_string());
+            entry.operation = label.operation;
+            entry.status = status;
+            entry.error = label.error;
+            entry.elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+            self.audit.record(&entry).await;
+        }
+        reply
+    }
+
+    async fn dispatch(
+        &self,
+        service: Service,
+        request_id: &str,
+        head: Parts,
+        body: Incoming,
+    ) -> Reply {
+        match service {
+            Service::Operator => return self.operator.answer(&head),
+            Service::S3 => {
+                let (mut reply, account) = self.s3.answer(head, body).await;
+                if let Some(account) = account {
+                    let scope = Scope {
+                        account,
+                        region: self.region.clone(),
+                    };
+                    reply.extensions_mut().insert(Caller { scope });
+                }
+                return reply;
+            }
+            _ => {}
+        }
+        let call = match self.authenticate(service, request_id, head, body).await {
+            Ok(call) => call,
+            Err(fault) => return refuse(service, request_id, &fault),
+        };
+        let caller = call.caller.clone();
+        let mut reply = match service {
+            Service::Lambda => self.lambda.answer(call).await,
+            Service::Logs => self.logs.answer(call).await,
+            Service::Sts => sts::answer(&call),
+            _ => self.iam.answer(&call).await,
+        };
+        reply.extensions_mut().insert(caller);
+        reply
+    }
+
+    /// Verifies the signature. The body is read only for a known key and a plausible time, since
+    /// reading is what an attacker could make us pay for.
+    async fn authenticate(
+        &self,
+        service: Service,
+        request_id: &str,
+        head: Parts,
+        body: Incoming,
+    ) -> Result<Call, Fault> {
+        let refuse = |error: SignatureError| signature_codes(service).fault(&error);
+        let signed = Signed::parse(&head).map_err(refuse)?;
+        signed.check_time(Timestamp::now()).map_err(refuse)?;
+        if signed.scope.service != service.name() {
+            return Err(refuse(SignatureError::Scope));
+        }
+        let key = self
+            .keys
+            .find(&signed.access_key, signed.session_token.as_deref())
+            .await
+            .ok_or_else(|| refuse(SignatureError::UnknownKey))?;
+        let body = self
+            .bodies
+            .read(&head.headers, body)
+            .await
+            .map_err(body_fault)?;
+        signed.verify(&head, &body, &key.secret).map_err(refuse)?;
+        if service.is_regional() && signed.scope.region != self.region.as_str() {
+            // What AWS answers where the service is not offered (facts section 1).
+            return Err(Fault::silent(403, "AccessDeniedException"));
+        }
+        let region = signed
+            .scope
+            .region
+            .parse()
+            .map_err(|_| refuse(SignatureError::Scope))?;
+        let caller = Caller {
+            scope: Scope {
+                account: key.account,
+                region,
+            },
+        };
+        Ok(Call {
+            caller,
+            request_id: request_id.to_owned(),
+            head,
+            body,
+        })
+    }
+}
+
+fn signature_codes(service: Service) -> SignatureCodes {
+    match service {
+        Service::Sts | Service::Iam => SignatureCodes::Query,
+        _ => SignatureCodes::Json,
+    }
+}
+
+/// A refusal before the operation is known, in the service's own form.
+fn refuse(service: Service, request_id: &str, fault: &Fault) -> Reply {
+    match service {
+        Service::Logs => json::rpc_fault(fault),
+        Service::Sts => query::fault(sts::NAMESPACE, request_id, fault),
+        Service::Iam => query::fault(iam::NAMESPACE, request_id, fault),
+        _ => json::rest_fault(json::Family::Microvms, fault),
+    }
+}
+
+fn body_fault(error: BodyError) -> Fault {
+    match error {
+        BodyError::TooLarge => Fault::new(
+            413,
+            "RequestEntityTooLargeException",
+            "Request must be smaller than 6291456 bytes for the operation",
+        ),
+        BodyError::TooSlow => Fault::new(
+            408,
+            "RequestTimeoutException",
+            "The request body did not arrive in time.",
+        ),
+        BodyError::Broken => Fault::unparseable(),
+    }
+}
+
+fn entry(source: IpAddr, request_id: &str, service: Service, head: &Parts) -> Entry {
+    Entry {
+        time: Timestamp::now().to_string(),
+        request_id: request_id.to_owned(),
+        source: source.to_string(),
+        account: None,
+        access_key: access_key_hint(head).map(|(access_key, _)| shorten(&access_key)),
+        service: service.name(),
+        operation: None,
+        method: shorten(head.method.as_str()),
+        // Without the query: presigned ones carry a signature that still works.
+        path: shorten(head.uri.path()),
+        status: 0,
+        error: None,
+        elapsed_ms: 0,
+    }
+}
+
+/// What a client can write into one field of the audit log.
+fn shorten(text: &str) -> String {
+    const MAX_CHARS: usize = 512;
+    text.chars().take(MAX_CHARS).collect()
+}

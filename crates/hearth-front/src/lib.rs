@@ -1,0 +1,53 @@
+//! The AWS-compatible HTTP surface: what boto3, the AWS CLI and the SDKs talk to.
+//!
+//! ```text
+//!  client -> server   limits of connections, heads and time; TLS
+//!         -> front    request id, service by SigV4 scope, signature, body, audit
+//!         -> lambda   lambda-microvms and lambda-core: REST-JSON along the service models
+//!            logs     CloudWatch Logs: JSON 1.1 over hearth-logs
+//!            sts, iam query protocol
+//!            s3       `s3s` over hearth-objects
+//!         -> hearth-control
+//! ```
+//!
+//! The crate words what the control plane decides; it decides nothing about resources itself.
+
+#![forbid(unsafe_code)]
+
+mod server;
+
+mod audit;
+mod body;
+mod front;
+mod keys;
+mod metrics;
+mod operator;
+mod route;
+mod sigv4;
+
+mod fault;
+mod model;
+mod uri;
+mod wire;
+mod words;
+
+mod connectors;
+mod endpoint_tokens;
+mod iam;
+mod lambda;
+mod logs;
+mod microvms;
+mod s3;
+mod sts;
+
+mod build;
+
+pub use audit::AuditLog;
+pub use build::{FrontConfig, FrontError};
+pub use endpoint_tokens::{Access, EndpointTokens, Grant, MintError};
+pub use front::Front;
+pub use keys::Keys;
+pub use lambda::page::PageTokens;
+pub use metrics::FrontMetrics;
+pub use server::{ServeError, serve};
+pub use sigv4::SignatureError;

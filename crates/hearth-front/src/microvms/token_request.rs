@@ -1,0 +1,49 @@
+//! What the two token operations share.
+
+use std::time::Duration;
+
+use hearth_control::microvm::{Microvm, MicrovmState};
+use serde_json::json;
+
+use super::identifiers::microvm_id;
+use crate::endpoint_tokens::Grant;
+use crate::fault::Fault;
+use crate::lambda::{Answer, Context, refusal};
+
+/// Longest life of a token.
+const MAX_MINUTES: u64 = 60;
+
+/// The header that carries a token to an endpoint, and its key in the answer.
+const TOKEN_HEADER: &str = "X-aws-proxy-auth";
+
+pub(super) fn lifetime(minutes: u64) -> Result<Duration, Fault> {
+    if minutes > MAX_MINUTES {
+        return Err(Fault::validation(format!(
+            "ExpirationMinutes {minutes} exceeded max allowed of {MAX_MINUTES}."
+        )));
+    }
+    Ok(Duration::from_secs(minutes * 60))
+}
+
+/// The microVM, suspended ones included; a terminated one has nothing left to talk to.
+pub(super) async fn living_microvm(context: &Context<'_>, id: &str) -> Result<Microvm, Fault> {
+    let found = context
+        .control
+        .microvm(context.scope(), microvm_id(id)?)
+        .await;
+    let microvm = found.map_err(|error| context.refused(error))?;
+    match microvm.state() {
+        MicrovmState::Terminating | MicrovmState::Terminated => {
+            Err(Fault::validation(refusal::terminated(id)))
+        }
+        _ => Ok(microvm),
+    }
+}
+
+pub(super) fn mint(context: &Context<'_>, grant: &Grant) -> Result<Answer, Fault> {
+    let token = context
+        .endpoint_tokens
+        .mint(grant)
+        .map_err(|error| Fault::internal(&error))?;
+    Ok(Answer::Json(json!({"authToken": {TOKEN_HEADER: token}})))
+}

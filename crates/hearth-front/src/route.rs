@@ -1,0 +1,125 @@
+//! Which service a request is for.
+//!
+//! AWS gives each service its own host name; behind one endpoint URL the SigV4 scope says which
+//! one the client meant, and for unsigned requests the path does.
+
+use http::request::Parts;
+
+use crate::sigv4::access_key_hint;
+
+/// What answers on the one listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Service {
+    /// `lambda-microvms` and `lambda-core`, which share a signing name.
+    Lambda,
+    Logs,
+    Sts,
+    Iam,
+    S3,
+    /// Metrics and health, for the operator.
+    Operator,
+}
+
+impl Service {
+    pub(crate) fn of(head: &Parts) -> Self {
+        match access_key_hint(head) {
+            Some((_, scope)) => Self::of_scope(&scope.service),
+            None => Self::of_unsigned(head),
+        }
+    }
+
+    /// Everything that is not ours is taken for S3, whose bucket names can be any path.
+    fn of_scope(service: &str) -> Self {
+        match service {
+            "lambda" => Self::Lambda,
+            "logs" => Self::Logs,
+            "sts" => Self::Sts,
+            "iam" => Self::Iam,
+            _ => Self::S3,
+        }
+    }
+
+    fn of_unsigned(head: &Parts) -> Self {
+        let path = head.uri.path();
+        let lambda = [
+            "/2025-09-09/",
+            "/2026-04-04/",
+            "/2026-10-01/",
+            "/2017-03-31/",
+        ];
+        if path == "/metrics" || path == "/health" {
+            Self::Operator
+        } else if lambda.iter().any(|prefix| path.starts_with(prefix)) {
+            Self::Lambda
+        } else if head.headers.contains_key("x-amz-target") {
+            Self::Logs
+        } else {
+            Self::S3
+        }
+    }
+
+    /// The signing name, as it stands in scopes, metrics and the audit log.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Lambda => "lambda",
+            Self::Logs => "logs",
+            Self::Sts => "sts",
+            Self::Iam => "iam",
+            Self::S3 => "s3",
+            Self::Operator => "operator",
+        }
+    }
+
+    /// STS, IAM and S3 are asked from every region's client; the others have regional resources.
+    pub(crate) fn is_regional(self) -> bool {
+        matches!(self, Self::Lambda | Self::Logs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn head(path: &str, authorization: Option<&str>) -> Parts {
+        let mut request = Request::builder().uri(path);
+        if let Some(value) = authorization {
+            request = request.header("authorization", value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn the_scope_decides() {
+        let scope = |service| {
+            format!(
+                "AWS4-HMAC-SHA256 Credential=K/20260101/eu-1/{service}/aws4_request, SignedHeaders=host, Signature=0"
+            )
+        };
+        for (name, service) in [
+            ("lambda", Service::Lambda),
+            ("logs", Service::Logs),
+            ("sts", Service::Sts),
+            ("iam", Service::Iam),
+            ("s3", Service::S3),
+        ] {
+            assert_eq!(Service::of(&head("/", Some(&scope(name)))), service);
+        }
+        let presigned = head(
+            "/b/k?X-Amz-Credential=K%2F20260101%2Feu-1%2Fs3%2Faws4_request",
+            None,
+        );
+        assert_eq!(Service::of(&presigned), Service::S3);
+    }
+
+    #[test]
+    fn the_path_decides_for_the_unsigned() {
+        assert_eq!(
+            Service::of(&head("/2025-09-09/microvms", None)),
+            Service::Lambda
+        );
+        assert_eq!(Service::of(&head("/metrics", None)), Service::Operator);
+        assert_eq!(Service::of(&head("/bucket/key", None)), Service::S3);
+    }
+}

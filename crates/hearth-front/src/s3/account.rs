@@ -1,0 +1,177 @@
+//! The buckets of one account as `s3s` asks for them. What `s3s` offers beyond this list is answered
+//! with `NotImplemented`.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use hearth_control::id::AccountId;
+use hearth_objects::{ObjectError, ObjectStore};
+use s3s::dto::{
+    AbortMultipartUploadInput, AbortMultipartUploadOutput, Bucket, CompleteMultipartUploadInput,
+    CompleteMultipartUploadOutput, CopyObjectInput, CopyObjectOutput, CreateBucketInput,
+    CreateBucketOutput, CreateMultipartUploadInput, CreateMultipartUploadOutput, DeleteBucketInput,
+    DeleteBucketOutput, DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput,
+    DeleteObjectsOutput, GetBucketLocationInput, GetBucketLocationOutput, GetObjectInput,
+    GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput,
+    ListBucketsInput, ListBucketsOutput, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input,
+    ListObjectsV2Output, ListPartsInput, ListPartsOutput, PutObjectInput, PutObjectOutput,
+    Timestamp, UploadPartInput, UploadPartOutput,
+};
+use s3s::{S3, S3Request, S3Response, S3Result};
+
+use super::fault::{internal, refused};
+
+/// Longest key (S3's own bound).
+const MAX_KEY_BYTES: usize = 1024;
+
+/// One account's part of the store.
+#[derive(Clone)]
+pub(super) struct AccountBuckets {
+    store: Arc<ObjectStore>,
+    account: Arc<str>,
+}
+
+impl AccountBuckets {
+    pub(super) fn new(store: Arc<ObjectStore>, account: AccountId) -> Self {
+        Self {
+            store,
+            account: account.to_string().into(),
+        }
+    }
+
+    /// Calls the store on a thread that may wait for the disk.
+    pub(super) async fn with_store<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&ObjectStore, &str) -> Result<T, ObjectError> + Send + 'static,
+    ) -> S3Result<T> {
+        let Self { store, account } = self.clone();
+        tokio::task::spawn_blocking(move || call(&store, &account))
+            .await
+            .map_err(|error| internal(&error))?
+            .map_err(refused)
+    }
+
+    pub(super) async fn check_bucket(&self, bucket: &str) -> S3Result<()> {
+        let bucket = bucket.to_owned();
+        self.with_store(move |store, account| store.bucket(account, &bucket).map(drop))
+            .await
+    }
+}
+
+pub(super) fn check_key(key: &str) -> S3Result<()> {
+    if key.len() > MAX_KEY_BYTES {
+        return Err(s3s::s3_error!(KeyTooLongError, "Your key is too long"));
+    }
+    Ok(())
+}
+
+pub(super) fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+/// S3 tells times of objects in whole seconds.
+pub(super) fn timestamp(epoch_ms: i64) -> Timestamp {
+    let seconds = u64::try_from(epoch_ms / 1000).unwrap_or_default();
+    Timestamp::from(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+}
+
+/// Methods that hand their input on to a function of this name.
+macro_rules! hand_on {
+    ($($name:ident: $module:ident($input:ty) -> $output:ty;)+) => {
+        #[async_trait]
+        impl S3 for AccountBuckets {
+            $(async fn $name(&self, request: S3Request<$input>) -> S3Result<S3Response<$output>> {
+                $module::$name(self, request).await.map(S3Response::new)
+            })+
+        }
+    };
+}
+
+use super::{listing, multipart, objects};
+
+hand_on! {
+    create_bucket: buckets(CreateBucketInput) -> CreateBucketOutput;
+    delete_bucket: buckets(DeleteBucketInput) -> DeleteBucketOutput;
+    head_bucket: buckets(HeadBucketInput) -> HeadBucketOutput;
+    get_bucket_location: buckets(GetBucketLocationInput) -> GetBucketLocationOutput;
+    list_buckets: buckets(ListBucketsInput) -> ListBucketsOutput;
+    list_objects: listing(ListObjectsInput) -> ListObjectsOutput;
+    list_objects_v2: listing(ListObjectsV2Input) -> ListObjectsV2Output;
+    get_object: objects(GetObjectInput) -> GetObjectOutput;
+    head_object: objects(HeadObjectInput) -> HeadObjectOutput;
+    put_object: objects(PutObjectInput) -> PutObjectOutput;
+    copy_object: objects(CopyObjectInput) -> CopyObjectOutput;
+    delete_object: objects(DeleteObjectInput) -> DeleteObjectOutput;
+    delete_objects: objects(DeleteObjectsInput) -> DeleteObjectsOutput;
+    create_multipart_upload:
+        multipart(CreateMultipartUploadInput) -> CreateMultipartUploadOutput;
+    upload_part: multipart(UploadPartInput) -> UploadPartOutput;
+    list_parts: multipart(ListPartsInput) -> ListPartsOutput;
+    complete_multipart_upload:
+        multipart(CompleteMultipartUploadInput) -> CompleteMultipartUploadOutput;
+    abort_multipart_upload: multipart(AbortMultipartUploadInput) -> AbortMultipartUploadOutput;
+}
+
+mod buckets {
+    use super::*;
+
+    pub(super) async fn create_bucket(
+        buckets: &AccountBuckets,
+        request: S3Request<CreateBucketInput>,
+    ) -> S3Result<CreateBucketOutput> {
+        let name = request.input.bucket;
+        let location = format!("/{name}");
+        buckets
+            .with_store(move |store, account| store.create_bucket(account, &name, now_ms()))
+            .await?;
+        Ok(CreateBucketOutput {
+            location: Some(location),
+        })
+    }
+
+    pub(super) async fn delete_bucket(
+        buckets: &AccountBuckets,
+        request: S3Request<DeleteBucketInput>,
+    ) -> S3Result<DeleteBucketOutput> {
+        let name = request.input.bucket;
+        buckets
+            .with_store(move |store, account| store.delete_bucket(account, &name))
+            .await?;
+        Ok(DeleteBucketOutput::default())
+    }
+
+    pub(super) async fn head_bucket(
+        buckets: &AccountBuckets,
+        request: S3Request<HeadBucketInput>,
+    ) -> S3Result<HeadBucketOutput> {
+        buckets.check_bucket(&request.input.bucket).await?;
+        Ok(HeadBucketOutput::default())
+    }
+
+    pub(super) async fn get_bucket_location(
+        buckets: &AccountBuckets,
+        request: S3Request<GetBucketLocationInput>,
+    ) -> S3Result<GetBucketLocationOutput> {
+        buckets.check_bucket(&request.input.bucket).await?;
+        Ok(GetBucketLocationOutput::default())
+    }
+
+    pub(super) async fn list_buckets(
+        buckets: &AccountBuckets,
+        _: S3Request<ListBucketsInput>,
+    ) -> S3Result<ListBucketsOutput> {
+        let found = buckets
+            .with_store(|store, account| store.buckets(account))
+            .await?;
+        let found = found.into_iter().map(|bucket| Bucket {
+            name: Some(bucket.name),
+            creation_date: Some(timestamp(bucket.created_ms)),
+            bucket_region: None,
+        });
+        Ok(ListBucketsOutput {
+            buckets: Some(found.collect()),
+            ..Default::default()
+        })
+    }
+}

@@ -1,0 +1,59 @@
+//! Refusals of the store as S3 words them.
+
+use hearth_objects::ObjectError;
+use s3s::{S3Error, s3_error};
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the signature that `map_err` wants"
+)]
+pub(super) fn refused(error: ObjectError) -> S3Error {
+    match error {
+        ObjectError::NoBucket => s3_error!(NoSuchBucket, "The specified bucket does not exist"),
+        ObjectError::BucketExists => s3_error!(
+            BucketAlreadyOwnedByYou,
+            "Your previous request to create the named bucket succeeded and you already own it."
+        ),
+        ObjectError::BucketNotEmpty => {
+            s3_error!(
+                BucketNotEmpty,
+                "The bucket you tried to delete is not empty"
+            )
+        }
+        ObjectError::NoObject => s3_error!(NoSuchKey, "The specified key does not exist."),
+        ObjectError::ConditionFailed => s3_error!(
+            PreconditionFailed,
+            "At least one of the pre-conditions you specified did not hold"
+        ),
+        ObjectError::NoUpload => s3_error!(NoSuchUpload, "The specified upload does not exist."),
+        ObjectError::InvalidPart => {
+            s3_error!(
+                InvalidPart,
+                "One or more of the specified parts could not be found."
+            )
+        }
+        ObjectError::PartOrder => {
+            s3_error!(
+                InvalidPartOrder,
+                "The list of parts was not in ascending order."
+            )
+        }
+        ObjectError::PartTooSmall => s3_error!(
+            EntityTooSmall,
+            "Your proposed upload is smaller than the minimum allowed size"
+        ),
+        ObjectError::File(_)
+        | ObjectError::UnknownVersion(_)
+        | ObjectError::Index(_)
+        | ObjectError::Damaged(_) => internal(&error),
+    }
+}
+
+/// Our own failure; its cause goes to the log.
+pub(super) fn internal(error: &(dyn std::error::Error + 'static)) -> S3Error {
+    tracing::error!(error, "object store failed");
+    s3_error!(
+        InternalError,
+        "We encountered an internal error. Please try again."
+    )
+}

@@ -1,0 +1,149 @@
+//! S3: the protocol by `s3s`, the storage by `hearth-objects`.
+//!
+//! Each account has its own service over its own buckets, chosen by the access key that the request
+//! names; `s3s` then verifies the signature (header, presigned, chunked) with that key's secret, so a
+//! key can never reach another account's buckets. Unsigned requests and browser forms, which name no
+//! key there, are denied.
+
+mod account;
+mod fault;
+mod listing;
+mod multipart;
+mod objects;
+mod receive;
+mod upload_body;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use hearth_control::id::AccountId;
+use hearth_objects::ObjectStore;
+use http::Request;
+use http::request::Parts;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use s3s::auth::{S3Auth, SecretKey};
+use s3s::config::{S3Config, StaticConfigProvider};
+use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::{S3Result, s3_error};
+
+use crate::keys::Keys;
+use crate::sigv4::access_key_hint;
+use crate::uri::query_pairs;
+use crate::wire::xml::Xml;
+use crate::wire::{Label, Reply, reply};
+use account::AccountBuckets;
+use upload_body::UploadBody;
+
+/// Clock skew that is tolerated, as everywhere else in the front.
+const MAX_SKEW_S: u32 = 300;
+
+/// The S3 service of all accounts.
+pub(crate) struct S3 {
+    keys: Arc<dyn Keys>,
+    objects: Arc<ObjectStore>,
+    /// Services are made when an account first asks; there are as many as accounts.
+    services: Mutex<HashMap<AccountId, S3Service>>,
+}
+
+impl S3 {
+    pub(crate) fn new(keys: Arc<dyn Keys>, objects: Arc<ObjectStore>) -> Self {
+        Self {
+            keys,
+            objects,
+            services: Mutex::default(),
+        }
+    }
+
+    /// Answers one request; says whose it was when its key exists.
+    pub(crate) async fn answer(&self, head: Parts, body: Incoming) -> (Reply, Option<AccountId>) {
+        let Some(access_key) = access_key(&head) else {
+            return (denied("AccessDenied", "Access Denied"), None);
+        };
+        let Some(key) = self.keys.find(&access_key, None).await else {
+            let text = "The AWS Access Key Id you provided does not exist in our records.";
+            return (denied("InvalidAccessKeyId", text), None);
+        };
+        let body = s3s::Body::http_body_unsync(UploadBody::new(body));
+        let request = Request::from_parts(head, body);
+        let reply = match self.service(key.account).call(request).await {
+            Ok(response) => response.map(|body| body.map_err(Into::into).boxed_unsync()),
+            Err(error) => {
+                tracing::error!(?error, "S3 request failed");
+                denied(
+                    "InternalError",
+                    "We encountered an internal error. Please try again.",
+                )
+            }
+        };
+        (reply, Some(key.account))
+    }
+
+    fn service(&self, account: AccountId) -> S3Service {
+        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        services
+            .entry(account)
+            .or_insert_with(|| self.make_service(account))
+            .clone()
+    }
+
+    fn make_service(&self, account: AccountId) -> S3Service {
+        let mut config = S3Config::default();
+        config.presigned_url_max_skew_time_secs = MAX_SKEW_S;
+        let buckets = AccountBuckets::new(Arc::clone(&self.objects), account);
+        let mut builder = S3ServiceBuilder::new(buckets);
+        builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
+        builder.set_auth(AccountAuth {
+            keys: Arc::clone(&self.keys),
+            account,
+        });
+        builder.build()
+    }
+}
+
+/// The key that a request names. boto3 still presigns with version 2 where the region is `us-east-1`
+/// and nothing else is configured, so that form of query is known too.
+fn access_key(head: &Parts) -> Option<String> {
+    let version_2 = || {
+        let query = head.uri.query().unwrap_or_default();
+        let mut pairs = query_pairs(query);
+        pairs
+            .find(|(name, _)| name == "AWSAccessKeyId")
+            .map(|(_, access_key)| access_key)
+    };
+    access_key_hint(head)
+        .map(|(access_key, _)| access_key)
+        .or_else(version_2)
+}
+
+/// Gives `s3s` the secrets of one account's keys, and of no other's.
+struct AccountAuth {
+    keys: Arc<dyn Keys>,
+    account: AccountId,
+}
+
+#[async_trait]
+impl S3Auth for AccountAuth {
+    async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
+        let key = self.keys.find(access_key, None).await;
+        match key.filter(|key| key.account == self.account) {
+            Some(key) => Ok(SecretKey::from(key.secret.reveal())),
+            None => Err(s3_error!(InvalidAccessKeyId)),
+        }
+    }
+}
+
+/// An S3 error before `s3s` has seen the request.
+fn denied(code: &'static str, message: &str) -> Reply {
+    let status = if code == "InternalError" { 500 } else { 403 };
+    let body = Xml::default().element("Error", |xml| {
+        xml.text("Code", code).text("Message", message)
+    });
+    let mut answer = reply(status, "application/xml", body.finish());
+    answer.extensions_mut().insert(Label {
+        operation: None,
+        error: Some(code),
+    });
+    answer
+}

@@ -1,0 +1,149 @@
+//! The listener: limits on connections, heads and time, then one task for each connection.
+//!
+//! HTTP/1.1 alone: every AWS client speaks it, and it can be bounded in each of its phases.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
+
+use crate::front::Front;
+
+/// A head that has not arrived by then belongs to a slowloris; it is also how long a kept-alive
+/// connection may be idle, since hyper waits for the next head in the same way.
+const HEAD_TIME: Duration = Duration::from_secs(20);
+
+/// Largest head: SDKs with session tokens stay below 8 KiB, ARNs in paths add at most 10 KiB.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+
+const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+
+/// Pause after an accept that failed (usually no more descriptors), so as not to spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long requests in flight may take when the front is told to stop.
+const DRAIN_TIME: Duration = Duration::from_secs(10);
+
+const OVERLOADED: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
+/// Why the front does not listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Signatures protect requests but not the secrets in answers.
+    #[error("{0} is not a loopback address: configure TLS to listen there")]
+    PlainTextBeyondLoopback(SocketAddr),
+    /// The listener is not usable.
+    #[error("cannot listen")]
+    Listen(#[source] io::Error),
+}
+
+/// Serves `front` on `listener` until `stop` completes, then lets requests in flight finish.
+///
+/// # Errors
+///
+/// [`ServeError`]; failures of single connections only end those.
+pub async fn serve(
+    front: Arc<Front>,
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    max_connections: usize,
+    stop: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let address = listener.local_addr().map_err(ServeError::Listen)?;
+    if tls.is_none() && !address.ip().is_loopback() {
+        return Err(ServeError::PlainTextBeyondLoopback(address));
+    }
+    let slots = Arc::new(Semaphore::new(max_connections));
+    let graceful = GracefulShutdown::new();
+    tokio::pin!(stop);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut stop => break,
+        };
+        let Ok((stream, peer)) = accepted else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+            refuse(&front, stream);
+            continue;
+        };
+        let connection = Connection {
+            front: Arc::clone(&front),
+            peer,
+            watcher: graceful.watcher(),
+        };
+        tokio::spawn(connection.run(stream, tls.clone(), slot));
+    }
+    drop(listener);
+    let _ = tokio::time::timeout(DRAIN_TIME, graceful.shutdown()).await;
+    Ok(())
+}
+
+/// Tells a client over the limit to come back, as far as its socket buffer takes that.
+fn refuse(front: &Front, mut stream: TcpStream) {
+    front.metrics.refused_connections.inc();
+    tokio::spawn(async move {
+        let _ = tokio::time::timeout(ACCEPT_PAUSE, stream.write_all(OVERLOADED)).await;
+    });
+}
+
+struct Connection {
+    front: Arc<Front>,
+    peer: SocketAddr,
+    watcher: Watcher,
+}
+
+impl Connection {
+    async fn run(self, stream: TcpStream, tls: Option<TlsAcceptor>, slot: OwnedSemaphorePermit) {
+        let connections = self.front.metrics.connections.clone();
+        connections.inc();
+        // Small answers leave at once; a failure costs only latency.
+        let _ = stream.set_nodelay(true);
+        match tls {
+            None => self.http(stream).await,
+            Some(tls) => {
+                let handshake = tokio::time::timeout(HANDSHAKE_TIME, tls.accept(stream));
+                if let Ok(Ok(stream)) = handshake.await {
+                    self.http(stream).await;
+                }
+            }
+        }
+        connections.dec();
+        drop(slot);
+    }
+
+    async fn http<S>(self, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self {
+            front,
+            peer,
+            watcher,
+        } = self;
+        let service = service_fn(move |request| {
+            let front = Arc::clone(&front);
+            async move { Ok::<_, std::convert::Infallible>(front.handle(peer.ip(), request).await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIME)
+            .max_buf_size(MAX_HEAD_BYTES)
+            .serve_connection(TokioIo::new(stream), service);
+        if let Err(error) = watcher.watch(connection).await {
+            tracing::debug!(%peer, %error, "connection ended");
+        }
+    }
+}

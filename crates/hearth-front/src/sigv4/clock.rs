@@ -1,0 +1,75 @@
+//! Times of signatures: `YYYYMMDDTHHMMSSZ`, at most five minutes from ours.
+
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+
+use super::{Carrier, SignatureError, Signed};
+
+const FORMAT: &str = "%Y%m%dT%H%M%SZ";
+
+/// What AWS tolerates between the signer's clock and its own.
+const MAX_SKEW_S: i64 = 300;
+
+/// The date of a signature, as text (it is signed as text) and as a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AmzDate {
+    pub(super) text: String,
+    epoch_s: i64,
+}
+
+impl AmzDate {
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let time = DateTime::strptime(FORMAT, text)
+            .ok()?
+            .to_zoned(TimeZone::UTC)
+            .ok()?;
+        Some(Self {
+            text: text.to_owned(),
+            epoch_s: time.timestamp().as_second(),
+        })
+    }
+
+    /// The eight digits that a credential scope begins with.
+    pub(super) fn day(&self) -> &str {
+        self.text.get(..8).unwrap_or_default()
+    }
+}
+
+impl Signed {
+    /// Refuses signatures from too far away in time.
+    ///
+    /// # Errors
+    ///
+    /// [`SignatureError::Expired`] or [`SignatureError::NotYetCurrent`].
+    pub(crate) fn check_time(&self, now: Timestamp) -> Result<(), SignatureError> {
+        let now_s = now.as_second();
+        let date = &self.date.text;
+        if self.date.epoch_s > now_s.saturating_add(MAX_SKEW_S) {
+            let limit = format_time(now_s + MAX_SKEW_S);
+            return Err(SignatureError::NotYetCurrent(format!(
+                "{date} is still later than {limit} ({} + 5 min.)",
+                format_time(now_s)
+            )));
+        }
+        let lifetime_s = match self.carrier {
+            Carrier::Header => MAX_SKEW_S,
+            Carrier::Query { expires_s } => expires_s,
+        };
+        if self.date.epoch_s.saturating_add(lifetime_s) < now_s {
+            let limit = format_time(now_s.saturating_sub(lifetime_s));
+            return Err(SignatureError::Expired(format!(
+                "{date} is now earlier than {limit} ({} - {} min.)",
+                format_time(now_s),
+                lifetime_s / 60
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn format_time(epoch_s: i64) -> String {
+    Timestamp::from_second(epoch_s)
+        .map(|time| time.strftime(FORMAT).to_string())
+        .unwrap_or_default()
+}

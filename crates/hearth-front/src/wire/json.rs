@@ -1,0 +1,107 @@
+//! REST-JSON of the two Lambda families and JSON 1.1 of CloudWatch Logs.
+//!
+//! `lambda-microvms` sends absent optional members as explicit nulls, `lambda-core` leaves them
+//! out; both put the error type into a header and not into the body (facts sections 1 and 4).
+//! Keys are alphabetical because `serde_json` maps are ordered.
+
+use http::HeaderValue;
+use serde_json::{Map, Value, json};
+
+use super::{Label, Reply, add_retry_after, reply};
+use crate::fault::Fault;
+
+/// The families differ in how they word an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    Microvms,
+    Core,
+}
+
+const REST: &str = "application/json";
+const JSON_1_1: &str = "application/x-amz-json-1.1";
+
+/// A REST-JSON result.
+pub(crate) fn rest(status: u16, body: Option<&Value>) -> Reply {
+    let text = body.map(Value::to_string).unwrap_or_default();
+    reply(status, REST, text)
+}
+
+/// A REST-JSON error.
+pub(crate) fn rest_fault(family: Family, fault: &Fault) -> Reply {
+    let body = match family {
+        Family::Microvms => microvms_body(fault),
+        Family::Core => core_body(fault),
+    };
+    let mut answer = reply(fault.status, REST, Value::Object(body).to_string());
+    answer
+        .headers_mut()
+        .insert("x-amzn-errortype", HeaderValue::from_static(fault.code));
+    answer.extensions_mut().insert(Label {
+        operation: None,
+        error: Some(fault.code),
+    });
+    add_retry_after(&mut answer, fault);
+    answer
+}
+
+fn microvms_body(fault: &Fault) -> Map<String, Value> {
+    let mut body = Map::new();
+    let key = if fault.is_capitalised {
+        "Message"
+    } else {
+        "message"
+    };
+    body.insert(key.to_owned(), json!(fault.message));
+    let details: &[&str] = match fault.code {
+        "ResourceNotFoundException" | "ConflictException" => &["resourceId", "resourceType"],
+        "ServiceQuotaExceededException" => {
+            &["quotaCode", "resourceId", "resourceType", "serviceCode"]
+        }
+        "ThrottlingException" => &["quotaCode", "serviceCode"],
+        _ => &[],
+    };
+    for detail in details {
+        body.insert((*detail).to_owned(), Value::Null);
+    }
+    body
+}
+
+fn core_body(fault: &Fault) -> Map<String, Value> {
+    let capitalised = fault.is_capitalised
+        || matches!(
+            fault.code,
+            "ResourceNotFoundException" | "ServiceException" | "ServiceQuotaExceededException"
+        );
+    let key = if capitalised { "Message" } else { "message" };
+    let mut body = Map::new();
+    if let Some(message) = &fault.message {
+        body.insert(key.to_owned(), json!(message));
+    }
+    body
+}
+
+/// A JSON 1.1 result.
+pub(crate) fn rpc(body: &Value) -> Reply {
+    reply(200, JSON_1_1, body.to_string())
+}
+
+/// A JSON 1.1 error: type and message in the body.
+pub(crate) fn rpc_fault(fault: &Fault) -> Reply {
+    let body = json!({"__type": fault.code, "message": fault.message});
+    let mut answer = reply(fault.status, JSON_1_1, body.to_string());
+    answer.extensions_mut().insert(Label {
+        operation: None,
+        error: Some(fault.code),
+    });
+    add_retry_after(&mut answer, fault);
+    answer
+}
+
+/// A time as `lambda-microvms` sends it: epoch seconds with their fraction.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "milliseconds of our era need 41 of 52 bits"
+)]
+pub(crate) fn epoch_seconds(epoch_ms: i64) -> Value {
+    json!(epoch_ms as f64 / 1000.0)
+}

@@ -1,0 +1,223 @@
+//! Writing events, and removing those that are too old or too many.
+
+use rusqlite::{Transaction, params};
+
+use crate::store::{LogError, LogStore, Owner, group_id, stream_id};
+
+/// Events that one batch may have (CloudWatch Logs quota).
+pub const MAX_BATCH_EVENTS: usize = 10_000;
+
+/// Bytes that one batch may have, each event counted with 26 bytes on top (CloudWatch Logs quota).
+pub const MAX_BATCH_BYTES: usize = 1_048_576;
+
+/// What an event counts besides its text.
+pub(crate) const OVERHEAD_BYTES: i64 = 26;
+
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// Events from further back are refused.
+const MAX_AGE_MS: i64 = 14 * DAY_MS;
+
+/// Events from further ahead are refused.
+const MAX_LEAD_MS: i64 = 2 * 60 * 60 * 1000;
+
+/// Events removed in one transaction when a group is over its limit.
+const EVICTION_EVENTS: i64 = 10_000;
+
+/// An event to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewEvent {
+    /// When it happened, in milliseconds since 1970.
+    pub time_ms: i64,
+    /// What happened.
+    pub message: String,
+}
+
+/// An event as it is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Its number, unique in the store and growing.
+    pub id: i64,
+    /// The stream it belongs to.
+    pub stream: String,
+    /// When it happened, in milliseconds since 1970.
+    pub time_ms: i64,
+    /// When it came.
+    pub ingestion_ms: i64,
+    /// What happened.
+    pub message: String,
+}
+
+/// Which events of a batch were taken: `[too_old_end, too_new_start)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// Events before this index were too old.
+    pub too_old_end: usize,
+    /// Events from this index on were too far ahead.
+    pub too_new_start: usize,
+    /// How many events there were.
+    pub total: usize,
+}
+
+impl Accepted {
+    fn of(events: &[NewEvent], now_ms: i64) -> Self {
+        Self {
+            too_old_end: events.partition_point(|event| event.time_ms < now_ms - MAX_AGE_MS),
+            too_new_start: events.partition_point(|event| event.time_ms <= now_ms + MAX_LEAD_MS),
+            total: events.len(),
+        }
+    }
+}
+
+fn check_batch(events: &[NewEvent]) -> Result<(), LogError> {
+    if !events.is_sorted_by_key(|event| event.time_ms) {
+        return Err(LogError::NotChronological);
+    }
+    let overhead = usize::try_from(OVERHEAD_BYTES).unwrap_or_default();
+    let bytes: usize = events
+        .iter()
+        .map(|event| event.message.len() + overhead)
+        .sum();
+    let span_ms = match (events.first(), events.last()) {
+        (Some(first), Some(last)) => last.time_ms.saturating_sub(first.time_ms),
+        _ => 0,
+    };
+    if events.len() > MAX_BATCH_EVENTS || bytes > MAX_BATCH_BYTES || span_ms > DAY_MS {
+        return Err(LogError::BatchTooLarge);
+    }
+    Ok(())
+}
+
+impl LogStore {
+    /// Appends a batch to a stream.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::NoGroup`], [`LogError::NoStream`], [`LogError::NotChronological`],
+    /// [`LogError::BatchTooLarge`] or a database failure; then nothing is written.
+    pub fn append(
+        &self,
+        owner: &Owner,
+        group: &str,
+        stream: &str,
+        events: &[NewEvent],
+        now_ms: i64,
+    ) -> Result<Accepted, LogError> {
+        check_batch(events)?;
+        let accepted = Accepted::of(events, now_ms);
+        let mut connection = self.connection();
+        let transaction = connection.transaction()?;
+        let group_id = group_id(&transaction, owner, group)?;
+        let stream_id = stream_id(&transaction, group_id, stream)?;
+        let taken = events
+            .get(accepted.too_old_end..accepted.too_new_start)
+            .unwrap_or_default();
+        insert(&transaction, group_id, stream_id, taken, now_ms)?;
+        let stored_bytes: i64 = transaction.query_row(
+            "SELECT stored_bytes FROM log_group WHERE id = ?",
+            [group_id],
+            |row| row.get(0),
+        )?;
+        let excess_bytes = stored_bytes - self.limits.max_group_bytes;
+        if excess_bytes > 0 {
+            evict(&transaction, group_id, i64::MAX, excess_bytes)?;
+        }
+        transaction.commit()?;
+        Ok(accepted)
+    }
+
+    /// Removes events past the retention of their groups; says how many.
+    ///
+    /// # Errors
+    ///
+    /// A database failure.
+    pub fn sweep(&self, now_ms: i64) -> Result<usize, LogError> {
+        let mut connection = self.connection();
+        let transaction = connection.transaction()?;
+        let expiring: Vec<(i64, i64)> = transaction
+            .prepare("SELECT id, retention_days FROM log_group WHERE retention_days IS NOT NULL")?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<_, _>>()?;
+        let mut removed = 0;
+        for (group_id, days) in expiring {
+            removed += evict(&transaction, group_id, now_ms - days * DAY_MS, i64::MAX)?;
+        }
+        transaction.commit()?;
+        Ok(removed)
+    }
+}
+
+fn insert(
+    transaction: &Transaction<'_>,
+    group_id: i64,
+    stream_id: i64,
+    events: &[NewEvent],
+    now_ms: i64,
+) -> Result<(), LogError> {
+    let (Some(first), Some(last)) = (events.first(), events.last()) else {
+        return Ok(());
+    };
+    let mut statement = transaction.prepare_cached(
+        "INSERT INTO log_event (group_id, stream_id, time_ms, ingestion_ms, message)
+         VALUES (?, ?, ?, ?, ?)",
+    )?;
+    let mut bytes = 0;
+    for event in events {
+        statement.execute(params![
+            group_id,
+            stream_id,
+            event.time_ms,
+            now_ms,
+            event.message
+        ])?;
+        bytes += i64::try_from(event.message.len()).unwrap_or(i64::MAX) + OVERHEAD_BYTES;
+    }
+    transaction
+        .prepare_cached("UPDATE log_group SET stored_bytes = stored_bytes + ? WHERE id = ?")?
+        .execute(params![bytes, group_id])?;
+    transaction
+        .prepare_cached(
+            "UPDATE log_stream SET first_event_ms = min(coalesce(first_event_ms, ?1), ?1),
+               last_event_ms = max(coalesce(last_event_ms, ?2), ?2), last_ingestion_ms = ?3
+             WHERE id = ?4",
+        )?
+        .execute(params![first.time_ms, last.time_ms, now_ms, stream_id])?;
+    Ok(())
+}
+
+/// Removes the oldest events of a group from before `before_ms`: as many as hold `excess_bytes`,
+/// and a bounded number of them.
+fn evict(
+    transaction: &Transaction<'_>,
+    group_id: i64,
+    before_ms: i64,
+    excess_bytes: i64,
+) -> Result<usize, LogError> {
+    let mut oldest = transaction.prepare_cached(
+        "SELECT id, length(CAST(message AS BLOB)) + ? FROM log_event
+         WHERE group_id = ? AND time_ms < ? ORDER BY time_ms, id LIMIT ?",
+    )?;
+    let mut rows = oldest.query(params![
+        OVERHEAD_BYTES,
+        group_id,
+        before_ms,
+        EVICTION_EVENTS
+    ])?;
+    let mut delete = transaction.prepare_cached("DELETE FROM log_event WHERE id = ?")?;
+    let (mut removed, mut removed_bytes) = (0, 0);
+    while let Some(row) = rows.next()? {
+        let (id, bytes): (i64, i64) = (row.get(0)?, row.get(1)?);
+        delete.execute([id])?;
+        removed += 1;
+        removed_bytes += bytes;
+        if removed_bytes >= excess_bytes {
+            break;
+        }
+    }
+    transaction
+        .prepare_cached(
+            "UPDATE log_group SET stored_bytes = max(stored_bytes - ?, 0) WHERE id = ?",
+        )?
+        .execute(params![removed_bytes, group_id])?;
+    Ok(removed)
+}

@@ -1,0 +1,144 @@
+//! Log groups.
+
+use rusqlite::{Row, params};
+
+use crate::store::{LogError, LogStore, Owner, group_id, is_duplicate};
+
+/// The retentions that CloudWatch accepts, in days.
+pub const RETENTION_DAYS: [u32; 22] = [
+    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922,
+    3288, 3653,
+];
+
+/// A group of streams.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Its name, unique to its owner.
+    pub name: String,
+    /// When it was made, in milliseconds since 1970.
+    pub created_ms: i64,
+    /// How long events are kept; without one, until the byte limit.
+    pub retention_days: Option<u32>,
+    /// Bytes of its events.
+    pub stored_bytes: i64,
+}
+
+impl Group {
+    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            name: row.get(0)?,
+            created_ms: row.get(1)?,
+            retention_days: row.get(2)?,
+            stored_bytes: row.get(3)?,
+        })
+    }
+}
+
+impl LogStore {
+    /// Makes a group.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::GroupExists`], [`LogError::TooMany`] or a database failure.
+    pub fn create_group(&self, owner: &Owner, name: &str, now_ms: i64) -> Result<(), LogError> {
+        let connection = self.connection();
+        let groups: i64 = connection
+            .prepare_cached("SELECT count(*) FROM log_group WHERE account = ? AND region = ?")?
+            .query_row(params![owner.account, owner.region], |row| row.get(0))?;
+        let inserted = connection
+            .prepare_cached(
+                "INSERT INTO log_group (account, region, name, created_ms)
+                 SELECT ?, ?, ?, ? WHERE ? < ?",
+            )?
+            .execute(params![
+                owner.account,
+                owner.region,
+                name,
+                now_ms,
+                groups,
+                self.limits.max_groups
+            ]);
+        match inserted {
+            Ok(0) => Err(LogError::TooMany),
+            Ok(_) => Ok(()),
+            Err(error) if is_duplicate(&error) => Err(LogError::GroupExists),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Removes a group with its streams and events.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::NoGroup`] or a database failure.
+    pub fn delete_group(&self, owner: &Owner, name: &str) -> Result<(), LogError> {
+        let connection = self.connection();
+        let id = group_id(&connection, owner, name)?;
+        connection.execute("DELETE FROM log_group WHERE id = ?", [id])?;
+        Ok(())
+    }
+
+    /// Groups in the order of their names, behind `after`, whose names begin with `prefix` and
+    /// contain `part`.
+    ///
+    /// # Errors
+    ///
+    /// A database failure.
+    pub fn groups(
+        &self,
+        owner: &Owner,
+        prefix: &str,
+        part: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Group>, LogError> {
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached(
+            "SELECT name, created_ms, retention_days, stored_bytes FROM log_group
+             WHERE account = ?1 AND region = ?2 AND name > ?3
+               AND substr(name, 1, length(?4)) = ?4 AND instr(name, ?5) > 0
+             ORDER BY name LIMIT ?6",
+        )?;
+        let after = after.unwrap_or_default();
+        let rows = statement.query_map(
+            params![
+                owner.account,
+                owner.region,
+                after,
+                prefix,
+                part,
+                sql_limit(limit)
+            ],
+            Group::from_row,
+        )?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Sets or removes the retention of a group.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::NoGroup`], [`LogError::BadRetention`] or a database failure.
+    pub fn set_retention(
+        &self,
+        owner: &Owner,
+        name: &str,
+        days: Option<u32>,
+    ) -> Result<(), LogError> {
+        if days.is_some_and(|days| !RETENTION_DAYS.contains(&days)) {
+            return Err(LogError::BadRetention);
+        }
+        let connection = self.connection();
+        let id = group_id(&connection, owner, name)?;
+        connection.execute(
+            "UPDATE log_group SET retention_days = ? WHERE id = ?",
+            params![days, id],
+        )?;
+        Ok(())
+    }
+}
+
+/// A limit as SQLite takes it.
+pub(crate) fn sql_limit(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,156 @@
+//! Log streams.
+
+use rusqlite::{Row, params};
+
+use crate::group::sql_limit;
+use crate::store::{LogError, LogStore, Owner, group_id, is_duplicate, stream_id};
+
+/// A sequence of events from one source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stream {
+    /// Its name, unique in its group.
+    pub name: String,
+    /// When it was made, in milliseconds since 1970.
+    pub created_ms: i64,
+    /// The time of its earliest event.
+    pub first_event_ms: Option<i64>,
+    /// The time of its latest event.
+    pub last_event_ms: Option<i64>,
+    /// When an event last came.
+    pub last_ingestion_ms: Option<i64>,
+}
+
+/// The order of a list of streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamOrder {
+    /// By name, from the first.
+    Name,
+    /// By name, from the last.
+    NameDescending,
+    /// By the time of the latest event, from the earliest.
+    LastEvent,
+    /// By the time of the latest event, from the latest.
+    LastEventDescending,
+}
+
+impl Stream {
+    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            name: row.get(0)?,
+            created_ms: row.get(1)?,
+            first_event_ms: row.get(2)?,
+            last_event_ms: row.get(3)?,
+            last_ingestion_ms: row.get(4)?,
+        })
+    }
+}
+
+impl LogStore {
+    /// Makes a stream.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::NoGroup`], [`LogError::StreamExists`], [`LogError::TooMany`] or a database failure.
+    pub fn create_stream(
+        &self,
+        owner: &Owner,
+        group: &str,
+        name: &str,
+        now_ms: i64,
+    ) -> Result<(), LogError> {
+        let connection = self.connection();
+        let group_id = group_id(&connection, owner, group)?;
+        let inserted = connection
+            .prepare_cached(
+                "INSERT INTO log_stream (group_id, name, created_ms)
+                 SELECT ?1, ?2, ?3
+                 WHERE (SELECT count(*) FROM log_stream WHERE group_id = ?1) < ?4",
+            )?
+            .execute(params![group_id, name, now_ms, self.limits.max_streams]);
+        match inserted {
+            Ok(0) => Err(LogError::TooMany),
+            Ok(_) => Ok(()),
+            Err(error) if is_duplicate(&error) => Err(LogError::StreamExists),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Makes the group and the stream where they are not there yet: for output that the service
+    /// itself brings.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::TooMany`] or a database failure.
+    pub fn ensure_stream(
+        &self,
+        owner: &Owner,
+        group: &str,
+        name: &str,
+        now_ms: i64,
+    ) -> Result<(), LogError> {
+        match self.create_group(owner, group, now_ms) {
+            Ok(()) | Err(LogError::GroupExists) => {}
+            Err(error) => return Err(error),
+        }
+        match self.create_stream(owner, group, name, now_ms) {
+            Ok(()) | Err(LogError::StreamExists) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes a stream with its events.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::NoGroup`], [`LogError::NoStream`] or a database failure.
+    pub fn delete_stream(&self, owner: &Owner, group: &str, name: &str) -> Result<(), LogError> {
+        let mut connection = self.connection();
+        let transaction = connection.transaction()?;
+        let group_id = group_id(&transaction, owner, group)?;
+        let id = stream_id(&transaction, group_id, name)?;
+        transaction.execute(
+            "UPDATE log_group SET stored_bytes = stored_bytes -
+               (SELECT coalesce(sum(length(CAST(message AS BLOB)) + ?3), 0)
+                FROM log_event WHERE stream_id = ?2)
+             WHERE id = ?1",
+            params![group_id, id, crate::event::OVERHEAD_BYTES],
+        )?;
+        transaction.execute("DELETE FROM log_stream WHERE id = ?", [id])?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Streams of a group whose names begin with `prefix`, in `order`, without the first `skip`.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::NoGroup`] or a database failure.
+    pub fn streams(
+        &self,
+        owner: &Owner,
+        group: &str,
+        prefix: &str,
+        order: StreamOrder,
+        skip: usize,
+        limit: usize,
+    ) -> Result<Vec<Stream>, LogError> {
+        let connection = self.connection();
+        let group_id = group_id(&connection, owner, group)?;
+        let order = match order {
+            StreamOrder::Name => "name",
+            StreamOrder::NameDescending => "name DESC",
+            StreamOrder::LastEvent => "coalesce(last_event_ms, created_ms), id",
+            StreamOrder::LastEventDescending => "coalesce(last_event_ms, created_ms) DESC, id DESC",
+        };
+        let mut statement = connection.prepare_cached(&format!(
+            "SELECT name, created_ms, first_event_ms, last_event_ms, last_ingestion_ms
+             FROM log_stream WHERE group_id = ?1 AND substr(name, 1, length(?2)) = ?2
+             ORDER BY {order} LIMIT ?3 OFFSET ?4"
+        ))?;
+        let rows = statement.query_map(
+            params![group_id, prefix, sql_limit(limit), sql_limit(skip)],
+            Stream::from_row,
+        )?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}

@@ -1,0 +1,200 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const NOW: i64 = 1_800_000_000_000;
+const DAY_MS: i64 = 86_400_000;
+
+fn owner() -> Owner {
+    Owner {
+        account: "000000000000".into(),
+        region: "eu-1".into(),
+    }
+}
+
+fn store(limits: Limits) -> (tempfile::TempDir, LogStore) {
+    let directory = tempfile::tempdir().unwrap();
+    let store = LogStore::open(&directory.path().join("logs.db"), limits).unwrap();
+    store.ensure_stream(&owner(), "/g", "s", NOW).unwrap();
+    (directory, store)
+}
+
+fn events(range: std::ops::Range<i64>) -> Vec<NewEvent> {
+    range
+        .map(|n| NewEvent {
+            time_ms: NOW + n,
+            message: format!("line {n}"),
+        })
+        .collect()
+}
+
+fn everything() -> EventFilter {
+    EventFilter {
+        streams: StreamSelection::All,
+        start_ms: None,
+        end_ms: None,
+        pattern: Pattern::default(),
+    }
+}
+
+fn messages(events: &[Event]) -> Vec<&str> {
+    events.iter().map(|event| event.message.as_str()).collect()
+}
+
+#[test]
+fn pages_cover_everything_once() {
+    let (_directory, store) = store(Limits::default());
+    store
+        .append(&owner(), "/g", "s", &events(0..10), NOW)
+        .unwrap();
+    let (mut seen, mut position) = (Vec::new(), None);
+    loop {
+        let (page, next) = store
+            .filter(&owner(), "/g", &everything(), position, 3)
+            .unwrap();
+        seen.extend(page.into_iter().map(|event| event.time_ms - NOW));
+        position = next;
+        if position.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, (0..10).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_last_page_of_a_stream_comes_first_and_backwards() {
+    let (_directory, store) = store(Limits::default());
+    store
+        .append(&owner(), "/g", "s", &events(0..5), NOW)
+        .unwrap();
+    let page = |position| {
+        store
+            .events(
+                &owner(),
+                "/g",
+                &everything(),
+                Direction::Backward,
+                position,
+                2,
+            )
+            .unwrap()
+    };
+    let last = page(None);
+    assert_eq!(messages(&last), ["line 3", "line 4"]);
+    assert_eq!(
+        messages(&page(Some(Position::of(&last[0])))),
+        ["line 1", "line 2"]
+    );
+}
+
+#[test]
+fn a_group_over_its_limit_forgets_its_oldest_events() {
+    let (_directory, store) = store(Limits {
+        max_group_bytes: 100,
+        ..Limits::default()
+    });
+    store
+        .append(&owner(), "/g", "s", &events(0..10), NOW)
+        .unwrap();
+    let (kept, _) = store
+        .filter(&owner(), "/g", &everything(), None, 100)
+        .unwrap();
+    assert_eq!(messages(&kept), ["line 7", "line 8", "line 9"]);
+    let group = &store.groups(&owner(), "", "", None, 1).unwrap()[0];
+    assert_eq!(group.stored_bytes, 3 * (6 + 26));
+}
+
+#[test]
+fn retention_removes_what_is_older() {
+    let (_directory, store) = store(Limits::default());
+    store.set_retention(&owner(), "/g", Some(3)).unwrap();
+    store
+        .append(&owner(), "/g", "s", &events(0..4), NOW)
+        .unwrap();
+    assert_eq!(store.sweep(NOW + 3 * DAY_MS + 2).unwrap(), 2);
+    assert!(matches!(
+        store.set_retention(&owner(), "/g", Some(2)),
+        Err(LogError::BadRetention)
+    ));
+}
+
+#[test]
+fn events_out_of_their_time_are_named() {
+    let (_directory, store) = store(Limits::default());
+    let at = |time_ms| NewEvent {
+        time_ms,
+        message: "m".into(),
+    };
+    let old = store
+        .append(&owner(), "/g", "s", &[at(NOW - 15 * DAY_MS)], NOW)
+        .unwrap();
+    assert_eq!((old.too_old_end, old.total), (1, 1));
+    let batch = [at(NOW), at(NOW + 3 * 3_600_000)];
+    assert_eq!(
+        store
+            .append(&owner(), "/g", "s", &batch, NOW)
+            .unwrap()
+            .too_new_start,
+        1
+    );
+    let unordered = [at(NOW + 1), at(NOW)];
+    assert!(matches!(
+        store.append(&owner(), "/g", "s", &unordered, NOW),
+        Err(LogError::NotChronological)
+    ));
+}
+
+#[test]
+fn owners_see_only_their_own() {
+    let (_directory, store) = store(Limits::default());
+    let other = Owner {
+        account: "111111111111".into(),
+        ..owner()
+    };
+    assert!(store.groups(&other, "", "", None, 10).unwrap().is_empty());
+    assert!(matches!(
+        store.append(&other, "/g", "s", &events(0..1), NOW),
+        Err(LogError::NoGroup)
+    ));
+}
+
+#[test]
+fn deleting_a_stream_returns_its_bytes() {
+    let (_directory, store) = store(Limits::default());
+    store
+        .append(&owner(), "/g", "s", &events(0..3), NOW)
+        .unwrap();
+    store.delete_stream(&owner(), "/g", "s").unwrap();
+    assert_eq!(
+        store.groups(&owner(), "/", "g", None, 1).unwrap()[0].stored_bytes,
+        0
+    );
+    assert!(
+        store
+            .streams(&owner(), "/g", "", StreamOrder::Name, 0, 9)
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[test]
+fn patterns_select() {
+    let matches = |pattern: &str, message: &str| Pattern::parse(pattern).unwrap().matches(message);
+    assert!(matches("", "anything"));
+    assert!(matches("ERROR timeout", "timeout: ERROR"));
+    assert!(!matches("ERROR timeout", "ERROR"));
+    assert!(matches("?ERROR ?WARN", "WARN x"));
+    assert!(!matches("ERROR -retry", "ERROR retry"));
+    assert!(matches("\"not found\"", "page not found"));
+    assert_eq!(Pattern::parse("{ $.a = 1 }"), Err(PatternError::Structured));
+    assert_eq!(Pattern::parse("\"open"), Err(PatternError::Malformed));
+}
+
+proptest! {
+    #[test]
+    fn no_pattern_panics(text in ".{0,80}", message in ".{0,80}") {
+        if let Ok(pattern) = Pattern::parse(&text) {
+            let _ = pattern.matches(&message);
+        }
+    }
+}

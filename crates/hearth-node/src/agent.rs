@@ -1,0 +1,308 @@
+//! The agent of one guest, reached through its VMM's vsock socket.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hearth_wire::agent::{
+    AGENT_PORT, AgentHello, Chunk, ControlReply, ControlRequest, ExecInput, ExecOutput, ExecSpec,
+    LogLine, MAX_CHUNK_BYTES, Open, OpenReply, Refusal, Stream,
+};
+use hearth_wire::frame::FrameError;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time;
+
+use crate::codec;
+
+/// Longest wait for the answer to one request on a control stream. The slowest, a start or a sync, has
+/// disks to wait for.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Pause between two attempts to reach an agent that does not listen yet.
+const RETRY_PAUSE: Duration = Duration::from_millis(2);
+
+/// Longest answer of the VMM to `CONNECT`: `OK 4294967295\n`.
+const MAX_CONNECT_ANSWER: usize = 16;
+
+/// Why the agent did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// Its VMM's socket does not accept connections.
+    #[error("cannot reach the guest through {path}")]
+    Connect {
+        /// The socket.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// Nobody in the guest listens (yet).
+    #[error("the agent does not listen")]
+    NotListening,
+    /// It did not answer in time.
+    #[error("the agent did not answer within {0:?}")]
+    Timeout(Duration),
+    /// A stream failed.
+    #[error("a stream to the agent failed")]
+    Stream(#[from] FrameError),
+    /// The agent said no.
+    #[error("the agent refused: {0}")]
+    Refused(#[from] Refusal),
+    /// It answered something else.
+    #[error("the agent answered something else than was asked")]
+    Confused,
+}
+
+/// Opens streams to one agent.
+#[derive(Debug, Clone)]
+pub struct AgentClient {
+    socket: PathBuf,
+}
+
+impl AgentClient {
+    /// The agent behind this vsock socket.
+    pub fn new(socket: PathBuf) -> Self {
+        Self { socket }
+    }
+
+    /// Opens a stream, without waiting for the agent's answer to the opening.
+    async fn dial(&self, stream: Stream) -> Result<UnixStream, AgentError> {
+        let connect = |source| AgentError::Connect {
+            path: self.socket.clone(),
+            source,
+        };
+        let mut socket = UnixStream::connect(&self.socket).await.map_err(connect)?;
+        socket
+            .write_all(format!("CONNECT {AGENT_PORT}\n").as_bytes())
+            .await
+            .map_err(connect)?;
+        read_connect_answer(&mut socket).await?;
+        codec::write(&mut socket, &Open::new(stream)).await?;
+        Ok(socket)
+    }
+
+    /// Opens a stream and waits until the agent accepted it.
+    async fn open(&self, stream: Stream) -> Result<UnixStream, AgentError> {
+        let mut socket = self.dial(stream).await?;
+        expect_ok(&mut socket).await?;
+        Ok(socket)
+    }
+
+    /// Sends one request on a control stream of its own.
+    pub async fn control(&self, request: ControlRequest) -> Result<ControlReply, AgentError> {
+        let exchange = async {
+            let mut socket = self.dial(Stream::Control).await?;
+            codec::write(&mut socket, &request).await?;
+            match codec::read(&mut socket).await? {
+                ControlReply::Refused(refusal) => Err(AgentError::Refused(refusal)),
+                reply => Ok(reply),
+            }
+        };
+        time::timeout(REPLY_TIMEOUT, exchange)
+            .await
+            .unwrap_or(Err(AgentError::Timeout(REPLY_TIMEOUT)))
+    }
+
+    /// A request that has nothing to tell when it is done.
+    pub async fn perform(&self, request: ControlRequest) -> Result<(), AgentError> {
+        match self.control(request).await? {
+            ControlReply::Done => Ok(()),
+            _ => Err(AgentError::Confused),
+        }
+    }
+
+    /// As [`Self::perform`], for a guest that was just restored: its agent may need a moment until it
+    /// listens again. The request is made anew for every attempt.
+    pub async fn perform_when_up(
+        &self,
+        request: impl Fn() -> ControlRequest,
+        limit: Duration,
+    ) -> Result<(), AgentError> {
+        let attempts = async {
+            loop {
+                match self.perform(request()).await {
+                    Err(error) if error.is_not_yet() => time::sleep(RETRY_PAUSE).await,
+                    other => return other,
+                }
+            }
+        };
+        time::timeout(limit, attempts)
+            .await
+            .unwrap_or(Err(AgentError::Timeout(limit)))
+    }
+
+    /// Waits until the agent introduces itself: after a boot, the sign that the guest is up.
+    pub async fn hello(&self, limit: Duration) -> Result<AgentHello, AgentError> {
+        let attempts = async {
+            loop {
+                match self.control(ControlRequest::Hello).await {
+                    Ok(ControlReply::Hello(hello)) => return Ok(hello),
+                    Ok(_) => return Err(AgentError::Confused),
+                    Err(error) if error.is_not_yet() => time::sleep(RETRY_PAUSE).await,
+                    Err(error) => return Err(error),
+                }
+            }
+        };
+        time::timeout(limit, attempts)
+            .await
+            .unwrap_or(Err(AgentError::Timeout(limit)))
+    }
+
+    /// Runs a process in the guest.
+    pub async fn exec(&self, spec: ExecSpec) -> Result<Exec, AgentError> {
+        let (reader, writer) = self.open(Stream::Exec(spec)).await?.into_split();
+        Ok(Exec {
+            reader: ExecReader(reader),
+            writer: ExecWriter(writer),
+        })
+    }
+
+    /// Connects to a TCP port on the guest's loopback. From here on the stream carries raw bytes.
+    pub async fn proxy(&self, port: u16) -> Result<UnixStream, AgentError> {
+        self.open(Stream::Proxy { port }).await
+    }
+
+    /// Follows what the application writes.
+    pub async fn logs(&self) -> Result<LogFollower, AgentError> {
+        Ok(LogFollower(self.open(Stream::Logs).await?))
+    }
+
+    /// Reads a file of the application's root.
+    pub async fn read_file(
+        &self,
+        path: &str,
+        to: &mut (impl tokio::io::AsyncWrite + Unpin),
+    ) -> Result<u64, AgentError> {
+        let mut socket = self
+            .open(Stream::ReadFile {
+                path: path.to_owned(),
+            })
+            .await?;
+        let mut total = 0;
+        loop {
+            let Chunk(bytes) = codec::read(&mut socket).await?;
+            if bytes.is_empty() {
+                return Ok(total);
+            }
+            total += bytes.len() as u64;
+            to.write_all(&bytes).await.map_err(FrameError::Io)?;
+        }
+    }
+
+    /// Writes a file into the application's root; it is durable in the guest when this answers.
+    pub async fn write_file(
+        &self,
+        path: &str,
+        mode: u32,
+        from: &mut (impl AsyncRead + Unpin),
+    ) -> Result<u64, AgentError> {
+        let stream = Stream::WriteFile {
+            path: path.to_owned(),
+            mode,
+        };
+        let mut socket = self.open(stream).await?;
+        let mut buffer = vec![0; MAX_CHUNK_BYTES];
+        let mut total = 0;
+        loop {
+            let count = from.read(&mut buffer).await.map_err(FrameError::Io)?;
+            codec::write(&mut socket, &Chunk(buffer[..count].to_vec())).await?;
+            if count == 0 {
+                break;
+            }
+            total += count as u64;
+        }
+        expect_ok(&mut socket).await?;
+        Ok(total)
+    }
+
+    /// The vsock socket.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+}
+
+impl AgentError {
+    /// Whether a guest that is starting or was just restored answers like this before its agent listens.
+    fn is_not_yet(&self) -> bool {
+        matches!(
+            self,
+            Self::Connect { .. }
+                | Self::NotListening
+                | Self::Stream(FrameError::Io(_) | FrameError::Closed)
+        )
+    }
+}
+
+/// A process that runs in the guest. Dropping it kills the process.
+#[derive(Debug)]
+pub struct Exec {
+    reader: ExecReader,
+    writer: ExecWriter,
+}
+
+impl Exec {
+    /// Parts the two directions, so that one task can feed stdin while another reads.
+    pub fn split(self) -> (ExecReader, ExecWriter) {
+        (self.reader, self.writer)
+    }
+}
+
+/// The output of a process.
+#[derive(Debug)]
+pub struct ExecReader(OwnedReadHalf);
+
+impl ExecReader {
+    /// The next output; after [`ExecOutput::Exit`] there is none.
+    pub async fn next(&mut self) -> Result<ExecOutput, AgentError> {
+        Ok(codec::read(&mut self.0).await?)
+    }
+}
+
+/// The input of a process.
+#[derive(Debug)]
+pub struct ExecWriter(OwnedWriteHalf);
+
+impl ExecWriter {
+    /// Sends input, a signal or a new terminal size.
+    pub async fn send(&mut self, input: &ExecInput) -> Result<(), AgentError> {
+        Ok(codec::write(&mut self.0, input).await?)
+    }
+}
+
+/// Follows the application's output.
+#[derive(Debug)]
+pub struct LogFollower(UnixStream);
+
+impl LogFollower {
+    /// The next line; [`FrameError::Closed`] when the application ended.
+    pub async fn next(&mut self) -> Result<LogLine, AgentError> {
+        Ok(codec::read(&mut self.0).await?)
+    }
+}
+
+async fn expect_ok(socket: &mut UnixStream) -> Result<(), AgentError> {
+    match codec::read(socket).await? {
+        OpenReply::Ok => Ok(()),
+        OpenReply::Refused(refusal) => Err(refusal.into()),
+    }
+}
+
+/// Reads `OK <port>\n` and not a byte more: what follows belongs to the agent.
+async fn read_connect_answer(socket: &mut UnixStream) -> Result<(), AgentError> {
+    let mut answer = Vec::with_capacity(MAX_CONNECT_ANSWER);
+    while answer.last() != Some(&b'\n') && answer.len() < MAX_CONNECT_ANSWER {
+        answer.push(
+            socket
+                .read_u8()
+                .await
+                .map_err(|_| AgentError::NotListening)?,
+        );
+    }
+    if answer.starts_with(b"OK ") {
+        Ok(())
+    } else {
+        Err(AgentError::NotListening)
+    }
+}

@@ -1,0 +1,90 @@
+//! What can go wrong between "run this snapshot" and a running guest.
+
+use std::io;
+use std::path::PathBuf;
+
+use hearth_snapshot::{OpenError, SnapshotId};
+
+use crate::agent::AgentError;
+use crate::vmm::VmmError;
+
+/// Why a node did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// A microVM of that name is there already.
+    #[error(
+        "there is a microVM {0} already; if its process is dead, `hearth machine sweep` settles what is left of it"
+    )]
+    Exists(String),
+    /// There is no microVM of that name.
+    #[error("there is no microVM {0}; `hearth machine ls` lists them")]
+    UnknownMachine(String),
+    /// There is no snapshot with that id.
+    #[error("there is no snapshot {0}; `hearth snapshot ls` lists them")]
+    UnknownSnapshot(String),
+    /// More than one snapshot begins like that.
+    #[error("{0} is the beginning of several snapshot ids")]
+    AmbiguousSnapshot(String),
+    /// A snapshot is the parent of another one.
+    #[error("snapshot {id} is an ancestor of {child}; delete that first")]
+    HasChildren {
+        /// The snapshot that was to be deleted.
+        id: SnapshotId,
+        /// One that needs it.
+        child: SnapshotId,
+    },
+    /// A snapshot is what a running microVM stands on.
+    #[error("snapshot {id} is in use by microVM {machine}; terminate that first")]
+    InUse {
+        /// The snapshot that was to be deleted.
+        id: SnapshotId,
+        /// A microVM that stands on it.
+        machine: String,
+    },
+    /// A snapshot failed half-way.
+    #[error(
+        "a snapshot of microVM {0} failed after its disks had moved on; it can run and be terminated, but not be snapshotted or suspended"
+    )]
+    DisksDiverged(String),
+    /// A path is too long for the address of a Unix socket.
+    #[error("{0} is too long for a Unix socket; choose a shorter data directory")]
+    SocketPath(PathBuf),
+    /// A file operation failed.
+    #[error("cannot {step} ({path})")]
+    Io {
+        /// What was tried.
+        step: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// A record of the node does not parse.
+    #[error("{path} is not a record of this Hearth")]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A snapshot is not acceptable.
+    #[error(transparent)]
+    Snapshot(#[from] OpenError),
+    /// The VMM process did not start, or did not do what it was asked.
+    #[error(transparent)]
+    Vmm(#[from] VmmError),
+    /// The agent did not answer, or refused.
+    #[error(transparent)]
+    Agent(#[from] AgentError),
+}
+
+/// Names the step and the path of a failed file operation.
+pub(crate) fn failed(
+    step: &'static str,
+    path: &std::path::Path,
+) -> impl FnOnce(io::Error) -> NodeError {
+    let path = path.to_owned();
+    move |source| NodeError::Io { step, path, source }
+}

@@ -1,0 +1,375 @@
+//! Starting microVMs: a fresh boot, a clone, a resume.
+//!
+//! ```text
+//! name the directory ── spawn `hearth-vmm` ── Boot/Restore ── record ── agent: hello / made unique
+//!        └───────────────── on any failure: the process is killed and the directory removed ──────┘
+//! ```
+
+use std::fs::{self, File, OpenOptions};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use hearth_snapshot::SnapshotId;
+use hearth_wire::agent::{ControlRequest, Uniqueness};
+use hearth_wire::vmm::{
+    BootSpec, Command, DeviceSpec, DiskImage, DiskSpec, PageRange, Reply, RestoreSpec,
+    SerialLogSpec, Started, VsockSpec,
+};
+
+use crate::error::{NodeError, failed};
+use crate::layout::MachineName;
+use crate::machine::Machine;
+use crate::node::Node;
+use crate::record::{self, DiskStack, MACHINE_FILE, MachineRecord, ProcessRecord, SnapshotRecord};
+use crate::vmm::{VmmClient, VmmError};
+
+/// What a kernel may say on its serial port before the log starts again from its beginning.
+const SERIAL_LOG_BYTES: u64 = 1 << 20;
+
+/// A disk of a fresh machine.
+#[derive(Debug, Clone)]
+pub struct DiskRequest {
+    /// What the guest reads as serial number.
+    pub serial: String,
+    /// A raw image.
+    pub image: PathBuf,
+    /// Whether the guest may write; the image itself is never written, an overlay takes the writes.
+    pub is_writable: bool,
+}
+
+/// A machine to boot.
+#[derive(Debug, Clone)]
+pub struct BootRequest {
+    /// Kernel image.
+    pub kernel: PathBuf,
+    /// Initial ramdisk with the agent.
+    pub initramfs: PathBuf,
+    /// Additions to the kernel's command line.
+    pub command_line: String,
+    /// Number of vCPUs.
+    pub vcpus: u8,
+    /// RAM, in MiB.
+    pub memory_mib: u32,
+    /// Disks, in the order in which the guest finds them.
+    pub disks: Vec<DiskRequest>,
+}
+
+/// A clone to make.
+#[derive(Debug, Clone)]
+pub struct CloneRequest {
+    /// The snapshot.
+    pub snapshot: SnapshotId,
+    /// Page ranges to bring in in the background.
+    pub prefetch: Vec<PageRange>,
+}
+
+/// A microVM that was just started.
+#[derive(Debug)]
+pub struct Launched {
+    /// The microVM.
+    pub machine: Machine,
+    /// How long it took.
+    pub times: Times,
+}
+
+/// Where the time of a launch went.
+#[derive(Debug, Clone, Copy)]
+pub struct Times {
+    /// From the start of the process to the VMM's answer.
+    pub to_running: Duration,
+    /// From the start of the process to the agent's answer (of a clone: it is unique and runs).
+    pub to_agent: Duration,
+    /// What the VMM measured itself.
+    pub vmm: Started,
+}
+
+/// Whether a restored guest is a new microVM or the one that was suspended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Identity {
+    New,
+    Kept,
+}
+
+impl Node {
+    /// Boots a machine and waits for its agent.
+    pub async fn boot(
+        &self,
+        name: &MachineName,
+        request: BootRequest,
+    ) -> Result<Launched, NodeError> {
+        let directory = NewDirectory::make(self, name)?;
+        let disks: Vec<DiskStack> = request.disks.into_iter().map(fresh_stack).collect();
+        let spec = BootSpec {
+            kernel: request.kernel,
+            initramfs: Some(request.initramfs),
+            command_line: request.command_line,
+            vcpus: request.vcpus,
+            memory_mib: request.memory_mib,
+            devices: self.devices(name, &disks)?,
+        };
+        let record = |process| MachineRecord {
+            process,
+            memory_mib: request.memory_mib,
+            vcpus: request.vcpus,
+            disks,
+            parent: None,
+            has_application: false,
+            pending: None,
+            overlay_generation: 0,
+            have_disks_diverged: false,
+        };
+        let start = Instant::now();
+        let (machine, vmm) = self
+            .start(name, Command::Boot(Box::new(spec)), record)
+            .await?;
+        let to_running = start.elapsed();
+        machine.agent().hello(self.options().boot_limit).await?;
+        directory.keep();
+        Ok(Launched {
+            machine,
+            times: Times {
+                to_running,
+                to_agent: start.elapsed(),
+                vmm,
+            },
+        })
+    }
+
+    /// Makes a new microVM from a snapshot. It has an identity of its own before any instruction of its
+    /// application runs; when that fails it is terminated.
+    pub async fn clone_snapshot(
+        &self,
+        name: &MachineName,
+        request: CloneRequest,
+    ) -> Result<Launched, NodeError> {
+        let record = self.snapshot_record(request.snapshot)?;
+        self.restore(name, &request, record, Identity::New).await
+    }
+
+    pub(crate) async fn restore(
+        &self,
+        name: &MachineName,
+        request: &CloneRequest,
+        snapshot: SnapshotRecord,
+        identity: Identity,
+    ) -> Result<Launched, NodeError> {
+        let directory = NewDirectory::make(self, name)?;
+        let path = self.layout().snapshot(request.snapshot);
+        let ancestors = hearth_snapshot::describe(&path)?.ancestors;
+        let spec = RestoreSpec {
+            snapshot: path,
+            ancestors: ancestors
+                .into_iter()
+                .map(|id| self.layout().snapshot(id))
+                .collect(),
+            devices: self.devices(name, &snapshot.disks)?,
+            generation_id: Some(uuid::Uuid::new_v4().as_u128()),
+            prefetch: request.prefetch.clone(),
+            run: true,
+        };
+        let has_application = snapshot.has_application;
+        let record = |process| MachineRecord {
+            process,
+            memory_mib: snapshot.memory_mib,
+            vcpus: snapshot.vcpus,
+            disks: snapshot.disks,
+            parent: Some(request.snapshot.to_string()),
+            has_application,
+            pending: None,
+            overlay_generation: 0,
+            have_disks_diverged: false,
+        };
+        let start = Instant::now();
+        let (machine, vmm) = self
+            .start(name, Command::Restore(Box::new(spec)), record)
+            .await?;
+        let to_running = start.elapsed();
+        let uniqueness = uniqueness(name, identity)?;
+        let restored = || {
+            let realtime_ns = realtime_ns();
+            ControlRequest::Restored(Box::new(Uniqueness {
+                realtime_ns,
+                ..uniqueness.clone()
+            }))
+        };
+        machine
+            .agent()
+            .perform_when_up(restored, self.options().restore_limit)
+            .await?;
+        directory.keep();
+        Ok(Launched {
+            machine,
+            times: Times {
+                to_running,
+                to_agent: start.elapsed(),
+                vmm,
+            },
+        })
+    }
+
+    /// Starts the process, gives it its command and writes down what it is.
+    async fn start(
+        &self,
+        name: &MachineName,
+        command: Command,
+        record: impl FnOnce(ProcessRecord) -> MachineRecord,
+    ) -> Result<(Machine, Started), NodeError> {
+        let control = self
+            .layout()
+            .socket(name, "control.sock")
+            .map_err(NodeError::SocketPath)?;
+        let log = self.vmm_log(name)?;
+        let (mut client, child) = VmmClient::spawn(&self.options().vmm_program, &control, log)?;
+        let pid = child.id().ok_or(VmmError::Confused)?;
+        let process = ProcessRecord::of(pid).ok_or(VmmError::Confused)?;
+        // Written before the machine runs: from here on a crash of the node leaves a process that its
+        // successor finds. A power cut ends the process too.
+        let record = record(process);
+        record::write_volatile(&self.layout().machine(name).join(MACHINE_FILE), &record)?;
+        self.collect(child);
+        let started = match client.request(command).await? {
+            Reply::Started(started) => started,
+            _ => return Err(VmmError::Confused.into()),
+        };
+        Ok((Machine::new(self.clone(), name.clone(), record), started))
+    }
+
+    fn vmm_log(&self, name: &MachineName) -> Result<OwnedFd, NodeError> {
+        let path = self.layout().machine(name).join("vmm.log");
+        let file = OpenOptions::new().create(true).append(true).open(&path);
+        Ok(OwnedFd::from(file.map_err(failed("open", &path))?))
+    }
+
+    /// The devices of every microVM; the network card comes with the jail.
+    fn devices(&self, name: &MachineName, disks: &[DiskStack]) -> Result<DeviceSpec, NodeError> {
+        let directory = self.layout().machine(name);
+        let vsock = self
+            .layout()
+            .socket(name, "vsock.sock")
+            .map_err(NodeError::SocketPath)?;
+        let disk = |(index, stack): (usize, &DiskStack)| DiskSpec {
+            serial: stack.serial.clone(),
+            image: self.image(stack, overlay_path(&directory, index, 0)),
+            rate_limit: None,
+        };
+        Ok(DeviceSpec {
+            disks: disks.iter().enumerate().map(disk).collect(),
+            nets: Vec::new(),
+            vsock: Some(VsockSpec { path: vsock }),
+            serial_log: Some(SerialLogSpec {
+                path: directory.join("serial.log"),
+                limit_bytes: SERIAL_LOG_BYTES,
+            }),
+            balloon: true,
+        })
+    }
+
+    fn image(&self, stack: &DiskStack, overlay: PathBuf) -> DiskImage {
+        if !stack.is_writable {
+            return DiskImage::ReadOnly {
+                path: stack.base.clone(),
+            };
+        }
+        let backing = stack.backing(|snapshot| self.layout().snapshots().join(snapshot));
+        DiskImage::Overlay {
+            path: overlay,
+            backing,
+        }
+    }
+}
+
+/// The overlay of the disk with that index, after so many snapshots.
+pub(crate) fn overlay_path(machine: &Path, index: usize, generation: u32) -> PathBuf {
+    machine.join(format!("disk-{index}.{generation}.qcow2"))
+}
+
+fn fresh_stack(request: DiskRequest) -> DiskStack {
+    DiskStack {
+        serial: request.serial,
+        base: request.image,
+        is_writable: request.is_writable,
+        sealed: Vec::new(),
+    }
+}
+
+fn uniqueness(name: &MachineName, identity: Identity) -> Result<Uniqueness, NodeError> {
+    let mut entropy = [0; 32];
+    rustix::rand::getrandom(&mut entropy, rustix::rand::GetRandomFlags::empty())
+        .map_err(|errno| failed("read entropy", Path::new("getrandom"))(errno.into()))?;
+    Ok(Uniqueness {
+        entropy,
+        realtime_ns: realtime_ns(),
+        machine_id: uuid::Uuid::new_v4().simple().to_string(),
+        hostname: name.to_string(),
+        new_identity: identity == Identity::New,
+    })
+}
+
+fn realtime_ns() -> u64 {
+    let realtime = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(realtime.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A microVM's directory that vanishes, with its process, unless the launch succeeds.
+struct NewDirectory<'a> {
+    node: &'a Node,
+    name: &'a MachineName,
+    is_kept: bool,
+}
+
+impl<'a> NewDirectory<'a> {
+    fn make(node: &'a Node, name: &'a MachineName) -> Result<Self, NodeError> {
+        let path = node.layout().machine(name);
+        match fs::create_dir(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                Err(NodeError::Exists(name.to_string()))
+            }
+            other => {
+                other.map_err(failed("make the directory", &path))?;
+                Ok(Self {
+                    node,
+                    name,
+                    is_kept: false,
+                })
+            }
+        }
+    }
+
+    fn keep(mut self) {
+        self.is_kept = true;
+    }
+}
+
+impl Drop for NewDirectory<'_> {
+    fn drop(&mut self) {
+        if self.is_kept {
+            return;
+        }
+        let path = self.node.layout().machine(self.name);
+        if let Ok(Some(record)) = record::read::<MachineRecord>(&path.join(MACHINE_FILE)) {
+            record.process.kill();
+        }
+        if let Some(log) = last_words(&path) {
+            tracing::warn!(machine = %self.name, "launch failed; the VMM said: {log}");
+        }
+        // What cannot be removed now is swept later; the launch's own error is the one to report.
+        let _ = fs::remove_dir_all(path);
+    }
+}
+
+/// The end of a VMM's log: the reason that it could not give over its socket.
+fn last_words(machine: &Path) -> Option<String> {
+    use std::io::{Read, Seek, SeekFrom};
+    const LENGTH: u64 = 2048;
+    let mut file = File::open(machine.join("vmm.log")).ok()?;
+    let bytes = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(bytes.saturating_sub(LENGTH)))
+        .ok()?;
+    let mut text = Vec::new();
+    file.take(LENGTH).read_to_end(&mut text).ok()?;
+    let text = String::from_utf8_lossy(&text).trim().to_owned();
+    (!text.is_empty()).then_some(text)
+}

@@ -1,0 +1,131 @@
+//! Where a node keeps its files.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use hearth_snapshot::SnapshotId;
+
+/// Longest path that fits a Unix socket's address (`sun_path`, unix(7)), with room for `_<port>`.
+const MAX_SOCKET_PATH: usize = 107 - "_4294967295".len();
+
+/// Name of a microVM on its node: 1-64 of `a-z A-Z 0-9 - _`, so that it is a file name and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MachineName(String);
+
+/// A text that cannot be a name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Wrong length or characters.
+    #[error(
+        "{0:?} is not a name: use 1 to 64 of a-z, A-Z, 0-9, - and _, and begin with a letter or digit"
+    )]
+    Form(String),
+}
+
+impl FromStr for MachineName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        let begins_well = text.starts_with(|c: char| c.is_ascii_alphanumeric());
+        if text.len() > 64 || !begins_well || !text.chars().all(is_plain) {
+            return Err(NameError::Form(text.to_owned()));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for MachineName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The paths of a data directory.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    data: PathBuf,
+}
+
+impl Layout {
+    /// The layout below `data`.
+    pub fn new(data: PathBuf) -> Self {
+        Self { data }
+    }
+
+    /// The data directory.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// Directory of all microVMs.
+    pub fn machines(&self) -> PathBuf {
+        self.data.join("machines")
+    }
+
+    /// Directory of all snapshots.
+    pub fn snapshots(&self) -> PathBuf {
+        self.data.join("snapshots")
+    }
+
+    /// Directory of one microVM.
+    pub fn machine(&self, name: &MachineName) -> PathBuf {
+        self.machines().join(&name.0)
+    }
+
+    /// Directory of one snapshot.
+    pub fn snapshot(&self, id: SnapshotId) -> PathBuf {
+        self.snapshots().join(id.to_string())
+    }
+
+    /// The socket of a VMM; `Err` with the path when it is too long for an address.
+    pub fn socket(&self, name: &MachineName, file: &str) -> Result<PathBuf, PathBuf> {
+        let path = self.machine(name).join(file);
+        if path.as_os_str().len() > MAX_SOCKET_PATH {
+            Err(path)
+        } else {
+            Ok(path)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_file_names_and_nothing_else() {
+        for good in ["a", "vm-1", "A_b", &"x".repeat(64)] {
+            assert!(good.parse::<MachineName>().is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "-a",
+            "_a",
+            "a b",
+            "ä",
+            &"x".repeat(65),
+        ] {
+            assert!(bad.parse::<MachineName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_socket_path_that_no_address_holds_is_refused() {
+        let name: MachineName = "m".parse().unwrap();
+        assert!(
+            Layout::new("/data".into())
+                .socket(&name, "vsock.sock")
+                .is_ok()
+        );
+        assert!(
+            Layout::new(format!("/{}", "d".repeat(90)).into())
+                .socket(&name, "vsock.sock")
+                .is_err()
+        );
+    }
+}

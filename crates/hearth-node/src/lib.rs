@@ -1,0 +1,38 @@
+//! VMM processes of one host: spawn, drive, snapshot store.
+//!
+//! A [`Node`] turns "run this snapshot" into a `hearth-vmm` process and back. Everything it knows is in its
+//! data directory, so that any process with that directory finds the same microVMs again:
+//!
+//! ```text
+//! <data>/
+//!   machines/<name>/        one running microVM (record.rs)
+//!     machine.json          what it is and which process runs it
+//!     control.sock          its VMM listens here (hearth_wire::vmm)
+//!     vsock.sock            its agent is reached here (agent.rs)
+//!     disk-<n>.<g>.qcow2    its writable disk n, after g snapshots
+//!     serial.log            what its kernel said, bounded
+//!     vmm.log               what its VMM said
+//!   snapshots/<id>/         one sealed snapshot (hearth-snapshot), and
+//!     node.json             what a restore needs beside it: disks and how they stack
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod agent;
+mod codec;
+mod error;
+mod launch;
+mod layout;
+mod machine;
+mod node;
+mod record;
+mod vmm;
+
+pub use agent::{AgentClient, AgentError, Exec, ExecReader, ExecWriter, LogFollower};
+pub use error::NodeError;
+pub use launch::{BootRequest, CloneRequest, DiskRequest, Launched, Times};
+pub use layout::{Layout, MachineName, NameError};
+pub use machine::Machine;
+pub use node::{Node, NodeOptions, SnapshotInfo, Swept};
+pub use record::{DiskStack, MachineRecord, ProcessRecord, Purpose, SnapshotRecord};
+pub use vmm::{VmmClient, VmmError};

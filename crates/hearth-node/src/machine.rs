@@ -1,0 +1,298 @@
+//! One running microVM: snapshot, suspend, terminate.
+//!
+//! ```text
+//!            ┌── snapshot ──> template on disk, microVM goes on
+//! running ───┼── suspend ───> snapshot on disk, process gone      (resume: Node::resume)
+//!            └── terminate ─> nothing left
+//! ```
+//!
+//! A snapshot is an intent in the record (`pending`) before the VMM is asked, and an outcome (`node.json`,
+//! the record without `pending`) after. [`Machine::settle`] finishes or undoes what a crash cut in two.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hearth_snapshot::SnapshotId;
+use hearth_wire::agent::{ControlRequest, StartSpec};
+use hearth_wire::vmm::{Command, Reply, SnapshotKind, SnapshotSpec, SnapshotSummary, Status};
+
+use crate::agent::AgentClient;
+use crate::error::{NodeError, failed};
+use crate::launch::overlay_path;
+use crate::layout::MachineName;
+use crate::node::Node;
+use crate::record::{
+    self, DiskStack, MACHINE_FILE, MachineRecord, NODE_FILE, Purpose, SnapshotRecord,
+};
+use crate::vmm::{VmmClient, VmmError};
+
+/// Longest wait for a process that was killed to be gone.
+const EXIT_LIMIT: Duration = Duration::from_secs(10);
+
+/// A microVM of this node.
+#[derive(Debug)]
+pub struct Machine {
+    node: Node,
+    name: MachineName,
+    record: MachineRecord,
+}
+
+impl Machine {
+    pub(crate) fn new(node: Node, name: MachineName, record: MachineRecord) -> Self {
+        Self { node, name, record }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &MachineName {
+        &self.name
+    }
+
+    /// What is written down about it.
+    pub fn record(&self) -> &MachineRecord {
+        &self.record
+    }
+
+    /// Its agent.
+    pub fn agent(&self) -> AgentClient {
+        AgentClient::new(self.directory().join("vsock.sock"))
+    }
+
+    /// Its directory.
+    pub fn directory(&self) -> PathBuf {
+        self.node.layout().machine(&self.name)
+    }
+
+    /// A connection to its VMM.
+    pub async fn vmm(&self) -> Result<VmmClient, NodeError> {
+        Ok(VmmClient::connect(&self.directory().join("control.sock")).await?)
+    }
+
+    /// What the VMM says of it.
+    pub async fn status(&self) -> Result<Status, NodeError> {
+        match self.vmm().await?.request(Command::Status).await? {
+            Reply::Status(status) => Ok(status),
+            _ => Err(VmmError::Confused.into()),
+        }
+    }
+
+    /// Starts the application.
+    pub async fn start_application(&mut self, spec: StartSpec) -> Result<(), NodeError> {
+        self.agent()
+            .perform(ControlRequest::Start(Box::new(spec)))
+            .await?;
+        self.record.has_application = true;
+        self.save()
+    }
+
+    /// Seals a snapshot to make clones of; the microVM goes on. Of a fresh boot it is a full one, of a
+    /// clone a layer.
+    pub async fn snapshot(&mut self) -> Result<(SnapshotId, SnapshotSummary), NodeError> {
+        self.begin(Purpose::Template)?;
+        let outcome = self.capture(Purpose::Template).await;
+        // Whatever happened, the application runs again.
+        let thawed = self.agent().perform(ControlRequest::Thaw).await;
+        let outcome = match outcome {
+            Ok(summary) => self.finish().map(|id| (id, summary)),
+            Err(error) => self.abandon().and(Err(error)),
+        };
+        thawed?;
+        outcome
+    }
+
+    /// Suspends: when this answers, the snapshot is durable and the process is gone.
+    pub async fn suspend(mut self) -> Result<(SnapshotId, SnapshotSummary), NodeError> {
+        self.begin(Purpose::Suspended)?;
+        match self.capture(Purpose::Suspended).await {
+            Ok(summary) => {
+                self.wait_for_exit().await?;
+                let id = self.finish()?;
+                Ok((id, summary))
+            }
+            Err(error) => {
+                self.abandon()?;
+                if self.record.process.is_alive() {
+                    self.agent().perform(ControlRequest::Thaw).await?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends the microVM and removes what it had.
+    pub async fn terminate(self) -> Result<(), NodeError> {
+        if let Ok(mut vmm) = self.vmm().await
+            && vmm.request(Command::Terminate).await.is_ok()
+        {
+            vmm.closed().await;
+        }
+        self.wait_for_exit().await?;
+        self.node.remove_machine(&self.name)?;
+        self.node.drop_unneeded_steps()
+    }
+
+    /// Finishes or undoes a snapshot that a crash of the node cut in two. Answers whether the microVM still
+    /// runs.
+    pub(crate) async fn settle(&mut self) -> Result<bool, NodeError> {
+        if self.record.pending.is_none() {
+            return Ok(self.record.process.is_alive());
+        }
+        // A VMM answers in order: once it answers this, what it was asked before is done or failed.
+        let is_running = self.status().await.is_ok();
+        if !is_running {
+            self.record.process.kill();
+            self.wait_for_exit().await?;
+        }
+        if hearth_snapshot::describe(&self.incoming()).is_ok() {
+            self.finish()?;
+        } else {
+            self.abandon()?;
+        }
+        if is_running {
+            self.agent().perform(ControlRequest::Thaw).await?;
+        }
+        Ok(is_running)
+    }
+
+    fn begin(&mut self, purpose: Purpose) -> Result<(), NodeError> {
+        if self.record.have_disks_diverged {
+            return Err(NodeError::DisksDiverged(self.name.to_string()));
+        }
+        self.record.pending = Some(purpose);
+        self.save()?;
+        // The launch did not wait for its directory to be durable; an intent has to.
+        record::sync_parent(&self.directory())
+    }
+
+    /// Freezes the application and asks the VMM for the snapshot.
+    async fn capture(&self, purpose: Purpose) -> Result<SnapshotSummary, NodeError> {
+        self.agent().perform(ControlRequest::Freeze).await?;
+        let is_fresh = self.record.parent.is_none();
+        let kind = if is_fresh {
+            SnapshotKind::Full
+        } else {
+            SnapshotKind::Layer
+        };
+        let next_overlays = match purpose {
+            Purpose::Suspended | Purpose::Step => Vec::new(),
+            Purpose::Template => self.next_overlays(),
+        };
+        let spec = SnapshotSpec {
+            directory: self.incoming(),
+            kind,
+            next_overlays,
+        };
+        let command = match purpose {
+            Purpose::Suspended | Purpose::Step => Command::Suspend(spec),
+            Purpose::Template => Command::Snapshot(spec),
+        };
+        match self.vmm().await?.request(command).await? {
+            Reply::Snapshot(summary) => Ok(summary),
+            _ => Err(VmmError::Confused.into()),
+        }
+    }
+
+    fn next_overlays(&self) -> Vec<PathBuf> {
+        let generation = self.record.overlay_generation + 1;
+        let disks = self.record.disks.iter().enumerate();
+        disks
+            .filter(|(_, disk)| disk.is_writable)
+            .map(|(index, _)| overlay_path(&self.directory(), index, generation))
+            .collect()
+    }
+
+    /// The snapshot is sealed: gives it its record and its name, and the microVM its new parent.
+    fn finish(&mut self) -> Result<SnapshotId, NodeError> {
+        let incoming = self.incoming();
+        let description = hearth_snapshot::describe(&incoming)?;
+        let purpose = self.record.pending.unwrap_or(Purpose::Template);
+        let disks = self.sealed_disks(&description);
+        let record = SnapshotRecord {
+            memory_mib: self.record.memory_mib,
+            vcpus: self.record.vcpus,
+            disks: disks.clone(),
+            has_application: self.record.has_application,
+            purpose,
+            machine: self.name.to_string(),
+            created_at: seconds_since_epoch(),
+        };
+        record::write(&incoming.join(NODE_FILE), &record)?;
+        let place = self.node.layout().snapshot(description.id);
+        fs::rename(&incoming, &place).map_err(failed("move the snapshot into place", &place))?;
+        record::sync_parent(&place)?;
+        if purpose == Purpose::Suspended {
+            // The snapshot is durable and findable; the microVM's directory has nothing of its own left.
+            self.node.remove_machine(&self.name)?;
+            return Ok(description.id);
+        }
+        self.drop_sealed_overlays();
+        self.record.parent = Some(description.id.to_string());
+        self.record.disks = disks;
+        self.record.overlay_generation += 1;
+        self.record.pending = None;
+        self.save()?;
+        Ok(description.id)
+    }
+
+    /// Nothing was sealed: the microVM is as it was, except that its disks may have moved on.
+    fn abandon(&mut self) -> Result<(), NodeError> {
+        // A VMM leaves the next overlays in place exactly when its disks continue on them.
+        self.record.have_disks_diverged = self.next_overlays().iter().any(|path| path.exists());
+        self.record.pending = None;
+        self.save()
+    }
+
+    /// The disks as a machine above this snapshot finds them.
+    fn sealed_disks(&self, description: &hearth_snapshot::Description) -> Vec<DiskStack> {
+        // The first file is the memory, the others are the writable disks in order.
+        let mut files = description.files.iter().skip(1).map(|(name, _)| name);
+        let stack = |disk: &DiskStack| {
+            let file = if disk.is_writable { files.next() } else { None };
+            file.map_or_else(|| disk.clone(), |file| disk.sealed_in(description.id, file))
+        };
+        self.record.disks.iter().map(stack).collect()
+    }
+
+    /// The sealed overlays have a second name in the snapshot; the first is not needed any more.
+    fn drop_sealed_overlays(&self) {
+        for index in 0..self.record.disks.len() {
+            let path = overlay_path(&self.directory(), index, self.record.overlay_generation);
+            // Disks that are not writable have none; what stays goes with the directory.
+            let _ = fs::remove_file(path);
+        }
+    }
+
+    async fn wait_for_exit(&self) -> Result<(), NodeError> {
+        const PAUSE: Duration = Duration::from_millis(1);
+        let start = tokio::time::Instant::now();
+        while self.record.process.is_alive() {
+            if start.elapsed() > EXIT_LIMIT / 2 {
+                self.record.process.kill();
+            }
+            if start.elapsed() > EXIT_LIMIT {
+                return Err(VmmError::Timeout(EXIT_LIMIT).into());
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        Ok(())
+    }
+
+    /// Where the VMM puts the snapshot of this microVM until its record is written.
+    fn incoming(&self) -> PathBuf {
+        self.node
+            .layout()
+            .snapshots()
+            .join(format!("incoming-{}", self.name))
+    }
+
+    fn save(&self) -> Result<(), NodeError> {
+        record::write(&self.directory().join(MACHINE_FILE), &self.record)
+    }
+}
+
+fn seconds_since_epoch() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
+}

@@ -1,0 +1,357 @@
+//! The node itself: finding, resuming, deleting, sweeping.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hearth_snapshot::SnapshotId;
+
+use crate::error::{NodeError, failed};
+use crate::launch::{CloneRequest, Identity, Launched};
+use crate::layout::{Layout, MachineName};
+use crate::machine::Machine;
+use crate::record::{self, MACHINE_FILE, MachineRecord, NODE_FILE, Purpose, SnapshotRecord};
+
+/// How a node works.
+#[derive(Debug, Clone)]
+pub struct NodeOptions {
+    /// The data directory.
+    pub data: PathBuf,
+    /// The program that runs one microVM: `hearth-vmm`.
+    pub vmm_program: PathBuf,
+    /// Longest wait for the agent of a machine that boots.
+    pub boot_limit: Duration,
+    /// Longest wait for the agent of a machine that was restored.
+    pub restore_limit: Duration,
+}
+
+impl NodeOptions {
+    /// Limits that fit real hardware and, with room, the emulated host (twenty times slower).
+    pub fn new(data: PathBuf, vmm_program: PathBuf) -> Self {
+        Self {
+            data,
+            vmm_program,
+            boot_limit: Duration::from_secs(120),
+            restore_limit: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A node: a data directory and the microVMs in it.
+#[derive(Debug, Clone)]
+pub struct Node(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    layout: Layout,
+    options: NodeOptions,
+}
+
+/// A snapshot of this node.
+#[derive(Debug, Clone)]
+pub struct SnapshotInfo {
+    /// Its identity.
+    pub id: SnapshotId,
+    /// Its ancestors, nearest first.
+    pub ancestors: Vec<SnapshotId>,
+    /// What is written down about it.
+    pub record: SnapshotRecord,
+}
+
+/// What [`Node::sweep`] found and removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// MicroVMs whose process was gone.
+    pub machines: Vec<String>,
+    /// Directories of snapshots that were never finished.
+    pub partial_snapshots: Vec<PathBuf>,
+}
+
+impl Node {
+    /// Opens a data directory, which is made when it is missing.
+    pub fn open(options: NodeOptions) -> Result<Self, NodeError> {
+        let data = std::path::absolute(&options.data).map_err(failed("resolve", &options.data))?;
+        let layout = Layout::new(data);
+        for directory in [layout.machines(), layout.snapshots()] {
+            fs::create_dir_all(&directory).map_err(failed("make the directory", &directory))?;
+        }
+        Ok(Self(Arc::new(Inner { layout, options })))
+    }
+
+    /// Where everything is.
+    pub fn layout(&self) -> &Layout {
+        &self.0.layout
+    }
+
+    pub(crate) fn options(&self) -> &NodeOptions {
+        &self.0.options
+    }
+
+    /// The running microVM of that name.
+    pub fn machine(&self, name: &MachineName) -> Result<Machine, NodeError> {
+        let path = self.layout().machine(name).join(MACHINE_FILE);
+        let record =
+            record::read(&path)?.ok_or_else(|| NodeError::UnknownMachine(name.to_string()))?;
+        Ok(Machine::new(self.clone(), name.clone(), record))
+    }
+
+    /// All microVMs that have a record, running or not.
+    pub fn machines(&self) -> Result<Vec<(MachineName, MachineRecord)>, NodeError> {
+        let mut machines = Vec::new();
+        for entry in names(&self.layout().machines())? {
+            let Ok(name) = entry.parse::<MachineName>() else {
+                continue;
+            };
+            let path = self.layout().machine(&name).join(MACHINE_FILE);
+            if let Some(record) = record::read(&path)? {
+                machines.push((name, record));
+            }
+        }
+        Ok(machines)
+    }
+
+    /// All snapshots, oldest first.
+    pub fn snapshots(&self) -> Result<Vec<SnapshotInfo>, NodeError> {
+        let mut snapshots = Vec::new();
+        for entry in names(&self.layout().snapshots())? {
+            let Ok(id) = entry.parse::<SnapshotId>() else {
+                continue;
+            };
+            let path = self.layout().snapshot(id);
+            let Some(record) = record::read(&path.join(NODE_FILE))? else {
+                continue;
+            };
+            let ancestors = hearth_snapshot::describe(&path)?.ancestors;
+            snapshots.push(SnapshotInfo {
+                id,
+                ancestors,
+                record,
+            });
+        }
+        snapshots.sort_by_key(|snapshot| (snapshot.record.created_at, snapshot.id));
+        Ok(snapshots)
+    }
+
+    /// The snapshot whose id begins like this.
+    pub fn find_snapshot(&self, beginning: &str) -> Result<SnapshotId, NodeError> {
+        let mut found = names(&self.layout().snapshots())?
+            .into_iter()
+            .filter(|name| name.starts_with(beginning))
+            .filter_map(|name| name.parse::<SnapshotId>().ok());
+        match (found.next(), found.next()) {
+            (Some(id), None) => Ok(id),
+            (Some(_), Some(_)) => Err(NodeError::AmbiguousSnapshot(beginning.to_owned())),
+            (None, _) => Err(NodeError::UnknownSnapshot(beginning.to_owned())),
+        }
+    }
+
+    /// The suspended microVM of that name.
+    pub fn suspended(&self, name: &MachineName) -> Result<SnapshotInfo, NodeError> {
+        self.snapshots()?
+            .into_iter()
+            .rfind(|snapshot| {
+                snapshot.record.purpose == Purpose::Suspended
+                    && snapshot.record.machine == name.to_string()
+            })
+            .ok_or_else(|| NodeError::UnknownMachine(name.to_string()))
+    }
+
+    /// Resumes a suspended microVM. When anything fails it still is suspended.
+    pub async fn resume(&self, name: &MachineName) -> Result<Launched, NodeError> {
+        let SnapshotInfo { id, record, .. } = self.suspended(name)?;
+        let request = CloneRequest {
+            snapshot: id,
+            prefetch: Vec::new(),
+        };
+        let launched = self
+            .restore(name, &request, record.clone(), Identity::Kept)
+            .await?;
+        self.mark(
+            id,
+            &SnapshotRecord {
+                purpose: Purpose::Step,
+                ..record
+            },
+        )?;
+        self.drop_unneeded_steps()?;
+        Ok(launched)
+    }
+
+    /// Makes a second microVM that begins where `name` is now; both go on. The snapshot between them stays
+    /// as long as one of them stands on it.
+    pub async fn fork(
+        &self,
+        name: &MachineName,
+        child: &MachineName,
+    ) -> Result<Launched, NodeError> {
+        let (id, _) = self.machine(name)?.snapshot().await?;
+        let request = CloneRequest {
+            snapshot: id,
+            prefetch: Vec::new(),
+        };
+        let launched = self.clone_snapshot(child, request).await;
+        let record = self.snapshot_record(id)?;
+        self.mark(
+            id,
+            &SnapshotRecord {
+                purpose: Purpose::Step,
+                ..record
+            },
+        )?;
+        self.drop_unneeded_steps()?;
+        launched
+    }
+
+    /// Deletes a snapshot that nothing needs.
+    pub fn delete_snapshot(&self, id: SnapshotId) -> Result<(), NodeError> {
+        if let Some((machine, _)) = self
+            .machines()?
+            .into_iter()
+            .find(|(_, record)| needs(record, id))
+        {
+            return Err(NodeError::InUse {
+                id,
+                machine: machine.to_string(),
+            });
+        }
+        if let Some(child) = self.snapshots()?.into_iter().find(|child| child.needs(id)) {
+            return Err(NodeError::HasChildren {
+                id,
+                child: child.id,
+            });
+        }
+        let path = self.layout().snapshot(id);
+        fs::remove_dir_all(&path).map_err(failed("remove", &path))?;
+        self.drop_unneeded_steps()
+    }
+
+    /// Finishes what a crash cut in two and removes what belongs to nobody.
+    pub async fn sweep(&self) -> Result<Swept, NodeError> {
+        let mut swept = Swept::default();
+        for entry in names(&self.layout().machines())? {
+            let Ok(name) = entry.parse::<MachineName>() else {
+                continue;
+            };
+            let is_running = match self.machine(&name) {
+                Ok(mut machine) => machine.settle().await?,
+                // A directory without a record: its launch did not get as far as a process.
+                Err(NodeError::UnknownMachine(_)) => false,
+                Err(error) => return Err(error),
+            };
+            if is_running {
+                self.confirm_resumed(&name)?;
+            } else if self.layout().machine(&name).exists() {
+                self.remove_machine(&name)?;
+                swept.machines.push(entry);
+            }
+        }
+        for entry in names(&self.layout().snapshots())? {
+            if entry.parse::<SnapshotId>().is_err() {
+                let path = self.layout().snapshots().join(entry);
+                fs::remove_dir_all(&path).map_err(failed("remove", &path))?;
+                swept.partial_snapshots.push(path);
+            }
+        }
+        self.drop_unneeded_steps()?;
+        Ok(swept)
+    }
+
+    /// A running microVM is not suspended, even if the crash came before that was written down.
+    fn confirm_resumed(&self, name: &MachineName) -> Result<(), NodeError> {
+        match self.suspended(name) {
+            Ok(SnapshotInfo { id, record, .. }) => self.mark(
+                id,
+                &SnapshotRecord {
+                    purpose: Purpose::Step,
+                    ..record
+                },
+            ),
+            Err(NodeError::UnknownMachine(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(crate) fn snapshot_record(&self, id: SnapshotId) -> Result<SnapshotRecord, NodeError> {
+        record::read(&self.layout().snapshot(id).join(NODE_FILE))?
+            .ok_or_else(|| NodeError::UnknownSnapshot(id.to_string()))
+    }
+
+    pub(crate) fn remove_machine(&self, name: &MachineName) -> Result<(), NodeError> {
+        let path = self.layout().machine(name);
+        fs::remove_dir_all(&path).map_err(failed("remove", &path))
+    }
+
+    /// Removes snapshots that a microVM passed through and that nothing stands on any more.
+    pub(crate) fn drop_unneeded_steps(&self) -> Result<(), NodeError> {
+        loop {
+            let (snapshots, machines) = (self.snapshots()?, self.machines()?);
+            let is_needed = |id| {
+                machines.iter().any(|(_, record)| needs(record, id))
+                    || snapshots.iter().any(|other| other.needs(id))
+            };
+            let unneeded: HashSet<SnapshotId> = snapshots
+                .iter()
+                .filter(|step| step.record.purpose == Purpose::Step && !is_needed(step.id))
+                .map(|step| step.id)
+                .collect();
+            if unneeded.is_empty() {
+                return Ok(());
+            }
+            for id in unneeded {
+                let path = self.layout().snapshot(id);
+                fs::remove_dir_all(&path).map_err(failed("remove", &path))?;
+            }
+        }
+    }
+
+    /// Waits for a child so that it does not stay a zombie while this node lives.
+    pub(crate) fn collect(&self, mut child: tokio::process::Child) {
+        tokio::spawn(async move {
+            // How it ended is told by its control socket and its log.
+            let _ = child.wait().await;
+        });
+    }
+
+    fn mark(&self, id: SnapshotId, record: &SnapshotRecord) -> Result<(), NodeError> {
+        record::write(&self.layout().snapshot(id).join(NODE_FILE), record)
+    }
+}
+
+impl SnapshotInfo {
+    /// Whether this snapshot cannot be restored without `id`.
+    fn needs(&self, id: SnapshotId) -> bool {
+        let name = id.to_string();
+        let own_disk = |snapshot: &String| *snapshot == name && self.id != id;
+        self.ancestors.contains(&id)
+            || self
+                .record
+                .disks
+                .iter()
+                .any(|disk| disk.sealed.iter().any(|(of, _)| own_disk(of)))
+    }
+}
+
+/// Whether a running microVM stands on `id`, with memory or a disk. Its parent's ancestors are kept by the
+/// parent.
+fn needs(record: &MachineRecord, id: SnapshotId) -> bool {
+    let name = id.to_string();
+    record.parent.as_ref() == Some(&name)
+        || record
+            .disks
+            .iter()
+            .any(|disk| disk.sealed.iter().any(|(of, _)| *of == name))
+}
+
+/// The names in a directory, sorted.
+fn names(directory: &Path) -> Result<Vec<String>, NodeError> {
+    let entries = fs::read_dir(directory).map_err(failed("list", directory))?;
+    let mut names = entries
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect::<io::Result<Vec<_>>>()
+        .map_err(failed("list", directory))?;
+    names.sort_unstable();
+    Ok(names)
+}

@@ -1,0 +1,152 @@
+//! One `hearth-vmm` process, seen from outside: its start and its control socket.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as BlockingUnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use hearth_wire::frame::FrameError;
+use hearth_wire::vmm::{Command, EndReason, Event, Message, Reply, Request};
+use tokio::net::UnixStream;
+use tokio::process;
+use tokio::time;
+
+use crate::codec;
+
+/// Longest wait for the answer to anything but a snapshot. A VMM that needs longer is broken: the slowest
+/// host that is supported boots a kernel image into memory in a few seconds.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Longest wait for a snapshot: 32 GiB at 64 MiB/s, the slowest disk worth suspending to.
+const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(512);
+
+/// Why a VMM did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum VmmError {
+    /// The process could not be started.
+    #[error("cannot start {program}")]
+    Spawn {
+        /// What was to be started.
+        program: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// Nobody listens on the control socket: the process is gone.
+    #[error("the VMM is gone (nobody listens on {path})")]
+    Gone {
+        /// Its control socket.
+        path: PathBuf,
+        /// What the connection attempt said.
+        #[source]
+        source: io::Error,
+    },
+    /// The control stream failed.
+    #[error("the VMM's control stream failed")]
+    Stream(#[from] FrameError),
+    /// It did not answer in time.
+    #[error("the VMM did not answer within {0:?}")]
+    Timeout(Duration),
+    /// It said no.
+    #[error("{reason}")]
+    Refused {
+        /// Whether the machine is as it was before.
+        machine_intact: bool,
+        /// The VMM's own sentence.
+        reason: String,
+    },
+    /// The microVM ended while an answer was awaited.
+    #[error("the microVM ended: {0}")]
+    Ended(EndReason),
+    /// It answered something else.
+    #[error("the VMM answered something else than was asked")]
+    Confused,
+}
+
+/// A connection to one VMM.
+#[derive(Debug)]
+pub struct VmmClient {
+    stream: UnixStream,
+}
+
+impl VmmClient {
+    /// Starts `program` with one end of a socket pair as its standard input and `listen` as the socket
+    /// where a later node finds it. It is a process group of its own, so that a Ctrl-C here does not end it; its
+    /// messages go to `log`.
+    pub fn spawn(
+        program: &Path,
+        listen: &Path,
+        log: OwnedFd,
+    ) -> Result<(Self, process::Child), VmmError> {
+        let failed = |source| VmmError::Spawn {
+            program: program.to_owned(),
+            source,
+        };
+        let (ours, theirs) = BlockingUnixStream::pair().map_err(failed)?;
+        ours.set_nonblocking(true).map_err(failed)?;
+        let child = process::Command::new(program)
+            .arg("--listen")
+            .arg(listen)
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::from(log))
+            .env_clear()
+            .process_group(0)
+            .spawn()
+            .map_err(failed)?;
+        let stream = UnixStream::from_std(ours).map_err(failed)?;
+        Ok((Self { stream }, child))
+    }
+
+    /// Connects to a VMM that runs already.
+    pub async fn connect(listen: &Path) -> Result<Self, VmmError> {
+        let stream = UnixStream::connect(listen)
+            .await
+            .map_err(|source| VmmError::Gone {
+                path: listen.to_owned(),
+                source,
+            })?;
+        Ok(Self { stream })
+    }
+
+    /// Sends a command and waits for its answer. A refusal is an error.
+    pub async fn request(&mut self, command: Command) -> Result<Reply, VmmError> {
+        let limit = match command {
+            Command::Snapshot(_) | Command::Suspend(_) => SNAPSHOT_TIMEOUT,
+            _ => REPLY_TIMEOUT,
+        };
+        codec::write(&mut self.stream, &Request::new(command)).await?;
+        let message = time::timeout(limit, codec::read(&mut self.stream))
+            .await
+            .map_err(|_| VmmError::Timeout(limit))??;
+        match message {
+            Message::Reply(Reply::Failed {
+                machine_intact,
+                reason,
+            }) => Err(VmmError::Refused {
+                machine_intact,
+                reason,
+            }),
+            Message::Reply(reply) => Ok(reply),
+            Message::Event(Event::Ended(reason)) => Err(VmmError::Ended(reason)),
+        }
+    }
+
+    /// Waits until the microVM ends by itself.
+    pub async fn ended(&mut self) -> Result<EndReason, VmmError> {
+        match codec::read(&mut self.stream).await? {
+            Message::Event(Event::Ended(reason)) => Ok(reason),
+            Message::Reply(_) => Err(VmmError::Confused),
+        }
+    }
+
+    /// Waits until the process has closed its end, so that its files may be removed.
+    pub async fn closed(mut self) {
+        let until_closed =
+            async { while codec::read::<Message>(&mut self.stream).await.is_ok() {} };
+        // A process that does not go is killed by the caller, who knows its number.
+        let _ = time::timeout(REPLY_TIMEOUT, until_closed).await;
+    }
+}

@@ -1,0 +1,126 @@
+//! Listings: keys in the order of their bytes, with those behind a delimiter rolled up.
+
+use rusqlite::params;
+
+use crate::object::{COLUMNS, Object};
+use crate::store::{ObjectError, ObjectStore, bucket_id};
+
+/// Rows fetched at once.
+const CHUNK_ROWS: i64 = 1000;
+
+/// No key below a prefix is greater than the prefix with this character behind it, but for keys
+/// that continue with it, and those roll up into the same prefix.
+const LAST_CHARACTER: char = char::MAX;
+
+/// Which part of a bucket is wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListingRequest {
+    /// Keys that begin so.
+    pub prefix: String,
+    /// Rolls keys up at its first occurrence behind the prefix.
+    pub delimiter: Option<String>,
+    /// Keys and rolled-up prefixes behind this one.
+    pub after: Option<String>,
+    /// At most so many keys and prefixes together.
+    pub limit: usize,
+}
+
+/// A part of a bucket.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// Objects by key.
+    pub objects: Vec<Object>,
+    /// Rolled-up prefixes.
+    pub prefixes: Vec<String>,
+    /// The last key or prefix given, when there is more.
+    pub next: Option<String>,
+}
+
+impl ListingRequest {
+    /// The prefix that a key rolls up into.
+    fn roll_up<'a>(&self, key: &'a str) -> Option<&'a str> {
+        let delimiter = self
+            .delimiter
+            .as_deref()
+            .filter(|delimiter| !delimiter.is_empty())?;
+        let rest = key.get(self.prefix.len()..)?;
+        let end = self.prefix.len() + rest.find(delimiter)? + delimiter.len();
+        key.get(..end)
+    }
+
+    /// The rolled-up prefix that the previous part ended with.
+    fn given_prefix(&self) -> Option<&str> {
+        let after = self.after.as_deref()?;
+        let is_prefix = after.starts_with(&self.prefix) && self.roll_up(after) == Some(after);
+        is_prefix.then_some(after)
+    }
+
+    /// Where the search begins: behind `after`, and behind all of it when it is a rolled-up prefix.
+    fn start(&self) -> String {
+        self.given_prefix()
+            .map_or_else(|| self.after.clone().unwrap_or_default(), behind)
+    }
+}
+
+fn behind(prefix: &str) -> String {
+    format!("{prefix}{LAST_CHARACTER}")
+}
+
+impl ObjectStore {
+    /// A part of a bucket.
+    ///
+    /// # Errors
+    ///
+    /// [`ObjectError::NoBucket`] or a failure of the index.
+    pub fn list(
+        &self,
+        account: &str,
+        bucket: &str,
+        request: &ListingRequest,
+    ) -> Result<Listing, ObjectError> {
+        let index = self.index();
+        let bucket_id = bucket_id(&index, account, bucket)?;
+        let mut statement = index.prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM object
+             WHERE bucket_id = ? AND key >= ? AND key > ? ORDER BY key LIMIT ?"
+        ))?;
+        let mut listing = Listing::default();
+        let mut last = request.given_prefix().map(str::to_owned);
+        let mut start = request.start();
+        'search: loop {
+            let mut rows =
+                statement.query(params![bucket_id, request.prefix, start, CHUNK_ROWS])?;
+            let mut has_rows = false;
+            while let Some(row) = rows.next()? {
+                has_rows = true;
+                let object = self.object_from_row(row)?;
+                if !object.key.starts_with(&request.prefix) {
+                    break 'search;
+                }
+                let rolled_up = request.roll_up(&object.key).map(str::to_owned);
+                // A prefix that was given already: keys that continue with the last character.
+                if rolled_up.is_some() && rolled_up == last {
+                    start = object.key;
+                    continue;
+                }
+                if listing.objects.len() + listing.prefixes.len() >= request.limit {
+                    listing.next = last;
+                    break 'search;
+                }
+                if let Some(prefix) = rolled_up {
+                    start = behind(&prefix);
+                    last = Some(prefix.clone());
+                    listing.prefixes.push(prefix);
+                    continue 'search;
+                }
+                start.clone_from(&object.key);
+                last = Some(object.key.clone());
+                listing.objects.push(object);
+            }
+            if !has_rows {
+                break;
+            }
+        }
+        Ok(listing)
+    }
+}

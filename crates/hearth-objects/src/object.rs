@@ -1,0 +1,191 @@
+//! Objects: a key, a blob, and what HTTP headers say of it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::{Deserialize, Serialize};
+
+use crate::blob::NewBlob;
+use crate::store::{ObjectError, ObjectStore, bucket_id};
+
+/// What a client says of an object besides its bytes. Written into the index as JSON.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attributes {
+    /// Standard headers, such as `content-type`, and checksums, such as `x-amz-checksum-crc32`.
+    pub headers: BTreeMap<String, String>,
+    /// The client's own, without `x-amz-meta-`.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// An object to be kept.
+#[derive(Debug)]
+pub struct NewObject {
+    /// Its bytes, written and synced.
+    pub blob: NewBlob,
+    /// How many they are.
+    pub size: u64,
+    /// Its tag, without quotation marks.
+    pub etag: String,
+    /// What else is said of it.
+    pub attributes: Attributes,
+}
+
+/// An object as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// Its key.
+    pub key: String,
+    /// How many bytes it has.
+    pub size: u64,
+    /// Its tag, without quotation marks.
+    pub etag: String,
+    /// When it was written, in milliseconds since 1970.
+    pub modified_ms: i64,
+    /// What else is said of it.
+    pub attributes: Attributes,
+    /// The file that holds its bytes. Whoever has it open keeps it, even when the object goes.
+    pub path: PathBuf,
+}
+
+/// What must hold for an object to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Nothing.
+    Always,
+    /// There is no object of this key.
+    Absent,
+    /// The object has this tag, or any without one.
+    Present(Option<String>),
+}
+
+/// The columns that [`ObjectStore::object_from_row`] reads.
+pub(crate) const COLUMNS: &str = "key, size, etag, modified_ms, attributes, blob";
+
+impl ObjectStore {
+    /// A file for bytes to come.
+    ///
+    /// # Errors
+    ///
+    /// When its directory cannot be made.
+    pub fn new_blob(&self) -> Result<NewBlob, ObjectError> {
+        Ok(self.blobs.create()?)
+    }
+
+    /// Keeps an object under a key, in place of the one that was there.
+    ///
+    /// # Errors
+    ///
+    /// [`ObjectError::NoBucket`], [`ObjectError::ConditionFailed`] or a failure of the index.
+    pub fn put(
+        &self,
+        account: &str,
+        bucket: &str,
+        key: &str,
+        object: NewObject,
+        condition: &Condition,
+        now_ms: i64,
+    ) -> Result<(), ObjectError> {
+        let mut index = self.index();
+        let transaction = index.transaction()?;
+        let bucket_id = bucket_id(&transaction, account, bucket)?;
+        let replaced = insert(&transaction, bucket_id, key, &object, condition, now_ms)?;
+        transaction.commit()?;
+        object.blob.keep();
+        self.blobs.remove(replaced);
+        Ok(())
+    }
+
+    /// One object.
+    ///
+    /// # Errors
+    ///
+    /// [`ObjectError::NoBucket`], [`ObjectError::NoObject`] or a failure of the index.
+    pub fn object(&self, account: &str, bucket: &str, key: &str) -> Result<Object, ObjectError> {
+        let index = self.index();
+        let bucket_id = bucket_id(&index, account, bucket)?;
+        let mut statement = index.prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM object WHERE bucket_id = ? AND key = ?"
+        ))?;
+        let mut rows = statement.query(params![bucket_id, key])?;
+        match rows.next()? {
+            Some(row) => self.object_from_row(row),
+            None => Err(ObjectError::NoObject),
+        }
+    }
+
+    /// Removes an object. Of none, it is a success.
+    ///
+    /// # Errors
+    ///
+    /// [`ObjectError::NoBucket`] or a failure of the index.
+    pub fn delete(&self, account: &str, bucket: &str, key: &str) -> Result<(), ObjectError> {
+        let index = self.index();
+        let bucket_id = bucket_id(&index, account, bucket)?;
+        let blob: Option<String> = index
+            .prepare_cached("DELETE FROM object WHERE bucket_id = ? AND key = ? RETURNING blob")?
+            .query_row(params![bucket_id, key], |row| row.get(0))
+            .optional()?;
+        drop(index);
+        self.blobs.remove(blob);
+        Ok(())
+    }
+
+    pub(crate) fn object_from_row(&self, row: &Row<'_>) -> Result<Object, ObjectError> {
+        let attributes: String = row.get(4)?;
+        let blob: String = row.get(5)?;
+        Ok(Object {
+            key: row.get(0)?,
+            size: u64::try_from(row.get::<_, i64>(1)?).unwrap_or_default(),
+            etag: row.get(2)?,
+            modified_ms: row.get(3)?,
+            attributes: serde_json::from_str(&attributes)?,
+            path: self.blobs.path(&blob),
+        })
+    }
+}
+
+/// Writes an object's row where `condition` holds; gives the blob that it replaced.
+pub(crate) fn insert(
+    index: &Connection,
+    bucket_id: i64,
+    key: &str,
+    object: &NewObject,
+    condition: &Condition,
+    now_ms: i64,
+) -> Result<Option<String>, ObjectError> {
+    let existing: Option<(String, String)> = index
+        .prepare_cached("SELECT blob, etag FROM object WHERE bucket_id = ? AND key = ?")?
+        .query_row(params![bucket_id, key], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()?;
+    let holds = match (condition, &existing) {
+        (Condition::Always, _) | (Condition::Absent, None) => true,
+        (Condition::Present(wanted), Some((_, etag))) => {
+            wanted.as_ref().is_none_or(|wanted| wanted == etag)
+        }
+        (Condition::Absent, Some(_)) | (Condition::Present(_), None) => false,
+    };
+    if !holds {
+        return Err(ObjectError::ConditionFailed);
+    }
+    let attributes = serde_json::to_string(&object.attributes)?;
+    let size = i64::try_from(object.size).unwrap_or(i64::MAX);
+    index
+        .prepare_cached(
+            "INSERT OR REPLACE INTO object
+               (bucket_id, key, size, etag, modified_ms, attributes, blob)
+             VALUES (?, ?, ?, ?, ?, ?, ?)",
+        )?
+        .execute(params![
+            bucket_id,
+            key,
+            size,
+            object.etag,
+            now_ms,
+            attributes,
+            object.blob.name
+        ])?;
+    Ok(existing.map(|(blob, _)| blob))
+}

@@ -1,0 +1,274 @@
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const ACCOUNT: &str = "000000000000";
+
+fn store() -> (tempfile::TempDir, ObjectStore) {
+    let directory = tempfile::tempdir().unwrap();
+    let store = ObjectStore::open(directory.path()).unwrap();
+    store.create_bucket(ACCOUNT, "b", 0).unwrap();
+    (directory, store)
+}
+
+fn object(store: &ObjectStore, bytes: &[u8]) -> NewObject {
+    let blob = store.new_blob().unwrap();
+    std::fs::write(blob.path(), bytes).unwrap();
+    NewObject {
+        blob,
+        size: bytes.len() as u64,
+        etag: format!("tag-{}", bytes.len()),
+        attributes: Attributes::default(),
+    }
+}
+
+fn put(store: &ObjectStore, key: &str, bytes: &[u8]) {
+    store
+        .put(
+            ACCOUNT,
+            "b",
+            key,
+            object(store, bytes),
+            &Condition::Always,
+            1,
+        )
+        .unwrap();
+}
+
+fn read(store: &ObjectStore, key: &str) -> Vec<u8> {
+    std::fs::read(store.object(ACCOUNT, "b", key).unwrap().path).unwrap()
+}
+
+fn count_blobs(directory: &Path) -> usize {
+    let spreads = std::fs::read_dir(directory.join("blobs")).unwrap();
+    spreads
+        .map(|spread| std::fs::read_dir(spread.unwrap().path()).unwrap().count())
+        .sum()
+}
+
+#[test]
+fn keys_are_texts_and_not_paths() {
+    let (_directory, store) = store();
+    for key in ["a", "a/b", "a/", "../../x", "/", &"k".repeat(1024)] {
+        put(&store, key, key.as_bytes());
+    }
+    for key in ["a", "a/b", "a/", "../../x", "/", &"k".repeat(1024)] {
+        assert_eq!(read(&store, key), key.as_bytes());
+    }
+}
+
+#[test]
+fn what_is_replaced_or_deleted_leaves_no_file() {
+    let (directory, store) = store();
+    put(&store, "k", b"one");
+    put(&store, "k", b"two!");
+    assert_eq!(count_blobs(directory.path()), 1);
+    assert_eq!(read(&store, "k"), b"two!");
+    store.delete(ACCOUNT, "b", "k").unwrap();
+    store.delete(ACCOUNT, "b", "k").unwrap();
+    assert_eq!(count_blobs(directory.path()), 0);
+}
+
+#[test]
+fn a_crash_before_the_index_leaves_nothing_after_the_next_start() {
+    let (directory, store) = store();
+    put(&store, "k", b"kept");
+    let lost = store.new_blob().unwrap();
+    std::fs::write(lost.path(), b"half").unwrap();
+    std::mem::forget(lost);
+    drop(store);
+    let store = ObjectStore::open(directory.path()).unwrap();
+    assert_eq!(count_blobs(directory.path()), 1);
+    assert_eq!(read(&store, "k"), b"kept");
+}
+
+#[test]
+fn conditions_are_checked_with_the_write() {
+    let (directory, store) = store();
+    let put = |bytes: &[u8], condition: &Condition| {
+        store.put(ACCOUNT, "b", "k", object(&store, bytes), condition, 1)
+    };
+    assert!(matches!(
+        put(b"1", &Condition::Present(None)),
+        Err(ObjectError::ConditionFailed)
+    ));
+    put(b"1", &Condition::Absent).unwrap();
+    assert!(matches!(
+        put(b"22", &Condition::Absent),
+        Err(ObjectError::ConditionFailed)
+    ));
+    let stale = Condition::Present(Some("tag-9".into()));
+    assert!(matches!(
+        put(b"22", &stale),
+        Err(ObjectError::ConditionFailed)
+    ));
+    put(b"22", &Condition::Present(Some("tag-1".into()))).unwrap();
+    assert_eq!(count_blobs(directory.path()), 1);
+}
+
+#[test]
+fn buckets_belong_to_accounts_and_must_be_empty_to_go() {
+    let (_directory, store) = store();
+    assert!(matches!(
+        store.create_bucket(ACCOUNT, "b", 0),
+        Err(ObjectError::BucketExists)
+    ));
+    store.create_bucket("111111111111", "b", 0).unwrap();
+    put(&store, "k", b"");
+    assert!(matches!(
+        store.object("111111111111", "b", "k"),
+        Err(ObjectError::NoObject)
+    ));
+    assert!(matches!(
+        store.delete_bucket(ACCOUNT, "b"),
+        Err(ObjectError::BucketNotEmpty)
+    ));
+    store.delete(ACCOUNT, "b", "k").unwrap();
+    store.delete_bucket(ACCOUNT, "b").unwrap();
+    assert!(matches!(
+        store.bucket(ACCOUNT, "b"),
+        Err(ObjectError::NoBucket)
+    ));
+}
+
+#[test]
+fn parts_are_joined_in_order() {
+    let (directory, store) = store();
+    let id = store
+        .create_upload(ACCOUNT, "b", "k", &Attributes::default(), 0)
+        .unwrap();
+    let upload = Upload {
+        account: ACCOUNT,
+        bucket: "b",
+        key: "k",
+        id: &id,
+    };
+    let part = |number, bytes: &[u8]| {
+        let NewObject {
+            blob, size, etag, ..
+        } = object(&store, bytes);
+        store
+            .put_part(upload, number, blob, size, &etag, 0)
+            .unwrap();
+        (number, etag)
+    };
+    let first = part(1, &vec![b'a'; 5 << 20]);
+    let last = part(3, b"end");
+    let complete = |named: &[(i32, String)]| {
+        store.complete_upload(
+            upload,
+            named,
+            |etags| etags.join("+"),
+            &Condition::Always,
+            1,
+        )
+    };
+    let wrong = (3, "other".to_owned());
+    assert!(matches!(
+        complete(&[first.clone(), wrong]),
+        Err(ObjectError::InvalidPart)
+    ));
+    assert!(matches!(
+        complete(&[last.clone(), first.clone()]),
+        Err(ObjectError::PartOrder)
+    ));
+    let (etag, size) = complete(&[first.clone(), last.clone()]).unwrap();
+    assert_eq!(
+        (etag, size),
+        (format!("{}+{}", first.1, last.1), (5 << 20) + 3)
+    );
+    assert_eq!(&read(&store, "k")[5 << 20..], b"end");
+    assert_eq!(count_blobs(directory.path()), 1);
+    assert!(matches!(store.parts(upload), Err(ObjectError::NoUpload)));
+}
+
+#[test]
+fn small_parts_may_only_be_last_and_aborting_removes_all() {
+    let (directory, store) = store();
+    let id = store
+        .create_upload(ACCOUNT, "b", "k", &Attributes::default(), 0)
+        .unwrap();
+    let upload = Upload {
+        account: ACCOUNT,
+        bucket: "b",
+        key: "k",
+        id: &id,
+    };
+    let mut named = Vec::new();
+    for number in 1..=2 {
+        let NewObject {
+            blob, size, etag, ..
+        } = object(&store, b"small");
+        store
+            .put_part(upload, number, blob, size, &etag, 0)
+            .unwrap();
+        named.push((number, etag));
+    }
+    let joined = store.complete_upload(
+        upload,
+        &named,
+        |etags| etags.concat(),
+        &Condition::Always,
+        1,
+    );
+    assert!(matches!(joined, Err(ObjectError::PartTooSmall)));
+    store.abort_upload(upload).unwrap();
+    assert_eq!(count_blobs(directory.path()), 0);
+}
+
+/// Every key and prefix of a bucket, through pages of this size.
+fn list_all(
+    store: &ObjectStore,
+    prefix: &str,
+    delimiter: Option<&str>,
+    limit: usize,
+) -> Vec<String> {
+    let mut request = ListingRequest {
+        prefix: prefix.to_owned(),
+        delimiter: delimiter.map(str::to_owned),
+        after: None,
+        limit,
+    };
+    let mut all = Vec::new();
+    loop {
+        let page = store.list(ACCOUNT, "b", &request).unwrap();
+        assert!(page.objects.len() + page.prefixes.len() <= limit);
+        all.extend(page.objects.into_iter().map(|object| object.key));
+        all.extend(page.prefixes);
+        match page.next {
+            Some(next) => request.after = Some(next),
+            None => return all,
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Pages of any size give every key or its prefix exactly once.
+    #[test]
+    fn listings_equal_their_definition(
+        keys in prop::collection::btree_set("[ab/\u{10ffff}]{1,5}", 1..12),
+        prefix in "[ab/]{0,2}",
+        limit in 1usize..4,
+    ) {
+        let (_directory, store) = store();
+        for key in &keys {
+            put(&store, key, b"");
+        }
+        let below = || keys.iter().filter(|key| key.starts_with(&prefix));
+        let expected: BTreeSet<String> = below()
+            .map(|key| match key[prefix.len()..].find('/') {
+                Some(end) => key[..=prefix.len() + end].to_owned(),
+                None => key.clone(),
+            })
+            .collect();
+        let mut rolled_up = list_all(&store, &prefix, Some("/"), limit);
+        rolled_up.sort();
+        prop_assert_eq!(rolled_up, expected.into_iter().collect::<Vec<_>>());
+        prop_assert_eq!(list_all(&store, &prefix, None, limit), below().cloned().collect::<Vec<_>>());
+    }
+}

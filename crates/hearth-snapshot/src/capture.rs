@@ -1,0 +1,399 @@
+//! Writing a snapshot: first the part during which the machine stands still, then the rest.
+//!
+//! ```text
+//!  begin ── memory ── adopt ──┬── seal ───────────────────────────────────────────> sealed
+//!           (machine paused)  │   (the machine may run again)                         ^
+//!                             │   hash every chunk; write hashes, state;              │
+//!                             │   fsync files; fsync directory; rename; fsync parent ─┘
+//!                             └── drop: the unfinished directory is removed
+//! ```
+//!
+//! Until the rename nothing exists under the final name, so a crash leaves either no snapshot or a whole one
+//! (and perhaps a directory `<name>.partial`, which belongs to nobody and may be deleted).
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::ops::Range;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::body::{Body, FileRecord, HASHES_FILE, MEMORY_FILE, STATE_FILE, SnapshotId};
+use crate::chunks;
+use crate::extents::{Extent, ExtentMap, MAX_CHAIN, Source};
+use crate::header::Header;
+use crate::open::Lineage;
+use crate::ram::{PAGE_BYTES, Ram};
+
+/// Largest single write, in pages: bounds what the page cache takes at once.
+const WRITE_PAGES: u64 = 256;
+
+/// Runs of zero pages shorter than this are stored as data: each extent costs a mapping at restore.
+const MIN_ZERO_RUN: u64 = 16;
+
+/// Whether a snapshot stands alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemoryKind {
+    /// All of memory.
+    Full,
+    /// What changed since the parent of the memory.
+    Layer,
+}
+
+/// Why a snapshot was not written. Nothing is left of it.
+#[derive(Debug, thiserror::Error)]
+pub enum CaptureError {
+    /// The final directory is there already.
+    #[error("{0} exists already; a sealed snapshot is never written again")]
+    Exists(PathBuf),
+    /// A layer was asked for, but the memory has no parent.
+    #[error("this machine has no sealed parent; take a full snapshot")]
+    NoParent,
+    /// The chain is as long as it may be.
+    #[error("the snapshot chain already has {MAX_CHAIN} layers; take a full snapshot")]
+    ChainTooLong,
+    /// The map of the layer has more runs than the format allows.
+    #[error("memory is too fragmented for a layer; take a full snapshot")]
+    Fragmented,
+    /// A file operation failed.
+    #[error("cannot {step} ({path})")]
+    Io {
+        /// What was tried.
+        step: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// The machine's state does not encode.
+    #[error("the state of the machine does not encode")]
+    Encode(#[source] postcard::Error),
+}
+
+/// A snapshot that is being written.
+#[derive(Debug)]
+pub struct Capture {
+    target: PathBuf,
+    partial: PathBuf,
+    memory: File,
+    ram_bytes: u64,
+    ancestors: Vec<SnapshotId>,
+    extents: ExtentMap,
+    disks: Vec<(String, File)>,
+    is_sealed: bool,
+}
+
+/// A snapshot that is complete and durable.
+#[derive(Debug)]
+pub struct Sealed {
+    /// Its identity.
+    pub id: SnapshotId,
+    /// Bytes of memory pages that were written.
+    pub memory_bytes: u64,
+    /// Bytes of the state file.
+    pub state_bytes: u64,
+    /// What memory that was mapped from it descends from.
+    pub lineage: Lineage,
+}
+
+impl Capture {
+    /// Makes the unfinished directory. What an earlier crash left under that name is removed.
+    pub fn begin(directory: &Path) -> Result<Self, CaptureError> {
+        if directory.symlink_metadata().is_ok() {
+            return Err(CaptureError::Exists(directory.to_owned()));
+        }
+        let mut name = directory.as_os_str().to_owned();
+        name.push(".partial");
+        let partial = PathBuf::from(name);
+        match fs::remove_dir_all(&partial) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed("remove what a crash left", &partial)(error));
+            }
+            _ => {}
+        }
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&partial)
+            .map_err(failed("make the directory", &partial))?;
+        let memory = create(&partial.join(MEMORY_FILE)).inspect_err(|_| {
+            // Nothing refers to the empty directory yet; the error that is reported is the first one.
+            let _ = fs::remove_dir_all(&partial);
+        })?;
+        Ok(Self {
+            target: directory.to_owned(),
+            partial,
+            memory,
+            ram_bytes: 0,
+            ancestors: Vec::new(),
+            extents: ExtentMap::default(),
+            disks: Vec::new(),
+            is_sealed: false,
+        })
+    }
+
+    /// Writes the pages of `ram`. The vCPUs must be paused and the devices quiesced.
+    pub fn memory(&mut self, ram: &Ram, kind: MemoryKind) -> Result<(), CaptureError> {
+        self.ram_bytes = ram.bytes();
+        let path = self.partial.join(MEMORY_FILE);
+        match kind {
+            MemoryKind::Full => {
+                write_full(&self.memory, ram).map_err(failed("write memory", &path))
+            }
+            MemoryKind::Layer => {
+                let parent = ram.lineage().ok_or(CaptureError::NoParent)?;
+                if parent.ancestors.len() >= MAX_CHAIN {
+                    return Err(CaptureError::ChainTooLong);
+                }
+                let runs =
+                    write_layer(&self.memory, ram).map_err(failed("write a layer", &path))?;
+                let layer = ExtentMap::from_sorted(runs, ram.bytes() / PAGE_BYTES)
+                    .ok_or(CaptureError::Fragmented)?;
+                self.extents = parent.extents.overlaid(&layer);
+                self.ancestors = std::iter::once(parent.id)
+                    .chain(parent.ancestors.clone())
+                    .collect();
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes a drained and flushed disk into the snapshot by a hard link named `name`.
+    pub fn adopt(&mut self, name: &str, disk: &Path) -> Result<(), CaptureError> {
+        let link = self.partial.join(name);
+        fs::hard_link(disk, &link).map_err(failed("link a disk into the snapshot", disk))?;
+        let file = File::open(&link).map_err(failed("open a disk", &link))?;
+        self.disks.push((name.to_owned(), file));
+        Ok(())
+    }
+
+    /// Whether this is a full snapshot.
+    pub(crate) fn is_full(&self) -> bool {
+        self.ancestors.is_empty()
+    }
+
+    /// The memory file that was written.
+    pub(crate) fn memory_file(&self) -> &File {
+        &self.memory
+    }
+
+    /// The merged map of a layer.
+    pub(crate) fn extents(&self) -> &ExtentMap {
+        &self.extents
+    }
+
+    /// Completes the snapshot and makes it durable. The machine may run meanwhile.
+    pub fn seal(mut self, machine: Vec<u8>) -> Result<Sealed, CaptureError> {
+        let (files, hashes) = self.hash_files()?;
+        let hashes_path = self.partial.join(HASHES_FILE);
+        let hashes = chunks::encode(&hashes);
+        write_sealed(&hashes_path, &[&hashes])?;
+
+        let body = Body {
+            ancestors: self.ancestors.clone(),
+            extents: self.extents.runs().to_vec(),
+            files,
+            hashes_digest: *blake3::hash(&hashes).as_bytes(),
+            machine,
+        };
+        let body = postcard::to_stdvec(&body).map_err(CaptureError::Encode)?;
+        let header = self.header(&body)?.encode();
+        write_sealed(&self.partial.join(STATE_FILE), &[&header, &body])?;
+
+        self.make_durable()?;
+        let id = SnapshotId::of_header(&header);
+        Ok(Sealed {
+            id,
+            memory_bytes: allocated(&self.memory).unwrap_or(0),
+            state_bytes: (header.len() + body.len()) as u64,
+            lineage: Lineage {
+                id,
+                ancestors: std::mem::take(&mut self.ancestors),
+                extents: std::mem::take(&mut self.extents),
+            },
+        })
+    }
+
+    fn hash_files(&self) -> Result<(Vec<FileRecord>, Vec<chunks::ChunkHash>), CaptureError> {
+        let memory = (MEMORY_FILE, &self.memory);
+        let disks = self.disks.iter().map(|(name, file)| (name.as_str(), file));
+        let (mut files, mut hashes) = (Vec::new(), Vec::new());
+        for (index, (name, file)) in std::iter::once(memory).chain(disks).enumerate() {
+            let path = self.partial.join(name);
+            let bytes = file.metadata().map_err(failed("measure", &path))?.len();
+            hashes.extend(chunks::hash_file(file, index as u32).map_err(failed("hash", &path))?);
+            files.push(FileRecord {
+                name: name.to_owned(),
+                bytes,
+            });
+        }
+        Ok((files, hashes))
+    }
+
+    fn header(&self, body: &[u8]) -> Result<Header, CaptureError> {
+        let path = self.partial.join(MEMORY_FILE);
+        Ok(Header {
+            parent: self.ancestors.first().copied(),
+            body_bytes: body.len() as u64,
+            ram_bytes: self.ram_bytes,
+            memory_bytes: self
+                .memory
+                .metadata()
+                .map_err(failed("measure", &path))?
+                .len(),
+            body_hash: *blake3::hash(body).as_bytes(),
+        })
+    }
+
+    /// fsync of every file, of the directory, rename, fsync of the directory above: promise 1 of DESIGN
+    /// section 7.
+    fn make_durable(&mut self) -> Result<(), CaptureError> {
+        let files = std::iter::once((MEMORY_FILE, &self.memory))
+            .chain(self.disks.iter().map(|(name, file)| (name.as_str(), file)));
+        for (name, file) in files {
+            let path = self.partial.join(name);
+            file.sync_all().map_err(failed("make durable", &path))?;
+            file.set_permissions(Permissions::from_mode(0o444))
+                .map_err(failed("make read-only", &path))?;
+        }
+        sync_directory(&self.partial)?;
+        fs::rename(&self.partial, &self.target)
+            .map_err(failed("move the snapshot into place", &self.target))?;
+        self.is_sealed = true;
+        let parent = self
+            .target
+            .parent()
+            .filter(|path| !path.as_os_str().is_empty());
+        sync_directory(parent.unwrap_or(Path::new(".")))
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        if !self.is_sealed {
+            // There is nobody to tell; what stays is swept as a partial directory.
+            let _ = fs::remove_dir_all(&self.partial);
+        }
+    }
+}
+
+/// Writes every page that is not zero at its own offset. The rest stay holes.
+fn write_full(memory: &File, ram: &Ram) -> io::Result<()> {
+    memory.set_len(ram.bytes())?;
+    for range in ram.touched_pages()? {
+        for (run, is_zero) in zero_runs(ram, range, 1) {
+            if !is_zero {
+                write_run(memory, ram, run.clone(), run.start)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes the private pages one after the other; answers where each run is.
+fn write_layer(memory: &File, ram: &Ram) -> io::Result<Vec<Extent>> {
+    let mut next_page = 0;
+    let mut extents = Vec::new();
+    for range in ram.private_pages()? {
+        for (run, is_zero) in zero_runs(ram, range, MIN_ZERO_RUN) {
+            let (first, count) = (run.start, run.end - run.start);
+            let source = if is_zero {
+                Source::Zero
+            } else {
+                write_run(memory, ram, run, next_page)?;
+                let page = next_page;
+                next_page += count;
+                Source::File { distance: 0, page }
+            };
+            extents.push(Extent {
+                first,
+                count,
+                source,
+            });
+        }
+    }
+    Ok(extents)
+}
+
+fn write_run(memory: &File, ram: &Ram, run: Range<u64>, to_page: u64) -> io::Result<()> {
+    let mut from = run.start;
+    while from < run.end {
+        let to = run.end.min(from + WRITE_PAGES);
+        // SAFETY: `Capture::memory` is called with the machine paused and its devices quiesced.
+        let bytes = unsafe { ram.pages(from..to) };
+        memory.write_all_at(bytes, (to_page + from - run.start) * PAGE_BYTES)?;
+        from = to;
+    }
+    Ok(())
+}
+
+/// Cuts a range into runs of zero pages (of at least `min_zero_run`) and runs of others.
+fn zero_runs(ram: &Ram, range: Range<u64>, min_zero_run: u64) -> Vec<(Range<u64>, bool)> {
+    let mut runs: Vec<(Range<u64>, bool)> = Vec::new();
+    for page in range {
+        let is_zero = is_zero_page(ram, page);
+        match runs.last_mut() {
+            Some((run, kind)) if *kind == is_zero => run.end = page + 1,
+            _ => runs.push((page..page + 1, is_zero)),
+        }
+    }
+    join_short_zero_runs(runs, min_zero_run)
+}
+
+fn join_short_zero_runs(
+    runs: Vec<(Range<u64>, bool)>,
+    min_zero_run: u64,
+) -> Vec<(Range<u64>, bool)> {
+    let mut joined: Vec<(Range<u64>, bool)> = Vec::with_capacity(runs.len());
+    for (run, is_zero) in runs {
+        let is_zero = is_zero && run.end - run.start >= min_zero_run;
+        match joined.last_mut() {
+            Some((last, kind)) if *kind == is_zero => last.end = run.end,
+            _ => joined.push((run, is_zero)),
+        }
+    }
+    joined
+}
+
+fn is_zero_page(ram: &Ram, page: u64) -> bool {
+    // SAFETY: as in `write_run`.
+    let bytes = unsafe { ram.pages(page..page + 1) };
+    let (words, _) = bytes.as_chunks::<8>();
+    words.iter().all(|word| u64::from_ne_bytes(*word) == 0)
+}
+
+fn create(path: &Path) -> Result<File, CaptureError> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(failed("create", path))
+}
+
+fn write_sealed(path: &Path, parts: &[&[u8]]) -> Result<(), CaptureError> {
+    let mut file = create(path)?;
+    for part in parts {
+        file.write_all(part).map_err(failed("write", path))?;
+    }
+    file.set_permissions(Permissions::from_mode(0o444))
+        .map_err(failed("make read-only", path))?;
+    file.sync_all().map_err(failed("make durable", path))
+}
+
+fn sync_directory(path: &Path) -> Result<(), CaptureError> {
+    File::open(path)
+        .and_then(|directory| directory.sync_all())
+        .map_err(failed("make the directory durable", path))
+}
+
+/// Bytes that a sparse file occupies.
+fn allocated(file: &File) -> io::Result<u64> {
+    use std::os::unix::fs::MetadataExt;
+    Ok(file.metadata()?.blocks() * 512)
+}
+
+fn failed(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CaptureError {
+    let path = path.to_owned();
+    move |source| CaptureError::Io { step, path, source }
+}

@@ -1,0 +1,39 @@
+//! Sealed snapshots: guest RAM as copy-on-write memory, and its durable form.
+//!
+//! A *snapshot* is a directory that is never written again once it is sealed:
+//!
+//! ```text
+//! <snapshot>/
+//!   state        fixed header, then the body: what machine this is, the memory map, the chain (header.rs, body.rs)
+//!   hashes       BLAKE3 of every chunk of every file below; its own digest is in the body (chunks.rs)
+//!   memory       full: a sparse image of RAM; layer: the changed pages, packed
+//!   disk-<n>     writable disks as they were at that moment (qcow2)
+//! ```
+//!
+//! A *full* snapshot stands alone. A *layer* holds what changed since its parent; its body carries the
+//! complete merged map from guest pages to files of the chain, so that restoring walks no chain.
+//!
+//! [`Ram`] is the other half: guest memory that starts as a private mapping of a snapshot, whose untouched
+//! pages all clones share, and of which the kernel can tell what became private since ([`pagemap`]).
+//!
+//! The crate knows nothing of KVM or devices: the machine state is bytes to it.
+
+mod body;
+mod capture;
+mod chunks;
+mod extents;
+mod header;
+mod open;
+mod pagemap;
+mod ram;
+mod verify;
+
+pub use body::{NotAnId, SnapshotId};
+pub use capture::{Capture, CaptureError, MemoryKind, Sealed};
+pub use extents::{Extent, ExtentMap, MAX_CHAIN, Source};
+pub use header::{FORMAT_VERSION, HeaderError};
+#[cfg(any(test, feature = "fuzzing"))]
+pub use open::fuzz_state;
+pub use open::{Description, Lineage, OpenError, OpenSnapshot, describe};
+pub use ram::{HOLE_END, HOLE_START, PAGE_BYTES, Ram, RamError};
+pub use verify::{Problem, verify};

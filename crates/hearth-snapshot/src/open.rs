@@ -1,0 +1,408 @@
+//! Opening a sealed snapshot: what is checked before anything of it is used.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::body::{Body, HASHES_FILE, MEMORY_FILE, STATE_FILE, SnapshotId};
+use crate::chunks::{self, ChunkHash};
+use crate::extents::{ExtentMap, MAX_CHAIN, Source};
+use crate::header::{HEADER_BYTES, Header, HeaderError, MAX_BODY_BYTES};
+use crate::ram::PAGE_BYTES;
+
+/// Why a snapshot is refused. Every variant is a sentence of its own, so that a user can tell damage from a
+/// mix-up.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A file cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The header is not acceptable.
+    #[error("{path}: {source}")]
+    Header {
+        /// The state file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: HeaderError,
+    },
+    /// A file is shorter or longer than was sealed.
+    #[error("{path} has {found} bytes, {expected} were sealed")]
+    Length {
+        /// The file.
+        path: PathBuf,
+        /// Its size now.
+        found: u64,
+        /// Its size when it was sealed.
+        expected: u64,
+    },
+    /// The body's checksum is wrong.
+    #[error("{0}: the state of the machine is corrupt (checksum)")]
+    Body(PathBuf),
+    /// The checksum is right but the content makes no sense.
+    #[error("{path}: the state makes no sense: {what}")]
+    Value {
+        /// The state file.
+        path: PathBuf,
+        /// What does not fit.
+        what: &'static str,
+    },
+    /// The list of chunk hashes does not have the digest that the body names.
+    #[error("{0}: the list of checksums is corrupt")]
+    Hashes(PathBuf),
+    /// A chunk of a layer's memory does not have its checksum.
+    #[error("{path}: memory is corrupt in chunk {chunk} (checksum)")]
+    Memory {
+        /// The memory file.
+        path: PathBuf,
+        /// Index of the first bad chunk.
+        chunk: u32,
+    },
+    /// The number of ancestors that were given is not that of the chain.
+    #[error("the snapshot has {expected} ancestors, {found} were given")]
+    ChainLength {
+        /// As sealed.
+        expected: usize,
+        /// As given.
+        found: usize,
+    },
+    /// Another snapshot stands where an ancestor should be.
+    #[error("{path} is snapshot {found}, the chain needs {expected} there")]
+    WrongParent {
+        /// Directory of the ancestor.
+        path: PathBuf,
+        /// What it is.
+        found: SnapshotId,
+        /// What it should be.
+        expected: SnapshotId,
+    },
+}
+
+/// What guest memory descends from.
+#[derive(Debug, Clone)]
+pub struct Lineage {
+    /// The snapshot that memory was mapped from.
+    pub id: SnapshotId,
+    /// Its ancestors, nearest first.
+    pub ancestors: Vec<SnapshotId>,
+    /// Its merged map.
+    pub extents: ExtentMap,
+}
+
+/// What a snapshot is, by its state file alone.
+#[derive(Debug, Clone)]
+pub struct Description {
+    /// Identity.
+    pub id: SnapshotId,
+    /// Ids of the ancestors, nearest first.
+    pub ancestors: Vec<SnapshotId>,
+    /// Bytes of RAM.
+    pub ram_bytes: u64,
+    /// Names and sizes of the sealed files.
+    pub files: Vec<(String, u64)>,
+}
+
+/// Reads what the snapshot in `directory` is; header and body are checked, nothing else is read.
+pub fn describe(directory: &Path) -> Result<Description, OpenError> {
+    let (header, body, id) = read_state(directory)?;
+    let files = body
+        .files
+        .into_iter()
+        .map(|record| (record.name, record.bytes))
+        .collect();
+    Ok(Description {
+        id,
+        ancestors: body.ancestors,
+        ram_bytes: header.ram_bytes,
+        files,
+    })
+}
+
+/// A snapshot that was checked and can be restored.
+#[derive(Debug)]
+pub struct OpenSnapshot {
+    ram_bytes: u64,
+    machine: Vec<u8>,
+    lineage: Lineage,
+    /// Memory files of the chain; index = distance, the last is the full one.
+    memory: Vec<File>,
+}
+
+impl OpenSnapshot {
+    /// Opens the snapshot in `directory` whose ancestors, nearest first, are in `ancestors`.
+    ///
+    /// Checked are: the header and body of every member of the chain, its identity, the sizes of its memory
+    /// files, and every chunk of the layers' memory. The full snapshot's memory is not read: that would
+    /// cost what the whole design avoids; [`crate::verify()`] does it.
+    pub fn open(directory: &Path, ancestors: &[PathBuf]) -> Result<Self, OpenError> {
+        let (header, body, id) = read_state(directory)?;
+        if body.ancestors.len() != ancestors.len() {
+            return Err(OpenError::ChainLength {
+                expected: body.ancestors.len(),
+                found: ancestors.len(),
+            });
+        }
+        let state_path = directory.join(STATE_FILE);
+        let nonsense = |what| OpenError::Value {
+            path: state_path.clone(),
+            what,
+        };
+        check_chain(&header, &body).map_err(nonsense)?;
+
+        let mut memory = vec![open_memory(directory, &header, &body)?];
+        for (path, expected) in ancestors.iter().zip(&body.ancestors) {
+            let (ancestor_header, ancestor_body, found) = read_state(path)?;
+            if found != *expected {
+                let (path, expected) = (path.clone(), *expected);
+                return Err(OpenError::WrongParent {
+                    path,
+                    found,
+                    expected,
+                });
+            }
+            memory.push(open_memory(path, &ancestor_header, &ancestor_body)?);
+        }
+        let extents = ExtentMap::from_sorted(body.extents, header.ram_bytes / PAGE_BYTES)
+            .ok_or_else(|| nonsense("its memory map is out of order"))?;
+        check_extents(&extents, &memory).map_err(|error| match error {
+            Ok(what) => nonsense(what),
+            Err(source) => OpenError::Read {
+                path: directory.join(MEMORY_FILE),
+                source,
+            },
+        })?;
+        Ok(Self {
+            ram_bytes: header.ram_bytes,
+            machine: body.machine,
+            lineage: Lineage {
+                id,
+                ancestors: body.ancestors,
+                extents,
+            },
+            memory,
+        })
+    }
+
+    /// Identity.
+    pub fn id(&self) -> SnapshotId {
+        self.lineage.id
+    }
+
+    /// Bytes of RAM.
+    pub fn ram_bytes(&self) -> u64 {
+        self.ram_bytes
+    }
+
+    /// State of the machine, as it was given to [`crate::Capture::seal`].
+    pub fn machine(&self) -> &[u8] {
+        &self.machine
+    }
+
+    /// Identity, ancestors and map.
+    pub fn lineage(&self) -> &Lineage {
+        &self.lineage
+    }
+
+    pub(crate) fn full_memory(&self) -> &File {
+        &self.memory[self.memory.len() - 1]
+    }
+
+    /// The memory file at that distance; `open` checked that every distance of the map exists.
+    pub(crate) fn memory_file(&self, distance: u16) -> &File {
+        &self.memory[usize::from(distance)]
+    }
+}
+
+/// Reads and checks header and body of the snapshot in `directory`.
+pub(crate) fn read_state(directory: &Path) -> Result<(Header, Body, SnapshotId), OpenError> {
+    let path = directory.join(STATE_FILE);
+    let read = |source| OpenError::Read {
+        path: path.clone(),
+        source,
+    };
+    let found = fs::metadata(&path).map_err(read)?.len();
+    if found > MAX_BODY_BYTES + HEADER_BYTES as u64 {
+        let expected = MAX_BODY_BYTES;
+        return Err(OpenError::Length {
+            path,
+            found,
+            expected,
+        });
+    }
+    let bytes = fs::read(&path).map_err(read)?;
+    parse_state(&path, &bytes)
+}
+
+/// Header, body and identity of a state file with these bytes; `path` is for the messages.
+pub(crate) fn parse_state(
+    path: &Path,
+    bytes: &[u8],
+) -> Result<(Header, Body, SnapshotId), OpenError> {
+    let path = || path.to_owned();
+    let header = Header::decode(bytes).map_err(|source| OpenError::Header {
+        path: path(),
+        source,
+    })?;
+    let expected = HEADER_BYTES as u64 + header.body_bytes;
+    let found = bytes.len() as u64;
+    if found != expected {
+        return Err(OpenError::Length {
+            path: path(),
+            found,
+            expected,
+        });
+    }
+    let body_bytes = &bytes[HEADER_BYTES..];
+    if *blake3::hash(body_bytes).as_bytes() != header.body_hash {
+        return Err(OpenError::Body(path()));
+    }
+    let body = decode_body(body_bytes).ok_or_else(|| OpenError::Value {
+        path: path(),
+        what: "it does not decode",
+    })?;
+    let id = SnapshotId::of_header(&bytes[..HEADER_BYTES]);
+    Ok((header, body, id))
+}
+
+fn decode_body(bytes: &[u8]) -> Option<Body> {
+    let (body, rest) = postcard::take_from_bytes(bytes).ok()?;
+    rest.is_empty().then_some(body)
+}
+
+/// What a fuzzer calls with any bytes: as a whole state file, as the body of a good header, and as a list of
+/// checksums. Nothing of it may panic, and what is accepted must hold its own invariants.
+#[cfg(any(test, feature = "fuzzing"))]
+pub fn fuzz_state(bytes: &[u8]) {
+    let _ = parse_state(Path::new("state"), bytes);
+    let _ = chunks::decode(bytes);
+    let Some(body) = decode_body(bytes) else {
+        return;
+    };
+    let ram_pages = (1 << 30) / PAGE_BYTES;
+    let Some(map) = ExtentMap::from_sorted(body.extents, ram_pages) else {
+        return;
+    };
+    let again = ExtentMap::from_sorted(map.runs().to_vec(), ram_pages);
+    assert_eq!(
+        again.as_ref(),
+        Some(&map),
+        "an accepted map is accepted again"
+    );
+}
+
+/// Reads the list of chunk hashes that `body` names.
+pub(crate) fn read_hashes(directory: &Path, body: &Body) -> Result<Vec<ChunkHash>, OpenError> {
+    let path = directory.join(HASHES_FILE);
+    let bytes = fs::read(&path).map_err(|source| OpenError::Read {
+        path: path.clone(),
+        source,
+    })?;
+    if *blake3::hash(&bytes).as_bytes() != body.hashes_digest {
+        return Err(OpenError::Hashes(path));
+    }
+    chunks::decode(&bytes).ok_or(OpenError::Hashes(path))
+}
+
+fn check_chain(header: &Header, body: &Body) -> Result<(), &'static str> {
+    if header.parent != body.ancestors.first().copied() {
+        return Err("header and body name different parents");
+    }
+    if body.ancestors.len() > MAX_CHAIN {
+        return Err("its chain is longer than the format allows");
+    }
+    if body.ancestors.is_empty() && !body.extents.is_empty() {
+        return Err("a full snapshot has a map");
+    }
+    Ok(())
+}
+
+/// Opens the memory file; of a layer, every chunk is verified.
+fn open_memory(directory: &Path, header: &Header, body: &Body) -> Result<File, OpenError> {
+    let path = directory.join(MEMORY_FILE);
+    let read = |source| OpenError::Read {
+        path: path.clone(),
+        source,
+    };
+    let file = File::open(&path).map_err(read)?;
+    let found = file.metadata().map_err(read)?.len();
+    let expected = if header.parent.is_some() {
+        header.memory_bytes
+    } else {
+        header.ram_bytes
+    };
+    if found != expected {
+        return Err(OpenError::Length {
+            path,
+            found,
+            expected,
+        });
+    }
+    if header.parent.is_some() {
+        let hashes = read_hashes(directory, body)?;
+        let bad = chunks::verify_file(&file, 0, &hashes).map_err(read)?;
+        if let Some(chunk) = bad.first() {
+            return Err(OpenError::Memory {
+                path,
+                chunk: *chunk,
+            });
+        }
+    }
+    Ok(file)
+}
+
+/// Every run of the map must lie inside its file: a page of a mapping beyond the end of its file is SIGBUS.
+fn check_extents(
+    extents: &ExtentMap,
+    memory: &[File],
+) -> Result<(), Result<&'static str, io::Error>> {
+    let layers = &memory[..memory.len() - 1];
+    let pages = layers
+        .iter()
+        .map(|file| Ok(file.metadata()?.len() / PAGE_BYTES))
+        .collect::<io::Result<Vec<_>>>()
+        .map_err(Err)?;
+    for run in extents.runs() {
+        if let Source::File { distance, page } = run.source {
+            let file_pages = pages
+                .get(usize::from(distance))
+                .ok_or(Ok("its map names a missing layer"))?;
+            if page
+                .checked_add(run.count)
+                .is_none_or(|end| end > *file_pages)
+            {
+                return Err(Ok("its map reaches beyond a layer"));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fuzz_corpus_passes() {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/snapshot_state");
+        let mut count = 0;
+        for entry in fs::read_dir(corpus).unwrap() {
+            fuzz_state(&fs::read(entry.unwrap().path()).unwrap());
+            count += 1;
+        }
+        assert!(count > 0, "the corpus is empty");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_refused_or_make_sense(
+            bytes in proptest::collection::vec(0..=u8::MAX, 0..300)
+        ) {
+            fuzz_state(&bytes);
+        }
+    }
+}

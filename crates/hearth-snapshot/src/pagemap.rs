@@ -1,0 +1,173 @@
+//! Which pages of a private mapping are the process's own.
+//!
+//! Guest RAM is a private mapping of a snapshot's files (or anonymous, after a fresh boot). A page that was
+//! written became an anonymous copy; one that was only read still is a page of the file. The kernel tells
+//! them apart: `PAGEMAP_SCAN` (Linux 6.7) finds anonymous pages range by range; older kernels give one word
+//! a page in `/proc/self/pagemap` (Documentation/admin-guide/mm/pagemap.rst: bit 63 present, 62 swapped,
+//! 61 file-backed or shared).
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+
+use crate::ram::PAGE_BYTES;
+
+/// Runs that are asked for in one ioctl.
+const REGIONS: usize = 512;
+
+const PAGE_IS_FILE: u64 = 1 << 2;
+const PAGE_IS_PRESENT: u64 = 1 << 3;
+const PAGE_IS_SWAPPED: u64 = 1 << 4;
+const PAGE_IS_PFNZERO: u64 = 1 << 5;
+
+/// `struct page_region` of linux/fs.h.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct PageRegion {
+    start: u64,
+    end: u64,
+    categories: u64,
+}
+
+/// `struct pm_scan_arg` of linux/fs.h.
+#[repr(C)]
+#[derive(Default)]
+struct ScanArgument {
+    size: u64,
+    flags: u64,
+    start: u64,
+    end: u64,
+    walk_end: u64,
+    vec: u64,
+    vec_len: u64,
+    max_pages: u64,
+    category_inverted: u64,
+    category_mask: u64,
+    category_anyof_mask: u64,
+    return_mask: u64,
+}
+
+/// `_IOWR('f', 16, struct pm_scan_arg)`.
+const PAGEMAP_SCAN: libc::c_ulong =
+    (3 << 30) | ((size_of::<ScanArgument>() as libc::c_ulong) << 16) | (0x66 << 8) | 16;
+
+const _: () = assert!(size_of::<ScanArgument>() == 96 && size_of::<PageRegion>() == 24);
+
+/// Finds the private pages in `[start, start + bytes)` of this process's address space; answers runs of page
+/// numbers relative to `start`, ascending and apart.
+pub(crate) fn private_pages(start: usize, bytes: usize) -> io::Result<Vec<Range<u64>>> {
+    let pagemap = File::open("/proc/self/pagemap")?;
+    match scan(&pagemap, start as u64, bytes as u64) {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOTTY | libc::EINVAL)) => {
+            read_words(&pagemap, start as u64, bytes as u64)
+        }
+        other => other,
+    }
+}
+
+fn scan(pagemap: &File, start: u64, bytes: u64) -> io::Result<Vec<Range<u64>>> {
+    let end = start + bytes;
+    let mut runs = Vec::new();
+    let mut regions = vec![PageRegion::default(); REGIONS];
+    let mut from = start;
+    while from < end {
+        let mut argument = ScanArgument {
+            size: size_of::<ScanArgument>() as u64,
+            start: from,
+            end,
+            vec: regions.as_mut_ptr() as u64,
+            vec_len: REGIONS as u64,
+            // Private means: not of a file, not the zero page, and present or swapped.
+            category_inverted: PAGE_IS_FILE | PAGE_IS_PFNZERO,
+            category_mask: PAGE_IS_FILE | PAGE_IS_PFNZERO,
+            category_anyof_mask: PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
+            return_mask: PAGE_IS_FILE,
+            ..ScanArgument::default()
+        };
+        // SAFETY: the argument and the vector it names live across the call, `vec_len` is the vector's
+        // length, and the kernel writes nothing else.
+        let found = unsafe { libc::ioctl(pagemap.as_raw_fd(), PAGEMAP_SCAN, &raw mut argument) };
+        let found = usize::try_from(found).map_err(|_| io::Error::last_os_error())?;
+        for region in &regions[..found] {
+            push(
+                &mut runs,
+                page(region.start - start)..page(region.end - start),
+            );
+        }
+        if argument.walk_end <= from {
+            return Err(io::Error::other("PAGEMAP_SCAN made no progress"));
+        }
+        from = argument.walk_end;
+    }
+    Ok(runs)
+}
+
+fn read_words(pagemap: &File, start: u64, bytes: u64) -> io::Result<Vec<Range<u64>>> {
+    const WORDS: usize = 8192;
+    let pages = page(bytes);
+    let mut runs = Vec::new();
+    let mut buffer = vec![0; WORDS * 8];
+    let mut from = 0;
+    while from < pages {
+        let count = (pages - from).min(WORDS as u64);
+        let piece = &mut buffer[..count as usize * 8];
+        pagemap.read_exact_at(piece, (page(start) + from) * 8)?;
+        let (words, _) = piece.as_chunks::<8>();
+        for (index, word) in words.iter().enumerate() {
+            if is_private(u64::from_le_bytes(*word)) {
+                let number = from + index as u64;
+                push(&mut runs, number..number + 1);
+            }
+        }
+        from += count;
+    }
+    Ok(runs)
+}
+
+/// Judges a word of `/proc/self/pagemap`. The zero page cannot be told from others there; its content can.
+fn is_private(word: u64) -> bool {
+    let (is_present, is_swapped, is_file) = (
+        word >> 63 & 1 == 1,
+        word >> 62 & 1 == 1,
+        word >> 61 & 1 == 1,
+    );
+    (is_present || is_swapped) && !is_file
+}
+
+fn push(runs: &mut Vec<Range<u64>>, run: Range<u64>) {
+    match runs.last_mut() {
+        Some(last) if last.end == run.start => last.end = run.end,
+        _ => runs.push(run),
+    }
+}
+
+fn page(bytes: u64) -> u64 {
+    bytes / PAGE_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ram::Ram;
+    use vm_memory::{Bytes, GuestAddress};
+
+    #[test]
+    fn both_ways_find_exactly_the_written_pages() {
+        let ram = Ram::anonymous(1 << 20).unwrap();
+        let memory = ram.guest_memory().unwrap();
+        for page in [0, 1, 7, 255] {
+            memory
+                .write_slice(&[1], GuestAddress(page * PAGE_BYTES))
+                .unwrap();
+        }
+        let expected = vec![0..2, 7..8, 255..256];
+        assert_eq!(private_pages(ram.host_base(), 1 << 20).unwrap(), expected);
+        let pagemap = File::open("/proc/self/pagemap").unwrap();
+        assert_eq!(
+            read_words(&pagemap, ram.host_base() as u64, 1 << 20).unwrap(),
+            expected
+        );
+    }
+}

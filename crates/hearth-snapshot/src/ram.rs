@@ -1,0 +1,355 @@
+//! Guest RAM: one host mapping, shared with a snapshot until it is written.
+//!
+//! ```text
+//! RAM offset   0                     3 GiB                       bytes
+//! host         [ one mapping of `bytes` bytes ................... ]
+//! guest        [ 0 .. 3 GiB )   hole 3-4 GiB (MMIO)   [ 4 GiB .. )
+//! ```
+//!
+//! A fresh machine has anonymous memory. A restored one has a `MAP_PRIVATE` mapping of the full snapshot's
+//! memory file, with the runs of its layers mapped over it: no copy, no cost that grows with RAM, and all
+//! clones share the pages they do not write. Files of a snapshot are never truncated or written after they
+//! were sealed, so such a mapping cannot fault by itself.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+use std::ptr::{self, NonNull};
+
+use vm_memory::mmap::{FromRangesError, MmapRegionBuilder, MmapRegionError};
+use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionMmap};
+
+use crate::capture::{Capture, Sealed};
+use crate::chunks;
+use crate::extents::{Extent, Source};
+use crate::open::{Lineage, OpenSnapshot};
+use crate::pagemap;
+
+/// Bytes of a page.
+pub const PAGE_BYTES: u64 = 4096;
+/// Where the hole for devices begins in the guest's address space.
+pub const HOLE_START: u64 = 3 << 30;
+/// Where RAM goes on behind the hole.
+pub const HOLE_END: u64 = 4 << 30;
+
+/// Most runs that are mapped one by one; further ones (the shortest) are copied. Linux allows a process
+/// 65,530 mappings by default (`vm.max_map_count`).
+const MAX_MAPPED_RUNS: usize = 8192;
+
+/// Why RAM could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum RamError {
+    /// Zero bytes, or not a whole number of MiB.
+    #[error("RAM of {0} bytes is not a whole number of MiB")]
+    Size(u64),
+    /// `mmap` failed.
+    #[error("cannot map {what}")]
+    Map {
+        /// What was to be mapped.
+        what: &'static str,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A short run could not be read.
+    #[error("cannot read the memory of a snapshot")]
+    Read(#[source] io::Error),
+    /// vm-memory refused the regions.
+    #[error("cannot describe RAM to the machine: {0}")]
+    Region(String),
+}
+
+/// Guest RAM.
+///
+/// The mapping stays until the process ends: a VMM process has one RAM, and `GuestMemoryMmap`s made from it
+/// could otherwise outlive it.
+#[derive(Debug)]
+pub struct Ram {
+    base: NonNull<u8>,
+    bytes: u64,
+    lineage: Option<Lineage>,
+    /// The full snapshot's memory file, at the bottom of the mapping.
+    full_memory: Option<File>,
+}
+
+// SAFETY: the pointer is to a mapping that is never unmapped; whoever dereferences it says why that is sound.
+unsafe impl Send for Ram {}
+// SAFETY: as above; `&Ram` gives out no references into the mapping.
+unsafe impl Sync for Ram {}
+
+impl Ram {
+    /// Fresh memory, all zeros.
+    pub fn anonymous(bytes: u64) -> Result<Self, RamError> {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        let base = map(None, checked(bytes)?, flags, None).map_err(|source| RamError::Map {
+            what: "anonymous memory",
+            source,
+        })?;
+        Ok(Self {
+            base,
+            bytes,
+            lineage: None,
+            full_memory: None,
+        })
+    }
+
+    /// Memory as it was in `snapshot`, shared until written.
+    pub fn restored(snapshot: &OpenSnapshot) -> Result<Self, RamError> {
+        let bytes = snapshot.ram_bytes();
+        let flags = libc::MAP_PRIVATE | libc::MAP_NORESERVE;
+        let base = map(
+            None,
+            checked(bytes)?,
+            flags,
+            Some((snapshot.full_memory(), 0)),
+        )
+        .map_err(|source| RamError::Map {
+            what: "the snapshot's memory",
+            source,
+        })?;
+        let full_memory = snapshot.full_memory().try_clone().map_err(RamError::Read)?;
+        let lineage = Some(snapshot.lineage().clone());
+        let ram = Self {
+            base,
+            bytes,
+            lineage,
+            full_memory: Some(full_memory),
+        };
+        ram.lay(snapshot.lineage().extents.runs(), |distance| {
+            snapshot.memory_file(distance)
+        })?;
+        Ok(ram)
+    }
+
+    /// The regions for the machine.
+    pub fn guest_memory(&self) -> Result<GuestMemoryMmap, RamError> {
+        let low = self.bytes.min(HOLE_START);
+        let mut regions = vec![self.region(0, low, 0)?];
+        if self.bytes > low {
+            regions.push(self.region(low, self.bytes - low, HOLE_END)?);
+        }
+        GuestMemoryMmap::from_regions(regions).map_err(
+            |error: vm_memory::GuestRegionCollectionError| RamError::Region(error.to_string()),
+        )
+    }
+
+    /// Size in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Address of the mapping in this process.
+    pub fn host_base(&self) -> usize {
+        self.base.as_ptr() as usize
+    }
+
+    /// The snapshot that unwritten pages come from; `None` for memory of a fresh boot.
+    pub fn lineage(&self) -> Option<&Lineage> {
+        self.lineage.as_ref()
+    }
+
+    /// Pages that this process wrote since the memory was made (for fresh memory: that were ever touched).
+    pub fn private_pages(&self) -> io::Result<Vec<Range<u64>>> {
+        pagemap::private_pages(self.host_base(), self.bytes as usize)
+    }
+
+    /// Every page that may differ from zero: the private ones and those that the snapshot's files hold.
+    pub(crate) fn touched_pages(&self) -> io::Result<Vec<Range<u64>>> {
+        let mut ranges = self.private_pages()?;
+        if let Some(lineage) = &self.lineage {
+            ranges.extend(
+                lineage
+                    .extents
+                    .runs()
+                    .iter()
+                    .map(|run| run.first..run.first + run.count),
+            );
+        }
+        if let Some(full) = &self.full_memory {
+            let mut from = 0;
+            while let Some((start, end)) = chunks::data_range(full, from, self.bytes)? {
+                ranges.push(start / PAGE_BYTES..end.div_ceil(PAGE_BYTES));
+                from = end;
+            }
+        }
+        Ok(joined(ranges))
+    }
+
+    /// Maps the pages that `capture` holds from its memory file again, so that the next layer of this
+    /// machine holds only what is written from now on, and clones of it share these pages.
+    ///
+    /// The machine must stand still between [`Capture::memory`] and this call. Until [`Self::confirm`] says
+    /// that the capture was sealed, memory has no parent and only a full snapshot can be made of it; its
+    /// content is right either way, because the mapping keeps the file alive.
+    pub fn rebase(&mut self, capture: &Capture) -> Result<(), RamError> {
+        self.lineage = None;
+        let memory = capture.memory_file();
+        if capture.is_full() {
+            let flags = libc::MAP_PRIVATE | libc::MAP_NORESERVE | libc::MAP_FIXED;
+            map(
+                Some(self.base),
+                self.bytes as usize,
+                flags,
+                Some((memory, 0)),
+            )
+            .map_err(|source| RamError::Map {
+                what: "the new snapshot's memory",
+                source,
+            })?;
+            self.full_memory = Some(memory.try_clone().map_err(RamError::Read)?);
+            return Ok(());
+        }
+        let own =
+            capture.extents().runs().iter().filter(|run| {
+                matches!(run.source, Source::Zero | Source::File { distance: 0, .. })
+            });
+        let own: Vec<Extent> = own.copied().collect();
+        self.lay(&own, |_| memory)
+    }
+
+    /// The capture that memory was rebased on is sealed: it is the parent from now on.
+    pub fn confirm(&mut self, sealed: &Sealed) {
+        self.lineage = Some(sealed.lineage.clone());
+    }
+
+    /// The bytes of `pages`.
+    ///
+    /// # Safety
+    ///
+    /// Nobody writes these pages while the slice lives: the vCPUs are paused and the devices quiesced.
+    pub(crate) unsafe fn pages(&self, pages: Range<u64>) -> &[u8] {
+        debug_assert!(pages.end * PAGE_BYTES <= self.bytes);
+        let start = self.host(pages.start);
+        let length = ((pages.end - pages.start) * PAGE_BYTES) as usize;
+        // SAFETY: the range lies inside the mapping, which is readable and never unmapped; the caller
+        // promises that nobody writes it.
+        unsafe { std::slice::from_raw_parts(start.as_ptr(), length) }
+    }
+
+    fn host(&self, page: u64) -> NonNull<u8> {
+        debug_assert!(page * PAGE_BYTES <= self.bytes);
+        // SAFETY: every caller's page lies inside RAM, so the sum stays inside the one mapping.
+        unsafe { self.base.add((page * PAGE_BYTES) as usize) }
+    }
+
+    /// Lays runs of layers over the mapping: the longest by `mmap`, the rest by copying.
+    fn lay<'a>(&self, runs: &[Extent], file: impl Fn(u16) -> &'a File) -> Result<(), RamError> {
+        let shortest_mapped = shortest_mapped(runs);
+        for run in runs {
+            match run.source {
+                Source::Zero => {
+                    let flags = libc::MAP_PRIVATE
+                        | libc::MAP_ANONYMOUS
+                        | libc::MAP_NORESERVE
+                        | libc::MAP_FIXED;
+                    self.map_run(run, flags, None)?;
+                }
+                Source::File { distance, page } if run.count >= shortest_mapped => {
+                    let flags = libc::MAP_PRIVATE | libc::MAP_NORESERVE | libc::MAP_FIXED;
+                    self.map_run(run, flags, Some((file(distance), page)))?;
+                }
+                Source::File { distance, page } => self.copy_run(run, file(distance), page)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn map_run(
+        &self,
+        run: &Extent,
+        flags: i32,
+        file: Option<(&File, u64)>,
+    ) -> Result<(), RamError> {
+        let length = (run.count * PAGE_BYTES) as usize;
+        let file = file.map(|(file, page)| (file, page * PAGE_BYTES));
+        map(Some(self.host(run.first)), length, flags, file).map_err(|source| RamError::Map {
+            what: "a layer",
+            source,
+        })?;
+        Ok(())
+    }
+
+    fn copy_run(&self, run: &Extent, file: &File, page: u64) -> Result<(), RamError> {
+        let length = (run.count * PAGE_BYTES) as usize;
+        // SAFETY: the range lies inside the mapping, the machine does not run yet (or stands still, in
+        // `rebase`), and no other reference to guest memory exists while this slice lives.
+        let target =
+            unsafe { std::slice::from_raw_parts_mut(self.host(run.first).as_ptr(), length) };
+        file.read_exact_at(target, page * PAGE_BYTES)
+            .map_err(RamError::Read)
+    }
+
+    fn region(&self, offset: u64, bytes: u64, at: u64) -> Result<GuestRegionMmap, RamError> {
+        let builder = MmapRegionBuilder::new(bytes as usize)
+            .with_mmap_prot(libc::PROT_READ | libc::PROT_WRITE)
+            .with_mmap_flags(libc::MAP_PRIVATE | libc::MAP_NORESERVE);
+        // SAFETY: the range lies inside the mapping, which stays until the process ends.
+        let builder =
+            unsafe { builder.with_raw_mmap_pointer(self.host(offset / PAGE_BYTES).as_ptr()) };
+        let region = builder
+            .build()
+            .map_err(|error: MmapRegionError| RamError::Region(error.to_string()))?;
+        GuestRegionMmap::new(region, GuestAddress(at))
+            .ok_or_else(|| RamError::Region(FromRangesError::InvalidGuestRegion.to_string()))
+    }
+}
+
+/// The length from which runs are mapped, such that no more than [`MAX_MAPPED_RUNS`] are.
+fn shortest_mapped(runs: &[Extent]) -> u64 {
+    if runs.len() <= MAX_MAPPED_RUNS {
+        return 1;
+    }
+    let mut counts: Vec<u64> = runs.iter().map(|run| run.count).collect();
+    counts.sort_unstable_by(|a, b| b.cmp(a));
+    counts[MAX_MAPPED_RUNS] + 1
+}
+
+/// Sorts ranges and joins those that touch.
+fn joined(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    ranges.sort_unstable_by_key(|range| range.start);
+    let mut out: Vec<Range<u64>> = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        match out.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => out.push(range),
+        }
+    }
+    out
+}
+
+fn checked(bytes: u64) -> Result<usize, RamError> {
+    if bytes == 0 || !bytes.is_multiple_of(1 << 20) {
+        return Err(RamError::Size(bytes));
+    }
+    usize::try_from(bytes).map_err(|_| RamError::Size(bytes))
+}
+
+/// `mmap`, readable and writable; `at` replaces what is mapped there and must lie inside RAM's own mapping.
+fn map(
+    at: Option<NonNull<u8>>,
+    length: usize,
+    flags: i32,
+    file: Option<(&File, u64)>,
+) -> io::Result<NonNull<u8>> {
+    let (fd, offset) = file.map_or((-1, 0), |(file, offset)| (file.as_raw_fd(), offset));
+    let offset = i64::try_from(offset).map_err(io::Error::other)?;
+    let address = at.map_or(ptr::null_mut(), |at| at.as_ptr().cast());
+    // SAFETY: without `at` the kernel chooses a free place; with it, callers pass MAP_FIXED and a range
+    // inside RAM's own mapping, which nothing refers to by reference at that time.
+    let mapped = unsafe {
+        libc::mmap(
+            address,
+            length,
+            libc::PROT_READ | libc::PROT_WRITE,
+            flags,
+            fd,
+            offset,
+        )
+    };
+    if mapped == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    NonNull::new(mapped.cast()).ok_or_else(|| io::Error::other("mmap answered null"))
+}

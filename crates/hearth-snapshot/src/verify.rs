@@ -1,0 +1,86 @@
+//! `hearth snapshot verify`: reads everything of a snapshot and says what is wrong with it.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use crate::chunks;
+use crate::open::{self, OpenError};
+
+/// Something that is wrong with a snapshot.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// Header, body or the list of checksums; nothing behind them can be judged.
+    #[error(transparent)]
+    State(#[from] OpenError),
+    /// A sealed file cannot be read.
+    #[error("cannot read {path}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A sealed file has another size.
+    #[error("{path} has {found} bytes, {expected} were sealed")]
+    Length {
+        /// The file.
+        path: PathBuf,
+        /// Its size now.
+        found: u64,
+        /// Its size when it was sealed.
+        expected: u64,
+    },
+    /// Chunks of a sealed file differ from what was sealed.
+    #[error("{path}: {} of its chunks are corrupt, the first at byte {}", .chunks.len(), u64::from(.chunks[0]) * chunks::CHUNK_BYTES)]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// Indices of the bad chunks; at least one.
+        chunks: Vec<u32>,
+    },
+}
+
+/// Checks every byte of the snapshot in `directory`, by itself; the members of a chain are verified one by one.
+pub fn verify(directory: &Path) -> Vec<Problem> {
+    let (_, body, _) = match open::read_state(directory) {
+        Ok(state) => state,
+        Err(error) => return vec![error.into()],
+    };
+    let hashes = match open::read_hashes(directory, &body) {
+        Ok(hashes) => hashes,
+        Err(error) => return vec![error.into()],
+    };
+    let check = |(index, record): (usize, &crate::body::FileRecord)| {
+        let path = directory.join(&record.name);
+        verify_one(path, record.bytes, index as u32, &hashes).err()
+    };
+    body.files.iter().enumerate().filter_map(check).collect()
+}
+
+fn verify_one(
+    path: PathBuf,
+    expected: u64,
+    index: u32,
+    hashes: &[chunks::ChunkHash],
+) -> Result<(), Problem> {
+    let unreadable = |path: &Path| {
+        let path = path.to_owned();
+        move |source| Problem::Unreadable { path, source }
+    };
+    let file = File::open(&path).map_err(unreadable(&path))?;
+    let found = file.metadata().map_err(unreadable(&path))?.len();
+    if found != expected {
+        return Err(Problem::Length {
+            path,
+            found,
+            expected,
+        });
+    }
+    let bad = chunks::verify_file(&file, index, hashes).map_err(unreadable(&path))?;
+    if bad.is_empty() {
+        Ok(())
+    } else {
+        Err(Problem::Corrupt { path, chunks: bad })
+    }
+}

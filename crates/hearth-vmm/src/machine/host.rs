@@ -1,0 +1,44 @@
+//! Which host this is, to know when it was already asked what it can do.
+
+use std::fs::File;
+use std::io::Read;
+
+/// Identity of one boot of one host: what KVM offers cannot change within it.
+pub(super) type HostBoot = [u8; 16];
+
+/// Length of a UUID as text.
+const UUID_TEXT_BYTES: usize = 36;
+
+/// The kernel's random boot id; `None` where `/proc` is not mounted.
+pub(super) fn boot_id() -> Option<HostBoot> {
+    let mut text = [0; UUID_TEXT_BYTES];
+    File::open("/proc/sys/kernel/random/boot_id")
+        .ok()?
+        .read_exact(&mut text)
+        .ok()?;
+    parse(&text)
+}
+
+fn parse(text: &[u8]) -> Option<HostBoot> {
+    let mut id = [0; 16];
+    let mut digits = text.iter().filter(|byte| **byte != b'-');
+    for byte in &mut id {
+        let mut digit = || char::from(*digits.next()?).to_digit(16);
+        // Two hexadecimal digits fit a byte.
+        *byte = (digit()? << 4 | digit()?) as u8;
+    }
+    Some(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uuid_is_read_and_garbage_is_not() {
+        let id = parse(b"00112233-4455-6677-8899-aabbccddeeff").unwrap();
+        assert_eq!((id[0], id[15]), (0x00, 0xff));
+        assert!(parse(b"not a boot id").is_none());
+        assert!(boot_id().is_some());
+    }
+}

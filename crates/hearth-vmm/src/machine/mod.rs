@@ -1,0 +1,28 @@
+//! One virtual machine: how it is made, paused, saved and ended.
+//!
+//! ```text
+//!   boot.rs     files ----.
+//!                          >--> Machine --> pause.rs --> snapshot.rs --> sealed directory
+//!   restore.rs  snapshot --'      |
+//!                                 '-- events of its devices (event_loop)
+//! ```
+
+mod boot;
+mod devices;
+mod disks;
+mod error;
+mod host;
+mod parts;
+mod restore;
+mod running;
+mod snapshot;
+mod state;
+
+pub use boot::boot;
+pub use devices::{DeviceError, Devices};
+pub use error::{MachineError, StateError};
+pub use parts::Wiring;
+pub use restore::restore;
+pub use running::Machine;
+pub use snapshot::{GoesOn, Sealing, SnapshotError, disk_name};
+pub use state::{MACHINE_STATE_VERSION, MachineState, SavedDevice};

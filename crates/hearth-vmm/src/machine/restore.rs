@@ -1,0 +1,150 @@
+//! Making a machine from a snapshot: the recipe, in order. Nothing here may cost what grows with RAM.
+//!
+//! Order of the state: vCPUs, then interrupt controllers, then the clock. An interrupt that the IOAPIC
+//! delivers when it is written must find the local APICs as they were, and the clock of all vCPUs is computed
+//! anew when it is set.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use hearth_snapshot::{OpenSnapshot, Ram};
+use hearth_wire::vmm::{DeviceSpec, RestoreSpec, Started};
+use kvm_bindings::kvm_clock_data;
+use kvm_ioctls::{Kvm, VcpuFd, VmFd};
+
+use super::boot::supported_cpuid;
+use super::devices::{self, Devices, SavedDevices};
+use super::error::{MachineError, StateError};
+use super::host;
+use super::parts::{Wiring, attach_memory, create_vcpus};
+use super::running::{Machine, elapsed_us};
+use super::state::MachineState;
+use crate::arch::x86_64::cpuid;
+use crate::bus::Bus;
+use crate::kvm;
+use crate::prefetch;
+use crate::vcpu::{self, Vcpus};
+use crate::vmgenid;
+
+/// Makes the machine of `spec`; lets it run if that is asked for. `since` is when the request was read.
+pub fn restore(
+    spec: &RestoreSpec,
+    wiring: Wiring<'_>,
+    since: Instant,
+) -> Result<(Machine, Started), MachineError> {
+    let snapshot = OpenSnapshot::open(&spec.snapshot, &spec.ancestors)?;
+    let state = MachineState::decode(snapshot.machine())?;
+    check_devices(&state, &spec.devices)?;
+    let ram = Ram::restored(&snapshot).map_err(MachineError::Ram)?;
+    let memory = ram.guest_memory().map_err(MachineError::Ram)?;
+    let memory_us = elapsed_us(since);
+
+    let kvm = kvm::open()?;
+    check_cpu(&kvm, &state)?;
+    let vm = kvm::create_vm(&kvm)?;
+    attach_memory(&vm, &memory)?;
+    let saved = SavedDevices {
+        virtio: &state.devices,
+        serial: state.serial.as_ref(),
+    };
+    let mut devices = devices::build(&spec.devices, Some(saved), &memory, &vm, wiring)?;
+    restore_devices(&devices, &state)?;
+    let vcpus = create_vcpus(&vm, state.vcpus.len())?;
+    restore_vcpus(&vcpus, &state)?;
+    restore_vm(&vm, &state)?;
+    vcpus.iter().for_each(vcpu::tell_of_pause);
+    if let Some(id) = spec.generation_id {
+        vmgenid::write(&memory, id)?;
+        vmgenid::notify(&vm)?;
+    }
+    let bus = Arc::new(Bus::new(devices.virtio.clone(), devices.serial.clone()));
+    let vcpus = Vcpus::start(vcpus, &bus, wiring.ended)?;
+    let machine_us = elapsed_us(since);
+
+    devices.keep_overlays();
+    let mut machine = Machine::new(kvm, vm, ram, devices, vcpus);
+    if spec.run {
+        machine.resume();
+    }
+    let running_us = elapsed_us(since);
+    prefetch::start(machine.ram_range(), &spec.prefetch);
+    Ok((
+        machine,
+        Started {
+            memory_us,
+            machine_us,
+            running_us,
+        },
+    ))
+}
+
+/// The set and order of devices is part of what the guest knows.
+fn check_devices(state: &MachineState, spec: &DeviceSpec) -> Result<(), StateError> {
+    let saved: Vec<&str> = state
+        .devices
+        .iter()
+        .map(|device| device.name.as_str())
+        .collect();
+    let now = devices::names(spec);
+    if saved != now {
+        return Err(StateError::Devices {
+            saved: saved.join(", "),
+            now: now.join(", "),
+        });
+    }
+    Ok(())
+}
+
+/// Refuses a guest whose CPUs this host cannot give. Within one boot of one host the answer is known.
+fn check_cpu(kvm: &Kvm, state: &MachineState) -> Result<(), MachineError> {
+    if state.host_boot.is_some() && state.host_boot == host::boot_id() {
+        return Ok(());
+    }
+    let supported = supported_cpuid(kvm)?;
+    let missing = match state.vcpus.first() {
+        Some(vcpu) => cpuid::missing_features(&vcpu.cpuid, &supported),
+        None => Vec::new(),
+    };
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(StateError::Cpu(missing).into())
+    }
+}
+
+fn restore_devices(devices: &Devices, state: &MachineState) -> Result<(), devices::DeviceError> {
+    for (device, saved) in devices.virtio.iter().zip(&state.devices) {
+        device
+            .restore(&saved.state)
+            .map_err(|source| devices::DeviceError::Restore {
+                name: saved.name.clone(),
+                source,
+            })?;
+    }
+    Ok(())
+}
+
+fn restore_vcpus(vcpus: &[VcpuFd], state: &MachineState) -> Result<(), MachineError> {
+    for (index, (vcpu, saved)) in vcpus.iter().zip(&state.vcpus).enumerate() {
+        saved
+            .restore(vcpu)
+            .map_err(|source| MachineError::VcpuState { index, source })?;
+    }
+    Ok(())
+}
+
+fn restore_vm(vm: &VmFd, state: &MachineState) -> Result<(), MachineError> {
+    state
+        .irqchip
+        .restore(vm)
+        .map_err(kvm::step("restore the interrupt controllers"))?;
+    // The flags say how the value was read; none of them is wanted for writing it: the guest's clock goes on
+    // where it stood, and the agent steps its realtime clock.
+    let clock = kvm_clock_data {
+        flags: 0,
+        ..state.clock
+    };
+    vm.set_clock(&clock)
+        .map_err(kvm::step("restore the clock"))?;
+    Ok(())
+}

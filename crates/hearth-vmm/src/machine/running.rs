@@ -1,0 +1,143 @@
+//! A machine in operation.
+
+use std::time::Instant;
+
+use hearth_snapshot::Ram;
+use hearth_wire::vmm::{EndReason, Phase};
+use kvm_ioctls::{Kvm, VmFd};
+
+use super::devices::Devices;
+use crate::vcpu::{self, Vcpus};
+use crate::virtio::PollEvent;
+
+/// A machine. Its vCPUs and devices are stopped together and started together.
+#[derive(Debug)]
+pub struct Machine {
+    pub(super) kvm: Kvm,
+    pub(super) vm: VmFd,
+    pub(super) ram: Ram,
+    pub(super) devices: Devices,
+    pub(super) vcpus: Vcpus,
+    pub(super) phase: Phase,
+    /// Since when it stands still.
+    pub(super) paused_at: Option<Instant>,
+    /// How long it stood still the last time, in microseconds.
+    pub(super) last_pause_us: u64,
+}
+
+impl Machine {
+    /// A machine that stands still.
+    pub(super) fn new(kvm: Kvm, vm: VmFd, ram: Ram, devices: Devices, vcpus: Vcpus) -> Self {
+        let phase = Phase::Paused;
+        Self {
+            kvm,
+            vm,
+            ram,
+            devices,
+            vcpus,
+            phase,
+            paused_at: None,
+            last_pause_us: 0,
+        }
+    }
+
+    /// Running or paused.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Stops the vCPUs, then the devices. `Err` when the guest ended before it could be stopped.
+    pub fn pause(&mut self) -> Result<(), EndReason> {
+        if self.phase == Phase::Paused {
+            return Ok(());
+        }
+        self.paused_at = Some(Instant::now());
+        let ended = self.vcpus.pause();
+        for device in &self.devices.virtio {
+            device.pause();
+        }
+        self.phase = Phase::Paused;
+        ended.map_or(Ok(()), Err)
+    }
+
+    /// Starts the devices, then the vCPUs.
+    pub fn resume(&mut self) {
+        if self.phase == Phase::Running {
+            return;
+        }
+        for device in &self.devices.virtio {
+            device.resume();
+        }
+        if let Some(since) = self.paused_at.take() {
+            self.last_pause_us = elapsed_us(since);
+            self.vcpus.held().for_each(vcpu::tell_of_pause);
+        }
+        self.vcpus.resume();
+        self.phase = Phase::Running;
+    }
+
+    /// Microseconds that it stands still, 0 when it runs.
+    pub fn paused_us(&self) -> u64 {
+        self.paused_at.map_or(0, elapsed_us)
+    }
+
+    /// Microseconds that it stood still the last time.
+    pub fn last_pause_us(&self) -> u64 {
+        self.last_pause_us
+    }
+
+    /// Hands an event to the device of its slot.
+    pub fn on_device_event(&self, event: PollEvent) {
+        if let Some(device) = self.devices.virtio.get(event.slot as usize) {
+            device.on_event(event);
+        }
+    }
+
+    /// Whether a vCPU stopped by itself, and why.
+    pub fn take_ended(&mut self) -> Option<EndReason> {
+        self.vcpus.take_ended()
+    }
+
+    /// Bytes of guest memory that only this process has.
+    pub fn private_guest_bytes(&self) -> u64 {
+        let pages = self.ram.private_pages().unwrap_or_default();
+        pages
+            .iter()
+            .map(|range| range.end - range.start)
+            .sum::<u64>()
+            * hearth_snapshot::PAGE_BYTES
+    }
+
+    /// Streams that are open through the vsock device.
+    pub fn vsock_streams(&self) -> u64 {
+        self.devices
+            .vsock
+            .as_ref()
+            .map_or(0, |vsock| vsock.with_device(|v| v.streams()) as u64)
+    }
+
+    /// Asks the guest to give back that much memory in all; `false` without a balloon.
+    pub fn set_balloon(&self, target_mib: u32) -> bool {
+        let balloon = self.devices.balloon.as_ref();
+        balloon
+            .map(|balloon| balloon.with_device(|b| b.set_target_mib(target_mib)))
+            .is_some()
+    }
+
+    /// Writes out what the guest printed last.
+    pub fn flush_serial(&self) {
+        if let Some(serial) = &self.devices.serial {
+            serial.flush();
+        }
+    }
+
+    /// Host address of RAM and its size.
+    pub fn ram_range(&self) -> (usize, u64) {
+        (self.ram.host_base(), self.ram.bytes())
+    }
+}
+
+/// Microseconds since `since`.
+pub(super) fn elapsed_us(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,249 @@
+//! Saving a machine: a snapshot from which it goes on, or the layer with which it ends.
+//!
+//! ```text
+//!   paused -> memory written -> disks sealed -> [disks continue on overlays, memory rebased -> running]
+//!                                                                  -> sealed: hashes, fsync, rename
+//! ```
+//!
+//! Until the disks are sealed, a failure leaves everything as it was; a disk that is sealed when a later step
+//! fails is opened for writing again.
+
+use std::fs;
+use std::path::PathBuf;
+
+use hearth_snapshot::{Capture, CaptureError, MemoryKind, RamError, Sealed};
+use hearth_wire::vmm::{SnapshotKind, SnapshotSpec, SnapshotSummary};
+
+use super::disks::ReopenError;
+use super::host;
+use super::running::Machine;
+use super::state::{MachineState, SavedDevice};
+use crate::arch::x86_64::irqchip::IrqchipState;
+use crate::arch::x86_64::vcpu_state::{VcpuState, VcpuStateError, kept_msrs};
+use crate::virtio::block::{Block, SealError};
+
+/// Why a snapshot was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The number of overlays is not that of the writable disks.
+    #[error("{overlays} overlays were given for {disks} writable disks")]
+    Overlays {
+        /// As given.
+        overlays: usize,
+        /// As there are.
+        disks: usize,
+    },
+    /// A vCPU could not be read.
+    #[error("save vCPU {index}")]
+    Vcpu {
+        /// Its number.
+        index: usize,
+        /// The cause.
+        #[source]
+        source: VcpuStateError,
+    },
+    /// KVM could not say what the machine is.
+    #[error("save the {what}")]
+    Kvm {
+        /// Which part.
+        what: &'static str,
+        /// The cause.
+        #[source]
+        source: kvm_ioctls::Error,
+    },
+    /// The state does not encode.
+    #[error("encode the state of the machine")]
+    Encode(#[source] postcard::Error),
+    /// Memory or the directory could not be written.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    /// A disk could not be sealed or continued.
+    #[error("seal disk {index}")]
+    Disk {
+        /// Its number among the writable ones.
+        index: usize,
+        /// The cause.
+        #[source]
+        source: SealError,
+    },
+    /// Memory could not be mapped from the new snapshot.
+    #[error("continue on the new snapshot's memory")]
+    Rebase(#[source] RamError),
+    /// A disk that had been sealed could not be opened again: the machine is lost.
+    #[error("open disk {index} again after a failure ({failure})")]
+    Reopen {
+        /// Its number among the writable ones.
+        index: usize,
+        /// What had failed before.
+        failure: String,
+        /// The cause.
+        #[source]
+        source: ReopenError,
+    },
+}
+
+impl SnapshotError {
+    /// Whether the machine can go on.
+    pub fn machine_is_intact(&self) -> bool {
+        !matches!(self, Self::Reopen { .. } | Self::Rebase(_))
+    }
+}
+
+/// Name of writable disk `index` in a snapshot's directory.
+pub fn disk_name(index: usize) -> String {
+    format!("disk-{index}.qcow2")
+}
+
+/// A snapshot whose memory and disks are written; what is left needs the machine no more.
+#[derive(Debug)]
+pub struct Sealing {
+    capture: Capture,
+    machine: Vec<u8>,
+    /// How long the machine stood still for it.
+    pub paused_us: u64,
+}
+
+impl Sealing {
+    /// Makes it durable and puts it into place.
+    pub fn finish(self) -> Result<(Sealed, SnapshotSummary), CaptureError> {
+        let sealed = self.capture.seal(self.machine)?;
+        let summary = SnapshotSummary {
+            id: sealed.id.0,
+            memory_bytes: sealed.memory_bytes,
+            state_bytes: sealed.state_bytes,
+            paused_us: self.paused_us,
+        };
+        Ok((sealed, summary))
+    }
+}
+
+impl Machine {
+    /// Writes what this paused machine is. It goes on afterwards: its disks on `next_overlays`, its memory
+    /// on the new snapshot's file (or ends, when there are none).
+    pub fn capture(
+        &mut self,
+        spec: &SnapshotSpec,
+        goes_on: GoesOn,
+    ) -> Result<Sealing, SnapshotError> {
+        let disks = self.devices.writable.len();
+        let overlays = match goes_on {
+            GoesOn::Yes if spec.next_overlays.len() != disks => {
+                return Err(SnapshotError::Overlays {
+                    overlays: spec.next_overlays.len(),
+                    disks,
+                });
+            }
+            GoesOn::Yes => spec.next_overlays.as_slice(),
+            GoesOn::No => &[],
+        };
+        let machine = self.save_state()?.encode().map_err(SnapshotError::Encode)?;
+        let mut capture = Capture::begin(&spec.directory)?;
+        capture.memory(&self.ram, memory_kind(spec.kind))?;
+        if let Err(failure) = self.seal_disks(&mut capture, overlays) {
+            // Its second names of the disks go first.
+            drop(capture);
+            return Err(self.reopen_disks(failure));
+        }
+        if goes_on == GoesOn::Yes {
+            self.ram.rebase(&capture).map_err(SnapshotError::Rebase)?;
+        }
+        Ok(Sealing {
+            capture,
+            machine,
+            paused_us: self.paused_us(),
+        })
+    }
+
+    /// The capture that this machine went on from is durable: its next layer has it as parent.
+    pub fn confirm(&mut self, sealed: &Sealed) {
+        self.ram.confirm(sealed);
+    }
+
+    /// Opens sealed disks for writing again, after a suspend that failed late.
+    pub fn reopen_disks(&mut self, failure: SnapshotError) -> SnapshotError {
+        for (index, disk) in self.devices.writable.iter_mut().enumerate() {
+            if let Err(source) = disk.reopen() {
+                let failure = crate::error_chain(&failure);
+                return SnapshotError::Reopen {
+                    index,
+                    failure,
+                    source,
+                };
+            }
+        }
+        failure
+    }
+
+    fn save_state(&self) -> Result<MachineState, SnapshotError> {
+        let kvm = |what| move |source| SnapshotError::Kvm { what, source };
+        let listed = self
+            .kvm
+            .get_msr_index_list()
+            .map_err(kvm("list of registers"))?;
+        let msrs = kept_msrs(listed.as_slice());
+        let vcpus = self
+            .vcpus
+            .held()
+            .enumerate()
+            .map(|(index, vcpu)| {
+                VcpuState::save(vcpu, &msrs).map_err(|source| SnapshotError::Vcpu { index, source })
+            })
+            .collect::<Result<_, _>>()?;
+        let devices = self.devices.virtio.iter().map(|device| SavedDevice {
+            name: device.name().to_owned(),
+            state: device.save(),
+        });
+        Ok(MachineState {
+            host_boot: host::boot_id(),
+            vcpus,
+            irqchip: IrqchipState::save(&self.vm).map_err(kvm("interrupt controllers"))?,
+            clock: self.vm.get_clock().map_err(kvm("clock"))?,
+            serial: self.devices.serial.as_ref().map(|serial| serial.save()),
+            devices: devices.collect(),
+        })
+    }
+
+    /// Seals each writable disk into the capture; with an overlay, the disk continues on that.
+    fn seal_disks(
+        &mut self,
+        capture: &mut Capture,
+        overlays: &[PathBuf],
+    ) -> Result<(), SnapshotError> {
+        for (index, disk) in self.devices.writable.iter().enumerate() {
+            let path = disk.top();
+            let failed = |source| SnapshotError::Disk { index, source };
+            disk.device.with_device(Block::seal).map_err(failed)?;
+            capture.adopt(&disk_name(index), &path)?;
+        }
+        // Only when all are sealed and adopted: before this, all can be opened again.
+        for (index, (disk, overlay)) in self.devices.writable.iter_mut().zip(overlays).enumerate() {
+            if let Err(source) = disk.stack(overlay) {
+                // Those already stacked go back as well, so that either all moved or none.
+                overlays[..index]
+                    .iter()
+                    .for_each(|path| drop(fs::remove_file(path)));
+                return Err(SnapshotError::Disk { index, source });
+            }
+        }
+        for (disk, overlay) in self.devices.writable.iter_mut().zip(overlays) {
+            disk.moved_to(overlay);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a machine goes on after its capture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GoesOn {
+    /// It does.
+    Yes,
+    /// It is suspended.
+    No,
+}
+
+fn memory_kind(kind: SnapshotKind) -> MemoryKind {
+    match kind {
+        SnapshotKind::Full => MemoryKind::Full,
+        SnapshotKind::Layer => MemoryKind::Layer,
+    }
+}

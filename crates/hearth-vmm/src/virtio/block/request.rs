@@ -1,0 +1,162 @@
+//! One block request (VIRTIO 1.3 section 5.2.6): what it asks for, and doing it.
+
+use virtio_bindings::bindings::virtio_blk as blk;
+
+use super::super::chain::{Buffers, Chain};
+use super::super::fault::FaultCause;
+use super::image::{Image, SECTOR};
+
+/// Bytes of one request's buffers. Linux sends 1280 KiB at most unless an administrator of the
+/// guest asks for more; the bound keeps one request's time, and so a pause, short.
+pub(super) const MAX_REQUEST_BYTES: u64 = 64 << 20;
+
+/// Sectors that one discard or write-zeroes segment may cover: 256 MiB, 16384 clusters of our
+/// overlays, whose tables are updated in some milliseconds.
+pub(super) const MAX_DISCARD_SECTORS: u32 = (256 << 20) / SECTOR as u32;
+
+/// Segments in one discard or write-zeroes request; Linux merges up to this many.
+pub(super) const MAX_DISCARD_SEGMENTS: u32 = 8;
+
+const SEGMENT_LEN: usize = 16;
+
+/// The identity of the disk, padded with NULs.
+pub(super) type Serial = [u8; blk::VIRTIO_BLK_ID_BYTES as usize];
+
+/// What requests are checked against and served from.
+#[derive(Debug)]
+pub(super) struct Disk {
+    pub(super) image: Image,
+    pub(super) sectors: u64,
+    pub(super) read_only: bool,
+    pub(super) serial: Serial,
+}
+
+/// How a request ended for the driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Failure {
+    Io,
+    Unsupported,
+}
+
+impl Disk {
+    /// Serves a chain and writes its status byte. Returns the bytes written into the chain.
+    /// An error means that the chain is not a request at all.
+    pub(super) fn serve(&mut self, chain: &mut Chain<'_>) -> Result<u32, FaultCause> {
+        let [kind, _reserved, sector @ ..] =
+            header(&mut chain.readable).ok_or(FaultCause::Request("block header is short"))?;
+        let sector = u64::from(sector[1]) << 32 | u64::from(sector[0]);
+        let Some(data_len) = chain.writable.len().checked_sub(1) else {
+            return Err(FaultCause::Request("block request without a status byte"));
+        };
+        let mut status_byte = chain.writable.split_off(data_len);
+        let result = self.execute(kind, sector, &mut chain.readable, &mut chain.writable);
+        let (status, written) = match result {
+            Ok(written) => (blk::VIRTIO_BLK_S_OK, written),
+            Err(Failure::Io) => (blk::VIRTIO_BLK_S_IOERR, 0),
+            Err(Failure::Unsupported) => (blk::VIRTIO_BLK_S_UNSUPP, 0),
+        };
+        status_byte.write(&[status as u8]);
+        // On failure the data part is unspecified, and so is the used length before the status.
+        Ok(written + 1)
+    }
+
+    fn execute(
+        &mut self,
+        kind: u32,
+        sector: u64,
+        readable: &mut Buffers<'_>,
+        writable: &mut Buffers<'_>,
+    ) -> Result<u32, Failure> {
+        match kind {
+            blk::VIRTIO_BLK_T_IN => {
+                let offset = self.range(sector, writable.len() as u64)?;
+                self.image
+                    .read(writable.slices(), offset)
+                    .map_err(|_| Failure::Io)?;
+                // Bounded by MAX_REQUEST_BYTES.
+                Ok(writable.len() as u32)
+            }
+            blk::VIRTIO_BLK_T_OUT => {
+                self.writable()?;
+                let offset = self.range(sector, readable.len() as u64)?;
+                self.image
+                    .write(readable.slices(), offset)
+                    .map_err(|_| Failure::Io)?;
+                Ok(0)
+            }
+            blk::VIRTIO_BLK_T_FLUSH => {
+                self.image.flush().map_err(|_| Failure::Io)?;
+                Ok(0)
+            }
+            blk::VIRTIO_BLK_T_GET_ID => Ok(writable.write(&self.serial) as u32),
+            blk::VIRTIO_BLK_T_DISCARD | blk::VIRTIO_BLK_T_WRITE_ZEROES => {
+                self.writable()?;
+                self.erase(kind, readable)?;
+                Ok(0)
+            }
+            _ => Err(Failure::Unsupported),
+        }
+    }
+
+    fn erase(&mut self, kind: u32, readable: &mut Buffers<'_>) -> Result<(), Failure> {
+        let count = readable.len() / SEGMENT_LEN;
+        if !readable.len().is_multiple_of(SEGMENT_LEN)
+            || count == 0
+            || count > MAX_DISCARD_SEGMENTS as usize
+        {
+            return Err(Failure::Io);
+        }
+        for _ in 0..count {
+            let [low, high, sectors, flags] = header(readable).ok_or(Failure::Io)?;
+            // Only one flag is defined, and not for discards (VIRTIO 1.3 section 5.2.6.2).
+            let allowed = match kind {
+                blk::VIRTIO_BLK_T_WRITE_ZEROES => blk::VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP,
+                _ => 0,
+            };
+            if flags & !allowed != 0 {
+                return Err(Failure::Unsupported);
+            }
+            if sectors > MAX_DISCARD_SECTORS {
+                return Err(Failure::Io);
+            }
+            let len = u64::from(sectors) * SECTOR;
+            let offset = self.range(u64::from(high) << 32 | u64::from(low), len)?;
+            let done = match kind {
+                blk::VIRTIO_BLK_T_DISCARD => self.image.discard(offset, len),
+                _ => self.image.write_zeroes(offset, len, flags != 0),
+            };
+            done.map_err(|_| Failure::Io)?;
+        }
+        Ok(())
+    }
+
+    fn writable(&self) -> Result<(), Failure> {
+        if self.read_only {
+            Err(Failure::Io)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Byte offset of `sector`, if `len` bytes from there are whole sectors of the disk.
+    fn range(&self, sector: u64, len: u64) -> Result<u64, Failure> {
+        let fits = sector
+            .checked_add(len / SECTOR)
+            .is_some_and(|end| end <= self.sectors);
+        if fits && len.is_multiple_of(SECTOR) {
+            Ok(sector * SECTOR)
+        } else {
+            Err(Failure::Io)
+        }
+    }
+}
+
+/// Four little-endian words: the layout of the request header and of an erase segment.
+fn header(buffers: &mut Buffers<'_>) -> Option<[u32; 4]> {
+    let bytes = buffers.read_array::<16>()?;
+    let mut words = [0; 4];
+    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+        *word = u32::from_le_bytes(*bytes);
+    }
+    Some(words)
+}

@@ -1,0 +1,96 @@
+//! `hearth base`: guest kernels and agents.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use hearth_base::{BaseVersion, BuildOptions, KernelSource};
+
+use crate::cli::{BaseCommand, Shared};
+use crate::output;
+
+pub(crate) fn run(shared: &Shared, command: BaseCommand) -> Result<ExitCode> {
+    match command {
+        BaseCommand::Build {
+            kernel,
+            modules,
+            agent,
+        } => build(shared, kernel, modules, agent),
+        BaseCommand::Ls => ls(shared),
+    }
+}
+
+fn build(
+    shared: &Shared,
+    kernel: Option<PathBuf>,
+    modules: Option<PathBuf>,
+    agent: Option<PathBuf>,
+) -> Result<ExitCode> {
+    let version = hearth_base::build(&BuildOptions {
+        data_dir: shared.data.clone(),
+        agent: agent.map_or_else(agent_beside_us, Ok)?,
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        kernel: kernel.map_or(KernelSource::Newest, |image| KernelSource::Path {
+            image,
+            modules,
+        }),
+        progress: &|step| eprintln!("{step} ..."),
+    })?;
+    if shared.json {
+        output::json(&version)?;
+    } else {
+        println!("{}", version.id);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn ls(shared: &Shared) -> Result<ExitCode> {
+    let versions = hearth_base::list(&shared.data)?;
+    if shared.json {
+        output::json(&versions)?;
+    } else {
+        let rows: Vec<_> = versions
+            .into_iter()
+            .map(|version| {
+                let agent = format!(
+                    "{} ({})",
+                    version.agent_version,
+                    output::short(&version.agent_digest)
+                );
+                [
+                    version.id,
+                    version.kernel_package_version,
+                    version.kernel_release,
+                    agent,
+                    version.built_at,
+                ]
+            })
+            .collect();
+        output::table(
+            ["BASE", "KERNEL PACKAGE", "RELEASE", "AGENT", "BUILT"],
+            &rows,
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The newest base version, or the one with that id.
+pub(crate) fn find(shared: &Shared, id: Option<&str>) -> Result<BaseVersion> {
+    let versions = hearth_base::list(&shared.data)?;
+    match id {
+        None => versions
+            .into_iter()
+            .next_back()
+            .context("there is no base version yet; make one with `hearth base build`"),
+        Some(id) => versions
+            .into_iter()
+            .find(|version| version.id == id)
+            .with_context(|| format!("there is no base version {id}; `hearth base ls` lists them")),
+    }
+}
+
+/// The agent's file, which is installed beside this program.
+pub(crate) fn agent_beside_us() -> Result<PathBuf> {
+    let own = std::env::current_exe().context("cannot find this program's own file")?;
+    Ok(own.with_file_name("hearth-agent"))
+}

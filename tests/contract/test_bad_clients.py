@@ -1,0 +1,127 @@
+"""Clients that get it wrong or mean it badly: a clear error or a bounded refusal, and the service goes on."""
+
+import json
+import socket
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
+
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from conftest import Server
+
+from .checked import refusal
+
+IMAGES = "/2025-09-09/microvm-images"
+
+
+def send(server, method, path, body=b"", headers=(), key=None, secret=None, service="lambda", region=None):
+    """One signed request, put on the wire as it stands; gives status, headers, body."""
+    credentials = Credentials(key or server.keys[0]["id"], secret or server.keys[0]["secret"])
+    request = AWSRequest(method=method, url=server.url + path, data=body, headers=dict(headers))
+    SigV4Auth(credentials, service, region or server.region).add_auth(request)
+    raw = urllib.request.Request(server.url + path, data=body or None, method=method, headers=dict(request.headers.items()))
+    try:
+        with urllib.request.urlopen(raw) as answer:
+            return answer.status, answer.headers, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers, error.read()
+
+
+def connect(server):
+    parts = urlsplit(server.url)
+    return socket.create_connection((parts.hostname, parts.port), timeout=60)
+
+
+@pytest.mark.parametrize("changes, code", [
+    ({"secret": "wrong"}, "InvalidSignatureException"),
+    ({"key": "AKIANOBODY"}, "UnrecognizedClientException"),
+    ({"region": "eu-west-1"}, "AccessDeniedException"),
+])
+def test_wrong_signatures(server, changes, code):
+    status, headers, _ = send(server, "GET", IMAGES, **changes)
+    assert (status, headers["x-amzn-errortype"]) == (403, code)
+
+
+def test_unsigned(server):
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(server.url + IMAGES)
+    assert refused.value.code == 403
+    assert refused.value.headers["x-amzn-errortype"] == "MissingAuthenticationTokenException"
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b'"x"', b"[" * 5000, b'{"imageIdentifier": 5}', b"\xff"])
+def test_malformed_json(server, body):
+    status, _, answer = send(server, "POST", "/2025-09-09/microvms", body)
+    assert (status, json.loads(answer)) == (400, {"message": None})
+
+
+def test_raw_slash_in_an_arn_is_the_gateways_business(server):
+    status, headers, body = send(server, "GET", f"{IMAGES}/arn:aws:lambda:us-east-1:000000000000:microvm-image/x")
+    assert (status, headers["content-type"]) == (404, "text/html") and b"404 Not Found" in body
+
+
+def test_unencoded_token(server):
+    assert send(server, "GET", f"{IMAGES}?nextToken=abc==")[::2] == (400, b'{"message":null}')
+
+
+def test_large_body(server):
+    status, headers, _ = send(server, "POST", "/2025-09-09/microvms", b"x" * (6 * 1024 * 1024 + 1))
+    assert (status, headers["x-amzn-errortype"]) == (413, "RequestEntityTooLargeException")
+
+
+def test_slow_head_is_cut_off(server):
+    with connect(server) as slow:
+        slow.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n")
+        begun = time.monotonic()
+        assert b"408" in slow.recv(1000)[:20] or slow.recv(1000) == b""
+        assert time.monotonic() - begun < 40
+
+
+def test_too_many_connections_are_refused_and_the_service_goes_on(server):
+    held = [connect(server) for _ in range(200)]
+    time.sleep(0.2)
+    with connect(server) as refused:
+        assert b"503 Service Unavailable" in refused.recv(1000)
+    for connection in held:
+        connection.close()
+    time.sleep(0.5)
+    assert send(server, "GET", IMAGES)[0] == 200
+
+
+def test_metrics_and_health(server):
+    assert urllib.request.urlopen(server.url + "/health").read() == b"ok\n"
+    metrics = urllib.request.urlopen(server.url + "/metrics").read().decode()
+    assert "hearth_front_requests_total" in metrics and "hearth_front_request_seconds_bucket" in metrics
+
+
+def test_throttling(tmp_path):
+    server = Server(tmp_path, "--throttle")
+    try:
+        client = server.client("lambda-microvms")
+
+        def suspend(_):
+            return refusal(client.suspend_microvm, microvmIdentifier="m")[:2]
+
+        # Side by side, so that a slow machine cannot spread the calls over more seconds than their rate needs.
+        with ThreadPoolExecutor(16) as callers:
+            codes = set(callers.map(suspend, range(64)))
+        assert (429, "ThrottlingException") in codes
+    finally:
+        server.stop()
+
+
+def test_the_audit_log_tells_every_call_and_no_secret(server):
+    client = server.client("lambda-microvms")
+    client.list_microvm_images()
+    time.sleep(0.2)
+    lines = (server.directory / "audit.log").read_text().splitlines()
+    entries = [json.loads(line) for line in lines]
+    last = [entry for entry in entries if entry["operation"] == "ListMicrovmImages"][-1]
+    assert (last["account"], last["status"], last["service"]) == (server.account, 200, "lambda")
+    assert server.keys[0]["secret"] not in "\n".join(lines)

@@ -1,0 +1,71 @@
+//! How fast microVMs are: `cargo xtask bench machine`.
+//!
+//! Every single measurement is a line of the CSV (`metric,subject,parameter,round,value`); the table and the JSON
+//! are medians and 95th percentiles of those lines and of nothing else. Subjects are measured in one run, turn by
+//! turn, so that a host that slows down slows all of them.
+
+#![forbid(unsafe_code)]
+
+mod firecracker;
+mod hearth;
+mod memory;
+mod samples;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Parser;
+
+use crate::samples::Samples;
+
+/// Measures microVMs on this host.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// The `test-guest` program.
+    #[arg(long)]
+    test_guest: PathBuf,
+    /// Counted rounds of each measurement.
+    #[arg(long, default_value_t = 20)]
+    rounds: u32,
+    /// Where the raw measurements go.
+    #[arg(long, default_value = "bench-machine.csv")]
+    csv: PathBuf,
+    /// Where the summary goes, as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// A Firecracker binary to measure in the same run.
+    #[arg(long)]
+    firecracker: Option<PathBuf>,
+    /// Leave out guests of 8 GiB, for hosts with little memory.
+    #[arg(long)]
+    small: bool,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let samples = runtime.block_on(measure(&arguments))?;
+    samples.write_csv(&arguments.csv)?;
+    samples.print();
+    if let Some(path) = &arguments.json {
+        samples.write_json(path)?;
+    }
+    Ok(())
+}
+
+async fn measure(arguments: &Arguments) -> Result<Samples> {
+    let mut samples = Samples::default();
+    let bench = hearth::Bench::new(&arguments.test_guest, arguments.rounds);
+    let peer = match &arguments.firecracker {
+        Some(program) => Some(firecracker::Peer::prepare(program, bench.fixture()).await?),
+        None => None,
+    };
+    bench
+        .restores(&mut samples, peer.as_ref(), arguments.small)
+        .await?;
+    bench.clones_at_once(&mut samples).await?;
+    bench.suspends(&mut samples).await?;
+    Ok(samples)
+}

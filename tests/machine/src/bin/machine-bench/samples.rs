@@ -1,0 +1,95 @@
+//! Measurements and what is said of them.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde_json::{Map, Value, json};
+
+/// What was measured: metric (its unit is its end), subject, parameter.
+type Key = (String, String, String);
+
+/// All measurements of a run, in the order in which they were begun.
+#[derive(Debug, Default)]
+pub(crate) struct Samples(Vec<(Key, Vec<f64>)>);
+
+impl Samples {
+    /// Adds one measurement.
+    pub(crate) fn add(&mut self, metric: &str, subject: &str, parameter: &str, value: f64) {
+        let key = (metric.to_owned(), subject.to_owned(), parameter.to_owned());
+        match self.0.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, values)) => values.push(value),
+            None => self.0.push((key, vec![value])),
+        }
+    }
+
+    pub(crate) fn write_csv(&self, path: &Path) -> Result<()> {
+        let mut text = String::from("metric,subject,parameter,round,value\n");
+        for ((metric, subject, parameter), values) in &self.0 {
+            for (round, value) in values.iter().enumerate() {
+                writeln!(text, "{metric},{subject},{parameter},{round},{value:.4}")?;
+            }
+        }
+        fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// `{metric: {subject: {median, p95, n}}}`; a measurement with parameters has one subject for each, named
+    /// `subject parameter`, and the first that was measured under the subject's name alone.
+    pub(crate) fn write_json(&self, path: &Path) -> Result<()> {
+        let mut metrics: Map<String, Value> = Map::new();
+        for ((metric, subject, parameter), values) in &self.0 {
+            let summary = json!({"median": median(values), "p95": percentile(values, 0.95), "n": values.len()});
+            let subjects = metrics.entry(metric.clone()).or_insert_with(|| json!({}));
+            if let Value::Object(subjects) = subjects {
+                if parameter.is_empty() || !subjects.contains_key(subject) {
+                    subjects.insert(subject.clone(), summary.clone());
+                }
+                if !parameter.is_empty() {
+                    subjects.insert(format!("{subject} {parameter}"), summary);
+                }
+            }
+        }
+        fs::write(path, serde_json::to_string_pretty(&metrics)?)
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    pub(crate) fn print(&self) {
+        println!(
+            "{:34} {:12} {:14} {:>4} {:>10} {:>10}",
+            "METRIC", "SUBJECT", "", "N", "MEDIAN", "P95"
+        );
+        for ((metric, subject, parameter), values) in &self.0 {
+            let (median, p95, count) = (median(values), percentile(values, 0.95), values.len());
+            println!("{metric:34} {subject:12} {parameter:14} {count:4} {median:10.2} {p95:10.2}");
+        }
+    }
+}
+
+fn median(values: &[f64]) -> f64 {
+    percentile(values, 0.5)
+}
+
+/// The smallest value that at least this share of the values does not exceed (nearest rank).
+fn percentile(values: &[f64], share: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let rank = (share * sorted.len() as f64).ceil() as usize;
+    sorted
+        .get(rank.saturating_sub(1))
+        .copied()
+        .unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_values_that_were_measured() {
+        let values = [5.0, 1.0, 4.0, 2.0, 3.0];
+        assert_eq!(median(&values), 3.0);
+        assert_eq!(percentile(&values, 0.95), 5.0);
+        assert!(percentile(&[], 0.5).is_nan());
+    }
+}

@@ -1,0 +1,208 @@
+//! The program that runs in the guests of the tests.
+//!
+//! `test-guest serve` counts in memory, a hundred times a second, and answers one line to one line:
+//!
+//! | line | answer |
+//! |---|---|
+//! | `counter` | how far it has counted |
+//! | `random` | 16 bytes of `getrandom`, in hexadecimal, drawn by the counting thread at its last step |
+//! | `clock` | nanoseconds since the epoch |
+//! | `read PATH` | the file's first line |
+//! | `dirty MIB SEED` | fills that much of a buffer that stays, answers `ok` |
+//! | `check MIB SEED` | `ok` if the buffer still holds that |
+//! | `source BYTES SEED` | that many bytes of the pattern, then the connection ends |
+//! | `sink BYTES SEED` | reads that many bytes; `ok` if they are the pattern |
+//! | `connect ADDRESS` | opens a TCP connection and keeps it; `ok` |
+//! | `connected` | whether that connection still is: `yes` or `no` |
+//!
+//! `test-guest write-disk DEVICE SEED` writes 1 MiB to a block device and syncs it; `check-disk` compares.
+
+#![forbid(unsafe_code)]
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read, Seek, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hearth_machine_tests::{PORT, Pattern};
+
+const MIB: usize = 1 << 20;
+const STEP: Duration = Duration::from_millis(10);
+
+static COUNTER: AtomicU64 = AtomicU64::new(0);
+static RANDOM: Mutex<[u8; 16]> = Mutex::new([0; 16]);
+static BUFFER: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+static CONNECTION: Mutex<Option<TcpStream>> = Mutex::new(None);
+
+fn main() -> io::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["serve"] => serve(),
+        ["write-disk", device, seed] => write_disk(device, number(seed)?),
+        ["check-disk", device, seed] => check_disk(device, number(seed)?),
+        _ => Err(io::Error::other("usage: see the source")),
+    }
+}
+
+fn serve() -> io::Result<()> {
+    thread::spawn(count);
+    let listener = TcpListener::bind(("127.0.0.1", PORT))?;
+    println!("serving");
+    for connection in listener.incoming() {
+        let connection = connection?;
+        thread::spawn(move || answer(&connection));
+    }
+    Ok(())
+}
+
+fn count() -> io::Result<()> {
+    let mut source = File::open("/dev/urandom")?;
+    loop {
+        let mut random = [0; 16];
+        source.read_exact(&mut random)?;
+        *RANDOM.lock().map_err(poisoned)? = random;
+        COUNTER.fetch_add(1, Ordering::SeqCst);
+        thread::sleep(STEP);
+    }
+}
+
+fn answer(connection: &TcpStream) -> io::Result<()> {
+    let mut reader = BufReader::new(connection);
+    let mut writer = connection;
+    let mut line = String::new();
+    while reader.read_line(&mut line)? > 0 {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let reply = match words.as_slice() {
+            ["counter"] => COUNTER.load(Ordering::SeqCst).to_string(),
+            ["random"] => hex(&*RANDOM.lock().map_err(poisoned)?),
+            ["clock"] => realtime_ns().to_string(),
+            ["read", path] => fs::read_to_string(path)?
+                .lines()
+                .next()
+                .unwrap_or("")
+                .to_owned(),
+            ["dirty", mib, seed] => dirty(number(mib)? as usize, number(seed)?)?,
+            ["check", mib, seed] => check(number(mib)? as usize, number(seed)?)?,
+            ["source", bytes, seed] => return source(writer, number(bytes)?, number(seed)?),
+            ["sink", bytes, seed] => sink(&mut reader, number(bytes)?, number(seed)?)?,
+            ["connect", address] => {
+                *CONNECTION.lock().map_err(poisoned)? = Some(TcpStream::connect(address)?);
+                "ok".to_owned()
+            }
+            ["connected"] => connected()?,
+            _ => "what?".to_owned(),
+        };
+        writer.write_all(format!("{reply}\n").as_bytes())?;
+        line.clear();
+    }
+    Ok(())
+}
+
+fn dirty(mib: usize, seed: u64) -> io::Result<String> {
+    let mut buffer = BUFFER.lock().map_err(poisoned)?;
+    if buffer.len() < mib * MIB {
+        buffer.resize(mib * MIB, 0);
+    }
+    Pattern::new(seed).fill(&mut buffer[..mib * MIB]);
+    Ok("ok".to_owned())
+}
+
+fn check(mib: usize, seed: u64) -> io::Result<String> {
+    let buffer = BUFFER.lock().map_err(poisoned)?;
+    let mut expected = vec![0; mib * MIB];
+    Pattern::new(seed).fill(&mut expected);
+    Ok(if buffer.get(..mib * MIB) == Some(&expected[..]) {
+        "ok"
+    } else {
+        "differs"
+    }
+    .to_owned())
+}
+
+fn source(mut to: &TcpStream, bytes: u64, seed: u64) -> io::Result<()> {
+    let mut pattern = Pattern::new(seed);
+    let mut buffer = vec![0; 64 << 10];
+    let mut left = bytes as usize;
+    while left > 0 {
+        pattern.fill(&mut buffer);
+        let count = left.min(buffer.len());
+        to.write_all(&buffer[..count])?;
+        left -= count;
+    }
+    to.shutdown(std::net::Shutdown::Both)
+}
+
+fn sink(from: &mut impl Read, bytes: u64, seed: u64) -> io::Result<String> {
+    let mut pattern = Pattern::new(seed);
+    let (mut buffer, mut expected) = (vec![0; 64 << 10], vec![0; 64 << 10]);
+    let mut left = bytes as usize;
+    while left > 0 {
+        let count = left.min(buffer.len());
+        from.read_exact(&mut buffer[..count])?;
+        pattern.fill(&mut expected);
+        if buffer[..count] != expected[..count] {
+            return Ok(format!("differs {left} bytes before the end"));
+        }
+        left -= count;
+    }
+    Ok("ok".to_owned())
+}
+
+fn connected() -> io::Result<String> {
+    let connection = CONNECTION.lock().map_err(poisoned)?;
+    let Some(connection) = connection.as_ref() else {
+        return Ok("never".to_owned());
+    };
+    connection.set_nonblocking(true)?;
+    let mut byte = [0];
+    let is_open = match connection.peek(&mut byte) {
+        Ok(0) => false,
+        Ok(_) => true,
+        Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+    };
+    Ok(if is_open { "yes" } else { "no" }.to_owned())
+}
+
+fn write_disk(device: &str, seed: u64) -> io::Result<()> {
+    let mut content = vec![0; MIB];
+    Pattern::new(seed).fill(&mut content);
+    let mut disk = OpenOptions::new().write(true).open(device)?;
+    disk.write_all(&content)?;
+    disk.sync_all()
+}
+
+fn check_disk(device: &str, seed: u64) -> io::Result<()> {
+    let (mut content, mut expected) = (vec![0; MIB], vec![0; MIB]);
+    Pattern::new(seed).fill(&mut expected);
+    let mut disk = File::open(device)?;
+    disk.rewind()?;
+    disk.read_exact(&mut content)?;
+    if content == expected {
+        Ok(())
+    } else {
+        Err(io::Error::other("the disk holds something else"))
+    }
+}
+
+fn realtime_ns() -> u128 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_nanos()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn number(word: &str) -> io::Result<u64> {
+    word.parse().map_err(io::Error::other)
+}
+
+fn poisoned<T>(_: T) -> io::Error {
+    io::Error::other("another thread panicked")
+}

@@ -1,0 +1,232 @@
+//! The tests' own microVMs: a template that is booted once, clones of it, and the program that runs in them.
+
+use std::env;
+use std::fs::{self, File};
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hearth_base::cpio::CpioWriter;
+use hearth_node::{
+    AgentClient, BootRequest, CloneRequest, DiskRequest, Launched, Machine, MachineName, Node,
+    NodeOptions,
+};
+use hearth_snapshot::SnapshotId;
+use hearth_wire::agent::{ExecOutput, ExecPlace, ExecSpec, ExitStatus, RootSpec, StartSpec};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+
+use crate::PORT;
+
+/// A node for tests and benchmarks, and what its guests are made of.
+#[derive(Debug, Clone)]
+pub struct Fixture {
+    node: Node,
+    /// The `test-guest` program.
+    test_guest: PathBuf,
+}
+
+impl Deref for Fixture {
+    type Target = Node;
+
+    fn deref(&self) -> &Node {
+        &self.node
+    }
+}
+
+impl Fixture {
+    /// A node with a data directory that the tests of one run share, so that the template is booted once.
+    pub fn new(test_guest: &Path) -> Self {
+        let options = NodeOptions::new(scratch().join("node"), program());
+        Self {
+            node: Node::open(options).unwrap(),
+            test_guest: test_guest.to_owned(),
+        }
+    }
+
+    /// A fresh guest.
+    pub fn boot_request(&self, vcpus: u8, disks: Vec<DiskRequest>) -> BootRequest {
+        BootRequest {
+            kernel: from_environment("HEARTH_TEST_KERNEL"),
+            initramfs: initramfs(&self.test_guest),
+            command_line: KERNEL_ARGUMENTS.to_owned(),
+            vcpus,
+            memory_mib: MEMORY_MIB,
+            disks,
+        }
+    }
+}
+
+/// Self-tests of the kernel that take long under emulation and prove nothing here.
+const KERNEL_ARGUMENTS: &str = "initcall_blacklist=jent_mod_init,load_system_certificate_list";
+
+/// RAM of the tests' guests, in MiB.
+pub const MEMORY_MIB: u32 = 256;
+
+/// A name that belongs to this test alone.
+pub fn name(text: &str) -> MachineName {
+    text.parse().unwrap()
+}
+
+/// A snapshot of a guest whose application is `test-guest serve`. The first test that asks boots it.
+pub async fn template(node: &Fixture) -> SnapshotId {
+    let key = blake3::hash(&fs::read(initramfs(&node.test_guest)).unwrap()).to_hex();
+    let marker = scratch().join(format!("template-{}", &key[..16]));
+    let lock = File::create(scratch().join("template.lock")).unwrap();
+    lock.lock().unwrap();
+    if let Ok(id) = fs::read_to_string(&marker) {
+        return id.parse().unwrap();
+    }
+    let name = name("template");
+    let mut launched = node
+        .boot(&name, node.boot_request(1, Vec::new()))
+        .await
+        .unwrap();
+    launched.machine.start_application(serve()).await.unwrap();
+    wait_until_serving(&launched.machine).await;
+    let (id, _) = launched.machine.snapshot().await.unwrap();
+    launched.machine.terminate().await.unwrap();
+    fs::write(&marker, id.to_string()).unwrap();
+    id
+}
+
+/// A clone of the template.
+pub async fn clone(node: &Fixture, text: &str) -> Launched {
+    let snapshot = template(node).await;
+    node.clone_snapshot(
+        &name(text),
+        CloneRequest {
+            snapshot,
+            prefetch: Vec::new(),
+        },
+    )
+    .await
+    .unwrap()
+}
+
+/// `test-guest serve` as the application.
+pub fn serve() -> StartSpec {
+    StartSpec {
+        root: RootSpec::Initramfs,
+        argv: vec!["/bin/test-guest".to_owned(), "serve".to_owned()],
+        env: [("PATH".to_owned(), "/bin".to_owned())].into(),
+        cwd: "/".to_owned(),
+        user: String::new(),
+        hostname: "guest".to_owned(),
+        all_capabilities: false,
+        open_files: 1024,
+        shm_mib: 64,
+        stop_signal: 15,
+    }
+}
+
+/// One line to the application, one line back.
+pub async fn ask(machine: &Machine, line: &str) -> String {
+    let mut stream = talk(machine).await;
+    stream
+        .write_all(format!("{line}\n").as_bytes())
+        .await
+        .unwrap();
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).await.unwrap();
+    answer.trim_end().to_owned()
+}
+
+/// The application's counter.
+pub async fn counter(machine: &Machine) -> u64 {
+    ask(machine, "counter").await.parse().unwrap()
+}
+
+/// A connection to the application.
+pub async fn talk(machine: &Machine) -> UnixStream {
+    machine.agent().proxy(PORT).await.unwrap()
+}
+
+/// Runs a program beside the agent; answers its status and what it wrote.
+pub async fn exec(machine: &Machine, argv: &[&str]) -> (ExitStatus, String) {
+    exec_through(&machine.agent(), argv).await
+}
+
+/// As [`exec`], through any agent.
+pub async fn exec_through(agent: &AgentClient, argv: &[&str]) -> (ExitStatus, String) {
+    let spec = ExecSpec {
+        argv: argv.iter().map(|word| (*word).to_owned()).collect(),
+        env: Default::default(),
+        cwd: "/".to_owned(),
+        user: String::new(),
+        tty: None,
+        place: ExecPlace::Agent,
+    };
+    let (mut exec, _input) = agent.exec(spec).await.unwrap().split();
+    let mut output = Vec::new();
+    loop {
+        match exec.next().await.unwrap() {
+            ExecOutput::Stdout(bytes) | ExecOutput::Stderr(bytes) => output.extend(bytes),
+            ExecOutput::Exit(status) => {
+                return (status, String::from_utf8_lossy(&output).into_owned());
+            }
+        }
+    }
+}
+
+/// Waits until the application accepts connections.
+pub async fn wait_until_serving(machine: &Machine) {
+    for _ in 0..600 {
+        if machine.agent().proxy(PORT).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("test-guest does not serve: {}", serial(machine));
+}
+
+/// The end of what the guest's kernel said.
+pub fn serial(machine: &Machine) -> String {
+    fs::read_to_string(machine.directory().join("serial.log")).unwrap_or_default()
+}
+
+/// A directory of this run that all tests share.
+pub fn scratch() -> PathBuf {
+    let path = env::temp_dir().join("hearth-machine-tests");
+    fs::create_dir_all(&path).unwrap();
+    path
+}
+
+/// The base version's initramfs with busybox and the test program added: the kernel unpacks archives that
+/// stand one behind the other.
+fn initramfs(test_guest: &Path) -> PathBuf {
+    let mut bytes = fs::read(from_environment("HEARTH_TEST_INITRAMFS")).unwrap();
+    bytes.resize(bytes.len().next_multiple_of(512), 0);
+    let mut archive = CpioWriter::new(bytes);
+    archive.directory("bin", 0o755).unwrap();
+    let program = fs::read(test_guest).unwrap();
+    archive.file("bin/test-guest", 0o755, &program).unwrap();
+    if let Ok(busybox) = fs::read("/bin/busybox") {
+        archive.file("bin/busybox", 0o755, &busybox).unwrap();
+    }
+    let bytes = archive.finish().unwrap();
+    let path = scratch().join(format!("{}.cpio", &blake3::hash(&bytes).to_hex()[..16]));
+    if !path.exists() {
+        let beside = path.with_extension(std::process::id().to_string());
+        fs::write(&beside, bytes).unwrap();
+        fs::rename(&beside, &path).unwrap();
+    }
+    path
+}
+
+/// The `hearth-vmm` program.
+pub fn program() -> PathBuf {
+    env::split_paths(&env::var_os("PATH").unwrap_or_default())
+        .map(|directory| directory.join("hearth-vmm"))
+        .find(|path| path.is_file())
+        .expect("hearth-vmm is not in PATH; run these tests with `cargo xtask test`")
+}
+
+fn from_environment(variable: &str) -> PathBuf {
+    let value = env::var_os(variable);
+    let value = value.unwrap_or_else(|| {
+        panic!("{variable} is not set; run these tests with `cargo xtask test`")
+    });
+    assert!(Path::new(&value).is_file(), "{variable} names no file");
+    value.into()
+}

@@ -1,0 +1,15 @@
+//! The fixture, with the program that cargo built for these tests.
+
+use std::path::Path;
+
+use hearth_machine_tests::guest::Fixture;
+
+/// The node, without the microVMs that a test before this one left when it failed.
+pub(crate) async fn node() -> Fixture {
+    let fixture = Fixture::new(Path::new(env!("CARGO_BIN_EXE_test-guest")));
+    for (name, _) in fixture.machines().unwrap() {
+        fixture.machine(&name).unwrap().terminate().await.unwrap();
+    }
+    fixture.sweep().await.unwrap();
+    fixture
+}

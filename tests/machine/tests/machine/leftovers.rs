@@ -1,0 +1,104 @@
+//! Two hundred launches and terminations leave nothing: no descriptor, mapping, file or process.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::Duration;
+
+use hearth_node::Node;
+
+use hearth_machine_tests::guest::{self};
+
+use crate::fixture::node;
+
+const CYCLES: usize = 200;
+/// Cycles before the first count: what is made once and kept is there by then.
+const WARM_UP: usize = 5;
+
+#[tokio::test]
+async fn two_hundred_cycles_leave_nothing() {
+    let node = node().await;
+    for _ in 0..WARM_UP {
+        guest::clone(&node, "cycle")
+            .await
+            .machine
+            .terminate()
+            .await
+            .unwrap();
+    }
+    let before = Census::take(&node).await;
+    for _ in 0..CYCLES {
+        guest::clone(&node, "cycle")
+            .await
+            .machine
+            .terminate()
+            .await
+            .unwrap();
+    }
+    let after = Census::take(&node).await;
+    assert_eq!(before.vmm_processes, 0);
+    assert_eq!(after.vmm_processes, 0);
+    assert_eq!(after.files, before.files);
+    assert_eq!(after.temporary, before.temporary);
+    assert_eq!(after.descriptors, before.descriptors);
+    // The allocator may map an arena more; leaks would be one or more a cycle.
+    assert!(
+        after.mappings <= before.mappings + 4,
+        "{} after {}",
+        after.mappings,
+        before.mappings
+    );
+}
+
+/// What there is to leave behind, counted from outside.
+#[derive(Debug)]
+struct Census {
+    vmm_processes: usize,
+    files: BTreeMap<String, usize>,
+    temporary: usize,
+    descriptors: usize,
+    mappings: usize,
+}
+
+impl Census {
+    async fn take(node: &Node) -> Self {
+        wait_for_collection().await;
+        let count = |path: &str| fs::read_dir(path).unwrap().count();
+        Self {
+            vmm_processes: vmm_processes(),
+            files: [node.layout().machines(), node.layout().snapshots()]
+                .map(|path| {
+                    (
+                        path.display().to_string(),
+                        fs::read_dir(path).unwrap().count(),
+                    )
+                })
+                .into(),
+            temporary: count("/tmp"),
+            descriptors: count("/proc/self/fd"),
+            mappings: fs::read_to_string("/proc/self/maps")
+                .unwrap()
+                .lines()
+                .count(),
+        }
+    }
+}
+
+/// A process that has ended is a zombie until the task that waits for it was polled.
+async fn wait_for_collection() {
+    for _ in 0..100 {
+        if vmm_processes() == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Processes that run `hearth-vmm`, zombies included.
+fn vmm_processes() -> usize {
+    let is_vmm = |entry: fs::DirEntry| {
+        let comm = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+        comm.trim() == "hearth-vmm"
+    };
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    processes.map(is_vmm).filter(|is_vmm| *is_vmm).count()
+}

@@ -1,0 +1,137 @@
+//! `cargo xtask bench`: how fast it is, measured where KVM works.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
+
+use crate::lab::{self, Ended, Session, Shape};
+use crate::place::{self, Place};
+use crate::setup;
+use crate::workspace::{self, Binaries, Profile};
+
+/// Directory of the results in the lab, and the largest result that is fetched from there.
+const LAB_RESULTS: &str = "/data/bench";
+const MAX_RESULT_BYTES: usize = 64 << 20;
+
+/// Arguments of `bench`.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// MicroVMs: restore, clones, suspend and resume, memory beside the guest's.
+    Machine(Machine),
+}
+
+/// Arguments of `bench machine`.
+#[derive(Debug, Args)]
+struct Machine {
+    /// Where the raw measurements go.
+    #[arg(long, default_value = "bench-machine.csv")]
+    csv: PathBuf,
+    /// Where the summary goes, as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// A Firecracker binary to measure in the same run.
+    #[arg(long)]
+    firecracker: Option<PathBuf>,
+    #[command(flatten)]
+    shape: Shape,
+    /// Further arguments of the benchmark, for example `--rounds 40` or `--small`.
+    #[arg(last = true)]
+    further: Vec<String>,
+}
+
+/// The command `bench`.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let What::Machine(machine) = &arguments.what;
+    setup::ensure()?;
+    let executables = workspace::build(
+        Profile::Release,
+        &[&workspace::PROGRAMS[..], &["machine-bench", "test-guest"]].concat(),
+    )?;
+    let binaries = Binaries::among(&executables)?;
+    let bench = workspace::named(&executables, "machine-bench")?;
+    let test_guest = workspace::named(&executables, "test-guest")?;
+    match place::find(&binaries)? {
+        Place::Here => here(machine, &binaries, &bench, &test_guest),
+        Place::Lab => in_lab(machine, &binaries, &bench, &test_guest),
+    }
+}
+
+fn here(
+    machine: &Machine,
+    binaries: &Binaries,
+    bench: &Path,
+    test_guest: &Path,
+) -> Result<ExitCode> {
+    let mut command = Command::new(bench);
+    command.arg("--test-guest").arg(test_guest);
+    command.arg("--csv").arg(&machine.csv);
+    for (name, path) in [
+        ("--json", &machine.json),
+        ("--firecracker", &machine.firecracker),
+    ] {
+        if let Some(path) = path {
+            command.arg(name).arg(path);
+        }
+    }
+    let status = command
+        .args(&machine.further)
+        .envs(lab::native_environment(binaries)?)
+        .status()
+        .context("cannot run the benchmark")?;
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn in_lab(
+    machine: &Machine,
+    binaries: &Binaries,
+    bench: &Path,
+    test_guest: &Path,
+) -> Result<ExitCode> {
+    // Leftovers of tests would share its processor.
+    let session = Session::open(&machine.shape, binaries, lab::Boot::Fresh)?;
+    session.send(bench, bench)?;
+    session.send(test_guest, test_guest)?;
+    session.make_directory(LAB_RESULTS)?;
+    let csv = format!("{LAB_RESULTS}/raw.csv");
+    let json = format!("{LAB_RESULTS}/summary.json");
+    let shown = |path: &Path| path.display().to_string();
+    let mut argv = vec![shown(bench), "--test-guest".into(), shown(test_guest)];
+    argv.extend(["--csv".into(), csv.clone(), "--json".into(), json.clone()]);
+    if let Some(firecracker) = &machine.firecracker {
+        let inside = format!("{LAB_RESULTS}/firecracker");
+        session.send(firecracker, Path::new(&inside))?;
+        argv.extend(["--firecracker".into(), inside]);
+    }
+    argv.extend(machine.further.iter().cloned());
+    let environment = session.environment(&lab::forwarded_environment());
+    match session.exec(&argv, &environment, LAB_RESULTS, lab::Input::Empty)? {
+        Ended::Status(0) => {}
+        Ended::Status(code) => return Ok(ExitCode::from(code)),
+        Ended::HostDied(death) => bail!("{death}; the measurements are lost, start again"),
+    }
+    fetch(&session, &csv, &machine.csv)?;
+    if let Some(target) = &machine.json {
+        fetch(&session, &json, target)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn fetch(session: &Session, source: &str, target: &Path) -> Result<()> {
+    let content = session
+        .fetch(source, MAX_RESULT_BYTES)
+        .with_context(|| format!("cannot fetch {source} from the lab"))?;
+    fs::write(target, content).with_context(|| format!("cannot write {}", target.display()))
+}

@@ -1,0 +1,136 @@
+//! Installs what the developer commands need of the distribution.
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+
+/// What is needed, and the package that brings it (Debian 12 and 13, Ubuntu 22.04 and 24.04).
+const NEEDED: &[Needed] = &[
+    Needed {
+        what: "the emulated host",
+        package: "qemu-system-x86",
+        is_there: || any_exists(&["/usr/bin/qemu-system-x86_64"]),
+    },
+    Needed {
+        what: "the emulated host's shell",
+        package: "busybox-static",
+        is_there: || hearth_emulated::find_static_busybox().is_some(),
+    },
+    Needed {
+        what: "formatting data disks",
+        package: "e2fsprogs",
+        is_there: || any_exists(&["/usr/sbin/mke2fs", "/sbin/mke2fs"]),
+    },
+    Needed {
+        what: "Debian's keys, for its kernel packages",
+        package: "debian-archive-keyring",
+        is_there: || {
+            any_exists(&[
+                "/usr/share/keyrings/debian-archive-keyring.gpg",
+                "/usr/share/keyrings/debian-archive-keyring.pgp",
+            ])
+        },
+    },
+    Needed {
+        what: "a C compiler and linker",
+        package: "gcc",
+        is_there: || any_exists(&["/usr/bin/cc", "/usr/local/bin/cc"]),
+    },
+    Needed {
+        what: "static linking",
+        package: "libc6-dev",
+        is_there: || any_exists(&["/usr/lib/x86_64-linux-gnu/libc.a"]),
+    },
+    Needed {
+        what: "the clients of the contract tests",
+        package: "python3-venv",
+        is_there: has_python_venv,
+    },
+    Needed {
+        what: "listing source files",
+        package: "git",
+        is_there: || any_exists(&["/usr/bin/git", "/usr/local/bin/git"]),
+    },
+];
+
+struct Needed {
+    what: &'static str,
+    package: &'static str,
+    is_there: fn() -> bool,
+}
+
+/// Debian splits what `python3 -m venv` needs into a package of its own.
+fn has_python_venv() -> bool {
+    Command::new("python3")
+        .args(["-c", "import venv, ensurepip"])
+        .output()
+        .is_ok_and(|output| output.status.success())
+}
+
+fn any_exists(paths: &[&str]) -> bool {
+    paths.iter().any(|path| Path::new(path).exists())
+}
+
+/// The command `setup`.
+pub(crate) fn run() -> Result<ExitCode> {
+    ensure()?;
+    println!("everything is there");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes sure that everything is there; costs next to nothing when it is.
+pub(crate) fn ensure() -> Result<()> {
+    let missing: Vec<&Needed> = NEEDED
+        .iter()
+        .filter(|needed| !(needed.is_there)())
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let packages: Vec<&str> = missing.iter().map(|needed| needed.package).collect();
+    let line = format!(
+        "apt-get update && apt-get install -y --no-install-recommends {}",
+        packages.join(" ")
+    );
+    for needed in &missing {
+        eprintln!("missing: {} (package {})", needed.what, needed.package);
+    }
+    if !is_root()? {
+        bail!("please run: sudo sh -c '{line}'");
+    }
+    if !Path::new("/usr/bin/apt-get").exists() {
+        bail!(
+            "this is no Debian or Ubuntu; please install: {}",
+            packages.join(" ")
+        );
+    }
+    eprintln!("running: {line}");
+    let status = Command::new("sh")
+        .args(["-c", &line])
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .status()
+        .context("cannot run apt-get")?;
+    if !status.success() {
+        bail!("installing failed; the line was: {line}");
+    }
+    let still: Vec<&str> = missing
+        .iter()
+        .filter(|needed| !(needed.is_there)())
+        .map(|needed| needed.package)
+        .collect();
+    if !still.is_empty() {
+        bail!("installed, but still not found: {}", still.join(" "));
+    }
+    Ok(())
+}
+
+fn is_root() -> Result<bool> {
+    let status = std::fs::read_to_string("/proc/self/status").context("cannot read own status")?;
+    let uids = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Uid:"))
+        .context("no user id in /proc/self/status")?;
+    // Real, effective, saved, file system.
+    Ok(uids.split_whitespace().nth(1) == Some("0"))
+}

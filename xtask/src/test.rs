@@ -1,0 +1,198 @@
+//! `cargo xtask test`: everything that decides whether a change may land, in one command.
+//!
+//! Steps run in the order in which they fail fastest; a failing step does not keep the later ones from running, except that
+//! nothing is tested that does not compile. The last line is the sum.
+
+use std::fs;
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::outcome::{Outcome, run_counted, run_step};
+use crate::place::{self, Place};
+use crate::workspace::{self, Binaries};
+use crate::{contract, lab, nextest, setup};
+
+/// Packages whose integration tests (`tests/*.rs`) need KVM, or (the agent's) root, cgroup v2 and a clock that may
+/// be set, all of which the emulated host has to give. Their unit tests do not.
+const KVM_PACKAGES: &[&str] = &["hearth-agent", "hearth-vmm", "hearth-machine-tests"];
+
+/// Arguments of `test`.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Run only the steps whose name contains one of these words.
+    only: Vec<String>,
+}
+
+/// A named step.
+struct Step {
+    name: &'static str,
+    run: fn() -> Result<Outcome>,
+}
+
+const STEPS: &[Step] = &[
+    Step {
+        name: "format",
+        run: || run_step(workspace::cargo().args(["fmt", "--all", "--check"])),
+    },
+    Step {
+        name: "tidy",
+        run: || run_step(Command::new(std::env::current_exe()?).arg("tidy")),
+    },
+    Step {
+        name: "lints",
+        run: || {
+            run_step(workspace::cargo().args([
+                "clippy",
+                "--quiet",
+                "--workspace",
+                "--all-targets",
+                "--",
+                "-D",
+                "warnings",
+            ]))
+        },
+    },
+    Step {
+        name: "licences",
+        run: licences,
+    },
+    Step {
+        name: "unit tests",
+        run: unit_tests,
+    },
+    Step {
+        name: "contract tests",
+        run: contract::run,
+    },
+    Step {
+        name: "machine tests",
+        run: machine_tests,
+    },
+];
+
+/// The command `test`.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    setup::ensure()?;
+    // Deaths of earlier runs are no business of this one.
+    let _ = fs::remove_file(lab::deaths_file());
+    let is_wanted = |step: &&Step| {
+        arguments.only.is_empty() || arguments.only.iter().any(|word| step.name.contains(word))
+    };
+    let mut results: Vec<(&str, Outcome, Duration)> = Vec::new();
+    for step in STEPS.iter().filter(is_wanted) {
+        println!("\n=== {}", step.name);
+        let began = Instant::now();
+        let outcome = (step.run)().unwrap_or_else(|error| {
+            eprintln!("error: {error:#}");
+            Outcome::one(false)
+        });
+        results.push((step.name, outcome, began.elapsed()));
+    }
+
+    println!("\n=== summary");
+    let mut total = Outcome::default();
+    for (name, outcome, duration) in &results {
+        println!(
+            "{name:<14} {:>5} passed {:>4} failed {:>7.1} s",
+            outcome.passed,
+            outcome.failed,
+            duration.as_secs_f64()
+        );
+        total = total.plus(*outcome);
+    }
+    for death in fs::read_to_string(lab::deaths_file())
+        .unwrap_or_default()
+        .lines()
+    {
+        println!("the emulated host died on the way, and what ran was repeated: {death}");
+    }
+    println!("{} passed, {} failed", total.passed, total.failed);
+    Ok(if total.failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// cargo-deny knows more than `tidy` (which has checked the same lists already), but takes minutes to build,
+/// so it runs only where somebody has installed it.
+fn licences() -> Result<Outcome> {
+    let is_installed = Command::new("cargo-deny")
+        .arg("--version")
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if !is_installed {
+        println!("cargo-deny is not installed; tidy has checked licences, bans and sources");
+        return Ok(Outcome::default());
+    }
+    run_step(workspace::cargo().args(["deny", "check", "licenses", "bans", "sources"]))
+}
+
+fn unit_tests() -> Result<Outcome> {
+    // The tests of the emulated host boot the agent, which cargo builds for no test.
+    Binaries::build()?;
+    if nextest::is_installed() {
+        let machine_tests = nextest::integration_tests_of(KVM_PACKAGES);
+        return run_counted(
+            workspace::cargo()
+                .args(["nextest", "run", "--workspace", "--no-fail-fast", "-E"])
+                .arg(format!("not ({machine_tests})")),
+        );
+    }
+    let mut outcome = run_counted(workspace::cargo().args([
+        "test",
+        "--workspace",
+        "--no-fail-fast",
+        "--lib",
+        "--bins",
+    ]))?;
+    let mut others = workspace::cargo();
+    others.args(["test", "--workspace", "--no-fail-fast", "--test", "*"]);
+    for package in KVM_PACKAGES {
+        others.args(["--exclude", package]);
+    }
+    outcome = outcome.plus(run_counted(&mut others)?);
+    Ok(outcome)
+}
+
+fn machine_tests() -> Result<Outcome> {
+    let binaries = Binaries::build()?;
+    let place = place::find(&binaries)?;
+    println!(
+        "{}",
+        match place {
+            Place::Here => "KVM runs guests here",
+            Place::Lab => "KVM runs no guests here: testing inside the emulated host",
+        }
+    );
+    let mut command = if nextest::is_installed() {
+        let mut command = workspace::cargo();
+        command
+            .args([
+                "nextest",
+                "run",
+                "--profile",
+                "lab",
+                "--no-tests=pass",
+                "-E",
+            ])
+            .arg(nextest::integration_tests_of(KVM_PACKAGES));
+        command
+    } else {
+        let mut command = workspace::cargo();
+        command.args(["test", "--no-fail-fast", "--test", "*"]);
+        command
+    };
+    for package in KVM_PACKAGES {
+        command.args(["--package", package]);
+    }
+    if !nextest::is_installed() {
+        // One emulated processor: side by side, tests would make each other miss their deadlines.
+        command.args(["--", "--test-threads=1"]);
+    }
+    nextest::through_runner(&mut command, &binaries, place)?;
+    run_counted(&mut command)
+}

@@ -1,0 +1,133 @@
+//! Where things are, and how cargo is called.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+/// The workspace's root directory.
+pub(crate) fn root() -> PathBuf {
+    // xtask/ lies directly in it.
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().unwrap_or(manifest).to_owned()
+}
+
+/// The directory for what the developer commands keep between calls; another one (`HEARTH_LAB_DIR`) is another lab.
+pub(crate) fn lab_dir() -> PathBuf {
+    if let Some(directory) = std::env::var_os("HEARTH_LAB_DIR") {
+        return directory.into();
+    }
+    target_dir().join("lab")
+}
+
+/// Cargo's target directory.
+pub(crate) fn target_dir() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into)
+}
+
+/// A cargo command in the workspace's root.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    // Set by the `cargo run` that started us; inherited, they would look like settings.
+    for name in ["CARGO_MANIFEST_DIR", "CARGO_PKG_NAME", "CARGO_PKG_VERSION"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// The binaries that the emulated host needs.
+#[derive(Debug)]
+pub(crate) struct Binaries {
+    pub(crate) hearth: PathBuf,
+    pub(crate) agent: PathBuf,
+}
+
+/// What they are called; `hearth` finds the others beside itself.
+pub(crate) const PROGRAMS: [&str; 3] = ["hearth", "hearth-vmm", "hearth-agent"];
+
+impl Binaries {
+    /// Those that an earlier build left beside this program.
+    pub(crate) fn existing() -> Result<Self> {
+        let own = std::env::current_exe().context("cannot find xtask itself")?;
+        let binaries = Self {
+            hearth: own.with_file_name("hearth"),
+            agent: own.with_file_name("hearth-agent"),
+        };
+        for path in [&binaries.hearth, &binaries.agent] {
+            if !path.exists() {
+                bail!("{} was not built yet", path.display());
+            }
+        }
+        Ok(binaries)
+    }
+
+    /// Builds them as they are developed.
+    pub(crate) fn build() -> Result<Self> {
+        Self::among(&build(Profile::Development, &PROGRAMS)?)
+    }
+
+    /// The program that runs one microVM.
+    pub(crate) fn vmm(&self) -> PathBuf {
+        self.hearth.with_file_name("hearth-vmm")
+    }
+
+    /// Those among built executables.
+    pub(crate) fn among(executables: &[PathBuf]) -> Result<Self> {
+        Ok(Self {
+            hearth: named(executables, "hearth")?,
+            agent: named(executables, "hearth-agent")?,
+        })
+    }
+}
+
+/// How to build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Profile {
+    Development,
+    Release,
+}
+
+/// Builds binaries of the workspace and answers where they are.
+pub(crate) fn build(profile: Profile, names: &[&str]) -> Result<Vec<PathBuf>> {
+    #[derive(Deserialize)]
+    struct Message {
+        reason: String,
+        executable: Option<PathBuf>,
+    }
+    let mut command = cargo();
+    command.args([
+        "build",
+        "--quiet",
+        "--message-format=json-render-diagnostics",
+    ]);
+    if profile == Profile::Release {
+        command.arg("--release");
+    }
+    for name in names {
+        command.args(["--bin", name]);
+    }
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot run cargo")?;
+    if !output.status.success() {
+        bail!("building {} failed", names.join(" and "));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Message>(line).ok())
+        .filter(|message| message.reason == "compiler-artifact")
+        .filter_map(|message| message.executable)
+        .collect())
+}
+
+/// The executable of that name.
+pub(crate) fn named(executables: &[PathBuf], name: &str) -> Result<PathBuf> {
+    executables
+        .iter()
+        .find(|path| path.file_name().is_some_and(|file| file == name))
+        .cloned()
+        .with_context(|| format!("cargo built no binary {name}"))
+}
