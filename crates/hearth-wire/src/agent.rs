@@ -263,16 +263,26 @@ impl fmt::Debug for StartSpec {
 /// The root file system of the application.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RootSpec {
-    /// Overlay of read-only disks (first is the top) and, above them, a writable ext4 disk.
+    /// Overlay of directories on read-only disks (first is the top) and, above them, a writable ext4 disk.
     /// Disks are named by their virtio-blk serial.
     Disks {
-        /// Serials of the read-only disks, top first.
-        lower: Vec<String>,
+        /// The read-only directories, top first.
+        lower: Vec<LowerDirectory>,
         /// Serial of the writable disk; without one the upper layer is in memory (tmpfs).
         upper: Option<String>,
     },
     /// The agent's own initramfs; for tests and for machines without disks.
     Initramfs,
+}
+
+/// A read-only layer of a root: a directory on a disk. Several may lie on one disk, which is mounted once.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct LowerDirectory {
+    /// Serial of the disk.
+    pub serial: String,
+    /// The directory, relative to the top of the disk's file system; empty is the top itself. Its names hold only
+    /// letters, digits, `.`, `_` and `-`, and none is `.` or `..` or a symbolic link.
+    pub directory: String,
 }
 
 /// What makes one clone different from the others. After a restore the agent carries it out in the order of

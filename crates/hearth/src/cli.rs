@@ -122,8 +122,9 @@ pub(crate) enum MachineCommand {
     Start {
         /// The microVM.
         name: MachineName,
-        /// Serials of the read-only disks of its root, top first; without any, the agent's initramfs is the root.
-        #[arg(long = "lower")]
+        /// Read-only layers of its root, top first: the serial of a disk, or of a disk and a directory on it. Without
+        /// any, the agent's initramfs is the root.
+        #[arg(long = "lower", value_name = "SERIAL[/DIRECTORY]")]
         lower: Vec<String>,
         /// Serial of the writable disk of its root; without it writes go to memory.
         #[arg(long)]

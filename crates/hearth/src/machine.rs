@@ -8,7 +8,7 @@ use hearth_node::{
     BootRequest, CloneRequest, DiskRequest, Launched, MachineName, Node, NodeOptions, Purpose,
     Times,
 };
-use hearth_wire::agent::{ExecPlace, ExecSpec, RootSpec, StartSpec};
+use hearth_wire::agent::{ExecPlace, ExecSpec, LowerDirectory, RootSpec, StartSpec};
 use serde::Serialize;
 
 use crate::cli::{DiskArgument, MachineCommand, Shared};
@@ -305,7 +305,10 @@ fn start_spec(
     let root = if lower.is_empty() {
         RootSpec::Initramfs
     } else {
-        RootSpec::Disks { lower, upper }
+        RootSpec::Disks {
+            lower: lower.iter().map(|layer| lower_directory(layer)).collect(),
+            upper,
+        }
     };
     Ok(StartSpec {
         root,
@@ -319,6 +322,15 @@ fn start_spec(
         shm_mib: SHM_MIB,
         stop_signal: STOP_SIGNAL,
     })
+}
+
+/// `SERIAL` or `SERIAL/DIRECTORY`.
+fn lower_directory(layer: &str) -> LowerDirectory {
+    let (serial, directory) = layer.split_once('/').unwrap_or((layer, ""));
+    LowerDirectory {
+        serial: serial.to_owned(),
+        directory: directory.to_owned(),
+    }
 }
 
 fn environment(pairs: &[String]) -> Result<BTreeMap<String, String>> {

@@ -6,7 +6,8 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use hearth_wire::agent::{Refusal, RootSpec};
+use hearth_wire::agent::{LowerDirectory, Refusal, RootSpec};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
 
@@ -19,8 +20,11 @@ pub(crate) const ROOT: &str = "/run/hearth/root";
 /// Where the disks are.
 const DISKS: &str = "/run/hearth/disks";
 
-/// Read-only disks of one root. Their paths have to fit the one page of overlayfs's mount options.
-const MAX_LOWER: usize = 32;
+/// Read-only layers of one root; overlayfs takes 500.
+const MAX_LOWER: usize = 128;
+
+/// What mount(2) takes of options: one page, with the terminator.
+const MAX_OPTION_BYTES: usize = 4095;
 
 /// How long the driver may take to register a disk after its module is loaded.
 const DISK_DEADLINE: Duration = Duration::from_secs(2);
@@ -57,17 +61,32 @@ impl Storage {
         self.is_kept = true;
     }
 
-    fn mount_disks(&mut self, lower: &[String], upper: Option<&str>) -> Result<(), Refusal> {
+    fn mount_disks(
+        &mut self,
+        lower: &[LowerDirectory],
+        upper: Option<&str>,
+    ) -> Result<(), Refusal> {
         if lower.is_empty() || lower.len() > MAX_LOWER {
             return Err(refused(format!(
-                "a root has 1 to {MAX_LOWER} read-only disks"
+                "a root has 1 to {MAX_LOWER} read-only layers"
             )));
         }
+        let mut disks: Vec<&str> = Vec::new();
         let mut directories = Vec::new();
-        for (index, serial) in lower.iter().enumerate() {
-            let target = format!("{DISKS}/{index}");
-            self.mount_read_only(serial, &target)?;
-            directories.push(target);
+        for layer in lower {
+            check_directory(&layer.directory)?;
+            let index = match disks.iter().position(|serial| *serial == layer.serial) {
+                Some(index) => index,
+                None => {
+                    self.mount_read_only(&layer.serial, &format!("{DISKS}/{}", disks.len()))?;
+                    disks.push(&layer.serial);
+                    disks.len() - 1
+                }
+            };
+            directories.push(find_directory(
+                &format!("{DISKS}/{index}"),
+                &layer.directory,
+            )?);
         }
         Ok(self.mount_overlay(&directories.join(":"), upper)?)
     }
@@ -101,6 +120,9 @@ impl Storage {
             fs::create_dir_all(&path).step_with(|| format!("make {path}"))?;
         }
         let options = format!("lowerdir={lower},upperdir={writable}/upper,workdir={writable}/work");
+        if options.len() > MAX_OPTION_BYTES {
+            return Err(Fault::new("stack the layers of the root", Errno::TOOBIG));
+        }
         // Device nodes of an image are of no use: the container has those of its own `/dev`.
         self.mount_one("overlay", ROOT, "overlay", flags, &options)
     }
@@ -136,6 +158,33 @@ impl Drop for Storage {
     }
 }
 
+/// A layer's directory stands in overlayfs's options, where `:`, `,` and `\` mean something.
+fn check_directory(directory: &str) -> Result<(), Refusal> {
+    let is_plain = |name: &str| {
+        !matches!(name, "" | "." | "..")
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+    };
+    if directory.is_empty() || directory.split('/').all(is_plain) {
+        return Ok(());
+    }
+    Err(refused(format!("{directory:?} is no directory of a layer")))
+}
+
+/// The path of a directory on a mounted disk. A disk is somebody's work: no link on it leads elsewhere.
+fn find_directory(disk: &str, directory: &str) -> Result<String, Fault> {
+    if directory.is_empty() {
+        return Ok(disk.to_owned());
+    }
+    let step = || format!("find the layer {directory}");
+    let kind = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let top = rustix::fs::open(disk, kind, Mode::empty()).step_with(step)?;
+    let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    rustix::fs::openat2(top, directory, kind, Mode::empty(), inside).step_with(step)?;
+    Ok(format!("{disk}/{directory}"))
+}
+
 /// The device node of the disk with this serial number (virtio-blk, VIRTIO 1.3 section 5.2.6.1).
 fn find_disk(serial: &str) -> Result<String, Fault> {
     let deadline = Instant::now() + DISK_DEADLINE;
@@ -162,6 +211,37 @@ fn disk_with_serial(blocks: &Path, serial: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn directories_of_layers_are_plain() {
+        for good in ["", "l0", "overlay/0a1b/diff", "a.b/c-d_e"] {
+            assert!(check_directory(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "/", "/a", "a/", "a//b", ".", "..", "a/../b", "a:b", "a,b", "a\\b", "a b", "ä",
+        ] {
+            assert!(check_directory(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn no_link_of_a_disk_is_followed() {
+        let disk = tempfile::tempdir().unwrap();
+        fs::create_dir_all(disk.path().join("a/b")).unwrap();
+        std::os::unix::fs::symlink("a", disk.path().join("link")).unwrap();
+        fs::write(disk.path().join("file"), "").unwrap();
+        let path = disk.path().to_str().unwrap();
+        assert_eq!(find_directory(path, "").unwrap(), path);
+        assert_eq!(find_directory(path, "a/b").unwrap(), format!("{path}/a/b"));
+        for (bad, errno) in [
+            ("link", Errno::LOOP),
+            ("link/b", Errno::LOOP),
+            ("file", Errno::NOTDIR),
+            ("c", Errno::NOENT),
+        ] {
+            assert_eq!(find_directory(path, bad).unwrap_err().errno, errno, "{bad}");
+        }
+    }
 
     #[test]
     fn a_disk_is_found_by_its_whole_serial() {

@@ -11,8 +11,9 @@ use std::net::Shutdown;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hearth_wire::agent::{
-    AppStatus, ControlReply, ControlRequest, ExecInput, ExecPlace, ExitStatus, LogLine, Open,
-    OpenReply, Refusal, RootSpec, StartSpec, Stream, TerminalSize, Uniqueness,
+    AppStatus, ControlReply, ControlRequest, ExecInput, ExecPlace, ExitStatus, LogLine,
+    LowerDirectory, Open, OpenReply, Refusal, RootSpec, StartSpec, Stream, TerminalSize,
+    Uniqueness,
 };
 use hearth_wire::frame;
 
@@ -310,7 +311,10 @@ fn a_start_that_fails_says_why_and_can_be_repeated() {
         |spec: &mut StartSpec| spec.user = "nobody-here".into(),
         |spec: &mut StartSpec| {
             spec.root = RootSpec::Disks {
-                lower: vec!["none".into()],
+                lower: vec![LowerDirectory {
+                    serial: "none".into(),
+                    directory: String::new(),
+                }],
                 upper: None,
             }
         },
