@@ -1,0 +1,481 @@
+//! The artifact: a zip with a `Dockerfile` at its root, judged whole before anything is done with it.
+//!
+//! The zip is never unpacked on the host. [`Artifact::open`] reads its directory as a stream, within limits, and
+//! refuses every name, kind and size that an honest `zip -r` does not write; [`Artifact::write_tar`] then turns it into a tar
+//! stream for the builder microVM, where it is unpacked beside the code that it belongs to.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use flate2::read::DeflateDecoder;
+use rawzip::{
+    CompressionMethod, FileReader, RECOMMENDED_BUFFER_SIZE, ZipArchive, ZipArchiveEntryWayfinder,
+    ZipFileHeaderRecord,
+};
+
+/// The file that an artifact must have.
+const DOCKERFILE: &str = "Dockerfile";
+
+/// Longest target of a symbolic link, as Linux has it (`PATH_MAX`).
+const MAX_LINK_BYTES: u64 = 4095;
+
+/// Time of everything in a build's context: the earliest that zip itself can say. A zip knows no time zones, and
+/// the same content should give the same layers.
+const MODIFIED: u64 = 315_532_800;
+
+/// Permissions where the zip has none, because no Unix made it.
+const FILE_PERMISSIONS: u32 = 0o644;
+const DIRECTORY_PERMISSIONS: u32 = 0o755;
+
+/// What an artifact may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArtifactLimits {
+    /// Size of the zip, in bytes.
+    pub archive_bytes: u64,
+    /// Files, directories and links.
+    pub entries: usize,
+    /// All files together when unpacked, in bytes. They lie on the work disk beside what is built from them.
+    pub content_bytes: u64,
+    /// Unpacked size for each byte of the zip. Text reaches 20; Deflate ends at 1032.
+    pub ratio: u64,
+    /// One path, in bytes; within what tar and Linux (`PATH_MAX`) take.
+    pub name_bytes: usize,
+}
+
+impl Default for ArtifactLimits {
+    fn default() -> Self {
+        Self {
+            archive_bytes: 1 << 30,
+            entries: 50_000,
+            content_bytes: 2 << 30,
+            ratio: 200,
+            name_bytes: 1024,
+        }
+    }
+}
+
+/// Below this size, in bytes, the ratio says nothing: a small file of zeros is no bomb.
+const RATIO_FLOOR_BYTES: u64 = 16 << 20;
+
+/// What is wrong with an artifact.
+#[derive(Debug, thiserror::Error)]
+pub enum ArtifactError {
+    /// The file cannot be read.
+    #[error("cannot read the artifact")]
+    Read(#[source] io::Error),
+    /// It is no zip, or a damaged one.
+    #[error("the artifact is not a zip archive, or is damaged")]
+    NotAZip(#[source] rawzip::Error),
+    /// The zip is too large.
+    #[error("the artifact has {bytes} bytes, more than {limit}")]
+    ArchiveTooLarge {
+        /// Its size.
+        bytes: u64,
+        /// What is allowed.
+        limit: u64,
+    },
+    /// Too many entries.
+    #[error("the artifact has more than {limit} entries")]
+    TooManyEntries {
+        /// What is allowed.
+        limit: usize,
+    },
+    /// Too much content.
+    #[error("the artifact unpacks to more than {limit} bytes")]
+    ContentTooLarge {
+        /// What is allowed.
+        limit: u64,
+    },
+    /// A bomb.
+    #[error("the artifact unpacks to more than {limit} times its size")]
+    RatioTooLarge {
+        /// What is allowed.
+        limit: u64,
+    },
+    /// No `Dockerfile` at the root.
+    #[error("the artifact has no file named Dockerfile at its root")]
+    NoDockerfile,
+    /// A name that is no text.
+    #[error("the name {0:?} is not UTF-8")]
+    NameEncoding(String),
+    /// A name that is too long.
+    #[error("the name {0:?}... is too long")]
+    NameTooLong(String),
+    /// An absolute path.
+    #[error("the name {0:?} is an absolute path")]
+    AbsoluteName(String),
+    /// A path with `..`.
+    #[error("the name {0:?} leads out of the archive")]
+    Traversal(String),
+    /// A path with an empty part, a zero byte or a backslash.
+    #[error("the name {0:?} is malformed")]
+    MalformedName(String),
+    /// The same name twice.
+    #[error("the name {0:?} is there twice")]
+    Duplicate(String),
+    /// Something below what is no directory.
+    #[error("{0:?} lies below something that is no directory")]
+    BelowFile(String),
+    /// A device, a socket, a pipe.
+    #[error("{0:?} is neither a file nor a directory nor a link")]
+    Kind(String),
+    /// A symbolic link that leads out.
+    #[error("the link {name:?} leads out of the archive, to {target:?}")]
+    LinkOut {
+        /// The link.
+        name: String,
+        /// Where it points.
+        target: String,
+    },
+    /// Encrypted content.
+    #[error("{0:?} is encrypted")]
+    Encrypted(String),
+    /// A way of compression that is not Deflate.
+    #[error("{name:?} is compressed by method {method}; only store and deflate are supported")]
+    Compression {
+        /// The file.
+        name: String,
+        /// Number of the method (APPNOTE.TXT 4.4.5).
+        method: u16,
+    },
+    /// Content that is not what the directory says.
+    #[error("the content of {name:?} is damaged")]
+    Damaged {
+        /// The file.
+        name: String,
+        /// What is wrong.
+        #[source]
+        source: io::Error,
+    },
+    /// The receiver of the tar stream failed.
+    #[error("cannot pass the artifact on")]
+    Sink(#[source] io::Error),
+}
+
+/// An artifact that was judged to be acceptable.
+#[derive(Debug)]
+pub struct Artifact {
+    archive: ZipArchive<FileReader>,
+    entries: Vec<Entry>,
+    content_bytes: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    name: String,
+    kind: Kind,
+    permissions: u32,
+    bytes: u64,
+    is_deflated: bool,
+    wayfinder: ZipArchiveEntryWayfinder,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    File,
+    Directory,
+    Link,
+}
+
+impl Artifact {
+    /// Opens and judges the zip at `path`: its directory, and the targets of its links. Blocks.
+    pub fn open(path: &Path, limits: &ArtifactLimits) -> Result<Self, ArtifactError> {
+        let file = File::open(path).map_err(ArtifactError::Read)?;
+        let bytes = file.metadata().map_err(ArtifactError::Read)?.len();
+        if bytes > limits.archive_bytes {
+            return Err(ArtifactError::ArchiveTooLarge {
+                bytes,
+                limit: limits.archive_bytes,
+            });
+        }
+        let mut buffer = vec![0; RECOMMENDED_BUFFER_SIZE];
+        let archive = ZipArchive::from_file(file, &mut buffer).map_err(ArtifactError::NotAZip)?;
+        let entries = read_entries(&archive, &mut buffer, limits)?;
+        let content_bytes = check_sizes(&entries, bytes, limits)?;
+        check_tree(&entries)?;
+        let artifact = Self {
+            archive,
+            entries,
+            content_bytes,
+        };
+        artifact.check_links()?;
+        Ok(artifact)
+    }
+
+    /// Files, directories and links in it.
+    pub fn entries(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Size of all its files when unpacked, in bytes.
+    pub fn content_bytes(&self) -> u64 {
+        self.content_bytes
+    }
+
+    /// Writes everything as a tar stream. Blocks. Content that is longer, shorter or other than the zip's directory says
+    /// ends it with an error.
+    pub fn write_tar(&self, sink: impl Write) -> Result<(), ArtifactError> {
+        let mut tar = tar::Builder::new(sink);
+        for entry in &self.entries {
+            let mut header = tar::Header::new_gnu();
+            header.set_mode(entry.permissions);
+            header.set_mtime(MODIFIED);
+            header.set_size(0);
+            match entry.kind {
+                Kind::Directory => {
+                    header.set_entry_type(tar::EntryType::Directory);
+                    tar.append_data(&mut header, &entry.name, io::empty())
+                        .map_err(ArtifactError::Sink)?;
+                }
+                Kind::Link => {
+                    header.set_entry_type(tar::EntryType::Symlink);
+                    tar.append_link(&mut header, &entry.name, self.link_target(entry)?)
+                        .map_err(ArtifactError::Sink)?;
+                }
+                Kind::File => {
+                    header.set_size(entry.bytes);
+                    let mut content = Content::new(self.content(entry)?);
+                    let appended = tar.append_data(&mut header, &entry.name, &mut content);
+                    content.judge(entry, appended)?;
+                }
+            }
+        }
+        tar.finish().map_err(ArtifactError::Sink)
+    }
+
+    fn check_links(&self) -> Result<(), ArtifactError> {
+        for entry in self.entries.iter().filter(|entry| entry.kind == Kind::Link) {
+            let target = self.link_target(entry)?;
+            if !stays_inside(&entry.name, &target) {
+                return Err(ArtifactError::LinkOut {
+                    name: entry.name.clone(),
+                    target,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn link_target(&self, entry: &Entry) -> Result<String, ArtifactError> {
+        let mut target = Vec::new();
+        self.content(entry)?
+            .take(MAX_LINK_BYTES)
+            .read_to_end(&mut target)
+            .map_err(|source| damaged(entry, source))?;
+        String::from_utf8(target).map_err(|_| ArtifactError::NameEncoding(entry.name.clone()))
+    }
+
+    /// What an entry holds: exactly as many bytes as it says, or an error at the end.
+    fn content<'a>(&'a self, entry: &Entry) -> Result<Box<dyn Read + 'a>, ArtifactError> {
+        let found = self
+            .archive
+            .get_entry(entry.wayfinder)
+            .map_err(|error| damaged(entry, io::Error::other(error)))?;
+        let raw = found.reader();
+        // One byte more than promised is enough for the verifier to notice.
+        Ok(if entry.is_deflated {
+            let inflated = DeflateDecoder::new(raw).take(entry.bytes + 1);
+            Box::new(found.verifying_reader(inflated))
+        } else {
+            Box::new(found.verifying_reader(raw.take(entry.bytes + 1)))
+        })
+    }
+}
+
+/// Remembers a failure of its reader, which a copy's own error does not tell from one of the writer.
+struct Content<'a> {
+    reader: Box<dyn Read + 'a>,
+    failure: Option<io::Error>,
+}
+
+impl<'a> Content<'a> {
+    fn new(reader: Box<dyn Read + 'a>) -> Self {
+        Self {
+            reader,
+            failure: None,
+        }
+    }
+
+    /// `appended` is what became of the copy.
+    fn judge(self, entry: &Entry, appended: io::Result<()>) -> Result<(), ArtifactError> {
+        match self.failure {
+            Some(source) => Err(damaged(entry, source)),
+            None => appended.map_err(ArtifactError::Sink),
+        }
+    }
+}
+
+impl Read for Content<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.reader.read(buffer).map_err(|error| {
+            let shown = io::Error::new(error.kind(), error.to_string());
+            self.failure = Some(error);
+            shown
+        })
+    }
+}
+
+fn damaged(entry: &Entry, source: io::Error) -> ArtifactError {
+    ArtifactError::Damaged {
+        name: entry.name.clone(),
+        source,
+    }
+}
+
+fn read_entries(
+    archive: &ZipArchive<FileReader>,
+    buffer: &mut [u8],
+    limits: &ArtifactLimits,
+) -> Result<Vec<Entry>, ArtifactError> {
+    let mut entries = Vec::new();
+    let mut records = archive.entries(buffer);
+    while let Some(record) = records.next_entry().map_err(ArtifactError::NotAZip)? {
+        if entries.len() == limits.entries {
+            return Err(ArtifactError::TooManyEntries {
+                limit: limits.entries,
+            });
+        }
+        // A zip of a whole directory may have an entry for the directory itself.
+        if matches!(record.file_path().as_bytes(), b"./" | b".") {
+            continue;
+        }
+        entries.push(read_entry(&record, limits)?);
+    }
+    Ok(entries)
+}
+
+fn read_entry(
+    record: &ZipFileHeaderRecord<'_>,
+    limits: &ArtifactLimits,
+) -> Result<Entry, ArtifactError> {
+    let name = check_name(record.file_path().as_bytes(), limits.name_bytes)?;
+    let mode = record.mode().value();
+    let kind = match mode & 0o170_000 {
+        _ if record.is_dir() => Kind::Directory,
+        0o040_000 => Kind::Directory,
+        0o120_000 => Kind::Link,
+        0o100_000 | 0 => Kind::File,
+        _ => return Err(ArtifactError::Kind(name)),
+    };
+    if record.flags().is_encrypted() {
+        return Err(ArtifactError::Encrypted(name));
+    }
+    let method = record.compression_method();
+    let is_deflated = method == CompressionMethod::DEFLATE;
+    if !is_deflated && method != CompressionMethod::STORE {
+        return Err(ArtifactError::Compression {
+            name,
+            method: method.as_u16(),
+        });
+    }
+    // Set-user-id and sticky bits are for the Dockerfile to set.
+    let permissions = match (kind, mode & 0o777) {
+        (Kind::Directory, 0) => DIRECTORY_PERMISSIONS,
+        (_, 0) => FILE_PERMISSIONS,
+        (_, permissions) => permissions,
+    };
+    Ok(Entry {
+        name,
+        kind,
+        permissions,
+        bytes: record.uncompressed_size_hint(),
+        is_deflated,
+        wayfinder: record.wayfinder(),
+    })
+}
+
+/// A relative path of plain parts, without the slash at the end that marks directories.
+fn check_name(raw: &[u8], limit: usize) -> Result<String, ArtifactError> {
+    let name = std::str::from_utf8(raw)
+        .map_err(|_| ArtifactError::NameEncoding(String::from_utf8_lossy(raw).into_owned()))?;
+    if name.len() > limit {
+        return Err(ArtifactError::NameTooLong(name.chars().take(80).collect()));
+    }
+    if name.starts_with('/') {
+        return Err(ArtifactError::AbsoluteName(name.to_owned()));
+    }
+    let name = name.strip_prefix("./").unwrap_or(name);
+    let name = name.strip_suffix('/').unwrap_or(name);
+    let is_malformed = name.contains(['\0', '\\']);
+    for part in name.split('/') {
+        match part {
+            ".." => return Err(ArtifactError::Traversal(name.to_owned())),
+            "" | "." => return Err(ArtifactError::MalformedName(name.to_owned())),
+            _ if is_malformed => return Err(ArtifactError::MalformedName(name.to_owned())),
+            _ => {}
+        }
+    }
+    Ok(name.to_owned())
+}
+
+fn check_sizes(
+    entries: &[Entry],
+    archive_bytes: u64,
+    limits: &ArtifactLimits,
+) -> Result<u64, ArtifactError> {
+    let mut total: u64 = 0;
+    for entry in entries {
+        total = total.saturating_add(entry.bytes);
+        if entry.kind == Kind::Link && entry.bytes > MAX_LINK_BYTES {
+            return Err(ArtifactError::NameTooLong(entry.name.clone()));
+        }
+    }
+    if total > limits.content_bytes {
+        return Err(ArtifactError::ContentTooLarge {
+            limit: limits.content_bytes,
+        });
+    }
+    if total > RATIO_FLOOR_BYTES && total / limits.ratio > archive_bytes {
+        return Err(ArtifactError::RatioTooLarge {
+            limit: limits.ratio,
+        });
+    }
+    Ok(total)
+}
+
+/// Every name once, everything below directories, and a Dockerfile.
+fn check_tree(entries: &[Entry]) -> Result<(), ArtifactError> {
+    let mut kinds = HashMap::new();
+    for entry in entries {
+        if kinds.insert(entry.name.as_str(), entry.kind).is_some() {
+            return Err(ArtifactError::Duplicate(entry.name.clone()));
+        }
+    }
+    for entry in entries {
+        let is_below_file = entry.name.match_indices('/').any(|(end, _)| {
+            // A zip need not list directories.
+            let above = kinds.get(&entry.name[..end]);
+            above.is_some_and(|kind| *kind != Kind::Directory)
+        });
+        if is_below_file {
+            return Err(ArtifactError::BelowFile(entry.name.clone()));
+        }
+    }
+    match kinds.get(DOCKERFILE) {
+        Some(Kind::File) => Ok(()),
+        _ => Err(ArtifactError::NoDockerfile),
+    }
+}
+
+/// Whether a link leads to a place within the archive, by its words alone. Nothing lies below a link, so that
+/// words and places agree but where a link passes through another one, which passes this test itself.
+fn stays_inside(name: &str, target: &str) -> bool {
+    if target.is_empty() || target.starts_with('/') || target.contains('\0') {
+        return false;
+    }
+    let mut depth = name.matches('/').count();
+    for part in target.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if depth == 0 => return false,
+            ".." => depth -= 1,
+            _ => depth += 1,
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests;

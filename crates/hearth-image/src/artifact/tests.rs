@@ -1,0 +1,280 @@
+use std::collections::BTreeMap;
+use std::io::Write as _;
+
+use proptest::prelude::*;
+use rawzip::{ZipArchiveWriter, path::EntryPath};
+
+use super::*;
+
+/// An entry to write: name, mode (0: none), content.
+type Item<'a> = (&'a str, u32, &'a [u8]);
+
+const DOCKER: Item<'static> = ("Dockerfile", 0o100_644, b"FROM scratch\n");
+
+fn zip(items: &[Item<'_>]) -> Vec<u8> {
+    let mut archive = ZipArchiveWriter::new(Vec::new());
+    for (name, mode, content) in items {
+        let name = EntryPath::verbatim(name.as_bytes());
+        if name_is_directory(&name) {
+            let mut directory = archive.new_dir(name);
+            if *mode != 0 {
+                directory = directory.unix_permissions(*mode);
+            }
+            directory.create().unwrap();
+            continue;
+        }
+        let mut file = archive
+            .new_file(name)
+            .compression_method(CompressionMethod::DEFLATE);
+        if *mode != 0 {
+            file = file.unix_permissions(*mode);
+        }
+        let (mut entry, config) = file.start().unwrap();
+        let encoder =
+            flate2::write::DeflateEncoder::new(&mut entry, flate2::Compression::default());
+        let mut writer = config.wrap(encoder);
+        writer.write_all(content).unwrap();
+        let (encoder, descriptor) = writer.finish().unwrap();
+        encoder.finish().unwrap();
+        entry.finish(descriptor).unwrap();
+    }
+    archive.finish().unwrap()
+}
+
+fn name_is_directory(name: &EntryPath<'_>) -> bool {
+    format!("{name:?}").contains("/\"")
+}
+
+fn open_bytes(bytes: &[u8], limits: &ArtifactLimits) -> Result<Artifact, ArtifactError> {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(bytes).unwrap();
+    Artifact::open(file.path(), limits)
+}
+
+fn open(items: &[Item<'_>]) -> Result<Artifact, ArtifactError> {
+    open_bytes(&zip(items), &ArtifactLimits::default())
+}
+
+/// What the tar stream says: kind, permissions, content or link target.
+fn unpack(artifact: &Artifact) -> BTreeMap<String, (tar::EntryType, u32, Vec<u8>)> {
+    let mut bytes = Vec::new();
+    artifact.write_tar(&mut bytes).unwrap();
+    let mut archive = tar::Archive::new(bytes.as_slice());
+    let mut found = BTreeMap::new();
+    for entry in archive.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let name = entry.path().unwrap().display().to_string();
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content).unwrap();
+        if let Some(target) = entry.link_name_bytes() {
+            content = target.into_owned();
+        }
+        let header = entry.header();
+        found.insert(
+            name.trim_end_matches('/').to_owned(),
+            (header.entry_type(), header.mode().unwrap(), content),
+        );
+    }
+    found
+}
+
+#[test]
+fn an_honest_zip_becomes_a_tar() {
+    let long = format!("{}/file", "d".repeat(150));
+    let artifact = open(&[
+        DOCKER,
+        ("src/", 0o040_750, b""),
+        ("src/run.sh", 0o104_755, b"#!/bin/sh\n"),
+        ("src/link", 0o120_777, b"../Dockerfile"),
+        ("./plain", 0, b"x"),
+        (&long, 0o100_600, b"deep"),
+    ])
+    .unwrap();
+    assert_eq!(artifact.entries(), 6);
+    let found = unpack(&artifact);
+    let expect = |name: &str, kind, mode, content: &[u8]| {
+        assert_eq!(found[name], (kind, mode, content.to_vec()), "{name}");
+    };
+    expect("Dockerfile", tar::EntryType::Regular, 0o644, DOCKER.2);
+    expect("src", tar::EntryType::Directory, 0o750, b"");
+    expect("src/run.sh", tar::EntryType::Regular, 0o755, b"#!/bin/sh\n");
+    expect("src/link", tar::EntryType::Symlink, 0o777, b"../Dockerfile");
+    assert_eq!(found["plain"].2, b"x");
+    assert_eq!(found[&long].2, b"deep");
+}
+
+#[test]
+fn what_is_no_zip_is_refused() {
+    let limits = ArtifactLimits::default();
+    for bytes in [&b""[..], b"FROM scratch\n", &[0; 4096]] {
+        let error = open_bytes(bytes, &limits).unwrap_err();
+        assert!(matches!(error, ArtifactError::NotAZip(_)), "{error}");
+    }
+    let missing = Artifact::open(Path::new("/does/not/exist"), &limits);
+    assert!(matches!(missing, Err(ArtifactError::Read(_))));
+}
+
+#[test]
+fn a_dockerfile_at_the_root_is_needed() {
+    for items in [
+        &[("sub/Dockerfile", 0o100_644, &b""[..])][..],
+        &[("dockerfile", 0o100_644, b"")],
+        &[("Dockerfile/", 0o040_755, b"")],
+        &[("a", 0o100_644, b""), ("Dockerfile", 0o120_777, b"a")],
+        &[],
+    ] {
+        assert!(matches!(open(items), Err(ArtifactError::NoDockerfile)));
+    }
+}
+
+#[test]
+fn bad_names_are_refused() {
+    type Is = fn(&ArtifactError) -> bool;
+    let cases: &[(&str, Is)] = &[
+        ("/etc/passwd", |e| {
+            matches!(e, ArtifactError::AbsoluteName(_))
+        }),
+        ("../up", |e| matches!(e, ArtifactError::Traversal(_))),
+        ("a/../../up", |e| matches!(e, ArtifactError::Traversal(_))),
+        ("a//b", |e| matches!(e, ArtifactError::MalformedName(_))),
+        ("a/./b", |e| matches!(e, ArtifactError::MalformedName(_))),
+        ("a\\b", |e| matches!(e, ArtifactError::MalformedName(_))),
+        ("a\0b", |e| matches!(e, ArtifactError::MalformedName(_))),
+        ("Dockerfile", |e| matches!(e, ArtifactError::Duplicate(_))),
+        ("Dockerfile/x", |e| matches!(e, ArtifactError::BelowFile(_))),
+    ];
+    for (name, is_expected) in cases {
+        let error = open(&[DOCKER, (name, 0o100_644, b"x")]).unwrap_err();
+        assert!(is_expected(&error), "{name}: {error:?}");
+    }
+    let long = "x".repeat(1025);
+    let error = open(&[DOCKER, (&long, 0o100_644, b"")]).unwrap_err();
+    assert!(matches!(error, ArtifactError::NameTooLong(_)));
+}
+
+#[test]
+fn links_stay_inside_and_nothing_lies_below_them() {
+    for target in ["/etc", "..", "a/../..", ""] {
+        let error = open(&[DOCKER, ("link", 0o120_777, target.as_bytes())]).unwrap_err();
+        assert!(matches!(error, ArtifactError::LinkOut { .. }), "{target}");
+    }
+    assert!(open(&[DOCKER, ("d/link", 0o120_777, b"..")]).is_ok());
+    let error = open(&[
+        DOCKER,
+        ("link", 0o120_777, b"."),
+        ("link/x", 0o100_644, b""),
+    ])
+    .unwrap_err();
+    assert!(matches!(error, ArtifactError::BelowFile(_)));
+    let error = open(&[DOCKER, ("pipe", 0o010_644, b"")]).unwrap_err();
+    assert!(matches!(error, ArtifactError::Kind(_)));
+}
+
+#[test]
+fn sizes_have_limits() {
+    let strict = ArtifactLimits {
+        archive_bytes: 1 << 20,
+        entries: 3,
+        content_bytes: 64 << 20,
+        ..ArtifactLimits::default()
+    };
+    let many: Vec<Item<'_>> = ["Dockerfile", "a", "b", "c"]
+        .map(|name| (name, 0o100_644, &b""[..]))
+        .to_vec();
+    let error = open_bytes(&zip(&many), &strict).unwrap_err();
+    assert!(matches!(error, ArtifactError::TooManyEntries { limit: 3 }));
+    assert!(open_bytes(&zip(&many[..3]), &strict).is_ok());
+
+    let error = open_bytes(&vec![0; (1 << 20) + 1], &strict).unwrap_err();
+    assert!(matches!(error, ArtifactError::ArchiveTooLarge { .. }));
+
+    let zeros = vec![0; 40 << 20];
+    let error = open_bytes(&zip(&[DOCKER, ("zeros", 0o100_644, &zeros)]), &strict).unwrap_err();
+    assert!(
+        matches!(error, ArtifactError::RatioTooLarge { .. }),
+        "{error:?}"
+    );
+    let two = zip(&[DOCKER, ("a", 0o100_644, &zeros), ("b", 0o100_644, &zeros)]);
+    let error = open_bytes(&two, &strict).unwrap_err();
+    assert!(matches!(error, ArtifactError::ContentTooLarge { .. }));
+}
+
+#[test]
+fn content_that_lies_is_noticed() {
+    let content = b"0123456789".repeat(100);
+    let mut bytes = zip(&[DOCKER, ("data", 0o100_644, &content)]);
+    // The last central directory record's uncompressed size (APPNOTE.TXT 4.3.12: 22 bytes before the name's length).
+    let record = bytes
+        .windows(4)
+        .rposition(|window| window == b"PK\x01\x02")
+        .unwrap();
+    for promised in [10_u32, 5000] {
+        bytes[record + 24..record + 28].copy_from_slice(&promised.to_le_bytes());
+        let artifact = open_bytes(&bytes, &ArtifactLimits::default()).unwrap();
+        let error = artifact.write_tar(io::sink()).unwrap_err();
+        assert!(matches!(error, ArtifactError::Damaged { .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn a_receiver_that_fails_is_not_the_artifacts_fault() {
+    struct Broken;
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let artifact = open(&[DOCKER]).unwrap();
+    let error = artifact.write_tar(Broken).unwrap_err();
+    assert!(matches!(error, ArtifactError::Sink(_)));
+}
+
+proptest! {
+    /// Whatever names say: what is accepted, no path of it leads out.
+    #[test]
+    fn accepted_names_stay_inside(name in r"[a./\\]{1,12}") {
+        if let Ok(accepted) = check_name(name.as_bytes(), 64) {
+            let parts: Vec<_> = Path::new(&accepted).components().collect();
+            let is_plain = |part: &std::path::Component<'_>| matches!(part, std::path::Component::Normal(_));
+            prop_assert!(!parts.is_empty() && parts.iter().all(is_plain), "{accepted:?}");
+        }
+    }
+
+    /// A link that is accepted stays inside when it is walked part by part.
+    #[test]
+    fn accepted_links_stay_inside(name in "[a-b]/[a-b]|[a-b]", target in r"[a./]{0,10}") {
+        if stays_inside(&name, &target) {
+            let mut place: Vec<&str> = name.split('/').collect();
+            place.pop();
+            for part in target.split('/') {
+                match part {
+                    "" | "." => {}
+                    ".." => prop_assert!(place.pop().is_some()),
+                    part => place.push(part),
+                }
+            }
+        }
+    }
+
+    /// No bytes make it panic, and damage is never passed on as content.
+    #[test]
+    fn damage_is_an_error(position in 0_usize..400, byte in any::<u8>()) {
+        let content = b"the content".repeat(10);
+        let mut bytes = zip(&[DOCKER, ("data", 0o100_644, &content)]);
+        let position = position % bytes.len();
+        bytes[position] = byte;
+        if let Ok(artifact) = open_bytes(&bytes, &ArtifactLimits::default()) {
+            let mut tar = Vec::new();
+            if artifact.write_tar(&mut tar).is_ok() && artifact.entries() == 2 {
+                let found = unpack(&artifact);
+                for (kind, _, bytes) in found.values() {
+                    let is_known = bytes == &content || bytes == DOCKER.2;
+                    prop_assert!(is_known || *kind != tar::EntryType::Regular);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The bases of a host: what every build and every root stands on, and the record of it.
+//!
+//! ```text
+//! <directory>/bases.json            the record: which set is the current one; written last, by rename
+//!             lock                  held by whoever prepares
+//!             <id>/builder.erofs    Debian with buildah: root of the builder microVM
+//!                  store.erofs      image store with the base images; their layers are lower directories of roots
+//!                  scratch.ext4     empty: what every writable disk is a copy-on-write overlay of
+//! ```
+//!
+//! A set is never changed: roots refer to its disks. A newer set stands beside it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// Version of `bases.json`.
+const FORMAT: u32 = 1;
+
+pub(crate) const RECORD: &str = "bases.json";
+pub(crate) const BUILDER: &str = "builder.erofs";
+pub(crate) const STORE: &str = "store.erofs";
+pub(crate) const SCRATCH: &str = "scratch.ext4";
+
+/// The prepared bases of a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bases {
+    format: u32,
+    /// Names this set by its content.
+    pub id: String,
+    /// The images that `FROM` finds without any network.
+    pub images: Vec<BaseImage>,
+    /// The layers of the store, each with the one that it stands on: what layers.json on the disk says.
+    pub(crate) layers: serde_json::Value,
+    #[serde(skip)]
+    directory: PathBuf,
+}
+
+/// An image on the store disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BaseImage {
+    /// As `FROM` names it, for example `hearth/python:3.11`.
+    pub name: String,
+    /// Its layers' directories on the store disk, top first.
+    pub layers: Vec<String>,
+}
+
+/// Why the record of the bases cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum BasesError {
+    /// The file system says no.
+    #[error("cannot read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The record does not parse.
+    #[error("{path} is no record of bases")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl Bases {
+    pub(crate) fn new(
+        directory: PathBuf,
+        id: String,
+        images: Vec<BaseImage>,
+        layers: serde_json::Value,
+    ) -> Self {
+        Self {
+            format: FORMAT,
+            id,
+            images,
+            layers,
+            directory,
+        }
+    }
+
+    /// What [`crate::prepare`] left in `directory` (or was copied there): the current set if it is complete and of this
+    /// release.
+    pub fn open(directory: &Path) -> Result<Option<Self>, BasesError> {
+        let path = directory.join(RECORD);
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(BasesError::Read { path, source }),
+        };
+        let value: serde_json::Value = match serde_json::from_slice(&text) {
+            Ok(value) => value,
+            Err(source) => return Err(BasesError::Parse { path, source }),
+        };
+        // Of another release: as good as none, bases are made again at little cost.
+        if value.get("format") != Some(&FORMAT.into()) {
+            return Ok(None);
+        }
+        let mut bases: Self = match serde_json::from_value(value) {
+            Ok(bases) => bases,
+            Err(source) => return Err(BasesError::Parse { path, source }),
+        };
+        bases.directory = directory.to_owned();
+        let is_complete = [bases.builder(), bases.store(), bases.scratch()]
+            .iter()
+            .all(|file| file.is_file());
+        Ok(is_complete.then_some(bases))
+    }
+
+    /// The root disk of builder microVMs.
+    pub fn builder(&self) -> PathBuf {
+        self.file(BUILDER)
+    }
+
+    /// The disk with the base images.
+    pub fn store(&self) -> PathBuf {
+        self.file(STORE)
+    }
+
+    /// The empty ext4 file system that writable disks start from.
+    pub fn scratch(&self) -> PathBuf {
+        self.file(SCRATCH)
+    }
+
+    /// All there is to copy to another host, the record last. Their paths relative to the bases' directory have to
+    /// stay; [`crate::data_extents`] says what to send of the scratch disk.
+    pub fn files(&self) -> [PathBuf; 4] {
+        [
+            self.builder(),
+            self.store(),
+            self.scratch(),
+            self.directory.join(RECORD),
+        ]
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.directory.join(&self.id).join(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_counts_when_its_files_are_there() {
+        let scratch = tempfile::tempdir().unwrap();
+        let directory = scratch.path();
+        assert!(Bases::open(directory).unwrap().is_none());
+        let image = BaseImage {
+            name: "hearth/debian:12".into(),
+            layers: vec!["overlay/x/diff".into()],
+        };
+        let bases = Bases::new(
+            directory.to_owned(),
+            "0123".into(),
+            vec![image],
+            serde_json::json!([]),
+        );
+        let record = serde_json::to_vec(&bases).unwrap();
+        fs::write(directory.join(RECORD), &record).unwrap();
+        assert!(Bases::open(directory).unwrap().is_none());
+        fs::create_dir(directory.join("0123")).unwrap();
+        for file in &bases.files()[..3] {
+            fs::write(file, "").unwrap();
+        }
+        assert_eq!(Bases::open(directory).unwrap(), Some(bases));
+
+        fs::write(directory.join(RECORD), r#"{"format":2}"#).unwrap();
+        assert!(Bases::open(directory).unwrap().is_none());
+        fs::write(directory.join(RECORD), "{").unwrap();
+        assert!(matches!(
+            Bases::open(directory),
+            Err(BasesError::Parse { .. })
+        ));
+    }
+}

@@ -1,0 +1,170 @@
+//! Why a Dockerfile did not build, read from what buildah said last.
+
+use std::collections::VecDeque;
+
+use hearth_wire::agent::ExitStatus;
+
+/// Lines at the end of the output among which a reason is looked for.
+const LAST_LINES: usize = 40;
+
+/// A longer reason is cut, in characters.
+const MAX_REASON: usize = 1000;
+
+/// How a build failed: the cause in one word, and in the builder's words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The Dockerfile is wrong, or a program that it runs failed.
+    #[error("{reason} (exit code {exit_code})")]
+    Dockerfile {
+        /// Of the program in `RUN`; 125 when it is buildah's own.
+        exit_code: i32,
+        /// What buildah said.
+        reason: String,
+    },
+    /// `FROM` or `COPY --from` names an image that is neither a base nor a stage.
+    #[error("{reason}; builds have no network yet, only Hearth's own base images can be used")]
+    UnknownImage {
+        /// What buildah said.
+        reason: String,
+    },
+    /// A program needed the network.
+    #[error("{reason}; builds have no network yet")]
+    NoNetwork {
+        /// What buildah said.
+        reason: String,
+    },
+    /// The work disk is full.
+    #[error("{reason}; the disk of the build is full")]
+    DiskFull {
+        /// What buildah said.
+        reason: String,
+    },
+    /// Something was killed. Nothing in the builder does that but the kernel when memory is short, or the
+    /// Dockerfile's own programs.
+    #[error("{reason}; a process was killed, most likely for want of memory")]
+    Killed {
+        /// What buildah said.
+        reason: String,
+    },
+}
+
+/// What programs say without a network, in the words of the C library, curl, Go and Python.
+const NO_NETWORK: &[&str] = &[
+    "Temporary failure in name resolution",
+    "Temporary failure resolving",
+    "Could not resolve",
+    "Name or service not known",
+    "Network is unreachable",
+    "network is unreachable",
+    "dial tcp",
+];
+
+const UNKNOWN_IMAGE: &[&str] = &["image not known", "short-name"];
+
+const DISK_FULL: &[&str] = &["no space left on device", "No space left on device"];
+
+const KILLED: &[&str] = &["subprocess exited on killed", "signal: killed"];
+
+/// The end of a build's output.
+#[derive(Debug, Default)]
+pub(crate) struct LastLines(VecDeque<String>);
+
+impl LastLines {
+    pub(crate) fn push(&mut self, line: &str) {
+        if self.0.len() == LAST_LINES {
+            self.0.pop_front();
+        }
+        self.0.push_back(line.chars().take(MAX_REASON).collect());
+    }
+
+    /// The failure behind this end; `None` when it is a success.
+    pub(crate) fn judge(&self, status: ExitStatus) -> Option<Failure> {
+        let exit_code = match status {
+            ExitStatus::Code(0) => return None,
+            ExitStatus::Code(code) => code,
+            ExitStatus::Signal(signal) => 128 + signal,
+        };
+        let reason = self.reason();
+        let says = |words: &[&str]| {
+            let has = |line: &String| words.iter().any(|word| line.contains(word));
+            self.0.iter().any(has)
+        };
+        let failure = if says(DISK_FULL) {
+            Failure::DiskFull { reason }
+        } else if says(UNKNOWN_IMAGE) {
+            Failure::UnknownImage { reason }
+        } else if says(NO_NETWORK) {
+            Failure::NoNetwork { reason }
+        } else if says(KILLED) || matches!(status, ExitStatus::Signal(9)) {
+            Failure::Killed { reason }
+        } else {
+            Failure::Dockerfile { exit_code, reason }
+        };
+        Some(failure)
+    }
+
+    /// buildah's last error, or the last thing that was said at all.
+    fn reason(&self) -> String {
+        let error = self
+            .0
+            .iter()
+            .rev()
+            .find_map(|line| line.strip_prefix("Error: "));
+        let last = self.0.back().map(String::as_str);
+        error
+            .or(last)
+            .unwrap_or("buildah ended without a word")
+            .to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(code: i32, text: &str) -> Option<Failure> {
+        let mut lines = LastLines::default();
+        text.lines().for_each(|line| lines.push(line));
+        lines.judge(ExitStatus::Code(code))
+    }
+
+    /// The words are those of Debian 12's buildah 1.28.
+    #[test]
+    fn buildah_is_understood() {
+        assert_eq!(judge(0, "Error: nothing"), None);
+        assert_eq!(
+            judge(
+                3,
+                "STEP 2/2: RUN exit 3\nsubprocess exited with status 3\nError: building at STEP \"RUN exit 3\": exit status 3"
+            ),
+            Some(Failure::Dockerfile {
+                exit_code: 3,
+                reason: "building at STEP \"RUN exit 3\": exit status 3".into()
+            })
+        );
+        assert!(matches!(
+            judge(
+                125,
+                "Error: creating build container: alpine: image not known"
+            ),
+            Some(Failure::UnknownImage { .. })
+        ));
+        assert!(matches!(
+            judge(
+                100,
+                "E: Temporary failure resolving 'deb.debian.org'\nError: building at STEP"
+            ),
+            Some(Failure::NoNetwork { .. })
+        ));
+        assert!(matches!(
+            judge(125, "Error: write /work/x: no space left on device"),
+            Some(Failure::DiskFull { .. })
+        ));
+        assert!(matches!(
+            judge(1, "subprocess exited on killed\nError: building at STEP"),
+            Some(Failure::Killed { .. })
+        ));
+        let silent = judge(7, "").unwrap().to_string();
+        assert_eq!(silent, "buildah ended without a word (exit code 7)");
+    }
+}

@@ -1,0 +1,297 @@
+//! Steps of a build inside the builder microVM: `guest.sh`, run beside its agent.
+//!
+//! Whatever comes from there is bounded: lines of output by their length and their sum, answers by their size.
+
+use std::io;
+
+use hearth_node::{AgentClient, AgentError, Exec, ExecReader, ExecWriter};
+use hearth_wire::agent::{ExecInput, ExecOutput, ExecPlace, ExecSpec, ExitStatus, MAX_CHUNK_BYTES};
+use tokio::sync::mpsc;
+
+use crate::artifact::{Artifact, ArtifactError};
+
+const SCRIPT: &str = include_str!("guest.sh");
+
+/// What is kept of a step's complaints, in bytes: its last words.
+const MAX_COMPLAINT_BYTES: usize = 4 << 10;
+
+/// Pieces of the context that wait for the guest; with them a stream holds half a megabyte.
+const PIECES: usize = 8;
+
+/// Why a step did not give what it should. What a Dockerfile can cause is told apart by
+/// [`crate::Failure`].
+#[derive(Debug, thiserror::Error)]
+pub enum GuestError {
+    /// The agent is gone or refuses.
+    #[error("lost the builder microVM")]
+    Agent(#[from] AgentError),
+    /// The artifact turned out to be damaged.
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
+    /// A step failed.
+    #[error("the step {step} of the build failed ({status:?}): {complaint}")]
+    Step {
+        /// The step.
+        step: &'static str,
+        /// How it ended.
+        status: ExitStatus,
+        /// What it said last.
+        complaint: String,
+    },
+    /// A step answered more than it may.
+    #[error("the step {step} of the build answered more than {limit} bytes")]
+    TooLong {
+        /// The step.
+        step: &'static str,
+        /// What is allowed.
+        limit: u64,
+    },
+    /// What it answered cannot be kept.
+    #[error("cannot write what the builder microVM sends")]
+    Keep(#[source] io::Error),
+}
+
+/// The builder's agent, and what is asked of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Guest(pub(crate) AgentClient);
+
+impl Guest {
+    /// Mounts everything and unpacks the artifact.
+    pub(crate) async fn send_context(&self, artifact: Artifact) -> Result<(), GuestError> {
+        let (reader, mut writer) = self.start("context", &[]).await?.split();
+        let (sink, mut pieces) = mpsc::channel(PIECES);
+        let reading = tokio::task::spawn_blocking(move || artifact.write_tar(PieceSink::new(sink)));
+        let feed = async {
+            while let Some(piece) = pieces.recv().await {
+                writer.send(&ExecInput::Stdin(piece)).await?;
+            }
+            Ok::<ExecWriter, AgentError>(writer)
+        };
+        let mut answer = Vec::new();
+        let end = finish(reader, "context", |bytes| {
+            keep(&mut answer, bytes, "context", 0)
+        });
+        tokio::pin!(end);
+        // The step may end before everything is sent: it failed.
+        let fed = tokio::select! {
+            fed = feed => fed,
+            ended = &mut end => return ended,
+        };
+        drop(pieces);
+        // An artifact that ends in the middle must not look like a whole one.
+        match reading.await {
+            Ok(read) => read?,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+        fed?.send(&ExecInput::StdinEnd).await?;
+        end.await
+    }
+
+    /// Runs buildah; every line goes to `lines`. Answers how it ended.
+    pub(crate) async fn build(
+        &self,
+        options: &[String],
+        mut lines: impl AsyncFnMut(String),
+    ) -> Result<ExitStatus, GuestError> {
+        let (mut reader, mut writer) = self.start("build", options).await?.split();
+        writer.send(&ExecInput::StdinEnd).await?;
+        let mut pending = [Lines::default(), Lines::default()];
+        loop {
+            let (stream, bytes) = match reader.next().await? {
+                ExecOutput::Stdout(bytes) => (0, bytes),
+                ExecOutput::Stderr(bytes) => (1, bytes),
+                ExecOutput::Exit(status) => {
+                    for stream in pending {
+                        if let Some(line) = stream.rest() {
+                            lines(line).await;
+                        }
+                    }
+                    return Ok(status);
+                }
+            };
+            for line in pending[stream].push(&bytes) {
+                lines(line).await;
+            }
+        }
+    }
+
+    /// Runs a step that answers at most `limit` bytes.
+    pub(crate) async fn ask(
+        &self,
+        step: &'static str,
+        arguments: &[String],
+        limit: u64,
+    ) -> Result<Vec<u8>, GuestError> {
+        let mut answer = Vec::new();
+        self.receive(step, arguments, |bytes| {
+            keep(&mut answer, bytes, step, limit)
+        })
+        .await?;
+        Ok(answer)
+    }
+
+    /// Runs a step and gives its answer, piece by piece, to `take`.
+    pub(crate) async fn receive(
+        &self,
+        step: &'static str,
+        arguments: &[String],
+        take: impl FnMut(&[u8]) -> Result<(), GuestError>,
+    ) -> Result<(), GuestError> {
+        let (reader, mut writer) = self.start(step, arguments).await?.split();
+        writer.send(&ExecInput::StdinEnd).await?;
+        finish(reader, step, take).await
+    }
+
+    async fn start(&self, step: &str, arguments: &[String]) -> Result<Exec, AgentError> {
+        let head = ["/bin/busybox", "sh", "-c", SCRIPT, "guest.sh", step];
+        let spec = ExecSpec {
+            argv: head
+                .into_iter()
+                .map(str::to_owned)
+                .chain(arguments.iter().cloned())
+                .collect(),
+            env: Default::default(),
+            cwd: "/".to_owned(),
+            user: String::new(),
+            tty: None,
+            place: ExecPlace::Agent,
+        };
+        self.0.exec(spec).await
+    }
+}
+
+/// Reads a step to its end, which has to be a good one.
+async fn finish(
+    mut reader: ExecReader,
+    step: &'static str,
+    mut take: impl FnMut(&[u8]) -> Result<(), GuestError>,
+) -> Result<(), GuestError> {
+    let mut complaint = Vec::new();
+    loop {
+        match reader.next().await? {
+            ExecOutput::Stdout(bytes) => take(&bytes)?,
+            ExecOutput::Stderr(bytes) => {
+                complaint.extend(bytes);
+                let surplus = complaint.len().saturating_sub(MAX_COMPLAINT_BYTES);
+                complaint.drain(..surplus);
+            }
+            ExecOutput::Exit(ExitStatus::Code(0)) => return Ok(()),
+            ExecOutput::Exit(status) => {
+                return Err(GuestError::Step {
+                    step,
+                    status,
+                    complaint: String::from_utf8_lossy(&complaint).trim().to_owned(),
+                });
+            }
+        }
+    }
+}
+
+fn keep(
+    answer: &mut Vec<u8>,
+    bytes: &[u8],
+    step: &'static str,
+    limit: u64,
+) -> Result<(), GuestError> {
+    if (answer.len() + bytes.len()) as u64 > limit {
+        return Err(GuestError::TooLong { step, limit });
+    }
+    answer.extend_from_slice(bytes);
+    Ok(())
+}
+
+/// Cuts a stream into lines.
+#[derive(Debug, Default)]
+struct Lines(Vec<u8>);
+
+/// Longest line, in bytes; a longer one is cut in pieces.
+const MAX_LINE_BYTES: usize = 8 << 10;
+
+impl Lines {
+    fn push(&mut self, bytes: &[u8]) -> Vec<String> {
+        let mut lines = Vec::new();
+        for byte in bytes {
+            // Progress bars go back to the start of their line: every state of one is a line here.
+            if matches!(byte, b'\n' | b'\r') {
+                lines.extend(std::mem::take(self).rest());
+                continue;
+            }
+            self.0.push(*byte);
+            if self.0.len() == MAX_LINE_BYTES {
+                lines.extend(std::mem::take(self).rest());
+            }
+        }
+        lines
+    }
+
+    /// What is there without an end of line. Empty lines say nothing.
+    fn rest(self) -> Option<String> {
+        (!self.0.is_empty()).then(|| String::from_utf8_lossy(&self.0).into_owned())
+    }
+}
+
+/// Passes what is written on in pieces of a frame's size. It lives on a blocking thread.
+struct PieceSink {
+    sink: mpsc::Sender<Vec<u8>>,
+    piece: Vec<u8>,
+}
+
+impl PieceSink {
+    fn new(sink: mpsc::Sender<Vec<u8>>) -> Self {
+        Self {
+            sink,
+            piece: Vec::with_capacity(MAX_CHUNK_BYTES),
+        }
+    }
+
+    fn pass_on(&mut self) -> io::Result<()> {
+        let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(MAX_CHUNK_BYTES));
+        let gone = |_| io::ErrorKind::BrokenPipe.into();
+        self.sink.blocking_send(piece).map_err(gone)
+    }
+}
+
+impl io::Write for PieceSink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = MAX_CHUNK_BYTES - self.piece.len();
+        let count = room.min(bytes.len());
+        self.piece.extend_from_slice(&bytes[..count]);
+        if self.piece.len() == MAX_CHUNK_BYTES {
+            self.pass_on()?;
+        }
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for PieceSink {
+    fn drop(&mut self) {
+        if !self.piece.is_empty() {
+            // A receiver that is gone has its own error to tell.
+            let _ = self.pass_on();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_become_lines() {
+        let mut lines = Lines::default();
+        assert_eq!(lines.push(b"one\ntw"), ["one"]);
+        assert_eq!(
+            lines.push(b"o\r\n\n 50%\r100%\nrest"),
+            ["two", " 50%", "100%"]
+        );
+        assert_eq!(lines.rest().as_deref(), Some("rest"));
+        let mut lines = Lines::default();
+        let long = vec![b'x'; MAX_LINE_BYTES + 1];
+        assert_eq!(lines.push(&long).len(), 1);
+        assert_eq!(lines.rest().as_deref(), Some("x"));
+    }
+}

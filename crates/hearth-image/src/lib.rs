@@ -1,0 +1,39 @@
+//! Images: from a zip with a Dockerfile to read-only root disks.
+//!
+//! ```text
+//! mmdebstrap ──> bases ([`prepare`]): builder disk, store disk, scratch disk       natively, once
+//!                   │
+//! zip ──> artifact ([`Artifact`]) ──tar──> builder microVM ([`Builder`]) ──> layer disk + configuration
+//!                                          buildah, chroot, overlay                │
+//!                             root ([`Root`]): store disk below, layer disk above ─┘
+//! ```
+//!
+//! The Dockerfile is hostile code: it runs in a microVM made for it, and what comes out of there is bounded,
+//! parsed with care and mounted nowhere but in guests. The store disk serves twice, as buildah's additional image
+//! store and as lower layers of every root: a base is neither copied nor read through by a build.
+
+#![forbid(unsafe_code)]
+
+mod artifact;
+mod bases;
+mod builder;
+mod config;
+mod failure;
+mod guest;
+mod prepare;
+mod root;
+mod sparse;
+mod store;
+
+pub use artifact::{Artifact, ArtifactError, ArtifactLimits};
+pub use bases::{BaseImage, Bases, BasesError};
+pub use builder::{
+    BuildError, BuildLimits, BuildRequest, BuildTimes, Builder, Built, write_initramfs,
+};
+pub use config::{ConfigError, ContainerConfig};
+pub use failure::Failure;
+pub use guest::GuestError;
+pub use prepare::{PrepareError, PrepareOptions, prepare, refresh};
+pub use root::{Root, RootDisk, UPPER};
+pub use sparse::data_extents;
+pub use store::StoreError;

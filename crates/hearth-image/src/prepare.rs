@@ -1,0 +1,304 @@
+//! Making the bases, natively and once: from Debian's packages to disks.
+//!
+//! ```text
+//! builder tree ─┬─> store (buildah in a chroot of it: add Debian, install Python) ─┬─> disks ──> record
+//! Debian tree ──┘                                                                  │
+//! scratch disk ────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! Every step leaves a result that appears by rename, so that a call that was killed is taken up where it stood.
+//! `prepare.sh` has the steps.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use hearth_base::Progress;
+
+use crate::bases::{BaseImage, Bases, BasesError, RECORD};
+use crate::store::{self, Layers, StoreError};
+
+const SCRIPT: &str = include_str!("prepare.sh");
+
+/// Size of the scratch disk, and so of what a microVM or a build may write. Sparse.
+const SCRATCH_BYTES: u64 = 8 << 30;
+
+/// What is shown of a failed step's output.
+const LAST_LINES: usize = 12;
+
+/// How the bases are prepared.
+pub struct PrepareOptions<'a> {
+    /// Where they stand; made when missing. It takes about 1.2 GB while preparing and 0.5 GB after.
+    pub directory: PathBuf,
+    /// Apt sources (`deb http://mirror.example/debian bookworm main`) instead of Debian's own; they also are the
+    /// sources inside the base images.
+    pub sources: Vec<String>,
+    /// Told about each step.
+    pub progress: Progress<'a>,
+}
+
+/// Why there are no bases.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// Not root.
+    #[error("preparing the base images needs root: device nodes, owners and mounts")]
+    NotRoot,
+    /// A program is missing.
+    #[error("{program} is not installed (package {package})")]
+    Missing {
+        /// The program.
+        program: &'static str,
+        /// Debian's package.
+        package: &'static str,
+    },
+    /// The directory cannot be used.
+    #[error("cannot {step} ({path})")]
+    Io {
+        /// What was tried.
+        step: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// A step failed.
+    #[error("{step} failed; the end of {log}:\n{tail}")]
+    Step {
+        /// The step, in words.
+        step: &'static str,
+        /// File with all it said.
+        log: PathBuf,
+        /// Its last lines.
+        tail: String,
+    },
+    /// The store that was made is not what it should be.
+    #[error("buildah left a store that cannot be read")]
+    Store(#[from] StoreError),
+    /// The record cannot be read.
+    #[error(transparent)]
+    Record(#[from] BasesError),
+}
+
+/// A step of `prepare.sh`.
+struct Step {
+    name: &'static str,
+    /// What it leaves in the working directory.
+    result: &'static str,
+    words: &'static str,
+}
+
+const STEPS: &[Step] = &[
+    Step {
+        name: "builder",
+        result: "builder",
+        words: "installing the image builder from Debian's packages",
+    },
+    Step {
+        name: "debian",
+        result: "debian",
+        words: "installing the base image hearth/debian:12 from Debian's packages",
+    },
+    Step {
+        name: "store",
+        result: "store",
+        words: "making the base images",
+    },
+    Step {
+        name: "pack",
+        result: "disks/scratch.ext4",
+        words: "writing the base disks",
+    },
+];
+
+/// Prepares the bases, or answers those that are there. Takes about 70 s and needs root, Debian's `mmdebstrap` and
+/// a Debian mirror. Callers of several processes wait for each other.
+pub fn prepare(options: &PrepareOptions<'_>) -> Result<Bases, PrepareError> {
+    let directory = &options.directory;
+    if let Some(bases) = Bases::open(directory)? {
+        return Ok(bases);
+    }
+    check_host()?;
+    fs::create_dir_all(directory).map_err(failed("make the directory", directory))?;
+    let lock = lock(directory)?;
+    // Somebody else may have been at work until now.
+    if let Some(bases) = Bases::open(directory)? {
+        return Ok(bases);
+    }
+    make(options, &lock)
+}
+
+/// Makes a new set of bases from the packages of today and makes it the current one; roots of older sets keep
+/// their disks. As [`prepare`] otherwise.
+pub fn refresh(options: &PrepareOptions<'_>) -> Result<Bases, PrepareError> {
+    check_host()?;
+    let directory = &options.directory;
+    fs::create_dir_all(directory).map_err(failed("make the directory", directory))?;
+    let lock = lock(directory)?;
+    make(options, &lock)
+}
+
+fn check_host() -> Result<(), PrepareError> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(PrepareError::NotRoot);
+    }
+    for (program, package) in [
+        ("mmdebstrap", "mmdebstrap"),
+        ("unshare", "util-linux"),
+        ("chroot", "coreutils"),
+    ] {
+        let is_there = std::env::split_paths(&search_path()).any(|dir| dir.join(program).exists());
+        if !is_there {
+            return Err(PrepareError::Missing { program, package });
+        }
+    }
+    Ok(())
+}
+
+/// Administrators' programs are not in everyone's PATH.
+fn search_path() -> String {
+    let path = std::env::var("PATH").unwrap_or_default();
+    format!("{path}:/usr/sbin:/usr/bin:/sbin:/bin")
+}
+
+fn lock(directory: &Path) -> Result<File, PrepareError> {
+    let path = directory.join("lock");
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .read(true)
+        .open(&path)
+        .map_err(failed("open", &path))?;
+    file.lock().map_err(failed("lock", &path))?;
+    Ok(file)
+}
+
+fn make(options: &PrepareOptions<'_>, lock: &File) -> Result<Bases, PrepareError> {
+    let work = options.directory.join("work");
+    fs::create_dir_all(&work).map_err(failed("make the directory", &work))?;
+    for step in STEPS {
+        if !work.join(step.result).exists() {
+            (options.progress)(step.words);
+            run(step, options, &work, lock)?;
+        }
+    }
+    let bases = describe(&options.directory, &work)?;
+    publish(&bases, &options.directory, &work)?;
+    Ok(bases)
+}
+
+fn run(
+    step: &Step,
+    options: &PrepareOptions<'_>,
+    work: &Path,
+    lock: &File,
+) -> Result<(), PrepareError> {
+    remove_unfinished(work, step)?;
+    let log = work.join(format!("{}.log", step.name));
+    let output = File::create(&log).map_err(failed("open", &log))?;
+    let shared = |file: &File| file.try_clone().map_err(failed("open", &log));
+    let status = Command::new("unshare")
+        .args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"])
+        .args(["sh", "-c", SCRIPT, "prepare.sh", step.name])
+        .current_dir(work)
+        .env("PATH", search_path())
+        .env("LC_ALL", "C.UTF-8")
+        .env("SOURCES", options.sources.join("\n"))
+        .env("SCRATCH_BYTES", SCRATCH_BYTES.to_string())
+        // Holds the lock as long as anything of the step lives, should this process be killed.
+        .stdin(Stdio::from(shared(lock)?))
+        .stdout(Stdio::from(shared(&output)?))
+        .stderr(Stdio::from(output))
+        .status()
+        .map_err(failed("start", Path::new("unshare")))?;
+    if status.success() {
+        return Ok(());
+    }
+    let text = fs::read(&log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    Err(PrepareError::Step {
+        step: step.words,
+        tail: lines[lines.len().saturating_sub(LAST_LINES)..].join("\n"),
+        log,
+    })
+}
+
+/// Removes what a killed attempt of this step left.
+fn remove_unfinished(work: &Path, step: &Step) -> Result<(), PrepareError> {
+    let leftovers = match step.name {
+        "pack" => work.join("disks"),
+        name => work.join(format!("{name}.unfinished")),
+    };
+    match fs::remove_dir_all(&leftovers) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(failed("remove", &leftovers)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What the trees say about themselves.
+fn describe(directory: &Path, work: &Path) -> Result<Bases, PrepareError> {
+    let read = |path: PathBuf| fs::read(&path).map_err(failed("read", &path));
+    let layers_text = read(work.join("store/overlay-layers/layers.json"))?;
+    let layers = Layers::parse(&layers_text)?;
+    let images = store::parse_images(&read(work.join("store/overlay-images/images.json"))?)?;
+    let mut digest = blake3::Hasher::new();
+    digest.update(SCRIPT.as_bytes());
+    digest.update(&read(work.join("builder/var/lib/dpkg/status"))?);
+    let mut found = Vec::new();
+    for image in &images {
+        digest.update(image.id.as_str().as_bytes());
+        let chain = layers.whole_chain(image.layer.as_ref())?;
+        let directories: Vec<String> = chain.iter().map(store::diff_directory).collect();
+        found.extend(image.names.iter().map(|name| BaseImage {
+            name: name.strip_prefix("localhost/").unwrap_or(name).to_owned(),
+            layers: directories.clone(),
+        }));
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    let id = digest.finalize().to_hex()[..16].to_owned();
+    let layers = serde_json::from_slice(&layers_text).map_err(StoreError::from)?;
+    Ok(Bases::new(directory.to_owned(), id, found, layers))
+}
+
+/// Puts the disks in their place and names them in the record, which makes them current.
+fn publish(bases: &Bases, directory: &Path, work: &Path) -> Result<(), PrepareError> {
+    let disks = work.join("disks");
+    let target = directory.join(&bases.id);
+    for entry in fs::read_dir(&disks).map_err(failed("read", &disks))? {
+        let path = entry.map_err(failed("read", &disks))?.path();
+        sync(&path)?;
+    }
+    if target.exists() {
+        // The same content by its id; whoever uses it goes on to do so.
+        fs::remove_dir_all(&disks).map_err(failed("remove", &disks))?;
+    } else {
+        fs::rename(&disks, &target).map_err(failed("rename", &disks))?;
+    }
+    sync(directory)?;
+    let record = directory.join(RECORD);
+    let unfinished = directory.join("bases.json.unfinished");
+    let text = serde_json::to_vec_pretty(bases).map_err(StoreError::from)?;
+    fs::write(&unfinished, text).map_err(failed("write", &unfinished))?;
+    sync(&unfinished)?;
+    fs::rename(&unfinished, &record).map_err(failed("rename", &unfinished))?;
+    sync(directory)?;
+    // The record counts; trees that stay behind only take room.
+    let _ = fs::remove_dir_all(work);
+    Ok(())
+}
+
+fn sync(path: &Path) -> Result<(), PrepareError> {
+    File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(failed("sync", path))
+}
+
+fn failed(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PrepareError {
+    let path = path.to_owned();
+    move |source| PrepareError::Io { step, path, source }
+}
