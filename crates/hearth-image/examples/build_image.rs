@@ -81,9 +81,10 @@ async fn build_and_run(directory: &Path, artifact: &Path) -> Result<()> {
         command_line: COMMAND_LINE.to_owned(),
     };
     let (log, mut lines) = mpsc::channel::<String>(64);
+    let start = Instant::now();
     let printing = tokio::spawn(async move {
         while let Some(line) = lines.recv().await {
-            println!("  | {line}");
+            println!("  {:6.1} | {line}", start.elapsed().as_secs_f64());
         }
     });
     let request = BuildRequest {

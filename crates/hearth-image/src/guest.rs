@@ -83,7 +83,9 @@ impl Guest {
             Ok(read) => read?,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
-        fed?.send(&ExecInput::StdinEnd).await?;
+        // Kept until the end: a stream whose host closes its side kills the process.
+        let mut writer = fed?;
+        writer.send(&ExecInput::StdinEnd).await?;
         end.await
     }
 
