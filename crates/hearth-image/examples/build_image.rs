@@ -1,5 +1,5 @@
 //! Builds an image by hand and runs it, with the time of each phase: `build_image prepare DIR`, then
-//! `build_image build DIR ARTIFACT.zip`.
+//! `build_image build DIR ARTIFACT.zip [SECONDS]`.
 //!
 //! `build` wants a node's surroundings: `HEARTH_TEST_KERNEL` and `HEARTH_TEST_INITRAMFS`, `hearth-vmm` in `PATH`, as
 //! `cargo xtask lab` provides them.
@@ -32,8 +32,14 @@ fn main() -> Result<()> {
             }
             Ok(())
         }
-        ["build", directory, artifact] => tokio::runtime::Runtime::new()?
-            .block_on(build_and_run(Path::new(directory), Path::new(artifact))),
+        ["build", directory, artifact, rest @ ..] => {
+            let time = match rest.first() {
+                Some(seconds) => Duration::from_secs(seconds.parse()?),
+                None => BuildLimits::default().time,
+            };
+            let work = build_and_run(Path::new(directory), Path::new(artifact), time);
+            tokio::runtime::Runtime::new()?.block_on(work)
+        }
         _ => bail!("see the documentation at the top of this example"),
     }
 }
@@ -56,7 +62,7 @@ fn prepare_bases(directory: &Path) -> Result<()> {
     Ok(())
 }
 
-async fn build_and_run(directory: &Path, artifact: &Path) -> Result<()> {
+async fn build_and_run(directory: &Path, artifact: &Path, time: Duration) -> Result<()> {
     let bases = Bases::open(directory)?.context("there are no bases; run `prepare` first")?;
     let node = open_node(directory)?;
     let start = Instant::now();
@@ -93,6 +99,7 @@ async fn build_and_run(directory: &Path, artifact: &Path) -> Result<()> {
         layer: directory.join("layer.erofs"),
         limits: BuildLimits {
             memory_mib: 1024,
+            time,
             ..BuildLimits::default()
         },
         log,
@@ -104,12 +111,12 @@ async fn build_and_run(directory: &Path, artifact: &Path) -> Result<()> {
         start.elapsed().as_secs_f64()
     );
     printing.await?;
-    let built = built?;
-    println!("{:#?}", built.times);
-    println!("{}", serde_json::to_string_pretty(&built.root)?);
     if !node.machines()?.is_empty() {
         bail!("the builder left a microVM");
     }
+    let built = built?;
+    println!("{:#?}", built.times);
+    println!("{}", serde_json::to_string_pretty(&built.root)?);
     run(&node, &bases, &built.root).await
 }
 
