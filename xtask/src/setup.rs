@@ -48,6 +48,11 @@ const NEEDED: &[Needed] = &[
         is_there: has_python_venv,
     },
     Needed {
+        what: "the base images",
+        package: "mmdebstrap",
+        is_there: || any_exists(&["/usr/bin/mmdebstrap"]),
+    },
+    Needed {
         what: "listing source files",
         package: "git",
         is_there: || any_exists(&["/usr/bin/git", "/usr/local/bin/git"]),
