@@ -43,7 +43,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         .and_then(|name| Place::from_name(&name))
         .map_or_else(|| place::find(&binaries), Ok)?;
     match place {
-        Place::Here => run_here(arguments, &lab::native_environment(&binaries)?),
+        Place::Here => {
+            let mut environment = lab::native_environment(&binaries)?;
+            if needs_bases() {
+                let bases = lab::prepare_bases()?.display().to_string();
+                environment.insert(lab::BASES_VARIABLE.into(), bases);
+            }
+            run_here(arguments, &environment)
+        }
         Place::Lab => run_in_lab(arguments, &binaries),
     }
 }
@@ -82,8 +89,17 @@ fn try_in_lab(arguments: &Arguments, binaries: &Binaries) -> Result<Ended> {
     }
     let mut argv = vec![binary.display().to_string()];
     argv.extend(arguments.arguments.iter().cloned());
-    let environment = session.environment(&test_environment());
+    let mut environment = session.environment(&test_environment());
+    if needs_bases() {
+        let bases = session.send_bases(&lab::prepare_bases()?)?;
+        environment.insert(lab::BASES_VARIABLE.into(), bases.into());
+    }
     session.exec(&argv, &environment, "/data/tmp", lab::Input::Empty)
+}
+
+/// The package that builds images; the bases are too large to be handed to every test.
+fn needs_bases() -> bool {
+    std::env::var("CARGO_PKG_NAME").is_ok_and(|package| package == "hearth-image")
 }
 
 fn prebuilt() -> Option<Binaries> {

@@ -17,7 +17,12 @@ use crate::{contract, lab, nextest, setup};
 
 /// Packages whose integration tests (`tests/*.rs`) need KVM, or (the agent's) root, cgroup v2 and a clock that may
 /// be set, all of which the emulated host has to give. Their unit tests do not.
-const KVM_PACKAGES: &[&str] = &["hearth-agent", "hearth-vmm", "hearth-machine-tests"];
+const KVM_PACKAGES: &[&str] = &[
+    "hearth-agent",
+    "hearth-image",
+    "hearth-vmm",
+    "hearth-machine-tests",
+];
 
 /// Arguments of `test`.
 #[derive(Debug, Args)]

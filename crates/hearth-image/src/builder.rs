@@ -68,7 +68,7 @@ pub struct BuildRequest {
 }
 
 /// What a build may take.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BuildLimits {
     /// From boot to result.
     pub time: Duration,

@@ -6,6 +6,7 @@
 //! they have here, so that what a test knows of its own place (`CARGO_BIN_EXE_*`, `current_exe`) holds there too.
 //! Everything is kept below `target/lab/` and made anew when it is missing.
 
+mod bases;
 mod session;
 mod sync;
 
@@ -19,6 +20,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use hearth_emulated::EmulatedHost;
 
+pub(crate) use bases::{BASES_VARIABLE, prepare as prepare_bases};
 pub(crate) use session::{Boot, Ended, Input, Session, native_environment};
 
 use crate::place::{self, Place};

@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use hearth_base::{BaseVersion, BuildOptions, KernelSource};
 use hearth_emulated::{
-    AgentError, DataDisk, Death, EmulatedHost, Health, HostConfig, Watch, default_memory_mib,
+    AgentClient, AgentError, DataDisk, Death, EmulatedHost, Health, HostConfig, Watch,
+    default_memory_mib,
 };
 use hearth_wire::agent::{ExecPlace, ExecSpec, ExitStatus};
 
 use super::sync::shell;
-use super::{Shape, data_dir, deaths_file, sync};
+use super::{Shape, bases, data_dir, deaths_file, sync};
 use crate::workspace::{Binaries, lab_dir};
 
 /// Size of the data disk; sparse, so only what tests write takes room.
@@ -92,6 +93,17 @@ impl Session {
     pub(crate) fn send(&self, source: &Path, target: &Path) -> Result<()> {
         sync::send(&self.host.agent(), source, target)
             .with_context(|| format!("cannot send {} into the lab", source.display()))
+    }
+
+    /// Brings the image builder's bases inside and answers their directory there.
+    pub(crate) fn send_bases(&self, directory: &Path) -> Result<&'static str> {
+        // Tests run in parallel, and one sending serves them all.
+        let _lock = lock()?;
+        bases::send(self, directory)
+    }
+
+    pub(super) fn agent(&self) -> AgentClient {
+        self.host.agent()
     }
 
     /// Makes a directory inside, with its parents.
@@ -362,7 +374,7 @@ fn exit_code(status: ExitStatus) -> u8 {
     }
 }
 
-fn say(text: &str) {
+pub(super) fn say(text: &str) {
     eprintln!("lab: {text}");
 }
 

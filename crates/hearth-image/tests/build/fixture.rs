@@ -1,0 +1,195 @@
+//! A node, bases, and artifacts made on the spot.
+
+use std::env;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use hearth_image::{
+    Artifact, ArtifactLimits, Bases, BuildError, BuildLimits, BuildRequest, Builder, Built, Root,
+    write_initramfs,
+};
+use hearth_node::{AgentError, BootRequest, Node, NodeOptions};
+use hearth_wire::agent::{AppStatus, ControlReply, ControlRequest, ExitStatus};
+use hearth_wire::frame::FrameError;
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+
+/// Self-tests of the kernel that take long under emulation and prove nothing here.
+const KERNEL_ARGUMENTS: &str = "initcall_blacklist=jent_mod_init,load_system_certificate_list";
+
+/// RAM of the tests' builders, in MiB.
+const BUILDER_MIB: u32 = 1024;
+
+pub(crate) struct Fixture {
+    directory: TempDir,
+    node: Node,
+    bases: Bases,
+}
+
+impl Fixture {
+    pub(crate) fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let options = NodeOptions::new(directory.path().join("n"), program());
+        let bases = Bases::open(&variable("HEARTH_TEST_BASES")).unwrap();
+        write_initramfs(
+            &variable("HEARTH_TEST_INITRAMFS"),
+            Path::new("/bin/busybox"),
+            &directory.path().join("builder.cpio"),
+        )
+        .unwrap();
+        Self {
+            node: Node::open(options).unwrap(),
+            bases: bases.expect("the bases are not complete"),
+            directory,
+        }
+    }
+
+    pub(crate) fn node(&self) -> &Node {
+        &self.node
+    }
+
+    pub(crate) fn builder(&self) -> Builder {
+        Builder {
+            node: self.node.clone(),
+            bases: self.bases.clone(),
+            kernel: variable("HEARTH_TEST_KERNEL"),
+            initramfs: self.directory.path().join("builder.cpio"),
+            command_line: KERNEL_ARGUMENTS.to_owned(),
+        }
+    }
+
+    pub(crate) fn request(
+        &self,
+        name: &str,
+        artifact: Artifact,
+        limits: BuildLimits,
+    ) -> (BuildRequest, mpsc::Receiver<String>) {
+        let (log, lines) = mpsc::channel(16);
+        let request = BuildRequest {
+            machine: name.parse().unwrap(),
+            artifact,
+            layer: self.layer(name),
+            limits: BuildLimits {
+                memory_mib: BUILDER_MIB,
+                ..limits
+            },
+            log,
+        };
+        (request, lines)
+    }
+
+    fn layer(&self, name: &str) -> PathBuf {
+        self.directory.path().join(format!("{name}.erofs"))
+    }
+
+    pub(crate) async fn build(
+        &self,
+        name: &str,
+        files: &[(&str, &str)],
+        limits: BuildLimits,
+    ) -> (Result<Built, BuildError>, Vec<String>) {
+        let files: Vec<(&str, &[u8])> = files
+            .iter()
+            .map(|(name, text)| (*name, text.as_bytes()))
+            .collect();
+        self.build_artifact(name, artifact(&files), limits).await
+    }
+
+    pub(crate) async fn build_artifact(
+        &self,
+        name: &str,
+        artifact: Artifact,
+        limits: BuildLimits,
+    ) -> (Result<Built, BuildError>, Vec<String>) {
+        let (request, mut lines) = self.request(name, artifact, limits);
+        let collect = async {
+            let mut log = Vec::new();
+            while let Some(line) = lines.recv().await {
+                println!("{name}: {line}");
+                log.push(line);
+            }
+            log
+        };
+        let builder = self.builder();
+        tokio::join!(builder.build(request), collect)
+    }
+
+    /// Neither a machine nor half a layer.
+    pub(crate) fn assert_nothing_is_left(&self) {
+        assert!(self.node.machines().unwrap().is_empty());
+        let leftovers: Vec<_> = fs::read_dir(self.directory.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .filter(|name| name != "n" && name != "builder.cpio")
+            .collect();
+        assert!(leftovers.is_empty(), "{leftovers:?}");
+    }
+
+    /// Runs an image to its end; answers what it wrote.
+    pub(crate) async fn run(&self, name: &str, root: &Root) -> (Vec<String>, ExitStatus) {
+        let request = BootRequest {
+            kernel: variable("HEARTH_TEST_KERNEL"),
+            initramfs: variable("HEARTH_TEST_INITRAMFS"),
+            command_line: KERNEL_ARGUMENTS.to_owned(),
+            vcpus: 1,
+            memory_mib: 256,
+            disks: root.disk_requests(&self.bases.scratch()),
+        };
+        let mut machine = self
+            .node
+            .boot(&name.parse().unwrap(), request)
+            .await
+            .unwrap()
+            .machine;
+        machine
+            .start_application(root.start_spec(name.to_owned()))
+            .await
+            .unwrap();
+        let mut logs = machine.agent().logs().await.unwrap();
+        let mut output = Vec::new();
+        loop {
+            match logs.next().await {
+                Ok(line) => output.push(String::from_utf8(line.bytes).unwrap()),
+                Err(AgentError::Stream(FrameError::Closed)) => break,
+                Err(error) => panic!("{error}: {output:?}"),
+            }
+        }
+        let status = machine.agent().control(ControlRequest::Status).await;
+        let ControlReply::Status(AppStatus::Exited(status)) = status.unwrap() else {
+            panic!("it still runs");
+        };
+        machine.terminate().await.unwrap();
+        (output, status)
+    }
+}
+
+/// A zip with these files.
+pub(crate) fn artifact(files: &[(&str, &[u8])]) -> Artifact {
+    let mut archive = rawzip::ZipArchiveWriter::new(Vec::new());
+    for (name, content) in files {
+        let file = archive.new_file(*name).unix_permissions(0o755);
+        let (mut entry, config) = file.start().unwrap();
+        let mut writer = config.wrap(&mut entry);
+        writer.write_all(content).unwrap();
+        let (_, descriptor) = writer.finish().unwrap();
+        entry.finish(descriptor).unwrap();
+    }
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(&archive.finish().unwrap()).unwrap();
+    Artifact::open(file.path(), &ArtifactLimits::default()).unwrap()
+}
+
+fn program() -> PathBuf {
+    env::split_paths(&env::var_os("PATH").unwrap_or_default())
+        .map(|directory| directory.join("hearth-vmm"))
+        .find(|path| path.is_file())
+        .expect("hearth-vmm is not in PATH; run these tests with `cargo xtask test`")
+}
+
+fn variable(name: &str) -> PathBuf {
+    let value = env::var_os(name);
+    value
+        .unwrap_or_else(|| panic!("{name} is not set; run these tests with `cargo xtask test`"))
+        .into()
+}

@@ -1,0 +1,179 @@
+//! Dockerfiles that are really built, in builder microVMs, and the images that really run.
+//!
+//! Run by `cargo xtask test` (or `lab-test`), which provides kernel, initramfs, `hearth-vmm` and bases.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod fixture;
+
+use std::time::Duration;
+
+use hearth_image::{BuildError, BuildLimits, Failure};
+use hearth_wire::agent::ExitStatus;
+
+use fixture::Fixture;
+
+/// A build with everything that a first Dockerfile has. Two RUN instructions, of which the second undoes
+/// parts of the base: a file, and a directory that is made anew.
+const HELLO: &str = r#"
+FROM hearth/python:3.11
+ARG GREETING=hello
+ENV GREETING=${GREETING} EMPTY=
+WORKDIR /app
+RUN python -c 'print("first")' > first.txt && rm /usr/bin/pip3
+RUN useradd -m web && chown web . && rm -r /usr/share/doc && mkdir -p /usr/share/doc/new
+COPY app.py lib/ ./
+USER web
+EXPOSE 8080 53/udp
+HEALTHCHECK CMD true
+STOPSIGNAL SIGINT
+ENTRYPOINT ["python", "app.py"]
+CMD ["argument"]
+"#;
+
+const APP: &str = r#"
+import os, sys, part
+print(os.environ["GREETING"], open("first.txt").read().strip(), sys.argv[1], os.getuid(), os.getcwd())
+print(os.listdir("/usr/share/doc"), os.path.exists("/usr/bin/pip3"), part.WORD)
+open("written", "w").write("here")
+print(os.environ["HOME"] if os.path.isdir("/home/web") else "no home")
+"#;
+
+#[tokio::test]
+async fn a_dockerfile_becomes_a_root_that_runs() {
+    let fixture = Fixture::new();
+    let (built, log) = fixture
+        .build(
+            "hello",
+            &[
+                ("Dockerfile", HELLO),
+                ("app.py", APP),
+                ("lib/part.py", "WORD = 'part'\n"),
+            ],
+            BuildLimits::default(),
+        )
+        .await;
+    let built = built.unwrap();
+    let has_line = |text: &str| log.iter().any(|line| line.contains(text));
+    assert!(has_line("FROM hearth/python:3.11"), "{log:?}");
+    println!("{:?}", built.times);
+
+    let config = &built.root.config;
+    assert_eq!(config.argv(), ["python", "app.py", "argument"]);
+    assert_eq!(config.env["EMPTY"], "");
+    assert_eq!(config.exposed_ports, [8080]);
+    assert_eq!(config.stop_signal, 2);
+    let serials: Vec<&str> = built.root.disks.iter().map(|d| d.serial.as_str()).collect();
+    assert_eq!(serials, ["store", "layer"]);
+
+    let (output, status) = fixture.run("hello-run", &built.root).await;
+    assert_eq!(output[0], "hello first argument 1000 /app");
+    assert_eq!(output[1], "['new'] False part");
+    assert_eq!(status, ExitStatus::Code(0), "{output:?}");
+}
+
+#[tokio::test]
+async fn stages_end_in_scratch() {
+    let fixture = Fixture::new();
+    let dockerfile = r#"
+FROM hearth/debian:12 AS one
+RUN echo made > /made && ln -s made /link && ln /made /hard
+FROM scratch
+COPY busybox /bin/busybox
+COPY --from=one /made /link /hard /
+ENTRYPOINT ["/bin/busybox", "cat", "/link"]
+"#;
+    let busybox = std::fs::read("/bin/busybox").unwrap();
+    let artifact =
+        fixture::artifact(&[("Dockerfile", dockerfile.as_bytes()), ("busybox", &busybox)]);
+    let (built, log) = fixture
+        .build_artifact("stages", artifact, BuildLimits::default())
+        .await;
+    let root = built
+        .unwrap_or_else(|error| panic!("{error}: {log:?}"))
+        .root;
+    assert_eq!(root.disks.len(), 1, "nothing of Debian is left");
+    assert_eq!(
+        fixture.run("stages-run", &root).await,
+        (vec!["made".to_owned()], ExitStatus::Code(0))
+    );
+}
+
+#[tokio::test]
+async fn failures_have_their_reasons_and_leave_nothing() {
+    let fixture = Fixture::new();
+    let fails = async |name: &str, dockerfile: &str| {
+        let (built, _) = fixture
+            .build(name, &[("Dockerfile", dockerfile)], BuildLimits::default())
+            .await;
+        fixture.assert_nothing_is_left();
+        match built.unwrap_err() {
+            BuildError::Failed(failure) => failure,
+            other => panic!("{other:?}"),
+        }
+    };
+    let failure = fails("exits", "FROM hearth/debian:12\nRUN exit 3\n").await;
+    let is_expected = matches!(&failure, Failure::Dockerfile { exit_code: 3, reason } if reason.contains("RUN exit 3"));
+    assert!(is_expected, "{failure:?}");
+    let failure = fails("unknown", "FROM alpine:3\n").await;
+    assert!(
+        matches!(failure, Failure::UnknownImage { .. }),
+        "{failure:?}"
+    );
+    let full = "FROM hearth/debian:12\nRUN fallocate -l 9G /x\n";
+    let failure = fails("full", full).await;
+    assert!(matches!(failure, Failure::DiskFull { .. }), "{failure:?}");
+}
+
+#[tokio::test]
+async fn a_layer_and_a_time_have_limits() {
+    let fixture = Fixture::new();
+    let large = "FROM hearth/debian:12\nRUN head -c 9000000 /dev/urandom > /x\n";
+    let limits = BuildLimits {
+        layer_bytes: 8 << 20,
+        ..BuildLimits::default()
+    };
+    let (built, _) = fixture
+        .build("large", &[("Dockerfile", large)], limits)
+        .await;
+    let error = built.unwrap_err();
+    assert!(
+        matches!(error, BuildError::LayerTooLarge { .. }),
+        "{error:?}"
+    );
+    fixture.assert_nothing_is_left();
+
+    let endless = "FROM hearth/debian:12\nRUN f() { f | f & }; f 2> /dev/null; sleep 1000\n";
+    let limits = BuildLimits {
+        time: Duration::from_secs(40),
+        ..BuildLimits::default()
+    };
+    let (built, _) = fixture
+        .build("forks", &[("Dockerfile", endless)], limits)
+        .await;
+    let error = built.unwrap_err();
+    assert!(matches!(error, BuildError::TimedOut(_)), "{error:?}");
+    fixture.assert_nothing_is_left();
+}
+
+#[tokio::test]
+async fn a_build_that_is_dropped_is_ended() {
+    let fixture = Fixture::new();
+    let endless = "FROM hearth/debian:12\nRUN sleep 1000\n";
+    let artifact = fixture::artifact(&[("Dockerfile", endless.as_bytes())]);
+    let (request, mut lines) = fixture.request("dropped", artifact, BuildLimits::default());
+    let builder = fixture.builder();
+    {
+        let build = builder.build(request);
+        tokio::select! {
+            built = build => panic!("it ended: {built:?}"),
+            line = lines.recv() => assert!(line.is_some()),
+        }
+    }
+    for _ in 0..200 {
+        if fixture.node().machines().unwrap().is_empty() {
+            return fixture.assert_nothing_is_left();
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the builder microVM is still there");
+}

@@ -1,0 +1,84 @@
+//! The image builder's bases: prepared once on this machine, handed into the lab for the tests that need them.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use hearth_image::{Bases, PrepareOptions, data_extents};
+
+use super::session::Session;
+use super::sync::shell;
+use super::{data_dir, session};
+
+/// Where tests find the bases.
+pub(crate) const BASES_VARIABLE: &str = "HEARTH_TEST_BASES";
+
+/// Where they stand in the lab.
+const GUEST_BASES: &str = "/data/bases";
+
+/// The directory of the bases on this machine; they are prepared if they are not there yet.
+pub(crate) fn prepare() -> Result<PathBuf> {
+    let directory = data_dir().join("bases");
+    hearth_image::prepare(&PrepareOptions {
+        directory: directory.clone(),
+        sources: vec![],
+        progress: &session::say,
+    })?;
+    Ok(directory)
+}
+
+/// Brings the bases of `directory` into the lab, unless they are there, and answers where.
+pub(super) fn send(session: &Session, directory: &Path) -> Result<&'static str> {
+    let bases = Bases::open(directory)?.context("the bases are gone")?;
+    let [builder, store, scratch, record] = bases.files();
+    let inside = |path: &Path| -> Result<PathBuf> {
+        Ok(Path::new(GUEST_BASES).join(path.strip_prefix(directory)?))
+    };
+    let target = inside(&record)?;
+    // It goes in last, so with it everything is there.
+    let text = fs::read(&record)?;
+    let path = target.display().to_string();
+    if session
+        .fetch(&path, text.len())
+        .is_ok_and(|there| there == text)
+    {
+        return Ok(GUEST_BASES);
+    }
+    session::say("sending the image builder's bases");
+    for file in [&builder, &store] {
+        session.send(file, &inside(file)?)?;
+    }
+    send_sparse(session, &scratch, &inside(&scratch)?)?;
+    session.send(&record, &target)?;
+    Ok(GUEST_BASES)
+}
+
+/// Sends what a sparse file holds, one extent behind the other, and takes it apart again inside.
+fn send_sparse(session: &Session, source: &Path, target: &Path) -> Result<()> {
+    const BLOCK_BYTES: u64 = 4096;
+    let file = File::open(source)?;
+    let mut packed = Vec::new();
+    let target = target.display();
+    let bytes = file.metadata()?.len();
+    let mut script = format!("set -e; rm -f {target}; truncate -s {bytes} {target}");
+    for extent in data_extents(&file)? {
+        // Extents are made of blocks; the last one may end with the file.
+        let mut data = vec![0; usize::try_from(extent.end - extent.start)?];
+        file.read_exact_at(&mut data, extent.start)?;
+        data.resize(data.len().next_multiple_of(BLOCK_BYTES as usize), 0);
+        script += &format!(
+            "; dd if={target}.packed of={target} bs={BLOCK_BYTES} conv=notrunc skip={} seek={} count={} 2> /dev/null",
+            packed.len() as u64 / BLOCK_BYTES,
+            extent.start / BLOCK_BYTES,
+            data.len() as u64 / BLOCK_BYTES,
+        );
+        packed.extend(data);
+    }
+    let local = source.with_extension("packed");
+    fs::write(&local, packed)?;
+    let sent = session.send(&local, Path::new(&format!("{target}.packed")));
+    fs::remove_file(&local)?;
+    sent?;
+    shell(&session.agent(), &script).context("cannot unpack a sparse file in the lab")
+}
