@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -85,6 +86,7 @@ async fn build_and_run(directory: &Path, artifact: &Path, time: Duration) -> Res
         kernel: variable("HEARTH_TEST_KERNEL")?,
         initramfs,
         command_line: COMMAND_LINE.to_owned(),
+        aliases: BTreeMap::new(),
     };
     let (log, mut lines) = mpsc::channel::<String>(64);
     let start = Instant::now();

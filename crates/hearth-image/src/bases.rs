@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::store::Layers;
+
 /// Version of `bases.json`.
 const FORMAT: u32 = 1;
 
@@ -32,8 +34,8 @@ pub struct Bases {
     pub id: String,
     /// The images that `FROM` finds without any network.
     pub images: Vec<BaseImage>,
-    /// The layers of the store, each with the one that it stands on: what layers.json on the disk says.
-    pub(crate) layers: serde_json::Value,
+    /// The layers on the store disk.
+    pub(crate) layers: Layers,
     #[serde(skip)]
     directory: PathBuf,
 }
@@ -75,7 +77,7 @@ impl Bases {
         directory: PathBuf,
         id: String,
         images: Vec<BaseImage>,
-        layers: serde_json::Value,
+        layers: Layers,
     ) -> Self {
         Self {
             format: FORMAT,
@@ -162,7 +164,7 @@ mod tests {
             directory.to_owned(),
             "0123".into(),
             vec![image],
-            serde_json::json!([]),
+            Layers::default(),
         );
         let record = serde_json::to_vec(&bases).unwrap();
         fs::write(directory.join(RECORD), &record).unwrap();

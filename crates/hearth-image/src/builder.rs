@@ -11,7 +11,8 @@
 //! The work disk is thrown away with the microVM. A cache of layers for each account would be a disk in its place that
 //! survives: `buildah bud --layers` then finds its earlier layers in the store on it.
 
-use std::fs::{self, File};
+use std::collections::BTreeMap;
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -22,19 +23,15 @@ use tokio::sync::mpsc;
 
 use crate::artifact::Artifact;
 use crate::bases::Bases;
-use crate::config::{self, ConfigError, ContainerConfig};
-use crate::failure::{Failure, LastLines};
+use crate::config::ConfigError;
+use crate::failure::Failure;
 use crate::guest::{Guest, GuestError};
-use crate::root::{self, LAYER_SERIAL, Root, RootDisk, STORE_SERIAL};
-use crate::sparse::SparseWriter;
-use crate::store::{self, Id, Layers, StoreError};
+use crate::root::Root;
+use crate::store::StoreError;
 
-/// Options of `buildah bud`. Docker's format knows HEALTHCHECK, SHELL and ONBUILD. Without a cache of layers, a commit
-/// after every instruction would be for nothing.
-const OPTIONS: &[&str] = &["--format=docker", "--layers=false", "--pull-never"];
+mod steps;
 
-/// `sha256:`, 64 digits and the end of the line.
-const MAX_IMAGE_ID_BYTES: u64 = 128;
+use steps::Build;
 
 /// Builds images on this host.
 #[derive(Debug, Clone)]
@@ -49,6 +46,9 @@ pub struct Builder {
     pub initramfs: PathBuf,
     /// Additions to the kernel's command line.
     pub command_line: String,
+    /// Names that `FROM` and `COPY --from` may use for a base image, for example
+    /// `public.ecr.aws/lambda/microvms:al2023-minimal` for `hearth/python:3.11`. Stages of a Dockerfile come first.
+    pub aliases: BTreeMap<String, String>,
 }
 
 /// One build.
@@ -183,6 +183,7 @@ impl Builder {
         let build = Build {
             guest: Guest(running.machine()?.agent()),
             bases: &self.bases,
+            aliases: &self.aliases,
             layer: &request.layer,
             limits: &request.limits,
             times: BuildTimes {
@@ -253,215 +254,5 @@ impl Drop for Running {
                 }
             });
         }
-    }
-}
-
-/// What happens between boot and end.
-struct Build<'a> {
-    guest: Guest,
-    bases: &'a Bases,
-    layer: &'a Path,
-    limits: &'a BuildLimits,
-    times: BuildTimes,
-}
-
-impl Build<'_> {
-    async fn run(
-        mut self,
-        artifact: Artifact,
-        log: &mpsc::Sender<String>,
-    ) -> Result<Built, BuildError> {
-        let start = Instant::now();
-        self.guest.send_context(artifact).await?;
-        self.times.context = start.elapsed();
-
-        let start = Instant::now();
-        self.buildah(log).await?;
-        self.times.build = start.elapsed();
-
-        let image = self.find_image().await?;
-        if image.own.is_empty() && image.base.is_empty() {
-            return Err(BuildError::Empty);
-        }
-        if !image.own.is_empty() {
-            self.export(&image.own).await?;
-        }
-        Ok(Built {
-            root: self.root(image),
-            times: self.times,
-        })
-    }
-
-    async fn buildah(&self, log: &mpsc::Sender<String>) -> Result<(), BuildError> {
-        let options: Vec<String> = OPTIONS.iter().map(|&option| option.to_owned()).collect();
-        let mut last = LastLines::default();
-        let mut log = Log::new(log, self.limits.log_bytes);
-        let status = self
-            .guest
-            .build(&options, async |line| {
-                last.push(&line);
-                log.pass_on(line).await;
-            })
-            .await?;
-        match last.judge(status) {
-            None => Ok(()),
-            Some(failure) => Err(failure.into()),
-        }
-    }
-
-    async fn find_image(&self) -> Result<Image, BuildError> {
-        let text = self.guest.ask("image-id", &[], MAX_IMAGE_ID_BYTES).await?;
-        let text = String::from_utf8_lossy(&text);
-        let id = text.trim().trim_start_matches("sha256:").to_owned();
-        let id = Id::try_from(id)?;
-        let own_layers = Layers::parse(&self.index("/b/work/containers", "layers").await?)?;
-        let base_layers = Layers::parse(self.bases.layers.to_string().as_bytes())?;
-        // A Dockerfile that is nothing but FROM makes no image of its own.
-        let mut place = "/b/work/containers";
-        let mut images = store::parse_images(&self.index(place, "images").await?)?;
-        if images.iter().all(|image| image.id != id) {
-            place = "/b/store";
-            images = store::parse_images(&self.index(place, "images").await?)?;
-        }
-        let top = store::find_image(&images, &id)?.layer.clone();
-        let (own, below) = own_layers.chain(top.as_ref())?;
-        let base = base_layers.whole_chain(below.as_ref())?;
-        let arguments = [place.to_owned(), id.to_string()];
-        let text = self
-            .guest
-            .ask("config", &arguments, config::MAX_CONFIG_BYTES)
-            .await?;
-        Ok(Image {
-            own,
-            base,
-            config: ContainerConfig::parse(&text)?,
-        })
-    }
-
-    /// An index of a store; that of an empty store when there is none.
-    async fn index(&self, store: &str, name: &str) -> Result<Vec<u8>, BuildError> {
-        let path = format!("{store}/overlay-{name}/{name}.json");
-        let text = self
-            .guest
-            .ask("index", &[path], store::MAX_INDEX_BYTES)
-            .await?;
-        Ok(if text.is_empty() {
-            b"[]".to_vec()
-        } else {
-            text
-        })
-    }
-
-    /// Writes the layers to a disk inside, and streams that to its place here.
-    async fn export(&mut self, own: &[Id]) -> Result<(), BuildError> {
-        let start = Instant::now();
-        let limit = self.limits.layer_bytes;
-        let layers: Vec<String> = own.iter().map(Id::to_string).collect();
-        let answer = self.guest.ask("pack", &layers, MAX_IMAGE_ID_BYTES).await?;
-        let bytes = String::from_utf8_lossy(&answer).trim().parse();
-        let bytes = bytes.unwrap_or(u64::MAX);
-        if bytes > limit {
-            return Err(BuildError::LayerTooLarge { bytes, limit });
-        }
-        self.times.pack = start.elapsed();
-
-        let start = Instant::now();
-        let unfinished = self.layer.with_extension("unfinished");
-        let outcome = self.stream_layer(&unfinished, bytes).await;
-        if outcome.is_err() {
-            // The error of the stream is the one to report.
-            let _ = fs::remove_file(&unfinished);
-        }
-        outcome?;
-        self.times.export = start.elapsed();
-        Ok(())
-    }
-
-    async fn stream_layer(&self, unfinished: &Path, bytes: u64) -> Result<(), BuildError> {
-        let failed = |source| BuildError::Layer {
-            path: self.layer.to_owned(),
-            source,
-        };
-        let mut writer = SparseWriter::new(File::create(unfinished).map_err(failed)?);
-        self.guest
-            .receive("export", &[], |piece| {
-                if writer.length() + piece.len() as u64 > bytes {
-                    return Err(GuestError::TooLong {
-                        step: "export",
-                        limit: bytes,
-                    });
-                }
-                writer.write(piece).map_err(GuestError::Keep)
-            })
-            .await?;
-        let (from, to) = (unfinished.to_owned(), self.layer.to_owned());
-        let publish = move || {
-            writer.finish()?;
-            fs::rename(&from, &to)?;
-            File::open(to.parent().unwrap_or(Path::new(".")))?.sync_all()
-        };
-        match tokio::task::spawn_blocking(publish).await {
-            Ok(published) => published.map_err(failed),
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-        }
-    }
-
-    fn root(&self, image: Image) -> Root {
-        let mut disks = Vec::new();
-        let mut add = |serial: &str, image: PathBuf| {
-            disks.push(RootDisk {
-                serial: serial.to_owned(),
-                image,
-            });
-        };
-        if !image.base.is_empty() {
-            add(STORE_SERIAL, self.bases.store());
-        }
-        if !image.own.is_empty() {
-            add(LAYER_SERIAL, self.layer.to_owned());
-        }
-        let own = (0..image.own.len()).map(|index| root::lower(LAYER_SERIAL, format!("l{index}")));
-        let base = image.base.iter().map(store::diff_directory);
-        let base = base.map(|directory| root::lower(STORE_SERIAL, directory));
-        Root {
-            disks,
-            lower: own.chain(base).collect(),
-            config: image.config,
-        }
-    }
-}
-
-/// The image that was built.
-struct Image {
-    /// Layers in the builder's own store, top first.
-    own: Vec<Id>,
-    /// Layers on the store disk, top first.
-    base: Vec<Id>,
-    config: ContainerConfig,
-}
-
-/// Passes lines on until it was enough.
-struct Log<'a> {
-    lines: &'a mpsc::Sender<String>,
-    left: Option<u64>,
-}
-
-impl<'a> Log<'a> {
-    fn new(lines: &'a mpsc::Sender<String>, bytes: u64) -> Self {
-        Self {
-            lines,
-            left: Some(bytes),
-        }
-    }
-
-    async fn pass_on(&mut self, line: String) {
-        let Some(left) = self.left else { return };
-        self.left = left.checked_sub(line.len() as u64 + 1);
-        let line = match self.left {
-            Some(_) => line,
-            None => "[the rest of the build's output is left out]".to_owned(),
-        };
-        // A receiver that is gone wants no more.
-        let _ = self.lines.send(line).await;
     }
 }

@@ -63,6 +63,9 @@ const UNKNOWN_IMAGE: &[&str] = &["image not known", "short-name"];
 
 const DISK_FULL: &[&str] = &["no space left on device", "No space left on device"];
 
+/// What a shell answers when its program was killed.
+const KILLED_CODE: i32 = 128 + 9;
+
 const KILLED: &[&str] = &["subprocess exited on killed", "signal: killed"];
 
 /// The end of a build's output.
@@ -95,7 +98,7 @@ impl LastLines {
             Failure::UnknownImage { reason }
         } else if says(NO_NETWORK) {
             Failure::NoNetwork { reason }
-        } else if says(KILLED) || matches!(status, ExitStatus::Signal(9)) {
+        } else if says(KILLED) || exit_code == KILLED_CODE {
             Failure::Killed { reason }
         } else {
             Failure::Dockerfile { exit_code, reason }
@@ -162,6 +165,10 @@ mod tests {
         ));
         assert!(matches!(
             judge(1, "subprocess exited on killed\nError: building at STEP"),
+            Some(Failure::Killed { .. })
+        ));
+        assert!(matches!(
+            judge(137, "Killed\nsubprocess exited with status 137"),
             Some(Failure::Killed { .. })
         ));
         let silent = judge(7, "").unwrap().to_string();

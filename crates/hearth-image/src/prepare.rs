@@ -121,7 +121,7 @@ pub fn prepare(options: &PrepareOptions<'_>) -> Result<Bases, PrepareError> {
     }
     check_host()?;
     fs::create_dir_all(directory).map_err(failed("make the directory", directory))?;
-    let lock = lock(directory)?;
+    let lock = lock(options)?;
     // Somebody else may have been at work until now.
     if let Some(bases) = Bases::open(directory)? {
         return Ok(bases);
@@ -135,7 +135,7 @@ pub fn refresh(options: &PrepareOptions<'_>) -> Result<Bases, PrepareError> {
     check_host()?;
     let directory = &options.directory;
     fs::create_dir_all(directory).map_err(failed("make the directory", directory))?;
-    let lock = lock(directory)?;
+    let lock = lock(options)?;
     make(options, &lock)
 }
 
@@ -162,8 +162,8 @@ fn search_path() -> String {
     format!("{path}:/usr/sbin:/usr/bin:/sbin:/bin")
 }
 
-fn lock(directory: &Path) -> Result<File, PrepareError> {
-    let path = directory.join("lock");
+fn lock(options: &PrepareOptions<'_>) -> Result<File, PrepareError> {
+    let path = options.directory.join("lock");
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -171,7 +171,10 @@ fn lock(directory: &Path) -> Result<File, PrepareError> {
         .read(true)
         .open(&path)
         .map_err(failed("open", &path))?;
-    file.lock().map_err(failed("lock", &path))?;
+    if file.try_lock().is_err() {
+        (options.progress)("waiting for another process that prepares the base images");
+        file.lock().map_err(failed("lock", &path))?;
+    }
     Ok(file)
 }
 
@@ -243,8 +246,7 @@ fn remove_unfinished(work: &Path, step: &Step) -> Result<(), PrepareError> {
 /// What the trees say about themselves.
 fn describe(directory: &Path, work: &Path) -> Result<Bases, PrepareError> {
     let read = |path: PathBuf| fs::read(&path).map_err(failed("read", &path));
-    let layers_text = read(work.join("store/overlay-layers/layers.json"))?;
-    let layers = Layers::parse(&layers_text)?;
+    let layers = Layers::parse(&read(work.join("store/overlay-layers/layers.json"))?)?;
     let images = store::parse_images(&read(work.join("store/overlay-images/images.json"))?)?;
     let mut digest = blake3::Hasher::new();
     digest.update(SCRIPT.as_bytes());
@@ -261,7 +263,6 @@ fn describe(directory: &Path, work: &Path) -> Result<Bases, PrepareError> {
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
     let id = digest.finalize().to_hex()[..16].to_owned();
-    let layers = serde_json::from_slice(&layers_text).map_err(StoreError::from)?;
     Ok(Bases::new(directory.to_owned(), id, found, layers))
 }
 

@@ -9,7 +9,7 @@
 //!
 //! What comes from the builder is hostile: ids are checked before they become parts of paths, and a chain has an end.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -44,7 +44,7 @@ pub enum StoreError {
 }
 
 /// Id of an image or of a layer: 64 hexadecimal digits.
-#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub(crate) struct Id(String);
 
@@ -118,8 +118,8 @@ pub(crate) fn find_image<'a>(images: &'a [Image], id: &Id) -> Result<&'a Image, 
 }
 
 /// Layers by id, each with the one that it stands on.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Layers(HashMap<Id, Option<Id>>);
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Layers(BTreeMap<Id, Option<Id>>);
 
 impl Layers {
     /// Reads `layers.json`.

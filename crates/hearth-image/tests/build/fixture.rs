@@ -18,6 +18,9 @@ use tokio::sync::mpsc;
 /// Self-tests of the kernel that take long under emulation and prove nothing here.
 const KERNEL_ARGUMENTS: &str = "initcall_blacklist=jent_mod_init,load_system_certificate_list";
 
+/// Another name of a base image.
+pub(crate) const ALIAS: &str = "registry.example/team/base:1.0";
+
 /// RAM of the tests' builders, in MiB.
 const BUILDER_MIB: u32 = 1024;
 
@@ -56,6 +59,7 @@ impl Fixture {
             kernel: variable("HEARTH_TEST_KERNEL"),
             initramfs: self.directory.path().join("builder.cpio"),
             command_line: KERNEL_ARGUMENTS.to_owned(),
+            aliases: [(ALIAS.to_owned(), "hearth/debian:12".to_owned())].into(),
         }
     }
 

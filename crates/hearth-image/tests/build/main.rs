@@ -74,14 +74,16 @@ async fn a_dockerfile_becomes_a_root_that_runs() {
 #[tokio::test]
 async fn stages_end_in_scratch() {
     let fixture = Fixture::new();
+    // The first stage's base has another name.
     let dockerfile = r#"
-FROM hearth/debian:12 AS one
+FROM registry.example/team/base:1.0 AS one
 RUN echo made > /made && ln -s made /link && ln /made /hard
 FROM scratch
 COPY busybox /bin/busybox
 COPY --from=one /made /link /hard /
 ENTRYPOINT ["/bin/busybox", "cat", "/link"]
 "#;
+    assert!(dockerfile.contains(fixture::ALIAS));
     let busybox = std::fs::read("/bin/busybox").unwrap();
     let artifact =
         fixture::artifact(&[("Dockerfile", dockerfile.as_bytes()), ("busybox", &busybox)]);
@@ -119,6 +121,10 @@ async fn failures_have_their_reasons_and_leave_nothing() {
         matches!(failure, Failure::UnknownImage { .. }),
         "{failure:?}"
     );
+    // Bit by bit, so that no single allocation fails.
+    let hungry = "FROM hearth/python:3.11\nRUN python -c 'while True: globals().setdefault(\"l\", []).append(bytearray(1 << 20))'\n";
+    let failure = fails("hungry", hungry).await;
+    assert!(matches!(failure, Failure::Killed { .. }), "{failure:?}");
     let full = "FROM hearth/debian:12\nRUN fallocate -l 9G /x\n";
     let failure = fails("full", full).await;
     assert!(matches!(failure, Failure::DiskFull { .. }), "{failure:?}");
