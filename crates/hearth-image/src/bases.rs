@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::store::Layers;
 
 /// Version of `bases.json`.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 pub(crate) const RECORD: &str = "bases.json";
 pub(crate) const BUILDER: &str = "builder.erofs";
@@ -30,6 +30,8 @@ pub(crate) const SCRATCH: &str = "scratch.ext4";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bases {
     format: u32,
+    /// Digest of the recipe by which they were made.
+    pub(crate) recipe: String,
     /// Names this set by its content.
     pub id: String,
     /// The images that `FROM` finds without any network.
@@ -75,12 +77,14 @@ pub enum BasesError {
 impl Bases {
     pub(crate) fn new(
         directory: PathBuf,
+        recipe: String,
         id: String,
         images: Vec<BaseImage>,
         layers: Layers,
     ) -> Self {
         Self {
             format: FORMAT,
+            recipe,
             id,
             images,
             layers,
@@ -162,6 +166,7 @@ mod tests {
         };
         let bases = Bases::new(
             directory.to_owned(),
+            "recipe".into(),
             "0123".into(),
             vec![image],
             Layers::default(),
@@ -175,7 +180,7 @@ mod tests {
         }
         assert_eq!(Bases::open(directory).unwrap(), Some(bases));
 
-        fs::write(directory.join(RECORD), r#"{"format":2}"#).unwrap();
+        fs::write(directory.join(RECORD), r#"{"format":1}"#).unwrap();
         assert!(Bases::open(directory).unwrap().is_none());
         fs::write(directory.join(RECORD), "{").unwrap();
         assert!(matches!(

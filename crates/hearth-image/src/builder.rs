@@ -169,7 +169,10 @@ pub fn write_initramfs(guest: &Path, busybox: &Path, target: &Path) -> io::Resul
     let mut archive = CpioWriter::new(bytes);
     archive.directory("bin", 0o755)?;
     archive.file("bin/busybox", 0o755, &fs::read(busybox)?)?;
-    fs::write(target, archive.finish()?)
+    // Machines may be booting from it.
+    let unfinished = target.with_extension("unfinished");
+    fs::write(&unfinished, archive.finish()?)?;
+    fs::rename(unfinished, target)
 }
 
 impl Builder {

@@ -112,18 +112,18 @@ const STEPS: &[Step] = &[
     },
 ];
 
-/// Prepares the bases, or answers those that are there. Takes about 70 s and needs root, Debian's `mmdebstrap` and
-/// a Debian mirror. Callers of several processes wait for each other.
+/// Prepares the bases, or answers those that are there and were made as this release makes them. Takes about 70 s and
+/// needs root, Debian's `mmdebstrap` and a Debian mirror. Callers of several processes wait for each other.
 pub fn prepare(options: &PrepareOptions<'_>) -> Result<Bases, PrepareError> {
     let directory = &options.directory;
-    if let Some(bases) = Bases::open(directory)? {
+    if let Some(bases) = current(directory)? {
         return Ok(bases);
     }
     check_host()?;
     fs::create_dir_all(directory).map_err(failed("make the directory", directory))?;
     let lock = lock(options)?;
     // Somebody else may have been at work until now.
-    if let Some(bases) = Bases::open(directory)? {
+    if let Some(bases) = current(directory)? {
         return Ok(bases);
     }
     make(options, &lock)
@@ -137,6 +137,19 @@ pub fn refresh(options: &PrepareOptions<'_>) -> Result<Bases, PrepareError> {
     fs::create_dir_all(directory).map_err(failed("make the directory", directory))?;
     let lock = lock(options)?;
     make(options, &lock)
+}
+
+fn current(directory: &Path) -> Result<Option<Bases>, BasesError> {
+    let bases = Bases::open(directory)?;
+    Ok(bases.filter(|bases| bases.recipe == recipe()))
+}
+
+/// Names what `prepare.sh` does, and to which size.
+fn recipe() -> String {
+    let mut digest = blake3::Hasher::new();
+    digest.update(SCRIPT.as_bytes());
+    digest.update(&SCRATCH_BYTES.to_le_bytes());
+    digest.finalize().to_hex()[..16].to_owned()
 }
 
 fn check_host() -> Result<(), PrepareError> {
@@ -249,7 +262,7 @@ fn describe(directory: &Path, work: &Path) -> Result<Bases, PrepareError> {
     let layers = Layers::parse(&read(work.join("store/overlay-layers/layers.json"))?)?;
     let images = store::parse_images(&read(work.join("store/overlay-images/images.json"))?)?;
     let mut digest = blake3::Hasher::new();
-    digest.update(SCRIPT.as_bytes());
+    digest.update(recipe().as_bytes());
     digest.update(&read(work.join("builder/var/lib/dpkg/status"))?);
     let mut found = Vec::new();
     for image in &images {
@@ -263,7 +276,8 @@ fn describe(directory: &Path, work: &Path) -> Result<Bases, PrepareError> {
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
     let id = digest.finalize().to_hex()[..16].to_owned();
-    Ok(Bases::new(directory.to_owned(), id, found, layers))
+    let directory = directory.to_owned();
+    Ok(Bases::new(directory, recipe(), id, found, layers))
 }
 
 /// Puts the disks in their place and names them in the record, which makes them current.

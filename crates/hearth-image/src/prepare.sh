@@ -84,6 +84,8 @@ store)
 		    apt-get update
 		    apt-get install -y --no-install-recommends python3 python3-pip python3-venv
 		    ln -s python3 /usr/bin/python
+		    # An image is the environment of its application alone (PEP 668 speaks of this case).
+		    rm -f /usr/lib/python3*/EXTERNALLY-MANAGED
 		    rm -rf /var/lib/apt/lists/* /var/log/*.log /var/log/apt/* /var/cache/ldconfig/aux-cache'
 		buildah config --cmd python3 "$python"
 		buildah commit --quiet --rm "$python" hearth/python:3.11
