@@ -173,6 +173,10 @@ fn machine_tests() -> Result<Outcome> {
             Place::Lab => "KVM runs no guests here: testing inside the emulated host",
         }
     );
+    // Not within the first test that needs them; without them, those tests fail and tell why.
+    if let Err(error) = lab::prepare_bases() {
+        eprintln!("the image builder's bases cannot be prepared: {error:#}");
+    }
     let mut command = if nextest::is_installed() {
         let mut command = workspace::cargo();
         command
