@@ -11,6 +11,9 @@ use crate::vmm::VmmError;
 /// Why a node did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
+    /// A text that cannot be the name of a microVM.
+    #[error(transparent)]
+    Name(#[from] crate::layout::NameError),
     /// A microVM of that name is there already.
     #[error(
         "there is a microVM {0} already; if its process is dead, `hearth machine sweep` settles what is left of it"

@@ -79,6 +79,11 @@ impl Layout {
         self.snapshots().join(id.to_string())
     }
 
+    /// Where the VMM puts a snapshot of this microVM until its record is written.
+    pub(crate) fn incoming(&self, name: &MachineName) -> PathBuf {
+        self.snapshots().join(format!("incoming-{name}"))
+    }
+
     /// The socket of a VMM; `Err` with the path when it is too long for an address.
     pub fn socket(&self, name: &MachineName, file: &str) -> Result<PathBuf, PathBuf> {
         let path = self.machine(name).join(file);

@@ -279,10 +279,7 @@ impl Machine {
 
     /// Where the VMM puts the snapshot of this microVM until its record is written.
     fn incoming(&self) -> PathBuf {
-        self.node
-            .layout()
-            .snapshots()
-            .join(format!("incoming-{}", self.name))
+        self.node.layout().incoming(&self.name)
     }
 
     fn save(&self) -> Result<(), NodeError> {

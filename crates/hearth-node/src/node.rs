@@ -124,7 +124,11 @@ impl Node {
             let Some(record) = record::read(&path.join(NODE_FILE))? else {
                 continue;
             };
-            let ancestors = hearth_snapshot::describe(&path)?.ancestors;
+            let ancestors = match hearth_snapshot::describe(&path) {
+                // Removed by somebody else since it was listed.
+                Err(_) if !path.exists() => continue,
+                described => described?.ancestors,
+            };
             snapshots.push(SnapshotInfo {
                 id,
                 ancestors,
@@ -223,8 +227,7 @@ impl Node {
                 child: child.id,
             });
         }
-        let path = self.layout().snapshot(id);
-        fs::remove_dir_all(&path).map_err(failed("remove", &path))?;
+        remove_all(&self.layout().snapshot(id))?;
         self.drop_unneeded_steps()
     }
 
@@ -235,16 +238,7 @@ impl Node {
             let Ok(name) = entry.parse::<MachineName>() else {
                 continue;
             };
-            let is_running = match self.machine(&name) {
-                Ok(mut machine) => machine.settle().await?,
-                // A directory without a record: its launch did not get as far as a process.
-                Err(NodeError::UnknownMachine(_)) => false,
-                Err(error) => return Err(error),
-            };
-            if is_running {
-                self.confirm_resumed(&name)?;
-            } else if self.layout().machine(&name).exists() {
-                self.remove_machine(&name)?;
+            if self.layout().machine(&name).exists() && !self.settle(&name).await? {
                 swept.machines.push(entry);
             }
         }
@@ -257,6 +251,40 @@ impl Node {
         }
         self.drop_unneeded_steps()?;
         Ok(swept)
+    }
+
+    /// Finishes or undoes what a crash cut in two of one microVM, and removes it when its process is gone.
+    /// Answers whether it runs. A suspended one is not touched.
+    pub async fn settle(&self, name: &MachineName) -> Result<bool, NodeError> {
+        let is_running = match self.machine(name) {
+            Ok(mut machine) => machine.settle().await?,
+            // A directory without a record: its launch did not get as far as a process.
+            Err(NodeError::UnknownMachine(_)) => false,
+            Err(error) => return Err(error),
+        };
+        if is_running {
+            self.confirm_resumed(name)?;
+        } else if self.layout().machine(name).exists() {
+            self.remove_machine(name)?;
+        }
+        Ok(is_running)
+    }
+
+    /// Removes a microVM with everything that belongs to it, in whatever condition. Of nothing, it is a success.
+    pub async fn erase(&self, name: &MachineName) -> Result<(), NodeError> {
+        match self.machine(name) {
+            Ok(machine) => machine.terminate().await?,
+            Err(NodeError::UnknownMachine(_)) => {
+                remove_all(&self.layout().machine(name))?;
+            }
+            Err(error) => return Err(error),
+        }
+        remove_all(&self.layout().incoming(name))?;
+        match self.suspended(name) {
+            Ok(suspended) => self.delete_snapshot(suspended.id),
+            Err(NodeError::UnknownMachine(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// A running microVM is not suspended, even if the crash came before that was written down.
@@ -280,8 +308,7 @@ impl Node {
     }
 
     pub(crate) fn remove_machine(&self, name: &MachineName) -> Result<(), NodeError> {
-        let path = self.layout().machine(name);
-        fs::remove_dir_all(&path).map_err(failed("remove", &path))
+        remove_all(&self.layout().machine(name))
     }
 
     /// Removes snapshots that a microVM passed through and that nothing stands on any more.
@@ -301,8 +328,8 @@ impl Node {
                 return Ok(());
             }
             for id in unneeded {
-                let path = self.layout().snapshot(id);
-                fs::remove_dir_all(&path).map_err(failed("remove", &path))?;
+                // Two callers may find the same one.
+                remove_all(&self.layout().snapshot(id))?;
             }
         }
     }
@@ -343,6 +370,14 @@ fn needs(record: &MachineRecord, id: SnapshotId) -> bool {
             .disks
             .iter()
             .any(|disk| disk.sealed.iter().any(|(of, _)| *of == name))
+}
+
+/// Removes a directory; of none, it is a success.
+fn remove_all(path: &Path) -> Result<(), NodeError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(failed("remove", path)),
+    }
 }
 
 /// The names in a directory, sorted.

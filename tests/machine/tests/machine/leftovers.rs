@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use hearth_node::Node;
 
-use hearth_machine_tests::guest::{self};
+use rustix::process::{Pid, Signal, kill_process};
+
+use hearth_machine_tests::guest::{self, name};
 
 use crate::fixture::node;
 
@@ -47,6 +49,30 @@ async fn two_hundred_cycles_leave_nothing() {
         after.mappings,
         before.mappings
     );
+}
+
+#[tokio::test]
+async fn what_is_erased_is_gone_in_whatever_condition() {
+    let node = node().await;
+    let before = Census::take(&node).await;
+    // Of nothing.
+    node.erase(&name("erased")).await.unwrap();
+    // Running.
+    guest::clone(&node, "erased").await;
+    node.erase(&name("erased")).await.unwrap();
+    // Suspended.
+    let machine = guest::clone(&node, "erased").await.machine;
+    machine.suspend().await.unwrap();
+    node.erase(&name("erased")).await.unwrap();
+    assert!(node.suspended(&name("erased")).is_err());
+    // Dead, and its directory still there.
+    let machine = guest::clone(&node, "erased").await.machine;
+    let pid = Pid::from_raw(i32::try_from(machine.record().process.pid).unwrap()).unwrap();
+    kill_process(pid, Signal::KILL).unwrap();
+    node.erase(&name("erased")).await.unwrap();
+    let after = Census::take(&node).await;
+    assert_eq!(after.vmm_processes, 0);
+    assert_eq!(after.files, before.files);
 }
 
 /// What there is to leave behind, counted from outside.
