@@ -49,5 +49,5 @@ pub use front::Front;
 pub use keys::Keys;
 pub use lambda::page::PageTokens;
 pub use metrics::FrontMetrics;
-pub use server::{ServeError, serve};
+pub use server::{ServeError, Transport, serve};
 pub use sigv4::SignatureError;

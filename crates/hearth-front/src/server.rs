@@ -47,6 +47,17 @@ pub enum ServeError {
     Listen(#[source] io::Error),
 }
 
+/// How requests are protected on their way here.
+pub enum Transport {
+    /// Plain HTTP, which never leaves this machine; refused on any other address.
+    Loopback,
+    /// TLS.
+    Tls(TlsAcceptor),
+    /// Plain HTTP on the network card of an emulated host: only the machine that emulates it reaches that card,
+    /// from its own loopback.
+    PrivateNetwork,
+}
+
 /// Serves `front` on `listener` until `stop` completes, then lets requests in flight finish.
 ///
 /// # Errors
@@ -55,14 +66,18 @@ pub enum ServeError {
 pub async fn serve(
     front: Arc<Front>,
     listener: TcpListener,
-    tls: Option<TlsAcceptor>,
+    transport: Transport,
     max_connections: usize,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let address = listener.local_addr().map_err(ServeError::Listen)?;
-    if tls.is_none() && !address.ip().is_loopback() {
-        return Err(ServeError::PlainTextBeyondLoopback(address));
-    }
+    let tls = match transport {
+        Transport::Tls(acceptor) => Some(acceptor),
+        Transport::Loopback if !address.ip().is_loopback() => {
+            return Err(ServeError::PlainTextBeyondLoopback(address));
+        }
+        Transport::Loopback | Transport::PrivateNetwork => None,
+    };
     let slots = Arc::new(Semaphore::new(max_connections));
     let graceful = GracefulShutdown::new();
     tokio::pin!(stop);

@@ -21,7 +21,8 @@ use hearth_control::throttle::Rates;
 use hearth_control::time::{Clock, SystemClock, Timestamp};
 use hearth_control::{Control, ControlConfig};
 use hearth_front::{
-    EndpointTokens, Front, FrontConfig, FrontMetrics, Grant, Keys, MintError, PageTokens, serve,
+    EndpointTokens, Front, FrontConfig, FrontMetrics, Grant, Keys, MintError, PageTokens,
+    Transport, serve,
 };
 use hearth_logs::{Limits, LogStore};
 use hearth_objects::ObjectStore;
@@ -82,7 +83,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     serve(
         Arc::new(front),
         listener,
-        None,
+        Transport::Loopback,
         MAX_CONNECTIONS,
         stdin_end(),
     )
