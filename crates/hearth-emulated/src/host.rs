@@ -208,6 +208,11 @@ impl EmulatedHost {
         self.record.memory_mib
     }
 
+    /// Ports of this machine's loopback that lead inside, beside the agent's.
+    pub fn forwards(&self) -> &[PortForward] {
+        &self.record.forwards
+    }
+
     /// Process id of its QEMU.
     pub fn pid(&self) -> i32 {
         self.record.pid
@@ -445,6 +450,7 @@ fn launch(
         token,
         cpus: config.cpus,
         memory_mib: config.memory_mib,
+        forwards: config.forwards.clone(),
     })
 }
 

@@ -7,6 +7,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::qemu::PortForward;
+
 /// Content of `host.json`: 0600, because the token opens a root shell in the emulated host.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Record {
@@ -17,6 +19,9 @@ pub(crate) struct Record {
     pub(crate) token: [u8; 32],
     pub(crate) cpus: u8,
     pub(crate) memory_mib: u32,
+    /// Ports that lead inside, beside the agent's.
+    #[serde(default)]
+    pub(crate) forwards: Vec<PortForward>,
 }
 
 impl Record {
@@ -90,6 +95,7 @@ mod tests {
             token: [0; 32],
             cpus: 1,
             memory_mib: 1,
+            forwards: Vec::new(),
         };
         assert!(record.is_alive());
         let other = Record {
@@ -112,6 +118,7 @@ mod tests {
             token: [1; 32],
             cpus: 1,
             memory_mib: 2048,
+            forwards: Vec::new(),
         };
         record.write(&path).unwrap();
         assert_eq!(Record::read(&path).unwrap().unwrap().agent_port, 9);
