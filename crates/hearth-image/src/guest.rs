@@ -2,6 +2,7 @@
 //!
 //! Whatever comes from there is bounded: lines of output by their length and their sum, answers by their size.
 
+use std::collections::VecDeque;
 use std::io;
 
 use hearth_node::{AgentClient, AgentError, Exec, ExecReader, ExecWriter};
@@ -89,32 +90,17 @@ impl Guest {
         end.await
     }
 
-    /// Runs buildah; every line goes to `lines`. Answers how it ended.
-    pub(crate) async fn build(
-        &self,
-        options: &[String],
-        mut lines: impl AsyncFnMut(String),
-    ) -> Result<ExitStatus, GuestError> {
-        let (mut reader, mut writer) = self.start("build", options).await?.split();
+    /// Runs buildah.
+    pub(crate) async fn build(&self, options: &[String]) -> Result<Buildah, GuestError> {
+        let (reader, mut writer) = self.start("build", options).await?.split();
         writer.send(&ExecInput::StdinEnd).await?;
-        let mut pending = [Lines::default(), Lines::default()];
-        loop {
-            let (stream, bytes) = match reader.next().await? {
-                ExecOutput::Stdout(bytes) => (0, bytes),
-                ExecOutput::Stderr(bytes) => (1, bytes),
-                ExecOutput::Exit(status) => {
-                    for stream in pending {
-                        if let Some(line) = stream.rest() {
-                            lines(line).await;
-                        }
-                    }
-                    return Ok(status);
-                }
-            };
-            for line in pending[stream].push(&bytes) {
-                lines(line).await;
-            }
-        }
+        Ok(Buildah {
+            reader,
+            _writer: writer,
+            pending: [Lines::default(), Lines::default()],
+            whole: VecDeque::new(),
+            ended: None,
+        })
     }
 
     /// Runs a step that answers at most `limit` bytes.
@@ -159,6 +145,51 @@ impl Guest {
             place: ExecPlace::Agent,
         };
         self.0.exec(spec).await
+    }
+}
+
+/// What a running buildah says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Said {
+    /// A line, of either stream.
+    Line(String),
+    /// It has ended so; nothing comes after.
+    End(ExitStatus),
+}
+
+/// A running buildah; dropping it ends it.
+pub(crate) struct Buildah {
+    reader: ExecReader,
+    /// An exec without its writer is hung up.
+    _writer: ExecWriter,
+    /// Beginnings of lines of stdout and stderr.
+    pending: [Lines; 2],
+    /// Lines that were not asked for yet.
+    whole: VecDeque<String>,
+    ended: Option<ExitStatus>,
+}
+
+impl Buildah {
+    /// What it says next.
+    pub(crate) async fn next(&mut self) -> Result<Said, GuestError> {
+        loop {
+            if let Some(line) = self.whole.pop_front() {
+                return Ok(Said::Line(line));
+            }
+            if let Some(status) = self.ended {
+                return Ok(Said::End(status));
+            }
+            match self.reader.next().await? {
+                ExecOutput::Stdout(bytes) => self.whole.extend(self.pending[0].push(&bytes)),
+                ExecOutput::Stderr(bytes) => self.whole.extend(self.pending[1].push(&bytes)),
+                ExecOutput::Exit(status) => {
+                    self.ended = Some(status);
+                    let pending = std::mem::take(&mut self.pending);
+                    self.whole
+                        .extend(pending.into_iter().filter_map(Lines::rest));
+                }
+            }
+        }
     }
 }
 

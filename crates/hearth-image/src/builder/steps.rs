@@ -12,7 +12,7 @@ use crate::artifact::Artifact;
 use crate::bases::Bases;
 use crate::config::{self, ContainerConfig};
 use crate::failure::LastLines;
-use crate::guest::{Guest, GuestError};
+use crate::guest::{Guest, GuestError, Said};
 use crate::root::{self, LAYER_SERIAL, Root, RootDisk, STORE_SERIAL};
 use crate::sparse::SparseWriter;
 use crate::store::{self, Id, Layers};
@@ -65,13 +65,16 @@ impl Build<'_> {
         let options = options(self.aliases);
         let mut last = LastLines::default();
         let mut log = Log::new(log, self.limits.log_bytes);
-        let status = self
-            .guest
-            .build(&options, async |line| {
-                last.push(&line);
-                log.pass_on(line).await;
-            })
-            .await?;
+        let mut buildah = self.guest.build(&options).await?;
+        let status = loop {
+            match buildah.next().await? {
+                Said::Line(line) => {
+                    last.push(&line);
+                    log.pass_on(line).await;
+                }
+                Said::End(status) => break status,
+            }
+        };
         match last.judge(status) {
             None => Ok(()),
             Some(failure) => Err(failure.into()),
