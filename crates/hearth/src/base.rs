@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use hearth_base::{BaseVersion, BuildOptions, KernelSource};
+use hearth_image::{Bases, PrepareOptions};
 
 use crate::cli::{BaseCommand, Shared};
 use crate::output;
@@ -17,6 +18,11 @@ pub(crate) fn run(shared: &Shared, command: BaseCommand) -> Result<ExitCode> {
             agent,
         } => build(shared, kernel, modules, agent),
         BaseCommand::Ls => ls(shared),
+        BaseCommand::Prepare => {
+            let bases = prepare(shared)?;
+            println!("{}", bases.id);
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 
@@ -42,6 +48,26 @@ fn build(
         println!("{}", version.id);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The base version of the kernel that is there (or the newest) and this agent.
+pub(crate) fn current(shared: &Shared) -> Result<BaseVersion> {
+    Ok(hearth_base::build(&BuildOptions {
+        data_dir: shared.data.clone(),
+        agent: agent_beside_us()?,
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        kernel: KernelSource::Cached,
+        progress: &|step| eprintln!("{step} ..."),
+    })?)
+}
+
+/// The base images of builds, made when they are not there yet.
+pub(crate) fn prepare(shared: &Shared) -> Result<Bases> {
+    Ok(hearth_image::prepare(&PrepareOptions {
+        directory: shared.data.join("bases"),
+        sources: Vec::new(),
+        progress: &|step| eprintln!("{step} ..."),
+    })?)
 }
 
 fn ls(shared: &Shared) -> Result<ExitCode> {

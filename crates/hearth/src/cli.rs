@@ -1,8 +1,11 @@
 //! What can be typed.
 
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use hearth_control::id::Region;
 use hearth_node::MachineName;
 
 /// AWS Lambda MicroVMs on your own hardware.
@@ -16,7 +19,7 @@ pub(crate) struct Cli {
 }
 
 /// Options of every command.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Shared {
     /// Data directory: base images, snapshots, microVMs.
     #[arg(
@@ -33,6 +36,12 @@ pub(crate) struct Shared {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Run the service: the AWS API, S3, logs and the endpoints of microVMs, until Ctrl-C.
+    ///
+    /// Where KVM cannot run guests, an emulated host is started and the service runs in it.
+    Up(UpArguments),
+    /// Print shell exports that make AWS clients use the service: eval "$(hearth env)".
+    Env,
     /// Guest kernels and agents: build, list.
     #[command(subcommand)]
     Base(BaseCommand),
@@ -50,6 +59,50 @@ pub(crate) enum Command {
     /// Run one microVM (started by a node, not by people).
     #[command(hide = true)]
     Vmm(VmmArguments),
+}
+
+/// Arguments of `hearth up`.
+#[derive(Debug, Args)]
+pub(crate) struct UpArguments {
+    /// Where the API listens; plain HTTP, so only on the loopback.
+    #[arg(long, env = "HEARTH_LISTEN", default_value = "127.0.0.1:4580")]
+    pub(crate) listen: SocketAddr,
+    /// The region that it answers for.
+    #[arg(long, env = "HEARTH_REGION", default_value = "us-east-1")]
+    pub(crate) region: Region,
+    /// Ports of the loopback for the endpoints of microVMs, one each.
+    #[arg(long, default_value = "20000-20063", value_name = "FIRST-LAST")]
+    pub(crate) endpoint_ports: PortRange,
+    /// Name endpoints <uuid>.DOMAIN instead, all behind --endpoint-listen.
+    #[arg(long, value_name = "DOMAIN", requires = "endpoint_listen")]
+    pub(crate) endpoint_domain: Option<String>,
+    /// Where endpoints listen that are named by domain.
+    #[arg(long, value_name = "ADDRESS", requires = "endpoint_domain")]
+    pub(crate) endpoint_listen: Option<SocketAddr>,
+    /// Lift the limits on connections, bandwidth and requests that endpoints have by size, as on AWS.
+    #[arg(long)]
+    pub(crate) no_endpoint_limits: bool,
+    /// We are inside the emulated host that another `hearth up` started.
+    #[arg(long, hide = true)]
+    pub(crate) in_emulated_host: bool,
+}
+
+/// Ports as they are typed: `20000-20063`.
+#[derive(Debug, Clone)]
+pub(crate) struct PortRange(pub(crate) RangeInclusive<u16>);
+
+impl std::str::FromStr for PortRange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parsed = text
+            .split_once('-')
+            .and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
+        match parsed {
+            Some((first, last)) if 0 < first && first <= last => Ok(Self(first..=last)),
+            _ => Err("write FIRST-LAST, for example 20000-20063".to_owned()),
+        }
+    }
 }
 
 /// Arguments of `hearth vmm`.
@@ -94,6 +147,8 @@ pub(crate) enum BaseCommand {
     },
     /// List base versions: kernel package, agent, date.
     Ls,
+    /// Make the base images that Dockerfiles stand on (hearth/debian:12, hearth/python:3.11), once; needs root.
+    Prepare,
 }
 
 #[derive(Debug, Subcommand)]
@@ -254,6 +309,14 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn ports_are_a_range_that_goes_up() {
+        assert_eq!("1-2".parse::<PortRange>().unwrap().0, 1..=2);
+        for bad in ["", "5", "0-3", "9-8", "1-70000"] {
+            assert!(bad.parse::<PortRange>().is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -6,22 +6,23 @@
 //! exec    a command inside it, with this hearth in its PATH
 //! ```
 
+mod transfer;
+
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use hearth_base::{BuildOptions, KernelSource};
+use hearth_base::KernelSource;
 use hearth_emulated::{
     AgentClient, DataDisk, EmulatedHost, Event, HostConfig, PortForward, default_memory_mib,
     keep_running,
 };
 use hearth_vmm::probe;
-use hearth_wire::agent::{ExecPlace, ExecSpec};
+use hearth_wire::agent::{ExecPlace, ExecSpec, ExitStatus};
 use serde::Serialize;
 
 use crate::cli::{HostCommand, Shared};
@@ -31,8 +32,11 @@ use crate::{base, exec, output, vmm};
 const DISK_GIB: u32 = 64;
 
 /// Where Hearth's data and programs are in the emulated host.
-const INNER_DATA: &str = "/data/hearth";
+pub(crate) const INNER_DATA: &str = "/data/hearth";
 const INNER_BIN: &str = "/data/bin";
+
+/// Largest record of a base image: names and digests.
+const MAX_RECORD_BYTES: usize = 1 << 20;
 
 /// What the probe found, for programs.
 #[derive(Serialize)]
@@ -79,24 +83,11 @@ fn check(shared: &Shared) -> Result<ExitCode> {
 /// Keeps the emulated host running until Ctrl-C or SIGTERM.
 fn start(shared: &Shared, ports: &[u16]) -> Result<ExitCode> {
     eprintln!("starting the emulated host: the same Hearth, some twenty times slower");
-    let agent = base::agent_beside_us()?;
-    let config = HostConfig {
-        state_dir: state_dir(shared),
-        data_dir: shared.data.clone(),
-        agent,
-        kernel: KernelSource::Cached,
-        cpus: 1,
-        memory_mib: default_memory_mib(),
-        data_disk: DataDisk::Keep,
-        disk_gib: DISK_GIB,
-        forwards: ports
-            .iter()
-            .map(|port| PortForward {
-                host_port: *port,
-                guest_port: *port,
-            })
-            .collect(),
-    };
+    let forwards = ports.iter().map(|port| PortForward {
+        host_port: *port,
+        guest_port: *port,
+    });
+    let config = config(shared, forwards.collect())?;
     let began = Instant::now();
     let stop = stop_on_signal()?;
     keep_running(&config, &stop, &mut |event| match event {
@@ -114,39 +105,72 @@ fn start(shared: &Shared, ports: &[u16]) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Brings this program, the guest's kernel and the agent inside.
-fn furnish(shared: &Shared, agent: &AgentClient) -> Result<()> {
-    let version = hearth_base::build(&BuildOptions {
+/// The emulated host of this data directory.
+pub(crate) fn config(shared: &Shared, forwards: Vec<PortForward>) -> Result<HostConfig> {
+    Ok(HostConfig {
+        state_dir: state_dir(shared),
         data_dir: shared.data.clone(),
         agent: base::agent_beside_us()?,
-        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         kernel: KernelSource::Cached,
-        progress: &|step| eprintln!("{step} ..."),
-    })?;
-    let base = format!("{INNER_DATA}/base/{}", version.id);
-    let mkdir = ["/bin/busybox", "mkdir", "-p", &base, INNER_BIN].map(str::to_owned);
-    agent.exec(spec(mkdir.to_vec()), None, &mut io::sink(), &mut io::sink())?;
-    let own = std::env::current_exe().context("cannot find this program's own file")?;
-    let vmlinux = version.vmlinux();
-    send(agent, &own, 0o755, &format!("{INNER_BIN}/hearth"))?;
-    let vmm = vmm::program()?;
-    send(agent, &vmm, 0o755, &format!("{INNER_BIN}/hearth-vmm"))?;
-    send(agent, &vmlinux, 0o444, &format!("{base}/vmlinux"))?;
-    send(
-        agent,
-        &version.initramfs(),
-        0o444,
-        &format!("{base}/initramfs.cpio"),
-    )?;
-    let record = vmlinux.with_file_name("base.json");
-    send(agent, &record, 0o444, &format!("{base}/base.json"))
+        cpus: 1,
+        memory_mib: default_memory_mib(),
+        data_disk: DataDisk::Keep,
+        disk_gib: DISK_GIB,
+        forwards,
+    })
 }
 
-fn send(agent: &AgentClient, from: &Path, mode: u32, to: &str) -> Result<()> {
-    let mut file = File::open(from).with_context(|| format!("cannot read {}", from.display()))?;
-    agent
-        .write_file(to, mode, &mut file)
-        .with_context(|| format!("cannot send {} inside", from.display()))
+/// Brings this program, the guest's kernel and the agent inside.
+pub(crate) fn furnish(shared: &Shared, agent: &AgentClient) -> Result<()> {
+    let version = base::current(shared)?;
+    let base = format!("{INNER_DATA}/base/{}", version.id);
+    let mkdir = ["/bin/busybox", "mkdir", "-p", &base, INNER_BIN].map(str::to_owned);
+    run_inside(agent, mkdir.to_vec())?;
+    let own = std::env::current_exe().context("cannot find this program's own file")?;
+    let vmlinux = version.vmlinux();
+    transfer::once(agent, &own, 0o755, &format!("{INNER_BIN}/hearth"))?;
+    let vmm = vmm::program()?;
+    transfer::once(agent, &vmm, 0o755, &format!("{INNER_BIN}/hearth-vmm"))?;
+    transfer::once(agent, &vmlinux, 0o444, &format!("{base}/vmlinux"))?;
+    let initramfs = format!("{base}/initramfs.cpio");
+    transfer::once(agent, &version.initramfs(), 0o444, &initramfs)?;
+    let record = vmlinux.with_file_name("base.json");
+    transfer::once(agent, &record, 0o444, &format!("{base}/base.json"))
+}
+
+/// Runs a command of the set-up inside; it has to succeed.
+pub(crate) fn run_inside(agent: &AgentClient, argv: Vec<String>) -> Result<()> {
+    let shown = argv.join(" ");
+    let mut said = Vec::new();
+    let status = agent.exec(spec(argv), None, &mut io::sink(), &mut said)?;
+    if status != ExitStatus::Code(0) {
+        bail!(
+            "`{shown}` failed inside: {}",
+            String::from_utf8_lossy(&said).trim()
+        );
+    }
+    Ok(())
+}
+
+/// Brings the base images of builds inside, unless they are there.
+pub(crate) fn furnish_bases(shared: &Shared, agent: &AgentClient) -> Result<()> {
+    let outer = shared.data.join("bases");
+    let bases = base::prepare(shared).context("cannot prepare the base images of builds")?;
+    let inner = format!("{INNER_DATA}/bases");
+    let record = outer.join("bases.json");
+    let known = agent.read_file(&format!("{inner}/bases.json"), MAX_RECORD_BYTES);
+    if known.ok() == std::fs::read(&record).ok() {
+        return Ok(());
+    }
+    for file in bases.files() {
+        let relative = file
+            .strip_prefix(&outer)
+            .with_context(|| format!("{} lies elsewhere", file.display()))?;
+        let target = format!("{inner}/{}", relative.display());
+        eprintln!("bringing {} inside ...", relative.display());
+        transfer::sparse(agent, &file, &target)?;
+    }
+    Ok(())
 }
 
 /// Runs a command in the emulated host that another `hearth host` keeps running.
@@ -164,7 +188,7 @@ fn exec_inside(shared: &Shared, argv: Vec<String>) -> Result<ExitCode> {
     Ok(exec::exit_code(status))
 }
 
-fn spec(argv: Vec<String>) -> ExecSpec {
+pub(crate) fn spec(argv: Vec<String>) -> ExecSpec {
     let env = BTreeMap::from(
         [
             ("PATH", format!("{INNER_BIN}:/bin:/sbin").as_str()),
@@ -183,12 +207,12 @@ fn spec(argv: Vec<String>) -> ExecSpec {
     }
 }
 
-fn state_dir(shared: &Shared) -> PathBuf {
+pub(crate) fn state_dir(shared: &Shared) -> PathBuf {
     shared.data.join("emulated")
 }
 
 /// A channel that closes when this process is asked to end.
-fn stop_on_signal() -> Result<mpsc::Receiver<()>> {
+pub(crate) fn stop_on_signal() -> Result<mpsc::Receiver<()>> {
     let (sender, receiver) = mpsc::channel();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -70,7 +70,7 @@ async fn dispatch(shared: &Shared, node: &Node, command: MachineCommand) -> Resu
             env,
             argv,
         } => {
-            let spec = start_spec(&name, lower, upper, &env, argv)?;
+            let spec = start_spec(&name, &lower, upper, &env, argv)?;
             node.machine(&name)?.start_application(spec).await?;
             Ok(ExitCode::SUCCESS)
         }
@@ -297,7 +297,7 @@ fn disk_request(disk: DiskArgument) -> DiskRequest {
 
 fn start_spec(
     name: &MachineName,
-    lower: Vec<String>,
+    lower: &[String],
     upper: Option<String>,
     env: &[String],
     argv: Vec<String>,

@@ -7,11 +7,13 @@
 
 mod base;
 mod cli;
+mod env;
 mod exec;
 mod host;
 mod machine;
 mod output;
 mod snapshot;
+mod up;
 mod vmm;
 
 use std::process::ExitCode;
@@ -23,6 +25,8 @@ use crate::cli::{Cli, Command};
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
+        Command::Up(arguments) => up::run(&cli.shared, arguments),
+        Command::Env => env::run(&cli.shared),
         Command::Vmm(arguments) => vmm::run(&arguments),
         Command::Base(command) => base::run(&cli.shared, command),
         Command::Host { command } => host::run(&cli.shared, command),

@@ -1,0 +1,52 @@
+//! How the application of an image is started: what its container gets (facts section 8).
+
+use hearth_control::arn::ImageArn;
+use hearth_control::id::VersionNumber;
+use hearth_control::image::{ImageSpec, OsCapabilities};
+use hearth_image::Root;
+use hearth_wire::agent::StartSpec;
+
+/// Host name in the snapshot; each clone gets one of its own before it runs.
+const HOSTNAME: &str = "microvm";
+
+/// Docker's search path, for images that set none.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// An image without a program to run.
+#[derive(Debug, thiserror::Error)]
+#[error("the image has neither ENTRYPOINT nor CMD: it says nothing that could run")]
+pub(crate) struct NoProgram;
+
+/// The container of one version. The image's variables come first, then the caller's, then those that the
+/// service sets, each over the ones before.
+pub(crate) fn start_spec(
+    root: &Root,
+    image: &ImageArn,
+    version: VersionNumber,
+    spec: &ImageSpec,
+) -> Result<StartSpec, NoProgram> {
+    let mut start = root.start_spec(HOSTNAME.to_owned());
+    if start.argv.is_empty() {
+        return Err(NoProgram);
+    }
+    start.all_capabilities = spec.capabilities == OsCapabilities::All;
+    for (name, value) in [("PATH", PATH), ("HOME", "/root")] {
+        start
+            .env
+            .entry(name.to_owned())
+            .or_insert_with(|| value.to_owned());
+    }
+    if let Some(own) = &spec.environment {
+        start.env.extend(own.0.clone());
+    }
+    start.env.extend(
+        [
+            ("AWS_LAMBDA_MICROVM_IMAGE_NAME", image.name.to_string()),
+            ("AWS_LAMBDA_MICROVM_IMAGE_ARN", image.to_string()),
+            ("AWS_LAMBDA_MICROVM_IMAGE_VERSION", version.to_string()),
+            ("AWS_REGION", image.scope.region.to_string()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value)),
+    );
+    Ok(start)
+}

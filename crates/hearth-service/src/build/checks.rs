@@ -1,0 +1,90 @@
+//! When an application is ready for its snapshot, and whether a clone of it works.
+
+use std::time::Duration;
+
+use hearth_control::hooks::Hook;
+use hearth_control::hooks::{ActiveHook, HookOutcome, Hooks};
+use hearth_node::AgentClient;
+use hearth_wire::agent::{AppStatus, ControlReply, ControlRequest};
+use tokio::time::Instant;
+
+use super::failure::Failure;
+use crate::hook::{self, RETRY_PAUSE};
+
+/// How long an application without a `/ready` hook has for its exposed port to answer; it is taken as it is then.
+const QUIET_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long an application without hook and port runs before its snapshot.
+const QUIET_PAUSE: Duration = Duration::from_secs(1);
+
+/// An application in a guest.
+pub(super) struct Subject<'a> {
+    pub(super) agent: &'a AgentClient,
+    /// Factor on what it has to answer.
+    pub(super) scale: u32,
+}
+
+impl Subject<'_> {
+    /// Returns when the application may be snapshotted.
+    pub(super) async fn wait_until_ready(
+        &self,
+        hooks: Option<&Hooks>,
+        exposed: Option<u16>,
+    ) -> Result<(), Failure> {
+        match hooks.and_then(|hooks| hooks.active(Hook::Ready)) {
+            Some(ready) => self.call_until_done(&ready).await,
+            None => self.wait_for_port(exposed).await,
+        }
+    }
+
+    /// Calls a hook until it answers 200. 503 asks for patience; so does a port that nobody listens on yet.
+    pub(super) async fn call_until_done(&self, active: &ActiveHook) -> Result<(), Failure> {
+        let deadline = Instant::now() + active.timeout * self.scale;
+        let timed_out = || Failure::TimedOut {
+            hook: active.hook,
+            limit: active.timeout,
+        };
+        loop {
+            self.expect_running().await?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(timed_out());
+            }
+            let call = ActiveHook {
+                timeout: left,
+                ..*active
+            };
+            match hook::call(self.agent, &call, None).await {
+                HookOutcome::Done => return Ok(()),
+                HookOutcome::Status(503) | HookOutcome::Refused | HookOutcome::Broken => {}
+                HookOutcome::TimedOut => return Err(timed_out()),
+                outcome @ HookOutcome::Status(_) => {
+                    return Err(Failure::Hook(active.hook, outcome));
+                }
+            }
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+    }
+
+    async fn wait_for_port(&self, exposed: Option<u16>) -> Result<(), Failure> {
+        tokio::time::sleep(QUIET_PAUSE * self.scale).await;
+        let deadline = Instant::now() + QUIET_LIMIT * self.scale;
+        while Instant::now() < deadline {
+            self.expect_running().await?;
+            match exposed {
+                Some(port) if self.agent.proxy(port).await.is_err() => {}
+                _ => break,
+            }
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+        self.expect_running().await
+    }
+
+    async fn expect_running(&self) -> Result<(), Failure> {
+        let status = self.agent.control(ControlRequest::Status).await;
+        match status.map_err(|error| Failure::Start(error.into()))? {
+            ControlReply::Status(AppStatus::Exited(status)) => Err(Failure::Exited(status)),
+            _ => Ok(()),
+        }
+    }
+}

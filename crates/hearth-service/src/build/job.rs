@@ -1,0 +1,282 @@
+//! One build, step by step.
+
+use std::convert::Infallible;
+use std::path::Path;
+
+use hearth_control::hooks::{ActiveHook, Hook};
+use hearth_control::image::BuildSizes;
+use hearth_control::node::{BuildEvent, BuildFailure, BuildSpec, Built, SnapshotRef};
+use hearth_control::time::Timestamp;
+use hearth_image::{Artifact, BuildRequest, Root};
+use hearth_logs::NewEvent;
+use hearth_node::{BootRequest, CloneRequest, Machine, MachineName, Node, NodeError};
+use hearth_snapshot::SnapshotId;
+use tokio::sync::mpsc;
+
+use super::Workshop;
+use super::checks::Subject;
+use super::failure::Failure;
+use crate::application;
+use crate::artifact;
+use crate::host::inventory::{BUILD, BUILDER, VALIDATE};
+use crate::monitor;
+use crate::output::{Output, StreamName, now_ms};
+
+/// Name of the disk that a Dockerfile adds.
+const LAYER: &str = "layer.erofs";
+
+/// Lines of a Dockerfile's output that may wait for the log store.
+const LOG_QUEUE: usize = 256;
+
+/// Lines written to the log store at once.
+const LOG_BATCH: usize = 128;
+
+/// A build under way.
+pub(super) struct Job<'a> {
+    workshop: &'a Workshop,
+    node: &'a Node,
+    spec: &'a BuildSpec,
+    progress: mpsc::Sender<BuildEvent>,
+    log: Option<Output>,
+}
+
+impl<'a> Job<'a> {
+    pub(super) fn new(
+        workshop: &'a Workshop,
+        node: &'a Node,
+        spec: &'a BuildSpec,
+        progress: mpsc::Sender<BuildEvent>,
+    ) -> Self {
+        let name = StreamName {
+            begun_at: Timestamp::from_unix_ms(now_ms()),
+            version: spec.version,
+            writer: &format!("build-{}", spec.id),
+        };
+        // Builds are always logged somewhere, also where the application's output is not wanted.
+        let logging = spec
+            .spec
+            .logging
+            .as_ref()
+            .filter(|logging| !matches!(logging, hearth_control::image::Logging::Disabled));
+        let log = Output::new(&workshop.logs, &spec.image, logging, &name);
+        Self {
+            workshop,
+            node,
+            spec,
+            progress,
+            log,
+        }
+    }
+
+    pub(super) async fn run(&self) -> Result<Built, BuildFailure> {
+        let mut sizes = BuildSizes::default();
+        match self.work(&mut sizes).await {
+            Ok(built) => {
+                self.say("the version is ready").await;
+                Ok(built)
+            }
+            Err(failure) => {
+                tracing::warn!(id = %self.spec.id, cause = failure.cause(), "build failed");
+                self.say(&format!("the build failed: {}", failure.cause()))
+                    .await;
+                self.clean_up().await;
+                Err(BuildFailure {
+                    reason: failure.reason(),
+                    sizes,
+                })
+            }
+        }
+    }
+
+    async fn work(&self, sizes: &mut BuildSizes) -> Result<Built, Failure> {
+        // What an earlier attempt left, if the service was restarted under it.
+        self.clean_up().await;
+        self.enter("fetching the artifact").await;
+        let uri = &self.spec.spec.artifact;
+        let artifact = artifact::fetch(&self.workshop.objects, &self.spec.image.scope, uri).await?;
+        self.enter("running the Dockerfile").await;
+        let root = self.build_root(artifact).await?;
+        sizes.code_install_bytes = Some(code_bytes(&root));
+        self.enter("starting the application").await;
+        let machine = self.boot(&root).await.map_err(Failure::Start)?;
+        let snapshot = self.prepare_and_seal(machine, &root, sizes).await?;
+        if let Some(validate) = self.hooks().and_then(|hooks| hooks.active(Hook::Validate)) {
+            self.enter("validating a clone").await;
+            self.validate(snapshot, &validate).await?;
+        }
+        Ok(Built {
+            snapshot: SnapshotRef(snapshot.to_string()),
+            sizes: *sizes,
+        })
+    }
+
+    /// Runs the Dockerfile; its output goes to the build log as it comes.
+    async fn build_root(&self, artifact: Artifact) -> Result<Root, Failure> {
+        let place = self.workshop.place(self.spec.id);
+        std::fs::create_dir_all(&place)?;
+        let (log, lines) = mpsc::channel(LOG_QUEUE);
+        let request = BuildRequest {
+            machine: self.name(BUILDER).map_err(Failure::Start)?,
+            artifact,
+            layer: place.join(LAYER),
+            limits: self.workshop.limits(),
+            log,
+        };
+        let builder = self.workshop.builder(self.node);
+        let (built, ()) = tokio::join!(builder.build(request), self.write_lines(lines));
+        let built = built?;
+        tracing::info!(id = %self.spec.id, times = ?built.times, "Dockerfile was run");
+        Ok(built.root)
+    }
+
+    async fn boot(&self, root: &Root) -> Result<Machine, NodeError> {
+        let tier = self.spec.spec.tier;
+        let request = BootRequest {
+            kernel: self.workshop.base.vmlinux(),
+            initramfs: self.workshop.base.initramfs(),
+            command_line: String::new(),
+            vcpus: u8::try_from(tier.peak_vcpus()).unwrap_or(u8::MAX),
+            memory_mib: tier.peak_mib(),
+            disks: root.disk_requests(&self.workshop.bases.scratch()),
+        };
+        let launched = self.node.boot(&self.name(BUILD)?, request).await?;
+        Ok(launched.machine)
+    }
+
+    /// Starts the application, waits until it is ready, seals the snapshot and ends the machine.
+    async fn prepare_and_seal(
+        &self,
+        mut machine: Machine,
+        root: &Root,
+        sizes: &mut BuildSizes,
+    ) -> Result<SnapshotId, Failure> {
+        let spec = &self.spec.spec;
+        let start = application::start_spec(root, &self.spec.image, self.spec.version, spec)?;
+        machine
+            .start_application(start)
+            .await
+            .map_err(Failure::Start)?;
+        self.enter("waiting until the application is ready").await;
+        let agent = machine.agent();
+        let exposed = root.config.exposed_ports.first().copied();
+        let subject = self.subject(&agent);
+        tokio::select! {
+            ready = subject.wait_until_ready(self.hooks(), exposed) => ready?,
+            never = self.copy_output(&agent) => match never {},
+        }
+        self.enter("sealing the snapshot").await;
+        let (id, summary) = machine.snapshot().await.map_err(Failure::Seal)?;
+        sizes.memory_bytes = Some(summary.memory_bytes);
+        sizes.disk_bytes = disk_bytes(&self.node.layout().snapshot(id));
+        machine.terminate().await.map_err(Failure::Seal)?;
+        Ok(id)
+    }
+
+    /// Calls `/validate` of a clone, which is removed whatever it answers.
+    async fn validate(&self, snapshot: SnapshotId, validate: &ActiveHook) -> Result<(), Failure> {
+        let name = self.name(VALIDATE).map_err(Failure::Clone)?;
+        let request = CloneRequest {
+            snapshot,
+            prefetch: Vec::new(),
+        };
+        let launched = self.node.clone_snapshot(&name, request).await;
+        let agent = launched.map_err(Failure::Clone)?.machine.agent();
+        let subject = self.subject(&agent);
+        let checked = tokio::select! {
+            checked = subject.call_until_done(validate) => checked,
+            never = self.copy_output(&agent) => match never {},
+        };
+        self.node.erase(&name).await.map_err(Failure::Clone)?;
+        checked
+    }
+
+    /// Copies the application's output to the build log. Never returns: the end of an application is told by its status.
+    async fn copy_output(&self, agent: &hearth_node::AgentClient) -> Infallible {
+        monitor::copy_output(agent, self.log.as_ref()).await;
+        std::future::pending().await
+    }
+
+    fn subject<'s>(&self, agent: &'s hearth_node::AgentClient) -> Subject<'s> {
+        Subject {
+            agent,
+            scale: self.workshop.hook_timeout_scale,
+        }
+    }
+
+    fn hooks(&self) -> Option<&hearth_control::hooks::Hooks> {
+        self.spec.spec.hooks.as_ref()
+    }
+
+    fn name(&self, beginning: &str) -> Result<MachineName, NodeError> {
+        Ok(format!("{beginning}{}", self.spec.id).parse()?)
+    }
+
+    /// Tells of the next step.
+    async fn enter(&self, phase: &'static str) {
+        // Nobody has to listen.
+        let _ = self.progress.try_send(BuildEvent::Phase(phase));
+        self.say(phase).await;
+    }
+
+    async fn say(&self, line: &str) {
+        if let Some(log) = &self.log {
+            log.say(format!("hearth: {line}")).await;
+        }
+    }
+
+    async fn write_lines(&self, mut lines: mpsc::Receiver<String>) {
+        let mut batch = Vec::with_capacity(LOG_BATCH);
+        while lines.recv_many(&mut batch, LOG_BATCH).await > 0 {
+            let time_ms = now_ms();
+            let events = batch
+                .drain(..)
+                .map(|message| NewEvent { time_ms, message })
+                .collect();
+            if let Some(log) = &self.log {
+                log.write(events).await;
+            }
+        }
+    }
+
+    /// Removes everything of this build, a snapshot included.
+    async fn clean_up(&self) {
+        for beginning in [BUILDER, VALIDATE, BUILD] {
+            let Ok(name) = self.name(beginning) else {
+                continue;
+            };
+            if let Err(error) = self.node.erase(&name).await {
+                tracing::warn!(%error, %name, "removing a machine of a build failed");
+            }
+        }
+        let own = self.name(BUILD).map(|name| name.to_string());
+        for snapshot in self.node.snapshots().unwrap_or_default() {
+            if own
+                .as_ref()
+                .is_ok_and(|own| *own == snapshot.record.machine)
+                && let Err(error) = self.node.delete_snapshot(snapshot.id)
+            {
+                tracing::warn!(%error, id = %snapshot.id, "removing a snapshot of a build failed");
+            }
+        }
+        if let Err(error) = self.workshop.forget(self.spec.id) {
+            tracing::warn!(%error, "removing the files of a build failed");
+        }
+    }
+}
+
+/// What the read-only disks of a version take, those that it shares included.
+fn code_bytes(root: &Root) -> u64 {
+    let sizes = root.disks.iter().map(|disk| disk.image.metadata());
+    sizes.flatten().map(|metadata| metadata.len()).sum()
+}
+
+/// What the sealed disks of a snapshot take.
+fn disk_bytes(snapshot: &Path) -> Option<u64> {
+    let entries = std::fs::read_dir(snapshot).ok()?.flatten();
+    let disks = entries.filter(|entry| entry.path().extension().is_some_and(|ext| ext == "qcow2"));
+    Some(
+        disks
+            .filter_map(|disk| Some(disk.metadata().ok()?.len()))
+            .sum(),
+    )
+}

@@ -1,0 +1,72 @@
+//! What a service is told at its start.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use hearth_control::id::Region;
+
+/// Everything that differs from host to host. Validated before a port is opened.
+#[derive(Debug, Clone)]
+pub struct ServiceConfig {
+    /// The data directory.
+    pub data: PathBuf,
+    /// The program that runs one microVM: `hearth-vmm`.
+    pub vmm_program: PathBuf,
+    /// A statically linked busybox: the tools of builder microVMs.
+    pub busybox: PathBuf,
+    /// Where the API listens.
+    pub listen: SocketAddr,
+    /// The region that it answers for.
+    pub region: Region,
+    /// How endpoints are named and where they listen.
+    pub endpoints: EndpointConfig,
+    /// What carries the microVMs.
+    pub hosting: Hosting,
+    /// Whether connections and bandwidth of endpoints are limited by size tier, as on AWS.
+    pub has_endpoint_limits: bool,
+}
+
+/// How endpoints are named and where they listen.
+#[derive(Debug, Clone)]
+pub enum EndpointConfig {
+    /// A port of the loopback for each microVM.
+    Ports(RangeInclusive<u16>),
+    /// `<endpoint id>.<domain>`, all on one listener.
+    Domain {
+        /// The domain.
+        domain: String,
+        /// The listener.
+        listen: SocketAddr,
+    },
+}
+
+/// What carries the microVMs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hosting {
+    /// This machine's KVM.
+    Hardware,
+    /// This process runs inside the emulated host, whose network card only the machine around it reaches.
+    Emulated,
+}
+
+/// How much longer everything in a guest takes on the emulated host: measured 20 to 30 times
+/// (docs/emulated-host.md). Hook timeouts are multiplied by it.
+const EMULATED_HOOK_SCALE: u32 = 30;
+
+impl Hosting {
+    pub(crate) fn hook_timeout_scale(self) -> u32 {
+        match self {
+            Self::Hardware => 1,
+            Self::Emulated => EMULATED_HOOK_SCALE,
+        }
+    }
+
+    /// The address on which the ports of microVMs are opened. Callers see 127.0.0.1 either way.
+    pub(crate) fn endpoint_address(self) -> IpAddr {
+        match self {
+            Self::Hardware => Ipv4Addr::LOCALHOST.into(),
+            Self::Emulated => Ipv4Addr::UNSPECIFIED.into(),
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! MicroVMs: launch, suspend, resume, terminate, hooks.
+
+use hearth_control::arn::ImageArn;
+use hearth_control::hooks::{Hook, HookOutcome};
+use hearth_control::id::{MicrovmId, VersionNumber};
+use hearth_control::image::Logging;
+use hearth_control::microvm::Microvm;
+use hearth_control::node::{
+    HookCall, LaunchError, LaunchSpec, NodeError, ResumeError, SuspendError,
+};
+use hearth_control::time::Timestamp;
+use hearth_node::{CloneRequest, Machine};
+
+use super::{HostNode, machine_name, whole};
+use crate::hook;
+use crate::monitor::{Monitor, Watched};
+use crate::output::{Output, StreamName, now_ms};
+
+/// Whose output a monitor follows.
+struct Writer<'a> {
+    id: MicrovmId,
+    image: &'a ImageArn,
+    version: VersionNumber,
+    logging: Option<&'a Logging>,
+    begun_at: Timestamp,
+}
+
+impl<'a> Writer<'a> {
+    fn of(microvm: &'a Microvm) -> Self {
+        Self {
+            id: microvm.id,
+            image: &microvm.image,
+            version: microvm.version,
+            logging: microvm.logging.as_ref(),
+            begun_at: microvm.started_at,
+        }
+    }
+}
+
+impl HostNode {
+    pub(super) async fn launch_microvm(&self, spec: &LaunchSpec) -> Result<(), LaunchError> {
+        let failed = |error: &dyn std::error::Error| LaunchError::Failed(whole(error));
+        let name = machine_name(spec.id).map_err(|error| failed(&error))?;
+        // A launch that an earlier process began: its clone may not have been made unique, so it starts again.
+        self.node
+            .erase(&name)
+            .await
+            .map_err(|error| failed(&error))?;
+        let request =
+            CloneRequest {
+                snapshot: spec.snapshot.0.parse().map_err(|_| {
+                    LaunchError::Failed(format!("{} is no snapshot", spec.snapshot.0))
+                })?,
+                prefetch: Vec::new(),
+            };
+        let launched = self.node.clone_snapshot(&name, request).await;
+        let launched = launched.map_err(|error| failed(&error))?;
+        tracing::info!(id = %spec.id, times = ?launched.times, "launched");
+        let writer = Writer {
+            id: spec.id,
+            image: &spec.image,
+            version: spec.version,
+            logging: spec.logging.as_ref(),
+            begun_at: Timestamp::from_unix_ms(now_ms()),
+        };
+        self.watch(&launched.machine, &writer);
+        Ok(())
+    }
+
+    pub(super) async fn suspend_microvm(&self, id: MicrovmId) -> Result<(), SuspendError> {
+        let lost = |error: hearth_node::NodeError| SuspendError::Lost(whole(&error));
+        let name = machine_name(id).map_err(lost)?;
+        let Ok(machine) = self.node.machine(&name) else {
+            // Asked again after a restart: it may be suspended already.
+            return self.node.suspended(&name).map(drop).map_err(lost);
+        };
+        let output = self.unwatch(id);
+        let Err(error) = machine.suspend().await else {
+            return Ok(());
+        };
+        match self.node.settle(&name).await {
+            Ok(true) => {
+                self.rewatch(id, output);
+                Err(SuspendError::StillRunning(whole(&error)))
+            }
+            // It was saved in spite of the error, or it is gone.
+            _ => self
+                .node
+                .suspended(&name)
+                .map(drop)
+                .map_err(|_| lost(error)),
+        }
+    }
+
+    pub(super) async fn resume_microvm(&self, microvm: &Microvm) -> Result<(), ResumeError> {
+        let suspended = |error: hearth_node::NodeError| ResumeError::StillSuspended(whole(&error));
+        let name = machine_name(microvm.id).map_err(suspended)?;
+        // What an earlier resume left: a machine that runs is done, a dead one is removed.
+        let is_running = self.node.settle(&name).await.map_err(suspended)?;
+        let machine = if is_running {
+            self.node.machine(&name).map_err(suspended)?
+        } else {
+            match self.node.resume(&name).await {
+                Ok(launched) => launched.machine,
+                Err(error @ hearth_node::NodeError::UnknownMachine(_)) => {
+                    return Err(ResumeError::Lost(whole(&error)));
+                }
+                Err(error) => return Err(suspended(error)),
+            }
+        };
+        self.watches().entry(microvm.id).or_default().resumes += 1;
+        self.watch(&machine, &Writer::of(microvm));
+        Ok(())
+    }
+
+    pub(super) async fn terminate_microvm(&self, id: MicrovmId) -> Result<(), NodeError> {
+        self.watches().remove(&id);
+        let failed = |error: hearth_node::NodeError| NodeError(whole(&error));
+        let name = machine_name(id).map_err(failed)?;
+        self.node.erase(&name).await.map_err(failed)
+    }
+
+    pub(super) async fn call_hook_of(&self, id: MicrovmId, call: &HookCall) -> HookOutcome {
+        let Ok(agent) = self.agent(id) else {
+            return HookOutcome::Broken;
+        };
+        // Only `/run` has a body (facts section 7).
+        let body = (call.hook.hook == Hook::Run).then(|| {
+            let payload = call.payload.as_ref().map(|payload| payload.0.as_str());
+            serde_json::json!({ "microvmId": id.to_string(), "runHookPayload": payload })
+                .to_string()
+        });
+        hook::call(&agent, &call.hook, body).await
+    }
+
+    /// Follows a microVM that an earlier process launched. Of one that is followed already, nothing happens.
+    pub(crate) fn take_up(&self, microvm: &Microvm) {
+        if self
+            .watches()
+            .get(&microvm.id)
+            .is_some_and(|watch| watch.monitor.is_some())
+        {
+            return;
+        }
+        let machine = machine_name(microvm.id).and_then(|name| self.node.machine(&name));
+        if let Ok(machine) = machine {
+            self.watch(&machine, &Writer::of(microvm));
+        }
+    }
+
+    fn watch(&self, machine: &Machine, writer: &Writer<'_>) {
+        let name = StreamName {
+            begun_at: writer.begun_at,
+            version: writer.version,
+            writer: &writer.id.to_string(),
+        };
+        let watched = Watched {
+            id: writer.id,
+            agent: machine.agent(),
+            process: machine.record().process,
+            output: Output::new(&self.logs, writer.image, writer.logging, &name),
+        };
+        self.rewatch(writer.id, Some(watched));
+    }
+
+    /// Stops following; answers what is needed to go on.
+    fn unwatch(&self, id: MicrovmId) -> Option<Watched> {
+        let monitor = self.watches().get_mut(&id)?.monitor.take()?;
+        Some(monitor.stop())
+    }
+
+    fn rewatch(&self, id: MicrovmId, watched: Option<Watched>) {
+        if let Some(watched) = watched {
+            let monitor = Monitor::start(watched, self.ended.clone());
+            self.watches().entry(id).or_default().monitor = Some(monitor);
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! What `hearth up` runs: everything of one host, put together.
+//!
+//! ```text
+//!   Front (AWS's API)      Endpoint (traffic)
+//!        |                     |  backend.rs: where a microVM is, a stream into it, waking it
+//!        +----- Control -------+
+//!                  |  host.rs: the control plane's `Node` over this host
+//!       hearth-node (VMM processes)    hearth-image (root file systems)
+//! ```
+//!
+//! The parts know nothing of each other; this crate is the only place that knows them all. It decides nothing
+//! about resources and speaks no protocol of its own.
+
+#![forbid(unsafe_code)]
+
+mod client_settings;
+mod config;
+mod platform;
+mod service;
+
+mod host;
+
+mod application;
+mod artifact;
+mod build;
+mod hook;
+mod monitor;
+mod output;
+
+mod backend;
+mod doors;
+mod shell;
+mod tokens;
+
+mod secret_file;
+
+pub use client_settings::ClientSettings;
+pub use config::{EndpointConfig, Hosting, ServiceConfig};
+pub use service::{Service, ServiceError};

@@ -1,0 +1,166 @@
+//! Where the output of applications and builds goes: groups and streams of the log store.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use hearth_control::arn::ImageArn;
+use hearth_control::id::VersionNumber;
+use hearth_control::image::Logging;
+use hearth_control::time::Timestamp;
+use hearth_logs::{LogStore, MAX_BATCH_BYTES, NewEvent, Owner};
+
+/// Bytes that an event counts beside its text (CloudWatch Logs).
+const EVENT_OVERHEAD_BYTES: usize = 26;
+
+/// One stream of the log store that this process writes to.
+#[derive(Debug, Clone)]
+pub(crate) struct Output {
+    store: Arc<LogStore>,
+    owner: Owner,
+    group: String,
+    stream: String,
+}
+
+/// What tells two streams of a group apart.
+pub(crate) struct StreamName<'a> {
+    /// The day in its name.
+    pub(crate) begun_at: Timestamp,
+    /// The version in its name.
+    pub(crate) version: VersionNumber,
+    /// A microVM's id, or what a build does.
+    pub(crate) writer: &'a str,
+}
+
+impl Output {
+    /// The stream that `logging` asks for; `None` when the output is not wanted. The default is the group of the
+    /// image and a stream `YYYY/MM/DD[<version>]<writer>` (facts section 11, measured).
+    pub(crate) fn new(
+        store: &Arc<LogStore>,
+        image: &ImageArn,
+        logging: Option<&Logging>,
+        name: &StreamName<'_>,
+    ) -> Option<Self> {
+        let (group, stream) = match logging {
+            Some(Logging::Disabled) => return None,
+            None => (None, None),
+            Some(Logging::CloudWatch { group, stream }) => (group.clone(), stream.clone()),
+        };
+        Some(Self {
+            store: Arc::clone(store),
+            owner: Owner {
+                account: image.scope.account.to_string(),
+                region: image.scope.region.to_string(),
+            },
+            group: group.unwrap_or_else(|| format!("/aws/lambda-microvms/{}", image.name)),
+            stream: stream.unwrap_or_else(|| default_stream(name)),
+        })
+    }
+
+    /// Appends lines, each with the time it was written. What the store does not take is lost and told to the
+    /// operator: output must never hold up what writes it.
+    pub(crate) async fn write(&self, mut events: Vec<NewEvent>) {
+        events.retain(|event| !event.message.is_empty());
+        events.sort_by_key(|event| event.time_ms);
+        let output = self.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            for batch in batches(&events) {
+                output.append(batch)?;
+            }
+            Ok::<_, hearth_logs::LogError>(())
+        });
+        match written.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, group = self.group, stream = self.stream, "output was lost");
+            }
+            Err(error) => tracing::error!(%error, "writing output ended early"),
+        }
+    }
+
+    /// Appends one line, written now.
+    pub(crate) async fn say(&self, message: impl Into<String>) {
+        let message = message.into();
+        let time_ms = now_ms();
+        self.write(vec![NewEvent { time_ms, message }]).await;
+    }
+
+    fn append(&self, events: &[NewEvent]) -> Result<(), hearth_logs::LogError> {
+        let now_ms = now_ms();
+        let (owner, group, stream) = (&self.owner, &self.group, &self.stream);
+        match self.store.append(owner, group, stream, events, now_ms) {
+            Err(hearth_logs::LogError::NoGroup | hearth_logs::LogError::NoStream) => {
+                self.store.ensure_stream(owner, group, stream, now_ms)?;
+                self.store
+                    .append(owner, group, stream, events, now_ms)
+                    .map(drop)
+            }
+            appended => appended.map(drop),
+        }
+    }
+}
+
+/// Cuts events into batches that the store takes whole.
+fn batches(events: &[NewEvent]) -> impl Iterator<Item = &[NewEvent]> {
+    let mut rest = events;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |event: &&NewEvent| {
+            bytes += event.message.len() + EVENT_OVERHEAD_BYTES;
+            bytes <= MAX_BATCH_BYTES
+        };
+        let count = rest.iter().take_while(fits).count().max(1).min(rest.len());
+        let (batch, later) = rest.split_at(count);
+        rest = later;
+        (!batch.is_empty()).then_some(batch)
+    })
+}
+
+fn default_stream(name: &StreamName<'_>) -> String {
+    let day = jiff::Timestamp::from_millisecond(name.begun_at.unix_ms())
+        .unwrap_or_default()
+        .to_zoned(jiff::tz::TimeZone::UTC)
+        .strftime("%Y/%m/%d")
+        .to_string();
+    format!("{day}[{}]{}", name.version, name.writer)
+}
+
+/// Milliseconds since 1970 by this host's wall clock.
+pub(crate) fn now_ms() -> i64 {
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_are_named_by_day_version_and_writer() {
+        let name = StreamName {
+            begun_at: Timestamp::from_unix_ms(1_763_856_000_000),
+            version: VersionNumber::FIRST,
+            writer: "microvm-x",
+        };
+        assert_eq!(default_stream(&name), "2025/11/23[1.0]microvm-x");
+    }
+
+    #[test]
+    fn no_batch_is_larger_than_the_store_takes() {
+        let event = |length: usize| NewEvent {
+            time_ms: 0,
+            message: "x".repeat(length),
+        };
+        let events: Vec<_> = std::iter::repeat_n(event(16 << 10), 200).collect();
+        let sizes: Vec<usize> = batches(&events)
+            .map(|batch| batch.iter().map(|event| event.message.len() + 26).sum())
+            .collect();
+        assert!(
+            sizes.iter().all(|size| *size <= MAX_BATCH_BYTES),
+            "{sizes:?}"
+        );
+        assert_eq!(batches(&events).map(<[_]>::len).sum::<usize>(), 200);
+        assert_eq!(batches(&[]).count(), 0);
+    }
+}

@@ -1,0 +1,118 @@
+//! What this host offers: room, processor level, base images.
+
+use std::fs;
+use std::path::Path;
+
+use hearth_base::BaseVersion;
+use hearth_control::image::{ManagedImage, ManagedStatus, ManagedVersion};
+use hearth_control::policy::Capacity;
+use hearth_control::time::Timestamp;
+
+use crate::config::Hosting;
+use crate::service::{ServiceError, part};
+
+/// What fits: baseline memory is what a microVM may count on, so all baselines together fit what is free now.
+pub(crate) fn capacity(hosting: Hosting) -> Capacity {
+    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let default = Capacity::default();
+    Capacity {
+        resident_mib: available_mib(&meminfo).unwrap_or(default.resident_mib),
+        // One emulated processor: two builds at once would take as long and use twice the memory.
+        concurrent_builds: match hosting {
+            Hosting::Hardware => default.concurrent_builds,
+            Hosting::Emulated => 1,
+        },
+        ..default
+    }
+}
+
+fn available_mib(meminfo: &str) -> Option<u64> {
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib / 1024)
+}
+
+/// The names under which callers ask for a base: AWS's, so that their scripts work, and what it is. Their
+/// versions are the base versions of this host, oldest first.
+pub(crate) fn managed_images(data: &Path) -> Result<Vec<ManagedImage>, ServiceError> {
+    let bases = hearth_base::list(data).map_err(part("the guest kernels"))?;
+    let newest = bases.len();
+    let mut versions: Vec<ManagedVersion> = bases
+        .iter()
+        .zip(1..)
+        .map(|(base, number)| {
+            let built_at = built_at(base);
+            ManagedVersion {
+                number,
+                status: if number as usize == newest {
+                    ManagedStatus::Available
+                } else {
+                    ManagedStatus::Deprecated
+                },
+                created_at: built_at,
+                updated_at: built_at,
+            }
+        })
+        .collect();
+    versions.reverse();
+    let (Some(last), Some(first)) = (versions.first(), versions.last()) else {
+        return Err(ServiceError::NoBase);
+    };
+    let (created_at, updated_at) = (first.created_at, last.created_at);
+    let image = |name: &str| {
+        Ok(ManagedImage {
+            name: name.parse().map_err(part("a managed image"))?,
+            created_at,
+            updated_at,
+            versions: versions.clone(),
+        })
+    };
+    Ok(vec![image("al2023-1")?, image("debian12-1")?])
+}
+
+fn built_at(base: &BaseVersion) -> Timestamp {
+    let parsed: Result<jiff::Timestamp, _> = base.built_at.parse();
+    Timestamp::from_unix_ms(parsed.map_or(0, jiff::Timestamp::as_millisecond))
+}
+
+/// The processor feature level of this host.
+pub(crate) fn chipset_generation() -> String {
+    microarchitecture_level(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default())
+}
+
+/// The microarchitecture level of the x86-64 psABI, by the features that tell the levels apart.
+fn microarchitecture_level(cpuinfo: &str) -> String {
+    let flags = cpuinfo
+        .lines()
+        .find_map(|line| line.strip_prefix("flags"))
+        .unwrap_or_default();
+    let has = |wanted: &[&str]| {
+        wanted
+            .iter()
+            .all(|flag| flags.split(' ').any(|known| known == *flag))
+    };
+    let level = if has(&["avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"]) {
+        "v4"
+    } else if has(&["avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"]) {
+        "v3"
+    } else {
+        "v2"
+    };
+    level.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_follow_the_features() {
+        let v3 = "flags\t\t: fpu avx2 bmi1 bmi2 f16c fma movbe\n";
+        assert_eq!(microarchitecture_level(v3), "v3");
+        let v4 = v3.replace('\n', " avx512f avx512bw avx512cd avx512dq avx512vl\n");
+        assert_eq!(microarchitecture_level(&v4), "v4");
+        assert_eq!(microarchitecture_level("flags : sse4_2\n"), "v2");
+    }
+}

@@ -1,0 +1,431 @@
+//! The service put together, in the order in which it starts.
+//!
+//! ```text
+//! lock the data directory -> bind the listeners -> open the stores -> settle what a crash cut in two
+//!    -> control plane (takes up what lives, removes what belongs to nobody) -> endpoints -> front
+//! ```
+//!
+//! Stopping touches no microVM: their processes run on, and the next start takes them up again.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use hearth_base::BaseVersion;
+use hearth_control::account::KeyStatus;
+use hearth_control::arn::ManagedConnector;
+use hearth_control::connector::RuleBook;
+use hearth_control::endpoint::EndpointScheme;
+use hearth_control::id::AccountId;
+use hearth_control::policy::Policy;
+use hearth_control::store::SqliteStore;
+use hearth_control::throttle::Rates;
+use hearth_control::time::SystemClock;
+use hearth_control::{Control, ControlConfig};
+use hearth_endpoint::{Authority, Certificates, Door, Endpoint, Settings, TokenKeys, bundle_path};
+use hearth_front::{Front, FrontConfig, FrontMetrics, PageTokens, Transport, serve};
+use hearth_image::Bases;
+use hearth_logs::{Limits, LogStore};
+use hearth_node::{Node, NodeOptions};
+use hearth_objects::ObjectStore;
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::backend::HostBackend;
+use crate::build::Workshop;
+use crate::client_settings::ClientSettings;
+use crate::config::{EndpointConfig, Hosting, ServiceConfig};
+use crate::doors::Keeper;
+use crate::host::{HostNode, whole};
+use crate::tokens::Tokens;
+use crate::{platform, secret_file};
+
+/// Connections of API clients at one time; each costs a few KiB.
+const MAX_API_CONNECTIONS: usize = 10_000;
+
+/// Why the service does not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// Another one uses the data directory.
+    #[error("another hearth uses {0}; stop it first, or choose another --data")]
+    InUse(PathBuf),
+    /// A file or directory of the data directory failed.
+    #[error("cannot {step} {path}")]
+    File {
+        /// What was tried.
+        step: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// What failed.
+        #[source]
+        source: io::Error,
+    },
+    /// An address is taken or not ours.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What failed.
+        #[source]
+        source: io::Error,
+    },
+    /// There is nothing to boot guests with.
+    #[error("there is no guest kernel yet; `hearth base build` makes one")]
+    NoBase,
+    /// The base images of builds are missing.
+    #[error("the base images of builds are missing; `hearth base prepare` makes them")]
+    NoBases,
+    /// A part could not be opened.
+    #[error("cannot open {part}")]
+    Part {
+        /// Which.
+        part: &'static str,
+        /// What failed.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// A service that is up.
+pub struct Service {
+    control: Control,
+    front: JoinHandle<()>,
+    endpoints: JoinHandle<()>,
+    stop: watch::Sender<bool>,
+    settings: ClientSettings,
+    _lock: File,
+}
+
+/// What all parts share while they are put together.
+struct Parts {
+    logs: Arc<LogStore>,
+    objects: Arc<ObjectStore>,
+    host: Arc<HostNode>,
+    keys: Arc<TokenKeys>,
+}
+
+impl Service {
+    /// Starts everything; requests are served when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError`]; nothing listens then.
+    pub async fn start(config: &ServiceConfig) -> Result<Self, ServiceError> {
+        let lock = lock(&config.data)?;
+        let api = listen(config.listen).await?;
+        let shared_door = match &config.endpoints {
+            EndpointConfig::Ports(_) => None,
+            EndpointConfig::Domain {
+                listen: address, ..
+            } => Some(listen(*address).await?),
+        };
+        let parts = open_parts(config).await?;
+        let control = start_control(config, &parts).await?;
+        for microvm in control.living_microvms() {
+            parts.host.take_up(&microvm);
+        }
+        let (stop, stopped) = watch::channel(false);
+        let endpoint = endpoint(config, &control, &parts)?;
+        let front = front(config, &control, &parts.logs, &parts.objects, &parts.keys)?;
+        let address = api.local_addr().unwrap_or(config.listen);
+        let settings = client_settings(config, &control, address).await?;
+        Ok(Self {
+            // Endpoints first: whoever is answered by the front may expect them.
+            endpoints: spawn_endpoints(config, &control, endpoint, shared_door, stopped.clone())
+                .await,
+            front: spawn_front(front, api, config.hosting, stopped),
+            control,
+            stop,
+            settings,
+            _lock: lock,
+        })
+    }
+
+    /// What a client needs to talk to it.
+    #[must_use]
+    pub fn client_settings(&self) -> &ClientSettings {
+        &self.settings
+    }
+
+    /// Ends every microVM of every account and waits until they are gone.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub async fn terminate_all(&self) -> Result<(), ServiceError> {
+        self.control
+            .terminate_all()
+            .await
+            .map_err(part("the store"))
+    }
+
+    /// Lets requests in flight finish and stops. MicroVMs run on.
+    pub async fn stop(self) {
+        // Both tasks listen as long as they run.
+        let _ = self.stop.send(true);
+        let _ = tokio::join!(self.front, self.endpoints);
+        self.control.stop().await;
+    }
+}
+
+/// One service for one data directory.
+fn lock(data: &Path) -> Result<File, ServiceError> {
+    fs::create_dir_all(data).map_err(file("make the directory", data))?;
+    let path = data.join("service.lock");
+    let file_handle = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(file("open", &path))?;
+    match file_handle.try_lock() {
+        Ok(()) => Ok(file_handle),
+        Err(fs::TryLockError::WouldBlock) => Err(ServiceError::InUse(data.to_owned())),
+        Err(fs::TryLockError::Error(source)) => Err(file("lock", &path)(source)),
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, ServiceError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| ServiceError::Listen { address, source })
+}
+
+async fn open_parts(config: &ServiceConfig) -> Result<Parts, ServiceError> {
+    let data = &config.data;
+    let logs = LogStore::open(&data.join("logs.db"), Limits::default());
+    let logs = Arc::new(logs.map_err(part("the log store"))?);
+    let objects = ObjectStore::open(&data.join("objects")).map_err(part("the object store"))?;
+    let objects = Arc::new(objects);
+    let keys = TokenKeys::open(&data.join("endpoint-keys.json"), SystemTime::now());
+    let keys = Arc::new(keys.map_err(part("the keys of endpoint tokens"))?);
+    let options = NodeOptions::new(data.clone(), config.vmm_program.clone());
+    let node = Node::open(options).map_err(part("the node"))?;
+    let swept = node.sweep().await.map_err(part("the node"))?;
+    for machine in &swept.machines {
+        tracing::info!(machine, "removed what was left of a machine");
+    }
+    let base = newest_base(data)?;
+    let workshop = Workshop {
+        directory: data.join("images"),
+        builder_initramfs: builder_initramfs(config, &base)?,
+        base,
+        bases: Bases::open(&data.join("bases"))
+            .map_err(part("the base images"))?
+            .ok_or(ServiceError::NoBases)?,
+        objects: Arc::clone(&objects),
+        logs: Arc::clone(&logs),
+        hook_timeout_scale: config.hosting.hook_timeout_scale(),
+    };
+    let host = Arc::new(HostNode::new(node, Arc::clone(&logs), workshop));
+    Ok(Parts {
+        logs,
+        objects,
+        host,
+        keys,
+    })
+}
+
+fn newest_base(data: &Path) -> Result<BaseVersion, ServiceError> {
+    let versions = hearth_base::list(data).map_err(part("the guest kernels"))?;
+    versions.into_iter().next_back().ok_or(ServiceError::NoBase)
+}
+
+/// Made at every start: it is small, and neither agent nor busybox may be an older one.
+fn builder_initramfs(config: &ServiceConfig, base: &BaseVersion) -> Result<PathBuf, ServiceError> {
+    let path = config.data.join("builder.cpio");
+    hearth_image::write_initramfs(&base.initramfs(), &config.busybox, &path)
+        .map_err(file("write", &path))?;
+    Ok(path)
+}
+
+async fn start_control(config: &ServiceConfig, parts: &Parts) -> Result<Control, ServiceError> {
+    let store = SqliteStore::open(&config.data.join("control.db"));
+    let control = Control::start(ControlConfig {
+        store: Arc::new(store.map_err(part("the store"))?),
+        node: Arc::clone(&parts.host) as Arc<dyn hearth_control::node::Node>,
+        clock: Arc::new(SystemClock::start()),
+        policy: Policy {
+            capacity: platform::capacity(config.hosting),
+            hook_timeout_scale: config.hosting.hook_timeout_scale(),
+            ..Policy::default()
+        },
+        rates: Rates::default(),
+        endpoints: scheme(&config.endpoints),
+        default_egress: ManagedConnector::InternetEgress,
+        rules: RuleBook {
+            subnet_ids: Default::default(),
+            security_group_ids: Default::default(),
+        },
+        managed_images: platform::managed_images(&config.data)?,
+        chipset_generation: platform::chipset_generation(),
+    });
+    control.await.map_err(part("the control plane"))
+}
+
+fn scheme(endpoints: &EndpointConfig) -> EndpointScheme {
+    match endpoints {
+        EndpointConfig::Ports(ports) => EndpointScheme::Ports {
+            host: "127.0.0.1".to_owned(),
+            ports: ports.clone(),
+        },
+        EndpointConfig::Domain { domain, .. } => EndpointScheme::Domain(domain.clone()),
+    }
+}
+
+fn endpoint(
+    config: &ServiceConfig,
+    control: &Control,
+    parts: &Parts,
+) -> Result<Endpoint, ServiceError> {
+    let directory = config.data.join("authority");
+    fs::create_dir_all(&directory).map_err(file("make the directory", &directory))?;
+    let authority = Authority::open(&directory);
+    let authority = authority.map_err(part("the certificate authority"))?;
+    let certificates = Certificates::new(authority, &[]).map_err(part("the certificates"))?;
+    let backend = HostBackend {
+        control: control.clone(),
+        host: Arc::clone(&parts.host),
+        has_limits: config.has_endpoint_limits,
+    };
+    let keys = Arc::clone(&parts.keys);
+    Endpoint::new(Settings::default(), Arc::new(backend), keys, certificates)
+        .map_err(part("the endpoints"))
+}
+
+fn front(
+    config: &ServiceConfig,
+    control: &Control,
+    logs: &Arc<LogStore>,
+    objects: &Arc<ObjectStore>,
+    keys: &Arc<TokenKeys>,
+) -> Result<Front, ServiceError> {
+    let mut registry = Registry::default();
+    let metrics = FrontMetrics::register(&mut registry);
+    let page_key = config.data.join("page-key");
+    let front = Front::new(FrontConfig {
+        region: config.region.clone(),
+        control: control.clone(),
+        keys: Arc::new(control.clone()),
+        logs: Arc::clone(logs),
+        objects: Arc::clone(objects),
+        endpoint_tokens: Arc::new(Tokens(Arc::clone(keys))),
+        pages: PageTokens::new(secret_file::key(&page_key).map_err(file("read", &page_key))?),
+        audit_log: config.data.join("audit.log"),
+        metrics,
+        registry: Some(Arc::new(registry)),
+    });
+    front.map_err(part("the front"))
+}
+
+fn spawn_front(
+    front: Front,
+    listener: TcpListener,
+    hosting: Hosting,
+    mut stopped: watch::Receiver<bool>,
+) -> JoinHandle<()> {
+    let transport = match hosting {
+        Hosting::Hardware => Transport::Loopback,
+        Hosting::Emulated => Transport::PrivateNetwork,
+    };
+    tokio::spawn(async move {
+        let stop = async move {
+            let _ = stopped.wait_for(|&stop| stop).await;
+        };
+        let served = serve(
+            Arc::new(front),
+            listener,
+            transport,
+            MAX_API_CONNECTIONS,
+            stop,
+        )
+        .await;
+        if let Err(error) = served {
+            tracing::error!(error = whole(&error), "the API does not listen");
+        }
+    })
+}
+
+async fn spawn_endpoints(
+    config: &ServiceConfig,
+    control: &Control,
+    endpoint: Endpoint,
+    shared_door: Option<TcpListener>,
+    stopped: watch::Receiver<bool>,
+) -> JoinHandle<()> {
+    match shared_door {
+        Some(listener) => tokio::spawn(async move {
+            endpoint.serve(listener, Door::Shared, stopped).await;
+        }),
+        None => {
+            let address = config.hosting.endpoint_address();
+            let keeper = Keeper::open(control.clone(), endpoint, address).await;
+            tokio::spawn(keeper.keep(stopped))
+        }
+    }
+}
+
+fn ca_bundle(data: &Path) -> Result<String, ServiceError> {
+    let path = bundle_path(&data.join("authority"));
+    fs::read_to_string(&path).map_err(file("read", &path))
+}
+
+/// Writes down what clients need; the key is an active one of the first account.
+async fn client_settings(
+    config: &ServiceConfig,
+    control: &Control,
+    address: SocketAddr,
+) -> Result<ClientSettings, ServiceError> {
+    let keys = control.access_keys(AccountId::FIRST).await;
+    let keys = keys.map_err(part("the access keys"))?;
+    let key = keys.iter().find(|key| key.status == KeyStatus::Active);
+    let shown = match config.hosting {
+        Hosting::Hardware => address,
+        Hosting::Emulated => SocketAddr::from(([127, 0, 0, 1], address.port())),
+    };
+    let settings = ClientSettings {
+        endpoint_url: format!("http://{shown}"),
+        region: config.region.to_string(),
+        access_key_id: key.map(|key| key.id.to_string()).unwrap_or_default(),
+        secret_access_key: key
+            .map(|key| key.secret.reveal().to_owned())
+            .unwrap_or_default(),
+        ca_bundle_pem: ca_bundle(&config.data)?,
+    };
+    settings.write(&config.data)?;
+    Ok(settings)
+}
+
+pub(crate) fn file(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ServiceError {
+    let path = path.to_owned();
+    move |source| ServiceError::File { step, path, source }
+}
+
+pub(crate) fn part<E>(part: &'static str) -> impl FnOnce(E) -> ServiceError
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    move |source| ServiceError::Part {
+        part,
+        source: Box::new(source),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_directory_has_one_service() {
+        let data = tempfile::tempdir().unwrap();
+        let first = lock(data.path()).unwrap();
+        assert!(matches!(lock(data.path()), Err(ServiceError::InUse(_))));
+        drop(first);
+        lock(data.path()).unwrap();
+    }
+}

@@ -1,0 +1,39 @@
+//! `hearth env`: what AWS clients have to know, as shell exports.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use hearth_service::ClientSettings;
+
+use crate::cli::Shared;
+use crate::output;
+
+pub(crate) fn run(shared: &Shared) -> Result<ExitCode> {
+    let path = ClientSettings::path(&shared.data);
+    let text = std::fs::read(&path).with_context(|| {
+        format!(
+            "cannot read {}; has `hearth up` been started with this --data?",
+            path.display()
+        )
+    })?;
+    let settings: ClientSettings = serde_json::from_slice(&text)
+        .with_context(|| format!("{} is not what `hearth up` writes", path.display()))?;
+    if shared.json {
+        output::json(&settings)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let bundle = shared.data.join("ca.pem");
+    std::fs::write(&bundle, &settings.ca_bundle_pem)
+        .with_context(|| format!("cannot write {}", bundle.display()))?;
+    for (name, value) in [
+        ("AWS_ENDPOINT_URL", settings.endpoint_url.as_str()),
+        ("AWS_REGION", &settings.region),
+        ("AWS_DEFAULT_REGION", &settings.region),
+        ("AWS_ACCESS_KEY_ID", &settings.access_key_id),
+        ("AWS_SECRET_ACCESS_KEY", &settings.secret_access_key),
+    ] {
+        println!("export {name}={value}");
+    }
+    println!("export HEARTH_CA_BUNDLE='{}'", bundle.display());
+    Ok(ExitCode::SUCCESS)
+}
