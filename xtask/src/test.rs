@@ -13,7 +13,7 @@ use clap::Args;
 use crate::outcome::{Outcome, run_counted, run_step};
 use crate::place::{self, Place};
 use crate::workspace::{self, Binaries};
-use crate::{contract, lab, nextest, setup};
+use crate::{contract, lab, nextest, service, setup};
 
 /// Packages whose integration tests (`tests/*.rs`) need KVM, or (the agent's) root, cgroup v2 and a clock that may
 /// be set, all of which the emulated host has to give. Their unit tests do not.
@@ -75,6 +75,10 @@ const STEPS: &[Step] = &[
     Step {
         name: "machine tests",
         run: machine_tests,
+    },
+    Step {
+        name: "service tests",
+        run: service::run,
     },
 ];
 

@@ -100,13 +100,21 @@ impl Arguments {
     }
 }
 
+/// Powers the emulated host off; answers whether one was running.
+pub(crate) fn power_off() -> bool {
+    let host = EmulatedHost::attach(&session::host_dir());
+    if let Some(host) = &host {
+        host.stop(Duration::from_secs(10));
+    }
+    host.is_some()
+}
+
 /// The command `lab`.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let running = || EmulatedHost::attach(&session::host_dir());
     if arguments.stop {
-        match running() {
-            Some(host) => host.stop(Duration::from_secs(10)),
-            None => eprintln!("lab: nothing is running"),
+        if !power_off() {
+            eprintln!("lab: nothing is running");
         }
         return Ok(ExitCode::SUCCESS);
     }

@@ -21,6 +21,7 @@ const FLOORS: &[&[&str]] = &[
     &["hearth-control"],
     &["hearth-endpoint"],
     &["hearth-front"],
+    &["hearth-service"],
     &["hearth"],
 ];
 
@@ -71,6 +72,7 @@ const ABSENCES: &[Absence] = &[
             "hearth-endpoint",
             "hearth-image",
             "hearth-logs",
+            "hearth-service",
         ],
         what: KVM,
         why: "it reaches machines through the node",

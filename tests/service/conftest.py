@@ -1,0 +1,151 @@
+"""A running `hearth up`, found through the settings that it writes for clients."""
+
+import io
+import json
+import os
+import pathlib
+import ssl
+import time
+import urllib.error
+import urllib.request
+import zipfile
+
+import boto3
+import pytest
+from botocore.config import Config
+
+EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
+ROLE = "arn:aws:iam::000000000000:role/build"
+BASE = "arn:aws:lambda:us-east-1:aws:microvm-image:al2023-1"
+
+# On the emulated host a build takes minutes.
+PATIENCE_S = 900
+
+
+class Hearth:
+    """Clients of the service under test."""
+
+    def __init__(self, settings, directory):
+        self.settings = settings
+        bundle = directory / "ca.pem"
+        bundle.write_text(settings["ca_bundle_pem"])
+        self.tls = ssl.create_default_context(cafile=str(bundle))
+        self.microvms = self.client("lambda-microvms")
+        self.s3 = self.client("s3")
+        self.logs = self.client("logs")
+
+    def client(self, service):
+        return boto3.client(
+            service,
+            endpoint_url=self.settings["endpoint_url"],
+            region_name=self.settings["region"],
+            aws_access_key_id=self.settings["access_key_id"],
+            aws_secret_access_key=self.settings["secret_access_key"],
+            config=Config(retries={"max_attempts": 3}, s3={"addressing_style": "path"}, read_timeout=120),
+        )
+
+    def upload(self, bucket, key, files):
+        """Puts a zip of these files (name -> content) into S3; answers its address."""
+        self.s3.create_bucket(Bucket=bucket)
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as zipped:
+            for name, content in files.items():
+                zipped.writestr(name, content)
+        self.s3.put_object(Bucket=bucket, Key=key, Body=archive.getvalue())
+        return f"s3://{bucket}/{key}"
+
+    def wait(self, read, state, *, wanted, failed=()):
+        """Reads until the state is the wanted one."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            answer = read()
+            if answer[state] == wanted:
+                return answer
+            assert answer[state] not in failed, answer
+            assert time.monotonic() < deadline, answer
+            time.sleep(0.5)
+
+    def wait_microvm(self, microvm, wanted):
+        failed = {"TERMINATED"} - {wanted}
+        read = lambda: self.microvms.get_microvm(microvmIdentifier=microvm)
+        return self.wait(read, "state", wanted=wanted, failed=failed)
+
+    def build(self, name, artifact, **members):
+        created = self.microvms.create_microvm_image(
+            name=name,
+            baseImageArn=BASE,
+            buildRoleArn=ROLE,
+            codeArtifact={"uri": artifact},
+            resources=[{"minimumMemoryInMiB": 512}],
+            **members,
+        )
+        return created["imageArn"]
+
+    def wait_image(self, arn, wanted, failed):
+        read = lambda: self.microvms.get_microvm_image(imageIdentifier=arn)
+        return self.wait(read, "state", wanted=wanted, failed={failed})
+
+    def build_log(self, name):
+        group = f"/aws/lambda-microvms/{name}"
+        events = self.logs.filter_log_events(logGroupName=group)["events"]
+        return "\n".join(event["message"] for event in events)
+
+    def run(self, image, **members):
+        started = self.microvms.run_microvm(imageIdentifier=image, **members)
+        self.wait_microvm(started["microvmId"], "RUNNING")
+        return Session(self, started["microvmId"], started["endpoint"])
+
+
+class Session:
+    """One microVM as a user of its endpoint sees it."""
+
+    def __init__(self, hearth, microvm, endpoint):
+        self.hearth, self.id, self.endpoint = hearth, microvm, endpoint
+
+    def token(self):
+        """The headers that let a request in."""
+        answer = self.hearth.microvms.create_microvm_auth_token(
+            microvmIdentifier=self.id, expirationInMinutes=5, allowedPorts=[{"port": 8080}]
+        )
+        return answer["authToken"]
+
+    def request(self, path="/", token=None):
+        request = urllib.request.Request(f"https://{self.endpoint}{path}", headers=token or self.token())
+        try:
+            with urllib.request.urlopen(request, context=self.hearth.tls, timeout=300) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
+    def get(self):
+        status, body = self.request()
+        assert status == 200, body
+        return json.loads(body)
+
+    def terminate(self):
+        self.hearth.microvms.terminate_microvm(microvmIdentifier=self.id)
+        return self.hearth.wait_microvm(self.id, "TERMINATED")
+
+
+@pytest.fixture(scope="session")
+def hearth(tmp_path_factory):
+    data = pathlib.Path(os.environ["HEARTH_DATA"])
+    settings = json.loads((data / "client.json").read_text())
+    return Hearth(settings, tmp_path_factory.mktemp("hearth"))
+
+
+HOOKS = {
+    "port": 8080,
+    "microvmImageHooks": {"ready": "ENABLED", "validate": "ENABLED"},
+    "microvmHooks": {"run": "ENABLED", "resume": "ENABLED", "suspend": "ENABLED", "terminate": "ENABLED"},
+}
+
+
+@pytest.fixture(scope="session")
+def hello(hearth):
+    """The example image, built from its zip."""
+    files = {path.name: path.read_bytes() for path in (EXAMPLES / "hello").iterdir()}
+    artifact = hearth.upload("hello-code", "hello.zip", files)
+    image = hearth.build("hello", artifact, hooks=HOOKS)
+    hearth.wait_image(image, "CREATED", "CREATE_FAILED")
+    return image

@@ -1,0 +1,106 @@
+"""The main job: a zip becomes an image, an image becomes microVMs, and they sleep, wake and end."""
+
+import urllib.request
+
+import pytest
+
+
+def test_a_build_tells_what_it_did(hearth, hello):
+    log = hearth.build_log("hello")
+    assert "compiled on" in log, log
+    assert "hook ready" in log and "hook validate" in log, log
+    version = hearth.microvms.get_microvm_image_version(imageIdentifier=hello, imageVersion="1.0")
+    assert (version["state"], version["status"]) == ("SUCCESSFUL", "ACTIVE")
+    [build] = hearth.microvms.list_microvm_image_builds(imageIdentifier=hello, imageVersion="1.0")["items"]
+    build = hearth.microvms.get_microvm_image_build(
+        imageIdentifier=hello, imageVersion="1.0", buildId=build["buildId"]
+    )
+    sizes = build["snapshotBuild"]
+    assert build["buildState"] == "SUCCESSFUL"
+    assert all(size > 0 for size in sizes.values()), sizes
+
+
+def test_two_microvms_share_nothing_but_their_beginning(hearth, hello):
+    first = hearth.run(hello, runHookPayload="for the first")
+    second = hearth.run(hello, runHookPayload="for the second")
+    answers = [session.get() for session in (first, second)]
+    assert [answer["microvm"] for answer in answers] == [first.id, second.id]
+    assert [answer["payload"] for answer in answers] == ["for the first", "for the second"]
+    assert answers[0]["random"] != answers[1]["random"]
+    assert {answer["image"] for answer in answers} == {"hello"}
+    # What one counts, the other does not.
+    assert [first.get()["count"] for _ in range(3)] == [2, 3, 4]
+    assert second.get()["count"] == 2
+    # A token opens its own microVM alone.
+    assert second.request(token=first.token())[0] == 403
+    for session in (first, second):
+        assert session.terminate()["stateReason"] == "Success."
+
+
+def test_a_suspended_microvm_wakes_on_traffic_and_remembers(hearth, hello):
+    policy = {"maxIdleDurationSeconds": 3600, "suspendedDurationSeconds": 3600, "autoResumeEnabled": True}
+    session = hearth.run(hello, idlePolicy=policy)
+    assert [session.get()["count"] for _ in range(2)] == [1, 2]
+    for count in (3, 4):
+        hearth.microvms.suspend_microvm(microvmIdentifier=session.id)
+        hearth.wait_microvm(session.id, "SUSPENDED")
+        answer = session.get()
+        assert answer["count"] == count
+    assert answer["hooks"] == ["ready", "run", "suspend", "resume", "suspend", "resume"]
+    session.terminate()
+
+
+def test_without_auto_resume_a_suspended_microvm_stays_so(hearth, hello):
+    policy = {"maxIdleDurationSeconds": 3600, "suspendedDurationSeconds": 3600, "autoResumeEnabled": False}
+    session = hearth.run(hello, idlePolicy=policy)
+    hearth.microvms.suspend_microvm(microvmIdentifier=session.id)
+    hearth.wait_microvm(session.id, "SUSPENDED")
+    assert session.request() == (502, b"")
+    hearth.microvms.resume_microvm(microvmIdentifier=session.id)
+    hearth.wait_microvm(session.id, "RUNNING")
+    assert session.get()["count"] == 1
+    session.terminate()
+
+
+@pytest.mark.parametrize("name, files, reason, cause", [
+    ("no-dockerfile", {"app.py": "print()"}, "Dockerfile", "Dockerfile"),
+    ("failing-run", {"Dockerfile": "FROM hearth/debian:12\nRUN echo about to fail && exit 7\n"},
+     "The container image build failed.", "about to fail"),
+    ("exits", {"Dockerfile": 'FROM hearth/debian:12\nCMD ["sh", "-c", "exit 3"]\n'},
+     "Container Stopped with Exit Code: 3", "exit code 3"),
+])
+def test_a_build_that_fails_says_why(hearth, name, files, reason, cause):
+    artifact = hearth.upload(f"{name}-code", "code.zip", files)
+    image = hearth.build(name, artifact)
+    hearth.wait_image(image, "CREATE_FAILED", "CREATED")
+    [build] = hearth.microvms.list_microvm_image_builds(imageIdentifier=image, imageVersion="1.0")["items"]
+    assert build["buildState"] == "FAILED" and reason in build["stateReason"], build
+    assert cause in hearth.build_log(name)
+
+
+SHORT = """
+import os
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        os._exit(5)
+
+HTTPServer(("127.0.0.1", 8080), Handler).serve_forever()
+"""
+
+
+def test_an_application_that_ends_takes_its_microvm_along(hearth):
+    dockerfile = 'FROM hearth/python:3.11\nCOPY app.py /\nCMD ["python3", "/app.py"]\nEXPOSE 8080\n'
+    artifact = hearth.upload("short-code", "code.zip", {"Dockerfile": dockerfile, "app.py": SHORT})
+    image = hearth.build("short", artifact)
+    hearth.wait_image(image, "CREATED", "CREATE_FAILED")
+    session = hearth.run(image)
+    assert session.request()[0] == 502
+    ended = hearth.wait_microvm(session.id, "TERMINATED")
+    assert ended["stateReason"] == "Container Stopped with Exit Code: 5"
+
+
+def test_operators_see_metrics(hearth):
+    text = urllib.request.urlopen(hearth.settings["endpoint_url"] + "/metrics").read().decode()
+    assert "hearth_front_requests_total" in text
