@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask setup | test | tidy | bench | lab | lab-test | runner`.
+//! Developer commands: `cargo xtask demo | setup | test | tidy | bench | lab | lab-test | runner`.
 //!
 //! They must work from a fresh clone on a machine that has only Rust and apt, so they depend on little and
 //! on no part of the VMM: a broken VMM must not break the tools that find out why.
@@ -9,6 +9,7 @@ mod workspace;
 
 mod bench;
 mod contract;
+mod demo;
 mod lab;
 mod nextest;
 mod outcome;
@@ -19,6 +20,7 @@ mod service;
 mod setup;
 mod test;
 mod tidy;
+mod up;
 
 use std::process::ExitCode;
 
@@ -33,6 +35,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Show the main job: an image from a Dockerfile, two sessions, sleep, wake, nothing left.
+    Demo,
     /// Install what this machine lacks (as root), or print the line that does.
     Setup,
     /// Run everything that decides whether a change may land.
@@ -51,6 +55,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
+        Command::Demo => demo::run(),
         Command::Setup => setup::run(),
         Command::Test(arguments) => test::run(&arguments),
         Command::Tidy => tidy::run(),

@@ -89,6 +89,13 @@ store)
 		    rm -rf /var/lib/apt/lists/* /var/log/*.log /var/log/apt/* /var/cache/ldconfig/aux-cache'
 		buildah config --cmd python3 "$python"
 		buildah commit --quiet --rm "$python" hearth/python:3.11
+		data=$(buildah from hearth/python:3.11)
+		buildah run --isolation chroot "$data" -- sh -euc '
+		    export DEBIAN_FRONTEND=noninteractive
+		    apt-get update
+		    apt-get install -y --no-install-recommends python3-numpy python3-pandas python3-matplotlib
+		    rm -rf /var/lib/apt/lists/* /var/log/*.log /var/log/apt/* /var/cache/ldconfig/aux-cache'
+		buildah commit --quiet --rm "$data" hearth/python-data:3.11
 	END
     in_builder sh /tmp/images.sh
     # Says how overlay is mounted where the store was made.

@@ -1,0 +1,185 @@
+#!/usr/bin/env python3
+"""From a folder with a Dockerfile to two isolated Python sessions, with boto3 alone.
+
+    eval "$(hearth env)"              # or AWS's own credentials and region: the calls are the same
+    python3 examples/quickstart.py
+"""
+
+import base64
+import io
+import json
+import os
+import pathlib
+import ssl
+import sys
+import time
+import urllib.request
+import zipfile
+
+import boto3
+
+HERE = pathlib.Path(__file__).resolve().parent
+NAME = "code-interpreter"
+ROLE = "arn:aws:iam::000000000000:role/build"
+BASE = f"arn:aws:lambda:{os.environ['AWS_REGION']}:aws:microvm-image:al2023-1"
+LOGS = f"/aws/lambda-microvms/{NAME}"
+
+# What AWS's service takes for the same, as published and measured by its users; None where nobody has said.
+AWS_SECONDS = {"build the image": 114.0, "run to the first answer": 1.85, "suspend": 1.0, "wake by a request": 0.666}
+
+microvms = boto3.client("lambda-microvms")
+logs = boto3.client("logs")
+tls = ssl.create_default_context(cafile=os.environ.get("HEARTH_CA_BUNDLE"))
+took = []
+
+
+def step(name, begun):
+    took.append((name, time.monotonic() - begun))
+    print(f"    {name}: {took[-1][1]:.2f} s", flush=True)
+
+
+def zipped(folder):
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target:
+        for path in sorted(folder.iterdir()):
+            target.write(path, path.name)
+    return archive.getvalue()
+
+
+def wait(read, wanted, failed):
+    while (answer := read())["state"] != wanted:
+        if answer["state"] in failed:
+            sys.exit(f"it is {answer['state']}: {answer.get('stateReason')}")
+        time.sleep(0.1)
+
+
+def build():
+    """Uploads the folder, makes the image, and shows the build's output while it comes."""
+    s3 = boto3.client("s3")
+    bucket = f"{NAME}-{int(time.time())}"
+    s3.create_bucket(Bucket=bucket)
+    s3.put_object(Bucket=bucket, Key="code.zip", Body=zipped(HERE / NAME))
+    image = microvms.create_microvm_image(
+        name=NAME,
+        baseImageArn=BASE,
+        buildRoleArn=ROLE,
+        codeArtifact={"uri": f"s3://{bucket}/code.zip"},
+        resources=[{"minimumMemoryInMiB": 512}],
+        hooks={"port": 8080, "microvmImageHooks": {"ready": "ENABLED"}},
+    )["imageArn"]
+    seen = set()
+    while True:
+        state = microvms.get_microvm_image(imageIdentifier=image)["state"]
+        show_log(seen)
+        if state != "CREATING":
+            break
+        time.sleep(1)
+    if state != "CREATED":
+        sys.exit(f"the image is {state}; its log says why")
+    return image
+
+
+def show_log(seen):
+    try:
+        events = logs.filter_log_events(logGroupName=LOGS)["events"]
+    except logs.exceptions.ResourceNotFoundException:
+        return
+    for event in events:
+        if event["eventId"] not in seen:
+            seen.add(event["eventId"])
+            print(f"    | {event['message']}", flush=True)
+
+
+class Session:
+    """One microVM."""
+
+    def __init__(self, image):
+        policy = {"maxIdleDurationSeconds": 900, "suspendedDurationSeconds": 3600, "autoResumeEnabled": True}
+        started = microvms.run_microvm(imageIdentifier=image, idlePolicy=policy)
+        self.id, self.endpoint = started["microvmId"], started["endpoint"]
+        wait(self.state, "RUNNING", {"TERMINATED"})
+        token = microvms.create_microvm_auth_token(
+            microvmIdentifier=self.id, expirationInMinutes=60, allowedPorts=[{"port": 8080}]
+        )
+        self.headers = {**token["authToken"], "Content-Type": "application/json"}
+
+    def state(self):
+        return microvms.get_microvm(microvmIdentifier=self.id)
+
+    def execute(self, code):
+        body = json.dumps({"code": code}).encode()
+        request = urllib.request.Request(f"https://{self.endpoint}/execute", body, self.headers)
+        with urllib.request.urlopen(request, context=tls, timeout=300) as answer:
+            return json.load(answer)
+
+    def suspend(self):
+        microvms.suspend_microvm(microvmIdentifier=self.id)
+        wait(self.state, "SUSPENDED", {"TERMINATED"})
+
+    def terminate(self):
+        microvms.terminate_microvm(microvmIdentifier=self.id)
+        wait(self.state, "TERMINATED", set())
+
+
+PLOT = """
+x = np.linspace(0, 10, 200)
+plt.plot(x, np.sin(x) * np.exp(-x / 5))
+plt.title("drawn in a microVM")
+plt.savefig("plot.png")
+float(np.trapz(np.sin(x), x))
+"""
+
+
+def main():
+    print(f"1. An image from {NAME}/ and its Dockerfile")
+    begun = time.monotonic()
+    image = build()
+    step("build the image", begun)
+
+    print("2. A session for each of two tenants")
+    begun = time.monotonic()
+    alice = Session(image)
+    assert alice.execute("1 + 1")["result"] == "2"
+    step("run to the first answer", begun)
+    bob = Session(image)
+
+    print("3. Alice draws; what she sets, Bob does not see")
+    begun = time.monotonic()
+    drawn = alice.execute(PLOT)
+    step("draw a plot", begun)
+    target = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "plot.png")
+    target.write_bytes(base64.b64decode(drawn["files"]["plot.png"]))
+    print(f"    the integral is {drawn['result']}, the plot is in {target}")
+    alice.execute("secret = 42")
+    answer = bob.execute("secret")
+    assert answer["failed"] and "NameError" in answer["stderr"], answer
+    print(f"    Bob asks for it: {answer['stderr'].splitlines()[-1]}")
+
+    print("4. Alice sleeps, and a request wakes her")
+    begun = time.monotonic()
+    alice.suspend()
+    step("suspend", begun)
+    begun = time.monotonic()
+    remembered = alice.execute("secret")["result"]
+    step("wake by a request", begun)
+    assert remembered == "42", remembered
+    print(f"    she still knows: secret = {remembered}")
+
+    print("5. Nothing stays")
+    for session in (alice, bob):
+        session.terminate()
+    microvms.delete_microvm_image(imageIdentifier=image)
+    begun = time.monotonic()
+    while any(item["imageArn"] == image for item in microvms.list_microvm_images()["items"]):
+        assert time.monotonic() - begun < 120, "the image does not go away"
+        time.sleep(0.2)
+    print("    both sessions are terminated, the image and its snapshot are deleted")
+
+    print(f"\n{'step':<26} {'here':>9} {'AWS':>9}")
+    for name, seconds in took:
+        there = AWS_SECONDS.get(name)
+        print(f"{name:<26} {seconds:>7.2f} s {f'{there:>7.2f} s' if there else '-':>9}")
+
+
+if __name__ == "__main__":
+    main()

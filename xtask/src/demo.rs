@@ -1,0 +1,71 @@
+//! `cargo xtask demo`: the main job in one command, from this checkout.
+//!
+//! `hearth up` as a user starts it, and `examples/quickstart.py` against it. What was prepared once (kernel, base images)
+//! is kept in `target/demo`; microVMs, images and the emulated host end with the command.
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use crate::place::{self, Place};
+use crate::up::{self, Up};
+use crate::workspace::{self, Binaries};
+use crate::{lab, python, setup};
+
+/// The command `demo`.
+pub(crate) fn run() -> Result<ExitCode> {
+    let began = Instant::now();
+    setup::ensure()?;
+    println!("building ...");
+    let binaries = Binaries::build()?;
+    let environment = python::environment()?;
+    if place::find(&binaries)? == Place::Lab {
+        lab::power_off();
+    }
+    let data = workspace::target_dir().join("demo");
+    up::clear(&data)?;
+    let mut service = Up::start(&binaries, &data)?;
+    service.wait_until_serving()?;
+    let plot = data.join("plot.png");
+    let status = Command::new(environment.join("bin/python"))
+        .arg(workspace::root().join("examples/quickstart.py"))
+        .arg(&plot)
+        .envs(client_environment(&binaries, &data)?)
+        .status()
+        .context("cannot run the quick start")?;
+    let left = up::left_behind(&binaries, &data)?;
+    service.stop()?;
+    if !status.success() {
+        bail!("the quick start failed");
+    }
+    if !left.is_empty() {
+        bail!("something was left: {}", left.join(", "));
+    }
+    println!(
+        "\nNo process, microVM or snapshot is left. The plot: {}. All of it took {:.0} s.",
+        plot.display(),
+        began.elapsed().as_secs_f64()
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What `hearth env` exports.
+fn client_environment(binaries: &Binaries, data: &Path) -> Result<Vec<(String, String)>> {
+    let output = Command::new(&binaries.hearth)
+        .arg("--data")
+        .arg(data)
+        .arg("env")
+        .output()
+        .context("cannot run hearth env")?;
+    if !output.status.success() {
+        bail!("hearth env: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let exports = text.lines().filter_map(|line| {
+        let (name, value) = line.strip_prefix("export ")?.split_once('=')?;
+        Some((name.to_owned(), value.trim_matches('\'').to_owned()))
+    });
+    Ok(exports.collect())
+}
