@@ -25,6 +25,13 @@ thread_local! {
     static SHARED: RefCell<Box<[u8; MAX_CHUNK_BYTES]>> = RefCell::new(Box::new([0; MAX_CHUNK_BYTES]));
 }
 
+/// What ends the wait of a reader. After a restore the kernel resets all vsock sockets, and shows that as an error and
+/// neither as bytes nor as an end (`virtio_vsock_reset_sock`, `vsock_poll`): who waits for bytes alone waits for ever.
+const READ: Interest = Interest::READABLE.add(Interest::ERROR);
+
+/// What ends the wait of a writer.
+const WRITE: Interest = Interest::WRITABLE.add(Interest::ERROR);
+
 /// A non-blocking descriptor.
 #[derive(Debug)]
 pub(crate) struct Channel {
@@ -48,7 +55,7 @@ impl Channel {
     /// Waits for bytes, or the end (an empty slice), and hands them to `consume`.
     pub(crate) async fn read<R>(&self, mut consume: impl FnMut(&[u8]) -> R) -> io::Result<R> {
         loop {
-            let mut ready = self.fd.readable().await?;
+            let mut ready = self.fd.ready(READ).await?;
             match self.read_now(&mut consume) {
                 Err(Errno::AGAIN) => ready.clear_ready(),
                 result => return Ok(result?),
@@ -77,7 +84,7 @@ impl Channel {
     /// Writes everything.
     pub(crate) async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            let mut ready = self.fd.writable().await?;
+            let mut ready = self.fd.ready(WRITE).await?;
             match rustix::io::retry_on_intr(|| rustix::io::write(self.fd.get_ref(), bytes)) {
                 Ok(count) => bytes = &bytes[count..],
                 Err(Errno::AGAIN) => ready.clear_ready(),
@@ -89,7 +96,7 @@ impl Channel {
 
     /// Waits until a pending connection is made, or has failed.
     pub(crate) async fn connected(&self) -> io::Result<()> {
-        drop(self.fd.writable().await?);
+        drop(self.fd.ready(WRITE).await?);
         rustix::net::sockopt::socket_error(self.fd.get_ref())??;
         Ok(())
     }
@@ -153,7 +160,7 @@ impl Channel {
     async fn fill(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut filled = 0;
         while filled < buffer.len() {
-            let mut ready = self.fd.readable().await?;
+            let mut ready = self.fd.ready(READ).await?;
             match rustix::io::retry_on_intr(|| {
                 rustix::io::read(self.fd.get_ref(), &mut buffer[filled..])
             }) {

@@ -1,6 +1,9 @@
 //! Suspend writes what changed, resume goes on, and a chain of them stays right.
 
-use hearth_node::Node;
+use std::time::{Duration, Instant};
+
+use hearth_node::{Machine, Node};
+use hearth_wire::agent::{ControlReply, ControlRequest};
 
 use hearth_machine_tests::guest::{self, ask, counter, name};
 
@@ -75,4 +78,29 @@ fn steps(node: &Node, machine: &str) -> Vec<String> {
         .filter(|snapshot| snapshot.record.machine == machine)
         .map(|snapshot| snapshot.id.to_string())
         .collect()
+}
+
+/// What was open into the guest before a suspend has nobody at its other end after it: the application sees it end.
+#[tokio::test]
+async fn streams_of_before_a_suspend_end() {
+    let node = node().await;
+    let machine = guest::clone(&node, "streams").await.machine;
+    let before = guest::talk(&machine).await;
+    assert_eq!(proxy_streams(&machine).await, 1);
+    machine.suspend().await.unwrap();
+    drop(before);
+    let machine = node.resume(&name("streams")).await.unwrap().machine;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while proxy_streams(&machine).await > 0 {
+        assert!(Instant::now() < deadline, "the stream is still open");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    machine.terminate().await.unwrap();
+}
+
+async fn proxy_streams(machine: &Machine) -> u32 {
+    match machine.agent().control(ControlRequest::Metrics).await {
+        Ok(ControlReply::Metrics(metrics)) => metrics.proxy_streams,
+        other => panic!("{other:?}"),
+    }
 }
