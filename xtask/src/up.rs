@@ -1,7 +1,7 @@
 //! A `hearth up` of the developer commands: started as a user starts it, on ports that are free.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use hearth_emulated::EmulatedHost;
 
-use crate::python;
 use crate::workspace::Binaries;
+use crate::{lab, python};
 
-/// What outlives a run: everything else in the data directory is of the service.
-const KEPT: &[&str] = &["bases", "kernels"];
+/// What is prepared once for all developer commands and only read by a service.
+const SHARED: &[&str] = &["bases", "kernels"];
 
 /// Ports for endpoints: more than microVMs that live at one time in the tests.
 const ENDPOINT_PORTS: u16 = 16;
@@ -22,25 +22,22 @@ const ENDPOINT_PORTS: u16 = 16;
 /// How long the service may take to stop: the emulated host syncs and powers off.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 
-/// Removes what an earlier service left in its data directory.
+/// Makes the data directory of a service as it is at a first start, but for what is shared.
 pub(crate) fn clear(data: &Path) -> Result<()> {
-    fs::create_dir_all(data)?;
     // Of a run that was killed.
     if let Some(host) = EmulatedHost::attach(&data.join("emulated")) {
         host.kill();
     }
-    for entry in fs::read_dir(data)? {
-        let entry = entry?;
-        if KEPT.iter().any(|kept| entry.file_name() == *kept) {
-            continue;
+    match fs::remove_dir_all(data) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("cannot remove {}", data.display()));
         }
-        let path = entry.path();
-        if path.is_dir() {
-            fs::remove_dir_all(&path)
-        } else {
-            fs::remove_file(&path)
-        }
-        .with_context(|| format!("cannot remove {}", path.display()))?;
+        _ => fs::create_dir_all(data)?,
+    }
+    for name in SHARED {
+        let shared = lab::data_dir().join(name);
+        fs::create_dir_all(&shared)?;
+        std::os::unix::fs::symlink(&shared, data.join(name))?;
     }
     Ok(())
 }

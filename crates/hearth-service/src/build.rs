@@ -11,6 +11,7 @@ mod checks;
 mod failure;
 mod job;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -37,6 +38,8 @@ pub(crate) struct Workshop {
     pub(crate) bases: Bases,
     /// The initramfs of builders.
     pub(crate) builder_initramfs: PathBuf,
+    /// Names of images and the base images that stand for them.
+    pub(crate) aliases: BTreeMap<String, String>,
     pub(crate) objects: Arc<ObjectStore>,
     pub(crate) logs: Arc<LogStore>,
     /// Factor on what applications have to answer.
@@ -61,6 +64,7 @@ impl Workshop {
             kernel: self.base.vmlinux(),
             initramfs: self.builder_initramfs.clone(),
             command_line: String::new(),
+            aliases: self.aliases.clone(),
         }
     }
 

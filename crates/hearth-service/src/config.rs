@@ -1,5 +1,6 @@
 //! What a service is told at its start.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -23,6 +24,8 @@ pub struct ServiceConfig {
     pub endpoints: EndpointConfig,
     /// What carries the microVMs.
     pub hosting: Hosting,
+    /// Names that Dockerfiles may say in `FROM`, and the base images that stand for them.
+    pub image_aliases: BTreeMap<String, String>,
     /// Whether connections and bandwidth of endpoints are limited by size tier, as on AWS.
     pub has_endpoint_limits: bool,
 }

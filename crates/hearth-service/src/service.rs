@@ -218,6 +218,7 @@ async fn open_parts(config: &ServiceConfig) -> Result<Parts, ServiceError> {
         bases: Bases::open(&data.join("bases"))
             .map_err(part("the base images"))?
             .ok_or(ServiceError::NoBases)?,
+        aliases: config.image_aliases.clone(),
         objects: Arc::clone(&objects),
         logs: Arc::clone(&logs),
         hook_timeout_scale: config.hosting.hook_timeout_scale(),

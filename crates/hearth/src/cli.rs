@@ -79,12 +79,37 @@ pub(crate) struct UpArguments {
     /// Where endpoints listen that are named by domain.
     #[arg(long, value_name = "ADDRESS", requires = "endpoint_domain")]
     pub(crate) endpoint_listen: Option<SocketAddr>,
+    /// Let FROM NAME mean a base image, for example
+    /// public.ecr.aws/lambda/microvms:al2023-minimal=hearth/python:3.11.
+    #[arg(long = "image-alias", value_name = "NAME=BASE")]
+    pub(crate) image_aliases: Vec<ImageAlias>,
     /// Lift the limits on connections, bandwidth and requests that endpoints have by size, as on AWS.
     #[arg(long)]
     pub(crate) no_endpoint_limits: bool,
     /// We are inside the emulated host that another `hearth up` started.
     #[arg(long, hide = true)]
     pub(crate) in_emulated_host: bool,
+}
+
+/// A name in `FROM` and what it means.
+#[derive(Debug, Clone)]
+pub(crate) struct ImageAlias {
+    pub(crate) name: String,
+    pub(crate) base: String,
+}
+
+impl std::str::FromStr for ImageAlias {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((name, base)) if !name.is_empty() && !base.is_empty() => Ok(Self {
+                name: name.to_owned(),
+                base: base.to_owned(),
+            }),
+            _ => Err("write NAME=BASE, for example python:3.11=hearth/python:3.11".to_owned()),
+        }
+    }
 }
 
 /// Ports as they are typed: `20000-20063`.
@@ -147,7 +172,7 @@ pub(crate) enum BaseCommand {
     },
     /// List base versions: kernel package, agent, date.
     Ls,
-    /// Make the base images that Dockerfiles stand on (hearth/debian:12, hearth/python:3.11), once; needs root.
+    /// Make the base images that Dockerfiles stand on (hearth/debian:12, hearth/python:3.11, hearth/python-data:3.11), once; needs root.
     Prepare,
 }
 

@@ -78,6 +78,11 @@ fn service_config(
         region: arguments.region,
         endpoints,
         hosting,
+        image_aliases: arguments
+            .image_aliases
+            .into_iter()
+            .map(|alias| (alias.name, alias.base))
+            .collect(),
         has_endpoint_limits: !arguments.no_endpoint_limits,
     })
 }

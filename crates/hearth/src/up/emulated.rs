@@ -129,6 +129,10 @@ fn inner_command(arguments: &UpArguments) -> Vec<String> {
     ]
     .map(str::to_owned)
     .to_vec();
+    for alias in &arguments.image_aliases {
+        command.push("--image-alias".to_owned());
+        command.push(format!("{}={}", alias.name, alias.base));
+    }
     if arguments.no_endpoint_limits {
         command.push("--no-endpoint-limits".to_owned());
     }
