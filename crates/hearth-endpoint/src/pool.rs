@@ -14,11 +14,15 @@ use crate::upload::Upload;
 /// Free connections kept for one port; more would only be closed by the application one by one.
 const MAX_IDLE: usize = 32;
 
-/// Application servers close idle connections after 2-5 seconds. Staying below spares most of the races.
-const IDLE_TIME: Duration = Duration::from_secs(2);
+/// How long a free connection is kept. Application servers close idle ones after 2-5 seconds, and one that serves a
+/// connection at a time serves nobody else as long as it is open: a new one costs far less than either.
+const IDLE_TIME: Duration = Duration::from_millis(500);
 
-/// A request that cannot be repeated only goes on a connection that was used just now.
-const FRESH_TIME: Duration = Duration::from_millis(500);
+/// The same while somebody waits for a first answer on a new connection: the application may be such a one.
+const CONTENDED_TIME: Duration = Duration::from_millis(50);
+
+/// How often free connections are looked at while there are any.
+pub(crate) const PRUNE_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How the application behind a port wants to be spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +53,10 @@ struct Port {
     /// The one used last is at the end.
     idle: Vec<Idle>,
     h2: Option<http2::SendRequest<Upload>>,
+    /// Requests on new connections that have no answer yet.
+    waiting: usize,
+    /// Whether somebody calls [`Pool::prune`] from time to time.
+    has_pruner: bool,
 }
 
 struct Idle {
@@ -57,31 +65,45 @@ struct Idle {
 }
 
 impl Pool {
-    /// A free connection for a request that can or cannot be sent again if the connection turns out to be closed.
-    pub(crate) fn take_h1(
-        &self,
-        place: Place,
-        is_repeatable: bool,
-    ) -> Option<http1::SendRequest<Upload>> {
-        let limit = if is_repeatable { IDLE_TIME } else { FRESH_TIME };
+    /// The free connection that was used last.
+    pub(crate) fn take_h1(&self, place: Place) -> Option<http1::SendRequest<Upload>> {
         self.at(place, |port| {
-            port.idle.retain(Idle::is_usable);
-            let newest = port.idle.pop_if(|idle| idle.since.elapsed() < limit)?;
-            Some(newest.sender)
+            port.prune();
+            port.idle.pop().map(|newest| newest.sender)
         })?
     }
 
-    /// Gives a connection back that is ready for the next request.
-    pub(crate) fn put_h1(&self, place: Place, sender: http1::SendRequest<Upload>) {
-        self.at(place, |port| {
-            port.idle.retain(Idle::is_usable);
+    /// Gives a connection back that is ready for the next request. Answers whether the caller has to see to it that
+    /// [`Pool::prune`] is called.
+    #[must_use]
+    pub(crate) fn put_h1(&self, place: Place, sender: http1::SendRequest<Upload>) -> bool {
+        let put = self.at(place, |port| {
+            port.prune();
             if port.idle.len() < MAX_IDLE {
                 port.idle.push(Idle {
                     sender,
                     since: Instant::now(),
                 });
             }
+            !std::mem::replace(&mut port.has_pruner, true)
         });
+        put.unwrap_or(false)
+    }
+
+    /// Closes what has been free for too long; answers whether there is still something free.
+    pub(crate) fn prune(&self, place: Place) -> bool {
+        let pruned = self.at(place, |port| {
+            port.prune();
+            port.has_pruner = !port.idle.is_empty();
+            port.has_pruner
+        });
+        pruned.unwrap_or(false)
+    }
+
+    /// Counts a request that waits for an answer on a new connection, until what is returned is dropped.
+    pub(crate) fn wait(&self, place: Place) -> Waiting<'_> {
+        self.at(place, |port| port.waiting += 1);
+        Waiting { pool: self, place }
     }
 
     /// The connection that all HTTP/2 requests to a port share.
@@ -120,8 +142,29 @@ impl Pool {
     }
 }
 
-impl Idle {
-    fn is_usable(&self) -> bool {
-        self.sender.is_ready() && self.since.elapsed() < IDLE_TIME
+impl Port {
+    fn prune(&mut self) {
+        let limit = if self.waiting > 0 {
+            CONTENDED_TIME
+        } else {
+            IDLE_TIME
+        };
+        self.idle
+            .retain(|idle| idle.sender.is_ready() && idle.since.elapsed() < limit);
+    }
+}
+
+/// A request that waits for an answer on a new connection.
+pub(crate) struct Waiting<'a> {
+    pool: &'a Pool,
+    place: Place,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        // Another epoch has begun to count anew.
+        self.pool.at(self.place, |port| {
+            port.waiting = port.waiting.saturating_sub(1)
+        });
     }
 }

@@ -21,7 +21,7 @@ use hyper::client::conn::{http1, http2};
 
 use crate::backend::OpenError;
 use crate::lane::Lane;
-use crate::pool::{Place, Wire};
+use crate::pool::{PRUNE_INTERVAL, Place, Wire};
 use crate::upload::{Kept, Upload};
 
 pub(crate) use handshake::Dialer;
@@ -68,15 +68,30 @@ impl Lease {
     /// The answer was read to its end: the connection is free.
     pub(crate) fn release(mut self) {
         if self.sender.is_ready() {
-            self.lane.pool.put_h1(self.place, self.sender);
+            self.put();
             return;
         }
         // The connection's own task sees the end a moment later.
         tokio::spawn(async move {
             if self.sender.ready().await.is_ok() {
-                self.lane.pool.put_h1(self.place, self.sender);
+                self.put();
             }
         });
+    }
+
+    fn put(self) {
+        let Self {
+            lane,
+            place,
+            sender,
+        } = self;
+        if lane.pool.put_h1(place, sender) {
+            tokio::spawn(async move {
+                while lane.pool.prune(place) {
+                    tokio::time::sleep(PRUNE_INTERVAL).await;
+                }
+            });
+        }
     }
 }
 
@@ -92,7 +107,7 @@ impl Upstream {
     pub(crate) async fn send(&self, parts: Parts, body: Upload) -> Result<Answer, SendError> {
         let is_repeatable = parts.method.is_idempotent() && body.is_end_stream();
         let mut body = body;
-        if let Some(free) = self.free(parts.version, is_repeatable) {
+        if let Some(free) = self.free(parts.version) {
             match self.send_on(free, parts.clone(), body).await {
                 Ok(answer) => return Ok(answer),
                 Err(Unanswered {
@@ -139,14 +154,11 @@ impl Upstream {
         self.send_fresh(Wire::Tls, parts, second).await
     }
 
-    fn free(&self, version: Version, is_repeatable: bool) -> Option<Sender> {
+    fn free(&self, version: Version) -> Option<Sender> {
         if version == Version::HTTP_2 {
             return self.lane.pool.h2(self.place).map(Sender::H2);
         }
-        self.lane
-            .pool
-            .take_h1(self.place, is_repeatable)
-            .map(Sender::H1)
+        self.lane.pool.take_h1(self.place).map(Sender::H1)
     }
 
     async fn send_fresh(
@@ -184,6 +196,7 @@ impl Upstream {
                     .map_err(SendError::Exchange)?,
             )
         };
+        let _waiting = self.lane.pool.wait(self.place);
         let answer = self.send_on(sender, parts, body).await;
         answer.map_err(|unanswered| SendError::Exchange(unanswered.error))
     }

@@ -142,3 +142,49 @@ async fn interim_answers_are_skipped() {
         (StatusCode::OK, "ok")
     );
 }
+
+/// An application that serves a connection at a time, as Python's `HTTPServer` does, and each to its end.
+async fn one_at_a_time() -> Rig {
+    let rig = Rig::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    rig.put(8080, listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 8192];
+            while stream.read(&mut request).await.is_ok_and(|count| count > 0) {
+                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+                stream.write_all(answer).await.unwrap();
+            }
+        }
+    });
+    rig
+}
+
+async fn post(rig: &Rig) -> Answer {
+    let request = Request::post("/")
+        .header("host", rig.own.to_string())
+        .header("x-aws-proxy-auth", rig.token())
+        .body(Full::<Bytes>::default())
+        .unwrap();
+    Answer::read(http1(rig).await.send_request(request).await.unwrap()).await
+}
+
+/// A free connection that is kept must not be what the application waits for while a request waits on a new one.
+#[tokio::test]
+async fn who_serves_a_connection_at_a_time_serves_all() {
+    let rig = one_at_a_time().await;
+    let all = async {
+        for pause_ms in [0, 300, 700, 1500] {
+            tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+            assert_eq!(post(&rig).await.body, "ok", "after {pause_ms} ms");
+            assert_eq!(get_in(&rig, "/").await.body, "ok", "after {pause_ms} ms");
+        }
+        let answers = tokio::join!(post(&rig), post(&rig), get_in(&rig, "/"), post(&rig));
+        for answer in [answers.0, answers.1, answers.2, answers.3] {
+            assert_eq!(answer.body, "ok");
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), all)
+        .await
+        .expect("a request waits for a connection that nobody uses");
+}
