@@ -19,7 +19,8 @@ use super::host;
 use super::parts::{Wiring, attach_memory, create_vcpus};
 use super::running::{Machine, elapsed_us};
 use super::state::MachineState;
-use crate::arch::x86_64::cpuid;
+use crate::arch::x86_64::cpuid::{self, HostCpu};
+use crate::arch::x86_64::vcpu_state::TscScaling;
 use crate::bus::Bus;
 use crate::kvm;
 use crate::prefetch;
@@ -50,7 +51,7 @@ pub fn restore(
     let mut devices = devices::build(&spec.devices, Some(saved), &memory, &vm, wiring)?;
     restore_devices(&devices, &state)?;
     let vcpus = create_vcpus(&vm, state.vcpus.len())?;
-    restore_vcpus(&vcpus, &state)?;
+    restore_vcpus(&vcpus, &state, TscScaling::of(&kvm))?;
     restore_vm(&vm, &state)?;
     vcpus.iter().for_each(vcpu::tell_of_pause);
     if let Some(id) = spec.generation_id {
@@ -100,7 +101,8 @@ fn check_cpu(kvm: &Kvm, state: &MachineState) -> Result<(), MachineError> {
     if state.host_boot.is_some() && state.host_boot == host::boot_id() {
         return Ok(());
     }
-    let supported = supported_cpuid(kvm)?;
+    let mut supported = supported_cpuid(kvm)?;
+    HostCpu::detect().restrict(&mut supported);
     let missing = match state.vcpus.first() {
         Some(vcpu) => cpuid::missing_features(&vcpu.cpuid, &supported),
         None => Vec::new(),
@@ -124,10 +126,14 @@ fn restore_devices(devices: &Devices, state: &MachineState) -> Result<(), device
     Ok(())
 }
 
-fn restore_vcpus(vcpus: &[VcpuFd], state: &MachineState) -> Result<(), MachineError> {
+fn restore_vcpus(
+    vcpus: &[VcpuFd],
+    state: &MachineState,
+    scaling: TscScaling,
+) -> Result<(), MachineError> {
     for (index, (vcpu, saved)) in vcpus.iter().zip(&state.vcpus).enumerate() {
         saved
-            .restore(vcpu)
+            .restore(vcpu, scaling)
             .map_err(|source| MachineError::VcpuState { index, source })?;
     }
     Ok(())

@@ -9,7 +9,7 @@ use kvm_bindings::{
     kvm_cpuid_entry2, kvm_debugregs, kvm_lapic_state, kvm_mp_state, kvm_msr_entry, kvm_regs,
     kvm_sregs, kvm_vcpu_events, kvm_xcrs, kvm_xsave,
 };
-use kvm_ioctls::VcpuFd;
+use kvm_ioctls::{Cap, Kvm, VcpuFd};
 use serde::{Deserialize, Serialize};
 
 use super::cpuid;
@@ -83,6 +83,29 @@ pub enum VcpuStateError {
 /// Linux's NTP corrects (and what KVM itself tolerates).
 const TSC_TOLERANCE_PPM: u64 = 250;
 
+/// Whether the processor multiplies a guest's time stamp counter.
+///
+/// It has to be asked for: without it, KVM takes any frequency above the host's all the same, and then moves the counter
+/// on at each entry into the guest, so that it stands still relative to what was promised in between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TscScaling {
+    /// A guest's counter can have any frequency.
+    Possible,
+    /// It has the host's.
+    Impossible,
+}
+
+impl TscScaling {
+    /// What this host can do (`KVM_CAP_TSC_CONTROL`).
+    pub fn of(kvm: &Kvm) -> Self {
+        if kvm.check_extension(Cap::TscControl) {
+            Self::Possible
+        } else {
+            Self::Impossible
+        }
+    }
+}
+
 fn failed(what: &'static str) -> impl FnOnce(kvm_ioctls::Error) -> VcpuStateError {
     move |source| VcpuStateError::Kvm { what, source }
 }
@@ -115,11 +138,11 @@ impl VcpuState {
     }
 
     /// Writes a new vCPU.
-    pub fn restore(&self, vcpu: &VcpuFd) -> Result<(), VcpuStateError> {
+    pub fn restore(&self, vcpu: &VcpuFd, scaling: TscScaling) -> Result<(), VcpuStateError> {
         let entries =
             cpuid::to_kvm(&self.cpuid).ok_or(VcpuStateError::CpuidEntries(self.cpuid.len()))?;
         vcpu.set_cpuid2(&entries).map_err(failed("CPUID entries"))?;
-        self.restore_tsc_frequency(vcpu)?;
+        self.restore_tsc_frequency(vcpu, scaling)?;
         vcpu.set_mp_state(self.mp_state)
             .map_err(failed("run state"))?;
         vcpu.set_regs(&self.regs)
@@ -140,16 +163,20 @@ impl VcpuState {
     }
 
     /// Makes the counter tick as it did, or says that this host cannot.
-    fn restore_tsc_frequency(&self, vcpu: &VcpuFd) -> Result<(), VcpuStateError> {
-        let host = vcpu.get_tsc_khz().unwrap_or(0);
-        if same_frequency(self.tsc_khz, host) {
+    fn restore_tsc_frequency(
+        &self,
+        vcpu: &VcpuFd,
+        scaling: TscScaling,
+    ) -> Result<(), VcpuStateError> {
+        let (saved, host) = (self.tsc_khz, vcpu.get_tsc_khz().unwrap_or(0));
+        if same_frequency(saved, host) {
             return Ok(());
         }
-        vcpu.set_tsc_khz(self.tsc_khz)
-            .map_err(|_| VcpuStateError::Tsc {
-                saved: self.tsc_khz,
-                host,
-            })
+        let refused = VcpuStateError::Tsc { saved, host };
+        match scaling {
+            TscScaling::Possible => vcpu.set_tsc_khz(saved).map_err(|_| refused),
+            TscScaling::Impossible => Err(refused),
+        }
     }
 }
 
