@@ -1,9 +1,11 @@
-//! The VMM with bare-metal guests: life and death, snapshots, clones, refusals, attacks.
+//! The VMM with bare-metal guests: life and death, snapshots, clones; [`refusals`], [`attacks`].
 //!
 //! Needs `/dev/kvm`; run with `cargo xtask lab`, or by nextest through the runner.
 
 #![allow(clippy::unwrap_used)]
 
+mod attacks;
+mod refusals;
 mod support;
 
 use std::fs;
@@ -12,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use hearth_wire::vmm::{
-    BootSpec, Command, DeviceSpec, DiskImage, DiskSpec, EndReason, Phase, Reply, RestoreSpec,
-    SnapshotKind, SnapshotSpec, VsockSpec,
+    BootSpec, Command, DeviceSpec, DiskImage, DiskSpec, EndReason, PageRange, Phase, Reply,
+    RestoreSpec, SnapshotKind, SnapshotSpec, VsockSpec,
 };
 use support::guest;
 use support::{Vmm, serial_log, wait_serial};
@@ -213,6 +215,43 @@ fn a_snapshot_is_where_each_clone_goes_on() {
     assert!(hearth_snapshot::verify(&full).is_empty());
 }
 
+/// Pages of a clone are resident soon although its guest touches none of them.
+#[test]
+fn what_is_to_be_prefetched_becomes_resident() {
+    let root = tempfile::tempdir().unwrap();
+    let (full, last) = counted_snapshot(root.path());
+    let mut spec = restore_spec(root.path(), &full, &[]);
+    spec.run = false;
+    let mut vmm = Vmm::spawn();
+    vmm.restore(spec.clone());
+    let without_kib = vmm.resident_guest_kib();
+    // The page with the generation id.
+    let private_bytes = vmm.status().private_guest_bytes;
+    vmm.terminate();
+
+    // The counter's 256 pages at 2 MiB, and ranges that are not all in RAM.
+    let range = |first, count| PageRange { first, count };
+    spec.prefetch = vec![range(512, 256), range(16383, u64::MAX), range(1 << 40, 1)];
+    let mut vmm = Vmm::spawn();
+    vmm.restore(spec);
+    let start = Instant::now();
+    while vmm.resident_guest_kib() < without_kib + 1024 {
+        assert!(
+            start.elapsed() < support::PATIENCE,
+            "nothing was brought in"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(
+        vmm.status().private_guest_bytes,
+        private_bytes,
+        "reading makes nothing private"
+    );
+    assert_eq!(vmm.call(Command::Resume), Reply::Done);
+    wait_count(root.path(), last + 0x2000);
+    vmm.terminate();
+}
+
 #[test]
 fn a_chain_of_suspends_goes_on_and_each_layer_is_small() {
     let root = tempfile::tempdir().unwrap();
@@ -371,44 +410,10 @@ fn refusals_are_sentences_and_the_process_can_be_asked_again() {
 }
 
 #[test]
-fn a_restore_refuses_other_devices_and_damage() {
-    let root = tempfile::tempdir().unwrap();
-    let mut source = booted(root.path(), "counter", guest::counter());
-    let full = root.path().join("full");
-    source.snapshot(&full, SnapshotKind::Full);
-    source.terminate();
-
-    let directory = subdirectory(root.path(), "clone");
-    let mut vmm = Vmm::spawn();
-    let mut spec = restore_spec(&directory, &full, &[]);
-    spec.devices.balloon = true;
-    let reason = failure(vmm.call(Command::Restore(Box::new(spec))));
-    assert!(
-        reason.contains("[rng]") && reason.contains("[balloon, rng]"),
-        "{reason}"
-    );
-    let spec = restore_spec(&directory, &full, std::slice::from_ref(&full));
-    failure(vmm.call(Command::Restore(Box::new(spec))));
-
-    let state = full.join("state");
-    let mut bytes = fs::read(&state).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    fs::remove_file(&state).unwrap();
-    fs::write(&state, bytes).unwrap();
-    let reason = failure(vmm.call(Command::Restore(Box::new(restore_spec(
-        &directory,
-        &full,
-        &[],
-    )))));
-    assert!(reason.contains("checksum"), "{reason}");
-}
-
-#[test]
 fn a_lost_client_leaves_the_machine_and_a_new_one_finds_it() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("control");
-    let mut vmm = Vmm::spawn_listening(Some(&path));
+    let mut vmm = Vmm::spawn_listening(&path);
     vmm.boot(boot_spec(root.path(), "counter", guest::counter()));
     let count = *wait_count(root.path(), 0x1000).last().unwrap();
     vmm.reconnect(&path);
@@ -418,76 +423,13 @@ fn a_lost_client_leaves_the_machine_and_a_new_one_finds_it() {
 }
 
 #[test]
-fn a_serial_flood_stays_within_its_log_and_the_vmm_answers() {
-    let root = tempfile::tempdir().unwrap();
-    let mut spec = boot_spec(root.path(), "flood", guest::serial_flood());
-    spec.devices.serial_log.as_mut().unwrap().limit_bytes = 64 << 10;
-    let mut vmm = Vmm::spawn();
-    vmm.boot(spec);
-    let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(2) {
-        assert_eq!(vmm.status().phase, Phase::Running);
-        let log = fs::metadata(root.path().join("serial")).map_or(0, |log| log.len());
-        assert!(log <= 64 << 10, "{log}");
-    }
-    vmm.terminate();
-}
-
-#[test]
-fn a_hostile_guest_is_ended_with_a_reason_within_its_memory() {
-    let root = tempfile::tempdir().unwrap();
-    let image = root.path().join("disk");
-    fs::write(&image, vec![0; 1 << 20]).unwrap();
-    let mut spec = boot_spec(root.path(), "hostile", guest::hostile());
-    spec.devices.disks = vec![
-        DiskSpec {
-            serial: "base".into(),
-            image: DiskImage::ReadOnly {
-                path: image.clone(),
-            },
-            rate_limit: None,
-        },
-        DiskSpec {
-            serial: "scratch".into(),
-            image: DiskImage::Overlay {
-                path: root.path().join("overlay"),
-                backing: vec![image.clone()],
-            },
-            rate_limit: None,
-        },
-    ];
-    spec.devices.vsock = Some(VsockSpec {
-        path: root.path().join("vsock"),
-    });
-    spec.devices.balloon = true;
-    let ram_kib = u64::from(spec.memory_mib) << 10;
-    let mut vmm = Vmm::spawn();
-    vmm.boot(spec);
-    let (reason, status, peak_kib) = vmm.wait_end_with_peak();
-    assert!(
-        matches!(reason, EndReason::DeviceMisuse { .. }),
-        "{reason:?}"
-    );
-    assert_eq!(status.code(), Some(2));
-    assert!(
-        peak_kib < ram_kib + (32 << 10),
-        "{peak_kib} KiB at most, {ram_kib} of them guest RAM"
-    );
-    assert_eq!(
-        fs::read(&image).unwrap(),
-        vec![0; 1 << 20],
-        "the read-only disk is as it was"
-    );
-}
-
-#[test]
 fn nothing_is_left_after_many_lives() {
     let root = tempfile::tempdir().unwrap();
     let mut spec = boot_spec(root.path(), "counter", guest::counter());
     spec.devices.vsock = Some(VsockSpec {
         path: root.path().join("vsock"),
     });
-    let mut source = Vmm::spawn_listening(Some(&root.path().join("control")));
+    let mut source = Vmm::spawn_listening(&root.path().join("control"));
     source.boot(spec);
     let full = root.path().join("full");
     source.snapshot(&full, SnapshotKind::Full);

@@ -7,7 +7,7 @@
 
 pub(crate) mod guest;
 
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -29,6 +29,9 @@ const VMM_LISTEN: &str = "HEARTH_TEST_VMM_LISTEN";
 
 /// Longest wait for anything in a guest. Under software emulation a boot takes some ten seconds.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Guest RAM is the one mapping of 64 MiB and more.
+const GUEST_KIB: u64 = 64 << 10;
 
 /// Becomes the VMM when asked to; otherwise there is nothing to test.
 pub(crate) fn vmm_process() {
@@ -59,10 +62,19 @@ pub(crate) struct Vmm {
 
 impl Vmm {
     pub(crate) fn spawn() -> Self {
-        Self::spawn_listening(None)
+        Self::spawn_with(None, None)
     }
 
-    pub(crate) fn spawn_listening(listen: Option<&Path>) -> Self {
+    pub(crate) fn spawn_listening(path: &Path) -> Self {
+        Self::spawn_with(Some(path), None)
+    }
+
+    /// The process inherits `tap` under the number that it has here.
+    pub(crate) fn spawn_with_tap(tap: &OwnedFd) -> Self {
+        Self::spawn_with(None, Some(tap.as_raw_fd()))
+    }
+
+    fn spawn_with(listen: Option<&Path>, tap: Option<RawFd>) -> Self {
         assert!(
             Path::new("/dev/kvm").exists(),
             "this test needs /dev/kvm: run it with `cargo xtask lab` or on a machine with KVM"
@@ -80,13 +92,15 @@ impl Vmm {
             command.env(VMM_LISTEN, path);
         }
         let keep = move || {
-            // SAFETY: fcntl is async-signal-safe, and the number is that of the socket in the child.
-            match unsafe { libc::fcntl(fd, libc::F_SETFD, 0) } {
-                0 => Ok(()),
-                _ => Err(std::io::Error::last_os_error()),
+            for fd in [Some(fd), tap].into_iter().flatten() {
+                // SAFETY: fcntl is async-signal-safe, and the number is that of an open descriptor in the child.
+                if unsafe { libc::fcntl(fd, libc::F_SETFD, 0) } != 0 {
+                    return Err(std::io::Error::last_os_error());
+                }
             }
+            Ok(())
         };
-        // SAFETY: the closure does nothing but one async-signal-safe system call.
+        // SAFETY: the closure does nothing but async-signal-safe system calls.
         unsafe { command.pre_exec(keep) };
         let child = command.spawn().unwrap();
         Self {
@@ -186,15 +200,20 @@ impl Vmm {
         // Looks without taking, so that the frame stays whole for `wait_end`.
         while self.peek(&mut first) == 0 {
             assert!(start.elapsed() < PATIENCE, "the guest was not ended");
-            let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
-            let peak = status.unwrap_or_default();
-            let line = peak.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-            let kib = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-            peak_kib = peak_kib.max(kib.unwrap_or(0));
+            peak_kib = peak_kib.max(self.peak_kib());
         }
         self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let (reason, status) = self.wait_end();
         (reason, status, peak_kib)
+    }
+
+    /// The most memory that the process ever had resident, in KiB; 0 when it is gone.
+    pub(crate) fn peak_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        kib.unwrap_or(0)
     }
 
     fn peek(&self, first: &mut [u8; 1]) -> usize {
@@ -223,15 +242,23 @@ impl Vmm {
 
     /// Resident memory of the process in KiB that is not guest RAM: PSS of all other mappings.
     pub(crate) fn pss_beside_guest_kib(&self) -> u64 {
+        self.smaps_kib("Pss:", |size_kib| size_kib < GUEST_KIB)
+    }
+
+    /// Resident memory of the process in KiB that is guest RAM.
+    pub(crate) fn resident_guest_kib(&self) -> u64 {
+        self.smaps_kib("Rss:", |size_kib| size_kib >= GUEST_KIB)
+    }
+
+    /// Sum of a member of the mappings whose size is wanted.
+    fn smaps_kib(&self, member: &str, is_wanted: impl Fn(u64) -> bool) -> u64 {
         let smaps = std::fs::read_to_string(format!("/proc/{}/smaps", self.child.id())).unwrap();
-        let mut total = 0;
-        let mut size_kib = 0;
+        let (mut total, mut size_kib) = (0, 0);
         for line in smaps.lines() {
             let mut words = line.split_whitespace();
             match (words.next(), words.next()) {
                 (Some("Size:"), Some(value)) => size_kib = value.parse().unwrap(),
-                // Guest RAM is the one mapping of 64 MiB and more.
-                (Some("Pss:"), Some(value)) if size_kib < 64 << 10 => {
+                (Some(name), Some(value)) if name == member && is_wanted(size_kib) => {
                     total += value.parse::<u64>().unwrap();
                 }
                 _ => {}
