@@ -13,12 +13,14 @@ use crate::audit::AuditLog;
 use crate::body::BodyReader;
 use crate::endpoint_tokens::EndpointTokens;
 use crate::front::Front;
+use crate::guests::Guests;
 use crate::iam::Iam;
 use crate::keys::Keys;
 use crate::lambda::Lambda;
 use crate::lambda::page::PageTokens;
 use crate::logs::Logs;
 use crate::metrics::FrontMetrics;
+use crate::operations::Operations;
 use crate::operator::Operator;
 use crate::s3::S3;
 
@@ -36,6 +38,8 @@ pub struct FrontConfig {
     pub objects: Arc<ObjectStore>,
     /// Makes tokens for endpoints.
     pub endpoint_tokens: Arc<dyn EndpointTokens>,
+    /// Running guests, for Hearth's own operations.
+    pub guests: Arc<dyn Guests>,
     /// Seals page tokens.
     pub pages: PageTokens,
     /// The audit log; made when it is not there.
@@ -66,12 +70,18 @@ impl Front {
             pages: config.pages,
             endpoint_tokens: config.endpoint_tokens,
         };
+        let operations = Operations {
+            control: config.control.clone(),
+            guests: config.guests,
+            logs: Arc::clone(&config.logs),
+        };
         Ok(Self {
             region: config.region,
             s3: S3::new(Arc::clone(&config.keys), config.objects),
             keys: config.keys,
             bodies: BodyReader::new(),
             lambda,
+            operations,
             logs: Logs { store: config.logs },
             iam: Iam {
                 control: config.control,

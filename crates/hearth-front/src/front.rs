@@ -21,10 +21,11 @@ use crate::keys::{Caller, Keys};
 use crate::lambda::Lambda;
 use crate::logs::Logs;
 use crate::metrics::FrontMetrics;
+use crate::operations::{self, Operations};
 use crate::operator::Operator;
 use crate::route::Service;
 use crate::s3::S3;
-use crate::sigv4::{SignatureError, Signed, access_key_hint};
+use crate::sigv4::{BodyClaim, SignatureError, Signed, access_key_hint};
 use crate::wire::{Label, Reply, json, query};
 use crate::{iam, sts};
 
@@ -34,6 +35,7 @@ pub struct Front {
     pub(crate) keys: Arc<dyn Keys>,
     pub(crate) bodies: BodyReader,
     pub(crate) lambda: Lambda,
+    pub(crate) operations: Operations,
     pub(crate) logs: Logs,
     pub(crate) iam: Iam,
     pub(crate) s3: S3,
@@ -48,6 +50,14 @@ pub(crate) struct Call {
     pub(crate) request_id: String,
     pub(crate) head: Parts,
     pub(crate) body: Bytes,
+    /// A body that was not read yet; `body` is empty then.
+    pub(crate) upload: Option<Upload>,
+}
+
+/// The body of a request whose head has been verified.
+pub(crate) struct Upload {
+    pub(crate) body: Incoming,
+    pub(crate) claim: BodyClaim,
 }
 
 impl Front {
@@ -117,6 +127,7 @@ impl Front {
         let caller = call.caller.clone();
         let mut reply = match service {
             Service::Lambda => self.lambda.answer(call).await,
+            Service::Hearth => self.operations.answer(call).await,
             Service::Logs => self.logs.answer(call).await,
             Service::Sts => sts::answer(&call),
             _ => self.iam.answer(&call).await,
@@ -126,7 +137,7 @@ impl Front {
     }
 
     /// Verifies the signature. The body is read only for a known key and a plausible time, since
-    /// reading is what an attacker could make us pay for.
+    /// reading is what an attacker could make us pay for. An upload whose hash is stated is not read here.
     async fn authenticate(
         &self,
         service: Service,
@@ -137,7 +148,7 @@ impl Front {
         let refuse = |error: SignatureError| signature_codes(service).fault(&error);
         let signed = Signed::parse(&head).map_err(refuse)?;
         signed.check_time(Timestamp::now()).map_err(refuse)?;
-        if signed.scope.service != service.name() {
+        if signed.scope.service != service.signing_name() {
             return Err(refuse(SignatureError::Scope));
         }
         let key = self
@@ -145,12 +156,20 @@ impl Front {
             .find(&signed.access_key, signed.session_token.as_deref())
             .await
             .ok_or_else(|| refuse(SignatureError::UnknownKey))?;
-        let body = self
-            .bodies
-            .read(&head.headers, body)
-            .await
-            .map_err(body_fault)?;
-        signed.verify(&head, &body, &key.secret).map_err(refuse)?;
+        let claim = signed.claim().filter(|_| is_upload(service, &head));
+        let (body, upload) = match claim {
+            Some(claim) => {
+                let verified = signed.verify_head(&head, &claim, &key.secret);
+                verified.map_err(refuse)?;
+                (Bytes::new(), Some(Upload { body, claim }))
+            }
+            None => {
+                let read = self.bodies.read(&head.headers, body).await;
+                let body = read.map_err(body_fault)?;
+                signed.verify(&head, &body, &key.secret).map_err(refuse)?;
+                (body, None)
+            }
+        };
         if service.is_regional() && signed.scope.region != self.region.as_str() {
             // What AWS answers where the service is not offered (facts section 1).
             return Err(Fault::silent(403, "AccessDeniedException"));
@@ -171,8 +190,13 @@ impl Front {
             request_id: request_id.to_owned(),
             head,
             body,
+            upload,
         })
     }
+}
+
+fn is_upload(service: Service, head: &Parts) -> bool {
+    service == Service::Hearth && operations::is_upload(head.method.as_str(), head.uri.path())
 }
 
 fn signature_codes(service: Service) -> SignatureCodes {

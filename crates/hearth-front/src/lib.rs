@@ -7,6 +7,7 @@
 //!            logs     CloudWatch Logs: JSON 1.1 over hearth-logs
 //!            sts, iam query protocol
 //!            s3       `s3s` over hearth-objects
+//!            operations  Hearth's own, under /hearth/v1
 //!         -> hearth-control
 //! ```
 //!
@@ -27,16 +28,19 @@ mod sigv4;
 
 mod fault;
 mod model;
+mod upload_body;
 mod uri;
 mod wire;
 mod words;
 
 mod connectors;
 mod endpoint_tokens;
+mod guests;
 mod iam;
 mod lambda;
 mod logs;
 mod microvms;
+mod operations;
 mod s3;
 mod sts;
 
@@ -46,6 +50,7 @@ pub use audit::AuditLog;
 pub use build::{FrontConfig, FrontError};
 pub use endpoint_tokens::{Access, EndpointTokens, Grant, MintError};
 pub use front::Front;
+pub use guests::{Command, FileContent, GuestError, Guests, OutputPlace, ProcessOutput};
 pub use keys::Keys;
 pub use lambda::page::PageTokens;
 pub use metrics::FrontMetrics;

@@ -7,11 +7,16 @@ use http::request::Parts;
 
 use crate::sigv4::access_key_hint;
 
+/// What the paths of Hearth's own operations begin with.
+const HEARTH_PREFIX: &str = "/hearth/v1/";
+
 /// What answers on the one listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Service {
     /// `lambda-microvms` and `lambda-core`, which share a signing name.
     Lambda,
+    /// Hearth's own operations, signed as `lambda`.
+    Hearth,
     Logs,
     Sts,
     Iam,
@@ -23,14 +28,15 @@ pub(crate) enum Service {
 impl Service {
     pub(crate) fn of(head: &Parts) -> Self {
         match access_key_hint(head) {
-            Some((_, scope)) => Self::of_scope(&scope.service),
+            Some((_, scope)) => Self::of_scope(&scope.service, head.uri.path()),
             None => Self::of_unsigned(head),
         }
     }
 
     /// Everything that is not ours is taken for S3, whose bucket names can be any path.
-    fn of_scope(service: &str) -> Self {
+    fn of_scope(service: &str, path: &str) -> Self {
         match service {
+            "lambda" if path.starts_with(HEARTH_PREFIX) => Self::Hearth,
             "lambda" => Self::Lambda,
             "logs" => Self::Logs,
             "sts" => Self::Sts,
@@ -49,6 +55,8 @@ impl Service {
         ];
         if path == "/metrics" || path == "/health" {
             Self::Operator
+        } else if path.starts_with(HEARTH_PREFIX) {
+            Self::Hearth
         } else if lambda.iter().any(|prefix| path.starts_with(prefix)) {
             Self::Lambda
         } else if head.headers.contains_key("x-amz-target") {
@@ -58,10 +66,11 @@ impl Service {
         }
     }
 
-    /// The signing name, as it stands in scopes, metrics and the audit log.
+    /// Its name in metrics and in the audit log.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Lambda => "lambda",
+            Self::Hearth => "hearth",
             Self::Logs => "logs",
             Self::Sts => "sts",
             Self::Iam => "iam",
@@ -70,9 +79,17 @@ impl Service {
         }
     }
 
+    /// Its name in the scope of a signature.
+    pub(crate) fn signing_name(self) -> &'static str {
+        match self {
+            Self::Hearth => Self::Lambda.name(),
+            other => other.name(),
+        }
+    }
+
     /// STS, IAM and S3 are asked from every region's client; the others have regional resources.
     pub(crate) fn is_regional(self) -> bool {
-        matches!(self, Self::Lambda | Self::Logs)
+        matches!(self, Self::Lambda | Self::Hearth | Self::Logs)
     }
 }
 
@@ -106,6 +123,14 @@ mod tests {
         ] {
             assert_eq!(Service::of(&head("/", Some(&scope(name)))), service);
         }
+        assert_eq!(
+            Service::of(&head("/hearth/v1/microvms/m/exec", Some(&scope("lambda")))),
+            Service::Hearth
+        );
+        assert_eq!(
+            Service::of(&head("/hearth/v1/key", Some(&scope("s3")))),
+            Service::S3
+        );
         let presigned = head(
             "/b/k?X-Amz-Credential=K%2F20260101%2Feu-1%2Fs3%2Faws4_request",
             None,

@@ -175,20 +175,19 @@ impl AgentClient {
         path: &str,
         to: &mut (impl tokio::io::AsyncWrite + Unpin),
     ) -> Result<u64, AgentError> {
-        let mut socket = self
-            .open(Stream::ReadFile {
-                path: path.to_owned(),
-            })
-            .await?;
+        let mut file = self.open_file(path).await?;
         let mut total = 0;
-        loop {
-            let Chunk(bytes) = codec::read(&mut socket).await?;
-            if bytes.is_empty() {
-                return Ok(total);
-            }
+        while let Some(bytes) = file.next().await? {
             total += bytes.len() as u64;
             to.write_all(&bytes).await.map_err(FrameError::Io)?;
         }
+        Ok(total)
+    }
+
+    /// Opens a file of the application's root, to be read piece by piece.
+    pub async fn open_file(&self, path: &str) -> Result<FileReader, AgentError> {
+        let path = path.to_owned();
+        Ok(FileReader(self.open(Stream::ReadFile { path }).await?))
     }
 
     /// Writes a file into the application's root; it is durable in the guest when this answers.
@@ -268,6 +267,18 @@ impl ExecWriter {
     /// Sends input, a signal or a new terminal size.
     pub async fn send(&mut self, input: &ExecInput) -> Result<(), AgentError> {
         Ok(codec::write(&mut self.0, input).await?)
+    }
+}
+
+/// An open file of a guest.
+#[derive(Debug)]
+pub struct FileReader(UnixStream);
+
+impl FileReader {
+    /// The next piece; `None` at the end of the file.
+    pub async fn next(&mut self) -> Result<Option<Vec<u8>>, AgentError> {
+        let Chunk(bytes) = codec::read(&mut self.0).await?;
+        Ok((!bytes.is_empty()).then_some(bytes))
     }
 }
 

@@ -28,7 +28,7 @@ mod node;
 mod record;
 mod vmm;
 
-pub use agent::{AgentClient, AgentError, Exec, ExecReader, ExecWriter, LogFollower};
+pub use agent::{AgentClient, AgentError, Exec, ExecReader, ExecWriter, FileReader, LogFollower};
 pub use error::NodeError;
 pub use launch::{BootRequest, CloneRequest, DiskRequest, Launched, Times};
 pub use layout::{Layout, MachineName, NameError};

@@ -29,6 +29,7 @@ mod output;
 
 mod backend;
 mod doors;
+mod guests;
 mod shell;
 mod tokens;
 

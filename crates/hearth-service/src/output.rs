@@ -32,27 +32,22 @@ pub(crate) struct StreamName<'a> {
 }
 
 impl Output {
-    /// The stream that `logging` asks for; `None` when the output is not wanted. The default is the group of the
-    /// image and a stream `YYYY/MM/DD[<version>]<writer>` (facts section 11, measured).
+    /// The stream that `logging` asks for; `None` when the output is not wanted.
     pub(crate) fn new(
         store: &Arc<LogStore>,
         image: &ImageArn,
         logging: Option<&Logging>,
         name: &StreamName<'_>,
     ) -> Option<Self> {
-        let (group, stream) = match logging {
-            Some(Logging::Disabled) => return None,
-            None => (None, None),
-            Some(Logging::CloudWatch { group, stream }) => (group.clone(), stream.clone()),
-        };
+        let (group, stream) = place(image, logging, name)?;
         Some(Self {
             store: Arc::clone(store),
             owner: Owner {
                 account: image.scope.account.to_string(),
                 region: image.scope.region.to_string(),
             },
-            group: group.unwrap_or_else(|| format!("/aws/lambda-microvms/{}", image.name)),
-            stream: stream.unwrap_or_else(|| default_stream(name)),
+            group,
+            stream,
         })
     }
 
@@ -113,6 +108,24 @@ fn batches(events: &[NewEvent]) -> impl Iterator<Item = &[NewEvent]> {
         rest = later;
         (!batch.is_empty()).then_some(batch)
     })
+}
+
+/// Group and stream that `logging` asks for; `None` when the output is not wanted. The default is the group of the
+/// image and a stream `YYYY/MM/DD[<version>]<writer>` (facts section 11, measured).
+pub(crate) fn place(
+    image: &ImageArn,
+    logging: Option<&Logging>,
+    name: &StreamName<'_>,
+) -> Option<(String, String)> {
+    let (group, stream) = match logging {
+        Some(Logging::Disabled) => return None,
+        None => (None, None),
+        Some(Logging::CloudWatch { group, stream }) => (group.clone(), stream.clone()),
+    };
+    Some((
+        group.unwrap_or_else(|| format!("/aws/lambda-microvms/{}", image.name)),
+        stream.unwrap_or_else(|| default_stream(name)),
+    ))
 }
 
 fn default_stream(name: &StreamName<'_>) -> String {

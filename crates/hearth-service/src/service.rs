@@ -41,6 +41,7 @@ use crate::build::Workshop;
 use crate::client_settings::ClientSettings;
 use crate::config::{EndpointConfig, Hosting, ServiceConfig};
 use crate::doors::Keeper;
+use crate::guests::HostGuests;
 use crate::host::{HostNode, whole};
 use crate::tokens::Tokens;
 use crate::{platform, secret_file};
@@ -131,7 +132,7 @@ impl Service {
         }
         let (stop, stopped) = watch::channel(false);
         let endpoint = endpoint(config, &control, &parts)?;
-        let front = front(config, &control, &parts.logs, &parts.objects, &parts.keys)?;
+        let front = front(config, &control, &parts)?;
         let address = api.local_addr().unwrap_or(config.listen);
         let settings = client_settings(config, &control, address).await?;
         Ok(Self {
@@ -299,13 +300,7 @@ fn endpoint(
         .map_err(part("the endpoints"))
 }
 
-fn front(
-    config: &ServiceConfig,
-    control: &Control,
-    logs: &Arc<LogStore>,
-    objects: &Arc<ObjectStore>,
-    keys: &Arc<TokenKeys>,
-) -> Result<Front, ServiceError> {
+fn front(config: &ServiceConfig, control: &Control, parts: &Parts) -> Result<Front, ServiceError> {
     let mut registry = Registry::default();
     let metrics = FrontMetrics::register(&mut registry);
     let page_key = config.data.join("page-key");
@@ -313,9 +308,10 @@ fn front(
         region: config.region.clone(),
         control: control.clone(),
         keys: Arc::new(control.clone()),
-        logs: Arc::clone(logs),
-        objects: Arc::clone(objects),
-        endpoint_tokens: Arc::new(Tokens(Arc::clone(keys))),
+        logs: Arc::clone(&parts.logs),
+        objects: Arc::clone(&parts.objects),
+        endpoint_tokens: Arc::new(Tokens(Arc::clone(&parts.keys))),
+        guests: Arc::new(HostGuests(Arc::clone(&parts.host))),
         pages: PageTokens::new(secret_file::key(&page_key).map_err(file("read", &page_key))?),
         audit_log: config.data.join("audit.log"),
         metrics,

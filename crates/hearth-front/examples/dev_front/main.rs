@@ -2,6 +2,7 @@
 //!
 //! Prints one JSON line with its URL and keys, and serves until its standard input ends.
 
+mod memory_guests;
 mod memory_node;
 
 use std::error::Error;
@@ -26,6 +27,7 @@ use hearth_front::{
 };
 use hearth_logs::{Limits, LogStore};
 use hearth_objects::ObjectStore;
+use memory_guests::MemoryGuests;
 use memory_node::MemoryNode;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
@@ -73,6 +75,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         )?),
         objects: Arc::new(ObjectStore::open(&directory.join("objects"))?),
         endpoint_tokens: Arc::new(NoEndpoints),
+        guests: Arc::new(MemoryGuests::default()),
         pages: PageTokens::new([1; 32]),
         audit_log: directory.join("audit.log"),
         metrics,

@@ -15,16 +15,29 @@ pub(super) fn fault(context: &Context<'_>, error: ControlError) -> Fault {
             Family::Microvms => microvms(context, &refusal),
             Family::Core => core(context, &refusal),
         },
-        ControlError::Closed => internal(context.family).retry_after(1),
-        ControlError::Node(error) => {
-            tracing::error!(%error, "the node failed");
-            internal(context.family).retry_after(1)
-        }
-        ControlError::Store(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "the store failed");
-            internal(context.family).retry_after(1)
-        }
+        other => failure(context.family, &other),
     }
+}
+
+/// What is nobody's fault but ours: shutting down is ordinary, the rest goes to the log.
+fn failure(family: Family, error: &ControlError) -> Fault {
+    if !matches!(error, ControlError::Closed) {
+        tracing::error!(error = error as &dyn std::error::Error, "a request failed");
+    }
+    internal(family).retry_after(1)
+}
+
+/// A refusal of one of Hearth's own operations, which have no model: throttled, or about a microVM.
+pub(crate) fn outside_lambda(error: ControlError) -> Fault {
+    match error {
+        ControlError::Refused(Refusal::Throttled { retry_after }) => throttled(retry_after),
+        ControlError::Refused(refusal) => microvm_resources(&refusal),
+        other => failure(Family::Microvms, &other),
+    }
+}
+
+fn throttled(retry_after: Duration) -> Fault {
+    Fault::new(429, "ThrottlingException", "Rate exceeded").retry_after(whole_seconds(retry_after))
 }
 
 /// What IAM answers for a resource that the caller has no business with.
@@ -74,8 +87,7 @@ fn microvms(context: &Context<'_>, refusal: &Refusal) -> Fault {
     match refusal {
         R::ForeignScope => access_denied(context),
         R::BadCursor => Fault::validation("Invalid nextToken"),
-        R::Throttled { retry_after } => Fault::new(429, "ThrottlingException", "Rate exceeded")
-            .retry_after(whole_seconds(*retry_after)),
+        R::Throttled { retry_after } => throttled(*retry_after),
         R::TokenConflict => {
             conflict("The client token was already used with different request parameters.")
         }

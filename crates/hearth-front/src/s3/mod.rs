@@ -11,7 +11,6 @@ mod listing;
 mod multipart;
 mod objects;
 mod receive;
-mod upload_body;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,11 +29,11 @@ use s3s::{S3Result, s3_error};
 
 use crate::keys::Keys;
 use crate::sigv4::access_key_hint;
+use crate::upload_body::UploadBody;
 use crate::uri::query_pairs;
 use crate::wire::xml::Xml;
 use crate::wire::{Label, Reply, reply};
 use account::AccountBuckets;
-use upload_body::UploadBody;
 
 /// Clock skew that is tolerated, as everywhere else in the front.
 const MAX_SKEW_S: u32 = 300;

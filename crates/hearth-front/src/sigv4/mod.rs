@@ -29,6 +29,9 @@ pub(crate) use parse::{CredentialScope, access_key_hint};
 use hearth_control::account::SecretKey;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+/// Stands for the hash of a body that is not signed.
+const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
+
 const TERMINATOR: &str = "aws4_request";
 
 /// The signature material of one request, before any of it is believed.
@@ -60,7 +63,57 @@ enum Payload {
     Sha256(String),
 }
 
+/// What the signer said of a body that is not read yet, to be held against it when it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum BodyClaim {
+    /// Its hash, lower-case hex.
+    Sha256(String),
+    /// Nothing: whoever can change the request on its way can change the body.
+    Unsigned,
+}
+
+impl BodyClaim {
+    /// The text that was signed in place of the hash.
+    fn text(&self) -> &str {
+        match self {
+            Self::Sha256(hash) => hash,
+            Self::Unsigned => UNSIGNED,
+        }
+    }
+
+    /// Whether a body with this hash is the one that was signed.
+    pub(crate) fn holds(&self, digest: &[u8]) -> bool {
+        match self {
+            Self::Sha256(stated) => equal(stated, &hex(digest)),
+            Self::Unsigned => true,
+        }
+    }
+}
+
 impl Signed {
+    /// What was said of the body; `None` when its hash has to be computed to verify anything.
+    pub(crate) fn claim(&self) -> Option<BodyClaim> {
+        match &self.payload {
+            Payload::Unstated => None,
+            Payload::Sha256(text) if text == UNSIGNED => Some(BodyClaim::Unsigned),
+            Payload::Sha256(hash) => Some(BodyClaim::Sha256(hash.clone())),
+        }
+    }
+
+    /// Verifies the signature over the head and what it says of the body.
+    ///
+    /// # Errors
+    ///
+    /// [`SignatureError::Mismatch`] when head or key are not what was signed.
+    pub(crate) fn verify_head(
+        &self,
+        head: &Parts,
+        claim: &BodyClaim,
+        secret: &SecretKey,
+    ) -> Result<(), SignatureError> {
+        self.verify_hash(head, claim.text(), secret)
+    }
+
     /// Verifies the signature over the head and the body of the request.
     ///
     /// # Errors
@@ -78,10 +131,19 @@ impl Signed {
         {
             return Err(SignatureError::Mismatch);
         }
+        self.verify_hash(head, &body_hash, secret)
+    }
+
+    fn verify_hash(
+        &self,
+        head: &Parts,
+        payload_hash: &str,
+        secret: &SecretKey,
+    ) -> Result<(), SignatureError> {
         let canonical = CanonicalRequest {
             head,
             signed_headers: &self.signed_headers,
-            payload_hash: &body_hash,
+            payload_hash,
             is_presigned: matches!(self.carrier, Carrier::Query { .. }),
         };
         let canonical = canonical.render().ok_or(SignatureError::Mismatch)?;

@@ -18,13 +18,13 @@ use crate::wire::BodyError;
 const SILENCE: Duration = Duration::from_secs(30);
 
 /// A body with a limit on its silences.
-pub(super) struct UploadBody {
+pub(crate) struct UploadBody {
     body: Incoming,
     deadline: Pin<Box<Sleep>>,
 }
 
 impl UploadBody {
-    pub(super) fn new(body: Incoming) -> Self {
+    pub(crate) fn new(body: Incoming) -> Self {
         Self {
             body,
             deadline: Box::pin(sleep(SILENCE)),

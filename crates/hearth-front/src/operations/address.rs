@@ -1,0 +1,53 @@
+//! Which operation a method and a path mean.
+
+use crate::uri::decode;
+
+/// What every path begins with; the microVM's id and the operation's word follow.
+const PREFIX: &str = "/hearth/v1/microvms/";
+
+/// One of the operations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operation {
+    Exec,
+    GetFile,
+    PutFile,
+    Fork,
+    GetLogs,
+}
+
+/// Method, last word of the path, operation.
+pub(super) const OPERATIONS: [(&str, &str, Operation); 5] = [
+    ("POST", "exec", Operation::Exec),
+    ("GET", "files", Operation::GetFile),
+    ("PUT", "files", Operation::PutFile),
+    ("POST", "fork", Operation::Fork),
+    ("GET", "logs", Operation::GetLogs),
+];
+
+impl Operation {
+    /// Its name, as it stands in metrics and the audit log.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Exec => "ExecMicrovm",
+            Self::GetFile => "GetMicrovmFile",
+            Self::PutFile => "PutMicrovmFile",
+            Self::Fork => "ForkMicrovm",
+            Self::GetLogs => "GetMicrovmLogs",
+        }
+    }
+}
+
+/// The operation and the microVM that a request names.
+pub(super) fn find(method: &str, path: &str) -> Option<(Operation, String)> {
+    let (microvm, word) = path.strip_prefix(PREFIX)?.split_once('/')?;
+    let (.., operation) = OPERATIONS
+        .iter()
+        .find(|(known, last, _)| *known == method && *last == word)?;
+    let microvm = decode(microvm).filter(|microvm| !microvm.is_empty())?;
+    Some((*operation, microvm))
+}
+
+/// Whether the body of a request is a file, which may be larger than memory should hold.
+pub(crate) fn is_upload(method: &str, path: &str) -> bool {
+    find(method, path).is_some_and(|(operation, _)| operation == Operation::PutFile)
+}

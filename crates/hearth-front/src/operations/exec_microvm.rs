@@ -1,0 +1,161 @@
+//! `POST .../exec`: runs a process beside the application and streams what it says.
+//!
+//! ```text
+//! guest -> receiver -> relay (a task, holds the deadline) -> lines -> the connection
+//! ```
+//!
+//! Each arrow has a small queue: a client that does not read stops the process, one that goes away drops `lines`,
+//! which ends the relay, which drops `receiver`, which kills the process.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::unfold;
+use hearth_control::throttle::Rate;
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::Context;
+use super::guest_fault::guest_fault;
+use crate::fault::Fault;
+use crate::guests::{Command, GuestError, ProcessOutput};
+use crate::wire::{Reply, reply};
+
+/// Time that a process has when the request names none.
+const DEFAULT_TIME_S: u64 = 60;
+
+/// Longest time that a process can have: what runs longer belongs into the application.
+const MAX_TIME_S: u64 = 3600;
+
+/// Lines that wait for the client; each is at most 88 KiB (64 KiB in base64).
+const LINES: usize = 4;
+
+/// How long a client that does not read may keep us from telling it that the time is over.
+const LAST_WORD: Duration = Duration::from_secs(10);
+
+/// What a shell adds to the number of the signal that killed a process.
+const SIGNAL_BASE: i32 = 128;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Request {
+    command: Vec<String>,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+    #[serde(default)]
+    cwd: String,
+    #[serde(default)]
+    user: String,
+    stdin: Option<String>,
+    timeout_in_seconds: Option<u64>,
+}
+
+pub(super) async fn perform(context: &Context<'_>, body: &[u8]) -> Result<Reply, Fault> {
+    context.throttle(Rate::OtherWrite)?;
+    let (command, time) = read(body)?;
+    let microvm = context.running_microvm().await?;
+    let deadline = Instant::now() + time;
+    let started = timeout_at(deadline, context.guests().exec(microvm.id, command)).await;
+    let output = match started {
+        Ok(started) => started.map_err(|error| guest_fault(&error))?,
+        Err(elapsed) => return Err(guest_fault(&GuestError::Unreachable(Box::new(elapsed)))),
+    };
+    let (sender, lines) = mpsc::channel(LINES);
+    tokio::spawn(relay(output, sender, deadline, time));
+    Ok(streamed(lines))
+}
+
+fn read(body: &[u8]) -> Result<(Command, Duration), Fault> {
+    let invalid =
+        |cause: &dyn std::fmt::Display| Fault::validation(format!("Invalid request: {cause}"));
+    let request: Request = serde_json::from_slice(body).map_err(|error| invalid(&error))?;
+    if request.command.first().is_none_or(String::is_empty) {
+        return Err(invalid(&"`command` must name a program"));
+    }
+    let seconds = request.timeout_in_seconds.unwrap_or(DEFAULT_TIME_S);
+    if !(1..=MAX_TIME_S).contains(&seconds) {
+        return Err(invalid(&format!(
+            "`timeoutInSeconds` must be between 1 and {MAX_TIME_S}"
+        )));
+    }
+    let stdin = base64_simd::STANDARD
+        .decode_to_vec(request.stdin.unwrap_or_default())
+        .map_err(|_| invalid(&"`stdin` is not base64"))?;
+    let command = Command {
+        argv: request.command,
+        env: request.env,
+        cwd: request.cwd,
+        user: request.user,
+        stdin: stdin.into(),
+    };
+    Ok((command, Duration::from_secs(seconds)))
+}
+
+/// Passes output on until it ends, the time is over, or nobody listens.
+async fn relay(
+    mut output: mpsc::Receiver<ProcessOutput>,
+    lines: mpsc::Sender<Bytes>,
+    deadline: Instant,
+    time: Duration,
+) {
+    let passing = async {
+        while let Some(said) = output.recv().await {
+            if lines.send(line(&describe(&said))).await.is_err() {
+                return;
+            }
+        }
+    };
+    let in_time = tokio::select! {
+        passed = timeout_at(deadline, passing) => passed.is_ok(),
+        () = lines.closed() => true,
+    };
+    if !in_time {
+        // Ends the process before anything that may take time.
+        drop(output);
+        let message = format!("The process was killed after {} seconds.", time.as_secs());
+        let last = error("TimeoutException", &message);
+        // A client that does not read hears of it by the missing last line.
+        let _ = timeout(LAST_WORD, lines.send(line(&last))).await;
+    }
+}
+
+fn describe(said: &ProcessOutput) -> Value {
+    let base64 = |bytes: &Bytes| base64_simd::STANDARD.encode_to_string(bytes);
+    match said {
+        ProcessOutput::Stdout(bytes) => json!({"stdout": base64(bytes)}),
+        ProcessOutput::Stderr(bytes) => json!({"stderr": base64(bytes)}),
+        ProcessOutput::Exited(code) => json!({"exitCode": code}),
+        ProcessOutput::Killed(signal) => {
+            json!({"exitCode": SIGNAL_BASE.saturating_add(*signal), "signal": signal})
+        }
+        ProcessOutput::Lost(cause) => {
+            let fault = guest_fault(cause);
+            error(fault.code, &fault.message.unwrap_or_default())
+        }
+    }
+}
+
+fn error(code: &str, message: &str) -> Value {
+    json!({"error": {"code": code, "message": message}})
+}
+
+fn line(value: &Value) -> Bytes {
+    let mut text = value.to_string();
+    text.push('\n');
+    text.into()
+}
+
+fn streamed(lines: mpsc::Receiver<Bytes>) -> Reply {
+    let frames = unfold(lines, |mut lines| async {
+        let line = lines.recv().await?;
+        Some((Ok(Frame::data(line)), lines))
+    });
+    let mut answer = reply(200, "application/x-ndjson", "");
+    *answer.body_mut() = StreamBody::new(frames).boxed_unsync();
+    answer
+}

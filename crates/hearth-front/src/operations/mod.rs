@@ -1,0 +1,142 @@
+//! Hearth's own operations on a microVM, beyond what AWS has: `/hearth/v1/microvms/{id}/...`, one file each.
+//!
+//! They are signed, counted and recorded like the operations of `lambda-microvms`, and say what they refuse in the same
+//! form. `docs/hearth-api.md` describes them, `docs/hearth-api.openapi.yaml` lists them; a test holds both against
+//! [`address::OPERATIONS`].
+
+mod exec_microvm;
+mod fork_microvm;
+mod get_microvm_file;
+mod get_microvm_logs;
+mod put_microvm_file;
+
+mod address;
+mod guest_fault;
+mod query;
+#[cfg(test)]
+mod tests;
+mod upload;
+
+use std::sync::Arc;
+
+use hearth_control::id::MicrovmId;
+use hearth_control::microvm::{Microvm, MicrovmState};
+use hearth_control::throttle::Rate;
+use hearth_control::{Control, Refusal};
+use hearth_logs::LogStore;
+
+use crate::fault::Fault;
+use crate::front::Call;
+use crate::guests::Guests;
+use crate::keys::Caller;
+use crate::lambda::refusal;
+use crate::wire::json::{Family, rest_fault};
+use crate::wire::{Label, Reply, gateway_not_found};
+use crate::words::Word;
+use address::Operation;
+pub(crate) use address::is_upload;
+
+/// What the operations work on.
+pub(crate) struct Operations {
+    pub(crate) control: Control,
+    pub(crate) guests: Arc<dyn Guests>,
+    pub(crate) logs: Arc<LogStore>,
+}
+
+/// One call of one operation.
+struct Context<'a> {
+    operations: &'a Operations,
+    caller: Caller,
+    /// The microVM as the path names it.
+    microvm: String,
+    query: String,
+}
+
+impl Operations {
+    /// Answers one request.
+    pub(crate) async fn answer(&self, call: Call) -> Reply {
+        let found = address::find(call.head.method.as_str(), call.head.uri.path());
+        let Some((operation, microvm)) = found else {
+            return gateway_not_found();
+        };
+        let context = Context {
+            operations: self,
+            caller: call.caller.clone(),
+            microvm,
+            query: call.head.uri.query().unwrap_or_default().to_owned(),
+        };
+        let mut reply = match context.perform(operation, call).await {
+            Ok(reply) => reply,
+            Err(fault) => rest_fault(Family::Microvms, &fault),
+        };
+        let label = reply.extensions().get::<Label>().copied();
+        reply.extensions_mut().insert(Label {
+            operation: Some(operation.name()),
+            ..label.unwrap_or_default()
+        });
+        reply
+    }
+}
+
+impl Context<'_> {
+    async fn perform(&self, operation: Operation, call: Call) -> Result<Reply, Fault> {
+        match operation {
+            Operation::Exec => exec_microvm::perform(self, &call.body).await,
+            Operation::GetFile => get_microvm_file::perform(self).await,
+            Operation::PutFile => put_microvm_file::perform(self, call.body, call.upload).await,
+            Operation::Fork => fork_microvm::perform(self).await,
+            Operation::GetLogs => get_microvm_logs::perform(self).await,
+        }
+    }
+
+    fn guests(&self) -> &dyn Guests {
+        self.operations.guests.as_ref()
+    }
+
+    /// Counts the call against the rate of its account.
+    fn throttle(&self, rate: Rate) -> Result<(), Fault> {
+        let taken = self
+            .operations
+            .control
+            .throttle(self.caller.scope.account, rate);
+        taken.map_err(|refusal| refusal::outside_lambda(refusal.into()))
+    }
+
+    /// The caller's microVM, whatever its state.
+    async fn microvm(&self) -> Result<Microvm, Fault> {
+        let id: MicrovmId = self.microvm.parse().map_err(|_| {
+            let text = format!("MicroVM not found: {}", self.microvm);
+            Fault::new(404, "ResourceNotFoundException", text)
+        })?;
+        let found = self
+            .operations
+            .control
+            .microvm(&self.caller.scope, id)
+            .await;
+        found.map_err(refusal::outside_lambda)
+    }
+
+    /// The caller's microVM, when something in it can be asked. Nothing is resumed for that: who sends traffic wakes a
+    /// microVM, who looks after it decides.
+    async fn running_microvm(&self) -> Result<Microvm, Fault> {
+        let microvm = self.microvm().await?;
+        let id = microvm.id;
+        match microvm.state() {
+            MicrovmState::Running => Ok(microvm),
+            MicrovmState::Suspended | MicrovmState::Suspending => Err(conflict(format!(
+                "MicroVM {id} is {}. Resume it with ResumeMicrovm, or by a request to its endpoint, and try again.",
+                microvm.state().text()
+            ))),
+            MicrovmState::Pending => Err(conflict(format!(
+                "MicroVM {id} is PENDING. Try again when it is RUNNING."
+            ))),
+            MicrovmState::Terminating | MicrovmState::Terminated => Err(refusal::outside_lambda(
+                Refusal::MicrovmTerminated(id).into(),
+            )),
+        }
+    }
+}
+
+fn conflict(message: String) -> Fault {
+    Fault::new(409, "ConflictException", message)
+}

@@ -1,0 +1,67 @@
+//! `PUT .../files?path=&mode=`: one regular file, replaced at once or not at all.
+
+use bytes::Bytes;
+use hearth_control::throttle::Rate;
+use serde_json::json;
+use tokio::io::AsyncRead;
+
+use super::Context;
+use super::guest_fault::guest_fault;
+use super::query::{file_path, parameters};
+use super::upload::{Received, drain};
+use crate::fault::Fault;
+use crate::front::Upload;
+use crate::wire::Reply;
+use crate::wire::json::rest;
+
+/// Permissions where the request names none.
+const DEFAULT_MODE: u32 = 0o644;
+
+/// All permission bits, set-user-id and sticky among them.
+const MAX_MODE: u32 = 0o7777;
+
+pub(super) async fn perform(
+    context: &Context<'_>,
+    body: Bytes,
+    upload: Option<Upload>,
+) -> Result<Reply, Fault> {
+    let Some(upload) = upload else {
+        return write(context, &mut body.as_ref()).await;
+    };
+    let (mut content, received) = Received::begin(upload);
+    let written = write(context, &mut content).await;
+    if written.is_err() {
+        drain(&mut content).await;
+    }
+    match received.fault() {
+        Some(fault) => Err(fault),
+        None => written,
+    }
+}
+
+async fn write(
+    context: &Context<'_>,
+    content: &mut (dyn AsyncRead + Send + Unpin),
+) -> Result<Reply, Fault> {
+    context.throttle(Rate::OtherWrite)?;
+    let [path, mode] = parameters(&context.query, ["path", "mode"])?;
+    let path = file_path(path)?;
+    let mode = mode.map_or(Ok(DEFAULT_MODE), |mode| read_mode(&mode))?;
+    let microvm = context.running_microvm().await?;
+    let written = context
+        .guests()
+        .write_file(microvm.id, &path, mode, content)
+        .await;
+    let size_bytes = written.map_err(|error| guest_fault(&error))?;
+    Ok(rest(
+        200,
+        Some(&json!({"path": path, "sizeInBytes": size_bytes})),
+    ))
+}
+
+fn read_mode(mode: &str) -> Result<u32, Fault> {
+    let bits = u32::from_str_radix(mode, 8).ok();
+    bits.filter(|bits| *bits <= MAX_MODE).ok_or_else(|| {
+        Fault::validation("Parameter 'mode' must be an octal number up to 7777, for example 0644")
+    })
+}

@@ -1,0 +1,69 @@
+//! The documents name the operations that there are, and no others.
+
+use std::collections::BTreeSet;
+
+use super::address::{OPERATIONS, find};
+
+const GUIDE: &str = include_str!("../../../../docs/hearth-api.md");
+const SCHEMA: &str = include_str!("../../../../docs/hearth-api.openapi.yaml");
+
+fn routes() -> BTreeSet<String> {
+    OPERATIONS
+        .iter()
+        .map(|(method, word, _)| format!("{method} /hearth/v1/microvms/{{id}}/{word}"))
+        .collect()
+}
+
+#[test]
+fn the_guide_has_a_section_for_every_route() {
+    let sections = GUIDE.lines().filter_map(|line| {
+        let route = line.strip_prefix("## `")?.strip_suffix('`')?;
+        Some(route.split('?').next().unwrap_or(route).to_owned())
+    });
+    assert_eq!(sections.collect::<BTreeSet<_>>(), routes());
+}
+
+#[test]
+fn the_schema_lists_every_route() {
+    let mut listed = BTreeSet::new();
+    let mut path = "";
+    for line in SCHEMA.lines() {
+        let indent = line.len() - line.trim_start().len();
+        let key = line.trim().trim_end_matches(':');
+        match indent {
+            2 if key.starts_with('/') => path = key,
+            2 => path = "",
+            4 if !path.is_empty() && key != "parameters" => {
+                listed.insert(format!("{} {path}", key.to_uppercase()));
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(listed, routes());
+}
+
+#[test]
+fn the_schema_names_every_operation() {
+    for (_, _, operation) in OPERATIONS {
+        let line = format!("operationId: {}\n", operation.name());
+        assert!(SCHEMA.contains(&line), "{line}");
+    }
+}
+
+#[test]
+fn paths_are_matched_as_a_whole() {
+    let found = |method, path| find(method, path).map(|(operation, id)| (operation.name(), id));
+    let exec = "/hearth/v1/microvms/microvm-1/exec";
+    assert_eq!(
+        found("POST", exec),
+        Some(("ExecMicrovm", "microvm-1".to_owned()))
+    );
+    assert_eq!(found("GET", exec), None);
+    for path in [
+        "/hearth/v1/microvms//exec",
+        "/hearth/v1/microvms/a/b/exec",
+        "/hearth/v2/microvms/a/exec",
+    ] {
+        assert_eq!(found("POST", path), None, "{path}");
+    }
+}

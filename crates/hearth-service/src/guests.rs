@@ -1,0 +1,171 @@
+//! Running guests for Hearth's own operations: processes, files, and where output goes.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::unfold;
+use hearth_control::id::MicrovmId;
+use hearth_control::microvm::Microvm;
+use hearth_front::{Command, FileContent, GuestError, Guests, OutputPlace, ProcessOutput};
+use hearth_node::{AgentClient, AgentError, ExecReader, ExecWriter};
+use hearth_wire::agent::{
+    ExecInput, ExecOutput, ExecPlace, ExecSpec, ExitStatus, MAX_CHUNK_BYTES, Refusal,
+};
+use tokio::io::AsyncRead;
+use tokio::sync::mpsc;
+
+use crate::host::HostNode;
+use crate::output::{self, StreamName};
+
+/// Pieces of output that wait to be taken; then the process waits.
+const QUEUE: usize = 4;
+
+/// `ENOENT` of Linux, as the guest's kernel numbers it.
+const NO_SUCH_FILE: i32 = 2;
+
+/// The guests of this host.
+pub(crate) struct HostGuests(pub(crate) Arc<HostNode>);
+
+#[async_trait]
+impl Guests for HostGuests {
+    async fn exec(
+        &self,
+        microvm: MicrovmId,
+        command: Command,
+    ) -> Result<mpsc::Receiver<ProcessOutput>, GuestError> {
+        let spec = ExecSpec {
+            argv: command.argv,
+            env: command.env,
+            cwd: command.cwd,
+            user: command.user,
+            tty: None,
+            place: ExecPlace::Application,
+        };
+        let started = self.agent(microvm)?.exec(spec).await;
+        let (reader, mut writer) = started.map_err(guest_error)?.split();
+        let (sender, output) = mpsc::channel(QUEUE);
+        tokio::spawn(async move {
+            // Dropping both halves kills the process, if it has not ended.
+            tokio::select! {
+                () = tell(reader, &sender) => {}
+                never = feed(&mut writer, &command.stdin) => match never {},
+                () = sender.closed() => {}
+            }
+        });
+        Ok(output)
+    }
+
+    async fn read_file(&self, microvm: MicrovmId, path: &str) -> Result<FileContent, GuestError> {
+        let opened = self.agent(microvm)?.open_file(path).await;
+        let pieces = unfold(opened.map_err(guest_error)?, |mut file| async {
+            let piece = file.next().await.transpose()?;
+            Some((piece.map(Bytes::from).map_err(guest_error), file))
+        });
+        Ok(Box::pin(pieces))
+    }
+
+    async fn write_file(
+        &self,
+        microvm: MicrovmId,
+        path: &str,
+        mode: u32,
+        mut content: &mut (dyn AsyncRead + Send + Unpin),
+    ) -> Result<u64, GuestError> {
+        let agent = self.agent(microvm)?;
+        let written = agent.write_file(path, mode, &mut content).await;
+        written.map_err(guest_error)
+    }
+
+    fn output(&self, microvm: &Microvm) -> Option<OutputPlace> {
+        let name = StreamName {
+            begun_at: microvm.started_at,
+            version: microvm.version,
+            writer: &microvm.id.to_string(),
+        };
+        let (group, stream) = output::place(&microvm.image, microvm.logging.as_ref(), &name)?;
+        Some(OutputPlace { group, stream })
+    }
+}
+
+impl HostGuests {
+    fn agent(&self, microvm: MicrovmId) -> Result<AgentClient, GuestError> {
+        let agent = self.0.agent(microvm);
+        agent.map_err(|error| GuestError::Unreachable(Box::new(error)))
+    }
+}
+
+/// Passes output on until the process has ended or nobody takes it any more.
+async fn tell(mut reader: ExecReader, output: &mpsc::Sender<ProcessOutput>) {
+    loop {
+        let said = match reader.next().await {
+            Ok(ExecOutput::Stdout(bytes)) => ProcessOutput::Stdout(bytes.into()),
+            Ok(ExecOutput::Stderr(bytes)) => ProcessOutput::Stderr(bytes.into()),
+            Ok(ExecOutput::Exit(ExitStatus::Code(code))) => ProcessOutput::Exited(code),
+            Ok(ExecOutput::Exit(ExitStatus::Signal(number))) => ProcessOutput::Killed(number),
+            Err(error) => ProcessOutput::Lost(guest_error(error)),
+        };
+        let is_last = !matches!(said, ProcessOutput::Stdout(_) | ProcessOutput::Stderr(_));
+        if output.send(said).await.is_err() || is_last {
+            return;
+        }
+    }
+}
+
+/// Gives the process its input, then waits: closing this half would kill it.
+async fn feed(writer: &mut ExecWriter, stdin: &[u8]) -> std::convert::Infallible {
+    let pieces = stdin.chunks(MAX_CHUNK_BYTES);
+    let frames = pieces.map(|piece| ExecInput::Stdin(piece.to_vec()));
+    for frame in frames.chain([ExecInput::StdinEnd]) {
+        // When the stream has failed, the other half says so.
+        if writer.send(&frame).await.is_err() {
+            break;
+        }
+    }
+    std::future::pending().await
+}
+
+fn guest_error(error: AgentError) -> GuestError {
+    match error {
+        AgentError::Refused(Refusal::Frozen) => GuestError::Frozen,
+        AgentError::Refused(Refusal::TooMany { limit }) => GuestError::TooMany(limit),
+        AgentError::Refused(refusal @ Refusal::Os { errno, .. }) if errno == NO_SUCH_FILE => {
+            GuestError::NotFound(words(&refusal))
+        }
+        AgentError::Refused(refusal @ (Refusal::Os { .. } | Refusal::State(_))) => {
+            GuestError::Refused(words(&refusal))
+        }
+        other => GuestError::Unreachable(Box::new(other)),
+    }
+}
+
+/// A refusal in the guest's words, without the number that the host has read already.
+fn words(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::Os { step, message, .. } => format!("{step}: {message}"),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn os(errno: i32) -> AgentError {
+        AgentError::Refused(Refusal::Os {
+            step: "open /x".to_owned(),
+            errno,
+            message: "no".to_owned(),
+        })
+    }
+
+    #[test]
+    fn what_the_guest_refuses_is_told_in_its_words() {
+        let missing = guest_error(os(NO_SUCH_FILE));
+        assert!(matches!(&missing, GuestError::NotFound(text) if text == "open /x: no"));
+        let full = guest_error(os(28));
+        assert!(matches!(&full, GuestError::Refused(text) if text == "open /x: no"));
+        let gone = guest_error(AgentError::NotListening);
+        assert!(matches!(gone, GuestError::Unreachable(_)));
+    }
+}

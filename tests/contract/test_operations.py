@@ -1,0 +1,176 @@
+"""Hearth's own operations: who may call them, what they refuse, and how they stream."""
+
+import base64
+import hashlib
+import json
+import os
+import time
+import urllib.parse
+import uuid
+
+import pytest
+
+from .test_bad_clients import send
+from .test_story import create, run, state, wait_for
+
+
+@pytest.fixture(scope="module")
+def running(server):
+    microvms = server.client("lambda-microvms")
+    arn, _ = create(microvms)
+    wait_for(lambda: microvms.get_microvm_image(imageIdentifier=arn), "state", {"CREATED"})
+    return arn, run(microvms, arn)
+
+
+def path(microvm, operation, **parameters):
+    query = "?" + urllib.parse.urlencode(parameters, quote_via=urllib.parse.quote) if parameters else ""
+    return f"/hearth/v1/microvms/{microvm}/{operation}{query}"
+
+
+def execute(server, microvm, **members):
+    status, headers, body = send(server, "POST", path(microvm, "exec"), json.dumps(members).encode())
+    if status != 200:
+        return status, headers["x-amzn-errortype"], json.loads(body)["message"]
+    assert headers["content-type"] == "application/x-ndjson" and headers["x-amzn-requestid"]
+    return [json.loads(line) for line in body.splitlines()]
+
+
+OPERATIONS = [
+    ("POST", "exec", {}, b'{"command": ["cat"]}'),
+    ("GET", "files", {"path": "/x"}, b""),
+    ("PUT", "files", {"path": "/x"}, b"x"),
+    ("POST", "fork", {}, b""),
+    ("GET", "logs", {}, b""),
+]
+
+
+@pytest.mark.parametrize("method, operation, parameters, body", OPERATIONS)
+def test_only_for_the_owner(server, running, method, operation, parameters, body):
+    target = path(running[1], operation, **parameters)
+    hashed = {"X-Amz-Content-SHA256": hashlib.sha256(body).hexdigest()}
+    other = {"key": server.keys[1]["id"], "secret": server.keys[1]["secret"]}
+    for headers in ({}, hashed):
+        refused = lambda path=target, **how: send(server, method, path, body, headers=headers, **how)
+        status, answer, text = refused(**other)
+        assert (status, answer["x-amzn-errortype"]) == (404, "ResourceNotFoundException")
+        assert json.loads(text)["message"] == f"MicroVM not found: {running[1]}"
+        for unknown in (f"microvm-{uuid.uuid4()}", "nonsense"):
+            assert refused(path(unknown, operation, **parameters))[0] == 404
+        for how, code in [
+            ({"secret": "wrong"}, "InvalidSignatureException"),
+            ({"key": "AKIANOBODY"}, "UnrecognizedClientException"),
+            ({"service": "logs"}, None),
+            ({"region": "eu-west-1"}, "AccessDeniedException"),
+        ]:
+            status, answer, _ = refused(**how)
+            assert status in (400, 403) and code in (None, answer["x-amzn-errortype"]), how
+
+
+def test_unknown_paths_are_the_gateways_business(server, running):
+    for method, target in [("GET", path(running[1], "exec")), ("POST", path(running[1], "dance"))]:
+        assert send(server, method, target)[0] == 404
+
+
+def test_a_process_streams(server, running):
+    data = os.urandom(100_000)
+    said = execute(server, running[1], command=["cat"], stdin=base64.b64encode(data).decode())
+    assert b"".join(base64.b64decode(line.get("stdout", "")) for line in said) == data
+    assert said[-1] == {"exitCode": 0}
+    assert execute(server, running[1], command=["fail"]) == [
+        {"stderr": base64.b64encode(b"failed\n").decode()}, {"exitCode": 3}
+    ]
+    assert execute(server, running[1], command=["die"]) == [{"exitCode": 137, "signal": 9}]
+    assert execute(server, running[1], command=["nothing"])[:2] == (404, "ResourceNotFoundException")
+
+
+def test_a_process_has_its_time(server, running):
+    begun = time.monotonic()
+    [last] = execute(server, running[1], command=["sleep"], timeoutInSeconds=1)
+    assert last["error"]["code"] == "TimeoutException" and time.monotonic() - begun < 10
+
+
+@pytest.mark.parametrize("members", [
+    {}, {"command": []}, {"command": [""]}, {"command": "cat"}, {"command": ["cat"], "timeoutInSeconds": 0},
+    {"command": ["cat"], "timeoutInSeconds": 3601}, {"command": ["cat"], "stdin": "*"}, {"command": ["cat"], "tty": True},
+    {"command": ["cat"], "env": ["A=b"]},
+])
+def test_bad_requests_of_exec(server, running, members):
+    assert execute(server, running[1], **members)[:2] == (400, "ValidationException")
+
+
+def test_files_come_back_as_they_went(server, running):
+    data = os.urandom(8 << 20)
+    target = path(running[1], "files", path="/tmp/ä b", mode="0600")
+    for claim in (hashlib.sha256(data).hexdigest(), "UNSIGNED-PAYLOAD"):
+        status, _, body = send(server, "PUT", target, data, headers={"X-Amz-Content-SHA256": claim})
+        assert (status, json.loads(body)) == (200, {"path": "/tmp/ä b", "sizeInBytes": len(data)})
+    status, headers, body = send(server, "GET", path(running[1], "files", path="/tmp/ä b"))
+    assert (status, headers["content-type"], body == data) == (200, "application/octet-stream", True)
+    assert send(server, "PUT", target, b"small")[0] == 200
+    assert send(server, "PUT", target, data)[0] == 413, "a large body whose hash is not stated"
+    assert send(server, "GET", path(running[1], "files", path="/tmp/ä b"))[2] == b"small"
+
+
+def test_a_body_that_was_not_signed_is_not_written(server, running):
+    target = path(running[1], "files", path="/signed")
+    claim = {"X-Amz-Content-SHA256": hashlib.sha256(b"another").hexdigest()}
+    status, headers, _ = send(server, "PUT", target, b"content", headers=claim)
+    assert (status, headers["x-amzn-errortype"]) == (403, "InvalidSignatureException")
+    assert send(server, "GET", target)[0] == 404
+
+
+@pytest.mark.parametrize("method, parameters", [
+    ("GET", {}), ("GET", {"path": "relative"}), ("GET", {"path": "/directory/"}), ("GET", {"path": "/a\0b"}),
+    ("GET", {"path": "/a", "mode": "0644"}), ("PUT", {"path": "/a", "mode": "rw"}), ("PUT", {"path": "/a", "mode": "17777"}),
+])
+def test_bad_requests_of_files(server, running, method, parameters):
+    status, headers, _ = send(server, method, path(running[1], "files", **parameters))
+    assert (status, headers["x-amzn-errortype"]) == (400, "ValidationException")
+
+
+def test_logs_are_the_newest_lines(server, running):
+    target = path(running[1], "logs")
+    assert send(server, "GET", target)[::2] == (200, b"")
+    logs = server.client("logs")
+    logs.create_log_group(logGroupName="/microvms")
+    logs.create_log_stream(logGroupName="/microvms", logStreamName=running[1])
+    now = int(time.time() * 1000)
+    events = [{"timestamp": now + number, "message": f"line {number}"} for number in range(5)]
+    logs.put_log_events(logGroupName="/microvms", logStreamName=running[1], logEvents=events)
+    assert send(server, "GET", target + "?limit=2&follow=false")[2] == b"line 3\nline 4\n"
+    assert send(server, "GET", target)[2].count(b"\n") == 5
+    for query, status in [("limit=0", 400), ("limit=10001", 400), ("lines=5", 400), ("follow=true", 501)]:
+        assert send(server, "GET", f"{target}?{query}")[0] == status, query
+
+
+def test_what_does_not_run_is_not_woken(server, running):
+    microvms = server.client("lambda-microvms")
+    microvm = run(microvms, running[0])
+    microvms.suspend_microvm(microvmIdentifier=microvm)
+    wait_for(state(microvms, microvm), "state", {"SUSPENDED"})
+    guest = OPERATIONS[:3]
+    for method, operation, parameters, body in guest:
+        status, headers, text = send(server, method, path(microvm, operation, **parameters), body)
+        assert (status, headers["x-amzn-errortype"]) == (409, "ConflictException")
+        assert "SUSPENDED" in json.loads(text)["message"] and "ResumeMicrovm" in json.loads(text)["message"]
+    assert state(microvms, microvm)()["state"] == "SUSPENDED"
+    microvms.terminate_microvm(microvmIdentifier=microvm)
+    wait_for(state(microvms, microvm), "state", {"TERMINATED"})
+    for method, operation, parameters, body in guest:
+        status, headers, _ = send(server, method, path(microvm, operation, **parameters), body)
+        assert (status, headers["x-amzn-errortype"]) == (400, "ValidationException")
+    assert send(server, "GET", path(microvm, "logs"))[0] == 200
+
+
+def test_fork_says_that_it_is_not_there(server, running):
+    status, headers, _ = send(server, "POST", path(running[1], "fork"))
+    assert (status, headers["x-amzn-errortype"]) == (501, "NotImplementedException")
+
+
+def test_they_are_recorded(server, running):
+    send(server, "GET", path(running[1], "files", path="/private-name"))
+    time.sleep(0.2)
+    entries = [json.loads(line) for line in (server.directory / "audit.log").read_text().splitlines()]
+    last = [entry for entry in entries if entry["operation"] == "GetMicrovmFile"][-1]
+    assert (last["service"], last["account"], last["status"]) == ("hearth", server.account, 404)
+    assert last["path"] == path(running[1], "files")
