@@ -81,10 +81,14 @@ def test_time_is_over(operator):
     assert time.monotonic() - begun < 60
 
 
+def sleepers(operator, mark):
+    script = f"for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline 2>/dev/null; echo; done | grep -c '^sleep {mark}'"
+    return int(operator.execute("sh", "-c", script)[0])
+
+
 def gone(operator, mark):
     deadline = time.monotonic() + 60
-    script = f"for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline 2>/dev/null; echo; done | grep -c '^sleep {mark}'"
-    while operator.execute("sh", "-c", script)[0].strip() != b"0":
+    while sleepers(operator, mark):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.5)
@@ -96,6 +100,7 @@ def test_a_process_ends_with_its_time_and_with_its_client(operator):
     assert gone(operator, "4444")
     answer = operator.open("POST", "exec", b'{"command": ["sh", "-c", "echo begun; exec sleep 5555"]}')
     assert json.loads(answer.readline()) == {"stdout": base64.b64encode(b"begun\n").decode()}
+    assert sleepers(operator, "5555") == 1
     answer.close()
     assert gone(operator, "5555")
 

@@ -56,6 +56,14 @@ pub enum ProcessOutput {
     Lost(GuestError),
 }
 
+impl ProcessOutput {
+    /// Whether nothing comes after it.
+    #[must_use]
+    pub const fn is_last(&self) -> bool {
+        matches!(self, Self::Exited(_) | Self::Killed(_) | Self::Lost(_))
+    }
+}
+
 /// The content of a file, piece by piece; an error is the last piece.
 pub type FileContent = Pin<Box<dyn Stream<Item = Result<Bytes, GuestError>> + Send>>;
 

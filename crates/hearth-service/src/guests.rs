@@ -105,7 +105,7 @@ async fn tell(mut reader: ExecReader, output: &mpsc::Sender<ProcessOutput>) {
             Ok(ExecOutput::Exit(ExitStatus::Signal(number))) => ProcessOutput::Killed(number),
             Err(error) => ProcessOutput::Lost(guest_error(error)),
         };
-        let is_last = !matches!(said, ProcessOutput::Stdout(_) | ProcessOutput::Stderr(_));
+        let is_last = said.is_last();
         if output.send(said).await.is_err() || is_last {
             return;
         }

@@ -105,7 +105,7 @@ async fn relay(
 ) {
     let passing = async {
         while let Some(said) = output.recv().await {
-            if lines.send(line(&describe(&said))).await.is_err() {
+            if lines.send(line(&describe(&said))).await.is_err() || said.is_last() {
                 return;
             }
         }
