@@ -19,6 +19,7 @@ use crate::hooks::{ActiveHook, HookOutcome};
 use crate::id::{BuildId, EndpointId, MicrovmId, VersionNumber};
 use crate::image::{BuildSizes, ImageSpec, Logging, MemoryTier};
 use crate::microvm::{Microvm, RunHookPayload};
+use crate::time::Timestamp;
 
 /// A sealed snapshot on the node. Opaque here.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,6 +48,8 @@ pub struct LaunchSpec {
     pub egress: Vec<ConnectorRef>,
     /// Where the output of the application goes.
     pub logging: Option<Logging>,
+    /// When it was asked for: the day in the name of its log stream.
+    pub started_at: Timestamp,
 }
 
 /// One call of a hook of a running microVM.

@@ -164,7 +164,7 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         // Another epoch has begun to count anew.
         self.pool.at(self.place, |port| {
-            port.waiting = port.waiting.saturating_sub(1)
+            port.waiting = port.waiting.saturating_sub(1);
         });
     }
 }

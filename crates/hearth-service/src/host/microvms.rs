@@ -14,7 +14,7 @@ use hearth_node::{CloneRequest, Machine};
 use super::{HostNode, machine_name, whole};
 use crate::hook;
 use crate::monitor::{Monitor, Watched};
-use crate::output::{Output, StreamName, now_ms};
+use crate::output::{Output, StreamName};
 
 /// Whose output a monitor follows.
 struct Writer<'a> {
@@ -61,7 +61,7 @@ impl HostNode {
             image: &spec.image,
             version: spec.version,
             logging: spec.logging.as_ref(),
-            begun_at: Timestamp::from_unix_ms(now_ms()),
+            begun_at: spec.started_at,
         };
         self.watch(&launched.machine, &writer);
         Ok(())

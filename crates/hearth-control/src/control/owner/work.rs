@@ -62,6 +62,7 @@ async fn launch(shared: Arc<Shared>, microvm: Microvm) -> Event {
         ingress: microvm.ingress,
         egress: microvm.egress,
         logging: microvm.logging,
+        started_at: microvm.started_at,
     };
     match within(&shared, shared.node.launch(spec)).await {
         Some(Ok(())) => Event::Launched,
