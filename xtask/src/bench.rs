@@ -16,6 +16,17 @@ use crate::workspace::{self, Binaries, Profile};
 const LAB_RESULTS: &str = "/data/bench";
 const MAX_RESULT_BYTES: usize = 64 << 20;
 
+/// Debian's QEMU, and what it reads at the start of a microvm; not every release has all of these.
+const QEMU: &str = "/usr/bin/qemu-system-x86_64";
+const FIRMWARE: [&str; 6] = [
+    "/usr/share/qemu/bios-microvm.bin",
+    "/usr/share/seabios/bios-microvm.bin",
+    "/usr/share/qemu/pvh.bin",
+    "/usr/share/qemu/linuxboot_dma.bin",
+    "/usr/share/qemu/kvmvapic.bin",
+    "/usr/share/seabios/linuxboot_dma.bin",
+];
+
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -41,6 +52,9 @@ struct Machine {
     /// A Firecracker binary to measure in the same run.
     #[arg(long)]
     firecracker: Option<PathBuf>,
+    /// Measure this machine's QEMU, as a microvm, in the same run.
+    #[arg(long)]
+    qemu: bool,
     #[command(flatten)]
     shape: Shape,
     /// Further arguments of the benchmark, for example `--rounds 40` or `--small`.
@@ -82,6 +96,9 @@ fn here(
             command.arg(name).arg(path);
         }
     }
+    if machine.qemu {
+        command.arg("--qemu").arg(QEMU);
+    }
     let status = command
         .args(&machine.further)
         .envs(lab::native_environment(binaries)?)
@@ -115,6 +132,10 @@ fn in_lab(
         session.send(firecracker, Path::new(&inside))?;
         argv.extend(["--firecracker".into(), inside]);
     }
+    if machine.qemu {
+        send_qemu(&session)?;
+        argv.extend(["--qemu".into(), QEMU.into()]);
+    }
     argv.extend(machine.further.iter().cloned());
     let environment = session.environment(&lab::forwarded_environment());
     match session.exec(&argv, &environment, LAB_RESULTS, lab::Input::Empty)? {
@@ -129,9 +150,45 @@ fn in_lab(
     Ok(ExitCode::SUCCESS)
 }
 
+/// Brings QEMU inside, which has no libraries: the program, what it is linked with, and the firmware of a microvm, all
+/// at the places that they have here.
+fn send_qemu(session: &Session) -> Result<()> {
+    let linked = Command::new("ldd")
+        .arg(QEMU)
+        .output()
+        .context("cannot run ldd")?;
+    if !linked.status.success() {
+        bail!("ldd cannot read {QEMU}");
+    }
+    let libraries = String::from_utf8_lossy(&linked.stdout);
+    let firmware = FIRMWARE.into_iter().filter(|path| Path::new(path).exists());
+    for path in libraries_of(&libraries).chain([QEMU]).chain(firmware) {
+        session.send(Path::new(path), Path::new(path))?;
+    }
+    Ok(())
+}
+
+/// The files that `ldd` names: `name => path (address)`, and `path (address)` of the loader.
+fn libraries_of(output: &str) -> impl Iterator<Item = &str> {
+    let words = output.lines().flat_map(str::split_whitespace);
+    words.filter(|word| word.starts_with('/'))
+}
+
 fn fetch(session: &Session, source: &str, target: &Path) -> Result<()> {
     let content = session
         .fetch(source, MAX_RESULT_BYTES)
         .with_context(|| format!("cannot fetch {source} from the lab"))?;
     fs::write(target, content).with_context(|| format!("cannot write {}", target.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_are_read_from_ldd() {
+        let output = "\tlinux-vdso.so.1 (0x7ffc)\n\tlibz.so.1 => /lib/libz.so.1 (0x7f5)\n\t/lib64/ld.so (0x7f6)\n";
+        let libraries: Vec<&str> = libraries_of(output).collect();
+        assert_eq!(libraries, ["/lib/libz.so.1", "/lib64/ld.so"]);
+    }
 }

@@ -1,5 +1,4 @@
-//! Firecracker, from a binary that the caller has, doing the same: restore one snapshot of the same kernel and
-//! initramfs with the same RAM.
+//! Firecracker, from a binary that the caller has.
 //!
 //! Its API is HTTP over a Unix socket (its docs/api_requests and docs/snapshotting); the few requests needed
 //! are written by hand.
@@ -7,92 +6,74 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use hearth_machine_tests::guest::{self, Fixture, MEMORY_MIB};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 
-use crate::memory::pss_beside_guest_mib;
-
-/// Pause between two attempts to reach a socket or to find a line in a log.
-const PAUSE: Duration = Duration::from_micros(500);
-/// What the kernel says last before its init runs.
-const BOOTED: &str = "Run /init as init process";
+use crate::peer;
 
 /// A Firecracker with a snapshot to restore.
-pub(crate) struct Peer {
+pub(crate) struct Firecracker {
     program: PathBuf,
     directory: PathBuf,
 }
 
-/// What one restore came to.
-pub(crate) struct Figures {
-    pub(crate) spawn_to_running: Duration,
-    pub(crate) pss_beside_guest_mib: f64,
-}
-
-impl Peer {
+impl Firecracker {
     /// Boots the tests' kernel and initramfs and takes a snapshot.
     pub(crate) async fn prepare(program: &Path, fixture: &Fixture) -> Result<Self> {
         let directory = guest::scratch().join("firecracker");
         fs::create_dir_all(&directory)?;
-        let peer = Self {
+        let firecracker = Self {
             program: program.to_owned(),
             directory,
         };
         let request = fixture.boot_request(1, Vec::new());
-        let console = peer.directory.join("console");
-        let mut child = peer.spawn(Stdio::from(fs::File::create(&console)?))?;
+        let console = firecracker.directory.join("console");
+        let mut child = firecracker.spawn(Stdio::from(fs::File::create(&console)?))?;
         let boot = json!({
             "kernel_image_path": request.kernel,
             "initrd_path": request.initramfs,
             "boot_args": format!("console=ttyS0 reboot=k panic=1 {}", request.command_line),
         });
-        peer.put("/boot-source", &boot).await?;
-        peer.put(
-            "/machine-config",
-            &json!({"vcpu_count": 1, "mem_size_mib": MEMORY_MIB}),
-        )
-        .await?;
-        peer.put("/actions", &json!({"action_type": "InstanceStart"}))
+        firecracker.put("/boot-source", &boot).await?;
+        firecracker
+            .put(
+                "/machine-config",
+                &json!({"vcpu_count": 1, "mem_size_mib": MEMORY_MIB}),
+            )
             .await?;
-        wait_for_line(&console, BOOTED).await?;
-        // Init itself takes a moment more; a guest that is idle is what ours is snapshotted as.
-        tokio::time::sleep(Duration::from_secs(10)).await;
-        peer.call("PATCH", "/vm", &json!({"state": "Paused"}))
+        firecracker
+            .put("/actions", &json!({"action_type": "InstanceStart"}))
+            .await?;
+        peer::wait_until_idle(&console)
+            .await
+            .context("boot a guest in Firecracker")?;
+        firecracker
+            .call("PATCH", "/vm", &json!({"state": "Paused"}))
             .await?;
         let target = json!({
             "snapshot_type": "Full",
-            "snapshot_path": peer.directory.join("state"),
-            "mem_file_path": peer.directory.join("memory"),
+            "snapshot_path": firecracker.directory.join("state"),
+            "mem_file_path": firecracker.directory.join("memory"),
         });
-        peer.put("/snapshot/create", &target).await?;
-        child.kill().await?;
-        Ok(peer)
+        firecracker.put("/snapshot/create", &target).await?;
+        peer::end(&mut child).await?;
+        Ok(firecracker)
     }
 
     /// Spawns a process that loads the snapshot and lets it run.
-    pub(crate) async fn restore(&self) -> Result<Figures> {
-        let start = Instant::now();
-        let mut child = self.spawn(Stdio::null())?;
+    pub(crate) async fn restore(&self) -> Result<Child> {
+        let child = self.spawn(Stdio::null())?;
         let source = json!({
             "snapshot_path": self.directory.join("state"),
             "mem_backend": {"backend_type": "File", "backend_path": self.directory.join("memory")},
             "resume_vm": true,
         });
         self.put("/snapshot/load", &source).await?;
-        let spawn_to_running = start.elapsed();
-        let pid = child.id().context("firecracker is gone")?;
-        let pss_beside_guest_mib = pss_beside_guest_mib(pid, MEMORY_MIB)?;
-        child.kill().await?;
-        Ok(Figures {
-            spawn_to_running,
-            pss_beside_guest_mib,
-        })
+        Ok(child)
     }
 
     fn spawn(&self, stdout: Stdio) -> Result<Child> {
@@ -118,7 +99,7 @@ impl Peer {
     }
 
     async fn call(&self, method: &str, path: &str, body: &Value) -> Result<()> {
-        let mut stream = self.connect().await?;
+        let mut stream = peer::connect(&self.socket()).await?;
         let body = body.to_string();
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
@@ -135,31 +116,4 @@ impl Peer {
         }
         Ok(())
     }
-
-    async fn connect(&self) -> Result<UnixStream> {
-        let start = Instant::now();
-        loop {
-            match UnixStream::connect(self.socket()).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) if start.elapsed() > Duration::from_secs(10) => {
-                    return Err(error).context("firecracker does not open its API socket");
-                }
-                Err(_) => tokio::time::sleep(PAUSE).await,
-            }
-        }
-    }
-}
-
-async fn wait_for_line(log: &Path, line: &str) -> Result<()> {
-    let start = Instant::now();
-    while !fs::read_to_string(log)?.contains(line) {
-        if start.elapsed() > Duration::from_secs(120) {
-            bail!(
-                "firecracker's guest did not boot: {}",
-                fs::read_to_string(log)?
-            );
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    Ok(())
 }

@@ -9,8 +9,8 @@ use hearth_node::{CloneRequest, Launched};
 use hearth_snapshot::SnapshotId;
 use tokio::task::JoinSet;
 
-use crate::firecracker::Peer;
 use crate::memory::pss_beside_guest_mib;
+use crate::peer::Peer;
 use crate::samples::Samples;
 
 /// Sizes of guests, in MiB: restoring must cost the same for all.
@@ -38,11 +38,11 @@ impl Bench {
         &self.fixture
     }
 
-    /// Spawn to running, spawn to the agent's answer, memory; the peer in turn with us.
+    /// Spawn to running, spawn to the agent's answer, memory; the peers in turn with us.
     pub(crate) async fn restores(
         &self,
         samples: &mut Samples,
-        peer: Option<&Peer>,
+        peers: &[Peer],
         is_small: bool,
     ) -> Result<()> {
         for ram_mib in RAM_MIB.into_iter().filter(|mib| !is_small || *mib < 8192) {
@@ -55,13 +55,16 @@ impl Bench {
                     record_launch(samples, &parameter, &launched, ram_mib)?;
                 }
                 launched.machine.terminate().await?;
-                if let Some(peer) = peer.filter(|_| ram_mib == RAM_MIB[0]) {
+                if ram_mib != RAM_MIB[0] {
+                    continue;
+                }
+                for peer in peers {
                     let figures = peer.restore().await?;
                     if round > 0 {
-                        let running = figures.spawn_to_running.as_secs_f64() * 1e3;
-                        samples.add("spawn_to_running_ms", "firecracker", &parameter, running);
+                        let running = milliseconds(figures.spawn_to_running);
+                        samples.add("spawn_to_running_ms", peer.name(), &parameter, running);
                         let pss = figures.pss_beside_guest_mib;
-                        samples.add("pss_beside_guest_mib", "firecracker", &parameter, pss);
+                        samples.add("pss_beside_guest_mib", peer.name(), &parameter, pss);
                     }
                 }
             }
@@ -72,7 +75,7 @@ impl Bench {
     /// Twenty clones at once: until the last one's agent has answered.
     pub(crate) async fn clones_at_once(&self, samples: &mut Samples) -> Result<()> {
         let snapshot = self.idle_template(RAM_MIB[0]).await?;
-        for _ in 0..self.rounds.div_ceil(AT_ONCE as u32).max(5) {
+        for _ in 0..self.rounds {
             let start = Instant::now();
             let mut launches = JoinSet::new();
             for index in 0..AT_ONCE {

@@ -9,6 +9,8 @@
 mod firecracker;
 mod hearth;
 mod memory;
+mod peer;
+mod qemu;
 mod samples;
 
 use std::path::PathBuf;
@@ -16,6 +18,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Parser;
 
+use crate::peer::{Peer, PeerPrograms};
 use crate::samples::Samples;
 
 /// Measures microVMs on this host.
@@ -36,6 +39,9 @@ struct Arguments {
     /// A Firecracker binary to measure in the same run.
     #[arg(long)]
     firecracker: Option<PathBuf>,
+    /// A `qemu-system-x86_64` to measure as a microvm in the same run.
+    #[arg(long)]
+    qemu: Option<PathBuf>,
     /// Leave out guests of 8 GiB, for hosts with little memory.
     #[arg(long)]
     small: bool,
@@ -58,12 +64,13 @@ fn main() -> Result<()> {
 async fn measure(arguments: &Arguments) -> Result<Samples> {
     let mut samples = Samples::default();
     let bench = hearth::Bench::new(&arguments.test_guest, arguments.rounds);
-    let peer = match &arguments.firecracker {
-        Some(program) => Some(firecracker::Peer::prepare(program, bench.fixture()).await?),
-        None => None,
+    let programs = PeerPrograms {
+        firecracker: arguments.firecracker.clone(),
+        qemu: arguments.qemu.clone(),
     };
+    let peers = Peer::prepare(&programs, bench.fixture()).await?;
     bench
-        .restores(&mut samples, peer.as_ref(), arguments.small)
+        .restores(&mut samples, &peers, arguments.small)
         .await?;
     bench.clones_at_once(&mut samples).await?;
     bench.suspends(&mut samples).await?;

@@ -34,9 +34,15 @@ impl Samples {
         fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
     }
 
+    /// Writes the medians and 95th percentiles.
+    pub(crate) fn write_json(&self, path: &Path) -> Result<()> {
+        fs::write(path, serde_json::to_string_pretty(&self.summary())?)
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+
     /// `{metric: {subject: {median, p95, n}}}`; a measurement with parameters has one subject for each, named
     /// `subject parameter`, and the first that was measured under the subject's name alone.
-    pub(crate) fn write_json(&self, path: &Path) -> Result<()> {
+    fn summary(&self) -> Map<String, Value> {
         let mut metrics: Map<String, Value> = Map::new();
         for ((metric, subject, parameter), values) in &self.0 {
             let summary = json!({"median": median(values), "p95": percentile(values, 0.95), "n": values.len()});
@@ -50,8 +56,7 @@ impl Samples {
                 }
             }
         }
-        fs::write(path, serde_json::to_string_pretty(&metrics)?)
-            .with_context(|| format!("cannot write {}", path.display()))
+        metrics
     }
 
     pub(crate) fn print(&self) {
@@ -91,5 +96,23 @@ mod tests {
         assert_eq!(median(&values), 3.0);
         assert_eq!(percentile(&values, 0.95), 5.0);
         assert!(percentile(&[], 0.5).is_nan());
+    }
+    #[test]
+    fn the_first_parameter_stands_for_its_subject() {
+        let mut samples = Samples::default();
+        for value in [3.0, 1.0, 2.0] {
+            samples.add("spawn_to_running_ms", "hearth", "256 MiB", value);
+        }
+        samples.add("spawn_to_running_ms", "hearth", "2048 MiB", 9.0);
+        samples.add("spawn_to_running_ms", "qemu", "256 MiB", 7.0);
+        let of = |median: f64, p95: f64, n: usize| json!({"median": median, "p95": p95, "n": n});
+        let expected = json!({"spawn_to_running_ms": {
+            "hearth": of(2.0, 3.0, 3),
+            "hearth 256 MiB": of(2.0, 3.0, 3),
+            "hearth 2048 MiB": of(9.0, 9.0, 1),
+            "qemu": of(7.0, 7.0, 1),
+            "qemu 256 MiB": of(7.0, 7.0, 1),
+        }});
+        assert_eq!(Value::Object(samples.summary()), expected);
     }
 }
