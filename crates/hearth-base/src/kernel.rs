@@ -216,19 +216,29 @@ fn read_image(path: &Path, module_tree: Option<&Path>) -> Result<Unpacked, Kerne
     if let Some(tree) = module_tree {
         collect_modules(tree, &mut module_files)?;
     }
-    // A kernel built by hand keeps its release from build to build; the digest tells them apart.
-    let digest = blake3::hash(&vmlinux).to_hex();
-    let release = image::release(&vmlinux)?;
+    let package_version = version_of_image(&image::release(&vmlinux)?, &vmlinux, &module_files);
     Ok(Unpacked {
         package: path
             .file_name()
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned(),
-        package_version: format!("{release}-{}", &digest[..8]),
+        package_version,
         vmlinux,
         modules: module_files,
     })
+}
+
+/// A kernel built by hand keeps its release from build to build, and may be given with other modules or with none:
+/// the digest tells them apart.
+fn version_of_image(release: &str, vmlinux: &[u8], modules: &BTreeMap<String, Vec<u8>>) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(blake3::hash(vmlinux).as_bytes());
+    for (name, content) in modules {
+        hasher.update(blake3::hash(name.as_bytes()).as_bytes());
+        hasher.update(blake3::hash(content).as_bytes());
+    }
+    format!("{release}-{}", &hasher.finalize().to_hex()[..8])
 }
 
 fn collect_modules(
@@ -349,4 +359,25 @@ fn wanted_modules() -> Vec<String> {
     names.sort();
     names.dedup();
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_with_other_modules_is_another_kernel() {
+        let modules = |content: &str| BTreeMap::from([("erofs".to_owned(), content.into())]);
+        let of = |vmlinux: &[u8], modules| version_of_image("6.12", vmlinux, &modules);
+        let version = of(b"kernel", modules("one"));
+        assert!(version.starts_with("6.12-"), "{version}");
+        assert_eq!(version, of(b"kernel", modules("one")));
+        for other in [
+            of(b"kernel", modules("two")),
+            of(b"kernel", BTreeMap::new()),
+            of(b"another", modules("one")),
+        ] {
+            assert_ne!(version, other);
+        }
+    }
 }
