@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use hearth_node::Node;
@@ -80,7 +81,7 @@ async fn what_is_erased_is_gone_in_whatever_condition() {
 struct Census {
     vmm_processes: usize,
     files: BTreeMap<String, usize>,
-    temporary: usize,
+    temporary: [usize; 2],
     descriptors: usize,
     mappings: usize,
 }
@@ -88,7 +89,7 @@ struct Census {
 impl Census {
     async fn take(node: &Node) -> Self {
         wait_for_collection().await;
-        let count = |path: &str| fs::read_dir(path).unwrap().count();
+        let count = |path: PathBuf| fs::read_dir(path).unwrap().count();
         Self {
             vmm_processes: vmm_processes(),
             files: [node.layout().machines(), node.layout().snapshots()]
@@ -99,8 +100,9 @@ impl Census {
                     )
                 })
                 .into(),
-            temporary: count("/tmp"),
-            descriptors: count("/proc/self/fd"),
+            // The tests' own, and that of the VMMs, which get no environment.
+            temporary: [std::env::temp_dir(), "/tmp".into()].map(count),
+            descriptors: count("/proc/self/fd".into()),
             mappings: fs::read_to_string("/proc/self/maps")
                 .unwrap()
                 .lines()
