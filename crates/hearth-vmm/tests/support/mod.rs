@@ -245,6 +245,11 @@ impl Vmm {
         self.smaps_kib("Pss:", |size_kib| size_kib < GUEST_KIB)
     }
 
+    /// Memory of the process in KiB that is neither guest RAM nor pages of files: its stacks and heap.
+    pub(crate) fn anonymous_beside_guest_kib(&self) -> u64 {
+        self.smaps_kib("Anonymous:", |size_kib| size_kib < GUEST_KIB)
+    }
+
     /// Resident memory of the process in KiB that is guest RAM.
     pub(crate) fn resident_guest_kib(&self) -> u64 {
         self.smaps_kib("Rss:", |size_kib| size_kib >= GUEST_KIB)
