@@ -22,7 +22,7 @@ use crate::layout::MachineName;
 use crate::machine::Machine;
 use crate::node::Node;
 use crate::record::{self, DiskStack, MACHINE_FILE, MachineRecord, ProcessRecord, SnapshotRecord};
-use crate::vmm::{VmmClient, VmmError};
+use crate::vmm::{Permitted, VmmClient, VmmError};
 
 /// What a kernel may say on its serial port before the log starts again from its beginning.
 const SERIAL_LOG_BYTES: u64 = 1 << 20;
@@ -220,7 +220,12 @@ impl Node {
             .socket(name, "control.sock")
             .map_err(NodeError::SocketPath)?;
         let log = self.vmm_log(name)?;
-        let (mut client, child) = VmmClient::spawn(&self.options().vmm_program, &control, log)?;
+        let permitted = Permitted {
+            readable: named_by(&command),
+            writable: vec![self.layout().machine(name)],
+        };
+        let program = &self.options().vmm_program;
+        let (mut client, child) = VmmClient::spawn(program, &control, &permitted, log)?;
         let pid = child.id().ok_or(VmmError::Confused)?;
         let process = ProcessRecord::of(pid).ok_or(VmmError::Confused)?;
         // Written before the machine runs: from here on a crash of the node leaves a process that its
@@ -291,6 +296,28 @@ fn fresh_stack(request: DiskRequest) -> DiskStack {
         is_writable: request.is_writable,
         sealed: Vec::new(),
     }
+}
+
+/// The files outside of the microVM's directory that its first command names. Later commands name none.
+fn named_by(command: &Command) -> Vec<PathBuf> {
+    let (mut paths, devices) = match command {
+        Command::Boot(spec) => {
+            let files = std::iter::once(&spec.kernel).chain(&spec.initramfs);
+            (files.cloned().collect(), &spec.devices)
+        }
+        Command::Restore(spec) => {
+            let snapshots = std::iter::once(&spec.snapshot).chain(&spec.ancestors);
+            (snapshots.cloned().collect::<Vec<_>>(), &spec.devices)
+        }
+        _ => return Vec::new(),
+    };
+    for disk in &devices.disks {
+        match &disk.image {
+            DiskImage::ReadOnly { path } => paths.push(path.clone()),
+            DiskImage::Overlay { backing, .. } => paths.extend(backing.iter().cloned()),
+        }
+    }
+    paths
 }
 
 fn uniqueness(name: &MachineName, identity: Identity) -> Result<Uniqueness, NodeError> {

@@ -79,9 +79,10 @@ impl Layout {
         self.snapshots().join(id.to_string())
     }
 
-    /// Where the VMM puts a snapshot of this microVM until its record is written.
+    /// Where the VMM puts a snapshot of this microVM until its record is written: below the microVM's own
+    /// directory, the only one in which its VMM may write.
     pub(crate) fn incoming(&self, name: &MachineName) -> PathBuf {
-        self.snapshots().join(format!("incoming-{name}"))
+        self.machine(name).join("incoming")
     }
 
     /// The socket of a VMM; `Err` with the path when it is too long for an address.

@@ -35,4 +35,4 @@ pub use layout::{Layout, MachineName, NameError};
 pub use machine::Machine;
 pub use node::{Node, NodeOptions, SnapshotInfo, Swept};
 pub use record::{DiskStack, MachineRecord, ProcessRecord, Purpose, SnapshotRecord};
-pub use vmm::{VmmClient, VmmError};
+pub use vmm::{Permitted, VmmClient, VmmError};

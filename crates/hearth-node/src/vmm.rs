@@ -1,5 +1,6 @@
 //! One `hearth-vmm` process, seen from outside: its start and its control socket.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as BlockingUnixStream;
@@ -65,6 +66,15 @@ pub enum VmmError {
     Confused,
 }
 
+/// What files a VMM is allowed; all others are closed to it.
+#[derive(Debug, Clone, Default)]
+pub struct Permitted {
+    /// Files and directories to read.
+    pub readable: Vec<PathBuf>,
+    /// Directories in which it makes, changes and removes files.
+    pub writable: Vec<PathBuf>,
+}
+
 /// A connection to one VMM.
 #[derive(Debug)]
 pub struct VmmClient {
@@ -74,10 +84,11 @@ pub struct VmmClient {
 impl VmmClient {
     /// Starts `program` with one end of a socket pair as its standard input and `listen` as the socket
     /// where a later node finds it. It is a process group of its own, so that a Ctrl-C here does not end it; its
-    /// messages go to `log`.
+    /// messages go to `log`. It reaches the files in `permitted` and no others.
     pub fn spawn(
         program: &Path,
         listen: &Path,
+        permitted: &Permitted,
         log: OwnedFd,
     ) -> Result<(Self, process::Child), VmmError> {
         let failed = |source| VmmError::Spawn {
@@ -89,6 +100,8 @@ impl VmmClient {
         let child = process::Command::new(program)
             .arg("--listen")
             .arg(listen)
+            .args(flags("--readable", &permitted.readable))
+            .args(flags("--writable", &permitted.writable))
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
             .stderr(Stdio::from(log))
@@ -149,4 +162,11 @@ impl VmmClient {
         // A process that does not go is killed by the caller, who knows its number.
         let _ = time::timeout(REPLY_TIMEOUT, until_closed).await;
     }
+}
+
+/// Each path behind its flag.
+fn flags<'a>(flag: &'a str, paths: &'a [PathBuf]) -> impl Iterator<Item = &'a OsStr> {
+    paths
+        .iter()
+        .flat_map(move |path| [OsStr::new(flag), path.as_os_str()])
 }

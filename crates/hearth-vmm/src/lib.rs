@@ -6,6 +6,7 @@
 
 pub mod control;
 pub mod process;
+pub mod sandbox;
 
 pub mod machine;
 

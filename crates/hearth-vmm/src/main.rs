@@ -3,21 +3,30 @@
 //! It is a program of its own, and not a command of `hearth`, because every microVM pays for it: what is not
 //! in it is not mapped, not relocated at its start, and not there for a guest that breaks out.
 
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use hearth_vmm::VmmOptions;
+use hearth_vmm::sandbox::{self, SandboxOptions};
+use hearth_vmm::{VmmOptions, error_chain};
+
+/// What was typed.
+#[derive(Debug, Default)]
+struct Arguments {
+    listen: PathBuf,
+    sandbox: SandboxOptions,
+}
 
 /// Serves the node whose end of a socket pair is our standard input, and later ones on the listening socket.
 fn main() -> ExitCode {
-    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
-    let [flag, listen] = arguments.as_slice() else {
+    let Some(arguments) = parse(std::env::args_os().skip(1)) else {
         return usage();
     };
-    if flag != "--listen" {
-        return usage();
+    if let Err(error) = sandbox::enter(&arguments.sandbox) {
+        eprintln!("hearth-vmm: {}", error_chain(&error));
+        return ExitCode::FAILURE;
     }
     let connection = match io::stdin().as_fd().try_clone_to_owned() {
         Ok(connection) => connection,
@@ -27,15 +36,32 @@ fn main() -> ExitCode {
         }
     };
     hearth_vmm::run(VmmOptions {
-        listen: Some(PathBuf::from(listen)),
+        listen: Some(arguments.listen),
         connection: Some(connection),
     })
 }
 
+/// Pairs of a flag and its value, in any order.
+fn parse(mut words: impl Iterator<Item = OsString>) -> Option<Arguments> {
+    let mut arguments = Arguments::default();
+    while let Some(flag) = words.next() {
+        let value = words.next()?;
+        match flag.to_str()? {
+            "--listen" => arguments.listen = value.into(),
+            "--readable" => arguments.sandbox.readable.push(value.into()),
+            "--writable" => arguments.sandbox.writable.push(value.into()),
+            "--keep" => arguments.sandbox.keep.push(value.to_str()?.parse().ok()?),
+            _ => return None,
+        }
+    }
+    (!arguments.listen.as_os_str().is_empty()).then_some(arguments)
+}
+
 fn usage() -> ExitCode {
     eprintln!(
-        "hearth-vmm runs one microVM for a node: hearth-vmm --listen SOCKET, with a connected socket as standard \
-         input. To start one by hand use `hearth machine boot`."
+        "hearth-vmm runs one microVM for a node: hearth-vmm --listen SOCKET [--readable PATH]... [--writable \
+         DIRECTORY]... [--keep DESCRIPTOR]..., with a connected socket as standard input. To start one by hand use \
+         `hearth machine boot`."
     );
     ExitCode::FAILURE
 }

@@ -15,7 +15,7 @@ use std::io;
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, compiler_fence};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 
 use hearth_wire::vmm::EndReason;
@@ -25,6 +25,7 @@ use vmm_sys_util::eventfd::EventFd;
 use vmm_sys_util::signal::{Killable, SIGRTMIN, register_signal_handler};
 
 use crate::bus::{Bus, PortEffect};
+use crate::sandbox::{ThreadKind, confine_thread};
 
 /// Stack of a vCPU thread: its loop calls into devices, none of which recurses.
 const STACK_BYTES: usize = 256 << 10;
@@ -127,11 +128,18 @@ impl Vcpus {
 
     /// Whether one stopped by itself, and why.
     pub fn take_ended(&mut self) -> Option<EndReason> {
-        self.threads.iter_mut().find_map(|thread| {
-            let (vcpu, stop) = thread.take.try_recv().ok()?;
-            thread.held = Some(vcpu);
-            stop.reason()
-        })
+        self.threads
+            .iter_mut()
+            .find_map(|thread| match thread.take.try_recv() {
+                Ok((vcpu, stop)) => {
+                    thread.held = Some(vcpu);
+                    stop.reason()
+                }
+                Err(TryRecvError::Empty) => None,
+                Err(TryRecvError::Disconnected) => {
+                    Some(EndReason::Kvm("a vCPU thread is gone".into()))
+                }
+            })
     }
 
     /// The vCPUs; all of them only while the machine is paused.
@@ -176,6 +184,11 @@ impl VcpuThread {
         let stop = Arc::new(AtomicBool::new(false));
         let asked = Arc::clone(&stop);
         let body = move || {
+            if confine_thread(ThreadKind::Vcpu).is_err() {
+                // The channels close with the thread: the machine has lost a vCPU and ends.
+                let _ = ended.write(1);
+                return;
+            }
             while let Ok(mut vcpu) = given.recv() {
                 IMMEDIATE_EXIT.set(&raw mut vcpu.get_kvm_run().immediate_exit);
                 let stop = run(&mut vcpu, &bus, &asked);

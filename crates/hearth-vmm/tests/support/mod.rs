@@ -15,6 +15,7 @@ use std::process::{Child, Command as Process, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use hearth_vmm::VmmOptions;
+use hearth_vmm::sandbox::{self, SandboxOptions};
 use hearth_wire::frame::{self, FrameError};
 use hearth_wire::vmm::{
     BootSpec, Command, DeviceSpec, EndReason, Event, Message, Reply, Request, RestoreSpec,
@@ -40,6 +41,14 @@ pub(crate) fn vmm_process() {
     };
     // SAFETY: the parent passed this descriptor to be owned here.
     let connection = unsafe { OwnedFd::from_raw_fd(fd.parse().unwrap()) };
+    // The paths are wide, as the directories of a test are not known yet; the rest is as in the real program.
+    let options = SandboxOptions {
+        readable: vec!["/".into()],
+        writable: vec![std::env::temp_dir()],
+        keep: vec![connection.as_raw_fd()],
+        without: Vec::new(),
+    };
+    sandbox::enter(&options).unwrap();
     let listen = std::env::var_os(VMM_LISTEN).map(PathBuf::from);
     let code = hearth_vmm::run(VmmOptions {
         listen,

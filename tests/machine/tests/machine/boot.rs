@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::time::Duration;
 
 use hearth_machine_tests::Pattern;
-use hearth_node::{AgentClient, DiskRequest, VmmClient};
+use hearth_node::{AgentClient, DiskRequest, Permitted, VmmClient};
 use hearth_wire::agent::ExitStatus;
 use hearth_wire::vmm::{BootSpec, Command, DeviceSpec, DiskImage, DiskSpec, Reply, VsockSpec};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -117,8 +117,17 @@ async fn a_disk_keeps_what_was_synced_when_the_vmm_is_killed() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
     let log = File::create(path("vmm.log")).unwrap();
+    let permitted = Permitted {
+        readable: vec![
+            request.kernel.clone(),
+            request.initramfs.clone(),
+            overlay.clone(),
+            image.clone(),
+        ],
+        writable: vec![directory.path().to_owned()],
+    };
     let (mut vmm, _child) =
-        VmmClient::spawn(&guest::program(), &path("control"), log.into()).unwrap();
+        VmmClient::spawn(&guest::program(), &path("control"), &permitted, log.into()).unwrap();
     let image = DiskImage::Overlay {
         path: path("own.qcow2"),
         backing: vec![overlay, image],

@@ -18,6 +18,7 @@ use super::super::fault::FaultCause;
 use super::super::limiter::RateLimiter;
 use super::super::queue::VirtioQueue;
 use super::request::{Disk, MAX_REQUEST_BYTES};
+use crate::sandbox::{ThreadKind, confine_thread};
 
 /// The image library's deepest call chains take some KiB; only touched pages count.
 const STACK_BYTES: usize = 256 << 10;
@@ -94,6 +95,10 @@ enum Wait {
 }
 
 fn run(mut work: Work, stop: &Stop) -> Work {
+    if confine_thread(ThreadKind::Disk).is_err() {
+        // Serves nothing; the guest sees a disk that does not answer.
+        return work;
+    }
     while !stop.requested.load(Ordering::SeqCst) {
         let wait = drain(&mut work, stop).unwrap_or_else(|cause| {
             work.queue.link().fail(work.queue.index(), cause);

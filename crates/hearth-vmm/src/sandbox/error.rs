@@ -1,0 +1,50 @@
+//! Which wall could not be put up, and what helps.
+
+use std::io;
+use std::path::PathBuf;
+
+/// A layer that could not be applied. No guest runs.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// Own namespaces.
+    #[error(
+        "sandbox, namespaces: cannot leave the host's network, IPC and UTS namespaces; \
+         raise user.max_net_namespaces, or give the node CAP_SYS_ADMIN"
+    )]
+    Namespaces(#[source] io::Error),
+    /// Inherited descriptors.
+    #[error("sandbox, descriptors: close_range failed; it needs Linux 5.9")]
+    Descriptors(#[source] io::Error),
+    /// A resource limit.
+    #[error("sandbox, limits: cannot set {0}; raise the node's own hard limit")]
+    Limit(&'static str, #[source] io::Error),
+    /// `PR_SET_NO_NEW_PRIVS`.
+    #[error("sandbox, privileges: cannot set no_new_privs; it needs Linux 3.5")]
+    NoNewPrivileges(#[source] io::Error),
+    /// Capabilities.
+    #[error(
+        "sandbox, privileges: cannot drop the {0} capabilities; start the node as root or without capabilities"
+    )]
+    Capabilities(&'static str, #[source] io::Error),
+    /// `PR_SET_DUMPABLE`.
+    #[error("sandbox, privileges: cannot forbid dumps of this process")]
+    Dumpable(#[source] io::Error),
+    /// The Landlock rule set.
+    #[error("sandbox, files: Landlock refused to {0}; see the kernel's log")]
+    Landlock(&'static str, #[source] io::Error),
+    /// A path for a Landlock rule.
+    #[error("sandbox, files: cannot open {path}, which this microVM was to be allowed")]
+    Path {
+        /// The path.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// A filter does not compile.
+    #[error("sandbox, system calls: the filter does not compile")]
+    Filter(#[from] seccompiler::BackendError),
+    /// A filter is not accepted.
+    #[error("sandbox, system calls: the kernel refused the filter; it needs CONFIG_SECCOMP_FILTER")]
+    Apply(#[from] seccompiler::Error),
+}

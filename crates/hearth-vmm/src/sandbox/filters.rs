@@ -1,0 +1,290 @@
+//! seccomp: which system calls each kind of thread may make. Anything else ends the process at once, and the kernel
+//! logs the call (`type=1326`); the node sees its control connection close.
+//!
+//! The process's list binds every thread. A vCPU's and a disk's thread then add a list of their own; a call must be
+//! on all of them. A vCPU thread starts disk threads (the driver's last step is a register write), so its list
+//! contains theirs.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use seccompiler::{
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen as Length, SeccompCmpOp as Op,
+    SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+};
+
+use super::{SandboxError, requests};
+
+/// Threads with a list of their own, beside the process's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ThreadKind {
+    /// Runs a vCPU and serves its exits.
+    Vcpu,
+    /// Serves a disk's requests.
+    Disk,
+}
+
+/// The lists of threads that start later. A fact of the process, like the filter that it has already: without it
+/// (in tests of single devices) there is nothing to add to.
+static THREADS: OnceLock<Threads> = OnceLock::new();
+
+struct Threads {
+    vcpu: BpfProgram,
+    disk: BpfProgram,
+}
+
+/// What every thread needs: memory, locks, its own start and end, time, descriptors that are open.
+const ANY: &[i64] = &[
+    libc::SYS_brk,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_close,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_futex,
+    libc::SYS_getpid,
+    libc::SYS_getrandom,
+    libc::SYS_gettid,
+    libc::SYS_madvise,
+    libc::SYS_mremap,
+    libc::SYS_munmap,
+    libc::SYS_nanosleep,
+    libc::SYS_poll,
+    libc::SYS_ppoll,
+    libc::SYS_read,
+    libc::SYS_restart_syscall,
+    libc::SYS_rseq,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_sched_yield,
+    libc::SYS_set_robust_list,
+    libc::SYS_sigaltstack,
+    libc::SYS_write,
+    libc::SYS_writev,
+];
+
+/// A disk: its image is open.
+const DISK: &[i64] = &[
+    libc::SYS_fallocate,
+    libc::SYS_fcntl,
+    libc::SYS_fdatasync,
+    libc::SYS_fstat,
+    libc::SYS_fsync,
+    libc::SYS_ftruncate,
+    libc::SYS_lseek,
+    libc::SYS_pread64,
+    libc::SYS_preadv,
+    libc::SYS_pwrite64,
+    libc::SYS_pwritev,
+    libc::SYS_readv,
+    libc::SYS_statx,
+];
+
+/// A vCPU: device registers start and stop queues, and the serial port's log is written.
+const VCPU: &[i64] = &[
+    libc::SYS_epoll_ctl,
+    libc::SYS_eventfd2,
+    libc::SYS_recvfrom,
+    libc::SYS_recvmsg,
+    libc::SYS_sendmsg,
+    libc::SYS_sendto,
+    libc::SYS_shutdown,
+];
+
+/// The main thread, and those that seal a snapshot or bring in pages: files by name, sockets, waiting.
+const PROCESS: &[i64] = &[
+    libc::SYS_accept4,
+    libc::SYS_bind,
+    libc::SYS_chmod,
+    libc::SYS_connect,
+    libc::SYS_copy_file_range,
+    libc::SYS_dup,
+    libc::SYS_epoll_create1,
+    libc::SYS_epoll_pwait,
+    libc::SYS_epoll_wait,
+    libc::SYS_fadvise64,
+    libc::SYS_fchmod,
+    libc::SYS_fchmodat,
+    libc::SYS_fstatfs,
+    libc::SYS_getcwd,
+    libc::SYS_getdents64,
+    libc::SYS_getsockname,
+    libc::SYS_getsockopt,
+    libc::SYS_link,
+    libc::SYS_linkat,
+    libc::SYS_listen,
+    libc::SYS_lstat,
+    libc::SYS_mkdir,
+    libc::SYS_mkdirat,
+    libc::SYS_newfstatat,
+    libc::SYS_open,
+    libc::SYS_openat,
+    libc::SYS_readlink,
+    libc::SYS_rename,
+    libc::SYS_renameat,
+    libc::SYS_rmdir,
+    libc::SYS_setsockopt,
+    libc::SYS_stat,
+    libc::SYS_statfs,
+    libc::SYS_timerfd_create,
+    libc::SYS_timerfd_settime,
+    libc::SYS_unlink,
+    libc::SYS_unlinkat,
+];
+
+/// `SECCOMP_SET_MODE_FILTER`: a filter can only take something away.
+const SET_MODE_FILTER: u64 = 1;
+
+/// `PR_SET_VMA`: names of anonymous memory, which newer C libraries set.
+const PR_SET_VMA: u64 = 0x5356_4d41;
+
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+/// Binds the process, and prepares the lists of its threads.
+pub(super) fn confine_process() -> Result<(), SandboxError> {
+    let threads = Threads {
+        vcpu: allow_only(vcpu_rules()?)?,
+        disk: allow_only(disk_rules()?)?,
+    };
+    let process = allow_only(process_rules()?)?;
+    seccompiler::apply_filter(&without_clone3()?)?;
+    seccompiler::apply_filter(&process)?;
+    // Set already only by an earlier call, with the same lists.
+    let _ = THREADS.set(threads);
+    Ok(())
+}
+
+/// Binds the calling thread, if the process is bound.
+pub fn confine_thread(kind: ThreadKind) -> Result<(), SandboxError> {
+    let Some(threads) = THREADS.get() else {
+        return Ok(());
+    };
+    let program = match kind {
+        ThreadKind::Vcpu => &threads.vcpu,
+        ThreadKind::Disk => &threads.disk,
+    };
+    Ok(seccompiler::apply_filter(program)?)
+}
+
+fn process_rules() -> Result<Rules, BackendError> {
+    let mut rules = vcpu_rules()?;
+    allow_all(&mut rules, PROCESS);
+    rules.insert(libc::SYS_ioctl, equal_to(1, requests::PROCESS)?);
+    // Unix sockets and nothing else.
+    rules.insert(libc::SYS_socket, equal_to(0, &[libc::AF_UNIX as u64])?);
+    // Interrupts vCPUs; an abort of the process raises SIGABRT in its own thread.
+    let signals = [libc::SIGRTMIN() as u64, libc::SIGABRT as u64];
+    rules.insert(libc::SYS_tgkill, signals_to_itself(&signals)?);
+    Ok(rules)
+}
+
+fn vcpu_rules() -> Result<Rules, BackendError> {
+    let mut rules = disk_rules()?;
+    allow_all(&mut rules, VCPU);
+    rules.insert(libc::SYS_ioctl, equal_to(1, requests::VCPU)?);
+    // Threads only: neither a process nor a namespace can be made.
+    let thread = (libc::CLONE_THREAD | libc::CLONE_VM | libc::CLONE_SIGHAND) as u64;
+    rules.insert(libc::SYS_clone, vec![masked(0, thread, thread)?]);
+    rules.insert(libc::SYS_clone3, Vec::new());
+    rules.insert(libc::SYS_seccomp, equal_to(0, &[SET_MODE_FILTER])?);
+    let own = [
+        libc::PR_SET_NAME as u64,
+        libc::PR_SET_NO_NEW_PRIVS as u64,
+        PR_SET_VMA,
+    ];
+    rules.insert(libc::SYS_prctl, equal_to(0, &own)?);
+    Ok(rules)
+}
+
+fn disk_rules() -> Result<Rules, BackendError> {
+    let mut rules = Rules::new();
+    allow_all(&mut rules, ANY);
+    allow_all(&mut rules, DISK);
+    // No memory that can be both filled and executed.
+    let executable = libc::PROT_EXEC as u64;
+    rules.insert(libc::SYS_mmap, vec![masked(2, executable, 0)?]);
+    rules.insert(libc::SYS_mprotect, vec![masked(2, executable, 0)?]);
+    Ok(rules)
+}
+
+/// An empty list of rules allows a call whatever its arguments.
+fn allow_all(rules: &mut Rules, calls: &[i64]) {
+    rules.extend(calls.iter().map(|call| (*call, Vec::new())));
+}
+
+fn equal_to(argument: u8, values: &[u64]) -> Result<Vec<SeccompRule>, BackendError> {
+    let rule = |value: &u64| {
+        let condition = SeccompCondition::new(argument, Length::Dword, Op::Eq, *value)?;
+        SeccompRule::new(vec![condition])
+    };
+    values.iter().map(rule).collect()
+}
+
+fn masked(argument: u8, mask: u64, value: u64) -> Result<SeccompRule, BackendError> {
+    let condition = SeccompCondition::new(argument, Length::Dword, Op::MaskedEq(mask), value)?;
+    SeccompRule::new(vec![condition])
+}
+
+fn signals_to_itself(signals: &[u64]) -> Result<Vec<SeccompRule>, BackendError> {
+    let process = u64::from(std::process::id());
+    let rule = |signal: &u64| {
+        SeccompRule::new(vec![
+            SeccompCondition::new(0, Length::Dword, Op::Eq, process)?,
+            SeccompCondition::new(2, Length::Dword, Op::Eq, *signal)?,
+        ])
+    };
+    signals.iter().map(rule).collect()
+}
+
+fn allow_only(rules: Rules) -> Result<BpfProgram, BackendError> {
+    let (other, listed) = (SeccompAction::KillProcess, SeccompAction::Allow);
+    SeccompFilter::new(rules, other, listed, TargetArch::x86_64)?.try_into()
+}
+
+/// clone3 takes its flags by pointer, which a filter cannot follow: it "does not exist", and the C
+/// library makes its threads with clone.
+fn without_clone3() -> Result<BpfProgram, BackendError> {
+    let rules = Rules::from([(libc::SYS_clone3, Vec::new())]);
+    let missing = SeccompAction::Errno(libc::ENOSYS as u32);
+    SeccompFilter::new(rules, SeccompAction::Allow, missing, TargetArch::x86_64)?.try_into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lists_compile_and_contain_each_other() {
+        let (disk, vcpu) = (disk_rules().unwrap(), vcpu_rules().unwrap());
+        let process = process_rules().unwrap();
+        assert!(disk.keys().all(|call| vcpu.contains_key(call)));
+        assert!(vcpu.keys().all(|call| process.contains_key(call)));
+        for rules in [disk, vcpu, process] {
+            allow_only(rules).unwrap();
+        }
+        without_clone3().unwrap();
+    }
+
+    #[test]
+    fn no_list_has_a_call_that_reaches_further() {
+        let process = process_rules().unwrap();
+        for call in [
+            libc::SYS_execve,
+            libc::SYS_execveat,
+            libc::SYS_ptrace,
+            libc::SYS_mount,
+            libc::SYS_bpf,
+            libc::SYS_userfaultfd,
+            libc::SYS_io_uring_setup,
+            libc::SYS_kill,
+            libc::SYS_process_vm_writev,
+            libc::SYS_unshare,
+            libc::SYS_setns,
+            libc::SYS_keyctl,
+        ] {
+            assert!(!process.contains_key(&call), "{call}");
+        }
+    }
+}

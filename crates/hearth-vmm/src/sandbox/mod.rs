@@ -1,0 +1,87 @@
+//! The walls around a VMM, which it puts up itself before any guest instruction runs.
+//!
+//! Whoever breaks out of the guest finds a process that can do what a VMM does and nothing else. [`enter`] is a
+//! straight list of steps, each with its reason and its error; a step that cannot be done ends the process, because
+//! a guest must not run with a wall missing. The exceptions are two layers that a host may not offer (namespaces
+//! without root, Landlock); what is left out is said once in the log.
+//!
+//! ```text
+//! namespaces -> descriptors -> limits -> no new privileges -> files (Landlock) -> capabilities
+//!            -> not dumpable -> system calls (seccomp); then each vCPU and disk thread: a shorter list
+//! ```
+
+mod error;
+mod filters;
+mod landlock;
+mod privileges;
+mod requests;
+
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+
+pub use error::SandboxError;
+pub use filters::{ThreadKind, confine_thread};
+
+/// What the process is allowed.
+#[derive(Debug, Clone, Default)]
+pub struct SandboxOptions {
+    /// Files and directories to read.
+    pub readable: Vec<PathBuf>,
+    /// Directories in which to make, change and remove files.
+    pub writable: Vec<PathBuf>,
+    /// Inherited descriptors that are wanted, beside the standard ones.
+    pub keep: Vec<RawFd>,
+    /// Layers that are left out. Only tests have a reason to.
+    pub without: Vec<Layer>,
+}
+
+/// A layer, for the tests that show what each is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layer {
+    /// Network, IPC and UTS namespaces of its own.
+    Namespaces,
+    /// Closed descriptors.
+    Descriptors,
+    /// Resource limits.
+    Limits,
+    /// No capabilities, and no way to get any.
+    Privileges,
+    /// Landlock.
+    Files,
+    /// seccomp.
+    SystemCalls,
+}
+
+/// Puts up the walls around the calling thread, and all that it starts. Called while it is the only one.
+pub fn enter(options: &SandboxOptions) -> Result<(), SandboxError> {
+    let wants = |layer| !options.without.contains(&layer);
+    // First, as it is the only step that needs privileges.
+    if wants(Layer::Namespaces) && !privileges::leave_namespaces()? {
+        eprintln!(
+            "hearth-vmm: not started as root: network, IPC and UTS namespaces are the caller's"
+        );
+    }
+    if wants(Layer::Descriptors) {
+        privileges::close_descriptors(&options.keep)?;
+    }
+    if wants(Layer::Limits) {
+        privileges::limit_resources()?;
+    }
+    if wants(Layer::Privileges) {
+        privileges::no_new_privileges()?;
+    }
+    if wants(Layer::Files) && !landlock::restrict(&options.readable, &options.writable)? {
+        eprintln!(
+            "hearth-vmm: this kernel has no Landlock (ABI 2, Linux 5.19): file access is limited by permissions only"
+        );
+    }
+    if wants(Layer::Privileges) {
+        privileges::drop_capabilities()?;
+        privileges::become_opaque()?;
+    }
+    // Last: the steps above are not on the list.
+    if wants(Layer::SystemCalls) {
+        filters::confine_process()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,150 @@
+//! Steps that take something away from the process: namespaces, descriptors, limits, capabilities.
+
+use std::io;
+use std::os::fd::RawFd;
+
+use super::SandboxError;
+
+/// Descriptors of one VMM: 1024 vsock streams, and with room to spare the disks, eventfds and vCPUs of a machine.
+const DESCRIPTORS_MAX: libc::rlim_t = 4096;
+
+/// First descriptor behind standard input, output and error.
+const FIRST_INHERITED: RawFd = 3;
+
+/// `_LINUX_CAPABILITY_VERSION_3` (capget(2)).
+const CAPABILITY_VERSION: u32 = 0x2008_0522;
+
+/// Header of capset(2).
+#[repr(C)]
+struct CapabilityHeader {
+    version: u32,
+    pid: libc::c_int,
+}
+
+/// One half of the sets of capset(2).
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct CapabilitySets {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+/// Into namespaces where there is no network and no IPC object of the host; `false` if not root. Unix sockets with
+/// a path are found by their file, so the node still reaches the process.
+pub(super) fn leave_namespaces() -> Result<bool, SandboxError> {
+    // SAFETY: reads an id and cannot fail.
+    if unsafe { libc::geteuid() } != 0 {
+        return Ok(false);
+    }
+    let flags = libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+    // SAFETY: changes which namespaces this thread sees; no memory is involved.
+    check(unsafe { libc::unshare(flags) }).map_err(SandboxError::Namespaces)?;
+    Ok(true)
+}
+
+/// A descriptor that the node left open by mistake is a door that no other layer closes.
+pub(super) fn close_descriptors(keep: &[RawFd]) -> Result<(), SandboxError> {
+    let mut keep: Vec<RawFd> = keep.to_vec();
+    keep.retain(|fd| *fd >= FIRST_INHERITED);
+    keep.sort_unstable();
+    let mut first = FIRST_INHERITED;
+    for fd in keep {
+        if fd > first {
+            close_range(first, fd - 1)?;
+        }
+        first = fd + 1;
+    }
+    close_range(first, RawFd::MAX)
+}
+
+fn close_range(first: RawFd, last: RawFd) -> Result<(), SandboxError> {
+    // SAFETY: called before the process opens anything of its own; nothing owns these descriptors.
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    check(closed as libc::c_int).map_err(SandboxError::Descriptors)
+}
+
+/// No core dump, which would hold the guest's memory; a bounded table of descriptors.
+pub(super) fn limit_resources() -> Result<(), SandboxError> {
+    set_limit(libc::RLIMIT_CORE, 0).map_err(|error| SandboxError::Limit("RLIMIT_CORE", error))?;
+    set_limit(libc::RLIMIT_NOFILE, DESCRIPTORS_MAX)
+        .map_err(|error| SandboxError::Limit("RLIMIT_NOFILE", error))
+}
+
+/// Sets both limits to `value`, or to the hard limit where that is lower already.
+fn set_limit(resource: libc::__rlimit_resource_t, value: libc::rlim_t) -> io::Result<()> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the structure is valid for writing.
+    check(unsafe { libc::getrlimit(resource, &raw mut limit) })?;
+    let value = value.min(limit.rlim_max);
+    (limit.rlim_cur, limit.rlim_max) = (value, value);
+    // SAFETY: the structure is valid for reading.
+    check(unsafe { libc::setrlimit(resource, &raw const limit) })
+}
+
+/// Nothing that this process executes can have more rights than it; seccomp and Landlock ask for it too.
+pub(super) fn no_new_privileges() -> Result<(), SandboxError> {
+    prctl(libc::PR_SET_NO_NEW_PRIVS, 1).map_err(SandboxError::NoNewPrivileges)
+}
+
+/// All five sets. Without privileges the bounding set cannot be changed, and with no_new_privs nothing can be
+/// gained from it.
+pub(super) fn drop_capabilities() -> Result<(), SandboxError> {
+    let failed = |set| move |error| SandboxError::Capabilities(set, error);
+    let ambient = libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong;
+    prctl(libc::PR_CAP_AMBIENT, ambient).map_err(failed("ambient"))?;
+    // The first number that this kernel does not know ends the list.
+    for capability in 0..64 {
+        match prctl_value(libc::PR_CAPBSET_READ, capability) {
+            Ok(0) => {}
+            Ok(_) if may_drop_bounding() => {
+                prctl(libc::PR_CAPBSET_DROP, capability).map_err(failed("bounding"))?;
+            }
+            _ => break,
+        }
+    }
+    let header = CapabilityHeader {
+        version: CAPABILITY_VERSION,
+        pid: 0,
+    };
+    let none = [CapabilitySets::default(); 2];
+    // SAFETY: version 3 takes two sets, and both structures are as capset(2) defines them.
+    let set = unsafe { libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()) };
+    check(set as libc::c_int).map_err(failed("permitted, effective and inheritable"))
+}
+
+fn may_drop_bounding() -> bool {
+    // SAFETY: reads an id and cannot fail.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// No other process of the same user reads this one's memory, and no dump is made of it. Only as root: the files in
+/// `/proc/self` become root's, and a snapshot reads one of them.
+pub(super) fn become_opaque() -> Result<(), SandboxError> {
+    // SAFETY: reads an id and cannot fail.
+    if unsafe { libc::geteuid() } != 0 {
+        return Ok(());
+    }
+    prctl(libc::PR_SET_DUMPABLE, 0).map_err(SandboxError::Dumpable)
+}
+
+fn prctl(option: libc::c_int, argument: libc::c_ulong) -> io::Result<()> {
+    prctl_value(option, argument).map(drop)
+}
+
+fn prctl_value(option: libc::c_int, argument: libc::c_ulong) -> io::Result<libc::c_int> {
+    const UNUSED: libc::c_ulong = 0;
+    // SAFETY: the options that are used here take numbers, no pointers.
+    let value = unsafe { libc::prctl(option, argument, UNUSED, UNUSED, UNUSED) };
+    check(value.min(0)).map(|()| value)
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
