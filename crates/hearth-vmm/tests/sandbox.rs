@@ -9,7 +9,7 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::ptr;
@@ -90,44 +90,29 @@ fn perform(attack: &str, place: &Path) -> io::Result<()> {
 /// System calls that no VMM makes, with arguments that would do something.
 fn unsafe_call(attack: &str, place: &Path) -> i64 {
     let own = CString::new(place.join("own").to_str().unwrap()).unwrap();
-    let program = c"/proc/self/exe".as_ptr();
-    let nothing: *const libc::c_char = ptr::null();
-    // SAFETY: the process does nothing afterwards but end; all pointers are null or to strings that live on.
-    unsafe {
-        match attack {
-            "execve" => libc::syscall(
-                libc::SYS_execve,
-                program,
-                &raw const nothing,
-                &raw const nothing,
-            ),
-            "fork" => match libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) {
-                0 => libc::_exit(0),
-                other => other.min(0),
-            },
-            "ptrace" => libc::syscall(libc::SYS_ptrace, libc::PTRACE_ATTACH, 0, 0, 0),
-            "mount" => {
-                let (from, kind) = (c"none".as_ptr(), c"no such kind".as_ptr());
-                libc::syscall(
-                    libc::SYS_mount,
-                    from,
-                    own.as_ptr(),
-                    kind,
-                    libc::MS_NOSUID,
-                    0,
-                )
-            }
-            "bpf" => libc::syscall(libc::SYS_bpf, 0, ptr::null::<u8>(), 0),
-            "userfaultfd" => libc::syscall(libc::SYS_userfaultfd, libc::O_CLOEXEC),
-            "io_uring" => libc::syscall(libc::SYS_io_uring_setup, 1, ptr::null::<u8>()),
-            "internet" => libc::syscall(libc::SYS_socket, libc::AF_INET, libc::SOCK_STREAM, 0),
-            "netlink" => libc::syscall(libc::SYS_socket, libc::AF_NETLINK, libc::SOCK_RAW, 0),
-            "kill" => libc::syscall(libc::SYS_kill, libc::getppid(), 0),
-            "foreign ioctl" => libc::syscall(libc::SYS_ioctl, 0, libc::TIOCSTI, ptr::null::<u8>()),
-            "foreign prctl" => libc::syscall(libc::SYS_prctl, libc::PR_SET_DUMPABLE, 1, 0, 0, 0),
-            other => panic!("no attack {other:?}"),
-        }
-    }
+    let program = c"/proc/self/exe".as_ptr() as i64;
+    let (none, kind) = (c"none".as_ptr() as i64, c"no such kind".as_ptr() as i64);
+    let inet = i64::from(libc::AF_INET);
+    let netlink = i64::from(libc::AF_NETLINK);
+    let parent = i64::from(std::os::unix::process::parent_id());
+    let (call, arguments) = match attack {
+        "execve" => (libc::SYS_execve, [program, 0, 0, 0]),
+        "fork" => (libc::SYS_clone, [i64::from(libc::SIGCHLD), 0, 0, 0]),
+        "ptrace" => (libc::SYS_ptrace, [i64::from(libc::PTRACE_ATTACH), 0, 0, 0]),
+        "mount" => (libc::SYS_mount, [none, own.as_ptr() as i64, kind, 0]),
+        "bpf" => (libc::SYS_bpf, [0; 4]),
+        "userfaultfd" => (libc::SYS_userfaultfd, [0; 4]),
+        "io_uring" => (libc::SYS_io_uring_setup, [1, 0, 0, 0]),
+        "internet" => (libc::SYS_socket, [inet, i64::from(libc::SOCK_STREAM), 0, 0]),
+        "netlink" => (libc::SYS_socket, [netlink, i64::from(libc::SOCK_RAW), 0, 0]),
+        "kill" => (libc::SYS_kill, [parent, 0, 0, 0]),
+        "foreign ioctl" => (libc::SYS_ioctl, [0, libc::TIOCSTI as i64, 0, 0]),
+        "foreign prctl" => (libc::SYS_prctl, [i64::from(libc::PR_SET_DUMPABLE), 1, 0, 0]),
+        other => panic!("no attack {other:?}"),
+    };
+    let [first, second, third, fourth] = arguments;
+    // SAFETY: pointers are null or to strings that live on, and the process (and a child of it) only ends afterwards.
+    unsafe { libc::syscall(call, first, second, third, fourth, 0) }
 }
 
 fn check(result: i64) -> io::Result<()> {
@@ -211,17 +196,16 @@ fn attack(name: &str, without: &[&str]) -> Outcome {
         .env(WITHOUT, without.join(","))
         .env(PLACE, place.path())
         .stdout(Stdio::null());
-    let (fd, inherit) = (
-        secret.as_raw_fd(),
-        std::os::unix::process::CommandExt::pre_exec,
-    );
-    // SAFETY: the closure makes one async-signal-safe call.
-    unsafe {
-        inherit(&mut command, move || match libc::dup2(fd, INHERITED) {
+    let fd = secret.as_raw_fd();
+    let inherit = move || {
+        // SAFETY: async-signal-safe, and nothing else uses the number.
+        match unsafe { libc::dup2(fd, INHERITED) } {
             INHERITED => Ok(()),
             _ => Err(io::Error::last_os_error()),
-        });
-    }
+        }
+    };
+    // SAFETY: the closure makes one async-signal-safe call.
+    unsafe { command.pre_exec(inherit) };
     let status = command.status().unwrap();
     match (status.code(), status.signal()) {
         (Some(0), _) => Outcome::Succeeded,
