@@ -16,8 +16,9 @@ pub struct Machine {
     pub(super) kvm: Kvm,
     pub(super) vm: VmFd,
     pub(super) ram: Ram,
-    pub(super) devices: Devices,
+    /// Before the devices, so that it goes first: its threads share the devices, and may not remove their files.
     pub(super) vcpus: Vcpus,
+    pub(super) devices: Devices,
     pub(super) phase: Phase,
     /// Since when it stands still.
     pub(super) paused_at: Option<Instant>,
