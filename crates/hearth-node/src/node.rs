@@ -279,7 +279,6 @@ impl Node {
             }
             Err(error) => return Err(error),
         }
-        remove_all(&self.layout().incoming(name))?;
         match self.suspended(name) {
             Ok(suspended) => self.delete_snapshot(suspended.id),
             Err(NodeError::UnknownMachine(_)) => Ok(()),
