@@ -28,6 +28,9 @@ const VMM_FD: &str = "HEARTH_TEST_VMM_FD";
 /// Environment variable with a path to listen on.
 const VMM_LISTEN: &str = "HEARTH_TEST_VMM_LISTEN";
 
+/// Environment variable with the number of the inherited network card.
+const VMM_TAP: &str = "HEARTH_TEST_VMM_TAP";
+
 /// Longest wait for anything in a guest. Under software emulation a boot takes some ten seconds.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
@@ -45,7 +48,10 @@ pub(crate) fn vmm_process() {
     let options = SandboxOptions {
         readable: vec!["/".into()],
         writable: vec![std::env::temp_dir()],
-        keep: vec![connection.as_raw_fd()],
+        keep: [Some(connection.as_raw_fd()), inherited_tap()]
+            .into_iter()
+            .flatten()
+            .collect(),
         without: Vec::new(),
     };
     sandbox::enter(&options).unwrap();
@@ -60,6 +66,11 @@ pub(crate) fn vmm_process() {
         2
     };
     std::process::exit(status);
+}
+
+/// The network card that the parent passed, if any.
+fn inherited_tap() -> Option<RawFd> {
+    std::env::var(VMM_TAP).ok()?.parse().ok()
 }
 
 /// A VMM process and the connection to it.
@@ -99,6 +110,9 @@ impl Vmm {
             .stdout(Stdio::null());
         if let Some(path) = listen {
             command.env(VMM_LISTEN, path);
+        }
+        if let Some(tap) = tap {
+            command.env(VMM_TAP, tap.to_string());
         }
         let keep = move || {
             for fd in [Some(fd), tap].into_iter().flatten() {
