@@ -155,7 +155,7 @@ mod tests {
         assert!(matches!(
             judge(
                 100,
-                "E: Temporary failure resolving 'deb.debian.org'\nError: building at STEP"
+                "E: Temporary failure resolving 'mirror.example'\nError: building at STEP"
             ),
             Some(Failure::NoNetwork { .. })
         ));
