@@ -9,9 +9,6 @@ use hearth_wire::agent::StartSpec;
 /// Host name in the snapshot; each clone gets one of its own before it runs.
 const HOSTNAME: &str = "microvm";
 
-/// Docker's search path, for images that set none.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
 /// An image without a program to run.
 #[derive(Debug, thiserror::Error)]
 #[error("the image has neither ENTRYPOINT nor CMD: it says nothing that could run")]
@@ -30,12 +27,10 @@ pub(crate) fn start_spec(
         return Err(NoProgram);
     }
     start.all_capabilities = spec.capabilities == OsCapabilities::All;
-    for (name, value) in [("PATH", PATH), ("HOME", "/root")] {
-        start
-            .env
-            .entry(name.to_owned())
-            .or_insert_with(|| value.to_owned());
-    }
+    start
+        .env
+        .entry("HOME".to_owned())
+        .or_insert_with(|| "/root".to_owned());
     if let Some(own) = &spec.environment {
         start.env.extend(own.0.clone());
     }

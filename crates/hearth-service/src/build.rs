@@ -20,7 +20,7 @@ use std::sync::Arc;
 use hearth_base::BaseVersion;
 use hearth_control::id::BuildId;
 use hearth_control::node::{BuildEvent, BuildFailure, BuildSpec, Built, NodeError};
-use hearth_image::{Bases, BuildLimits, Builder};
+use hearth_image::{Bases, Builder};
 use hearth_logs::LogStore;
 use hearth_node::Node;
 use hearth_objects::ObjectStore;
@@ -66,11 +66,6 @@ impl Workshop {
             command_line: String::new(),
             aliases: self.aliases.clone(),
         }
-    }
-
-    /// What one Dockerfile may use.
-    fn limits(&self) -> BuildLimits {
-        BuildLimits::default()
     }
 
     /// Where the disks of one build are.

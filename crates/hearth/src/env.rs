@@ -22,7 +22,8 @@ pub(crate) fn run(shared: &Shared) -> Result<ExitCode> {
         output::json(&settings)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let bundle = shared.data.join("ca.pem");
+    // Whoever uses it may stand in another directory.
+    let bundle = std::path::absolute(shared.data.join("ca.pem"))?;
     std::fs::write(&bundle, &settings.ca_bundle_pem)
         .with_context(|| format!("cannot write {}", bundle.display()))?;
     for (name, value) in [

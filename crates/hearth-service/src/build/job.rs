@@ -7,7 +7,7 @@ use hearth_control::hooks::{ActiveHook, Hook};
 use hearth_control::image::BuildSizes;
 use hearth_control::node::{BuildEvent, BuildFailure, BuildSpec, Built, SnapshotRef};
 use hearth_control::time::Timestamp;
-use hearth_image::{Artifact, BuildRequest, Root};
+use hearth_image::{Artifact, BuildLimits, BuildRequest, Root};
 use hearth_logs::NewEvent;
 use hearth_node::{BootRequest, CloneRequest, Machine, MachineName, Node, NodeError};
 use hearth_snapshot::SnapshotId;
@@ -119,7 +119,7 @@ impl<'a> Job<'a> {
             machine: self.name(BUILDER).map_err(Failure::Start)?,
             artifact,
             layer: place.join(LAYER),
-            limits: self.workshop.limits(),
+            limits: BuildLimits::default(),
             log,
         };
         let builder = self.workshop.builder(self.node);
