@@ -153,25 +153,14 @@ fn in_lab(
 /// Brings QEMU inside, which has no libraries: the program, what it is linked with, and the firmware of a microvm, all
 /// at the places that they have here.
 fn send_qemu(session: &Session) -> Result<()> {
-    let linked = Command::new("ldd")
-        .arg(QEMU)
-        .output()
-        .context("cannot run ldd")?;
-    if !linked.status.success() {
-        bail!("ldd cannot read {QEMU}");
-    }
-    let libraries = String::from_utf8_lossy(&linked.stdout);
     let firmware = FIRMWARE.into_iter().filter(|path| Path::new(path).exists());
-    for path in libraries_of(&libraries).chain([QEMU]).chain(firmware) {
+    for path in hearth_emulated::with_libraries(Path::new(QEMU))? {
+        session.send(&path, &path)?;
+    }
+    for path in firmware {
         session.send(Path::new(path), Path::new(path))?;
     }
     Ok(())
-}
-
-/// The files that `ldd` names: `name => path (address)`, and `path (address)` of the loader.
-fn libraries_of(output: &str) -> impl Iterator<Item = &str> {
-    let words = output.lines().flat_map(str::split_whitespace);
-    words.filter(|word| word.starts_with('/'))
 }
 
 fn fetch(session: &Session, source: &str, target: &Path) -> Result<()> {
@@ -179,16 +168,4 @@ fn fetch(session: &Session, source: &str, target: &Path) -> Result<()> {
         .fetch(source, MAX_RESULT_BYTES)
         .with_context(|| format!("cannot fetch {source} from the lab"))?;
     fs::write(target, content).with_context(|| format!("cannot write {}", target.display()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn libraries_are_read_from_ldd() {
-        let output = "\tlinux-vdso.so.1 (0x7ffc)\n\tlibz.so.1 => /lib/libz.so.1 (0x7f5)\n\t/lib64/ld.so (0x7f6)\n";
-        let libraries: Vec<&str> = libraries_of(output).collect();
-        assert_eq!(libraries, ["/lib/libz.so.1", "/lib64/ld.so"]);
-    }
 }

@@ -53,6 +53,16 @@ const NEEDED: &[Needed] = &[
         is_there: || any_exists(&["/usr/bin/mmdebstrap"]),
     },
     Needed {
+        what: "the rules of guests' networks",
+        package: "nftables",
+        is_there: || any_exists(&["/usr/sbin/nft"]),
+    },
+    Needed {
+        what: "the tests of networks",
+        package: "iproute2",
+        is_there: || any_exists(&["/usr/sbin/ip"]),
+    },
+    Needed {
         what: "listing source files",
         package: "git",
         is_there: || any_exists(&["/usr/bin/git", "/usr/local/bin/git"]),

@@ -51,6 +51,8 @@ pub const EMULATED_HOST_MODULES: &[&str] = &[
     "nft_masq",
     "nft_reject_inet",
     "nft_chain_nat",
+    "nft_limit",
+    "nft_connlimit",
     // For the agent's own tests, which run there too.
     "inet_diag",
     "tcp_diag",

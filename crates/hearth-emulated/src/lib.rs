@@ -24,6 +24,7 @@ mod qemu;
 mod agent;
 mod health;
 mod host;
+mod libraries;
 mod record;
 mod watchdog;
 
@@ -33,5 +34,6 @@ pub use health::{Death, Health, Watch};
 pub use host::{
     DataDisk, EmulatedHost, HostConfig, StartError, default_memory_mib, find_static_busybox,
 };
+pub use libraries::with_libraries;
 pub use qemu::PortForward;
 pub use watchdog::{Event, keep_running};

@@ -15,6 +15,7 @@ use hearth_image::{
     Artifact, ArtifactLimits, Bases, BuildLimits, BuildRequest, Builder, PrepareOptions, Root,
     data_extents, prepare, write_initramfs,
 };
+use hearth_net::Egress;
 use hearth_node::{BootRequest, Node, NodeOptions};
 use hearth_wire::agent::{AppStatus, ControlReply, ControlRequest};
 use tokio::sync::mpsc;
@@ -130,6 +131,7 @@ async fn run(node: &Node, bases: &Bases, root: &Root) -> Result<()> {
         vcpus: 1,
         memory_mib: 512,
         disks: root.disk_requests(&bases.scratch()),
+        egress: Egress::closed(),
     };
     let start = Instant::now();
     let mut machine = node.boot(&"application".parse()?, request).await?.machine;

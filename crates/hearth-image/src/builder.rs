@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use hearth_base::cpio::CpioWriter;
+use hearth_net::Egress;
 use hearth_node::{BootRequest, DiskRequest, Machine, MachineName, Node, NodeError};
 use tokio::sync::mpsc;
 
@@ -60,6 +61,8 @@ pub struct BuildRequest {
     pub artifact: Artifact,
     /// Where the disk with the image's own layers appears, by rename, when it has any.
     pub layer: PathBuf,
+    /// What the Dockerfile's commands may reach.
+    pub egress: Egress,
     /// How much it may take.
     pub limits: BuildLimits,
     /// Receives the builder's output line by line. A receiver that is slow slows the build; one that is gone
@@ -223,6 +226,7 @@ impl Builder {
                 disk("store", self.bases.store(), false),
                 disk("work", self.bases.scratch(), true),
             ],
+            egress: request.egress.clone(),
         };
         let launched = self.node.boot(&request.machine, boot).await?;
         Ok(Running(Some(launched.machine)))

@@ -52,6 +52,14 @@ pub enum NodeError {
     /// A path is too long for the address of a Unix socket.
     #[error("{0} is too long for a Unix socket; choose a shorter data directory")]
     SocketPath(PathBuf),
+    /// A snapshot has a network card, and this node has no networks.
+    #[error(
+        "{0} was made with a network card, and this node has no networks; its log says why, and what helps"
+    )]
+    NoNetwork(String),
+    /// No network could be made.
+    #[error(transparent)]
+    Network(#[from] hearth_net::NetworkError),
     /// A file operation failed.
     #[error("cannot {step} ({path})")]
     Io {

@@ -10,10 +10,11 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use hearth_net::{Egress, Slot};
 use hearth_snapshot::SnapshotId;
 use hearth_wire::agent::{ControlRequest, Uniqueness};
 use hearth_wire::vmm::{
-    BootSpec, Command, DeviceSpec, DiskImage, DiskSpec, PageRange, Reply, RestoreSpec,
+    BootSpec, Command, DeviceSpec, DiskImage, DiskSpec, NetSpec, PageRange, Reply, RestoreSpec,
     SerialLogSpec, Started, VsockSpec,
 };
 
@@ -21,7 +22,9 @@ use crate::error::{NodeError, failed};
 use crate::layout::MachineName;
 use crate::machine::Machine;
 use crate::node::Node;
-use crate::record::{self, DiskStack, MACHINE_FILE, MachineRecord, ProcessRecord, SnapshotRecord};
+use crate::record::{
+    self, DiskStack, MACHINE_FILE, MachineRecord, NetworkRecord, ProcessRecord, SnapshotRecord,
+};
 use crate::vmm::{Permitted, VmmClient, VmmError};
 
 /// What a kernel may say on its serial port before the log starts again from its beginning.
@@ -53,6 +56,8 @@ pub struct BootRequest {
     pub memory_mib: u32,
     /// Disks, in the order in which the guest finds them.
     pub disks: Vec<DiskRequest>,
+    /// What its network card may reach; on a node without networks there is no card.
+    pub egress: Egress,
 }
 
 /// A clone to make.
@@ -62,6 +67,20 @@ pub struct CloneRequest {
     pub snapshot: SnapshotId,
     /// Page ranges to bring in in the background.
     pub prefetch: Vec<PageRange>,
+    /// What its network card may reach, if not what the snapshot's could. Of a snapshot without a card, it means nothing.
+    pub egress: Option<Egress>,
+}
+
+impl CloneRequest {
+    /// A clone with the ways out of its snapshot, whose pages come when they are touched.
+    #[must_use]
+    pub fn new(snapshot: SnapshotId) -> Self {
+        Self {
+            snapshot,
+            prefetch: Vec::new(),
+            egress: None,
+        }
+    }
 }
 
 /// A microVM that was just started.
@@ -100,20 +119,29 @@ impl Node {
     ) -> Result<Launched, NodeError> {
         let directory = NewDirectory::make(self, name)?;
         let disks: Vec<DiskStack> = request.disks.into_iter().map(fresh_stack).collect();
+        let slot = match &self.options().network {
+            Some(network) => Some(network.take(&request.egress).await?),
+            None => None,
+        };
+        let command_line = match slot {
+            Some(_) => format!("{} {}", request.command_line, network_parameter()),
+            None => request.command_line,
+        };
         let spec = BootSpec {
             kernel: request.kernel,
             initramfs: Some(request.initramfs),
-            command_line: request.command_line,
+            command_line,
             vcpus: request.vcpus,
             memory_mib: request.memory_mib,
-            devices: self.devices(name, &disks)?,
+            devices: self.devices(name, &disks, slot.is_some())?,
         };
-        let record = |process| MachineRecord {
+        let record = |process, slot| MachineRecord {
             process,
             memory_mib: request.memory_mib,
             vcpus: request.vcpus,
             disks,
             parent: None,
+            network: network_record(slot, request.egress),
             has_application: false,
             pending: None,
             overlay_generation: 0,
@@ -121,7 +149,7 @@ impl Node {
         };
         let start = Instant::now();
         let (machine, vmm) = self
-            .start(name, Command::Boot(Box::new(spec)), record)
+            .start(name, Command::Boot(Box::new(spec)), slot, record)
             .await?;
         let to_running = start.elapsed();
         machine.agent().hello(self.options().boot_limit).await?;
@@ -157,24 +185,34 @@ impl Node {
         let directory = NewDirectory::make(self, name)?;
         let path = self.layout().snapshot(request.snapshot);
         let ancestors = hearth_snapshot::describe(&path)?.ancestors;
+        let egress = match (&snapshot.egress, &request.egress) {
+            (Some(_), Some(wanted)) => Some(wanted.clone()),
+            (own, _) => own.clone(),
+        };
+        let slot = match (&egress, &self.options().network) {
+            (None, _) => None,
+            (Some(egress), Some(network)) => Some(network.take(egress).await?),
+            (Some(_), None) => return Err(NodeError::NoNetwork(request.snapshot.to_string())),
+        };
         let spec = RestoreSpec {
             snapshot: path,
             ancestors: ancestors
                 .into_iter()
                 .map(|id| self.layout().snapshot(id))
                 .collect(),
-            devices: self.devices(name, &snapshot.disks)?,
+            devices: self.devices(name, &snapshot.disks, slot.is_some())?,
             generation_id: Some(uuid::Uuid::new_v4().as_u128()),
             prefetch: request.prefetch.clone(),
             run: true,
         };
         let has_application = snapshot.has_application;
-        let record = |process| MachineRecord {
+        let record = |process, slot| MachineRecord {
             process,
             memory_mib: snapshot.memory_mib,
             vcpus: snapshot.vcpus,
             disks: snapshot.disks,
             parent: Some(request.snapshot.to_string()),
+            network: egress.and_then(|egress| network_record(slot, egress)),
             has_application,
             pending: None,
             overlay_generation: 0,
@@ -182,7 +220,7 @@ impl Node {
         };
         let start = Instant::now();
         let (machine, vmm) = self
-            .start(name, Command::Restore(Box::new(spec)), record)
+            .start(name, Command::Restore(Box::new(spec)), slot, record)
             .await?;
         let to_running = start.elapsed();
         let uniqueness = uniqueness(name, identity)?;
@@ -213,7 +251,8 @@ impl Node {
         &self,
         name: &MachineName,
         command: Command,
-        record: impl FnOnce(ProcessRecord) -> MachineRecord,
+        slot: Option<Slot>,
+        record: impl FnOnce(ProcessRecord, Option<u16>) -> MachineRecord,
     ) -> Result<(Machine, Started), NodeError> {
         let control = self
             .layout()
@@ -225,14 +264,15 @@ impl Node {
             writable: vec![self.layout().machine(name)],
         };
         let program = &self.options().vmm_program;
-        let (mut client, child) = VmmClient::spawn(program, &control, &permitted, log)?;
+        let number = slot.as_ref().map(|slot| slot.number);
+        let (mut client, child) = VmmClient::spawn(program, &control, &permitted, slot, log)?;
         let pid = child.id().ok_or(VmmError::Confused)?;
         let process = ProcessRecord::of(pid).ok_or(VmmError::Confused)?;
         // Written before the machine runs: from here on a crash of the node leaves a process that its
         // successor finds. A power cut ends the process too.
-        let record = record(process);
+        let record = record(process, number);
         record::write_volatile(&self.layout().machine(name).join(MACHINE_FILE), &record)?;
-        self.collect(child);
+        self.collect(child, record.network.clone());
         let started = match client.request(command).await? {
             Reply::Started(started) => started,
             _ => return Err(VmmError::Confused.into()),
@@ -246,8 +286,13 @@ impl Node {
         Ok(OwnedFd::from(file.map_err(failed("open", &path))?))
     }
 
-    /// The devices of every microVM; the network card comes with the jail.
-    fn devices(&self, name: &MachineName, disks: &[DiskStack]) -> Result<DeviceSpec, NodeError> {
+    /// The devices of every microVM.
+    fn devices(
+        &self,
+        name: &MachineName,
+        disks: &[DiskStack],
+        has_card: bool,
+    ) -> Result<DeviceSpec, NodeError> {
         let directory = self.layout().machine(name);
         let vsock = self
             .layout()
@@ -260,7 +305,7 @@ impl Node {
         };
         Ok(DeviceSpec {
             disks: disks.iter().enumerate().map(disk).collect(),
-            nets: Vec::new(),
+            nets: has_card.then(card).into_iter().collect(),
             vsock: Some(VsockSpec { path: vsock }),
             serial_log: Some(SerialLogSpec {
                 path: directory.join("serial.log"),
@@ -282,6 +327,25 @@ impl Node {
             backing,
         }
     }
+}
+
+/// The one network card.
+fn card() -> NetSpec {
+    NetSpec {
+        tap_fd: hearth_wire::vmm::SLOT_TAP_FD,
+        mac: hearth_net::GUEST_MAC,
+        rate_limit: None,
+    }
+}
+
+/// Tells the agent of a fresh machine its addresses. They are the same in every machine, so a clone's are right too.
+fn network_parameter() -> String {
+    let (guest, prefix, gateway) = (hearth_net::GUEST, hearth_net::PREFIX, hearth_net::GATEWAY);
+    format!("hearth.net={guest}/{prefix},{gateway},{gateway}")
+}
+
+fn network_record(slot: Option<u16>, egress: Egress) -> Option<NetworkRecord> {
+    slot.map(|slot| NetworkRecord { slot, egress })
 }
 
 /// The overlay of the disk with that index, after so many snapshots.

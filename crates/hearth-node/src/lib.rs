@@ -34,5 +34,5 @@ pub use launch::{BootRequest, CloneRequest, DiskRequest, Launched, Times};
 pub use layout::{Layout, MachineName, NameError};
 pub use machine::Machine;
 pub use node::{Node, NodeOptions, SnapshotInfo, Swept};
-pub use record::{DiskStack, MachineRecord, ProcessRecord, Purpose, SnapshotRecord};
+pub use record::{DiskStack, MachineRecord, NetworkRecord, ProcessRecord, Purpose, SnapshotRecord};
 pub use vmm::{Permitted, VmmClient, VmmError};

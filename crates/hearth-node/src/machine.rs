@@ -211,6 +211,11 @@ impl Machine {
             memory_mib: self.record.memory_mib,
             vcpus: self.record.vcpus,
             disks: disks.clone(),
+            egress: self
+                .record
+                .network
+                .as_ref()
+                .map(|network| network.egress.clone()),
             has_application: self.record.has_application,
             purpose,
             machine: self.name.to_string(),
@@ -274,6 +279,7 @@ impl Machine {
             }
             tokio::time::sleep(PAUSE).await;
         }
+        self.node.release(self.record.network.as_ref());
         Ok(())
     }
 

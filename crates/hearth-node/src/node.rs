@@ -7,13 +7,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hearth_net::{Egress, Network};
 use hearth_snapshot::SnapshotId;
 
 use crate::error::{NodeError, failed};
 use crate::launch::{CloneRequest, Identity, Launched};
 use crate::layout::{Layout, MachineName};
 use crate::machine::Machine;
-use crate::record::{self, MACHINE_FILE, MachineRecord, NODE_FILE, Purpose, SnapshotRecord};
+use crate::record::{
+    self, MACHINE_FILE, MachineRecord, NODE_FILE, NetworkRecord, Purpose, SnapshotRecord,
+};
 
 /// How a node works.
 #[derive(Debug, Clone)]
@@ -26,6 +29,8 @@ pub struct NodeOptions {
     pub boot_limit: Duration,
     /// Longest wait for the agent of a machine that was restored.
     pub restore_limit: Duration,
+    /// Networks for machines; without it they have no network card.
+    pub network: Option<Network>,
 }
 
 impl NodeOptions {
@@ -36,6 +41,7 @@ impl NodeOptions {
             vmm_program,
             boot_limit: Duration::from_secs(120),
             restore_limit: Duration::from_secs(30),
+            network: None,
         }
     }
 }
@@ -78,7 +84,33 @@ impl Node {
         for directory in [layout.machines(), layout.snapshots()] {
             fs::create_dir_all(&directory).map_err(failed("make the directory", &directory))?;
         }
-        Ok(Self(Arc::new(Inner { layout, options })))
+        let node = Self(Arc::new(Inner { layout, options }));
+        node.adopt_networks()?;
+        Ok(node)
+    }
+
+    /// Lets the guests that run already ask for names again.
+    fn adopt_networks(&self) -> Result<(), NodeError> {
+        let Some(networks) = &self.options().network else {
+            return Ok(());
+        };
+        for (name, record) in self.machines()? {
+            if let Some(network) = &record.network
+                && record.process.is_alive()
+                && let Err(error) =
+                    networks.adopt(network.slot, record.process.pid, &network.egress)
+            {
+                tracing::warn!(%error, %name, "the network of a running machine is not taken up");
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets the network of a process that is gone.
+    pub(crate) fn release(&self, network: Option<&NetworkRecord>) {
+        if let (Some(networks), Some(network)) = (&self.options().network, network) {
+            networks.release(network.slot);
+        }
     }
 
     /// Where everything is.
@@ -163,12 +195,21 @@ impl Node {
             .ok_or_else(|| NodeError::UnknownMachine(name.to_string()))
     }
 
-    /// Resumes a suspended microVM. When anything fails it still is suspended.
+    /// Resumes a suspended microVM, with the ways out that it had. When anything fails it still is suspended.
     pub async fn resume(&self, name: &MachineName) -> Result<Launched, NodeError> {
+        self.resume_with(name, None).await
+    }
+
+    /// Resumes a suspended microVM with other ways out.
+    pub async fn resume_with(
+        &self,
+        name: &MachineName,
+        egress: Option<Egress>,
+    ) -> Result<Launched, NodeError> {
         let SnapshotInfo { id, record, .. } = self.suspended(name)?;
         let request = CloneRequest {
-            snapshot: id,
-            prefetch: Vec::new(),
+            egress,
+            ..CloneRequest::new(id)
         };
         let launched = self
             .restore(name, &request, record.clone(), Identity::Kept)
@@ -192,11 +233,7 @@ impl Node {
         child: &MachineName,
     ) -> Result<Launched, NodeError> {
         let (id, _) = self.machine(name)?.snapshot().await?;
-        let request = CloneRequest {
-            snapshot: id,
-            prefetch: Vec::new(),
-        };
-        let launched = self.clone_snapshot(child, request).await;
+        let launched = self.clone_snapshot(child, CloneRequest::new(id)).await;
         let record = self.snapshot_record(id)?;
         self.mark(
             id,
@@ -334,10 +371,15 @@ impl Node {
     }
 
     /// Waits for a child so that it does not stay a zombie while this node lives.
-    pub(crate) fn collect(&self, mut child: tokio::process::Child) {
+    pub(crate) fn collect(&self, mut child: tokio::process::Child, network: Option<NetworkRecord>) {
+        // Not the node itself, which may be closed before the child ends.
+        let node = Arc::downgrade(&self.0);
         tokio::spawn(async move {
             // How it ended is told by its control socket and its log.
             let _ = child.wait().await;
+            if let Some(node) = node.upgrade() {
+                Self(node).release(network.as_ref());
+            }
         });
     }
 

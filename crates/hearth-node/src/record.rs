@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use hearth_net::Egress;
 use hearth_snapshot::SnapshotId;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -30,6 +31,9 @@ pub struct MachineRecord {
     pub disks: Vec<DiskStack>,
     /// The snapshot it was made from; none after a fresh boot.
     pub parent: Option<String>,
+    /// Its network card; none on a node without networks.
+    #[serde(default)]
+    pub network: Option<NetworkRecord>,
     /// Whether an application was started in it.
     pub has_application: bool,
     /// A snapshot that was begun: written before the VMM is asked, cleared when its outcome is on disk.
@@ -39,6 +43,15 @@ pub struct MachineRecord {
     /// A snapshot failed after the disks had moved to their next overlays: part of what they hold lies in
     /// no snapshot, so none can be made any more.
     pub have_disks_diverged: bool,
+}
+
+/// The network of a running microVM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkRecord {
+    /// Number of its slot.
+    pub slot: u16,
+    /// What it may reach.
+    pub egress: Egress,
 }
 
 /// What a snapshot is for.
@@ -84,6 +97,9 @@ pub struct SnapshotRecord {
     pub vcpus: u8,
     /// Disks as a clone finds them: what was the writable top is the first of `sealed`.
     pub disks: Vec<DiskStack>,
+    /// What its network card may reach; `None` when it has no card.
+    #[serde(default)]
+    pub egress: Option<Egress>,
     /// Whether an application was frozen in it, which has to be made unique and thawed.
     pub has_application: bool,
     /// What it is for.

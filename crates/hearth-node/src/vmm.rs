@@ -1,15 +1,18 @@
 //! One `hearth-vmm` process, seen from outside: its start and its control socket.
 
 use std::ffi::OsStr;
-use std::io;
-use std::os::fd::OwnedFd;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as BlockingUnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use hearth_net::Slot;
 use hearth_wire::frame::FrameError;
-use hearth_wire::vmm::{Command, EndReason, Event, Message, Reply, Request};
+use hearth_wire::vmm::{Command, EndReason, Event, Message, Reply, Request, SLOT_MARK};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use tokio::net::UnixStream;
 use tokio::process;
 use tokio::time;
@@ -84,11 +87,13 @@ pub struct VmmClient {
 impl VmmClient {
     /// Starts `program` with one end of a socket pair as its standard input and `listen` as the socket
     /// where a later node finds it. It is a process group of its own, so that a Ctrl-C here does not end it; its
-    /// messages go to `log`. It reaches the files in `permitted` and no others.
+    /// messages go to `log`. It reaches the files in `permitted` and no others, and lives in the network of `slot`, or else in
+    /// an empty one.
     pub fn spawn(
         program: &Path,
         listen: &Path,
         permitted: &Permitted,
+        slot: Option<Slot>,
         log: OwnedFd,
     ) -> Result<(Self, process::Child), VmmError> {
         let failed = |source| VmmError::Spawn {
@@ -97,7 +102,11 @@ impl VmmClient {
         };
         let (ours, theirs) = BlockingUnixStream::pair().map_err(failed)?;
         ours.set_nonblocking(true).map_err(failed)?;
+        if let Some(slot) = &slot {
+            give(&ours, slot).map_err(failed)?;
+        }
         let child = process::Command::new(program)
+            .args(slot.map(|_| "--slot"))
             .arg("--listen")
             .arg(listen)
             .args(flags("--readable", &permitted.readable))
@@ -162,6 +171,18 @@ impl VmmClient {
         // A process that does not go is killed by the caller, who knows its number.
         let _ = time::timeout(REPLY_TIMEOUT, until_closed).await;
     }
+}
+
+/// Sends a slot's namespace and TAP ahead of all requests. Inherited descriptors would ask for a `fork` of this process,
+/// whose cost grows with it.
+fn give(stream: &BlockingUnixStream, slot: &Slot) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let descriptors = [slot.namespace.as_fd(), slot.tap.as_fd()];
+    ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+    let payload = [IoSlice::new(&[SLOT_MARK])];
+    rustix::net::sendmsg(stream, &payload, &mut ancillary, SendFlags::empty())?;
+    Ok(())
 }
 
 /// Each path behind its flag.

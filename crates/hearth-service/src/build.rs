@@ -26,6 +26,7 @@ use hearth_node::Node;
 use hearth_objects::ObjectStore;
 use tokio::sync::mpsc;
 
+use crate::openings::Openings;
 use job::Job;
 
 /// What every build of this host needs.
@@ -40,6 +41,8 @@ pub(crate) struct Workshop {
     pub(crate) builder_initramfs: PathBuf,
     /// Names of images and the base images that stand for them.
     pub(crate) aliases: BTreeMap<String, String>,
+    /// What connectors open.
+    pub(crate) openings: Openings,
     pub(crate) objects: Arc<ObjectStore>,
     pub(crate) logs: Arc<LogStore>,
     /// Factor on what applications have to answer.

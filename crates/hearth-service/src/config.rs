@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use hearth_control::id::Region;
+use hearth_net::Egress;
 
 /// Everything that differs from host to host. Validated before a port is opened.
 #[derive(Debug, Clone)]
@@ -26,9 +27,29 @@ pub struct ServiceConfig {
     pub hosting: Hosting,
     /// Names that Dockerfiles may say in `FROM`, and the base images that stand for them.
     pub image_aliases: BTreeMap<String, String>,
+    /// Networks of microVMs.
+    pub network: NetworkConfig,
     /// Whether connections and bandwidth of endpoints are limited by size tier, as on AWS.
     pub has_endpoint_limits: bool,
 }
+
+/// Networks of microVMs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NetworkConfig {
+    /// Whether microVMs have no network card at all.
+    pub is_off: bool,
+    /// Whether microVMs and builds that name no connector reach nothing, instead of the internet as on AWS.
+    pub is_closed_by_default: bool,
+    /// Whom guests' questions for names are passed on to; empty means the host's own servers.
+    pub name_servers: Vec<SocketAddr>,
+    /// What `subnet-...` means in a connector.
+    pub subnets: RuleSets,
+    /// What `sg-...` means in a connector. It adds to what the subnets open.
+    pub security_groups: RuleSets,
+}
+
+/// Rule sets by name.
+pub type RuleSets = BTreeMap<String, Egress>;
 
 /// How endpoints are named and where they listen.
 #[derive(Debug, Clone)]

@@ -32,6 +32,7 @@ use tokio::sync::mpsc;
 
 use crate::build::Workshop;
 use crate::monitor::Monitor;
+use crate::openings::Openings;
 
 /// Ends of microVMs that may wait for the control plane; then their monitors wait.
 const EVENT_QUEUE: usize = 256;
@@ -40,6 +41,7 @@ const EVENT_QUEUE: usize = 256;
 pub(crate) struct HostNode {
     node: Node,
     logs: Arc<LogStore>,
+    openings: Openings,
     workshop: Workshop,
     running: Mutex<HashMap<MicrovmId, Watch>>,
     ended: mpsc::Sender<NodeEvent>,
@@ -55,11 +57,17 @@ struct Watch {
 }
 
 impl HostNode {
-    pub(crate) fn new(node: Node, logs: Arc<LogStore>, workshop: Workshop) -> Self {
+    pub(crate) fn new(
+        node: Node,
+        logs: Arc<LogStore>,
+        openings: Openings,
+        workshop: Workshop,
+    ) -> Self {
         let (ended, events) = mpsc::channel(EVENT_QUEUE);
         Self {
             node,
             logs,
+            openings,
             workshop,
             running: Mutex::default(),
             ended,

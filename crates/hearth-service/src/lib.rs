@@ -25,6 +25,7 @@ mod artifact;
 mod build;
 mod hook;
 mod monitor;
+mod openings;
 mod output;
 
 mod backend;
@@ -36,5 +37,5 @@ mod tokens;
 mod secret_file;
 
 pub use client_settings::ClientSettings;
-pub use config::{EndpointConfig, Hosting, ServiceConfig};
+pub use config::{EndpointConfig, Hosting, NetworkConfig, RuleSets, ServiceConfig};
 pub use service::{Service, ServiceError};

@@ -17,11 +17,10 @@ use std::time::SystemTime;
 use hearth_base::BaseVersion;
 use hearth_control::account::KeyStatus;
 use hearth_control::arn::ManagedConnector;
-use hearth_control::connector::RuleBook;
 use hearth_control::endpoint::EndpointScheme;
 use hearth_control::id::AccountId;
 use hearth_control::policy::Policy;
-use hearth_control::store::SqliteStore;
+use hearth_control::store::{SqliteStore, Store};
 use hearth_control::throttle::Rates;
 use hearth_control::time::SystemClock;
 use hearth_control::{Control, ControlConfig};
@@ -29,6 +28,7 @@ use hearth_endpoint::{Authority, Certificates, Door, Endpoint, Settings, TokenKe
 use hearth_front::{Front, FrontConfig, FrontMetrics, PageTokens, Transport, serve};
 use hearth_image::Bases;
 use hearth_logs::{Limits, LogStore};
+use hearth_net::{Network, NetworkError, NetworkOptions};
 use hearth_node::{Node, NodeOptions};
 use hearth_objects::ObjectStore;
 use prometheus_client::registry::Registry;
@@ -43,6 +43,7 @@ use crate::config::{EndpointConfig, Hosting, ServiceConfig};
 use crate::doors::Keeper;
 use crate::guests::HostGuests;
 use crate::host::{HostNode, whole};
+use crate::openings::{self, Openings};
 use crate::tokens::Tokens;
 use crate::{platform, secret_file};
 
@@ -81,6 +82,9 @@ pub enum ServiceError {
     /// The base images of builds are missing.
     #[error("the base images of builds are missing; `hearth base prepare` makes them")]
     NoBases,
+    /// MicroVMs can have no network on this host.
+    #[error("no networks for microVMs; --no-network starts without them")]
+    Network(#[source] NetworkError),
     /// A part could not be opened.
     #[error("cannot open {part}")]
     Part {
@@ -104,6 +108,7 @@ pub struct Service {
 
 /// What all parts share while they are put together.
 struct Parts {
+    store: Arc<dyn Store>,
     logs: Arc<LogStore>,
     objects: Arc<ObjectStore>,
     host: Arc<HostNode>,
@@ -205,13 +210,19 @@ async fn open_parts(config: &ServiceConfig) -> Result<Parts, ServiceError> {
     let objects = Arc::new(objects);
     let keys = TokenKeys::open(&data.join("endpoint-keys.json"), SystemTime::now());
     let keys = Arc::new(keys.map_err(part("the keys of endpoint tokens"))?);
-    let options = NodeOptions::new(data.clone(), config.vmm_program.clone());
+    let store = SqliteStore::open(&data.join("control.db"));
+    let store: Arc<dyn Store> = Arc::new(store.map_err(part("the store"))?);
+    let options = NodeOptions {
+        network: network(config).await?,
+        ..NodeOptions::new(data.clone(), config.vmm_program.clone())
+    };
     let node = Node::open(options).map_err(part("the node"))?;
     let swept = node.sweep().await.map_err(part("the node"))?;
     for machine in &swept.machines {
         tracing::info!(machine, "removed what was left of a machine");
     }
     let base = newest_base(data)?;
+    let openings = Openings::new(Arc::clone(&store), &config.network);
     let workshop = Workshop {
         directory: data.join("images"),
         builder_initramfs: builder_initramfs(config, &base)?,
@@ -222,15 +233,30 @@ async fn open_parts(config: &ServiceConfig) -> Result<Parts, ServiceError> {
         aliases: config.image_aliases.clone(),
         objects: Arc::clone(&objects),
         logs: Arc::clone(&logs),
+        openings: openings.clone(),
         hook_timeout_scale: config.hosting.hook_timeout_scale(),
     };
-    let host = Arc::new(HostNode::new(node, Arc::clone(&logs), workshop));
+    let host = Arc::new(HostNode::new(node, Arc::clone(&logs), openings, workshop));
     Ok(Parts {
+        store,
         logs,
         objects,
         host,
         keys,
     })
+}
+
+/// Networks, unless they are not wanted.
+async fn network(config: &ServiceConfig) -> Result<Option<Network>, ServiceError> {
+    if config.network.is_off {
+        return Ok(None);
+    }
+    let options = NetworkOptions {
+        state: config.data.join("resolver-port"),
+        name_servers: config.network.name_servers.clone(),
+    };
+    let started = Network::start(options).await;
+    started.map(Some).map_err(ServiceError::Network)
 }
 
 fn newest_base(data: &Path) -> Result<BaseVersion, ServiceError> {
@@ -247,9 +273,12 @@ fn builder_initramfs(config: &ServiceConfig, base: &BaseVersion) -> Result<PathB
 }
 
 async fn start_control(config: &ServiceConfig, parts: &Parts) -> Result<Control, ServiceError> {
-    let store = SqliteStore::open(&config.data.join("control.db"));
+    let default_egress = match config.network.is_closed_by_default {
+        true => ManagedConnector::NoEgress,
+        false => ManagedConnector::InternetEgress,
+    };
     let control = Control::start(ControlConfig {
-        store: Arc::new(store.map_err(part("the store"))?),
+        store: Arc::clone(&parts.store),
         node: Arc::clone(&parts.host) as Arc<dyn hearth_control::node::Node>,
         clock: Arc::new(SystemClock::start()),
         policy: Policy {
@@ -259,11 +288,8 @@ async fn start_control(config: &ServiceConfig, parts: &Parts) -> Result<Control,
         },
         rates: Rates::default(),
         endpoints: scheme(&config.endpoints),
-        default_egress: ManagedConnector::InternetEgress,
-        rules: RuleBook {
-            subnet_ids: Default::default(),
-            security_group_ids: Default::default(),
-        },
+        default_egress,
+        rules: openings::rule_book(&config.network),
         managed_images: platform::managed_images(&config.data)?,
         chipset_generation: platform::chipset_generation(),
     });

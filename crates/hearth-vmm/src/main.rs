@@ -9,22 +9,24 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use hearth_vmm::sandbox::{self, SandboxOptions};
+use hearth_vmm::sandbox::{self, SandboxError, SandboxOptions};
 use hearth_vmm::{VmmOptions, error_chain};
+use hearth_wire::vmm::SLOT_TAP_FD;
 
 /// What was typed.
 #[derive(Debug, Default)]
 struct Arguments {
     listen: PathBuf,
+    has_slot: bool,
     sandbox: SandboxOptions,
 }
 
 /// Serves the node whose end of a socket pair is our standard input, and later ones on the listening socket.
 fn main() -> ExitCode {
-    let Some(arguments) = parse(std::env::args_os().skip(1)) else {
+    let Some(mut arguments) = parse(std::env::args_os().skip(1)) else {
         return usage();
     };
-    if let Err(error) = sandbox::enter(&arguments.sandbox) {
+    if let Err(error) = confine(&mut arguments) {
         eprintln!("hearth-vmm: {}", error_chain(&error));
         return ExitCode::FAILURE;
     }
@@ -41,10 +43,24 @@ fn main() -> ExitCode {
     })
 }
 
-/// Pairs of a flag and its value, in any order.
+/// Puts up the walls, around the network of a slot if there is one.
+fn confine(arguments: &mut Arguments) -> Result<(), SandboxError> {
+    let sandbox = &mut arguments.sandbox;
+    if arguments.has_slot {
+        sandbox.network = Some(sandbox::receive_slot(io::stdin().as_fd())?);
+        sandbox.keep.push(SLOT_TAP_FD);
+    }
+    sandbox::enter(sandbox)
+}
+
+/// Flags and their values, in any order.
 fn parse(mut words: impl Iterator<Item = OsString>) -> Option<Arguments> {
     let mut arguments = Arguments::default();
     while let Some(flag) = words.next() {
+        if flag == "--slot" {
+            arguments.has_slot = true;
+            continue;
+        }
         let value = words.next()?;
         match flag.to_str()? {
             "--listen" => arguments.listen = value.into(),
@@ -60,7 +76,7 @@ fn parse(mut words: impl Iterator<Item = OsString>) -> Option<Arguments> {
 fn usage() -> ExitCode {
     eprintln!(
         "hearth-vmm runs one microVM for a node: hearth-vmm --listen SOCKET [--readable PATH]... [--writable \
-         DIRECTORY]... [--keep DESCRIPTOR]..., with a connected socket as standard input. To start one by hand use \
+         DIRECTORY]... [--keep DESCRIPTOR]... [--slot], with a connected socket as standard input. To start one by hand use \
          `hearth machine boot`."
     );
     ExitCode::FAILURE

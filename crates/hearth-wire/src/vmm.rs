@@ -67,6 +67,13 @@ pub enum Command {
     Terminate,
 }
 
+/// The byte that a node sends ahead of all requests to a VMM that it starts with `--slot`: with it come, as ancillary
+/// data (`SCM_RIGHTS`), the network namespace to live in and the TAP in it.
+pub const SLOT_MARK: u8 = b'S';
+
+/// The number under which that TAP is found: behind the standard descriptors and the namespace.
+pub const SLOT_TAP_FD: i32 = 4;
+
 /// A machine to boot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BootSpec {

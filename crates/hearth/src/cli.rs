@@ -86,6 +86,9 @@ pub(crate) struct UpArguments {
     /// Lift the limits on connections, bandwidth and requests that endpoints have by size, as on AWS.
     #[arg(long)]
     pub(crate) no_endpoint_limits: bool,
+    /// Give microVMs and builds no network card: they are reached through their endpoints, and reach nothing.
+    #[arg(long)]
+    pub(crate) no_network: bool,
     /// We are inside the emulated host that another `hearth up` started.
     #[arg(long, hide = true)]
     pub(crate) in_emulated_host: bool,

@@ -10,7 +10,7 @@ mod transfer;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::time::Instant;
@@ -148,6 +148,22 @@ pub(crate) fn run_inside(agent: &AgentClient, argv: Vec<String>) -> Result<()> {
             "`{shown}` failed inside: {}",
             String::from_utf8_lossy(&said).trim()
         );
+    }
+    Ok(())
+}
+
+/// Brings the program inside that gives the kernel its network rules; the emulated host has no libraries of its own.
+pub(crate) fn furnish_nftables(agent: &AgentClient) -> Result<()> {
+    let program = Path::new(hearth_net::PROGRAM);
+    let files = hearth_emulated::with_libraries(program).with_context(|| {
+        format!(
+            "networks for microVMs need {} (apt-get install nftables); --no-network goes without",
+            program.display()
+        )
+    })?;
+    for file in files {
+        let target = file.display().to_string();
+        transfer::once(agent, &file, 0o755, &target)?;
     }
     Ok(())
 }

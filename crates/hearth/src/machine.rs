@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use hearth_net::Egress;
 use hearth_node::{
     BootRequest, CloneRequest, DiskRequest, Launched, MachineName, Node, NodeOptions, Purpose,
     Times,
@@ -60,6 +61,7 @@ async fn dispatch(shared: &Shared, node: &Node, command: MachineCommand) -> Resu
                 vcpus,
                 memory_mib,
                 disks: disks.into_iter().map(disk_request).collect(),
+                egress: Egress::closed(),
             };
             print_launches(shared, &[node.boot(&name, request).await?])
         }
@@ -139,10 +141,7 @@ async fn clone_many(
     let mut tasks = tokio::task::JoinSet::new();
     for name in names {
         let node = node.clone();
-        let request = CloneRequest {
-            snapshot: id,
-            prefetch: Vec::new(),
-        };
+        let request = CloneRequest::new(id);
         tasks.spawn(async move { node.clone_snapshot(&name, request).await });
     }
     let mut launched = Vec::new();

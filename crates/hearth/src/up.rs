@@ -6,7 +6,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use hearth_service::{EndpointConfig, Hosting, Service, ServiceConfig};
+use hearth_service::{EndpointConfig, Hosting, NetworkConfig, Service, ServiceConfig};
 use hearth_vmm::probe;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -83,6 +83,10 @@ fn service_config(
             .into_iter()
             .map(|alias| (alias.name, alias.base))
             .collect(),
+        network: NetworkConfig {
+            is_off: arguments.no_network,
+            ..NetworkConfig::default()
+        },
         has_endpoint_limits: !arguments.no_endpoint_limits,
     })
 }

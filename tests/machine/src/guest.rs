@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hearth_base::cpio::CpioWriter;
+use hearth_net::{Egress, Network};
 use hearth_node::{
     AgentClient, BootRequest, CloneRequest, DiskRequest, Launched, Machine, MachineName, Node,
     NodeOptions,
@@ -44,6 +45,18 @@ impl Fixture {
         }
     }
 
+    /// The same node, with networks for its microVMs.
+    pub fn with_network(&self, network: Network) -> Self {
+        let options = NodeOptions {
+            network: Some(network),
+            ..NodeOptions::new(scratch().join("node"), program())
+        };
+        Self {
+            node: Node::open(options).unwrap(),
+            test_guest: self.test_guest.clone(),
+        }
+    }
+
     /// A fresh guest.
     pub fn boot_request(&self, vcpus: u8, disks: Vec<DiskRequest>) -> BootRequest {
         BootRequest {
@@ -53,6 +66,7 @@ impl Fixture {
             vcpus,
             memory_mib: MEMORY_MIB,
             disks,
+            egress: Egress::closed(),
         }
     }
 }
@@ -93,15 +107,9 @@ pub async fn template(node: &Fixture) -> SnapshotId {
 /// A clone of the template.
 pub async fn clone(node: &Fixture, text: &str) -> Launched {
     let snapshot = template(node).await;
-    node.clone_snapshot(
-        &name(text),
-        CloneRequest {
-            snapshot,
-            prefetch: Vec::new(),
-        },
-    )
-    .await
-    .unwrap()
+    node.clone_snapshot(&name(text), CloneRequest::new(snapshot))
+        .await
+        .unwrap()
 }
 
 /// `test-guest serve` as the application.

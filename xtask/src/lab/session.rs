@@ -80,6 +80,12 @@ impl Session {
         session.send(&binaries.hearth, &binaries.hearth)?;
         session.send(&binaries.vmm(), &binaries.vmm())?;
         session.send(&binaries.agent, &binaries.agent)?;
+        // The rules of guests' networks are applied with this host's program; tests of them build a world around it.
+        for program in [hearth_net::PROGRAM, "/usr/sbin/ip"] {
+            for file in hearth_emulated::with_libraries(Path::new(program))? {
+                session.send(&file, &file)?;
+            }
+        }
         session.install_base()?;
         Ok(session)
     }

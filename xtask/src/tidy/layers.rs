@@ -13,6 +13,7 @@ const FLOORS: &[&[&str]] = &[
         "hearth-base",
         "hearth-snapshot",
         "hearth-logs",
+        "hearth-net",
         "hearth-objects",
     ],
     &["hearth-vmm", "hearth-emulated"],
@@ -26,7 +27,7 @@ const FLOORS: &[&[&str]] = &[
 ];
 
 /// Crates of the workspace that are no part of the house.
-const OUTSIDE: &[&str] = &["hearth-machine-tests", "xtask"];
+const OUTSIDE: &[&str] = &["hearth-machine-tests", "hearth-test-world", "xtask"];
 
 /// What a crate must not name among its own dependencies, and why.
 const ABSENCES: &[Absence] = &[

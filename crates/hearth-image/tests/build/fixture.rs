@@ -9,6 +9,7 @@ use hearth_image::{
     Artifact, ArtifactLimits, Bases, BuildError, BuildLimits, BuildRequest, Builder, Built, Root,
     write_initramfs,
 };
+use hearth_net::Egress;
 use hearth_node::{AgentError, BootRequest, Node, NodeOptions};
 use hearth_wire::agent::{AppStatus, ControlReply, ControlRequest, ExitStatus};
 use hearth_wire::frame::FrameError;
@@ -139,6 +140,7 @@ impl Fixture {
             vcpus: 1,
             memory_mib: 256,
             disks: root.disk_requests(&self.bases.scratch()),
+            egress: Egress::closed(),
         };
         let mut machine = self
             .node

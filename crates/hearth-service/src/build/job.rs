@@ -120,6 +120,7 @@ impl<'a> Job<'a> {
             artifact,
             layer: place.join(LAYER),
             limits: BuildLimits::default(),
+            egress: self.egress().await,
             log,
         };
         let builder = self.workshop.builder(self.node);
@@ -138,6 +139,7 @@ impl<'a> Job<'a> {
             vcpus: u8::try_from(tier.peak_vcpus()).unwrap_or(u8::MAX),
             memory_mib: tier.peak_mib(),
             disks: root.disk_requests(&self.workshop.bases.scratch()),
+            egress: self.egress().await,
         };
         let launched = self.node.boot(&self.name(BUILD)?, request).await?;
         Ok(launched.machine)
@@ -175,11 +177,10 @@ impl<'a> Job<'a> {
     /// Calls `/validate` of a clone, which is removed whatever it answers.
     async fn validate(&self, snapshot: SnapshotId, validate: &ActiveHook) -> Result<(), Failure> {
         let name = self.name(VALIDATE).map_err(Failure::Clone)?;
-        let request = CloneRequest {
-            snapshot,
-            prefetch: Vec::new(),
-        };
-        let launched = self.node.clone_snapshot(&name, request).await;
+        let launched = self
+            .node
+            .clone_snapshot(&name, CloneRequest::new(snapshot))
+            .await;
         let agent = launched.map_err(Failure::Clone)?.machine.agent();
         let subject = self.subject(&agent);
         let checked = tokio::select! {
@@ -201,6 +202,11 @@ impl<'a> Job<'a> {
             agent,
             scale: self.workshop.hook_timeout_scale,
         }
+    }
+
+    /// What the build, and the application before its snapshot, may reach.
+    async fn egress(&self) -> hearth_net::Egress {
+        self.workshop.openings.of(&self.spec.spec.egress).await
     }
 
     fn hooks(&self) -> Option<&hearth_control::hooks::Hooks> {

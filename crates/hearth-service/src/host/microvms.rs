@@ -46,13 +46,13 @@ impl HostNode {
             .erase(&name)
             .await
             .map_err(|error| failed(&error))?;
-        let request =
-            CloneRequest {
-                snapshot: spec.snapshot.0.parse().map_err(|_| {
-                    LaunchError::Failed(format!("{} is no snapshot", spec.snapshot.0))
-                })?,
-                prefetch: Vec::new(),
-            };
+        let snapshot = spec.snapshot.0.parse();
+        let snapshot = snapshot
+            .map_err(|_| LaunchError::Failed(format!("{} is no snapshot", spec.snapshot.0)))?;
+        let request = CloneRequest {
+            egress: Some(self.openings.of(&spec.egress).await),
+            ..CloneRequest::new(snapshot)
+        };
         let launched = self.node.clone_snapshot(&name, request).await;
         let launched = launched.map_err(|error| failed(&error))?;
         tracing::info!(id = %spec.id, times = ?launched.times, "launched");
@@ -100,7 +100,9 @@ impl HostNode {
         let machine = if is_running {
             self.node.machine(&name).map_err(suspended)?
         } else {
-            match self.node.resume(&name).await {
+            // The operator may have changed the rules while it slept.
+            let egress = self.openings.of(&microvm.egress).await;
+            match self.node.resume_with(&name, Some(egress)).await {
                 Ok(launched) => launched.machine,
                 Err(error @ hearth_node::NodeError::UnknownMachine(_)) => {
                     return Err(ResumeError::Lost(whole(&error)));

@@ -15,12 +15,14 @@ mod filters;
 mod landlock;
 mod privileges;
 mod requests;
+mod slot;
 
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
 pub use error::SandboxError;
 pub use filters::{ThreadKind, confine_thread};
+pub use slot::receive_slot;
 
 /// What the process is allowed.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +31,9 @@ pub struct SandboxOptions {
     pub readable: Vec<PathBuf>,
     /// Directories in which to make, change and remove files.
     pub writable: Vec<PathBuf>,
+    /// Descriptor of the network namespace to live in, made ahead of time by the node; it is closed with all others.
+    /// Without it, the process makes an empty one.
+    pub network: Option<RawFd>,
     /// Inherited descriptors that are wanted, beside the standard ones.
     pub keep: Vec<RawFd>,
     /// Layers that are left out. Only tests have a reason to.
@@ -56,7 +61,7 @@ pub enum Layer {
 pub fn enter(options: &SandboxOptions) -> Result<(), SandboxError> {
     let wants = |layer| !options.without.contains(&layer);
     // First, as it is the only step that needs privileges.
-    if wants(Layer::Namespaces) && !privileges::leave_namespaces()? {
+    if wants(Layer::Namespaces) && !privileges::leave_namespaces(options.network)? {
         eprintln!(
             "hearth-vmm: not started as root: network, IPC and UTS namespaces are the caller's"
         );

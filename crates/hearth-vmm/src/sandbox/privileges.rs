@@ -30,14 +30,20 @@ struct CapabilitySets {
     inheritable: u32,
 }
 
-/// Into namespaces where there is no network and no IPC object of the host; `false` if not root. Unix sockets with
+/// Into namespaces where there is no network of the host and no IPC object of it; `false` if not root. Unix sockets with
 /// a path are found by their file, so the node still reaches the process.
-pub(super) fn leave_namespaces() -> Result<bool, SandboxError> {
+pub(super) fn leave_namespaces(network: Option<RawFd>) -> Result<bool, SandboxError> {
     // SAFETY: reads an id and cannot fail.
-    if unsafe { libc::geteuid() } != 0 {
+    if network.is_none() && unsafe { libc::geteuid() } != 0 {
         return Ok(false);
     }
-    let flags = libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+    let mut flags = libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+    match network {
+        // SAFETY: changes which network this thread sees; of a descriptor of anything else the kernel says so.
+        Some(network) => check(unsafe { libc::setns(network, libc::CLONE_NEWNET) })
+            .map_err(SandboxError::Enter)?,
+        None => flags |= libc::CLONE_NEWNET,
+    }
     // SAFETY: changes which namespaces this thread sees; no memory is involved.
     check(unsafe { libc::unshare(flags) }).map_err(SandboxError::Namespaces)?;
     Ok(true)

@@ -133,6 +133,9 @@ fn inner_command(arguments: &UpArguments) -> Vec<String> {
         command.push("--image-alias".to_owned());
         command.push(format!("{}={}", alias.name, alias.base));
     }
+    if arguments.no_network {
+        command.push("--no-network".to_owned());
+    }
     if arguments.no_endpoint_limits {
         command.push("--no-endpoint-limits".to_owned());
     }
@@ -151,6 +154,9 @@ impl Up {
     /// Keeps the service inside running; returns when it has ended as it was asked to.
     fn run(self) -> Result<()> {
         host::furnish(&self.shared, &self.agent)?;
+        if !self.command.iter().any(|word| word == "--no-network") {
+            host::furnish_nftables(&self.agent)?;
+        }
         host::furnish_bases(&self.shared, &self.agent)?;
         let mut deaths = VecDeque::new();
         loop {

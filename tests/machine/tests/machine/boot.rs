@@ -126,8 +126,14 @@ async fn a_disk_keeps_what_was_synced_when_the_vmm_is_killed() {
         ],
         writable: vec![directory.path().to_owned()],
     };
-    let (mut vmm, _child) =
-        VmmClient::spawn(&guest::program(), &path("control"), &permitted, log.into()).unwrap();
+    let (mut vmm, _child) = VmmClient::spawn(
+        &guest::program(),
+        &path("control"),
+        &permitted,
+        None,
+        log.into(),
+    )
+    .unwrap();
     let image = DiskImage::Overlay {
         path: path("own.qcow2"),
         backing: vec![overlay, image],

@@ -28,10 +28,7 @@ async fn twenty_clones_at_once_go_on_and_differ() {
     for index in 0..CLONES {
         let (node, name) = (node.clone(), name(&format!("clone-{index}")));
         launches.spawn(async move {
-            let request = CloneRequest {
-                snapshot,
-                prefetch: Vec::new(),
-            };
+            let request = CloneRequest::new(snapshot);
             node.clone_snapshot(&name, request).await
         });
     }

@@ -13,4 +13,5 @@ mod crash;
 mod fixture;
 mod forks;
 mod leftovers;
+mod networks;
 mod suspends;

@@ -80,10 +80,7 @@ impl Bench {
             let mut launches = JoinSet::new();
             for index in 0..AT_ONCE {
                 let (node, name) = (self.fixture.clone(), name(&format!("crowd-{index}")));
-                let request = CloneRequest {
-                    snapshot,
-                    prefetch: Vec::new(),
-                };
+                let request = CloneRequest::new(snapshot);
                 launches.spawn(async move { node.clone_snapshot(&name, request).await });
             }
             let launched = launches.join_all().await;
@@ -152,10 +149,7 @@ impl Bench {
     }
 
     async fn clone(&self, snapshot: SnapshotId, text: &str) -> Result<Launched> {
-        let request = CloneRequest {
-            snapshot,
-            prefetch: Vec::new(),
-        };
+        let request = CloneRequest::new(snapshot);
         Ok(self.fixture.clone_snapshot(&name(text), request).await?)
     }
 }

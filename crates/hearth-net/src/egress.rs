@@ -1,0 +1,280 @@
+//! What a microVM may reach, as data.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::str::FromStr;
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+
+/// Where no microVM gets to unless a [`Rule`] opens it by name: the host's own networks, other microVMs, metadata
+/// services, and what is no unicast address (the special-purpose registry of RFC 6890).
+pub const CLOSED: &[&str] = &[
+    "0.0.0.0/8",
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "172.16.0.0/12",
+    "192.0.0.0/24",
+    "192.168.0.0/16",
+    "198.18.0.0/15",
+    "224.0.0.0/3",
+];
+
+/// The ways out of one microVM. Everything that is not said here is closed, and IPv6 is closed always.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Egress {
+    /// TCP to every public address. UDP stays closed, as on AWS (facts section 8).
+    pub internet: bool,
+    /// What is open by name; also within [`CLOSED`].
+    #[serde(default)]
+    pub rules: Vec<Rule>,
+    /// Which names are answered, and opened when they are.
+    #[serde(default)]
+    pub names: Names,
+}
+
+/// Which names the microVM's resolver answers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Names {
+    /// None.
+    #[default]
+    None,
+    /// All; an answer opens nothing.
+    All,
+    /// These and what is below them; an answer opens TCP to the public addresses in it, as long as it may be kept.
+    Listed(Vec<Domain>),
+}
+
+/// One opening.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Rule {
+    /// Destinations.
+    pub network: Ipv4Net,
+    /// Protocol.
+    pub protocol: Protocol,
+    /// First and last port.
+    pub ports: (u16, u16),
+}
+
+/// A transport protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl Protocol {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
+/// A domain name in lower case without the dot at its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Domain(String);
+
+/// A text that is no rule or domain.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EgressError {
+    /// A rule.
+    #[error(
+        "{0:?} is no rule: write NETWORK, NETWORK:PORT or NETWORK:FIRST-LAST, and /udp behind it for UDP, for example 10.1.0.0/16:5432"
+    )]
+    Rule(String),
+    /// A domain.
+    #[error("{0:?} is no domain name: write it without scheme, port or star, for example pypi.org")]
+    Domain(String),
+}
+
+impl Egress {
+    /// Nothing at all.
+    #[must_use]
+    pub fn closed() -> Self {
+        Self::default()
+    }
+
+    /// `INTERNET_EGRESS`.
+    #[must_use]
+    pub fn internet() -> Self {
+        Self {
+            internet: true,
+            rules: Vec::new(),
+            names: Names::All,
+        }
+    }
+}
+
+impl Names {
+    /// Whether a name, as it stands in a question, is answered.
+    pub(crate) fn allow(&self, name: &str) -> bool {
+        match self {
+            Self::None => false,
+            Self::All => true,
+            Self::Listed(domains) => domains.iter().any(|domain| domain.contains(name)),
+        }
+    }
+}
+
+impl Domain {
+    fn contains(&self, name: &str) -> bool {
+        let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+        match name.strip_suffix(self.0.as_str()) {
+            Some(before) => before.is_empty() || before.ends_with('.'),
+            None => false,
+        }
+    }
+}
+
+impl FromStr for Rule {
+    type Err = EgressError;
+
+    fn from_str(text: &str) -> Result<Self, EgressError> {
+        let parse = || {
+            let (rest, protocol) = match text.rsplit_once('/') {
+                Some((rest, "udp")) => (rest, Protocol::Udp),
+                Some((rest, "tcp")) => (rest, Protocol::Tcp),
+                _ => (text, Protocol::Tcp),
+            };
+            let (network, ports) = match rest.split_once(':') {
+                None => (rest, (0, u16::MAX)),
+                Some((network, ports)) => {
+                    let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
+                    (network, (first.parse().ok()?, last.parse().ok()?))
+                }
+            };
+            let network = match network.parse::<Ipv4Addr>() {
+                Ok(address) => Ipv4Net::from(address),
+                Err(_) => network.parse().ok()?,
+            };
+            (ports.0 <= ports.1).then_some(Self {
+                network: network.trunc(),
+                protocol,
+                ports,
+            })
+        };
+        parse().ok_or_else(|| EgressError::Rule(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (first, last) = self.ports;
+        let protocol = self.protocol.name();
+        write!(f, "{}:{first}-{last}/{protocol}", self.network)
+    }
+}
+
+impl TryFrom<String> for Rule {
+    type Error = EgressError;
+
+    fn try_from(text: String) -> Result<Self, EgressError> {
+        text.parse()
+    }
+}
+
+impl From<Rule> for String {
+    fn from(rule: Rule) -> Self {
+        rule.to_string()
+    }
+}
+
+impl FromStr for Domain {
+    type Err = EgressError;
+
+    fn from_str(text: &str) -> Result<Self, EgressError> {
+        let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        let is_label = |label: &str| (1..=63).contains(&label.len()) && label.chars().all(is_plain);
+        if name.len() > 253 || !name.split('.').all(is_label) {
+            return Err(EgressError::Domain(text.to_owned()));
+        }
+        Ok(Self(name))
+    }
+}
+
+impl TryFrom<String> for Domain {
+    type Error = EgressError;
+
+    fn try_from(text: String) -> Result<Self, EgressError> {
+        text.parse()
+    }
+}
+
+impl From<Domain> for String {
+    fn from(domain: Domain) -> Self {
+        domain.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_are_read_as_they_are_written() {
+        for (text, meaning) in [
+            ("10.1.2.3", "10.1.2.3/32:0-65535/tcp"),
+            ("10.1.2.3/16:443", "10.1.0.0/16:443-443/tcp"),
+            ("10.0.0.0/8:1-2/udp", "10.0.0.0/8:1-2/udp"),
+            ("0.0.0.0/0:53/tcp", "0.0.0.0/0:53-53/tcp"),
+        ] {
+            assert_eq!(text.parse::<Rule>().unwrap().to_string(), meaning, "{text}");
+        }
+        for bad in [
+            "",
+            "x",
+            "1.2.3.4:",
+            "1.2.3.4:9-8",
+            "1.2.3.4/33",
+            "::/0",
+            "1.2.3.4:80/icmp",
+        ] {
+            assert!(bad.parse::<Rule>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_domain_contains_itself_and_what_is_below_it() {
+        let names = Names::Listed(vec!["PyPI.org.".parse().unwrap()]);
+        for name in ["pypi.org", "files.pypi.org.", "PYPI.ORG"] {
+            assert!(names.allow(name), "{name}");
+        }
+        for name in ["notpypi.org", "pypi.org.evil.com", "org", "", "xpypi.org"] {
+            assert!(!names.allow(name), "{name}");
+        }
+        assert!(Names::All.allow("anything") && !Names::None.allow("pypi.org"));
+        for bad in [
+            "",
+            "*.pypi.org",
+            "a..b",
+            "http://x",
+            "x:1",
+            "a b",
+            &"x".repeat(64),
+        ] {
+            assert!(bad.parse::<Domain>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_down_is_read_back() {
+        let egress = Egress {
+            internet: false,
+            rules: vec!["10.0.0.0/8:5432".parse().unwrap()],
+            names: Names::Listed(vec!["example.org".parse().unwrap()]),
+        };
+        let text = serde_json::to_string(&egress).unwrap();
+        assert_eq!(serde_json::from_str::<Egress>(&text).unwrap(), egress);
+        assert!(serde_json::from_str::<Egress>(&text.replace("example.org", "*")).is_err());
+    }
+}

@@ -1,0 +1,108 @@
+//! What can go wrong, and what helps.
+
+use std::io;
+
+/// Why there is no network, or not this one.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// Not root.
+    #[error("networks for microVMs need root: start the node as root, or without networks")]
+    NotRoot,
+    /// No nftables.
+    #[error(
+        "networks for microVMs need {} (apt-get install nftables), or start the node without networks",
+        crate::nft::PROGRAM
+    )]
+    NoNftables,
+    /// No TAP devices.
+    #[error(
+        "networks for microVMs need /dev/net/tun (modprobe tun), or start the node without networks"
+    )]
+    NoTun,
+    /// All numbers are taken.
+    #[error("all 65519 network slots of this host are taken")]
+    NoSlot,
+    /// The file with the resolver's port.
+    #[error("cannot keep the resolver's port in {path}")]
+    State {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// A step of making a network.
+    #[error("network, {step}: {hint}", hint = .step.hint())]
+    Step {
+        /// The step.
+        step: Step,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A step of making a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// A namespace.
+    Namespace,
+    /// The TAP.
+    Tap,
+    /// Cards.
+    Links,
+    /// Addresses.
+    Addresses,
+    /// Routes.
+    Routes,
+    /// Switching IPv6 off.
+    Ipv6,
+    /// Switching forwarding on.
+    Forwarding,
+    /// nftables rules.
+    Rules,
+    /// The name server of the guests.
+    Resolver,
+}
+
+impl Step {
+    fn hint(self) -> &'static str {
+        match self {
+            Self::Namespace => "cannot make a namespace; see user.max_net_namespaces",
+            Self::Tap => "cannot make a TAP; see /dev/net/tun",
+            Self::Links => "cannot make a pair of cards; the kernel needs CONFIG_VETH",
+            Self::Addresses => "cannot set an address",
+            Self::Routes => {
+                "cannot add a route; is 198.18.0.0/15 used by something else on this host?"
+            }
+            Self::Ipv6 => "cannot switch IPv6 off in a slot",
+            Self::Forwarding => "cannot switch on forwarding (net.ipv4.ip_forward)",
+            Self::Rules => {
+                "the kernel does not take the rules; it needs nftables with NAT, limits and reject"
+            }
+            Self::Resolver => {
+                "cannot listen on 198.18.0.1; does another program hold all addresses of that port?"
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Namespace => "namespace",
+            Self::Tap => "TAP",
+            Self::Links => "links",
+            Self::Addresses => "addresses",
+            Self::Routes => "routes",
+            Self::Ipv6 => "IPv6",
+            Self::Forwarding => "forwarding",
+            Self::Rules => "rules",
+            Self::Resolver => "resolver",
+        })
+    }
+}
+
+pub(crate) fn failed(step: Step) -> impl Fn(io::Error) -> NetworkError {
+    move |source| NetworkError::Step { step, source }
+}

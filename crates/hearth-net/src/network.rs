@@ -1,0 +1,256 @@
+//! The network of one host: its rules, its slots, the name server of its guests.
+
+use std::fs::{self, File};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use crate::addresses::{HOST, HOST_LINKS, SLOTS};
+use crate::egress::{Egress, Names};
+use crate::error::{NetworkError, Step, failed};
+use crate::resolver::Resolver;
+use crate::slot::{self, Slot};
+use crate::{namespace, nft, rules};
+
+/// Slots that are ready before anybody asks: making one takes longer than all the rest of a launch.
+const POOL: usize = 8;
+
+/// What differs from host to host.
+#[derive(Debug, Clone)]
+pub struct NetworkOptions {
+    /// A file that remembers the name server's port, so that guests that run already find it again.
+    pub state: PathBuf,
+    /// Whom guests' questions are passed on to; empty means the servers in the host's `/etc/resolv.conf`.
+    pub name_servers: Vec<SocketAddr>,
+}
+
+/// Networks for microVMs. Cloning it is cheap.
+#[derive(Debug, Clone)]
+pub struct Network {
+    shared: Arc<Shared>,
+    _filler: Arc<Filler>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    resolver: Resolver,
+    ready: Mutex<Vec<Slot>>,
+    wanted: Notify,
+    next: AtomicU16,
+}
+
+/// Keeps the pool full; ends with the last [`Network`].
+#[derive(Debug)]
+struct Filler(JoinHandle<()>);
+
+impl Drop for Filler {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Network {
+    /// Prepares the host.
+    ///
+    /// # Errors
+    ///
+    /// What this host lacks, and what helps.
+    pub async fn start(options: NetworkOptions) -> Result<Self, NetworkError> {
+        check_host()?;
+        prepare_host().await?;
+        let port = read_port(&options.state)?;
+        let resolver = Resolver::start(port, options.name_servers).await;
+        let resolver = resolver.map_err(failed(Step::Resolver))?;
+        write_port(&options.state, resolver.port())?;
+        let shared = Arc::new(Shared {
+            resolver,
+            ready: Mutex::default(),
+            wanted: Notify::new(),
+            next: AtomicU16::new(SLOTS.start),
+        });
+        let filler = Filler(tokio::spawn(Arc::clone(&shared).fill()));
+        Ok(Self {
+            shared,
+            _filler: Arc::new(filler),
+        })
+    }
+
+    /// A slot with these ways out. Nothing of it is left when it is dropped and no process lives in it.
+    pub async fn take(&self, egress: &Egress) -> Result<Slot, NetworkError> {
+        let slot = self.shared.pop();
+        self.shared.wanted.notify_one();
+        let slot = match slot {
+            Some(slot) => slot,
+            None => self.shared.make().await?,
+        };
+        if *egress != Egress::internet() {
+            let (namespace, text) = (duplicate(&slot.namespace)?, rules::egress(egress));
+            blocking(move || namespace::within(&namespace, || nft::apply(&text)))
+                .await
+                .map_err(failed(Step::Rules))?;
+        }
+        self.admit(slot.number, egress, &slot.namespace)?;
+        Ok(slot)
+    }
+
+    /// Takes up the guest of a process that lives in a slot since before this node was started.
+    pub fn adopt(&self, slot: u16, pid: u32, egress: &Egress) -> Result<(), NetworkError> {
+        let namespace = File::open(format!("/proc/{pid}/ns/net"));
+        let namespace = OwnedFd::from(namespace.map_err(failed(Step::Namespace))?);
+        self.admit(slot, egress, &namespace)
+    }
+
+    fn admit(&self, slot: u16, egress: &Egress, own: &OwnedFd) -> Result<(), NetworkError> {
+        let namespace = match egress.names {
+            Names::Listed(_) => Some(duplicate(own)?),
+            Names::None | Names::All => None,
+        };
+        let names = egress.names.clone();
+        self.shared.resolver.admit(slot, names, namespace);
+        Ok(())
+    }
+
+    /// Forgets the guest of a slot.
+    pub fn release(&self, slot: u16) {
+        self.shared.resolver.dismiss(slot);
+    }
+}
+
+impl Shared {
+    fn pop(&self) -> Option<Slot> {
+        self.ready
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop()
+    }
+
+    async fn fill(self: Arc<Self>) {
+        loop {
+            let has = self.ready.lock().map_or(POOL, |ready| ready.len());
+            if has >= POOL {
+                self.wanted.notified().await;
+                continue;
+            }
+            match self.make().await {
+                Ok(slot) => self
+                    .ready
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(slot),
+                Err(error) => {
+                    // Who takes one makes it, and hears of the error.
+                    tracing::warn!(%error, "no network slot can be prepared");
+                    self.wanted.notified().await;
+                }
+            }
+        }
+    }
+
+    /// Makes a slot that leads to the internet, the usual wish.
+    async fn make(&self) -> Result<Slot, NetworkError> {
+        let port = self.resolver.port();
+        let first = self.next.fetch_add(1, Ordering::Relaxed);
+        let made = tokio::task::spawn_blocking(move || {
+            let slot = slot::make(first, port)?;
+            let text = rules::egress(&Egress::internet());
+            namespace::within(&slot.namespace, || nft::apply(&text))
+                .map_err(failed(Step::Rules))?;
+            Ok(slot)
+        });
+        made.await
+            .map_err(|error| failed(Step::Namespace)(io::Error::other(error)))?
+    }
+}
+
+/// Removes what [`Network::start`] changed on the host, unless a slot of some Hearth is left. Forwarding stays as it is.
+///
+/// # Errors
+///
+/// When rules or address cannot be removed.
+pub async fn remove() -> Result<(), NetworkError> {
+    if fs::exists(nft::PROGRAM).unwrap_or(false) && !is_in_use() {
+        blocking(|| nft::apply(rules::HOST_REMOVED))
+            .await
+            .map_err(failed(Step::Rules))?;
+        slot::remove_address(HOST).await?;
+    }
+    Ok(())
+}
+
+fn is_in_use() -> bool {
+    let links = fs::read_dir("/sys/class/net")
+        .into_iter()
+        .flatten()
+        .flatten();
+    links
+        .into_iter()
+        .any(|link| link.file_name().to_string_lossy().starts_with(HOST_LINKS))
+}
+
+fn check_host() -> Result<(), NetworkError> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(NetworkError::NotRoot);
+    }
+    if !fs::exists(nft::PROGRAM).unwrap_or(false) {
+        return Err(NetworkError::NoNftables);
+    }
+    if !fs::exists("/dev/net/tun").unwrap_or(false) {
+        return Err(NetworkError::NoTun);
+    }
+    Ok(())
+}
+
+async fn prepare_host() -> Result<(), NetworkError> {
+    const FORWARDING: &str = "net/ipv4/ip_forward";
+    blocking(|| nft::apply(&rules::host()))
+        .await
+        .map_err(failed(Step::Rules))?;
+    let forwarding = fs::read_to_string(format!("/proc/sys/{FORWARDING}"));
+    if forwarding.map_err(failed(Step::Forwarding))?.trim() != "1" {
+        tracing::warn!(
+            "switching on net.ipv4.ip_forward: guests reach the internet through this host"
+        );
+        slot::set(FORWARDING, "1").map_err(failed(Step::Forwarding))?;
+    }
+    let links = slot::connect()?;
+    let loopback = slot::index_of("lo")?;
+    slot::add_address(&links, loopback, HOST, 32).await
+}
+
+fn read_port(state: &Path) -> Result<Option<u16>, NetworkError> {
+    match fs::read_to_string(state) {
+        Ok(text) => Ok(text.trim().parse().ok()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(state_error(state, source)),
+    }
+}
+
+fn write_port(state: &Path, port: u16) -> Result<(), NetworkError> {
+    fs::write(state, format!("{port}\n")).map_err(|source| state_error(state, source))
+}
+
+fn state_error(path: &Path, source: io::Error) -> NetworkError {
+    NetworkError::State {
+        path: PathBuf::from(path),
+        source,
+    }
+}
+
+fn duplicate(namespace: &OwnedFd) -> Result<OwnedFd, NetworkError> {
+    let duplicate = namespace.as_fd().try_clone_to_owned();
+    duplicate.map_err(failed(Step::Namespace))
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(io::Error::other)?
+}

@@ -1,0 +1,274 @@
+//! The name server of all guests: asks the host's own, for the names that a guest may know.
+//!
+//! A guest's questions arrive here from the address of its slot, which says whose they are. With a list of names,
+//! an answer first opens the addresses in it and then goes to the guest.
+
+mod message;
+mod upstream;
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time;
+
+use crate::addresses;
+use crate::egress::Names;
+use crate::{namespace, nft};
+use message::Question;
+use upstream::Upstream;
+
+/// Largest message over UDP that is read; questions are far smaller.
+const DATAGRAM_BYTES: usize = 4096;
+
+/// Questions under way at the same time: of all guests, and of one.
+const QUESTIONS_MAX: usize = 512;
+const QUESTIONS_OF_ONE: usize = 32;
+
+/// How long a guest's TCP connection may be silent.
+const TCP_IDLE: Duration = Duration::from_secs(10);
+
+/// How long an address that was answered stays open, at least and at most. The lower bound is for programs that keep
+/// an answer longer than it says.
+const OPEN_SECONDS: std::ops::RangeInclusive<u32> = 60..=3600;
+
+/// Answers the guests of one host until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Resolver {
+    port: u16,
+    guests: Arc<Guests>,
+    _tasks: JoinSet<()>,
+}
+
+/// Who may ask what.
+#[derive(Debug, Default)]
+struct Guests {
+    by_slot: Mutex<HashMap<u16, Arc<Guest>>>,
+}
+
+#[derive(Debug)]
+struct Guest {
+    names: Names,
+    /// Where answers open addresses, if they do.
+    namespace: Option<OwnedFd>,
+    under_way: Arc<Semaphore>,
+}
+
+impl Resolver {
+    /// Listens on the host's end of all slots: at the port that the rules of running guests name already, or at the
+    /// first that is free.
+    pub(crate) async fn start(
+        port: Option<u16>,
+        name_servers: Vec<SocketAddr>,
+    ) -> io::Result<Self> {
+        let (port, datagrams, streams) = match port {
+            Some(port) => listen(port).await?,
+            None => listen_anywhere().await?,
+        };
+        let guests = Arc::new(Guests::default());
+        let shared = Shared {
+            guests: Arc::clone(&guests),
+            upstream: Arc::new(Upstream::new(name_servers)),
+            under_way: Arc::new(Semaphore::new(QUESTIONS_MAX)),
+        };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(shared.clone().serve_datagrams(Arc::new(datagrams)));
+        tasks.spawn(shared.serve_streams(streams));
+        Ok(Self {
+            port,
+            guests,
+            _tasks: tasks,
+        })
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Lets a slot's guest ask. The namespace is where answers open addresses, and lives on until the guest is dismissed.
+    pub(crate) fn admit(&self, slot: u16, names: Names, namespace: Option<OwnedFd>) {
+        let guest = Guest {
+            names,
+            namespace,
+            under_way: Arc::new(Semaphore::new(QUESTIONS_OF_ONE)),
+        };
+        self.guests.lock().insert(slot, Arc::new(guest));
+    }
+
+    /// Forgets a slot. Its namespace is let go.
+    pub(crate) fn dismiss(&self, slot: u16) {
+        self.guests.lock().remove(&slot);
+    }
+}
+
+impl Guests {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u16, Arc<Guest>>> {
+        self.by_slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn at(&self, address: SocketAddr) -> Option<Arc<Guest>> {
+        let SocketAddr::V4(address) = address else {
+            return None;
+        };
+        let slot = addresses::slot_of(*address.ip())?;
+        self.lock().get(&slot).cloned()
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Shared {
+    guests: Arc<Guests>,
+    upstream: Arc<Upstream>,
+    under_way: Arc<Semaphore>,
+}
+
+/// Room for one question; given back when it is answered.
+struct Room {
+    _of_all: OwnedSemaphorePermit,
+    _of_one: OwnedSemaphorePermit,
+}
+
+impl Shared {
+    async fn serve_datagrams(self, socket: Arc<UdpSocket>) {
+        let mut buffer = vec![0; DATAGRAM_BYTES];
+        let mut answers = JoinSet::new();
+        loop {
+            while answers.try_join_next().is_some() {}
+            // What fails here is an earlier send, for example to a guest that is gone.
+            let Ok((length, from)) = socket.recv_from(&mut buffer).await else {
+                continue;
+            };
+            let Some(guest) = self.guests.at(from) else {
+                continue;
+            };
+            // Without room the guest asks again.
+            let Some(room) = self.room(&guest) else {
+                continue;
+            };
+            let (shared, socket) = (self.clone(), Arc::clone(&socket));
+            let question = buffer[..length].to_vec();
+            answers.spawn(async move {
+                if let Some(answer) = shared.answer(&guest, &question, false).await {
+                    let _ = socket.send_to(&answer, from).await;
+                }
+                drop(room);
+            });
+        }
+    }
+
+    async fn serve_streams(self, listener: TcpListener) {
+        let mut streams = JoinSet::new();
+        loop {
+            while streams.try_join_next().is_some() {}
+            let Ok((stream, from)) = listener.accept().await else {
+                // Out of descriptors: some will be given back.
+                time::sleep(Duration::from_millis(100)).await;
+                continue;
+            };
+            let Some(guest) = self.guests.at(from) else {
+                continue;
+            };
+            let Some(room) = self.room(&guest) else {
+                continue;
+            };
+            let shared = self.clone();
+            streams.spawn(async move {
+                // A guest that breaks off has no use for an error.
+                let _ = shared.serve_stream(&guest, stream).await;
+                drop(room);
+            });
+        }
+    }
+
+    /// One question after the other, each behind its length (RFC 1035 section 4.2.2).
+    async fn serve_stream(&self, guest: &Guest, mut stream: TcpStream) -> io::Result<()> {
+        loop {
+            let length = time::timeout(TCP_IDLE, stream.read_u16()).await??;
+            let mut question = vec![0; usize::from(length)];
+            time::timeout(TCP_IDLE, stream.read_exact(&mut question)).await??;
+            let Some(answer) = self.answer(guest, &question, true).await else {
+                return Ok(());
+            };
+            let length = u16::try_from(answer.len()).map_err(io::Error::other)?;
+            let mut framed = length.to_be_bytes().to_vec();
+            framed.extend(answer);
+            time::timeout(TCP_IDLE, stream.write_all(&framed)).await??;
+        }
+    }
+
+    fn room(&self, guest: &Guest) -> Option<Room> {
+        Some(Room {
+            _of_all: Arc::clone(&self.under_way).try_acquire_owned().ok()?,
+            _of_one: Arc::clone(&guest.under_way).try_acquire_owned().ok()?,
+        })
+    }
+
+    /// The answer to a message; `None` to what is no question, or when no server answers.
+    async fn answer(&self, guest: &Guest, message: &[u8], is_stream: bool) -> Option<Vec<u8>> {
+        let question = Question::read(message)?;
+        if !guest.names.allow(&question.name) {
+            return Some(question.refusal());
+        }
+        let answer = match self.upstream.ask(&question, message, is_stream).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                tracing::debug!(%error, "no name server answers");
+                return Some(question.failure());
+            }
+        };
+        if let Some(namespace) = &guest.namespace
+            && let Err(error) = open(namespace, &answer).await
+        {
+            tracing::warn!(%error, "what was answered could not be opened");
+            return Some(question.failure());
+        }
+        Some(answer)
+    }
+}
+
+async fn listen(port: u16) -> io::Result<(u16, UdpSocket, TcpListener)> {
+    let datagrams = UdpSocket::bind((addresses::HOST, port)).await?;
+    let streams = TcpListener::bind((addresses::HOST, port)).await?;
+    Ok((port, datagrams, streams))
+}
+
+async fn listen_anywhere() -> io::Result<(u16, UdpSocket, TcpListener)> {
+    let mut last = io::ErrorKind::AddrInUse.into();
+    for port in addresses::RESOLVER_PORTS {
+        match listen(port).await {
+            Ok(listening) => return Ok(listening),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => last = error,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(last)
+}
+
+/// Opens the addresses in an answer for as long as it may be kept.
+async fn open(namespace: &OwnedFd, answer: &[u8]) -> io::Result<()> {
+    let addresses = message::addresses(answer);
+    if addresses.is_empty() {
+        return Ok(());
+    }
+    let element = |(address, seconds): &(Ipv4Addr, u32)| {
+        let seconds = (*seconds).clamp(*OPEN_SECONDS.start(), *OPEN_SECONDS.end());
+        // Added first, so that an older one can be removed; then with the new time.
+        format!(
+            "add element inet hearth answered {{ {address} }}\n\
+             delete element inet hearth answered {{ {address} }}\n\
+             add element inet hearth answered {{ {address} timeout {seconds}s }}\n"
+        )
+    };
+    let text: String = addresses.iter().map(element).collect();
+    let namespace = namespace.try_clone()?;
+    let applied =
+        tokio::task::spawn_blocking(move || namespace::within(&namespace, || nft::apply(&text)));
+    applied.await.map_err(io::Error::other)?
+}

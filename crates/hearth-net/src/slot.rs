@@ -1,0 +1,193 @@
+//! A slot: the network of one microVM, ready before there is one.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use rtnetlink::{Handle, LinkUnspec, LinkVeth, RouteMessageBuilder};
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::addresses::{self, GATEWAY, GATEWAY_MAC, HOST, PREFIX, SLOTS, TAP, UPLINK};
+use crate::error::{Step, failed};
+use crate::{NetworkError, namespace, nft, rules, tap};
+
+/// `EEXIST`, `ENFILE` and so on come from netlink as negative numbers.
+const EXISTS: i32 = -libc::EEXIST;
+
+/// A namespace with a TAP in it and a way to the host. Everything of it vanishes with the last descriptor or process that holds
+/// the namespace.
+#[derive(Debug)]
+pub struct Slot {
+    /// Its number on this host.
+    pub number: u16,
+    /// The namespace, for the VMM to live in.
+    pub namespace: OwnedFd,
+    /// The TAP, for the VMM's network card.
+    pub tap: OwnedFd,
+}
+
+/// Makes a slot. Takes some milliseconds, most of which are the kernel's.
+pub(crate) fn make(first: u16, resolver_port: u16) -> Result<Slot, NetworkError> {
+    namespace::apart(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()
+            .map_err(failed(Step::Namespace))?;
+        runtime.block_on(assemble(first, resolver_port))
+    })
+}
+
+/// The calling thread changes its namespace on the way.
+async fn assemble(first: u16, resolver_port: u16) -> Result<Slot, NetworkError> {
+    let host = namespace::current().map_err(failed(Step::Namespace))?;
+    namespace::leave().map_err(failed(Step::Namespace))?;
+    let own = namespace::current().map_err(failed(Step::Namespace))?;
+    // Before there is a card that could get an address by itself.
+    set("net/ipv6/conf/all/disable_ipv6", "1").or_else(absent)?;
+    set("net/ipv6/conf/default/disable_ipv6", "1").or_else(absent)?;
+    set("net/ipv4/ip_forward", "1").map_err(failed(Step::Forwarding))?;
+
+    let links = connect()?;
+    let tap = tap::open(TAP).map_err(failed(Step::Tap))?;
+    let number = join_to_host(&links, &host, first).await?;
+    let tap_index = index_of(TAP)?;
+    let up_index = index_of(UPLINK)?;
+    let tap_up = LinkUnspec::new_with_index(tap_index)
+        .address(GATEWAY_MAC.to_vec())
+        .up();
+    change(&links, tap_up.build(), Step::Addresses).await?;
+    change(
+        &links,
+        LinkUnspec::new_with_name("lo").up().build(),
+        Step::Addresses,
+    )
+    .await?;
+    change(
+        &links,
+        LinkUnspec::new_with_index(up_index).up().build(),
+        Step::Addresses,
+    )
+    .await?;
+    add_address(&links, tap_index, GATEWAY, PREFIX).await?;
+    add_address(&links, up_index, addresses::slot_address(number), 32).await?;
+
+    namespace::enter(host.as_fd()).map_err(failed(Step::Namespace))?;
+    receive_on_host(number).await?;
+    namespace::enter(own.as_fd()).map_err(failed(Step::Namespace))?;
+
+    let way_out = RouteMessageBuilder::<Ipv4Addr>::new()
+        .gateway(HOST)
+        .output_interface(up_index)
+        .onlink();
+    let added = links.route().add(way_out.build()).execute().await;
+    added.map_err(|error| failed(Step::Routes)(io::Error::other(error)))?;
+    nft::apply(&rules::slot(resolver_port)).map_err(failed(Step::Rules))?;
+    Ok(Slot {
+        number,
+        namespace: own,
+        tap,
+    })
+}
+
+/// Makes the pair of cards between slot and host. The host's end has the number in its name, and whoever gets the name has
+/// the number: another Hearth on the same host, or a microVM that outlived its node, cannot have the same.
+async fn join_to_host(links: &Handle, host: &OwnedFd, first: u16) -> Result<u16, NetworkError> {
+    let count = SLOTS.len() as u16;
+    for attempt in 0..count {
+        let number = SLOTS.start + (first.wrapping_sub(SLOTS.start).wrapping_add(attempt)) % count;
+        let name = addresses::host_link(number);
+        let peer = LinkUnspec::new_with_name(&name).setns_by_fd(host.as_raw_fd());
+        let pair = LinkVeth::new(UPLINK, &name).build();
+        let added = links.link().add(pair).execute().await;
+        added.map_err(|error| failed(Step::Links)(io::Error::other(error)))?;
+        match links.link().set(peer.build()).execute().await {
+            Ok(()) => return Ok(number),
+            Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == EXISTS => {
+                let removed = links.link().del(index_of(UPLINK)?).execute().await;
+                removed.map_err(|error| failed(Step::Links)(io::Error::other(error)))?;
+            }
+            Err(error) => return Err(failed(Step::Links)(io::Error::other(error))),
+        }
+    }
+    Err(NetworkError::NoSlot)
+}
+
+/// The host's end: up, without IPv6, and the way to the slot.
+async fn receive_on_host(number: u16) -> Result<(), NetworkError> {
+    let name = addresses::host_link(number);
+    let links = connect()?;
+    set(&format!("net/ipv6/conf/{name}/disable_ipv6"), "1").or_else(absent)?;
+    let index = index_of(&name)?;
+    change(
+        &links,
+        LinkUnspec::new_with_index(index).up().build(),
+        Step::Links,
+    )
+    .await?;
+    let route = RouteMessageBuilder::<Ipv4Addr>::new()
+        .destination_prefix(addresses::slot_address(number), 32)
+        .output_interface(index)
+        .scope(rtnetlink::packet_route::route::RouteScope::Link);
+    let added = links.route().add(route.build()).execute().await;
+    added.map_err(|error| failed(Step::Routes)(io::Error::other(error)))
+}
+
+/// A connection to the kernel about the network of the calling thread, served by the calling thread's runtime.
+pub(crate) fn connect() -> Result<Handle, NetworkError> {
+    let (connection, handle, _) = rtnetlink::new_connection().map_err(failed(Step::Links))?;
+    tokio::spawn(connection);
+    Ok(handle)
+}
+
+pub(crate) async fn add_address(
+    links: &Handle,
+    index: u32,
+    address: Ipv4Addr,
+    prefix: u8,
+) -> Result<(), NetworkError> {
+    let added = links.address().add(index, IpAddr::V4(address), prefix);
+    match added.execute().await {
+        Ok(()) => Ok(()),
+        Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == EXISTS => Ok(()),
+        Err(error) => Err(failed(Step::Addresses)(io::Error::other(error))),
+    }
+}
+
+pub(crate) async fn remove_address(address: Ipv4Addr) -> Result<(), NetworkError> {
+    let links = connect()?;
+    let index = index_of("lo")?;
+    let message = rtnetlink::AddressMessageBuilder::<Ipv4Addr>::new()
+        .index(index)
+        .address(address, 32)
+        .build();
+    let removed = links.address().del(message).execute().await;
+    removed.map_err(|error| failed(Step::Addresses)(io::Error::other(error)))
+}
+
+async fn change(
+    links: &Handle,
+    message: rtnetlink::packet_route::link::LinkMessage,
+    step: Step,
+) -> Result<(), NetworkError> {
+    let done = links.link().set(message).execute().await;
+    done.map_err(|error| failed(step)(io::Error::other(error)))
+}
+
+/// Number of a card in the namespace of the calling thread.
+pub(crate) fn index_of(name: &str) -> Result<u32, NetworkError> {
+    let index = nix::net::if_::if_nametoindex(name);
+    index.map_err(|errno| failed(Step::Links)(errno.into()))
+}
+
+/// Sets a kernel parameter, in the namespace of the calling thread.
+pub(crate) fn set(name: &str, value: &str) -> io::Result<()> {
+    fs::write(format!("/proc/sys/{name}"), value)
+}
+
+/// A kernel without IPv6 has none that would have to be switched off.
+fn absent(error: io::Error) -> Result<(), NetworkError> {
+    match error.kind() {
+        io::ErrorKind::NotFound => Ok(()),
+        _ => Err(failed(Step::Ipv6)(error)),
+    }
+}

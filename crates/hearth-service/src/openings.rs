@@ -1,0 +1,118 @@
+//! From egress connectors to what a network card may reach.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use hearth_control::arn::{ConnectorArn, ConnectorRef, ManagedConnector};
+use hearth_control::connector::{RuleBook, VpcEgress};
+use hearth_control::store::Store;
+use hearth_net::{Egress, Names};
+
+use crate::config::{NetworkConfig, RuleSets};
+
+/// Knows what each connector opens.
+#[derive(Clone)]
+pub(crate) struct Openings {
+    store: Arc<dyn Store>,
+    subnets: Arc<RuleSets>,
+    security_groups: Arc<RuleSets>,
+}
+
+impl Openings {
+    pub(crate) fn new(store: Arc<dyn Store>, config: &NetworkConfig) -> Self {
+        Self {
+            store,
+            subnets: Arc::new(config.subnets.clone()),
+            security_groups: Arc::new(config.security_groups.clone()),
+        }
+    }
+
+    /// What all of these open together. A connector that is gone, or names a rule set that the operator has removed, opens
+    /// nothing: closed is the safe mistake, and the log says so.
+    pub(crate) async fn of(&self, connectors: &[ConnectorRef]) -> Egress {
+        let mut all = Egress::closed();
+        for connector in connectors {
+            match connector {
+                ConnectorRef::Managed { connector, .. } => match connector {
+                    ManagedConnector::InternetEgress => add(&mut all, &Egress::internet()),
+                    // Ways in, and the one that leads nowhere.
+                    ManagedConnector::NoEgress
+                    | ManagedConnector::AllIngress
+                    | ManagedConnector::HttpIngress
+                    | ManagedConnector::NoIngress
+                    | ManagedConnector::ShellIngress => {}
+                },
+                ConnectorRef::Own(arn) => match self.configuration(arn).await {
+                    Some(egress) => self.add_rule_sets(&mut all, &egress),
+                    None => tracing::warn!(%arn, "a connector that is not there opens nothing"),
+                },
+            }
+        }
+        all
+    }
+
+    async fn configuration(&self, arn: &ConnectorArn) -> Option<VpcEgress> {
+        let number = match arn.version {
+            Some(number) => number,
+            None => self.store.connector(arn.id).await.ok()??.latest_version,
+        };
+        let version = self.store.connector_version(arn.id, number).await.ok()??;
+        Some(version.egress)
+    }
+
+    fn add_rule_sets(&self, all: &mut Egress, egress: &VpcEgress) {
+        let groups = egress.security_group_ids.iter().flatten();
+        let named = egress.subnet_ids.iter().map(|id| (id, &self.subnets));
+        for (id, sets) in named.chain(groups.map(|id| (id, &self.security_groups))) {
+            match sets.get(id) {
+                Some(set) => add(all, set),
+                None => tracing::warn!(id, "a rule set that is not defined opens nothing"),
+            }
+        }
+    }
+}
+
+/// The names that callers may use in connectors.
+pub(crate) fn rule_book(config: &NetworkConfig) -> RuleBook {
+    let names = |sets: &RuleSets| sets.keys().cloned().collect::<BTreeSet<_>>();
+    RuleBook {
+        subnet_ids: names(&config.subnets),
+        security_group_ids: names(&config.security_groups),
+    }
+}
+
+fn add(all: &mut Egress, more: &Egress) {
+    all.internet |= more.internet;
+    all.rules.extend(more.rules.iter().cloned());
+    all.names = match (std::mem::take(&mut all.names), more.names.clone()) {
+        (Names::All, _) | (_, Names::All) => Names::All,
+        (Names::None, names) | (names, Names::None) => names,
+        (Names::Listed(mut names), Names::Listed(more)) => {
+            names.extend(more);
+            Names::Listed(names)
+        }
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn openings_add_up() {
+        let listed = |name: &str| Egress {
+            names: Names::Listed(vec![name.parse().unwrap()]),
+            rules: vec!["10.0.0.1:1".parse().unwrap()],
+            internet: false,
+        };
+        let mut all = Egress::closed();
+        add(&mut all, &listed("a.example"));
+        assert_eq!(all, listed("a.example"));
+        add(&mut all, &listed("b.example"));
+        let both = ["a.example", "b.example"].map(|name| name.parse().unwrap());
+        assert_eq!(all.names, Names::Listed(both.to_vec()));
+        assert_eq!(all.rules.len(), 2);
+        add(&mut all, &Egress::internet());
+        assert_eq!((all.internet, all.names), (true, Names::All));
+    }
+}
