@@ -100,6 +100,7 @@ async fn build_and_run(directory: &Path, artifact: &Path, time: Duration) -> Res
         machine: "builder".parse()?,
         artifact,
         layer: directory.join("layer.erofs"),
+        egress: Egress::closed(),
         limits: BuildLimits {
             memory_mib: 1024,
             time,

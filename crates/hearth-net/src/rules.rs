@@ -84,6 +84,8 @@ table inet hearth {{
     }}
     chain input {{
         type filter hook input priority filter; policy drop;
+        limit rate over {REFUSALS_PER_SECOND}/second drop
+        reject with icmpx admin-prohibited
     }}
     chain output {{
         type filter hook output priority filter; policy drop;

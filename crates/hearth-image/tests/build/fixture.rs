@@ -75,6 +75,7 @@ impl Fixture {
             machine: name.parse().unwrap(),
             artifact,
             layer: self.layer(name),
+            egress: Egress::closed(),
             limits: BuildLimits {
                 memory_mib: BUILDER_MIB,
                 ..limits
