@@ -48,6 +48,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             if needs_bases() {
                 let bases = lab::prepare_bases()?.display().to_string();
                 environment.insert(lab::BASES_VARIABLE.into(), bases);
+                let registry = lab::registry_program()?.display().to_string();
+                environment.insert(lab::REGISTRY_VARIABLE.into(), registry);
             }
             run_here(arguments, &environment)
         }
@@ -93,6 +95,12 @@ fn try_in_lab(arguments: &Arguments, binaries: &Binaries) -> Result<Ended> {
     if needs_bases() {
         let bases = session.send_bases(&lab::prepare_bases()?)?;
         environment.insert(lab::BASES_VARIABLE.into(), bases.into());
+        let registry = lab::registry_program()?;
+        for file in hearth_emulated::with_libraries(&registry)? {
+            session.send(&file, &file)?;
+        }
+        let registry = registry.display().to_string();
+        environment.insert(lab::REGISTRY_VARIABLE.into(), registry);
     }
     session.exec(&argv, &environment, "/data/tmp", lab::Input::Empty)
 }

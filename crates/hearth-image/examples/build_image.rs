@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use hearth_image::{
-    Artifact, ArtifactLimits, Bases, BuildLimits, BuildRequest, Builder, PrepareOptions, Root,
-    data_extents, prepare, write_initramfs,
+    Artifact, ArtifactLimits, Bases, BuildLimits, BuildRequest, Builder, PrepareOptions,
+    Registries, Root, data_extents, prepare, write_initramfs,
 };
 use hearth_net::Egress;
 use hearth_node::{BootRequest, Node, NodeOptions};
@@ -88,6 +88,7 @@ async fn build_and_run(directory: &Path, artifact: &Path, time: Duration) -> Res
         initramfs,
         command_line: COMMAND_LINE.to_owned(),
         aliases: BTreeMap::new(),
+        registries: Registries::default(),
     };
     let (log, mut lines) = mpsc::channel::<String>(64);
     let start = Instant::now();

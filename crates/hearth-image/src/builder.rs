@@ -27,6 +27,7 @@ use crate::bases::Bases;
 use crate::config::ConfigError;
 use crate::failure::Failure;
 use crate::guest::{Guest, GuestError};
+use crate::registries::Registries;
 use crate::root::Root;
 use crate::store::StoreError;
 
@@ -50,6 +51,8 @@ pub struct Builder {
     /// Names that `FROM` and `COPY --from` may use for a base image, for example
     /// `public.ecr.aws/lambda/microvms:al2023-minimal` for `hearth/python:3.11`. Stages of a Dockerfile come first.
     pub aliases: BTreeMap<String, String>,
+    /// Where other images come from, if a build's egress leads there.
+    pub registries: Registries,
 }
 
 /// One build.
@@ -190,6 +193,8 @@ impl Builder {
             guest: Guest(running.machine()?.agent()),
             bases: &self.bases,
             aliases: &self.aliases,
+            registries: &self.registries,
+            has_network: has_network(running.machine()?),
             layer: &request.layer,
             limits: &request.limits,
             times: BuildTimes {
@@ -231,6 +236,12 @@ impl Builder {
         let launched = self.node.boot(&request.machine, boot).await?;
         Ok(Running(Some(launched.machine)))
     }
+}
+
+/// Whether any way leads out of the builder.
+fn has_network(machine: &Machine) -> bool {
+    let network = machine.record().network.as_ref();
+    network.is_some_and(|network| network.egress != Egress::closed())
 }
 
 /// The builder microVM as long as it is needed.

@@ -22,13 +22,15 @@ pub enum Failure {
         reason: String,
     },
     /// `FROM` or `COPY --from` names an image that is neither a base nor a stage.
-    #[error("{reason}; builds have no network yet, only Hearth's own base images can be used")]
+    #[error(
+        "{reason}; is there such an image, and may this build pull it (egress connector, credentials)?"
+    )]
     UnknownImage {
         /// What buildah said.
         reason: String,
     },
-    /// A program needed the network.
-    #[error("{reason}; builds have no network yet")]
+    /// A program needed a network that this build does not have, or a name or address that its connector does not open.
+    #[error("{reason}; the build's egress connector does not lead there")]
     NoNetwork {
         /// What buildah said.
         reason: String,
@@ -59,7 +61,14 @@ const NO_NETWORK: &[&str] = &[
     "dial tcp",
 ];
 
-const UNKNOWN_IMAGE: &[&str] = &["image not known", "short-name"];
+const UNKNOWN_IMAGE: &[&str] = &[
+    "image not known",
+    "short-name",
+    "manifest unknown",
+    "name unknown",
+    "unauthorized",
+    "denied: requested access",
+];
 
 const DISK_FULL: &[&str] = &["no space left on device", "No space left on device"];
 

@@ -90,6 +90,16 @@ impl Guest {
         end.await
     }
 
+    /// Unpacks settings, a tar archive, into the root where buildah runs.
+    pub(crate) async fn send_settings(&self, archive: Vec<u8>) -> Result<(), GuestError> {
+        let (reader, mut writer) = self.start("settings", &[]).await?.split();
+        for piece in archive.chunks(MAX_CHUNK_BYTES) {
+            writer.send(&ExecInput::Stdin(piece.to_vec())).await?;
+        }
+        writer.send(&ExecInput::StdinEnd).await?;
+        finish(reader, "settings", |_| Ok(())).await
+    }
+
     /// Runs buildah.
     pub(crate) async fn build(&self, options: &[String]) -> Result<Buildah, GuestError> {
         let (reader, mut writer) = self.start("build", options).await?.split();

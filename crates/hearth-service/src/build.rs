@@ -20,7 +20,7 @@ use std::sync::Arc;
 use hearth_base::BaseVersion;
 use hearth_control::id::BuildId;
 use hearth_control::node::{BuildEvent, BuildFailure, BuildSpec, Built, NodeError};
-use hearth_image::{Bases, Builder};
+use hearth_image::{Bases, Builder, Registries};
 use hearth_logs::LogStore;
 use hearth_node::Node;
 use hearth_objects::ObjectStore;
@@ -41,6 +41,8 @@ pub(crate) struct Workshop {
     pub(crate) builder_initramfs: PathBuf,
     /// Names of images and the base images that stand for them.
     pub(crate) aliases: BTreeMap<String, String>,
+    /// Where all other images come from.
+    pub(crate) registries: Registries,
     /// What connectors open.
     pub(crate) openings: Openings,
     pub(crate) objects: Arc<ObjectStore>,
@@ -68,6 +70,7 @@ impl Workshop {
             initramfs: self.builder_initramfs.clone(),
             command_line: String::new(),
             aliases: self.aliases.clone(),
+            registries: self.registries.clone(),
         }
     }
 

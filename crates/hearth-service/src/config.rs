@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use hearth_control::id::Region;
+use hearth_image::Registries;
 use hearth_net::Egress;
 
 /// Everything that differs from host to host. Validated before a port is opened.
@@ -27,6 +28,8 @@ pub struct ServiceConfig {
     pub hosting: Hosting,
     /// Names that Dockerfiles may say in `FROM`, and the base images that stand for them.
     pub image_aliases: BTreeMap<String, String>,
+    /// Where images come from that are not bases, and how.
+    pub registries: Registries,
     /// Networks of microVMs.
     pub network: NetworkConfig,
     /// Whether connections and bandwidth of endpoints are limited by size tier, as on AWS.

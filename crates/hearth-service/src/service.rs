@@ -231,6 +231,7 @@ async fn open_parts(config: &ServiceConfig) -> Result<Parts, ServiceError> {
             .map_err(part("the base images"))?
             .ok_or(ServiceError::NoBases)?,
         aliases: config.image_aliases.clone(),
+        registries: config.registries.clone(),
         objects: Arc::clone(&objects),
         logs: Arc::clone(&logs),
         openings: openings.clone(),

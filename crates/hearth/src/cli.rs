@@ -86,6 +86,9 @@ pub(crate) struct UpArguments {
     /// Lift the limits on connections, bandwidth and requests that endpoints have by size, as on AWS.
     #[arg(long)]
     pub(crate) no_endpoint_limits: bool,
+    /// Certificates that builds believe when they pull images, as PEM; by default those of this host.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) build_ca_bundle: Option<PathBuf>,
     /// Give microVMs and builds no network card: they are reached through their endpoints, and reach nothing.
     #[arg(long)]
     pub(crate) no_network: bool,

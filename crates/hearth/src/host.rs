@@ -168,6 +168,17 @@ pub(crate) fn furnish_nftables(agent: &AgentClient) -> Result<()> {
     Ok(())
 }
 
+/// Brings the certificates inside that builds believe.
+pub(crate) fn furnish_certificates(agent: &AgentClient, bundle: &[u8]) -> Result<()> {
+    const PLACE: &str = "/etc/ssl/certs";
+    let mkdir = ["/bin/busybox", "mkdir", "-p", PLACE].map(str::to_owned);
+    run_inside(agent, mkdir.to_vec())?;
+    let path = format!("{PLACE}/ca-certificates.crt");
+    agent
+        .write_file(&path, 0o444, &mut &bundle[..])
+        .context("cannot send the certificates inside")
+}
+
 /// Brings the base images of builds inside, unless they are there.
 pub(crate) fn furnish_bases(shared: &Shared, agent: &AgentClient) -> Result<()> {
     let outer = shared.data.join("bases");

@@ -2,16 +2,21 @@
 
 mod emulated;
 
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use hearth_image::Registries;
 use hearth_service::{EndpointConfig, Hosting, NetworkConfig, Service, ServiceConfig};
 use hearth_vmm::probe;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{Shared, UpArguments};
 use crate::{base, vmm};
+
+/// The host's own certificates, on Debian and its relatives.
+const CA_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 pub(crate) fn run(shared: &Shared, arguments: UpArguments) -> Result<ExitCode> {
     if arguments.in_emulated_host {
@@ -83,10 +88,24 @@ fn service_config(
             .into_iter()
             .map(|alias| (alias.name, alias.base))
             .collect(),
+        registries: Registries {
+            ca_bundle: ca_bundle(arguments.build_ca_bundle.as_deref())?,
+            ..Registries::default()
+        },
         network: NetworkConfig {
             is_off: arguments.no_network,
             ..NetworkConfig::default()
         },
         has_endpoint_limits: !arguments.no_endpoint_limits,
     })
+}
+
+/// The certificates that builds believe: the chosen ones, or this host's if it has any.
+fn ca_bundle(chosen: Option<&Path>) -> Result<Option<Vec<u8>>> {
+    let path = chosen.unwrap_or(Path::new(CA_BUNDLE));
+    match std::fs::read(path) {
+        Ok(bundle) => Ok(Some(bundle)),
+        Err(error) if chosen.is_none() && error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
 }

@@ -31,6 +31,12 @@ pub const PORT: u16 = 80;
 /// Makes the calling thread, and all that it starts, the host; `false` when it is not root.
 #[must_use]
 pub fn enter() -> bool {
+    enter_beside(|| {})
+}
+
+/// The same with something more in the world: it is called there, and what it starts is there too.
+#[must_use]
+pub fn enter_beside(more: impl FnOnce() + Send + 'static) -> bool {
     if !rustix::process::geteuid().is_root() {
         eprintln!("not run: namespaces need root");
         return false;
@@ -44,6 +50,7 @@ pub fn enter() -> bool {
         ready.send(rustix::thread::gettid()).unwrap();
         if has_arrived.recv().is_ok() {
             be_world();
+            more();
         }
         ready.send(rustix::thread::gettid()).unwrap();
         // The namespace lives as long as a thread is in it.
@@ -103,7 +110,7 @@ fn listen_everywhere() {
     });
 }
 
-/// Knows `public.test` and `other.test`, and `private.test`, which has a private address.
+/// Knows `public.test`, `registry.test` and `other.test`, and `private.test`, which has a private address.
 fn serve_names() {
     use simple_dns::rdata::{A, RData};
     use simple_dns::{CLASS, Packet, ResourceRecord};
@@ -117,7 +124,7 @@ fn serve_names() {
             let mut answer = asked.into_reply();
             let name = answer.questions[0].qname.clone();
             let address = match name.to_string().as_str() {
-                "public.test" => Some(PUBLIC),
+                "public.test" | "registry.test" => Some(PUBLIC),
                 "other.test" => Some(OTHER_PUBLIC),
                 "private.test" => Some(PRIVATE),
                 _ => None,

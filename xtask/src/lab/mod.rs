@@ -7,6 +7,7 @@
 //! Everything is kept below `target/lab/` and made anew when it is missing.
 
 mod bases;
+mod registry;
 mod session;
 mod sync;
 
@@ -21,6 +22,7 @@ use clap::Args;
 use hearth_emulated::EmulatedHost;
 
 pub(crate) use bases::{BASES_VARIABLE, prepare as prepare_bases};
+pub(crate) use registry::{REGISTRY_VARIABLE, program as registry_program};
 pub(crate) use session::{Boot, Ended, Input, Session, native_environment};
 
 use crate::place::{self, Place};

@@ -13,13 +13,18 @@ use crate::bases::Bases;
 use crate::config::{self, ContainerConfig};
 use crate::failure::LastLines;
 use crate::guest::{Guest, GuestError, Said};
+use crate::registries::Registries;
 use crate::root::{self, LAYER_SERIAL, Root, RootDisk, STORE_SERIAL};
 use crate::sparse::SparseWriter;
 use crate::store::{self, Id, Layers};
 
 /// Options of `buildah bud`. Docker's format knows HEALTHCHECK, SHELL and ONBUILD. Without a cache of layers, a commit
 /// after every instruction would be for nothing.
-const OPTIONS: &[&str] = &["--format=docker", "--layers=false", "--pull-never"];
+const OPTIONS: &[&str] = &["--format=docker", "--layers=false"];
+
+/// With a network, what is not there is pulled. Without one, asking would only make the error harder to read.
+const PULL_MISSING: &str = "--pull=false";
+const PULL_NEVER: &str = "--pull-never";
 
 /// `sha256:`, 64 digits and the end of the line.
 const MAX_IMAGE_ID_BYTES: u64 = 128;
@@ -29,6 +34,8 @@ pub(super) struct Build<'a> {
     pub(super) guest: Guest,
     pub(super) bases: &'a Bases,
     pub(super) aliases: &'a BTreeMap<String, String>,
+    pub(super) registries: &'a Registries,
+    pub(super) has_network: bool,
     pub(super) layer: &'a Path,
     pub(super) limits: &'a BuildLimits,
     pub(super) times: BuildTimes,
@@ -42,6 +49,8 @@ impl Build<'_> {
     ) -> Result<Built, BuildError> {
         let start = Instant::now();
         self.guest.send_context(artifact).await?;
+        let settings = self.registries.to_tar().map_err(GuestError::Keep)?;
+        self.guest.send_settings(settings).await?;
         self.times.context = start.elapsed();
 
         let start = Instant::now();
@@ -62,7 +71,7 @@ impl Build<'_> {
     }
 
     async fn buildah(&self, log: &mpsc::Sender<String>) -> Result<(), BuildError> {
-        let options = options(self.aliases);
+        let options = options(self.aliases, self.has_network);
         let mut last = LastLines::default();
         let mut log = Log::new(log, self.limits.log_bytes);
         let mut buildah = self.guest.build(&options).await?;
@@ -198,8 +207,14 @@ impl Build<'_> {
 }
 
 /// Options of `buildah bud`: the fixed ones, and an alias as a "build context" that is an image.
-fn options(aliases: &BTreeMap<String, String>) -> Vec<String> {
-    let fixed = OPTIONS.iter().map(|&option| option.to_owned());
+fn options(aliases: &BTreeMap<String, String>, has_network: bool) -> Vec<String> {
+    let pull = if has_network {
+        PULL_MISSING
+    } else {
+        PULL_NEVER
+    };
+    let fixed = OPTIONS.iter().chain([&pull]);
+    let fixed = fixed.map(|&option| option.to_owned());
     let aliases = aliases.iter().map(|(alias, image)| {
         format!("--build-context={alias}=container-image://localhost/{image}")
     });

@@ -6,8 +6,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use hearth_image::{
-    Artifact, ArtifactLimits, Bases, BuildError, BuildLimits, BuildRequest, Builder, Built, Root,
-    write_initramfs,
+    Artifact, ArtifactLimits, Bases, BuildError, BuildLimits, BuildRequest, Builder, Built,
+    Registries, Root, write_initramfs,
 };
 use hearth_net::Egress;
 use hearth_node::{AgentError, BootRequest, Node, NodeOptions};
@@ -49,6 +49,17 @@ impl Fixture {
         }
     }
 
+    /// The same with a network.
+    pub(crate) fn with_network(network: hearth_net::Network) -> Self {
+        let mut fixture = Self::new();
+        let options = NodeOptions {
+            network: Some(network),
+            ..NodeOptions::new(fixture.directory.path().join("n"), program())
+        };
+        fixture.node = Node::open(options).unwrap();
+        fixture
+    }
+
     pub(crate) fn node(&self) -> &Node {
         &self.node
     }
@@ -61,6 +72,7 @@ impl Fixture {
             initramfs: self.directory.path().join("builder.cpio"),
             command_line: KERNEL_ARGUMENTS.to_owned(),
             aliases: [(ALIAS.to_owned(), "hearth/debian:12".to_owned())].into(),
+            registries: Registries::default(),
         }
     }
 
@@ -109,6 +121,7 @@ impl Fixture {
         limits: BuildLimits,
     ) -> (Result<Built, BuildError>, Vec<String>) {
         let (request, mut lines) = self.request(name, artifact, limits);
+        let builder = self.builder();
         let collect = async {
             let mut log = Vec::new();
             while let Some(line) = lines.recv().await {
@@ -117,7 +130,6 @@ impl Fixture {
             }
             log
         };
-        let builder = self.builder();
         tokio::join!(builder.build(request), collect)
     }
 

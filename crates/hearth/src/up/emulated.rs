@@ -8,6 +8,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -64,6 +65,7 @@ pub(super) fn run(shared: &Shared, arguments: &UpArguments) -> Result<ExitCode> 
                 shared: shared.clone(),
                 agent,
                 command: command.clone(),
+                ca_bundle: arguments.build_ca_bundle.clone(),
                 began,
             };
             let failed = failed.clone();
@@ -147,6 +149,7 @@ struct Up {
     shared: Shared,
     agent: AgentClient,
     command: Vec<String>,
+    ca_bundle: Option<PathBuf>,
     began: Instant,
 }
 
@@ -156,6 +159,9 @@ impl Up {
         host::furnish(&self.shared, &self.agent)?;
         if !self.command.iter().any(|word| word == "--no-network") {
             host::furnish_nftables(&self.agent)?;
+        }
+        if let Some(bundle) = super::ca_bundle(self.ca_bundle.as_deref())? {
+            host::furnish_certificates(&self.agent, &bundle)?;
         }
         host::furnish_bases(&self.shared, &self.agent)?;
         let mut deaths = VecDeque::new();
