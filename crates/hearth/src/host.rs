@@ -124,8 +124,8 @@ pub(crate) fn config(shared: &Shared, forwards: Vec<PortForward>) -> Result<Host
 pub(crate) fn furnish(shared: &Shared, agent: &AgentClient) -> Result<()> {
     let version = base::current(shared)?;
     let base = format!("{INNER_DATA}/base/{}", version.id);
-    let mkdir = ["/bin/busybox", "mkdir", "-p", &base, INNER_BIN].map(str::to_owned);
-    run_inside(agent, mkdir.to_vec())?;
+    make_directory(agent, &base)?;
+    make_directory(agent, INNER_BIN)?;
     let own = std::env::current_exe().context("cannot find this program's own file")?;
     let vmlinux = version.vmlinux();
     transfer::once(agent, &own, 0o755, &format!("{INNER_BIN}/hearth"))?;
@@ -136,6 +136,12 @@ pub(crate) fn furnish(shared: &Shared, agent: &AgentClient) -> Result<()> {
     transfer::once(agent, &version.initramfs(), 0o444, &initramfs)?;
     let record = vmlinux.with_file_name("base.json");
     transfer::once(agent, &record, 0o444, &format!("{base}/base.json"))
+}
+
+/// Makes a directory inside, with its parents.
+fn make_directory(agent: &AgentClient, path: &str) -> Result<()> {
+    let mkdir = ["/bin/busybox", "mkdir", "-p", path].map(str::to_owned);
+    run_inside(agent, mkdir.to_vec())
 }
 
 /// Runs a command of the set-up inside; it has to succeed.
@@ -163,6 +169,9 @@ pub(crate) fn furnish_nftables(agent: &AgentClient) -> Result<()> {
     })?;
     for file in files {
         let target = file.display().to_string();
+        if let Some(directory) = file.parent() {
+            make_directory(agent, &directory.display().to_string())?;
+        }
         transfer::once(agent, &file, 0o755, &target)?;
     }
     Ok(())
@@ -171,8 +180,7 @@ pub(crate) fn furnish_nftables(agent: &AgentClient) -> Result<()> {
 /// Brings the certificates inside that builds believe.
 pub(crate) fn furnish_certificates(agent: &AgentClient, bundle: &[u8]) -> Result<()> {
     const PLACE: &str = "/etc/ssl/certs";
-    let mkdir = ["/bin/busybox", "mkdir", "-p", PLACE].map(str::to_owned);
-    run_inside(agent, mkdir.to_vec())?;
+    make_directory(agent, PLACE)?;
     let path = format!("{PLACE}/ca-certificates.crt");
     agent
         .write_file(&path, 0o444, &mut &bundle[..])

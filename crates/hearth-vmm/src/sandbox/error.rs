@@ -49,10 +49,7 @@ pub enum SandboxError {
         #[source]
         source: io::Error,
     },
-    /// A filter does not compile.
-    #[error("sandbox, system calls: the filter does not compile")]
-    Filter(#[from] seccompiler::BackendError),
     /// A filter is not accepted.
     #[error("sandbox, system calls: the kernel refused the filter; it needs CONFIG_SECCOMP_FILTER")]
-    Apply(#[from] seccompiler::Error),
+    Apply(#[source] io::Error),
 }

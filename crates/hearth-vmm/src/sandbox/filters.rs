@@ -5,14 +5,9 @@
 //! on all of them. A vCPU thread starts disk threads (the driver's last step is a register write), so its list
 //! contains theirs.
 
-use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use seccompiler::{
-    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen as Length, SeccompCmpOp as Op,
-    SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
-};
-
+use super::program::{Condition, Program, Rules};
 use super::{SandboxError, requests};
 
 /// Threads with a list of their own, beside the process's.
@@ -29,8 +24,8 @@ pub enum ThreadKind {
 static THREADS: OnceLock<Threads> = OnceLock::new();
 
 struct Threads {
-    vcpu: BpfProgram,
-    disk: BpfProgram,
+    vcpu: Program,
+    disk: Program,
 }
 
 /// What every thread needs: memory, locks, its own start and end, time, descriptors that are open.
@@ -135,22 +130,20 @@ const PROCESS: &[i64] = &[
 ];
 
 /// `SECCOMP_SET_MODE_FILTER`: a filter can only take something away.
-const SET_MODE_FILTER: u64 = 1;
+const SET_MODE_FILTER: u32 = libc::SECCOMP_SET_MODE_FILTER;
 
 /// `PR_SET_VMA`: names of anonymous memory, which newer C libraries set.
-const PR_SET_VMA: u64 = 0x5356_4d41;
-
-type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+const PR_SET_VMA: u32 = 0x5356_4d41;
 
 /// Binds the process, and prepares the lists of its threads.
 pub(super) fn confine_process() -> Result<(), SandboxError> {
     let threads = Threads {
-        vcpu: allow_only(vcpu_rules()?)?,
-        disk: allow_only(disk_rules()?)?,
+        vcpu: Program::allow_only(&vcpu_rules()),
+        disk: Program::allow_only(&disk_rules()),
     };
-    let process = allow_only(process_rules()?)?;
-    seccompiler::apply_filter(&without_clone3()?)?;
-    seccompiler::apply_filter(&process)?;
+    let process = Program::allow_only(&process_rules());
+    without_clone3().apply().map_err(SandboxError::Apply)?;
+    process.apply().map_err(SandboxError::Apply)?;
     // Set already only by an earlier call, with the same lists.
     let _ = THREADS.set(threads);
     Ok(())
@@ -165,90 +158,87 @@ pub fn confine_thread(kind: ThreadKind) -> Result<(), SandboxError> {
         ThreadKind::Vcpu => &threads.vcpu,
         ThreadKind::Disk => &threads.disk,
     };
-    Ok(seccompiler::apply_filter(program)?)
+    program.apply().map_err(SandboxError::Apply)
 }
 
-fn process_rules() -> Result<Rules, BackendError> {
-    let mut rules = vcpu_rules()?;
+fn process_rules() -> Rules {
+    let mut rules = vcpu_rules();
     allow_all(&mut rules, PROCESS);
-    rules.insert(libc::SYS_ioctl, equal_to(1, requests::PROCESS)?);
+    rules.insert(libc::SYS_ioctl, equal_to(1, requests::PROCESS));
     // Unix sockets and nothing else.
-    rules.insert(libc::SYS_socket, equal_to(0, &[libc::AF_UNIX as u64])?);
+    rules.insert(libc::SYS_socket, equal_to(0, &[libc::AF_UNIX as u32]));
     // Interrupts vCPUs; an abort of the process raises SIGABRT in its own thread.
-    let signals = [libc::SIGRTMIN() as u64, libc::SIGABRT as u64];
-    rules.insert(libc::SYS_tgkill, signals_to_itself(&signals)?);
-    Ok(rules)
+    let signals = [libc::SIGRTMIN() as u32, libc::SIGABRT as u32];
+    rules.insert(libc::SYS_tgkill, signals_to_itself(&signals));
+    rules
 }
 
-fn vcpu_rules() -> Result<Rules, BackendError> {
-    let mut rules = disk_rules()?;
+fn vcpu_rules() -> Rules {
+    let mut rules = disk_rules();
     allow_all(&mut rules, VCPU);
-    rules.insert(libc::SYS_ioctl, equal_to(1, requests::VCPU)?);
+    rules.insert(libc::SYS_ioctl, equal_to(1, requests::VCPU));
     // Threads only: neither a process nor a namespace can be made.
-    let thread = (libc::CLONE_THREAD | libc::CLONE_VM | libc::CLONE_SIGHAND) as u64;
-    rules.insert(libc::SYS_clone, vec![masked(0, thread, thread)?]);
+    let thread = (libc::CLONE_THREAD | libc::CLONE_VM | libc::CLONE_SIGHAND) as u32;
+    rules.insert(libc::SYS_clone, masked(0, thread, thread));
     rules.insert(libc::SYS_clone3, Vec::new());
-    rules.insert(libc::SYS_seccomp, equal_to(0, &[SET_MODE_FILTER])?);
+    rules.insert(libc::SYS_seccomp, equal_to(0, &[SET_MODE_FILTER]));
     let own = [
-        libc::PR_SET_NAME as u64,
-        libc::PR_SET_NO_NEW_PRIVS as u64,
+        libc::PR_SET_NAME as u32,
+        libc::PR_SET_NO_NEW_PRIVS as u32,
         PR_SET_VMA,
     ];
-    rules.insert(libc::SYS_prctl, equal_to(0, &own)?);
-    Ok(rules)
+    rules.insert(libc::SYS_prctl, equal_to(0, &own));
+    rules
 }
 
-fn disk_rules() -> Result<Rules, BackendError> {
+fn disk_rules() -> Rules {
     let mut rules = Rules::new();
     allow_all(&mut rules, ANY);
     allow_all(&mut rules, DISK);
     // No memory that can be both filled and executed.
-    let executable = libc::PROT_EXEC as u64;
-    rules.insert(libc::SYS_mmap, vec![masked(2, executable, 0)?]);
-    rules.insert(libc::SYS_mprotect, vec![masked(2, executable, 0)?]);
-    Ok(rules)
+    let executable = libc::PROT_EXEC as u32;
+    rules.insert(libc::SYS_mmap, masked(2, executable, 0));
+    rules.insert(libc::SYS_mprotect, masked(2, executable, 0));
+    rules
 }
 
-/// An empty list of rules allows a call whatever its arguments.
+/// Without a case, a call is allowed whatever its arguments.
 fn allow_all(rules: &mut Rules, calls: &[i64]) {
     rules.extend(calls.iter().map(|call| (*call, Vec::new())));
 }
 
-fn equal_to(argument: u8, values: &[u64]) -> Result<Vec<SeccompRule>, BackendError> {
-    let rule = |value: &u64| {
-        let condition = SeccompCondition::new(argument, Length::Dword, Op::Eq, *value)?;
-        SeccompRule::new(vec![condition])
-    };
-    values.iter().map(rule).collect()
+fn equal_to(argument: u8, values: &[u32]) -> Vec<Vec<Condition>> {
+    let case = |value: &u32| vec![equal(argument, *value)];
+    values.iter().map(case).collect()
 }
 
-fn masked(argument: u8, mask: u64, value: u64) -> Result<SeccompRule, BackendError> {
-    let condition = SeccompCondition::new(argument, Length::Dword, Op::MaskedEq(mask), value)?;
-    SeccompRule::new(vec![condition])
+fn masked(argument: u8, mask: u32, value: u32) -> Vec<Vec<Condition>> {
+    vec![vec![Condition {
+        argument,
+        mask,
+        value,
+    }]]
 }
 
-fn signals_to_itself(signals: &[u64]) -> Result<Vec<SeccompRule>, BackendError> {
-    let process = u64::from(std::process::id());
-    let rule = |signal: &u64| {
-        SeccompRule::new(vec![
-            SeccompCondition::new(0, Length::Dword, Op::Eq, process)?,
-            SeccompCondition::new(2, Length::Dword, Op::Eq, *signal)?,
-        ])
-    };
-    signals.iter().map(rule).collect()
+fn equal(argument: u8, value: u32) -> Condition {
+    const ALL: u32 = u32::MAX;
+    Condition {
+        argument,
+        mask: ALL,
+        value,
+    }
 }
 
-fn allow_only(rules: Rules) -> Result<BpfProgram, BackendError> {
-    let (other, listed) = (SeccompAction::KillProcess, SeccompAction::Allow);
-    SeccompFilter::new(rules, other, listed, TargetArch::x86_64)?.try_into()
+fn signals_to_itself(signals: &[u32]) -> Vec<Vec<Condition>> {
+    let process = std::process::id();
+    let case = |signal: &u32| vec![equal(0, process), equal(2, *signal)];
+    signals.iter().map(case).collect()
 }
 
 /// clone3 takes its flags by pointer, which a filter cannot follow: it "does not exist", and the C
 /// library makes its threads with clone.
-fn without_clone3() -> Result<BpfProgram, BackendError> {
-    let rules = Rules::from([(libc::SYS_clone3, Vec::new())]);
-    let missing = SeccompAction::Errno(libc::ENOSYS as u32);
-    SeccompFilter::new(rules, SeccompAction::Allow, missing, TargetArch::x86_64)?.try_into()
+fn without_clone3() -> Program {
+    Program::without(libc::SYS_clone3, libc::ENOSYS)
 }
 
 #[cfg(test)]
@@ -256,20 +246,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lists_compile_and_contain_each_other() {
-        let (disk, vcpu) = (disk_rules().unwrap(), vcpu_rules().unwrap());
-        let process = process_rules().unwrap();
+    fn the_lists_contain_each_other() {
+        let (disk, vcpu, process) = (disk_rules(), vcpu_rules(), process_rules());
         assert!(disk.keys().all(|call| vcpu.contains_key(call)));
         assert!(vcpu.keys().all(|call| process.contains_key(call)));
-        for rules in [disk, vcpu, process] {
-            allow_only(rules).unwrap();
-        }
-        without_clone3().unwrap();
     }
 
     #[test]
     fn no_list_has_a_call_that_reaches_further() {
-        let process = process_rules().unwrap();
+        let process = process_rules();
         for call in [
             libc::SYS_execve,
             libc::SYS_execveat,

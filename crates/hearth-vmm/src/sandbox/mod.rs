@@ -14,6 +14,7 @@ mod error;
 mod filters;
 mod landlock;
 mod privileges;
+mod program;
 mod requests;
 mod slot;
 

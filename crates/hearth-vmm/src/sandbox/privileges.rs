@@ -14,6 +14,9 @@ const FIRST_INHERITED: RawFd = 3;
 /// `_LINUX_CAPABILITY_VERSION_3` (capget(2)).
 const CAPABILITY_VERSION: u32 = 0x2008_0522;
 
+/// More than any kernel has: their sets are of 64 bits.
+const CAPABILITIES_MAX: libc::c_ulong = 64;
+
 /// Header of capset(2).
 #[repr(C)]
 struct CapabilityHeader {
@@ -33,8 +36,7 @@ struct CapabilitySets {
 /// Into namespaces where there is no network of the host and no IPC object of it; `false` if not root. Unix sockets with
 /// a path are found by their file, so the node still reaches the process.
 pub(super) fn leave_namespaces(network: Option<RawFd>) -> Result<bool, SandboxError> {
-    // SAFETY: reads an id and cannot fail.
-    if network.is_none() && unsafe { libc::geteuid() } != 0 {
+    if network.is_none() && !is_root() {
         return Ok(false);
     }
     let mut flags = libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
@@ -102,14 +104,14 @@ pub(super) fn drop_capabilities() -> Result<(), SandboxError> {
     let failed = |set| move |error| SandboxError::Capabilities(set, error);
     let ambient = libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong;
     prctl(libc::PR_CAP_AMBIENT, ambient).map_err(failed("ambient"))?;
-    // The first number that this kernel does not know ends the list.
-    for capability in 0..64 {
-        match prctl_value(libc::PR_CAPBSET_READ, capability) {
-            Ok(0) => {}
-            Ok(_) if may_drop_bounding() => {
-                prctl(libc::PR_CAPBSET_DROP, capability).map_err(failed("bounding"))?;
+    if is_root() {
+        let drop = |capability| prctl(libc::PR_CAPBSET_DROP, capability);
+        for capability in 0..CAPABILITIES_MAX {
+            match drop(capability) {
+                // The first number that this kernel does not know ends the list.
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => break,
+                dropped => dropped.map_err(failed("bounding"))?,
             }
-            _ => break,
         }
     }
     let header = CapabilityHeader {
@@ -122,7 +124,7 @@ pub(super) fn drop_capabilities() -> Result<(), SandboxError> {
     check(set as libc::c_int).map_err(failed("permitted, effective and inheritable"))
 }
 
-fn may_drop_bounding() -> bool {
+fn is_root() -> bool {
     // SAFETY: reads an id and cannot fail.
     unsafe { libc::geteuid() == 0 }
 }
@@ -130,8 +132,7 @@ fn may_drop_bounding() -> bool {
 /// No other process of the same user reads this one's memory, and no dump is made of it. Only as root: the files in
 /// `/proc/self` become root's, and a snapshot reads one of them.
 pub(super) fn become_opaque() -> Result<(), SandboxError> {
-    // SAFETY: reads an id and cannot fail.
-    if unsafe { libc::geteuid() } != 0 {
+    if !is_root() {
         return Ok(());
     }
     prctl(libc::PR_SET_DUMPABLE, 0).map_err(SandboxError::Dumpable)

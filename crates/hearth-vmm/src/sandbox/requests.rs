@@ -2,27 +2,27 @@
 
 use kvm_bindings as kvm;
 
-const NONE: u64 = 0;
-const WRITE: u64 = 1;
-const READ: u64 = 2;
-const BOTH: u64 = READ | WRITE;
+const NONE: u32 = 0;
+const WRITE: u32 = 1;
+const READ: u32 = 2;
+const BOTH: u32 = READ | WRITE;
 
 /// `KVMIO`.
-const KVMIO: u64 = 0xae;
+const KVMIO: u32 = 0xae;
 
-const fn request(direction: u64, number: u64, bytes: usize) -> u64 {
-    direction << 30 | (bytes as u64) << 16 | KVMIO << 8 | number
+const fn request(direction: u32, number: u32, bytes: usize) -> u32 {
+    direction << 30 | (bytes as u32) << 16 | KVMIO << 8 | number
 }
 
 /// Runs the guest. First in its list: it is by far the most frequent call.
-const KVM_RUN: u64 = request(NONE, 0x80, 0);
-const KVM_GET_REGS: u64 = request(READ, 0x81, size_of::<kvm::kvm_regs>());
+const KVM_RUN: u32 = request(NONE, 0x80, 0);
+const KVM_GET_REGS: u32 = request(READ, 0x81, size_of::<kvm::kvm_regs>());
 
 /// What a vCPU's thread asks of KVM.
-pub(super) const VCPU: &[u64] = &[KVM_RUN, KVM_GET_REGS];
+pub(super) const VCPU: &[u32] = &[KVM_RUN, KVM_GET_REGS];
 
 /// What the process asks of KVM, of its files and of network cards.
-pub(super) const PROCESS: &[u64] = &[
+pub(super) const PROCESS: &[u32] = &[
     KVM_RUN,
     KVM_GET_REGS,
     // /dev/kvm

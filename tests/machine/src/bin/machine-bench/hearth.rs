@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use hearth_machine_tests::guest::{self, Fixture, ask, name};
+use hearth_net::{Egress, Network, NetworkOptions};
 use hearth_node::{CloneRequest, Launched};
 use hearth_snapshot::SnapshotId;
 use tokio::task::JoinSet;
@@ -23,15 +24,27 @@ const AT_ONCE: usize = 20;
 /// The benchmark of this node.
 pub(crate) struct Bench {
     fixture: Fixture,
+    /// The same without networks.
+    bare: Fixture,
+    network: Network,
     rounds: u32,
 }
 
 impl Bench {
-    pub(crate) fn new(test_guest: &Path, rounds: u32) -> Self {
-        Self {
-            fixture: Fixture::new(test_guest),
+    pub(crate) async fn new(test_guest: &Path, rounds: u32) -> Result<Self> {
+        let state = std::env::temp_dir().join("bench-resolver-port");
+        let network = Network::start(NetworkOptions {
+            state,
+            name_servers: Vec::new(),
+        });
+        let network = network.await.context("start networks")?;
+        let bare = Fixture::new(test_guest);
+        Ok(Self {
+            fixture: bare.with_network(network.clone()),
+            bare,
+            network,
             rounds,
-        }
+        })
     }
 
     pub(crate) fn fixture(&self) -> &Fixture {
@@ -46,15 +59,25 @@ impl Bench {
         is_small: bool,
     ) -> Result<()> {
         for ram_mib in RAM_MIB.into_iter().filter(|mib| !is_small || *mib < 8192) {
-            let snapshot = self.idle_template(ram_mib).await?;
+            let snapshot = self.idle_template(&self.fixture, ram_mib).await?;
+            let bare_snapshot = self.idle_template(&self.bare, ram_mib).await?;
             let parameter = format!("{ram_mib} MiB");
             // One round before the counted ones, to have programs and snapshot in the page cache.
             for round in 0..=self.rounds {
-                let launched = self.clone(snapshot, &format!("restore-{round}")).await?;
-                if round > 0 {
-                    record_launch(samples, &parameter, &launched, ram_mib)?;
+                let own = [
+                    ("hearth", &self.fixture, snapshot),
+                    ("hearth without network", &self.bare, bare_snapshot),
+                ];
+                for (subject, node, snapshot) in own {
+                    self.network.settled().await;
+                    let request = CloneRequest::new(snapshot);
+                    let name = name(&format!("restore-{round}"));
+                    let launched = node.clone_snapshot(&name, request).await?;
+                    if round > 0 {
+                        record_launch(samples, subject, &parameter, &launched, ram_mib)?;
+                    }
+                    launched.machine.terminate().await?;
                 }
-                launched.machine.terminate().await?;
                 if ram_mib != RAM_MIB[0] {
                     continue;
                 }
@@ -74,8 +97,9 @@ impl Bench {
 
     /// Twenty clones at once: until the last one's agent has answered.
     pub(crate) async fn clones_at_once(&self, samples: &mut Samples) -> Result<()> {
-        let snapshot = self.idle_template(RAM_MIB[0]).await?;
+        let snapshot = self.idle_template(&self.fixture, RAM_MIB[0]).await?;
         for _ in 0..self.rounds {
+            self.network.settled().await;
             let start = Instant::now();
             let mut launches = JoinSet::new();
             for index in 0..AT_ONCE {
@@ -133,12 +157,12 @@ impl Bench {
     }
 
     /// A snapshot of a guest of that size whose agent is all that runs.
-    async fn idle_template(&self, ram_mib: u32) -> Result<SnapshotId> {
+    async fn idle_template(&self, node: &Fixture, ram_mib: u32) -> Result<SnapshotId> {
         let name = name(&format!("idle-{ram_mib}"));
-        let mut request = self.fixture.boot_request(1, Vec::new());
+        let mut request = node.boot_request(1, Vec::new());
         request.memory_mib = ram_mib;
-        let mut machine = self
-            .fixture
+        request.egress = Egress::internet();
+        let mut machine = node
             .boot(&name, request)
             .await
             .context("boot a template")?
@@ -147,15 +171,11 @@ impl Bench {
         machine.terminate().await?;
         Ok(id)
     }
-
-    async fn clone(&self, snapshot: SnapshotId, text: &str) -> Result<Launched> {
-        let request = CloneRequest::new(snapshot);
-        Ok(self.fixture.clone_snapshot(&name(text), request).await?)
-    }
 }
 
 fn record_launch(
     samples: &mut Samples,
+    subject: &str,
     parameter: &str,
     launched: &Launched,
     ram_mib: u32,
@@ -163,21 +183,21 @@ fn record_launch(
     let times = launched.times;
     samples.add(
         "spawn_to_running_ms",
-        "hearth",
+        subject,
         parameter,
         milliseconds(times.to_running),
     );
     samples.add(
         "spawn_to_agent_ms",
-        "hearth",
+        subject,
         parameter,
         milliseconds(times.to_agent),
     );
     let load = times.vmm.running_us as f64 / 1e3;
-    samples.add("load_call_ms", "hearth", parameter, load);
+    samples.add("load_call_ms", subject, parameter, load);
     let pid = launched.machine.record().process.pid;
     let pss = pss_beside_guest_mib(pid, ram_mib)?;
-    samples.add("pss_beside_guest_mib", "hearth", parameter, pss);
+    samples.add("pss_beside_guest_mib", subject, parameter, pss);
     Ok(())
 }
 

@@ -63,7 +63,7 @@ fn main() -> Result<()> {
 
 async fn measure(arguments: &Arguments) -> Result<Samples> {
     let mut samples = Samples::default();
-    let bench = hearth::Bench::new(&arguments.test_guest, arguments.rounds);
+    let bench = hearth::Bench::new(&arguments.test_guest, arguments.rounds).await?;
     let programs = PeerPrograms {
         firecracker: arguments.firecracker.clone(),
         qemu: arguments.qemu.clone(),
