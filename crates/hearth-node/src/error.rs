@@ -60,6 +60,11 @@ pub enum NodeError {
     /// No network could be made.
     #[error(transparent)]
     Network(#[from] hearth_net::NetworkError),
+    /// The kernel's control groups lack something.
+    #[error(
+        "the kernel's control groups have no controller {0}; see /sys/fs/cgroup/cgroup.controllers, or start without limits"
+    )]
+    NoController(&'static str),
     /// A file operation failed.
     #[error("cannot {step} ({path})")]
     Io {

@@ -18,6 +18,7 @@ use hearth_wire::vmm::{
     SerialLogSpec, Started, VsockSpec,
 };
 
+use crate::cgroup::Size;
 use crate::error::{NodeError, failed};
 use crate::layout::MachineName;
 use crate::machine::Machine;
@@ -272,12 +273,32 @@ impl Node {
         // successor finds. A power cut ends the process too.
         let record = record(process, number);
         record::write_volatile(&self.layout().machine(name).join(MACHINE_FILE), &record)?;
-        self.collect(child, record.network.clone());
-        let started = match client.request(command).await? {
+        self.collect(name.clone(), child, record.network.clone());
+        // The kernel takes its time to move a process, and the VMM to start.
+        let (limited, answered) = tokio::join!(self.limit(name, &record), client.request(command));
+        limited?;
+        let started = match answered? {
             Reply::Started(started) => started,
             _ => return Err(VmmError::Confused.into()),
         };
         Ok((Machine::new(self.clone(), name.clone(), record), started))
+    }
+
+    /// Puts a machine's process into a group of its size.
+    async fn limit(&self, name: &MachineName, record: &MachineRecord) -> Result<(), NodeError> {
+        let Some(groups) = self.options().groups.clone() else {
+            return Ok(());
+        };
+        let (name, pid) = (name.clone(), record.process.pid);
+        let size = Size {
+            memory_mib: record.memory_mib,
+            vcpus: record.vcpus,
+        };
+        let limited = tokio::task::spawn_blocking(move || {
+            groups.make(&name, size)?;
+            groups.put(&name, pid)
+        });
+        limited.await.map_err(|_| VmmError::Confused)?
     }
 
     fn vmm_log(&self, name: &MachineName) -> Result<OwnedFd, NodeError> {

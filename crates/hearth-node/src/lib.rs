@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod cgroup;
 mod codec;
 mod error;
 mod launch;
@@ -29,6 +30,7 @@ mod record;
 mod vmm;
 
 pub use agent::{AgentClient, AgentError, Exec, ExecReader, ExecWriter, FileReader, LogFollower};
+pub use cgroup::Groups;
 pub use error::NodeError;
 pub use launch::{BootRequest, CloneRequest, DiskRequest, Launched, Times};
 pub use layout::{Layout, MachineName, NameError};

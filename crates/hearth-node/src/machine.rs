@@ -279,7 +279,7 @@ impl Machine {
             }
             tokio::time::sleep(PAUSE).await;
         }
-        self.node.release(self.record.network.as_ref());
+        self.node.release(&self.name, self.record.network.as_ref());
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use hearth_net::{Egress, Network};
 use hearth_snapshot::SnapshotId;
 
+use crate::cgroup::Groups;
 use crate::error::{NodeError, failed};
 use crate::launch::{CloneRequest, Identity, Launched};
 use crate::layout::{Layout, MachineName};
@@ -31,6 +32,8 @@ pub struct NodeOptions {
     pub restore_limit: Duration,
     /// Networks for machines; without it they have no network card.
     pub network: Option<Network>,
+    /// Limits on what machines take of the host; without it there are none.
+    pub groups: Option<Groups>,
 }
 
 impl NodeOptions {
@@ -42,6 +45,7 @@ impl NodeOptions {
             boot_limit: Duration::from_secs(120),
             restore_limit: Duration::from_secs(30),
             network: None,
+            groups: None,
         }
     }
 }
@@ -106,8 +110,11 @@ impl Node {
         Ok(())
     }
 
-    /// Forgets the network of a process that is gone.
-    pub(crate) fn release(&self, network: Option<&NetworkRecord>) {
+    /// Gives back what a process had that is gone: its network and its group.
+    pub(crate) fn release(&self, name: &MachineName, network: Option<&NetworkRecord>) {
+        if let Some(groups) = &self.options().groups {
+            groups.remove(name);
+        }
         if let (Some(networks), Some(network)) = (&self.options().network, network) {
             networks.release(network.slot);
         }
@@ -286,6 +293,9 @@ impl Node {
                 swept.partial_snapshots.push(path);
             }
         }
+        if let Some(groups) = &self.options().groups {
+            groups.sweep(|name| self.layout().machine(name).exists());
+        }
         self.drop_unneeded_steps()?;
         Ok(swept)
     }
@@ -371,14 +381,19 @@ impl Node {
     }
 
     /// Waits for a child so that it does not stay a zombie while this node lives.
-    pub(crate) fn collect(&self, mut child: tokio::process::Child, network: Option<NetworkRecord>) {
+    pub(crate) fn collect(
+        &self,
+        name: MachineName,
+        mut child: tokio::process::Child,
+        network: Option<NetworkRecord>,
+    ) {
         // Not the node itself, which may be closed before the child ends.
         let node = Arc::downgrade(&self.0);
         tokio::spawn(async move {
             // How it ended is told by its control socket and its log.
             let _ = child.wait().await;
             if let Some(node) = node.upgrade() {
-                Self(node).release(network.as_ref());
+                Self(node).release(&name, network.as_ref());
             }
         });
     }

@@ -2,6 +2,7 @@
 //!
 //! The stream of output is the watch: it ends when the application ends and breaks when the VMM does.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hearth_control::id::MicrovmId;
@@ -10,8 +11,8 @@ use hearth_control::node::NodeEvent;
 use hearth_logs::NewEvent;
 use hearth_node::{AgentClient, ProcessRecord};
 use hearth_wire::agent::{AppStatus, ControlReply, ControlRequest, ExitStatus, LogLine};
-use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
 
 use crate::output::Output;
 
@@ -20,6 +21,9 @@ const QUEUE_LINES: usize = 1024;
 
 /// Lines written to the log store at once.
 const BATCH_LINES: usize = 512;
+
+/// How long what was read may take to be written when a monitor stops.
+const STOP_LIMIT: Duration = Duration::from_secs(1);
 
 /// Pause before a stream that broke is opened again.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
@@ -38,14 +42,19 @@ pub(crate) struct Watched {
 #[derive(Debug)]
 pub(crate) struct Monitor {
     watched: Watched,
-    task: AbortHandle,
+    stop: Arc<Notify>,
+    task: JoinHandle<()>,
 }
 
 impl Monitor {
     pub(crate) fn start(watched: Watched, events: mpsc::Sender<NodeEvent>) -> Self {
         let followed = watched.clone();
+        let stop = Arc::new(Notify::new());
+        let stopped = Arc::clone(&stop);
         let task = tokio::spawn(async move {
-            let reason = follow(&followed).await;
+            let Some(reason) = follow(&followed, &stopped).await else {
+                return;
+            };
             let ended = NodeEvent::Ended {
                 id: followed.id,
                 reason,
@@ -55,12 +64,16 @@ impl Monitor {
         });
         Self {
             watched,
-            task: task.abort_handle(),
+            stop,
+            task,
         }
     }
 
-    /// Stops following; answers whom it followed.
-    pub(crate) fn stop(self) -> Watched {
+    /// Stops following once what was read is written; answers whom it followed. What the agent still has, it keeps.
+    pub(crate) async fn stop(mut self) -> Watched {
+        self.stop.notify_one();
+        // A log store that is slower loses lines instead of holding up the microVM.
+        let _ = tokio::time::timeout(STOP_LIMIT, &mut self.task).await;
         self.watched.clone()
     }
 }
@@ -71,26 +84,46 @@ impl Drop for Monitor {
     }
 }
 
-/// Returns the reason of the microVM's end.
-async fn follow(watched: &Watched) -> String {
+/// Returns the reason of the microVM's end; `None` when it is to stop before.
+async fn follow(watched: &Watched, stop: &Notify) -> Option<String> {
+    let stopped = stop.notified();
+    tokio::pin!(stopped);
     loop {
-        copy_output(&watched.agent, watched.output.as_ref()).await;
+        let at_once = async {
+            stopped.as_mut().await;
+            Duration::ZERO
+        };
+        let is_stopped = copy_output(&watched.agent, watched.output.as_ref(), at_once).await;
+        if is_stopped {
+            return None;
+        }
         if let Ok(ControlReply::Status(AppStatus::Exited(status))) =
             watched.agent.control(ControlRequest::Status).await
         {
-            return format!("Container Stopped with Exit Code: {}", exit_code(status));
+            let code = exit_code(status);
+            return Some(format!("Container Stopped with Exit Code: {code}"));
         }
         if !watched.process.is_alive() {
-            return REASON_LOST.to_owned();
+            return Some(REASON_LOST.to_owned());
         }
         tokio::time::sleep(RETRY_PAUSE).await;
     }
 }
 
-/// Reads output until the stream ends, whatever the reason.
-pub(crate) async fn copy_output(agent: &AgentClient, output: Option<&Output>) {
-    let Ok(mut lines) = agent.logs().await else {
-        return;
+/// Reads output until the stream ends, whatever the reason, or until `stop`: then what was read by now is written, and what comes
+/// until it was quiet for as long as `stop` says. Answers whether it was stopped.
+pub(crate) async fn copy_output(
+    agent: &AgentClient,
+    output: Option<&Output>,
+    stop: impl Future<Output = Duration>,
+) -> bool {
+    tokio::pin!(stop);
+    let opened = tokio::select! {
+        opened = agent.logs() => opened,
+        _ = &mut stop => return true,
+    };
+    let Ok(mut lines) = opened else {
+        return false;
     };
     let (sender, receiver) = mpsc::channel(QUEUE_LINES);
     let read = async move {
@@ -100,12 +133,42 @@ pub(crate) async fn copy_output(agent: &AgentClient, output: Option<&Output>) {
             }
         }
     };
-    tokio::join!(read, write(receiver, output));
+    let read = async {
+        read.await;
+        // The writer ends when it has all.
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        is_stopped = write(receiver, output, stop) => is_stopped,
+        () = read => false,
+    }
 }
 
-async fn write(mut lines: mpsc::Receiver<LogLine>, output: Option<&Output>) {
+async fn write(
+    mut lines: mpsc::Receiver<LogLine>,
+    output: Option<&Output>,
+    stop: impl Future<Output = Duration>,
+) -> bool {
+    tokio::pin!(stop);
     let mut batch = Vec::with_capacity(BATCH_LINES);
-    while lines.recv_many(&mut batch, BATCH_LINES).await > 0 {
+    let mut quiet = None;
+    loop {
+        let count = match quiet {
+            None => tokio::select! {
+                count = lines.recv_many(&mut batch, BATCH_LINES) => count,
+                wait = &mut stop => {
+                    quiet = Some(wait);
+                    continue;
+                }
+            },
+            Some(wait) => {
+                let more = tokio::time::timeout(wait, lines.recv_many(&mut batch, BATCH_LINES));
+                more.await.unwrap_or(0)
+            }
+        };
+        if count == 0 {
+            return quiet.is_some();
+        }
         let events = batch.drain(..).map(|line| event(&line)).collect();
         if let Some(output) = output {
             output.write(events).await;

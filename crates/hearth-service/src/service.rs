@@ -29,7 +29,7 @@ use hearth_front::{Front, FrontConfig, FrontMetrics, PageTokens, Transport, serv
 use hearth_image::Bases;
 use hearth_logs::{Limits, LogStore};
 use hearth_net::{Network, NetworkError, NetworkOptions};
-use hearth_node::{Node, NodeOptions};
+use hearth_node::{Groups, Node, NodeOptions};
 use hearth_objects::ObjectStore;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
@@ -85,6 +85,9 @@ pub enum ServiceError {
     /// MicroVMs can have no network on this host.
     #[error("no networks for microVMs; --no-network starts without them")]
     Network(#[source] NetworkError),
+    /// What VMMs take of this host cannot be limited.
+    #[error("microVMs cannot be limited on this host; --no-limits starts without")]
+    Limits(#[source] hearth_node::NodeError),
     /// A part could not be opened.
     #[error("cannot open {part}")]
     Part {
@@ -214,6 +217,7 @@ async fn open_parts(config: &ServiceConfig) -> Result<Parts, ServiceError> {
     let store: Arc<dyn Store> = Arc::new(store.map_err(part("the store"))?);
     let options = NodeOptions {
         network: network(config).await?,
+        groups: groups(config)?,
         ..NodeOptions::new(data.clone(), config.vmm_program.clone())
     };
     let node = Node::open(options).map_err(part("the node"))?;
@@ -245,6 +249,15 @@ async fn open_parts(config: &ServiceConfig) -> Result<Parts, ServiceError> {
         host,
         keys,
     })
+}
+
+/// Limits on what VMMs take, unless they are not wanted.
+fn groups(config: &ServiceConfig) -> Result<Option<Groups>, ServiceError> {
+    if !config.has_limits {
+        return Ok(None);
+    }
+    let groups = Groups::open(&config.data);
+    groups.map(Some).map_err(ServiceError::Limits)
 }
 
 /// Networks, unless they are not wanted.

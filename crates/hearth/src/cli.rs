@@ -92,6 +92,9 @@ pub(crate) struct UpArguments {
     /// Give microVMs and builds no network card: they are reached through their endpoints, and reach nothing.
     #[arg(long)]
     pub(crate) no_network: bool,
+    /// Do without control groups (cgroup version 2): nothing bounds what one microVM takes of the host.
+    #[arg(long)]
+    pub(crate) no_limits: bool,
     /// We are inside the emulated host that another `hearth up` started.
     #[arg(long, hide = true)]
     pub(crate) in_emulated_host: bool,

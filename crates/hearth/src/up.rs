@@ -96,6 +96,7 @@ fn service_config(
             is_off: arguments.no_network,
             ..NetworkConfig::default()
         },
+        has_limits: !arguments.no_limits,
         has_endpoint_limits: !arguments.no_endpoint_limits,
     })
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use hearth_base::cpio::CpioWriter;
 use hearth_net::{Egress, Network};
 use hearth_node::{
-    AgentClient, BootRequest, CloneRequest, DiskRequest, Launched, Machine, MachineName, Node,
-    NodeOptions,
+    AgentClient, BootRequest, CloneRequest, DiskRequest, Groups, Launched, Machine, MachineName,
+    Node, NodeOptions,
 };
 use hearth_snapshot::SnapshotId;
 use hearth_wire::agent::{ExecOutput, ExecPlace, ExecSpec, ExitStatus, RootSpec, StartSpec};
@@ -47,10 +47,21 @@ impl Fixture {
 
     /// The same node, with networks for its microVMs.
     pub fn with_network(&self, network: Network) -> Self {
-        let options = NodeOptions {
+        self.with(NodeOptions {
             network: Some(network),
             ..NodeOptions::new(scratch().join("node"), program())
-        };
+        })
+    }
+
+    /// The same node, with limits on its microVMs.
+    pub fn with_groups(&self, groups: Groups) -> Self {
+        self.with(NodeOptions {
+            groups: Some(groups),
+            ..NodeOptions::new(scratch().join("node"), program())
+        })
+    }
+
+    fn with(&self, options: NodeOptions) -> Self {
         Self {
             node: Node::open(options).unwrap(),
             test_guest: self.test_guest.clone(),

@@ -1,7 +1,7 @@
 //! One build, step by step.
 
-use std::convert::Infallible;
 use std::path::Path;
+use std::time::Duration;
 
 use hearth_control::hooks::{ActiveHook, Hook};
 use hearth_control::image::BuildSizes;
@@ -11,7 +11,7 @@ use hearth_image::{Artifact, BuildLimits, BuildRequest, Root};
 use hearth_logs::NewEvent;
 use hearth_node::{BootRequest, CloneRequest, Machine, MachineName, Node, NodeError};
 use hearth_snapshot::SnapshotId;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::Workshop;
 use super::checks::Subject;
@@ -30,6 +30,9 @@ const LOG_QUEUE: usize = 256;
 
 /// Lines written to the log store at once.
 const LOG_BATCH: usize = 128;
+
+/// An application that was quiet for so long after it answered has nothing more to say about it.
+const OUTPUT_QUIET: Duration = Duration::from_millis(200);
 
 /// A build under way.
 pub(super) struct Job<'a> {
@@ -162,10 +165,8 @@ impl<'a> Job<'a> {
         let agent = machine.agent();
         let exposed = root.config.exposed_ports.first().copied();
         let subject = self.subject(&agent);
-        tokio::select! {
-            ready = subject.wait_until_ready(self.hooks(), exposed) => ready?,
-            never = self.copy_output(&agent) => match never {},
-        }
+        self.while_copying_output(&agent, subject.wait_until_ready(self.hooks(), exposed))
+            .await?;
         self.enter("sealing the snapshot").await;
         let (id, summary) = machine.snapshot().await.map_err(Failure::Seal)?;
         sizes.memory_bytes = Some(summary.memory_bytes);
@@ -183,18 +184,33 @@ impl<'a> Job<'a> {
             .await;
         let agent = launched.map_err(Failure::Clone)?.machine.agent();
         let subject = self.subject(&agent);
-        let checked = tokio::select! {
-            checked = subject.call_until_done(validate) => checked,
-            never = self.copy_output(&agent) => match never {},
-        };
+        let checked = self
+            .while_copying_output(&agent, subject.call_until_done(validate))
+            .await;
         self.node.erase(&name).await.map_err(Failure::Clone)?;
         checked
     }
 
-    /// Copies the application's output to the build log. Never returns: the end of an application is told by its status.
-    async fn copy_output(&self, agent: &hearth_node::AgentClient) -> Infallible {
-        monitor::copy_output(agent, self.log.as_ref()).await;
-        std::future::pending().await
+    /// Copies the application's output to the build log while something is done with it; what it wrote by then is in the
+    /// log afterwards.
+    async fn while_copying_output<T>(
+        &self,
+        agent: &hearth_node::AgentClient,
+        work: impl Future<Output = T>,
+    ) -> T {
+        let (done, is_done) = oneshot::channel();
+        let quiet = async {
+            // Its sender is used or, with everything here, dropped.
+            let _ = is_done.await;
+            OUTPUT_QUIET
+        };
+        let work = async {
+            let outcome = work.await;
+            let _ = done.send(());
+            outcome
+        };
+        let copying = monitor::copy_output(agent, self.log.as_ref(), quiet);
+        tokio::join!(work, copying).0
     }
 
     fn subject<'s>(&self, agent: &'s hearth_node::AgentClient) -> Subject<'s> {

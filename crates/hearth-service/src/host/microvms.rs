@@ -74,7 +74,7 @@ impl HostNode {
             // Asked again after a restart: it may be suspended already.
             return self.node.suspended(&name).map(drop).map_err(lost);
         };
-        let output = self.unwatch(id);
+        let output = self.unwatch(id).await;
         let Err(error) = machine.suspend().await else {
             return Ok(());
         };
@@ -116,6 +116,7 @@ impl HostNode {
     }
 
     pub(super) async fn terminate_microvm(&self, id: MicrovmId) -> Result<(), NodeError> {
+        self.unwatch(id).await;
         self.watches().remove(&id);
         let failed = |error: hearth_node::NodeError| NodeError(whole(&error));
         let name = machine_name(id).map_err(failed)?;
@@ -166,9 +167,9 @@ impl HostNode {
     }
 
     /// Stops following; answers what is needed to go on.
-    fn unwatch(&self, id: MicrovmId) -> Option<Watched> {
+    async fn unwatch(&self, id: MicrovmId) -> Option<Watched> {
         let monitor = self.watches().get_mut(&id)?.monitor.take()?;
-        Some(monitor.stop())
+        Some(monitor.stop().await)
     }
 
     fn rewatch(&self, id: MicrovmId, watched: Option<Watched>) {

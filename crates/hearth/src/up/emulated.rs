@@ -135,6 +135,9 @@ fn inner_command(arguments: &UpArguments) -> Vec<String> {
         command.push("--image-alias".to_owned());
         command.push(format!("{}={}", alias.name, alias.base));
     }
+    if arguments.no_limits {
+        command.push("--no-limits".to_owned());
+    }
     if arguments.no_network {
         command.push("--no-network".to_owned());
     }

@@ -13,5 +13,6 @@ mod crash;
 mod fixture;
 mod forks;
 mod leftovers;
+mod limits;
 mod networks;
 mod suspends;
