@@ -15,6 +15,7 @@ const FLOORS: &[&[&str]] = &[
         "hearth-logs",
         "hearth-net",
         "hearth-objects",
+        "hearth-sigv4",
     ],
     &["hearth-vmm", "hearth-emulated"],
     &["hearth-node"],
