@@ -12,7 +12,8 @@ use hearth_node::{
 use hearth_wire::agent::{ExecPlace, ExecSpec, LowerDirectory, RootSpec, StartSpec};
 use serde::Serialize;
 
-use crate::cli::{DiskArgument, MachineCommand, Shared};
+use crate::cli::machine::{DiskArgument, MachineCommand};
+use crate::shared::Shared;
 use crate::{base, exec, output, vmm};
 
 /// Docker's default for `/dev/shm`, which the service uses too.

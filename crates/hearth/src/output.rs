@@ -9,6 +9,11 @@ pub(crate) fn json<T: Serialize>(value: &T) -> Result<()> {
     Ok(())
 }
 
+/// A value as one line of JSON.
+pub(crate) fn line<T: Serialize>(value: &T) -> Result<String> {
+    Ok(serde_json::to_string(value)?)
+}
+
 /// Prints rows under a heading, columns padded to their widest cell.
 pub(crate) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) {
     let mut widths = heading.map(str::len);
@@ -34,4 +39,13 @@ fn print_row<const N: usize>(cells: [&str; N], widths: [usize; N]) {
 /// The first twelve digits of an id: enough to name one on a host.
 pub(crate) fn short(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
+}
+
+/// Prints members of one thing, a line each.
+pub(crate) fn members(members: &[(&str, String)]) {
+    let width = members.iter().map(|(name, _)| name.len()).max();
+    let width = width.unwrap_or_default();
+    for (name, value) in members {
+        println!("{name:width$}  {value}");
+    }
 }

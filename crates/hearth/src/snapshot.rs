@@ -6,7 +6,8 @@ use anyhow::Result;
 use hearth_node::{Node, SnapshotInfo};
 use serde::Serialize;
 
-use crate::cli::{Shared, SnapshotCommand};
+use crate::cli::machine::SnapshotCommand;
+use crate::shared::Shared;
 use crate::{machine, output};
 
 pub(crate) fn run(shared: &Shared, command: SnapshotCommand) -> Result<ExitCode> {
