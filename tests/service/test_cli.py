@@ -20,7 +20,8 @@ class Cli:
 
     program = os.environ.get("HEARTH", "hearth")
 
-    def __init__(self):
+    def __init__(self, hearth):
+        self.listen = hearth.settings["endpoint_url"].removeprefix("http://")
         # Keys of the developer's own must not matter.
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
 
@@ -44,7 +45,7 @@ class Cli:
 
 @pytest.fixture(scope="module")
 def cli(hearth):
-    return Cli()
+    return Cli(hearth)
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +170,19 @@ def test_a_shell_is_a_terminal(cli, microvm):
     os.close(ours)
 
 
+def test_a_fork_goes_its_own_way(cli, microvm):
+    before = json.loads(cli.text("curl", microvm))["count"]
+    forked = subprocess.run([cli.program, "fork", "--wait", microvm], capture_output=True, env=cli.environment)
+    if b"NotImplementedException" in forked.stderr:
+        pytest.skip("this service does not fork")
+    child = forked.stdout.decode().strip()
+    assert forked.returncode == 0 and child.startswith("microvm-") and child != microvm, forked.stderr
+    assert [json.loads(cli.text("curl", one))["count"] for one in (child, child, microvm)] == [
+        before + 1, before + 2, before + 1
+    ]
+    cli.run("rm", child)
+
+
 def test_microvms_sleep_and_wake(cli, microvm):
     before = json.loads(cli.text("curl", microvm))["count"]
     assert cli.text("suspend", short(microvm)) == microvm
@@ -266,6 +280,24 @@ def test_configurations_are_checked_first(cli, tmp_path):
 def test_shells_can_complete(cli):
     for shell in ("bash", "zsh", "fish"):
         assert "image" in cli.text("completions", shell)
+
+
+def test_nobody_has_to_read_to_the_end(cli):
+    script = '"$0" completions bash | head -c 1 >/dev/null; echo "${PIPESTATUS[0]}"'
+    ran = subprocess.run(["bash", "-c", script, cli.program], capture_output=True, text=True, timeout=60)
+    assert (ran.stdout, ran.stderr) == ("141\n", "")
+
+
+def test_the_doctor_looks_at_the_host(cli, tmp_path):
+    (tmp_path / "hearth.toml").write_text(f'listen = "{cli.listen}"\n')
+    here = ["--config", tmp_path / "hearth.toml", "doctor"]
+    checks = {check["name"]: check for check in cli.json(*here)}
+    assert {"kvm", "root", "nftables", "memory", "disk", "mitigations"} <= checks.keys()
+    # Our own service listens there, which is no complaint. With another data directory it is somebody else's.
+    assert checks["api port"]["verdict"] == "ok" and checks["root"]["verdict"] == "ok"
+    assert checks["kvm"]["verdict"] == ("ok" if os.environ.get("HEARTH_PLACE") == "here" else "advice")
+    told = cli.run("--data", tmp_path, *here, status=1).stdout.decode()
+    assert "FAILS   api port" in told and "mend: hearth up --listen" in told
 
 
 @pytest.mark.last

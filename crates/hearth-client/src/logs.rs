@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::Method;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::client::{Call, Client};
@@ -21,7 +21,7 @@ pub struct LogQuery<'a> {
 }
 
 /// One event.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LogEvent {
     /// Unlike that of any other event.

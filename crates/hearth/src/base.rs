@@ -96,7 +96,7 @@ fn ls(shared: &Shared) -> Result<ExitCode> {
         output::table(
             ["BASE", "KERNEL PACKAGE", "RELEASE", "AGENT", "BUILT"],
             &rows,
-        );
+        )?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -16,8 +16,8 @@ use base::{BaseCommand, HostCommand};
 use image::ImageCommand;
 use machine::{MachineCommand, SnapshotCommand, VmmArguments};
 use microvm::{
-    CopyArguments, CurlArguments, ExecArguments, ListArguments, LogsArguments, OneMicrovm,
-    RemoveArguments, RunArguments, SomeMicrovms, TokenArguments,
+    CopyArguments, CurlArguments, ExecArguments, ForkArguments, ListArguments, LogsArguments,
+    OneMicrovm, RemoveArguments, RunArguments, SomeMicrovms, TokenArguments,
 };
 use service::{DownArguments, UpArguments};
 
@@ -68,6 +68,8 @@ pub(crate) enum Command {
     Down(DownArguments),
     /// Say whether the service is up, and what it has.
     Status,
+    /// Check this host: what was found, why it matters, what mends it.
+    Doctor,
     /// Print shell exports that make AWS clients use the service: eval "$(hearth env)".
     Env,
     #[command(flatten)]
@@ -121,7 +123,7 @@ pub(crate) enum ClientCommand {
     /// Resume suspended microVMs.
     Resume(SomeMicrovms),
     /// Make a second microVM that begins where the first is now. Prints its id.
-    Fork(OneMicrovm),
+    Fork(ForkArguments),
     /// Terminate microVMs and remove what they had.
     Rm(RemoveArguments),
     /// Print a token for the endpoint of a microVM: the header X-aws-proxy-auth.

@@ -66,7 +66,12 @@ pub(crate) fn read(data: &Path) -> Result<ClientSettings> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return Err(Absent::NeverStarted(data.to_owned()).into());
         }
-        other => other.with_context(|| format!("cannot read {}", path.display()))?,
+        other => other.with_context(|| {
+            format!(
+                "cannot read {}, which is for the user who runs `hearth up`",
+                path.display()
+            )
+        })?,
     };
     serde_json::from_slice(&text)
         .with_context(|| format!("{} is not what `hearth up` writes", path.display()))

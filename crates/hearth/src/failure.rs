@@ -7,6 +7,7 @@ use hearth_client::{ClientError, Refusal};
 
 use crate::config::ConfigError;
 use crate::names::NameError;
+use crate::output::Unread;
 
 /// The command line or the configuration is wrong; clap exits so too.
 const WRONG_USAGE: u8 = 2;
@@ -14,6 +15,9 @@ const WRONG_USAGE: u8 = 2;
 const NOT_FOUND: u8 = 3;
 /// The service does not answer.
 const NO_SERVICE: u8 = 4;
+
+/// As of a program that SIGPIPE has ended.
+const UNREAD: u8 = 128 + 13;
 
 /// There is no service to ask.
 #[derive(Debug, thiserror::Error)]
@@ -28,11 +32,19 @@ pub(crate) enum Absent {
 
 /// Tells why, and what to do, and answers the exit status.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
+    tell(error);
+    ExitCode::from(status(error))
+}
+
+/// Tells why, and what to do.
+pub(crate) fn tell(error: &anyhow::Error) {
+    if cause::<Unread>(error).is_some() {
+        return;
+    }
     eprintln!("error: {error:#}");
     if let Some(hint) = hint(error) {
         eprintln!("hint: {hint}");
     }
-    ExitCode::from(status(error))
 }
 
 /// The first cause of that type.
@@ -53,7 +65,9 @@ fn status(error: &anyhow::Error) -> u8 {
             cause(error),
             Some(NameError::NoMicrovm(_) | NameError::NoImage(_))
         );
-    if is_absent {
+    if cause::<Unread>(error).is_some() {
+        UNREAD
+    } else if is_absent {
         NO_SERVICE
     } else if is_not_found {
         NOT_FOUND
@@ -135,6 +149,7 @@ mod tests {
         let contradiction = ConfigError::Contradiction(String::new());
         assert_eq!(status(&contradiction.into()), WRONG_USAGE);
         assert_eq!(status(&NameError::NoImage("x".into()).into()), NOT_FOUND);
+        assert_eq!(status(&Unread.into()), UNREAD);
         assert_eq!(status(&anyhow::anyhow!("else")), 1);
     }
 

@@ -225,7 +225,7 @@ fn ls(shared: &Shared, node: &Node) -> Result<ExitCode> {
             ]
         })
         .collect();
-    output::table(["NAME", "STATE", "PID", "VCPUS", "MIB", "SNAPSHOT"], &rows);
+    output::table(["NAME", "STATE", "PID", "VCPUS", "MIB", "SNAPSHOT"], &rows)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -274,7 +274,7 @@ fn print_launches(shared: &Shared, launched: &[Launched]) -> Result<ExitCode> {
             ]
         })
         .collect();
-    output::table(["NAME", "RUNNING AFTER", "AGENT AFTER"], &rows);
+    output::table(["NAME", "RUNNING AFTER", "AGENT AFTER"], &rows)?;
     Ok(ExitCode::SUCCESS)
 }
 

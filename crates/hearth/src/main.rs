@@ -4,7 +4,7 @@
 //! answers an exit code. MicroVMs run in processes of their own, `hearth-vmm`.
 //!
 //! ```text
-//! up, down, status, env                      the service of a data directory
+//! up, down, status, doctor, env              the service of a data directory
 //! image, run, ps, exec, cp, logs, ...        clients of a service, by its public APIs alone ([`client`])
 //! base, host, machine, snapshot              this host, without the service
 //! ```
@@ -16,6 +16,7 @@ mod config;
 mod failure;
 mod shared;
 
+mod doctor;
 mod down;
 mod env;
 mod status;
@@ -56,6 +57,7 @@ fn run(shared: &Shared, command: Command) -> Result<ExitCode> {
         Command::Up(arguments) => up::run(shared, &arguments),
         Command::Down(arguments) => down::run(shared, &arguments),
         Command::Status => status::run(shared),
+        Command::Doctor => doctor::run(shared),
         Command::Env => env::run(shared),
         Command::Vmm(arguments) => vmm::run(&arguments),
         Command::Base(command) => base::run(shared, command),
@@ -63,8 +65,9 @@ fn run(shared: &Shared, command: Command) -> Result<ExitCode> {
         Command::Machine(command) => machine::run(shared, command),
         Command::Snapshot(command) => snapshot::run(shared, command),
         Command::Completions { shell } => {
-            let mut command = Cli::command();
-            clap_complete::generate(shell, &mut command, "hearth", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "hearth", &mut script);
+            output::bytes(&script)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Client(command) => {

@@ -53,7 +53,7 @@ fn ls(shared: &Shared, node: &Node) -> Result<ExitCode> {
             ]
         })
         .collect();
-    output::table(["SNAPSHOT", "OF", "PURPOSE", "MIB", "LAYERS"], &rows);
+    output::table(["SNAPSHOT", "OF", "PURPOSE", "MIB", "LAYERS"], &rows)?;
     Ok(ExitCode::SUCCESS)
 }
 

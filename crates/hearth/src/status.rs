@@ -46,7 +46,7 @@ pub(crate) fn run(shared: &Shared) -> Result<ExitCode> {
         if shared.json {
             output::json(&status)?;
         } else {
-            print(&status);
+            print(&status)?;
         }
         Ok(ExitCode::SUCCESS)
     })
@@ -77,7 +77,7 @@ fn by_state(items: &[Value]) -> BTreeMap<String, usize> {
     counts
 }
 
-fn print(status: &Status) {
+fn print(status: &Status) -> Result<()> {
     let process = match status.pid {
         Some(pid) => pid.to_string(),
         None => "not of this data directory".to_owned(),
@@ -87,7 +87,7 @@ fn print(status: &Status) {
     } else {
         "on this machine's KVM"
     };
-    println!("hearth is up");
+    output::say("hearth is up")?;
     output::members(&[
         (
             "  API",
@@ -103,7 +103,7 @@ fn print(status: &Status) {
             format!("{}, {place}", counts(&status.microvms)),
         ),
         ("  images", counts(&status.images)),
-    ]);
+    ])
 }
 
 /// `2 RUNNING, 1 SUSPENDED`.

@@ -78,6 +78,19 @@ pub(crate) struct SomeMicrovms {
     pub(crate) no_wait: bool,
 }
 
+/// Arguments of `hearth fork`.
+#[derive(Debug, Args)]
+pub(crate) struct ForkArguments {
+    #[command(flatten)]
+    pub(crate) one: OneMicrovm,
+    /// Terminate the new one after so many seconds; by default as its parent.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) max_duration: Option<u32>,
+    /// Wait until it is RUNNING.
+    #[arg(long)]
+    pub(crate) wait: bool,
+}
+
 /// Arguments of `hearth rm`.
 #[derive(Debug, Args)]
 pub(crate) struct RemoveArguments {
@@ -126,7 +139,7 @@ pub(crate) struct CopyArguments {
     pub(crate) target: Place,
 }
 
-/// Arguments of `hearth logs`.
+/// Arguments of `hearth logs`. With --json, every event is a line.
 #[derive(Debug, Args)]
 pub(crate) struct LogsArguments {
     /// A microVM (its output) or an image (its builds and all its microVMs).

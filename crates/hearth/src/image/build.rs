@@ -71,7 +71,7 @@ fn print(shared: &Shared, name: &str, answer: &Value) -> Result<ExitCode> {
     if shared.json {
         output::json(answer)?;
     } else {
-        println!("{name}");
+        output::say(name)?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -36,7 +36,7 @@ pub(super) async fn run(
             wait(client, image).await?;
         }
         if !shared.json {
-            println!("{typed}");
+            output::say(typed)?;
         }
     }
     if shared.json {

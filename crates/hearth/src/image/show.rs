@@ -30,7 +30,7 @@ pub(super) async fn list(shared: &Shared, client: &Client) -> Result<ExitCode> {
             ]
         })
         .collect();
-    output::table(["IMAGE", "STATE", "ACTIVE", "FAILED", "AGE"], &rows);
+    output::table(["IMAGE", "STATE", "ACTIVE", "FAILED", "AGE"], &rows)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -53,12 +53,12 @@ pub(super) async fn show(shared: &Shared, client: &Client, typed: &str) -> Resul
     if shared.json {
         output::json(&json!({"image": image, "versions": versions, "builds": builds}))?;
     } else {
-        print(&image, &versions, &builds);
+        print(&image, &versions, &builds)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn print(image: &Value, versions: &[Value], builds: &[Value]) {
+fn print(image: &Value, versions: &[Value], builds: &[Value]) -> Result<()> {
     output::members(&[
         ("name", word(image, "name")),
         ("arn", word(image, "imageArn")),
@@ -66,8 +66,8 @@ fn print(image: &Value, versions: &[Value], builds: &[Value]) {
         ("active version", word(image, "latestActiveImageVersion")),
         ("failed version", word(image, "latestFailedImageVersion")),
         ("tags", word(image, "tags")),
-    ]);
-    println!();
+    ])?;
+    output::say("")?;
     let now = Timestamp::now();
     let rows: Vec<_> = versions
         .iter()
@@ -93,7 +93,7 @@ fn print(image: &Value, versions: &[Value], builds: &[Value]) {
             "VERSION", "STATE", "STATUS", "MEMORY", "STORED", "AGE", "REASON",
         ],
         &rows,
-    );
+    )
 }
 
 fn memory(version: &Value) -> String {

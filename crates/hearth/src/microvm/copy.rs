@@ -1,6 +1,5 @@
 //! `hearth cp`: one file into a microVM or out of it.
 
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -130,9 +129,7 @@ async fn download(client: &Client, id: &str, path: &str, target: &Path) -> Resul
 async fn print(client: &Client, id: &str, path: &str) -> Result<()> {
     let mut content = client.get_file(id, path).await?;
     while let Some(bytes) = content.next().await? {
-        std::io::stdout()
-            .write_all(&bytes)
-            .context("cannot write to standard output")?;
+        output::bytes(&bytes)?;
     }
     Ok(())
 }

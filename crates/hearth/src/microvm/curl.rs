@@ -1,19 +1,21 @@
 //! `hearth curl`: a request through the endpoint of a microVM.
 
+use std::fs::File;
 use std::io::{Read, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use hearth_client::{Client, EndpointRequest};
+use http::response::Parts;
 use http::{HeaderName, HeaderValue, Method, Version};
 use http_body_util::BodyExt;
 
 use super::token::of_answer;
 use crate::cli::microvm::CurlArguments;
-use crate::names;
 use crate::shared::Shared;
 use crate::view::text;
+use crate::{names, output};
 
 /// The token is used at once.
 const TOKEN_MINUTES: u32 = 1;
@@ -44,37 +46,54 @@ pub(crate) async fn curl(
         eprintln!("error: the answer is {}", head.status);
         return Ok(ExitCode::from(HTTP_ERROR));
     }
-    let mut target: Box<dyn Write> = match &arguments.output {
-        Some(file) => Box::new(
-            std::fs::File::create(file)
-                .with_context(|| format!("cannot write {}", file.display()))?,
+    let mut target = match &arguments.output {
+        Some(file) => Target::File(
+            File::create(file).with_context(|| format!("cannot write {}", file.display()))?,
         ),
-        None => Box::new(std::io::stdout().lock()),
+        None => Target::Standard,
     };
     if arguments.include {
-        let version = if head.version == Version::HTTP_10 {
-            "1.0"
-        } else {
-            "1.1"
-        };
-        writeln!(target, "HTTP/{version} {}", head.status)?;
-        for (name, value) in &head.headers {
-            writeln!(
-                target,
-                "{name}: {}",
-                String::from_utf8_lossy(value.as_bytes())
-            )?;
-        }
-        writeln!(target)?;
+        target.write(describe(&head).as_bytes())?;
     }
     while let Some(frame) = body.frame().await {
         let frame = frame.context("the answer was cut off")?;
         if let Some(data) = frame.data_ref() {
-            target.write_all(data)?;
-            target.flush()?;
+            target.write(data)?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where the answer goes.
+enum Target {
+    Standard,
+    File(File),
+}
+
+impl Target {
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        match self {
+            Self::Standard => output::bytes(bytes),
+            Self::File(file) => file.write_all(bytes).context("cannot write the answer"),
+        }
+    }
+}
+
+/// Status and headers, as they came.
+fn describe(head: &Parts) -> String {
+    let version = match head.version {
+        Version::HTTP_10 => "1.0",
+        _ => "1.1",
+    };
+    let mut text = format!("HTTP/{version} {}\n", head.status);
+    for (name, value) in &head.headers {
+        text.push_str(&format!(
+            "{name}: {}\n",
+            String::from_utf8_lossy(value.as_bytes())
+        ));
+    }
+    text.push('\n');
+    text
 }
 
 fn request(arguments: &CurlArguments) -> Result<EndpointRequest> {

@@ -8,7 +8,7 @@ use hearth_client::{Client, ExecEvent, ExecRequest};
 
 use crate::cli::microvm::ExecArguments;
 use crate::shared::Shared;
-use crate::{failure, names};
+use crate::{failure, names, output};
 
 /// The exit status when there is none of the process, as of `docker exec`.
 const NO_STATUS: u8 = 125;
@@ -25,7 +25,7 @@ pub(crate) async fn exec(
         Ok(status) => Ok(ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX))),
         Err(error) => {
             // Ours must not be taken for a status of the process.
-            failure::report(&error);
+            failure::tell(&error);
             Ok(ExitCode::from(NO_STATUS))
         }
     }
@@ -53,19 +53,13 @@ async fn status(client: &Client, arguments: ExecArguments) -> Result<i32> {
     let mut process = client.exec(&id, &request).await?;
     loop {
         match process.next().await? {
-            ExecEvent::Stdout(bytes) => write(&mut io::stdout().lock(), &bytes)?,
-            ExecEvent::Stderr(bytes) => write(&mut io::stderr().lock(), &bytes)?,
+            ExecEvent::Stdout(bytes) => output::bytes(&bytes)?,
+            ExecEvent::Stderr(bytes) => io::stderr()
+                .write_all(&bytes)
+                .context("cannot write to standard error")?,
             ExecEvent::Exited(status) => return Ok(status),
         }
     }
-}
-
-/// At once: what a process says without an end of line is a prompt or a progress bar.
-fn write(stream: &mut impl Write, bytes: &[u8]) -> Result<()> {
-    stream
-        .write_all(bytes)
-        .and_then(|()| stream.flush())
-        .context("cannot write what the process says")
 }
 
 fn read_stdin() -> Result<Vec<u8>> {

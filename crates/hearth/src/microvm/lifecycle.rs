@@ -8,7 +8,7 @@ use hearth_client::Client;
 use serde_json::{Value, json};
 
 use super::run::print;
-use crate::cli::microvm::{OneMicrovm, RemoveArguments, SomeMicrovms};
+use crate::cli::microvm::{ForkArguments, RemoveArguments, SomeMicrovms};
 use crate::shared::Shared;
 use crate::view::text;
 use crate::{names, output};
@@ -111,10 +111,18 @@ pub(crate) async fn terminate_all(client: &Client) -> Result<usize> {
 pub(crate) async fn fork(
     shared: &Shared,
     client: &Client,
-    arguments: OneMicrovm,
+    arguments: ForkArguments,
 ) -> Result<ExitCode> {
-    let id = names::microvm(client, &arguments.microvm).await?;
-    print(shared, &client.fork(&id, &json!({})).await?)
+    let id = names::microvm(client, &arguments.one.microvm).await?;
+    let input = match arguments.max_duration {
+        Some(seconds) => json!({"maximumDurationInSeconds": seconds}),
+        None => json!({}),
+    };
+    let mut child = client.fork(&id, &input).await?;
+    if arguments.wait {
+        child = wait(client, text(&child, "microvmId"), "RUNNING").await?;
+    }
+    print(shared, &child)
 }
 
 /// Everything that was typed is looked up before anything is asked for.
@@ -159,7 +167,7 @@ async fn bring(
         match answer {
             Ok(microvm) => {
                 if !shared.json {
-                    println!("{id}");
+                    output::say(id)?;
                 }
                 answers.push(microvm);
             }

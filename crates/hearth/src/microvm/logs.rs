@@ -1,13 +1,13 @@
 //! `hearth logs`: what applications and builds wrote, through CloudWatch Logs.
 
 use std::collections::HashMap;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use hearth_client::{Client, LogEvent, LogQuery};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::cli::microvm::LogsArguments;
 use crate::image::log_group;
@@ -46,7 +46,7 @@ pub(crate) async fn logs(
             && let Some(id) = &source.microvm
         {
             let lines = arguments.tail.unwrap_or(MAX_LINES).clamp(1, MAX_LINES);
-            print!("{}", client.output(id, lines).await?);
+            output::bytes(client.output(id, lines).await?.as_bytes())?;
         }
         print(shared, &source, &events)?;
         if !arguments.follow || has_ended {
@@ -105,15 +105,10 @@ fn stream(microvm: &Value) -> String {
 }
 
 fn print(shared: &Shared, source: &Source, events: &[LogEvent]) -> Result<()> {
-    let mut stdout = std::io::stdout().lock();
-    let is_terminal = stdout.is_terminal();
+    let is_terminal = std::io::stdout().is_terminal();
     for event in events {
         let line = if shared.json {
-            output::line(&json!({
-                "logStreamName": event.log_stream_name,
-                "message": event.message,
-                "timestamp": event.timestamp,
-            }))?
+            serde_json::to_string(event)?
         } else {
             let message = if is_terminal {
                 harmless(&event.message)
@@ -125,9 +120,9 @@ fn print(shared: &Shared, source: &Source, events: &[LogEvent]) -> Result<()> {
                 None => format!("{} | {message}", writer(&event.log_stream_name)),
             }
         };
-        writeln!(stdout, "{line}").context("cannot print")?;
+        output::say(&line)?;
     }
-    stdout.flush().context("cannot print")
+    Ok(())
 }
 
 /// Who wrote into a stream: what follows the version in its name, shortened.
@@ -186,6 +181,8 @@ impl Tail {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn event(id: u32, timestamp: i64) -> LogEvent {

@@ -33,7 +33,7 @@ pub(super) fn print(shared: &Shared, microvm: &Value) -> Result<ExitCode> {
     if shared.json {
         output::json(microvm)?;
     } else {
-        println!("{}", text(microvm, "microvmId"));
+        output::say(text(microvm, "microvmId"))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -35,15 +35,15 @@ pub(crate) async fn list(
         output::json(&json!({"items": microvms}))?;
     } else if arguments.quiet {
         for microvm in &microvms {
-            println!("{}", text(microvm, "microvmId"));
+            output::say(text(microvm, "microvmId"))?;
         }
     } else {
-        print(&microvms);
+        print(&microvms)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn print(microvms: &[Value]) {
+fn print(microvms: &[Value]) -> Result<()> {
     let now = Timestamp::now();
     let rows: Vec<_> = microvms
         .iter()
@@ -57,7 +57,7 @@ fn print(microvms: &[Value]) {
             ]
         })
         .collect();
-    output::table(["MICROVM", "IMAGE", "STATE", "AGE"], &rows);
+    output::table(["MICROVM", "IMAGE", "STATE", "AGE"], &rows)
 }
 
 pub(crate) async fn show(
@@ -97,7 +97,7 @@ pub(crate) async fn show(
         ("role", word(&microvm, "executionRoleArn")),
         ("ways in", connectors(&microvm["ingressNetworkConnectors"])),
         ("ways out", connectors(&microvm["egressNetworkConnectors"])),
-    ]);
+    ])?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -22,7 +22,7 @@ pub(crate) async fn token(
     if shared.json {
         output::json(&answer)?;
     } else {
-        println!("{}", of_answer(&answer)?);
+        output::say(of_answer(&answer)?)?;
     }
     Ok(ExitCode::SUCCESS)
 }
