@@ -47,9 +47,10 @@ pub(crate) fn tell(error: &anyhow::Error) {
     }
 }
 
-/// The first cause of that type.
-fn cause<E: std::error::Error + 'static>(error: &anyhow::Error) -> Option<&E> {
-    error.chain().find_map(|cause| cause.downcast_ref())
+/// The first cause of that type, or what was said of one.
+fn cause<E: std::error::Error + Send + Sync + 'static>(error: &anyhow::Error) -> Option<&E> {
+    let causes = || error.chain().find_map(|cause| cause.downcast_ref());
+    error.downcast_ref().or_else(causes)
 }
 
 /// What the service said, if it said no.
@@ -166,5 +167,7 @@ mod tests {
                 .contains("hearth env")
         );
         assert_eq!(hint(&refused(400, "ValidationException")), None);
+        let absent = anyhow::anyhow!("refused").context(Absent::NotRunning("/x".into()));
+        assert!(hint(&absent).unwrap().contains("hearth up"));
     }
 }
