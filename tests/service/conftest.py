@@ -134,6 +134,11 @@ def hearth(tmp_path_factory):
     return Hearth(settings, tmp_path_factory.mktemp("hearth"))
 
 
+def pytest_collection_modifyitems(items):
+    """What stops the service comes after all that need it."""
+    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
+
+
 HOOKS = {
     "port": 8080,
     "microvmImageHooks": {"ready": "ENABLED", "validate": "ENABLED"},

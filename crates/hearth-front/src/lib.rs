@@ -29,7 +29,6 @@ mod sigv4;
 mod fault;
 mod model;
 mod upload_body;
-mod uri;
 mod wire;
 mod words;
 
@@ -45,6 +44,8 @@ mod s3;
 mod sts;
 
 mod build;
+
+use hearth_sigv4::uri;
 
 pub use audit::AuditLog;
 pub use build::{FrontConfig, FrontError};

@@ -33,7 +33,7 @@ pub struct ServiceConfig {
     /// Networks of microVMs.
     pub network: NetworkConfig,
     /// Whether what each VMM takes of memory, processors and processes is limited by a control group.
-    pub has_limits: bool,
+    pub has_host_limits: bool,
     /// Whether connections and bandwidth of endpoints are limited by size tier, as on AWS.
     pub has_endpoint_limits: bool,
 }

@@ -86,7 +86,7 @@ pub enum ServiceError {
     #[error("no networks for microVMs; --no-network starts without them")]
     Network(#[source] NetworkError),
     /// What VMMs take of this host cannot be limited.
-    #[error("microVMs cannot be limited on this host; --no-limits starts without")]
+    #[error("microVMs cannot be limited on this host; --no-host-limits starts without")]
     Limits(#[source] hearth_node::NodeError),
     /// A part could not be opened.
     #[error("cannot open {part}")]
@@ -253,7 +253,7 @@ async fn open_parts(config: &ServiceConfig) -> Result<Parts, ServiceError> {
 
 /// Limits on what VMMs take, unless they are not wanted.
 fn groups(config: &ServiceConfig) -> Result<Option<Groups>, ServiceError> {
-    if !config.has_limits {
+    if !config.has_host_limits {
         return Ok(None);
     }
     let groups = Groups::open(&config.data);

@@ -7,8 +7,9 @@ use anyhow::{Context, Result};
 use hearth_base::{BaseVersion, BuildOptions, KernelSource};
 use hearth_image::{Bases, PrepareOptions};
 
-use crate::cli::{BaseCommand, Shared};
+use crate::cli::base::BaseCommand;
 use crate::output;
+use crate::shared::Shared;
 
 pub(crate) fn run(shared: &Shared, command: BaseCommand) -> Result<ExitCode> {
     match command {
@@ -95,7 +96,7 @@ fn ls(shared: &Shared) -> Result<ExitCode> {
         output::table(
             ["BASE", "KERNEL PACKAGE", "RELEASE", "AGENT", "BUILT"],
             &rows,
-        );
+        )?;
     }
     Ok(ExitCode::SUCCESS)
 }

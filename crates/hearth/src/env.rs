@@ -3,21 +3,12 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use hearth_service::ClientSettings;
 
-use crate::cli::Shared;
-use crate::output;
+use crate::shared::Shared;
+use crate::{client, output};
 
 pub(crate) fn run(shared: &Shared) -> Result<ExitCode> {
-    let path = ClientSettings::path(&shared.data);
-    let text = std::fs::read(&path).with_context(|| {
-        format!(
-            "cannot read {}; has `hearth up` been started with this --data?",
-            path.display()
-        )
-    })?;
-    let settings: ClientSettings = serde_json::from_slice(&text)
-        .with_context(|| format!("{} is not what `hearth up` writes", path.display()))?;
+    let settings = client::read(&shared.data)?;
     if shared.json {
         output::json(&settings)?;
         return Ok(ExitCode::SUCCESS);

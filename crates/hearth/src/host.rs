@@ -25,7 +25,8 @@ use hearth_vmm::probe;
 use hearth_wire::agent::{ExecPlace, ExecSpec, ExitStatus};
 use serde::Serialize;
 
-use crate::cli::{HostCommand, Shared};
+use crate::cli::base::HostCommand;
+use crate::shared::Shared;
 use crate::{base, exec, output, vmm};
 
 /// Size of a new data disk; sparse, so only what is used takes room.

@@ -12,7 +12,8 @@ use hearth_node::{
 use hearth_wire::agent::{ExecPlace, ExecSpec, LowerDirectory, RootSpec, StartSpec};
 use serde::Serialize;
 
-use crate::cli::{DiskArgument, MachineCommand, Shared};
+use crate::cli::machine::{DiskArgument, MachineCommand};
+use crate::shared::Shared;
 use crate::{base, exec, output, vmm};
 
 /// Docker's default for `/dev/shm`, which the service uses too.
@@ -224,7 +225,7 @@ fn ls(shared: &Shared, node: &Node) -> Result<ExitCode> {
             ]
         })
         .collect();
-    output::table(["NAME", "STATE", "PID", "VCPUS", "MIB", "SNAPSHOT"], &rows);
+    output::table(["NAME", "STATE", "PID", "VCPUS", "MIB", "SNAPSHOT"], &rows)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -273,7 +274,7 @@ fn print_launches(shared: &Shared, launched: &[Launched]) -> Result<ExitCode> {
             ]
         })
         .collect();
-    output::table(["NAME", "RUNNING AFTER", "AGENT AFTER"], &rows);
+    output::table(["NAME", "RUNNING AFTER", "AGENT AFTER"], &rows)?;
     Ok(ExitCode::SUCCESS)
 }
 

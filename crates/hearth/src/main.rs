@@ -2,39 +2,100 @@
 //!
 //! Parsing ([`cli`]) and doing are apart: every command is a module whose function takes what was typed and
 //! answers an exit code. MicroVMs run in processes of their own, `hearth-vmm`.
+//!
+//! ```text
+//! up, down, status, doctor, env              the service of a data directory
+//! image, run, ps, exec, cp, logs, ...        clients of a service, by its public APIs alone ([`client`])
+//! base, host, machine, snapshot              this host, without the service
+//! ```
 
 #![forbid(unsafe_code)]
 
-mod base;
 mod cli;
+mod config;
+mod failure;
+mod shared;
+
+mod doctor;
+mod down;
 mod env;
+mod status;
+mod up;
+
+mod client;
+mod image;
+mod microvm;
+mod names;
+mod output;
+mod view;
+
+mod base;
 mod exec;
 mod host;
 mod machine;
-mod output;
 mod snapshot;
-mod up;
 mod vmm;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use anyhow::Result;
+use clap::{CommandFactory, Parser};
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, ClientCommand, Command};
+use crate::shared::Shared;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let outcome = match cli.command {
-        Command::Up(arguments) => up::run(&cli.shared, arguments),
-        Command::Env => env::run(&cli.shared),
+    let outcome = Shared::new(cli.global)
+        .map_err(Into::into)
+        .and_then(|shared| run(&shared, cli.command));
+    outcome.unwrap_or_else(|error| failure::report(&error))
+}
+
+fn run(shared: &Shared, command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Up(arguments) => up::run(shared, &arguments),
+        Command::Down(arguments) => down::run(shared, &arguments),
+        Command::Status => status::run(shared),
+        Command::Doctor => doctor::run(shared),
+        Command::Env => env::run(shared),
         Command::Vmm(arguments) => vmm::run(&arguments),
-        Command::Base(command) => base::run(&cli.shared, command),
-        Command::Host { command } => host::run(&cli.shared, command),
-        Command::Machine(command) => machine::run(&cli.shared, command),
-        Command::Snapshot(command) => snapshot::run(&cli.shared, command),
-    };
-    outcome.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
-        ExitCode::FAILURE
-    })
+        Command::Base(command) => base::run(shared, command),
+        Command::Host { command } => host::run(shared, command),
+        Command::Machine(command) => machine::run(shared, command),
+        Command::Snapshot(command) => snapshot::run(shared, command),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "hearth", &mut script);
+            output::bytes(&script)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Client(command) => {
+            client::run(shared, async |client| ask(shared, &client, command).await)
+        }
+    }
+}
+
+/// Commands that are clients of the service.
+async fn ask(
+    shared: &Shared,
+    client: &hearth_client::Client,
+    command: ClientCommand,
+) -> Result<ExitCode> {
+    match command {
+        ClientCommand::Image(command) => image::run(shared, client, command).await,
+        ClientCommand::Run(arguments) => microvm::run(shared, client, arguments).await,
+        ClientCommand::Ps(arguments) => microvm::list(shared, client, arguments).await,
+        ClientCommand::Show(one) => microvm::show(shared, client, one).await,
+        ClientCommand::Exec(arguments) => microvm::exec(shared, client, arguments).await,
+        ClientCommand::Shell(one) => microvm::shell(shared, client, one).await,
+        ClientCommand::Cp(arguments) => microvm::copy(shared, client, arguments).await,
+        ClientCommand::Logs(arguments) => microvm::logs(shared, client, arguments).await,
+        ClientCommand::Suspend(some) => microvm::suspend(shared, client, some).await,
+        ClientCommand::Resume(some) => microvm::resume(shared, client, some).await,
+        ClientCommand::Fork(one) => microvm::fork(shared, client, one).await,
+        ClientCommand::Rm(arguments) => microvm::remove(shared, client, arguments).await,
+        ClientCommand::Token(arguments) => microvm::token(shared, client, arguments).await,
+        ClientCommand::Curl(arguments) => microvm::curl(shared, client, arguments).await,
+    }
 }

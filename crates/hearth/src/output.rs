@@ -1,34 +1,68 @@
-//! Tables for people, JSON for programs.
+//! Standard output: tables for people, JSON for programs.
+
+use std::io::{self, Write};
 
 use anyhow::Result;
 use serde::Serialize;
 
+/// Whoever read our standard output has stopped, as `head` does. Not a failure that anybody wants to hear of.
+#[derive(Debug, thiserror::Error)]
+#[error("standard output is not read any more")]
+pub(crate) struct Unread;
+
+/// Prints a line.
+pub(crate) fn say(line: &str) -> Result<()> {
+    bytes(format!("{line}\n").as_bytes())
+}
+
+/// Prints bytes as they are, and at once: what a process says without an end of line is a prompt or a progress bar.
+pub(crate) fn bytes(bytes: &[u8]) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Unread.into()),
+        other => Ok(other?),
+    }
+}
+
 /// Prints a value as JSON.
 pub(crate) fn json<T: Serialize>(value: &T) -> Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
-    Ok(())
+    say(&serde_json::to_string_pretty(value)?)
 }
 
 /// Prints rows under a heading, columns padded to their widest cell.
-pub(crate) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) {
+pub(crate) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> Result<()> {
     let mut widths = heading.map(str::len);
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
     }
-    print_row(heading, widths);
-    for row in rows {
-        print_row(row.each_ref().map(String::as_str), widths);
-    }
+    let mut lines = vec![padded(heading, widths)];
+    lines.extend(
+        rows.iter()
+            .map(|row| padded(row.each_ref().map(String::as_str), widths)),
+    );
+    say(&lines.join("\n"))
 }
 
-fn print_row<const N: usize>(cells: [&str; N], widths: [usize; N]) {
+fn padded<const N: usize>(cells: [&str; N], widths: [usize; N]) -> String {
     let mut line = String::new();
     for (cell, width) in cells.into_iter().zip(widths) {
         line.push_str(&format!("{cell:width$}  "));
     }
-    println!("{}", line.trim_end());
+    line.trim_end().to_owned()
+}
+
+/// Prints members of one thing, a line each.
+pub(crate) fn members(members: &[(&str, String)]) -> Result<()> {
+    let width = members.iter().map(|(name, _)| name.len()).max();
+    let width = width.unwrap_or_default();
+    let lines: Vec<_> = members
+        .iter()
+        .map(|(name, value)| format!("{name:width$}  {value}"))
+        .collect();
+    say(&lines.join("\n"))
 }
 
 /// The first twelve digits of an id: enough to name one on a host.

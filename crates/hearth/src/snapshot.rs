@@ -6,7 +6,8 @@ use anyhow::Result;
 use hearth_node::{Node, SnapshotInfo};
 use serde::Serialize;
 
-use crate::cli::{Shared, SnapshotCommand};
+use crate::cli::machine::SnapshotCommand;
+use crate::shared::Shared;
 use crate::{machine, output};
 
 pub(crate) fn run(shared: &Shared, command: SnapshotCommand) -> Result<ExitCode> {
@@ -52,7 +53,7 @@ fn ls(shared: &Shared, node: &Node) -> Result<ExitCode> {
             ]
         })
         .collect();
-    output::table(["SNAPSHOT", "OF", "PURPOSE", "MIB", "LAYERS"], &rows);
+    output::table(["SNAPSHOT", "OF", "PURPOSE", "MIB", "LAYERS"], &rows)?;
     Ok(ExitCode::SUCCESS)
 }
 

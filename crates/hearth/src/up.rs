@@ -1,39 +1,57 @@
 //! `hearth up`: the service, here where KVM runs guests, else inside the emulated host.
 
 mod emulated;
+mod record;
 
-use std::io::{self, IsTerminal, Write};
-use std::path::Path;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use hearth_image::Registries;
-use hearth_service::{EndpointConfig, Hosting, NetworkConfig, Service, ServiceConfig};
+use hearth_service::{EndpointConfig, Hosting, Service, ServiceConfig};
 use hearth_vmm::probe;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::{Shared, UpArguments};
-use crate::{base, vmm};
+use crate::cli::service::UpArguments;
+use crate::config::Config;
+use crate::shared::Shared;
+use crate::{base, output, vmm};
 
-/// The host's own certificates, on Debian and its relatives.
-const CA_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
+pub(crate) use record::UpRecord;
 
-pub(crate) fn run(shared: &Shared, arguments: UpArguments) -> Result<ExitCode> {
+pub(crate) fn run(shared: &Shared, arguments: &UpArguments) -> Result<ExitCode> {
+    let config = shared.config.clone().under(arguments);
+    config.check()?;
     if arguments.in_emulated_host {
-        return serve(shared, arguments, Hosting::Emulated);
+        return serve(&config, Hosting::Emulated);
     }
+    config.check_reach()?;
+    if arguments.print_config {
+        return print(shared, &config);
+    }
+    // The files that it names are read again where they are needed.
+    config.registries.to_service()?;
+    let _record = UpRecord::write(&shared.data)?;
     let finding = probe::probe();
     if !finding.is_usable() {
         eprintln!("{finding}");
-        return emulated::run(shared, &arguments);
+        return emulated::run(shared, &config);
     }
     base::current(shared).context("cannot prepare the guest's kernel")?;
     base::prepare(shared).context("cannot prepare the base images of builds")?;
-    serve(shared, arguments, Hosting::Hardware)
+    serve(&config, Hosting::Hardware)
+}
+
+fn print(shared: &Shared, config: &Config) -> Result<ExitCode> {
+    if shared.json {
+        output::json(config)?;
+    } else {
+        print!("{}", config.to_toml()?);
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Runs the service in this process until it is asked to end. MicroVMs run on.
-fn serve(shared: &Shared, arguments: UpArguments, hosting: Hosting) -> Result<ExitCode> {
+fn serve(config: &Config, hosting: Hosting) -> Result<ExitCode> {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
@@ -42,7 +60,7 @@ fn serve(shared: &Shared, arguments: UpArguments, hosting: Hosting) -> Result<Ex
                 .unwrap_or_else(|_| "info".into()),
         )
         .init();
-    let config = service_config(shared, arguments, hosting)?;
+    let config = service_config(config, hosting)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -65,48 +83,27 @@ fn serve(shared: &Shared, arguments: UpArguments, hosting: Hosting) -> Result<Ex
     outcome
 }
 
-fn service_config(
-    shared: &Shared,
-    arguments: UpArguments,
-    hosting: Hosting,
-) -> Result<ServiceConfig> {
-    let endpoints = match (arguments.endpoint_domain, arguments.endpoint_listen) {
-        (Some(domain), Some(listen)) => EndpointConfig::Domain { domain, listen },
-        _ => EndpointConfig::Ports(arguments.endpoint_ports.0),
+fn service_config(config: &Config, hosting: Hosting) -> Result<ServiceConfig> {
+    let endpoints = match (&config.endpoints.domain, config.endpoints.listen) {
+        (Some(domain), Some(listen)) => EndpointConfig::Domain {
+            domain: domain.clone(),
+            listen,
+        },
+        _ => EndpointConfig::Ports(config.endpoints.ports.0.clone()),
     };
     Ok(ServiceConfig {
-        data: shared.data.clone(),
+        data: config.data.clone(),
         vmm_program: vmm::program()?,
         busybox: hearth_emulated::find_static_busybox()
             .context("no statically linked busybox is installed (package busybox-static)")?,
-        listen: arguments.listen,
-        region: arguments.region,
+        listen: config.listen,
+        region: config.region.clone(),
         endpoints,
         hosting,
-        image_aliases: arguments
-            .image_aliases
-            .into_iter()
-            .map(|alias| (alias.name, alias.base))
-            .collect(),
-        registries: Registries {
-            ca_bundle: ca_bundle(arguments.build_ca_bundle.as_deref())?,
-            ..Registries::default()
-        },
-        network: NetworkConfig {
-            is_off: arguments.no_network,
-            ..NetworkConfig::default()
-        },
-        has_limits: !arguments.no_limits,
-        has_endpoint_limits: !arguments.no_endpoint_limits,
+        image_aliases: config.images.aliases.clone(),
+        registries: config.registries.to_service()?,
+        network: config.network.to_service(),
+        has_host_limits: config.host_limits,
+        has_endpoint_limits: config.endpoints.limits,
     })
-}
-
-/// The certificates that builds believe: the chosen ones, or this host's if it has any.
-fn ca_bundle(chosen: Option<&Path>) -> Result<Option<Vec<u8>>> {
-    let path = chosen.unwrap_or(Path::new(CA_BUNDLE));
-    match std::fs::read(path) {
-        Ok(bundle) => Ok(Some(bundle)),
-        Err(error) if chosen.is_none() && error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
-    }
 }

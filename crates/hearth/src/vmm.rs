@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 
-use crate::cli::VmmArguments;
+use crate::cli::machine::VmmArguments;
 
 pub(crate) fn run(arguments: &VmmArguments) -> Result<ExitCode> {
     let program = program()?;

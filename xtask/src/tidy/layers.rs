@@ -15,8 +15,9 @@ const FLOORS: &[&[&str]] = &[
         "hearth-logs",
         "hearth-net",
         "hearth-objects",
+        "hearth-sigv4",
     ],
-    &["hearth-vmm", "hearth-emulated"],
+    &["hearth-vmm", "hearth-emulated", "hearth-client"],
     &["hearth-node"],
     &["hearth-image"],
     &["hearth-control"],
@@ -68,6 +69,7 @@ const ABSENCES: &[Absence] = &[
     },
     Absence {
         who: &[
+            "hearth-client",
             "hearth-control",
             "hearth-front",
             "hearth-endpoint",

@@ -10,29 +10,23 @@
 //!
 //! Reference: "Create a signed AWS API request", IAM User Guide.
 
-mod canonical;
 mod clock;
 mod error;
 mod parse;
 #[cfg(test)]
 mod tests;
 
+use hearth_control::account::SecretKey;
+use hearth_sigv4::{
+    CanonicalRequest, CredentialScope, PathForm, UNSIGNED_PAYLOAD, payload_hash, signature,
+};
 use http::request::Parts;
-use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use canonical::CanonicalRequest;
 pub(crate) use clock::AmzDate;
 pub use error::SignatureError;
-pub(crate) use parse::{CredentialScope, access_key_hint};
-
-use hearth_control::account::SecretKey;
-
-const ALGORITHM: &str = "AWS4-HMAC-SHA256";
-/// Stands for the hash of a body that is not signed.
-const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
-
-const TERMINATOR: &str = "aws4_request";
+pub(crate) use hearth_sigv4::hex;
+pub(crate) use parse::access_key_hint;
 
 /// The signature material of one request, before any of it is believed.
 #[derive(Clone, Debug)]
@@ -77,7 +71,7 @@ impl BodyClaim {
     fn text(&self) -> &str {
         match self {
             Self::Sha256(hash) => hash,
-            Self::Unsigned => UNSIGNED,
+            Self::Unsigned => UNSIGNED_PAYLOAD,
         }
     }
 
@@ -95,7 +89,7 @@ impl Signed {
     pub(crate) fn claim(&self) -> Option<BodyClaim> {
         match &self.payload {
             Payload::Unstated => None,
-            Payload::Sha256(text) if text == UNSIGNED => Some(BodyClaim::Unsigned),
+            Payload::Sha256(text) if text == UNSIGNED_PAYLOAD => Some(BodyClaim::Unsigned),
             Payload::Sha256(hash) => Some(BodyClaim::Sha256(hash.clone())),
         }
     }
@@ -125,7 +119,7 @@ impl Signed {
         body: &[u8],
         secret: &SecretKey,
     ) -> Result<(), SignatureError> {
-        let body_hash = hex(&Sha256::digest(body));
+        let body_hash = payload_hash(body);
         if let Payload::Sha256(stated) = &self.payload
             && !equal(stated, &body_hash)
         {
@@ -145,63 +139,18 @@ impl Signed {
             signed_headers: &self.signed_headers,
             payload_hash,
             is_presigned: matches!(self.carrier, Carrier::Query { .. }),
+            path: PathForm::of(&self.scope.service),
         };
         let canonical = canonical.render().ok_or(SignatureError::Mismatch)?;
-        let string_to_sign = format!(
-            "{ALGORITHM}\n{}\n{}\n{}",
-            self.date.text,
-            self.scope,
-            hex(&Sha256::digest(canonical.as_bytes()))
-        );
-        let expected = hex(&hmac(&self.signing_key(secret), string_to_sign.as_bytes()));
+        let expected = signature(secret.reveal(), &self.date.text, &self.scope, &canonical);
         if equal(&expected, &self.signature) {
             Ok(())
         } else {
             Err(SignatureError::Mismatch)
         }
     }
-
-    fn signing_key(&self, secret: &SecretKey) -> [u8; 32] {
-        let seed = format!("AWS4{}", secret.reveal());
-        [
-            &self.scope.date,
-            &self.scope.region,
-            &self.scope.service,
-            TERMINATOR,
-        ]
-        .into_iter()
-        .map(AsRef::as_ref)
-        .fold(seed.into_bytes(), |key, part: &str| {
-            hmac(&key, part.as_bytes()).to_vec()
-        })
-        .try_into()
-        .unwrap_or_default()
-    }
-}
-
-fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
-    use hmac::{KeyInit, Mac};
-    // HMAC takes keys of any length (RFC 2104 section 2): the error case does not exist.
-    hmac::Hmac::<Sha256>::new_from_slice(key)
-        .map(|mut mac| {
-            mac.update(message);
-            mac.finalize().into_bytes().into()
-        })
-        .unwrap_or_default()
 }
 
 fn equal(left: &str, right: &str) -> bool {
     left.as_bytes().ct_eq(right.as_bytes()).into()
-}
-
-/// Lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
 }

@@ -1,11 +1,10 @@
 //! Reads a signature from the `Authorization` header or from a presigned query.
 
-use std::fmt;
-
+use hearth_sigv4::{ALGORITHM, CredentialScope, TERMINATOR};
 use http::HeaderMap;
 use http::request::Parts;
 
-use super::{ALGORITHM, AmzDate, Carrier, Payload, SignatureError, Signed, TERMINATOR};
+use super::{AmzDate, Carrier, Payload, SignatureError, Signed};
 use crate::uri::query_pairs;
 
 /// A presigned request lives at most seven days (SigV4 limit).
@@ -13,24 +12,6 @@ const MAX_EXPIRES_S: i64 = 7 * 24 * 3600;
 
 /// Headers that one signature may name: generous against any SDK, small against a hostile list.
 const MAX_SIGNED_HEADERS: usize = 64;
-
-/// `date/region/service/aws4_request`, without the access key in front.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct CredentialScope {
-    pub(crate) date: String,
-    pub(crate) region: String,
-    pub(crate) service: String,
-}
-
-impl fmt::Display for CredentialScope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}/{}/{}/{TERMINATOR}",
-            self.date, self.region, self.service
-        )
-    }
-}
 
 impl Signed {
     /// Reads the signature material of a request.

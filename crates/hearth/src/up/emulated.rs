@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::path::PathBuf;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -18,8 +18,9 @@ use hearth_emulated::{AgentClient, EmulatedHost, Event, PortForward, keep_runnin
 use hearth_service::ClientSettings;
 use hearth_wire::agent::ExitStatus;
 
-use crate::cli::{Shared, UpArguments};
+use crate::config::Config;
 use crate::host::{self, INNER_DATA};
+use crate::shared::Shared;
 
 /// Most ports that QEMU forwards: each is a listener of its own from the start.
 const MAX_ENDPOINT_PORTS: usize = 256;
@@ -28,6 +29,14 @@ const MAX_ENDPOINT_PORTS: usize = 256;
 const RESTARTS: usize = 5;
 const RESTART_WINDOW: Duration = Duration::from_secs(600);
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
+
+/// Where the service inside finds its configuration: not on the disk that outlives the emulated host.
+const INNER_CONFIG: &str = "/run/hearth.toml";
+
+/// Where it finds the password of a registry.
+fn inner_password(number: usize) -> String {
+    format!("/run/hearth-registry-{number}")
+}
 
 /// How long the service inside may take until it serves.
 const START_LIMIT: Duration = Duration::from_secs(300);
@@ -38,11 +47,11 @@ const POLL: Duration = Duration::from_millis(500);
 /// Largest file that says what clients need: a certificate and a few lines.
 const MAX_SETTINGS_BYTES: usize = 256 << 10;
 
-pub(super) fn run(shared: &Shared, arguments: &UpArguments) -> Result<ExitCode> {
-    if arguments.endpoint_domain.is_some() {
-        bail!("endpoints by domain need KVM that runs guests; leave --endpoint-domain out here");
+pub(super) fn run(shared: &Shared, config: &Config) -> Result<ExitCode> {
+    if config.endpoints.domain.is_some() {
+        bail!("endpoints by domain need KVM that runs guests; leave the domain out here");
     }
-    let forwards = forwards(arguments)?;
+    let forwards = forwards(config)?;
     match EmulatedHost::attach(&host::state_dir(shared)) {
         None => eprintln!("starting the emulated host: the same Hearth, some twenty times slower"),
         // It outlived the `hearth` that started it.
@@ -53,19 +62,17 @@ pub(super) fn run(shared: &Shared, arguments: &UpArguments) -> Result<ExitCode> 
             "an emulated host with other ports uses this --data; stop the `hearth` that started it first"
         ),
     }
-    let config = host::config(shared, forwards)?;
+    let host = host::config(shared, forwards)?;
     let stop = host::stop_on_signal()?;
     let began = Instant::now();
-    let command = inner_command(arguments);
     let (failed, failures) = mpsc::channel();
     let stop = merge(stop, failures);
-    keep_running(&config, &stop, &mut |event| match event {
+    keep_running(&host, &stop, &mut |event| match event {
         Event::Up(agent) => {
             let up = Up {
                 shared: shared.clone(),
                 agent,
-                command: command.clone(),
-                ca_bundle: arguments.build_ca_bundle.clone(),
+                config: config.clone(),
                 began,
             };
             let failed = failed.clone();
@@ -100,14 +107,14 @@ fn merge(stop: mpsc::Receiver<()>, failures: mpsc::Receiver<()>) -> mpsc::Receiv
     merged
 }
 
-fn forwards(arguments: &UpArguments) -> Result<Vec<PortForward>> {
-    let ports = arguments.endpoint_ports.0.clone();
+fn forwards(config: &Config) -> Result<Vec<PortForward>> {
+    let ports = config.endpoints.ports.0.clone();
     if ports.len() > MAX_ENDPOINT_PORTS {
         bail!(
-            "the emulated host has at most {MAX_ENDPOINT_PORTS} endpoint ports; narrow --endpoint-ports"
+            "the emulated host has at most {MAX_ENDPOINT_PORTS} endpoint ports; narrow endpoints.ports"
         );
     }
-    let all = ports.chain([arguments.listen.port()]);
+    let all = ports.chain([config.listen.port()]);
     Ok(all
         .map(|port| PortForward {
             host_port: port,
@@ -116,43 +123,25 @@ fn forwards(arguments: &UpArguments) -> Result<Vec<PortForward>> {
         .collect())
 }
 
-fn inner_command(arguments: &UpArguments) -> Vec<String> {
-    let ports = &arguments.endpoint_ports.0;
-    let mut command = [
-        "hearth",
-        "up",
-        "--in-emulated-host",
-        "--listen",
-        &format!("0.0.0.0:{}", arguments.listen.port()),
-        "--region",
-        arguments.region.as_str(),
-        "--endpoint-ports",
-        &format!("{}-{}", ports.start(), ports.end()),
-    ]
-    .map(str::to_owned)
-    .to_vec();
-    for alias in &arguments.image_aliases {
-        command.push("--image-alias".to_owned());
-        command.push(format!("{}={}", alias.name, alias.base));
+/// The same configuration inside, where other things are called by other names: the data directory, the network card
+/// that only QEMU's port forwarding reaches, and files.
+fn inner(config: &Config) -> Config {
+    let mut inner = config.clone();
+    inner.data = INNER_DATA.into();
+    inner.listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, config.listen.port()));
+    // Where `furnish_certificates` puts them, they are the host's own.
+    inner.registries.ca_bundle = None;
+    for (number, login) in inner.registries.credentials.values_mut().enumerate() {
+        login.password_file = inner_password(number).into();
     }
-    if arguments.no_limits {
-        command.push("--no-limits".to_owned());
-    }
-    if arguments.no_network {
-        command.push("--no-network".to_owned());
-    }
-    if arguments.no_endpoint_limits {
-        command.push("--no-endpoint-limits".to_owned());
-    }
-    command
+    inner
 }
 
 /// One life of the emulated host.
 struct Up {
     shared: Shared,
     agent: AgentClient,
-    command: Vec<String>,
-    ca_bundle: Option<PathBuf>,
+    config: Config,
     began: Instant,
 }
 
@@ -160,13 +149,11 @@ impl Up {
     /// Keeps the service inside running; returns when it has ended as it was asked to.
     fn run(self) -> Result<()> {
         host::furnish(&self.shared, &self.agent)?;
-        if !self.command.iter().any(|word| word == "--no-network") {
+        if self.config.network.enabled {
             host::furnish_nftables(&self.agent)?;
         }
-        if let Some(bundle) = super::ca_bundle(self.ca_bundle.as_deref())? {
-            host::furnish_certificates(&self.agent, &bundle)?;
-        }
         host::furnish_bases(&self.shared, &self.agent)?;
+        self.configure()?;
         let mut deaths = VecDeque::new();
         loop {
             let status = self.serve()?;
@@ -184,6 +171,25 @@ impl Up {
         }
     }
 
+    /// Brings the configuration inside, and what it names.
+    fn configure(&self) -> Result<()> {
+        let registries = &self.config.registries;
+        if let Some(bundle) = registries.certificates()? {
+            host::furnish_certificates(&self.agent, &bundle)?;
+        }
+        for (number, login) in registries.credentials.values().enumerate() {
+            self.send(&inner_password(number), &login.password()?)?;
+        }
+        self.send(INNER_CONFIG, &inner(&self.config).to_toml()?)
+    }
+
+    fn send(&self, to: &str, content: &str) -> Result<()> {
+        let mut content = content.as_bytes();
+        self.agent
+            .write_file(to, 0o400, &mut content)
+            .context("cannot send the configuration inside")
+    }
+
     /// Runs the service once.
     fn serve(&self) -> Result<ExitStatus> {
         let settings = format!("{INNER_DATA}/client.json");
@@ -192,8 +198,15 @@ impl Up {
         let agent = self.agent.clone();
         let (shared, began) = (self.shared.clone(), self.began);
         std::thread::spawn(move || announce(&shared, &agent, &settings, began));
+        let command = [
+            "hearth",
+            "up",
+            "--in-emulated-host",
+            "--config",
+            INNER_CONFIG,
+        ];
         Ok(self.agent.exec(
-            host::spec(self.command.clone()),
+            host::spec(command.map(str::to_owned).to_vec()),
             None,
             &mut io::sink(),
             &mut io::stderr(),
@@ -224,4 +237,52 @@ fn copy_out(shared: &Shared, text: &[u8]) -> Result<String> {
         serde_json::from_slice(text).context("the service wrote something else")?;
     settings.write(&shared.data)?;
     Ok(settings.endpoint_url)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::config::Login;
+
+    #[test]
+    fn what_is_configured_reaches_the_service_inside() {
+        let mut config = Config::default();
+        config.endpoints.limits = false;
+        config.listen.set_port(7);
+        let login = Login {
+            user: "build".to_owned(),
+            password_file: "/etc/hearth/password".into(),
+        };
+        config.registries.credentials = BTreeMap::from([("r.example.org".to_owned(), login)]);
+        config.registries.ca_bundle = Some("/etc/hearth/ca.pem".into());
+        let inner = inner(&config);
+        assert_eq!(inner.listen.to_string(), "0.0.0.0:7");
+        let login = &inner.registries.credentials["r.example.org"];
+        assert_eq!(login.password_file, PathBuf::from(inner_password(0)));
+        // All else is as it was.
+        let back = Config {
+            data: config.data.clone(),
+            listen: config.listen,
+            registries: config.registries.clone(),
+            ..inner
+        };
+        assert_eq!(back, config);
+    }
+
+    #[test]
+    fn qemu_forwards_the_api_and_every_endpoint() {
+        let mut config = Config::default();
+        config.endpoints.ports = "30000-30001".parse().unwrap();
+        let ports: Vec<_> = forwards(&config)
+            .unwrap()
+            .iter()
+            .map(|forward| forward.host_port)
+            .collect();
+        assert_eq!(ports, [30_000, 30_001, 4580]);
+        config.endpoints.ports = "30000-30256".parse().unwrap();
+        assert!(forwards(&config).is_err());
+    }
 }

@@ -4,17 +4,45 @@ use http::request::Parts;
 
 use crate::uri::{canonical_query, encode};
 
-pub(super) struct CanonicalRequest<'a> {
-    pub(super) head: &'a Parts,
-    pub(super) signed_headers: &'a [String],
-    pub(super) payload_hash: &'a str,
+/// A request and what of it is signed.
+pub struct CanonicalRequest<'a> {
+    /// Method, address and headers.
+    pub head: &'a Parts,
+    /// Names of the signed headers, in lower case and sorted.
+    pub signed_headers: &'a [String],
+    /// The hash of the body, or what stands for it.
+    pub payload_hash: &'a str,
     /// A presigned query carries its own signature, which cannot sign itself.
-    pub(super) is_presigned: bool,
+    pub is_presigned: bool,
+    /// How the service signs paths.
+    pub path: PathForm,
+}
+
+/// How a service signs paths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathForm {
+    /// S3: as it was sent, because a key may have empty and dot segments.
+    AsSent,
+    /// All others: encoded once more, with empty and dot segments removed.
+    Normalized,
+}
+
+impl PathForm {
+    /// The form of a service, by its signing name.
+    #[must_use]
+    pub fn of(service: &str) -> Self {
+        if service == "s3" {
+            Self::AsSent
+        } else {
+            Self::Normalized
+        }
+    }
 }
 
 impl CanonicalRequest<'_> {
     /// The text to hash, or nothing when a signed header did not arrive.
-    pub(super) fn render(&self) -> Option<String> {
+    #[must_use]
+    pub fn render(&self) -> Option<String> {
         let mut headers = String::new();
         for name in self.signed_headers {
             headers.push_str(name);
@@ -25,7 +53,7 @@ impl CanonicalRequest<'_> {
         Some(format!(
             "{}\n{}\n{}\n{headers}\n{}\n{}",
             self.head.method,
-            canonical_path(self.head.uri.path()),
+            self.canonical_path(),
             self.canonical_query(),
             self.signed_headers.join(";"),
             self.payload_hash
@@ -49,6 +77,14 @@ impl CanonicalRequest<'_> {
         Some(authority.as_str().to_owned())
     }
 
+    fn canonical_path(&self) -> String {
+        let path = self.head.uri.path();
+        match self.path {
+            PathForm::AsSent => path.to_owned(),
+            PathForm::Normalized => normalized(path),
+        }
+    }
+
     fn canonical_query(&self) -> String {
         canonical_query(self.head.uri.query().unwrap_or_default(), |name| {
             !(self.is_presigned && name == "X-Amz-Signature")
@@ -56,8 +92,7 @@ impl CanonicalRequest<'_> {
     }
 }
 
-/// Every service but S3 signs the path encoded once more, with empty and dot segments removed.
-fn canonical_path(path: &str) -> String {
+fn normalized(path: &str) -> String {
     let mut segments = Vec::new();
     for segment in path.split('/') {
         match segment {

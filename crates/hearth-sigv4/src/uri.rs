@@ -4,7 +4,7 @@
 const MAX_QUERY_PAIRS: usize = 256;
 
 /// The decoded pairs of a query string, in order. `+` is a plus: AWS encodes blanks as `%20`.
-pub(crate) fn query_pairs(query: &str) -> impl Iterator<Item = (String, String)> + '_ {
+pub fn query_pairs(query: &str) -> impl Iterator<Item = (String, String)> + '_ {
     query
         .split('&')
         .filter(|pair| !pair.is_empty())
@@ -16,7 +16,8 @@ pub(crate) fn query_pairs(query: &str) -> impl Iterator<Item = (String, String)>
 }
 
 /// Encodes everything but the unreserved characters.
-pub(crate) fn encode(text: &str) -> String {
+#[must_use]
+pub fn encode(text: &str) -> String {
     use std::fmt::Write;
     text.bytes()
         .fold(String::with_capacity(text.len()), |mut encoded, byte| {
@@ -32,7 +33,8 @@ pub(crate) fn encode(text: &str) -> String {
 
 /// A query as it is signed: every pair encoded anew, in order. A raw `=` inside a value stays, since
 /// clients that send one have signed it so.
-pub(crate) fn canonical_query(query: &str, is_signed: impl Fn(&str) -> bool) -> String {
+#[must_use]
+pub fn canonical_query(query: &str, is_signed: impl Fn(&str) -> bool) -> String {
     let anew = |text: &str| {
         let parts: Vec<_> = text
             .split('=')
@@ -58,7 +60,8 @@ pub(crate) fn canonical_query(query: &str, is_signed: impl Fn(&str) -> bool) -> 
 }
 
 /// Decodes percent escapes; nothing when an escape is broken or the result is not UTF-8.
-pub(crate) fn decode(text: &str) -> Option<String> {
+#[must_use]
+pub fn decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {

@@ -1,0 +1,197 @@
+//! What can go wrong between here and the service.
+
+use std::io;
+
+use hearth_sigv4::SignError;
+
+/// Why a call has no answer, or not the one that was hoped for.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The address of the service cannot be read.
+    #[error("{0:?} is no address of a service; one looks like http://127.0.0.1:4580")]
+    Address(String),
+    /// The certificates to trust cannot be read.
+    #[error("the CA bundle has no certificates that can be used")]
+    Bundle,
+    /// Nobody listens there, or not in time.
+    #[error("nothing answers at {address}")]
+    Connect {
+        /// Host and port.
+        address: String,
+        /// What failed.
+        #[source]
+        source: io::Error,
+    },
+    /// The other side is not who it should be, or speaks no TLS.
+    #[error("{address} did not prove who it is")]
+    Handshake {
+        /// Host and port.
+        address: String,
+        /// What failed.
+        #[source]
+        source: io::Error,
+    },
+    /// The request cannot be put into HTTP.
+    #[error("the request cannot be sent")]
+    Request(#[from] http::Error),
+    /// It cannot be signed.
+    #[error("the request cannot be signed")]
+    Sign(#[from] SignError),
+    /// The connection ended before the answer did.
+    #[error("the connection broke during {operation}")]
+    Broken {
+        /// What was asked.
+        operation: &'static str,
+        /// What failed.
+        #[source]
+        source: hyper::Error,
+    },
+    /// No answer within the time that one may take.
+    #[error("{0} was not answered in time")]
+    Silent(&'static str),
+    /// The service says no.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The answer is not what the API promises.
+    #[error("the answer to {operation} cannot be read")]
+    Malformed {
+        /// What was asked.
+        operation: &'static str,
+        /// What failed.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// An answer that streams ended before its last word.
+    #[error("the answer to {0} was cut off")]
+    CutOff(&'static str),
+    /// The shell's WebSocket failed.
+    #[error("the shell's connection failed")]
+    Shell(#[source] Box<tokio_tungstenite::tungstenite::Error>),
+    /// A file of ours cannot be read.
+    #[error("a local file cannot be read")]
+    File(#[source] io::Error),
+}
+
+/// An error answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{operation} was refused: {message} ({code})")]
+pub struct Refusal {
+    /// What was asked.
+    pub operation: &'static str,
+    /// The HTTP status.
+    pub status: u16,
+    /// The code, such as `ResourceNotFoundException`.
+    pub code: String,
+    /// What the service says of it.
+    pub message: String,
+}
+
+impl ClientError {
+    /// The refusal, if it is one.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refused(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+
+    /// Whether the service says that what was asked for does not exist.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.refusal().is_some_and(Refusal::is_not_found)
+    }
+}
+
+impl Refusal {
+    /// Whether what was asked for does not exist.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.status == 404 || self.code == "ResourceNotFoundException"
+    }
+
+    /// Reads an error answer: JSON of the Lambda family or of logs, or XML of S3 and STS.
+    pub(crate) fn read(
+        operation: &'static str,
+        status: u16,
+        header_code: Option<&str>,
+        body: &[u8],
+    ) -> Self {
+        let text = String::from_utf8_lossy(body);
+        let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+        let member = |names: &[&str]| {
+            let found = names.iter().find_map(|name| json.get(name)?.as_str());
+            found.map(str::to_owned)
+        };
+        let code = header_code
+            .map(str::to_owned)
+            .or_else(|| member(&["__type"]))
+            .or_else(|| element(&text, "Code"));
+        let message = member(&["message", "Message"]).or_else(|| element(&text, "Message"));
+        Self {
+            operation,
+            status,
+            // "code:address" in the header of some services.
+            code: code
+                .and_then(|code| code.split(':').next().map(str::to_owned))
+                .unwrap_or_else(|| format!("HTTP {status}")),
+            message: message.unwrap_or_else(|| "no reason was given".to_owned()),
+        }
+    }
+}
+
+/// The text of the first XML element with that name. Enough for errors and for the few answers that are read here.
+pub(crate) fn element(xml: &str, name: &str) -> Option<String> {
+    let (_, rest) = xml.split_once(&format!("<{name}>"))?;
+    let (text, _) = rest.split_once(&format!("</{name}>"))?;
+    let entities = [
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+        ("&quot;", "\""),
+        ("&amp;", "&"),
+    ];
+    Some(
+        entities
+            .iter()
+            .fold(text.to_owned(), |text, (entity, character)| {
+                text.replace(entity, character)
+            }),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(header: Option<&str>, body: &str) -> (String, String) {
+        let refusal = Refusal::read("GetMicrovm", 400, header, body.as_bytes());
+        (refusal.code, refusal.message)
+    }
+
+    #[test]
+    fn every_family_words_its_errors_differently() {
+        let pair = |code: &str, message: &str| (code.to_owned(), message.to_owned());
+        assert_eq!(
+            read(Some("ConflictException"), r#"{"message":"not now"}"#),
+            pair("ConflictException", "not now")
+        );
+        assert_eq!(
+            read(
+                None,
+                r#"{"__type":"InvalidParameterException","message":"x"}"#
+            ),
+            pair("InvalidParameterException", "x")
+        );
+        assert_eq!(
+            read(
+                None,
+                "<Error><Code>NoSuchBucket</Code><Message>a &lt;b&gt; &amp; c</Message></Error>"
+            ),
+            pair("NoSuchBucket", "a <b> & c")
+        );
+        assert_eq!(
+            read(None, "gateway"),
+            pair("HTTP 400", "no reason was given")
+        );
+    }
+}

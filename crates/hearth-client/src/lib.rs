@@ -1,0 +1,40 @@
+//! A small client of the APIs that Hearth serves.
+//!
+//! It speaks what every AWS client speaks (requests signed with Signature Version 4 to `lambda-microvms`, S3, CloudWatch
+//! Logs and STS), Hearth's own operations beside them, and the endpoints of microVMs. Answers are handed on as the JSON that
+//! they are: what the command line prints with `--json` is what the service said.
+//!
+//! ```text
+//! Client ── signed HTTP ──> the API        images, microvms, guests, objects, logs, identity
+//!    └───── TLS, token ───> an endpoint    endpoint, shell
+//! ```
+//!
+//! The AWS SDKs would do for most of it, at the price of some two hundred crates.
+
+#![forbid(unsafe_code)]
+
+mod client;
+mod connection;
+mod error;
+mod settings;
+
+mod endpoint;
+mod exec;
+mod guests;
+mod identity;
+mod images;
+mod logs;
+mod microvms;
+mod objects;
+mod payload;
+mod shell;
+
+pub use client::Client;
+pub use endpoint::EndpointRequest;
+pub use error::{ClientError, Refusal};
+pub use exec::{Exec, ExecEvent, ExecRequest};
+pub use guests::FileContent;
+pub use logs::{LogEvent, LogQuery};
+pub use payload::Payload;
+pub use settings::Settings;
+pub use shell::{Shell, ShellInput, ShellOutput};

@@ -1,0 +1,109 @@
+//! Bodies of requests: bytes in memory, or a file that is streamed.
+
+use std::io;
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use http_body::Frame;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use sha2::{Digest, Sha256};
+use tokio::fs::File;
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio_util::io::ReaderStream;
+
+use crate::error::ClientError;
+
+/// What goes over the wire.
+pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// Read from a file at once.
+const CHUNK_BYTES: usize = 256 * 1024;
+
+/// What a request carries, with the hash that is signed.
+pub struct Payload {
+    content: Content,
+    pub(crate) hash: String,
+    pub(crate) length: u64,
+}
+
+enum Content {
+    Bytes(Bytes),
+    File(File),
+}
+
+impl From<Bytes> for Payload {
+    fn from(bytes: Bytes) -> Self {
+        Self {
+            hash: hearth_sigv4::payload_hash(&bytes),
+            length: bytes.len() as u64,
+            content: Content::Bytes(bytes),
+        }
+    }
+}
+
+impl Payload {
+    /// Nothing.
+    #[must_use]
+    pub fn empty() -> Self {
+        Bytes::new().into()
+    }
+
+    /// Enough of the content's hash to tell it from others of the same name.
+    #[must_use]
+    pub fn short_hash(&self) -> &str {
+        self.hash.get(..16).unwrap_or(&self.hash)
+    }
+
+    /// The rest of a file, read twice: now for its hash, and when it is sent. It must not change in between.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    pub async fn file(mut file: File) -> Result<Self, ClientError> {
+        let start = file.stream_position().await.map_err(ClientError::File)?;
+        let mut digest = Sha256::new();
+        let mut length = 0;
+        let mut buffer = vec![0; CHUNK_BYTES];
+        loop {
+            let count = file.read(&mut buffer).await.map_err(ClientError::File)?;
+            if count == 0 {
+                break;
+            }
+            digest.update(&buffer[..count]);
+            length += count as u64;
+        }
+        file.seek(io::SeekFrom::Start(start))
+            .await
+            .map_err(ClientError::File)?;
+        Ok(Self {
+            content: Content::File(file),
+            hash: hearth_sigv4::hex(&digest.finalize()),
+            length,
+        })
+    }
+
+    /// The same payload once more, to be sent again; files are sent once.
+    pub(crate) fn again(&self) -> Option<Self> {
+        match &self.content {
+            Content::Bytes(bytes) => Some(Self {
+                content: Content::Bytes(bytes.clone()),
+                hash: self.hash.clone(),
+                length: self.length,
+            }),
+            Content::File(_) => None,
+        }
+    }
+
+    pub(crate) fn into_body(self) -> Body {
+        match self.content {
+            Content::Bytes(bytes) => Full::new(bytes)
+                .map_err(|never| match never {})
+                .boxed_unsync(),
+            Content::File(file) => {
+                let chunks = ReaderStream::with_capacity(file, CHUNK_BYTES);
+                StreamBody::new(chunks.map_ok(Frame::data)).boxed_unsync()
+            }
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! From a canonical request to its signature.
+
+use sha2::{Digest, Sha256};
+
+use crate::scope::{CredentialScope, TERMINATOR};
+
+/// The one algorithm of version 4.
+pub const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+
+/// Stands for the hash of a body that is not signed.
+pub const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
+
+/// The signature of a canonical request at a time (`YYYYMMDDTHHMMSSZ`), in lower-case hexadecimal.
+#[must_use]
+pub fn signature(secret: &str, time: &str, scope: &CredentialScope, canonical: &str) -> String {
+    let string_to_sign = format!(
+        "{ALGORITHM}\n{time}\n{scope}\n{}",
+        payload_hash(canonical.as_bytes())
+    );
+    hex(&hmac(
+        &signing_key(secret, scope),
+        string_to_sign.as_bytes(),
+    ))
+}
+
+/// The key of one day, region and service.
+fn signing_key(secret: &str, scope: &CredentialScope) -> [u8; 32] {
+    [&scope.date, &scope.region, &scope.service, TERMINATOR]
+        .into_iter()
+        .fold(format!("AWS4{secret}").into_bytes(), |key, part| {
+            hmac(&key, part.as_bytes()).to_vec()
+        })
+        .try_into()
+        .unwrap_or_default()
+}
+
+fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
+    use hmac::{KeyInit, Mac};
+    // HMAC takes keys of any length (RFC 2104 section 2): the error case does not exist.
+    hmac::Hmac::<Sha256>::new_from_slice(key)
+        .map(|mut mac| {
+            mac.update(message);
+            mac.finalize().into_bytes().into()
+        })
+        .unwrap_or_default()
+}
+
+/// The hash of a body, as it is signed: SHA-256 in lower-case hexadecimal.
+#[must_use]
+pub fn payload_hash(body: &[u8]) -> String {
+    hex(&Sha256::digest(body))
+}
+
+/// Lower-case hexadecimal.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}

@@ -1,0 +1,43 @@
+//! `hearth base` and `hearth host`: what can be typed.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BaseCommand {
+    /// Build the base version of the newest kernel and this agent, or find it in the cache.
+    Build {
+        /// A kernel of your own instead of the newest of Debian: a .deb, a bzImage or a vmlinux.
+        #[arg(long)]
+        kernel: Option<PathBuf>,
+        /// Directory with the modules that belong to a bzImage or vmlinux.
+        #[arg(long, requires = "kernel")]
+        modules: Option<PathBuf>,
+        /// The static agent; by default the one beside this program.
+        #[arg(long)]
+        agent: Option<PathBuf>,
+    },
+    /// List base versions: kernel package, agent, date.
+    Ls,
+    /// Make the base images that Dockerfiles stand on (hearth/debian:12, hearth/python:3.11, hearth/python-data:3.11), once; needs root.
+    Prepare,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum HostCommand {
+    /// Only say whether KVM runs guests; exit status 0 means that it does.
+    Check,
+    /// Keep an emulated host running here, whatever KVM does, until Ctrl-C.
+    Start {
+        /// Ports of the loopback that lead inside.
+        #[arg(long, value_name = "PORT")]
+        forward: Vec<u16>,
+    },
+    /// Run a command inside the emulated host that is running.
+    Exec {
+        /// Program and arguments.
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        argv: Vec<String>,
+    },
+}

@@ -1,0 +1,213 @@
+//! The configuration: one TOML file, with flags and environment over it.
+//!
+//! ```text
+//! defaults  <-  the file (--config, HEARTH_CONFIG, /etc/hearth/hearth.toml)  <-  environment and flags
+//! ```
+//!
+//! A table of the file is a type with defaults in a module of its own. A new one needs: its module, its member in
+//! [`Config`], its place in `packaging/hearth.toml` and `docs/configuration.md` (tests hold both against the type). It
+//! reaches the service inside the emulated host without more, as that one is given the whole configuration as a file.
+
+mod endpoints;
+mod images;
+mod network;
+mod registries;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use hearth_control::id::Region;
+use serde::{Deserialize, Serialize};
+
+use crate::cli::service::UpArguments;
+
+pub(crate) use endpoints::{Endpoints, PortRange};
+pub(crate) use images::{ImageAlias, Images};
+pub(crate) use network::Network;
+#[cfg(test)]
+pub(crate) use registries::Login;
+pub(crate) use registries::Registries;
+
+/// Read when no other one is named, if it is there.
+const STANDARD_PLACE: &str = "/etc/hearth/hearth.toml";
+
+/// Largest configuration file: nobody writes so much by hand.
+const MAX_BYTES: usize = 1 << 20;
+
+/// Everything that can be configured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    /// The data directory.
+    pub(crate) data: PathBuf,
+    /// Where the API listens.
+    pub(crate) listen: SocketAddr,
+    /// The region that it answers for.
+    #[serde(with = "words")]
+    pub(crate) region: Region,
+    /// Whether what each microVM takes of the host is limited.
+    pub(crate) host_limits: bool,
+    /// The table `[endpoints]`.
+    pub(crate) endpoints: Endpoints,
+    /// The table `[images]`.
+    pub(crate) images: Images,
+    /// The table `[registries]`.
+    pub(crate) registries: Registries,
+    /// The table `[network]`.
+    pub(crate) network: Network,
+}
+
+/// The region that answers where none is named: the one that AWS's tools fall back to.
+const DEFAULT_REGION: &str = "us-east-1";
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data: "/var/lib/hearth".into(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 4580)),
+            region: default_region(),
+            host_limits: true,
+            endpoints: Endpoints::default(),
+            images: Images::default(),
+            registries: Registries::default(),
+            network: Network::default(),
+        }
+    }
+}
+
+#[expect(clippy::expect_used, reason = "a constant, which a test reads")]
+fn default_region() -> Region {
+    DEFAULT_REGION.parse().expect("the default is a region")
+}
+
+/// Why there is no configuration to start with.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}")]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// It is no TOML, or has a key that does not exist or a value that makes no sense.
+    #[error("the configuration {path} is wrong")]
+    Parse {
+        path: PathBuf,
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// Values that make no sense together.
+    #[error("the configuration is wrong: {0}")]
+    Contradiction(String),
+}
+
+impl Config {
+    /// The file that was named, or the one at its standard place, or the defaults.
+    pub(crate) fn load(named: Option<&Path>) -> Result<Self, ConfigError> {
+        let path = named.unwrap_or(Path::new(STANDARD_PLACE));
+        match read(path) {
+            Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => {
+                Ok(Self::default())
+            }
+            Err(source) => Err(ConfigError::Read {
+                path: path.to_owned(),
+                source,
+            }),
+            Ok(text) => toml::from_str(&text).map_err(|source| ConfigError::Parse {
+                path: path.to_owned(),
+                source: Box::new(source),
+            }),
+        }
+    }
+
+    /// What it is under the arguments of `hearth up`.
+    pub(crate) fn under(mut self, arguments: &UpArguments) -> Self {
+        fn set<T: Clone>(place: &mut T, argument: Option<&T>) {
+            if let Some(argument) = argument {
+                place.clone_from(argument);
+            }
+        }
+        set(&mut self.listen, arguments.listen.as_ref());
+        set(&mut self.region, arguments.region.as_ref());
+        set(&mut self.endpoints.ports, arguments.endpoint_ports.as_ref());
+        if arguments.endpoint_domain.is_some() {
+            self.endpoints.domain.clone_from(&arguments.endpoint_domain);
+        }
+        if arguments.endpoint_listen.is_some() {
+            self.endpoints.listen = arguments.endpoint_listen;
+        }
+        if arguments.build_ca_bundle.is_some() {
+            self.registries
+                .ca_bundle
+                .clone_from(&arguments.build_ca_bundle);
+        }
+        if arguments.no_network {
+            self.network.enabled = false;
+        }
+        if arguments.no_host_limits {
+            self.host_limits = false;
+        }
+        if arguments.no_endpoint_limits {
+            self.endpoints.limits = false;
+        }
+        let aliases = arguments.image_aliases.iter().cloned();
+        self.images
+            .aliases
+            .extend(aliases.map(|alias| (alias.name, alias.base)));
+        self
+    }
+
+    /// Finds what makes no sense before anything is opened.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let problems = [
+            self.endpoints.problem(),
+            self.images.problem(),
+            self.network.problem(),
+        ];
+        match problems.into_iter().flatten().next() {
+            Some(problem) => Err(ConfigError::Contradiction(problem)),
+            None => Ok(()),
+        }
+    }
+
+    /// What only holds for the service that clients reach directly: in the emulated host, addresses are others.
+    pub(crate) fn check_reach(&self) -> Result<(), ConfigError> {
+        let problem = if !self.listen.ip().is_loopback() {
+            Some(format!(
+                "listen = \"{}\" is not on the loopback, and requests are plain HTTP, whose answers hold tokens. Put a \
+                 proxy with TLS before it",
+                self.listen
+            ))
+        } else if self.endpoints.domain.is_none()
+            && self.endpoints.ports.0.contains(&self.listen.port())
+        {
+            Some(format!(
+                "endpoints.ports = \"{}\" has the port of the API, {}",
+                self.endpoints.ports,
+                self.listen.port()
+            ))
+        } else {
+            None
+        };
+        problem.map_or(Ok(()), |problem| Err(ConfigError::Contradiction(problem)))
+    }
+
+    /// The configuration as a file.
+    pub(crate) fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string_pretty(self)
+    }
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let text = std::fs::read_to_string(path)?;
+    if text.len() > MAX_BYTES {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(text)
+}

@@ -1,0 +1,45 @@
+//! `[images]`: what Dockerfiles stand on.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// The table.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Images {
+    /// Names in `FROM`, and the base images that they mean.
+    pub(crate) aliases: BTreeMap<String, String>,
+}
+
+impl Images {
+    pub(super) fn problem(&self) -> Option<String> {
+        let mut sides = self.aliases.iter();
+        let (name, base) = sides.find(|(name, base)| name.is_empty() || base.is_empty())?;
+        Some(format!(
+            "images.aliases: \"{name}\" = \"{base}\" has an empty side"
+        ))
+    }
+}
+
+/// A name in `FROM` and what it means, as it is typed: `NAME=BASE`.
+#[derive(Debug, Clone)]
+pub(crate) struct ImageAlias {
+    pub(crate) name: String,
+    pub(crate) base: String,
+}
+
+impl FromStr for ImageAlias {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((name, base)) if !name.is_empty() && !base.is_empty() => Ok(Self {
+                name: name.to_owned(),
+                base: base.to_owned(),
+            }),
+            _ => Err("write NAME=BASE, for example python:3.11=hearth/python:3.11".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! `[network]`: what microVMs and builds reach.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use hearth_net::{Domain, Egress, EgressError, Names, Rule};
+use hearth_service::{NetworkConfig, RuleSets};
+use serde::{Deserialize, Serialize};
+
+/// The table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Network {
+    /// Whether microVMs and builds have a network card at all.
+    pub(crate) enabled: bool,
+    /// What those reach that name no connector.
+    pub(crate) default_egress: DefaultEgress,
+    /// Whom guests' questions for names are passed on to; empty means the host's own servers.
+    pub(crate) name_servers: Vec<SocketAddr>,
+    /// What `subnet-...` means in a connector.
+    pub(crate) subnets: BTreeMap<String, Opening>,
+    /// What `sg-...` means in a connector.
+    pub(crate) security_groups: BTreeMap<String, Opening>,
+}
+
+/// What is open where no connector is named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum DefaultEgress {
+    /// The internet, as on AWS.
+    Internet,
+    /// Nothing.
+    None,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            default_egress: DefaultEgress::Internet,
+            name_servers: Vec::new(),
+            subnets: BTreeMap::new(),
+            security_groups: BTreeMap::new(),
+        }
+    }
+}
+
+impl Network {
+    pub(super) fn problem(&self) -> Option<String> {
+        let wrong = |sets: &BTreeMap<String, Opening>, table: &str, beginning: &str| {
+            let name = sets.keys().find(|name| !name.starts_with(beginning))?;
+            Some(format!(
+                "network.{table}: \"{name}\" does not begin with {beginning}, so no connector can name it"
+            ))
+        };
+        wrong(&self.subnets, "subnets", "subnet-")
+            .or_else(|| wrong(&self.security_groups, "security_groups", "sg-"))
+    }
+
+    /// As the service is told.
+    pub(crate) fn to_service(&self) -> NetworkConfig {
+        let sets = |sets: &BTreeMap<String, Opening>| -> RuleSets {
+            let sets = sets.iter();
+            sets.map(|(name, opening)| (name.clone(), opening.0.clone()))
+                .collect()
+        };
+        NetworkConfig {
+            is_off: !self.enabled,
+            is_closed_by_default: self.default_egress == DefaultEgress::None,
+            name_servers: self.name_servers.clone(),
+            subnets: sets(&self.subnets),
+            security_groups: sets(&self.security_groups),
+        }
+    }
+}
+
+/// The one name that means all names.
+const EVERY_NAME: &str = "*";
+
+/// What one name in a connector opens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "OpeningTable", into = "OpeningTable")]
+pub(crate) struct Opening(pub(crate) Egress);
+
+/// The same as it is written.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct OpeningTable {
+    /// TCP to every public address.
+    internet: bool,
+    /// Networks and ports.
+    rules: Vec<Rule>,
+    /// Domains whose names are answered, and opened when they are.
+    names: Vec<String>,
+}
+
+impl TryFrom<OpeningTable> for Opening {
+    type Error = EgressError;
+
+    fn try_from(table: OpeningTable) -> Result<Self, EgressError> {
+        let names = if table.names.iter().any(|name| name == EVERY_NAME) {
+            Names::All
+        } else if table.names.is_empty() {
+            Names::None
+        } else {
+            let domains: Result<Vec<Domain>, _> =
+                table.names.iter().map(|name| name.parse()).collect();
+            Names::Listed(domains?)
+        };
+        Ok(Self(Egress {
+            internet: table.internet,
+            rules: table.rules,
+            names,
+        }))
+    }
+}
+
+impl From<Opening> for OpeningTable {
+    fn from(opening: Opening) -> Self {
+        Self {
+            internet: opening.0.internet,
+            rules: opening.0.rules,
+            names: match opening.0.names {
+                Names::None => Vec::new(),
+                Names::All => vec![EVERY_NAME.to_owned()],
+                Names::Listed(domains) => domains.into_iter().map(String::from).collect(),
+            },
+        }
+    }
+}

@@ -1,0 +1,204 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use hearth_net::{Egress, Names};
+
+use super::network::{DefaultEgress, Opening};
+use super::registries::{Login, MirrorTable};
+use super::*;
+
+const SAMPLE: &str = include_str!("../../../../packaging/hearth.toml");
+const DOCS: &str = include_str!("../../../../docs/configuration.md");
+
+/// A configuration that has every key. Written out, so that a new member does not compile until it is here.
+fn every_key() -> Config {
+    Config {
+        data: "/srv/hearth".into(),
+        listen: "127.0.0.1:1".parse().unwrap(),
+        region: "eu-central-1".parse().unwrap(),
+        host_limits: false,
+        endpoints: Endpoints {
+            ports: PortRange(5..=6),
+            domain: Some("microvms.example.org".to_owned()),
+            listen: Some("127.0.0.1:2".parse().unwrap()),
+            limits: false,
+        },
+        images: Images {
+            aliases: BTreeMap::from([("a:1".to_owned(), "hearth/debian:12".to_owned())]),
+        },
+        registries: Registries {
+            ca_bundle: Some("/etc/hearth/ca.pem".into()),
+            credentials: BTreeMap::from([(
+                "registry.example.org".to_owned(),
+                Login {
+                    user: "build".to_owned(),
+                    password_file: "/etc/hearth/password".into(),
+                },
+            )]),
+            mirrors: BTreeMap::from([(
+                "docker.io".to_owned(),
+                MirrorTable {
+                    location: "mirror.example.org".to_owned(),
+                    insecure: true,
+                },
+            )]),
+        },
+        network: Network {
+            enabled: false,
+            default_egress: DefaultEgress::None,
+            name_servers: vec!["192.0.2.1:53".parse().unwrap()],
+            subnets: openings("subnet-1"),
+            security_groups: openings("sg-1"),
+        },
+    }
+}
+
+fn openings(name: &str) -> BTreeMap<String, Opening> {
+    let egress = Egress {
+        internet: true,
+        rules: vec!["10.1.0.0/16:5432".parse().unwrap()],
+        names: Names::Listed(vec!["pypi.org".parse().unwrap()]),
+    };
+    BTreeMap::from([(name.to_owned(), Opening(egress))])
+}
+
+/// Tables whose keys are names that the user gives.
+const NAMED: [&str; 4] = [
+    "network.subnets",
+    "network.security_groups",
+    "registries.credentials",
+    "registries.mirrors",
+];
+
+/// Keys with the tables that they are in. What is in `aliases` is the user's.
+fn keys(config: &Config) -> BTreeSet<String> {
+    fn collect(value: &toml::Value, place: &str, keys: &mut BTreeSet<String>) {
+        match value {
+            toml::Value::Table(table) if place != "images.aliases" => {
+                for (name, value) in table {
+                    let is_named = NAMED.contains(&place);
+                    let name = if is_named { "NAME" } else { name };
+                    let dot = if place.is_empty() { "" } else { "." };
+                    collect(value, &format!("{place}{dot}{name}"), keys);
+                }
+            }
+            _ => drop(keys.insert(place.to_owned())),
+        }
+    }
+    let mut keys = BTreeSet::new();
+    collect(&toml::Value::try_from(config).unwrap(), "", &mut keys);
+    keys
+}
+
+fn parse(text: &str) -> Result<Config, toml::de::Error> {
+    toml::from_str(text)
+}
+
+/// The sample with its commented keys turned on: `#key = value`, without a blank.
+fn sample_with_everything() -> String {
+    let is_key = |line: &str| line.starts_with('#') && !line.starts_with("# ");
+    let lines = SAMPLE
+        .lines()
+        .map(|line| if is_key(line) { &line[1..] } else { line });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_sample_says_the_defaults() {
+    assert_eq!(parse(SAMPLE).unwrap(), Config::default());
+}
+
+#[test]
+fn the_sample_and_the_docs_have_every_key() {
+    let known = keys(&every_key());
+    let sample = parse(&sample_with_everything()).unwrap();
+    assert_eq!(keys(&sample), known);
+    for key in &known {
+        assert!(
+            DOCS.contains(&format!("| `{key}` |")),
+            "{key} is not documented"
+        );
+    }
+    let documented = DOCS.lines().filter_map(|line| {
+        let (key, _) = line.strip_prefix("| `")?.split_once("` |")?;
+        Some(key.to_owned())
+    });
+    assert_eq!(documented.collect::<BTreeSet<_>>(), known);
+}
+
+#[test]
+fn what_is_printed_is_what_is_read() {
+    for config in [Config::default(), every_key()] {
+        assert_eq!(parse(&config.to_toml().unwrap()).unwrap(), config);
+    }
+}
+
+#[test]
+fn wrong_files_are_told_with_key_and_line() {
+    let wrong = |text: &str| parse(text).unwrap_err().to_string();
+    let told = wrong("lsten = \"127.0.0.1:1\"");
+    assert!(told.contains("lsten") && told.contains("line 1"), "{told}");
+    assert!(wrong("[endpoints]\nports = \"9-8\"").contains("FIRST-LAST"));
+    assert!(wrong("region = \"?\"").contains("region"));
+    assert!(wrong("[network.subnets.subnet-1]\nrules = [\"x\"]").contains("10.1.0.0/16:5432"));
+    assert!(wrong("[network.subnets.subnet-1]\nnames = [\"http://x\"]").contains("pypi.org"));
+    assert!(wrong("[network]\ndefault_egress = \"all\"").contains("internet"));
+    assert!(wrong("[endpoint]").contains("endpoints"));
+}
+
+#[test]
+fn contradictions_are_found_before_a_port_opens() {
+    let problem = |text: &str| {
+        let config = parse(text).unwrap();
+        let checked = config.check().and_then(|()| config.check_reach());
+        checked.map_or_else(|error| error.to_string(), |()| String::new())
+    };
+    assert_eq!(problem(""), "");
+    assert!(problem("[endpoints]\ndomain = \"x.org\"").contains("endpoints.listen"));
+    assert!(problem("[endpoints]\nlisten = \"127.0.0.1:1\"").contains("endpoints.domain"));
+    assert!(problem("listen = \"0.0.0.0:80\"").contains("loopback"));
+    assert!(problem("listen = \"127.0.0.1:20001\"").contains("20001"));
+    assert!(problem("[network.subnets.x]").contains("subnet-"));
+    assert!(problem("[images.aliases]\n\"\" = \"x\"").contains("empty"));
+}
+
+#[test]
+fn flags_lie_over_the_file() {
+    use clap::Parser;
+    let cli = crate::cli::Cli::parse_from([
+        "hearth",
+        "up",
+        "--listen=127.0.0.1:7",
+        "--endpoint-ports=8-9",
+        "--image-alias=b=c",
+        "--no-endpoint-limits",
+    ]);
+    let crate::cli::Command::Up(arguments) = cli.command else {
+        panic!("it is up");
+    };
+    let file = parse("region = \"eu-west-1\"\n[images.aliases]\na = \"x\"\nb = \"x\"").unwrap();
+    let config = file.under(&arguments);
+    assert_eq!(config.listen.port(), 7);
+    assert_eq!(config.region.as_str(), "eu-west-1");
+    assert_eq!(config.endpoints.ports.0, 8..=9);
+    assert!(!config.endpoints.limits);
+    let aliases: Vec<_> = config.images.aliases.into_iter().collect();
+    let pair = |name: &str, base: &str| (name.to_owned(), base.to_owned());
+    assert_eq!(aliases, [pair("a", "x"), pair("b", "c")]);
+}
+
+#[test]
+fn a_file_that_was_named_has_to_be_there() {
+    let nowhere = Path::new("/nonexistent/hearth.toml");
+    assert!(matches!(
+        Config::load(Some(nowhere)),
+        Err(ConfigError::Read { .. })
+    ));
+}
+
+#[test]
+fn ports_are_a_range_that_goes_up() {
+    assert_eq!("1-2".parse::<PortRange>().unwrap().0, 1..=2);
+    for bad in ["", "5", "0-3", "9-8", "1-70000"] {
+        assert!(bad.parse::<PortRange>().is_err(), "{bad}");
+    }
+}

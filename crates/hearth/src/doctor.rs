@@ -1,0 +1,56 @@
+//! `hearth doctor`: whether this host is fit to run microVMs, and for strangers.
+//!
+//! Facts are read first ([`facts`]); each check is a function of them alone ([`checks`]), so that hosts can be judged which
+//! nobody has.
+
+mod checks;
+mod facts;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::output;
+use crate::shared::Shared;
+
+use checks::{Check, Verdict};
+use facts::Facts;
+
+pub(crate) fn run(shared: &Shared) -> Result<ExitCode> {
+    let facts = Facts::read(shared);
+    let checks: Vec<_> = checks::ALL.iter().map(|check| check(&facts)).collect();
+    if shared.json {
+        output::json(&checks)?;
+    } else {
+        print(&checks)?;
+    }
+    let fails = checks.iter().any(|check| check.verdict == Verdict::Fails);
+    Ok(if fails {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn print(checks: &[Check]) -> Result<()> {
+    for check in checks {
+        let verdict = check.verdict.word();
+        output::say(&format!("{verdict:<7} {:<14} {}", check.name, check.found))?;
+        if check.verdict != Verdict::Good {
+            output::say(&format!("{:<22} why:  {}", "", check.why))?;
+            if let Some(mend) = &check.mend {
+                output::say(&format!("{:<22} mend: {mend}", ""))?;
+            }
+        }
+    }
+    let count = |verdict| {
+        let of_verdict = checks.iter().filter(|check| check.verdict == verdict);
+        of_verdict.count()
+    };
+    output::say(&format!(
+        "\n{} ok, {} to think about, {} to be mended",
+        count(Verdict::Good),
+        count(Verdict::Advice),
+        count(Verdict::Fails)
+    ))
+}

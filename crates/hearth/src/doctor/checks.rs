@@ -1,0 +1,422 @@
+//! The checks: what was found, why it matters, what mends it.
+//!
+//! Those that *fail* keep microVMs from running. The others are *advice*, most of it from Firecracker's checklist for
+//! production hosts (docs/prod-host-setup.md there): what matters when strangers run code.
+
+#[cfg(test)]
+mod tests;
+
+use hearth_vmm::probe::Finding;
+use serde::Serialize;
+
+use super::facts::Facts;
+use crate::view::size;
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Verdict {
+    #[serde(rename = "ok")]
+    Good,
+    Advice,
+    Fails,
+}
+
+impl Verdict {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Good => "ok",
+            Self::Advice => "advice",
+            Self::Fails => "FAILS",
+        }
+    }
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Check {
+    pub(super) name: &'static str,
+    pub(super) verdict: Verdict,
+    pub(super) found: String,
+    pub(super) why: &'static str,
+    /// A command where there is one.
+    pub(super) mend: Option<String>,
+}
+
+/// All of them, those first without which nothing runs.
+pub(super) const ALL: &[fn(&Facts) -> Check] = &[
+    kvm,
+    root,
+    busybox,
+    disk_tools,
+    base_images,
+    network_rules,
+    network_cards,
+    listen,
+    memory,
+    disk,
+    open_files,
+    kernel,
+    landlock,
+    cgroups,
+    data_directory,
+    swap,
+    smt,
+    ksm,
+    mitigations,
+];
+
+/// Below this nothing but the smallest microVM fits beside its build.
+const LEAST_MEMORY_BYTES: u64 = 1 << 30;
+/// Some microVMs of the default size fit.
+const FAIR_MEMORY_BYTES: u64 = 8 << 30;
+
+/// Base images and one build take some three GiB.
+const LEAST_DISK_BYTES: u64 = 5 << 30;
+const FAIR_DISK_BYTES: u64 = 30 << 30;
+
+/// Some twenty for each of a thousand microVMs, and as many connections again.
+const FAIR_OPEN_FILES: u64 = 65_536;
+
+/// First with `PAGEMAP_SCAN`.
+const FAST_SUSPEND_KERNEL: (u32, u32) = (6, 7);
+
+/// What was found, with the rest of a check around it.
+struct Subject {
+    name: &'static str,
+    why: &'static str,
+}
+
+impl Subject {
+    fn good(self, found: impl Into<String>) -> Check {
+        self.check(Verdict::Good, found.into(), None)
+    }
+
+    fn advice(self, found: impl Into<String>, mend: &str) -> Check {
+        self.check(Verdict::Advice, found.into(), Some(mend.to_owned()))
+    }
+
+    fn fails(self, found: impl Into<String>, mend: &str) -> Check {
+        self.check(Verdict::Fails, found.into(), Some(mend.to_owned()))
+    }
+
+    fn check(self, verdict: Verdict, found: String, mend: Option<String>) -> Check {
+        Check {
+            name: self.name,
+            verdict,
+            found,
+            why: self.why,
+            mend,
+        }
+    }
+}
+
+fn kvm(facts: &Facts) -> Check {
+    let subject = Subject {
+        name: "kvm",
+        why: "without it the emulated host takes its place, some twenty times slower; that one needs QEMU",
+    };
+    let found = facts.kvm.to_string();
+    let mend = match &facts.kvm {
+        Finding::Works => return subject.good(found),
+        Finding::NoDevice => {
+            "modprobe kvm_intel || modprobe kvm_amd; if that fails, switch virtualization on in the firmware, or nested virtualization for this machine"
+        }
+        Finding::NoPermission => "usermod -aG kvm $USER, or run as root",
+        _ => "run on bare metal, or on a machine with nested virtualization",
+    };
+    if facts.has_qemu {
+        subject.advice(found, mend)
+    } else {
+        let mend = format!("{mend}. Or: apt-get install qemu-system-x86");
+        subject.fails(found, &mend)
+    }
+}
+
+fn root(facts: &Facts) -> Check {
+    let subject = Subject {
+        name: "root",
+        why: "base images are made of packages, and microVMs have namespaces and network cards of their own",
+    };
+    if facts.is_root {
+        subject.good("this is root")
+    } else {
+        subject.fails("this is not root", "sudo hearth up")
+    }
+}
+
+fn busybox(facts: &Facts) -> Check {
+    let subject = Subject {
+        name: "busybox",
+        why: "builds find their tools in a static one",
+    };
+    if facts.has_busybox {
+        subject.good("a static busybox is there")
+    } else {
+        subject.fails(
+            "there is no static busybox",
+            "apt-get install busybox-static",
+        )
+    }
+}
+
+fn disk_tools(facts: &Facts) -> Check {
+    let subject = Subject {
+        name: "mke2fs",
+        why: "it makes the file systems of base images and of the emulated host",
+    };
+    if facts.has_mke2fs {
+        subject.good("it is there")
+    } else {
+        subject.fails("it is not there", "apt-get install e2fsprogs")
+    }
+}
+
+fn base_images(facts: &Facts) -> Check {
+    let subject = Subject {
+        name: "base images",
+        why: "Dockerfiles stand on images that are made of Debian's packages, once",
+    };
+    match (facts.has_bases, facts.has_mmdebstrap) {
+        (true, _) => subject.good("they are there"),
+        (false, true) => subject.good("mmdebstrap is there to make them at the first start"),
+        (false, false) => subject.fails(
+            "they are not there, and neither is mmdebstrap",
+            "apt-get install mmdebstrap debian-archive-keyring",
+        ),
+    }
+}
+
+fn network_rules(facts: &Facts) -> Check {
+    let subject = Subject {
+        name: "nftables",
+        why: "the kernel's rules decide what a microVM reaches",
+    };
+    if !facts.wants_network {
+        subject.good("not needed: network.enabled = false")
+    } else if facts.has_nft {
+        subject.good("nft is there")
+    } else {
+        subject.fails(
+            "nft is not there",
+            "apt-get install nftables, or hearth up --no-network",
+        )
+    }
+}
+
+fn network_cards(facts: &Facts) -> Check {
+    let subject = Subject {
+        name: "tap devices",
+        why: "a microVM's network card ends in one",
+    };
+    // The emulated host brings its own kernel.
+    if !facts.wants_network || !facts.kvm.is_usable() {
+        subject.good("not needed")
+    } else if facts.has_tun {
+        subject.good("/dev/net/tun is there")
+    } else {
+        subject.fails(
+            "there is no /dev/net/tun",
+            "modprobe tun, or hearth up --no-network",
+        )
+    }
+}
+
+fn listen(facts: &Facts) -> Check {
+    let subject = Subject {
+        name: "api port",
+        why: "clients reach the API there",
+    };
+    match &facts.listen_error {
+        None => subject.good(format!("{} is free, or ours", facts.listen)),
+        Some(error) => subject.fails(
+            format!("{} cannot be listened on: {error}", facts.listen),
+            "hearth up --listen 127.0.0.1:PORT, or `listen` in the configuration",
+        ),
+    }
+}
+
+fn memory(facts: &Facts) -> Check {
+    let subject = Subject {
+        name: "memory",
+        why: "the baselines of all microVMs together fit what is available",
+    };
+    let bytes = meminfo_bytes(&facts.meminfo, "MemAvailable").unwrap_or_default();
+    let found = format!("{} are available", size(bytes));
+    match bytes {
+        FAIR_MEMORY_BYTES.. => subject.good(found),
+        LEAST_MEMORY_BYTES.. => subject.advice(found, "add memory, or end what else runs here"),
+        _ => subject.fails(found, "add memory, or end what else runs here"),
+    }
+}
+
+fn meminfo_bytes(meminfo: &str, name: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
+    let kib = line.strip_prefix(':')?.trim().strip_suffix("kB")?;
+    Some(kib.trim().parse::<u64>().ok()? * 1024)
+}
+
+fn disk(facts: &Facts) -> Check {
+    let subject = Subject {
+        name: "disk",
+        why: "snapshots, objects and logs are kept there; a full disk fails builds and suspends",
+    };
+    let Some(bytes) = facts.free_bytes else {
+        return subject.advice("how much is free cannot be told", "df --human-readable");
+    };
+    let found = format!("{} are free for {}", size(bytes), facts.data);
+    match bytes {
+        FAIR_DISK_BYTES.. => subject.good(found),
+        LEAST_DISK_BYTES.. => subject.advice(found, "name a larger file system with --data"),
+        _ => subject.fails(found, "name a larger file system with --data"),
+    }
+}
+
+fn open_files(facts: &Facts) -> Check {
+    let subject = Subject {
+        name: "open files",
+        why: "each microVM and each connection takes some",
+    };
+    let found = format!("at most {}", facts.open_files);
+    if facts.open_files >= FAIR_OPEN_FILES {
+        subject.good(found)
+    } else {
+        subject.advice(found, "ulimit -n 1048576, or LimitNOFILE= of the unit")
+    }
+}
+
+fn kernel(facts: &Facts) -> Check {
+    let subject = Subject {
+        name: "kernel",
+        why: "before 6.7 a suspend asks for changed pages one by one; old kernels also lack fixes",
+    };
+    match version(&facts.kernel) {
+        Some(version) if version >= FAST_SUSPEND_KERNEL => subject.good(&facts.kernel),
+        Some(_) => subject.advice(&facts.kernel, "install a newer kernel of the distribution"),
+        None => subject.advice(
+            format!("{:?} is no version", facts.kernel),
+            "uname --kernel-release",
+        ),
+    }
+}
+
+/// `6.12` of `6.12.1-amd64`.
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|character: char| !character.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+fn landlock(facts: &Facts) -> Check {
+    let subject = Subject {
+        name: "landlock",
+        why: "it keeps a VMM that was taken over from files that are not its own",
+    };
+    match &facts.security_modules {
+        Some(modules) if modules.split(',').any(|module| module == "landlock") => {
+            subject.good("the kernel has it")
+        }
+        Some(_) => subject.advice(
+            "the kernel has it not, or it is off",
+            "boot with landlock in front of the list that follows lsm=",
+        ),
+        None => subject.advice(
+            "cannot be told",
+            "mount -t securityfs securityfs /sys/kernel/security",
+        ),
+    }
+}
+
+fn cgroups(facts: &Facts) -> Check {
+    let subject = Subject {
+        name: "cgroups",
+        why: "restores are slower with version 1",
+    };
+    let is_unified = facts.mounts.lines().any(|mount| {
+        let mut words = mount.split(' ').skip(1);
+        words.next() == Some("/sys/fs/cgroup") && words.next() == Some("cgroup2")
+    });
+    if is_unified {
+        subject.good("version 2")
+    } else {
+        subject.advice(
+            "not version 2 alone",
+            "boot with systemd.unified_cgroup_hierarchy=1",
+        )
+    }
+}
+
+fn data_directory(facts: &Facts) -> Check {
+    let subject = Subject {
+        name: "data",
+        why: "the memory of every tenant's microVMs is in it",
+    };
+    match facts.data_mode {
+        None => subject.good(format!("{} will be made", facts.data)),
+        Some(mode) if mode & 0o077 == 0 => {
+            subject.good(format!("{} is its owner's alone", facts.data))
+        }
+        Some(mode) => {
+            let found = format!("{} has the permissions {:o}", facts.data, mode & 0o7777);
+            subject.advice(found, &format!("chmod 700 {}", facts.data))
+        }
+    }
+}
+
+fn swap(facts: &Facts) -> Check {
+    let subject = Subject {
+        name: "swap",
+        why: "guests' memory is written to disk in the clear, and stays there",
+    };
+    // The first line is a heading.
+    match facts.swaps.lines().count() {
+        0 | 1 => subject.good("off"),
+        _ => subject.advice("on", "swapoff --all, or encrypt it"),
+    }
+}
+
+fn smt(facts: &Facts) -> Check {
+    let subject = Subject {
+        name: "smt",
+        why: "threads of one core share what side channels read; two tenants may be on them",
+    };
+    match facts.smt_active.as_deref() {
+        Some("0") => subject.good("off"),
+        Some("1") => subject.advice("on", "echo off > /sys/devices/system/cpu/smt/control"),
+        _ => subject.advice("cannot be told", "lscpu"),
+    }
+}
+
+fn ksm(facts: &Facts) -> Check {
+    let subject = Subject {
+        name: "ksm",
+        why: "merged pages tell one tenant what is in another one's memory",
+    };
+    match facts.ksm_run.as_deref() {
+        None | Some("0" | "2") => subject.good("off"),
+        Some(_) => subject.advice("on", "echo 2 > /sys/kernel/mm/ksm/run"),
+    }
+}
+
+fn mitigations(facts: &Facts) -> Check {
+    let subject = Subject {
+        name: "mitigations",
+        why: "the processor leaks between tenants where its flaws are not mitigated",
+    };
+    let open: Vec<_> = facts
+        .vulnerabilities
+        .iter()
+        .filter(|(_, word)| word.starts_with("Vulnerable"))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    if open.is_empty() {
+        subject.good(format!(
+            "none of {} known flaws is open",
+            facts.vulnerabilities.len()
+        ))
+    } else {
+        subject.advice(
+            format!("open: {}", open.join(", ")),
+            "install the newest microcode and kernel, and boot without mitigations=off",
+        )
+    }
+}

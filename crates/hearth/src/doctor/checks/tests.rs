@@ -1,0 +1,139 @@
+use std::collections::BTreeMap;
+
+use super::*;
+
+/// A host with nothing to complain of.
+fn healthy() -> Facts {
+    Facts {
+        kvm: Finding::Works,
+        is_root: true,
+        has_qemu: false,
+        has_busybox: true,
+        has_mmdebstrap: true,
+        has_mke2fs: true,
+        has_nft: true,
+        has_tun: true,
+        has_bases: false,
+        wants_network: true,
+        listen: "127.0.0.1:4580".to_owned(),
+        listen_error: None,
+        kernel: "6.12.1-amd64".to_owned(),
+        security_modules: Some("lockdown,capability,landlock,yama".to_owned()),
+        mounts: "cgroup2 /sys/fs/cgroup cgroup2 rw,nosuid 0 0".to_owned(),
+        meminfo: "MemTotal:       65536000 kB\nMemAvailable:   60000000 kB".to_owned(),
+        swaps: "Filename Type Size Used Priority".to_owned(),
+        free_bytes: Some(100 << 30),
+        data: "/var/lib/hearth".to_owned(),
+        data_mode: Some(0o40_700),
+        open_files: 1 << 20,
+        smt_active: Some("0".to_owned()),
+        ksm_run: Some("0".to_owned()),
+        vulnerabilities: BTreeMap::from([("meltdown".to_owned(), "Not affected".to_owned())]),
+    }
+}
+
+/// What is not good, after one thing was changed.
+fn complaints(change: impl FnOnce(&mut Facts)) -> Vec<(&'static str, Verdict)> {
+    let mut facts = healthy();
+    change(&mut facts);
+    let checks = ALL.iter().map(|check| check(&facts));
+    let bad = checks.filter(|check| check.verdict != Verdict::Good);
+    bad.inspect(|check| assert!(check.mend.is_some(), "{check:?}"))
+        .map(|check| (check.name, check.verdict))
+        .collect()
+}
+
+#[test]
+fn a_healthy_host_has_no_complaints() {
+    assert_eq!(complaints(|_| ()), []);
+}
+
+#[test]
+fn what_is_needed_fails() {
+    for (change, name) in [
+        ((|facts| facts.is_root = false) as fn(&mut Facts), "root"),
+        (|facts| facts.kvm = Finding::NoDevice, "kvm"),
+        (|facts| facts.has_busybox = false, "busybox"),
+        (|facts| facts.has_mke2fs = false, "mke2fs"),
+        (|facts| facts.has_mmdebstrap = false, "base images"),
+        (|facts| facts.has_nft = false, "nftables"),
+        (|facts| facts.has_tun = false, "tap devices"),
+        (
+            |facts| facts.listen_error = Some("in use".into()),
+            "api port",
+        ),
+        (
+            |facts| facts.meminfo = "MemAvailable: 1000 kB".into(),
+            "memory",
+        ),
+        (|facts| facts.meminfo.clear(), "memory"),
+        (|facts| facts.free_bytes = Some(1 << 30), "disk"),
+    ] {
+        assert_eq!(complaints(change), [(name, Verdict::Fails)], "{name}");
+    }
+}
+
+#[test]
+fn what_strangers_could_use_is_advice() {
+    for (change, name) in [
+        (
+            (|facts| facts.smt_active = Some("1".into())) as fn(&mut Facts),
+            "smt",
+        ),
+        (|facts| facts.smt_active = None, "smt"),
+        (|facts| facts.ksm_run = Some("1".into()), "ksm"),
+        (
+            |facts| facts.swaps.push_str("\n/dev/sda2 partition 1 0 -2"),
+            "swap",
+        ),
+        (
+            |facts| facts.security_modules = Some("yama".into()),
+            "landlock",
+        ),
+        (|facts| facts.security_modules = None, "landlock"),
+        (
+            |facts| facts.mounts = "cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0".into(),
+            "cgroups",
+        ),
+        (|facts| facts.data_mode = Some(0o40_755), "data"),
+        (|facts| facts.kernel = "6.1.0".into(), "kernel"),
+        (|facts| facts.kernel.clear(), "kernel"),
+        (|facts| facts.open_files = 1024, "open files"),
+        (|facts| facts.free_bytes = Some(10 << 30), "disk"),
+        (
+            |facts| facts.meminfo = "MemAvailable: 4000000 kB".into(),
+            "memory",
+        ),
+        (
+            |facts| {
+                facts
+                    .vulnerabilities
+                    .insert("mds".into(), "Vulnerable; SMT".into());
+            },
+            "mitigations",
+        ),
+    ] {
+        assert_eq!(complaints(change), [(name, Verdict::Advice)], "{name}");
+    }
+}
+
+#[test]
+fn the_emulated_host_needs_less_of_this_one() {
+    let emulated = |facts: &mut Facts| {
+        facts.kvm = Finding::Silent;
+        facts.has_qemu = true;
+        facts.has_tun = false;
+    };
+    assert_eq!(complaints(emulated), [("kvm", Verdict::Advice)]);
+    let closed = |facts: &mut Facts| {
+        facts.wants_network = false;
+        facts.has_nft = false;
+        facts.has_tun = false;
+    };
+    assert_eq!(complaints(closed), []);
+    let prepared = |facts: &mut Facts| {
+        facts.has_bases = true;
+        facts.has_mmdebstrap = false;
+    };
+    assert_eq!(complaints(prepared), []);
+}

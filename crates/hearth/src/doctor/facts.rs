@@ -1,0 +1,119 @@
+//! What is read of this host. What cannot be read is missing, and the checks say so.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use hearth_vmm::probe::{self, Finding};
+use rustix::process::{Resource, getrlimit};
+
+use crate::shared::Shared;
+use crate::up::UpRecord;
+
+/// A host, as far as it is judged.
+#[derive(Debug, Clone)]
+pub(super) struct Facts {
+    pub(super) kvm: Finding,
+    pub(super) is_root: bool,
+    /// Programs and devices.
+    pub(super) has_qemu: bool,
+    pub(super) has_busybox: bool,
+    pub(super) has_mmdebstrap: bool,
+    pub(super) has_mke2fs: bool,
+    pub(super) has_nft: bool,
+    pub(super) has_tun: bool,
+    /// Whether the base images of builds are there already.
+    pub(super) has_bases: bool,
+    /// Whether microVMs are to have networks.
+    pub(super) wants_network: bool,
+    /// The API's address, and what keeps us from listening there.
+    pub(super) listen: String,
+    pub(super) listen_error: Option<String>,
+    /// `6.12.1-...`
+    pub(super) kernel: String,
+    /// `/sys/kernel/security/lsm`
+    pub(super) security_modules: Option<String>,
+    /// `/proc/mounts`
+    pub(super) mounts: String,
+    /// `/proc/meminfo`
+    pub(super) meminfo: String,
+    /// `/proc/swaps`
+    pub(super) swaps: String,
+    /// Of the file system of the data directory.
+    pub(super) free_bytes: Option<u64>,
+    pub(super) data: String,
+    /// Permissions of the data directory; nothing when it is not there yet.
+    pub(super) data_mode: Option<u32>,
+    pub(super) open_files: u64,
+    pub(super) smt_active: Option<String>,
+    pub(super) ksm_run: Option<String>,
+    /// Name and the kernel's word on it.
+    pub(super) vulnerabilities: BTreeMap<String, String>,
+}
+
+impl Facts {
+    pub(super) fn read(shared: &Shared) -> Self {
+        let text = |path: &str| {
+            fs::read_to_string(path)
+                .ok()
+                .map(|text| text.trim().to_owned())
+        };
+        let data = &shared.data;
+        let exists = |path: &str| Path::new(path).exists();
+        let listen = shared.config.listen;
+        let is_ours = UpRecord::running(data).is_ok_and(|running| running.is_some());
+        Self {
+            kvm: probe::probe(),
+            is_root: rustix::process::geteuid().is_root(),
+            has_qemu: exists("/usr/bin/qemu-system-x86_64"),
+            has_busybox: hearth_emulated::find_static_busybox().is_some(),
+            has_mmdebstrap: exists("/usr/bin/mmdebstrap"),
+            has_mke2fs: exists("/usr/sbin/mke2fs") || exists("/sbin/mke2fs"),
+            has_nft: exists(hearth_net::PROGRAM),
+            has_tun: exists("/dev/net/tun"),
+            has_bases: data.join("bases/bases.json").exists(),
+            wants_network: shared.config.network.enabled,
+            listen: listen.to_string(),
+            listen_error: match TcpListener::bind(listen) {
+                Err(error) if !is_ours => Some(error.to_string()),
+                _ => None,
+            },
+            kernel: text("/proc/sys/kernel/osrelease").unwrap_or_default(),
+            security_modules: text("/sys/kernel/security/lsm"),
+            mounts: text("/proc/mounts").unwrap_or_default(),
+            meminfo: text("/proc/meminfo").unwrap_or_default(),
+            swaps: text("/proc/swaps").unwrap_or_default(),
+            free_bytes: free_bytes(data),
+            data: data.display().to_string(),
+            data_mode: fs::metadata(data)
+                .ok()
+                .map(|metadata| metadata.permissions().mode()),
+            // No limit is as good as any.
+            open_files: getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX),
+            smt_active: text("/sys/devices/system/cpu/smt/active"),
+            ksm_run: text("/sys/kernel/mm/ksm/run"),
+            vulnerabilities: vulnerabilities(),
+        }
+    }
+}
+
+/// Of the directory, or of the nearest one above that is there.
+fn free_bytes(data: &Path) -> Option<u64> {
+    let data = std::path::absolute(data).ok()?;
+    let place = data.ancestors().find(|place| place.exists())?;
+    let file_system = rustix::fs::statvfs(place).ok()?;
+    Some(file_system.f_bavail.saturating_mul(file_system.f_frsize))
+}
+
+fn vulnerabilities() -> BTreeMap<String, String> {
+    let listed = fs::read_dir("/sys/devices/system/cpu/vulnerabilities");
+    let entries = listed.into_iter().flatten().flatten();
+    let known = entries.filter_map(|entry| {
+        let word = fs::read_to_string(entry.path()).ok()?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        Some((name, word.trim().to_owned()))
+    });
+    known.collect()
+}

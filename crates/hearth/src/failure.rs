@@ -1,0 +1,173 @@
+//! How a command ends that has failed: what is said, and the exit status that a script can tell apart.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use hearth_client::{ClientError, Refusal};
+
+use crate::config::ConfigError;
+use crate::names::NameError;
+use crate::output::Unread;
+
+/// The command line or the configuration is wrong; clap exits so too.
+const WRONG_USAGE: u8 = 2;
+/// What was named does not exist.
+const NOT_FOUND: u8 = 3;
+/// The service does not answer.
+const NO_SERVICE: u8 = 4;
+
+/// As of a program that SIGPIPE has ended.
+const UNREAD: u8 = 128 + 13;
+
+/// There is no service to ask.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Absent {
+    /// Nothing was ever started with this data directory.
+    #[error("no hearth was started with the data directory {} yet", .0.display())]
+    NeverStarted(PathBuf),
+    /// The one of this data directory is not running.
+    #[error("no hearth is running with the data directory {}", .0.display())]
+    NotRunning(PathBuf),
+}
+
+/// Tells why, and what to do, and answers the exit status.
+pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
+    tell(error);
+    ExitCode::from(status(error))
+}
+
+/// Tells why, and what to do.
+pub(crate) fn tell(error: &anyhow::Error) {
+    if cause::<Unread>(error).is_some() {
+        return;
+    }
+    eprintln!("error: {error:#}");
+    if let Some(hint) = hint(error) {
+        eprintln!("hint: {hint}");
+    }
+}
+
+/// The first cause of that type, or what was said of one.
+fn cause<E: std::error::Error + Send + Sync + 'static>(error: &anyhow::Error) -> Option<&E> {
+    let causes = || error.chain().find_map(|cause| cause.downcast_ref());
+    error.downcast_ref().or_else(causes)
+}
+
+/// What the service said, if it said no.
+fn refusal(error: &anyhow::Error) -> Option<&Refusal> {
+    cause::<ClientError>(error)?.refusal()
+}
+
+fn status(error: &anyhow::Error) -> u8 {
+    let is_absent = cause::<Absent>(error).is_some()
+        || matches!(cause(error), Some(ClientError::Connect { .. }));
+    let is_not_found = refusal(error).is_some_and(Refusal::is_not_found)
+        || matches!(
+            cause(error),
+            Some(NameError::NoMicrovm(_) | NameError::NoImage(_))
+        );
+    if cause::<Unread>(error).is_some() {
+        UNREAD
+    } else if is_absent {
+        NO_SERVICE
+    } else if is_not_found {
+        NOT_FOUND
+    } else if cause::<ConfigError>(error).is_some() {
+        WRONG_USAGE
+    } else {
+        1
+    }
+}
+
+fn hint(error: &anyhow::Error) -> Option<&'static str> {
+    if cause::<Absent>(error).is_some() {
+        return Some("start it with `hearth up`, or name its data directory with --data");
+    }
+    if let Some(name) = cause::<NameError>(error) {
+        return Some(match name {
+            NameError::NoMicrovm(_) => "`hearth ps --all` lists microVMs",
+            NameError::NoImage(_) => "`hearth image ls` lists images",
+            NameError::ManyMicrovms { .. } => "write more of the id",
+        });
+    }
+    if let Some(refusal) = refusal(error) {
+        return of_refusal(refusal);
+    }
+    match cause(error) {
+        Some(ClientError::Connect { .. }) => {
+            Some("is `hearth up` running? `hearth status` says more")
+        }
+        Some(ClientError::Handshake { .. }) => {
+            Some("certificates come from --data, or from HEARTH_CA_BUNDLE beside AWS_ENDPOINT_URL")
+        }
+        _ => None,
+    }
+}
+
+fn of_refusal(refusal: &Refusal) -> Option<&'static str> {
+    Some(match refusal.code.as_str() {
+        "UnrecognizedClientException"
+        | "InvalidSignatureException"
+        | "SignatureDoesNotMatch"
+        | "InvalidAccessKeyId" => {
+            "the key is not one of this service: unset the AWS_ variables, or `eval \"$(hearth env)\"`"
+        }
+        "ConflictException" if refusal.message.contains("PENDING") => {
+            "`hearth run --wait` returns when it is RUNNING"
+        }
+        "ConflictException" if refusal.message.contains("SUSPEND") => {
+            "`hearth resume ID` resumes it"
+        }
+        _ if refusal.message.contains("SHELL_INGRESS") => {
+            "`hearth run --shell` starts one that has a shell"
+        }
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(status: u16, code: &str) -> anyhow::Error {
+        let refusal = Refusal {
+            operation: "GetMicrovm",
+            status,
+            code: code.to_owned(),
+            message: "x is PENDING".to_owned(),
+        };
+        anyhow::Error::from(ClientError::from(refusal)).context("while asking")
+    }
+
+    #[test]
+    fn scripts_can_tell_failures_apart() {
+        assert_eq!(
+            status(&refused(404, "ResourceNotFoundException")),
+            NOT_FOUND
+        );
+        assert_eq!(status(&refused(400, "ValidationException")), 1);
+        assert_eq!(status(&Absent::NotRunning("/x".into()).into()), NO_SERVICE);
+        let contradiction = ConfigError::Contradiction(String::new());
+        assert_eq!(status(&contradiction.into()), WRONG_USAGE);
+        assert_eq!(status(&NameError::NoImage("x".into()).into()), NOT_FOUND);
+        assert_eq!(status(&Unread.into()), UNREAD);
+        assert_eq!(status(&anyhow::anyhow!("else")), 1);
+    }
+
+    #[test]
+    fn hints_follow_the_refusal() {
+        assert!(
+            hint(&refused(409, "ConflictException"))
+                .unwrap()
+                .contains("--wait")
+        );
+        assert!(
+            hint(&refused(403, "InvalidSignatureException"))
+                .unwrap()
+                .contains("hearth env")
+        );
+        assert_eq!(hint(&refused(400, "ValidationException")), None);
+        let absent = anyhow::anyhow!("refused").context(Absent::NotRunning("/x".into()));
+        assert!(hint(&absent).unwrap().contains("hearth up"));
+    }
+}

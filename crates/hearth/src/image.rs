@@ -1,0 +1,33 @@
+//! `hearth image`: images of the service.
+
+mod build;
+mod follow;
+mod ignore;
+mod pack;
+mod remove;
+mod show;
+
+pub(crate) use build::log_group;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use hearth_client::Client;
+
+use crate::cli::image::ImageCommand;
+use crate::shared::Shared;
+
+pub(crate) async fn run(
+    shared: &Shared,
+    client: &Client,
+    command: ImageCommand,
+) -> Result<ExitCode> {
+    match command {
+        ImageCommand::Build(arguments) => build::run(shared, client, *arguments).await,
+        ImageCommand::Ls => show::list(shared, client).await,
+        ImageCommand::Show { image } => show::show(shared, client, &image).await,
+        ImageCommand::Rm { images, no_wait } => {
+            remove::run(shared, client, &images, !no_wait).await
+        }
+    }
+}

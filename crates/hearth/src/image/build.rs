@@ -1,0 +1,269 @@
+//! `hearth image build`: from a folder to an image.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use hearth_client::{Client, Payload};
+use serde_json::{Map, Value, json};
+
+use super::follow::{Building, Progress};
+use super::pack::{self, Package};
+use crate::cli::image::BuildArguments;
+use crate::cli::values::{HookSwitch, IMAGE_HOOKS, MICROVM_HOOKS};
+use crate::shared::Shared;
+use crate::view::{size, text};
+use crate::{names, output};
+
+/// Longest name of an image (AWS).
+const MAX_NAME_CHARACTERS: usize = 64;
+
+pub(super) async fn run(
+    shared: &Shared,
+    client: &Client,
+    arguments: BuildArguments,
+) -> Result<ExitCode> {
+    let progress = Progress::start();
+    let name = match &arguments.name {
+        Some(name) => name.clone(),
+        None => name_of(&arguments.folder)?,
+    };
+    let package = pack::pack(&arguments.folder)?;
+    progress.step(&format!(
+        "packed {} files into {}",
+        package.count,
+        size(package.zip.len() as u64)
+    ));
+    let uri = upload(client, &arguments.bucket, &name, package).await?;
+    progress.step(&format!("uploaded {uri}"));
+    let account = client.account().await?;
+    let input = input(&arguments, &client.settings().region, &account, &uri);
+    let made = create_or_update(client, &name, input).await?;
+    let (arn, version) = (text(&made, "imageArn"), text(&made, "imageVersion"));
+    progress.step(&format!("building {name} {version}"));
+    if arguments.no_wait {
+        return print(shared, &name, &made);
+    }
+    let building = Building {
+        client,
+        arn,
+        version,
+        group: &log_group(&name),
+    };
+    let build = building.follow(&progress).await?;
+    if text(&build, "buildState") != "SUCCESSFUL" {
+        bail!(
+            "{name} {version} was not built: {}",
+            text(&build, "stateReason")
+        );
+    }
+    progress.step(&summary(&name, version, &build, progress.seconds()));
+    print(shared, &name, &client.version(arn, version).await?)
+}
+
+/// Where the service writes what builds and microVMs of an image say.
+pub(crate) fn log_group(image: &str) -> String {
+    format!("/aws/lambda-microvms/{image}")
+}
+
+fn print(shared: &Shared, name: &str, answer: &Value) -> Result<ExitCode> {
+    if shared.json {
+        output::json(answer)?;
+    } else {
+        output::say(name)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn summary(name: &str, version: &str, build: &Value, seconds: f64) -> String {
+    let sizes = &build["snapshotBuild"];
+    let part = |what: &str, member: &str| {
+        let bytes = sizes
+            .get(member)
+            .and_then(Value::as_u64)
+            .unwrap_or_default();
+        format!("{what} {}", size(bytes))
+    };
+    format!(
+        "{name} {version} is ready after {seconds:.1} s: {}, {}, {}",
+        part("code", "codeInstallSizeInBytes"),
+        part("memory", "memorySnapshotSizeInBytes"),
+        part("disk", "diskSnapshotSizeInBytes")
+    )
+}
+
+/// The name of the folder, with a dash for what no image's name may have.
+fn name_of(folder: &Path) -> Result<String> {
+    let whole = folder
+        .canonicalize()
+        .with_context(|| format!("there is no folder {}", folder.display()))?;
+    let name = whole.file_name().unwrap_or_default().to_string_lossy();
+    let allowed = |character: char| {
+        if character.is_ascii_alphanumeric() || character == '_' {
+            character
+        } else {
+            '-'
+        }
+    };
+    let name: String = name
+        .chars()
+        .take(MAX_NAME_CHARACTERS)
+        .map(allowed)
+        .collect();
+    if name.is_empty() {
+        bail!("this folder has no name; give the image one with --name");
+    }
+    Ok(name)
+}
+
+/// The key carries the content's hash: what is built stays what was uploaded, whoever builds the same name meanwhile.
+async fn upload(client: &Client, bucket: &str, name: &str, package: Package) -> Result<String> {
+    let payload = Payload::from(Bytes::from(package.zip));
+    let key = format!("{name}/{}.zip", payload.short_hash());
+    client.ensure_bucket(bucket).await?;
+    client.put_object(bucket, &key, payload).await?;
+    Ok(format!("s3://{bucket}/{key}"))
+}
+
+async fn create_or_update(client: &Client, name: &str, mut input: Value) -> Result<Value> {
+    match names::find_image(client, name).await? {
+        Some(arn) => Ok(client.update_image(&arn, &input).await?),
+        None => {
+            input["name"] = json!(name);
+            Ok(client.create_image(&input).await?)
+        }
+    }
+}
+
+/// The members of `CreateMicrovmImage` and `UpdateMicrovmImage` but the name.
+fn input(arguments: &BuildArguments, region: &str, account: &str, uri: &str) -> Value {
+    let base = if arguments.base.starts_with("arn:") {
+        arguments.base.clone()
+    } else {
+        format!(
+            "arn:aws:lambda:{region}:aws:microvm-image:{}",
+            arguments.base
+        )
+    };
+    let role = arguments.role.clone();
+    let mut input = json!({
+        "baseImageArn": base,
+        "buildRoleArn": role.unwrap_or_else(|| format!("arn:aws:iam::{account}:role/build")),
+        "codeArtifact": {"uri": uri},
+    });
+    if let Some(memory_mib) = arguments.memory {
+        input["resources"] = json!([{"minimumMemoryInMiB": memory_mib}]);
+    }
+    if let Some(description) = &arguments.description {
+        input["description"] = json!(description);
+    }
+    if !arguments.env.is_empty() {
+        let variables = arguments.env.iter();
+        let variables = variables.map(|variable| (variable.name.clone(), json!(variable.value)));
+        input["environmentVariables"] = Value::Object(variables.collect());
+    }
+    if arguments.all_capabilities {
+        input["additionalOsCapabilities"] = json!(["ALL"]);
+    }
+    if !arguments.egress.is_empty() {
+        input["egressNetworkConnectors"] = json!(arguments.egress);
+    }
+    if !arguments.hooks.is_empty() || arguments.port.is_some() {
+        input["hooks"] = hooks(&arguments.hooks, arguments.port);
+    }
+    input
+}
+
+fn hooks(switches: &[HookSwitch], port: Option<u16>) -> Value {
+    let group = |names: &[&str]| {
+        let mut members = Map::new();
+        for switch in switches
+            .iter()
+            .filter(|switch| names.contains(&switch.name))
+        {
+            members.insert(switch.name.to_owned(), json!("ENABLED"));
+            if let Some(timeout_s) = switch.timeout_s {
+                let member = format!("{}TimeoutInSeconds", switch.name);
+                members.insert(member, json!(timeout_s));
+            }
+        }
+        members
+    };
+    let mut hooks = Map::new();
+    if let Some(port) = port {
+        hooks.insert("port".to_owned(), json!(port));
+    }
+    for (member, names) in [
+        ("microvmImageHooks", IMAGE_HOOKS.as_slice()),
+        ("microvmHooks", MICROVM_HOOKS.as_slice()),
+    ] {
+        let group = group(names);
+        if !group.is_empty() {
+            hooks.insert(member.to_owned(), Value::Object(group));
+        }
+    }
+    Value::Object(hooks)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::image::ImageCommand;
+    use crate::cli::{Cli, ClientCommand, Command};
+
+    fn typed(words: &[&str]) -> BuildArguments {
+        let all = ["hearth", "image", "build"].iter().chain(words);
+        match Cli::parse_from(all).command {
+            Command::Client(ClientCommand::Image(ImageCommand::Build(arguments))) => *arguments,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn only_what_was_typed_is_said() {
+        let input = input(&typed(&["x"]), "eu-1", "000000000007", "s3://b/k");
+        assert_eq!(
+            input,
+            json!({
+                "baseImageArn": "arn:aws:lambda:eu-1:aws:microvm-image:al2023-1",
+                "buildRoleArn": "arn:aws:iam::000000000007:role/build",
+                "codeArtifact": {"uri": "s3://b/k"},
+            })
+        );
+    }
+
+    #[test]
+    fn hooks_go_into_their_groups() {
+        let arguments = typed(&[
+            "x",
+            "--port=80",
+            "--hook=ready=9",
+            "--hook=run",
+            "--memory=512",
+            "-eA=1",
+        ]);
+        let input = input(&arguments, "eu-1", "0", "s3://b/k");
+        assert_eq!(
+            input["hooks"],
+            json!({
+                "port": 80,
+                "microvmImageHooks": {"ready": "ENABLED", "readyTimeoutInSeconds": 9},
+                "microvmHooks": {"run": "ENABLED"},
+            })
+        );
+        assert_eq!(input["resources"], json!([{"minimumMemoryInMiB": 512}]));
+        assert_eq!(input["environmentVariables"], json!({"A": "1"}));
+    }
+
+    #[test]
+    fn images_are_called_like_their_folders() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("my app.v2");
+        std::fs::create_dir(&folder).unwrap();
+        assert_eq!(name_of(&folder).unwrap(), "my-app-v2");
+        assert!(name_of(&parent.path().join("none")).is_err());
+    }
+}

@@ -1,0 +1,76 @@
+//! `hearth image rm`: deleting images and versions.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use hearth_client::{Client, ClientError};
+use serde_json::{Value, json};
+
+use crate::names::{self, ImageName};
+use crate::output;
+use crate::shared::Shared;
+use crate::view::text;
+
+/// Pause between two looks.
+const POLL: Duration = Duration::from_millis(200);
+
+/// How long a deletion may take: snapshots of some GiB are removed in it.
+const LIMIT: Duration = Duration::from_secs(300);
+
+pub(super) async fn run(
+    shared: &Shared,
+    client: &Client,
+    typed: &[String],
+    waits: bool,
+) -> Result<ExitCode> {
+    // All names are looked up before anything is deleted.
+    let mut found = Vec::new();
+    for name in typed {
+        found.push(names::image(client, name).await?);
+    }
+    let mut answers = Vec::new();
+    for (image, typed) in found.iter().zip(typed) {
+        answers.push(delete(client, image).await?);
+        if waits {
+            wait(client, image).await?;
+        }
+        if !shared.json {
+            output::say(typed)?;
+        }
+    }
+    if shared.json {
+        output::json(&json!({"items": answers}))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn delete(client: &Client, image: &ImageName) -> Result<Value, ClientError> {
+    match &image.version {
+        Some(version) => client.delete_version(&image.arn, version).await,
+        None => client.delete_image(&image.arn).await,
+    }
+}
+
+async fn wait(client: &Client, image: &ImageName) -> Result<()> {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let state = match &image.version {
+            Some(version) => client.version(&image.arn, version).await,
+            None => client.image(&image.arn).await,
+        };
+        let state = match state {
+            Err(error) if error.is_not_found() => return Ok(()),
+            other => other?,
+        };
+        let state = text(&state, "state");
+        match state {
+            "DELETED" => return Ok(()),
+            "DELETE_FAILED" => bail!("{} could not be deleted", image.arn),
+            _ if Instant::now() > deadline => {
+                bail!("{} is {state} still after {LIMIT:?}", image.arn)
+            }
+            _ => tokio::time::sleep(POLL).await,
+        }
+    }
+}

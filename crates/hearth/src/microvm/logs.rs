@@ -1,0 +1,228 @@
+//! `hearth logs`: what applications and builds wrote, through CloudWatch Logs.
+
+use std::collections::HashMap;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use hearth_client::{Client, LogEvent, LogQuery};
+use serde_json::Value;
+
+use crate::cli::microvm::LogsArguments;
+use crate::image::log_group;
+use crate::shared::Shared;
+use crate::view::{harmless, text, time};
+use crate::{names, output};
+
+/// Pause between two reads.
+const POLL: Duration = Duration::from_millis(500);
+
+/// How much later than others an event may come that was written before them.
+const LATE_MS: i64 = 10_000;
+
+/// Most lines of a microVM whose output goes to another place than the usual one.
+const MAX_LINES: usize = 10_000;
+
+pub(crate) async fn logs(
+    shared: &Shared,
+    client: &Client,
+    arguments: LogsArguments,
+) -> Result<ExitCode> {
+    let mut source = find(client, &arguments.of).await?;
+    let mut tail = Tail::default();
+    let mut skips = arguments.tail;
+    loop {
+        // Before the events, so that the last words are read after the end is known.
+        let has_ended = source.has_ended(client).await?;
+        let mut events = tail
+            .read(client, &source.group, source.stream.as_deref())
+            .await?;
+        if let Some(kept) = skips.take() {
+            events.drain(..events.len().saturating_sub(kept));
+        }
+        if events.is_empty()
+            && !arguments.follow
+            && let Some(id) = &source.microvm
+        {
+            let lines = arguments.tail.unwrap_or(MAX_LINES).clamp(1, MAX_LINES);
+            output::bytes(client.output(id, lines).await?.as_bytes())?;
+        }
+        print(shared, &source, &events)?;
+        if !arguments.follow || has_ended {
+            return Ok(ExitCode::SUCCESS);
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Where to read.
+struct Source {
+    group: String,
+    stream: Option<String>,
+    /// Whose end is the end of its output.
+    microvm: Option<String>,
+}
+
+impl Source {
+    async fn has_ended(&mut self, client: &Client) -> Result<bool> {
+        match &self.microvm {
+            None => Ok(false),
+            Some(id) => Ok(text(&client.microvm(id).await?, "state") == "TERMINATED"),
+        }
+    }
+}
+
+/// An image by its whole name, else a microVM by the beginning of its id.
+async fn find(client: &Client, typed: &str) -> Result<Source> {
+    let is_image = typed.starts_with("arn:")
+        || (!typed.starts_with("microvm-") && names::find_image(client, typed).await?.is_some());
+    if is_image {
+        return Ok(Source {
+            group: log_group(names::image_name(typed)),
+            stream: None,
+            microvm: None,
+        });
+    }
+    let id = names::microvm(client, typed).await?;
+    let microvm = client.microvm(&id).await?;
+    Ok(Source {
+        group: log_group(names::image_name(text(&microvm, "imageArn"))),
+        stream: Some(stream(&microvm)),
+        microvm: Some(id),
+    })
+}
+
+/// The stream of a microVM that was run without another one: `YYYY/MM/DD[VERSION]ID`.
+fn stream(microvm: &Value) -> String {
+    let day = time(microvm, "startedAt").unwrap_or_default();
+    format!(
+        "{}[{}]{}",
+        day.strftime("%Y/%m/%d"),
+        text(microvm, "imageVersion"),
+        text(microvm, "microvmId")
+    )
+}
+
+fn print(shared: &Shared, source: &Source, events: &[LogEvent]) -> Result<()> {
+    let is_terminal = std::io::stdout().is_terminal();
+    for event in events {
+        let line = if shared.json {
+            serde_json::to_string(event)?
+        } else {
+            let message = if is_terminal {
+                harmless(&event.message)
+            } else {
+                event.message.clone()
+            };
+            match source.stream {
+                Some(_) => message,
+                None => format!("{} | {message}", writer(&event.log_stream_name)),
+            }
+        };
+        output::say(&line)?;
+    }
+    Ok(())
+}
+
+/// Who wrote into a stream: what follows the version in its name, shortened.
+fn writer(stream: &str) -> &str {
+    let name = stream.rsplit_once(']').map_or(stream, |(_, name)| name);
+    // "build-" and "microvm-" with eight digits of the id.
+    let end = name.find('-').map_or(name.len(), |dash| dash + 9);
+    name.get(..end).unwrap_or(name)
+}
+
+/// Reads what came since the last time.
+#[derive(Debug, Default)]
+pub(crate) struct Tail {
+    start_ms: Option<i64>,
+    /// Events that may be read again, with their times.
+    seen: HashMap<String, i64>,
+}
+
+impl Tail {
+    /// Events that were written after this time.
+    pub(crate) fn since(start_ms: i64) -> Self {
+        Self {
+            start_ms: Some(start_ms),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) async fn read(
+        &mut self,
+        client: &Client,
+        group: &str,
+        stream: Option<&str>,
+    ) -> Result<Vec<LogEvent>> {
+        let query = LogQuery {
+            group,
+            stream,
+            start_ms: self.start_ms,
+        };
+        let events = client.log_events(&query).await?;
+        Ok(self.fresh(events))
+    }
+
+    fn fresh(&mut self, mut events: Vec<LogEvent>) -> Vec<LogEvent> {
+        events.retain(|event| {
+            let known = self.seen.insert(event.event_id.clone(), event.timestamp);
+            known.is_none()
+        });
+        if let Some(newest) = self.seen.values().max() {
+            let start_ms = newest - LATE_MS;
+            self.start_ms = Some(self.start_ms.unwrap_or(start_ms).max(start_ms));
+            self.seen.retain(|_, time_ms| *time_ms >= start_ms);
+        }
+        events
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn event(id: u32, timestamp: i64) -> LogEvent {
+        LogEvent {
+            event_id: id.to_string(),
+            log_stream_name: "2026/11/22[1.0]build-0123456789".to_owned(),
+            timestamp,
+            message: String::new(),
+        }
+    }
+
+    fn ids(events: &[LogEvent]) -> Vec<&str> {
+        events.iter().map(|event| event.event_id.as_str()).collect()
+    }
+
+    #[test]
+    fn every_event_is_told_once_also_late_ones() {
+        let mut tail = Tail::default();
+        assert_eq!(
+            ids(&tail.fresh(vec![event(1, 50_000), event(2, 60_000)])),
+            ["1", "2"]
+        );
+        assert_eq!(tail.start_ms, Some(50_000));
+        let more = vec![event(1, 50_000), event(3, 55_000), event(2, 60_000)];
+        assert_eq!(ids(&tail.fresh(more)), ["3"]);
+        assert_eq!(ids(&tail.fresh(vec![event(4, 90_000)])), ["4"]);
+        assert_eq!(tail.seen.len(), 1);
+        assert_eq!(tail.start_ms, Some(80_000));
+    }
+
+    #[test]
+    fn streams_are_called_by_who_writes_them() {
+        assert_eq!(writer("2026/11/22[1.0]build-0123456789"), "build-01234567");
+        assert_eq!(
+            writer("2026/11/22[1.0]microvm-0123456789"),
+            "microvm-01234567"
+        );
+        assert_eq!(writer("other"), "other");
+        let microvm =
+            json!({"startedAt": 1_763_856_000.5, "imageVersion": "1.0", "microvmId": "microvm-x"});
+        assert_eq!(stream(&microvm), "2025/11/23[1.0]microvm-x");
+    }
+}

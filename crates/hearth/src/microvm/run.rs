@@ -1,0 +1,137 @@
+//! `hearth run`.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use hearth_client::Client;
+use serde_json::{Value, json};
+
+use super::lifecycle::wait;
+use crate::cli::microvm::RunArguments;
+use crate::names::{self, ImageName};
+use crate::output;
+use crate::shared::Shared;
+use crate::view::text;
+
+pub(crate) async fn run(
+    shared: &Shared,
+    client: &Client,
+    arguments: RunArguments,
+) -> Result<ExitCode> {
+    let image = names::image(client, &arguments.image).await?;
+    let payload = arguments.payload.as_deref().map(payload).transpose()?;
+    let input = input(&arguments, &image, payload, &client.settings().region);
+    let mut microvm = client.run_microvm(&input).await?;
+    if arguments.wait {
+        microvm = wait(client, text(&microvm, "microvmId"), "RUNNING").await?;
+    }
+    print(shared, &microvm)
+}
+
+/// The id, or the whole answer.
+pub(super) fn print(shared: &Shared, microvm: &Value) -> Result<ExitCode> {
+    if shared.json {
+        output::json(microvm)?;
+    } else {
+        output::say(text(microvm, "microvmId"))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What was typed, or the content of the file that was.
+fn payload(typed: &str) -> Result<String> {
+    match typed.strip_prefix('@') {
+        Some(file) => std::fs::read_to_string(file).with_context(|| format!("cannot read {file}")),
+        None => Ok(typed.to_owned()),
+    }
+}
+
+/// The members of `RunMicrovm`.
+fn input(
+    arguments: &RunArguments,
+    image: &ImageName,
+    payload: Option<String>,
+    region: &str,
+) -> Value {
+    let mut input = json!({"imageIdentifier": image.arn});
+    let mut set = |member: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            input[member] = value;
+        }
+    };
+    set(
+        "imageVersion",
+        image.version.as_ref().map(|version| json!(version)),
+    );
+    set("runHookPayload", payload.map(Value::String));
+    set(
+        "executionRoleArn",
+        arguments.role.as_ref().map(|role| json!(role)),
+    );
+    set(
+        "maximumDurationInSeconds",
+        arguments.max_duration.map(|seconds| json!(seconds)),
+    );
+    set(
+        "idlePolicy",
+        arguments.idle.map(|idle| {
+            json!({
+                "maxIdleDurationSeconds": idle,
+                "suspendedDurationSeconds": arguments.keep,
+                "autoResumeEnabled": !arguments.no_auto_resume,
+            })
+        }),
+    );
+    set(
+        "ingressNetworkConnectors",
+        arguments.shell.then(|| {
+            json!([format!(
+                "arn:aws:lambda:{region}:aws:network-connector:aws-network-connector:ALL_INGRESS"
+            )])
+        }),
+    );
+    set(
+        "egressNetworkConnectors",
+        (!arguments.egress.is_empty()).then(|| json!(arguments.egress)),
+    );
+    input
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, ClientCommand, Command};
+
+    fn said(words: &[&str]) -> Value {
+        let Command::Client(ClientCommand::Run(arguments)) =
+            Cli::parse_from(["hearth", "run", "hello"].iter().chain(words)).command
+        else {
+            panic!("it is run");
+        };
+        let image = ImageName {
+            arn: "arn".to_owned(),
+            version: None,
+        };
+        input(&arguments, &image, None, "eu-1")
+    }
+
+    #[test]
+    fn only_what_was_typed_is_said() {
+        assert_eq!(said(&[]), json!({"imageIdentifier": "arn"}));
+        let policy = said(&["--idle=60", "--no-auto-resume"]);
+        assert_eq!(
+            policy["idlePolicy"],
+            json!({"maxIdleDurationSeconds": 60, "suspendedDurationSeconds": 3600, "autoResumeEnabled": false})
+        );
+        let shell = said(&["--shell", "--max-duration=9"]);
+        assert!(
+            shell["ingressNetworkConnectors"][0]
+                .as_str()
+                .unwrap()
+                .ends_with("ALL_INGRESS")
+        );
+        assert_eq!(shell["maximumDurationInSeconds"], 9);
+    }
+}

@@ -1,0 +1,314 @@
+"""The command line against `hearth up`: from a folder to a microVM, and everything that one does with it."""
+
+import json
+import os
+import pty
+import select
+import subprocess
+import time
+import urllib.request
+
+import pytest
+
+from .conftest import EXAMPLES
+
+HOOKS = [f"--hook={hook}" for hook in ("ready", "run", "resume", "suspend", "terminate")]
+
+
+class Cli:
+    """The program, with the data directory of the service under test."""
+
+    program = os.environ.get("HEARTH", "hearth")
+
+    def __init__(self, hearth):
+        self.listen = hearth.settings["endpoint_url"].removeprefix("http://")
+        # Keys of the developer's own must not matter.
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+
+    def run(self, *words, status=0, **options):
+        options = {"stdin": subprocess.DEVNULL, "env": self.environment, **options}
+        if "input" in options:
+            del options["stdin"]
+        ran = subprocess.run([self.program, *map(str, words)], capture_output=True, timeout=900, **options)
+        assert ran.returncode == status, (words, ran.returncode, ran.stdout, ran.stderr)
+        return ran
+
+    def text(self, *words, **options):
+        return self.run(*words, **options).stdout.decode().strip()
+
+    def json(self, *words, **options):
+        return json.loads(self.run(*words, "--json", **options).stdout)
+
+    def error(self, *words, status, **options):
+        return self.run(*words, status=status, **options).stderr.decode()
+
+
+@pytest.fixture(scope="module")
+def cli(hearth):
+    return Cli(hearth)
+
+
+@pytest.fixture(scope="module")
+def image(cli):
+    """The example, built by the command line."""
+    built = cli.run("image", "build", EXAMPLES / "hello", "--name=cli", "--memory=512", "--port=8080", *HOOKS)
+    assert built.stdout == b"cli\n"
+    told = built.stderr.decode()
+    for said in ("packed 3 files", "running the Dockerfile", "| compiled on", "sealing the snapshot", "cli 1.0 is ready"):
+        assert said in told, told
+    yield "cli"
+    cli.run("image", "rm", "cli")
+    assert "there is no image cli" in cli.error("image", "show", "cli", status=3)
+
+
+@pytest.fixture(scope="module")
+def microvm(cli, image):
+    microvm = cli.text("run", image, "--payload=from the command line", "--shell", "--wait")
+    yield microvm
+    cli.run("rm", microvm)
+    assert cli.json("show", microvm)["state"] == "TERMINATED"
+
+
+def short(microvm):
+    """A beginning of the id, as people type it."""
+    return microvm.removeprefix("microvm-")[:10]
+
+
+def test_images_are_listed_and_shown(cli, image):
+    [listed] = [item for item in cli.json("image", "ls")["items"] if item["name"] == image]
+    assert (listed["state"], listed["latestActiveImageVersion"]) == ("CREATED", "1.0")
+    assert any(line.split()[:3] == [image, "CREATED", "1.0"] for line in cli.text("image", "ls").splitlines())
+    shown = cli.json("image", "show", image)
+    assert [version["state"] for version in shown["versions"]] == ["SUCCESSFUL"]
+    assert shown["versions"][0]["resources"] == [{"minimumMemoryInMiB": 512}]
+    assert shown["builds"][0]["snapshotBuild"]["memorySnapshotSizeInBytes"] > 0
+    assert "512 MiB" in cli.text("image", "show", f"{image}:1.0")
+
+
+def test_microvms_are_listed_and_shown(cli, image, microvm):
+    assert cli.json("show", short(microvm))["state"] == "RUNNING"
+    assert microvm in cli.text("ps", "-q").split()
+    assert microvm in cli.text("ps", "-q", "--image", f"{image}:1.0").split()
+    [line] = [line for line in cli.text("ps").splitlines() if line.startswith(microvm[:16])]
+    assert line.split()[1:3] == ["cli:1.0", "RUNNING"]
+    assert "HTTP_INGRESS" not in cli.text("show", microvm) and "ALL_INGRESS" in cli.text("show", microvm)
+
+
+def test_processes_run_beside_the_application(cli, microvm):
+    script = "cat; echo $GREETING $MORE; pwd; echo err >&2; exit 7"
+    ran = cli.run(
+        "exec", "-i", "-e", "MORE=more", "-w", "/tmp", microvm, "--", "sh", "-c", script, status=7, input=b"in\n"
+    )
+    assert (ran.stdout, ran.stderr) == (b"in\nhello more\n/tmp\n", b"err\n")
+    cli.run("exec", short(microvm), "sh", "-c", "kill -9 $$", status=137)
+    # What is no status of a process cannot be taken for one.
+    assert "/no/such/program" in cli.error("exec", microvm, "--", "/no/such/program", status=125)
+    assert "TimeoutException" in cli.error("exec", "--timeout=2", microvm, "sleep", "77", status=125)
+
+
+def test_output_comes_as_it_is_written(cli, microvm):
+    command = [cli.program, "exec", microvm, "--", "sh", "-c", "printf first; exec sleep 8888"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, env=cli.environment)
+    assert process.stdout.read(5) == b"first"
+    process.kill()
+    process.wait()
+    # Whoever goes away takes the process along.
+    script = "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline 2>/dev/null; echo; done | grep -c '^sleep 8888'"
+    deadline = time.monotonic() + 60
+    while subprocess.run([cli.program, "exec", microvm, "sh", "-c", script], env=cli.environment).returncode == 0:
+        assert time.monotonic() < deadline, "it is still there"
+        time.sleep(0.5)
+
+
+def test_files_go_in_and_out(cli, microvm, tmp_path):
+    content = os.urandom(7 << 20)
+    source = tmp_path / "data"
+    source.write_bytes(content)
+    source.chmod(0o750)
+    cli.run("cp", source, f"{short(microvm)}:/tmp/")
+    assert cli.text("exec", microvm, "stat", "-c", "%a %s", "/tmp/data") == f"750 {len(content)}"
+    cli.run("cp", f"{microvm}:/tmp/data", tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == content
+    cli.run("cp", "-", f"{microvm}:/tmp/typed", input=b"typed")
+    assert cli.run("cp", f"{microvm}:/tmp/typed", "-").stdout == b"typed"
+    # What fails leaves nothing here.
+    told = cli.error("cp", f"{microvm}:/no/such/file", tmp_path / "never", status=3)
+    assert "/no/such/file" in told and sorted(os.listdir(tmp_path)) == ["back", "data"]
+    assert "folder" in cli.error("cp", tmp_path, f"{microvm}:/tmp/x", status=1)
+
+
+def test_requests_go_through_the_endpoint(cli, hearth, microvm):
+    answer = json.loads(cli.text("curl", short(microvm)))
+    assert (answer["microvm"], answer["payload"]) == (microvm, "from the command line")
+    assert json.loads(cli.text("curl", microvm, "/x", "-d", "12345")) == {"bytes": 5}
+    assert cli.text("curl", "-i", microvm).startswith("HTTP/1.1 200 OK\n")
+    assert cli.run("curl", microvm, "-X", "DELETE").stdout
+    cli.run("curl", "-f", microvm, "-X", "DELETE", status=22)
+    # A token is for whatever speaks HTTP.
+    token = cli.text("token", microvm, "--port=8080", "--expires=5")
+    url = "https://" + cli.json("show", microvm)["endpoint"]
+    request = urllib.request.Request(url, headers={"X-aws-proxy-auth": token})
+    assert urllib.request.urlopen(request, context=hearth.tls, timeout=300).status == 200
+
+
+def test_a_shell_is_a_terminal(cli, microvm):
+    ours, theirs = pty.openpty()
+    shell = subprocess.Popen(
+        [cli.program, "shell", microvm], stdin=theirs, stdout=theirs, stderr=theirs, env=cli.environment
+    )
+    os.close(theirs)
+    os.write(ours, b"stty -echo; tty && echo $((6*7)) shell; exit\n")
+    shown, deadline = b"", time.monotonic() + 120
+    while b"42 shell" not in shown or shell.poll() is None:
+        assert time.monotonic() < deadline, shown
+        if select.select([ours], [], [], 0.2)[0]:
+            try:
+                shown += os.read(ours, 4096)
+            except OSError:
+                break
+    assert shell.wait(60) == 0 and b"42 shell" in shown and b"/dev/pts/" in shown, shown
+    os.close(ours)
+
+
+def test_a_fork_goes_its_own_way(cli, microvm):
+    before = json.loads(cli.text("curl", microvm))["count"]
+    forked = subprocess.run([cli.program, "fork", "--wait", microvm], capture_output=True, env=cli.environment)
+    if b"NotImplementedException" in forked.stderr:
+        pytest.skip("this service does not fork")
+    child = forked.stdout.decode().strip()
+    assert forked.returncode == 0 and child.startswith("microvm-") and child != microvm, forked.stderr
+    assert [json.loads(cli.text("curl", one))["count"] for one in (child, child, microvm)] == [
+        before + 1, before + 2, before + 1
+    ]
+    cli.run("rm", child)
+
+
+def test_microvms_sleep_and_wake(cli, microvm):
+    before = json.loads(cli.text("curl", microvm))["count"]
+    assert cli.text("suspend", short(microvm)) == microvm
+    assert cli.json("show", microvm)["state"] == "SUSPENDED"
+    told = cli.error("exec", microvm, "true", status=125)
+    assert "SUSPENDED" in told and "hearth resume" in told
+    cli.run("resume", microvm)
+    assert json.loads(cli.text("curl", microvm))["count"] == before + 1
+
+
+def test_what_was_written_can_be_read_and_followed(cli, image, microvm):
+    def lines(*words):
+        return cli.text("logs", *words).splitlines()
+
+    deadline = time.monotonic() + 60
+    while "hook run" not in lines(microvm):
+        assert time.monotonic() < deadline, lines(microvm)
+        time.sleep(0.5)
+    assert lines(microvm, "-n", "1") == lines(microvm)[-1:]
+    assert any(line.startswith("build-") and "compiled on" in line for line in lines(image))
+    assert any(line.startswith(microvm[:16]) for line in lines(image))
+    assert {"message", "timestamp", "logStreamName"} <= json.loads(lines(microvm, "--json")[0]).keys()
+    # Following shows what comes, and ends with the microVM.
+    other = cli.text("run", image, "--wait")
+    follower = subprocess.Popen(
+        [cli.program, "logs", "-f", other], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, env=cli.environment
+    )
+    assert follower.stdout.readline() == b"hook run\n"
+    cli.run("suspend", other)
+    cli.run("resume", other)
+    assert [follower.stdout.readline() for _ in range(2)] == [b"hook suspend\n", b"hook resume\n"]
+    cli.run("rm", other)
+    follower.communicate(timeout=120)
+    assert follower.returncode == 0
+
+
+def test_a_second_build_is_the_next_version(cli, image, tmp_path):
+    (tmp_path / "Dockerfile").write_text('FROM hearth/debian:12\nCMD ["sleep", "99999"]\n')
+    (tmp_path / ".dockerignore").write_text("secret\n")
+    (tmp_path / "secret").write_text("x")
+    built = cli.run("image", "build", tmp_path, "--name", image, "--memory=512", "--json")
+    assert json.loads(built.stdout)["imageVersion"] == "2.0"
+    assert b"packed 2 files" in built.stderr
+    microvm = cli.text("run", f"{image}:2.0", "--wait")
+    assert cli.json("show", microvm)["imageVersion"] == "2.0"
+    cli.run("rm", microvm)
+    cli.run("image", "rm", f"{image}:2.0")
+    assert [version["imageVersion"] for version in cli.json("image", "show", image)["versions"]] == ["1.0"]
+
+
+def test_a_build_that_fails_says_why(cli, tmp_path):
+    (tmp_path / "Dockerfile").write_text("FROM hearth/debian:12\nRUN echo about to fail && exit 7\n")
+    told = cli.error("image", "build", tmp_path, "--name=cli-fails", status=1)
+    assert "about to fail" in told and "The container image build failed" in told
+    cli.run("image", "rm", "cli-fails")
+    (tmp_path / "Dockerfile").unlink()
+    assert "Dockerfile" in cli.error("image", "build", tmp_path, status=1)
+
+
+def test_failures_say_what_to_do(cli, hearth, tmp_path):
+    assert "hearth ps" in cli.error("show", "ffffffff", status=3)
+    assert "hearth image ls" in cli.error("run", "no-such-image", status=3)
+    assert "hearth up" in cli.error("--data", tmp_path, "ps", status=4)
+    assert "hearth up" in cli.error("--data", tmp_path, "down", status=4)
+    elsewhere = {
+        **cli.environment,
+        "AWS_ENDPOINT_URL": hearth.settings["endpoint_url"],
+        "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+    }
+    assert "hearth env" in cli.error("ps", status=1, env=elsewhere)
+    nobody = {**elsewhere, "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_REGION": "us-east-1"}
+    assert "127.0.0.1:9" in cli.error("ps", status=4, env=nobody)
+    # Keys without an address are AWS's business.
+    cli.run("ps", env={**elsewhere, "AWS_ENDPOINT_URL": ""})
+
+
+def test_status_tells_what_there_is(cli, hearth, microvm):
+    status = cli.json("status")
+    assert status["endpoint_url"] == hearth.settings["endpoint_url"]
+    assert status["microvms"]["RUNNING"] >= 1 and sum(status["images"].values()) >= 1
+    assert "hearth is up" in cli.text("status")
+
+
+def test_configurations_are_checked_first(cli, tmp_path):
+    file = tmp_path / "hearth.toml"
+    file.write_text('region = "eu-west-1"\n[endpoints]\nports = "30000-30009"\n')
+    printed = cli.text("--config", file, "up", "--print-config", "--listen=127.0.0.1:4999")
+    again = tmp_path / "again.toml"
+    again.write_text(printed)
+    assert cli.text("--config", again, "up", "--print-config") == printed
+    assert 'region = "eu-west-1"' in printed and "4999" in printed and "30000-30009" in printed
+    file.write_text("[endpoints]\nport = 1\n")
+    told = cli.error("--config", file, "up", status=2)
+    assert "port" in told and "line 2" in told
+    assert "0.0.0.0" in cli.error("--config", again, "up", "--listen=0.0.0.0:1", status=2)
+
+
+def test_shells_can_complete(cli):
+    for shell in ("bash", "zsh", "fish"):
+        assert "image" in cli.text("completions", shell)
+
+
+def test_nobody_has_to_read_to_the_end(cli):
+    script = '{ sleep 1; "$0" completions bash; echo "status $?" >&2; } | true'
+    ran = subprocess.run(["bash", "-c", script, cli.program], capture_output=True, text=True, timeout=60)
+    assert ran.stderr == "status 141\n"
+
+
+def test_the_doctor_looks_at_the_host(cli, tmp_path):
+    (tmp_path / "hearth.toml").write_text(f'listen = "{cli.listen}"\n')
+    here = ["--config", tmp_path / "hearth.toml", "doctor"]
+    checks = {check["name"]: check for check in cli.json(*here)}
+    assert {"kvm", "root", "nftables", "memory", "disk", "mitigations"} <= checks.keys()
+    # Our own service listens there, which is no complaint. With another data directory it is somebody else's.
+    assert checks["api port"]["verdict"] == "ok" and checks["root"]["verdict"] == "ok"
+    assert checks["kvm"]["verdict"] == ("ok" if os.environ.get("HEARTH_PLACE") == "here" else "advice")
+    told = cli.run("--data", tmp_path, *here, status=1).stdout.decode()
+    assert "FAILS   api port" in told and "mend: hearth up --listen" in told
+
+
+@pytest.mark.last
+def test_down_ends_everything(cli, hearth):
+    """Stops the service under test: nothing comes after it."""
+    ended = cli.run("down", "--all")
+    assert b"hearth is down" in ended.stderr
+    with pytest.raises(OSError):
+        urllib.request.urlopen(hearth.settings["endpoint_url"] + "/health", timeout=5)
+    assert "hearth up" in cli.error("status", status=4)
