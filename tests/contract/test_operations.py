@@ -8,6 +8,7 @@ import time
 import urllib.parse
 import uuid
 
+import botocore.session
 import pytest
 
 from .test_bad_clients import send
@@ -162,9 +163,60 @@ def test_what_does_not_run_is_not_woken(server, running):
     assert send(server, "GET", path(microvm, "logs"))[0] == 200
 
 
-def test_fork_says_that_it_is_not_there(server, running):
-    status, headers, _ = send(server, "POST", path(running[1], "fork"))
-    assert (status, headers["x-amzn-errortype"]) == (501, "NotImplementedException")
+def fork(server, microvm, **members):
+    body = json.dumps(members).encode() if members else b""
+    status, headers, text = send(server, "POST", path(microvm, "fork"), body)
+    return status, headers.get("x-amzn-errortype"), json.loads(text)
+
+
+def test_a_child_is_answered_like_a_run(server, running):
+    microvms = server.client("lambda-microvms")
+    status, _, child = fork(server, running[1], maximumDurationInSeconds=600)
+    assert status == 200, child
+    assert child.pop("parentMicrovmId") == running[1]
+    assert (child["imageArn"], child["imageVersion"], child["maximumDurationInSeconds"]) == (running[0], "1.0", 600)
+    run_members = botocore.session.get_session().get_service_model("lambda-microvms").shape_for("RunMicrovmResponse")
+    assert set(child) == set(run_members.members)
+    wait_for(state(microvms, child["microvmId"]), "state", {"RUNNING"})
+    parent = state(microvms, running[1])()
+    assert parent["state"] == "RUNNING" and parent["endpoint"] != child["endpoint"]
+    # Nothing in the body: as long as the parent, and another one each time.
+    _, _, second = fork(server, running[1])
+    assert second["maximumDurationInSeconds"] == parent["maximumDurationInSeconds"]
+    assert second["microvmId"] != child["microvmId"]
+    for made in (child, second):
+        microvms.terminate_microvm(microvmIdentifier=made["microvmId"])
+
+
+def test_a_token_makes_one_child(server, running):
+    token = str(uuid.uuid4())
+    first, again = (fork(server, running[1], clientToken=token)[2] for _ in range(2))
+    assert first["microvmId"] == again["microvmId"]
+    assert fork(server, running[1], clientToken=token, maximumDurationInSeconds=9)[:2] == (409, "ConflictException")
+
+
+@pytest.mark.parametrize("members", [
+    {"maximumDurationInSeconds": 0}, {"maximumDurationInSeconds": 28801}, {"clientToken": ""}, {"clientToken": "x" * 129},
+    {"imageVersion": "2.0"}, {"maximumDurationInSeconds": "60"},
+])
+def test_bad_requests_of_fork(server, running, members):
+    assert fork(server, running[1], **members)[:2] == (400, "ValidationException")
+
+
+def test_what_is_suspended_is_forked_and_what_has_ended_is_not(server, running):
+    microvms = server.client("lambda-microvms")
+    microvm = run(microvms, running[0])
+    microvms.suspend_microvm(microvmIdentifier=microvm)
+    wait_for(state(microvms, microvm), "state", {"SUSPENDED"})
+    child = fork(server, microvm)[2]["microvmId"]
+    wait_for(state(microvms, child), "state", {"RUNNING"})
+    assert state(microvms, microvm)()["state"] == "SUSPENDED"
+    microvms.terminate_microvm(microvmIdentifier=microvm)
+    wait_for(state(microvms, microvm), "state", {"TERMINATED"})
+    assert fork(server, microvm)[:2] == (400, "ValidationException")
+    assert state(microvms, child)()["state"] == "RUNNING"
+    pending = microvms.run_microvm(imageIdentifier=running[0])["microvmId"]
+    assert fork(server, pending)[:2] == (409, "ConflictException")
 
 
 def test_they_are_recorded(server, running):

@@ -8,6 +8,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.parse
@@ -17,6 +18,8 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+
+from .conftest import Session
 
 DOCS = pathlib.Path(__file__).resolve().parents[2] / "docs"
 
@@ -42,6 +45,16 @@ class Operator:
                 return answer.status, answer.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()
+
+    def fork(self, **members):
+        """The child as a session, once it runs."""
+        status, body = self.call("POST", "fork", json.dumps(members).encode())
+        assert status == 200, body
+        child = json.loads(body)
+        assert child["parentMicrovmId"] == self.session.id
+        hearth = self.session.hearth
+        hearth.wait_microvm(child["microvmId"], "RUNNING")
+        return Session(hearth, child["microvmId"], child["endpoint"])
 
     def execute(self, *command, **members):
         """Standard output, standard error, and the last line."""
@@ -137,14 +150,18 @@ def test_output_is_shown(hearth, operator):
     assert 1 <= lines.count(b"\n") <= 5
 
 
-def test_the_guide_does_what_it_says(operator):
+def test_the_guide_does_what_it_says(hearth, operator):
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / "hearth-api.md").read_text(), re.DOTALL)
     assert len(blocks) >= 5
     program = [sys.executable, "-c", "\n".join(blocks), os.environ["HEARTH_DATA"], operator.session.id]
     ran = subprocess.run(program, capture_output=True, text=True, timeout=300)
     assert ran.returncode == 0, ran.stderr
-    for said in ("HELLO", "exit code 0", "PRETTY_NAME", "'sizeInBytes': 1048576", "501"):
+    for said in ("HELLO", "exit code 0", "PRETTY_NAME", "'sizeInBytes': 1048576", "forked microvm-"):
         assert said in ran.stdout, ran.stdout
+    child = re.search(r"forked (microvm-\S+)", ran.stdout)[1]
+    hearth.wait_microvm(child, "RUNNING")
+    hearth.microvms.terminate_microvm(microvmIdentifier=child)
+    hearth.wait_microvm(child, "TERMINATED")
 
 
 def test_a_suspended_microvm_is_left_alone(hearth, operator):
@@ -158,3 +175,71 @@ def test_a_suspended_microvm_is_left_alone(hearth, operator):
     hearth.microvms.resume_microvm(microvmIdentifier=microvm)
     hearth.wait_microvm(microvm, "RUNNING")
     assert operator.execute("true")[2] == {"exitCode": 0}
+
+
+def test_a_fork_goes_its_own_way(hearth, hello):
+    parent = hearth.run(hello, runHookPayload="for the parent")
+    assert [parent.get()["count"] for _ in range(2)] == [1, 2]
+    operator = Operator(hearth, parent)
+    operator.call("PUT", "files", b"before", path="/srv/said")
+    child = operator.fork()
+    offspring = Operator(hearth, child)
+
+    # The counter in memory goes on in both, and neither sees what the other does.
+    answers = [session.get() for session in (parent, child)]
+    assert [answer["count"] for answer in answers] == [3, 3]
+    assert answers[0]["random"] != answers[1]["random"]
+    assert [answer["hooks"] for answer in answers] == [["ready", "run"], ["ready", "run", "resume"]]
+    operator.call("PUT", "files", b"of the parent", path="/srv/said")
+    assert offspring.call("GET", "files", path="/srv/said") == (200, b"before")
+    assert child.get()["count"] == 4 and parent.get()["count"] == 4
+    # A token opens its own microVM alone, and each writes to a stream of its own.
+    assert child.request(token=parent.token())[0] == 403
+    names = [of.execute("cat", "/proc/sys/kernel/hostname")[0].decode().strip() for of in (operator, offspring)]
+    assert names == [parent.id, child.id]
+
+    # Both sleep and wake, on a layer that they share.
+    for session in (parent, child):
+        hearth.microvms.suspend_microvm(microvmIdentifier=session.id)
+    for session in (parent, child):
+        hearth.wait_microvm(session.id, "SUSPENDED")
+    # From one that sleeps: it sleeps on.
+    grandchild = offspring.fork()
+    assert hearth.microvms.get_microvm(microvmIdentifier=child.id)["state"] == "SUSPENDED"
+    assert grandchild.get()["count"] == 5
+    for session in (parent, child):
+        hearth.microvms.resume_microvm(microvmIdentifier=session.id)
+    for session in (parent, child):
+        hearth.wait_microvm(session.id, "RUNNING")
+        assert session.get()["count"] == 5
+
+    # None needs the others to live.
+    parent.terminate()
+    assert child.get()["count"] == 6
+    child.terminate()
+    assert grandchild.get()["count"] == 6
+    grandchild.terminate()
+
+
+def test_a_client_notices_nothing_of_a_fork(hearth, hello):
+    parent = hearth.run(hello)
+    token, counts, failures, stop = parent.token(), [], [], threading.Event()
+
+    def ask():
+        while not stop.is_set():
+            status, body = parent.request(token=token)
+            (counts if status == 200 else failures).append(body)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    child = Operator(hearth, parent).fork()
+    answered = len(counts)
+    deadline = time.monotonic() + 120
+    while len(counts) < answered + 3 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    stop.set()
+    asking.join()
+    assert not failures and len(counts) >= answered + 3
+    assert [json.loads(body)["count"] for body in counts] == list(range(1, len(counts) + 1))
+    for session in (parent, child):
+        session.terminate()

@@ -68,10 +68,16 @@ pub struct Metrics {
     pub suspend: Latencies,
     /// Resume begun to RUNNING.
     pub resume: Latencies,
+    /// `ForkMicrovm` taken to the child's launch.
+    pub fork: Latencies,
+    /// A parent begun to be sealed for its child to the layer: it stands still for a part of that.
+    pub seal: Latencies,
     /// Builds begun to SUCCESSFUL.
     pub build: Latencies,
     /// Launches that failed on the node.
     pub launch_failures: Counter,
+    /// Forks of which the parent could not be sealed.
+    pub seal_failures: Counter,
     /// Suspends after which the microVM ran on or was lost.
     pub suspend_failures: Counter,
     /// Resumes after which the microVM stayed suspended or was lost.

@@ -12,6 +12,7 @@
 //!     disk-<n>.<g>.qcow2    its writable disk n, after g snapshots
 //!     serial.log            what its kernel said, bounded
 //!     vmm.log               what its VMM said
+//!     origin.json           of a fork that was not launched yet: the snapshot that waits for it (fork.rs)
 //!   snapshots/<id>/         one sealed snapshot (hearth-snapshot), and
 //!     node.json             what a restore needs beside it: disks and how they stack
 //! ```
@@ -21,6 +22,7 @@
 mod agent;
 mod codec;
 mod error;
+mod fork;
 mod launch;
 mod layout;
 mod machine;
@@ -30,6 +32,7 @@ mod vmm;
 
 pub use agent::{AgentClient, AgentError, Exec, ExecReader, ExecWriter, FileReader, LogFollower};
 pub use error::NodeError;
+pub use fork::Sealed;
 pub use launch::{BootRequest, CloneRequest, DiskRequest, Launched, Times};
 pub use layout::{Layout, MachineName, NameError};
 pub use machine::Machine;

@@ -12,6 +12,7 @@
 //! Nothing is remembered beside these names: what there is after a restart is read from the node.
 
 mod builds;
+mod forks;
 pub(crate) mod inventory;
 mod microvms;
 
@@ -23,8 +24,8 @@ use hearth_control::hooks::HookOutcome;
 use hearth_control::id::{BuildId, MicrovmId};
 use hearth_control::microvm::Microvm;
 use hearth_control::node::{
-    BuildEvent, BuildFailure, BuildSpec, Built, HookCall, Inventory, LaunchError, LaunchSpec,
-    NodeError, NodeEvent, ResumeError, SnapshotRef, SuspendError,
+    BuildEvent, BuildFailure, BuildSpec, Built, ForkError, HookCall, Inventory, LaunchError,
+    LaunchSpec, NodeError, NodeEvent, ResumeError, SnapshotRef, SuspendError,
 };
 use hearth_logs::LogStore;
 use hearth_node::{AgentClient, MachineName, Node};
@@ -101,6 +102,10 @@ pub(crate) fn whole(error: &dyn std::error::Error) -> String {
 
 #[async_trait]
 impl hearth_control::node::Node for HostNode {
+    async fn fork(&self, parent: MicrovmId, child: MicrovmId) -> Result<(), ForkError> {
+        self.fork_microvm(parent, child).await
+    }
+
     async fn launch(&self, spec: LaunchSpec) -> Result<(), LaunchError> {
         self.launch_microvm(&spec).await
     }

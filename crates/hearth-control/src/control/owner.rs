@@ -15,10 +15,11 @@ use super::Shared;
 use super::ledger::{Admission, Allocation, Residency};
 use super::retry::until_done;
 use crate::endpoint::EndpointLease;
+use crate::id::MicrovmId;
 use crate::machine::microvm::{
-    Denial, Event, Life, Phase, REASON_LOST, Step, Terms, Timer, adopt, deadline, step,
+    Denial, Event, Life, Phase, REASON_LOST, Step, Terms, Timer, Wish, adopt, deadline, step,
 };
-use crate::microvm::Microvm;
+use crate::microvm::{Microvm, Origin};
 use crate::node::Presence;
 use crate::refusal::{ControlError, Refusal};
 use crate::store::{Batch, Change, Intent, StoreError, Subject};
@@ -26,6 +27,7 @@ use crate::time::{Clock, Timestamp};
 
 mod work;
 
+pub(super) use work::REASON_FORK_FAILED;
 use work::Work;
 
 /// Commands that may wait for one microVM. Callers beyond wait themselves.
@@ -35,6 +37,8 @@ const MAILBOX: usize = 16;
 pub(super) enum Command {
     /// A caller's wish, answered once it is durable.
     Ask(Ask, oneshot::Sender<Result<(), ControlError>>),
+    /// A child's wish to begin where it is, answered once what it begins from is durable.
+    Seal(Loan),
     /// The node says that it ended.
     Ended(String),
     /// The node had this of it at that moment.
@@ -47,6 +51,12 @@ pub(super) enum Ask {
     Suspend,
     Resume,
     Terminate,
+}
+
+/// A layer that a child waits for.
+pub(super) struct Loan {
+    child: MicrovmId,
+    reply: oneshot::Sender<Result<(), ControlError>>,
 }
 
 /// How others reach an owner.
@@ -62,6 +72,14 @@ impl Handle {
     pub(super) async fn ask(&self, ask: Ask) -> Option<Result<(), ControlError>> {
         let (reply, answer) = oneshot::channel();
         self.mailbox.send(Command::Ask(ask, reply)).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Has the microVM sealed for a child; `None` when it ended before that was done.
+    pub(super) async fn seal(&self, child: MicrovmId) -> Option<Result<(), ControlError>> {
+        let (reply, answer) = oneshot::channel();
+        let loan = Loan { child, reply };
+        self.mailbox.send(Command::Seal(loan)).await.ok()?;
         answer.await.ok()
     }
 
@@ -113,6 +131,10 @@ struct Owner {
     activity: Arc<AtomicI64>,
     /// When the present phase began. After a restart that is now: traffic could not pass before.
     moved_at: Timestamp,
+    /// When it last began to run. That its child was made meanwhile is no beginning.
+    ran_at: Timestamp,
+    /// What is due to a child while it is sealed.
+    loan: Option<Loan>,
 }
 
 /// Starts the owner of a microVM and makes it known.
@@ -140,6 +162,8 @@ pub(super) fn spawn(
         view,
         activity,
         moved_at: now,
+        ran_at: now,
+        loan: None,
     };
     shared.tasks.spawn(owner.run(beginning));
 }
@@ -164,11 +188,13 @@ impl Owner {
                     // A caller who has left does not want the answer.
                     let _ = reply.send(self.answer(ask).await);
                 }
+                Next::Command(Command::Seal(loan)) => self.lend(loan).await,
                 Next::Command(Command::Ended(reason)) => self.take(Event::Ended(reason)).await,
                 Next::Command(Command::Observed(found, at)) => self.observe(found, at).await,
             }
             if self.microvm.life.phase != phase {
                 work = self.begin();
+                self.call_off_loan();
             }
         }
         self.shared.microvms.remove(&self.microvm);
@@ -176,10 +202,12 @@ impl Owner {
 
     fn begin(&self) -> Option<Work> {
         let operation = self.microvm.life.phase.operation()?;
+        let child = self.loan.as_ref().map(|loan| loan.child);
         Some(work::begin(
             Arc::clone(&self.shared),
             self.microvm.clone(),
             operation,
+            child,
         ))
     }
 
@@ -211,7 +239,7 @@ impl Owner {
         deadline(
             &self.microvm.life,
             &Terms::of(&self.microvm),
-            activity.max(self.moved_at),
+            activity.max(self.ran_at),
         )
     }
 
@@ -223,18 +251,55 @@ impl Owner {
         if let Step::Moved(life) = step(&self.microvm.life, &terms, &event, now) {
             self.move_on(life).await;
         }
+        if event == Event::Sealed
+            && let Some(loan) = self.loan.take()
+        {
+            self.hand_over(loan);
+        }
     }
 
-    /// What a caller asks for. When it cannot be written, it does not happen and the caller is told.
+    /// Begins to seal for a child.
+    async fn lend(&mut self, loan: Loan) {
+        match self.ask(&Event::Fork).await {
+            Ok(()) => self.loan = Some(loan),
+            // A child that has left does not want the answer.
+            Err(error) => drop(loan.reply.send(Err(error))),
+        }
+    }
+
+    /// The layer is durable and reserved for the child. When the child has ended meanwhile, what was reserved goes.
+    fn hand_over(&self, loan: Loan) {
+        if loan.reply.send(Ok(())).is_ok() {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        self.shared.tasks.spawn(async move {
+            let remove = || shared.node.terminate(loan.child);
+            until_done("removing what was reserved for a fork", remove).await;
+        });
+    }
+
+    /// Whatever a loan was waiting for does not come once the phase is another one.
+    fn call_off_loan(&mut self) {
+        if !matches!(self.microvm.life.phase, Phase::Sealing { .. }) {
+            self.loan = None;
+        }
+    }
+
     async fn answer(&mut self, ask: Ask) -> Result<(), ControlError> {
         let event = match ask {
             Ask::Suspend => Event::Suspend,
             Ask::Resume => Event::Resume,
             Ask::Terminate => Event::Terminate,
         };
+        self.ask(&event).await
+    }
+
+    /// What a caller asks for. When it cannot be written, it does not happen and the caller is told.
+    async fn ask(&mut self, event: &Event) -> Result<(), ControlError> {
         let now = self.shared.clock.now();
         let id = self.microvm.id;
-        match step(&self.microvm.life, &Terms::of(&self.microvm), &event, now) {
+        match step(&self.microvm.life, &Terms::of(&self.microvm), event, now) {
             Step::Kept => Ok(()),
             Step::Refused(Denial::Ended) => Err(Refusal::MicrovmTerminated(id).into()),
             Step::Refused(Denial::Busy) => {
@@ -258,7 +323,12 @@ impl Owner {
             .holdings
             .as_ref()
             .is_some_and(|holdings| holdings.residency.is_some());
-        if held || !matches!(life.phase, Phase::Restoring { .. }) {
+        let is_wanted = match life.phase {
+            Phase::Restoring { .. } => true,
+            Phase::Sealing { since: Some(_) } => life.wish == Some(Wish::Run),
+            _ => false,
+        };
+        if held || !is_wanted {
             return Ok(None);
         }
         let residency = self
@@ -269,7 +339,8 @@ impl Owner {
     }
 
     async fn adopt(&mut self, found: Option<Presence>) {
-        let life = adopt(&self.microvm.life, found, self.shared.clock.now());
+        let terms = Terms::of(&self.microvm);
+        let life = adopt(&self.microvm.life, &terms, found, self.shared.clock.now());
         if life != self.microvm.life {
             warn!(id = %self.microvm.id, ?found, from = ?self.microvm.life.phase, to = ?life.phase, "adopted otherwise");
             self.move_on(life).await;
@@ -321,6 +392,10 @@ impl Owner {
         if life.phase != before {
             self.moved_at = now;
         }
+        if life.phase == Phase::Running && !matches!(before, Phase::Running | Phase::Sealing { .. })
+        {
+            self.ran_at = now;
+        }
         match life.phase {
             Phase::Suspended { .. } => {
                 if let Some(holdings) = &mut self.holdings {
@@ -339,9 +414,15 @@ impl Owner {
 
     fn count(&self, event: &Event) {
         let metrics = &self.shared.metrics;
-        let took = self.shared.clock.now().since(self.moved_at);
+        let now = self.shared.clock.now();
+        let took = now.since(self.moved_at);
         match event {
-            Event::Launched => metrics.launch.observe(took),
+            Event::Launched => match self.microvm.origin {
+                Origin::Version => metrics.launch.observe(took),
+                Origin::Fork { .. } => metrics.fork.observe(now.since(self.microvm.started_at)),
+            },
+            Event::Sealed if self.loan.is_some() => metrics.seal.observe(took),
+            Event::SealFailed => metrics.seal_failures.increment(),
             Event::Saved => metrics.suspend.observe(took),
             Event::Restored => metrics.resume.observe(took),
             Event::LaunchFailed(_) => metrics.launch_failures.increment(),

@@ -84,7 +84,7 @@ impl Context<'_> {
             Operation::Exec => exec_microvm::perform(self, &call.body).await,
             Operation::GetFile => get_microvm_file::perform(self).await,
             Operation::PutFile => put_microvm_file::perform(self, call.body, call.upload).await,
-            Operation::Fork => fork_microvm::perform(self).await,
+            Operation::Fork => fork_microvm::perform(self, &call.body).await,
             Operation::GetLogs => get_microvm_logs::perform(self).await,
         }
     }
