@@ -20,14 +20,19 @@ from .checked import refusal
 IMAGES = "/2025-09-09/microvm-images"
 
 
-def send(server, method, path, body=b"", headers=(), key=None, secret=None, service="lambda", region=None):
-    """One signed request, put on the wire as it stands; gives status, headers, body."""
+def stream(server, method, path, body=b"", headers=(), key=None, secret=None, service="lambda", region=None):
+    """One signed request, put on the wire as it stands; gives the answer, to be read."""
     credentials = Credentials(key or server.keys[0]["id"], secret or server.keys[0]["secret"])
     request = AWSRequest(method=method, url=server.url + path, data=body, headers=dict(headers))
     SigV4Auth(credentials, service, region or server.region).add_auth(request)
     raw = urllib.request.Request(server.url + path, data=body or None, method=method, headers=dict(request.headers.items()))
+    return urllib.request.urlopen(raw, timeout=60)
+
+
+def send(*arguments, **how):
+    """The same; gives status, headers, body."""
     try:
-        with urllib.request.urlopen(raw) as answer:
+        with stream(*arguments, **how) as answer:
             return answer.status, answer.headers, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.headers, error.read()

@@ -11,7 +11,7 @@ import uuid
 import botocore.session
 import pytest
 
-from .test_bad_clients import send
+from .test_bad_clients import send, stream
 from .test_story import create, run, state, wait_for
 
 
@@ -140,8 +140,51 @@ def test_logs_are_the_newest_lines(server, running):
     logs.put_log_events(logGroupName="/microvms", logStreamName=running[1], logEvents=events)
     assert send(server, "GET", target + "?limit=2&follow=false")[2] == b"line 3\nline 4\n"
     assert send(server, "GET", target)[2].count(b"\n") == 5
-    for query, status in [("limit=0", 400), ("limit=10001", 400), ("lines=5", 400), ("follow=true", 501)]:
+    for query, status in [("limit=0", 400), ("limit=10001", 400), ("lines=5", 400), ("follow=yes", 400)]:
         assert send(server, "GET", f"{target}?{query}")[0] == status, query
+
+
+def test_logs_are_followed_to_the_end(server, running):
+    microvms, logs = server.client("lambda-microvms"), server.client("logs")
+    microvm = run(microvms, running[0])
+    logs.create_log_stream(logGroupName="/microvms", logStreamName=microvm)
+    now = int(time.time() * 1000)
+
+    def write(*numbers, at=now):
+        events = [{"timestamp": at, "message": f"line {number}"} for number in numbers]
+        logs.put_log_events(logGroupName="/microvms", logStreamName=microvm, logEvents=events)
+
+    write(1, 2, 3)
+    answers = [stream(server, "GET", path(microvm, "logs") + "?follow=true&limit=2") for _ in range(3)]
+    for answer in answers:
+        assert answer.getheader("content-type") == "text/plain; charset=utf-8"
+        assert [answer.readline() for _ in range(2)] == [b"line 2\n", b"line 3\n"]
+    answers.pop().close()
+    write(4)
+    # Later events may be older, and more than one page.
+    write(5, at=now - 1000)
+    write(*range(6, 2500), at=now + 1000)
+    for answer in answers:
+        assert [answer.readline() for _ in range(4, 2500)] == [b"line %d\n" % number for number in range(4, 2500)]
+    microvms.suspend_microvm(microvmIdentifier=microvm)
+    wait_for(state(microvms, microvm), "state", {"SUSPENDED"})
+    microvms.terminate_microvm(microvmIdentifier=microvm)
+    wait_for(state(microvms, microvm), "state", {"TERMINATED"})
+    write(2500, at=now + 1000)
+    for answer in answers:
+        assert answer.read() == b"line 2500\n"
+    # Of one that has ended, what there is.
+    assert stream(server, "GET", path(microvm, "logs") + "?follow=true&limit=1").read() == b"line 2500\n"
+
+
+def test_followers_are_bounded_and_leave_room(server, running):
+    target = path(running[1], "logs") + "?follow=true"
+    # The test's server takes 200 connections, fewer than may follow: those that left must not count.
+    for _ in range(6):
+        answers = [stream(server, "GET", target) for _ in range(50)]
+        for answer in answers:
+            assert answer.status == 200
+            answer.close()
 
 
 def test_what_does_not_run_is_not_woken(server, running):

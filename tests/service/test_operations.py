@@ -156,7 +156,7 @@ def test_the_guide_does_what_it_says(hearth, operator):
     program = [sys.executable, "-c", "\n".join(blocks), os.environ["HEARTH_DATA"], operator.session.id]
     ran = subprocess.run(program, capture_output=True, text=True, timeout=300)
     assert ran.returncode == 0, ran.stderr
-    for said in ("HELLO", "exit code 0", "PRETTY_NAME", "'sizeInBytes': 1048576", "forked microvm-"):
+    for said in ("HELLO", "exit code 0", "PRETTY_NAME", "'sizeInBytes': 1048576", "forked microvm-", "first of five:"):
         assert said in ran.stdout, ran.stdout
     child = re.search(r"forked (microvm-\S+)", ran.stdout)[1]
     hearth.wait_microvm(child, "RUNNING")
@@ -243,3 +243,12 @@ def test_a_client_notices_nothing_of_a_fork(hearth, hello):
     assert [json.loads(body)["count"] for body in counts] == list(range(1, len(counts) + 1))
     for session in (parent, child):
         session.terminate()
+
+
+def test_output_is_followed(hearth, hello):
+    session = hearth.run(hello)
+    answer = Operator(hearth, session).open("GET", "logs", follow="true")
+    session.get()
+    assert answer.readline().strip()
+    session.terminate()
+    answer.read()

@@ -11,10 +11,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream::unfold;
 use hearth_control::throttle::Rate;
-use http_body::Frame;
-use http_body_util::{BodyExt, StreamBody};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -22,9 +19,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Context;
 use super::guest_fault::guest_fault;
+use super::streamed::streamed;
 use crate::fault::Fault;
 use crate::guests::{Command, GuestError, ProcessOutput};
-use crate::wire::{Reply, reply};
+use crate::wire::Reply;
 
 /// Time that a process has when the request names none.
 const DEFAULT_TIME_S: u64 = 60;
@@ -67,7 +65,7 @@ pub(super) async fn perform(context: &Context<'_>, body: &[u8]) -> Result<Reply,
     };
     let (sender, lines) = mpsc::channel(LINES);
     tokio::spawn(relay(output, sender, deadline, time));
-    Ok(streamed(lines))
+    Ok(streamed("application/x-ndjson", lines))
 }
 
 fn read(body: &[u8]) -> Result<(Command, Duration), Fault> {
@@ -148,14 +146,4 @@ fn line(value: &Value) -> Bytes {
     let mut text = value.to_string();
     text.push('\n');
     text.into()
-}
-
-fn streamed(lines: mpsc::Receiver<Bytes>) -> Reply {
-    let frames = unfold(lines, |mut lines| async {
-        let line = lines.recv().await?;
-        Some((Ok(Frame::data(line)), lines))
-    });
-    let mut answer = reply(200, "application/x-ndjson", "");
-    *answer.body_mut() = StreamBody::new(frames).boxed_unsync();
-    answer
 }

@@ -11,8 +11,10 @@ mod get_microvm_logs;
 mod put_microvm_file;
 
 mod address;
+mod follow;
 mod guest_fault;
 mod query;
+mod streamed;
 #[cfg(test)]
 mod tests;
 mod upload;
@@ -35,12 +37,14 @@ use crate::wire::{Label, Reply, gateway_not_found};
 use crate::words::Word;
 use address::Operation;
 pub(crate) use address::is_upload;
+pub(crate) use follow::Followers;
 
 /// What the operations work on.
 pub(crate) struct Operations {
     pub(crate) control: Control,
     pub(crate) guests: Arc<dyn Guests>,
     pub(crate) logs: Arc<LogStore>,
+    pub(crate) followers: Followers,
 }
 
 /// One call of one operation.
