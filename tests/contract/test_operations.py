@@ -11,7 +11,7 @@ import uuid
 import botocore.session
 import pytest
 
-from .test_bad_clients import send, stream
+from .test_bad_clients import families, send, stream, value
 from .test_story import create, run, state, wait_for
 
 
@@ -269,3 +269,36 @@ def test_they_are_recorded(server, running):
     last = [entry for entry in entries if entry["operation"] == "GetMicrovmFile"][-1]
     assert (last["service"], last["account"], last["status"]) == ("hearth", server.account, 404)
     assert last["path"] == path(running[1], "files")
+
+
+def test_lives_are_counted(server, running):
+    microvms = server.client("lambda-microvms")
+    before = families(server.url)
+    counts = lambda found, name: value(found[name], name + "_count")
+    microvm = run(microvms, running[0])
+    child = fork(server, microvm)[2]["microvmId"]
+    wait_for(state(microvms, child), "state", {"RUNNING"})
+    for id in (microvm, child):
+        microvms.suspend_microvm(microvmIdentifier=id)
+        wait_for(state(microvms, id), "state", {"SUSPENDED"})
+    microvms.resume_microvm(microvmIdentifier=microvm)
+    wait_for(state(microvms, microvm), "state", {"RUNNING"})
+    during = families(server.url)
+    for name, count in [("launch", 1), ("fork", 1), ("seal", 1), ("suspend", 2), ("resume", 1)]:
+        name = f"hearth_{name}_seconds"
+        assert counts(during, name) - counts(before, name) == count, name
+        assert value(during[name], name + "_sum") > value(before[name], name + "_sum")
+        # What took a step of the test's node took longer than a millisecond.
+        assert value(during[name], name + "_bucket", le="0.001") == value(before[name], name + "_bucket", le="0.001")
+    assert counts(during, "hearth_journal_commit_seconds") > counts(before, "hearth_journal_commit_seconds")
+    living = {sample.labels["state"]: sample.value for sample in during["hearth_microvms"].samples}
+    assert set(living) == {"PENDING", "RUNNING", "SUSPENDING", "SUSPENDED", "TERMINATING"}
+    assert living["RUNNING"] >= 2 and living["SUSPENDED"] >= 1
+    resident, allocated = (value(during[f"hearth_memory_{kind}_bytes"]) for kind in ("resident", "allocated"))
+    assert 0 < resident < allocated
+    ended = lambda found: value(found["hearth_microvm_ends"], reason="asked")
+    for id in (microvm, child):
+        microvms.terminate_microvm(microvmIdentifier=id)
+        wait_for(state(microvms, id), "state", {"TERMINATED"})
+    assert ended(families(server.url)) - ended(before) == 2
+    assert value(during["hearth_failures"], operation="launch") == 0

@@ -106,7 +106,7 @@ impl Front {
         body: Incoming,
     ) -> Reply {
         match service {
-            Service::Operator => return self.operator.answer(&head),
+            Service::Operator => return self.operator.answer(&head).await,
             Service::S3 => {
                 let (mut reply, account) = self.s3.answer(head, body).await;
                 if let Some(account) = account {

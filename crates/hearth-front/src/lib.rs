@@ -19,6 +19,7 @@ mod server;
 
 mod audit;
 mod body;
+mod control_metrics;
 mod front;
 mod keys;
 mod metrics;
@@ -48,6 +49,7 @@ mod build;
 
 pub use audit::AuditLog;
 pub use build::{FrontConfig, FrontError};
+pub use control_metrics::ControlMetrics;
 pub use endpoint_tokens::{Access, EndpointTokens, Grant, MintError};
 pub use front::Front;
 pub use guests::{Command, FileContent, GuestError, Guests, OutputPlace, ProcessOutput};

@@ -28,7 +28,7 @@ use hearth_control::node::{
     LaunchSpec, NodeError, NodeEvent, ResumeError, SnapshotRef, SuspendError,
 };
 use hearth_logs::LogStore;
-use hearth_node::{AgentClient, MachineName, Node};
+use hearth_node::{AgentClient, MachineName, Node, ProcessMemory};
 use tokio::sync::mpsc;
 
 use crate::build::Workshop;
@@ -71,6 +71,19 @@ impl HostNode {
     /// How often a microVM was resumed since this process knows it.
     pub(crate) fn resumes_of(&self, id: MicrovmId) -> u64 {
         self.watches().get(&id).map_or(0, |watch| watch.resumes)
+    }
+
+    /// What the processes of running microVMs take of this host's memory.
+    pub(crate) fn memory(&self) -> Vec<(MicrovmId, ProcessMemory)> {
+        let processes: Vec<_> = self
+            .watches()
+            .iter()
+            .filter_map(|(id, watch)| Some((*id, watch.monitor.as_ref()?.process())))
+            .collect();
+        processes
+            .into_iter()
+            .filter_map(|(id, process)| Some((id, process.memory()?)))
+            .collect()
     }
 
     /// The agent of a running microVM.

@@ -59,6 +59,11 @@ impl Monitor {
         }
     }
 
+    /// The process that runs the microVM.
+    pub(crate) fn process(&self) -> ProcessRecord {
+        self.watched.process
+    }
+
     /// Stops following; answers whom it followed.
     pub(crate) fn stop(self) -> Watched {
         self.watched.clone()

@@ -17,14 +17,15 @@ use super::retry::until_done;
 use crate::endpoint::EndpointLease;
 use crate::id::MicrovmId;
 use crate::machine::microvm::{
-    Denial, Event, Life, Phase, REASON_LOST, Step, Terms, Timer, Wish, adopt, deadline, step,
+    Denial, Event, Life, Phase, Step, Terms, Timer, Wish, adopt, deadline, step,
 };
-use crate::microvm::{Microvm, Origin};
+use crate::microvm::Microvm;
 use crate::node::Presence;
 use crate::refusal::{ControlError, Refusal};
 use crate::store::{Batch, Change, Intent, StoreError, Subject};
 use crate::time::{Clock, Timestamp};
 
+mod counts;
 mod work;
 
 pub(super) use work::REASON_FORK_FAILED;
@@ -249,6 +250,7 @@ impl Owner {
         let now = self.shared.clock.now();
         let terms = Terms::of(&self.microvm);
         if let Step::Moved(life) = step(&self.microvm.life, &terms, &event, now) {
+            self.count_end(&life, counts::end_of(&event));
             self.move_on(life).await;
         }
         if event == Event::Sealed
@@ -311,6 +313,7 @@ impl Owner {
                 if let Some(holdings) = &mut self.holdings {
                     holdings.residency = holdings.residency.take().or(residency);
                 }
+                self.count_end(&life, counts::end_of(event));
                 self.adjust(life);
                 Ok(())
             }
@@ -343,6 +346,7 @@ impl Owner {
         let life = adopt(&self.microvm.life, &terms, found, self.shared.clock.now());
         if life != self.microvm.life {
             warn!(id = %self.microvm.id, ?found, from = ?self.microvm.life.phase, to = ?life.phase, "adopted otherwise");
+            self.count_end(&life, Some(counts::end_found(&life)));
             self.move_on(life).await;
         }
     }
@@ -410,28 +414,6 @@ impl Owner {
         }
         self.microvm.life = life;
         self.view.send_replace(self.microvm.clone());
-    }
-
-    fn count(&self, event: &Event) {
-        let metrics = &self.shared.metrics;
-        let now = self.shared.clock.now();
-        let took = now.since(self.moved_at);
-        match event {
-            Event::Launched => match self.microvm.origin {
-                Origin::Version => metrics.launch.observe(took),
-                Origin::Fork { .. } => metrics.fork.observe(now.since(self.microvm.started_at)),
-            },
-            Event::Sealed if self.loan.is_some() => metrics.seal.observe(took),
-            Event::SealFailed => metrics.seal_failures.increment(),
-            Event::Saved => metrics.suspend.observe(took),
-            Event::Restored => metrics.resume.observe(took),
-            Event::LaunchFailed(_) => metrics.launch_failures.increment(),
-            Event::SaveFailed => metrics.suspend_failures.increment(),
-            Event::RestoreFailed => metrics.resume_failures.increment(),
-            Event::HookFailed(_) => metrics.hook_failures.increment(),
-            Event::Ended(reason) if reason != REASON_LOST => metrics.exits.increment(),
-            _ => {}
-        }
     }
 }
 

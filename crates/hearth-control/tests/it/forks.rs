@@ -6,6 +6,7 @@ use hearth_control::arn::ImageArn;
 use hearth_control::hooks::{Hook, HookOutcome};
 use hearth_control::id::MicrovmId;
 use hearth_control::image::{ClientToken, Logging};
+use hearth_control::metrics::End;
 use hearth_control::microvm::{ForkMicrovm, IdlePolicy, MicrovmState, Origin, RunMicrovm};
 use hearth_control::node::Presence;
 use hearth_control::{Control, Refusal};
@@ -426,6 +427,7 @@ async fn a_restart_undoes_a_fork_and_takes_up_its_parent() {
                 "The fork was interrupted by a restart of the service."
             );
             assert_eq!(world.node.counts().0, 1);
+            assert_eq!(control.metrics().ends.get(End::Interrupted), 1);
         }
         let again = fork(&control, id).await;
         state_of(&control, again, MicrovmState::Running).await;
