@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import http.client
 import json
 import os
 import time
@@ -10,6 +11,9 @@ import uuid
 
 import botocore.session
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
 from .test_bad_clients import families, send, stream, value
 from .test_story import create, run, state, wait_for
@@ -90,7 +94,76 @@ def test_a_process_has_its_time(server, running):
     assert last["error"]["code"] == "TimeoutException" and time.monotonic() - begun < 10
 
 
+class Conversation:
+    """An exec that is told more while it runs."""
+
+    def __init__(self, server, microvm, claim="UNSIGNED-PAYLOAD", **members):
+        target = path(microvm, "exec")
+        headers = {"Content-Type": "application/x-ndjson", "X-Amz-Content-SHA256": claim}
+        request = AWSRequest("POST", server.url + target, headers=headers)
+        credentials = Credentials(server.keys[0]["id"], server.keys[0]["secret"])
+        SigV4Auth(credentials, "lambda", server.region).add_auth(request)
+        host = urllib.parse.urlsplit(server.url).netloc
+        self.connection = http.client.HTTPConnection(host, timeout=60)
+        self.connection.putrequest("POST", target, skip_host=True)
+        for name, value in {**dict(request.headers), "Host": host, "Transfer-Encoding": "chunked"}.items():
+            self.connection.putheader(name, value)
+        self.connection.endheaders()
+        self.say(**members)
+        self.answer = self.connection.getresponse()
+
+    def send(self, data):
+        self.connection.send(b"%x\r\n%s\r\n" % (len(data), data))
+
+    def say(self, **members):
+        self.send(json.dumps(members).encode() + b"\n")
+
+    def hear(self):
+        said = json.loads(self.answer.readline())
+        return base64.b64decode(said["stdout"]) if "stdout" in said else said
+
+
+def encoded(data):
+    return base64.b64encode(data).decode()
+
+
+def test_a_process_is_told_more_while_it_runs(server, running):
+    size = {"columns": 80, "rows": 24}
+    talk = Conversation(server, running[1], command=["cat"], tty=size, stdin=encoded(b"first"))
+    assert (talk.hear(), talk.hear()) == (b"80x24\n", b"first")
+    for number in range(3):
+        talk.say(stdin=encoded(b"%d" % number))
+        assert talk.hear() == b"%d" % number
+    talk.say(resize={"columns": 132, "rows": 50})
+    assert talk.hear() == b"132x50\n"
+    talk.say(signal=15)
+    assert talk.hear() == {"exitCode": 143, "signal": 15}
+    assert talk.answer.read() == b""
+
+    # The end of the body is the end of the input, and a piece of a line is no line.
+    talk = Conversation(server, running[1], command=["cat"])
+    talk.send(b'{"stdin": "aG')
+    talk.send(b'k="}\n')
+    assert talk.hear() == b"hi"
+    talk.connection.send(b"0\r\n\r\n")
+    assert talk.hear() == {"exitCode": 0}
+
+
+def test_input_that_makes_no_sense_ends_the_process(server, running):
+    for line in (b"{\n", b'{"signal": 99}\n', b'{"stdin": "*"}\n'):
+        talk = Conversation(server, running[1], command=["cat"], stdin=encoded(b"begun"))
+        assert talk.hear() == b"begun"
+        talk.send(line)
+        assert talk.hear()["error"]["code"] == "ValidationException"
+    # A hash of what has not been said yet cannot be held against it.
+    refused = Conversation(server, running[1], claim=hashlib.sha256(b"").hexdigest(), command=["cat"]).answer
+    assert (refused.status, refused.getheader("x-amzn-errortype")) == (400, "ValidationException")
+    refused = Conversation(server, running[1], command=[]).answer
+    assert (refused.status, refused.getheader("x-amzn-errortype")) == (400, "ValidationException")
+
+
 @pytest.mark.parametrize("members", [
+    {"command": ["cat"], "tty": {"columns": 80}}, {"command": ["cat"], "tty": {"columns": 0, "rows": 1}},
     {}, {"command": []}, {"command": [""]}, {"command": "cat"}, {"command": ["cat"], "timeoutInSeconds": 0},
     {"command": ["cat"], "timeoutInSeconds": 3601}, {"command": ["cat"], "stdin": "*"}, {"command": ["cat"], "tty": True},
     {"command": ["cat"], "env": ["A=b"]},

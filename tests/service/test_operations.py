@@ -87,6 +87,12 @@ def test_input_goes_in_and_large_output_comes_out(operator):
     assert (out == data, last) == (True, {"exitCode": 0})
 
 
+def test_a_terminal(operator):
+    script = "test -t 0 && test -t 1 && stty size && echo on stderr >&2"
+    out, err, last = operator.execute("sh", "-c", script, tty={"columns": 100, "rows": 30})
+    assert (out, err, last) == (b"30 100\r\non stderr\r\n", b"", {"exitCode": 0})
+
+
 def test_time_is_over(operator):
     begun = time.monotonic()
     out, _, last = operator.execute("sh", "-c", "echo begun; exec sleep 3333", timeoutInSeconds=5)
@@ -156,7 +162,8 @@ def test_the_guide_does_what_it_says(hearth, operator):
     program = [sys.executable, "-c", "\n".join(blocks), os.environ["HEARTH_DATA"], operator.session.id]
     ran = subprocess.run(program, capture_output=True, text=True, timeout=300)
     assert ran.returncode == 0, ran.stderr
-    for said in ("HELLO", "exit code 0", "PRETTY_NAME", "'sizeInBytes': 1048576", "forked microvm-", "first of five:"):
+    for said in ("HELLO", "exit code 0", "PRETTY_NAME", "'sizeInBytes': 1048576", "forked microvm-", "first of five:",
+                 "echoes: b'typed", '"signal":15'):
         assert said in ran.stdout, ran.stdout
     child = re.search(r"forked (microvm-\S+)", ran.stdout)[1]
     hearth.wait_microvm(child, "RUNNING")

@@ -196,7 +196,7 @@ impl Front {
 }
 
 fn is_upload(service: Service, head: &Parts) -> bool {
-    service == Service::Hearth && operations::is_upload(head.method.as_str(), head.uri.path())
+    service == Service::Hearth && operations::is_upload(head)
 }
 
 fn signature_codes(service: Service) -> SignatureCodes {

@@ -52,7 +52,10 @@ pub use build::{FrontConfig, FrontError};
 pub use control_metrics::ControlMetrics;
 pub use endpoint_tokens::{Access, EndpointTokens, Grant, MintError};
 pub use front::Front;
-pub use guests::{Command, FileContent, GuestError, Guests, OutputPlace, ProcessOutput};
+pub use guests::{
+    Command, FileContent, GuestError, Guests, Input, OutputPlace, ProcessInput, ProcessOutput,
+    TerminalSize,
+};
 pub use keys::Keys;
 pub use lambda::page::PageTokens;
 pub use metrics::FrontMetrics;

@@ -11,6 +11,7 @@ mod get_microvm_logs;
 mod put_microvm_file;
 
 mod address;
+mod exec_input;
 mod follow;
 mod guest_fault;
 mod query;
@@ -85,7 +86,7 @@ impl Operations {
 impl Context<'_> {
     async fn perform(&self, operation: Operation, call: Call) -> Result<Reply, Fault> {
         match operation {
-            Operation::Exec => exec_microvm::perform(self, &call.body).await,
+            Operation::Exec => exec_microvm::perform(self, call).await,
             Operation::GetFile => get_microvm_file::perform(self).await,
             Operation::PutFile => put_microvm_file::perform(self, call.body, call.upload).await,
             Operation::Fork => fork_microvm::perform(self, &call.body).await,
