@@ -185,6 +185,17 @@ def test_files_come_back_as_they_went(server, running):
     assert send(server, "GET", path(running[1], "files", path="/tmp/ä b"))[2] == b"small"
 
 
+def test_a_directory_is_an_archive(server, running):
+    data = os.urandom(3 << 20)
+    for name in ("/srv", "/srv/"):
+        target = path(running[1], "files", path=name, format="tar")
+        status, _, body = send(server, "PUT", target, data)
+        assert (status, json.loads(body)) == (200, {"path": name, "sizeInBytes": len(data)})
+        status, headers, body = send(server, "GET", target)
+        assert (status, headers["content-type"], body == data) == (200, "application/x-tar", True)
+    assert send(server, "GET", path(running[1], "files", path="/none", format="tar"))[0] == 404
+
+
 def test_a_body_that_was_not_signed_is_not_written(server, running):
     target = path(running[1], "files", path="/signed")
     claim = {"X-Amz-Content-SHA256": hashlib.sha256(b"another").hexdigest()}
@@ -196,6 +207,7 @@ def test_a_body_that_was_not_signed_is_not_written(server, running):
 @pytest.mark.parametrize("method, parameters", [
     ("GET", {}), ("GET", {"path": "relative"}), ("GET", {"path": "/directory/"}), ("GET", {"path": "/a\0b"}),
     ("GET", {"path": "/a", "mode": "0644"}), ("PUT", {"path": "/a", "mode": "rw"}), ("PUT", {"path": "/a", "mode": "17777"}),
+    ("GET", {"path": "/a", "format": "zip"}), ("PUT", {"path": "/a", "format": "tar", "mode": "0644"}), ("GET", {"format": "tar"}),
 ])
 def test_bad_requests_of_files(server, running, method, parameters):
     status, headers, _ = send(server, method, path(running[1], "files", **parameters))

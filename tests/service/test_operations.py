@@ -2,12 +2,14 @@
 
 import base64
 import hashlib
+import io
 import json
 import os
 import pathlib
 import re
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 import urllib.error
@@ -136,6 +138,52 @@ def test_files_come_back_as_they_went(operator):
     assert operator.execute("sha256sum", "/tmp/data")[0].split()[0].decode() == hashlib.sha256(data).hexdigest()
 
 
+def test_a_tree_comes_back_as_it_went(operator):
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for name, mode, content in [("bin/run", 0o755, b"#!/bin/sh\necho ran\n"), ("data/" + "x" * 150, 0o600, os.urandom(200_000))]:
+            entry = tarfile.TarInfo(name)
+            entry.mode, entry.size, entry.mtime, entry.uid = mode, len(content), 1_700_000_000, 1234
+            tar.addfile(entry, io.BytesIO(content))
+        link = tarfile.TarInfo("run")
+        link.type, link.linkname = tarfile.SYMTYPE, "bin/run"
+        tar.addfile(link)
+    sent = archive.getvalue()
+    operator.execute("mkdir", "/srv/tree")
+    status, body = operator.call("PUT", "files", sent, path="/srv/tree", format="tar")
+    assert (status, json.loads(body)) == (200, {"path": "/srv/tree", "sizeInBytes": len(sent)})
+    assert operator.execute("/srv/tree/run")[0] == b"ran\n"
+    assert operator.execute("stat", "-c", "%u %a %Y", "/srv/tree/bin/run")[0] == b"0 755 1700000000\n"
+    status, received = operator.call("GET", "files", path="/srv/tree", format="tar")
+    assert status == 200
+    read = lambda data: {
+        entry.name: (entry.mode, entry.mtime, entry.linkname, tar.extractfile(entry).read() if entry.isfile() else None)
+        for tar in [tarfile.open(fileobj=io.BytesIO(data))] for entry in tar if not entry.isdir()
+    }
+    came, went = read(received), read(sent)
+    assert {name: came[name][:3] for name in came if name != "run"} == {name: went[name][:3] for name in went if name != "run"}
+    assert {name: came[name][2:] for name in came} == {name: went[name][2:] for name in went}
+    operator.execute("rm", "-r", "/srv/tree")
+
+
+def test_an_archive_stays_in_its_directory(operator):
+    operator.execute("mkdir", "/srv/tree")
+    operator.execute("ln", "-s", "/etc", "/srv/tree/etc")
+    for name in ("../escaped", "etc/escaped"):
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            tar.addfile(tarfile.TarInfo(name))
+        status, body = operator.call("PUT", "files", archive.getvalue(), path="/srv/tree", format="tar")
+        assert status == 400, body
+    assert operator.execute("ls", "/etc/escaped", "/srv/escaped")[0] == b""
+    # The whole root, without what is mounted in it, while the application runs.
+    status, received = operator.call("GET", "files", path="/", format="tar")
+    names = {entry.name for entry in tarfile.open(fileobj=io.BytesIO(received))}
+    assert status == 200 and "etc/passwd" in names and "proc" in names and "proc/1" not in names
+    assert operator.call("GET", "files", path="/etc/passwd", format="tar")[0] == 400
+    operator.execute("rm", "-r", "/srv/tree")
+
+
 def test_what_is_no_file_is_refused(operator):
     assert operator.call("GET", "files", path="/no/such/file")[0] == 404
     assert operator.call("PUT", "files", b"x", path="/no/such/directory/file")[0] == 404
@@ -162,7 +210,7 @@ def test_the_guide_does_what_it_says(hearth, operator):
     program = [sys.executable, "-c", "\n".join(blocks), os.environ["HEARTH_DATA"], operator.session.id]
     ran = subprocess.run(program, capture_output=True, text=True, timeout=300)
     assert ran.returncode == 0, ran.stderr
-    for said in ("HELLO", "exit code 0", "PRETTY_NAME", "'sizeInBytes': 1048576", "forked microvm-", "first of five:",
+    for said in ("HELLO", "exit code 0", "PRETTY_NAME", "'sizeInBytes': 1048576", "forked microvm-", "first of five:", "['main.py']",
                  "echoes: b'typed", '"signal":15'):
         assert said in ran.stdout, ran.stdout
     child = re.search(r"forked (microvm-\S+)", ran.stdout)[1]

@@ -138,6 +138,25 @@ pub trait Guests: Send + Sync + 'static {
         content: &mut (dyn AsyncRead + Send + Unpin),
     ) -> Result<u64, GuestError>;
 
+    /// Opens a directory of the application's root as a tar archive.
+    ///
+    /// # Errors
+    ///
+    /// [`GuestError`], when it could not be opened.
+    async fn read_tree(&self, microvm: MicrovmId, path: &str) -> Result<FileContent, GuestError>;
+
+    /// Unpacks a tar archive into a directory of the application's root. Answers the size of the archive in bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`GuestError`]; what was unpacked before it stays.
+    async fn write_tree(
+        &self,
+        microvm: MicrovmId,
+        path: &str,
+        content: &mut (dyn AsyncRead + Send + Unpin),
+    ) -> Result<u64, GuestError>;
+
     /// Where the output of a microVM goes; `None` when it is not kept.
     fn output(&self, microvm: &Microvm) -> Option<OutputPlace>;
 }

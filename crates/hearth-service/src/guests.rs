@@ -10,7 +10,7 @@ use hearth_control::microvm::Microvm;
 use hearth_front::{
     Command, FileContent, GuestError, Guests, Input, OutputPlace, ProcessInput, ProcessOutput,
 };
-use hearth_node::{AgentClient, AgentError, ExecReader, ExecWriter};
+use hearth_node::{AgentClient, AgentError, ExecReader, ExecWriter, FileReader};
 use hearth_wire::agent::{
     ExecInput, ExecOutput, ExecPlace, ExecSpec, ExitStatus, MAX_CHUNK_BYTES, Refusal, TerminalSize,
 };
@@ -61,11 +61,7 @@ impl Guests for HostGuests {
 
     async fn read_file(&self, microvm: MicrovmId, path: &str) -> Result<FileContent, GuestError> {
         let opened = self.agent(microvm)?.open_file(path).await;
-        let pieces = unfold(opened.map_err(guest_error)?, |mut file| async {
-            let piece = file.next().await.transpose()?;
-            Some((piece.map(Bytes::from).map_err(guest_error), file))
-        });
-        Ok(Box::pin(pieces))
+        Ok(content(opened.map_err(guest_error)?))
     }
 
     async fn write_file(
@@ -77,6 +73,22 @@ impl Guests for HostGuests {
     ) -> Result<u64, GuestError> {
         let agent = self.agent(microvm)?;
         let written = agent.write_file(path, mode, &mut content).await;
+        written.map_err(guest_error)
+    }
+
+    async fn read_tree(&self, microvm: MicrovmId, path: &str) -> Result<FileContent, GuestError> {
+        let opened = self.agent(microvm)?.open_tree(path).await;
+        Ok(content(opened.map_err(guest_error)?))
+    }
+
+    async fn write_tree(
+        &self,
+        microvm: MicrovmId,
+        path: &str,
+        mut content: &mut (dyn AsyncRead + Send + Unpin),
+    ) -> Result<u64, GuestError> {
+        let agent = self.agent(microvm)?;
+        let written = agent.write_tree(path, &mut content).await;
         written.map_err(guest_error)
     }
 
@@ -96,6 +108,17 @@ impl HostGuests {
         let agent = self.0.agent(microvm);
         agent.map_err(|error| GuestError::Unreachable(Box::new(error)))
     }
+}
+
+/// What is read, piece by piece. A failure is the last piece.
+fn content(reader: FileReader) -> FileContent {
+    let pieces = unfold(Some(reader), |reader| async {
+        let mut reader = reader?;
+        let piece = reader.next().await.transpose()?;
+        let reader = piece.is_ok().then_some(reader);
+        Some((piece.map(Bytes::from).map_err(guest_error), reader))
+    });
+    Box::pin(pieces)
 }
 
 /// Passes output on until the process has ended or nobody takes it any more.

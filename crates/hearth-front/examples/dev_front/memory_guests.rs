@@ -31,6 +31,11 @@ impl MemoryGuests {
     }
 }
 
+/// Where the archive of a directory is.
+fn tree(path: &str) -> String {
+    format!("{}/*", path.trim_end_matches('/'))
+}
+
 /// Gives back what it is told, and tells what else it hears.
 async fn cat(mut input: Input, sender: mpsc::Sender<ProcessOutput>, size: Option<TerminalSize>) {
     let text = |text: String| ProcessOutput::Stdout(text.into());
@@ -110,6 +115,20 @@ impl Guests for MemoryGuests {
         self.files()
             .insert((microvm, path.to_owned()), bytes.into());
         Ok(size_bytes as u64)
+    }
+
+    /// A tree is one file here, and its archive whatever was put.
+    async fn read_tree(&self, microvm: MicrovmId, path: &str) -> Result<FileContent, GuestError> {
+        self.read_file(microvm, &tree(path)).await
+    }
+
+    async fn write_tree(
+        &self,
+        microvm: MicrovmId,
+        path: &str,
+        content: &mut (dyn AsyncRead + Send + Unpin),
+    ) -> Result<u64, GuestError> {
+        self.write_file(microvm, &tree(path), 0, content).await
     }
 
     fn output(&self, microvm: &Microvm) -> Option<OutputPlace> {
