@@ -7,7 +7,7 @@
 //!            logs     CloudWatch Logs: JSON 1.1 over hearth-logs
 //!            sts, iam query protocol
 //!            s3       `s3s` over hearth-objects
-//!            operations  Hearth's own, under /hearth/v1
+//!            operations, accounts  Hearth's own, under /hearth/v1
 //!         -> hearth-control
 //! ```
 //!
@@ -34,6 +34,7 @@ mod uri;
 mod wire;
 mod words;
 
+mod accounts;
 mod connectors;
 mod endpoint_tokens;
 mod guests;
@@ -60,4 +61,4 @@ pub use keys::Keys;
 pub use lambda::page::PageTokens;
 pub use metrics::FrontMetrics;
 pub use server::{ServeError, Transport, serve};
-pub use sigv4::SignatureError;
+pub use sigv4::{SignatureError, Signer};

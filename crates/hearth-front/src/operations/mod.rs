@@ -28,13 +28,14 @@ use hearth_control::throttle::Rate;
 use hearth_control::{Control, Refusal};
 use hearth_logs::LogStore;
 
+use crate::accounts;
 use crate::fault::Fault;
 use crate::front::Call;
 use crate::guests::Guests;
 use crate::keys::Caller;
 use crate::lambda::refusal;
 use crate::wire::json::{Family, rest_fault};
-use crate::wire::{Label, Reply, gateway_not_found};
+use crate::wire::{Label, Reply};
 use crate::words::Word;
 use address::Operation;
 pub(crate) use address::is_upload;
@@ -62,7 +63,7 @@ impl Operations {
     pub(crate) async fn answer(&self, call: Call) -> Reply {
         let found = address::find(call.head.method.as_str(), call.head.uri.path());
         let Some((operation, microvm)) = found else {
-            return gateway_not_found();
+            return accounts::answer(&self.control, &call).await;
         };
         let context = Context {
             operations: self,

@@ -14,6 +14,7 @@ mod canonical;
 mod clock;
 mod error;
 mod parse;
+mod sign;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ use canonical::CanonicalRequest;
 pub(crate) use clock::AmzDate;
 pub use error::SignatureError;
 pub(crate) use parse::{CredentialScope, access_key_hint};
+pub use sign::Signer;
 
 use hearth_control::account::SecretKey;
 
@@ -140,25 +142,38 @@ impl Signed {
         payload_hash: &str,
         secret: &SecretKey,
     ) -> Result<(), SignatureError> {
+        let expected = self.signature_over(head, payload_hash, secret);
+        if expected.is_some_and(|expected| equal(&expected, &self.signature)) {
+            Ok(())
+        } else {
+            Err(SignatureError::Mismatch)
+        }
+    }
+
+    /// The signature that the owner of the secret makes; `None` when a signed header is not there.
+    fn signature_over(
+        &self,
+        head: &Parts,
+        payload_hash: &str,
+        secret: &SecretKey,
+    ) -> Option<String> {
         let canonical = CanonicalRequest {
             head,
             signed_headers: &self.signed_headers,
             payload_hash,
             is_presigned: matches!(self.carrier, Carrier::Query { .. }),
         };
-        let canonical = canonical.render().ok_or(SignatureError::Mismatch)?;
+        let canonical = canonical.render()?;
         let string_to_sign = format!(
             "{ALGORITHM}\n{}\n{}\n{}",
             self.date.text,
             self.scope,
             hex(&Sha256::digest(canonical.as_bytes()))
         );
-        let expected = hex(&hmac(&self.signing_key(secret), string_to_sign.as_bytes()));
-        if equal(&expected, &self.signature) {
-            Ok(())
-        } else {
-            Err(SignatureError::Mismatch)
-        }
+        Some(hex(&hmac(
+            &self.signing_key(secret),
+            string_to_sign.as_bytes(),
+        )))
     }
 
     fn signing_key(&self, secret: &SecretKey) -> [u8; 32] {
