@@ -12,6 +12,7 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from conftest import Server
 
@@ -20,17 +21,35 @@ from .checked import refusal
 IMAGES = "/2025-09-09/microvm-images"
 
 
-def send(server, method, path, body=b"", headers=(), key=None, secret=None, service="lambda", region=None):
-    """One signed request, put on the wire as it stands; gives status, headers, body."""
+def stream(server, method, path, body=b"", headers=(), key=None, secret=None, service="lambda", region=None):
+    """One signed request, put on the wire as it stands; gives the answer, to be read."""
     credentials = Credentials(key or server.keys[0]["id"], secret or server.keys[0]["secret"])
     request = AWSRequest(method=method, url=server.url + path, data=body, headers=dict(headers))
     SigV4Auth(credentials, service, region or server.region).add_auth(request)
     raw = urllib.request.Request(server.url + path, data=body or None, method=method, headers=dict(request.headers.items()))
+    return urllib.request.urlopen(raw, timeout=60)
+
+
+def send(*arguments, **how):
+    """The same; gives status, headers, body."""
     try:
-        with urllib.request.urlopen(raw) as answer:
+        with stream(*arguments, **how) as answer:
             return answer.status, answer.headers, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.headers, error.read()
+
+
+def families(url):
+    """What `/metrics` shows, by name, as a strict reader of the format takes it."""
+    with urllib.request.urlopen(url + "/metrics") as answer:
+        assert answer.headers["content-type"].startswith("application/openmetrics-text")
+        return {family.name: family for family in text_string_to_metric_families(answer.read().decode())}
+
+
+def value(family, name=None, **labels):
+    """The sample of a family with these labels."""
+    [found] = [sample.value for sample in family.samples if sample.labels == labels and name in (None, sample.name)]
+    return found
 
 
 def connect(server):
@@ -96,8 +115,8 @@ def test_too_many_connections_are_refused_and_the_service_goes_on(server):
 
 def test_metrics_and_health(server):
     assert urllib.request.urlopen(server.url + "/health").read() == b"ok\n"
-    metrics = urllib.request.urlopen(server.url + "/metrics").read().decode()
-    assert "hearth_front_requests_total" in metrics and "hearth_front_request_seconds_bucket" in metrics
+    found = families(server.url)
+    assert found["hearth_front_requests"].type == "counter" and found["hearth_front_request_seconds"].type == "histogram"
 
 
 def test_throttling(tmp_path):

@@ -2,15 +2,20 @@
 
 import base64
 import hashlib
+import http.client
 import json
 import os
 import time
 import urllib.parse
 import uuid
 
+import botocore.session
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
-from .test_bad_clients import send
+from .test_bad_clients import families, send, stream, value
 from .test_story import create, run, state, wait_for
 
 
@@ -89,7 +94,76 @@ def test_a_process_has_its_time(server, running):
     assert last["error"]["code"] == "TimeoutException" and time.monotonic() - begun < 10
 
 
+class Conversation:
+    """An exec that is told more while it runs."""
+
+    def __init__(self, server, microvm, claim="UNSIGNED-PAYLOAD", **members):
+        target = path(microvm, "exec")
+        headers = {"Content-Type": "application/x-ndjson", "X-Amz-Content-SHA256": claim}
+        request = AWSRequest("POST", server.url + target, headers=headers)
+        credentials = Credentials(server.keys[0]["id"], server.keys[0]["secret"])
+        SigV4Auth(credentials, "lambda", server.region).add_auth(request)
+        host = urllib.parse.urlsplit(server.url).netloc
+        self.connection = http.client.HTTPConnection(host, timeout=60)
+        self.connection.putrequest("POST", target, skip_host=True)
+        for name, value in {**dict(request.headers), "Host": host, "Transfer-Encoding": "chunked"}.items():
+            self.connection.putheader(name, value)
+        self.connection.endheaders()
+        self.say(**members)
+        self.answer = self.connection.getresponse()
+
+    def send(self, data):
+        self.connection.send(b"%x\r\n%s\r\n" % (len(data), data))
+
+    def say(self, **members):
+        self.send(json.dumps(members).encode() + b"\n")
+
+    def hear(self):
+        said = json.loads(self.answer.readline())
+        return base64.b64decode(said["stdout"]) if "stdout" in said else said
+
+
+def encoded(data):
+    return base64.b64encode(data).decode()
+
+
+def test_a_process_is_told_more_while_it_runs(server, running):
+    size = {"columns": 80, "rows": 24}
+    talk = Conversation(server, running[1], command=["cat"], tty=size, stdin=encoded(b"first"))
+    assert (talk.hear(), talk.hear()) == (b"80x24\n", b"first")
+    for number in range(3):
+        talk.say(stdin=encoded(b"%d" % number))
+        assert talk.hear() == b"%d" % number
+    talk.say(resize={"columns": 132, "rows": 50})
+    assert talk.hear() == b"132x50\n"
+    talk.say(signal=15)
+    assert talk.hear() == {"exitCode": 143, "signal": 15}
+    assert talk.answer.read() == b""
+
+    # The end of the body is the end of the input, and a piece of a line is no line.
+    talk = Conversation(server, running[1], command=["cat"])
+    talk.send(b'{"stdin": "aG')
+    talk.send(b'k="}\n')
+    assert talk.hear() == b"hi"
+    talk.connection.send(b"0\r\n\r\n")
+    assert talk.hear() == {"exitCode": 0}
+
+
+def test_input_that_makes_no_sense_ends_the_process(server, running):
+    for line in (b"{\n", b'{"signal": 99}\n', b'{"stdin": "*"}\n'):
+        talk = Conversation(server, running[1], command=["cat"], stdin=encoded(b"begun"))
+        assert talk.hear() == b"begun"
+        talk.send(line)
+        assert talk.hear()["error"]["code"] == "ValidationException"
+    # A hash of what has not been said yet cannot be held against it.
+    refused = Conversation(server, running[1], claim=hashlib.sha256(b"").hexdigest(), command=["cat"]).answer
+    assert (refused.status, refused.getheader("x-amzn-errortype")) == (400, "ValidationException")
+    refused = Conversation(server, running[1], command=[]).answer
+    assert (refused.status, refused.getheader("x-amzn-errortype")) == (400, "ValidationException")
+
+
 @pytest.mark.parametrize("members", [
+    {"command": ["cat"], "tty": {"columns": 80}}, {"command": ["cat"], "tty": {"columns": 0, "rows": 1}},
     {}, {"command": []}, {"command": [""]}, {"command": "cat"}, {"command": ["cat"], "timeoutInSeconds": 0},
     {"command": ["cat"], "timeoutInSeconds": 3601}, {"command": ["cat"], "stdin": "*"}, {"command": ["cat"], "tty": True},
     {"command": ["cat"], "env": ["A=b"]},
@@ -111,6 +185,17 @@ def test_files_come_back_as_they_went(server, running):
     assert send(server, "GET", path(running[1], "files", path="/tmp/ä b"))[2] == b"small"
 
 
+def test_a_directory_is_an_archive(server, running):
+    data = os.urandom(3 << 20)
+    for name in ("/srv", "/srv/"):
+        target = path(running[1], "files", path=name, format="tar")
+        status, _, body = send(server, "PUT", target, data)
+        assert (status, json.loads(body)) == (200, {"path": name, "sizeInBytes": len(data)})
+        status, headers, body = send(server, "GET", target)
+        assert (status, headers["content-type"], body == data) == (200, "application/x-tar", True)
+    assert send(server, "GET", path(running[1], "files", path="/none", format="tar"))[0] == 404
+
+
 def test_a_body_that_was_not_signed_is_not_written(server, running):
     target = path(running[1], "files", path="/signed")
     claim = {"X-Amz-Content-SHA256": hashlib.sha256(b"another").hexdigest()}
@@ -122,6 +207,7 @@ def test_a_body_that_was_not_signed_is_not_written(server, running):
 @pytest.mark.parametrize("method, parameters", [
     ("GET", {}), ("GET", {"path": "relative"}), ("GET", {"path": "/directory/"}), ("GET", {"path": "/a\0b"}),
     ("GET", {"path": "/a", "mode": "0644"}), ("PUT", {"path": "/a", "mode": "rw"}), ("PUT", {"path": "/a", "mode": "17777"}),
+    ("GET", {"path": "/a", "format": "zip"}), ("PUT", {"path": "/a", "format": "tar", "mode": "0644"}), ("GET", {"format": "tar"}),
 ])
 def test_bad_requests_of_files(server, running, method, parameters):
     status, headers, _ = send(server, method, path(running[1], "files", **parameters))
@@ -139,8 +225,51 @@ def test_logs_are_the_newest_lines(server, running):
     logs.put_log_events(logGroupName="/microvms", logStreamName=running[1], logEvents=events)
     assert send(server, "GET", target + "?limit=2&follow=false")[2] == b"line 3\nline 4\n"
     assert send(server, "GET", target)[2].count(b"\n") == 5
-    for query, status in [("limit=0", 400), ("limit=10001", 400), ("lines=5", 400), ("follow=true", 501)]:
+    for query, status in [("limit=0", 400), ("limit=10001", 400), ("lines=5", 400), ("follow=yes", 400)]:
         assert send(server, "GET", f"{target}?{query}")[0] == status, query
+
+
+def test_logs_are_followed_to_the_end(server, running):
+    microvms, logs = server.client("lambda-microvms"), server.client("logs")
+    microvm = run(microvms, running[0])
+    logs.create_log_stream(logGroupName="/microvms", logStreamName=microvm)
+    now = int(time.time() * 1000)
+
+    def write(*numbers, at=now):
+        events = [{"timestamp": at, "message": f"line {number}"} for number in numbers]
+        logs.put_log_events(logGroupName="/microvms", logStreamName=microvm, logEvents=events)
+
+    write(1, 2, 3)
+    answers = [stream(server, "GET", path(microvm, "logs") + "?follow=true&limit=2") for _ in range(3)]
+    for answer in answers:
+        assert answer.getheader("content-type") == "text/plain; charset=utf-8"
+        assert [answer.readline() for _ in range(2)] == [b"line 2\n", b"line 3\n"]
+    answers.pop().close()
+    write(4)
+    # Later events may be older, and more than one page.
+    write(5, at=now - 1000)
+    write(*range(6, 2500), at=now + 1000)
+    for answer in answers:
+        assert [answer.readline() for _ in range(4, 2500)] == [b"line %d\n" % number for number in range(4, 2500)]
+    microvms.suspend_microvm(microvmIdentifier=microvm)
+    wait_for(state(microvms, microvm), "state", {"SUSPENDED"})
+    microvms.terminate_microvm(microvmIdentifier=microvm)
+    wait_for(state(microvms, microvm), "state", {"TERMINATED"})
+    write(2500, at=now + 1000)
+    for answer in answers:
+        assert answer.read() == b"line 2500\n"
+    # Of one that has ended, what there is.
+    assert stream(server, "GET", path(microvm, "logs") + "?follow=true&limit=1").read() == b"line 2500\n"
+
+
+def test_followers_are_bounded_and_leave_room(server, running):
+    target = path(running[1], "logs") + "?follow=true"
+    # The test's server takes 200 connections, fewer than may follow: those that left must not count.
+    for _ in range(6):
+        answers = [stream(server, "GET", target) for _ in range(50)]
+        for answer in answers:
+            assert answer.status == 200
+            answer.close()
 
 
 def test_what_does_not_run_is_not_woken(server, running):
@@ -162,9 +291,60 @@ def test_what_does_not_run_is_not_woken(server, running):
     assert send(server, "GET", path(microvm, "logs"))[0] == 200
 
 
-def test_fork_says_that_it_is_not_there(server, running):
-    status, headers, _ = send(server, "POST", path(running[1], "fork"))
-    assert (status, headers["x-amzn-errortype"]) == (501, "NotImplementedException")
+def fork(server, microvm, **members):
+    body = json.dumps(members).encode() if members else b""
+    status, headers, text = send(server, "POST", path(microvm, "fork"), body)
+    return status, headers.get("x-amzn-errortype"), json.loads(text)
+
+
+def test_a_child_is_answered_like_a_run(server, running):
+    microvms = server.client("lambda-microvms")
+    status, _, child = fork(server, running[1], maximumDurationInSeconds=600)
+    assert status == 200, child
+    assert child.pop("parentMicrovmId") == running[1]
+    assert (child["imageArn"], child["imageVersion"], child["maximumDurationInSeconds"]) == (running[0], "1.0", 600)
+    run_members = botocore.session.get_session().get_service_model("lambda-microvms").shape_for("RunMicrovmResponse")
+    assert set(child) == set(run_members.members)
+    wait_for(state(microvms, child["microvmId"]), "state", {"RUNNING"})
+    parent = state(microvms, running[1])()
+    assert parent["state"] == "RUNNING" and parent["endpoint"] != child["endpoint"]
+    # Nothing in the body: as long as the parent, and another one each time.
+    _, _, second = fork(server, running[1])
+    assert second["maximumDurationInSeconds"] == parent["maximumDurationInSeconds"]
+    assert second["microvmId"] != child["microvmId"]
+    for made in (child, second):
+        microvms.terminate_microvm(microvmIdentifier=made["microvmId"])
+
+
+def test_a_token_makes_one_child(server, running):
+    token = str(uuid.uuid4())
+    first, again = (fork(server, running[1], clientToken=token)[2] for _ in range(2))
+    assert first["microvmId"] == again["microvmId"]
+    assert fork(server, running[1], clientToken=token, maximumDurationInSeconds=9)[:2] == (409, "ConflictException")
+
+
+@pytest.mark.parametrize("members", [
+    {"maximumDurationInSeconds": 0}, {"maximumDurationInSeconds": 28801}, {"clientToken": ""}, {"clientToken": "x" * 129},
+    {"imageVersion": "2.0"}, {"maximumDurationInSeconds": "60"},
+])
+def test_bad_requests_of_fork(server, running, members):
+    assert fork(server, running[1], **members)[:2] == (400, "ValidationException")
+
+
+def test_what_is_suspended_is_forked_and_what_has_ended_is_not(server, running):
+    microvms = server.client("lambda-microvms")
+    microvm = run(microvms, running[0])
+    microvms.suspend_microvm(microvmIdentifier=microvm)
+    wait_for(state(microvms, microvm), "state", {"SUSPENDED"})
+    child = fork(server, microvm)[2]["microvmId"]
+    wait_for(state(microvms, child), "state", {"RUNNING"})
+    assert state(microvms, microvm)()["state"] == "SUSPENDED"
+    microvms.terminate_microvm(microvmIdentifier=microvm)
+    wait_for(state(microvms, microvm), "state", {"TERMINATED"})
+    assert fork(server, microvm)[:2] == (400, "ValidationException")
+    assert state(microvms, child)()["state"] == "RUNNING"
+    pending = microvms.run_microvm(imageIdentifier=running[0])["microvmId"]
+    assert fork(server, pending)[:2] == (409, "ConflictException")
 
 
 def test_they_are_recorded(server, running):
@@ -174,3 +354,36 @@ def test_they_are_recorded(server, running):
     last = [entry for entry in entries if entry["operation"] == "GetMicrovmFile"][-1]
     assert (last["service"], last["account"], last["status"]) == ("hearth", server.account, 404)
     assert last["path"] == path(running[1], "files")
+
+
+def test_lives_are_counted(server, running):
+    microvms = server.client("lambda-microvms")
+    before = families(server.url)
+    counts = lambda found, name: value(found[name], name + "_count")
+    microvm = run(microvms, running[0])
+    child = fork(server, microvm)[2]["microvmId"]
+    wait_for(state(microvms, child), "state", {"RUNNING"})
+    for id in (microvm, child):
+        microvms.suspend_microvm(microvmIdentifier=id)
+        wait_for(state(microvms, id), "state", {"SUSPENDED"})
+    microvms.resume_microvm(microvmIdentifier=microvm)
+    wait_for(state(microvms, microvm), "state", {"RUNNING"})
+    during = families(server.url)
+    for name, count in [("launch", 1), ("fork", 1), ("seal", 1), ("suspend", 2), ("resume", 1)]:
+        name = f"hearth_{name}_seconds"
+        assert counts(during, name) - counts(before, name) == count, name
+        assert value(during[name], name + "_sum") > value(before[name], name + "_sum")
+        # What took a step of the test's node took longer than a millisecond.
+        assert value(during[name], name + "_bucket", le="0.001") == value(before[name], name + "_bucket", le="0.001")
+    assert counts(during, "hearth_journal_commit_seconds") > counts(before, "hearth_journal_commit_seconds")
+    living = {sample.labels["state"]: sample.value for sample in during["hearth_microvms"].samples}
+    assert set(living) == {"PENDING", "RUNNING", "SUSPENDING", "SUSPENDED", "TERMINATING"}
+    assert living["RUNNING"] >= 2 and living["SUSPENDED"] >= 1
+    resident, allocated = (value(during[f"hearth_memory_{kind}_bytes"]) for kind in ("resident", "allocated"))
+    assert 0 < resident < allocated
+    ended = lambda found: value(found["hearth_microvm_ends"], reason="asked")
+    for id in (microvm, child):
+        microvms.terminate_microvm(microvmIdentifier=id)
+        wait_for(state(microvms, id), "state", {"TERMINATED"})
+    assert ended(families(server.url)) - ended(before) == 2
+    assert value(during["hearth_failures"], operation="launch") == 0

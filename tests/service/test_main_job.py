@@ -3,6 +3,7 @@
 import urllib.request
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 
 def test_a_build_tells_what_it_did(hearth, hello):
@@ -101,6 +102,18 @@ def test_an_application_that_ends_takes_its_microvm_along(hearth):
     assert ended["stateReason"] == "Container Stopped with Exit Code: 5"
 
 
-def test_operators_see_metrics(hearth):
+def test_operators_see_metrics(hearth, hello):
+    session = hearth.run(hello)
+    session.get()
     text = urllib.request.urlopen(hearth.settings["endpoint_url"] + "/metrics").read().decode()
-    assert "hearth_front_requests_total" in text
+    found = {family.name: family for family in text_string_to_metric_families(text)}
+    assert found["hearth_front_requests"].samples
+    [launches] = [s.value for s in found["hearth_launch_seconds"].samples if s.name.endswith("_count")]
+    assert launches >= 1
+    memory = {
+        sample.labels["kind"]: sample.value
+        for sample in found["hearth_microvm_memory_bytes"].samples if sample.labels["microvm"] == session.id
+    }
+    # Guests of one version share what they read; each has written something.
+    assert 1 << 20 < memory["private"] < 512 << 20 and 1 << 20 < memory["shared"] < 512 << 20
+    session.terminate()

@@ -2,12 +2,15 @@
 
 import base64
 import hashlib
+import io
 import json
 import os
 import pathlib
 import re
 import subprocess
 import sys
+import tarfile
+import threading
 import time
 import urllib.error
 import urllib.parse
@@ -17,6 +20,8 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+
+from .conftest import Session
 
 DOCS = pathlib.Path(__file__).resolve().parents[2] / "docs"
 
@@ -42,6 +47,16 @@ class Operator:
                 return answer.status, answer.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()
+
+    def fork(self, **members):
+        """The child as a session, once it runs."""
+        status, body = self.call("POST", "fork", json.dumps(members).encode())
+        assert status == 200, body
+        child = json.loads(body)
+        assert child["parentMicrovmId"] == self.session.id
+        hearth = self.session.hearth
+        hearth.wait_microvm(child["microvmId"], "RUNNING")
+        return Session(hearth, child["microvmId"], child["endpoint"])
 
     def execute(self, *command, **members):
         """Standard output, standard error, and the last line."""
@@ -72,6 +87,12 @@ def test_input_goes_in_and_large_output_comes_out(operator):
     data = os.urandom(1 << 20)
     out, _, last = operator.execute("cat", stdin=base64.b64encode(data).decode(), timeoutInSeconds=300)
     assert (out == data, last) == (True, {"exitCode": 0})
+
+
+def test_a_terminal(operator):
+    script = "test -t 0 && test -t 1 && stty size && echo on stderr >&2"
+    out, err, last = operator.execute("sh", "-c", script, tty={"columns": 100, "rows": 30})
+    assert (out, err, last) == (b"30 100\r\non stderr\r\n", b"", {"exitCode": 0})
 
 
 def test_time_is_over(operator):
@@ -117,6 +138,52 @@ def test_files_come_back_as_they_went(operator):
     assert operator.execute("sha256sum", "/tmp/data")[0].split()[0].decode() == hashlib.sha256(data).hexdigest()
 
 
+def test_a_tree_comes_back_as_it_went(operator):
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for name, mode, content in [("bin/run", 0o755, b"#!/bin/sh\necho ran\n"), ("data/" + "x" * 150, 0o600, os.urandom(200_000))]:
+            entry = tarfile.TarInfo(name)
+            entry.mode, entry.size, entry.mtime, entry.uid = mode, len(content), 1_700_000_000, 1234
+            tar.addfile(entry, io.BytesIO(content))
+        link = tarfile.TarInfo("run")
+        link.type, link.linkname = tarfile.SYMTYPE, "bin/run"
+        tar.addfile(link)
+    sent = archive.getvalue()
+    operator.execute("mkdir", "/srv/tree")
+    status, body = operator.call("PUT", "files", sent, path="/srv/tree", format="tar")
+    assert (status, json.loads(body)) == (200, {"path": "/srv/tree", "sizeInBytes": len(sent)})
+    assert operator.execute("/srv/tree/run")[0] == b"ran\n"
+    assert operator.execute("stat", "-c", "%u %a %Y", "/srv/tree/bin/run")[0] == b"0 755 1700000000\n"
+    status, received = operator.call("GET", "files", path="/srv/tree", format="tar")
+    assert status == 200
+    read = lambda data: {
+        entry.name: (entry.mode, entry.mtime, entry.linkname, tar.extractfile(entry).read() if entry.isfile() else None)
+        for tar in [tarfile.open(fileobj=io.BytesIO(data))] for entry in tar if not entry.isdir()
+    }
+    came, went = read(received), read(sent)
+    assert {name: came[name][:3] for name in came if name != "run"} == {name: went[name][:3] for name in went if name != "run"}
+    assert {name: came[name][2:] for name in came} == {name: went[name][2:] for name in went}
+    operator.execute("rm", "-r", "/srv/tree")
+
+
+def test_an_archive_stays_in_its_directory(operator):
+    operator.execute("mkdir", "/srv/tree")
+    operator.execute("ln", "-s", "/etc", "/srv/tree/etc")
+    for name in ("../escaped", "etc/escaped"):
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            tar.addfile(tarfile.TarInfo(name))
+        status, body = operator.call("PUT", "files", archive.getvalue(), path="/srv/tree", format="tar")
+        assert status == 400, body
+    assert operator.execute("ls", "/etc/escaped", "/srv/escaped")[0] == b""
+    # The whole root, without what is mounted in it, while the application runs.
+    status, received = operator.call("GET", "files", path="/", format="tar")
+    names = {entry.name for entry in tarfile.open(fileobj=io.BytesIO(received))}
+    assert status == 200 and "etc/passwd" in names and "proc" in names and "proc/1" not in names
+    assert operator.call("GET", "files", path="/etc/passwd", format="tar")[0] == 400
+    operator.execute("rm", "-r", "/srv/tree")
+
+
 def test_what_is_no_file_is_refused(operator):
     assert operator.call("GET", "files", path="/no/such/file")[0] == 404
     assert operator.call("PUT", "files", b"x", path="/no/such/directory/file")[0] == 404
@@ -137,14 +204,19 @@ def test_output_is_shown(hearth, operator):
     assert 1 <= lines.count(b"\n") <= 5
 
 
-def test_the_guide_does_what_it_says(operator):
+def test_the_guide_does_what_it_says(hearth, operator):
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / "hearth-api.md").read_text(), re.DOTALL)
     assert len(blocks) >= 5
     program = [sys.executable, "-c", "\n".join(blocks), os.environ["HEARTH_DATA"], operator.session.id]
     ran = subprocess.run(program, capture_output=True, text=True, timeout=300)
     assert ran.returncode == 0, ran.stderr
-    for said in ("HELLO", "exit code 0", "PRETTY_NAME", "'sizeInBytes': 1048576", "501"):
+    for said in ("HELLO", "exit code 0", "PRETTY_NAME", "'sizeInBytes': 1048576", "forked microvm-", "first of five:", "['main.py']",
+                 "echoes: b'typed", '"signal":15'):
         assert said in ran.stdout, ran.stdout
+    child = re.search(r"forked (microvm-\S+)", ran.stdout)[1]
+    hearth.wait_microvm(child, "RUNNING")
+    hearth.microvms.terminate_microvm(microvmIdentifier=child)
+    hearth.wait_microvm(child, "TERMINATED")
 
 
 def test_a_suspended_microvm_is_left_alone(hearth, operator):
@@ -158,3 +230,80 @@ def test_a_suspended_microvm_is_left_alone(hearth, operator):
     hearth.microvms.resume_microvm(microvmIdentifier=microvm)
     hearth.wait_microvm(microvm, "RUNNING")
     assert operator.execute("true")[2] == {"exitCode": 0}
+
+
+def test_a_fork_goes_its_own_way(hearth, hello):
+    parent = hearth.run(hello, runHookPayload="for the parent")
+    assert [parent.get()["count"] for _ in range(2)] == [1, 2]
+    operator = Operator(hearth, parent)
+    operator.call("PUT", "files", b"before", path="/srv/said")
+    child = operator.fork()
+    offspring = Operator(hearth, child)
+
+    # The counter in memory goes on in both, and neither sees what the other does.
+    answers = [session.get() for session in (parent, child)]
+    assert [answer["count"] for answer in answers] == [3, 3]
+    assert answers[0]["random"] != answers[1]["random"]
+    assert [answer["hooks"] for answer in answers] == [["ready", "run"], ["ready", "run", "resume"]]
+    operator.call("PUT", "files", b"of the parent", path="/srv/said")
+    assert offspring.call("GET", "files", path="/srv/said") == (200, b"before")
+    assert child.get()["count"] == 4 and parent.get()["count"] == 4
+    # A token opens its own microVM alone, and each writes to a stream of its own.
+    assert child.request(token=parent.token())[0] == 403
+    names = [of.execute("cat", "/proc/sys/kernel/hostname")[0].decode().strip() for of in (operator, offspring)]
+    assert names == [parent.id, child.id]
+
+    # Both sleep and wake, on a layer that they share.
+    for session in (parent, child):
+        hearth.microvms.suspend_microvm(microvmIdentifier=session.id)
+    for session in (parent, child):
+        hearth.wait_microvm(session.id, "SUSPENDED")
+    # From one that sleeps: it sleeps on.
+    grandchild = offspring.fork()
+    assert hearth.microvms.get_microvm(microvmIdentifier=child.id)["state"] == "SUSPENDED"
+    assert grandchild.get()["count"] == 5
+    for session in (parent, child):
+        hearth.microvms.resume_microvm(microvmIdentifier=session.id)
+    for session in (parent, child):
+        hearth.wait_microvm(session.id, "RUNNING")
+        assert session.get()["count"] == 5
+
+    # None needs the others to live.
+    parent.terminate()
+    assert child.get()["count"] == 6
+    child.terminate()
+    assert grandchild.get()["count"] == 6
+    grandchild.terminate()
+
+
+def test_a_client_notices_nothing_of_a_fork(hearth, hello):
+    parent = hearth.run(hello)
+    token, counts, failures, stop = parent.token(), [], [], threading.Event()
+
+    def ask():
+        while not stop.is_set():
+            status, body = parent.request(token=token)
+            (counts if status == 200 else failures).append(body)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    child = Operator(hearth, parent).fork()
+    answered = len(counts)
+    deadline = time.monotonic() + 120
+    while len(counts) < answered + 3 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    stop.set()
+    asking.join()
+    assert not failures and len(counts) >= answered + 3
+    assert [json.loads(body)["count"] for body in counts] == list(range(1, len(counts) + 1))
+    for session in (parent, child):
+        session.terminate()
+
+
+def test_output_is_followed(hearth, hello):
+    session = hearth.run(hello)
+    answer = Operator(hearth, session).open("GET", "logs", follow="true")
+    session.get()
+    assert answer.readline().strip()
+    session.terminate()
+    answer.read()

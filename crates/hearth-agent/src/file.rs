@@ -1,4 +1,4 @@
-//! File streams: reading and writing files of the application's root.
+//! File streams: reading and writing files of the application's root, and trees of them as tar archives.
 //!
 //! Each stream is served by a forked worker that blocks as it likes: a file system that hangs (the
 //! application may have mounted one of its own making) then hangs a worker and not the agent.
@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use hearth_wire::agent::{Chunk, MAX_CHUNK_BYTES, OpenReply, Refusal};
 use hearth_wire::frame::{self, FrameError};
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::net::sockopt::Timeout;
 use std::time::Duration;
@@ -22,20 +22,30 @@ use crate::channel::{Channel, set_blocking};
 use crate::fault::{Fault, Step};
 use crate::sys::process;
 
+mod chunks;
+mod new_file;
+mod pack;
+mod unpack;
+
+use chunks::Chunks;
+use new_file::NewFile;
+
 /// How long a worker waits for a peer that neither sends nor takes anything.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Address space of a worker that unpacks. The agent itself takes a few MiB.
+const MAX_UNPACKER_BYTES: u64 = 256 << 20;
+
 /// A frame that carries one piece of a file.
 const MAX_PIECE_BYTES: usize = MAX_CHUNK_BYTES + 16;
-
-/// How many names are tried for a file that is being written.
-const NAME_ATTEMPTS: u32 = 16;
 
 /// What a stream asks for.
 #[derive(Debug)]
 pub(crate) enum FileRequest {
     Read { path: String },
     Write { path: String, mode: u32 },
+    ReadTree { path: String },
+    WriteTree { path: String },
 }
 
 /// Serves one stream.
@@ -87,7 +97,10 @@ pub(crate) async fn serve(
 
 fn check(request: &FileRequest) -> Result<(), Refusal> {
     match request {
-        FileRequest::Read { path } | FileRequest::Write { path, .. } => bounds::check_path(path),
+        FileRequest::Read { path }
+        | FileRequest::Write { path, .. }
+        | FileRequest::ReadTree { path }
+        | FileRequest::WriteTree { path } => bounds::check_path(path),
     }
 }
 
@@ -114,7 +127,49 @@ fn work(stream: OwnedFd, root: &OwnedFd, request: &FileRequest) -> Result<(), Fr
             }
             Err(refusal) => frame::write(&mut stream, &OpenReply::Refused(refusal)),
         },
+        FileRequest::ReadTree { path } => match open_directory(root, path) {
+            Ok(top) => {
+                frame::write(&mut stream, &OpenReply::Ok)?;
+                pack::send(&mut stream, &top)
+            }
+            Err(refusal) => frame::write(&mut stream, &OpenReply::Refused(refusal)),
+        },
+        FileRequest::WriteTree { path } => match open_directory(root, path) {
+            Ok(top) => {
+                limit_memory();
+                frame::write(&mut stream, &OpenReply::Ok)?;
+                receive_tree(&mut stream, &top)
+            }
+            Err(refusal) => frame::write(&mut stream, &OpenReply::Refused(refusal)),
+        },
     }
+}
+
+/// An archive may say of itself that it has a name of a gigabyte. Whoever believes that ends here, and only this worker.
+fn limit_memory() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let limit = Some(MAX_UNPACKER_BYTES);
+    let (current, maximum) = (limit, limit);
+    // It cannot fail: everybody may have less.
+    let _ = setrlimit(Resource::As, Rlimit { current, maximum });
+}
+
+/// Unpacks what comes, and answers at its end.
+fn receive_tree(stream: &mut File, top: &OwnedFd) -> Result<(), FrameError> {
+    let mut chunks = Chunks::of(stream);
+    let unpacked = unpack::receive(&mut chunks, top);
+    // The host reads the answer when it has sent everything.
+    chunks.drain()?;
+    let reply = match unpacked {
+        Ok(()) => OpenReply::Ok,
+        Err(refusal) => OpenReply::Refused(refusal),
+    };
+    frame::write(stream, &reply)
+}
+
+fn open_directory(root: &OwnedFd, path: &str) -> Result<OwnedFd, Refusal> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+    Ok(open_in_root(root, path, flags).step_with(|| format!("open {path}"))?)
 }
 
 /// Opens a regular file. What it is is looked at before it is opened: opening a device has effects, opening
@@ -156,17 +211,19 @@ fn send_file(stream: &mut File, mut file: File) -> Result<(), FrameError> {
     }
 }
 
+/// The next piece that the host sends; `None` at the end.
+fn next_piece(stream: &mut File) -> Result<Option<Vec<u8>>, FrameError> {
+    let Chunk(piece) = frame::read(stream)?;
+    if piece.len() > MAX_PIECE_BYTES {
+        return Err(FrameError::TooLarge(piece.len()));
+    }
+    Ok((!piece.is_empty()).then_some(piece))
+}
+
 fn receive_file(stream: &mut File, mut file: NewFile) -> Result<(), FrameError> {
     // The first failure is kept for the end: the host reads only then.
     let mut failure = None;
-    loop {
-        let Chunk(piece) = frame::read(stream)?;
-        if piece.len() > MAX_PIECE_BYTES {
-            return Err(FrameError::TooLarge(piece.len()));
-        }
-        if piece.is_empty() {
-            break;
-        }
+    while let Some(piece) = next_piece(stream)? {
         if failure.is_none() {
             failure = file.file.write_all(&piece).step("write the file").err();
         }
@@ -182,84 +239,6 @@ fn receive_file(stream: &mut File, mut file: NewFile) -> Result<(), FrameError> 
     // Dropped first: what was not placed is gone when the host hears of it.
     drop(file);
     frame::write(stream, &reply)
-}
-
-/// A file that is written beside its place and removed again unless it gets there.
-struct NewFile {
-    directory: OwnedFd,
-    temporary: String,
-    name: String,
-    file: File,
-    is_placed: bool,
-}
-
-impl NewFile {
-    fn create(root: &OwnedFd, path: &str, mode: u32) -> Result<Self, Refusal> {
-        // The path is absolute, so there is a slash.
-        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
-        if matches!(name, "" | "." | "..") {
-            return Err(refused(format!("{path} does not name a file")));
-        }
-        let parent = if parent.is_empty() { "/" } else { parent };
-        let directory = open_in_root(root, parent, OFlags::PATH | OFlags::DIRECTORY)
-            .step_with(|| format!("open {parent}"))?;
-        let (temporary, file) = create_temporary(&directory).step("create the file")?;
-        let new = Self {
-            directory,
-            temporary,
-            name: name.to_owned(),
-            file: File::from(file),
-            is_placed: false,
-        };
-        // Not given at creation, where the umask would have a say.
-        rustix::fs::fchmod(&new.file, Mode::from_raw_mode(mode & 0o7777))
-            .step("set the file's permissions")?;
-        Ok(new)
-    }
-
-    /// Makes the content durable and gives the file its name; what had that name is replaced, a symbolic
-    /// link itself and not what it points to.
-    fn place(&mut self) -> Result<(), Fault> {
-        rustix::fs::fsync(&self.file).step("sync the file")?;
-        rustix::fs::renameat(
-            &self.directory,
-            &self.temporary,
-            &self.directory,
-            &self.name,
-        )
-        .step("rename the file into place")?;
-        self.is_placed = true;
-        let directory = rustix::fs::openat(
-            &self.directory,
-            ".",
-            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
-        .step("sync the directory")?;
-        rustix::fs::fsync(directory).step("sync the directory")
-    }
-}
-
-impl Drop for NewFile {
-    fn drop(&mut self) {
-        if !self.is_placed {
-            // It may be gone with its directory.
-            let _ = rustix::fs::unlinkat(&self.directory, &self.temporary, AtFlags::empty());
-        }
-    }
-}
-
-fn create_temporary(directory: &OwnedFd) -> Result<(String, OwnedFd), Errno> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut attempt = 0;
-    loop {
-        let worker = rustix::process::getpid().as_raw_nonzero();
-        let name = format!(".hearth-{worker}-{attempt}");
-        match rustix::fs::openat(directory, &name, flags, Mode::RUSR | Mode::WUSR) {
-            Err(Errno::EXIST) if attempt < NAME_ATTEMPTS => attempt += 1,
-            opened => return Ok((name, opened?)),
-        }
-    }
 }
 
 #[cfg(test)]

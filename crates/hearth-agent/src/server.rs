@@ -52,6 +52,12 @@ async fn serve(agent: &Rc<Agent>, connection: OwnedFd) -> Result<(), FrameError>
         Stream::WriteFile { path, mode } => {
             file::serve(agent, channel, FileRequest::Write { path, mode }).await
         }
+        Stream::ReadTree { path } => {
+            file::serve(agent, channel, FileRequest::ReadTree { path }).await
+        }
+        Stream::WriteTree { path } => {
+            file::serve(agent, channel, FileRequest::WriteTree { path }).await
+        }
         Stream::Proxy { port } => proxy::serve(agent, &channel, port).await,
         Stream::Logs => logs::serve(agent, &channel).await,
     }

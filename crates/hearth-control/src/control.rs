@@ -23,6 +23,7 @@ use crate::time::Clock;
 
 mod accounts;
 mod connectors;
+mod fork;
 mod housekeeping;
 mod image_owner;
 mod images;

@@ -59,6 +59,61 @@ impl Latencies {
     }
 }
 
+/// Why a microVM ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum End {
+    /// A caller, or the operator, wanted it.
+    Asked,
+    /// Nobody talked to it, and its policy says terminate.
+    Idle,
+    /// It was suspended for as long as its policy allows.
+    SuspendedLong,
+    /// Its maximum duration was over.
+    Expired,
+    /// Its application left.
+    Exited,
+    /// Its application answered a hook badly or not at all.
+    HookFailed,
+    /// The node could not launch it, or not seal its parent.
+    LaunchFailed,
+    /// It was a fork that a restart of the service cut in two.
+    Interrupted,
+    /// The node has it no more.
+    Lost,
+}
+
+impl End {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Asked,
+        Self::Idle,
+        Self::SuspendedLong,
+        Self::Expired,
+        Self::Exited,
+        Self::HookFailed,
+        Self::LaunchFailed,
+        Self::Interrupted,
+        Self::Lost,
+    ];
+}
+
+/// How many microVMs have ended, by why.
+#[derive(Debug, Default)]
+pub struct Ends([Counter; End::ALL.len()]);
+
+impl Ends {
+    /// Counts one more.
+    pub fn increment(&self, end: End) {
+        self.0[end as usize].increment();
+    }
+
+    /// How many so far.
+    #[must_use]
+    pub fn get(&self, end: End) -> u64 {
+        self.0[end as usize].get()
+    }
+}
+
 /// Everything that is counted.
 #[derive(Debug, Default)]
 pub struct Metrics {
@@ -68,10 +123,16 @@ pub struct Metrics {
     pub suspend: Latencies,
     /// Resume begun to RUNNING.
     pub resume: Latencies,
+    /// `ForkMicrovm` taken to the child's launch.
+    pub fork: Latencies,
+    /// A parent begun to be sealed for its child to the layer: it stands still for a part of that.
+    pub seal: Latencies,
     /// Builds begun to SUCCESSFUL.
     pub build: Latencies,
     /// Launches that failed on the node.
     pub launch_failures: Counter,
+    /// Forks of which the parent could not be sealed.
+    pub seal_failures: Counter,
     /// Suspends after which the microVM ran on or was lost.
     pub suspend_failures: Counter,
     /// Resumes after which the microVM stayed suspended or was lost.
@@ -80,8 +141,8 @@ pub struct Metrics {
     pub build_failures: Counter,
     /// Hooks that ended microVMs.
     pub hook_failures: Counter,
-    /// MicroVMs that ended by themselves.
-    pub exits: Counter,
+    /// MicroVMs that ended.
+    pub ends: Ends,
     /// Things found without an owner and removed.
     pub orphans_removed: Counter,
     /// How long the store took for a commit: the journal's lag.

@@ -48,6 +48,18 @@ impl fmt::Debug for RunHookPayload {
     }
 }
 
+/// Where a microVM begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// At the snapshot of its version.
+    Version,
+    /// Where another microVM was.
+    Fork {
+        /// That one; it may have ended since.
+        parent: MicrovmId,
+    },
+}
+
 /// A microVM. All but `life` and what follows it is fixed at launch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Microvm {
@@ -63,6 +75,8 @@ pub struct Microvm {
     pub endpoint_id: EndpointId,
     /// Its endpoint as callers use it: `host` or `host:port`, no scheme.
     pub endpoint: String,
+    /// Where it began.
+    pub origin: Origin,
     /// Its size, from the version.
     pub tier: MemoryTier,
     /// Its hooks, from the version.
@@ -81,7 +95,7 @@ pub struct Microvm {
     pub logging: Option<Logging>,
     /// What `/run` carries.
     pub run_hook_payload: Option<RunHookPayload>,
-    /// When `RunMicrovm` took it.
+    /// When `RunMicrovm` or `ForkMicrovm` took it.
     pub started_at: Timestamp,
 
     /// Where it is in its life.
@@ -131,6 +145,15 @@ pub struct RunMicrovm {
     pub logging: Option<Logging>,
     /// What `/run` carries.
     pub run_hook_payload: Option<RunHookPayload>,
+    /// Makes the call safe to repeat.
+    pub client_token: Option<ClientToken>,
+}
+
+/// What `ForkMicrovm` asks for. All else the child has from its parent.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ForkMicrovm {
+    /// How long the child may exist, from now; `None` takes what its parent was given.
+    pub max_duration: Option<Duration>,
     /// Makes the call safe to repeat.
     pub client_token: Option<ClientToken>,
 }

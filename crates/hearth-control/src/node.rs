@@ -7,8 +7,8 @@
 //!   finishes or repeats what the first call began.
 //! - A future that is dropped leaves at worst something that `terminate` of that id, or reconciliation
 //!   over [`Node::inventory`], removes.
-//! - The control plane has at most one call under way per microVM, except that `terminate` may come at any moment and
-//!   overtakes all others.
+//! - The control plane has at most one call under way per microVM (a fork counts for the parent), except that `terminate`
+//!   may come at any moment and overtakes all others.
 
 use async_trait::async_trait;
 use thiserror::Error;
@@ -25,13 +25,22 @@ use crate::time::Timestamp;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SnapshotRef(pub String);
 
+/// What a launch begins from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LaunchOrigin {
+    /// The snapshot of a version.
+    Version(SnapshotRef),
+    /// What [`Node::fork`] has reserved for it.
+    Fork,
+}
+
 /// What a launch needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LaunchSpec {
     /// The microVM to be.
     pub id: MicrovmId,
     /// What to clone.
-    pub snapshot: SnapshotRef,
+    pub origin: LaunchOrigin,
     /// The image, for the application's environment and the default log group.
     pub image: ImageArn,
     /// The version, for the same.
@@ -70,6 +79,17 @@ pub enum LaunchError {
     /// Anything else, as a sentence for the log.
     #[error("{0}")]
     Failed(String),
+}
+
+/// Why a microVM was not forked.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ForkError {
+    /// The parent is as before; nothing of the layer and nothing of the child is left.
+    #[error("not forked: {0}")]
+    Unchanged(String),
+    /// The parent is lost.
+    #[error("lost: {0}")]
+    Lost(String),
 }
 
 /// Why a suspend did not happen.
@@ -178,7 +198,12 @@ pub enum NodeEvent {
 /// One host's machinery.
 #[async_trait]
 pub trait Node: Send + Sync + 'static {
-    /// Clones a version. When it returns, the guest is unique, thawed and may be called.
+    /// Seals where a parent is, running or suspended, and reserves that for a child; the parent goes on. When it
+    /// returns, the layer is durable and stays until the child stands on it or is terminated, whatever becomes of
+    /// the parent. A call that is given up ends by itself, and never leaves the parent standing still.
+    async fn fork(&self, parent: MicrovmId, child: MicrovmId) -> Result<(), ForkError>;
+
+    /// Clones a version, or what was reserved. When it returns, the guest is unique, thawed and may be called.
     async fn launch(&self, spec: LaunchSpec) -> Result<(), LaunchError>;
 
     /// Freezes a microVM and writes it to disk. When it returns, layer and checksums are durable and the

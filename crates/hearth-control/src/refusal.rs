@@ -115,6 +115,8 @@ pub enum Refusal {
     MemoryQuota(AccountId),
     /// The host has no room. Nobody's fault; later it may have.
     InsufficientCapacity,
+    /// The microVM could not be forked. It is as it was.
+    ForkFailed(MicrovmId),
     /// No such microVM, or another account's.
     MicrovmNotFound(MicrovmId),
     /// The microVM has ended, or is about to.

@@ -126,7 +126,30 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
+
+    #[test]
+    fn old_files_go_and_nobody_else_reads_any() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit.log");
+        for number in 0..20_u64 {
+            let mut writer = Writer::open(&path).unwrap();
+            writer.size_bytes = MAX_FILE_BYTES;
+            writer.append(format!("{number}\n").as_bytes()).unwrap();
+        }
+        let files: Vec<_> = std::fs::read_dir(directory.path())
+            .unwrap()
+            .flatten()
+            .collect();
+        assert_eq!(files.len(), KEPT_FILES as usize + 1);
+        for file in files {
+            assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        }
+        let oldest = std::fs::read(directory.path().join(format!("audit.log.{KEPT_FILES}")));
+        assert_eq!(oldest.unwrap(), b"11\n");
+    }
 
     #[test]
     fn a_full_file_makes_room() {

@@ -20,7 +20,7 @@ use crate::lambda::Lambda;
 use crate::lambda::page::PageTokens;
 use crate::logs::Logs;
 use crate::metrics::FrontMetrics;
-use crate::operations::Operations;
+use crate::operations::{Followers, Operations};
 use crate::operator::Operator;
 use crate::s3::S3;
 
@@ -74,6 +74,7 @@ impl Front {
             control: config.control.clone(),
             guests: config.guests,
             logs: Arc::clone(&config.logs),
+            followers: Followers::default(),
         };
         Ok(Self {
             region: config.region,

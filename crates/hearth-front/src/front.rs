@@ -24,8 +24,8 @@ use crate::metrics::FrontMetrics;
 use crate::operations::{self, Operations};
 use crate::operator::Operator;
 use crate::route::Service;
-use crate::s3::S3;
-use crate::sigv4::{BodyClaim, SignatureError, Signed, access_key_hint};
+use crate::s3::{S3, access_key};
+use crate::sigv4::{BodyClaim, SignatureError, Signed};
 use crate::wire::{Label, Reply, json, query};
 use crate::{iam, sts};
 
@@ -106,7 +106,7 @@ impl Front {
         body: Incoming,
     ) -> Reply {
         match service {
-            Service::Operator => return self.operator.answer(&head),
+            Service::Operator => return self.operator.answer(&head).await,
             Service::S3 => {
                 let (mut reply, account) = self.s3.answer(head, body).await;
                 if let Some(account) = account {
@@ -196,7 +196,7 @@ impl Front {
 }
 
 fn is_upload(service: Service, head: &Parts) -> bool {
-    service == Service::Hearth && operations::is_upload(head.method.as_str(), head.uri.path())
+    service == Service::Hearth && operations::is_upload(head)
 }
 
 fn signature_codes(service: Service) -> SignatureCodes {
@@ -238,7 +238,7 @@ fn entry(source: IpAddr, request_id: &str, service: Service, head: &Parts) -> En
         request_id: request_id.to_owned(),
         source: source.to_string(),
         account: None,
-        access_key: access_key_hint(head).map(|(access_key, _)| shorten(&access_key)),
+        access_key: access_key(head).map(|access_key| shorten(&access_key)),
         service: service.name(),
         operation: None,
         method: shorten(head.method.as_str()),

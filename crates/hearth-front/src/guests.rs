@@ -24,19 +24,44 @@ pub struct Command {
     pub cwd: String,
     /// `uid`, `uid:gid`, `name` or `name:group`; empty is the application's.
     pub user: String,
-    /// What it reads before its standard input ends.
-    pub stdin: Bytes,
+    /// Gives it a terminal of this size; all its output is standard output then.
+    pub tty: Option<TerminalSize>,
 }
 
+/// Size of a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TerminalSize {
+    /// Columns.
+    pub columns: u16,
+    /// Rows.
+    pub rows: u16,
+}
+
+/// What goes into a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProcessInput {
+    /// Bytes for its standard input.
+    Stdin(Bytes),
+    /// Its standard input ends; on a terminal, as Ctrl-D does.
+    StdinEnd,
+    /// A signal to its process group.
+    Signal(i32),
+    /// Its terminal has another size.
+    Resize(TerminalSize),
+}
+
+/// Input, piece by piece. After its end the process runs on.
+pub type Input = Pin<Box<dyn Stream<Item = ProcessInput> + Send>>;
+
 impl fmt::Debug for Command {
-    /// Variables and input may be secrets and are not printed.
+    /// Variables may be secrets and are not printed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Command")
             .field("argv", &self.argv)
             .field("env", &self.env.keys())
             .field("cwd", &self.cwd)
             .field("user", &self.user)
-            .field("stdin_bytes", &self.stdin.len())
+            .field("tty", &self.tty)
             .finish()
     }
 }
@@ -79,7 +104,8 @@ pub struct OutputPlace {
 /// Running guests.
 #[async_trait]
 pub trait Guests: Send + Sync + 'static {
-    /// Starts a process. Its output must be taken, else it waits; dropping the receiver kills it.
+    /// Starts a process and gives it its input as it takes it. Its output must be taken, else it waits; dropping the
+    /// receiver kills it.
     ///
     /// # Errors
     ///
@@ -88,6 +114,7 @@ pub trait Guests: Send + Sync + 'static {
         &self,
         microvm: MicrovmId,
         command: Command,
+        input: Input,
     ) -> Result<mpsc::Receiver<ProcessOutput>, GuestError>;
 
     /// Opens a regular file of the application's root.
@@ -108,6 +135,25 @@ pub trait Guests: Send + Sync + 'static {
         microvm: MicrovmId,
         path: &str,
         mode: u32,
+        content: &mut (dyn AsyncRead + Send + Unpin),
+    ) -> Result<u64, GuestError>;
+
+    /// Opens a directory of the application's root as a tar archive.
+    ///
+    /// # Errors
+    ///
+    /// [`GuestError`], when it could not be opened.
+    async fn read_tree(&self, microvm: MicrovmId, path: &str) -> Result<FileContent, GuestError>;
+
+    /// Unpacks a tar archive into a directory of the application's root. Answers the size of the archive in bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`GuestError`]; what was unpacked before it stays.
+    async fn write_tree(
+        &self,
+        microvm: MicrovmId,
+        path: &str,
         content: &mut (dyn AsyncRead + Send + Unpin),
     ) -> Result<u64, GuestError>;
 

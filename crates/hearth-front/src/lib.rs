@@ -7,7 +7,7 @@
 //!            logs     CloudWatch Logs: JSON 1.1 over hearth-logs
 //!            sts, iam query protocol
 //!            s3       `s3s` over hearth-objects
-//!            operations  Hearth's own, under /hearth/v1
+//!            operations, accounts  Hearth's own, under /hearth/v1
 //!         -> hearth-control
 //! ```
 //!
@@ -19,6 +19,7 @@ mod server;
 
 mod audit;
 mod body;
+mod control_metrics;
 mod front;
 mod keys;
 mod metrics;
@@ -32,6 +33,7 @@ mod upload_body;
 mod wire;
 mod words;
 
+mod accounts;
 mod connectors;
 mod endpoint_tokens;
 mod guests;
@@ -49,11 +51,15 @@ use hearth_sigv4::uri;
 
 pub use audit::AuditLog;
 pub use build::{FrontConfig, FrontError};
+pub use control_metrics::ControlMetrics;
 pub use endpoint_tokens::{Access, EndpointTokens, Grant, MintError};
 pub use front::Front;
-pub use guests::{Command, FileContent, GuestError, Guests, OutputPlace, ProcessOutput};
+pub use guests::{
+    Command, FileContent, GuestError, Guests, Input, OutputPlace, ProcessInput, ProcessOutput,
+    TerminalSize,
+};
 pub use keys::Keys;
 pub use lambda::page::PageTokens;
 pub use metrics::FrontMetrics;
 pub use server::{ServeError, Transport, serve};
-pub use sigv4::SignatureError;
+pub use sigv4::{SignatureError, Signer};

@@ -1,7 +1,7 @@
 //! What the operator's tools ask without a signature: `/metrics` and `/health`.
 //!
-//! Both are answered only where the configuration says so, because metrics name no tenant but
-//! show how busy the host is.
+//! Metrics are answered only where the configuration says so: they name no tenant, but the ids of microVMs, and show
+//! how busy the host is.
 
 use std::sync::Arc;
 
@@ -24,14 +24,19 @@ impl Operator {
         Self { registry }
     }
 
-    pub(crate) fn answer(&self, head: &Parts) -> Reply {
+    pub(crate) async fn answer(&self, head: &Parts) -> Reply {
         match (&head.method, head.uri.path(), &self.registry) {
             (&Method::GET, "/health", _) => reply(200, "text/plain", "ok\n"),
             (&Method::GET, "/metrics", Some(registry)) => {
-                let mut text = String::new();
-                match encode(&mut text, registry) {
-                    Ok(()) => reply(200, OPENMETRICS, text),
-                    Err(_) => reply(500, "text/plain", "metrics cannot be rendered\n"),
+                let registry = Arc::clone(registry);
+                // Some are read from the kernel, one file for each microVM.
+                let rendering = tokio::task::spawn_blocking(move || {
+                    let mut text = String::new();
+                    encode(&mut text, &registry).map(|()| text)
+                });
+                match rendering.await {
+                    Ok(Ok(text)) => reply(200, OPENMETRICS, text),
+                    _ => reply(500, "text/plain", "metrics cannot be rendered\n"),
                 }
             }
             _ => gateway_not_found(),

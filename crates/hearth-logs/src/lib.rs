@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod event;
+mod follow;
 mod group;
 mod limits;
 mod pattern;

@@ -15,7 +15,7 @@ const MAX_NAMED_STREAMS: usize = 100;
 const MAX_SCANNED: usize = 50_000;
 
 /// Text in one page (CloudWatch Logs quota); also what a page may take of our memory.
-const MAX_PAGE_BYTES: usize = 1024 * 1024;
+pub(crate) const MAX_PAGE_BYTES: usize = 1024 * 1024;
 
 /// A place between events: behind the event of this time and number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -214,7 +214,7 @@ impl Query {
     }
 }
 
-fn event_from_row(row: &Row<'_>) -> rusqlite::Result<Event> {
+pub(crate) fn event_from_row(row: &Row<'_>) -> rusqlite::Result<Event> {
     Ok(Event {
         id: row.get(0)?,
         stream: row.get(1)?,

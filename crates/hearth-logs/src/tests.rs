@@ -145,6 +145,48 @@ fn events_out_of_their_time_are_named() {
 }
 
 #[test]
+fn who_follows_sees_everything_once_in_the_order_of_its_coming() {
+    let (_directory, store) = store(Limits::default());
+    store
+        .append(&owner(), "/g", "s", &events(5..8), NOW)
+        .unwrap();
+    let begun = store.newest().unwrap();
+    // What happened before, but came after.
+    store
+        .append(&owner(), "/g", "s", &events(0..2), NOW)
+        .unwrap();
+    store.ensure_stream(&owner(), "/g", "other", NOW).unwrap();
+    store
+        .append(&owner(), "/g", "other", &events(2..3), NOW)
+        .unwrap();
+    store
+        .append(&owner(), "/g", "s", &events(9..10), NOW)
+        .unwrap();
+    let page = |after, limit| store.arrived(&owner(), "/g", "s", after, limit).unwrap();
+    let first = page(begun, 2);
+    let rest = page(first[1].id, 9);
+    let seen: Vec<_> = first
+        .iter()
+        .chain(&rest)
+        .map(|event| event.time_ms)
+        .collect();
+    assert_eq!(
+        seen,
+        [events(0..2), events(9..10)]
+            .concat()
+            .iter()
+            .map(|event| event.time_ms)
+            .collect::<Vec<_>>()
+    );
+    assert!(page(store.newest().unwrap(), 9).is_empty());
+    // A number is not given twice, even when everything is gone.
+    let newest = store.newest().unwrap();
+    store.delete_stream(&owner(), "/g", "s").unwrap();
+    store.delete_stream(&owner(), "/g", "other").unwrap();
+    assert_eq!(store.newest().unwrap(), newest);
+}
+
+#[test]
 fn owners_see_only_their_own() {
     let (_directory, store) = store(Limits::default());
     let other = Owner {

@@ -190,6 +190,12 @@ impl AgentClient {
         Ok(FileReader(self.open(Stream::ReadFile { path }).await?))
     }
 
+    /// Opens a directory of the application's root as a tar archive, to be read piece by piece.
+    pub async fn open_tree(&self, path: &str) -> Result<FileReader, AgentError> {
+        let path = path.to_owned();
+        Ok(FileReader(self.open(Stream::ReadTree { path }).await?))
+    }
+
     /// Writes a file into the application's root; it is durable in the guest when this answers.
     pub async fn write_file(
         &self,
@@ -197,10 +203,26 @@ impl AgentClient {
         mode: u32,
         from: &mut (impl AsyncRead + Unpin),
     ) -> Result<u64, AgentError> {
-        let stream = Stream::WriteFile {
-            path: path.to_owned(),
-            mode,
-        };
+        let path = path.to_owned();
+        self.write(Stream::WriteFile { path, mode }, from).await
+    }
+
+    /// Unpacks a tar archive into a directory of the application's root; it is durable in the guest when this
+    /// answers.
+    pub async fn write_tree(
+        &self,
+        path: &str,
+        from: &mut (impl AsyncRead + Unpin),
+    ) -> Result<u64, AgentError> {
+        let path = path.to_owned();
+        self.write(Stream::WriteTree { path }, from).await
+    }
+
+    async fn write(
+        &self,
+        stream: Stream,
+        from: &mut (impl AsyncRead + Unpin),
+    ) -> Result<u64, AgentError> {
         let mut socket = self.open(stream).await?;
         let mut buffer = vec![0; MAX_CHUNK_BYTES];
         let mut total = 0;

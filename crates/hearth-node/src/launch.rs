@@ -173,17 +173,19 @@ impl Node {
         request: CloneRequest,
     ) -> Result<Launched, NodeError> {
         let record = self.snapshot_record(request.snapshot)?;
-        self.restore(name, &request, record, Identity::New).await
+        let directory = NewDirectory::make(self, name)?;
+        self.restore(directory, &request, record, Identity::New)
+            .await
     }
 
     pub(crate) async fn restore(
         &self,
-        name: &MachineName,
+        directory: NewDirectory<'_>,
         request: &CloneRequest,
         snapshot: SnapshotRecord,
         identity: Identity,
     ) -> Result<Launched, NodeError> {
-        let directory = NewDirectory::make(self, name)?;
+        let name = directory.name;
         let path = self.layout().snapshot(request.snapshot);
         let ancestors = hearth_snapshot::describe(&path)?.ancestors;
         let egress = match (&snapshot.egress, &request.egress) {
@@ -426,14 +428,14 @@ fn realtime_ns() -> u64 {
 }
 
 /// A microVM's directory that vanishes, with its process, unless the launch succeeds.
-struct NewDirectory<'a> {
+pub(crate) struct NewDirectory<'a> {
     node: &'a Node,
     name: &'a MachineName,
     is_kept: bool,
 }
 
 impl<'a> NewDirectory<'a> {
-    fn make(node: &'a Node, name: &'a MachineName) -> Result<Self, NodeError> {
+    pub(crate) fn make(node: &'a Node, name: &'a MachineName) -> Result<Self, NodeError> {
         let path = node.layout().machine(name);
         match fs::create_dir(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
@@ -441,16 +443,21 @@ impl<'a> NewDirectory<'a> {
             }
             other => {
                 other.map_err(failed("make the directory", &path))?;
-                Ok(Self {
-                    node,
-                    name,
-                    is_kept: false,
-                })
+                Ok(Self::taken_over(node, name))
             }
         }
     }
 
-    fn keep(mut self) {
+    /// One that is there already and has nothing but what waits for the launch.
+    pub(crate) fn taken_over(node: &'a Node, name: &'a MachineName) -> Self {
+        Self {
+            node,
+            name,
+            is_kept: false,
+        }
+    }
+
+    pub(crate) fn keep(mut self) {
         self.is_kept = true;
     }
 }

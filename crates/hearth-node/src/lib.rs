@@ -12,6 +12,7 @@
 //!     disk-<n>.<g>.qcow2    its writable disk n, after g snapshots
 //!     serial.log            what its kernel said, bounded
 //!     vmm.log               what its VMM said
+//!     origin.json           of a fork that was not launched yet: the snapshot that waits for it (fork.rs)
 //!   snapshots/<id>/         one sealed snapshot (hearth-snapshot), and
 //!     node.json             what a restore needs beside it: disks and how they stack
 //! ```
@@ -22,9 +23,11 @@ mod agent;
 mod cgroup;
 mod codec;
 mod error;
+mod fork;
 mod launch;
 mod layout;
 mod machine;
+mod memory;
 mod node;
 mod record;
 mod vmm;
@@ -32,9 +35,11 @@ mod vmm;
 pub use agent::{AgentClient, AgentError, Exec, ExecReader, ExecWriter, FileReader, LogFollower};
 pub use cgroup::Groups;
 pub use error::NodeError;
+pub use fork::Sealed;
 pub use launch::{BootRequest, CloneRequest, DiskRequest, Launched, Times};
 pub use layout::{Layout, MachineName, NameError};
 pub use machine::Machine;
+pub use memory::ProcessMemory;
 pub use node::{Node, NodeOptions, SnapshotInfo, Swept};
 pub use record::{DiskStack, MachineRecord, NetworkRecord, ProcessRecord, Purpose, SnapshotRecord};
 pub use vmm::{Permitted, VmmClient, VmmError};

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!            ┌── snapshot ──> template on disk, microVM goes on
+//!            ├── seal ──────> step on disk, microVM goes on         (a fork begins there: fork.rs)
 //! running ───┼── suspend ───> snapshot on disk, process gone      (resume: Node::resume)
 //!            └── terminate ─> nothing left
 //! ```
@@ -88,8 +89,16 @@ impl Machine {
     /// Seals a snapshot to make clones of; the microVM goes on. Of a fresh boot it is a full one, of a
     /// clone a layer.
     pub async fn snapshot(&mut self) -> Result<(SnapshotId, SnapshotSummary), NodeError> {
-        self.begin(Purpose::Template)?;
-        let outcome = self.capture(Purpose::Template).await;
+        self.seal(Purpose::Template).await
+    }
+
+    /// Seals a snapshot after which the microVM goes on.
+    pub(crate) async fn seal(
+        &mut self,
+        purpose: Purpose,
+    ) -> Result<(SnapshotId, SnapshotSummary), NodeError> {
+        self.begin(purpose)?;
+        let outcome = self.capture(purpose).await;
         // Whatever happened, the application runs again.
         let thawed = self.agent().perform(ControlRequest::Thaw).await;
         let outcome = match outcome {
@@ -135,6 +144,11 @@ impl Machine {
     /// runs.
     pub(crate) async fn settle(&mut self) -> Result<bool, NodeError> {
         if self.record.pending.is_none() {
+            // A snapshot that the record knows already and that was not moved yet.
+            let incoming = hearth_snapshot::describe(&self.incoming());
+            if incoming.is_ok_and(|found| self.record.parent == Some(found.id.to_string())) {
+                self.place()?;
+            }
             return Ok(self.record.process.is_alive());
         }
         // A VMM answers in order: once it answers this, what it was asked before is done or failed.
@@ -174,8 +188,8 @@ impl Machine {
             SnapshotKind::Layer
         };
         let next_overlays = match purpose {
-            Purpose::Suspended | Purpose::Step => Vec::new(),
-            Purpose::Template => self.next_overlays(),
+            Purpose::Suspended => Vec::new(),
+            Purpose::Template | Purpose::Step => self.next_overlays(),
         };
         let spec = SnapshotSpec {
             directory: self.incoming(),
@@ -183,8 +197,8 @@ impl Machine {
             next_overlays,
         };
         let command = match purpose {
-            Purpose::Suspended | Purpose::Step => Command::Suspend(spec),
-            Purpose::Template => Command::Snapshot(spec),
+            Purpose::Suspended => Command::Suspend(spec),
+            Purpose::Template | Purpose::Step => Command::Snapshot(spec),
         };
         match self.vmm().await?.request(command).await? {
             Reply::Snapshot(summary) => Ok(summary),
@@ -222,21 +236,31 @@ impl Machine {
             created_at: seconds_since_epoch(),
         };
         record::write(&incoming.join(NODE_FILE), &record)?;
-        let place = self.node.layout().snapshot(description.id);
-        fs::rename(&incoming, &place).map_err(failed("move the snapshot into place", &place))?;
-        record::sync_parent(&place)?;
         if purpose == Purpose::Suspended {
+            let id = self.place()?;
             // The snapshot is durable and findable; the microVM's directory has nothing of its own left.
             self.node.remove_machine(&self.name)?;
-            return Ok(description.id);
+            return Ok(id);
         }
+        // First the record, then the place: a microVM that goes on stands on the snapshot from here on, and a step that
+        // nobody stands on is removed.
         self.drop_sealed_overlays();
         self.record.parent = Some(description.id.to_string());
         self.record.disks = disks;
         self.record.overlay_generation += 1;
         self.record.pending = None;
         self.save()?;
-        Ok(description.id)
+        self.place()
+    }
+
+    /// Moves a finished snapshot to the others.
+    fn place(&self) -> Result<SnapshotId, NodeError> {
+        let incoming = self.incoming();
+        let id = hearth_snapshot::describe(&incoming)?.id;
+        let place = self.node.layout().snapshot(id);
+        fs::rename(&incoming, &place).map_err(failed("move the snapshot into place", &place))?;
+        record::sync_parent(&place)?;
+        Ok(id)
     }
 
     /// Nothing was sealed: the microVM is as it was, except that its disks may have moved on.

@@ -12,7 +12,7 @@ use hearth_snapshot::SnapshotId;
 
 use crate::cgroup::Groups;
 use crate::error::{NodeError, failed};
-use crate::launch::{CloneRequest, Identity, Launched};
+use crate::launch::{CloneRequest, Identity, Launched, NewDirectory};
 use crate::layout::{Layout, MachineName};
 use crate::machine::Machine;
 use crate::record::{
@@ -140,16 +140,22 @@ impl Node {
     /// All microVMs that have a record, running or not.
     pub fn machines(&self) -> Result<Vec<(MachineName, MachineRecord)>, NodeError> {
         let mut machines = Vec::new();
-        for entry in names(&self.layout().machines())? {
-            let Ok(name) = entry.parse::<MachineName>() else {
-                continue;
-            };
+        for name in self.names()? {
             let path = self.layout().machine(&name).join(MACHINE_FILE);
             if let Some(record) = record::read(&path)? {
                 machines.push((name, record));
             }
         }
         Ok(machines)
+    }
+
+    /// The names of all microVMs that have a directory, also of those whose launch has not come as far as a record.
+    pub fn names(&self) -> Result<Vec<MachineName>, NodeError> {
+        let entries = names(&self.layout().machines())?;
+        Ok(entries
+            .iter()
+            .filter_map(|entry| entry.parse().ok())
+            .collect())
     }
 
     /// All snapshots, oldest first.
@@ -218,39 +224,13 @@ impl Node {
             egress,
             ..CloneRequest::new(id)
         };
+        let directory = NewDirectory::make(self, name)?;
         let launched = self
-            .restore(name, &request, record.clone(), Identity::Kept)
+            .restore(directory, &request, record.clone(), Identity::Kept)
             .await?;
-        self.mark(
-            id,
-            &SnapshotRecord {
-                purpose: Purpose::Step,
-                ..record
-            },
-        )?;
+        self.mark_as_step(id, record)?;
         self.drop_unneeded_steps()?;
         Ok(launched)
-    }
-
-    /// Makes a second microVM that begins where `name` is now; both go on. The snapshot between them stays
-    /// as long as one of them stands on it.
-    pub async fn fork(
-        &self,
-        name: &MachineName,
-        child: &MachineName,
-    ) -> Result<Launched, NodeError> {
-        let (id, _) = self.machine(name)?.snapshot().await?;
-        let launched = self.clone_snapshot(child, CloneRequest::new(id)).await;
-        let record = self.snapshot_record(id)?;
-        self.mark(
-            id,
-            &SnapshotRecord {
-                purpose: Purpose::Step,
-                ..record
-            },
-        )?;
-        self.drop_unneeded_steps()?;
-        launched
     }
 
     /// Deletes a snapshot that nothing needs.
@@ -260,6 +240,12 @@ impl Node {
             .into_iter()
             .find(|(_, record)| needs(record, id))
         {
+            return Err(NodeError::InUse {
+                id,
+                machine: machine.to_string(),
+            });
+        }
+        if let Some((machine, _)) = self.origins()?.into_iter().find(|(_, of)| *of == id) {
             return Err(NodeError::InUse {
                 id,
                 machine: machine.to_string(),
@@ -321,28 +307,22 @@ impl Node {
     pub async fn erase(&self, name: &MachineName) -> Result<(), NodeError> {
         match self.machine(name) {
             Ok(machine) => machine.terminate().await?,
-            Err(NodeError::UnknownMachine(_)) => {
-                remove_all(&self.layout().machine(name))?;
-            }
+            Err(NodeError::UnknownMachine(_)) => self.remove_machine(name)?,
             Err(error) => return Err(error),
         }
         match self.suspended(name) {
-            Ok(suspended) => self.delete_snapshot(suspended.id),
-            Err(NodeError::UnknownMachine(_)) => Ok(()),
-            Err(error) => Err(error),
+            // A fork may stand on it; else it goes at once.
+            Ok(SnapshotInfo { id, record, .. }) => self.mark_as_step(id, record)?,
+            Err(NodeError::UnknownMachine(_)) => {}
+            Err(error) => return Err(error),
         }
+        self.drop_unneeded_steps()
     }
 
     /// A running microVM is not suspended, even if the crash came before that was written down.
     fn confirm_resumed(&self, name: &MachineName) -> Result<(), NodeError> {
         match self.suspended(name) {
-            Ok(SnapshotInfo { id, record, .. }) => self.mark(
-                id,
-                &SnapshotRecord {
-                    purpose: Purpose::Step,
-                    ..record
-                },
-            ),
+            Ok(SnapshotInfo { id, record, .. }) => self.mark_as_step(id, record),
             Err(NodeError::UnknownMachine(_)) => Ok(()),
             Err(error) => Err(error),
         }
@@ -360,9 +340,12 @@ impl Node {
     /// Removes snapshots that a microVM passed through and that nothing stands on any more.
     pub(crate) fn drop_unneeded_steps(&self) -> Result<(), NodeError> {
         loop {
-            let (snapshots, machines) = (self.snapshots()?, self.machines()?);
+            let snapshots = self.snapshots()?;
+            // In this order: what waits for a fork stands in the fork's record before it ceases to wait.
+            let (origins, machines) = (self.origins()?, self.machines()?);
             let is_needed = |id| {
-                machines.iter().any(|(_, record)| needs(record, id))
+                origins.iter().any(|(_, of)| *of == id)
+                    || machines.iter().any(|(_, record)| needs(record, id))
                     || snapshots.iter().any(|other| other.needs(id))
             };
             let unneeded: HashSet<SnapshotId> = snapshots
@@ -398,8 +381,12 @@ impl Node {
         });
     }
 
-    fn mark(&self, id: SnapshotId, record: &SnapshotRecord) -> Result<(), NodeError> {
-        record::write(&self.layout().snapshot(id).join(NODE_FILE), record)
+    fn mark_as_step(&self, id: SnapshotId, record: SnapshotRecord) -> Result<(), NodeError> {
+        let step = SnapshotRecord {
+            purpose: Purpose::Step,
+            ..record
+        };
+        record::write(&self.layout().snapshot(id).join(NODE_FILE), &step)
     }
 }
 

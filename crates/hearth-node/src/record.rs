@@ -15,6 +15,8 @@ use crate::error::{NodeError, failed};
 
 /// Name of the record in a microVM's directory.
 pub(crate) const MACHINE_FILE: &str = "machine.json";
+/// Name of the record in the directory of a fork that was not launched yet.
+pub(crate) const ORIGIN_FILE: &str = "origin.json";
 /// Name of the record in a snapshot's directory.
 pub(crate) const NODE_FILE: &str = "node.json";
 
@@ -54,6 +56,13 @@ pub struct NetworkRecord {
     pub egress: Egress,
 }
 
+/// What a fork will begin from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OriginRecord {
+    /// The snapshot.
+    pub(crate) snapshot: String,
+}
+
 /// What a snapshot is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -62,7 +71,8 @@ pub enum Purpose {
     Template,
     /// It is a suspended microVM; nothing else holds its state.
     Suspended,
-    /// A microVM was resumed from it and stands on it; removed when nothing does any more.
+    /// A microVM passed through it (it was resumed from it, or forked there); removed when nothing stands on it any
+    /// more.
     Step,
 }
 

@@ -1,6 +1,7 @@
 //! What traffic needs of the rest: where a microVM is, a stream into it, waking it.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use hearth_control::Control;
 use hearth_control::arn::{ConnectorRef, ManagedConnector};
@@ -9,10 +10,18 @@ use hearth_endpoint::{
     Backend, EndpointId, Ingress, Limits, MicrovmId, OpenError, ResumeError, Shell, State, Stream,
     TerminalSize,
 };
+use hearth_node::AgentError;
+use hearth_wire::agent::Refusal;
 
 use crate::hook;
 use crate::host::HostNode;
 use crate::shell;
+
+/// How long a connection waits for a guest that stands still: longer than the largest guest takes to be sealed.
+const FROZEN_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Pause before it is asked again.
+const FROZEN_PAUSE: Duration = Duration::from_millis(5);
 
 /// The endpoint's view of this host.
 pub(crate) struct HostBackend {
@@ -42,7 +51,8 @@ impl Backend for HostBackend {
 
     async fn open(&self, microvm: MicrovmId, port: u16) -> Result<Box<dyn Stream>, OpenError> {
         let agent = self.agent(microvm)?;
-        match agent.proxy(port).await {
+        let opened = patiently(|| agent.proxy(port)).await;
+        match opened {
             Ok(stream) => Ok(Box::new(stream)),
             Err(error) if hook::is_refused(&error) => Err(OpenError::Refused),
             Err(error) => Err(OpenError::Unreachable(Box::new(error))),
@@ -56,6 +66,23 @@ impl Backend for HostBackend {
     fn touched(&self, microvm: MicrovmId, _bytes: u64) {
         if let Ok(id) = control_id(microvm) {
             self.control.touch(id);
+        }
+    }
+}
+
+/// Asks again while the guest stands still. A RUNNING one does so only for as long as it takes to seal it for a fork, and
+/// its users should not notice more than that.
+async fn patiently<T, F>(ask: impl Fn() -> F) -> Result<T, AgentError>
+where
+    F: Future<Output = Result<T, AgentError>>,
+{
+    let deadline = Instant::now() + FROZEN_PATIENCE;
+    loop {
+        match ask().await {
+            Err(AgentError::Refused(Refusal::Frozen)) if Instant::now() < deadline => {
+                tokio::time::sleep(FROZEN_PAUSE).await;
+            }
+            other => return other,
         }
     }
 }

@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::stream::unfold;
+use futures_util::stream::{StreamExt, unfold};
 use hearth_control::id::MicrovmId;
 use hearth_control::microvm::Microvm;
-use hearth_front::{Command, FileContent, GuestError, Guests, OutputPlace, ProcessOutput};
-use hearth_node::{AgentClient, AgentError, ExecReader, ExecWriter};
+use hearth_front::{
+    Command, FileContent, GuestError, Guests, Input, OutputPlace, ProcessInput, ProcessOutput,
+};
+use hearth_node::{AgentClient, AgentError, ExecReader, ExecWriter, FileReader};
 use hearth_wire::agent::{
-    ExecInput, ExecOutput, ExecPlace, ExecSpec, ExitStatus, MAX_CHUNK_BYTES, Refusal,
+    ExecInput, ExecOutput, ExecPlace, ExecSpec, ExitStatus, MAX_CHUNK_BYTES, Refusal, TerminalSize,
 };
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
@@ -33,13 +35,14 @@ impl Guests for HostGuests {
         &self,
         microvm: MicrovmId,
         command: Command,
+        input: Input,
     ) -> Result<mpsc::Receiver<ProcessOutput>, GuestError> {
         let spec = ExecSpec {
             argv: command.argv,
             env: command.env,
             cwd: command.cwd,
             user: command.user,
-            tty: None,
+            tty: command.tty.map(terminal_size),
             place: ExecPlace::Application,
         };
         let started = self.agent(microvm)?.exec(spec).await;
@@ -49,7 +52,7 @@ impl Guests for HostGuests {
             // Dropping both halves kills the process, if it has not ended.
             tokio::select! {
                 () = tell(reader, &sender) => {}
-                never = feed(&mut writer, &command.stdin) => match never {},
+                never = feed(&mut writer, input) => match never {},
                 () = sender.closed() => {}
             }
         });
@@ -58,11 +61,7 @@ impl Guests for HostGuests {
 
     async fn read_file(&self, microvm: MicrovmId, path: &str) -> Result<FileContent, GuestError> {
         let opened = self.agent(microvm)?.open_file(path).await;
-        let pieces = unfold(opened.map_err(guest_error)?, |mut file| async {
-            let piece = file.next().await.transpose()?;
-            Some((piece.map(Bytes::from).map_err(guest_error), file))
-        });
-        Ok(Box::pin(pieces))
+        Ok(content(opened.map_err(guest_error)?))
     }
 
     async fn write_file(
@@ -74,6 +73,22 @@ impl Guests for HostGuests {
     ) -> Result<u64, GuestError> {
         let agent = self.agent(microvm)?;
         let written = agent.write_file(path, mode, &mut content).await;
+        written.map_err(guest_error)
+    }
+
+    async fn read_tree(&self, microvm: MicrovmId, path: &str) -> Result<FileContent, GuestError> {
+        let opened = self.agent(microvm)?.open_tree(path).await;
+        Ok(content(opened.map_err(guest_error)?))
+    }
+
+    async fn write_tree(
+        &self,
+        microvm: MicrovmId,
+        path: &str,
+        mut content: &mut (dyn AsyncRead + Send + Unpin),
+    ) -> Result<u64, GuestError> {
+        let agent = self.agent(microvm)?;
+        let written = agent.write_tree(path, &mut content).await;
         written.map_err(guest_error)
     }
 
@@ -95,6 +110,17 @@ impl HostGuests {
     }
 }
 
+/// What is read, piece by piece. A failure is the last piece.
+fn content(reader: FileReader) -> FileContent {
+    let pieces = unfold(Some(reader), |reader| async {
+        let mut reader = reader?;
+        let piece = reader.next().await.transpose()?;
+        let reader = piece.is_ok().then_some(reader);
+        Some((piece.map(Bytes::from).map_err(guest_error), reader))
+    });
+    Box::pin(pieces)
+}
+
 /// Passes output on until the process has ended or nobody takes it any more.
 async fn tell(mut reader: ExecReader, output: &mpsc::Sender<ProcessOutput>) {
     loop {
@@ -113,16 +139,34 @@ async fn tell(mut reader: ExecReader, output: &mpsc::Sender<ProcessOutput>) {
 }
 
 /// Gives the process its input, then waits: closing this half would kill it.
-async fn feed(writer: &mut ExecWriter, stdin: &[u8]) -> std::convert::Infallible {
-    let pieces = stdin.chunks(MAX_CHUNK_BYTES);
-    let frames = pieces.map(|piece| ExecInput::Stdin(piece.to_vec()));
-    for frame in frames.chain([ExecInput::StdinEnd]) {
-        // When the stream has failed, the other half says so.
-        if writer.send(&frame).await.is_err() {
-            break;
+async fn feed(writer: &mut ExecWriter, mut input: Input) -> std::convert::Infallible {
+    'input: while let Some(said) = input.next().await {
+        for frame in frames(&said) {
+            // When the stream has failed, the other half says so.
+            if writer.send(&frame).await.is_err() {
+                break 'input;
+            }
         }
     }
     std::future::pending().await
+}
+
+/// What the agent is told.
+fn frames(said: &ProcessInput) -> Vec<ExecInput> {
+    let stdin = |piece: &[u8]| ExecInput::Stdin(piece.to_vec());
+    match said {
+        ProcessInput::Stdin(bytes) => bytes.chunks(MAX_CHUNK_BYTES).map(stdin).collect(),
+        ProcessInput::StdinEnd => vec![ExecInput::StdinEnd],
+        ProcessInput::Signal(number) => vec![ExecInput::Signal(*number)],
+        ProcessInput::Resize(size) => vec![ExecInput::Resize(terminal_size(*size))],
+    }
+}
+
+fn terminal_size(size: hearth_front::TerminalSize) -> TerminalSize {
+    TerminalSize {
+        columns: size.columns,
+        rows: size.rows,
+    }
 }
 
 fn guest_error(error: AgentError) -> GuestError {

@@ -12,6 +12,7 @@
 //! Nothing is remembered beside these names: what there is after a restart is read from the node.
 
 mod builds;
+mod forks;
 pub(crate) mod inventory;
 mod microvms;
 
@@ -23,11 +24,11 @@ use hearth_control::hooks::HookOutcome;
 use hearth_control::id::{BuildId, MicrovmId};
 use hearth_control::microvm::Microvm;
 use hearth_control::node::{
-    BuildEvent, BuildFailure, BuildSpec, Built, HookCall, Inventory, LaunchError, LaunchSpec,
-    NodeError, NodeEvent, ResumeError, SnapshotRef, SuspendError,
+    BuildEvent, BuildFailure, BuildSpec, Built, ForkError, HookCall, Inventory, LaunchError,
+    LaunchSpec, NodeError, NodeEvent, ResumeError, SnapshotRef, SuspendError,
 };
 use hearth_logs::LogStore;
-use hearth_node::{AgentClient, MachineName, Node};
+use hearth_node::{AgentClient, MachineName, Node, ProcessMemory};
 use tokio::sync::mpsc;
 
 use crate::build::Workshop;
@@ -80,6 +81,19 @@ impl HostNode {
         self.watches().get(&id).map_or(0, |watch| watch.resumes)
     }
 
+    /// What the processes of running microVMs take of this host's memory.
+    pub(crate) fn memory(&self) -> Vec<(MicrovmId, ProcessMemory)> {
+        let processes: Vec<_> = self
+            .watches()
+            .iter()
+            .filter_map(|(id, watch)| Some((*id, watch.monitor.as_ref()?.process())))
+            .collect();
+        processes
+            .into_iter()
+            .filter_map(|(id, process)| Some((id, process.memory()?)))
+            .collect()
+    }
+
     /// The agent of a running microVM.
     pub(crate) fn agent(&self, id: MicrovmId) -> Result<AgentClient, hearth_node::NodeError> {
         Ok(self.node.machine(&machine_name(id)?)?.agent())
@@ -109,6 +123,10 @@ pub(crate) fn whole(error: &dyn std::error::Error) -> String {
 
 #[async_trait]
 impl hearth_control::node::Node for HostNode {
+    async fn fork(&self, parent: MicrovmId, child: MicrovmId) -> Result<(), ForkError> {
+        self.fork_microvm(parent, child).await
+    }
+
     async fn launch(&self, spec: LaunchSpec) -> Result<(), LaunchError> {
         self.launch_microvm(&spec).await
     }

@@ -24,6 +24,7 @@ mod application;
 mod artifact;
 mod build;
 mod hook;
+mod memory;
 mod monitor;
 mod openings;
 mod output;

@@ -69,6 +69,11 @@ impl Monitor {
         }
     }
 
+    /// The process that runs the microVM.
+    pub(crate) fn process(&self) -> ProcessRecord {
+        self.watched.process
+    }
+
     /// Stops following once what was read is written; answers whom it followed. What the agent still has, it keeps.
     pub(crate) async fn stop(mut self) -> Watched {
         self.stop.notify_one();

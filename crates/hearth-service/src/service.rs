@@ -25,7 +25,9 @@ use hearth_control::throttle::Rates;
 use hearth_control::time::SystemClock;
 use hearth_control::{Control, ControlConfig};
 use hearth_endpoint::{Authority, Certificates, Door, Endpoint, Settings, TokenKeys, bundle_path};
-use hearth_front::{Front, FrontConfig, FrontMetrics, PageTokens, Transport, serve};
+use hearth_front::{
+    ControlMetrics, Front, FrontConfig, FrontMetrics, PageTokens, Transport, serve,
+};
 use hearth_image::Bases;
 use hearth_logs::{Limits, LogStore};
 use hearth_net::{Network, NetworkError, NetworkOptions};
@@ -43,6 +45,7 @@ use crate::config::{EndpointConfig, Hosting, ServiceConfig};
 use crate::doors::Keeper;
 use crate::guests::HostGuests;
 use crate::host::{HostNode, whole};
+use crate::memory::MemoryMetrics;
 use crate::openings::{self, Openings};
 use crate::tokens::Tokens;
 use crate::{platform, secret_file};
@@ -343,6 +346,8 @@ fn endpoint(
 fn front(config: &ServiceConfig, control: &Control, parts: &Parts) -> Result<Front, ServiceError> {
     let mut registry = Registry::default();
     let metrics = FrontMetrics::register(&mut registry);
+    ControlMetrics::register(&mut registry, control.clone());
+    MemoryMetrics::register(&mut registry, Arc::clone(&parts.host));
     let page_key = config.data.join("page-key");
     let front = Front::new(FrontConfig {
         region: config.region.clone(),

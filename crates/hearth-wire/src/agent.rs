@@ -17,6 +17,9 @@
 //!  | Open{WriteFile{path,mode}}  |
 //!  |---------------------------->|   OpenReply, then Chunk frames from the host; an empty Chunk ends it;
 //!  |                             |   then one OpenReply: written and synced, or why not
+//!  | Open{ReadTree{path}}        |
+//!  | Open{WriteTree{path}}       |
+//!  |---------------------------->|   as ReadFile and WriteFile, of a directory as a tar archive
 //!  | Open{Logs}                  |
 //!  |---------------------------->|   OpenReply, then LogLine frames as the application writes
 //! ```
@@ -113,12 +116,22 @@ pub enum Stream {
     },
     /// Follows what the application writes to stdout and stderr.
     Logs,
+    /// Sends a directory of the application's root file system as a tar archive.
+    ReadTree {
+        /// Absolute path; symbolic links are resolved inside the application's root.
+        path: String,
+    },
+    /// Receives a tar archive into a directory of the application's root file system.
+    WriteTree {
+        /// Absolute path; the directory must exist.
+        path: String,
+    },
 }
 
 /// Answer to an [`Open`] (of every kind but `Control`, which starts at once).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OpenReply {
-    /// The stream is open (or, at the end of `WriteFile`, the file is in place).
+    /// The stream is open (or, at the end of `WriteFile` and `WriteTree`, everything is in place).
     Ok,
     /// The stream is not opened; the agent closes it.
     Refused(Refusal),

@@ -15,8 +15,9 @@ use super::Shared;
 use super::ledger::{Admission, Allocation, Residency};
 use super::retry::until_done;
 use crate::endpoint::EndpointLease;
+use crate::id::MicrovmId;
 use crate::machine::microvm::{
-    Denial, Event, Life, Phase, REASON_LOST, Step, Terms, Timer, adopt, deadline, step,
+    Denial, Event, Life, Phase, Step, Terms, Timer, Wish, adopt, deadline, step,
 };
 use crate::microvm::Microvm;
 use crate::node::Presence;
@@ -24,8 +25,10 @@ use crate::refusal::{ControlError, Refusal};
 use crate::store::{Batch, Change, Intent, StoreError, Subject};
 use crate::time::{Clock, Timestamp};
 
+mod counts;
 mod work;
 
+pub(super) use work::REASON_FORK_FAILED;
 use work::Work;
 
 /// Commands that may wait for one microVM. Callers beyond wait themselves.
@@ -35,6 +38,8 @@ const MAILBOX: usize = 16;
 pub(super) enum Command {
     /// A caller's wish, answered once it is durable.
     Ask(Ask, oneshot::Sender<Result<(), ControlError>>),
+    /// A child's wish to begin where it is, answered once what it begins from is durable.
+    Seal(Loan),
     /// The node says that it ended.
     Ended(String),
     /// The node had this of it at that moment.
@@ -47,6 +52,12 @@ pub(super) enum Ask {
     Suspend,
     Resume,
     Terminate,
+}
+
+/// A layer that a child waits for.
+pub(super) struct Loan {
+    child: MicrovmId,
+    reply: oneshot::Sender<Result<(), ControlError>>,
 }
 
 /// How others reach an owner.
@@ -62,6 +73,14 @@ impl Handle {
     pub(super) async fn ask(&self, ask: Ask) -> Option<Result<(), ControlError>> {
         let (reply, answer) = oneshot::channel();
         self.mailbox.send(Command::Ask(ask, reply)).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Has the microVM sealed for a child; `None` when it ended before that was done.
+    pub(super) async fn seal(&self, child: MicrovmId) -> Option<Result<(), ControlError>> {
+        let (reply, answer) = oneshot::channel();
+        let loan = Loan { child, reply };
+        self.mailbox.send(Command::Seal(loan)).await.ok()?;
         answer.await.ok()
     }
 
@@ -113,6 +132,10 @@ struct Owner {
     activity: Arc<AtomicI64>,
     /// When the present phase began. After a restart that is now: traffic could not pass before.
     moved_at: Timestamp,
+    /// When it last began to run. That its child was made meanwhile is no beginning.
+    ran_at: Timestamp,
+    /// What is due to a child while it is sealed.
+    loan: Option<Loan>,
 }
 
 /// Starts the owner of a microVM and makes it known.
@@ -140,6 +163,8 @@ pub(super) fn spawn(
         view,
         activity,
         moved_at: now,
+        ran_at: now,
+        loan: None,
     };
     shared.tasks.spawn(owner.run(beginning));
 }
@@ -164,11 +189,13 @@ impl Owner {
                     // A caller who has left does not want the answer.
                     let _ = reply.send(self.answer(ask).await);
                 }
+                Next::Command(Command::Seal(loan)) => self.lend(loan).await,
                 Next::Command(Command::Ended(reason)) => self.take(Event::Ended(reason)).await,
                 Next::Command(Command::Observed(found, at)) => self.observe(found, at).await,
             }
             if self.microvm.life.phase != phase {
                 work = self.begin();
+                self.call_off_loan();
             }
         }
         self.shared.microvms.remove(&self.microvm);
@@ -176,10 +203,12 @@ impl Owner {
 
     fn begin(&self) -> Option<Work> {
         let operation = self.microvm.life.phase.operation()?;
+        let child = self.loan.as_ref().map(|loan| loan.child);
         Some(work::begin(
             Arc::clone(&self.shared),
             self.microvm.clone(),
             operation,
+            child,
         ))
     }
 
@@ -211,7 +240,7 @@ impl Owner {
         deadline(
             &self.microvm.life,
             &Terms::of(&self.microvm),
-            activity.max(self.moved_at),
+            activity.max(self.ran_at),
         )
     }
 
@@ -221,20 +250,58 @@ impl Owner {
         let now = self.shared.clock.now();
         let terms = Terms::of(&self.microvm);
         if let Step::Moved(life) = step(&self.microvm.life, &terms, &event, now) {
+            self.count_end(&life, counts::end_of(&event));
             self.move_on(life).await;
+        }
+        if event == Event::Sealed
+            && let Some(loan) = self.loan.take()
+        {
+            self.hand_over(loan);
         }
     }
 
-    /// What a caller asks for. When it cannot be written, it does not happen and the caller is told.
+    /// Begins to seal for a child.
+    async fn lend(&mut self, loan: Loan) {
+        match self.ask(&Event::Fork).await {
+            Ok(()) => self.loan = Some(loan),
+            // A child that has left does not want the answer.
+            Err(error) => drop(loan.reply.send(Err(error))),
+        }
+    }
+
+    /// The layer is durable and reserved for the child. When the child has ended meanwhile, what was reserved goes.
+    fn hand_over(&self, loan: Loan) {
+        if loan.reply.send(Ok(())).is_ok() {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        self.shared.tasks.spawn(async move {
+            let remove = || shared.node.terminate(loan.child);
+            until_done("removing what was reserved for a fork", remove).await;
+        });
+    }
+
+    /// Whatever a loan was waiting for does not come once the phase is another one.
+    fn call_off_loan(&mut self) {
+        if !matches!(self.microvm.life.phase, Phase::Sealing { .. }) {
+            self.loan = None;
+        }
+    }
+
     async fn answer(&mut self, ask: Ask) -> Result<(), ControlError> {
         let event = match ask {
             Ask::Suspend => Event::Suspend,
             Ask::Resume => Event::Resume,
             Ask::Terminate => Event::Terminate,
         };
+        self.ask(&event).await
+    }
+
+    /// What a caller asks for. When it cannot be written, it does not happen and the caller is told.
+    async fn ask(&mut self, event: &Event) -> Result<(), ControlError> {
         let now = self.shared.clock.now();
         let id = self.microvm.id;
-        match step(&self.microvm.life, &Terms::of(&self.microvm), &event, now) {
+        match step(&self.microvm.life, &Terms::of(&self.microvm), event, now) {
             Step::Kept => Ok(()),
             Step::Refused(Denial::Ended) => Err(Refusal::MicrovmTerminated(id).into()),
             Step::Refused(Denial::Busy) => {
@@ -246,6 +313,7 @@ impl Owner {
                 if let Some(holdings) = &mut self.holdings {
                     holdings.residency = holdings.residency.take().or(residency);
                 }
+                self.count_end(&life, counts::end_of(event));
                 self.adjust(life);
                 Ok(())
             }
@@ -258,7 +326,12 @@ impl Owner {
             .holdings
             .as_ref()
             .is_some_and(|holdings| holdings.residency.is_some());
-        if held || !matches!(life.phase, Phase::Restoring { .. }) {
+        let is_wanted = match life.phase {
+            Phase::Restoring { .. } => true,
+            Phase::Sealing { since: Some(_) } => life.wish == Some(Wish::Run),
+            _ => false,
+        };
+        if held || !is_wanted {
             return Ok(None);
         }
         let residency = self
@@ -269,9 +342,11 @@ impl Owner {
     }
 
     async fn adopt(&mut self, found: Option<Presence>) {
-        let life = adopt(&self.microvm.life, found, self.shared.clock.now());
+        let terms = Terms::of(&self.microvm);
+        let life = adopt(&self.microvm.life, &terms, found, self.shared.clock.now());
         if life != self.microvm.life {
             warn!(id = %self.microvm.id, ?found, from = ?self.microvm.life.phase, to = ?life.phase, "adopted otherwise");
+            self.count_end(&life, Some(counts::end_found(&life)));
             self.move_on(life).await;
         }
     }
@@ -321,6 +396,10 @@ impl Owner {
         if life.phase != before {
             self.moved_at = now;
         }
+        if life.phase == Phase::Running && !matches!(before, Phase::Running | Phase::Sealing { .. })
+        {
+            self.ran_at = now;
+        }
         match life.phase {
             Phase::Suspended { .. } => {
                 if let Some(holdings) = &mut self.holdings {
@@ -335,22 +414,6 @@ impl Owner {
         }
         self.microvm.life = life;
         self.view.send_replace(self.microvm.clone());
-    }
-
-    fn count(&self, event: &Event) {
-        let metrics = &self.shared.metrics;
-        let took = self.shared.clock.now().since(self.moved_at);
-        match event {
-            Event::Launched => metrics.launch.observe(took),
-            Event::Saved => metrics.suspend.observe(took),
-            Event::Restored => metrics.resume.observe(took),
-            Event::LaunchFailed(_) => metrics.launch_failures.increment(),
-            Event::SaveFailed => metrics.suspend_failures.increment(),
-            Event::RestoreFailed => metrics.resume_failures.increment(),
-            Event::HookFailed(_) => metrics.hook_failures.increment(),
-            Event::Ended(reason) if reason != REASON_LOST => metrics.exits.increment(),
-            _ => {}
-        }
     }
 }
 

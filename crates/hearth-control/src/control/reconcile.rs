@@ -55,7 +55,10 @@ fn take_up(shared: &Arc<Shared>, microvm: Microvm, presence: Option<Presence>) {
     let Some(allocation) = shared.ledger.allocate(account, tier, Admission::Given) else {
         return;
     };
-    let is_resident = !matches!(microvm.life.phase, Phase::Suspended { .. });
+    let is_resident = !matches!(
+        microvm.life.phase,
+        Phase::Suspended { .. } | Phase::Sealing { since: Some(_) }
+    );
     let residency = if is_resident {
         shared.ledger.reside(tier, Admission::Given)
     } else {

@@ -9,11 +9,11 @@ use super::tokens::Repeatable;
 use super::{Control, Shared, own};
 use crate::arn::{ConnectorRef, Scope};
 use crate::hooks::Hook;
-use crate::id::{EndpointId, MicrovmId};
-use crate::image::ImageVersion;
+use crate::id::{AccountId, EndpointId, MicrovmId};
+use crate::image::{ImageVersion, MemoryTier};
 use crate::machine::microvm::Life;
 use crate::machine::version::Version;
-use crate::microvm::{Microvm, RunMicrovm};
+use crate::microvm::{Microvm, Origin, RunMicrovm};
 use crate::refusal::{ControlError, Refusal};
 use crate::store::{Batch, Change, Guard, Intent, Subject, Verdict};
 
@@ -45,20 +45,29 @@ impl Control {
 
         let shared = Arc::clone(&self.shared);
         let noted = repeatable.clone();
-        let begun = self
-            .uncut(async move { begin(&shared, request, version, &noted).await })
-            .await;
-        match begun {
+        let begin = async move { begin(&shared, request, version, &noted).await };
+        self.make_once(scope, &repeatable, begin).await
+    }
+
+    /// Makes a microVM, or answers the one that somebody with the same token made meanwhile.
+    pub(super) async fn make_once(
+        &self,
+        scope: &Scope,
+        repeatable: &Repeatable,
+        make: impl Future<Output = Result<Microvm, ControlError>> + Send + 'static,
+    ) -> Result<Microvm, ControlError> {
+        match self.uncut(make).await {
             // Somebody with the same token was faster: that is a repeat, or a conflict.
             Err(ControlError::Refused(Refusal::TokenConflict)) => {
-                let earlier = self.earlier(scope, &repeatable).await?;
+                let earlier = self.earlier(scope, repeatable).await?;
                 earlier.ok_or_else(|| Refusal::TokenConflict.into())
             }
             outcome => outcome,
         }
     }
 
-    async fn earlier(
+    /// What an earlier request with the same token made.
+    pub(super) async fn earlier(
         &self,
         scope: &Scope,
         repeatable: &Repeatable,
@@ -104,27 +113,11 @@ async fn begin(
     version: ImageVersion,
     repeatable: &Repeatable,
 ) -> Result<Microvm, ControlError> {
-    let scope = request.image.scope.clone();
-    let (account, tier) = (scope.account, version.spec.tier);
+    let account = request.image.scope.account;
     let endpoint_id = EndpointId::generate();
-    let ledger = &shared.ledger;
-    let allocation = ledger.allocate(account, tier, Admission::Asked);
-    let allocation = allocation.ok_or(Refusal::MemoryQuota(account))?;
-    let residency = ledger
-        .reside(tier, Admission::Asked)
-        .ok_or(Refusal::InsufficientCapacity)?;
-    let endpoint = shared
-        .endpoints
-        .assign(endpoint_id)
-        .ok_or(Refusal::InsufficientCapacity)?;
-
+    let (holdings, endpoint) = admit(shared, account, version.spec.tier, endpoint_id)?;
     let named = request.version;
-    let microvm = record(
-        shared,
-        request,
-        version,
-        (endpoint_id, endpoint.to_string()),
-    );
+    let microvm = record(shared, request, version, (endpoint_id, endpoint));
     let mut batch = Batch::new()
         .guard(Guard::Launchable(microvm.image.clone(), microvm.version))
         .change(Change::AddMicrovm(microvm.clone()))
@@ -160,13 +153,30 @@ async fn begin(
             .into());
         }
     }
+    owner::spawn(shared, microvm.clone(), holdings, Beginning::Launch);
+    Ok(microvm)
+}
+
+/// Takes the shares of a new microVM, and its endpoint.
+pub(super) fn admit(
+    shared: &Arc<Shared>,
+    account: AccountId,
+    tier: MemoryTier,
+    endpoint_id: EndpointId,
+) -> Result<(Holdings, String), Refusal> {
+    let allocation = shared.ledger.allocate(account, tier, Admission::Asked);
+    let allocation = allocation.ok_or(Refusal::MemoryQuota(account))?;
+    let residency = shared.ledger.reside(tier, Admission::Asked);
+    let residency = residency.ok_or(Refusal::InsufficientCapacity)?;
+    let endpoint = shared.endpoints.assign(endpoint_id);
+    let endpoint = endpoint.ok_or(Refusal::InsufficientCapacity)?;
+    let name = endpoint.to_string();
     let holdings = Holdings {
         _allocation: allocation,
         residency: Some(residency),
         _endpoint: endpoint,
     };
-    owner::spawn(shared, microvm.clone(), holdings, Beginning::Launch);
-    Ok(microvm)
+    Ok((holdings, name))
 }
 
 fn record(
@@ -189,6 +199,7 @@ fn record(
         version: version.number,
         endpoint_id,
         endpoint,
+        origin: Origin::Version,
         tier: version.spec.tier,
         hooks: version.spec.hooks,
         execution_role_arn: request.execution_role_arn,

@@ -20,6 +20,14 @@
 //!  TERMINATED           Terminated
 //! ```
 //!
+//! A fork begins differently: its parent stands in `Sealing` (seen as RUNNING or SUSPENDED, as before) while the layer
+//! that both will stand on is written, and nothing else happens to it meanwhile.
+//!
+//! ```text
+//!  PENDING, the child   Forking ──> Launching ──> ForkHook ──> Running
+//!  the parent           Running ──> Sealing ──> Running        Suspended ──> Sealing ──> Suspended
+//! ```
+//!
 //! A hook phase is skipped when the image has not enabled the hook. Every hook that fails ends the microVM with a
 //! reason (facts section 7). A `suspend` that comes while a resume is under way, and the reverse, is
 //! remembered as a [`Wish`] and done next, so that the last word of the caller holds.
@@ -27,24 +35,34 @@
 use std::time::Duration;
 
 use crate::hooks::{Hook, HookFailure, Hooks};
-use crate::microvm::{IdlePolicy, Microvm, MicrovmState};
+use crate::microvm::{IdlePolicy, Microvm, MicrovmState, Origin};
 use crate::time::Timestamp;
 
 mod adopt;
+mod fork;
 
-pub use adopt::{REASON_LOST, adopt};
+pub use adopt::{REASON_FORK_INTERRUPTED, REASON_LOST, adopt};
 
 /// Where a microVM is, as the control plane sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
-    /// The node clones the version.
+    /// It waits until its parent is sealed for it.
+    Forking,
+    /// The node clones the version, or what the parent was sealed as.
     Launching,
     /// `/run` is called.
     RunHook,
+    /// `/resume` is called on a fork: its application runs already, and runs on somewhere else.
+    ForkHook,
     /// The application serves.
     Running,
     /// `/suspend` is called.
     SuspendHook,
+    /// The node seals where it is, for a child to begin from; then it goes on.
+    Sealing {
+        /// Since when it has been suspended; `None` when it runs.
+        since: Option<Timestamp>,
+    },
     /// The node writes the snapshot.
     Saving,
     /// Frozen on disk.
@@ -72,12 +90,15 @@ impl Phase {
     #[must_use]
     pub const fn state(self) -> MicrovmState {
         match self {
-            Self::Launching | Self::RunHook => MicrovmState::Pending,
-            Self::Running => MicrovmState::Running,
-            Self::SuspendHook | Self::Saving => MicrovmState::Suspending,
-            Self::Suspended { .. } | Self::Restoring { .. } | Self::ResumeHook => {
-                MicrovmState::Suspended
+            Self::Forking | Self::Launching | Self::RunHook | Self::ForkHook => {
+                MicrovmState::Pending
             }
+            Self::Running | Self::Sealing { since: None } => MicrovmState::Running,
+            Self::SuspendHook | Self::Saving => MicrovmState::Suspending,
+            Self::Suspended { .. }
+            | Self::Sealing { since: Some(_) }
+            | Self::Restoring { .. }
+            | Self::ResumeHook => MicrovmState::Suspended,
             Self::TerminateHook | Self::Removing => MicrovmState::Terminating,
             Self::Terminated => MicrovmState::Terminated,
         }
@@ -87,8 +108,11 @@ impl Phase {
     #[must_use]
     pub const fn operation(self) -> Option<Operation> {
         match self {
+            Self::Forking => Some(Operation::Fork),
             Self::Launching => Some(Operation::Launch),
             Self::RunHook => Some(Operation::Call(Hook::Run)),
+            Self::ForkHook => Some(Operation::Call(Hook::Resume)),
+            Self::Sealing { .. } => Some(Operation::Seal),
             Self::SuspendHook => Some(Operation::Call(Hook::Suspend)),
             Self::Saving => Some(Operation::Suspend),
             Self::Restoring { .. } => Some(Operation::Resume),
@@ -112,8 +136,12 @@ impl Phase {
 /// One piece of work on the node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operation {
-    /// Clone the version.
+    /// Have the parent sealed.
+    Fork,
+    /// Clone the version, or what the parent was sealed as.
     Launch,
+    /// Seal where it is, for a child.
+    Seal,
     /// Call a hook.
     Call(Hook),
     /// Write the snapshot.
@@ -152,6 +180,13 @@ impl Life {
         reason: None,
     };
 
+    /// A fork that was just asked for.
+    pub const NEW_FORK: Self = Self {
+        phase: Phase::Forking,
+        wish: None,
+        reason: None,
+    };
+
     fn at(phase: Phase) -> Self {
         Self {
             phase,
@@ -170,6 +205,8 @@ pub struct Terms<'a> {
     pub idle_policy: Option<IdlePolicy>,
     /// The last moment of its life.
     pub expires_at: Timestamp,
+    /// Where it began.
+    pub origin: Origin,
 }
 
 impl<'a> Terms<'a> {
@@ -180,6 +217,7 @@ impl<'a> Terms<'a> {
             hooks: microvm.hooks.as_ref(),
             idle_policy: microvm.idle_policy,
             expires_at: microvm.expires_at(),
+            origin: microvm.origin,
         }
     }
 
@@ -213,9 +251,15 @@ pub enum Event {
     Resume,
     /// A caller wants it gone.
     Terminate,
+    /// A child wants to begin where it is.
+    Fork,
+    /// The layer that parent and child stand on is durable: to both.
+    Sealed,
+    /// The parent could not be sealed, and is as it was.
+    SealFailed,
     /// The node has cloned it.
     Launched,
-    /// The node could not clone it.
+    /// The node could not clone it, or its parent could not be sealed.
     LaunchFailed(String),
     /// The application answered the hook of the present phase.
     HookDone,
@@ -264,7 +308,7 @@ pub enum Step {
 pub enum Denial {
     /// It is on its way out, or gone.
     Ended,
-    /// It is still being launched.
+    /// It is in the middle of something else that has to end first.
     Busy,
 }
 
@@ -284,19 +328,17 @@ pub fn step(life: &Life, terms: &Terms<'_>, event: &Event, now: Timestamp) -> St
         Event::Suspend => suspend(life, terms),
         Event::Resume => resume(life),
         Event::Terminate => terminate(life, terms, REASON_TERMINATED),
+        Event::Fork => fork::asked(life),
+        Event::Sealed => fork::sealed(life, terms),
+        Event::SealFailed => fork::seal_failed(life, terms),
         Event::Due(timer) => due(life, terms, *timer),
         Event::Ended(reason) => end(life, reason.clone()),
         Event::HookDone => hook_done(life, terms),
         Event::HookFailed(failure) => hook_failed(life, *failure),
-        Event::Launched if life.phase == Phase::Launching => {
-            let next = if terms.has(Hook::Run) {
-                Phase::RunHook
-            } else {
-                Phase::Running
-            };
-            Step::Moved(Life::at(next))
+        Event::Launched if life.phase == Phase::Launching => Step::Moved(Life::at(launched(terms))),
+        Event::LaunchFailed(reason) if matches!(life.phase, Phase::Forking | Phase::Launching) => {
+            end(life, reason.clone())
         }
-        Event::LaunchFailed(reason) if life.phase == Phase::Launching => end(life, reason.clone()),
         Event::Saved if life.phase == Phase::Saving => Step::Moved(saved(life, now)),
         Event::SaveFailed if life.phase == Phase::Saving => Step::Moved(Life::at(back(terms))),
         Event::Restored if matches!(life.phase, Phase::Restoring { .. }) => restored(life, terms),
@@ -338,21 +380,47 @@ pub fn deadline(
 
 fn suspend(life: &Life, terms: &Terms<'_>) -> Step {
     match life.phase {
-        Phase::Launching | Phase::RunHook => Step::Refused(Denial::Busy),
+        Phase::Forking | Phase::Launching | Phase::RunHook | Phase::ForkHook => {
+            Step::Refused(Denial::Busy)
+        }
         Phase::Running => Step::Moved(Life::at(terms.suspending())),
-        Phase::SuspendHook | Phase::Saving | Phase::Suspended { .. } => wish(life, None),
-        Phase::Restoring { .. } | Phase::ResumeHook => wish(life, Some(Wish::Sleep)),
+        Phase::SuspendHook
+        | Phase::Saving
+        | Phase::Suspended { .. }
+        | Phase::Sealing { since: Some(_) } => wish(life, None),
+        Phase::Restoring { .. } | Phase::ResumeHook | Phase::Sealing { since: None } => {
+            wish(life, Some(Wish::Sleep))
+        }
         Phase::TerminateHook | Phase::Removing | Phase::Terminated => Step::Refused(Denial::Ended),
     }
 }
 
 fn resume(life: &Life) -> Step {
     match life.phase {
-        Phase::Launching | Phase::RunHook | Phase::Running => Step::Kept,
-        Phase::SuspendHook | Phase::Saving => wish(life, Some(Wish::Run)),
+        Phase::Forking | Phase::Launching | Phase::RunHook | Phase::ForkHook | Phase::Running => {
+            Step::Kept
+        }
+        Phase::SuspendHook | Phase::Saving | Phase::Sealing { since: Some(_) } => {
+            wish(life, Some(Wish::Run))
+        }
         Phase::Suspended { since } => Step::Moved(Life::at(Phase::Restoring { since })),
-        Phase::Restoring { .. } | Phase::ResumeHook => wish(life, None),
+        Phase::Restoring { .. } | Phase::ResumeHook | Phase::Sealing { since: None } => {
+            wish(life, None)
+        }
         Phase::TerminateHook | Phase::Removing | Phase::Terminated => Step::Refused(Denial::Ended),
+    }
+}
+
+/// A version is told who it is by `/run`. A fork's application was told long ago; to it the launch is a return.
+fn launched(terms: &Terms<'_>) -> Phase {
+    let (hook, phase) = match terms.origin {
+        Origin::Version => (Hook::Run, Phase::RunHook),
+        Origin::Fork { .. } => (Hook::Resume, Phase::ForkHook),
+    };
+    if terms.has(hook) {
+        phase
+    } else {
+        Phase::Running
     }
 }
 
@@ -417,7 +485,7 @@ fn due(life: &Life, terms: &Terms<'_>, timer: Timer) -> Step {
 
 fn hook_done(life: &Life, terms: &Terms<'_>) -> Step {
     match life.phase {
-        Phase::RunHook => Step::Moved(Life::at(Phase::Running)),
+        Phase::RunHook | Phase::ForkHook => Step::Moved(Life::at(Phase::Running)),
         Phase::ResumeHook => Step::Moved(running(life, terms)),
         Phase::SuspendHook => Step::Moved(Life {
             phase: Phase::Saving,

@@ -67,6 +67,8 @@ pub enum Guard {
     OpenBuildsBelow(Scope, u32),
     /// No microVM of the image, or of one version of it, lives.
     NoLivingMicrovms(ImageArn, Option<VersionNumber>),
+    /// The microVM is not TERMINATED.
+    MicrovmLiving(MicrovmId),
     /// The version is SUCCESSFUL and ACTIVE, and its image is not being deleted.
     Launchable(ImageArn, VersionNumber),
 

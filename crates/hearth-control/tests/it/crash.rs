@@ -8,7 +8,7 @@ use hearth_control::id::MicrovmId;
 use hearth_control::image::{
     ClientToken, CreateImage, ImageState, Tags, UpdateImage, VersionStatus,
 };
-use hearth_control::microvm::{Microvm, MicrovmState, RunMicrovm};
+use hearth_control::microvm::{ForkMicrovm, Microvm, MicrovmState, RunMicrovm};
 use hearth_control::{Control, ControlError, Refusal};
 
 use crate::support::{CrashPoint, CrashingStore, Side, World, scope, spec};
@@ -135,10 +135,11 @@ fn token(text: &str) -> Option<ClientToken> {
     Some(ClientToken(text.to_owned()))
 }
 
-/// Image, update, run, suspend, resume, suspend, terminate, delete version, delete image.
+/// Image, update, run, suspend, resume, suspend, fork, terminate, delete version, delete image.
 async fn story(teller: &mut Teller) {
     let arn = image_story(teller).await;
     microvm_story(teller, &arn).await;
+    fork_story(teller, &arn).await;
     deletion_story(teller, &arn).await;
 }
 
@@ -233,6 +234,78 @@ async fn microvm_story(teller: &mut Teller, arn: &ImageArn) {
         teller.tell("terminated", ended).await;
         assert_eq!(teller.world.node.presence(id), None);
     }
+}
+
+/// A running and a suspended parent each have a child. Every one of the four then ends by itself.
+async fn fork_story(teller: &mut Teller, arn: &ImageArn) {
+    let run = RunMicrovm {
+        client_token: token("run 3"),
+        ..teller.world.run(arn)
+    };
+    let launch = async |control: &Control| control.run_microvm(&scope(), run.clone()).await;
+    let parent = teller.tell("run 3", launch).await.id;
+    let mut family = vec![parent];
+    for state in [MicrovmState::Running, MicrovmState::Suspended] {
+        let reached = async |control: &Control| until(control, parent, state).await;
+        teller.tell("parent", reached).await;
+        family.push(fork(teller, parent, &format!("fork {state:?}")).await);
+        let parent = teller.tell("parent", reached).await;
+        assert_eq!(parent.state(), state, "a fork leaves its parent as it was");
+        if state == MicrovmState::Running {
+            let suspend =
+                async |control: &Control| control.suspend_microvm(&scope(), parent.id).await;
+            teller.tell("suspend parent", suspend).await;
+        }
+    }
+    for id in family {
+        let end = async |control: &Control| control.terminate_microvm(&scope(), id).await;
+        teller.tell("terminate", end).await;
+        let ended = async |control: &Control| until(control, id, MicrovmState::Terminated).await;
+        teller.tell("terminated", ended).await;
+        assert_eq!(teller.world.node.presence(id), None);
+    }
+}
+
+/// A child that runs. One that a crash has undone left nothing, and is made again under another token.
+async fn fork(teller: &mut Teller, parent: MicrovmId, name: &str) -> MicrovmId {
+    for attempt in 0..2 {
+        let request = ForkMicrovm {
+            max_duration: None,
+            client_token: token(&format!("{name} {attempt}")),
+        };
+        let ask = async |control: &Control| {
+            match control
+                .fork_microvm(&scope(), parent, request.clone())
+                .await
+            {
+                // A write of the parent's that was refused: the child has ended, and the caller is told.
+                Err(ControlError::Refused(Refusal::ForkFailed(_))) => Ok(None),
+                outcome => outcome.map(|child| Some(child.id)),
+            }
+        };
+        let Some(child) = teller.tell(name, ask).await else {
+            continue;
+        };
+        let settled = async |control: &Control| {
+            loop {
+                let child = control.microvm(&scope(), child).await?;
+                match child.state() {
+                    MicrovmState::Running => return Ok(true),
+                    MicrovmState::Terminated => {
+                        let reason = child.reason().unwrap_or_default();
+                        assert!(reason.starts_with("The fork was interrupted"), "{reason}");
+                        return Ok(false);
+                    }
+                    _ => tokio::time::sleep(std::time::Duration::from_millis(1)).await,
+                }
+            }
+        };
+        if teller.tell("forked", settled).await {
+            return child;
+        }
+        assert_eq!(teller.world.node.presence(child), None);
+    }
+    panic!("{name}: one crash undoes one fork");
 }
 
 async fn deletion_story(teller: &mut Teller, arn: &ImageArn) {

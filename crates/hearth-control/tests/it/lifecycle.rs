@@ -3,6 +3,7 @@
 use hearth_control::Refusal;
 use hearth_control::arn::{ConnectorRef, ManagedConnector};
 use hearth_control::hooks::{Hook, HookOutcome};
+use hearth_control::metrics::End;
 use hearth_control::microvm::{MicrovmFilter, MicrovmState, RunHookPayload, RunMicrovm};
 use hearth_control::node::NodeEvent;
 use hearth_control::page::PageRequest;
@@ -26,6 +27,12 @@ async fn run_suspend_resume_terminate() {
     control.terminate_microvm(&scope(), id).await.unwrap();
     assert_eq!(terminated_reason(&control, id).await, "Success.");
     control.terminate_microvm(&scope(), id).await.unwrap();
+    let ends = End::ALL.map(|end| control.metrics().ends.get(end));
+    assert_eq!(
+        (ends[0], ends.iter().sum::<u64>()),
+        (1, 1),
+        "asked for twice, ended once"
+    );
     let refused = refusal(control.suspend_microvm(&scope(), id).await);
     assert_eq!(refused, Refusal::MicrovmTerminated(id));
 
@@ -99,7 +106,7 @@ async fn what_ends_by_itself_says_why() {
         reason: reason.clone(),
     });
     assert_eq!(terminated_reason(&control, id).await, reason);
-    assert_eq!(control.metrics().exits.get(), 1);
+    assert_eq!(control.metrics().ends.get(End::Exited), 1);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod accounts;
 mod concurrency;
 mod connectors;
 mod crash;
+mod forks;
 mod images;
 mod lifecycle;
 mod reconcile;

@@ -22,8 +22,8 @@ use hearth_control::throttle::Rates;
 use hearth_control::time::{Clock, SystemClock, Timestamp};
 use hearth_control::{Control, ControlConfig};
 use hearth_front::{
-    EndpointTokens, Front, FrontConfig, FrontMetrics, Grant, Keys, MintError, PageTokens,
-    Transport, serve,
+    ControlMetrics, EndpointTokens, Front, FrontConfig, FrontMetrics, Grant, Keys, MintError,
+    PageTokens, Transport, serve,
 };
 use hearth_logs::{Limits, LogStore};
 use hearth_objects::ObjectStore;
@@ -65,6 +65,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let control = Control::start(control_config(&directory, rates)?).await?;
     let mut registry = Registry::default();
     let metrics = FrontMetrics::register(&mut registry);
+    ControlMetrics::register(&mut registry, control.clone());
     let front = Front::new(FrontConfig {
         region: REGION.parse()?,
         control,

@@ -11,8 +11,8 @@ use hearth_control::id::MicrovmId;
 use hearth_control::image::BuildSizes;
 use hearth_control::microvm::Microvm;
 use hearth_control::node::{
-    BuildEvent, BuildFailure, BuildSpec, Built, HookCall, Inventory, LaunchError, LaunchSpec, Node,
-    NodeError, NodeEvent, Presence, ResumeError, SnapshotRef, SuspendError,
+    BuildEvent, BuildFailure, BuildSpec, Built, ForkError, HookCall, Inventory, LaunchError,
+    LaunchSpec, Node, NodeError, NodeEvent, Presence, ResumeError, SnapshotRef, SuspendError,
 };
 use tokio::sync::mpsc;
 
@@ -41,6 +41,11 @@ impl MemoryNode {
 
 #[async_trait]
 impl Node for MemoryNode {
+    async fn fork(&self, _: MicrovmId, _: MicrovmId) -> Result<(), ForkError> {
+        tokio::time::sleep(STEP).await;
+        Ok(())
+    }
+
     async fn launch(&self, spec: LaunchSpec) -> Result<(), LaunchError> {
         tokio::time::sleep(STEP).await;
         self.state().microvms.insert(spec.id, Presence::Running);

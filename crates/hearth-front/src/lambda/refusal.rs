@@ -27,11 +27,10 @@ fn failure(family: Family, error: &ControlError) -> Fault {
     internal(family).retry_after(1)
 }
 
-/// A refusal of one of Hearth's own operations, which have no model: throttled, or about a microVM.
+/// A refusal of one of Hearth's own operations, which have no model and speak as `lambda-microvms` does.
 pub(crate) fn outside_lambda(error: ControlError) -> Fault {
     match error {
-        ControlError::Refused(Refusal::Throttled { retry_after }) => throttled(retry_after),
-        ControlError::Refused(refusal) => microvm_resources(&refusal),
+        ControlError::Refused(refusal) => microvm_limits(&refusal),
         other => failure(Family::Microvms, &other),
     }
 }
@@ -86,6 +85,14 @@ fn microvms(context: &Context<'_>, refusal: &Refusal) -> Fault {
     use Refusal as R;
     match refusal {
         R::ForeignScope => access_denied(context),
+        other => microvm_limits(other),
+    }
+}
+
+/// Refusals for want of something: a rate, a quota, room, a token that is still free.
+fn microvm_limits(refusal: &Refusal) -> Fault {
+    use Refusal as R;
+    match refusal {
         R::BadCursor => Fault::validation("Invalid nextToken"),
         R::Throttled { retry_after } => throttled(*retry_after),
         R::TokenConflict => {
@@ -174,6 +181,12 @@ fn microvm_resources(refusal: &Refusal) -> Fault {
         R::WrongDirection(arn) | R::ConnectorUnusable(arn) => {
             Fault::validation(format!("Network connector cannot be used: {arn}"))
         }
+        R::ForkFailed(id) => Fault::new(
+            500,
+            "InternalServerException",
+            format!("The MicroVM {id} could not be forked; it runs on as before. Please retry."),
+        )
+        .retry_after(1),
         R::MicrovmNotFound(id) => not_found(format!("MicroVM not found: {id}")),
         R::MicrovmTerminated(id) => Fault::validation(terminated(&id.to_string())),
         R::MicrovmBusy(id, state) => conflict(format!(

@@ -27,7 +27,7 @@ mod update_microvm_image_version;
 
 mod identifiers;
 mod image_spec;
-mod shape;
+pub(crate) mod shape;
 mod token_request;
 
 use serde_json::Value;

@@ -1,6 +1,12 @@
 //! Which operation a method and a path mean.
 
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+
 use crate::uri::decode;
+
+/// JSON objects, one a line.
+pub(super) const NDJSON: &str = "application/x-ndjson";
 
 /// What every path begins with; the microVM's id and the operation's word follow.
 const PREFIX: &str = "/hearth/v1/microvms/";
@@ -47,7 +53,18 @@ pub(super) fn find(method: &str, path: &str) -> Option<(Operation, String)> {
     Some((*operation, microvm))
 }
 
-/// Whether the body of a request is a file, which may be larger than memory should hold.
-pub(crate) fn is_upload(method: &str, path: &str) -> bool {
-    find(method, path).is_some_and(|(operation, _)| operation == Operation::PutFile)
+/// Whether the body of a request is read while the operation works: a file, which may be larger than memory should hold,
+/// or input that is not there yet.
+pub(crate) fn is_upload(head: &Parts) -> bool {
+    match find(head.method.as_str(), head.uri.path()) {
+        Some((Operation::PutFile, _)) => true,
+        Some((Operation::Exec, _)) => has_lines(head),
+        _ => false,
+    }
+}
+
+/// Whether the body of an `exec` is lines of input and not one request.
+pub(super) fn has_lines(head: &Parts) -> bool {
+    let content_type = head.headers.get(CONTENT_TYPE);
+    content_type.is_some_and(|value| value.as_bytes() == NDJSON.as_bytes())
 }

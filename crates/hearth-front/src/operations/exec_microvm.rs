@@ -1,30 +1,33 @@
-//! `POST .../exec`: runs a process beside the application and streams what it says.
+//! `POST .../exec`: runs a process beside the application and streams what it says, and what it is told.
 //!
 //! ```text
 //! guest -> receiver -> relay (a task, holds the deadline) -> lines -> the connection
+//! guest <- input (exec_input.rs) <- lines of the request's body, while they come
 //! ```
 //!
 //! Each arrow has a small queue: a client that does not read stops the process, one that goes away drops `lines`,
 //! which ends the relay, which drops `receiver`, which kills the process.
 
 use std::collections::BTreeMap;
+use std::future::pending;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream::unfold;
 use hearth_control::throttle::Rate;
-use http_body::Frame;
-use http_body_util::{BodyExt, StreamBody};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Context;
+use super::address::{NDJSON, has_lines};
+use super::exec_input::{Lines, Terminal, only};
 use super::guest_fault::guest_fault;
+use super::streamed::streamed;
 use crate::fault::Fault;
+use crate::front::Call;
 use crate::guests::{Command, GuestError, ProcessOutput};
-use crate::wire::{Reply, reply};
+use crate::wire::Reply;
 
 /// Time that a process has when the request names none.
 const DEFAULT_TIME_S: u64 = 60;
@@ -52,25 +55,51 @@ struct Request {
     #[serde(default)]
     user: String,
     stdin: Option<String>,
+    tty: Option<Terminal>,
     timeout_in_seconds: Option<u64>,
 }
 
-pub(super) async fn perform(context: &Context<'_>, body: &[u8]) -> Result<Reply, Fault> {
+pub(super) async fn perform(context: &Context<'_>, call: Call) -> Result<Reply, Fault> {
     context.throttle(Rate::OtherWrite)?;
-    let (command, time) = read(body)?;
+    let mut lines = has_lines(&call.head)
+        .then(|| Lines::of(call.body.clone(), call.upload))
+        .transpose()?;
+    let request = match &mut lines {
+        None => call.body,
+        Some(lines) => lines.request().await?,
+    };
+    let Asked {
+        command,
+        stdin,
+        time,
+    } = read(&request)?;
+    let (input, broken) = match lines {
+        None => (only(stdin), None),
+        Some(lines) => {
+            let (input, broken) = lines.input(stdin);
+            (input, Some(broken))
+        }
+    };
     let microvm = context.running_microvm().await?;
     let deadline = Instant::now() + time;
-    let started = timeout_at(deadline, context.guests().exec(microvm.id, command)).await;
+    let started = timeout_at(deadline, context.guests().exec(microvm.id, command, input)).await;
     let output = match started {
         Ok(started) => started.map_err(|error| guest_fault(&error))?,
         Err(elapsed) => return Err(guest_fault(&GuestError::Unreachable(Box::new(elapsed)))),
     };
     let (sender, lines) = mpsc::channel(LINES);
-    tokio::spawn(relay(output, sender, deadline, time));
-    Ok(streamed(lines))
+    tokio::spawn(relay(output, sender, broken, deadline));
+    Ok(streamed(NDJSON, lines))
 }
 
-fn read(body: &[u8]) -> Result<(Command, Duration), Fault> {
+/// What a request asks for.
+struct Asked {
+    command: Command,
+    stdin: Bytes,
+    time: Duration,
+}
+
+fn read(body: &[u8]) -> Result<Asked, Fault> {
     let invalid =
         |cause: &dyn std::fmt::Display| Fault::validation(format!("Invalid request: {cause}"));
     let request: Request = serde_json::from_slice(body).map_err(|error| invalid(&error))?;
@@ -91,17 +120,24 @@ fn read(body: &[u8]) -> Result<(Command, Duration), Fault> {
         env: request.env,
         cwd: request.cwd,
         user: request.user,
-        stdin: stdin.into(),
+        tty: request
+            .tty
+            .map(|size| size.checked().map_err(|cause| invalid(&cause)))
+            .transpose()?,
     };
-    Ok((command, Duration::from_secs(seconds)))
+    Ok(Asked {
+        command,
+        stdin: stdin.into(),
+        time: Duration::from_secs(seconds),
+    })
 }
 
-/// Passes output on until it ends, the time is over, or nobody listens.
+/// Passes output on until it ends, the time is over, the input makes no sense, or nobody listens.
 async fn relay(
     mut output: mpsc::Receiver<ProcessOutput>,
     lines: mpsc::Sender<Bytes>,
+    broken: Option<oneshot::Receiver<String>>,
     deadline: Instant,
-    time: Duration,
 ) {
     let passing = async {
         while let Some(said) = output.recv().await {
@@ -110,17 +146,29 @@ async fn relay(
             }
         }
     };
-    let in_time = tokio::select! {
-        passed = timeout_at(deadline, passing) => passed.is_ok(),
-        () = lines.closed() => true,
+    let last = tokio::select! {
+        passed = timeout_at(deadline, passing) => match passed {
+            Ok(()) => return,
+            Err(_) => error("TimeoutException", "The process was killed because its time was over."),
+        },
+        cause = told(broken) => error("ValidationException", &format!("Invalid request: {cause}")),
+        () = lines.closed() => return,
     };
-    if !in_time {
-        // Ends the process before anything that may take time.
-        drop(output);
-        let message = format!("The process was killed after {} seconds.", time.as_secs());
-        let last = error("TimeoutException", &message);
-        // A client that does not read hears of it by the missing last line.
-        let _ = timeout(LAST_WORD, lines.send(line(&last))).await;
+    // Ends the process before anything that may take time.
+    drop(output);
+    // A client that does not read hears of it by the missing last line.
+    let _ = timeout(LAST_WORD, lines.send(line(&last))).await;
+}
+
+/// What is wrong with the input, if ever there is something wrong.
+async fn told(broken: Option<oneshot::Receiver<String>>) -> String {
+    match broken {
+        // Dropped means that the input has ended as it should.
+        Some(broken) => match broken.await {
+            Ok(cause) => cause,
+            Err(_) => pending().await,
+        },
+        None => pending().await,
     }
 }
 
@@ -148,14 +196,4 @@ fn line(value: &Value) -> Bytes {
     let mut text = value.to_string();
     text.push('\n');
     text.into()
-}
-
-fn streamed(lines: mpsc::Receiver<Bytes>) -> Reply {
-    let frames = unfold(lines, |mut lines| async {
-        let line = lines.recv().await?;
-        Some((Ok(Frame::data(line)), lines))
-    });
-    let mut answer = reply(200, "application/x-ndjson", "");
-    *answer.body_mut() = StreamBody::new(frames).boxed_unsync();
-    answer
 }

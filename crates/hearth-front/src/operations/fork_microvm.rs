@@ -1,19 +1,73 @@
-//! `POST .../fork`: reserved. A child needs its own record, endpoint, quota and journal entries before its memory is
-//! copied; until the control plane makes those, the answer says so.
+//! `POST .../fork`: a second microVM that begins where this one is.
 
+use std::time::Duration;
+
+use hearth_control::id::MicrovmId;
+use hearth_control::image::ClientToken;
+use hearth_control::microvm::{ForkMicrovm, Microvm};
 use hearth_control::throttle::Rate;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::Context;
 use crate::fault::Fault;
+use crate::lambda::refusal;
+use crate::microvms::shape;
 use crate::wire::Reply;
+use crate::wire::json::rest;
 
-pub(super) async fn perform(context: &Context<'_>) -> Result<Reply, Fault> {
+/// Longest life that a request may name, in seconds, as of `RunMicrovm`.
+const MAX_DURATION_S: u64 = 28_800;
+
+/// Longest client token, as of `RunMicrovm`.
+const MAX_TOKEN_CHARS: usize = 128;
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Request {
+    maximum_duration_in_seconds: Option<u64>,
+    client_token: Option<String>,
+}
+
+pub(super) async fn perform(context: &Context<'_>, body: &[u8]) -> Result<Reply, Fault> {
     context.throttle(Rate::Run)?;
-    context.microvm().await?;
-    Err(Fault::new(
-        501,
-        "NotImplementedException",
-        "Forking a MicroVM is not implemented by this Hearth installation. \
-         RunMicrovm starts another one from the same image.",
-    ))
+    let request = read(body)?;
+    let parent = context.microvm().await?.id;
+    let control = &context.operations.control;
+    let forked = control.fork_microvm(&context.caller.scope, parent, request);
+    let child = forked.await.map_err(refusal::outside_lambda)?;
+    Ok(rest(200, Some(&answer(parent, &child))))
+}
+
+/// What `RunMicrovm` answers, and whose child it is.
+fn answer(parent: MicrovmId, child: &Microvm) -> Value {
+    let mut answer = shape::microvm(child);
+    answer["parentMicrovmId"] = json!(parent.to_string());
+    answer
+}
+
+fn read(body: &[u8]) -> Result<ForkMicrovm, Fault> {
+    let invalid = |cause: &str| Fault::validation(format!("Invalid request: {cause}"));
+    let request = match body {
+        [] => Request::default(),
+        body => serde_json::from_slice(body).map_err(|error| invalid(&error.to_string()))?,
+    };
+    let seconds = request.maximum_duration_in_seconds;
+    if seconds.is_some_and(|seconds| !(1..=MAX_DURATION_S).contains(&seconds)) {
+        return Err(invalid(&format!(
+            "`maximumDurationInSeconds` must be between 1 and {MAX_DURATION_S}"
+        )));
+    }
+    let chars = |token: &String| token.chars().count();
+    if (request.client_token.as_ref().map(chars))
+        .is_some_and(|chars| !(1..=MAX_TOKEN_CHARS).contains(&chars))
+    {
+        return Err(invalid(&format!(
+            "`clientToken` must have 1 to {MAX_TOKEN_CHARS} characters"
+        )));
+    }
+    Ok(ForkMicrovm {
+        max_duration: seconds.map(Duration::from_secs),
+        client_token: request.client_token.map(ClientToken),
+    })
 }

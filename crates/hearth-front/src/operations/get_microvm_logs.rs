@@ -1,17 +1,19 @@
-//! `GET .../logs?limit=`: the newest lines that the application wrote, oldest first, as text.
+//! `GET .../logs?limit=&follow=`: the newest lines that the application wrote, oldest first, as text; then those that come.
 
 use std::sync::Arc;
 
 use hearth_control::throttle::Rate;
-use hearth_logs::{
-    Direction, Event, EventFilter, LogError, LogStore, Owner, Pattern, StreamSelection,
-};
+use hearth_logs::{Direction, Event, EventFilter, LogError, Owner, Pattern, StreamSelection};
 
+use super::follow::Follower;
 use super::query::parameters;
+use super::streamed::streamed;
 use super::{Context, conflict};
 use crate::fault::Fault;
 use crate::guests::OutputPlace;
 use crate::wire::{Reply, reply};
+
+const CONTENT_TYPE: &str = "text/plain; charset=utf-8";
 
 /// Lines where the request names no limit.
 const DEFAULT_LINES: usize = 1000;
@@ -23,7 +25,7 @@ pub(super) async fn perform(context: &Context<'_>) -> Result<Reply, Fault> {
     context.throttle(Rate::OtherRead)?;
     let [limit, follow] = parameters(&context.query, ["limit", "follow"])?;
     let limit = limit.map_or(Ok(DEFAULT_LINES), |limit| read_limit(&limit))?;
-    check_follow(follow.as_deref())?;
+    let is_followed = read_follow(follow.as_deref())?;
     let microvm = context.microvm().await?;
     let place = context.operations.guests.output(&microvm);
     let place = place.ok_or_else(|| {
@@ -36,14 +38,23 @@ pub(super) async fn perform(context: &Context<'_>) -> Result<Reply, Fault> {
         account: microvm.scope.account.to_string(),
         region: microvm.scope.region.to_string(),
     };
-    let store = Arc::clone(&context.operations.logs);
-    let read = tokio::task::spawn_blocking(move || newest(&store, &owner, place, limit));
-    let events = match read.await {
-        Ok(Ok(events)) => events,
-        Ok(Err(error)) => return Err(Fault::internal(&error)),
-        Err(error) => return Err(Fault::internal(&error)),
+    let mut follower = Follower {
+        control: context.operations.control.clone(),
+        microvm: microvm.id,
+        store: Arc::clone(&context.operations.logs),
+        owner,
+        place,
+        seen: 0,
     };
-    Ok(reply(200, "text/plain; charset=utf-8", text(&events)))
+    let permit = is_followed.then(|| context.operations.followers.admit());
+    let permit = permit.transpose()?;
+    let (events, seen) = newest(&follower, limit).await?;
+    follower.seen = seen;
+    let lines = text(&events);
+    Ok(match permit {
+        Some(permit) => streamed(CONTENT_TYPE, follower.begin(lines, permit)),
+        None => reply(200, CONTENT_TYPE, lines),
+    })
 }
 
 fn read_limit(limit: &str) -> Result<usize, Fault> {
@@ -57,47 +68,51 @@ fn read_limit(limit: &str) -> Result<usize, Fault> {
         })
 }
 
-fn check_follow(follow: Option<&str>) -> Result<(), Fault> {
+fn read_follow(follow: Option<&str>) -> Result<bool, Fault> {
     match follow {
-        None | Some("false") => Ok(()),
-        Some("true") => Err(Fault::new(
-            501,
-            "NotImplementedException",
-            "Following is not implemented by this Hearth installation. Ask again, or use FilterLogEvents.",
-        )),
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
         Some(_) => Err(Fault::validation(
             "Parameter 'follow' must be true or false",
         )),
     }
 }
 
-fn newest(
-    store: &LogStore,
-    owner: &Owner,
-    place: OutputPlace,
-    limit: usize,
-) -> Result<Vec<Event>, LogError> {
-    let filter = EventFilter {
-        streams: StreamSelection::Names(vec![place.stream]),
-        start_ms: None,
-        end_ms: None,
-        pattern: Pattern::default(),
-    };
-    match store.events(
-        owner,
-        &place.group,
-        &filter,
-        Direction::Backward,
-        None,
-        limit,
-    ) {
-        // Made by the first line.
+/// The newest lines, and the number up to which they are complete.
+async fn newest(follower: &Follower, limit: usize) -> Result<(Vec<Event>, i64), Fault> {
+    let (store, owner) = (Arc::clone(&follower.store), follower.owner.clone());
+    let OutputPlace { group, stream } = follower.place.clone();
+    let reading = tokio::task::spawn_blocking(move || {
+        let filter = EventFilter {
+            streams: StreamSelection::Names(vec![stream]),
+            start_ms: None,
+            end_ms: None,
+            pattern: Pattern::default(),
+        };
+        let seen = store.newest()?;
+        let direction = Direction::Backward;
+        let read = store.events(&owner, &group, &filter, direction, None, limit);
+        let mut events = nothing_yet(read)?;
+        // What has come in between is told by who follows.
+        events.retain(|event| event.id <= seen);
+        Ok::<_, LogError>((events, seen))
+    });
+    match reading.await {
+        Ok(Ok(read)) => Ok(read),
+        Ok(Err(error)) => Err(Fault::internal(&error)),
+        Err(error) => Err(Fault::internal(&error)),
+    }
+}
+
+/// Group and stream are made by the first line.
+pub(super) fn nothing_yet(read: Result<Vec<Event>, LogError>) -> Result<Vec<Event>, LogError> {
+    match read {
         Err(LogError::NoGroup | LogError::NoStream) => Ok(Vec::new()),
         read => read,
     }
 }
 
-fn text(events: &[Event]) -> String {
+pub(super) fn text(events: &[Event]) -> String {
     let mut text = String::new();
     for event in events {
         text.push_str(&event.message);

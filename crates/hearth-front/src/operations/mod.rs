@@ -11,8 +11,11 @@ mod get_microvm_logs;
 mod put_microvm_file;
 
 mod address;
+mod exec_input;
+mod follow;
 mod guest_fault;
 mod query;
+mod streamed;
 #[cfg(test)]
 mod tests;
 mod upload;
@@ -25,22 +28,25 @@ use hearth_control::throttle::Rate;
 use hearth_control::{Control, Refusal};
 use hearth_logs::LogStore;
 
+use crate::accounts;
 use crate::fault::Fault;
 use crate::front::Call;
 use crate::guests::Guests;
 use crate::keys::Caller;
 use crate::lambda::refusal;
 use crate::wire::json::{Family, rest_fault};
-use crate::wire::{Label, Reply, gateway_not_found};
+use crate::wire::{Label, Reply};
 use crate::words::Word;
 use address::Operation;
 pub(crate) use address::is_upload;
+pub(crate) use follow::Followers;
 
 /// What the operations work on.
 pub(crate) struct Operations {
     pub(crate) control: Control,
     pub(crate) guests: Arc<dyn Guests>,
     pub(crate) logs: Arc<LogStore>,
+    pub(crate) followers: Followers,
 }
 
 /// One call of one operation.
@@ -57,7 +63,7 @@ impl Operations {
     pub(crate) async fn answer(&self, call: Call) -> Reply {
         let found = address::find(call.head.method.as_str(), call.head.uri.path());
         let Some((operation, microvm)) = found else {
-            return gateway_not_found();
+            return accounts::answer(&self.control, &call).await;
         };
         let context = Context {
             operations: self,
@@ -81,10 +87,10 @@ impl Operations {
 impl Context<'_> {
     async fn perform(&self, operation: Operation, call: Call) -> Result<Reply, Fault> {
         match operation {
-            Operation::Exec => exec_microvm::perform(self, &call.body).await,
+            Operation::Exec => exec_microvm::perform(self, call).await,
             Operation::GetFile => get_microvm_file::perform(self).await,
             Operation::PutFile => put_microvm_file::perform(self, call.body, call.upload).await,
-            Operation::Fork => fork_microvm::perform(self).await,
+            Operation::Fork => fork_microvm::perform(self, &call.body).await,
             Operation::GetLogs => get_microvm_logs::perform(self).await,
         }
     }

@@ -1,4 +1,5 @@
-//! `PUT .../files?path=&mode=`: one regular file, replaced at once or not at all.
+//! `PUT .../files?path=&mode=&format=`: one regular file, replaced at once or not at all; or a tar archive, unpacked into
+//! a directory.
 
 use bytes::Bytes;
 use hearth_control::throttle::Rate;
@@ -7,7 +8,7 @@ use tokio::io::AsyncRead;
 
 use super::Context;
 use super::guest_fault::guest_fault;
-use super::query::{file_path, parameters};
+use super::query::{Format, guest_path, parameters};
 use super::upload::{Received, drain};
 use crate::fault::Fault;
 use crate::front::Upload;
@@ -44,14 +45,21 @@ async fn write(
     content: &mut (dyn AsyncRead + Send + Unpin),
 ) -> Result<Reply, Fault> {
     context.throttle(Rate::OtherWrite)?;
-    let [path, mode] = parameters(&context.query, ["path", "mode"])?;
-    let path = file_path(path)?;
+    let [path, mode, format] = parameters(&context.query, ["path", "mode", "format"])?;
+    let format = Format::read(format.as_deref())?;
+    let path = guest_path(path, format)?;
+    if mode.is_some() && format == Format::Tar {
+        let text =
+            "Parameter 'mode' has no place here: the archive has the permissions of each file";
+        return Err(Fault::validation(text));
+    }
     let mode = mode.map_or(Ok(DEFAULT_MODE), |mode| read_mode(&mode))?;
     let microvm = context.running_microvm().await?;
-    let written = context
-        .guests()
-        .write_file(microvm.id, &path, mode, content)
-        .await;
+    let guests = context.guests();
+    let written = match format {
+        Format::File => guests.write_file(microvm.id, &path, mode, content).await,
+        Format::Tar => guests.write_tree(microvm.id, &path, content).await,
+    };
     let size_bytes = written.map_err(|error| guest_fault(&error))?;
     Ok(rest(
         200,

@@ -31,22 +31,37 @@ pub(super) fn parameters<const N: usize>(
     Ok(values)
 }
 
-/// The path of a file in the guest.
-pub(super) fn file_path(path: Option<String>) -> Result<String, Fault> {
+/// What a path in the guest stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    /// One regular file.
+    File,
+    /// A directory with all that is in it.
+    Tar,
+}
+
+impl Format {
+    pub(super) fn read(format: Option<&str>) -> Result<Self, Fault> {
+        match format {
+            None => Ok(Self::File),
+            Some("tar") => Ok(Self::Tar),
+            Some(_) => Err(Fault::validation("Parameter 'format' must be tar")),
+        }
+    }
+}
+
+/// The path of a file or directory in the guest.
+pub(super) fn guest_path(path: Option<String>, format: Format) -> Result<String, Fault> {
     let path = path.ok_or_else(|| Fault::validation("Parameter 'path' is missing"))?;
     if !path.starts_with('/') || path.contains('\0') {
         return Err(Fault::validation(
             "Parameter 'path' must be an absolute path",
         ));
     }
-    if path.ends_with('/') {
-        return Err(directory(&path));
+    if path.ends_with('/') && format == Format::File {
+        return Err(Fault::validation(format!(
+            "{path} is a directory; transfer it with format=tar"
+        )));
     }
     Ok(path)
-}
-
-fn directory(path: &str) -> Fault {
-    Fault::validation(format!(
-        "{path} is a directory; pack it with exec (tar) and transfer the archive"
-    ))
 }

@@ -3,15 +3,19 @@
 use std::collections::BTreeSet;
 
 use super::address::{OPERATIONS, find};
+use crate::accounts::ROUTES;
 
 const GUIDE: &str = include_str!("../../../../docs/hearth-api.md");
 const SCHEMA: &str = include_str!("../../../../docs/hearth-api.openapi.yaml");
 
 fn routes() -> BTreeSet<String> {
-    OPERATIONS
+    let microvms = OPERATIONS
         .iter()
-        .map(|(method, word, _)| format!("{method} /hearth/v1/microvms/{{id}}/{word}"))
-        .collect()
+        .map(|(method, word, _)| format!("{method} /hearth/v1/microvms/{{id}}/{word}"));
+    let accounts = ROUTES
+        .iter()
+        .map(|(method, path, _)| format!("{method} /hearth/v1/{path}"));
+    microvms.chain(accounts).collect()
 }
 
 #[test]
@@ -44,8 +48,10 @@ fn the_schema_lists_every_route() {
 
 #[test]
 fn the_schema_names_every_operation() {
-    for (_, _, operation) in OPERATIONS {
-        let line = format!("operationId: {}\n", operation.name());
+    let microvms = OPERATIONS.iter().map(|(_, _, operation)| operation.name());
+    let accounts = ROUTES.iter().map(|(_, _, operation)| operation.name());
+    for name in microvms.chain(accounts) {
+        let line = format!("operationId: {name}\n");
         assert!(SCHEMA.contains(&line), "{line}");
     }
 }

@@ -85,6 +85,9 @@ macro_rules! hand_on {
                 $module::$name(self, request).await.map(S3Response::new)
             })+
         }
+
+        /// The inputs of all operations: their names with `Input` behind.
+        pub(super) const INPUTS: &[&str] = &[$(stringify!($input)),+];
     };
 }
 

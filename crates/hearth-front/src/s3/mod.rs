@@ -9,6 +9,7 @@ mod account;
 mod fault;
 mod listing;
 mod multipart;
+mod named;
 mod objects;
 mod receive;
 
@@ -34,6 +35,7 @@ use crate::uri::query_pairs;
 use crate::wire::xml::Xml;
 use crate::wire::{Label, Reply, reply};
 use account::AccountBuckets;
+use named::{Name, Naming};
 
 /// Clock skew that is tolerated, as everywhere else in the front.
 const MAX_SKEW_S: u32 = 300;
@@ -65,8 +67,9 @@ impl S3 {
             return (denied("InvalidAccessKeyId", text), None);
         };
         let body = s3s::Body::http_body_unsync(UploadBody::new(body));
-        let request = Request::from_parts(head, body);
-        let reply = match self.service(key.account).call(request).await {
+        let mut request = Request::from_parts(head, body);
+        let name = Name::of(&mut request);
+        let mut reply = match self.service(key.account).call(request).await {
             Ok(response) => response.map(|body| body.map_err(Into::into).boxed_unsync()),
             Err(error) => {
                 tracing::error!(?error, "S3 request failed");
@@ -76,6 +79,11 @@ impl S3 {
                 )
             }
         };
+        let label = reply.extensions().get::<Label>().copied();
+        reply.extensions_mut().insert(Label {
+            operation: name.get(),
+            ..label.unwrap_or_default()
+        });
         (reply, Some(key.account))
     }
 
@@ -97,13 +105,14 @@ impl S3 {
             keys: Arc::clone(&self.keys),
             account,
         });
+        builder.set_access(Naming);
         builder.build()
     }
 }
 
 /// The key that a request names. boto3 still presigns with version 2 where the region is `us-east-1`
 /// and nothing else is configured, so that form of query is known too.
-fn access_key(head: &Parts) -> Option<String> {
+pub(crate) fn access_key(head: &Parts) -> Option<String> {
     let version_2 = || {
         let query = head.uri.query().unwrap_or_default();
         let mut pairs = query_pairs(query);

@@ -19,6 +19,15 @@ pub(crate) struct AmzDate {
 }
 
 impl AmzDate {
+    /// A moment, to the second.
+    pub(super) fn of(time: Timestamp) -> Self {
+        let epoch_s = time.as_second();
+        Self {
+            text: format_time(epoch_s),
+            epoch_s,
+        }
+    }
+
     pub(super) fn parse(text: &str) -> Option<Self> {
         let time = DateTime::strptime(FORMAT, text)
             .ok()?
@@ -68,7 +77,7 @@ impl Signed {
     }
 }
 
-fn format_time(epoch_s: i64) -> String {
+pub(super) fn format_time(epoch_s: i64) -> String {
     Timestamp::from_second(epoch_s)
         .map(|time| time.strftime(FORMAT).to_string())
         .unwrap_or_default()

@@ -46,6 +46,12 @@ impl HostNode {
             }
             builds.extend(build_of(&name));
         }
+        // A directory without a record: a fork that waits for its launch, or what a launch has left.
+        for name in self.node.names()? {
+            if let Ok(id) = name.to_string().parse() {
+                microvms.entry(id).or_insert(Presence::Debris);
+            }
+        }
         // The files of a build that has a snapshot belong to the snapshot.
         for (_, build) in &snapshots {
             builds.remove(build);

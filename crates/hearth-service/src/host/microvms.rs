@@ -6,10 +6,12 @@ use hearth_control::id::{MicrovmId, VersionNumber};
 use hearth_control::image::Logging;
 use hearth_control::microvm::Microvm;
 use hearth_control::node::{
-    HookCall, LaunchError, LaunchSpec, NodeError, ResumeError, SuspendError,
+    HookCall, LaunchError, LaunchOrigin, LaunchSpec, NodeError, ResumeError, SnapshotRef,
+    SuspendError,
 };
 use hearth_control::time::Timestamp;
-use hearth_node::{CloneRequest, Machine};
+use hearth_net::Egress;
+use hearth_node::{CloneRequest, Launched, Machine, MachineName};
 
 use super::{HostNode, machine_name, whole};
 use crate::hook;
@@ -41,19 +43,11 @@ impl HostNode {
     pub(super) async fn launch_microvm(&self, spec: &LaunchSpec) -> Result<(), LaunchError> {
         let failed = |error: &dyn std::error::Error| LaunchError::Failed(whole(error));
         let name = machine_name(spec.id).map_err(|error| failed(&error))?;
-        // A launch that an earlier process began: its clone may not have been made unique, so it starts again.
-        self.node
-            .erase(&name)
-            .await
-            .map_err(|error| failed(&error))?;
-        let snapshot = spec.snapshot.0.parse();
-        let snapshot = snapshot
-            .map_err(|_| LaunchError::Failed(format!("{} is no snapshot", spec.snapshot.0)))?;
-        let request = CloneRequest {
-            egress: Some(self.openings.of(&spec.egress).await),
-            ..CloneRequest::new(snapshot)
+        let egress = self.openings.of(&spec.egress).await;
+        let launched = match &spec.origin {
+            LaunchOrigin::Fork => self.node.launch_fork(&name, Some(egress)).await,
+            LaunchOrigin::Version(snapshot) => self.launch_version(&name, snapshot, egress).await,
         };
-        let launched = self.node.clone_snapshot(&name, request).await;
         let launched = launched.map_err(|error| failed(&error))?;
         tracing::info!(id = %spec.id, times = ?launched.times, "launched");
         let writer = Writer {
@@ -65,6 +59,22 @@ impl HostNode {
         };
         self.watch(&launched.machine, &writer);
         Ok(())
+    }
+
+    async fn launch_version(
+        &self,
+        name: &MachineName,
+        snapshot: &SnapshotRef,
+        egress: Egress,
+    ) -> Result<Launched, hearth_node::NodeError> {
+        // A launch that an earlier process began: its clone may not have been made unique, so it starts again.
+        self.node.erase(name).await?;
+        let no_snapshot = |_| hearth_node::NodeError::UnknownSnapshot(snapshot.0.clone());
+        let request = CloneRequest {
+            egress: Some(egress),
+            ..CloneRequest::new(snapshot.0.parse().map_err(no_snapshot)?)
+        };
+        self.node.clone_snapshot(name, request).await
     }
 
     pub(super) async fn suspend_microvm(&self, id: MicrovmId) -> Result<(), SuspendError> {

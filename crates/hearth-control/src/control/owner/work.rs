@@ -10,9 +10,14 @@ use tracing::warn;
 use crate::control::Shared;
 use crate::control::retry::until_done;
 use crate::hooks::{ActiveHook, Hook, HookFailure, HookOutcome};
-use crate::machine::microvm::{Event, Operation, REASON_LOST};
-use crate::microvm::Microvm;
-use crate::node::{HookCall, LaunchError, LaunchSpec, NodeError, ResumeError, SuspendError};
+use crate::id::MicrovmId;
+use crate::machine::microvm::{Event, Operation, Phase, REASON_LOST};
+use crate::microvm::{Microvm, Origin};
+use crate::node::{
+    ForkError, HookCall, LaunchError, LaunchOrigin, LaunchSpec, NodeError, ResumeError,
+    SuspendError,
+};
+use crate::refusal::{ControlError, Refusal};
 
 /// One operation under way. Dropping it gives it up.
 pub(super) type Work = Pin<Box<dyn Future<Output = Event> + Send>>;
@@ -21,12 +26,22 @@ pub(super) type Work = Pin<Box<dyn Future<Output = Event> + Send>>;
 const REASON_NO_CAPACITY: &str = "There was not enough capacity to launch the MicroVM.";
 /// `stateReason` when the node could not launch. The cause is for the operator's log, not for callers.
 const REASON_LAUNCH_FAILED: &str = "The MicroVM could not be launched.";
+/// `stateReason` of a fork whose parent could not be sealed for it.
+pub(in crate::control) const REASON_FORK_FAILED: &str = "The MicroVM could not be forked.";
 
 /// Time beyond a hook's own timeout for the way to the guest and back, before the node is not waited for.
 const HOOK_GRACE: Duration = Duration::from_secs(5);
 
-pub(super) fn begin(shared: Arc<Shared>, microvm: Microvm, operation: Operation) -> Work {
+/// Begins an operation. `child` is the one to seal for.
+pub(super) fn begin(
+    shared: Arc<Shared>,
+    microvm: Microvm,
+    operation: Operation,
+    child: Option<MicrovmId>,
+) -> Work {
     match operation {
+        Operation::Fork => Box::pin(fork(shared, microvm)),
+        Operation::Seal => Box::pin(seal(shared, microvm, child)),
         Operation::Launch => Box::pin(launch(shared, microvm)),
         Operation::Call(hook) => Box::pin(call(shared, microvm, hook)),
         Operation::Suspend => Box::pin(suspend(shared, microvm)),
@@ -44,16 +59,79 @@ async fn within<T>(shared: &Shared, step: impl Future<Output = T> + Send) -> Opt
     }
 }
 
+/// The child's side of a fork: asks its parent's owner, in turn with others that do.
+async fn fork(shared: Arc<Shared>, microvm: Microvm) -> Event {
+    let failed = |cause: &str| {
+        warn!(id = %microvm.id, cause, "fork failed");
+        Event::LaunchFailed(REASON_FORK_FAILED.to_owned())
+    };
+    let Origin::Fork { parent } = microvm.origin else {
+        return failed("it has no parent");
+    };
+    loop {
+        let Some(owner) = shared.microvms.get(parent) else {
+            return failed("its parent has ended");
+        };
+        let mut view = owner.view();
+        match owner.seal(microvm.id).await {
+            Some(Ok(())) => return Event::Sealed,
+            Some(Err(ControlError::Refused(Refusal::MicrovmBusy(..)))) => {
+                let is_sealing =
+                    |parent: &Microvm| matches!(parent.life.phase, Phase::Sealing { .. });
+                if !is_sealing(&view.borrow()) {
+                    return failed("its parent is in the middle of something else");
+                }
+                // An owner that ended is not found by the next look.
+                let _ = view.wait_for(|parent| !is_sealing(parent)).await;
+            }
+            Some(Err(error)) => return failed(&error.to_string()),
+            None => return failed("its parent was not sealed"),
+        }
+    }
+}
+
+/// The parent's side of a fork.
+async fn seal(shared: Arc<Shared>, microvm: Microvm, child: Option<MicrovmId>) -> Event {
+    // Only a child asks for it, and a restart does not keep the phase.
+    let Some(child) = child else {
+        return Event::SealFailed;
+    };
+    match within(&shared, shared.node.fork(microvm.id, child)).await {
+        Some(Ok(())) => Event::Sealed,
+        Some(Err(ForkError::Unchanged(cause))) => {
+            warn!(id = %microvm.id, %child, cause, "fork failed");
+            Event::SealFailed
+        }
+        Some(Err(ForkError::Lost(cause))) => {
+            warn!(id = %microvm.id, %child, cause, "lost in fork");
+            Event::Ended(REASON_LOST.to_owned())
+        }
+        None => {
+            warn!(id = %microvm.id, %child, "fork did not end in time");
+            Event::SealFailed
+        }
+    }
+}
+
+/// What a launch begins from; `None` when there is no such thing any more.
+async fn origin(shared: &Shared, microvm: &Microvm) -> Option<LaunchOrigin> {
+    match microvm.origin {
+        Origin::Fork { .. } => Some(LaunchOrigin::Fork),
+        Origin::Version => {
+            let read = || shared.store.version(&microvm.image, microvm.version);
+            let version = until_done("reading a version", read).await;
+            version?.snapshot.map(LaunchOrigin::Version)
+        }
+    }
+}
+
 async fn launch(shared: Arc<Shared>, microvm: Microvm) -> Event {
-    let read = || shared.store.version(&microvm.image, microvm.version);
-    let version = until_done("reading a version", read).await;
-    let snapshot = version.and_then(|version| version.snapshot);
-    let Some(snapshot) = snapshot else {
+    let Some(origin) = origin(&shared, &microvm).await else {
         return Event::LaunchFailed(REASON_LAUNCH_FAILED.to_owned());
     };
     let spec = LaunchSpec {
         id: microvm.id,
-        snapshot,
+        origin,
         image: microvm.image,
         version: microvm.version,
         endpoint_id: microvm.endpoint_id,

@@ -4,27 +4,39 @@
 //! of the node allows. Hooks are called again too: an application may see one twice across a crash of
 //! the host, which is better than to lose the microVM.
 
-use super::{Life, Phase};
+use super::{Life, Phase, Terms, fork};
+use crate::microvm::Origin;
 use crate::node::Presence;
 use crate::time::Timestamp;
 
 /// `stateReason` of a microVM that the node has no more.
 pub const REASON_LOST: &str = "The MicroVM was lost on its host.";
 
+/// `stateReason` of a fork that was not launched yet when the service ended. Its parent is not sealed again for it: by
+/// now it is somewhere else.
+pub const REASON_FORK_INTERRUPTED: &str = "The fork was interrupted by a restart of the service.";
+
 /// The life of a microVM of which the node has `found`, with nothing under way.
 #[must_use]
-pub fn adopt(life: &Life, found: Option<Presence>, now: Timestamp) -> Life {
+pub fn adopt(life: &Life, terms: &Terms<'_>, found: Option<Presence>, now: Timestamp) -> Life {
     let to = |phase| Life {
         phase,
         ..life.clone()
     };
     match (life.phase, found) {
+        (Phase::Forking | Phase::Launching, _) if is_fork(terms) => {
+            removed(life, REASON_FORK_INTERRUPTED)
+        }
+
         // What is being launched may be there or not; what is removed should not be.
-        (Phase::Launching | Phase::Removing | Phase::Terminated, _) => life.clone(),
+        (Phase::Forking | Phase::Launching | Phase::Removing | Phase::Terminated, _) => {
+            life.clone()
+        }
 
         // As it should be, or an operation that is done again.
         (
             Phase::RunHook
+            | Phase::ForkHook
             | Phase::Running
             | Phase::SuspendHook
             | Phase::Saving
@@ -37,25 +49,40 @@ pub fn adopt(life: &Life, found: Option<Presence>, now: Timestamp) -> Life {
             life.clone()
         }
 
+        // The node has finished or undone the layer; the parent is as it was.
+        (Phase::Sealing { since: None }, Some(Presence::Running))
+        | (Phase::Sealing { since: Some(_) }, Some(Presence::Suspended)) => {
+            fork::after(life, terms)
+        }
+
         // The snapshot was complete before the crash, and only the record of it is missing.
         (Phase::SuspendHook | Phase::Saving, Some(Presence::Suspended)) => super::saved(life, now),
-        (Phase::Running, Some(Presence::Suspended)) => to(Phase::Suspended { since: now }),
+        (Phase::Running | Phase::Sealing { since: None }, Some(Presence::Suspended)) => {
+            to(Phase::Suspended { since: now })
+        }
         // It was restored, and its process is gone again, but the layer is still good.
         (Phase::ResumeHook, Some(Presence::Suspended)) => to(Phase::Restoring { since: now }),
         // The record says that it sleeps, so it shall.
-        (Phase::Suspended { .. }, Some(Presence::Running)) => to(Phase::Saving),
+        (Phase::Suspended { .. } | Phase::Sealing { since: Some(_) }, Some(Presence::Running)) => {
+            to(Phase::Saving)
+        }
 
         (Phase::TerminateHook, _) => to(Phase::Removing),
-        (Phase::RunHook, Some(Presence::Suspended)) | (_, Some(Presence::Debris) | None) => {
-            let reason = life
-                .reason
-                .clone()
-                .unwrap_or_else(|| REASON_LOST.to_owned());
-            Life {
-                phase: Phase::Removing,
-                wish: None,
-                reason: Some(reason),
-            }
-        }
+        (Phase::RunHook | Phase::ForkHook, Some(Presence::Suspended))
+        | (_, Some(Presence::Debris) | None) => removed(life, REASON_LOST),
+    }
+}
+
+fn is_fork(terms: &Terms<'_>) -> bool {
+    matches!(terms.origin, Origin::Fork { .. })
+}
+
+/// A reason that stands already stays: the first cause is the one to tell.
+fn removed(life: &Life, reason: &str) -> Life {
+    let reason = life.reason.clone().unwrap_or_else(|| reason.to_owned());
+    Life {
+        phase: Phase::Removing,
+        wish: None,
+        reason: Some(reason),
     }
 }

@@ -34,11 +34,23 @@ fn terms(hooks: Option<&Hooks>) -> Terms<'_> {
         hooks,
         idle_policy,
         expires_at: NOON.after(Duration::from_secs(28_800)),
+        origin: Origin::Version,
+    }
+}
+
+fn fork_terms(hooks: Option<&Hooks>) -> Terms<'_> {
+    let parent = crate::id::MicrovmId::generate();
+    Terms {
+        origin: Origin::Fork { parent },
+        ..terms(hooks)
     }
 }
 
 fn walk(terms: &Terms<'_>, events: &[Event]) -> Life {
-    let mut life = Life::NEW;
+    walk_from(Life::NEW, terms, events)
+}
+
+fn walk_from(mut life: Life, terms: &Terms<'_>, events: &[Event]) -> Life {
     for event in events {
         match step(&life, terms, event, NOON) {
             Step::Moved(next) => life = next,
@@ -163,6 +175,72 @@ fn a_torn_suspend_runs_on_and_a_torn_resume_stays() {
 }
 
 #[test]
+fn a_fork_hears_that_it_is_back_and_not_who_it_is() {
+    let hooks = hooks();
+    let terms = fork_terms(Some(&hooks));
+    let launched = [Event::Sealed, Event::Launched];
+    let life = walk_from(Life::NEW_FORK, &terms, &launched);
+    assert_eq!(life, Life::at(Phase::ForkHook));
+    assert_eq!(life.phase.operation(), Some(Operation::Call(Hook::Resume)));
+    assert_eq!(life.phase.state(), MicrovmState::Pending);
+    let running = walk_from(life, &terms, &[Event::HookDone]);
+    assert_eq!(running, Life::at(Phase::Running));
+    let plain = walk_from(Life::NEW_FORK, &fork_terms(None), &launched);
+    assert_eq!(plain, Life::at(Phase::Running));
+}
+
+#[test]
+fn a_parent_goes_on_where_it_was_or_where_it_is_wanted() {
+    let terms = terms(None);
+    let since = NOON;
+    for (before, wish, after) in [
+        (Phase::Running, None, Phase::Running),
+        (Phase::Running, Some(Event::Suspend), Phase::Saving),
+        (Phase::Suspended { since }, None, Phase::Suspended { since }),
+        (
+            Phase::Suspended { since },
+            Some(Event::Resume),
+            Phase::Restoring { since },
+        ),
+    ] {
+        let forked = walk_from(Life::at(before), &terms, &[Event::Fork]);
+        assert_eq!(forked.phase.state(), before.state(), "nobody sees it");
+        let events: Vec<_> = wish.into_iter().chain([Event::Sealed]).collect();
+        assert_eq!(walk_from(forked, &terms, &events), Life::at(after));
+    }
+    let at = |phase| step(&Life::at(phase), &terms, &Event::Fork, NOON);
+    for busy in [
+        Phase::Launching,
+        Phase::Saving,
+        Phase::Restoring { since },
+        Phase::Sealing { since: None },
+    ] {
+        assert_eq!(at(busy), Step::Refused(Denial::Busy));
+    }
+    assert_eq!(at(Phase::Removing), Step::Refused(Denial::Ended));
+}
+
+#[test]
+fn a_restart_undoes_a_fork_that_was_not_launched() {
+    let (fork, version) = (fork_terms(None), terms(None));
+    for found in [None, Some(Presence::Debris), Some(Presence::Running)] {
+        for phase in [Phase::Forking, Phase::Launching] {
+            let life = adopt(&Life::at(phase), &fork, found, NOON);
+            assert_eq!(life.phase, Phase::Removing);
+            assert_eq!(life.reason.as_deref(), Some(REASON_FORK_INTERRUPTED));
+        }
+        let launching = Life::at(Phase::Launching);
+        assert_eq!(adopt(&launching, &version, found, NOON), launching);
+    }
+    let parent = Life::at(Phase::Sealing { since: None });
+    let found = Some(Presence::Running);
+    assert_eq!(
+        adopt(&parent, &version, found, NOON),
+        Life::at(Phase::Running)
+    );
+}
+
+#[test]
 fn zero_suspended_duration_terminates_instead() {
     let mut terms = terms(None);
     terms.idle_policy = terms.idle_policy.map(|p| IdlePolicy {
@@ -178,8 +256,12 @@ fn zero_suspended_duration_terminates_instead() {
 
 fn any_phase() -> impl Strategy<Value = Phase> {
     prop::sample::select(vec![
+        Phase::Forking,
         Phase::Launching,
         Phase::RunHook,
+        Phase::ForkHook,
+        Phase::Sealing { since: None },
+        Phase::Sealing { since: Some(NOON) },
         Phase::Running,
         Phase::SuspendHook,
         Phase::Saving,
@@ -203,6 +285,9 @@ fn any_event() -> impl Strategy<Value = Event> {
         Just(Event::Suspend),
         Just(Event::Resume),
         Just(Event::Terminate),
+        Just(Event::Fork),
+        Just(Event::Sealed),
+        Just(Event::SealFailed),
         Just(Event::Launched),
         Just(Event::LaunchFailed("no".to_owned())),
         Just(Event::HookDone),
@@ -241,10 +326,16 @@ fn is_legal(from: MicrovmState, to: MicrovmState) -> bool {
 
 proptest! {
     #[test]
-    fn only_legal_transitions(events in prop::collection::vec(any_event(), 0..60), with_hooks: bool) {
+    fn only_legal_transitions(
+        events in prop::collection::vec(any_event(), 0..60), with_hooks: bool, is_fork: bool,
+    ) {
         let hooks = hooks();
-        let terms = terms(with_hooks.then_some(&hooks));
-        let mut life = Life::NEW;
+        let hooks = with_hooks.then_some(&hooks);
+        let (terms, mut life) = if is_fork {
+            (fork_terms(hooks), Life::NEW_FORK)
+        } else {
+            (terms(hooks), Life::NEW)
+        };
         for event in events {
             let before = life.clone();
             if let Step::Moved(next) = step(&life, &terms, &event, NOON) {
@@ -296,12 +387,19 @@ proptest! {
     #[test]
     fn adoption_settles(phase in any_phase(), found in prop::sample::select(vec![
         None, Some(Presence::Running), Some(Presence::Suspended), Some(Presence::Debris),
-    ])) {
-        let life = Life { reason: phase.is_ending().then(|| "x".to_owned()), ..Life::at(phase) };
-        let once = adopt(&life, found, NOON);
-        prop_assert_eq!(&adopt(&once, found, NOON), &once);
+    ]), wish in prop::sample::select(vec![None, Some(Wish::Run), Some(Wish::Sleep)]), is_fork: bool) {
+        let terms = if is_fork { fork_terms(None) } else { terms(None) };
+        let wish = wish.filter(|_| matches!(phase, Phase::Sealing { .. }));
+        let life = Life { reason: phase.is_ending().then(|| "x".to_owned()), wish, ..Life::at(phase) };
+        let once = adopt(&life, &terms, found, NOON);
+        prop_assert_eq!(&adopt(&once, &terms, found, NOON), &once);
         prop_assert_eq!(once.phase.is_ending(), once.reason.is_some());
-        if found == Some(Presence::Suspended) && !phase.is_ending() && phase != Phase::RunHook {
+        let is_sealing = matches!(once.phase, Phase::Sealing { .. });
+        prop_assert!(!is_sealing);
+        let was_up = !matches!(
+            phase, Phase::Forking | Phase::Launching | Phase::RunHook | Phase::ForkHook
+        );
+        if found == Some(Presence::Suspended) && !phase.is_ending() && was_up {
             prop_assert!(!once.phase.is_ending());
         }
     }

@@ -10,8 +10,9 @@ use super::image::{
 };
 use crate::arn::ConnectorRef;
 use crate::hooks::Hooks;
+use crate::id::MicrovmId;
 use crate::image::{Logging, MemoryTier};
-use crate::microvm::{IdlePolicy, Microvm, RunHookPayload, RunMicrovm};
+use crate::microvm::{ForkMicrovm, IdlePolicy, Microvm, RunHookPayload, RunMicrovm};
 
 #[derive(Serialize, Deserialize)]
 pub(crate) struct IdleForm {
@@ -162,5 +163,16 @@ impl RunMicrovm {
         };
         // Text and numbers only: writing them as JSON cannot fail.
         super::digest(&[&serde_json::to_string(&form).unwrap_or_default()])
+    }
+}
+
+impl ForkMicrovm {
+    /// A digest of everything in the request but its client token.
+    pub(crate) fn digest(&self, parent: MicrovmId) -> [u8; 32] {
+        let max_duration = self.max_duration.map(|duration| duration.as_secs());
+        super::digest(&[
+            &parent.to_string(),
+            &max_duration.map_or(String::new(), |seconds| seconds.to_string()),
+        ])
     }
 }

@@ -7,7 +7,7 @@ use crate::arn::TaggedArn;
 use crate::connector::{Connector, ConnectorVersion};
 use crate::image::{Build, Image, ImageVersion};
 use crate::machine::microvm::Life;
-use crate::microvm::Microvm;
+use crate::microvm::{Microvm, Origin};
 use crate::store::form::Stored as _;
 use crate::store::form::microvm::LaunchTerms;
 use crate::store::text::Word as _;
@@ -139,10 +139,14 @@ fn put_build(db: &Connection, build: &Build) -> Result<()> {
 
 fn add_microvm(db: &Connection, microvm: &Microvm) -> Result<()> {
     let (phase, phase_since) = phase_columns(microvm.life.phase);
+    let parent = match microvm.origin {
+        Origin::Version => None,
+        Origin::Fork { parent } => Some(parent.to_string()),
+    };
     run(
         db,
-        "INSERT INTO microvm (id, scope, image, number, endpoint_id, terms, started, phase, phase_since) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO microvm (id, scope, image, number, endpoint_id, terms, started, phase, phase_since, parent) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         params![
             microvm.id.to_string(),
             scope_text(&microvm.scope),
@@ -153,6 +157,7 @@ fn add_microvm(db: &Connection, microvm: &Microvm) -> Result<()> {
             microvm.started_at.unix_ms(),
             phase,
             phase_since,
+            parent,
         ],
     )
 }

@@ -33,6 +33,11 @@ pub(super) fn holds(db: &Connection, guard: &Guard) -> Result<bool> {
             "SELECT 1 FROM microvm WHERE image = ?1 AND terminated IS NULL AND (?2 IS NULL OR number = ?2)",
             params![arn.to_string(), number.map(|number| number.major())],
         ),
+        Guard::MicrovmLiving(id) => present(
+            db,
+            "SELECT 1 FROM microvm WHERE id = ? AND terminated IS NULL",
+            [id.to_string()],
+        ),
         Guard::Launchable(arn, number) => present(
             db,
             "SELECT 1 FROM version JOIN image ON image.arn = version.image \

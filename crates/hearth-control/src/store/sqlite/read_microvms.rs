@@ -6,7 +6,7 @@ use super::read_images::{find, list};
 use super::rows::{Columns, scope_text};
 use crate::arn::Scope;
 use crate::id::{EndpointId, MicrovmId};
-use crate::microvm::{Microvm, MicrovmFilter};
+use crate::microvm::{Microvm, MicrovmFilter, Origin};
 use crate::store::form::Stored as _;
 use crate::store::form::microvm::LaunchTerms;
 use crate::store::{Intent, MicrovmPlace, Result, StoreError, Subject};
@@ -22,6 +22,7 @@ fn microvm_of(row: &Row<'_>) -> Result<Microvm> {
         version: columns.version("number")?,
         endpoint_id: columns.parsed("endpoint_id")?,
         endpoint: terms.endpoint,
+        origin: origin_of(&columns)?,
         tier: terms.tier,
         hooks: terms.hooks,
         execution_role_arn: terms.execution_role_arn,
@@ -35,6 +36,11 @@ fn microvm_of(row: &Row<'_>) -> Result<Microvm> {
         life: columns.life()?,
         terminated_at: columns.optional_time("terminated")?,
     })
+}
+
+fn origin_of(columns: &Columns<'_, '_>) -> Result<Origin> {
+    let parent = columns.optional_parsed("parent")?;
+    Ok(parent.map_or(Origin::Version, |parent| Origin::Fork { parent }))
 }
 
 pub(super) fn microvm(db: &Connection, id: MicrovmId) -> Result<Option<Microvm>> {

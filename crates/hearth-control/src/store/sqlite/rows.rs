@@ -41,6 +41,12 @@ impl<'r, 's> Columns<'r, 's> {
             .map_err(|_| self.damaged())
     }
 
+    pub(super) fn optional_parsed<T: FromStr>(&self, column: &str) -> Result<Option<T>> {
+        self.plain::<Option<String>>(column)?
+            .map(|text| text.parse().map_err(|_| self.damaged()))
+            .transpose()
+    }
+
     pub(super) fn word<T: Word>(&self, column: &str) -> Result<T> {
         T::of_word(&self.plain::<String>(column)?)
     }
@@ -95,9 +101,12 @@ impl<'r, 's> Columns<'r, 's> {
 /// A phase as two columns. The words are part of the file format.
 pub(super) fn phase_columns(phase: Phase) -> (&'static str, Option<i64>) {
     match phase {
+        Phase::Forking => ("FORKING", None),
         Phase::Launching => ("LAUNCHING", None),
         Phase::RunHook => ("RUN_HOOK", None),
+        Phase::ForkHook => ("FORK_HOOK", None),
         Phase::Running => ("RUNNING", None),
+        Phase::Sealing { since } => ("SEALING", since.map(Timestamp::unix_ms)),
         Phase::SuspendHook => ("SUSPEND_HOOK", None),
         Phase::Saving => ("SAVING", None),
         Phase::Suspended { since } => ("SUSPENDED", Some(since.unix_ms())),
@@ -111,9 +120,12 @@ pub(super) fn phase_columns(phase: Phase) -> (&'static str, Option<i64>) {
 
 fn phase_of(word: &str, since: Option<Timestamp>) -> Option<Phase> {
     Some(match word {
+        "FORKING" => Phase::Forking,
         "LAUNCHING" => Phase::Launching,
         "RUN_HOOK" => Phase::RunHook,
+        "FORK_HOOK" => Phase::ForkHook,
         "RUNNING" => Phase::Running,
+        "SEALING" => Phase::Sealing { since },
         "SUSPEND_HOOK" => Phase::SuspendHook,
         "SAVING" => Phase::Saving,
         "SUSPENDED" => Phase::Suspended { since: since? },

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use crate::store::{Result, StoreError};
 
 /// The steps, in order.
-const STEPS: &[&str] = &[FIRST];
+pub(super) const STEPS: &[&str] = &[FIRST, FORKS];
 
 /// Times are milliseconds since 1970. `scope` is `<account>/<region>`. Images are known by their ARN.
 const FIRST: &str = "
@@ -177,6 +177,9 @@ CREATE TABLE journal (
 CREATE UNIQUE INDEX journal_open ON journal (subject) WHERE outcome IS NULL;
 CREATE INDEX journal_age ON journal (ended) WHERE outcome IS NOT NULL;
 ";
+
+/// Of a fork, whose it is. The phases of forks, which older releases cannot read, came with it.
+const FORKS: &str = "ALTER TABLE microvm ADD COLUMN parent TEXT;";
 
 /// Brings a file to the newest schema.
 pub(super) fn migrate(db: &mut Connection) -> Result<()> {

@@ -82,6 +82,28 @@ async fn a_file_of_a_newer_release_is_refused() {
     ));
 }
 
+/// A file of release 0.1 becomes one of today, with all that it holds.
+#[tokio::test]
+async fn an_older_file_is_brought_up_to_date() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("control.sqlite");
+    let db = Connection::open(&path).unwrap();
+    db.execute_batch(schema::STEPS[0]).unwrap();
+    db.execute_batch("INSERT INTO account VALUES ('000000000007', 1); PRAGMA user_version = 1")
+        .unwrap();
+    drop(db);
+    let store = open(&directory);
+    assert_eq!(store.accounts().await.unwrap(), vec![account(7)]);
+    assert_eq!(store.living_microvms().await.unwrap(), Vec::new());
+    drop(store);
+    let db = Connection::open(&path).unwrap();
+    let version: i64 = db
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .unwrap();
+    assert_eq!(usize::try_from(version).unwrap(), schema::STEPS.len());
+    assert!(db.prepare("SELECT parent FROM microvm").is_ok());
+}
+
 #[tokio::test]
 async fn the_file_is_private() {
     use std::os::unix::fs::PermissionsExt as _;

@@ -12,14 +12,17 @@ use hearth_control::id::{BuildId, MicrovmId};
 use hearth_control::image::BuildSizes;
 use hearth_control::microvm::Microvm;
 use hearth_control::node::{
-    BuildEvent, BuildFailure, BuildSpec, Built, HookCall, Inventory, LaunchError, LaunchSpec, Node,
-    NodeError, NodeEvent, Presence, ResumeError, SnapshotRef, SuspendError,
+    BuildEvent, BuildFailure, BuildSpec, Built, ForkError, HookCall, Inventory, LaunchError,
+    LaunchOrigin, LaunchSpec, Node, NodeError, NodeEvent, Presence, ResumeError, SnapshotRef,
+    SuspendError,
 };
 use tokio::sync::{Notify, mpsc};
 
 /// Something that goes wrong once.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Fault {
+    Fork,
+    LostInFork,
     Launch,
     NoCapacity,
     Suspend,
@@ -141,6 +144,26 @@ impl ScriptedNode {
 
 #[async_trait]
 impl Node for ScriptedNode {
+    async fn fork(&self, parent: MicrovmId, child: MicrovmId) -> Result<(), ForkError> {
+        self.begin("fork").await;
+        if self.takes(&Fault::Fork) {
+            return Err(ForkError::Unchanged("scripted".to_owned()));
+        }
+        if self.takes(&Fault::LostInFork) {
+            self.set_presence(parent, Some(Presence::Debris));
+            return Err(ForkError::Lost("scripted".to_owned()));
+        }
+        let found = self.presence(parent);
+        if !matches!(found, Some(Presence::Running | Presence::Suspended)) {
+            return Err(ForkError::Lost(format!("fork of {found:?}")));
+        }
+        tokio::task::yield_now().await;
+        // What is reserved for a child is a piece of it.
+        self.set_presence(child, Some(Presence::Debris));
+        tokio::task::yield_now().await;
+        Ok(())
+    }
+
     async fn launch(&self, spec: LaunchSpec) -> Result<(), LaunchError> {
         self.begin("launch").await;
         if self.takes(&Fault::Launch) {
@@ -149,10 +172,13 @@ impl Node for ScriptedNode {
         if self.takes(&Fault::NoCapacity) {
             return Err(LaunchError::NoCapacity);
         }
-        assert!(
-            self.with(|state| state.snapshots.contains_key(&spec.snapshot)),
-            "{spec:?}"
-        );
+        let is_there = match &spec.origin {
+            LaunchOrigin::Version(snapshot) => {
+                self.with(|state| state.snapshots.contains_key(snapshot))
+            }
+            LaunchOrigin::Fork => self.presence(spec.id) == Some(Presence::Debris),
+        };
+        assert!(is_there, "{spec:?}");
         self.set_presence(spec.id, Some(Presence::Debris));
         tokio::task::yield_now().await;
         self.set_presence(spec.id, Some(Presence::Running));

@@ -11,7 +11,8 @@ use serde_json::Value;
 use crate::wire::json::epoch_seconds;
 
 pub(super) use image::{image, image_item, image_with_version, managed_image, managed_version};
-pub(super) use microvm::{microvm, microvm_item};
+pub(crate) use microvm::microvm;
+pub(super) use microvm::microvm_item;
 pub(super) use version::{build, build_item, chipset, version};
 
 /// A page of a list.

@@ -1,0 +1,107 @@
+//! A file on its way to its place.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+
+use hearth_wire::agent::Refusal;
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::open_in_root;
+use crate::bounds::refused;
+use crate::fault::{Fault, Step};
+
+/// How many names are tried for a file that is being written.
+const NAME_ATTEMPTS: u32 = 16;
+
+/// A file that is written beside its place and removed again unless it gets there.
+pub(super) struct NewFile {
+    directory: OwnedFd,
+    temporary: String,
+    name: String,
+    pub(super) file: File,
+    is_placed: bool,
+}
+
+impl NewFile {
+    pub(super) fn create(root: &OwnedFd, path: &str, mode: u32) -> Result<Self, Refusal> {
+        // The path is absolute, so there is a slash.
+        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+        if matches!(name, "" | "." | "..") {
+            return Err(refused(format!("{path} does not name a file")));
+        }
+        let parent = if parent.is_empty() { "/" } else { parent };
+        let directory = open_in_root(root, parent, OFlags::PATH | OFlags::DIRECTORY)
+            .step_with(|| format!("open {parent}"))?;
+        Ok(Self::in_directory(directory, name, mode)?)
+    }
+
+    /// One with this name, which is one word, in an open directory.
+    pub(super) fn in_directory(directory: OwnedFd, name: &str, mode: u32) -> Result<Self, Fault> {
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let (temporary, file) = with_temporary(|temporary| {
+            rustix::fs::openat(&directory, temporary, flags, Mode::RUSR | Mode::WUSR)
+        })
+        .step("create the file")?;
+        let new = Self {
+            directory,
+            temporary,
+            name: name.to_owned(),
+            file: File::from(file),
+            is_placed: false,
+        };
+        // Not given at creation, where the umask would have a say.
+        rustix::fs::fchmod(&new.file, Mode::from_raw_mode(mode & 0o7777))
+            .step("set the file's permissions")?;
+        Ok(new)
+    }
+
+    /// Makes the content durable and gives the file its name; what had that name is replaced, a symbolic
+    /// link itself and not what it points to.
+    pub(super) fn place(&mut self) -> Result<(), Fault> {
+        rustix::fs::fsync(&self.file).step("sync the file")?;
+        self.rename()?;
+        let directory = rustix::fs::openat(
+            &self.directory,
+            ".",
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .step("sync the directory")?;
+        rustix::fs::fsync(directory).step("sync the directory")
+    }
+
+    /// The same without waiting for any disk.
+    pub(super) fn rename(&mut self) -> Result<(), Fault> {
+        let directory = &self.directory;
+        rustix::fs::renameat(directory, &self.temporary, directory, &self.name)
+            .step("rename the file into place")?;
+        self.is_placed = true;
+        Ok(())
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if !self.is_placed {
+            // It may be gone with its directory.
+            let _ = rustix::fs::unlinkat(&self.directory, &self.temporary, AtFlags::empty());
+        }
+    }
+}
+
+/// Makes something under a name that nothing has yet.
+pub(super) fn with_temporary<T>(
+    make: impl Fn(&str) -> Result<T, Errno>,
+) -> Result<(String, T), Errno> {
+    let mut attempt = 0;
+    loop {
+        let worker = rustix::process::getpid().as_raw_nonzero();
+        let name = format!(".hearth-{worker}-{attempt}");
+        match make(&name) {
+            Err(Errno::EXIST) if attempt < NAME_ATTEMPTS => attempt += 1,
+            made => return Ok((name, made?)),
+        }
+    }
+}

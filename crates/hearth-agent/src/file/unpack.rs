@@ -1,0 +1,188 @@
+//! A tar archive into a directory, while the application may change it.
+//!
+//! Nothing is made outside of the directory: `..` is refused, and no name leads through a symbolic link, whether the
+//! archive brought it or the application did. Files are written beside their place and renamed, links likewise; what was there is
+//! replaced, but no directory by a file. What was unpacked before a failure stays.
+
+use std::ffi::OsStr;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path};
+
+use hearth_wire::agent::Refusal;
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Timespec, Timestamps};
+use rustix::io::Errno;
+use tar::{Archive, Entry, EntryType};
+
+use super::new_file::{NewFile, with_temporary};
+use crate::bounds::refused;
+use crate::fault::Step;
+
+/// Permissions of directories that the archive implies and does not name.
+const IMPLIED_MODE: Mode = Mode::from_raw_mode(0o755);
+
+/// Unpacks everything and makes it durable.
+pub(super) fn receive(archive: impl Read, top: &OwnedFd) -> Result<(), Refusal> {
+    let mut archive = Archive::new(archive);
+    let unreadable =
+        |error: std::io::Error| refused(format!("the archive cannot be read: {error}"));
+    for entry in archive.entries().map_err(unreadable)? {
+        unpack(top, entry.map_err(unreadable)?)?;
+    }
+    rustix::fs::syncfs(top).step("sync the files")?;
+    Ok(())
+}
+
+fn unpack(top: &OwnedFd, mut entry: Entry<'_, impl Read>) -> Result<(), Refusal> {
+    let path = entry.path_bytes().into_owned();
+    let names = names(&path)?;
+    let Some((name, parents)) = names.split_last() else {
+        // The top itself, which is there and stays as it is.
+        return Ok(());
+    };
+    let header = entry.header();
+    let mode = header.mode().unwrap_or(0o644);
+    let mtime_s = header.mtime().unwrap_or_default();
+    match header.entry_type() {
+        EntryType::Directory => {
+            let directory = descend(top, &names, true)?;
+            set_mode(&directory, mode)?;
+            Ok(())
+        }
+        EntryType::Regular | EntryType::Continuous => {
+            let parent = descend(top, parents, true)?;
+            let text = name
+                .to_str()
+                .ok_or_else(|| refused("a name is not UTF-8"))?;
+            let mut file = NewFile::in_directory(parent, text, mode)?;
+            let copied = std::io::copy(&mut entry, &mut file.file);
+            let copied = copied.map_err(|error| broken(&path, &error))?;
+            if copied != entry.size() {
+                return Err(broken(&path, &std::io::ErrorKind::UnexpectedEof.into()));
+            }
+            rustix::fs::futimens(&file.file, &times(mtime_s)).step("set the file's time")?;
+            Ok(file.rename()?)
+        }
+        EntryType::Symlink => {
+            let target = entry.link_name_bytes().unwrap_or_default();
+            let target = Path::new(OsStr::from_bytes(&target));
+            let parent = descend(top, parents, true)?;
+            put_link(&parent, name, |new| {
+                rustix::fs::symlinkat(target, &parent, new)
+            })
+        }
+        EntryType::Link => {
+            let target = entry.link_name_bytes().unwrap_or_default().into_owned();
+            let target = self::names(&target)?;
+            let (target, target_parents) = target
+                .split_last()
+                .ok_or_else(|| refused("a hard link leads to the top"))?;
+            let source = descend(top, target_parents, false)?;
+            let parent = descend(top, parents, true)?;
+            put_link(&parent, name, |new| {
+                rustix::fs::linkat(&source, *target, &parent, new, AtFlags::empty())
+            })
+        }
+        // Of all entries; there is nothing in it that we take.
+        EntryType::XGlobalHeader => Ok(()),
+        other => {
+            let path = String::from_utf8_lossy(&path);
+            Err(refused(format!(
+                "{path} is neither file, directory nor link ({other:?})"
+            )))
+        }
+    }
+}
+
+/// The names that lead to an entry, from the top.
+fn names(path: &[u8]) -> Result<Vec<&OsStr>, Refusal> {
+    let path = Path::new(OsStr::from_bytes(path));
+    let mut names = Vec::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => names.push(name),
+            // As `tar` does: what is absolute begins at the top.
+            Component::RootDir | Component::CurDir => {}
+            Component::ParentDir | Component::Prefix(_) => {
+                return Err(refused(format!(
+                    "{} leads out of the directory",
+                    path.display()
+                )));
+            }
+        }
+    }
+    Ok(names)
+}
+
+/// The directory at the end of these names, made when it is missing and wanted.
+fn descend(top: &OwnedFd, names: &[&OsStr], is_made: bool) -> Result<OwnedFd, Refusal> {
+    let mut directory = top.try_clone().step("open the directory")?;
+    for name in names {
+        let mut opened = enter(&directory, name);
+        if is_made && opened.as_ref().is_err_and(|errno| *errno == Errno::NOENT) {
+            match rustix::fs::mkdirat(&directory, *name, IMPLIED_MODE) {
+                // Somebody else was faster.
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(errno) => Err(errno).step_with(|| format!("make {}", name.display()))?,
+            }
+            opened = enter(&directory, name);
+        }
+        directory = match opened {
+            Ok(opened) => opened,
+            Err(Errno::LOOP | Errno::NOTDIR | Errno::NOENT) => {
+                return Err(refused(format!("{} is not a directory", name.display())));
+            }
+            Err(errno) => Err(errno).step_with(|| format!("open {}", name.display()))?,
+        };
+    }
+    Ok(directory)
+}
+
+fn enter(directory: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Errno> {
+    rustix::fs::openat2(
+        directory,
+        name,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
+    )
+}
+
+/// Makes a link beside its place and gives it its name.
+fn put_link(
+    parent: &OwnedFd,
+    name: &OsStr,
+    make: impl Fn(&str) -> Result<(), Errno>,
+) -> Result<(), Refusal> {
+    let (new, ()) = with_temporary(make).step_with(|| format!("link {}", name.display()))?;
+    let renamed = rustix::fs::renameat(parent, &new, parent, name);
+    // It is still there when renaming failed, or when both names already were the same file.
+    let _ = rustix::fs::unlinkat(parent, &new, AtFlags::empty());
+    renamed.step_with(|| format!("link {}", name.display()))?;
+    Ok(())
+}
+
+fn set_mode(directory: impl AsFd, mode: u32) -> Result<(), Refusal> {
+    let mode = Mode::from_raw_mode(mode & 0o7777);
+    Ok(rustix::fs::fchmod(directory, mode).step("set the directory's permissions")?)
+}
+
+fn times(mtime_s: u64) -> Timestamps {
+    let modified = Timespec {
+        tv_sec: i64::try_from(mtime_s).unwrap_or_default(),
+        tv_nsec: 0,
+    };
+    Timestamps {
+        last_access: modified,
+        last_modification: modified,
+    }
+}
+
+/// Either the archive ended too early, or the file could not be written.
+fn broken(path: &[u8], error: &std::io::Error) -> Refusal {
+    refused(format!("{}: {error}", String::from_utf8_lossy(path)))
+}
+
+#[cfg(test)]
+mod tests;

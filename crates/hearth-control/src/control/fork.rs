@@ -1,0 +1,149 @@
+//! `ForkMicrovm`: a second microVM that begins where another one is.
+//!
+//! ```text
+//! record of the child ──> its owner asks the parent's ──> the parent is sealed ──> answer
+//!                                                               └──> the child is launched from the layer
+//! ```
+//!
+//! The child's record, shares and intent are there before its parent is touched. What a crash interrupts is undone: the
+//! parent is as it was, and the child is removed, because where it was to begin is past.
+
+use std::sync::Arc;
+
+use super::owner::{self, Beginning, REASON_FORK_FAILED};
+use super::run::admit;
+use super::tokens::Repeatable;
+use super::{Control, Shared};
+use crate::arn::Scope;
+use crate::id::{EndpointId, MicrovmId};
+use crate::machine::microvm::{Denial, Event, Life, Phase, Step, Terms, step};
+use crate::microvm::{ForkMicrovm, Microvm, Origin};
+use crate::refusal::{ControlError, Refusal};
+use crate::store::{Batch, Change, Guard, Intent, Subject, Verdict};
+
+impl Control {
+    /// Forks a microVM that runs or is suspended. When this returns, where the child begins is durable: nothing that
+    /// happens to its parent after that is in it. The child is PENDING or further. A repeated request returns the
+    /// microVM of the first.
+    ///
+    /// # Errors
+    ///
+    /// What the domain refuses, or a failure of the store.
+    pub async fn fork_microvm(
+        &self,
+        scope: &Scope,
+        parent: MicrovmId,
+        request: ForkMicrovm,
+    ) -> Result<Microvm, ControlError> {
+        let token = request.client_token.clone();
+        let repeatable = Repeatable::new(scope, "ForkMicrovm", token, request.digest(parent));
+        let child = match self.earlier(scope, &repeatable).await? {
+            Some(earlier) => earlier,
+            None => self.make_fork(scope, parent, request, repeatable).await?,
+        };
+        self.begun_fork(scope, parent, child).await
+    }
+
+    async fn make_fork(
+        &self,
+        scope: &Scope,
+        parent: MicrovmId,
+        request: ForkMicrovm,
+        repeatable: Repeatable,
+    ) -> Result<Microvm, ControlError> {
+        let parent = self.microvm(scope, parent).await?;
+        self.check_forkable(&parent)?;
+        let shared = Arc::clone(&self.shared);
+        let noted = repeatable.clone();
+        let begin = async move { begin(&shared, &parent, &request, &noted).await };
+        self.make_once(scope, &repeatable, begin).await
+    }
+
+    /// Refuses what the machine would refuse; that another child is being made is a reason to wait only.
+    fn check_forkable(&self, parent: &Microvm) -> Result<(), Refusal> {
+        let now = self.shared.clock.now();
+        match step(&parent.life, &Terms::of(parent), &Event::Fork, now) {
+            Step::Refused(Denial::Ended) => Err(Refusal::MicrovmTerminated(parent.id)),
+            Step::Refused(Denial::Busy) if !matches!(parent.life.phase, Phase::Sealing { .. }) => {
+                Err(Refusal::MicrovmBusy(parent.id, parent.state()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until it is decided where the child begins, or that it does not.
+    async fn begun_fork(
+        &self,
+        scope: &Scope,
+        parent: MicrovmId,
+        child: Microvm,
+    ) -> Result<Microvm, ControlError> {
+        let child = match self.shared.microvms.get(child.id) {
+            None => self.microvm(scope, child.id).await?,
+            Some(owner) => {
+                let mut view = owner.view();
+                let begun = view.wait_for(|child| child.life.phase != Phase::Forking);
+                begun.await.map_err(|_| ControlError::Closed)?.clone()
+            }
+        };
+        if child.reason() == Some(REASON_FORK_FAILED) {
+            return Err(Refusal::ForkFailed(parent).into());
+        }
+        Ok(child)
+    }
+}
+
+/// Takes what the child needs, writes its record and starts its owner.
+async fn begin(
+    shared: &Arc<Shared>,
+    parent: &Microvm,
+    request: &ForkMicrovm,
+    repeatable: &Repeatable,
+) -> Result<Microvm, ControlError> {
+    let endpoint_id = EndpointId::generate();
+    let (holdings, endpoint) = admit(shared, parent.scope.account, parent.tier, endpoint_id)?;
+    let child = record(shared, parent, request, (endpoint_id, endpoint));
+    // While the parent lives, its version and connectors stay; from then on the child keeps them.
+    let batch = Batch::new()
+        .guard(Guard::MicrovmLiving(parent.id))
+        .change(Change::AddMicrovm(child.clone()))
+        .change(Change::Intend(Intent {
+            subject: Subject::Microvm(child.id),
+            what: "Fork".to_owned(),
+            at: child.started_at,
+        }));
+    let batch = repeatable.note(shared, batch, child.id.to_string());
+    match shared.commit(batch).await? {
+        Verdict::Committed => {}
+        Verdict::Blocked(Guard::TokenFree(_)) => return Err(Refusal::TokenConflict.into()),
+        Verdict::Blocked(_) => return Err(Refusal::MicrovmTerminated(parent.id).into()),
+    }
+    owner::spawn(shared, child.clone(), holdings, Beginning::Launch);
+    Ok(child)
+}
+
+/// The child is what its parent is, but for its name, its address and its time. `/run` is not called on it, so it has no
+/// payload.
+fn record(
+    shared: &Shared,
+    parent: &Microvm,
+    request: &ForkMicrovm,
+    (endpoint_id, endpoint): (EndpointId, String),
+) -> Microvm {
+    let longest = shared.policy.max_duration;
+    Microvm {
+        id: MicrovmId::generate(),
+        endpoint_id,
+        endpoint,
+        origin: Origin::Fork { parent: parent.id },
+        max_duration: request
+            .max_duration
+            .unwrap_or(parent.max_duration)
+            .min(longest),
+        run_hook_payload: None,
+        started_at: shared.clock.now(),
+        life: Life::NEW_FORK,
+        terminated_at: None,
+        ..parent.clone()
+    }
+}

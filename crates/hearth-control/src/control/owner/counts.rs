@@ -1,0 +1,63 @@
+//! What an owner counts, for metrics.
+
+use super::Owner;
+use crate::machine::microvm::{Event, Life, REASON_FORK_INTERRUPTED, REASON_LOST, Timer};
+use crate::metrics::End;
+use crate::microvm::Origin;
+
+impl Owner {
+    /// What the node has done, and how long it took.
+    pub(super) fn count(&self, event: &Event) {
+        let metrics = &self.shared.metrics;
+        let now = self.shared.clock.now();
+        let took = now.since(self.moved_at);
+        match event {
+            Event::Launched => match self.microvm.origin {
+                Origin::Version => metrics.launch.observe(took),
+                Origin::Fork { .. } => metrics.fork.observe(now.since(self.microvm.started_at)),
+            },
+            // A child hears of it too, and has no loan.
+            Event::Sealed if self.loan.is_some() => metrics.seal.observe(took),
+            Event::Saved => metrics.suspend.observe(took),
+            Event::Restored => metrics.resume.observe(took),
+            Event::SealFailed => metrics.seal_failures.increment(),
+            Event::LaunchFailed(_) => metrics.launch_failures.increment(),
+            Event::SaveFailed => metrics.suspend_failures.increment(),
+            Event::RestoreFailed => metrics.resume_failures.increment(),
+            Event::HookFailed(_) => metrics.hook_failures.increment(),
+            _ => {}
+        }
+    }
+
+    /// That the next life is the end of this microVM, once.
+    pub(super) fn count_end(&self, next: &Life, end: Option<End>) {
+        let begins_to_end = next.phase.is_ending() && !self.microvm.life.phase.is_ending();
+        if let Some(end) = end.filter(|_| begins_to_end) {
+            self.shared.metrics.ends.increment(end);
+        }
+    }
+}
+
+/// The end that an event can bring.
+pub(super) fn end_of(event: &Event) -> Option<End> {
+    match event {
+        Event::Terminate => Some(End::Asked),
+        Event::Due(Timer::Idle) => Some(End::Idle),
+        Event::Due(Timer::Suspended) => Some(End::SuspendedLong),
+        Event::Due(Timer::Expiry) => Some(End::Expired),
+        Event::HookFailed(_) => Some(End::HookFailed),
+        Event::LaunchFailed(_) => Some(End::LaunchFailed),
+        Event::Ended(reason) if reason == REASON_LOST => Some(End::Lost),
+        Event::Ended(_) => Some(End::Exited),
+        _ => None,
+    }
+}
+
+/// The end that a look at the node has brought.
+pub(super) fn end_found(life: &Life) -> End {
+    if life.reason.as_deref() == Some(REASON_FORK_INTERRUPTED) {
+        End::Interrupted
+    } else {
+        End::Lost
+    }
+}

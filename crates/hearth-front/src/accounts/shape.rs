@@ -1,0 +1,31 @@
+//! Accounts and keys as answers show them.
+
+use hearth_control::account::{AccessKey, Account, KeyStatus};
+use serde_json::{Value, json};
+
+use crate::wire::json::epoch_seconds;
+
+pub(super) fn account(account: &Account) -> Value {
+    json!({
+        "accountId": account.id.to_string(),
+        "createdAt": epoch_seconds(account.created_at.unix_ms()),
+    })
+}
+
+/// A key without its secret.
+pub(super) fn access_key(key: &AccessKey) -> Value {
+    json!({
+        "accessKeyId": key.id.to_string(),
+        "accountId": key.account.to_string(),
+        "createdAt": epoch_seconds(key.created_at.unix_ms()),
+        "status": status(key.status),
+    })
+}
+
+/// As IAM words it.
+const fn status(status: KeyStatus) -> &'static str {
+    match status {
+        KeyStatus::Active => "Active",
+        KeyStatus::Disabled => "Inactive",
+    }
+}

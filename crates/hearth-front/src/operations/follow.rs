@@ -1,0 +1,157 @@
+//! Lines as they come, for one client: what is there, then what arrives, until the microVM has ended or the client leaves.
+//!
+//! The log store is asked for news a few times a second, and read only when there are any. A client that does not read
+//! holds up itself alone: the store keeps what it keeps, and pages of it are read when there is room.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hearth_control::Control;
+use hearth_control::id::MicrovmId;
+use hearth_control::microvm::{Microvm, MicrovmState};
+use hearth_logs::{Event, LogError, LogStore, Owner};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::get_microvm_logs::{nothing_yet, text};
+use crate::fault::Fault;
+use crate::guests::OutputPlace;
+
+/// How often the store is asked.
+const INTERVAL: Duration = Duration::from_millis(250);
+
+/// Output may still be on its way to the store when its microVM has ended.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Longest answer. A client that was cut off by its network, which nobody notices, is gone after it.
+const MAX_TIME: Duration = Duration::from_secs(60 * 60);
+
+/// Clients that follow at one time; each costs a task and a page of text.
+const MAX_FOLLOWERS: usize = 256;
+
+/// Events of one page, and pages that wait for the client.
+const PAGE_EVENTS: usize = 1000;
+const PAGES: usize = 2;
+
+/// Places for those who follow.
+pub(crate) struct Followers(Arc<Semaphore>);
+
+impl Default for Followers {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_FOLLOWERS)))
+    }
+}
+
+impl Followers {
+    /// A place, as long as there is one.
+    pub(super) fn admit(&self) -> Result<OwnedSemaphorePermit, Fault> {
+        Arc::clone(&self.0).try_acquire_owned().map_err(|_| {
+            let text = format!("{MAX_FOLLOWERS} clients follow logs already.");
+            Fault::new(429, "ThrottlingException", text).retry_after(1)
+        })
+    }
+}
+
+/// The stream of one microVM, and how far it was read.
+pub(super) struct Follower {
+    pub(super) control: Control,
+    pub(super) microvm: MicrovmId,
+    pub(super) store: Arc<LogStore>,
+    pub(super) owner: Owner,
+    pub(super) place: OutputPlace,
+    /// Number of the newest event when the first lines were read.
+    pub(super) seen: i64,
+}
+
+impl Follower {
+    /// Sends the first lines, and what comes after them.
+    pub(super) fn begin(
+        self,
+        first: String,
+        permit: OwnedSemaphorePermit,
+    ) -> mpsc::Receiver<Bytes> {
+        let (sender, pages) = mpsc::channel(PAGES);
+        tokio::spawn(async move {
+            let _permit = permit;
+            let deadline = Instant::now() + MAX_TIME;
+            let following = async {
+                if first.is_empty() || sender.send(first.into()).await.is_ok() {
+                    self.follow(&sender).await;
+                }
+            };
+            tokio::select! {
+                // Over in time or not, the body ends here.
+                _ = timeout_at(deadline, following) => {}
+                () = sender.closed() => {}
+            }
+        });
+        pages
+    }
+
+    async fn follow(mut self, pages: &mpsc::Sender<Bytes>) {
+        let ended = ended(self.control.clone(), self.microvm);
+        tokio::pin!(ended);
+        loop {
+            let has_ended = tokio::select! {
+                () = &mut ended => true,
+                () = sleep(INTERVAL) => false,
+            };
+            if has_ended {
+                sleep(LAST_WORDS).await;
+            }
+            if self.send_news(pages).await.is_err() || has_ended {
+                return;
+            }
+        }
+    }
+
+    /// Sends everything that has come since.
+    async fn send_news(&mut self, pages: &mpsc::Sender<Bytes>) -> Result<(), NoMore> {
+        loop {
+            let events = self.read().await?;
+            let Some(last) = events.last() else {
+                return Ok(());
+            };
+            self.seen = last.id;
+            let sent = pages.send(text(&events).into()).await;
+            sent.map_err(|_| NoMore)?;
+        }
+    }
+
+    async fn read(&self) -> Result<Vec<Event>, NoMore> {
+        let (store, owner, place) = (
+            Arc::clone(&self.store),
+            self.owner.clone(),
+            self.place.clone(),
+        );
+        let seen = self.seen;
+        let reading = tokio::task::spawn_blocking(move || {
+            if store.newest()? == seen {
+                return Ok(Vec::new());
+            }
+            nothing_yet(store.arrived(&owner, &place.group, &place.stream, seen, PAGE_EVENTS))
+        });
+        match reading.await {
+            Ok(Ok(events)) => Ok(events),
+            Ok(Err(error)) => {
+                let error: &LogError = &error;
+                tracing::error!(%error, "logs cannot be followed");
+                Err(NoMore)
+            }
+            Err(_) => Err(NoMore),
+        }
+    }
+}
+
+/// Nobody takes more, or there is no more to be had.
+struct NoMore;
+
+/// Waits until a microVM is TERMINATED.
+async fn ended(control: Control, microvm: MicrovmId) {
+    if let Some(mut view) = control.watch_microvm(microvm) {
+        let has_ended = |microvm: &Microvm| microvm.state() == MicrovmState::Terminated;
+        // A view that closes ends too: its owner is done with it.
+        let _ = view.wait_for(has_ended).await;
+    }
+}

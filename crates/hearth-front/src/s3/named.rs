@@ -1,0 +1,69 @@
+//! Which operation a request turned out to be: `s3s` finds out, metrics and the audit log want to know.
+
+use std::sync::{Arc, OnceLock};
+
+use async_trait::async_trait;
+use http::Request;
+use s3s::access::{S3Access, S3AccessContext};
+use s3s::{S3Result, s3_error};
+
+use super::account::INPUTS;
+
+/// Where the name is put while a request is answered.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Name(Arc<OnceLock<&'static str>>);
+
+impl Name {
+    /// The place of a request, which travels with it.
+    pub(super) fn of<B>(request: &mut Request<B>) -> Self {
+        let name = Self::default();
+        request.extensions_mut().insert(name.clone());
+        name
+    }
+
+    /// The name; `None` of what is no operation of ours, or was refused before it was looked at.
+    pub(super) fn get(&self) -> Option<&'static str> {
+        self.0.get().copied()
+    }
+}
+
+/// Notes the name where access is decided, by which time the signature has been verified.
+pub(super) struct Naming;
+
+#[async_trait]
+impl S3Access for Naming {
+    async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
+        let name = known(context.s3_op().name());
+        let place = context.extensions_mut().get::<Name>();
+        if let (Some(name), Some(Name(place))) = (name, place) {
+            // A request has one operation.
+            let _ = place.set(name);
+        }
+        // What `s3s` does where nobody decides.
+        match context.credentials() {
+            Some(_) => Ok(()),
+            None => Err(s3_error!(AccessDenied, "Signature is required")),
+        }
+    }
+}
+
+/// The same name for ever: labels of metrics must be ones that we have written.
+fn known(name: &str) -> Option<&'static str> {
+    let names = INPUTS
+        .iter()
+        .filter_map(|input| input.strip_suffix("Input"));
+    names.into_iter().find(|known| *known == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_operation_has_a_name() {
+        let named = INPUTS.iter().filter(|input| input.ends_with("Input"));
+        assert_eq!(named.count(), INPUTS.len());
+        assert_eq!(known("PutObject"), Some("PutObject"));
+        assert_eq!(known("PutBucketPolicy"), None);
+    }
+}

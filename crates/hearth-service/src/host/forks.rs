@@ -1,0 +1,46 @@
+//! The parent's side of a fork; the child is launched like every other microVM.
+
+use hearth_control::id::MicrovmId;
+use hearth_control::node::ForkError;
+use hearth_node::{MachineName, Node, NodeError};
+
+use super::{HostNode, machine_name, whole};
+
+impl HostNode {
+    pub(super) async fn fork_microvm(
+        &self,
+        parent: MicrovmId,
+        child: MicrovmId,
+    ) -> Result<(), ForkError> {
+        let unchanged = |error: &dyn std::error::Error| ForkError::Unchanged(whole(error));
+        let parent_name = machine_name(parent).map_err(|error| unchanged(&error))?;
+        let child_name = machine_name(child).map_err(|error| unchanged(&error))?;
+        let node = self.node.clone();
+        // A task of its own: whoever stops waiting, the parent is thawed.
+        let forking = tokio::spawn(async move {
+            let sealed = node.seal_for(&parent_name, &child_name).await;
+            match sealed {
+                Ok(sealed) => Ok(sealed),
+                Err(error) => Err(after_failure(&node, &parent_name, &error).await),
+            }
+        });
+        let sealed = forking.await.map_err(|error| unchanged(&error))??;
+        let paused_ms = sealed.paused_us.map(|paused_us| paused_us / 1000);
+        tracing::info!(%parent, %child, snapshot = %sealed.snapshot, paused_ms, "sealed for a fork");
+        Ok(())
+    }
+}
+
+/// What a failure has left of the parent.
+async fn after_failure(node: &Node, parent: &MachineName, error: &NodeError) -> ForkError {
+    let cause = whole(error);
+    let is_there = match node.settle(parent).await {
+        Ok(is_running) => is_running || node.suspended(parent).is_ok(),
+        Err(_) => false,
+    };
+    if is_there {
+        ForkError::Unchanged(cause)
+    } else {
+        ForkError::Lost(cause)
+    }
+}

@@ -1,0 +1,58 @@
+"""Accounts and access keys: the operator's own."""
+
+import json
+
+import pytest
+
+from .test_bad_clients import send
+
+
+def call(server, method, path, body=None, **how):
+    data = json.dumps(body).encode() if body is not None else b""
+    status, headers, text = send(server, method, "/hearth/v1/" + path, data, **how)
+    return status, json.loads(text) if text else headers.get("x-amzn-errortype")
+
+
+def test_an_account_gets_keys_that_are_switched_and_removed(server):
+    assert call(server, "POST", "accounts", {"accountId": "222222222222"})[0] == 200
+    assert call(server, "POST", "accounts", {"accountId": "222222222222"})[0] == 409
+    _, listed = call(server, "GET", "accounts")
+    assert [account["accountId"] for account in listed["accounts"]] == ["000000000000", "222222222222"]
+    status, made = call(server, "POST", "accounts/222222222222/keys")
+    assert status == 200 and len(made["secretAccessKey"]) == 40 and made["accessKeyId"].startswith("AKIA")
+    keys = lambda: call(server, "GET", "accounts/222222222222/keys")[1]["accessKeys"]
+    secret = made.pop("secretAccessKey")
+    assert keys() == [made] and made["status"] == "Active" and made["accountId"] == "222222222222"
+    assert secret not in json.dumps(keys())
+    for word in ("Inactive", "Inactive", "Active", "Inactive"):
+        assert call(server, "PUT", f"keys/{made['accessKeyId']}", {"status": word})[0] == 204
+        assert [key["status"] for key in keys()] == [word]
+    assert call(server, "DELETE", f"keys/{made['accessKeyId']}")[0] == 204
+    assert keys() == [] and call(server, "DELETE", f"keys/{made['accessKeyId']}")[0] == 404
+    assert secret not in (server.directory / "audit.log").read_text()
+
+
+ROUTES = [
+    ("GET", "accounts"), ("POST", "accounts"), ("GET", "accounts/000000000000/keys"),
+    ("POST", "accounts/000000000000/keys"), ("PUT", "keys/AKIAHEARTHTESTONE000"), ("DELETE", "keys/AKIAHEARTHTESTONE000"),
+]
+
+
+@pytest.mark.parametrize("method, path", ROUTES)
+def test_nobody_else_may(server, method, path):
+    other = {"key": server.keys[1]["id"], "secret": server.keys[1]["secret"]}
+    status, headers, _ = send(server, method, "/hearth/v1/" + path, b"", **other)
+    assert (status, headers["x-amzn-errortype"]) == (403, "AccessDeniedException")
+    assert send(server, method, "/hearth/v1/" + path, b"", secret="wrong")[0] == 403
+
+
+def test_what_makes_no_sense_is_refused(server):
+    for body in ({}, {"accountId": "1"}, {"accountId": 222222222222}, {"accountId": "333333333333", "name": "x"}):
+        assert call(server, "POST", "accounts", body)[0] == 400
+    assert call(server, "POST", "accounts/999999999999/keys")[0] == 404
+    assert call(server, "POST", "accounts/nonsense/keys")[0] == 404
+    assert call(server, "PUT", "keys/AKIAANOTHERKEY000000", {"status": "Active"})[0] == 404
+    assert call(server, "PUT", "keys/AKIAANOTHERKEY000000", {"status": "Asleep"})[0] == 400
+    # Nobody locks themselves out.
+    assert call(server, "DELETE", f"keys/{server.keys[0]['id']}")[0] == 409
+    assert send(server, "PUT", "/hearth/v1/accounts")[0] == 404

@@ -1,0 +1,91 @@
+"""The audit log: a line for each call, and in none of them what was said."""
+
+import base64
+import json
+import time
+import urllib.error
+import urllib.request
+import uuid
+
+import pytest
+from conftest import Server
+
+from .test_bad_clients import send
+from .test_story import create, run, wait_for
+
+# Each of these goes through the API once, in a place where a secret may stand.
+SECRETS = {
+    place: f"secret-{place}-{uuid.uuid4().hex}"
+    for place in ("payload", "variable", "argument", "input", "path", "content", "object", "policy", "message", "token", "query")
+}
+
+
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory):
+    server = Server(tmp_path_factory.mktemp("audited"))
+    speak(server)
+    time.sleep(0.5)
+    yield server, (server.directory / "audit.log").read_text()
+    server.stop()
+
+
+def speak(server):
+    microvms, s3, logs, iam = (server.client(name) for name in ("lambda-microvms", "s3", "logs", "iam"))
+    hooks = {"port": 80, "microvmImageHooks": {"ready": "ENABLED"}, "microvmHooks": {"run": "ENABLED"}}
+    arn, _ = create(microvms, hooks=hooks, environmentVariables={"PASSWORD": SECRETS["variable"]})
+    wait_for(lambda: microvms.get_microvm_image(imageIdentifier=arn), "state", {"CREATED"})
+    microvm = run(microvms, arn, runHookPayload=SECRETS["payload"], clientToken=SECRETS["token"])
+    target = f"/hearth/v1/microvms/{microvm}"
+    command = {"command": ["cat", SECRETS["argument"]], "env": {"A": SECRETS["variable"]},
+               "stdin": base64.b64encode(SECRETS["input"].encode()).decode()}
+    assert send(server, "POST", target + "/exec", json.dumps(command).encode())[0] == 200
+    assert send(server, "PUT", f"{target}/files?path=%2F{SECRETS['path']}", SECRETS["content"].encode())[0] == 200
+    assert send(server, "GET", f"{target}/files?path=%2F{SECRETS['path']}")[0] == 200
+    microvms.create_microvm_auth_token(microvmIdentifier=microvm, expirationInMinutes=5, allowedPorts=[{"allPorts": {}}])
+    s3.create_bucket(Bucket="audited")
+    s3.put_object(Bucket="audited", Key="key", Body=SECRETS["object"].encode())
+    presigned = s3.generate_presigned_url("get_object", Params={"Bucket": "audited", "Key": "key"})
+    assert urllib.request.urlopen(presigned).read() == SECRETS["object"].encode()
+    SECRETS["signature"] = presigned.rsplit("Signature=", 1)[1]
+    with pytest.raises(urllib.error.HTTPError):
+        urllib.request.urlopen(f"{server.url}/2025-09-09/microvms?authorization={SECRETS['query']}")
+    logs.create_log_group(logGroupName="/audited")
+    logs.create_log_stream(logGroupName="/audited", logStreamName="s")
+    now = int(time.time() * 1000)
+    logs.put_log_events(
+        logGroupName="/audited", logStreamName="s", logEvents=[{"timestamp": now, "message": SECRETS["message"]}]
+    )
+    policy = {"Version": "2012-10-17", "Statement": [], "Id": SECRETS["policy"]}
+    iam.create_role(RoleName="audited", AssumeRolePolicyDocument=json.dumps(policy))
+
+
+def test_no_secret_lands_there(audited):
+    server, text = audited
+    keys = {key["id"]: key["secret"] for key in server.keys}
+    for place, secret in [*SECRETS.items(), *keys.items()]:
+        assert secret not in text, place
+        assert base64.b64encode(secret.encode()).decode().rstrip("=")[:-2] not in text, place
+    # The endpoint's tokens, and whatever else is signed or sealed.
+    assert "no.endpoint.here" not in text and "Signature" not in text and "Authorization" not in text
+
+
+def test_every_call_is_a_line_that_says_who_what_and_how(audited):
+    server, text = audited
+    entries = [json.loads(line) for line in text.splitlines()]
+    said = {entry["operation"] for entry in entries}
+    assert {"CreateMicrovmImage", "RunMicrovm", "ExecMicrovm", "PutMicrovmFile", "CreateMicrovmAuthToken",
+            "PutLogEvents", "CreateRole", "PutObject", "GetObject"} <= said, said
+    assert len({entry["requestId"] for entry in entries}) == len(entries)
+    for entry in entries:
+        assert set(entry) == {"time", "requestId", "source", "account", "accessKey", "service", "operation", "method",
+                              "path", "status", "error", "elapsedMs"}
+        assert entry["source"] == "127.0.0.1" and "?" not in entry["path"]
+        if entry["status"] == 200:
+            assert (entry["account"], entry["accessKey"]) == (server.account, server.keys[0]["id"]), entry
+    refused = [entry for entry in entries if entry["status"] == 403]
+    assert [(entry["account"], entry["accessKey"]) for entry in refused] == [(None, None)]
+
+
+def test_nobody_else_reads_it(audited):
+    server, _ = audited
+    assert (server.directory / "audit.log").stat().st_mode & 0o777 == 0o600
