@@ -62,4 +62,4 @@ pub use keys::Keys;
 pub use lambda::page::PageTokens;
 pub use metrics::FrontMetrics;
 pub use server::{ServeError, Transport, serve};
-pub use sigv4::{SignatureError, Signer};
+pub use sigv4::SignatureError;

@@ -19,13 +19,6 @@ pub(crate) struct AmzDate {
 }
 
 impl AmzDate {
-    /// A moment, to the second.
-    pub(super) fn of(time: Timestamp) -> Self {
-        let epoch_s = time.as_second();
-        Self {
-            text: format_time(epoch_s),
-            epoch_s,
-        }
     }
 
     pub(super) fn parse(text: &str) -> Option<Self> {

@@ -13,7 +13,6 @@
 mod clock;
 mod error;
 mod parse;
-mod sign;
 #[cfg(test)]
 mod tests;
 
@@ -28,7 +27,6 @@ pub(crate) use clock::AmzDate;
 pub use error::SignatureError;
 pub(crate) use hearth_sigv4::hex;
 pub(crate) use parse::access_key_hint;
-pub use sign::Signer;
 
 /// The signature material of one request, before any of it is believed.
 #[derive(Clone, Debug)]
@@ -136,21 +134,6 @@ impl Signed {
         payload_hash: &str,
         secret: &SecretKey,
     ) -> Result<(), SignatureError> {
-        let expected = self.signature_over(head, payload_hash, secret);
-        if expected.is_some_and(|expected| equal(&expected, &self.signature)) {
-            Ok(())
-        } else {
-            Err(SignatureError::Mismatch)
-        }
-    }
-
-    /// The signature that the owner of the secret makes; `None` when a signed header is not there.
-    fn signature_over(
-        &self,
-        head: &Parts,
-        payload_hash: &str,
-        secret: &SecretKey,
-    ) -> Option<String> {
         let canonical = CanonicalRequest {
             head,
             signed_headers: &self.signed_headers,
@@ -158,9 +141,13 @@ impl Signed {
             is_presigned: matches!(self.carrier, Carrier::Query { .. }),
             path: PathForm::of(&self.scope.service),
         };
-        let canonical = canonical.render()?;
-        let date = &self.date.text;
-        Some(signature(secret.reveal(), date, &self.scope, &canonical))
+        let canonical = canonical.render().ok_or(SignatureError::Mismatch)?;
+        let expected = signature(secret.reveal(), &self.date.text, &self.scope, &canonical);
+        if equal(&expected, &self.signature) {
+            Ok(())
+        } else {
+            Err(SignatureError::Mismatch)
+        }
     }
 }
 

@@ -135,7 +135,7 @@ async fn a_fork_that_is_cut_in_two_is_undone() {
     assert_eq!(ask(&parent, "check 4 51").await, "ok");
     node.seal_for(&parent_name, &child).await.unwrap();
     node.erase(&parent_name).await.unwrap();
-    let child = node.launch_fork(&child).await.unwrap().machine;
+    let child = node.launch_fork(&child, None).await.unwrap().machine;
     assert_eq!(ask(&child, "check 4 51").await, "ok");
     node.erase(child.name()).await.unwrap();
     assert_eq!(snapshots(&node), before);
