@@ -19,8 +19,6 @@ pub(crate) struct AmzDate {
 }
 
 impl AmzDate {
-    }
-
     pub(super) fn parse(text: &str) -> Option<Self> {
         let time = DateTime::strptime(FORMAT, text)
             .ok()?
