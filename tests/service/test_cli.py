@@ -3,9 +3,11 @@
 import json
 import os
 import pty
+import re
 import select
 import subprocess
 import time
+import tomllib
 import urllib.request
 
 import pytest
@@ -233,6 +235,21 @@ def test_a_second_build_is_the_next_version(cli, image, tmp_path):
     assert [version["imageVersion"] for version in cli.json("image", "show", image)["versions"]] == ["1.0"]
 
 
+def test_the_readme_does_what_it_says(cli, tmp_path):
+    readme = (EXAMPLES.parent / "README.md").read_text()
+    [block] = re.findall(r"^    hearth image build .*?(?=\n\n)", readme, re.DOTALL | re.MULTILINE)
+    (tmp_path / "examples").symlink_to(EXAMPLES)
+    path = f"{os.path.dirname(cli.program)}:{os.environ['PATH']}"
+    ran = subprocess.run(
+        ["bash", "-euxo", "pipefail", "-c", block], cwd=tmp_path, env={**cli.environment, "PATH": path},
+        text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, timeout=900,
+    )
+    assert ran.returncode == 0, ran.stdout
+    for said in ('"greeting": "hello"', "Linux microvm-", "hook run"):
+        assert said in ran.stdout, ran.stdout
+    assert (tmp_path / "app.py").read_bytes() == (EXAMPLES / "hello/app.py").read_bytes()
+
+
 def test_a_build_that_fails_says_why(cli, tmp_path):
     (tmp_path / "Dockerfile").write_text("FROM hearth/debian:12\nRUN echo about to fail && exit 7\n")
     told = cli.error("image", "build", tmp_path, "--name=cli-fails", status=1)
@@ -279,6 +296,15 @@ def test_configurations_are_checked_first(cli, tmp_path):
     told = cli.error("--config", file, "up", status=2)
     assert "port" in told and "line 2" in told
     assert "0.0.0.0" in cli.error("--config", again, "up", "--listen=0.0.0.0:1", status=2)
+
+
+@pytest.mark.skipif(os.environ.get("HEARTH_PLACE") != "lab", reason="without the emulated host there is no service inside")
+def test_the_service_inside_has_the_same_configuration(cli):
+    inside = tomllib.loads(cli.text("host", "exec", "--", "/bin/busybox", "cat", "/run/hearth.toml"))
+    port = cli.listen.rsplit(":", 1)[1]
+    assert (inside["data"], inside["listen"]) == ("/data/hearth", f"0.0.0.0:{port}")
+    ports = [int(port) for port in inside["endpoints"]["ports"].split("-")]
+    assert ports[0] <= ports[1] and not ports[0] <= int(port) <= ports[1]
 
 
 def test_shells_can_complete(cli):

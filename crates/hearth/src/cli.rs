@@ -30,9 +30,10 @@ Exit status:
   4    the service does not answer
   22   hearth curl --fail: the HTTP status is 400 or more
   125  hearth exec: the process has no exit status; else hearth exec exits as the process does
+  141  nobody reads standard output any more
 
-Commands on images and microVMs ask the service of --data. AWS_ENDPOINT_URL names another one; AWS_REGION,
-AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and HEARTH_CA_BUNDLE then count too.";
+Commands on images and microVMs ask the service of --data. AWS_ENDPOINT_URL names another one; then
+AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and HEARTH_CA_BUNDLE count too.";
 
 /// AWS Lambda MicroVMs on your own hardware.
 #[derive(Debug, Parser)]
@@ -46,6 +47,7 @@ pub(crate) struct Cli {
 
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub(crate) struct GlobalArguments {
     /// Data directory: base images, snapshots, microVMs [default: /var/lib/hearth].
     #[arg(long, global = true, env = "HEARTH_DATA")]
