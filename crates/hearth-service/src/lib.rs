@@ -15,6 +15,7 @@
 
 mod client_settings;
 mod config;
+mod operator_client;
 mod platform;
 mod service;
 
@@ -38,4 +39,5 @@ mod secret_file;
 
 pub use client_settings::ClientSettings;
 pub use config::{EndpointConfig, Hosting, ServiceConfig};
+pub use operator_client::{CallError, OperatorClient};
 pub use service::{Service, ServiceError};

@@ -8,6 +8,8 @@ use clap::{Args, Parser, Subcommand};
 use hearth_control::id::Region;
 use hearth_node::MachineName;
 
+use crate::account::{AccountCommand, KeyCommand};
+
 /// AWS Lambda MicroVMs on your own hardware.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, disable_help_subcommand = true)]
@@ -42,6 +44,12 @@ pub(crate) enum Command {
     Up(UpArguments),
     /// Print shell exports that make AWS clients use the service: eval "$(hearth env)".
     Env,
+    /// Accounts of the service: create, list.
+    #[command(subcommand)]
+    Account(AccountCommand),
+    /// Access keys of accounts: create, list, disable, enable, delete.
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Guest kernels and agents: build, list.
     #[command(subcommand)]
     Base(BaseCommand),

@@ -8,16 +8,13 @@ use hearth_service::ClientSettings;
 use crate::cli::Shared;
 use crate::output;
 
+/// What `hearth up` wrote down for clients.
+pub(crate) fn settings(shared: &Shared) -> Result<ClientSettings> {
+    ClientSettings::read(&shared.data).context("has `hearth up` been started with this --data?")
+}
+
 pub(crate) fn run(shared: &Shared) -> Result<ExitCode> {
-    let path = ClientSettings::path(&shared.data);
-    let text = std::fs::read(&path).with_context(|| {
-        format!(
-            "cannot read {}; has `hearth up` been started with this --data?",
-            path.display()
-        )
-    })?;
-    let settings: ClientSettings = serde_json::from_slice(&text)
-        .with_context(|| format!("{} is not what `hearth up` writes", path.display()))?;
+    let settings = settings(shared)?;
     if shared.json {
         output::json(&settings)?;
         return Ok(ExitCode::SUCCESS);

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod account;
 mod base;
 mod cli;
 mod env;
@@ -27,6 +28,8 @@ fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Up(arguments) => up::run(&cli.shared, arguments),
         Command::Env => env::run(&cli.shared),
+        Command::Account(command) => account::run(&cli.shared, &command),
+        Command::Key(command) => account::run_key(&cli.shared, &command),
         Command::Vmm(arguments) => vmm::run(&arguments),
         Command::Base(command) => base::run(&cli.shared, command),
         Command::Host { command } => host::run(&cli.shared, command),
