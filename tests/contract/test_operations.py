@@ -369,7 +369,7 @@ def test_lives_are_counted(server, running):
     microvms.resume_microvm(microvmIdentifier=microvm)
     wait_for(state(microvms, microvm), "state", {"RUNNING"})
     during = families(server.url)
-    for name, count in [("launch", 1), ("fork", 1), ("seal", 1), ("suspend", 2), ("resume", 1)]:
+    for name, count in [("launch", 1), ("fork", 1), ("seal", 1), ("fork_pause", 1), ("suspend", 2), ("resume", 1)]:
         name = f"hearth_{name}_seconds"
         assert counts(during, name) - counts(before, name) == count, name
         assert value(during[name], name + "_sum") > value(before[name], name + "_sum")

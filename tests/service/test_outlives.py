@@ -1,13 +1,18 @@
 """kill -9 of the service: microVMs run on, and the next start takes them up again."""
 
+import http.client
 import json
 import os
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
 
 import pytest
+
+from .conftest import Session
+from .test_operations import Operator
 
 
 def inside(*argv):
@@ -37,10 +42,7 @@ def test_running_and_suspended_microvms_outlive_the_service(hearth, hello):
     before = service_pid()
 
     inside("/bin/busybox", "kill", "-9", before)
-    deadline = time.monotonic() + 120
-    while service_pid() in (None, before) or not serves(hearth):
-        assert time.monotonic() < deadline, "the service did not come back"
-        time.sleep(0.5)
+    wait_for_successor(hearth, before)
 
     # The same process in the same guest, and a token from before.
     status, body = running.request(token=token)
@@ -52,6 +54,66 @@ def test_running_and_suspended_microvms_outlive_the_service(hearth, hello):
     assert suspended.get()["count"] == 2
     for session in (running, suspended):
         session.terminate()
+
+
+@pytest.mark.skipif(
+    os.environ.get("HEARTH_PLACE") == "here",
+    reason="without the emulated host nothing starts the service again but its operator",
+)
+@pytest.mark.parametrize("moment_s", [0.05, 0.3, 0.8, 1.6])
+def test_a_service_that_dies_in_a_fork_leaves_the_parent_as_it_was(hearth, hello, moment_s):
+    parent = hearth.run(hello)
+    assert parent.get()["count"] == 1
+    before = service_pid()
+    forking = threading.Thread(target=attempt, args=(Operator(hearth, parent),))
+    forking.start()
+    time.sleep(moment_s)
+    inside("/bin/busybox", "kill", "-9", before)
+    wait_for_successor(hearth, before)
+    forking.join()
+
+    assert parent.get()["count"] == 2
+    deadline = time.monotonic() + 60
+    while True:
+        items = hearth.microvms.list_microvms(imageIdentifier=hello)["items"]
+        children = [item for item in items if item["startedAt"] > started(hearth, parent)]
+        if all(child["state"] in ("RUNNING", "TERMINATED") for child in children):
+            break
+        assert time.monotonic() < deadline, children
+        time.sleep(0.5)
+    assert len(children) <= 1, children
+    for child in children:
+        answer = hearth.microvms.get_microvm(microvmIdentifier=child["microvmId"])
+        if answer["state"] == "RUNNING":
+            assert Session(hearth, child["microvmId"], answer["endpoint"]).get()["count"] == 2
+            hearth.microvms.terminate_microvm(microvmIdentifier=child["microvmId"])
+            hearth.wait_microvm(child["microvmId"], "TERMINATED")
+        else:
+            assert answer["stateReason"] == "The fork was interrupted by a restart of the service."
+    # It can be forked and suspended as before.
+    Operator(hearth, parent).fork().terminate()
+    hearth.microvms.suspend_microvm(microvmIdentifier=parent.id)
+    hearth.wait_microvm(parent.id, "SUSPENDED")
+    parent.terminate()
+
+
+def attempt(operator):
+    """A fork that may be cut off."""
+    try:
+        operator.call("POST", "fork")
+    except (OSError, http.client.HTTPException):
+        pass
+
+
+def started(hearth, session):
+    return hearth.microvms.get_microvm(microvmIdentifier=session.id)["startedAt"]
+
+
+def wait_for_successor(hearth, before):
+    deadline = time.monotonic() + 120
+    while service_pid() in (None, before) or not serves(hearth):
+        assert time.monotonic() < deadline, "the service did not come back"
+        time.sleep(0.5)
 
 
 def serves(hearth):

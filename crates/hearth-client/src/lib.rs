@@ -13,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+mod accounts;
 mod client;
 mod connection;
 mod error;

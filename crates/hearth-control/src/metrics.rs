@@ -127,6 +127,8 @@ pub struct Metrics {
     pub fork: Latencies,
     /// A parent begun to be sealed for its child to the layer: it stands still for a part of that.
     pub seal: Latencies,
+    /// How long parents stood still.
+    pub fork_pause: Latencies,
     /// Builds begun to SUCCESSFUL.
     pub build: Latencies,
     /// Launches that failed on the node.

@@ -10,6 +10,8 @@
 //! - The control plane has at most one call under way per microVM (a fork counts for the parent), except that `terminate`
 //!   may come at any moment and overtakes all others.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use thiserror::Error;
 use tokio::sync::mpsc;
@@ -79,6 +81,13 @@ pub enum LaunchError {
     /// Anything else, as a sentence for the log.
     #[error("{0}")]
     Failed(String),
+}
+
+/// A parent that was sealed for a child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sealed {
+    /// How long it stood still; `None` when it was suspended.
+    pub paused: Option<Duration>,
 }
 
 /// Why a microVM was not forked.
@@ -201,7 +210,7 @@ pub trait Node: Send + Sync + 'static {
     /// Seals where a parent is, running or suspended, and reserves that for a child; the parent goes on. When it
     /// returns, the layer is durable and stays until the child stands on it or is terminated, whatever becomes of
     /// the parent. A call that is given up ends by itself, and never leaves the parent standing still.
-    async fn fork(&self, parent: MicrovmId, child: MicrovmId) -> Result<(), ForkError>;
+    async fn fork(&self, parent: MicrovmId, child: MicrovmId) -> Result<Sealed, ForkError>;
 
     /// Clones a version, or what was reserved. When it returns, the guest is unique, thawed and may be called.
     async fn launch(&self, spec: LaunchSpec) -> Result<(), LaunchError>;

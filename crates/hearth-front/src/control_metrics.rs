@@ -96,6 +96,11 @@ impl ControlMetrics {
                 &metrics.fork,
             ),
             (
+                "hearth_fork_pause",
+                "How long running parents stood still for their forks",
+                &metrics.fork_pause,
+            ),
+            (
                 "hearth_seal",
                 "A parent begun to be sealed for its child to the layer",
                 &metrics.seal,

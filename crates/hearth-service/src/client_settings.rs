@@ -40,6 +40,17 @@ impl ClientSettings {
         data.join("client.json")
     }
 
+    /// Reads them there.
+    ///
+    /// # Errors
+    ///
+    /// When no service has written them, or something else has.
+    pub fn read(data: &Path) -> Result<Self, ServiceError> {
+        let path = Self::path(data);
+        let text = std::fs::read(&path).map_err(file("read", &path))?;
+        serde_json::from_slice(&text).map_err(part("the client settings"))
+    }
+
     /// Writes them there.
     ///
     /// # Errors

@@ -25,7 +25,7 @@ use hearth_control::id::{BuildId, MicrovmId};
 use hearth_control::microvm::Microvm;
 use hearth_control::node::{
     BuildEvent, BuildFailure, BuildSpec, Built, ForkError, HookCall, Inventory, LaunchError,
-    LaunchSpec, NodeError, NodeEvent, ResumeError, SnapshotRef, SuspendError,
+    LaunchSpec, NodeError, NodeEvent, ResumeError, Sealed, SnapshotRef, SuspendError,
 };
 use hearth_logs::LogStore;
 use hearth_node::{AgentClient, MachineName, Node, ProcessMemory};
@@ -123,7 +123,7 @@ pub(crate) fn whole(error: &dyn std::error::Error) -> String {
 
 #[async_trait]
 impl hearth_control::node::Node for HostNode {
-    async fn fork(&self, parent: MicrovmId, child: MicrovmId) -> Result<(), ForkError> {
+    async fn fork(&self, parent: MicrovmId, child: MicrovmId) -> Result<Sealed, ForkError> {
         self.fork_microvm(parent, child).await
     }
 

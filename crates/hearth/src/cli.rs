@@ -1,5 +1,6 @@
 //! What can be typed: the commands here, what each takes in a module for each group.
 
+pub(crate) mod account;
 pub(crate) mod base;
 pub(crate) mod image;
 pub(crate) mod machine;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use account::{AccountCommand, KeyCommand};
 use base::{BaseCommand, HostCommand};
 use image::ImageCommand;
 use machine::{MachineCommand, SnapshotCommand, VmmArguments};
@@ -103,6 +105,12 @@ pub(crate) enum Command {
 /// What asks the service, by its public APIs alone.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClientCommand {
+    /// Accounts of the service: create, list.
+    #[command(subcommand)]
+    Account(AccountCommand),
+    /// Access keys of accounts: create, list, disable, enable, delete.
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Images: build one from a folder, list, show, delete.
     #[command(subcommand)]
     Image(ImageCommand),

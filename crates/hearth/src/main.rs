@@ -22,6 +22,7 @@ mod env;
 mod status;
 mod up;
 
+mod account;
 mod client;
 mod image;
 mod microvm;
@@ -83,6 +84,8 @@ async fn ask(
     command: ClientCommand,
 ) -> Result<ExitCode> {
     match command {
+        ClientCommand::Account(command) => account::run(shared, client, &command).await,
+        ClientCommand::Key(command) => account::run_key(shared, client, &command).await,
         ClientCommand::Image(command) => image::run(shared, client, command).await,
         ClientCommand::Run(arguments) => microvm::run(shared, client, arguments).await,
         ClientCommand::Ps(arguments) => microvm::list(shared, client, arguments).await,

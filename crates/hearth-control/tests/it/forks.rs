@@ -12,7 +12,7 @@ use hearth_control::node::Presence;
 use hearth_control::{Control, Refusal};
 use tokio::task::JoinSet;
 
-use crate::support::{Fault, World, refusal, scope, spec, state_of, terminated_reason};
+use crate::support::{Fault, PAUSE, World, refusal, scope, spec, state_of, terminated_reason};
 
 async fn parent(world: &World, control: &Control, with_hooks: bool) -> (ImageArn, MicrovmId) {
     let image = world.image(control, spec(with_hooks)).await;
@@ -109,6 +109,7 @@ async fn a_child_is_what_its_parent_is_under_another_name() {
     assert_eq!(second.max_duration, Duration::from_secs(60));
     let metrics = control.metrics();
     assert_eq!(metrics.seal.counts().iter().sum::<u64>(), 2);
+    assert_eq!(metrics.fork_pause.sum(), 2 * PAUSE);
 }
 
 #[tokio::test]

@@ -12,7 +12,8 @@ use hearth_control::image::BuildSizes;
 use hearth_control::microvm::Microvm;
 use hearth_control::node::{
     BuildEvent, BuildFailure, BuildSpec, Built, ForkError, HookCall, Inventory, LaunchError,
-    LaunchSpec, Node, NodeError, NodeEvent, Presence, ResumeError, SnapshotRef, SuspendError,
+    LaunchSpec, Node, NodeError, NodeEvent, Presence, ResumeError, Sealed, SnapshotRef,
+    SuspendError,
 };
 use tokio::sync::mpsc;
 
@@ -41,9 +42,12 @@ impl MemoryNode {
 
 #[async_trait]
 impl Node for MemoryNode {
-    async fn fork(&self, _: MicrovmId, _: MicrovmId) -> Result<(), ForkError> {
+    async fn fork(&self, parent: MicrovmId, _: MicrovmId) -> Result<Sealed, ForkError> {
         tokio::time::sleep(STEP).await;
-        Ok(())
+        let presence = self.state().microvms.get(&parent).copied();
+        Ok(Sealed {
+            paused: (presence == Some(Presence::Running)).then_some(STEP),
+        })
     }
 
     async fn launch(&self, spec: LaunchSpec) -> Result<(), LaunchError> {

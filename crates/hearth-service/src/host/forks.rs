@@ -1,7 +1,9 @@
 //! The parent's side of a fork; the child is launched like every other microVM.
 
+use std::time::Duration;
+
 use hearth_control::id::MicrovmId;
-use hearth_control::node::ForkError;
+use hearth_control::node::{ForkError, Sealed};
 use hearth_node::{MachineName, Node, NodeError};
 
 use super::{HostNode, machine_name, whole};
@@ -11,7 +13,7 @@ impl HostNode {
         &self,
         parent: MicrovmId,
         child: MicrovmId,
-    ) -> Result<(), ForkError> {
+    ) -> Result<Sealed, ForkError> {
         let unchanged = |error: &dyn std::error::Error| ForkError::Unchanged(whole(error));
         let parent_name = machine_name(parent).map_err(|error| unchanged(&error))?;
         let child_name = machine_name(child).map_err(|error| unchanged(&error))?;
@@ -25,9 +27,9 @@ impl HostNode {
             }
         });
         let sealed = forking.await.map_err(|error| unchanged(&error))??;
-        let paused_ms = sealed.paused_us.map(|paused_us| paused_us / 1000);
-        tracing::info!(%parent, %child, snapshot = %sealed.snapshot, paused_ms, "sealed for a fork");
-        Ok(())
+        let paused = sealed.paused_us.map(Duration::from_micros);
+        tracing::info!(%parent, %child, snapshot = %sealed.snapshot, ?paused, "sealed for a fork");
+        Ok(Sealed { paused })
     }
 }
 

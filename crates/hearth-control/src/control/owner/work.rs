@@ -97,7 +97,12 @@ async fn seal(shared: Arc<Shared>, microvm: Microvm, child: Option<MicrovmId>) -
         return Event::SealFailed;
     };
     match within(&shared, shared.node.fork(microvm.id, child)).await {
-        Some(Ok(())) => Event::Sealed,
+        Some(Ok(sealed)) => {
+            if let Some(paused) = sealed.paused {
+                shared.metrics.fork_pause.observe(paused);
+            }
+            Event::Sealed
+        }
         Some(Err(ForkError::Unchanged(cause))) => {
             warn!(id = %microvm.id, %child, cause, "fork failed");
             Event::SealFailed

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use hearth_control::hooks::{Hook, HookOutcome};
@@ -13,10 +14,13 @@ use hearth_control::image::BuildSizes;
 use hearth_control::microvm::Microvm;
 use hearth_control::node::{
     BuildEvent, BuildFailure, BuildSpec, Built, ForkError, HookCall, Inventory, LaunchError,
-    LaunchOrigin, LaunchSpec, Node, NodeError, NodeEvent, Presence, ResumeError, SnapshotRef,
-    SuspendError,
+    LaunchOrigin, LaunchSpec, Node, NodeError, NodeEvent, Presence, ResumeError, Sealed,
+    SnapshotRef, SuspendError,
 };
 use tokio::sync::{Notify, mpsc};
+
+/// How long a parent stands still for its fork.
+pub(crate) const PAUSE: Duration = Duration::from_millis(7);
 
 /// Something that goes wrong once.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -144,7 +148,7 @@ impl ScriptedNode {
 
 #[async_trait]
 impl Node for ScriptedNode {
-    async fn fork(&self, parent: MicrovmId, child: MicrovmId) -> Result<(), ForkError> {
+    async fn fork(&self, parent: MicrovmId, child: MicrovmId) -> Result<Sealed, ForkError> {
         self.begin("fork").await;
         if self.takes(&Fault::Fork) {
             return Err(ForkError::Unchanged("scripted".to_owned()));
@@ -161,7 +165,10 @@ impl Node for ScriptedNode {
         // What is reserved for a child is a piece of it.
         self.set_presence(child, Some(Presence::Debris));
         tokio::task::yield_now().await;
-        Ok(())
+        let was_running = found == Some(Presence::Running);
+        Ok(Sealed {
+            paused: was_running.then_some(PAUSE),
+        })
     }
 
     async fn launch(&self, spec: LaunchSpec) -> Result<(), LaunchError> {
