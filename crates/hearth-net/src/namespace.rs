@@ -8,10 +8,22 @@ use nix::sched::{CloneFlags, setns, unshare};
 
 /// Opens the namespace of the calling thread.
 pub(crate) fn current() -> io::Result<OwnedFd> {
-    File::open("/proc/thread-self/ns/net").map(OwnedFd::from)
+    of_kind("net")
 }
 
-/// Puts the calling thread into a new namespace.
+/// Opens a namespace of the calling thread, as `/proc/PID/ns` names it.
+pub(crate) fn of_kind(kind: &str) -> io::Result<OwnedFd> {
+    File::open(format!("/proc/thread-self/ns/{kind}")).map(OwnedFd::from)
+}
+
+/// Puts the calling thread into new namespaces of all the kinds that a VMM lives in.
+pub(crate) fn leave_all() -> io::Result<()> {
+    let kinds = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS;
+    Ok(unshare(kinds)?)
+}
+
+/// Puts the calling thread into a new network namespace.
+#[cfg(test)]
 pub(crate) fn leave() -> io::Result<()> {
     Ok(unshare(CloneFlags::CLONE_NEWNET)?)
 }

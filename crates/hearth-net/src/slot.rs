@@ -20,8 +20,13 @@ const EXISTS: i32 = -libc::EEXIST;
 pub struct Slot {
     /// Its number on this host.
     pub number: u16,
-    /// The namespace, for the VMM to live in.
+    /// The network namespace, for the VMM to live in.
     pub namespace: OwnedFd,
+    /// Namespaces without anything in them, for the same: of System V's objects and message queues, and of the host name. They
+    /// are here because making them costs a launch as much as entering all three.
+    pub ipc: OwnedFd,
+    /// See [`Slot::ipc`].
+    pub uts: OwnedFd,
     /// The TAP, for the VMM's network card.
     pub tap: OwnedFd,
 }
@@ -40,8 +45,10 @@ pub(crate) fn make(first: u16, resolver_port: u16) -> Result<Slot, NetworkError>
 /// The calling thread changes its namespace on the way.
 async fn assemble(first: u16, resolver_port: u16) -> Result<Slot, NetworkError> {
     let host = namespace::current().map_err(failed(Step::Namespace))?;
-    namespace::leave().map_err(failed(Step::Namespace))?;
+    namespace::leave_all().map_err(failed(Step::Namespace))?;
     let own = namespace::current().map_err(failed(Step::Namespace))?;
+    let ipc = namespace::of_kind("ipc").map_err(failed(Step::Namespace))?;
+    let uts = namespace::of_kind("uts").map_err(failed(Step::Namespace))?;
     // Before there is a card that could get an address by itself.
     set("net/ipv6/conf/all/disable_ipv6", "1").or_else(absent)?;
     set("net/ipv6/conf/default/disable_ipv6", "1").or_else(absent)?;
@@ -85,6 +92,8 @@ async fn assemble(first: u16, resolver_port: u16) -> Result<Slot, NetworkError> 
     Ok(Slot {
         number,
         namespace: own,
+        ipc,
+        uts,
         tap,
     })
 }

@@ -173,12 +173,12 @@ impl VmmClient {
     }
 }
 
-/// Sends a slot's namespace and TAP ahead of all requests. Inherited descriptors would ask for a `fork` of this process,
+/// Sends a slot's namespaces and TAP ahead of all requests. Inherited descriptors would ask for a `fork` of this process,
 /// whose cost grows with it.
 fn give(stream: &BlockingUnixStream, slot: &Slot) -> io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    let descriptors = [slot.namespace.as_fd(), slot.tap.as_fd()];
+    let descriptors = [&slot.namespace, &slot.ipc, &slot.uts, &slot.tap].map(AsFd::as_fd);
     ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
     let payload = [IoSlice::new(&[SLOT_MARK])];
     rustix::net::sendmsg(stream, &payload, &mut ancillary, SendFlags::empty())?;

@@ -47,7 +47,7 @@ fn main() -> ExitCode {
 fn confine(arguments: &mut Arguments) -> Result<(), SandboxError> {
     let sandbox = &mut arguments.sandbox;
     if arguments.has_slot {
-        sandbox.network = Some(sandbox::receive_slot(io::stdin().as_fd())?);
+        sandbox.prepared = Some(sandbox::receive_slot(io::stdin().as_fd())?);
         sandbox.keep.push(SLOT_TAP_FD);
     }
     sandbox::enter(sandbox)

@@ -52,7 +52,7 @@ fn attacker() {
     let options = SandboxOptions {
         readable: Vec::new(),
         writable: vec![Path::new(&place).join("own")],
-        network: None,
+        prepared: None,
         keep: Vec::new(),
         without: ALL
             .iter()

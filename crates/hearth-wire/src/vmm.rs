@@ -68,11 +68,11 @@ pub enum Command {
 }
 
 /// The byte that a node sends ahead of all requests to a VMM that it starts with `--slot`: with it come, as ancillary
-/// data (`SCM_RIGHTS`), the network namespace to live in and the TAP in it.
+/// data (`SCM_RIGHTS`), the namespaces to live in (network, IPC, UTS) and the TAP of the first.
 pub const SLOT_MARK: u8 = b'S';
 
-/// The number under which that TAP is found: behind the standard descriptors and the namespace.
-pub const SLOT_TAP_FD: i32 = 4;
+/// The number under which that TAP is found: behind the standard descriptors and the namespaces.
+pub const SLOT_TAP_FD: i32 = 6;
 
 /// A machine to boot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -79,6 +79,7 @@ impl World {
             number,
             namespace: slot_namespace,
             tap,
+            ..
         } = self.runtime.block_on(self.network.take(egress)).unwrap();
         let is_over = Arc::new(AtomicBool::new(false));
         let namespace = namespace::apart(|| {

@@ -12,12 +12,12 @@ pub enum SandboxError {
          raise user.max_net_namespaces, or give the node CAP_SYS_ADMIN"
     )]
     Namespaces(#[source] io::Error),
-    /// The network namespace that the node made.
-    #[error("sandbox, namespaces: cannot enter the network that the node prepared; is it root?")]
+    /// The namespaces that the node made.
+    #[error("sandbox, namespaces: cannot enter the namespaces that the node prepared; is it root?")]
     Enter(#[source] io::Error),
     /// The slot did not come, or is none.
     #[error(
-        "sandbox, slot: cannot receive the network from the node; are both of the same release?"
+        "sandbox, slot: cannot receive the namespaces from the node; are both of the same release?"
     )]
     Slot(#[source] io::Error),
     /// Inherited descriptors.

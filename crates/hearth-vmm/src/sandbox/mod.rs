@@ -10,11 +10,16 @@
 //!            -> not dumpable -> system calls (seccomp); then each vCPU and disk thread: a shorter list
 //! ```
 
+#[cfg(test)]
+mod compile;
 mod error;
 mod filters;
 mod landlock;
+#[cfg(test)]
+mod lists;
 mod privileges;
 mod program;
+#[cfg(test)]
 mod requests;
 mod slot;
 
@@ -32,9 +37,9 @@ pub struct SandboxOptions {
     pub readable: Vec<PathBuf>,
     /// Directories in which to make, change and remove files.
     pub writable: Vec<PathBuf>,
-    /// Descriptor of the network namespace to live in, made ahead of time by the node; it is closed with all others.
-    /// Without it, the process makes an empty one.
-    pub network: Option<RawFd>,
+    /// Descriptors of the namespaces to live in (network, IPC, UTS), made ahead of time by the node; they are closed with all
+    /// others. Without them, the process makes empty ones.
+    pub prepared: Option<[RawFd; slot::NAMESPACES]>,
     /// Inherited descriptors that are wanted, beside the standard ones.
     pub keep: Vec<RawFd>,
     /// Layers that are left out. Only tests have a reason to.
@@ -62,7 +67,7 @@ pub enum Layer {
 pub fn enter(options: &SandboxOptions) -> Result<(), SandboxError> {
     let wants = |layer| !options.without.contains(&layer);
     // First, as it is the only step that needs privileges.
-    if wants(Layer::Namespaces) && !privileges::leave_namespaces(options.network)? {
+    if wants(Layer::Namespaces) && !privileges::leave_namespaces(options.prepared)? {
         eprintln!(
             "hearth-vmm: not started as root: network, IPC and UTS namespaces are the caller's"
         );

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::RawFd;
 
 use super::SandboxError;
+use super::slot::NAMESPACES;
 
 /// Descriptors of one VMM: 1024 vsock streams, and with room to spare the disks, eventfds and vCPUs of a machine.
 const DESCRIPTORS_MAX: libc::rlim_t = 4096;
@@ -35,19 +36,24 @@ struct CapabilitySets {
 
 /// Into namespaces where there is no network of the host and no IPC object of it; `false` if not root. Unix sockets with
 /// a path are found by their file, so the node still reaches the process.
-pub(super) fn leave_namespaces(network: Option<RawFd>) -> Result<bool, SandboxError> {
-    if network.is_none() && !is_root() {
+pub(super) fn leave_namespaces(
+    prepared: Option<[RawFd; NAMESPACES]>,
+) -> Result<bool, SandboxError> {
+    const KINDS: [libc::c_int; NAMESPACES] =
+        [libc::CLONE_NEWNET, libc::CLONE_NEWIPC, libc::CLONE_NEWUTS];
+    if let Some(prepared) = prepared {
+        for (namespace, kind) in prepared.into_iter().zip(KINDS) {
+            // SAFETY: changes which namespace this thread sees; of a descriptor of anything else the kernel says so.
+            check(unsafe { libc::setns(namespace, kind) }).map_err(SandboxError::Enter)?;
+        }
+        return Ok(true);
+    }
+    if !is_root() {
         return Ok(false);
     }
-    let mut flags = libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
-    match network {
-        // SAFETY: changes which network this thread sees; of a descriptor of anything else the kernel says so.
-        Some(network) => check(unsafe { libc::setns(network, libc::CLONE_NEWNET) })
-            .map_err(SandboxError::Enter)?,
-        None => flags |= libc::CLONE_NEWNET,
-    }
+    let all = KINDS.iter().fold(0, |all, kind| all | kind);
     // SAFETY: changes which namespaces this thread sees; no memory is involved.
-    check(unsafe { libc::unshare(flags) }).map_err(SandboxError::Namespaces)?;
+    check(unsafe { libc::unshare(all) }).map_err(SandboxError::Namespaces)?;
     Ok(true)
 }
 

@@ -1,6 +1,6 @@
-//! A slot that the node made ahead of time: the network namespace to live in, and the TAP of the network card.
+//! A slot that the node made ahead of time: the namespaces to live in, and the TAP of the network card.
 //!
-//! Both come over the control socket before any request. A process that inherits descriptors has to be forked, which costs a large
+//! They come over the control socket before any request. A process that inherits descriptors has to be forked, which costs a large
 //! node milliseconds; this one does not.
 
 use std::io::{self, IoSliceMut};
@@ -12,30 +12,35 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 
 use super::SandboxError;
 
-/// Receives the slot, puts the TAP under its number, and answers the number of the namespace, which nobody owns: the
-/// sandbox closes it with everything that is not to be kept.
-pub fn receive_slot(control: BorrowedFd<'_>) -> Result<RawFd, SandboxError> {
-    let (namespace, tap) = receive(control).map_err(SandboxError::Slot)?;
-    // Only a stray descriptor of the node could have moved it there; it is not worth a dance.
-    if namespace.as_raw_fd() == SLOT_TAP_FD {
+/// Namespaces of a slot: network, IPC, UTS.
+pub(super) const NAMESPACES: usize = 3;
+
+/// Receives the slot, puts the TAP under its number, and answers the numbers of the namespaces, which nobody owns: the
+/// sandbox closes them with everything that is not to be kept.
+pub fn receive_slot(control: BorrowedFd<'_>) -> Result<[RawFd; NAMESPACES], SandboxError> {
+    let [namespaces @ .., tap] = receive(control).map_err(SandboxError::Slot)?;
+    // Only a stray descriptor of the node could have moved one there; it is not worth a dance.
+    let is_taken = |namespace: &OwnedFd| namespace.as_raw_fd() == SLOT_TAP_FD;
+    if namespaces.iter().any(is_taken) {
         return Err(SandboxError::Slot(io::ErrorKind::AddrInUse.into()));
     }
     put_in_place(tap).map_err(SandboxError::Slot)?;
-    Ok(namespace.into_raw_fd())
+    Ok(namespaces.map(IntoRawFd::into_raw_fd))
 }
 
-fn receive(control: BorrowedFd<'_>) -> io::Result<(OwnedFd, OwnedFd)> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+fn receive(control: BorrowedFd<'_>) -> io::Result<[OwnedFd; NAMESPACES + 1]> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(NAMESPACES + 1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut mark = [0];
     let mut buffers = [IoSliceMut::new(&mut mark)];
     rustix::net::recvmsg(control, &mut buffers, &mut ancillary, RecvFlags::empty())?;
-    let mut descriptors = ancillary.drain().flat_map(|message| match message {
+    let descriptors = ancillary.drain().flat_map(|message| match message {
         RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect(),
         _ => Vec::new(),
     });
-    match (descriptors.next(), descriptors.next()) {
-        (Some(namespace), Some(tap)) if mark == [SLOT_MARK] => Ok((namespace, tap)),
+    let descriptors: Vec<OwnedFd> = descriptors.collect();
+    match descriptors.try_into() {
+        Ok(descriptors) if mark == [SLOT_MARK] => Ok(descriptors),
         _ => Err(io::Error::new(
             io::ErrorKind::InvalidData,
             "the node sent something else",
@@ -50,8 +55,8 @@ fn put_in_place(tap: OwnedFd) -> io::Result<()> {
         let _ = tap.into_raw_fd();
         return Ok(());
     }
-    // SAFETY: replaces whatever was inherited under that number. This process has opened nothing yet but the namespace, which
-    // has another one.
+    // SAFETY: replaces whatever was inherited under that number. This process has opened nothing yet but the namespaces, which
+    // have other ones.
     let placed = unsafe { libc::dup2(tap.as_raw_fd(), SLOT_TAP_FD) };
     if placed < 0 {
         return Err(io::Error::last_os_error());

@@ -46,7 +46,7 @@ pub(crate) fn vmm_process() {
     let connection = unsafe { OwnedFd::from_raw_fd(fd.parse().unwrap()) };
     // The paths are wide, as the directories of a test are not known yet; the rest is as in the real program.
     let options = SandboxOptions {
-        network: None,
+        prepared: None,
         readable: vec!["/".into()],
         writable: vec![std::env::temp_dir()],
         keep: [Some(connection.as_raw_fd()), inherited_tap()]
