@@ -6,6 +6,7 @@ import pty
 import re
 import select
 import subprocess
+import termios
 import time
 import tomllib
 import urllib.request
@@ -122,6 +123,27 @@ def test_output_comes_as_it_is_written(cli, microvm):
         time.sleep(0.5)
 
 
+def test_input_goes_in_while_output_comes(cli, microvm):
+    command = [cli.program, "exec", "-i", microvm, "--", "cat"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=cli.environment)
+    for word in (b"first\n", b"second\n"):
+        process.stdin.write(word)
+        process.stdin.flush()
+        assert process.stdout.readline() == word
+    process.stdin.close()
+    assert process.wait(60) == 0
+    # More than fits into one request.
+    content = os.urandom(8 << 20)
+    assert cli.run("exec", "-i", microvm, "cat", input=content).stdout == content
+
+
+def test_a_process_can_have_a_terminal(cli, microvm):
+    script = "tty && stty size; read answer; echo it was $answer; exit 7"
+    status, shown = typed(cli, ["exec", "-t", microvm, "sh", "-c", script], b"blue\n", b"it was blue")
+    assert status == 7 and b"/dev/pts/" in shown and b"31 97" in shown, shown
+    assert "no terminal" in cli.error("exec", "-t", microvm, "true", status=125)
+
+
 def test_files_go_in_and_out(cli, microvm, tmp_path):
     content = os.urandom(7 << 20)
     source = tmp_path / "data"
@@ -136,7 +158,27 @@ def test_files_go_in_and_out(cli, microvm, tmp_path):
     # What fails leaves nothing here.
     told = cli.error("cp", f"{microvm}:/no/such/file", tmp_path / "never", status=3)
     assert "/no/such/file" in told and sorted(os.listdir(tmp_path)) == ["back", "data"]
-    assert "folder" in cli.error("cp", tmp_path, f"{microvm}:/tmp/x", status=1)
+    assert "--recursive" in cli.error("cp", tmp_path, f"{microvm}:/tmp/x", status=1)
+
+
+def test_folders_go_in_and_out(cli, microvm, tmp_path):
+    source = tmp_path / "project"
+    (source / "src").mkdir(parents=True)
+    (source / "src/main.py").write_text("print('hi')\n")
+    (source / "src/main.py").chmod(0o755)
+    (source / "link").symlink_to("src/main.py")
+    cli.run("cp", "-r", source, f"{microvm}:/srv/")
+    cli.run("cp", "-r", source, f"{short(microvm)}:/srv/other")
+    assert cli.text("exec", microvm, "python3", "/srv/project/link") == "hi"
+    assert cli.text("exec", microvm, "stat", "-c", "%a", "/srv/other/src/main.py") == "755"
+    cli.run("cp", "-r", f"{microvm}:/srv/project", tmp_path / "back")
+    assert (tmp_path / "back/link").readlink() == source.joinpath("link").readlink()
+    assert (tmp_path / "back/src/main.py").read_text() == "print('hi')\n"
+    # What is there stays as it is.
+    assert "there already" in cli.error("cp", "-r", f"{microvm}:/srv/project", tmp_path, status=1)
+    assert sorted(os.listdir(tmp_path)) == ["back", "project"]
+    cli.error("cp", "-r", f"{microvm}:/no/such", tmp_path / "never", status=3)
+    assert not (tmp_path / "never").exists()
 
 
 def test_requests_go_through_the_endpoint(cli, hearth, microvm):
@@ -154,22 +196,28 @@ def test_requests_go_through_the_endpoint(cli, hearth, microvm):
 
 
 def test_a_shell_is_a_terminal(cli, microvm):
+    line = b"stty -echo; tty && echo $((6*7)) shell; exit\n"
+    status, shown = typed(cli, ["shell", microvm], line, b"42 shell")
+    assert status == 0 and b"/dev/pts/" in shown, shown
+
+
+def typed(cli, words, line, awaited):
+    """Types a line into a command that has a terminal; answers its status and what it showed."""
     ours, theirs = pty.openpty()
-    shell = subprocess.Popen(
-        [cli.program, "shell", microvm], stdin=theirs, stdout=theirs, stderr=theirs, env=cli.environment
-    )
-    os.close(theirs)
-    os.write(ours, b"stty -echo; tty && echo $((6*7)) shell; exit\n")
+    termios.tcsetwinsize(theirs, (31, 97))
+    before = termios.tcgetattr(theirs)
+    process = subprocess.Popen([cli.program, *words], stdin=theirs, stdout=theirs, stderr=theirs, env=cli.environment)
+    os.write(ours, line)
     shown, deadline = b"", time.monotonic() + 120
-    while b"42 shell" not in shown or shell.poll() is None:
+    while awaited not in shown or process.poll() is None:
         assert time.monotonic() < deadline, shown
         if select.select([ours], [], [], 0.2)[0]:
-            try:
-                shown += os.read(ours, 4096)
-            except OSError:
-                break
-    assert shell.wait(60) == 0 and b"42 shell" in shown and b"/dev/pts/" in shown, shown
+            shown += os.read(ours, 4096)
+    # The terminal is as it was.
+    assert termios.tcgetattr(theirs) == before
+    os.close(theirs)
     os.close(ours)
+    return process.returncode, shown
 
 
 def test_a_fork_goes_its_own_way(cli, microvm):
