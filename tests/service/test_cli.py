@@ -13,37 +13,10 @@ import urllib.request
 
 import pytest
 
+from .cli import Cli
 from .conftest import EXAMPLES
 
 HOOKS = [f"--hook={hook}" for hook in ("ready", "run", "resume", "suspend", "terminate")]
-
-
-class Cli:
-    """The program, with the data directory of the service under test."""
-
-    program = os.environ.get("HEARTH", "hearth")
-
-    def __init__(self, hearth):
-        self.listen = hearth.settings["endpoint_url"].removeprefix("http://")
-        # Keys of the developer's own must not matter.
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-
-    def run(self, *words, status=0, **options):
-        options = {"stdin": subprocess.DEVNULL, "env": self.environment, **options}
-        if "input" in options:
-            del options["stdin"]
-        ran = subprocess.run([self.program, *map(str, words)], capture_output=True, timeout=900, **options)
-        assert ran.returncode == status, (words, ran.returncode, ran.stdout, ran.stderr)
-        return ran
-
-    def text(self, *words, **options):
-        return self.run(*words, **options).stdout.decode().strip()
-
-    def json(self, *words, **options):
-        return json.loads(self.run(*words, "--json", **options).stdout)
-
-    def error(self, *words, status, **options):
-        return self.run(*words, status=status, **options).stderr.decode()
 
 
 @pytest.fixture(scope="module")
@@ -222,11 +195,8 @@ def typed(cli, words, line, awaited):
 
 def test_a_fork_goes_its_own_way(cli, microvm):
     before = json.loads(cli.text("curl", microvm))["count"]
-    forked = subprocess.run([cli.program, "fork", "--wait", microvm], capture_output=True, env=cli.environment)
-    if b"NotImplementedException" in forked.stderr:
-        pytest.skip("this service does not fork")
-    child = forked.stdout.decode().strip()
-    assert forked.returncode == 0 and child.startswith("microvm-") and child != microvm, forked.stderr
+    child = cli.text("fork", "--wait", "--max-duration=600", microvm)
+    assert child != microvm and cli.json("show", child)["maximumDurationInSeconds"] == 600
     assert [json.loads(cli.text("curl", one))["count"] for one in (child, child, microvm)] == [
         before + 1, before + 2, before + 1
     ]
@@ -376,13 +346,3 @@ def test_the_doctor_looks_at_the_host(cli, tmp_path):
     assert checks["kvm"]["verdict"] == ("ok" if os.environ.get("HEARTH_PLACE") == "here" else "advice")
     told = cli.run("--data", tmp_path, *here, status=1).stdout.decode()
     assert "FAILS   api port" in told and "mend: hearth up --listen" in told
-
-
-@pytest.mark.last
-def test_down_ends_everything(cli, hearth):
-    """Stops the service under test: nothing comes after it."""
-    ended = cli.run("down", "--all")
-    assert b"hearth is down" in ended.stderr
-    with pytest.raises(OSError):
-        urllib.request.urlopen(hearth.settings["endpoint_url"] + "/health", timeout=5)
-    assert "hearth up" in cli.error("status", status=4)
