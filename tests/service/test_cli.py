@@ -6,43 +6,17 @@ import pty
 import re
 import select
 import subprocess
+import termios
 import time
 import tomllib
 import urllib.request
 
 import pytest
 
+from .cli import Cli
 from .conftest import EXAMPLES
 
 HOOKS = [f"--hook={hook}" for hook in ("ready", "run", "resume", "suspend", "terminate")]
-
-
-class Cli:
-    """The program, with the data directory of the service under test."""
-
-    program = os.environ.get("HEARTH", "hearth")
-
-    def __init__(self, hearth):
-        self.listen = hearth.settings["endpoint_url"].removeprefix("http://")
-        # Keys of the developer's own must not matter.
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-
-    def run(self, *words, status=0, **options):
-        options = {"stdin": subprocess.DEVNULL, "env": self.environment, **options}
-        if "input" in options:
-            del options["stdin"]
-        ran = subprocess.run([self.program, *map(str, words)], capture_output=True, timeout=900, **options)
-        assert ran.returncode == status, (words, ran.returncode, ran.stdout, ran.stderr)
-        return ran
-
-    def text(self, *words, **options):
-        return self.run(*words, **options).stdout.decode().strip()
-
-    def json(self, *words, **options):
-        return json.loads(self.run(*words, "--json", **options).stdout)
-
-    def error(self, *words, status, **options):
-        return self.run(*words, status=status, **options).stderr.decode()
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +96,27 @@ def test_output_comes_as_it_is_written(cli, microvm):
         time.sleep(0.5)
 
 
+def test_input_goes_in_while_output_comes(cli, microvm):
+    command = [cli.program, "exec", "-i", microvm, "--", "cat"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=cli.environment)
+    for word in (b"first\n", b"second\n"):
+        process.stdin.write(word)
+        process.stdin.flush()
+        assert process.stdout.readline() == word
+    process.stdin.close()
+    assert process.wait(60) == 0
+    # More than fits into one request.
+    content = os.urandom(8 << 20)
+    assert cli.run("exec", "-i", microvm, "cat", input=content).stdout == content
+
+
+def test_a_process_can_have_a_terminal(cli, microvm):
+    script = "tty && stty size; read answer; echo it was $answer; exit 7"
+    status, shown = typed(cli, ["exec", "-t", microvm, "sh", "-c", script], b"blue\n", b"it was blue")
+    assert status == 7 and b"/dev/pts/" in shown and b"31 97" in shown, shown
+    assert "no terminal" in cli.error("exec", "-t", microvm, "true", status=125)
+
+
 def test_files_go_in_and_out(cli, microvm, tmp_path):
     content = os.urandom(7 << 20)
     source = tmp_path / "data"
@@ -136,7 +131,27 @@ def test_files_go_in_and_out(cli, microvm, tmp_path):
     # What fails leaves nothing here.
     told = cli.error("cp", f"{microvm}:/no/such/file", tmp_path / "never", status=3)
     assert "/no/such/file" in told and sorted(os.listdir(tmp_path)) == ["back", "data"]
-    assert "folder" in cli.error("cp", tmp_path, f"{microvm}:/tmp/x", status=1)
+    assert "--recursive" in cli.error("cp", tmp_path, f"{microvm}:/tmp/x", status=1)
+
+
+def test_folders_go_in_and_out(cli, microvm, tmp_path):
+    source = tmp_path / "project"
+    (source / "src").mkdir(parents=True)
+    (source / "src/main.py").write_text("print('hi')\n")
+    (source / "src/main.py").chmod(0o755)
+    (source / "link").symlink_to("src/main.py")
+    cli.run("cp", "-r", source, f"{microvm}:/srv/")
+    cli.run("cp", "-r", source, f"{short(microvm)}:/srv/other")
+    assert cli.text("exec", microvm, "python3", "/srv/project/link") == "hi"
+    assert cli.text("exec", microvm, "stat", "-c", "%a", "/srv/other/src/main.py") == "755"
+    cli.run("cp", "-r", f"{microvm}:/srv/project", tmp_path / "back")
+    assert (tmp_path / "back/link").readlink() == source.joinpath("link").readlink()
+    assert (tmp_path / "back/src/main.py").read_text() == "print('hi')\n"
+    # What is there stays as it is.
+    assert "there already" in cli.error("cp", "-r", f"{microvm}:/srv/project", tmp_path, status=1)
+    assert sorted(os.listdir(tmp_path)) == ["back", "project"]
+    cli.error("cp", "-r", f"{microvm}:/no/such", tmp_path / "never", status=3)
+    assert not (tmp_path / "never").exists()
 
 
 def test_requests_go_through_the_endpoint(cli, hearth, microvm):
@@ -154,31 +169,34 @@ def test_requests_go_through_the_endpoint(cli, hearth, microvm):
 
 
 def test_a_shell_is_a_terminal(cli, microvm):
+    line = b"stty -echo; tty && echo $((6*7)) shell; exit\n"
+    status, shown = typed(cli, ["shell", microvm], line, b"42 shell")
+    assert status == 0 and b"/dev/pts/" in shown, shown
+
+
+def typed(cli, words, line, awaited):
+    """Types a line into a command that has a terminal; answers its status and what it showed."""
     ours, theirs = pty.openpty()
-    shell = subprocess.Popen(
-        [cli.program, "shell", microvm], stdin=theirs, stdout=theirs, stderr=theirs, env=cli.environment
-    )
-    os.close(theirs)
-    os.write(ours, b"stty -echo; tty && echo $((6*7)) shell; exit\n")
+    termios.tcsetwinsize(theirs, (31, 97))
+    before = termios.tcgetattr(theirs)
+    process = subprocess.Popen([cli.program, *words], stdin=theirs, stdout=theirs, stderr=theirs, env=cli.environment)
+    os.write(ours, line)
     shown, deadline = b"", time.monotonic() + 120
-    while b"42 shell" not in shown or shell.poll() is None:
+    while awaited not in shown or process.poll() is None:
         assert time.monotonic() < deadline, shown
         if select.select([ours], [], [], 0.2)[0]:
-            try:
-                shown += os.read(ours, 4096)
-            except OSError:
-                break
-    assert shell.wait(60) == 0 and b"42 shell" in shown and b"/dev/pts/" in shown, shown
+            shown += os.read(ours, 4096)
+    # The terminal is as it was.
+    assert termios.tcgetattr(theirs) == before
+    os.close(theirs)
     os.close(ours)
+    return process.returncode, shown
 
 
 def test_a_fork_goes_its_own_way(cli, microvm):
     before = json.loads(cli.text("curl", microvm))["count"]
-    forked = subprocess.run([cli.program, "fork", "--wait", microvm], capture_output=True, env=cli.environment)
-    if b"NotImplementedException" in forked.stderr:
-        pytest.skip("this service does not fork")
-    child = forked.stdout.decode().strip()
-    assert forked.returncode == 0 and child.startswith("microvm-") and child != microvm, forked.stderr
+    child = cli.text("fork", "--wait", "--max-duration=600", microvm)
+    assert child != microvm and cli.json("show", child)["maximumDurationInSeconds"] == 600
     assert [json.loads(cli.text("curl", one))["count"] for one in (child, child, microvm)] == [
         before + 1, before + 2, before + 1
     ]
@@ -328,13 +346,3 @@ def test_the_doctor_looks_at_the_host(cli, tmp_path):
     assert checks["kvm"]["verdict"] == ("ok" if os.environ.get("HEARTH_PLACE") == "here" else "advice")
     told = cli.run("--data", tmp_path, *here, status=1).stdout.decode()
     assert "FAILS   api port" in told and "mend: hearth up --listen" in told
-
-
-@pytest.mark.last
-def test_down_ends_everything(cli, hearth):
-    """Stops the service under test: nothing comes after it."""
-    ended = cli.run("down", "--all")
-    assert b"hearth is down" in ended.stderr
-    with pytest.raises(OSError):
-        urllib.request.urlopen(hearth.settings["endpoint_url"] + "/health", timeout=5)
-    assert "hearth up" in cli.error("status", status=4)

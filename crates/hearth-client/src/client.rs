@@ -172,7 +172,9 @@ impl Client {
             service: call.service,
         };
         signer.sign(&mut head, &payload.hash, Timestamp::now())?;
-        head.headers.insert(CONTENT_LENGTH, payload.length.into());
+        if let Some(length) = payload.length {
+            head.headers.insert(CONTENT_LENGTH, length.into());
+        }
         Ok(Request::from_parts(head, payload.into_body()))
     }
 }

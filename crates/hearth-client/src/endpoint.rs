@@ -53,8 +53,8 @@ impl Client {
             sent = sent.header(PORT, port);
         }
         let payload = Payload::from(request.body);
-        if payload.length > 0 {
-            sent = sent.header(CONTENT_LENGTH, payload.length);
+        if let Some(length) = payload.length.filter(|length| *length > 0) {
+            sent = sent.header(CONTENT_LENGTH, length);
         }
         let mut sent = sent.body(payload.into_body())?;
         for (name, value) in request.headers {

@@ -7,6 +7,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 
 use crate::error::{ClientError, Refusal};
 
@@ -26,8 +27,8 @@ pub struct ExecRequest {
     pub cwd: String,
     /// User; empty for the application's.
     pub user: String,
-    /// What the process reads.
-    pub stdin: Vec<u8>,
+    /// A terminal of so many columns and rows; then all output is [`ExecEvent::Stdout`].
+    pub terminal: Option<(u16, u16)>,
     /// After that it is killed.
     pub timeout_s: u32,
 }
@@ -39,7 +40,7 @@ impl ExecRequest {
             "env": self.env,
             "cwd": self.cwd,
             "user": self.user,
-            "stdin": base64_simd::STANDARD.encode_to_string(&self.stdin),
+            "tty": self.terminal.map(|(columns, rows)| json!({"columns": columns, "rows": rows})),
             "timeoutInSeconds": self.timeout_s,
         })
     }
@@ -99,6 +100,51 @@ impl Exec {
             }
         }
     }
+}
+
+/// What a process is told while it runs. Dropping it ends the process's standard input.
+pub struct ExecInput {
+    lines: mpsc::Sender<Bytes>,
+}
+
+/// Pieces of input that wait for the connection.
+const INPUTS: usize = 4;
+
+impl ExecInput {
+    /// The input, and what carries it; the request goes first.
+    pub(crate) fn new(request: &ExecRequest) -> (Self, mpsc::Receiver<Bytes>) {
+        let (lines, carried) = mpsc::channel(INPUTS);
+        // There is room.
+        let _ = lines.try_send(line(&request.to_json()));
+        (Self { lines }, carried)
+    }
+
+    /// More for the process to read. False when nobody listens any more: what the process does tells why.
+    pub async fn stdin(&self, bytes: &[u8]) -> bool {
+        let text = base64_simd::STANDARD.encode_to_string(bytes);
+        self.say(&json!({"stdin": text})).await
+    }
+
+    /// Nothing more to read.
+    pub async fn end(&self) -> bool {
+        self.say(&json!({"stdinEnd": true})).await
+    }
+
+    /// The terminal has another size.
+    pub async fn resize(&self, columns: u16, rows: u16) -> bool {
+        self.say(&json!({"resize": {"columns": columns, "rows": rows}}))
+            .await
+    }
+
+    async fn say(&self, value: &Value) -> bool {
+        self.lines.send(line(value)).await.is_ok()
+    }
+}
+
+fn line(value: &Value) -> Bytes {
+    let mut text = value.to_string();
+    text.push('\n');
+    text.into()
 }
 
 /// The next whole line, without its end.

@@ -3,13 +3,14 @@
 use bytes::Bytes;
 use hearth_sigv4::uri::encode;
 use http::Method;
+use http::header::CONTENT_TYPE;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde_json::Value;
 
 use crate::client::{Call, Client};
 use crate::error::ClientError;
-use crate::exec::{Exec, ExecRequest};
+use crate::exec::{Exec, ExecInput, ExecRequest};
 use crate::microvms::with_query;
 use crate::payload::Payload;
 
@@ -52,14 +53,50 @@ impl Client {
         Ok(Exec::new(answer.into_body()))
     }
 
+    /// The same, with what can be told to the process while it runs.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`]; also when the process cannot be started.
+    pub async fn converse(
+        &self,
+        id: &str,
+        request: &ExecRequest,
+    ) -> Result<(Exec, ExecInput), ClientError> {
+        let (input, lines) = ExecInput::new(request);
+        let mut call = Call::lambda("ExecMicrovm", Method::POST, operation(id, "exec"));
+        call.headers
+            .push((CONTENT_TYPE.as_str(), "application/x-ndjson"));
+        call.payload = Payload::lines(lines);
+        let answer = self.send(call).await?;
+        Ok((Exec::new(answer.into_body()), input))
+    }
+
     /// One regular file.
     ///
     /// # Errors
     ///
     /// [`ClientError`].
     pub async fn get_file(&self, id: &str, path: &str) -> Result<FileContent, ClientError> {
-        let pairs = [("path", path)];
-        let address = with_query(&operation(id, "files"), pairs.into_iter());
+        self.get(id, [("path", path)].into_iter()).await
+    }
+
+    /// What is in a directory, as a tar archive. The guest has made it: believe nothing in it.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub async fn get_directory(&self, id: &str, path: &str) -> Result<FileContent, ClientError> {
+        self.get(id, [("path", path), ("format", "tar")].into_iter())
+            .await
+    }
+
+    async fn get<'a>(
+        &self,
+        id: &str,
+        pairs: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Result<FileContent, ClientError> {
+        let address = with_query(&operation(id, "files"), pairs);
         let answer = self.send(Call::lambda(GET_FILE, Method::GET, address));
         Ok(FileContent {
             body: answer.await?.into_body(),
@@ -80,7 +117,31 @@ impl Client {
     ) -> Result<Value, ClientError> {
         let mode = format!("{mode:04o}");
         let pairs = [("path", path), ("mode", &mode)];
-        let address = with_query(&operation(id, "files"), pairs.into_iter());
+        self.put(id, pairs.into_iter(), payload).await
+    }
+
+    /// Unpacks a tar archive into a directory that exists.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`]; some of it may have been unpacked.
+    pub async fn put_directory(
+        &self,
+        id: &str,
+        path: &str,
+        payload: Payload,
+    ) -> Result<Value, ClientError> {
+        let pairs = [("path", path), ("format", "tar")];
+        self.put(id, pairs.into_iter(), payload).await
+    }
+
+    async fn put<'a>(
+        &self,
+        id: &str,
+        pairs: impl Iterator<Item = (&'a str, &'a str)>,
+        payload: Payload,
+    ) -> Result<Value, ClientError> {
+        let address = with_query(&operation(id, "files"), pairs);
         let mut call = Call::lambda("PutMicrovmFile", Method::PUT, address);
         call.payload = payload;
         self.call(call).await

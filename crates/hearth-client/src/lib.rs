@@ -33,7 +33,7 @@ mod shell;
 pub use client::Client;
 pub use endpoint::EndpointRequest;
 pub use error::{ClientError, Refusal};
-pub use exec::{Exec, ExecEvent, ExecRequest};
+pub use exec::{Exec, ExecEvent, ExecInput, ExecRequest};
 pub use guests::FileContent;
 pub use logs::{LogEvent, LogQuery};
 pub use payload::Payload;

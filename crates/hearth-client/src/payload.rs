@@ -4,12 +4,14 @@ use std::io;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
+use futures_util::stream::unfold;
 use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use sha2::{Digest, Sha256};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio::sync::mpsc;
 use tokio_util::io::ReaderStream;
 
 use crate::error::ClientError;
@@ -24,19 +26,21 @@ const CHUNK_BYTES: usize = 256 * 1024;
 pub struct Payload {
     content: Content,
     pub(crate) hash: String,
-    pub(crate) length: u64,
+    /// Nothing when it is not known before the end.
+    pub(crate) length: Option<u64>,
 }
 
 enum Content {
     Bytes(Bytes),
     File(File),
+    Lines(mpsc::Receiver<Bytes>),
 }
 
 impl From<Bytes> for Payload {
     fn from(bytes: Bytes) -> Self {
         Self {
             hash: hearth_sigv4::payload_hash(&bytes),
-            length: bytes.len() as u64,
+            length: Some(bytes.len() as u64),
             content: Content::Bytes(bytes),
         }
     }
@@ -79,11 +83,20 @@ impl Payload {
         Ok(Self {
             content: Content::File(file),
             hash: hearth_sigv4::hex(&digest.finalize()),
-            length,
+            length: Some(length),
         })
     }
 
-    /// The same payload once more, to be sent again; files are sent once.
+    /// What comes over a channel, until that closes. Nobody has seen it when the request is signed, so it is not signed.
+    pub(crate) fn lines(lines: mpsc::Receiver<Bytes>) -> Self {
+        Self {
+            content: Content::Lines(lines),
+            hash: hearth_sigv4::UNSIGNED_PAYLOAD.to_owned(),
+            length: None,
+        }
+    }
+
+    /// The same payload once more, to be sent again; all but bytes in memory are sent once.
     pub(crate) fn again(&self) -> Option<Self> {
         match &self.content {
             Content::Bytes(bytes) => Some(Self {
@@ -91,7 +104,7 @@ impl Payload {
                 hash: self.hash.clone(),
                 length: self.length,
             }),
-            Content::File(_) => None,
+            Content::File(_) | Content::Lines(_) => None,
         }
     }
 
@@ -103,6 +116,13 @@ impl Payload {
             Content::File(file) => {
                 let chunks = ReaderStream::with_capacity(file, CHUNK_BYTES);
                 StreamBody::new(chunks.map_ok(Frame::data)).boxed_unsync()
+            }
+            Content::Lines(lines) => {
+                let frames = unfold(lines, |mut lines| async {
+                    let line = lines.recv().await?;
+                    Some((Ok(Frame::data(line)), lines))
+                });
+                StreamBody::new(frames).boxed_unsync()
             }
         }
     }

@@ -28,6 +28,7 @@ mod image;
 mod microvm;
 mod names;
 mod output;
+mod terminal;
 mod view;
 
 mod base;

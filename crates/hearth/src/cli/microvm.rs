@@ -108,9 +108,12 @@ pub(crate) struct RemoveArguments {
 /// Arguments of `hearth exec`.
 #[derive(Debug, Args)]
 pub(crate) struct ExecArguments {
-    /// Pass standard input on: it is read to its end first.
+    /// Pass standard input on.
     #[arg(long, short = 'i')]
     pub(crate) interactive: bool,
+    /// Give it a terminal, which ours becomes; passes standard input on too.
+    #[arg(long, short = 't')]
+    pub(crate) tty: bool,
     /// A variable, added to the application's. May be repeated.
     #[arg(long = "env", short = 'e', value_name = "NAME=VALUE")]
     pub(crate) env: Vec<Variable>,
@@ -133,6 +136,9 @@ pub(crate) struct ExecArguments {
 /// Arguments of `hearth cp`.
 #[derive(Debug, Args)]
 pub(crate) struct CopyArguments {
+    /// Copy a folder with all that is in it.
+    #[arg(long, short = 'r')]
+    pub(crate) recursive: bool,
     /// A file here, ID:/absolute/path, or - for standard input.
     pub(crate) source: Place,
     /// Where to: a file or folder here, ID:/absolute/path (with a slash at its end for a folder), or - for standard output.

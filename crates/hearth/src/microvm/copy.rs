@@ -1,4 +1,6 @@
-//! `hearth cp`: one file into a microVM or out of it.
+//! `hearth cp`: files and folders into a microVM or out of it.
+
+mod folder;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -6,7 +8,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use hearth_client::{Client, Payload};
+use hearth_client::{Client, FileContent, Payload};
+use serde_json::Value;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -26,24 +29,36 @@ pub(crate) async fn copy(
     client: &Client,
     arguments: CopyArguments,
 ) -> Result<ExitCode> {
-    match (arguments.source, arguments.target) {
+    let answer = match (arguments.source, arguments.target) {
+        (Place::Local(source), Place::Guest { microvm, path }) if arguments.recursive => {
+            let id = names::microvm(client, &microvm).await?;
+            folder::upload(client, &id, &source, &path).await?
+        }
+        (Place::Guest { microvm, path }, Place::Local(target)) if arguments.recursive => {
+            let id = names::microvm(client, &microvm).await?;
+            folder::download(client, &id, &path, &target).await?;
+            Value::Null
+        }
+        _ if arguments.recursive => bail!("a folder is copied from here to ID:/path or back"),
         (source @ (Place::Local(_) | Place::Standard), Place::Guest { microvm, path }) => {
             let id = names::microvm(client, &microvm).await?;
             let (payload, mode, name) = open(source).await?;
             let path = inside(&path, name.as_deref())?;
-            let answer = client.put_file(&id, &path, mode, payload).await?;
-            if shared.json {
-                output::json(&answer)?;
-            }
+            client.put_file(&id, &path, mode, payload).await?
         }
         (Place::Guest { microvm, path }, target @ (Place::Local(_) | Place::Standard)) => {
             let id = names::microvm(client, &microvm).await?;
+            let content = client.get_file(&id, &path).await?;
             match target {
-                Place::Local(target) => download(client, &id, &path, &target).await?,
-                _ => print(client, &id, &path).await?,
+                Place::Local(target) => download(content, &outside(&path, &target)?).await?,
+                _ => print(content).await?,
             }
+            Value::Null
         }
         _ => bail!("one of the two has to be in a microVM, ID:/path, and the other one here"),
+    };
+    if shared.json && !answer.is_null() {
+        output::json(&answer)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -62,10 +77,7 @@ async fn open(source: Place) -> Result<(Payload, u32, Option<String>)> {
     let file = File::open(&path).await.with_context(failed)?;
     let metadata = file.metadata().await.with_context(failed)?;
     if metadata.is_dir() {
-        bail!(
-            "{} is a folder; pack it (tar -cf x.tar), copy the archive, and unpack it with `hearth exec`",
-            path.display()
-        );
+        bail!("{} is a folder; copy it with --recursive", path.display());
     }
     let mode = metadata.permissions().mode() & MODE_BITS;
     let name = path
@@ -83,51 +95,48 @@ fn inside(path: &str, name: Option<&str>) -> Result<String> {
     }
 }
 
-/// The path here: a folder keeps the name.
+/// The path here: a folder that is there keeps the name.
 fn outside(path: &str, target: &Path) -> Result<PathBuf> {
     if !target.is_dir() {
         return Ok(target.to_owned());
     }
-    match path.rsplit('/').next() {
-        Some(name) if !name.is_empty() && name != ".." => Ok(target.join(name)),
-        _ => bail!("{path} names no file"),
+    match path.trim_end_matches('/').rsplit('/').next() {
+        Some(name) if !matches!(name, "" | "." | "..") => Ok(target.join(name)),
+        _ => bail!("{path} has no name to keep; write a whole path"),
     }
 }
 
 /// The file appears whole or not at all, unless its place is no file (a pipe, `/dev/null`).
-async fn download(client: &Client, id: &str, path: &str, target: &Path) -> Result<()> {
-    let mut content = client.get_file(id, path).await?;
-    let target = outside(path, target)?;
-    let is_special = target.exists() && !target.is_file();
-    let mut beside = target.clone().into_os_string();
-    beside.push(".part");
-    let place = if is_special {
-        target.clone()
-    } else {
-        beside.into()
-    };
-    let failed = || format!("cannot write {}", place.display());
-    let written = async {
-        let mut file = File::create(&place).await.with_context(failed)?;
-        while let Some(bytes) = content.next().await? {
-            file.write_all(&bytes).await.with_context(failed)?;
-        }
-        file.flush().await.with_context(failed)
-    };
-    let written = written.await;
-    if is_special {
-        return written;
+async fn download(content: FileContent, target: &Path) -> Result<()> {
+    let failed = || format!("cannot write {}", target.display());
+    if target.exists() && !target.is_file() {
+        let mut file = File::create(target).await.with_context(failed)?;
+        return write(content, &mut file).await.with_context(failed);
     }
-    if let Err(error) = written {
-        // What is there is less than the file.
-        let _ = std::fs::remove_file(&place);
-        return Err(error);
-    }
-    std::fs::rename(&place, &target).with_context(|| format!("cannot write {}", target.display()))
+    let folder = match target.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    // Removed if it is not kept, with what it has by then.
+    let beside = tempfile::Builder::new()
+        .permissions(std::fs::Permissions::from_mode(MODE))
+        .tempfile_in(folder)
+        .with_context(failed)?;
+    let mut file = File::from_std(beside.reopen().with_context(failed)?);
+    write(content, &mut file).await.with_context(failed)?;
+    beside.persist(target).with_context(failed)?;
+    Ok(())
 }
 
-async fn print(client: &Client, id: &str, path: &str) -> Result<()> {
-    let mut content = client.get_file(id, path).await?;
+/// Writes all of what comes.
+async fn write(mut content: FileContent, file: &mut File) -> Result<()> {
+    while let Some(bytes) = content.next().await? {
+        file.write_all(&bytes).await?;
+    }
+    Ok(file.flush().await?)
+}
+
+async fn print(mut content: FileContent) -> Result<()> {
     while let Some(bytes) = content.next().await? {
         output::bytes(&bytes)?;
     }
@@ -149,8 +158,9 @@ mod tests {
             here("/etc/os-release").unwrap(),
             folder.path().join("os-release")
         );
+        assert_eq!(here("/etc/apt/").unwrap(), folder.path().join("apt"));
         // What a path says must not lead out of the folder.
-        assert!(here("/etc/..").is_err() && here("/etc/").is_err());
+        assert!(here("/etc/..").is_err() && here("/").is_err());
         let file = folder.path().join("new");
         assert_eq!(outside("/x", &file).unwrap(), file);
     }

@@ -1,20 +1,20 @@
 //! `hearth exec`: a process in a microVM, its streams joined with ours.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use hearth_client::{Client, ExecEvent, ExecRequest};
+use hearth_client::{Client, Exec, ExecEvent, ExecInput, ExecRequest};
+use tokio::io::AsyncReadExt;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::microvm::ExecArguments;
 use crate::shared::Shared;
+use crate::terminal::{self, INPUT_BYTES, RawTerminal};
 use crate::{failure, names, output};
 
 /// The exit status when there is none of the process, as of `docker exec`.
 const NO_STATUS: u8 = 125;
-
-/// Most standard input: it travels within a request of 6 MiB, in base64.
-const MAX_STDIN_BYTES: u64 = 4 << 20;
 
 pub(crate) async fn exec(
     _shared: &Shared,
@@ -33,24 +33,38 @@ pub(crate) async fn exec(
 
 async fn status(client: &Client, arguments: ExecArguments) -> Result<i32> {
     let id = names::microvm(client, &arguments.one.microvm).await?;
-    let stdin = if arguments.interactive {
-        read_stdin()?
-    } else {
-        Vec::new()
-    };
-    let request = ExecRequest {
+    let variables = arguments.env.into_iter();
+    let mut request = ExecRequest {
         command: arguments.command,
-        env: arguments
-            .env
-            .into_iter()
+        env: variables
             .map(|variable| (variable.name, variable.value))
             .collect(),
         cwd: arguments.workdir,
         user: arguments.user,
-        stdin,
+        terminal: None,
         timeout_s: arguments.timeout,
     };
-    let mut process = client.exec(&id, &request).await?;
+    if !arguments.tty && !arguments.interactive {
+        return show(client.exec(&id, &request).await?).await;
+    }
+    if arguments.tty {
+        if !io::stdin().is_terminal() {
+            bail!("standard input is no terminal; leave --tty out");
+        }
+        request.terminal = Some(terminal::size()?);
+    }
+    let (process, input) = client.converse(&id, &request).await?;
+    let raw = arguments.tty.then(RawTerminal::enter).transpose()?;
+    let status = tokio::select! {
+        status = show(process) => status,
+        never = feed(input, arguments.tty) => never,
+    };
+    drop(raw);
+    status
+}
+
+/// Shows what the process says until it exits.
+async fn show(mut process: Exec) -> Result<i32> {
     loop {
         match process.next().await? {
             ExecEvent::Stdout(bytes) => output::bytes(&bytes)?,
@@ -62,15 +76,30 @@ async fn status(client: &Client, arguments: ExecArguments) -> Result<i32> {
     }
 }
 
-fn read_stdin() -> Result<Vec<u8>> {
-    let mut content = Vec::new();
-    io::stdin()
-        .lock()
-        .take(MAX_STDIN_BYTES + 1)
-        .read_to_end(&mut content)
-        .context("cannot read standard input")?;
-    if content.len() as u64 > MAX_STDIN_BYTES {
-        bail!("standard input is larger than 4 MiB; bring it in with `hearth cp`");
+/// Passes our standard input on until it ends, and the size of our terminal. Returns only when it fails: the process's
+/// end is told by what it says.
+async fn feed(input: ExecInput, has_terminal: bool) -> Result<i32> {
+    let mut resized = signal(SignalKind::window_change())?;
+    let mut stdin = tokio::io::stdin();
+    let mut buffer = vec![0; INPUT_BYTES];
+    let mut listens = true;
+    while listens {
+        listens = tokio::select! {
+            count = stdin.read(&mut buffer) => {
+                match count.context("cannot read standard input")? {
+                    0 => {
+                        input.end().await;
+                        break;
+                    }
+                    count => input.stdin(&buffer[..count]).await,
+                }
+            }
+            _ = resized.recv(), if has_terminal => {
+                let (columns, rows) = terminal::size()?;
+                input.resize(columns, rows).await
+            }
+        };
     }
-    Ok(content)
+    // The input is kept until the process has ended.
+    std::future::pending().await
 }

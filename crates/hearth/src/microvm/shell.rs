@@ -1,26 +1,23 @@
 //! `hearth shell`: a terminal in a microVM, over the WebSocket of its endpoint.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use hearth_client::{Client, ShellInput, ShellOutput};
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::token::of_answer;
 use crate::cli::microvm::OneMicrovm;
-use crate::names;
 use crate::shared::Shared;
+use crate::terminal::{self, INPUT_BYTES, RawTerminal};
 use crate::view::text;
+use crate::{names, output};
 
 /// Only the handshake needs the token.
 const TOKEN_MINUTES: u32 = 1;
-
-/// Keystrokes that are sent together: a paste.
-const INPUT_BYTES: usize = 4096;
 
 pub(crate) async fn shell(
     _shared: &Shared,
@@ -29,7 +26,7 @@ pub(crate) async fn shell(
 ) -> Result<ExitCode> {
     let stdin = std::io::stdin();
     if !stdin.is_terminal() {
-        bail!("standard input is no terminal; `hearth exec -i` runs a command with any input");
+        bail!("standard input is no terminal; `hearth exec -i ID sh` has any input");
     }
     let id = names::microvm(client, &arguments.microvm).await?;
     let token = client.shell_token(&id, TOKEN_MINUTES).await?;
@@ -51,9 +48,7 @@ pub(crate) async fn shell(
 /// What the terminal there shows, until the shell exits.
 async fn show(mut output: ShellOutput) -> Result<()> {
     while let Some(bytes) = output.next().await? {
-        let mut stdout = std::io::stdout().lock();
-        stdout.write_all(&bytes)?;
-        stdout.flush()?;
+        output::bytes(&bytes)?;
     }
     Ok(())
 }
@@ -79,29 +74,6 @@ async fn pass_on(mut input: ShellInput, mut resized: Signal) -> Result<()> {
 }
 
 async fn tell_size(input: &mut ShellInput) -> Result<()> {
-    let size = tcgetwinsize(std::io::stdin())?;
-    Ok(input.resize(size.ws_col, size.ws_row).await?)
-}
-
-/// A terminal that passes every key on as it is. Becomes itself again when dropped.
-struct RawTerminal {
-    before: Termios,
-}
-
-impl RawTerminal {
-    fn enter() -> Result<Self> {
-        let before = tcgetattr(std::io::stdin()).context("cannot ask the terminal")?;
-        let mut raw = before.clone();
-        raw.make_raw();
-        tcsetattr(std::io::stdin(), OptionalActions::Now, &raw)
-            .context("cannot set the terminal")?;
-        Ok(Self { before })
-    }
-}
-
-impl Drop for RawTerminal {
-    fn drop(&mut self) {
-        // Nothing can be done about a terminal that is gone.
-        let _ = tcsetattr(std::io::stdin(), OptionalActions::Drain, &self.before);
-    }
+    let (columns, rows) = terminal::size()?;
+    Ok(input.resize(columns, rows).await?)
 }

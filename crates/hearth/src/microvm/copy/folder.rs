@@ -1,0 +1,219 @@
+//! Folders, which travel as tar archives.
+//!
+//! What comes out was packed by a guest, which may lie: it is unpacked into a new folder, without owners, devices, hard
+//! links and special permissions, and never through a link. What goes in is packed here, and the guest's side does the same.
+
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use hearth_client::{Client, Payload};
+use serde_json::Value;
+use tar::{Archive, Builder, EntryType};
+
+use super::{outside, write};
+
+/// Copies a folder in: to that path, or with a slash at its end under it.
+pub(super) async fn upload(client: &Client, id: &str, source: &Path, path: &str) -> Result<Value> {
+    let (parent, name) = destination(source, path)?;
+    let mut archive =
+        pack(source, &name).with_context(|| format!("cannot pack {}", source.display()))?;
+    archive.rewind()?;
+    let payload = Payload::file(tokio::fs::File::from_std(archive)).await?;
+    Ok(client.put_directory(id, &parent, payload).await?)
+}
+
+/// The directory in the guest that is there already, and the name of the one that comes into it.
+fn destination(source: &Path, path: &str) -> Result<(String, String)> {
+    if let Some(parent) = path.strip_suffix('/') {
+        let whole = std::path::absolute(source)?;
+        let name = whole.file_name().context("this folder has no name")?;
+        let name = name.to_str().context("the folder's name is not UTF-8")?;
+        let parent = if parent.is_empty() { "/" } else { parent };
+        return Ok((parent.to_owned(), name.to_owned()));
+    }
+    match path.rsplit_once('/') {
+        Some((parent, name)) if !matches!(name, "." | "..") => {
+            let parent = if parent.is_empty() { "/" } else { parent };
+            Ok((parent.to_owned(), name.to_owned()))
+        }
+        _ => bail!("{path} names no directory"),
+    }
+}
+
+/// The folder as an archive in a file without a name.
+fn pack(source: &Path, name: &str) -> Result<File> {
+    let mut archive = Builder::new(tempfile::tempfile()?);
+    archive.follow_symlinks(false);
+    archive.append_dir_all(name, source)?;
+    Ok(archive.into_inner()?)
+}
+
+/// Copies a directory out: to that path, or into the folder that is there.
+pub(super) async fn download(client: &Client, id: &str, path: &str, target: &Path) -> Result<()> {
+    let target = outside(path, target)?;
+    if target.exists() {
+        bail!("{} is there already", target.display());
+    }
+    let content = client.get_directory(id, path).await?;
+    let mut spool = tokio::fs::File::from_std(tempfile::tempfile()?);
+    write(content, &mut spool).await?;
+    let mut archive = spool.into_std().await;
+    archive.rewind()?;
+    std::fs::create_dir(&target)
+        .with_context(|| format!("cannot make the folder {}", target.display()))?;
+    unpack(archive, &target).with_context(|| format!("cannot unpack into {}", target.display()))
+}
+
+/// Unpacks what nobody vouches for.
+fn unpack(archive: impl Read, target: &Path) -> Result<()> {
+    let mut archive = Archive::new(archive);
+    archive.set_preserve_permissions(false);
+    archive.set_preserve_ownerships(false);
+    archive.set_unpack_xattrs(false);
+    archive.set_overwrite(false);
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        let path = entry.path()?.into_owned();
+        let kind = entry.header().entry_type();
+        if !matches!(
+            kind,
+            EntryType::Regular | EntryType::Directory | EntryType::Symlink | EntryType::GNUSparse
+        ) {
+            bail!("{} is no file, folder or link", path.display());
+        }
+        // Answers whether the name stays in the folder, links on the way included.
+        let stays = entry.unpack_in(target)?;
+        if !stays {
+            bail!("{} leads out of the folder", path.display());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use tar::Header;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_comes_back_as_it_went() {
+        let source = tempfile::tempdir().unwrap();
+        fs::create_dir(source.path().join("sub")).unwrap();
+        fs::write(source.path().join("sub/a"), "content").unwrap();
+        fs::set_permissions(
+            source.path().join("sub/a"),
+            fs::Permissions::from_mode(0o750),
+        )
+        .unwrap();
+        symlink("sub/a", source.path().join("link")).unwrap();
+        let mut archive = pack(source.path(), "name").unwrap();
+        archive.rewind().unwrap();
+        let target = tempfile::tempdir().unwrap();
+        unpack(archive, target.path()).unwrap();
+        let back = target.path().join("name");
+        assert_eq!(fs::read_to_string(back.join("link")).unwrap(), "content");
+        assert!(back.join("link").is_symlink());
+        let mode = fs::metadata(back.join("sub/a"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o750);
+    }
+
+    /// An archive of one entry, or of a link and a file behind it.
+    fn hostile(add: impl FnOnce(&mut Builder<Vec<u8>>)) -> Vec<u8> {
+        let mut archive = Builder::new(Vec::new());
+        add(&mut archive);
+        archive.into_inner().unwrap()
+    }
+
+    fn entry(kind: EntryType, name: &str, link: Option<&str>, mode: u32) -> Header {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(0);
+        header.set_mode(mode);
+        // `set_path` would refuse what a guest may write.
+        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+        if let Some(link) = link {
+            header.as_old_mut().linkname[..link.len()].copy_from_slice(link.as_bytes());
+        }
+        header.set_cksum();
+        header
+    }
+
+    #[test]
+    fn nothing_that_a_guest_packs_leaves_the_folder() {
+        let outer = tempfile::tempdir().unwrap();
+        let outside = outer.path().join("outside");
+        fs::create_dir(&outside).unwrap();
+        let try_out = |headers: &[Header]| {
+            let target = tempfile::tempdir_in(outer.path()).unwrap();
+            let archive = hostile(|archive| {
+                for header in headers {
+                    archive.append(header, io::empty()).unwrap();
+                }
+            });
+            let unpacked = unpack(archive.as_slice(), target.path());
+            assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+            unpacked
+        };
+        let file = |name| entry(EntryType::Regular, name, None, 0o644);
+        assert!(try_out(&[file("../outside/x")]).is_err());
+        let link = entry(
+            EntryType::Symlink,
+            "l",
+            Some(outside.to_str().unwrap()),
+            0o777,
+        );
+        assert!(try_out(&[link.clone(), file("l/x")]).is_err());
+        // A link alone is harmless.
+        assert!(try_out(&[link]).is_ok());
+        for kind in [
+            EntryType::Link,
+            EntryType::Char,
+            EntryType::Block,
+            EntryType::Fifo,
+        ] {
+            assert!(try_out(&[entry(kind, "x", Some("/etc/passwd"), 0o644)]).is_err());
+        }
+    }
+
+    #[test]
+    fn no_file_gets_its_owners_rights() {
+        let target = tempfile::tempdir().unwrap();
+        let archive = hostile(|archive| {
+            let header = entry(EntryType::Regular, "x", None, 0o4777);
+            archive.append(&header, io::empty()).unwrap();
+        });
+        unpack(archive.as_slice(), target.path()).unwrap();
+        let mode = fs::metadata(target.path().join("x"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o7000, 0);
+    }
+
+    #[test]
+    fn a_slash_means_under_it() {
+        let source = Path::new("/home/me/project");
+        let pair = |parent: &str, name: &str| (parent.to_owned(), name.to_owned());
+        assert_eq!(
+            destination(source, "/srv/app").unwrap(),
+            pair("/srv", "app")
+        );
+        assert_eq!(
+            destination(source, "/srv/").unwrap(),
+            pair("/srv", "project")
+        );
+        assert_eq!(destination(source, "/").unwrap(), pair("/", "project"));
+        assert_eq!(destination(source, "/app").unwrap(), pair("/", "app"));
+        assert!(destination(source, "/srv/..").is_err());
+    }
+}
