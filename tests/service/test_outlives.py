@@ -24,7 +24,9 @@ def inside(*argv):
 def service_pid():
     """The newest process of that name which is no command of this test."""
     for pid in inside("/bin/busybox", "sh", "-c", "pidof hearth || true").split():
-        if "--in-emulated-host" in inside("/bin/busybox", "cat", f"/proc/{pid}/cmdline"):
+        # It may have ended since it was listed.
+        script = f"cat /proc/{pid}/cmdline 2>/dev/null || true"
+        if "--in-emulated-host" in inside("/bin/busybox", "sh", "-c", script):
             return pid
     return None
 

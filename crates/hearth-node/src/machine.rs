@@ -105,8 +105,8 @@ impl Machine {
             Ok(summary) => self.finish().map(|id| (id, summary)),
             Err(error) => self.abandon().and(Err(error)),
         };
-        thawed?;
-        outcome
+        // What went wrong first is the thing to tell.
+        outcome.and_then(|sealed| Ok(thawed.map(|()| sealed)?))
     }
 
     /// Suspends: when this answers, the snapshot is durable and the process is gone.
@@ -242,9 +242,11 @@ impl Machine {
             self.node.remove_machine(&self.name)?;
             return Ok(id);
         }
+        // The sealed overlays keep their names here beside those in the snapshot: the VMM opens its disks by them when it
+        // seals the next time. They go with the directory.
+        //
         // First the record, then the place: a microVM that goes on stands on the snapshot from here on, and a step that
         // nobody stands on is removed.
-        self.drop_sealed_overlays();
         self.record.parent = Some(description.id.to_string());
         self.record.disks = disks;
         self.record.overlay_generation += 1;
@@ -280,15 +282,6 @@ impl Machine {
             file.map_or_else(|| disk.clone(), |file| disk.sealed_in(description.id, file))
         };
         self.record.disks.iter().map(stack).collect()
-    }
-
-    /// The sealed overlays have a second name in the snapshot; the first is not needed any more.
-    fn drop_sealed_overlays(&self) {
-        for index in 0..self.record.disks.len() {
-            let path = overlay_path(&self.directory(), index, self.record.overlay_generation);
-            // Disks that are not writable have none; what stays goes with the directory.
-            let _ = fs::remove_file(path);
-        }
     }
 
     async fn wait_for_exit(&self) -> Result<(), NodeError> {

@@ -1,7 +1,6 @@
 //! What traffic needs of the rest: where a microVM is, a stream into it, waking it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use hearth_control::Control;
 use hearth_control::arn::{ConnectorRef, ManagedConnector};
@@ -10,18 +9,11 @@ use hearth_endpoint::{
     Backend, EndpointId, Ingress, Limits, MicrovmId, OpenError, ResumeError, Shell, State, Stream,
     TerminalSize,
 };
-use hearth_node::AgentError;
-use hearth_wire::agent::Refusal;
 
 use crate::hook;
 use crate::host::HostNode;
+use crate::patience::patiently;
 use crate::shell;
-
-/// How long a connection waits for a guest that stands still: longer than the largest guest takes to be sealed.
-const FROZEN_PATIENCE: Duration = Duration::from_secs(20);
-
-/// Pause before it is asked again.
-const FROZEN_PAUSE: Duration = Duration::from_millis(5);
 
 /// The endpoint's view of this host.
 pub(crate) struct HostBackend {
@@ -66,23 +58,6 @@ impl Backend for HostBackend {
     fn touched(&self, microvm: MicrovmId, _bytes: u64) {
         if let Ok(id) = control_id(microvm) {
             self.control.touch(id);
-        }
-    }
-}
-
-/// Asks again while the guest stands still. A RUNNING one does so only for as long as it takes to seal it for a fork, and
-/// its users should not notice more than that.
-async fn patiently<T, F>(ask: impl Fn() -> F) -> Result<T, AgentError>
-where
-    F: Future<Output = Result<T, AgentError>>,
-{
-    let deadline = Instant::now() + FROZEN_PATIENCE;
-    loop {
-        match ask().await {
-            Err(AgentError::Refused(Refusal::Frozen)) if Instant::now() < deadline => {
-                tokio::time::sleep(FROZEN_PAUSE).await;
-            }
-            other => return other,
         }
     }
 }

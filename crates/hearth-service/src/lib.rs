@@ -32,6 +32,7 @@ mod output;
 mod backend;
 mod doors;
 mod guests;
+mod patience;
 mod shell;
 mod tokens;
 

@@ -8,6 +8,8 @@ use hearth_node::{AgentClient, ExecReader, ExecWriter};
 use hearth_wire::agent::{ExecInput, ExecOutput, ExecPlace, ExecSpec, MAX_CHUNK_BYTES};
 use tokio::sync::mpsc;
 
+use crate::patience::patiently;
+
 /// Pieces that may wait in either direction; then whoever sends waits.
 const QUEUE: usize = 16;
 
@@ -23,8 +25,7 @@ pub(crate) async fn open(agent: &AgentClient, size: TerminalSize) -> Result<Shel
         tty: Some(terminal_size(size)),
         place: ExecPlace::Application,
     };
-    let exec = agent
-        .exec(spec)
+    let exec = patiently(|| agent.exec(spec.clone()))
         .await
         .map_err(|error| OpenError::Unreachable(Box::new(error)))?;
     let (reader, writer) = exec.split();

@@ -184,7 +184,7 @@ fn microvm_resources(refusal: &Refusal) -> Fault {
         R::ForkFailed(id) => Fault::new(
             500,
             "InternalServerException",
-            format!("The MicroVM {id} could not be forked; it runs on as before. Please retry."),
+            format!("The MicroVM {id} could not be forked. Please retry if it still is RUNNING or SUSPENDED."),
         )
         .retry_after(1),
         R::MicrovmNotFound(id) => not_found(format!("MicroVM not found: {id}")),

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use hearth_node::{Node, NodeError};
+use hearth_node::{DiskRequest, Machine, Node, NodeError};
+use hearth_wire::agent::ExitStatus;
 
 use hearth_machine_tests::guest::{self, ask, counter, name};
 
@@ -138,6 +139,50 @@ async fn a_fork_that_is_cut_in_two_is_undone() {
     let child = node.launch_fork(&child, None).await.unwrap().machine;
     assert_eq!(ask(&child, "check 4 51").await, "ok");
     node.erase(child.name()).await.unwrap();
+    assert_eq!(snapshots(&node), before);
+}
+
+/// Each fork moves the parent's disk on to another overlay, in the VMM that runs already.
+#[tokio::test]
+async fn a_parent_with_a_disk_is_forked_again_and_again() {
+    let node = node().await;
+    let image = guest::scratch().join("forked-disk.raw");
+    fs::File::create(&image).unwrap().set_len(64 << 20).unwrap();
+    let disk = DiskRequest {
+        serial: "data".to_owned(),
+        image,
+        is_writable: true,
+    };
+    let request = node.boot_request(1, vec![disk]);
+    let mut parent = node.boot(&name("parent"), request).await.unwrap().machine;
+    parent.start_application(guest::serve()).await.unwrap();
+    guest::wait_until_serving(&parent).await;
+    let before = snapshots(&node);
+    let mut children = Vec::new();
+    for round in ["1", "2", "3"] {
+        let write = ["/bin/test-guest", "write-disk", "/dev/vda", round];
+        assert_eq!(guest::exec(&parent, &write).await.0, ExitStatus::Code(0));
+        let child = name(&format!("child-{round}"));
+        let child = node.fork(parent.name(), &child).await.unwrap();
+        children.push((round, child.machine));
+    }
+    let check = async |machine: &Machine, round: &str| {
+        let check = ["/bin/test-guest", "check-disk", "/dev/vda", round];
+        let (status, said) = guest::exec(machine, &check).await;
+        assert_eq!(status, ExitStatus::Code(0), "{round}: {said}");
+    };
+    for (round, child) in &children {
+        check(child, round).await;
+    }
+    let parent = node.machine(parent.name()).unwrap();
+    parent.suspend().await.unwrap();
+    let parent = node.resume(&name("parent")).await.unwrap().machine;
+    check(&parent, "3").await;
+    for (round, child) in children {
+        check(&child, round).await;
+        child.terminate().await.unwrap();
+    }
+    parent.terminate().await.unwrap();
     assert_eq!(snapshots(&node), before);
 }
 
