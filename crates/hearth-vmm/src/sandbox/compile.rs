@@ -43,8 +43,8 @@ pub(super) struct Condition {
 /// Calls, and for each the cases in which it is allowed; a case is a number of conditions. Without a case it always is.
 pub(super) type Rules = BTreeMap<i64, Vec<Vec<Condition>>>;
 
-/// Stands in a condition for the number of the process that applies the program.
-pub(super) const OWN_PROCESS: u32 = u32::MAX;
+/// Stands in a condition for the number of the process that applies the program. It is no mask and no number of a process.
+pub(super) const OWN_PROCESS: u32 = 0xdead_9105;
 
 /// Allows these calls; any other ends the process, but for one that is answered as if the kernel did not have it.
 pub(super) fn allow_only(rules: &Rules, missing: Option<i64>) -> Vec<libc::sock_filter> {

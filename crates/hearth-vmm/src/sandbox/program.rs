@@ -43,3 +43,26 @@ pub(super) fn of_this_process() -> Vec<libc::sock_filter> {
     }
     program
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_process_names_itself_where_it_may_send_signals_and_nowhere_else() {
+        let own = of_this_process();
+        let changed: Vec<_> = PROCESS
+            .iter()
+            .zip(&own)
+            .filter(|(before, after)| before.k != after.k)
+            .collect();
+        // One comparison for each of the two signals.
+        const JUMP_IF_EQUAL: u16 = 0x15;
+        assert_eq!(changed.len(), 2);
+        for (before, after) in changed {
+            assert_eq!((before.code, after.code), (JUMP_IF_EQUAL, JUMP_IF_EQUAL));
+            assert_eq!(after.k, std::process::id());
+        }
+        assert!(VCPU.iter().chain(DISK).all(|step| step.k != OWN_PROCESS));
+    }
+}
