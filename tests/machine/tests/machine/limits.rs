@@ -46,7 +46,7 @@ async fn every_machine_has_a_group_of_its_size() {
     assert_eq!(limit(&group, "memory.oom.group"), "1");
     // It works in there, with all of its memory.
     assert_eq!(ask(&machine, "dirty 100 1").await, "ok");
-    assert_eq!(ask(&machine, "check 100 1").await, "ok");
+    assert_eq!(ask(&machine, "check 40 1").await, "ok");
     let events = limit(&group, "memory.events");
     assert!(events.contains("oom_kill 0"), "{events}");
 
