@@ -12,15 +12,14 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use crate::addresses::{HOST, HOST_LINKS, SLOTS};
+use crate::addresses::{HOST, SLOTS};
 use crate::egress::{Egress, Names};
 use crate::error::{NetworkError, Step, failed};
 use crate::resolver::Resolver;
 use crate::slot::{self, Slot};
 use crate::{namespace, nft, rules};
 
-/// Slots that are ready before anybody asks: making one takes longer than all the rest of a launch. A slot that waits costs
-/// the kernel some 300 KiB.
+/// Slots that are ready before anybody asks: making one takes longer than all the rest of a launch.
 const POOL: usize = 24;
 
 /// With more than so many left, new ones are made when launches pause: making them beside a launch slows it.
@@ -194,31 +193,6 @@ impl Shared {
         made.await
             .map_err(|error| failed(Step::Namespace)(io::Error::other(error)))?
     }
-}
-
-/// Removes what [`Network::start`] changed on the host, unless a slot of some Hearth is left. Forwarding stays as it is.
-///
-/// # Errors
-///
-/// When rules or address cannot be removed.
-pub async fn remove() -> Result<(), NetworkError> {
-    if fs::exists(nft::PROGRAM).unwrap_or(false) && !is_in_use() {
-        blocking(|| nft::apply(rules::HOST_REMOVED))
-            .await
-            .map_err(failed(Step::Rules))?;
-        slot::remove_address(HOST).await?;
-    }
-    Ok(())
-}
-
-fn is_in_use() -> bool {
-    let links = fs::read_dir("/sys/class/net")
-        .into_iter()
-        .flatten()
-        .flatten();
-    links
-        .into_iter()
-        .any(|link| link.file_name().to_string_lossy().starts_with(HOST_LINKS))
 }
 
 fn check_host() -> Result<(), NetworkError> {

@@ -52,9 +52,6 @@ table inet hearth {{
     )
 }
 
-/// Undoes [`host`].
-pub(crate) const HOST_REMOVED: &str = "table inet hearth\ndelete table inet hearth\n";
-
 /// Rules of a slot, in its own namespace, whatever its egress is.
 pub(crate) fn slot(resolver_port: u16) -> String {
     format!(

@@ -162,17 +162,6 @@ pub(crate) async fn add_address(
     }
 }
 
-pub(crate) async fn remove_address(address: Ipv4Addr) -> Result<(), NetworkError> {
-    let links = connect()?;
-    let index = index_of("lo")?;
-    let message = rtnetlink::AddressMessageBuilder::<Ipv4Addr>::new()
-        .index(index)
-        .address(address, 32)
-        .build();
-    let removed = links.address().del(message).execute().await;
-    removed.map_err(|error| failed(Step::Addresses)(io::Error::other(error)))
-}
-
 async fn change(
     links: &Handle,
     message: rtnetlink::packet_route::link::LinkMessage,

@@ -68,7 +68,7 @@ impl Groups {
         }
         let all = root.join("hearth");
         let data = std::path::absolute(data).map_err(failed("resolve", data))?;
-        let own = all.join(uuid_of(&data));
+        let own = all.join(name_of(&data));
         for (parent, child) in [(root, &all), (&all, &own)] {
             delegate(parent)?;
             make(child)?;
@@ -137,12 +137,12 @@ impl Groups {
     }
 }
 
-/// A name that is the same for the same directory.
-fn uuid_of(path: &Path) -> String {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    let mut hasher = DefaultHasher::new();
-    path.hash(&mut hasher);
-    format!("{:016x}", hasher.finish())
+/// The directory as one name that an operator recognises, as systemd writes paths: dashes for slashes.
+fn name_of(data: &Path) -> String {
+    let path = data.to_string_lossy();
+    path.trim_matches('/')
+        .replace('-', "\\x2d")
+        .replace('/', "-")
 }
 
 /// Lets a group's children be limited.
@@ -161,4 +161,15 @@ fn make(group: &Path) -> Result<(), NodeError> {
 fn write(group: &Path, file: &str, value: &str) -> Result<(), NodeError> {
     let path = group.join(file);
     fs::write(&path, value).map_err(failed("set the limit", &path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_have_names_of_their_own() {
+        assert_eq!(name_of(Path::new("/var/lib/hearth")), "var-lib-hearth");
+        assert_ne!(name_of(Path::new("/a-b")), name_of(Path::new("/a/b")));
+    }
 }

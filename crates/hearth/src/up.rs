@@ -75,7 +75,11 @@ fn serve(config: &Config, hosting: Hosting) -> Result<ExitCode> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        eprintln!("stopping; microVMs run on");
+        match hosting {
+            Hosting::Hardware => eprintln!("stopping; microVMs run on"),
+            // The machine around them goes too.
+            Hosting::Emulated => eprintln!("stopping; suspended microVMs are kept"),
+        }
         service.stop().await;
         Ok(ExitCode::SUCCESS)
     });
