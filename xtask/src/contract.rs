@@ -1,28 +1,37 @@
-//! The contract tests: boto3, botocore and the AWS CLI against the front (`tests/contract`).
+//! The contract tests: boto3, botocore and the AWS CLI against the front (`tests/contract`), and the AWS SDK for Rust (`tests/sdk`).
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Result;
 
 use crate::outcome::{Outcome, run_counted};
 use crate::python;
-use crate::workspace;
+use crate::workspace::{self, Profile};
 
-/// Builds the development front and runs pytest.
+/// Builds the development front and the clients, and runs pytest.
 pub(crate) fn run() -> Result<Outcome> {
     let environment = python::environment()?;
-    python::checked(workspace::cargo().args([
-        "build",
-        "--quiet",
-        "-p",
-        "hearth-front",
-        "--example",
-        "dev_front",
-    ]))?;
+    let built = workspace::build_targets(Profile::Development, &[], &["dev_front"])?;
+    let front = workspace::named(&built, "dev_front")?;
+    let sdk_story = build_sdk_story()?;
     run_counted(
         Command::new(environment.join("bin/pytest"))
             .arg("contract")
             .current_dir(workspace::root().join("tests"))
-            .env("HEARTH_TARGET_DIR", workspace::target_dir()),
+            .env("HEARTH_TEST_SERVER", front)
+            .env("HEARTH_SDK_STORY", sdk_story),
     )
+}
+
+/// The AWS SDK for Rust as a client (`tests/sdk`), a workspace of its own.
+fn build_sdk_story() -> Result<PathBuf> {
+    let built = workspace::executables(
+        workspace::cargo()
+            .args(["build", "--locked", "--manifest-path"])
+            .arg(workspace::root().join("tests/sdk/Cargo.toml"))
+            .arg("--target-dir")
+            .arg(workspace::target_dir().join("sdk")),
+    )?;
+    workspace::named(&built, "hearth-sdk-story")
 }

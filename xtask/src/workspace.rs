@@ -91,29 +91,48 @@ pub(crate) enum Profile {
 
 /// Builds binaries of the workspace and answers where they are.
 pub(crate) fn build(profile: Profile, names: &[&str]) -> Result<Vec<PathBuf>> {
+    build_targets(profile, names, &[])
+}
+
+/// Builds binaries and examples of the workspace and answers where they are.
+pub(crate) fn build_targets(
+    profile: Profile,
+    binaries: &[&str],
+    examples: &[&str],
+) -> Result<Vec<PathBuf>> {
+    let mut command = cargo();
+    command.arg("build");
+    if profile == Profile::Release {
+        command.arg("--release");
+    }
+    for name in binaries {
+        command.args(["--bin", name]);
+    }
+    for name in examples {
+        command.args(["--example", name]);
+    }
+    executables(&mut command).with_context(|| {
+        format!(
+            "building {} failed",
+            [binaries, examples].concat().join(" and ")
+        )
+    })
+}
+
+/// Runs a `cargo build` and answers the executables of it.
+pub(crate) fn executables(build: &mut Command) -> Result<Vec<PathBuf>> {
     #[derive(Deserialize)]
     struct Message {
         reason: String,
         executable: Option<PathBuf>,
     }
-    let mut command = cargo();
-    command.args([
-        "build",
-        "--quiet",
-        "--message-format=json-render-diagnostics",
-    ]);
-    if profile == Profile::Release {
-        command.arg("--release");
-    }
-    for name in names {
-        command.args(["--bin", name]);
-    }
-    let output = command
+    let output = build
+        .args(["--quiet", "--message-format=json-render-diagnostics"])
         .stderr(Stdio::inherit())
         .output()
         .context("cannot run cargo")?;
     if !output.status.success() {
-        bail!("building {} failed", names.join(" and "));
+        bail!("cargo ended with {}", output.status);
     }
     Ok(String::from_utf8_lossy(&output.stdout)
         .lines()

@@ -57,6 +57,9 @@ pub enum NodeError {
         "{0} was made with a network card, and this node has no networks; its log says why, and what helps"
     )]
     NoNetwork(String),
+    /// Every user of the range has a machine.
+    #[error("all users of the configured range run a microVM; widen the range")]
+    NoUser,
     /// No network could be made.
     #[error(transparent)]
     Network(#[from] hearth_net::NetworkError),

@@ -20,13 +20,14 @@ use hearth_wire::vmm::{
 
 use crate::cgroup::Size;
 use crate::error::{NodeError, failed};
+use crate::jail;
 use crate::layout::MachineName;
 use crate::machine::Machine;
 use crate::node::Node;
 use crate::record::{
     self, DiskStack, MACHINE_FILE, MachineRecord, NetworkRecord, ProcessRecord, SnapshotRecord,
 };
-use crate::vmm::{Permitted, VmmClient, VmmError};
+use crate::vmm::{Jail, Permitted, VmmClient, VmmError};
 
 /// What a kernel may say on its serial port before the log starts again from its beginning.
 const SERIAL_LOG_BYTES: u64 = 1 << 20;
@@ -136,8 +137,9 @@ impl Node {
             memory_mib: request.memory_mib,
             devices: self.devices(name, &disks, slot.is_some())?,
         };
-        let record = |process, slot| MachineRecord {
+        let record = |process, slot, user| MachineRecord {
             process,
+            user,
             memory_mib: request.memory_mib,
             vcpus: request.vcpus,
             disks,
@@ -209,8 +211,9 @@ impl Node {
             run: true,
         };
         let has_application = snapshot.has_application;
-        let record = |process, slot| MachineRecord {
+        let record = |process, slot, user| MachineRecord {
             process,
+            user,
             memory_mib: snapshot.memory_mib,
             vcpus: snapshot.vcpus,
             disks: snapshot.disks,
@@ -255,16 +258,23 @@ impl Node {
         name: &MachineName,
         command: Command,
         slot: Option<Slot>,
-        record: impl FnOnce(ProcessRecord, Option<u16>) -> MachineRecord,
+        record: impl FnOnce(ProcessRecord, Option<u16>, Option<u32>) -> MachineRecord,
     ) -> Result<(Machine, Started), NodeError> {
         let control = self
             .layout()
             .socket(name, "control.sock")
             .map_err(NodeError::SocketPath)?;
         let log = self.vmm_log(name)?;
+        let user = self.lease_user(name)?;
+        let own = self.layout().own(name);
+        jail::make_own(&own, user)?;
         let permitted = Permitted {
             readable: named_by(&command),
-            writable: vec![self.layout().machine(name)],
+            writable: vec![own],
+            jail: user.map(|user| Jail {
+                user,
+                root: self.layout().empty(),
+            }),
         };
         let program = &self.options().vmm_program;
         let number = slot.as_ref().map(|slot| slot.number);
@@ -273,9 +283,9 @@ impl Node {
         let process = ProcessRecord::of(pid).ok_or(VmmError::Confused)?;
         // Written before the machine runs: from here on a crash of the node leaves a process that its
         // successor finds. A power cut ends the process too.
-        let record = record(process, number);
+        let record = record(process, number, user);
         record::write_volatile(&self.layout().machine(name).join(MACHINE_FILE), &record)?;
-        self.collect(name.clone(), child, record.network.clone());
+        self.collect(name.clone(), child, &record);
         // The kernel takes its time to move a process, and the VMM to start.
         let (limited, answered) = tokio::join!(self.limit(name, &record), client.request(command));
         limited?;
@@ -316,7 +326,7 @@ impl Node {
         disks: &[DiskStack],
         has_card: bool,
     ) -> Result<DeviceSpec, NodeError> {
-        let directory = self.layout().machine(name);
+        let directory = self.layout().own(name);
         let vsock = self
             .layout()
             .socket(name, "vsock.sock")
@@ -371,9 +381,9 @@ fn network_record(slot: Option<u16>, egress: Egress) -> Option<NetworkRecord> {
     slot.map(|slot| NetworkRecord { slot, egress })
 }
 
-/// The overlay of the disk with that index, after so many snapshots.
-pub(crate) fn overlay_path(machine: &Path, index: usize, generation: u32) -> PathBuf {
-    machine.join(format!("disk-{index}.{generation}.qcow2"))
+/// The overlay of the disk with that index, after so many snapshots, in the VMM's own directory.
+pub(crate) fn overlay_path(own: &Path, index: usize, generation: u32) -> PathBuf {
+    own.join(format!("disk-{index}.{generation}.qcow2"))
 }
 
 fn fresh_stack(request: DiskRequest) -> DiskStack {

@@ -79,15 +79,29 @@ impl Layout {
         self.snapshots().join(id.to_string())
     }
 
-    /// Where the VMM puts a snapshot of this microVM until its record is written: below the microVM's own
-    /// directory, the only one in which its VMM may write.
+    /// The directory in which the VMM of this microVM may write, the only one.
+    pub(crate) fn own(&self, name: &MachineName) -> PathBuf {
+        self.machine(name).join("vmm")
+    }
+
+    /// Where the VMM puts a snapshot of this microVM.
+    pub(crate) fn outgoing(&self, name: &MachineName) -> PathBuf {
+        self.own(name).join("snapshot")
+    }
+
+    /// Where the node keeps a snapshot of this microVM until its record is written.
     pub(crate) fn incoming(&self, name: &MachineName) -> PathBuf {
         self.machine(name).join("incoming")
     }
 
+    /// An empty directory, at which VMMs make their roots, each in a mount namespace of its own.
+    pub(crate) fn empty(&self) -> PathBuf {
+        self.data.join("empty")
+    }
+
     /// The socket of a VMM; `Err` with the path when it is too long for an address.
     pub fn socket(&self, name: &MachineName, file: &str) -> Result<PathBuf, PathBuf> {
-        let path = self.machine(name).join(file);
+        let path = self.own(name).join(file);
         if path.as_os_str().len() > MAX_SOCKET_PATH {
             Err(path)
         } else {

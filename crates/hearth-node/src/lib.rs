@@ -7,14 +7,18 @@
 //! <data>/
 //!   machines/<name>/        one running microVM (record.rs)
 //!     machine.json          what it is and which process runs it
-//!     control.sock          its VMM listens here (hearth_wire::vmm)
-//!     vsock.sock            its agent is reached here (agent.rs)
-//!     disk-<n>.<g>.qcow2    its writable disk n, after g snapshots
-//!     serial.log            what its kernel said, bounded
 //!     vmm.log               what its VMM said
 //!     origin.json           of a fork that was not launched yet: the snapshot that waits for it (fork.rs)
+//!     incoming/             a snapshot on its way to the others
+//!     vmm/                  the one directory that its VMM writes, whose user it belongs to (jail.rs)
+//!       control.sock        it listens here (hearth_wire::vmm)
+//!       vsock.sock          its agent is reached here (agent.rs)
+//!       disk-<n>.<g>.qcow2  its writable disk n, after g snapshots
+//!       serial.log          what its kernel said, bounded
+//!       snapshot/           what it is sealing
 //!   snapshots/<id>/         one sealed snapshot (hearth-snapshot), and
 //!     node.json             what a restore needs beside it: disks and how they stack
+//!   empty/                  where VMMs make their roots
 //! ```
 
 #![forbid(unsafe_code)]
@@ -24,6 +28,7 @@ mod cgroup;
 mod codec;
 mod error;
 mod fork;
+mod jail;
 mod launch;
 mod layout;
 mod machine;
@@ -36,10 +41,11 @@ pub use agent::{AgentClient, AgentError, Exec, ExecReader, ExecWriter, FileReade
 pub use cgroup::Groups;
 pub use error::NodeError;
 pub use fork::Sealed;
+pub use jail::DEFAULT_USERS;
 pub use launch::{BootRequest, CloneRequest, DiskRequest, Launched, Times};
 pub use layout::{Layout, MachineName, NameError};
 pub use machine::Machine;
 pub use memory::ProcessMemory;
 pub use node::{Node, NodeOptions, SnapshotInfo, Swept};
 pub use record::{DiskStack, MachineRecord, NetworkRecord, ProcessRecord, Purpose, SnapshotRecord};
-pub use vmm::{Permitted, VmmClient, VmmError};
+pub use vmm::{Jail, Permitted, VmmClient, VmmError};

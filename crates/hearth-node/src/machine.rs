@@ -11,18 +11,21 @@
 //! the record without `pending`) after. [`Machine::settle`] finishes or undoes what a crash cut in two.
 
 use std::fs;
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hearth_snapshot::SnapshotId;
 use hearth_wire::agent::{ControlRequest, StartSpec};
 use hearth_wire::vmm::{Command, Reply, SnapshotKind, SnapshotSpec, SnapshotSummary, Status};
+use rustix::fs::{Mode, OFlags};
 
 use crate::agent::AgentClient;
 use crate::error::{NodeError, failed};
+use crate::jail;
 use crate::launch::overlay_path;
 use crate::layout::MachineName;
-use crate::node::Node;
+use crate::node::{Held, Node};
 use crate::record::{
     self, DiskStack, MACHINE_FILE, MachineRecord, NODE_FILE, Purpose, SnapshotRecord,
 };
@@ -56,7 +59,7 @@ impl Machine {
 
     /// Its agent.
     pub fn agent(&self) -> AgentClient {
-        AgentClient::new(self.directory().join("vsock.sock"))
+        AgentClient::new(self.own_directory().join("vsock.sock"))
     }
 
     /// Its directory.
@@ -64,9 +67,29 @@ impl Machine {
         self.node.layout().machine(&self.name)
     }
 
+    /// The end of what its kernel said.
+    pub fn serial_log(&self) -> Result<Vec<u8>, NodeError> {
+        let path = self.own_directory().join("serial.log");
+        let read = || {
+            // Its VMM made the file, and may have been taken over.
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let mut log = Vec::new();
+            let file = rustix::fs::open(&path, flags, Mode::empty())?;
+            fs::File::from(file).read_to_end(&mut log)?;
+            Ok(log)
+        };
+        read().map_err(failed("read", &path))
+    }
+
+    /// The directory that its VMM writes.
+    pub fn own_directory(&self) -> PathBuf {
+        self.node.layout().own(&self.name)
+    }
+
     /// A connection to its VMM.
     pub async fn vmm(&self) -> Result<VmmClient, NodeError> {
-        Ok(VmmClient::connect(&self.directory().join("control.sock")).await?)
+        let socket = self.own_directory().join("control.sock");
+        Ok(VmmClient::connect(&socket).await?)
     }
 
     /// What the VMM says of it.
@@ -157,7 +180,7 @@ impl Machine {
             self.record.process.kill();
             self.wait_for_exit().await?;
         }
-        if hearth_snapshot::describe(&self.incoming()).is_ok() {
+        if self.is_sealed() {
             self.finish()?;
         } else {
             self.abandon()?;
@@ -192,7 +215,7 @@ impl Machine {
             Purpose::Template | Purpose::Step => self.next_overlays(),
         };
         let spec = SnapshotSpec {
-            directory: self.incoming(),
+            directory: self.node.layout().outgoing(&self.name),
             kind,
             next_overlays,
         };
@@ -208,16 +231,17 @@ impl Machine {
 
     fn next_overlays(&self) -> Vec<PathBuf> {
         let generation = self.record.overlay_generation + 1;
+        let own = self.own_directory();
         let disks = self.record.disks.iter().enumerate();
         disks
             .filter(|(_, disk)| disk.is_writable)
-            .map(|(index, _)| overlay_path(&self.directory(), index, generation))
+            .map(|(index, _)| overlay_path(&own, index, generation))
             .collect()
     }
 
     /// The snapshot is sealed: gives it its record and its name, and the microVM its new parent.
     fn finish(&mut self) -> Result<SnapshotId, NodeError> {
-        let incoming = self.incoming();
+        let incoming = self.take_in()?;
         let description = hearth_snapshot::describe(&incoming)?;
         let purpose = self.record.pending.unwrap_or(Purpose::Template);
         let disks = self.sealed_disks(&description);
@@ -253,6 +277,24 @@ impl Machine {
         self.record.pending = None;
         self.save()?;
         self.place()
+    }
+
+    /// Whether a snapshot is there, sealed, that was not moved to the others yet.
+    fn is_sealed(&self) -> bool {
+        let outgoing = self.node.layout().outgoing(&self.name);
+        [outgoing, self.incoming()]
+            .iter()
+            .any(|directory| hearth_snapshot::describe(directory).is_ok())
+    }
+
+    /// Takes what the VMM has sealed out of its hands.
+    fn take_in(&self) -> Result<PathBuf, NodeError> {
+        let (outgoing, incoming) = (self.node.layout().outgoing(&self.name), self.incoming());
+        if outgoing.exists() {
+            fs::rename(&outgoing, &incoming).map_err(failed("take in", &outgoing))?;
+        }
+        jail::take_over(&incoming)?;
+        Ok(incoming)
     }
 
     /// Moves a finished snapshot to the others.
@@ -296,7 +338,7 @@ impl Machine {
             }
             tokio::time::sleep(PAUSE).await;
         }
-        self.node.release(&self.name, self.record.network.as_ref());
+        self.node.release(&self.name, &Held::of(&self.record));
         Ok(())
     }
 

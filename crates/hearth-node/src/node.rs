@@ -1,23 +1,25 @@
 //! The node itself: finding, resuming, deleting, sweeping.
 
 use std::collections::HashSet;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
+use std::ops::RangeInclusive;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hearth_net::{Egress, Network};
 use hearth_snapshot::SnapshotId;
+use rustix::process::geteuid;
 
 use crate::cgroup::Groups;
 use crate::error::{NodeError, failed};
+use crate::jail::{DEFAULT_USERS, Users};
 use crate::launch::{CloneRequest, Identity, Launched, NewDirectory};
 use crate::layout::{Layout, MachineName};
 use crate::machine::Machine;
-use crate::record::{
-    self, MACHINE_FILE, MachineRecord, NODE_FILE, NetworkRecord, Purpose, SnapshotRecord,
-};
+use crate::record::{self, MACHINE_FILE, MachineRecord, NODE_FILE, Purpose, SnapshotRecord};
 
 /// How a node works.
 #[derive(Debug, Clone)]
@@ -34,6 +36,9 @@ pub struct NodeOptions {
     pub network: Option<Network>,
     /// Limits on what machines take of the host; without it there are none.
     pub groups: Option<Groups>,
+    /// Users that VMMs become, each one of its own, in a root and a process namespace of its own. Without it, which is where this
+    /// process is not root, they are its user.
+    pub users: Option<RangeInclusive<u32>>,
 }
 
 impl NodeOptions {
@@ -46,6 +51,7 @@ impl NodeOptions {
             restore_limit: Duration::from_secs(30),
             network: None,
             groups: None,
+            users: geteuid().is_root().then_some(DEFAULT_USERS),
         }
     }
 }
@@ -58,6 +64,22 @@ pub struct Node(Arc<Inner>);
 struct Inner {
     layout: Layout,
     options: NodeOptions,
+    users: Option<Users>,
+}
+
+/// What a machine's process holds of this host.
+pub(crate) struct Held {
+    slot: Option<u16>,
+    user: Option<u32>,
+}
+
+impl Held {
+    pub(crate) fn of(record: &MachineRecord) -> Self {
+        Self {
+            slot: record.network.as_ref().map(|network| network.slot),
+            user: record.user,
+        }
+    }
 }
 
 /// A snapshot of this node.
@@ -85,12 +107,43 @@ impl Node {
     pub fn open(options: NodeOptions) -> Result<Self, NodeError> {
         let data = std::path::absolute(&options.data).map_err(failed("resolve", &options.data))?;
         let layout = Layout::new(data);
-        for directory in [layout.machines(), layout.snapshots()] {
+        for directory in [layout.machines(), layout.snapshots(), layout.empty()] {
             fs::create_dir_all(&directory).map_err(failed("make the directory", &directory))?;
+            // Behind them everything is readable, for VMMs that are shown one directory of it.
+            fs::set_permissions(&directory, Permissions::from_mode(0o700))
+                .map_err(failed("close", &directory))?;
         }
-        let node = Self(Arc::new(Inner { layout, options }));
+        let users = options.users.clone().map(Users::new);
+        let node = Self(Arc::new(Inner {
+            layout,
+            options,
+            users,
+        }));
+        node.adopt_users()?;
         node.adopt_networks()?;
         Ok(node)
+    }
+
+    /// Takes note of the users that run already.
+    fn adopt_users(&self) -> Result<(), NodeError> {
+        let Some(users) = &self.0.users else {
+            return Ok(());
+        };
+        for (name, record) in self.machines()? {
+            if let Some(user) = record.user.filter(|_| record.process.is_alive()) {
+                users.adopt(&name, user);
+            }
+        }
+        Ok(())
+    }
+
+    /// A user for a machine's process, if there are any to be had.
+    pub(crate) fn lease_user(&self, name: &MachineName) -> Result<Option<u32>, NodeError> {
+        self.0
+            .users
+            .as_ref()
+            .map(|users| users.take(name))
+            .transpose()
     }
 
     /// Lets the guests that run already ask for names again.
@@ -110,13 +163,16 @@ impl Node {
         Ok(())
     }
 
-    /// Gives back what a process had that is gone: its network and its group.
-    pub(crate) fn release(&self, name: &MachineName, network: Option<&NetworkRecord>) {
+    /// Gives back what a process had that is gone: its user, its network and its group.
+    pub(crate) fn release(&self, name: &MachineName, held: &Held) {
         if let Some(groups) = &self.options().groups {
             groups.remove(name);
         }
-        if let (Some(networks), Some(network)) = (&self.options().network, network) {
-            networks.release(network.slot);
+        if let (Some(networks), Some(slot)) = (&self.options().network, held.slot) {
+            networks.release(slot);
+        }
+        if let (Some(users), Some(user)) = (&self.0.users, held.user) {
+            users.give_back(name, user);
         }
     }
 
@@ -368,15 +424,16 @@ impl Node {
         &self,
         name: MachineName,
         mut child: tokio::process::Child,
-        network: Option<NetworkRecord>,
+        record: &MachineRecord,
     ) {
+        let held = Held::of(record);
         // Not the node itself, which may be closed before the child ends.
         let node = Arc::downgrade(&self.0);
         tokio::spawn(async move {
             // How it ended is told by its control socket and its log.
             let _ = child.wait().await;
             if let Some(node) = node.upgrade() {
-                Self(node).release(&name, network.as_ref());
+                Self(node).release(&name, &held);
             }
         });
     }

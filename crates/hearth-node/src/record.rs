@@ -36,6 +36,9 @@ pub struct MachineRecord {
     /// Its network card; none on a node without networks.
     #[serde(default)]
     pub network: Option<NetworkRecord>,
+    /// The user that its process is; none where the node is not root.
+    #[serde(default)]
+    pub user: Option<u32>,
     /// Whether an application was started in it.
     pub has_application: bool,
     /// A snapshot that was begun: written before the VMM is asked, cleared when its outcome is on disk.

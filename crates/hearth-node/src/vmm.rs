@@ -18,6 +18,7 @@ use tokio::process;
 use tokio::time;
 
 use crate::codec;
+use crate::jail::spawn_apart;
 
 /// Longest wait for the answer to anything but a snapshot. A VMM that needs longer is broken: the slowest
 /// host that is supported boots a kernel image into memory in a few seconds.
@@ -76,6 +77,17 @@ pub struct Permitted {
     pub readable: Vec<PathBuf>,
     /// Directories in which it makes, changes and removes files.
     pub writable: Vec<PathBuf>,
+    /// What else it gives up, if the node is root.
+    pub jail: Option<Jail>,
+}
+
+/// What takes root to give up: its root directory, its user, and the sight of other processes.
+#[derive(Debug, Clone)]
+pub struct Jail {
+    /// Number of the user and the group that it becomes.
+    pub user: u32,
+    /// An empty directory, at which it makes a root of its own with nothing but what it is permitted.
+    pub root: PathBuf,
 }
 
 /// A connection to one VMM.
@@ -105,7 +117,8 @@ impl VmmClient {
         if let Some(slot) = &slot {
             give(&ours, slot).map_err(failed)?;
         }
-        let child = process::Command::new(program)
+        let mut command = process::Command::new(program);
+        command
             .args(slot.map(|_| "--slot"))
             .arg("--listen")
             .arg(listen)
@@ -115,9 +128,16 @@ impl VmmClient {
             .stdout(Stdio::null())
             .stderr(Stdio::from(log))
             .env_clear()
-            .process_group(0)
-            .spawn()
-            .map_err(failed)?;
+            .process_group(0);
+        let child = match &permitted.jail {
+            Some(jail) => {
+                command.arg("--root").arg(&jail.root);
+                command.arg("--user").arg(jail.user.to_string());
+                spawn_apart(&mut command)
+            }
+            None => command.spawn(),
+        };
+        let child = child.map_err(failed)?;
         let stream = UnixStream::from_std(ours).map_err(failed)?;
         Ok((Self { stream }, child))
     }

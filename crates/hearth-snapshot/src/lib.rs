@@ -35,5 +35,6 @@ pub use header::{FORMAT_VERSION, HeaderError};
 #[cfg(any(test, feature = "fuzzing"))]
 pub use open::fuzz_state;
 pub use open::{Description, Lineage, OpenError, OpenSnapshot, describe};
+pub use pagemap::open_pagemap_ahead;
 pub use ram::{HOLE_END, HOLE_START, PAGE_BYTES, Ram, RamError};
 pub use verify::{Problem, verify};

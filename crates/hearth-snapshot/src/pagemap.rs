@@ -11,8 +11,11 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
+use std::sync::OnceLock;
 
 use crate::ram::PAGE_BYTES;
+
+const PATH: &str = "/proc/self/pagemap";
 
 /// Runs that are asked for in one ioctl.
 const REGIONS: usize = 512;
@@ -55,13 +58,35 @@ const PAGEMAP_SCAN: libc::c_ulong =
 
 const _: () = assert!(size_of::<ScanArgument>() == 96 && size_of::<PageRegion>() == 24);
 
+/// Opened while this process still could.
+static PAGEMAP: OnceLock<File> = OnceLock::new();
+
+/// Opens what later captures ask the kernel with, for a process that is about to lose its way to `/proc`.
+///
+/// # Errors
+///
+/// What the kernel said.
+pub fn open_pagemap_ahead() -> io::Result<()> {
+    let pagemap = File::open(PATH)?;
+    // Of two, either will do.
+    let _ = PAGEMAP.set(pagemap);
+    Ok(())
+}
+
 /// Finds the private pages in `[start, start + bytes)` of this process's address space; answers runs of page
 /// numbers relative to `start`, ascending and apart.
 pub(crate) fn private_pages(start: usize, bytes: usize) -> io::Result<Vec<Range<u64>>> {
-    let pagemap = File::open("/proc/self/pagemap")?;
-    match scan(&pagemap, start as u64, bytes as u64) {
+    let opened;
+    let pagemap = match PAGEMAP.get() {
+        Some(pagemap) => pagemap,
+        None => {
+            opened = File::open(PATH)?;
+            &opened
+        }
+    };
+    match scan(pagemap, start as u64, bytes as u64) {
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOTTY | libc::EINVAL)) => {
-            read_words(&pagemap, start as u64, bytes as u64)
+            read_words(pagemap, start as u64, bytes as u64)
         }
         other => other,
     }

@@ -1,5 +1,7 @@
 //! Opening KVM and making an empty virtual machine.
 
+use std::sync::{Mutex, PoisonError};
+
 use kvm_ioctls::{Cap, Kvm, VmFd};
 
 use crate::arch::x86_64::layout;
@@ -47,9 +49,21 @@ pub(crate) fn step(step: &'static str) -> impl FnOnce(kvm_ioctls::Error) -> KvmE
     move |source| KvmError::Step { step, source }
 }
 
+/// Opened while this process still could; the first machine takes it.
+static AHEAD: Mutex<Option<Kvm>> = Mutex::new(None);
+
+/// Opens `/dev/kvm` for a process that is about to lose its way there. A host without it is told so by [`open`].
+pub(crate) fn open_ahead() {
+    *AHEAD.lock().unwrap_or_else(PoisonError::into_inner) = Kvm::new().ok();
+}
+
 /// Opens `/dev/kvm` and checks that it is what Hearth needs.
 pub fn open() -> Result<Kvm, KvmError> {
-    let kvm = Kvm::new().map_err(KvmError::Open)?;
+    let ahead = AHEAD.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let kvm = match ahead {
+        Some(kvm) => kvm,
+        None => Kvm::new().map_err(KvmError::Open)?,
+    };
     match kvm.get_api_version() {
         API_VERSION => {}
         other => return Err(KvmError::Version(other)),

@@ -66,6 +66,8 @@ fn parse(mut words: impl Iterator<Item = OsString>) -> Option<Arguments> {
             "--listen" => arguments.listen = value.into(),
             "--readable" => arguments.sandbox.readable.push(value.into()),
             "--writable" => arguments.sandbox.writable.push(value.into()),
+            "--root" => arguments.sandbox.root = Some(value.into()),
+            "--user" => arguments.sandbox.user = Some(value.to_str()?.parse().ok()?),
             "--keep" => arguments.sandbox.keep.push(value.to_str()?.parse().ok()?),
             _ => return None,
         }
@@ -76,7 +78,7 @@ fn parse(mut words: impl Iterator<Item = OsString>) -> Option<Arguments> {
 fn usage() -> ExitCode {
     eprintln!(
         "hearth-vmm runs one microVM for a node: hearth-vmm --listen SOCKET [--readable PATH]... [--writable \
-         DIRECTORY]... [--keep DESCRIPTOR]... [--slot], with a connected socket as standard input. To start one by hand use \
+         DIRECTORY]... [--root EMPTY_DIRECTORY] [--user NUMBER] [--keep DESCRIPTOR]... [--slot], with a connected socket as standard input. To start one by hand use \
          `hearth machine boot`."
     );
     ExitCode::FAILURE

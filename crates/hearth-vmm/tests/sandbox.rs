@@ -6,9 +6,10 @@
 #![allow(clippy::unwrap_used)]
 
 use std::ffi::CString;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -20,6 +21,11 @@ use hearth_vmm::sandbox::{self, Layer, SandboxOptions};
 const ATTACK: &str = "HEARTH_TEST_ATTACK";
 const WITHOUT: &str = "HEARTH_TEST_WITHOUT";
 const PLACE: &str = "HEARTH_TEST_PLACE";
+/// Set when the attacker also has a root and a user of its own.
+const JAILED: &str = "HEARTH_TEST_JAILED";
+
+/// The user that nobody else is.
+const USER: u32 = 0x7000_1234;
 
 /// How an attack ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,10 +38,12 @@ enum Outcome {
     Killed,
 }
 
-const ALL: [(Layer, &str); 6] = [
+const ALL: [(Layer, &str); 8] = [
     (Layer::Namespaces, "namespaces"),
     (Layer::Descriptors, "descriptors"),
+    (Layer::Root, "root"),
     (Layer::Limits, "limits"),
+    (Layer::User, "user"),
     (Layer::Privileges, "privileges"),
     (Layer::Files, "files"),
     (Layer::SystemCalls, "calls"),
@@ -49,10 +57,13 @@ fn attacker() {
     };
     let without = std::env::var(WITHOUT).unwrap();
     let place = std::env::var_os(PLACE).unwrap();
+    let is_jailed = std::env::var_os(JAILED).is_some();
     let options = SandboxOptions {
         readable: Vec::new(),
         writable: vec![Path::new(&place).join("own")],
         prepared: None,
+        root: is_jailed.then(|| Path::new(&place).join("root")),
+        user: is_jailed.then_some(USER),
         keep: Vec::new(),
         without: ALL
             .iter()
@@ -77,6 +88,7 @@ fn perform(attack: &str, place: &Path) -> io::Result<()> {
         "foreign write" => File::create(place.join("planted")).map(drop),
         "shadow" => File::open("/etc/shadow").map(drop),
         "host" => File::open("/proc/version").map(drop),
+        "planted in the root" => File::create("/planted").map(drop),
         "link out" => std::fs::hard_link(place.join("own/mine"), place.join("linked")),
         "dump" => is_zero(prctl(libc::PR_GET_DUMPABLE)),
         "core" => is_zero(core_limit()),
@@ -100,7 +112,10 @@ fn unsafe_call(attack: &str, place: &Path) -> i64 {
     let (call, arguments) = match attack {
         "execve" => (libc::SYS_execve, [program, 0, 0, 0]),
         "fork" => (libc::SYS_clone, [i64::from(libc::SIGCHLD), 0, 0, 0]),
-        "ptrace" => (libc::SYS_ptrace, [i64::from(libc::PTRACE_ATTACH), 0, 0, 0]),
+        "ptrace" => (
+            libc::SYS_ptrace,
+            [i64::from(libc::PTRACE_SEIZE), parent, 0, 0],
+        ),
         "mount" => (libc::SYS_mount, [none, own.as_ptr() as i64, kind, 0]),
         "bpf" => (libc::SYS_bpf, [0; 4]),
         "userfaultfd" => (libc::SYS_userfaultfd, [0; 4]),
@@ -108,6 +123,7 @@ fn unsafe_call(attack: &str, place: &Path) -> i64 {
         "internet" => (libc::SYS_socket, [inet, i64::from(libc::SOCK_STREAM), 0, 0]),
         "netlink" => (libc::SYS_socket, [netlink, i64::from(libc::SOCK_RAW), 0, 0]),
         "kill" => (libc::SYS_kill, [parent, 0, 0, 0]),
+        "become root" => (libc::SYS_setresuid, [0, 0, 0, 0]),
         "foreign ioctl" => (libc::SYS_ioctl, [0, libc::TIOCSTI as i64, 0, 0]),
         "foreign prctl" => (libc::SYS_prctl, [i64::from(libc::PR_SET_DUMPABLE), 1, 0, 0]),
         other => panic!("no attack {other:?}"),
@@ -185,9 +201,24 @@ fn executable_memory() -> io::Result<()> {
 const INHERITED: i32 = 77;
 
 fn attack(name: &str, without: &[&str]) -> Outcome {
+    attack_from(name, without, false)
+}
+
+/// From a process that also has a root and a user of its own, as those have that a node starts as root.
+fn attack_jailed(name: &str, without: &[&str]) -> Outcome {
+    attack_from(name, without, true)
+}
+
+fn attack_from(name: &str, without: &[&str], is_jailed: bool) -> Outcome {
     let place = tempfile::tempdir().unwrap();
+    // As a data directory is.
+    std::fs::set_permissions(place.path(), Permissions::from_mode(0o700)).unwrap();
     std::fs::create_dir(place.path().join("own")).unwrap();
     std::fs::write(place.path().join("own/mine"), "mine").unwrap();
+    if is_jailed {
+        std::fs::create_dir(place.path().join("root")).unwrap();
+        std::os::unix::fs::chown(place.path().join("own"), Some(USER), Some(USER)).unwrap();
+    }
     let secret = place.path().join("secret");
     std::fs::write(&secret, "of another tenant").unwrap();
     let secret = File::open(secret).unwrap();
@@ -197,6 +228,7 @@ fn attack(name: &str, without: &[&str]) -> Outcome {
         .env(ATTACK, name)
         .env(WITHOUT, without.join(","))
         .env(PLACE, place.path())
+        .envs(is_jailed.then_some((JAILED, "1")))
         .stdout(Stdio::null());
     let fd = secret.as_raw_fd();
     let inherit = move || {
@@ -287,6 +319,40 @@ fn no_core_is_dumped() {
     let denied = Outcome::Denied(libc::EPERM);
     assert_eq!(attack("core", &["calls"]), denied);
     assert_eq!(attack("core", &["calls", "limits"]), Outcome::Succeeded);
+}
+
+#[test]
+fn in_a_root_of_its_own_there_is_nothing_but_its_own() {
+    assert_eq!(attack_jailed("own file", &[]), Outcome::Succeeded);
+    // Neither Landlock nor permissions stop these: it is root, and the files are not there.
+    let without = ["calls", "files", "privileges", "user"];
+    let more = [&without[..], &["root"]].concat();
+    for name in ["host", "foreign file"] {
+        let outcome = attack_jailed(name, &without);
+        assert_eq!(outcome, Outcome::Denied(libc::ENOENT), "{name}");
+        assert_eq!(attack_jailed(name, &more), Outcome::Succeeded, "{name}");
+    }
+    let outcome = attack_jailed("planted in the root", &without);
+    assert_eq!(outcome, Outcome::Denied(libc::EROFS));
+}
+
+#[test]
+fn as_a_user_of_its_own_it_is_nobody_to_others() {
+    // Without any other wall: permissions are those of a stranger, and there is no way back.
+    let without = ["calls", "files", "privileges", "root", "namespaces"];
+    let more = [&without[..], &["user"]].concat();
+    let attacks = [
+        ("foreign file", libc::EACCES),
+        ("foreign write", libc::EACCES),
+        ("kill", libc::EPERM),
+        ("ptrace", libc::EPERM),
+        ("become root", libc::EPERM),
+    ];
+    for (name, error) in attacks {
+        let outcome = attack_jailed(name, &without);
+        assert_eq!(outcome, Outcome::Denied(error), "{name}");
+        assert_ne!(attack_jailed(name, &more), outcome, "{name}");
+    }
 }
 
 #[test]

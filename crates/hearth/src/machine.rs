@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use hearth_net::Egress;
 use hearth_node::{
     BootRequest, CloneRequest, DiskRequest, Launched, MachineName, Node, NodeOptions, Purpose,
@@ -106,9 +106,7 @@ async fn dispatch(shared: &Shared, node: &Node, command: MachineCommand) -> Resu
         MachineCommand::Terminate { names, all } => terminate(node, names, all).await,
         MachineCommand::Ls => ls(shared, node),
         MachineCommand::Serial { name } => {
-            let path = node.machine(&name)?.directory().join("serial.log");
-            let log =
-                std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let log = node.machine(&name)?.serial_log()?;
             print!("{}", String::from_utf8_lossy(&log));
             Ok(ExitCode::SUCCESS)
         }

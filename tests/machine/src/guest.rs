@@ -201,7 +201,8 @@ pub async fn wait_until_serving(machine: &Machine) {
 
 /// The end of what the guest's kernel said.
 pub fn serial(machine: &Machine) -> String {
-    fs::read_to_string(machine.directory().join("serial.log")).unwrap_or_default()
+    let log = machine.serial_log().unwrap_or_default();
+    String::from_utf8_lossy(&log).into_owned()
 }
 
 /// A directory of this run that all tests share.

@@ -28,7 +28,12 @@ const FLOORS: &[&[&str]] = &[
 ];
 
 /// Crates of the workspace that are no part of the house.
-const OUTSIDE: &[&str] = &["hearth-machine-tests", "hearth-test-world", "xtask"];
+const OUTSIDE: &[&str] = &[
+    "hearth-bench",
+    "hearth-machine-tests",
+    "hearth-test-world",
+    "xtask",
+];
 
 /// What a crate must not name among its own dependencies, and why.
 const ABSENCES: &[Absence] = &[

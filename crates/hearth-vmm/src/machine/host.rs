@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::sync::OnceLock;
 
 /// Identity of one boot of one host: what KVM offers cannot change within it.
 pub(super) type HostBoot = [u8; 16];
@@ -9,8 +10,18 @@ pub(super) type HostBoot = [u8; 16];
 /// Length of a UUID as text.
 const UUID_TEXT_BYTES: usize = 36;
 
-/// The kernel's random boot id; `None` where `/proc` is not mounted.
+/// The kernel's random boot id; `None` where `/proc` is not mounted. It is read once.
 pub(super) fn boot_id() -> Option<HostBoot> {
+    static BOOT_ID: OnceLock<Option<HostBoot>> = OnceLock::new();
+    *BOOT_ID.get_or_init(read)
+}
+
+/// Reads it now, for a process that is about to lose its way to `/proc`.
+pub(crate) fn remember() {
+    let _ = boot_id();
+}
+
+fn read() -> Option<HostBoot> {
     let mut text = [0; UUID_TEXT_BYTES];
     File::open("/proc/sys/kernel/random/boot_id")
         .ok()?

@@ -18,6 +18,8 @@ mod running;
 mod snapshot;
 mod state;
 
+pub(crate) use host::remember as remember_host_boot;
+
 pub use boot::boot;
 pub use devices::{DeviceError, Devices};
 pub use error::{MachineError, StateError};

@@ -20,6 +20,15 @@ pub enum SandboxError {
         "sandbox, slot: cannot receive the namespaces from the node; are both of the same release?"
     )]
     Slot(#[source] io::Error),
+    /// The root directory of its own.
+    #[error("sandbox, root: cannot {0} {1}; it needs root and Linux 5.12")]
+    Root(&'static str, PathBuf, #[source] io::Error),
+    /// `/proc/self/pagemap`, which suspending needs.
+    #[error("sandbox, root: cannot open /proc/self/pagemap; mount /proc")]
+    Pagemap(#[source] io::Error),
+    /// The user of its own.
+    #[error("sandbox, user: cannot become {0}; start the node as root")]
+    User(u32, #[source] io::Error),
     /// Inherited descriptors.
     #[error("sandbox, descriptors: close_range failed; it needs Linux 5.9")]
     Descriptors(#[source] io::Error),

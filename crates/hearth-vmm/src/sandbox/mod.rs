@@ -2,14 +2,16 @@
 //!
 //! Whoever breaks out of the guest finds a process that can do what a VMM does and nothing else. [`enter`] is a
 //! straight list of steps, each with its reason and its error; a step that cannot be done ends the process, because
-//! a guest must not run with a wall missing. The exceptions are two layers that a host may not offer (namespaces
-//! without root, Landlock); what is left out is said once in the log.
+//! a guest must not run with a wall missing. The exceptions are layers that a host may not offer (namespaces, root and user
+//! where the node is not root, Landlock); what is left out is said once in the log.
 //!
 //! ```text
-//! namespaces -> descriptors -> limits -> no new privileges -> files (Landlock) -> capabilities
-//!            -> not dumpable -> system calls (seccomp); then each vCPU and disk thread: a shorter list
+//! namespaces -> descriptors -> what is needed later is opened -> a root of its own -> limits -> a user of its own
+//!            -> no new privileges -> files (Landlock) -> capabilities -> not dumpable -> system calls (seccomp);
+//!            then each vCPU and disk thread: a shorter list
 //! ```
 
+mod ahead;
 #[cfg(test)]
 mod compile;
 mod error;
@@ -21,6 +23,7 @@ mod privileges;
 mod program;
 #[cfg(test)]
 mod requests;
+mod root;
 mod slot;
 
 use std::os::fd::RawFd;
@@ -40,6 +43,10 @@ pub struct SandboxOptions {
     /// Descriptors of the namespaces to live in (network, IPC, UTS), made ahead of time by the node; they are closed with all
     /// others. Without them, the process makes empty ones.
     pub prepared: Option<[RawFd; slot::NAMESPACES]>,
+    /// An empty directory at which the process makes a root of its own, with nothing in it but the paths above.
+    pub root: Option<PathBuf>,
+    /// Number of the user and the group that the process becomes.
+    pub user: Option<u32>,
     /// Inherited descriptors that are wanted, beside the standard ones.
     pub keep: Vec<RawFd>,
     /// Layers that are left out. Only tests have a reason to.
@@ -53,8 +60,12 @@ pub enum Layer {
     Namespaces,
     /// Closed descriptors.
     Descriptors,
+    /// A root directory of its own.
+    Root,
     /// Resource limits.
     Limits,
+    /// A user of its own.
+    User,
     /// No capabilities, and no way to get any.
     Privileges,
     /// Landlock.
@@ -66,7 +77,7 @@ pub enum Layer {
 /// Puts up the walls around the calling thread, and all that it starts. Called while it is the only one.
 pub fn enter(options: &SandboxOptions) -> Result<(), SandboxError> {
     let wants = |layer| !options.without.contains(&layer);
-    // First, as it is the only step that needs privileges.
+    // First, as the steps down to the user need privileges.
     if wants(Layer::Namespaces) && !privileges::leave_namespaces(options.prepared)? {
         eprintln!(
             "hearth-vmm: not started as root: network, IPC and UTS namespaces are the caller's"
@@ -75,8 +86,15 @@ pub fn enter(options: &SandboxOptions) -> Result<(), SandboxError> {
     if wants(Layer::Descriptors) {
         privileges::close_descriptors(&options.keep)?;
     }
+    if let Some(root) = options.root.as_ref().filter(|_| wants(Layer::Root)) {
+        ahead::open()?;
+        root::enter(root, &options.readable, &options.writable)?;
+    }
     if wants(Layer::Limits) {
         privileges::limit_resources()?;
+    }
+    if let Some(user) = options.user.filter(|_| wants(Layer::User)) {
+        privileges::become_user(user)?;
     }
     if wants(Layer::Privileges) {
         privileges::no_new_privileges()?;

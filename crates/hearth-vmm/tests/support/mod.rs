@@ -47,6 +47,8 @@ pub(crate) fn vmm_process() {
     // The paths are wide, as the directories of a test are not known yet; the rest is as in the real program.
     let options = SandboxOptions {
         prepared: None,
+        root: None,
+        user: None,
         readable: vec!["/".into()],
         writable: vec![std::env::temp_dir()],
         keep: [Some(connection.as_raw_fd()), inherited_tap()]

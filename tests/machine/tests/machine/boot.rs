@@ -105,7 +105,7 @@ async fn a_disk_keeps_what_was_synced_when_the_vmm_is_killed() {
     let pid = rustix::process::Pid::from_raw(pid).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     let overlay = guest::scratch().join("survivor.qcow2");
-    fs::copy(machine.directory().join("disk-0.0.qcow2"), &overlay).unwrap();
+    fs::copy(machine.own_directory().join("disk-0.0.qcow2"), &overlay).unwrap();
     machine.terminate().await.unwrap();
     assert!(
         fs::read(&image).unwrap().iter().all(|byte| *byte == 0),
@@ -125,6 +125,7 @@ async fn a_disk_keeps_what_was_synced_when_the_vmm_is_killed() {
             image.clone(),
         ],
         writable: vec![directory.path().to_owned()],
+        jail: None,
     };
     let (mut vmm, _child) = VmmClient::spawn(
         &guest::program(),

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use hearth_bench::Samples;
 use hearth_machine_tests::guest::{self, Fixture, ask, name};
 use hearth_net::{Egress, Network, NetworkOptions};
 use hearth_node::{CloneRequest, Launched};
@@ -12,7 +13,6 @@ use tokio::task::JoinSet;
 
 use crate::memory::pss_beside_guest_mib;
 use crate::peer::Peer;
-use crate::samples::Samples;
 
 /// Sizes of guests, in MiB: restoring must cost the same for all.
 const RAM_MIB: [u32; 3] = [256, 2048, 8192];

@@ -11,15 +11,14 @@ mod hearth;
 mod memory;
 mod peer;
 mod qemu;
-mod samples;
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Parser;
+use hearth_bench::Samples;
 
 use crate::peer::{Peer, PeerPrograms};
-use crate::samples::Samples;
 
 /// Measures microVMs on this host.
 #[derive(Debug, Parser)]

@@ -1,15 +1,14 @@
-//! `cargo xtask bench`: how fast it is, measured where KVM works.
+//! `cargo xtask bench machine`: microVMs, measured where KVM works.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, Subcommand};
+use clap::Args;
 
 use crate::lab::{self, Ended, Session, Shape};
 use crate::place::{self, Place};
-use crate::setup;
 use crate::workspace::{self, Binaries, Profile};
 
 /// Directory of the results in the lab, and the largest result that is fetched from there.
@@ -27,22 +26,9 @@ const FIRMWARE: [&str; 6] = [
     "/usr/share/seabios/linuxboot_dma.bin",
 ];
 
-/// Arguments of `bench`.
-#[derive(Debug, Args)]
-pub(crate) struct Arguments {
-    #[command(subcommand)]
-    what: What,
-}
-
-#[derive(Debug, Subcommand)]
-enum What {
-    /// MicroVMs: restore, clones, suspend and resume, memory beside the guest's.
-    Machine(Machine),
-}
-
 /// Arguments of `bench machine`.
 #[derive(Debug, Args)]
-struct Machine {
+pub(super) struct Arguments {
     /// Where the raw measurements go.
     #[arg(long, default_value = "bench-machine.csv")]
     csv: PathBuf,
@@ -62,10 +48,8 @@ struct Machine {
     further: Vec<String>,
 }
 
-/// The command `bench`.
-pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let What::Machine(machine) = &arguments.what;
-    setup::ensure()?;
+/// The command `bench machine`.
+pub(super) fn run(machine: &Arguments) -> Result<ExitCode> {
     let executables = workspace::build(
         Profile::Release,
         &[&workspace::PROGRAMS[..], &["machine-bench", "test-guest"]].concat(),
@@ -80,7 +64,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 fn here(
-    machine: &Machine,
+    machine: &Arguments,
     binaries: &Binaries,
     bench: &Path,
     test_guest: &Path,
@@ -112,7 +96,7 @@ fn here(
 }
 
 fn in_lab(
-    machine: &Machine,
+    machine: &Arguments,
     binaries: &Binaries,
     bench: &Path,
     test_guest: &Path,

@@ -12,11 +12,11 @@ type Key = (String, String, String);
 
 /// All measurements of a run, in the order in which they were begun.
 #[derive(Debug, Default)]
-pub(crate) struct Samples(Vec<(Key, Vec<f64>)>);
+pub struct Samples(Vec<(Key, Vec<f64>)>);
 
 impl Samples {
     /// Adds one measurement.
-    pub(crate) fn add(&mut self, metric: &str, subject: &str, parameter: &str, value: f64) {
+    pub fn add(&mut self, metric: &str, subject: &str, parameter: &str, value: f64) {
         let key = (metric.to_owned(), subject.to_owned(), parameter.to_owned());
         match self.0.iter_mut().find(|(known, _)| *known == key) {
             Some((_, values)) => values.push(value),
@@ -24,7 +24,12 @@ impl Samples {
         }
     }
 
-    pub(crate) fn write_csv(&self, path: &Path) -> Result<()> {
+    /// Writes every measurement.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be written.
+    pub fn write_csv(&self, path: &Path) -> Result<()> {
         let mut text = String::from("metric,subject,parameter,round,value\n");
         for ((metric, subject, parameter), values) in &self.0 {
             for (round, value) in values.iter().enumerate() {
@@ -34,18 +39,24 @@ impl Samples {
         fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// Writes the medians and 95th percentiles.
-    pub(crate) fn write_json(&self, path: &Path) -> Result<()> {
+    /// Writes medians and percentiles.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be written.
+    pub fn write_json(&self, path: &Path) -> Result<()> {
         fs::write(path, serde_json::to_string_pretty(&self.summary())?)
             .with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// `{metric: {subject: {median, p95, n}}}`; a measurement with parameters has one subject for each, named
+    /// `{metric: {subject: {median, p95, p99, n}}}`; a measurement with parameters has one subject for each, named
     /// `subject parameter`, and the first that was measured under the subject's name alone.
     fn summary(&self) -> Map<String, Value> {
         let mut metrics: Map<String, Value> = Map::new();
         for ((metric, subject, parameter), values) in &self.0 {
-            let summary = json!({"median": median(values), "p95": percentile(values, 0.95), "n": values.len()});
+            let summary = json!({
+                "median": median(values), "p95": percentile(values, 0.95), "p99": percentile(values, 0.99), "n": values.len()
+            });
             let subjects = metrics.entry(metric.clone()).or_insert_with(|| json!({}));
             if let Value::Object(subjects) = subjects {
                 if parameter.is_empty() || !subjects.contains_key(subject) {
@@ -59,14 +70,18 @@ impl Samples {
         metrics
     }
 
-    pub(crate) fn print(&self) {
+    /// Prints them as a table.
+    pub fn print(&self) {
         println!(
-            "{:34} {:12} {:14} {:>4} {:>10} {:>10}",
-            "METRIC", "SUBJECT", "", "N", "MEDIAN", "P95"
+            "{:34} {:12} {:14} {:>6} {:>10} {:>10} {:>10}",
+            "METRIC", "SUBJECT", "", "N", "MEDIAN", "P95", "P99"
         );
         for ((metric, subject, parameter), values) in &self.0 {
-            let (median, p95, count) = (median(values), percentile(values, 0.95), values.len());
-            println!("{metric:34} {subject:12} {parameter:14} {count:4} {median:10.2} {p95:10.2}");
+            let (count, median) = (values.len(), median(values));
+            let (p95, p99) = (percentile(values, 0.95), percentile(values, 0.99));
+            println!(
+                "{metric:34} {subject:12} {parameter:14} {count:6} {median:10.2} {p95:10.2} {p99:10.2}"
+            );
         }
     }
 }
@@ -105,7 +120,7 @@ mod tests {
         }
         samples.add("spawn_to_running_ms", "hearth", "2048 MiB", 9.0);
         samples.add("spawn_to_running_ms", "qemu", "256 MiB", 7.0);
-        let of = |median: f64, p95: f64, n: usize| json!({"median": median, "p95": p95, "n": n});
+        let of = |median: f64, p95: f64, n: usize| json!({"median": median, "p95": p95, "p99": p95, "n": n});
         let expected = json!({"spawn_to_running_ms": {
             "hearth": of(2.0, 3.0, 3),
             "hearth 256 MiB": of(2.0, 3.0, 3),

@@ -1,0 +1,179 @@
+//! What a node makes for the jail of a VMM: a user that no other machine has, a directory that is its own, an empty one to make
+//! its root at, and a process namespace. The walls themselves the VMM puts up (`hearth-vmm/src/sandbox`).
+//!
+//! A user is leased for as long as its machine runs. Leases stand in the machines' records, so a node that starts anew knows them.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fs;
+use std::io;
+use std::ops::RangeInclusive;
+use std::os::unix::fs::{PermissionsExt as _, chown, lchown};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use nix::sched::{CloneFlags, unshare};
+use rustix::process::{getegid, geteuid};
+use tokio::process::{Child, Command};
+use tokio::runtime::Handle;
+
+use crate::error::{NodeError, failed};
+use crate::layout::MachineName;
+
+/// Numbers that neither distributions, systemd nor container engines give to anybody (systemd's UIDS-GIDS.md: 0x70000000 and
+/// more are free).
+pub const DEFAULT_USERS: RangeInclusive<u32> = 0x7000_0000..=0x7000_ffff;
+
+/// Users of running machines.
+#[derive(Debug)]
+pub(crate) struct Users {
+    range: RangeInclusive<u32>,
+    leases: Mutex<Leases>,
+}
+
+#[derive(Debug)]
+struct Leases {
+    /// Not the lowest that is free: what an ended machine had is not given to the next one at once.
+    next: u32,
+    by_user: HashMap<u32, MachineName>,
+}
+
+impl Users {
+    pub(crate) fn new(range: RangeInclusive<u32>) -> Self {
+        Self {
+            leases: Mutex::new(Leases {
+                next: *range.start(),
+                by_user: HashMap::new(),
+            }),
+            range,
+        }
+    }
+
+    fn leases(&self) -> MutexGuard<'_, Leases> {
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leases one.
+    pub(crate) fn take(&self, name: &MachineName) -> Result<u32, NodeError> {
+        let mut leases = self.leases();
+        for _ in self.range.clone() {
+            let user = leases.next;
+            leases.next = match user {
+                last if last == *self.range.end() => *self.range.start(),
+                other => other + 1,
+            };
+            if let Entry::Vacant(free) = leases.by_user.entry(user) {
+                free.insert(name.clone());
+                return Ok(user);
+            }
+        }
+        Err(NodeError::NoUser)
+    }
+
+    /// Takes note of a lease that a record tells of.
+    pub(crate) fn adopt(&self, name: &MachineName, user: u32) {
+        self.leases().by_user.insert(user, name.clone());
+    }
+
+    /// Ends a lease. Of somebody else's, or of none, it does nothing.
+    pub(crate) fn give_back(&self, name: &MachineName, user: u32) {
+        let mut leases = self.leases();
+        if leases.by_user.get(&user) == Some(name) {
+            leases.by_user.remove(&user);
+        }
+    }
+}
+
+/// Makes the directory in which a VMM may write.
+pub(crate) fn make_own(path: &Path, user: Option<u32>) -> Result<(), NodeError> {
+    fs::create_dir(path).map_err(failed("make the directory", path))?;
+    let private = fs::Permissions::from_mode(0o700);
+    fs::set_permissions(path, private).map_err(failed("close", path))?;
+    match user {
+        Some(user) => chown(path, Some(user), Some(user)).map_err(failed("hand over", path)),
+        None => Ok(()),
+    }
+}
+
+/// Makes what a VMM has written into a directory the node's own, and readable for other VMMs, who see no more than what they are
+/// handed. Anything but plain files is refused: it would lead elsewhere.
+pub(crate) fn take_over(directory: &Path) -> Result<(), NodeError> {
+    let (user, group) = (geteuid().as_raw(), getegid().as_raw());
+    let take = || -> io::Result<()> {
+        // From here on its maker cannot put anything else there.
+        chown(directory, Some(user), Some(group))?;
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o755))?;
+        for entry in fs::read_dir(directory)? {
+            let path = entry?.path();
+            if !fs::symlink_metadata(&path)?.is_file() {
+                let what = format!("{} is no file", path.display());
+                return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+            }
+            lchown(&path, Some(user), Some(group))?;
+        }
+        Ok(())
+    };
+    take().map_err(failed("take over", directory))
+}
+
+/// Starts a program as the first process of a process namespace, in which it sees and can name nobody else.
+pub(crate) fn spawn_apart(command: &mut Command) -> io::Result<Child> {
+    let runtime = Handle::current();
+    // The namespace is that of the thread's children, and a thread changes it once.
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let _entered = runtime.enter();
+            unshare(CloneFlags::CLONE_NEWPID)?;
+            command.spawn()
+        });
+        match thread.join() {
+            Ok(spawned) => spawned,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> MachineName {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn no_two_machines_have_the_same_user() {
+        let users = Users::new(10..=12);
+        users.adopt(&name("old"), 11);
+        assert_eq!(users.take(&name("a")).unwrap(), 10);
+        assert_eq!(users.take(&name("b")).unwrap(), 12);
+        assert!(matches!(users.take(&name("c")), Err(NodeError::NoUser)));
+        // Not his to give.
+        users.give_back(&name("c"), 11);
+        assert!(users.take(&name("c")).is_err());
+        users.give_back(&name("old"), 11);
+        assert_eq!(users.take(&name("c")).unwrap(), 11);
+    }
+
+    #[test]
+    fn a_user_that_was_given_back_comes_last() {
+        let users = Users::new(10..=12);
+        let first = users.take(&name("a")).unwrap();
+        users.give_back(&name("a"), first);
+        assert_eq!(users.take(&name("b")).unwrap(), 11);
+        // A late second farewell takes nothing from anybody.
+        users.give_back(&name("a"), 11);
+        assert_eq!(users.take(&name("c")).unwrap(), 12);
+        assert_eq!(users.take(&name("d")).unwrap(), 10);
+    }
+
+    #[test]
+    fn a_link_among_what_a_vmm_wrote_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("memory"), "x").unwrap();
+        take_over(directory.path()).unwrap();
+        std::os::unix::fs::symlink("/etc/shadow", directory.path().join("state")).unwrap();
+        let error = take_over(directory.path()).unwrap_err();
+        assert!(format!("{error:?}").contains("is no file"), "{error:?}");
+    }
+}

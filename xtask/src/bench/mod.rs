@@ -1,0 +1,35 @@
+//! `cargo xtask bench`: how fast it is.
+
+mod api;
+mod machine;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+use crate::setup;
+
+/// Arguments of `bench`.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// MicroVMs: restore, clones, suspend and resume, memory beside the guest's.
+    Machine(machine::Arguments),
+    /// The API over a node without virtual machines: times and calls a second, by the number of records.
+    Api(api::Arguments),
+}
+
+/// The command `bench`.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    setup::ensure()?;
+    match &arguments.what {
+        What::Machine(arguments) => machine::run(arguments),
+        What::Api(arguments) => api::run(arguments),
+    }
+}
