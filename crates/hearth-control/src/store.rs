@@ -25,7 +25,7 @@ mod sqlite;
 mod text;
 
 pub use batch::{Batch, Change, Guard, Intent, Subject, TokenKey, TokenUse, Verdict};
-pub use sqlite::SqliteStore;
+pub use sqlite::{CommitMoment, SqliteStore};
 
 /// Why the store could not be read or written.
 #[derive(Debug, Error)]

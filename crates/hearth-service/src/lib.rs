@@ -15,6 +15,8 @@
 
 mod client_settings;
 mod config;
+#[cfg(debug_assertions)]
+mod doom;
 mod platform;
 mod service;
 

@@ -20,7 +20,7 @@ use hearth_control::arn::ManagedConnector;
 use hearth_control::endpoint::EndpointScheme;
 use hearth_control::id::AccountId;
 use hearth_control::policy::Policy;
-use hearth_control::store::{SqliteStore, Store};
+use hearth_control::store::{SqliteStore, Store, StoreError};
 use hearth_control::throttle::Rates;
 use hearth_control::time::SystemClock;
 use hearth_control::{Control, ControlConfig};
@@ -216,7 +216,7 @@ async fn open_parts(config: &ServiceConfig) -> Result<Parts, ServiceError> {
     let objects = Arc::new(objects);
     let keys = TokenKeys::open(&data.join("endpoint-keys.json"), SystemTime::now());
     let keys = Arc::new(keys.map_err(part("the keys of endpoint tokens"))?);
-    let store = SqliteStore::open(&data.join("control.db"));
+    let store = open_store(data);
     let store: Arc<dyn Store> = Arc::new(store.map_err(part("the store"))?);
     let options = NodeOptions {
         network: network(config).await?,
@@ -252,6 +252,18 @@ async fn open_parts(config: &ServiceConfig) -> Result<Parts, ServiceError> {
         host,
         keys,
     })
+}
+
+#[cfg(not(debug_assertions))]
+fn open_store(data: &Path) -> Result<SqliteStore, StoreError> {
+    SqliteStore::open(&data.join("control.db"))
+}
+
+/// As in a release, and a test may say at which write this process has to die.
+#[cfg(debug_assertions)]
+fn open_store(data: &Path) -> Result<SqliteStore, StoreError> {
+    let mut doom = crate::doom::Doom::new(data);
+    SqliteStore::open_watched(&data.join("control.db"), move |moment| doom.meet(moment))
 }
 
 /// Limits on what VMMs take, unless they are not wanted.

@@ -45,6 +45,15 @@ const IDLE_READERS: usize = 8;
 /// How long SQLite itself waits for a lock. Only a checkpoint or a foreign process could hold one.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Where a commit stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommitMoment {
+    /// Nothing of it is durable yet.
+    Before,
+    /// All of it is durable; nobody was told yet.
+    After,
+}
+
 /// A batch on its way to the writer.
 struct Request {
     batch: Batch,
@@ -69,6 +78,18 @@ impl SqliteStore {
     ///
     /// A file that cannot be used, or one of a newer release.
     pub fn open(path: &Path) -> Result<Self> {
+        Self::open_watched(path, |_| {})
+    }
+
+    /// The same; `watch` is called by the thread that writes, around every commit. A test ends the process there.
+    ///
+    /// # Errors
+    ///
+    /// As [`SqliteStore::open`].
+    pub fn open_watched(
+        path: &Path,
+        watch: impl FnMut(CommitMoment) + Send + 'static,
+    ) -> Result<Self> {
         let mut options = OpenOptions::new();
         options
             .read(true)
@@ -87,7 +108,7 @@ impl SqliteStore {
         let (writer, requests) = mpsc::channel(QUEUE);
         thread::Builder::new()
             .name("hearth-store".to_owned())
-            .spawn(move || writer::run(connection, requests))
+            .spawn(move || writer::run(connection, requests, watch))
             .map_err(StoreError::File)?;
         let readers = Readers {
             path: path.to_owned(),

@@ -6,7 +6,6 @@
 //!
 //! The service inside writes what clients need; it is copied out, so that `hearth env` works here.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
@@ -25,9 +24,8 @@ use crate::shared::Shared;
 /// Most ports that QEMU forwards: each is a listener of its own from the start.
 const MAX_ENDPOINT_PORTS: usize = 256;
 
-/// More ends of the service than this within the window mean that starting it again does not help.
-const RESTARTS: usize = 5;
-const RESTART_WINDOW: Duration = Duration::from_secs(600);
+/// So many starts in a row after which the service did not come to serve mean that another one does not help.
+const RESTARTS: u32 = 5;
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
 
 /// Where the service inside finds its configuration: not on the disk that outlives the emulated host.
@@ -36,6 +34,11 @@ const INNER_CONFIG: &str = "/run/hearth.toml";
 /// Where it finds the password of a registry.
 fn inner_password(number: usize) -> String {
     format!("/run/hearth-registry-{number}")
+}
+
+/// What the service inside writes for clients when it serves.
+fn inner_settings() -> String {
+    format!("{INNER_DATA}/client.json")
 }
 
 /// How long the service inside may take until it serves.
@@ -154,17 +157,15 @@ impl Up {
         }
         host::furnish_bases(&self.shared, &self.agent)?;
         self.configure()?;
-        let mut deaths = VecDeque::new();
+        let mut failures = 0;
         loop {
             let status = self.serve()?;
             if status == ExitStatus::Code(0) {
                 return Ok(());
             }
-            let now = Instant::now();
-            deaths.retain(|death| now.duration_since(*death) < RESTART_WINDOW);
-            deaths.push_back(now);
-            if deaths.len() > RESTARTS {
-                bail!("it keeps ending, the last time with {status:?}");
+            failures = if self.has_served() { 0 } else { failures + 1 };
+            if failures == RESTARTS {
+                bail!("it ends before it serves, the last time with {status:?}");
             }
             eprintln!("the service ended with {status:?}; starting it again, microVMs run on");
             std::thread::sleep(RESTART_PAUSE);
@@ -190,9 +191,16 @@ impl Up {
             .context("cannot send the configuration inside")
     }
 
+    /// Whether the service came to serve since it was started last.
+    fn has_served(&self) -> bool {
+        self.agent
+            .read_file(&inner_settings(), MAX_SETTINGS_BYTES)
+            .is_ok()
+    }
+
     /// Runs the service once.
     fn serve(&self) -> Result<ExitStatus> {
-        let settings = format!("{INNER_DATA}/client.json");
+        let settings = inner_settings();
         let remove = ["/bin/busybox", "rm", "-f", &settings].map(str::to_owned);
         host::run_inside(&self.agent, remove.to_vec())?;
         let agent = self.agent.clone();

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Request, changes, guards};
+use super::{CommitMoment, Request, changes, guards};
 use crate::store::{Batch, Result, StoreError, Verdict};
 
 /// Batches that share one commit. Each is a few rows, so a full group still takes milliseconds.
@@ -12,10 +12,17 @@ const GROUP: usize = 64;
 type Answer = (oneshot::Sender<Result<Verdict>>, Result<Verdict>);
 
 /// Writes until every handle is gone.
-pub(super) fn run(mut db: Connection, mut requests: mpsc::Receiver<Request>) {
+pub(super) fn run(
+    mut db: Connection,
+    mut requests: mpsc::Receiver<Request>,
+    mut watch: impl FnMut(CommitMoment),
+) {
     let mut group = Vec::with_capacity(GROUP);
     while requests.blocking_recv_many(&mut group, GROUP) > 0 {
-        for (reply, answer) in write_group(&mut db, group.drain(..)) {
+        watch(CommitMoment::Before);
+        let answers = write_group(&mut db, group.drain(..));
+        watch(CommitMoment::After);
+        for (reply, answer) in answers {
             // Who gave up waiting learns the outcome from the records.
             let _ = reply.send(answer);
         }

@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
     /// The front over a node without virtual machines: the example `dev_front` of `hearth-front`.
     #[arg(long)]
     front: PathBuf,
-    /// How many microVMs are remembered, in growing order.
+    /// How many microVMs are remembered.
     #[arg(long, value_delimiter = ',', default_values_t = [10, 1_000, 10_000])]
     records: Vec<usize>,
     /// Calls of each kind, one after another, whose times are measured.
@@ -40,9 +40,11 @@ pub(crate) struct Arguments {
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let front = Front::start(&arguments.front)?;
     let mut samples = Samples::default();
-    story::measure(&front, &arguments, &mut samples).await?;
+    for &records in &arguments.records {
+        let front = Front::start(&arguments.front)?;
+        story::measure(&front, records, &arguments, &mut samples).await?;
+    }
     samples.write_csv(&arguments.csv)?;
     samples.print();
     if let Some(path) = &arguments.json {

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use hearth_bench::Samples;
 
 use crate::Arguments;
@@ -43,8 +43,10 @@ struct Subject<'a> {
     microvm: &'a str,
 }
 
+/// Measures a front that remembers so many microVMs; launches come last, as they make more.
 pub(crate) async fn measure(
     front: &Front,
+    records: usize,
     arguments: &Arguments,
     samples: &mut Samples,
 ) -> Result<()> {
@@ -58,32 +60,19 @@ pub(crate) async fn measure(
         image: &image,
         microvm: &microvm,
     };
-    let mut records = 1;
-    for &wanted in &arguments.records {
-        if wanted < records {
-            bail!("there are {records} records already; a growing list of numbers is measured");
+    remember(front, subject, records.saturating_sub(1)).await?;
+    let parameter = format!("{records} records");
+    for operation in Operation::ALL {
+        for _ in 0..arguments.calls {
+            let began = Instant::now();
+            let made = call(&mut caller, operation, subject).await?;
+            let ms = began.elapsed().as_secs_f64() * 1e3;
+            samples.add("call_ms", operation.name(), &parameter, ms);
+            end(&mut caller, made).await?;
         }
-        remember(front, subject, wanted - records).await?;
-        records = wanted;
-        let parameter = format!("{wanted} records");
-        for operation in Operation::ALL {
-            for _ in 0..arguments.calls {
-                let began = Instant::now();
-                let made = call(&mut caller, operation, subject).await?;
-                let ms = began.elapsed().as_secs_f64() * 1e3;
-                samples.add("call_ms", operation.name(), &parameter, ms);
-                records += usize::from(made.is_some());
-                end(&mut caller, made).await?;
-            }
-            for _ in 0..ROUNDS {
-                let (count, rate) = count(front, operation, subject).await?;
-                samples.add("calls_per_s", operation.name(), &parameter, rate);
-                records += if operation == Operation::Run {
-                    count
-                } else {
-                    0
-                };
-            }
+        for _ in 0..ROUNDS {
+            let rate = rate(front, operation, subject).await?;
+            samples.add("calls_per_s", operation.name(), &parameter, rate);
         }
     }
     Ok(())
@@ -109,8 +98,8 @@ async fn end(caller: &mut Caller<'_>, microvm: Option<String>) -> Result<()> {
     }
 }
 
-/// Calls of many callers: how many, and how many a second. A launch counts with the termination that follows it.
-async fn count(front: &Front, operation: Operation, subject: Subject<'_>) -> Result<(usize, f64)> {
+/// Calls a second of many callers. A launch counts with the termination that follows it.
+async fn rate(front: &Front, operation: Operation, subject: Subject<'_>) -> Result<f64> {
     let began = Instant::now();
     let calls = AtomicUsize::new(0);
     let callers = (0..CALLERS).map(async |_| {
@@ -123,8 +112,7 @@ async fn count(front: &Front, operation: Operation, subject: Subject<'_>) -> Res
         anyhow::Ok(())
     });
     futures_util::future::try_join_all(callers).await?;
-    let count = calls.into_inner();
-    Ok((count, count as f64 / began.elapsed().as_secs_f64()))
+    Ok(calls.into_inner() as f64 / began.elapsed().as_secs_f64())
 }
 
 /// Makes records of microVMs that ran and ended: so many that none of them is in the way of another.

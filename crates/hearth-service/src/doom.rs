@@ -1,0 +1,53 @@
+//! Ends the process right before or right after a write of the control plane, for the test that shows that nothing is lost then.
+//!
+//! Only in builds with debug assertions. `<data>/doom` says when: `before 3` is before the third write from when the
+//! file is seen on. A process of a later start counts anew, so the file goes when it has done its work.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use hearth_control::store::CommitMoment;
+use rustix::process::{Signal, getpid, kill_process};
+
+/// What the test has in mind.
+pub(crate) struct Doom {
+    file: PathBuf,
+    writes: u32,
+}
+
+impl Doom {
+    pub(crate) fn new(data: &Path) -> Self {
+        Self {
+            file: data.join("doom"),
+            writes: 0,
+        }
+    }
+
+    /// Does not return when the moment is the one.
+    pub(crate) fn meet(&mut self, moment: CommitMoment) {
+        let Some((side, write)) = fs::read_to_string(&self.file)
+            .ok()
+            .and_then(|text| parse(&text))
+        else {
+            self.writes = 0;
+            return;
+        };
+        if moment == CommitMoment::Before {
+            self.writes += 1;
+        }
+        if (side, write) == (moment, self.writes) {
+            let _ = fs::remove_file(&self.file);
+            let _ = kill_process(getpid(), Signal::KILL);
+        }
+    }
+}
+
+fn parse(text: &str) -> Option<(CommitMoment, u32)> {
+    let (side, write) = text.trim().split_once(' ')?;
+    let side = match side {
+        "before" => CommitMoment::Before,
+        "after" => CommitMoment::After,
+        _ => return None,
+    };
+    Some((side, write.parse().ok()?))
+}
