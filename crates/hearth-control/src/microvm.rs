@@ -7,10 +7,10 @@ use crate::arn::{ConnectorRef, ImageArn, Scope};
 use crate::hooks::Hooks;
 use crate::id::{EndpointId, MicrovmId, VersionNumber};
 use crate::image::{ClientToken, Logging, MemoryTier};
-use crate::machine::microvm::Life;
+use crate::machine::microvm::{Life, Phase};
 use crate::time::Timestamp;
 
-/// What callers are told about where a microVM is. [`Phase`](crate::machine::microvm::Phase) is finer.
+/// What callers are told about where a microVM is. [`Phase`] is finer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MicrovmState {
     /// Launch or `/run` is under way.
@@ -105,6 +105,16 @@ pub struct Microvm {
 }
 
 impl Microvm {
+    /// Whether an operation launches, saves or restores its machine: one that is there may be an earlier attempt's, or is about to
+    /// end.
+    #[must_use]
+    pub fn is_between_machines(&self) -> bool {
+        matches!(
+            self.life.phase,
+            Phase::Launching | Phase::Forking | Phase::Saving | Phase::Restoring { .. }
+        )
+    }
+
     /// What callers are told about where it is.
     #[must_use]
     pub fn state(&self) -> MicrovmState {

@@ -12,6 +12,8 @@ use rustix::process::{Signal, getpid, kill_process};
 /// What the test has in mind.
 pub(crate) struct Doom {
     file: PathBuf,
+    /// What the file said at the last write, and how many there were since it says so.
+    text: String,
     writes: u32,
 }
 
@@ -19,17 +21,18 @@ impl Doom {
     pub(crate) fn new(data: &Path) -> Self {
         Self {
             file: data.join("doom"),
+            text: String::new(),
             writes: 0,
         }
     }
 
     /// Does not return when the moment is the one.
     pub(crate) fn meet(&mut self, moment: CommitMoment) {
-        let Some((side, write)) = fs::read_to_string(&self.file)
-            .ok()
-            .and_then(|text| parse(&text))
-        else {
-            self.writes = 0;
+        let text = fs::read_to_string(&self.file).unwrap_or_default();
+        if text != self.text {
+            (self.text, self.writes) = (text, 0);
+        }
+        let Some((side, write)) = parse(&self.text) else {
             return;
         };
         if moment == CommitMoment::Before {

@@ -273,7 +273,9 @@ pub enum Event {
     Restored,
     /// It could not be brought back and stays suspended.
     RestoreFailed,
-    /// It ended without being asked: application, VMM or snapshot is lost.
+    /// An operation found that application, VMM or snapshot is lost.
+    Lost,
+    /// Its application or its VMM ended, as the node tells unasked.
     Ended(String),
     /// Nothing of it is left on the node.
     Removed,
@@ -332,7 +334,8 @@ pub fn step(life: &Life, terms: &Terms<'_>, event: &Event, now: Timestamp) -> St
         Event::Sealed => fork::sealed(life, terms),
         Event::SealFailed => fork::seal_failed(life, terms),
         Event::Due(timer) => due(life, terms, *timer),
-        Event::Ended(reason) => end(life, reason.clone()),
+        Event::Lost => end(life, REASON_LOST.to_owned()),
+        Event::Ended(reason) => ended(life, reason),
         Event::HookDone => hook_done(life, terms),
         Event::HookFailed(failure) => hook_failed(life, *failure),
         Event::Launched if life.phase == Phase::Launching => Step::Moved(Life::at(launched(terms))),
@@ -464,6 +467,19 @@ fn end(life: &Life, reason: String) -> Step {
                 reason,
             })
         }
+    }
+}
+
+/// Where an operation launches, saves or restores a machine, the process that ended is no news: it is the one before, or the operation
+/// tells itself how it went. A suspended one has none.
+fn ended(life: &Life, reason: &str) -> Step {
+    match life.phase {
+        Phase::Forking
+        | Phase::Launching
+        | Phase::Saving
+        | Phase::Suspended { .. }
+        | Phase::Restoring { .. } => Step::Kept,
+        _ => end(life, reason.to_owned()),
     }
 }
 

@@ -43,8 +43,6 @@ impl HostNode {
     pub(super) async fn launch_microvm(&self, spec: &LaunchSpec) -> Result<(), LaunchError> {
         let failed = |error: &dyn std::error::Error| LaunchError::Failed(whole(error));
         let name = machine_name(spec.id).map_err(|error| failed(&error))?;
-        // Of a launch that a crash cut in two the machine may run, and be followed by now. That it ends is no news.
-        self.unwatch(spec.id).await;
         let egress = self.openings.of(&spec.egress).await;
         let launched = match &spec.origin {
             LaunchOrigin::Fork => self.node.launch_fork(&name, Some(egress)).await,
@@ -150,6 +148,10 @@ impl HostNode {
 
     /// Follows a microVM that an earlier process launched. Of one that is followed already, nothing happens.
     pub(crate) fn take_up(&self, microvm: &Microvm) {
+        // The end of a machine that a crash has left of an operation is no news. Whoever starts one follows it.
+        if microvm.is_between_machines() {
+            return;
+        }
         if self
             .watches()
             .get(&microvm.id)

@@ -47,6 +47,7 @@ pub(super) fn end_of(event: &Event) -> Option<End> {
         Event::Due(Timer::Expiry) => Some(End::Expired),
         Event::HookFailed(_) => Some(End::HookFailed),
         Event::LaunchFailed(_) => Some(End::LaunchFailed),
+        Event::Lost => Some(End::Lost),
         Event::Ended(reason) if reason == REASON_LOST => Some(End::Lost),
         Event::Ended(_) => Some(End::Exited),
         _ => None,

@@ -11,7 +11,7 @@ use crate::control::Shared;
 use crate::control::retry::until_done;
 use crate::hooks::{ActiveHook, Hook, HookFailure, HookOutcome};
 use crate::id::MicrovmId;
-use crate::machine::microvm::{Event, Operation, Phase, REASON_LOST};
+use crate::machine::microvm::{Event, Operation, Phase};
 use crate::microvm::{Microvm, Origin};
 use crate::node::{
     ForkError, HookCall, LaunchError, LaunchOrigin, LaunchSpec, NodeError, ResumeError,
@@ -109,7 +109,7 @@ async fn seal(shared: Arc<Shared>, microvm: Microvm, child: Option<MicrovmId>) -
         }
         Some(Err(ForkError::Lost(cause))) => {
             warn!(id = %microvm.id, %child, cause, "lost in fork");
-            Event::Ended(REASON_LOST.to_owned())
+            Event::Lost
         }
         None => {
             warn!(id = %microvm.id, %child, "fork did not end in time");
@@ -196,7 +196,7 @@ async fn suspend(shared: Arc<Shared>, microvm: Microvm) -> Event {
         }
         Some(Err(SuspendError::Lost(cause))) => {
             warn!(id = %microvm.id, cause, "lost in suspend");
-            Event::Ended(REASON_LOST.to_owned())
+            Event::Lost
         }
         // It may have been saved or not: whoever asks the node next finds out, and nothing is lost meanwhile.
         None => {
@@ -215,7 +215,7 @@ async fn resume(shared: Arc<Shared>, microvm: Microvm) -> Event {
         }
         Some(Err(ResumeError::Lost(cause))) => {
             warn!(id = %microvm.id, cause, "lost in resume");
-            Event::Ended(REASON_LOST.to_owned())
+            Event::Lost
         }
         None => {
             warn!(id = %microvm.id, "resume did not end in time");

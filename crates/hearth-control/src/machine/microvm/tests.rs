@@ -241,6 +241,23 @@ fn a_restart_undoes_a_fork_that_was_not_launched() {
 }
 
 #[test]
+fn the_end_of_an_earlier_process_takes_no_suspended_microvm_away() {
+    let ended = Event::Ended("gone".to_owned());
+    let step = |phase| step(&Life::at(phase), &terms(None), &ended, NOON);
+    for phase in [
+        Phase::Launching,
+        Phase::Saving,
+        Phase::Suspended { since: NOON },
+        Phase::Restoring { since: NOON },
+    ] {
+        assert_eq!(step(phase), Step::Kept, "{phase:?}");
+    }
+    for phase in [Phase::RunHook, Phase::Running, Phase::ResumeHook] {
+        assert!(matches!(step(phase), Step::Moved(_)), "{phase:?}");
+    }
+}
+
+#[test]
 fn zero_suspended_duration_terminates_instead() {
     let mut terms = terms(None);
     terms.idle_policy = terms.idle_policy.map(|p| IdlePolicy {
@@ -299,6 +316,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         Just(Event::SaveFailed),
         Just(Event::Restored),
         Just(Event::RestoreFailed),
+        Just(Event::Lost),
         Just(Event::Ended("gone".to_owned())),
         Just(Event::Removed),
         prop::sample::select(vec![Timer::Idle, Timer::Suspended, Timer::Expiry])
