@@ -11,7 +11,8 @@
 //! the record without `pending`) after. [`Machine::settle`] finishes or undoes what a crash cut in two.
 
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hearth_snapshot::SnapshotId;
@@ -130,14 +131,42 @@ impl Machine {
 
     /// Ends the microVM and removes what it had.
     pub async fn terminate(self) -> Result<(), NodeError> {
+        self.end().await?;
+        self.node.remove_machine(&self.name)?;
+        self.node.drop_unneeded_steps()
+    }
+
+    /// As [`Self::terminate`], but keeps what was written to the disk with this serial, as `kept` and durably: an overlay
+    /// for [`crate::DiskRequest::overlays`]. Of a machine that was never snapshotted; the guest has flushed the disk.
+    pub async fn terminate_keeping(self, serial: &str, kept: &Path) -> Result<(), NodeError> {
+        self.end().await?;
+        let index = self
+            .record
+            .disks
+            .iter()
+            .position(|disk| disk.serial == serial && disk.is_writable)
+            .ok_or_else(|| NodeError::UnknownDisk(serial.to_owned()))?;
+        let overlay = overlay_path(&self.directory(), index, self.record.overlay_generation);
+        let sync = || {
+            let file = fs::File::open(&overlay)?;
+            file.set_permissions(fs::Permissions::from_mode(0o444))?;
+            file.sync_all()
+        };
+        sync().map_err(failed("make durable", &overlay))?;
+        fs::rename(&overlay, kept).map_err(failed("move the disk to", kept))?;
+        record::sync_parent(kept)?;
+        self.node.remove_machine(&self.name)?;
+        self.node.drop_unneeded_steps()
+    }
+
+    /// Ends the process.
+    async fn end(&self) -> Result<(), NodeError> {
         if let Ok(mut vmm) = self.vmm().await
             && vmm.request(Command::Terminate).await.is_ok()
         {
             vmm.closed().await;
         }
-        self.wait_for_exit().await?;
-        self.node.remove_machine(&self.name)?;
-        self.node.drop_unneeded_steps()
+        self.wait_for_exit().await
     }
 
     /// Finishes or undoes a snapshot that a crash of the node cut in two. Answers whether the microVM still

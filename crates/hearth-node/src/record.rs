@@ -92,9 +92,12 @@ pub struct DiskStack {
     pub serial: String,
     /// The raw image at the bottom.
     pub base: PathBuf,
+    /// Sealed overlays above it that belong to no snapshot, nearest to the top first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overlays: Vec<PathBuf>,
     /// Whether the guest may write; its own overlay then lies on top.
     pub is_writable: bool,
-    /// Sealed overlays between base and top, nearest to the top first: (snapshot, file in it).
+    /// Overlays that snapshots sealed, above those, nearest to the top first: (snapshot, file in it).
     pub sealed: Vec<(String, String)>,
 }
 
@@ -127,7 +130,8 @@ impl DiskStack {
             .sealed
             .iter()
             .map(|(snapshot, file)| snapshot_directory(snapshot).join(file));
-        sealed.chain([self.base.clone()]).collect()
+        let overlays = self.overlays.iter().cloned();
+        sealed.chain(overlays).chain([self.base.clone()]).collect()
     }
 
     /// The same disk one snapshot later.

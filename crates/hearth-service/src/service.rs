@@ -28,7 +28,7 @@ use hearth_endpoint::{Authority, Certificates, Door, Endpoint, Settings, TokenKe
 use hearth_front::{
     ControlMetrics, Front, FrontConfig, FrontMetrics, PageTokens, Transport, serve,
 };
-use hearth_image::Bases;
+use hearth_image::{Bases, LayerCaches};
 use hearth_logs::{Limits, LogStore};
 use hearth_net::{Network, NetworkError, NetworkOptions};
 use hearth_node::{Groups, Node, NodeOptions};
@@ -238,6 +238,10 @@ async fn open_parts(config: &ServiceConfig) -> Result<Parts, ServiceError> {
             .map_err(part("the base images"))?
             .ok_or(ServiceError::NoBases)?,
         aliases: config.image_aliases.clone(),
+        caches: Arc::new(LayerCaches::new(
+            data.join("caches"),
+            config.layer_cache_bytes,
+        )),
         registries: config.registries.clone(),
         objects: Arc::clone(&objects),
         logs: Arc::clone(&logs),

@@ -118,18 +118,21 @@ impl<'a> Job<'a> {
         let place = self.workshop.place(self.spec.id);
         std::fs::create_dir_all(&place)?;
         let (log, lines) = mpsc::channel(LOG_QUEUE);
+        let account = self.spec.image.scope.account.to_string();
+        let builder = self.workshop.builder(self.node);
         let request = BuildRequest {
             machine: self.name(BUILDER).map_err(Failure::Start)?,
             artifact,
             layer: place.join(LAYER),
             limits: BuildLimits::default(),
             egress: self.egress().await,
+            cache: self.workshop.caches.lease(&account, &builder.bases.id),
             log,
         };
-        let builder = self.workshop.builder(self.node);
         let (built, ()) = tokio::join!(builder.build(request), self.write_lines(lines));
         let built = built?;
-        tracing::info!(id = %self.spec.id, times = ?built.times, "Dockerfile was run");
+        self.say(&format!("the Dockerfile was run: {}", built.times))
+            .await;
         Ok(built.root)
     }
 
