@@ -15,6 +15,7 @@
 //!     origin.json           of a fork that was not launched yet: the snapshot that waits for it (fork.rs)
 //!   snapshots/<id>/         one sealed snapshot (hearth-snapshot), and
 //!     node.json             what a restore needs beside it: disks and how they stack
+//!     prefetch.json         pages that its clones bring in in the background, if that is known
 //! ```
 
 #![forbid(unsafe_code)]

@@ -17,7 +17,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hearth_snapshot::SnapshotId;
 use hearth_wire::agent::{ControlRequest, StartSpec};
-use hearth_wire::vmm::{Command, Reply, SnapshotKind, SnapshotSpec, SnapshotSummary, Status};
+use hearth_wire::vmm::{
+    Command, PageRange, Reply, SnapshotKind, SnapshotSpec, SnapshotSummary, Status,
+};
 
 use crate::agent::AgentClient;
 use crate::error::{NodeError, failed};
@@ -74,6 +76,15 @@ impl Machine {
     pub async fn status(&self) -> Result<Status, NodeError> {
         match self.vmm().await?.request(Command::Status).await? {
             Reply::Status(status) => Ok(status),
+            _ => Err(VmmError::Confused.into()),
+        }
+    }
+
+    /// Which pages of memory have been touched since it was made: a list for [`Node::set_prefetch`], if a clone of the same
+    /// snapshot is to do the same.
+    pub async fn touched_pages(&self) -> Result<Vec<PageRange>, NodeError> {
+        match self.vmm().await?.request(Command::TouchedPages).await? {
+            Reply::Pages(pages) => Ok(pages),
             _ => Err(VmmError::Confused.into()),
         }
     }

@@ -19,6 +19,8 @@ pub(crate) const MACHINE_FILE: &str = "machine.json";
 pub(crate) const ORIGIN_FILE: &str = "origin.json";
 /// Name of the record in a snapshot's directory.
 pub(crate) const NODE_FILE: &str = "node.json";
+/// Name of the list of pages that clones of a snapshot bring in ahead.
+pub(crate) const PREFETCH_FILE: &str = "prefetch.json";
 
 /// A running microVM.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

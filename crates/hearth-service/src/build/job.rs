@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use hearth_control::hooks::{ActiveHook, Hook};
+use hearth_control::hooks::Hook;
 use hearth_control::image::BuildSizes;
 use hearth_control::node::{BuildEvent, BuildFailure, BuildSpec, Built, SnapshotRef};
 use hearth_control::time::Timestamp;
@@ -103,10 +103,8 @@ impl<'a> Job<'a> {
         self.enter("starting the application").await;
         let machine = self.boot(&root).await.map_err(Failure::Start)?;
         let snapshot = self.prepare_and_seal(machine, &root, sizes).await?;
-        if let Some(validate) = self.hooks().and_then(|hooks| hooks.active(Hook::Validate)) {
-            self.enter("validating a clone").await;
-            self.validate(snapshot, &validate).await?;
-        }
+        self.enter("validating a clone").await;
+        self.validate(snapshot, &root).await?;
         Ok(Built {
             snapshot: SnapshotRef(snapshot.to_string()),
             sizes: *sizes,
@@ -178,20 +176,41 @@ impl<'a> Job<'a> {
         Ok(id)
     }
 
-    /// Calls `/validate` of a clone, which is removed whatever it answers.
-    async fn validate(&self, snapshot: SnapshotId, validate: &ActiveHook) -> Result<(), Failure> {
+    /// Calls `/validate` of a clone, or connects to its first exposed port, and writes down which pages that took. The
+    /// clone is removed whatever it answers.
+    async fn validate(&self, snapshot: SnapshotId, root: &Root) -> Result<(), Failure> {
         let name = self.name(VALIDATE).map_err(Failure::Clone)?;
-        let launched = self
-            .node
-            .clone_snapshot(&name, CloneRequest::new(snapshot))
-            .await;
-        let agent = launched.map_err(Failure::Clone)?.machine.agent();
+        let request = CloneRequest::new(snapshot);
+        let launched = self.node.clone_snapshot(&name, request).await;
+        let machine = launched.map_err(Failure::Clone)?.machine;
+        let agent = machine.agent();
         let subject = self.subject(&agent);
-        let checked = self
-            .while_copying_output(&agent, subject.call_until_done(validate))
-            .await;
+        let validate = self.hooks().and_then(|hooks| hooks.active(Hook::Validate));
+        let checked = match validate {
+            Some(validate) => {
+                let call = subject.call_until_done(&validate);
+                self.while_copying_output(&agent, call).await
+            }
+            None => {
+                subject
+                    .touch(root.config.exposed_ports.first().copied())
+                    .await;
+                Ok(())
+            }
+        };
+        if checked.is_ok() {
+            self.record_touched_pages(&machine, snapshot).await;
+        }
         self.node.erase(&name).await.map_err(Failure::Clone)?;
         checked
+    }
+
+    /// A version without a list launches too, only slower.
+    async fn record_touched_pages(&self, clone: &Machine, snapshot: SnapshotId) {
+        let pages = clone.touched_pages().await;
+        if let Err(error) = pages.and_then(|pages| self.node.set_prefetch(snapshot, &pages)) {
+            tracing::warn!(%error, id = %self.spec.id, "the version has no list of pages to prefetch");
+        }
     }
 
     /// Copies the application's output to the build log while something is done with it; what it wrote by then is in the
