@@ -10,6 +10,7 @@
 mod checks;
 mod failure;
 mod job;
+mod origin;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -28,6 +29,7 @@ use tokio::sync::mpsc;
 
 use crate::openings::Openings;
 use job::Job;
+pub(crate) use origin::Origin;
 
 /// What every build of this host needs.
 pub(crate) struct Workshop {

@@ -1,5 +1,6 @@
 //! One build, step by step.
 
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,9 +14,9 @@ use hearth_node::{BootRequest, CloneRequest, Machine, MachineName, Node, NodeErr
 use hearth_snapshot::SnapshotId;
 use tokio::sync::{mpsc, oneshot};
 
-use super::Workshop;
 use super::checks::Subject;
 use super::failure::Failure;
+use super::{Origin, Workshop};
 use crate::application;
 use crate::artifact;
 use crate::host::inventory::{BUILD, BUILDER, VALIDATE};
@@ -105,10 +106,21 @@ impl<'a> Job<'a> {
         let snapshot = self.prepare_and_seal(machine, &root, sizes).await?;
         self.enter("validating a clone").await;
         self.validate(snapshot, &root).await?;
+        self.describe()?;
         Ok(Built {
             snapshot: SnapshotRef(snapshot.to_string()),
             sizes: *sizes,
         })
+    }
+
+    fn describe(&self) -> io::Result<()> {
+        let origin = Origin {
+            image: self.spec.image.to_string(),
+            version: self.spec.version.to_string(),
+            guest_base: self.workshop.base.id.clone(),
+            base_images: self.workshop.bases.id.clone(),
+        };
+        origin.write(&self.workshop.place(self.spec.id))
     }
 
     /// Runs the Dockerfile; its output goes to the build log as it comes.
