@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: how fast it is, measured where KVM works.
 
+mod image;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -38,6 +40,8 @@ pub(crate) struct Arguments {
 enum What {
     /// MicroVMs: restore, clones, suspend and resume, memory beside the guest's.
     Machine(Machine),
+    /// Builds of images: seconds of each phase, cold and with the layers of an earlier build, and sizes.
+    Image(image::Arguments),
 }
 
 /// Arguments of `bench machine`.
@@ -64,8 +68,11 @@ struct Machine {
 
 /// The command `bench`.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let What::Machine(machine) = &arguments.what;
     setup::ensure()?;
+    let machine = match &arguments.what {
+        What::Machine(machine) => machine,
+        What::Image(arguments) => return image::run(arguments),
+    };
     let executables = workspace::build(
         Profile::Release,
         &[&workspace::PROGRAMS[..], &["machine-bench", "test-guest"]].concat(),
