@@ -1,4 +1,4 @@
-"""Accounts and access keys: the operator's own."""
+"""Accounts, access keys and disks: the operator's own."""
 
 import json
 
@@ -35,6 +35,7 @@ def test_an_account_gets_keys_that_are_switched_and_removed(server):
 ROUTES = [
     ("GET", "accounts"), ("POST", "accounts"), ("GET", "accounts/000000000000/keys"),
     ("POST", "accounts/000000000000/keys"), ("PUT", "keys/AKIAHEARTHTESTONE000"), ("DELETE", "keys/AKIAHEARTHTESTONE000"),
+    ("GET", "disk-usage"),
 ]
 
 
@@ -56,3 +57,13 @@ def test_what_makes_no_sense_is_refused(server):
     # Nobody locks themselves out.
     assert call(server, "DELETE", f"keys/{server.keys[0]['id']}")[0] == 409
     assert send(server, "PUT", "/hearth/v1/accounts")[0] == 404
+
+
+def test_the_operator_is_told_who_holds_what(server):
+    status, usage = call(server, "GET", "disk-usage")
+    [version] = usage.pop("holdings")
+    assert (status, usage) == (200, {"totalSizeInBytes": 4096})
+    assert version == {
+        "kind": "VERSION", "name": "arn:aws:lambda:us-east-1:000000000000:microvm-image:hello", "imageVersion": "1.0",
+        "guestBase": "6.12-a", "baseImages": None, "current": None, "sizeInBytes": 4096,
+    }

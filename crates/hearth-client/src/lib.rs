@@ -16,6 +16,7 @@
 mod accounts;
 mod client;
 mod connection;
+mod disks;
 mod error;
 mod settings;
 

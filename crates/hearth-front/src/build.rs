@@ -11,6 +11,7 @@ use prometheus_client::registry::Registry;
 
 use crate::audit::AuditLog;
 use crate::body::BodyReader;
+use crate::disks::Disks;
 use crate::endpoint_tokens::EndpointTokens;
 use crate::front::Front;
 use crate::guests::Guests;
@@ -40,6 +41,8 @@ pub struct FrontConfig {
     pub endpoint_tokens: Arc<dyn EndpointTokens>,
     /// Running guests, for Hearth's own operations.
     pub guests: Arc<dyn Guests>,
+    /// What is kept on disk, for the operator.
+    pub disks: Arc<dyn Disks>,
     /// Seals page tokens.
     pub pages: PageTokens,
     /// The audit log; made when it is not there.
@@ -73,6 +76,7 @@ impl Front {
         let operations = Operations {
             control: config.control.clone(),
             guests: config.guests,
+            disks: config.disks,
             logs: Arc::clone(&config.logs),
             followers: Followers::default(),
         };

@@ -35,6 +35,7 @@ mod words;
 
 mod accounts;
 mod connectors;
+mod disks;
 mod endpoint_tokens;
 mod guests;
 mod iam;
@@ -52,6 +53,7 @@ use hearth_sigv4::uri;
 pub use audit::AuditLog;
 pub use build::{FrontConfig, FrontError};
 pub use control_metrics::ControlMetrics;
+pub use disks::{Disks, Holding, HoldingKind};
 pub use endpoint_tokens::{Access, EndpointTokens, Grant, MintError};
 pub use front::Front;
 pub use guests::{

@@ -8,12 +8,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use hearth_image::{
-    Artifact, ArtifactLimits, Bases, BuildLimits, BuildRequest, Builder, PrepareOptions,
-    Registries, Root, data_extents, prepare, write_initramfs,
+    Artifact, ArtifactLimits, Bases, BuildLimits, BuildRequest, Builder, LayerCaches,
+    PrepareOptions, Registries, Root, data_extents, prepare, write_initramfs,
 };
 use hearth_net::Egress;
 use hearth_node::{BootRequest, Node, NodeOptions};
@@ -97,6 +98,7 @@ async fn build_and_run(directory: &Path, artifact: &Path, time: Duration) -> Res
             println!("  {:6.1} | {line}", start.elapsed().as_secs_f64());
         }
     });
+    let caches = Arc::new(LayerCaches::new(directory.join("caches"), 4 << 30));
     let request = BuildRequest {
         machine: "builder".parse()?,
         artifact,
@@ -107,6 +109,7 @@ async fn build_and_run(directory: &Path, artifact: &Path, time: Duration) -> Res
             time,
             ..BuildLimits::default()
         },
+        cache: caches.lease("example", &bases.id),
         log,
     };
     let start = Instant::now();

@@ -51,6 +51,15 @@ pub struct BaseImage {
     pub layers: Vec<String>,
 }
 
+/// A set of base images on a host, the current one or an older.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseSet {
+    /// Names it by its content.
+    pub id: String,
+    /// Where its disks are.
+    pub directory: PathBuf,
+}
+
 /// Why the record of the bases cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum BasesError {
@@ -72,6 +81,14 @@ pub enum BasesError {
         #[source]
         source: serde_json::Error,
     },
+}
+
+impl BaseImage {
+    /// The name without `hearth/` before it, and the image that it means everywhere: `FROM python:3.11` is Docker's.
+    pub(crate) fn usual_meaning(&self) -> Option<(&str, String)> {
+        let name = self.name.strip_prefix("hearth/")?;
+        Some((name, format!("docker.io/library/{name}")))
+    }
 }
 
 impl Bases {
@@ -120,6 +137,23 @@ impl Bases {
         Ok(is_complete.then_some(bases))
     }
 
+    /// Where all sets are.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Removes the sets that are not this one and whose id is not in use; answers which those were.
+    pub fn remove_others(&self, is_in_use: impl Fn(&str) -> bool) -> io::Result<Vec<String>> {
+        let mut removed = Vec::new();
+        for set in BaseSet::list(&self.directory)? {
+            if set.id != self.id && !is_in_use(&set.id) {
+                fs::remove_dir_all(&set.directory)?;
+                removed.push(set.id);
+            }
+        }
+        Ok(removed)
+    }
+
     /// The root disk of builder microVMs.
     pub fn builder(&self) -> PathBuf {
         self.file(BUILDER)
@@ -151,6 +185,28 @@ impl Bases {
     }
 }
 
+impl BaseSet {
+    /// The sets in a directory of bases.
+    pub fn list(directory: &Path) -> io::Result<Vec<Self>> {
+        let mut sets = Vec::new();
+        for entry in fs::read_dir(directory)? {
+            let directory = entry?.path();
+            // Beside the sets there is where new ones are prepared.
+            let id = directory.file_name().and_then(|name| name.to_str());
+            if let Some(id) = id
+                && directory.join(STORE).is_file()
+            {
+                sets.push(Self {
+                    id: id.to_owned(),
+                    directory: directory.clone(),
+                });
+            }
+        }
+        sets.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(sets)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,6 +235,19 @@ mod tests {
             fs::write(file, "").unwrap();
         }
         assert_eq!(Bases::open(directory).unwrap(), Some(bases));
+
+        for other in ["4567", "89ab"] {
+            fs::create_dir(directory.join(other)).unwrap();
+            fs::write(directory.join(other).join(STORE), "").unwrap();
+        }
+        fs::create_dir(directory.join("work")).unwrap();
+        let bases = Bases::open(directory).unwrap().unwrap();
+        let removed = bases.remove_others(|set| set == "4567").unwrap();
+        assert_eq!(removed, ["89ab"]);
+        let left = BaseSet::list(directory).unwrap();
+        let ids: Vec<&str> = left.iter().map(|set| set.id.as_str()).collect();
+        assert_eq!(ids, ["0123", "4567"]);
+        assert!(directory.join("work").exists());
 
         fs::write(directory.join(RECORD), r#"{"format":1}"#).unwrap();
         assert!(Bases::open(directory).unwrap().is_none());

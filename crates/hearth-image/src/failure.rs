@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 
 use hearth_wire::agent::ExitStatus;
 
+use crate::bases::BaseImage;
+
 /// Lines at the end of the output among which a reason is looked for.
 const LAST_LINES: usize = 40;
 
@@ -28,6 +30,16 @@ pub enum Failure {
     UnknownImage {
         /// What buildah said.
         reason: String,
+    },
+    /// As [`Self::UnknownImage`], and there is a base image of nearly that name.
+    #[error(
+        "{reason}; without a registry there is {base}: say FROM {base}, or map the name to it in [images.aliases]"
+    )]
+    ShortName {
+        /// What buildah said.
+        reason: String,
+        /// The base image.
+        base: String,
     },
     /// A program needed a network that this build does not have, or a name or address that its connector does not open.
     #[error("{reason}; the build's egress connector does not lead there")]
@@ -89,8 +101,8 @@ impl LastLines {
         self.0.push_back(line.chars().take(MAX_REASON).collect());
     }
 
-    /// The failure behind this end; `None` when it is a success.
-    pub(crate) fn judge(&self, status: ExitStatus) -> Option<Failure> {
+    /// The failure behind this end, of a build that had these bases; `None` when it is a success.
+    pub(crate) fn judge(&self, status: ExitStatus, bases: &[BaseImage]) -> Option<Failure> {
         let exit_code = match status {
             ExitStatus::Code(0) => return None,
             ExitStatus::Code(code) => code,
@@ -101,7 +113,16 @@ impl LastLines {
             let has = |line: &String| words.iter().any(|word| line.contains(word));
             self.0.iter().any(has)
         };
-        let failure = if says(DISK_FULL) {
+        let is_meant = |base: &&BaseImage| {
+            let usual = base.usual_meaning();
+            usual.is_some_and(|(name, image)| names_image(&reason, name, &image))
+        };
+        let is_missing = says(UNKNOWN_IMAGE) || says(NO_NETWORK);
+        let near = bases.iter().filter(|_| is_missing).find(is_meant);
+        let failure = if let Some(base) = near {
+            let base = base.name.clone();
+            Failure::ShortName { reason, base }
+        } else if says(DISK_FULL) {
             Failure::DiskFull { reason }
         } else if says(UNKNOWN_IMAGE) {
             Failure::UnknownImage { reason }
@@ -130,6 +151,14 @@ impl LastLines {
     }
 }
 
+/// Whether buildah speaks of an image of Docker Hub: by its whole name, or as `docker://` and the short one.
+fn names_image(reason: &str, name: &str, image: &str) -> bool {
+    reason.split_whitespace().any(|word| {
+        let word = word.trim_end_matches([':', ',']);
+        word == image || word.strip_prefix("docker://") == Some(name)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,7 +166,11 @@ mod tests {
     fn judge(code: i32, text: &str) -> Option<Failure> {
         let mut lines = LastLines::default();
         text.lines().for_each(|line| lines.push(line));
-        lines.judge(ExitStatus::Code(code))
+        let base = BaseImage {
+            name: "hearth/python:3.11".to_owned(),
+            layers: Vec::new(),
+        };
+        lines.judge(ExitStatus::Code(code), &[base])
     }
 
     /// The words are those of Debian 12's buildah 1.28.
@@ -159,6 +192,22 @@ mod tests {
                 125,
                 "Error: creating build container: alpine: image not known"
             ),
+            Some(Failure::UnknownImage { .. })
+        ));
+        let text =
+            "Error: creating build container: docker.io/library/python:3.11: image not known";
+        let offline = "Error: creating build container: initializing source docker://python:3.11: pinging container \
+                       registry registry-1.docker.io: dial tcp: lookup registry-1.docker.io: no such host";
+        for text in [text, offline] {
+            let judged = judge(125, text);
+            assert!(
+                matches!(&judged, Some(Failure::ShortName { base, .. }) if base == "hearth/python:3.11"),
+                "{judged:?}"
+            );
+        }
+        let other = text.replace("python:3.11:", "python:3.11-slim:");
+        assert!(matches!(
+            judge(125, &other),
             Some(Failure::UnknownImage { .. })
         ));
         assert!(matches!(

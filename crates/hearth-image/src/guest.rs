@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 
 use hearth_node::{AgentClient, AgentError, Exec, ExecReader, ExecWriter};
 use hearth_wire::agent::{ExecInput, ExecOutput, ExecPlace, ExecSpec, ExitStatus, MAX_CHUNK_BYTES};
@@ -15,6 +16,9 @@ const SCRIPT: &str = include_str!("guest.sh");
 
 /// What is kept of a step's complaints, in bytes: its last words.
 const MAX_COMPLAINT_BYTES: usize = 4 << 10;
+
+/// A word and the end of the line.
+const MAX_ANSWER_BYTES: u64 = 64;
 
 /// Pieces of the context that wait for the guest; with them a stream holds half a megabyte.
 const PIECES: usize = 8;
@@ -58,7 +62,7 @@ pub(crate) struct Guest(pub(crate) AgentClient);
 
 impl Guest {
     /// Mounts everything and unpacks the artifact.
-    pub(crate) async fn send_context(&self, artifact: Artifact) -> Result<(), GuestError> {
+    pub(crate) async fn send_context(&self, artifact: Arc<Artifact>) -> Result<(), GuestError> {
         let (reader, mut writer) = self.start("context", &[]).await?.split();
         let (sink, mut pieces) = mpsc::channel(PIECES);
         let reading = tokio::task::spawn_blocking(move || artifact.write_tar(PieceSink::new(sink)));
@@ -98,6 +102,12 @@ impl Guest {
         }
         writer.send(&ExecInput::StdinEnd).await?;
         finish(reader, "settings", |_| Ok(())).await
+    }
+
+    /// Makes the disk of layers fit for later builds. Answers whether anything was added to it.
+    pub(crate) async fn settle_cache(&self) -> Result<bool, GuestError> {
+        let answer = self.ask("keep", &[], MAX_ANSWER_BYTES).await?;
+        Ok(answer.trim_ascii() == b"changed")
     }
 
     /// Runs buildah.

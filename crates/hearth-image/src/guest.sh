@@ -3,6 +3,7 @@
 #     /b/builder        builder disk, read-only
 #     /b/store          store disk, read-only: buildah's additional image store
 #     /b/work           work disk: context, own image store, temporary files, the layer disk
+#     /b/work/containers   own image store; on the cache disk, if there is one
 #     /b/root           overlay of builder disk and work disk: where buildah runs
 set -eu
 export PATH=/bin
@@ -28,6 +29,12 @@ in_root() {
         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
 }
 
+# The images in the builder's own store, one a line.
+image_ids() {
+    index=/b/work/containers/overlay-images/images.json
+    [ ! -f "$index" ] || grep -o '"id":"[0-9a-f]*"' "$index" | sort
+}
+
 step=$1
 shift
 case $step in
@@ -42,11 +49,16 @@ context)
     cd /b/work
     mkdir upper overlay containers tmp context
     chmod 1777 tmp
+    # Layers of earlier builds, by code of the same account.
+    if cache=$(disk cache 2> /dev/null); then
+        mount -t ext4 -o noatime,nobarrier "$cache" /b/work/containers
+        image_ids > images-before
+    fi
     mount -t overlay -o lowerdir=/b/builder,upperdir=/b/work/upper,workdir=/b/work/overlay overlay /b/root
     cd /b/root
     mkdir -p store work
     mount -o bind /b/store store
-    mount -o bind /b/work work
+    mount -o rbind /b/work work
     mount -t proc proc proc
     mount -o rbind /sys sys
     mount -o rbind /dev dev
@@ -110,6 +122,24 @@ pack)
     done
     chroot /b/root /usr/bin/mkfs.erofs -d0 /work/layer.erofs /run/layers > /dev/null
     stat -c %s /b/work/layer.erofs
+    ;;
+# Makes the disk of layers fit for later builds; answers "same" when nothing was added to it.
+keep)
+    # What a RUN left running.
+    echo 1 > /sys/fs/cgroup/build/cgroup.kill
+    if [ "$(image_ids)" = "$(cat /b/work/images-before)" ]; then
+        echo same
+        exit
+    fi
+    # An image that was pulled is asked for again next time, as far as that build's egress leads; and no other name
+    # matches it by its end.
+    index=/b/work/containers/overlay-images/images.json
+    [ ! -f "$index" ] || sed -i 's/"names":\[[^]]*\]/"names":[]/g' "$index"
+    cache=$(disk cache)
+    mount -o remount,barrier "$cache" /b/work/containers
+    sync
+    mount -o remount,ro "$cache" /b/work/containers
+    echo changed
     ;;
 export)
     exec cat /b/work/layer.erofs

@@ -17,6 +17,7 @@
 mod artifact;
 mod bases;
 mod builder;
+mod cache;
 mod config;
 mod failure;
 mod guest;
@@ -27,10 +28,11 @@ mod sparse;
 mod store;
 
 pub use artifact::{Artifact, ArtifactError, ArtifactLimits};
-pub use bases::{BaseImage, Bases, BasesError};
+pub use bases::{BaseImage, BaseSet, Bases, BasesError};
 pub use builder::{
     BuildError, BuildLimits, BuildRequest, BuildTimes, Builder, Built, write_initramfs,
 };
+pub use cache::{LayerCaches, Lease};
 pub use config::{ConfigError, ContainerConfig};
 pub use failure::Failure;
 pub use guest::GuestError;

@@ -53,11 +53,13 @@ impl Root {
         let read_only = self.disks.iter().map(|disk| DiskRequest {
             serial: disk.serial.clone(),
             image: disk.image.clone(),
+            overlays: Vec::new(),
             is_writable: false,
         });
         let upper = DiskRequest {
             serial: UPPER.to_owned(),
             image: scratch.to_owned(),
+            overlays: Vec::new(),
             is_writable: true,
         };
         read_only.chain([upper]).collect()

@@ -22,6 +22,9 @@ pub enum NodeError {
     /// There is no microVM of that name.
     #[error("there is no microVM {0}; `hearth machine ls` lists them")]
     UnknownMachine(String),
+    /// A machine has no writable disk of that serial number.
+    #[error("the machine has no writable disk {0}")]
+    UnknownDisk(String),
     /// There is no snapshot with that id.
     #[error("there is no snapshot {0}; `hearth snapshot ls` lists them")]
     UnknownSnapshot(String),

@@ -39,6 +39,9 @@ pub struct DiskRequest {
     pub serial: String,
     /// A raw image.
     pub image: PathBuf,
+    /// What [`Machine::terminate_keeping`] kept of earlier machines with this disk: sealed overlays of `image`, nearest
+    /// to the top first.
+    pub overlays: Vec<PathBuf>,
     /// Whether the guest may write; the image itself is never written, an overlay takes the writes.
     pub is_writable: bool,
 }
@@ -390,6 +393,7 @@ fn fresh_stack(request: DiskRequest) -> DiskStack {
     DiskStack {
         serial: request.serial,
         base: request.image,
+        overlays: request.overlays,
         is_writable: request.is_writable,
         sealed: Vec::new(),
     }

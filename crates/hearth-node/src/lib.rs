@@ -18,6 +18,7 @@
 //!       snapshot/           what it is sealing
 //!   snapshots/<id>/         one sealed snapshot (hearth-snapshot), and
 //!     node.json             what a restore needs beside it: disks and how they stack
+//!     prefetch.json         pages that its clones bring in in the background, if that is known
 //!   empty/                  where VMMs make their roots
 //! ```
 

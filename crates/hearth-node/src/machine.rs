@@ -12,12 +12,15 @@
 
 use std::fs;
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hearth_snapshot::SnapshotId;
 use hearth_wire::agent::{ControlRequest, StartSpec};
-use hearth_wire::vmm::{Command, Reply, SnapshotKind, SnapshotSpec, SnapshotSummary, Status};
+use hearth_wire::vmm::{
+    Command, PageRange, Reply, SnapshotKind, SnapshotSpec, SnapshotSummary, Status,
+};
 use rustix::fs::{Mode, OFlags};
 
 use crate::agent::AgentClient;
@@ -100,6 +103,15 @@ impl Machine {
         }
     }
 
+    /// Which pages of memory have been touched since it was made: a list for [`Node::set_prefetch`], if a clone of the same
+    /// snapshot is to do the same.
+    pub async fn touched_pages(&self) -> Result<Vec<PageRange>, NodeError> {
+        match self.vmm().await?.request(Command::TouchedPages).await? {
+            Reply::Pages(pages) => Ok(pages),
+            _ => Err(VmmError::Confused.into()),
+        }
+    }
+
     /// Starts the application.
     pub async fn start_application(&mut self, spec: StartSpec) -> Result<(), NodeError> {
         self.agent()
@@ -153,14 +165,42 @@ impl Machine {
 
     /// Ends the microVM and removes what it had.
     pub async fn terminate(self) -> Result<(), NodeError> {
+        self.end().await?;
+        self.node.remove_machine(&self.name)?;
+        self.node.drop_unneeded_steps()
+    }
+
+    /// As [`Self::terminate`], but keeps what was written to the disk with this serial, as `kept` and durably: an overlay
+    /// for [`crate::DiskRequest::overlays`]. Of a machine that was never snapshotted; the guest has flushed the disk.
+    pub async fn terminate_keeping(self, serial: &str, kept: &Path) -> Result<(), NodeError> {
+        self.end().await?;
+        let index = self
+            .record
+            .disks
+            .iter()
+            .position(|disk| disk.serial == serial && disk.is_writable)
+            .ok_or_else(|| NodeError::UnknownDisk(serial.to_owned()))?;
+        let overlay = overlay_path(&self.directory(), index, self.record.overlay_generation);
+        let sync = || {
+            let file = fs::File::open(&overlay)?;
+            file.set_permissions(fs::Permissions::from_mode(0o444))?;
+            file.sync_all()
+        };
+        sync().map_err(failed("make durable", &overlay))?;
+        fs::rename(&overlay, kept).map_err(failed("move the disk to", kept))?;
+        record::sync_parent(kept)?;
+        self.node.remove_machine(&self.name)?;
+        self.node.drop_unneeded_steps()
+    }
+
+    /// Ends the process.
+    async fn end(&self) -> Result<(), NodeError> {
         if let Ok(mut vmm) = self.vmm().await
             && vmm.request(Command::Terminate).await.is_ok()
         {
             vmm.closed().await;
         }
-        self.wait_for_exit().await?;
-        self.node.remove_machine(&self.name)?;
-        self.node.drop_unneeded_steps()
+        self.wait_for_exit().await
     }
 
     /// Finishes or undoes a snapshot that a crash of the node cut in two. Answers whether the microVM still

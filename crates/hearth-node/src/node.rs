@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use hearth_net::{Egress, Network};
 use hearth_snapshot::SnapshotId;
+use hearth_wire::vmm::PageRange;
 use rustix::process::geteuid;
 
 use crate::cgroup::Groups;
@@ -19,7 +20,9 @@ use crate::jail::{DEFAULT_USERS, Users};
 use crate::launch::{CloneRequest, Identity, Launched, NewDirectory};
 use crate::layout::{Layout, MachineName};
 use crate::machine::Machine;
-use crate::record::{self, MACHINE_FILE, MachineRecord, NODE_FILE, Purpose, SnapshotRecord};
+use crate::record::{
+    self, MACHINE_FILE, MachineRecord, NODE_FILE, PREFETCH_FILE, Purpose, SnapshotRecord,
+};
 
 /// How a node works.
 #[derive(Debug, Clone)]
@@ -287,6 +290,25 @@ impl Node {
         self.mark_as_step(id, record)?;
         self.drop_unneeded_steps()?;
         Ok(launched)
+    }
+
+    /// What clones of a snapshot bring in in the background from now on.
+    pub fn set_prefetch(&self, id: SnapshotId, pages: &[PageRange]) -> Result<(), NodeError> {
+        // The snapshot's own record says whether there is one.
+        self.snapshot_record(id)?;
+        let pairs: Vec<(u64, u64)> = pages
+            .iter()
+            .map(|range| (range.first, range.count))
+            .collect();
+        record::write(&self.layout().snapshot(id).join(PREFETCH_FILE), &pairs)
+    }
+
+    /// What clones of a snapshot bring in in the background; nothing when that was never said.
+    pub fn prefetch(&self, id: SnapshotId) -> Result<Vec<PageRange>, NodeError> {
+        let pairs: Option<Vec<(u64, u64)>> =
+            record::read(&self.layout().snapshot(id).join(PREFETCH_FILE))?;
+        let range = |(first, count)| PageRange { first, count };
+        Ok(pairs.unwrap_or_default().into_iter().map(range).collect())
     }
 
     /// Deletes a snapshot that nothing needs.

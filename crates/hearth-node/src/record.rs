@@ -19,6 +19,8 @@ pub(crate) const MACHINE_FILE: &str = "machine.json";
 pub(crate) const ORIGIN_FILE: &str = "origin.json";
 /// Name of the record in a snapshot's directory.
 pub(crate) const NODE_FILE: &str = "node.json";
+/// Name of the list of pages that clones of a snapshot bring in ahead.
+pub(crate) const PREFETCH_FILE: &str = "prefetch.json";
 
 /// A running microVM.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,9 +97,12 @@ pub struct DiskStack {
     pub serial: String,
     /// The raw image at the bottom.
     pub base: PathBuf,
+    /// Sealed overlays above it that belong to no snapshot, nearest to the top first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overlays: Vec<PathBuf>,
     /// Whether the guest may write; its own overlay then lies on top.
     pub is_writable: bool,
-    /// Sealed overlays between base and top, nearest to the top first: (snapshot, file in it).
+    /// Overlays that snapshots sealed, above those, nearest to the top first: (snapshot, file in it).
     pub sealed: Vec<(String, String)>,
 }
 
@@ -130,7 +135,8 @@ impl DiskStack {
             .sealed
             .iter()
             .map(|(snapshot, file)| snapshot_directory(snapshot).join(file));
-        sealed.chain([self.base.clone()]).collect()
+        let overlays = self.overlays.iter().cloned();
+        sealed.chain(overlays).chain([self.base.clone()]).collect()
     }
 
     /// The same disk one snapshot later.

@@ -10,6 +10,7 @@
 mod checks;
 mod failure;
 mod job;
+mod origin;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use hearth_base::BaseVersion;
 use hearth_control::id::BuildId;
 use hearth_control::node::{BuildEvent, BuildFailure, BuildSpec, Built, NodeError};
-use hearth_image::{Bases, Builder, Registries};
+use hearth_image::{Bases, Builder, LayerCaches, Registries};
 use hearth_logs::LogStore;
 use hearth_node::Node;
 use hearth_objects::ObjectStore;
@@ -28,6 +29,7 @@ use tokio::sync::mpsc;
 
 use crate::openings::Openings;
 use job::Job;
+pub(crate) use origin::Origin;
 
 /// What every build of this host needs.
 pub(crate) struct Workshop {
@@ -39,7 +41,9 @@ pub(crate) struct Workshop {
     pub(crate) bases: Bases,
     /// The initramfs of builders.
     pub(crate) builder_initramfs: PathBuf,
-    /// Names of images and the base images that stand for them.
+    /// Layers of earlier builds.
+    pub(crate) caches: Arc<LayerCaches>,
+    /// Names of images and the images that stand for them.
     pub(crate) aliases: BTreeMap<String, String>,
     /// Where all other images come from.
     pub(crate) registries: Registries,

@@ -26,8 +26,10 @@ pub struct ServiceConfig {
     pub endpoints: EndpointConfig,
     /// What carries the microVMs.
     pub hosting: Hosting,
-    /// Names that Dockerfiles may say in `FROM`, and the base images that stand for them.
+    /// Names that Dockerfiles may say in `FROM`, and the images that stand for them.
     pub image_aliases: BTreeMap<String, String>,
+    /// What layers of earlier builds may take, in bytes for each account; 0 keeps none.
+    pub layer_cache_bytes: u64,
     /// Where images come from that are not bases, and how.
     pub registries: Registries,
     /// Networks of microVMs.

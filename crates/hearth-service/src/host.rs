@@ -13,6 +13,7 @@
 
 mod builds;
 mod forks;
+mod holdings;
 pub(crate) mod inventory;
 mod microvms;
 
@@ -34,6 +35,7 @@ use tokio::sync::mpsc;
 use crate::build::Workshop;
 use crate::monitor::Monitor;
 use crate::openings::Openings;
+pub(crate) use holdings::HostDisks;
 
 /// Ends of microVMs that may wait for the control plane; then their monitors wait.
 const EVENT_QUEUE: usize = 256;

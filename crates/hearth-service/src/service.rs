@@ -28,7 +28,7 @@ use hearth_endpoint::{Authority, Certificates, Door, Endpoint, Settings, TokenKe
 use hearth_front::{
     ControlMetrics, Front, FrontConfig, FrontMetrics, PageTokens, Transport, serve,
 };
-use hearth_image::Bases;
+use hearth_image::{Bases, LayerCaches};
 use hearth_logs::{Limits, LogStore};
 use hearth_net::{Network, NetworkError, NetworkOptions};
 use hearth_node::{Groups, Node, NodeOptions};
@@ -44,7 +44,7 @@ use crate::client_settings::ClientSettings;
 use crate::config::{EndpointConfig, Hosting, ServiceConfig};
 use crate::doors::Keeper;
 use crate::guests::HostGuests;
-use crate::host::{HostNode, whole};
+use crate::host::{HostDisks, HostNode, whole};
 use crate::memory::MemoryMetrics;
 use crate::openings::{self, Openings};
 use crate::tokens::Tokens;
@@ -228,16 +228,22 @@ async fn open_parts(config: &ServiceConfig) -> Result<Parts, ServiceError> {
     for machine in &swept.machines {
         tracing::info!(machine, "removed what was left of a machine");
     }
+    let bases = Bases::open(&data.join("bases"))
+        .map_err(part("the base images"))?
+        .ok_or(ServiceError::NoBases)?;
+    remove_unused_bases(&node, &bases)?;
     let base = newest_base(data)?;
     let openings = Openings::new(Arc::clone(&store), &config.network);
     let workshop = Workshop {
         directory: data.join("images"),
         builder_initramfs: builder_initramfs(config, &base)?,
         base,
-        bases: Bases::open(&data.join("bases"))
-            .map_err(part("the base images"))?
-            .ok_or(ServiceError::NoBases)?,
+        bases,
         aliases: config.image_aliases.clone(),
+        caches: Arc::new(LayerCaches::new(
+            data.join("caches"),
+            config.layer_cache_bytes,
+        )),
         registries: config.registries.clone(),
         objects: Arc::clone(&objects),
         logs: Arc::clone(&logs),
@@ -264,6 +270,25 @@ fn open_store(data: &Path) -> Result<SqliteStore, StoreError> {
 fn open_store(data: &Path) -> Result<SqliteStore, StoreError> {
     let mut doom = crate::doom::Doom::new(data);
     SqliteStore::open_watched(&data.join("control.db"), move |moment| doom.meet(moment))
+}
+
+/// Removes sets of base images that no version, microVM or build stands on. At the start: later, a build may be about to use
+/// the one that was current when this process began.
+fn remove_unused_bases(node: &Node, bases: &Bases) -> Result<(), ServiceError> {
+    let mut disks = Vec::new();
+    for snapshot in node.snapshots().map_err(part("the node"))? {
+        disks.extend(snapshot.record.disks.into_iter().map(|disk| disk.base));
+    }
+    for (_, record) in node.machines().map_err(part("the node"))? {
+        disks.extend(record.disks.into_iter().map(|disk| disk.base));
+    }
+    // By the set's id, whichever way the data directory was written when the disk was recorded.
+    let lies_in = |disk: &PathBuf, set: &str| disk.iter().any(|component| component == set);
+    let removed = bases.remove_others(|set| disks.iter().any(|disk| lies_in(disk, set)));
+    for set in removed.map_err(file("remove base images of", bases.directory()))? {
+        tracing::info!(set, "removed base images that nothing stands on");
+    }
+    Ok(())
 }
 
 /// Limits on what VMMs take, unless they are not wanted.
@@ -369,6 +394,7 @@ fn front(config: &ServiceConfig, control: &Control, parts: &Parts) -> Result<Fro
         objects: Arc::clone(&parts.objects),
         endpoint_tokens: Arc::new(Tokens(Arc::clone(&parts.keys))),
         guests: Arc::new(HostGuests(Arc::clone(&parts.host))),
+        disks: Arc::new(HostDisks(Arc::clone(&parts.host))),
         pages: PageTokens::new(secret_file::key(&page_key).map_err(file("read", &page_key))?),
         audit_log: config.data.join("audit.log"),
         metrics,

@@ -1,4 +1,4 @@
-//! Which pages of a private mapping are the process's own.
+//! Which pages of a private mapping are the process's own, and which it has at all.
 //!
 //! Guest RAM is a private mapping of a snapshot's files (or anonymous, after a fresh boot). A page that was
 //! written became an anonymous copy; one that was only read still is a page of the file. The kernel tells
@@ -73,9 +73,27 @@ pub fn open_pagemap_ahead() -> io::Result<()> {
     Ok(())
 }
 
+/// A question about pages.
+#[derive(Debug, Clone, Copy)]
+enum Wanted {
+    /// The process's own: not of a file, not the zero page, and present or swapped.
+    Private,
+    /// In its page table, whatever they are of.
+    Mapped,
+}
+
 /// Finds the private pages in `[start, start + bytes)` of this process's address space; answers runs of page
 /// numbers relative to `start`, ascending and apart.
 pub(crate) fn private_pages(start: usize, bytes: usize) -> io::Result<Vec<Range<u64>>> {
+    find(Wanted::Private, start, bytes)
+}
+
+/// As [`private_pages`], the pages that are in the process's page table.
+pub(crate) fn mapped_pages(start: usize, bytes: usize) -> io::Result<Vec<Range<u64>>> {
+    find(Wanted::Mapped, start, bytes)
+}
+
+fn find(wanted: Wanted, start: usize, bytes: usize) -> io::Result<Vec<Range<u64>>> {
     let opened;
     let pagemap = match PAGEMAP.get() {
         Some(pagemap) => pagemap,
@@ -84,15 +102,42 @@ pub(crate) fn private_pages(start: usize, bytes: usize) -> io::Result<Vec<Range<
             &opened
         }
     };
-    match scan(pagemap, start as u64, bytes as u64) {
+    match scan(pagemap, wanted, start as u64, bytes as u64) {
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOTTY | libc::EINVAL)) => {
-            read_words(pagemap, start as u64, bytes as u64)
+            read_words(pagemap, wanted, start as u64, bytes as u64)
         }
         other => other,
     }
 }
 
-fn scan(pagemap: &File, start: u64, bytes: u64) -> io::Result<Vec<Range<u64>>> {
+impl Wanted {
+    /// The categories that a page must not have, and those of which it must have one.
+    fn categories(self) -> (u64, u64) {
+        match self {
+            Self::Private => (
+                PAGE_IS_FILE | PAGE_IS_PFNZERO,
+                PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
+            ),
+            Self::Mapped => (0, PAGE_IS_PRESENT),
+        }
+    }
+
+    /// Judges a word of `/proc/self/pagemap`. The zero page cannot be told from others there; its content can.
+    fn is_met_by(self, word: u64) -> bool {
+        let (is_present, is_swapped, is_file) = (
+            word >> 63 & 1 == 1,
+            word >> 62 & 1 == 1,
+            word >> 61 & 1 == 1,
+        );
+        match self {
+            Self::Private => (is_present || is_swapped) && !is_file,
+            Self::Mapped => is_present,
+        }
+    }
+}
+
+fn scan(pagemap: &File, wanted: Wanted, start: u64, bytes: u64) -> io::Result<Vec<Range<u64>>> {
+    let (unwanted, any_of) = wanted.categories();
     let end = start + bytes;
     let mut runs = Vec::new();
     let mut regions = vec![PageRegion::default(); REGIONS];
@@ -104,11 +149,10 @@ fn scan(pagemap: &File, start: u64, bytes: u64) -> io::Result<Vec<Range<u64>>> {
             end,
             vec: regions.as_mut_ptr() as u64,
             vec_len: REGIONS as u64,
-            // Private means: not of a file, not the zero page, and present or swapped.
-            category_inverted: PAGE_IS_FILE | PAGE_IS_PFNZERO,
-            category_mask: PAGE_IS_FILE | PAGE_IS_PFNZERO,
-            category_anyof_mask: PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
-            return_mask: PAGE_IS_FILE,
+            category_inverted: unwanted,
+            category_mask: unwanted,
+            category_anyof_mask: any_of,
+            return_mask: any_of,
             ..ScanArgument::default()
         };
         // SAFETY: the argument and the vector it names live across the call, `vec_len` is the vector's
@@ -129,7 +173,12 @@ fn scan(pagemap: &File, start: u64, bytes: u64) -> io::Result<Vec<Range<u64>>> {
     Ok(runs)
 }
 
-fn read_words(pagemap: &File, start: u64, bytes: u64) -> io::Result<Vec<Range<u64>>> {
+fn read_words(
+    pagemap: &File,
+    wanted: Wanted,
+    start: u64,
+    bytes: u64,
+) -> io::Result<Vec<Range<u64>>> {
     const WORDS: usize = 8192;
     let pages = page(bytes);
     let mut runs = Vec::new();
@@ -141,7 +190,7 @@ fn read_words(pagemap: &File, start: u64, bytes: u64) -> io::Result<Vec<Range<u6
         pagemap.read_exact_at(piece, (page(start) + from) * 8)?;
         let (words, _) = piece.as_chunks::<8>();
         for (index, word) in words.iter().enumerate() {
-            if is_private(u64::from_le_bytes(*word)) {
+            if wanted.is_met_by(u64::from_le_bytes(*word)) {
                 let number = from + index as u64;
                 push(&mut runs, number..number + 1);
             }
@@ -149,16 +198,6 @@ fn read_words(pagemap: &File, start: u64, bytes: u64) -> io::Result<Vec<Range<u6
         from += count;
     }
     Ok(runs)
-}
-
-/// Judges a word of `/proc/self/pagemap`. The zero page cannot be told from others there; its content can.
-fn is_private(word: u64) -> bool {
-    let (is_present, is_swapped, is_file) = (
-        word >> 63 & 1 == 1,
-        word >> 62 & 1 == 1,
-        word >> 61 & 1 == 1,
-    );
-    (is_present || is_swapped) && !is_file
 }
 
 fn push(runs: &mut Vec<Range<u64>>, run: Range<u64>) {
@@ -191,8 +230,26 @@ mod tests {
         assert_eq!(private_pages(ram.host_base(), 1 << 20).unwrap(), expected);
         let pagemap = File::open("/proc/self/pagemap").unwrap();
         assert_eq!(
-            read_words(&pagemap, ram.host_base() as u64, 1 << 20).unwrap(),
+            read_words(&pagemap, Wanted::Private, ram.host_base() as u64, 1 << 20).unwrap(),
             expected
         );
+    }
+
+    #[test]
+    fn pages_that_were_only_read_are_mapped_and_not_private() {
+        let ram = Ram::anonymous(1 << 20).unwrap();
+        let memory = ram.guest_memory().unwrap();
+        memory.write_slice(&[1], GuestAddress(0)).unwrap();
+        let mut byte = [0];
+        memory
+            .read_slice(&mut byte, GuestAddress(9 * PAGE_BYTES))
+            .unwrap();
+        let private = private_pages(ram.host_base(), 1 << 20).unwrap();
+        assert_eq!(private, std::iter::once(0..1).collect::<Vec<_>>());
+        let expected = vec![0..1, 9..10];
+        assert_eq!(mapped_pages(ram.host_base(), 1 << 20).unwrap(), expected);
+        let pagemap = File::open("/proc/self/pagemap").unwrap();
+        let words = read_words(&pagemap, Wanted::Mapped, ram.host_base() as u64, 1 << 20);
+        assert_eq!(words.unwrap(), expected);
     }
 }

@@ -155,6 +155,12 @@ impl Ram {
         pagemap::private_pages(self.host_base(), self.bytes as usize)
     }
 
+    /// Pages that this process has in its address space: read or written since the memory was made, or mapped by the
+    /// kernel beside one that was.
+    pub fn mapped_pages(&self) -> io::Result<Vec<Range<u64>>> {
+        pagemap::mapped_pages(self.host_base(), self.bytes as usize)
+    }
+
     /// Every page that may differ from zero: the private ones and those that the snapshot's files hold.
     pub(crate) fn touched_pages(&self) -> io::Result<Vec<Range<u64>>> {
         let mut ranges = self.private_pages()?;

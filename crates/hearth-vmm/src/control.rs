@@ -21,7 +21,7 @@ pub(crate) const LISTENER_TOKEN: u32 = 0;
 /// Token of the client's socket.
 pub(crate) const CLIENT_TOKEN: u32 = 1;
 
-/// Bytes of replies that wait for a client; one that lets more gather is cut off. A reply has less than 8 KiB.
+/// Bytes of replies that wait for a client; one that lets more gather is cut off. A reply has less than 24 KiB.
 const OUTPUT_MAX_BYTES: usize = 256 << 10;
 
 /// Bytes of one read.

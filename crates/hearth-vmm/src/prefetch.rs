@@ -4,8 +4,10 @@
 //! guest's own page tables still fault once for each page; `KVM_PRE_FAULT_MEMORY` would save that, but it
 //! needs the vCPU for itself, and a vCPU that waits for prefetching is what this is to prevent.
 
+use std::ops::Range;
+
 use hearth_snapshot::PAGE_BYTES;
-use hearth_wire::vmm::PageRange;
+use hearth_wire::vmm::{PageRange, TOUCHED_RANGES_MAX};
 
 /// `MADV_POPULATE_READ` (Linux 5.14).
 const MADV_POPULATE_READ: libc::c_int = 22;
@@ -33,6 +35,32 @@ pub fn start((base, bytes): (usize, u64), ranges: &[PageRange]) {
         .name("prefetch".into())
         .stack_size(64 << 10)
         .spawn(body);
+}
+
+/// Runs of pages, ascending and apart, as a list for [`start`]. Where they are too many, those with the smallest gaps become
+/// one.
+pub fn list(runs: &[Range<u64>]) -> Vec<PageRange> {
+    let surplus = runs.len().saturating_sub(TOUCHED_RANGES_MAX);
+    let mut gaps: Vec<u64> = runs
+        .windows(2)
+        .map(|pair| pair[1].start - pair[0].end)
+        .collect();
+    gaps.sort_unstable();
+    // Of several gaps of this size all are closed: fewer ranges are no harm.
+    let closed = surplus.checked_sub(1).map_or(0, |last| gaps[last]);
+    let mut list: Vec<PageRange> = Vec::new();
+    for run in runs {
+        match list.last_mut() {
+            Some(last) if run.start - (last.first + last.count) <= closed => {
+                last.count = run.end - last.first;
+            }
+            _ => list.push(PageRange {
+                first: run.start,
+                count: run.end - run.start,
+            }),
+        }
+    }
+    list
 }
 
 /// The part of `range` that lies in RAM.
@@ -66,6 +94,31 @@ fn populate(base: usize, range: PageRange) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_is_short_and_leaves_nothing_out() {
+        let range = |first, count| PageRange { first, count };
+        assert_eq!(list(&[]), []);
+        assert_eq!(list(&[0..2, 4..5]), [range(0, 2), range(4, 1)]);
+        // Gaps of two pages, and every hundredth of fifty.
+        let mut start = 0;
+        let runs: Vec<Range<u64>> = (0..TOUCHED_RANGES_MAX as u64 * 2)
+            .map(|index| {
+                start += if index % 100 == 0 { 50 } else { 2 };
+                start += 1;
+                start - 1..start
+            })
+            .collect();
+        let list = list(&runs);
+        assert_eq!(list.len(), runs.len().div_ceil(100), "the wide gaps stay");
+        let has = |page: u64| {
+            let covers =
+                |range: &PageRange| (range.first..range.first + range.count).contains(&page);
+            list.iter().any(covers)
+        };
+        assert!(runs.iter().all(|run| has(run.start)));
+        assert!(!has(runs[100].start - 1));
+    }
 
     #[test]
     fn ranges_are_clipped_to_ram() {

@@ -283,6 +283,10 @@ impl Process {
             }
             Command::Snapshot(spec) => self.snapshot(&spec),
             Command::Suspend(spec) => self.suspend(&spec),
+            Command::TouchedPages => match machine.touched_pages() {
+                Ok(pages) => (Some(Reply::Pages(pages)), None),
+                Err(error) => (Some(refused(&format!("read the page map: {error}"))), None),
+            },
             Command::SetBalloon { target_mib } => match machine.set_balloon(target_mib) {
                 true => (Some(Reply::Done), None),
                 false => (Some(refused("the machine has no balloon")), None),

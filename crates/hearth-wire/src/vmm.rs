@@ -63,6 +63,8 @@ pub enum Command {
     },
     /// What the machine is doing.
     Status,
+    /// Which pages of memory have been touched since it was made: what a clone that does the same will need.
+    TouchedPages,
     /// Ends the microVM at once and the process with it.
     Terminate,
 }
@@ -116,6 +118,10 @@ pub struct PageRange {
     /// Number of pages.
     pub count: u64,
 }
+
+/// Most ranges of an answer to `TouchedPages`; where there are more, the smallest gaps between them are closed. Every launch
+/// of a version reads its list.
+pub const TOUCHED_RANGES_MAX: usize = 1024;
 
 /// Host resources of a machine's devices.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -240,6 +246,8 @@ pub enum Reply {
     Snapshot(SnapshotSummary),
     /// To `Status`.
     Status(Status),
+    /// To `TouchedPages`: ascending and apart, at most [`TOUCHED_RANGES_MAX`].
+    Pages(Vec<PageRange>),
     /// It was not done.
     Failed {
         /// Whether the machine is as it was before the request.

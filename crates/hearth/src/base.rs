@@ -1,4 +1,6 @@
-//! `hearth base`: guest kernels and agents.
+//! `hearth base`: guest kernels and agents, and base images.
+
+mod rebuild;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -6,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use hearth_base::{BaseVersion, BuildOptions, KernelSource};
 use hearth_image::{Bases, PrepareOptions};
+use serde_json::json;
 
 use crate::cli::base::BaseCommand;
 use crate::output;
@@ -24,6 +27,7 @@ pub(crate) fn run(shared: &Shared, command: BaseCommand) -> Result<ExitCode> {
             println!("{}", bases.id);
             Ok(ExitCode::SUCCESS)
         }
+        BaseCommand::Refresh => refresh(shared),
     }
 }
 
@@ -64,39 +68,77 @@ pub(crate) fn current(shared: &Shared) -> Result<BaseVersion> {
 
 /// The base images of builds, made when they are not there yet.
 pub(crate) fn prepare(shared: &Shared) -> Result<Bases> {
-    Ok(hearth_image::prepare(&PrepareOptions {
+    Ok(hearth_image::prepare(&prepare_options(shared))?)
+}
+
+fn prepare_options(shared: &Shared) -> PrepareOptions<'static> {
+    PrepareOptions {
         directory: shared.data.join("bases"),
         sources: Vec::new(),
+        progress: &|step| eprintln!("{step} ..."),
+    }
+}
+
+fn refresh(shared: &Shared) -> Result<ExitCode> {
+    let version = newest(shared)?;
+    let bases = hearth_image::refresh(&prepare_options(shared))?;
+    if shared.json {
+        output::json(&json!({"guestBase": version.id, "baseImages": bases.id}))?;
+    } else {
+        output::say(&format!("{}\n{}", version.id, bases.id))?;
+    }
+    eprintln!(
+        "`hearth up` builds on these from its next start on; `hearth base ls` says what a rebuild brings"
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The base version of the newest kernel there is and this agent.
+fn newest(shared: &Shared) -> Result<BaseVersion> {
+    Ok(hearth_base::build(&BuildOptions {
+        data_dir: shared.data.clone(),
+        agent: agent_beside_us()?,
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        kernel: KernelSource::Newest,
         progress: &|step| eprintln!("{step} ..."),
     })?)
 }
 
 fn ls(shared: &Shared) -> Result<ExitCode> {
-    let versions = hearth_base::list(&shared.data)?;
+    let bases = hearth_base::list(&shared.data)?;
+    let images = Bases::open(&shared.data.join("bases"))?;
+    let versions = rebuild::versions(shared, &bases, images.as_ref());
     if shared.json {
-        output::json(&versions)?;
-    } else {
-        let rows: Vec<_> = versions
-            .into_iter()
-            .map(|version| {
-                let agent = format!(
-                    "{} ({})",
-                    version.agent_version,
-                    output::short(&version.agent_digest)
-                );
-                [
-                    version.id,
-                    version.kernel_package_version,
-                    version.kernel_release,
-                    agent,
-                    version.built_at,
-                ]
-            })
-            .collect();
-        output::table(
-            ["BASE", "KERNEL PACKAGE", "RELEASE", "AGENT", "BUILT"],
-            &rows,
-        )?;
+        output::json(&json!({
+            "bases": bases,
+            "baseImages": images.map(|images| images.id),
+            "versions": versions,
+        }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let rows: Vec<_> = bases
+        .into_iter()
+        .map(|base| {
+            let agent = format!(
+                "{} ({})",
+                base.agent_version,
+                output::short(&base.agent_digest)
+            );
+            [
+                base.id,
+                base.kernel_package_version,
+                base.kernel_release,
+                agent,
+                base.built_at,
+            ]
+        })
+        .collect();
+    output::table(
+        ["BASE", "KERNEL PACKAGE", "RELEASE", "AGENT", "BUILT"],
+        &rows,
+    )?;
+    if let Some(versions) = versions {
+        rebuild::print(&versions)?;
     }
     Ok(ExitCode::SUCCESS)
 }

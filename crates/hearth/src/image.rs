@@ -1,6 +1,7 @@
 //! `hearth image`: images of the service.
 
 mod build;
+mod du;
 mod follow;
 mod ignore;
 mod pack;
@@ -8,6 +9,7 @@ mod remove;
 mod show;
 
 pub(crate) use build::log_group;
+pub(crate) use du::name as holding_name;
 
 use std::process::ExitCode;
 
@@ -26,6 +28,7 @@ pub(crate) async fn run(
         ImageCommand::Build(arguments) => build::run(shared, client, *arguments).await,
         ImageCommand::Ls => show::list(shared, client).await,
         ImageCommand::Show { image } => show::show(shared, client, &image).await,
+        ImageCommand::Du => du::run(shared, client).await,
         ImageCommand::Rm { images, no_wait } => {
             remove::run(shared, client, &images, !no_wait).await
         }

@@ -289,6 +289,7 @@ fn disk_request(disk: DiskArgument) -> DiskRequest {
     DiskRequest {
         serial: disk.serial,
         image: disk.file,
+        overlays: Vec::new(),
         is_writable: disk.is_writable,
     }
 }

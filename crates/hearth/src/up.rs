@@ -105,6 +105,7 @@ fn service_config(config: &Config, hosting: Hosting) -> Result<ServiceConfig> {
         endpoints,
         hosting,
         image_aliases: config.images.aliases.clone(),
+        layer_cache_bytes: u64::from(config.images.layer_cache_mib) << 20,
         registries: config.registries.to_service()?,
         network: config.network.to_service(),
         has_host_limits: config.host_limits,

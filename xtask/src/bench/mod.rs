@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: how fast it is.
 
 mod api;
+mod image;
 mod machine;
 
 use std::process::ExitCode;
@@ -21,6 +22,8 @@ pub(crate) struct Arguments {
 enum What {
     /// MicroVMs: restore, clones, suspend and resume, memory beside the guest's.
     Machine(machine::Arguments),
+    /// Builds of images: seconds of each phase, cold and with the layers of an earlier build, and sizes.
+    Image(image::Arguments),
     /// The API over a node without virtual machines: times and calls a second, by the number of records.
     Api(api::Arguments),
 }
@@ -30,6 +33,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     setup::ensure()?;
     match &arguments.what {
         What::Machine(arguments) => machine::run(arguments),
+        What::Image(arguments) => image::run(arguments),
         What::Api(arguments) => api::run(arguments),
     }
 }

@@ -22,8 +22,8 @@ use hearth_control::throttle::Rates;
 use hearth_control::time::{Clock, SystemClock, Timestamp};
 use hearth_control::{Control, ControlConfig};
 use hearth_front::{
-    ControlMetrics, EndpointTokens, Front, FrontConfig, FrontMetrics, Grant, Keys, MintError,
-    PageTokens, Transport, serve,
+    ControlMetrics, Disks, EndpointTokens, Front, FrontConfig, FrontMetrics, Grant, Holding,
+    HoldingKind, Keys, MintError, PageTokens, Transport, serve,
 };
 use hearth_logs::{Limits, LogStore};
 use hearth_objects::ObjectStore;
@@ -77,6 +77,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         objects: Arc::new(ObjectStore::open(&directory.join("objects"))?),
         endpoint_tokens: Arc::new(NoEndpoints),
         guests: Arc::new(MemoryGuests::default()),
+        disks: Arc::new(NoDisks),
         pages: PageTokens::new([1; 32]),
         audit_log: directory.join("audit.log"),
         metrics,
@@ -93,6 +94,24 @@ async fn main() -> Result<(), Box<dyn Error>> {
     )
     .await?;
     Ok(())
+}
+
+/// Nothing is kept but one version.
+struct NoDisks;
+
+#[async_trait]
+impl Disks for NoDisks {
+    async fn holdings(&self) -> Result<Vec<Holding>, String> {
+        Ok(vec![Holding {
+            kind: HoldingKind::Version,
+            name: "arn:aws:lambda:us-east-1:000000000000:microvm-image:hello".to_owned(),
+            version: Some("1.0".to_owned()),
+            guest_base: Some("6.12-a".to_owned()),
+            base_images: None,
+            is_current: None,
+            bytes: 4096,
+        }])
+    }
 }
 
 fn announcement(address: &str) -> String {

@@ -12,16 +12,18 @@ pub(crate) enum Operation {
     CreateAccessKey,
     UpdateAccessKey,
     DeleteAccessKey,
+    GetDiskUsage,
 }
 
 /// Method, path behind the prefix, operation. `{id}` stands for a name.
-pub(crate) const ROUTES: [(&str, &str, Operation); 6] = [
+pub(crate) const ROUTES: [(&str, &str, Operation); 7] = [
     ("GET", "accounts", Operation::ListAccounts),
     ("POST", "accounts", Operation::CreateAccount),
     ("GET", "accounts/{id}/keys", Operation::ListAccessKeys),
     ("POST", "accounts/{id}/keys", Operation::CreateAccessKey),
     ("PUT", "keys/{id}", Operation::UpdateAccessKey),
     ("DELETE", "keys/{id}", Operation::DeleteAccessKey),
+    ("GET", "disk-usage", Operation::GetDiskUsage),
 ];
 
 impl Operation {
@@ -34,12 +36,16 @@ impl Operation {
             Self::CreateAccessKey => "CreateAccountAccessKey",
             Self::UpdateAccessKey => "UpdateAccountAccessKey",
             Self::DeleteAccessKey => "DeleteAccountAccessKey",
+            Self::GetDiskUsage => "GetDiskUsage",
         }
     }
 
     /// Whether it changes nothing.
     pub(super) fn is_read(self) -> bool {
-        matches!(self, Self::ListAccounts | Self::ListAccessKeys)
+        matches!(
+            self,
+            Self::ListAccounts | Self::ListAccessKeys | Self::GetDiskUsage
+        )
     }
 }
 

@@ -1,4 +1,5 @@
-//! Accounts and access keys: `/hearth/v1/accounts...` and `/hearth/v1/keys...`, one file each operation.
+//! Accounts, access keys and disks: `/hearth/v1/accounts...`, `/hearth/v1/keys...` and `/hearth/v1/disk-usage`, one file each
+//! operation.
 //!
 //! They are the operator's alone: only keys of the account that is there from the first start on may call them. Secrets
 //! are shown once, in the answer that makes them.
@@ -7,6 +8,7 @@ mod address;
 mod create_access_key;
 mod create_account;
 mod delete_access_key;
+mod get_disk_usage;
 mod list_access_keys;
 mod list_accounts;
 mod shape;
@@ -16,6 +18,7 @@ use hearth_control::id::{AccessKeyId, AccountId};
 use hearth_control::throttle::Rate;
 use hearth_control::{Control, ControlError, Refusal};
 
+use crate::disks::Disks;
 use crate::fault::Fault;
 use crate::front::Call;
 use crate::lambda::refusal;
@@ -29,19 +32,21 @@ pub(crate) use address::ROUTES;
 /// One call of one operation.
 struct Context<'a> {
     control: &'a Control,
+    disks: &'a dyn Disks,
     /// The name in the path: an account or a key.
     name: &'a str,
     call: &'a Call,
 }
 
 /// Answers one request.
-pub(crate) async fn answer(control: &Control, call: &Call) -> Reply {
+pub(crate) async fn answer(control: &Control, disks: &dyn Disks, call: &Call) -> Reply {
     let found = address::find(call.head.method.as_str(), call.head.uri.path());
     let Some((operation, name)) = found else {
         return gateway_not_found();
     };
     let context = Context {
         control,
+        disks,
         name,
         call,
     };
@@ -77,6 +82,7 @@ impl Context<'_> {
             Operation::ListAccessKeys => list_access_keys::perform(self).await,
             Operation::CreateAccessKey => create_access_key::perform(self).await,
             Operation::UpdateAccessKey => update_access_key::perform(self).await,
+            Operation::GetDiskUsage => get_disk_usage::perform(self).await,
             Operation::DeleteAccessKey => delete_access_key::perform(self).await,
         }
     }

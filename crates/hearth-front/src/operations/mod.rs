@@ -29,6 +29,7 @@ use hearth_control::{Control, Refusal};
 use hearth_logs::LogStore;
 
 use crate::accounts;
+use crate::disks::Disks;
 use crate::fault::Fault;
 use crate::front::Call;
 use crate::guests::Guests;
@@ -45,6 +46,7 @@ pub(crate) use follow::Followers;
 pub(crate) struct Operations {
     pub(crate) control: Control,
     pub(crate) guests: Arc<dyn Guests>,
+    pub(crate) disks: Arc<dyn Disks>,
     pub(crate) logs: Arc<LogStore>,
     pub(crate) followers: Followers,
 }
@@ -63,7 +65,7 @@ impl Operations {
     pub(crate) async fn answer(&self, call: Call) -> Reply {
         let found = address::find(call.head.method.as_str(), call.head.uri.path());
         let Some((operation, microvm)) = found else {
-            return accounts::answer(&self.control, &call).await;
+            return accounts::answer(&self.control, self.disks.as_ref(), &call).await;
         };
         let context = Context {
             operations: self,

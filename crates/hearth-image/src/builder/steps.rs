@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::mpsc;
 
 use super::{BuildError, BuildLimits, BuildTimes, Built};
 use crate::artifact::Artifact;
-use crate::bases::Bases;
+use crate::bases::{BaseImage, Bases};
 use crate::config::{self, ContainerConfig};
 use crate::failure::LastLines;
 use crate::guest::{Guest, GuestError, Said};
@@ -18,9 +19,12 @@ use crate::root::{self, LAYER_SERIAL, Root, RootDisk, STORE_SERIAL};
 use crate::sparse::SparseWriter;
 use crate::store::{self, Id, Layers};
 
-/// Options of `buildah bud`. Docker's format knows HEALTHCHECK, SHELL and ONBUILD. Without a cache of layers, a commit
-/// after every instruction would be for nothing.
-const OPTIONS: &[&str] = &["--format=docker", "--layers=false"];
+/// Docker's format knows HEALTHCHECK, SHELL and ONBUILD.
+const FORMAT: &str = "--format=docker";
+
+/// With a cache, every instruction is committed. Without one, that would be for nothing.
+const LAYERS: &str = "--layers=true";
+const NO_LAYERS: &str = "--layers=false";
 
 /// With a network, what is not there is pulled. Without one, asking would only make the error harder to read.
 const PULL_MISSING: &str = "--pull=false";
@@ -36,6 +40,8 @@ pub(super) struct Build<'a> {
     pub(super) aliases: &'a BTreeMap<String, String>,
     pub(super) registries: &'a Registries,
     pub(super) has_network: bool,
+    /// Whether the image store outlives the build.
+    pub(super) has_cache: bool,
     pub(super) layer: &'a Path,
     pub(super) limits: &'a BuildLimits,
     pub(super) times: BuildTimes,
@@ -44,7 +50,7 @@ pub(super) struct Build<'a> {
 impl Build<'_> {
     pub(super) async fn run(
         mut self,
-        artifact: Artifact,
+        artifact: Arc<Artifact>,
         log: &mpsc::Sender<String>,
     ) -> Result<Built, BuildError> {
         let start = Instant::now();
@@ -71,7 +77,7 @@ impl Build<'_> {
     }
 
     async fn buildah(&self, log: &mpsc::Sender<String>) -> Result<(), BuildError> {
-        let options = options(self.aliases, self.has_network);
+        let options = self.options();
         let mut last = LastLines::default();
         let mut log = Log::new(log, self.limits.log_bytes);
         let mut buildah = self.guest.build(&options).await?;
@@ -84,7 +90,7 @@ impl Build<'_> {
                 Said::End(status) => break status,
             }
         };
-        match last.judge(status) {
+        match last.judge(status, &self.bases.images) {
             None => Ok(()),
             Some(failure) => Err(failure.into()),
         }
@@ -181,6 +187,40 @@ impl Build<'_> {
         }
     }
 
+    /// Options of `buildah bud`. An alias is a "build context" that is an image.
+    fn options(&self) -> Vec<String> {
+        let pull = match self.has_network {
+            true => PULL_MISSING,
+            false => PULL_NEVER,
+        };
+        let layers = match self.has_cache {
+            true => LAYERS,
+            false => NO_LAYERS,
+        };
+        let mut options: Vec<String> = [FORMAT, layers, pull].map(str::to_owned).into();
+        let mut means = |name: &str, image: &str| {
+            options.push(format!("--build-context={name}=container-image://{image}"));
+        };
+        for (alias, image) in self.aliases {
+            match self.bases.images.iter().any(|base| base.name == *image) {
+                true => means(alias, &format!("localhost/{image}")),
+                false => means(alias, image),
+            }
+        }
+        // buildah would find ours, whose names end like that.
+        for (name, image) in self
+            .bases
+            .images
+            .iter()
+            .filter_map(BaseImage::usual_meaning)
+        {
+            if !self.aliases.contains_key(name) {
+                means(name, &image);
+            }
+        }
+        options
+    }
+
     fn root(&self, image: Image) -> Root {
         let mut disks = Vec::new();
         let mut add = |serial: &str, image: PathBuf| {
@@ -204,21 +244,6 @@ impl Build<'_> {
             config: image.config,
         }
     }
-}
-
-/// Options of `buildah bud`: the fixed ones, and an alias as a "build context" that is an image.
-fn options(aliases: &BTreeMap<String, String>, has_network: bool) -> Vec<String> {
-    let pull = if has_network {
-        PULL_MISSING
-    } else {
-        PULL_NEVER
-    };
-    let fixed = OPTIONS.iter().chain([&pull]);
-    let fixed = fixed.map(|&option| option.to_owned());
-    let aliases = aliases.iter().map(|(alias, image)| {
-        format!("--build-context={alias}=container-image://localhost/{image}")
-    });
-    fixed.chain(aliases).collect()
 }
 
 /// A file that is removed unless it was renamed, also when the build is dropped.

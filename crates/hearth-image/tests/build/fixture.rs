@@ -4,10 +4,11 @@ use std::env;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use hearth_image::{
     Artifact, ArtifactLimits, Bases, BuildError, BuildLimits, BuildRequest, Builder, Built,
-    Registries, Root, write_initramfs,
+    LayerCaches, Registries, Root, write_initramfs,
 };
 use hearth_net::Egress;
 use hearth_node::{AgentError, BootRequest, Node, NodeOptions};
@@ -29,6 +30,8 @@ pub(crate) struct Fixture {
     directory: TempDir,
     node: Node,
     bases: Bases,
+    /// Of [`Self::build_cached`].
+    pub(crate) caches: Arc<LayerCaches>,
 }
 
 impl Fixture {
@@ -45,6 +48,7 @@ impl Fixture {
         Self {
             node: Node::open(options).unwrap(),
             bases: bases.expect("the bases are not complete"),
+            caches: Arc::new(LayerCaches::new(directory.path().join("caches"), 1 << 30)),
             directory,
         }
     }
@@ -88,6 +92,7 @@ impl Fixture {
             artifact,
             layer: self.layer(name),
             egress: Egress::closed(),
+            cache: None,
             limits: BuildLimits {
                 memory_mib: BUILDER_MIB,
                 ..limits
@@ -120,7 +125,34 @@ impl Fixture {
         artifact: Artifact,
         limits: BuildLimits,
     ) -> (Result<Built, BuildError>, Vec<String>) {
-        let (request, mut lines) = self.request(name, artifact, limits);
+        let (request, lines) = self.request(name, artifact, limits);
+        self.run_build(name, request, lines).await
+    }
+
+    /// Builds with the layers of earlier builds of the same account.
+    pub(crate) async fn build_cached(
+        &self,
+        name: &str,
+        dockerfile: &str,
+    ) -> (Result<Built, BuildError>, Vec<String>) {
+        let artifact = artifact(&[("Dockerfile", dockerfile.as_bytes())]);
+        let (mut request, lines) = self.request(name, artifact, BuildLimits::default());
+        request.cache = self.caches.lease("111122223333", &self.bases.id);
+        self.run_build(name, request, lines).await
+    }
+
+    /// Where the layers that [`Self::build_cached`] kept are.
+    pub(crate) fn cached(&self, number: u32) -> PathBuf {
+        let place = self.directory.path().join("caches/111122223333");
+        place.join(&self.bases.id).join(format!("{number}.qcow2"))
+    }
+
+    async fn run_build(
+        &self,
+        name: &str,
+        request: BuildRequest,
+        mut lines: mpsc::Receiver<String>,
+    ) -> (Result<Built, BuildError>, Vec<String>) {
         let builder = self.builder();
         let collect = async {
             let mut log = Vec::new();
@@ -139,7 +171,7 @@ impl Fixture {
         let leftovers: Vec<_> = fs::read_dir(self.directory.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name())
-            .filter(|name| name != "n" && name != "builder.cpio")
+            .filter(|name| name != "n" && name != "builder.cpio" && name != "caches")
             .collect();
         assert!(leftovers.is_empty(), "{leftovers:?}");
     }

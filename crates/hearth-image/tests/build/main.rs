@@ -122,6 +122,10 @@ async fn failures_have_their_reasons_and_leave_nothing() {
         matches!(failure, Failure::UnknownImage { .. }),
         "{failure:?}"
     );
+    let failure = fails("short", "FROM debian:12\n").await;
+    let is_expected =
+        matches!(&failure, Failure::ShortName { base, .. } if base == "hearth/debian:12");
+    assert!(is_expected, "Docker's, not ours: {failure:?}");
     // Bit by bit, so that no single allocation fails.
     let hungry = "FROM hearth/python:3.11\nRUN python -c 'while True: globals().setdefault(\"l\", []).append(bytearray(1 << 20))'\n";
     let failure = fails("hungry", hungry).await;
@@ -129,6 +133,36 @@ async fn failures_have_their_reasons_and_leave_nothing() {
     let full = "FROM hearth/debian:12\nRUN fallocate -l 9G /x\n";
     let failure = fails("full", full).await;
     assert!(matches!(failure, Failure::DiskFull { .. }), "{failure:?}");
+}
+
+#[tokio::test]
+async fn layers_are_kept_for_the_next_build_and_are_no_burden_to_it() {
+    let fixture = Fixture::new();
+    let uses_cache = |log: &[String]| log.iter().any(|line| line.contains("Using cache"));
+    let dockerfile = "FROM hearth/debian:12\nRUN head -c 16 /dev/urandom | base64 > /made\n";
+    let failing = format!("{dockerfile}RUN exit 3\n");
+    let (built, log) = fixture.build_cached("failing", &failing).await;
+    assert!(matches!(built, Err(BuildError::Failed(_))), "{built:?}");
+    assert!(!uses_cache(&log), "{log:?}");
+
+    let (built, log) = fixture.build_cached("again", dockerfile).await;
+    let built = built.unwrap();
+    println!("with what the failed build left: {:?}", built.times);
+    assert!(uses_cache(&log), "{log:?}");
+    assert_eq!(built.root.disks.len(), 2);
+    assert!(!fixture.cached(2).exists(), "nothing was added");
+
+    std::fs::remove_file(fixture.cached(1)).unwrap();
+    std::fs::write(fixture.cached(1), "no disk").unwrap();
+    let (built, log) = fixture.build_cached("damaged", dockerfile).await;
+    built.unwrap();
+    let says_so = |line: &String| line.contains("without earlier layers");
+    assert!(log.iter().any(says_so), "{log:?}");
+    assert!(
+        std::fs::metadata(fixture.cached(1)).unwrap().len() > 100,
+        "it starts anew"
+    );
+    assert!(fixture.node().machines().unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use hearth_control::hooks::Hook;
 use hearth_control::hooks::{ActiveHook, HookOutcome, Hooks};
 use hearth_node::AgentClient;
 use hearth_wire::agent::{AppStatus, ControlReply, ControlRequest};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
 use super::failure::Failure;
@@ -16,6 +17,12 @@ const QUIET_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long an application without hook and port runs before its snapshot.
 const QUIET_PAUSE: Duration = Duration::from_secs(1);
+
+/// What a clone is asked for that has no `/validate` hook.
+const FIRST_REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+
+/// How long it has to answer.
+const TOUCH_LIMIT: Duration = Duration::from_millis(500);
 
 /// An application in a guest.
 pub(super) struct Subject<'a> {
@@ -78,6 +85,19 @@ impl Subject<'_> {
             tokio::time::sleep(RETRY_PAUSE).await;
         }
         self.expect_running().await
+    }
+
+    /// Does to a clone without `/validate` what its first caller will: connects and asks for something. Whatever comes of
+    /// it is right: nobody said that the port speaks HTTP, or is served at once.
+    pub(super) async fn touch(&self, exposed: Option<u16>) {
+        let Some(port) = exposed else { return };
+        let ask = async {
+            let mut stream = self.agent.proxy(port).await.ok()?;
+            stream.write_all(FIRST_REQUEST).await.ok()?;
+            stream.read(&mut [0; 1]).await.ok()
+        };
+        // An application that waits for more says nothing.
+        let _ = tokio::time::timeout(TOUCH_LIMIT * self.scale, ask).await;
     }
 
     async fn expect_running(&self) -> Result<(), Failure> {

@@ -1,9 +1,10 @@
 //! One build, step by step.
 
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use hearth_control::hooks::{ActiveHook, Hook};
+use hearth_control::hooks::Hook;
 use hearth_control::image::BuildSizes;
 use hearth_control::node::{BuildEvent, BuildFailure, BuildSpec, Built, SnapshotRef};
 use hearth_control::time::Timestamp;
@@ -13,9 +14,9 @@ use hearth_node::{BootRequest, CloneRequest, Machine, MachineName, Node, NodeErr
 use hearth_snapshot::SnapshotId;
 use tokio::sync::{mpsc, oneshot};
 
-use super::Workshop;
 use super::checks::Subject;
 use super::failure::Failure;
+use super::{Origin, Workshop};
 use crate::application;
 use crate::artifact;
 use crate::host::inventory::{BUILD, BUILDER, VALIDATE};
@@ -103,14 +104,23 @@ impl<'a> Job<'a> {
         self.enter("starting the application").await;
         let machine = self.boot(&root).await.map_err(Failure::Start)?;
         let snapshot = self.prepare_and_seal(machine, &root, sizes).await?;
-        if let Some(validate) = self.hooks().and_then(|hooks| hooks.active(Hook::Validate)) {
-            self.enter("validating a clone").await;
-            self.validate(snapshot, &validate).await?;
-        }
+        self.enter("validating a clone").await;
+        self.validate(snapshot, &root).await?;
+        self.describe()?;
         Ok(Built {
             snapshot: SnapshotRef(snapshot.to_string()),
             sizes: *sizes,
         })
+    }
+
+    fn describe(&self) -> io::Result<()> {
+        let origin = Origin {
+            image: self.spec.image.to_string(),
+            version: self.spec.version.to_string(),
+            guest_base: self.workshop.base.id.clone(),
+            base_images: self.workshop.bases.id.clone(),
+        };
+        origin.write(&self.workshop.place(self.spec.id))
     }
 
     /// Runs the Dockerfile; its output goes to the build log as it comes.
@@ -118,18 +128,21 @@ impl<'a> Job<'a> {
         let place = self.workshop.place(self.spec.id);
         std::fs::create_dir_all(&place)?;
         let (log, lines) = mpsc::channel(LOG_QUEUE);
+        let account = self.spec.image.scope.account.to_string();
+        let builder = self.workshop.builder(self.node);
         let request = BuildRequest {
             machine: self.name(BUILDER).map_err(Failure::Start)?,
             artifact,
             layer: place.join(LAYER),
             limits: BuildLimits::default(),
             egress: self.egress().await,
+            cache: self.workshop.caches.lease(&account, &builder.bases.id),
             log,
         };
-        let builder = self.workshop.builder(self.node);
         let (built, ()) = tokio::join!(builder.build(request), self.write_lines(lines));
         let built = built?;
-        tracing::info!(id = %self.spec.id, times = ?built.times, "Dockerfile was run");
+        self.say(&format!("the Dockerfile was run: {}", built.times))
+            .await;
         Ok(built.root)
     }
 
@@ -175,20 +188,41 @@ impl<'a> Job<'a> {
         Ok(id)
     }
 
-    /// Calls `/validate` of a clone, which is removed whatever it answers.
-    async fn validate(&self, snapshot: SnapshotId, validate: &ActiveHook) -> Result<(), Failure> {
+    /// Calls `/validate` of a clone, or connects to its first exposed port, and writes down which pages that took. The
+    /// clone is removed whatever it answers.
+    async fn validate(&self, snapshot: SnapshotId, root: &Root) -> Result<(), Failure> {
         let name = self.name(VALIDATE).map_err(Failure::Clone)?;
-        let launched = self
-            .node
-            .clone_snapshot(&name, CloneRequest::new(snapshot))
-            .await;
-        let agent = launched.map_err(Failure::Clone)?.machine.agent();
+        let request = CloneRequest::new(snapshot);
+        let launched = self.node.clone_snapshot(&name, request).await;
+        let machine = launched.map_err(Failure::Clone)?.machine;
+        let agent = machine.agent();
         let subject = self.subject(&agent);
-        let checked = self
-            .while_copying_output(&agent, subject.call_until_done(validate))
-            .await;
+        let validate = self.hooks().and_then(|hooks| hooks.active(Hook::Validate));
+        let checked = match validate {
+            Some(validate) => {
+                let call = subject.call_until_done(&validate);
+                self.while_copying_output(&agent, call).await
+            }
+            None => {
+                subject
+                    .touch(root.config.exposed_ports.first().copied())
+                    .await;
+                Ok(())
+            }
+        };
+        if checked.is_ok() {
+            self.record_touched_pages(&machine, snapshot).await;
+        }
         self.node.erase(&name).await.map_err(Failure::Clone)?;
         checked
+    }
+
+    /// A version without a list launches too, only slower.
+    async fn record_touched_pages(&self, clone: &Machine, snapshot: SnapshotId) {
+        let pages = clone.touched_pages().await;
+        if let Err(error) = pages.and_then(|pages| self.node.set_prefetch(snapshot, &pages)) {
+            tracing::warn!(%error, id = %self.spec.id, "the version has no list of pages to prefetch");
+        }
     }
 
     /// Copies the application's output to the build log while something is done with it; what it wrote by then is in the

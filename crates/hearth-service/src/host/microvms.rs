@@ -70,9 +70,12 @@ impl HostNode {
         // A launch that an earlier process began: its clone may not have been made unique, so it starts again.
         self.node.erase(name).await?;
         let no_snapshot = |_| hearth_node::NodeError::UnknownSnapshot(snapshot.0.clone());
+        let snapshot = snapshot.0.parse().map_err(no_snapshot)?;
         let request = CloneRequest {
             egress: Some(egress),
-            ..CloneRequest::new(snapshot.0.parse().map_err(no_snapshot)?)
+            // Without the list the guest only waits for its pages itself.
+            prefetch: self.node.prefetch(snapshot).unwrap_or_default(),
+            ..CloneRequest::new(snapshot)
         };
         self.node.clone_snapshot(name, request).await
     }

@@ -3,10 +3,11 @@
 use std::time::Instant;
 
 use hearth_snapshot::Ram;
-use hearth_wire::vmm::{EndReason, Phase};
+use hearth_wire::vmm::{EndReason, PageRange, Phase};
 use kvm_ioctls::{Kvm, VmFd};
 
 use super::devices::Devices;
+use crate::prefetch;
 use crate::vcpu::{self, Vcpus};
 use crate::virtio::PollEvent;
 
@@ -107,6 +108,11 @@ impl Machine {
             .map(|range| range.end - range.start)
             .sum::<u64>()
             * hearth_snapshot::PAGE_BYTES
+    }
+
+    /// Pages of guest memory that were touched since it was made, in few ranges.
+    pub fn touched_pages(&self) -> std::io::Result<Vec<PageRange>> {
+        Ok(prefetch::list(&self.ram.mapped_pages()?))
     }
 
     /// Streams that are open through the vsock device.

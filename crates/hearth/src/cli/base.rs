@@ -18,10 +18,14 @@ pub(crate) enum BaseCommand {
         #[arg(long)]
         agent: Option<PathBuf>,
     },
-    /// List base versions: kernel package, agent, date.
+    /// List base versions (kernel package, agent, date) and, if the service answers, on which each version of an image stands
+    /// and what building it again would bring.
     Ls,
     /// Make the base images that Dockerfiles stand on (hearth/debian:12, hearth/python:3.11, hearth/python-data:3.11), once; needs root.
     Prepare,
+    /// Make the newest kernel's base version and a new set of base images from the packages of today; needs root. `hearth up` uses
+    /// them from its next start on, and then removes sets that nothing stands on.
+    Refresh,
 }
 
 #[derive(Debug, Subcommand)]

@@ -19,6 +19,8 @@ pub(crate) enum ImageCommand {
         /// Its name or ARN, perhaps with a version: hello, hello:2.0.
         image: String,
     },
+    /// Show who holds what on the host's disks: versions, base images, cached layers, microVMs. The operator's alone.
+    Du,
     /// Delete images, or single versions of them.
     Rm {
         /// Names or ARNs, perhaps with a version: hello, hello:1.0.

@@ -6,11 +6,23 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 /// The table.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Images {
-    /// Names in `FROM`, and the base images that they mean.
+    /// What layers of earlier builds may take on the host's disk, in MiB for each account; 0 keeps none.
+    pub(crate) layer_cache_mib: u32,
+    /// Names in `FROM`, and the images that they mean.
     pub(crate) aliases: BTreeMap<String, String>,
+}
+
+impl Default for Images {
+    fn default() -> Self {
+        Self {
+            // Half of the disk that a build has: what is in the cache is missing there.
+            layer_cache_mib: 4096,
+            aliases: BTreeMap::new(),
+        }
+    }
 }
 
 impl Images {

@@ -23,6 +23,7 @@ fn every_key() -> Config {
             limits: false,
         },
         images: Images {
+            layer_cache_mib: 512,
             aliases: BTreeMap::from([("a:1".to_owned(), "hearth/debian:12".to_owned())]),
         },
         registries: Registries {

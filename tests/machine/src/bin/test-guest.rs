@@ -10,6 +10,7 @@
 //! | `read PATH` | the file's first line |
 //! | `dirty MIB SEED` | fills that much of a buffer that stays, answers `ok` |
 //! | `check MIB SEED` | `ok` if the buffer still holds that |
+//! | `sum MIB` | reads that much of the buffer and nothing else, answers the sum of its bytes |
 //! | `source BYTES SEED` | that many bytes of the pattern, then the connection ends |
 //! | `sink BYTES SEED` | reads that many bytes; `ok` if they are the pattern |
 //! | `connect ADDRESS` | opens a TCP connection and keeps it; `ok` |
@@ -87,6 +88,7 @@ fn answer(connection: &TcpStream) -> io::Result<()> {
                 .to_owned(),
             ["dirty", mib, seed] => dirty(number(mib)? as usize, number(seed)?)?,
             ["check", mib, seed] => check(number(mib)? as usize, number(seed)?)?,
+            ["sum", mib] => sum(number(mib)? as usize)?,
             ["source", bytes, seed] => return source(writer, number(bytes)?, number(seed)?),
             ["sink", bytes, seed] => sink(&mut reader, number(bytes)?, number(seed)?)?,
             ["connect", address] => {
@@ -121,6 +123,16 @@ fn check(mib: usize, seed: u64) -> io::Result<String> {
         "differs"
     }
     .to_owned())
+}
+
+fn sum(mib: usize) -> io::Result<String> {
+    let buffer = BUFFER.lock().map_err(poisoned)?;
+    let bytes = buffer.get(..mib * MIB).unwrap_or_default();
+    Ok(bytes
+        .iter()
+        .map(|byte| u64::from(*byte))
+        .sum::<u64>()
+        .to_string())
 }
 
 fn source(mut to: &TcpStream, bytes: u64, seed: u64) -> io::Result<()> {

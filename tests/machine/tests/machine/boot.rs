@@ -88,6 +88,7 @@ async fn a_disk_keeps_what_was_synced_when_the_vmm_is_killed() {
     let disk = DiskRequest {
         serial: "data".to_owned(),
         image: image.clone(),
+        overlays: Vec::new(),
         is_writable: true,
     };
     let machine = node

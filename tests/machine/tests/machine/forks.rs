@@ -151,6 +151,7 @@ async fn a_parent_with_a_disk_is_forked_again_and_again() {
     let disk = DiskRequest {
         serial: "data".to_owned(),
         image,
+        overlays: Vec::new(),
         is_writable: true,
     };
     let request = node.boot_request(1, vec![disk]);

@@ -15,4 +15,5 @@ mod forks;
 mod leftovers;
 mod limits;
 mod networks;
+mod prefetch;
 mod suspends;

@@ -1,0 +1,128 @@
+"""What can be wrong with an image: each has its own state and reason, and leaves nothing. And what builds have in common."""
+
+import time
+
+import pytest
+
+from .cli import Cli
+from .conftest import EXAMPLES
+
+# A server of few lines that starts in no time even where all is emulated. MODE says which hook it fails, and how.
+SERVER = r"""
+use IO::Socket::INET;
+my $listener = IO::Socket::INET->new(LocalAddr => "127.0.0.1", LocalPort => 8080, Listen => 8) or die $!;
+while (my $caller = $listener->accept) {
+    my ($hook) = <$caller> =~ m{/v1/(\w+) };
+    while (<$caller>) { last if /^\r?$/ }
+    sleep 1000 if $ENV{MODE} eq "$hook hangs";
+    my $status = $ENV{MODE} eq "$hook 503" ? 503 : $ENV{MODE} eq "$hook 500" ? 500 : 200;
+    print $caller "HTTP/1.1 $status x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+}
+"""
+
+
+def server(mode):
+    dockerfile = f'FROM hearth/debian:12\nCOPY server.pl /\nENV MODE="{mode}"\nCMD ["perl", "/server.pl"]\n'
+    return {"Dockerfile": dockerfile, "server.pl": SERVER}
+
+
+def hooks(**enabled):
+    """Image hooks; a timeout of a second is half a minute where all is emulated."""
+    timeouts = {f"{hook}TimeoutInSeconds": 1 for hook in enabled}
+    return {"port": 8080, "microvmImageHooks": {**{hook: "ENABLED" for hook in enabled}, **timeouts}}
+
+
+# Name, files or the raw object, hooks, stateReason, what the build log tells.
+FAILURES = [
+    ("not-a-zip", b"no zip at all", None, "The code artifact is not valid", "zip"),
+    ("traversal", {"Dockerfile": "FROM scratch\n", "../out": "x"}, None, "The code artifact is not valid", "../out"),
+    ("bomb", {"Dockerfile": "FROM scratch\n", "zeros": bytes(64 << 20)}, None, "The code artifact is not valid", ""),
+    ("no-such-image", {"Dockerfile": "FROM hearth/nothing:1\n"}, None, "The container image build failed.", "hearth/nothing"),
+    ("short-name", {"Dockerfile": "FROM debian:12\n"}, None, "The container image build failed.", "say FROM hearth/debian:12"),
+    ("full-disk", {"Dockerfile": "FROM hearth/debian:12\nRUN fallocate -l 9G /x\n"}, None,
+     "The container image build failed.", "the disk of the build is full"),
+    ("ready-never", server("ready 503"), hooks(ready=True), "Ready hook invocation timed out after PT1S", "Ready"),
+    ("ready-hangs", server("ready hangs"), hooks(ready=True), "Ready hook invocation timed out after PT1S", "Ready"),
+    ("ready-500", server("ready 500"), hooks(ready=True), "Ready hook check failed", "500"),
+    ("validate-500", server("validate 500"), hooks(ready=True, validate=True), "Validate hook check failed", "500"),
+]
+
+
+def failure(hearth, name, artifact, active=None):
+    """Builds what cannot be built; answers the reason."""
+    image = hearth.build(name, artifact, **({"hooks": active} if active else {}))
+    hearth.wait_image(image, "CREATE_FAILED", "CREATED")
+    [build] = hearth.microvms.list_microvm_image_builds(imageIdentifier=image, imageVersion="1.0")["items"]
+    assert build["buildState"] == "FAILED", build
+    return build["stateReason"]
+
+
+@pytest.mark.parametrize("name, files, active, reason, cause", FAILURES, ids=[name for name, *_ in FAILURES])
+def test_a_failure_has_its_own_reason(hearth, name, files, active, reason, cause):
+    artifact = hearth.upload(f"{name}-code", "code.zip", {} if isinstance(files, bytes) else files)
+    if isinstance(files, bytes):
+        hearth.s3.put_object(Bucket=f"{name}-code", Key="code.zip", Body=files)
+    assert reason in failure(hearth, name, artifact, active)
+    assert cause in hearth.build_log(name)
+
+
+def test_an_artifact_that_is_not_there_is_told_apart(hearth):
+    assert "S3 bucket" in failure(hearth, "no-bucket", "s3://there-is-no-such-bucket/code.zip")
+    hearth.s3.create_bucket(Bucket="no-key-code")
+    assert "S3 object" in failure(hearth, "no-key", "s3://no-key-code/code.zip")
+
+
+def test_failures_leave_nothing(hearth):
+    holdings = Cli(hearth).json("image", "du")["holdings"]
+    names = {holding["name"].rpartition(":")[2] for holding in holdings}
+    assert not names & {name for name, *_ in FAILURES}, names
+    assert not [holding for holding in holdings if holding["kind"] == "BUILD"], holdings
+
+
+def test_a_second_build_uses_the_layers_of_the_first(hearth, hello):
+    image = hearth.build("hello-again", "s3://hello-code/hello.zip")
+    hearth.wait_image(image, "CREATED", "CREATE_FAILED")
+    log = hearth.build_log("hello-again")
+    assert "Using cache" in log and "\ncompiled on" not in log, log
+
+
+def test_it_is_told_who_holds_what(hearth, hello):
+    cli = Cli(hearth)
+    usage = cli.json("image", "du")
+    holdings = usage["holdings"]
+    assert usage["totalSizeInBytes"] == sum(holding["sizeInBytes"] for holding in holdings)
+    [version] = [holding for holding in holdings if (holding["name"], holding["imageVersion"]) == (hello, "1.0")]
+    assert version["kind"] == "VERSION" and version["sizeInBytes"] > 1 << 20
+    # What it stands on is there, is the newest, and is counted by itself.
+    for kind, member in (("BASE_IMAGES", "baseImages"), ("GUEST_BASE", "guestBase")):
+        [base] = [holding for holding in holdings if (holding["kind"], holding["name"]) == (kind, version[member])]
+        assert base["current"] and base["sizeInBytes"] > 10 << 20
+    assert [holding["name"] for holding in holdings if holding["kind"] == "LAYER_CACHE"] == ["000000000000"]
+    shown = cli.text("image", "du")
+    assert "hello:1.0" in shown and shown.endswith("in all"), shown
+    [listed] = [row for row in cli.json("base", "ls")["versions"] if row["name"] == "hello:1.0"]
+    assert listed["rebuildBrings"] == []
+    assert "nothing new" in cli.text("base", "ls")
+
+
+def test_two_microvms_draw_their_own_random_bytes(hearth):
+    """The example with two stages, from a zip to microVMs. Its program is in the middle of its loop in the snapshot."""
+    files = {path.name: path.read_bytes() for path in (EXAMPLES / "multi-stage").iterdir()}
+    image = hearth.build("dice", hearth.upload("dice-code", "dice.zip", files))
+    hearth.wait_image(image, "CREATED", "CREATE_FAILED")
+    first, second = (hearth.run(image) for _ in range(2))
+    deadline = time.monotonic() + 120
+    while True:
+        events = hearth.logs.filter_log_events(logGroupName="/aws/lambda-microvms/dice")["events"]
+        drawn = [
+            {event["message"] for event in events if session.id in event["logStreamName"]} for session in (first, second)
+        ]
+        if all(len(lines) >= 5 for lines in drawn):
+            break
+        assert time.monotonic() < deadline, events
+        time.sleep(1)
+    for session in (first, second):
+        session.terminate()
+    assert all(len(bytes.fromhex(line)) == 16 for lines in drawn for line in lines)
+    earlier = {event["message"] for event in events} - drawn[0] - drawn[1]
+    assert not drawn[0] & drawn[1] and not (drawn[0] | drawn[1]) & earlier
