@@ -10,6 +10,7 @@
 //!     control.sock          its VMM listens here (hearth_wire::vmm)
 //!     vsock.sock            its agent is reached here (agent.rs)
 //!     disk-<n>.<g>.qcow2    its writable disk n, after g snapshots
+//!     vsock.sock_1025       its guest's streams to services of the host come in here (services.rs)
 //!     serial.log            what its kernel said, bounded
 //!     vmm.log               what its VMM said
 //!     origin.json           of a fork that was not launched yet: the snapshot that waits for it (fork.rs)
@@ -30,6 +31,7 @@ mod machine;
 mod memory;
 mod node;
 mod record;
+mod services;
 mod vmm;
 
 pub use agent::{AgentClient, AgentError, Exec, ExecReader, ExecWriter, FileReader, LogFollower};
@@ -42,4 +44,5 @@ pub use machine::Machine;
 pub use memory::ProcessMemory;
 pub use node::{Node, NodeOptions, SnapshotInfo, Swept};
 pub use record::{DiskStack, MachineRecord, NetworkRecord, ProcessRecord, Purpose, SnapshotRecord};
+pub use services::{ServiceListener, service_of};
 pub use vmm::{Permitted, VmmClient, VmmError};

@@ -26,6 +26,7 @@ use crate::node::Node;
 use crate::record::{
     self, DiskStack, MACHINE_FILE, MachineRecord, NODE_FILE, Purpose, SnapshotRecord,
 };
+use crate::services::ServiceListener;
 use crate::vmm::{VmmClient, VmmError};
 
 /// Longest wait for a process that was killed to be gone.
@@ -57,6 +58,11 @@ impl Machine {
     /// Its agent.
     pub fn agent(&self) -> AgentClient {
         AgentClient::new(self.directory().join("vsock.sock"))
+    }
+
+    /// Listens for its guest's streams to services of the host.
+    pub fn listen_for_services(&self) -> std::io::Result<ServiceListener> {
+        ServiceListener::bind(&self.directory().join("vsock.sock"))
     }
 
     /// Its directory.

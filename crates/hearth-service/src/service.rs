@@ -26,7 +26,7 @@ use hearth_control::time::SystemClock;
 use hearth_control::{Control, ControlConfig};
 use hearth_endpoint::{Authority, Certificates, Door, Endpoint, Settings, TokenKeys, bundle_path};
 use hearth_front::{
-    ControlMetrics, Front, FrontConfig, FrontMetrics, PageTokens, Transport, serve,
+    ControlMetrics, Front, FrontConfig, FrontMetrics, PageTokens, SessionKey, Transport, serve,
 };
 use hearth_image::Bases;
 use hearth_logs::{Limits, LogStore};
@@ -143,7 +143,8 @@ impl Service {
         }
         let (stop, stopped) = watch::channel(false);
         let endpoint = endpoint(config, &control, &parts)?;
-        let front = front(config, &control, &parts)?;
+        let front = Arc::new(front(config, &control, &parts)?);
+        parts.host.services().begin(Arc::clone(&front));
         let address = api.local_addr().unwrap_or(config.listen);
         let settings = client_settings(config, &control, address).await?;
         Ok(Self {
@@ -349,10 +350,14 @@ fn front(config: &ServiceConfig, control: &Control, parts: &Parts) -> Result<Fro
     ControlMetrics::register(&mut registry, control.clone());
     MemoryMetrics::register(&mut registry, Arc::clone(&parts.host));
     let page_key = config.data.join("page-key");
+    let session_key = config.data.join("session-key");
     let front = Front::new(FrontConfig {
         region: config.region.clone(),
         control: control.clone(),
         keys: Arc::new(control.clone()),
+        sessions: SessionKey::new(
+            secret_file::key(&session_key).map_err(file("read", &session_key))?,
+        ),
         logs: Arc::clone(&parts.logs),
         objects: Arc::clone(&parts.objects),
         endpoint_tokens: Arc::new(Tokens(Arc::clone(&parts.keys))),
@@ -366,7 +371,7 @@ fn front(config: &ServiceConfig, control: &Control, parts: &Parts) -> Result<Fro
 }
 
 fn spawn_front(
-    front: Front,
+    front: Arc<Front>,
     listener: TcpListener,
     hosting: Hosting,
     mut stopped: watch::Receiver<bool>,
@@ -379,14 +384,7 @@ fn spawn_front(
         let stop = async move {
             let _ = stopped.wait_for(|&stop| stop).await;
         };
-        let served = serve(
-            Arc::new(front),
-            listener,
-            transport,
-            MAX_API_CONNECTIONS,
-            stop,
-        )
-        .await;
+        let served = serve(front, listener, transport, MAX_API_CONNECTIONS, stop).await;
         if let Err(error) = served {
             tracing::error!(error = whole(&error), "the API does not listen");
         }
