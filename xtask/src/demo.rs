@@ -4,7 +4,7 @@
 //! is kept in `target/demo`; microVMs, images and the emulated host end with the command.
 
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -26,7 +26,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     }
     let data = workspace::target_dir().join("demo");
     up::clear(&data)?;
-    let mut service = Up::start(&binaries, &data)?;
+    let mut service = Up::start(&binaries, &data, Stdio::inherit())?;
     service.wait_until_serving()?;
     let plot = data.join("plot.png");
     let status = Command::new(environment.join("bin/python"))

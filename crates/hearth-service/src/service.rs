@@ -10,6 +10,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -189,6 +190,9 @@ impl Service {
 /// One service for one data directory.
 fn lock(data: &Path) -> Result<File, ServiceError> {
     fs::create_dir_all(data).map_err(file("make the directory", data))?;
+    // Whatever is below it, and whoever made it: keys, disks and memory of tenants are nobody else's.
+    fs::set_permissions(data, fs::Permissions::from_mode(0o700))
+        .map_err(file("close", data))?;
     let path = data.join("service.lock");
     let file_handle = OpenOptions::new()
         .write(true)

@@ -7,7 +7,7 @@ mod pack;
 mod remove;
 mod show;
 
-pub(crate) use build::log_group;
+pub(crate) use build::{build, log_group};
 
 use std::process::ExitCode;
 
