@@ -1,5 +1,6 @@
 """Execution roles: metadata, temporary keys, and what policies allow with them."""
 
+import concurrent.futures
 import datetime
 import json
 import time
@@ -10,6 +11,8 @@ import uuid
 import boto3
 import pytest
 from botocore.config import Config
+
+from conftest import Server
 
 from .checked import refusal
 from .guest import METADATA, Door, account_credentials, as_credentials
@@ -328,3 +331,17 @@ def test_the_door_leads_to_no_other_account(world):
     assert door.identity(foreign)[0] == 403
     # The same key through the listener.
     world.server.client("s3", key=1).list_buckets()
+
+
+def test_the_door_has_a_rate(tmp_path):
+    server = Server(tmp_path, "--throttle")
+    try:
+        door = Door(server, "microvm-00000000-0000-3000-8000-000000000000")
+        ask = lambda: door.metadata("GET", "/latest")[0]
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+            statuses = list(pool.map(lambda _: ask(), range(1500)))
+        assert 503 in statuses and 401 in statuses
+        time.sleep(1)
+        assert ask() == 401
+    finally:
+        server.stop()

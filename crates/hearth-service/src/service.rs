@@ -191,8 +191,7 @@ impl Service {
 fn lock(data: &Path) -> Result<File, ServiceError> {
     fs::create_dir_all(data).map_err(file("make the directory", data))?;
     // Whatever is below it, and whoever made it: keys, disks and memory of tenants are nobody else's.
-    fs::set_permissions(data, fs::Permissions::from_mode(0o700))
-        .map_err(file("close", data))?;
+    fs::set_permissions(data, fs::Permissions::from_mode(0o700)).map_err(file("close", data))?;
     let path = data.join("service.lock");
     let file_handle = OpenOptions::new()
         .write(true)

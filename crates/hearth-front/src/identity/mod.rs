@@ -24,6 +24,7 @@ use crate::policy::{Decision, Facts, Question, decide};
 use crate::sigv4::SignatureError;
 
 pub(crate) use role::{Role, RoleError, RoleName};
+pub(crate) use sessions::Life;
 use sessions::Session;
 pub use sessions::SessionKey;
 
@@ -101,7 +102,7 @@ impl Identities {
         let session = self.sessions.open(token, access_key);
         let session = session.ok_or(SignatureError::UnknownKey)?;
         let microvm = self.living(&session).ok_or(SignatureError::ExpiredToken)?;
-        if session.period.end(&microvm) <= Timestamp::now() {
+        if session.period.end(&Life::from(&microvm)) <= Timestamp::now() {
             return Err(SignatureError::ExpiredToken);
         }
         let role = Role::of(&self.control, &microvm).await;

@@ -57,6 +57,14 @@ pub(crate) struct Session {
     pub(crate) period: Period,
 }
 
+/// What keys depend on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Life {
+    microvm: MicrovmId,
+    /// Its launch, in whole seconds as credentials tell times.
+    begun_at: Timestamp,
+}
+
 /// The number of a period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Period(u32);
@@ -72,30 +80,32 @@ pub(crate) struct Credentials {
 
 impl Period {
     /// The one that a microVM is in.
-    pub(crate) fn at(microvm: &Microvm, now: Timestamp) -> Self {
-        let age = now.duration_since(begin(microvm)).as_secs().max(0);
+    fn at(life: &Life, now: Timestamp) -> Self {
+        let age = now.duration_since(life.begun_at).as_secs().max(0);
         // A microVM lives 8 hours, and clocks may jump.
         Self(u32::try_from(age.unsigned_abs() / PERIOD.as_secs()).unwrap_or(u32::MAX))
     }
 
     /// When its key was made.
-    pub(crate) fn begin(self, microvm: &Microvm) -> Timestamp {
-        later(
-            begin(microvm),
-            PERIOD.as_secs().saturating_mul(self.0.into()),
-        )
+    fn begin(self, life: &Life) -> Timestamp {
+        let before_s = PERIOD.as_secs().saturating_mul(self.0.into());
+        later(life.begun_at, before_s)
     }
 
     /// When its key ends.
-    pub(crate) fn end(self, microvm: &Microvm) -> Timestamp {
-        later(self.begin(microvm), LIFETIME.as_secs())
+    pub(crate) fn end(self, life: &Life) -> Timestamp {
+        later(self.begin(life), LIFETIME.as_secs())
     }
 }
 
-/// The launch, in whole seconds as credentials tell times.
-fn begin(microvm: &Microvm) -> Timestamp {
-    let seconds = microvm.started_at.unix_ms().div_euclid(1000);
-    Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH)
+impl From<&Microvm> for Life {
+    fn from(microvm: &Microvm) -> Self {
+        let seconds = microvm.started_at.unix_ms().div_euclid(1000);
+        Self {
+            microvm: microvm.id,
+            begun_at: Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH),
+        }
+    }
 }
 
 fn later(time: Timestamp, seconds: u64) -> Timestamp {
@@ -112,10 +122,10 @@ impl SessionKey {
     }
 
     /// The keys of a microVM's role now.
-    pub(crate) fn issue(&self, microvm: &Microvm, now: Timestamp) -> Credentials {
-        let period = Period::at(microvm, now);
+    pub(crate) fn issue(&self, life: &Life, now: Timestamp) -> Credentials {
+        let period = Period::at(life, now);
         let session = Session {
-            microvm: microvm.id,
+            microvm: life.microvm,
             period,
         };
         let access_key = self.access_key(&session);
@@ -123,8 +133,8 @@ impl SessionKey {
             secret: self.secret(&access_key),
             session_token: self.seal(SESSION, &session.to_bytes()),
             access_key,
-            issued_at: period.begin(microvm),
-            expires_at: period.end(microvm),
+            issued_at: period.begin(life),
+            expires_at: period.end(life),
         }
     }
 
@@ -213,5 +223,67 @@ impl Session {
             microvm: format!("microvm-{microvm}").parse().ok()?,
             period: Period(u32::from_be_bytes(period.try_into().ok()?)),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn life() -> Life {
+        Life {
+            microvm: MicrovmId::generate(),
+            begun_at: Timestamp::from_second(1_800_000_000).unwrap(),
+        }
+    }
+
+    fn after(life: &Life, seconds: u64) -> Timestamp {
+        later(life.begun_at, seconds)
+    }
+
+    #[test]
+    fn a_key_belongs_to_its_token_and_its_installation() {
+        let (key, life) = (SessionKey::new([1; 32]), life());
+        let first = key.issue(&life, life.begun_at);
+        assert_eq!(first.access_key.len(), 20);
+        assert_eq!(first.secret.reveal().len(), 40);
+        let session = key.open(&first.session_token, &first.access_key).unwrap();
+        assert_eq!(session.microvm, life.microvm);
+        let second = key.issue(&life, after(&life, PERIOD.as_secs()));
+        let other = key.issue(&self::life(), life.begun_at);
+        for (token, access_key) in [
+            (&first.session_token, &second.access_key),
+            (&second.session_token, &first.access_key),
+            (&other.session_token, &first.access_key),
+        ] {
+            assert_eq!(key.open(token, access_key), None);
+        }
+        let elsewhere = SessionKey::new([2; 32]);
+        assert_eq!(
+            elsewhere.open(&first.session_token, &first.access_key),
+            None
+        );
+        assert_ne!(elsewhere.secret(&first.access_key), first.secret);
+        // A metadata token of the same installation is no session token.
+        let metadata = key.metadata_token(life.microvm, Timestamp::MAX);
+        assert_eq!(key.open(&metadata, &first.access_key), None);
+        assert!(!key.is_metadata_token(&first.session_token, life.microvm, life.begun_at));
+    }
+
+    proptest! {
+        /// Whoever asks gets keys that are good now, for 15 minutes at least and 55 at most, whatever the time.
+        #[test]
+        fn keys_are_good_when_they_are_handed_out(age_s in 0..(12 * 3600_u64)) {
+            let (key, life) = (SessionKey::new([1; 32]), life());
+            let now = after(&life, age_s);
+            let keys = key.issue(&life, now);
+            prop_assert!(keys.issued_at <= now);
+            prop_assert_eq!(keys.expires_at, later(keys.issued_at, 55 * 60));
+            prop_assert!(keys.expires_at >= later(now, 15 * 60));
+            let session = key.open(&keys.session_token, &keys.access_key).unwrap();
+            prop_assert_eq!(session.period.end(&life), keys.expires_at);
+        }
     }
 }

@@ -5,7 +5,7 @@ Standard output: a line of JSON for each. An expression is true when the attacke
 that nobody has foreseen is neither true nor false, and told. {"name": ..., "value": expression} answers a value.
 """
 
-import base64, concurrent.futures, ctypes, hashlib, hmac, http.client, json, os, resource, signal, socket, struct, sys, threading, time
+import base64, concurrent.futures, hashlib, hmac, http.client, json, os, resource, signal, socket, struct, sys, time
 import urllib.parse
 
 GATEWAY, SELF = "198.19.0.1", "198.19.0.2"
@@ -314,30 +314,12 @@ def memory(mib):
 def disk(mib):
     def fill():
         with open("/var/filled", "wb") as f:
-            for _ in range(mib):
-                f.write(os.urandom(1 << 20))
-            os.fsync(f.fileno())
+            os.posix_fallocate(f.fileno(), 0, mib << 20)
     try:
-        return in_child(fill, 180)
+        return in_child(fill)
     finally:
         if os.path.exists("/var/filled"):
             os.unlink("/var/filled")
-
-
-def processes(count):
-    def fork_all():
-        os.setsid()
-        made = []
-        try:
-            for _ in range(count):
-                child = os.fork()
-                if child == 0:
-                    signal.pause()
-                made.append(child)
-        finally:
-            for child in made:
-                os.kill(child, signal.SIGKILL)
-    return in_child(fork_all)
 
 
 def descriptors(count):
@@ -367,40 +349,6 @@ def streams(count, service=0):
     finally:
         for s in held:
             s.close()
-
-
-def requests_served(count):
-    """Whether so many requests at once are all answered, and none of them turned away."""
-    one = lambda _: call(METADATA, "GET", "/latest/")[0] != 503
-    with concurrent.futures.ThreadPoolExecutor(32) as pool:
-        return all(pool.map(one, range(count)))
-
-
-def output(lines, size=1000):
-    """Writes as the application does, as fast as it can."""
-    with open("/proc/1/fd/1", "w") as f:
-        for number in range(lines):
-            f.write(f"{number} ".ljust(size, "x") + "\n")
-    return True
-
-
-def kernel_file(path, data):
-    try:
-        with open(path, "w") as f:
-            f.write(data)
-        return True
-    except OSError:
-        return False
-
-
-def io_port(port):
-    """Whether the machine answers at a port of the PC that it does not have."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.iopl(3) != 0:
-        return False
-    with open("/dev/port", "rb", buffering=0) as f:
-        f.seek(port)
-        return f.read(1) != b"\xff"
 
 
 def main():

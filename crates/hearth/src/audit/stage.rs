@@ -98,7 +98,7 @@ async fn set_up(operator: &Client) -> Result<Scene> {
     other.put_object(OTHER_BUCKET, "a", content).await?;
     make_role(&tenant).await?;
     let group = json!({"logGroupName": "/hearth-audit/mine"}).to_string();
-    expect(send_logs(&tenant, "Logs_20140328.CreateLogGroup", group).await?)?;
+    expect(&send_logs(&tenant, "Logs_20140328.CreateLogGroup", group).await?)?;
     let image = make_image(&tenant).await?;
     Ok(Scene {
         operator: operator.clone(),
@@ -113,7 +113,7 @@ async fn set_up(operator: &Client) -> Result<Scene> {
 /// A client with a fresh key of this account, which is made when it is not there.
 async fn account(operator: &Client, account: &str) -> Result<Client> {
     match operator.create_account(account).await {
-        Err(error) if !error.refusal().is_some_and(|refusal| refusal.status == 409) => {
+        Err(error) if error.refusal().is_none_or(|refusal| refusal.status != 409) => {
             return Err(error).context("accounts are made with a key of the first account");
         }
         _ => {}
@@ -146,13 +146,13 @@ async fn make_role(tenant: &Client) -> Result<()> {
         ("Action", "CreateRole"),
         ("AssumeRolePolicyDocument", TRUST),
     ]);
-    expect(send(tenant, "iam", create).await?)?;
+    expect(&send(tenant, "iam", create).await?)?;
     let put = form(&[
         ("Action", "PutRolePolicy"),
         ("PolicyName", "audit"),
         ("PolicyDocument", POLICY),
     ]);
-    expect(send(tenant, "iam", put).await?)
+    expect(&send(tenant, "iam", put).await?)
 }
 
 async fn send(client: &Client, service: &'static str, body: String) -> Result<RawAnswer> {
@@ -181,7 +181,7 @@ async fn send_logs(client: &Client, target: &'static str, body: String) -> Resul
 }
 
 /// Done, or there already.
-fn expect(answer: RawAnswer) -> Result<()> {
+fn expect(answer: &RawAnswer) -> Result<()> {
     let is_there = answer.body.contains("AlreadyExists");
     if answer.status >= 300 && !is_there {
         bail!("{} ({})", answer.body, answer.status);
