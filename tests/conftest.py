@@ -33,6 +33,7 @@ class Server:
         announced = json.loads(self.process.stdout.readline())
         self.url, self.region, self.keys = announced["url"], announced["region"], announced["keys"]
         self.account = self.keys[0]["account"]
+        self.doors = announced["doors"]
 
     def client(self, service, key=0, **config):
         settings = Config(retries={"max_attempts": 1}, s3={"addressing_style": "path"}, **config)

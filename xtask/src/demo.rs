@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::{Instant, UNIX_EPOCH};
 use std::{fs, io};
 
@@ -40,7 +40,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
         _ => {}
     }
-    let mut service = Up::start(&binaries, &data)?;
+    let mut service = Up::start(&binaries, &data, Stdio::inherit())?;
     service.wait_until_serving()?;
     let plot = data.join("plot.png");
     let status = Command::new(environment.join("bin/python"))

@@ -3,9 +3,10 @@
 //! Where KVM runs no guests, `hearth up` starts an emulated host of its own. Kernels and base images are kept between
 //! runs; everything that the service itself wrote is not.
 
+use std::fs::File;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::outcome::{Outcome, run_counted};
 use crate::place::{self, Place};
@@ -24,14 +25,17 @@ pub(crate) fn run() -> Result<Outcome> {
     }
     let data = workspace::target_dir().join("service");
     up::clear(&data)?;
-    let mut service = Up::start(&binaries, &data)?;
-    service.wait_until_serving()?;
+    let output = data.join("output.log");
+    let mut service = Up::start(&binaries, &data, File::create(&output)?.into())?;
+    let served = service.wait_until_serving();
+    served.with_context(|| format!("it says why in {}", output.display()))?;
     let outcome = run_counted(
         Command::new(environment.join("bin/pytest"))
             .args(["service", "--durations=15"])
             .current_dir(workspace::root().join("tests"))
             .env("HEARTH_DATA", &data)
             .env("HEARTH", &binaries.hearth)
+            .env("HEARTH_OUTPUT", &output)
             .env("HEARTH_PLACE", place.name()),
     );
     service.stop()?;

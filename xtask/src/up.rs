@@ -49,7 +49,8 @@ pub(crate) struct Up {
 }
 
 impl Up {
-    pub(crate) fn start(binaries: &Binaries, data: &Path) -> Result<Self> {
+    /// `said` takes what it says about itself.
+    pub(crate) fn start(binaries: &Binaries, data: &Path, said: Stdio) -> Result<Self> {
         let first = free_ports(ENDPOINT_PORTS + 1)?;
         let ports = format!("{}-{}", first + 1, first + ENDPOINT_PORTS);
         let mut process = Command::new(&binaries.hearth)
@@ -59,6 +60,7 @@ impl Up {
             .args(["--endpoint-ports", &ports])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .stderr(said)
             .spawn()
             .context("cannot start hearth up")?;
         let output = process.stdout.take().context("its output is piped")?;

@@ -21,6 +21,7 @@ pub(crate) struct StreamSlots {
     pub(crate) control: Slots,
     pub(crate) exec: Slots,
     pub(crate) proxy: Slots,
+    pub(crate) service: Slots,
     pub(crate) file: Slots,
     pub(crate) logs: Slots,
 }
@@ -51,6 +52,7 @@ impl Agent {
                 control: Slots::new(bounds::MAX_CONTROL),
                 exec: Slots::new(bounds::MAX_EXEC),
                 proxy: Slots::new(bounds::MAX_PROXY),
+                service: Slots::new(bounds::MAX_SERVICE),
                 file: Slots::new(bounds::MAX_FILE),
                 logs: Slots::new(bounds::MAX_LOGS),
             },

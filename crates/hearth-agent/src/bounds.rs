@@ -19,6 +19,9 @@ pub(crate) const MAX_EXEC: u32 = 128;
 /// Proxy streams: each is two sockets and about 2 KiB of the agent.
 pub(crate) const MAX_PROXY: u32 = 2048;
 
+/// Connections to services of the host, which serves fewer at a time; the others wait for it.
+pub(crate) const MAX_SERVICE: u32 = 256;
+
 /// File streams: each is a forked worker.
 pub(crate) const MAX_FILE: u32 = 32;
 

@@ -14,6 +14,7 @@ use crate::fault::{Fault, Step};
 use crate::listener::Listener;
 use crate::reaper::Reaper;
 use crate::server;
+use crate::services::Services;
 use crate::settings::{Mode, Network};
 
 /// Descriptors of the agent and of what runs beside it: all streams of [`crate::bounds`] and room to spare.
@@ -93,12 +94,15 @@ fn serve(mode: Mode) -> Result<(), Fault> {
         .step("make the event loop")?;
     LocalSet::new().block_on(&runtime, async {
         let reaper = Reaper::new().step("listen for children")?;
-        let (listener, token) = match mode {
-            Mode::Guest => (Listener::vsock(), None),
-            Mode::Host(config) => (Listener::tcp(config.port), Some(config.token)),
+        let (listener, token, services) = match mode {
+            Mode::Guest => (Listener::vsock(), None, Some(Services::open())),
+            Mode::Host(config) => (Listener::tcp(config.port), Some(config.token), None),
         };
         let listener = listener.step("listen")?;
         let agent = Rc::new(Agent::new(token, reaper));
+        if let Some(services) = services {
+            services.serve(&agent)?;
+        }
         boot::say("ready");
         tokio::join!(server::run(Rc::clone(&agent), listener), agent.reaper.run());
         Ok(())

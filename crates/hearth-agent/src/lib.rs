@@ -16,6 +16,8 @@
 //! also what makes plain `fork` right and lets the agent step in and out of namespaces ([`sys`]). Whatever
 //! may block on something that the application controls happens in a forked child.
 //!
+//! Besides, the agent takes the application's connections to services of the host (`services`).
+//!
 //! The guest's kernel is the application's to attack, the agent is not: it lives in another PID and mount
 //! namespace, with its files in an initramfs that the application cannot see.
 
@@ -39,7 +41,9 @@ mod proxy;
 mod application;
 mod container;
 mod metrics;
+mod netlink;
 mod power;
+mod services;
 mod sockets;
 mod unique;
 

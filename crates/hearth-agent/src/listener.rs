@@ -37,12 +37,11 @@ impl Listener {
 
     /// Listens on a TCP port of all addresses: QEMU's user network delivers to the card's.
     pub(crate) fn tcp(port: u16) -> io::Result<Self> {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket =
-            rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
-        rustix::net::sockopt::set_socket_reuseaddr(&socket, true)?;
-        rustix::net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port))?;
-        rustix::net::listen(&socket, BACKLOG)?;
+        Self::over(tcp_socket(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port))?)
+    }
+
+    /// Watches a TCP socket that listens.
+    pub(crate) fn over(socket: OwnedFd) -> io::Result<Self> {
         Ok(Self {
             socket: readiness::register(socket, Interest::READABLE)?,
             is_vsock: false,
@@ -82,4 +81,14 @@ impl Listener {
         // Frames are answered one by one; waiting to fill a segment would only add delay.
         rustix::net::sockopt::set_tcp_nodelay(connection, true).is_ok()
     }
+}
+
+/// A TCP socket that listens at this address.
+pub(crate) fn tcp_socket(address: SocketAddrV4) -> Result<OwnedFd, Errno> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+    rustix::net::sockopt::set_socket_reuseaddr(&socket, true)?;
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(socket)
 }

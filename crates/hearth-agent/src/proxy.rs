@@ -29,7 +29,12 @@ pub(crate) async fn serve(agent: &Agent, channel: &Channel, port: u16) -> Result
         Err(fault) => return channel.send(&OpenReply::Refused(fault.into())).await,
     };
     channel.send(&OpenReply::Ok).await?;
-    tokio::try_join!(pump(channel, &target), pump(&target, channel))?;
+    pump_both(channel, &target).await
+}
+
+/// Copies both directions, each to its end.
+pub(crate) async fn pump_both(one: &Channel, other: &Channel) -> Result<(), FrameError> {
+    tokio::try_join!(pump(one, other), pump(other, one))?;
     Ok(())
 }
 

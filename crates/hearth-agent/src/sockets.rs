@@ -8,18 +8,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
-use rustix::net::netlink::{self, SocketAddrNetlink};
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::net::{RecvFlags, SendFlags, netlink as protocols};
 
 use crate::fault::{Fault, Step};
+use crate::netlink::{self, NLM_F_ACK, NLM_F_REQUEST, NLMSG_ERROR, error_of, messages};
 
 // linux/netlink.h, linux/sock_diag.h
-const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const SOCK_DESTROY: u16 = 21;
-const NLM_F_REQUEST: u16 = 1;
-const NLM_F_ACK: u16 = 4;
 const NLM_F_DUMP: u16 = 0x300;
 
 const AF_INET: u8 = 2;
@@ -29,9 +26,6 @@ const IPPROTO_UDP: u8 = 17;
 
 /// All states of net/tcp_states.h but closed (7) and listening (10): listeners have no peer.
 const CONNECTED_STATES: u32 = !(1 << 7 | 1 << 10);
-
-/// `struct nlmsghdr`.
-const HEADER_BYTES: usize = 16;
 
 /// `struct inet_diag_sockid`.
 const ID_BYTES: usize = 48;
@@ -47,7 +41,7 @@ const ROUNDS: usize = 4;
 
 /// Destroys all TCP connections, and connected UDP sockets, whose peer is not this guest.
 pub(crate) fn destroy_outbound() -> Result<(), Fault> {
-    let socket = open().step("open the socket diagnostics")?;
+    let socket = netlink::open(Some(protocols::SOCK_DIAG)).step("open the socket diagnostics")?;
     for family in [AF_INET, AF_INET6] {
         destroy_kind(&socket, family, IPPROTO_TCP).step("destroy TCP connections")?;
         match destroy_kind(&socket, family, IPPROTO_UDP) {
@@ -58,17 +52,6 @@ pub(crate) fn destroy_outbound() -> Result<(), Fault> {
         }
     }
     Ok(())
-}
-
-fn open() -> Result<OwnedFd, Errno> {
-    let socket = rustix::net::socket_with(
-        AddressFamily::NETLINK,
-        SocketType::DGRAM,
-        SocketFlags::CLOEXEC,
-        Some(netlink::SOCK_DIAG),
-    )?;
-    rustix::net::connect(&socket, &SocketAddrNetlink::new(0, 0))?;
-    Ok(socket)
 }
 
 fn destroy_kind(socket: &OwnedFd, family: u8, protocol: u8) -> Result<(), Errno> {
@@ -114,53 +97,20 @@ fn dump(socket: &OwnedFd, family: u8, protocol: u8) -> Result<Vec<SocketId>, Err
 fn destroy(socket: &OwnedFd, family: u8, protocol: u8, id: &SocketId) -> Result<(), Errno> {
     let flags = NLM_F_REQUEST | NLM_F_ACK;
     let request = request(SOCK_DESTROY, flags, (family, protocol), id);
-    rustix::net::send(socket, &request, SendFlags::empty())?;
-    let mut buffer = [0; 1024];
-    loop {
-        let (count, _) = rustix::net::recv(socket, &mut buffer, RecvFlags::empty())?;
-        for message in messages(&buffer[..count]) {
-            if message.kind == NLMSG_ERROR {
-                return match error_of(message.body) {
-                    // It ended by itself meanwhile.
-                    None | Some(Errno::NOENT) => Ok(()),
-                    Some(error) => Err(error),
-                };
-            }
-        }
+    match netlink::confirm(socket, &request) {
+        // It ended by itself meanwhile.
+        Err(Errno::NOENT) => Ok(()),
+        confirmed => confirmed,
     }
 }
 
 /// A `struct inet_diag_req_v2` with its header.
 fn request(kind: u16, flags: u16, (family, protocol): (u8, u8), id: &SocketId) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(HEADER_BYTES + 8 + ID_BYTES);
-    // 72: header, 8 bytes of request, the id.
-    bytes.extend(((HEADER_BYTES + 8 + ID_BYTES) as u32).to_ne_bytes());
-    bytes.extend(kind.to_ne_bytes());
-    bytes.extend(flags.to_ne_bytes());
-    // Sequence and port: one request is on its way at a time.
-    bytes.extend([0; 8]);
     // No extensions, one byte of padding.
-    bytes.extend([family, protocol, 0, 0]);
-    bytes.extend(CONNECTED_STATES.to_ne_bytes());
-    bytes.extend(id);
-    bytes
-}
-
-/// A netlink message.
-struct Message<'a> {
-    kind: u16,
-    body: &'a [u8],
-}
-
-/// The messages of one datagram; a torn one ends them.
-fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
-    std::iter::from_fn(move || {
-        let length = u32::from_ne_bytes(*bytes.first_chunk()?) as usize;
-        let kind = u16::from_ne_bytes(*bytes.get(4..)?.first_chunk()?);
-        let body = bytes.get(HEADER_BYTES..length)?;
-        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or(&[]);
-        Some(Message { kind, body })
-    })
+    let mut body = vec![family, protocol, 0, 0];
+    body.extend(CONNECTED_STATES.to_ne_bytes());
+    body.extend(id);
+    netlink::message(kind, flags, &body)
 }
 
 /// The id of a socket whose peer is elsewhere.
@@ -183,12 +133,6 @@ fn address(family: u8, bytes: &[u8]) -> Option<IpAddr> {
 
 fn is_outbound(source: IpAddr, destination: IpAddr) -> bool {
     !destination.is_loopback() && !destination.is_unspecified() && destination != source
-}
-
-/// The error of an error message; `None` for a confirmation.
-fn error_of(body: &[u8]) -> Option<Errno> {
-    let code = i32::from_ne_bytes(*body.first_chunk()?);
-    (code != 0).then(|| Errno::from_raw_os_error(-code))
 }
 
 /// The end of a dump carries its error, if any.

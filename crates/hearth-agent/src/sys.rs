@@ -10,6 +10,7 @@ pub(crate) mod ioctl;
 pub(crate) mod process;
 pub(crate) mod readiness;
 pub(crate) mod signal;
+pub(crate) mod veth;
 pub(crate) mod vsock;
 
 use std::io;

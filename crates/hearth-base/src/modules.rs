@@ -22,6 +22,8 @@ pub const GUEST_MODULES: &[&str] = &[
     "vmw_vsock_virtio_transport",
     "overlay",
     "erofs",
+    // The addresses of the host's services.
+    "veth",
     // The agent destroys stale TCP connections after a restore through SOCK_DIAG.
     "inet_diag",
     "tcp_diag",

@@ -29,6 +29,7 @@ mod logs;
 mod microvms;
 mod objects;
 mod payload;
+mod raw;
 mod shell;
 
 pub use client::Client;
@@ -36,7 +37,9 @@ pub use endpoint::EndpointRequest;
 pub use error::{ClientError, Refusal};
 pub use exec::{Exec, ExecEvent, ExecInput, ExecRequest};
 pub use guests::FileContent;
+pub use hearth_sigv4::uri::encode;
 pub use logs::{LogEvent, LogQuery};
 pub use payload::Payload;
+pub use raw::{RawAnswer, RawRequest};
 pub use settings::Settings;
 pub use shell::{Shell, ShellInput, ShellOutput};

@@ -62,7 +62,7 @@ pub struct AccessKey {
     pub created_at: Timestamp,
 }
 
-/// An IAM role with its documents as the caller wrote them. They are stored, not enforced.
+/// An IAM role with its documents as the caller wrote them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Role {
     /// Whose it is. Roles have no region.

@@ -24,6 +24,8 @@ pub enum Rate {
     AuthToken,
     /// `CreateMicrovmShellAuthToken`.
     ShellToken,
+    /// Any request to services of the host from inside a microVM.
+    FromGuest,
     /// Every other operation that only reads.
     OtherRead,
     /// Every other operation that changes something.
@@ -45,6 +47,8 @@ impl Default for Rates {
             (Rate::AuthToken, 50),
             (Rate::ShellToken, 5),
             // AWS publishes no rate for these; they are high enough for scripts and low enough for one host.
+            // Data and not administration: more than a script, less than what keeps others from the disks.
+            (Rate::FromGuest, 500),
             (Rate::OtherRead, 100),
             (Rate::OtherWrite, 20),
         ]))

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 /// Allows `rate` units a second, and `burst` of time ahead of it.
 #[derive(Debug)]
-pub(crate) struct Bucket {
+pub struct Bucket {
     rate: f64,
     burst: Duration,
     /// When everything taken so far is paid for.
@@ -14,7 +14,9 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
-    pub(crate) fn new(rate: f64, burst: Duration, now: Instant) -> Self {
+    /// A bucket of which nothing was taken yet.
+    #[must_use]
+    pub fn new(rate: f64, burst: Duration, now: Instant) -> Self {
         Self {
             rate,
             burst,
@@ -23,7 +25,7 @@ impl Bucket {
     }
 
     /// Takes an amount that cannot be refused any more, and says how long to wait before the next.
-    pub(crate) fn take(&mut self, amount: f64, now: Instant) -> Duration {
+    pub fn take(&mut self, amount: f64, now: Instant) -> Duration {
         self.paid_at = self.paid_at.max(now) + self.cost(amount);
         self.debt(now)
     }

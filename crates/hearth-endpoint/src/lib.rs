@@ -54,6 +54,7 @@ pub use backend::{
     Backend, Ingress, Microvm, OpenError, ResumeError, Shell, ShellInput, State, Stream,
     TerminalSize,
 };
+pub use bucket::Bucket;
 pub use certificates::{Certificates, OwnCertificateError};
 pub use door::Door;
 pub use doors::Doors;

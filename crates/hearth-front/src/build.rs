@@ -14,8 +14,10 @@ use crate::body::BodyReader;
 use crate::disks::Disks;
 use crate::endpoint_tokens::EndpointTokens;
 use crate::front::Front;
+use crate::guest::Metadata;
 use crate::guests::Guests;
 use crate::iam::Iam;
+use crate::identity::{Identities, SessionKey};
 use crate::keys::Keys;
 use crate::lambda::Lambda;
 use crate::lambda::page::PageTokens;
@@ -33,6 +35,8 @@ pub struct FrontConfig {
     pub control: Control,
     /// Where access keys are found.
     pub keys: Arc<dyn Keys>,
+    /// What keys of execution roles are derived from.
+    pub sessions: SessionKey,
     /// The log store.
     pub logs: Arc<LogStore>,
     /// The object store behind S3.
@@ -80,10 +84,19 @@ impl Front {
             logs: Arc::clone(&config.logs),
             followers: Followers::default(),
         };
+        let identities = Identities {
+            keys: config.keys,
+            sessions: config.sessions,
+            control: config.control.clone(),
+        };
         Ok(Self {
             region: config.region,
-            s3: S3::new(Arc::clone(&config.keys), config.objects),
-            keys: config.keys,
+            s3: S3::new(identities.clone(), config.objects),
+            metadata: Metadata {
+                sessions: identities.sessions.clone(),
+                control: config.control.clone(),
+            },
+            identities,
             bodies: BodyReader::new(),
             lambda,
             operations,

@@ -59,6 +59,11 @@ impl Fault {
         )
     }
 
+    /// What a policy does not allow, as the JSON services word it.
+    pub(crate) fn access_denied(message: impl Into<String>) -> Self {
+        Self::new(403, "AccessDeniedException", message)
+    }
+
     /// An operation of the service that Hearth does not offer.
     pub(crate) fn not_implemented(operation: &str) -> Self {
         Self::new(
@@ -88,6 +93,7 @@ impl SignatureCodes {
             ),
             E::Incomplete(_) => ("IncompleteSignatureException", "IncompleteSignature"),
             E::UnknownKey => ("UnrecognizedClientException", "InvalidClientTokenId"),
+            E::ExpiredToken => ("ExpiredTokenException", "ExpiredToken"),
             E::Scope | E::Expired(_) | E::NotYetCurrent(_) | E::Mismatch => {
                 ("InvalidSignatureException", "SignatureDoesNotMatch")
             }

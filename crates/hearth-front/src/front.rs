@@ -1,7 +1,6 @@
 //! The path of a request: identify, route, authenticate, dispatch, record.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -16,8 +15,9 @@ use uuid::Uuid;
 use crate::audit::{AuditLog, Entry};
 use crate::body::{BodyError, BodyReader};
 use crate::fault::{Fault, SignatureCodes};
+use crate::guest::{Guest, Metadata};
 use crate::iam::Iam;
-use crate::keys::{Caller, Keys};
+use crate::identity::{Caller, Identities, Principal};
 use crate::lambda::Lambda;
 use crate::logs::Logs;
 use crate::metrics::FrontMetrics;
@@ -32,7 +32,7 @@ use crate::{iam, sts};
 /// The services behind the listener.
 pub struct Front {
     pub(crate) region: Region,
-    pub(crate) keys: Arc<dyn Keys>,
+    pub(crate) identities: Identities,
     pub(crate) bodies: BodyReader,
     pub(crate) lambda: Lambda,
     pub(crate) operations: Operations,
@@ -40,13 +40,43 @@ pub struct Front {
     pub(crate) iam: Iam,
     pub(crate) s3: S3,
     pub(crate) operator: Operator,
+    pub(crate) metadata: Metadata,
     pub(crate) metrics: FrontMetrics,
     pub(crate) audit: AuditLog,
+}
+
+/// Where a request came in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Origin {
+    /// The listener, from this address.
+    Listener(IpAddr),
+    /// The door of a guest.
+    Guest(Guest),
+}
+
+impl Origin {
+    /// The guest, if it is one.
+    pub(crate) fn guest(self) -> Option<Guest> {
+        match self {
+            Self::Listener(_) => None,
+            Self::Guest(guest) => Some(guest),
+        }
+    }
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Listener(address) => address.fmt(f),
+            Self::Guest(guest) => guest.microvm.fmt(f),
+        }
+    }
 }
 
 /// A request whose signature has been verified.
 pub(crate) struct Call {
     pub(crate) caller: Caller,
+    pub(crate) origin: Origin,
     pub(crate) request_id: String,
     pub(crate) head: Parts,
     pub(crate) body: Bytes,
@@ -62,13 +92,15 @@ pub(crate) struct Upload {
 
 impl Front {
     /// Answers one request. Never fails: every error is an answer.
-    pub(crate) async fn handle(&self, source: IpAddr, request: Request<Incoming>) -> Reply {
+    pub(crate) async fn handle(&self, origin: Origin, request: Request<Incoming>) -> Reply {
         let started = Instant::now();
         let request_id = Uuid::new_v4().to_string();
         let (head, body) = request.into_parts();
         let service = Service::of(&head);
-        let mut entry = entry(source, &request_id, service, &head);
-        let mut reply = self.dispatch(service, &request_id, head, body).await;
+        let mut entry = entry(origin, &request_id, service, &head);
+        let mut reply = self
+            .dispatch(origin, service, &request_id, head, body)
+            .await;
         if let Ok(value) = HeaderValue::from_str(&request_id) {
             let name = if service == Service::S3 {
                 "x-amz-request-id"
@@ -100,27 +132,38 @@ impl Front {
 
     async fn dispatch(
         &self,
+        origin: Origin,
         service: Service,
         request_id: &str,
         head: Parts,
         body: Incoming,
     ) -> Reply {
+        if origin.guest().is_some() && !Guest::may_ask(service) {
+            let fault = Fault::access_denied(Guest::CLOSED);
+            return refuse(service, request_id, &fault);
+        }
         match service {
             Service::Operator => return self.operator.answer(&head).await,
             Service::S3 => {
-                let (mut reply, account) = self.s3.answer(head, body).await;
-                if let Some(account) = account {
+                let (mut reply, signer) = self.s3.answer(origin, head, body).await;
+                if let Some(signer) = signer {
                     let scope = Scope {
-                        account,
+                        account: signer.account,
                         region: self.region.clone(),
                     };
-                    reply.extensions_mut().insert(Caller { scope });
+                    reply.extensions_mut().insert(Caller {
+                        scope,
+                        principal: signer.principal,
+                    });
                 }
                 return reply;
             }
             _ => {}
         }
-        let call = match self.authenticate(service, request_id, head, body).await {
+        let call = match self
+            .authenticate(origin, service, request_id, head, body)
+            .await
+        {
             Ok(call) => call,
             Err(fault) => return refuse(service, request_id, &fault),
         };
@@ -140,6 +183,7 @@ impl Front {
     /// reading is what an attacker could make us pay for. An upload whose hash is stated is not read here.
     async fn authenticate(
         &self,
+        origin: Origin,
         service: Service,
         request_id: &str,
         head: Parts,
@@ -151,11 +195,9 @@ impl Front {
         if signed.scope.service != service.signing_name() {
             return Err(refuse(SignatureError::Scope));
         }
-        let key = self
-            .keys
-            .find(&signed.access_key, signed.session_token.as_deref())
-            .await
-            .ok_or_else(|| refuse(SignatureError::UnknownKey))?;
+        let token = signed.session_token.as_deref();
+        let key = self.identities.find(&signed.access_key, token).await;
+        let key = key.map_err(refuse)?;
         let claim = signed.claim().filter(|_| is_upload(service, &head));
         let (body, upload) = match claim {
             Some(claim) => {
@@ -184,9 +226,19 @@ impl Front {
                 account: key.account,
                 region,
             },
+            principal: key.principal,
         };
+        if let Some(guest) = origin.guest()
+            && guest.account != caller.scope.account
+        {
+            return Err(Fault::access_denied(Guest::FOREIGN));
+        }
+        if matches!(caller.principal, Principal::Role(_)) && !may_roles_ask(service) {
+            return Err(Fault::access_denied(ROLE_CLOSED));
+        }
         Ok(Call {
             caller,
+            origin,
             request_id: request_id.to_owned(),
             head,
             body,
@@ -194,6 +246,14 @@ impl Front {
         })
     }
 }
+
+/// Whether there are actions in policies for what a service does. To the others roles have no way.
+fn may_roles_ask(service: Service) -> bool {
+    !matches!(service, Service::Hearth | Service::Iam | Service::Operator)
+}
+
+const ROLE_CLOSED: &str =
+    "Credentials of an execution role cannot do this; use an access key of the account.";
 
 fn is_upload(service: Service, head: &Parts) -> bool {
     service == Service::Hearth && operations::is_upload(head)
@@ -232,11 +292,11 @@ fn body_fault(error: BodyError) -> Fault {
     }
 }
 
-fn entry(source: IpAddr, request_id: &str, service: Service, head: &Parts) -> Entry {
+fn entry(origin: Origin, request_id: &str, service: Service, head: &Parts) -> Entry {
     Entry {
         time: Timestamp::now().to_string(),
         request_id: request_id.to_owned(),
-        source: source.to_string(),
+        source: origin.to_string(),
         account: None,
         access_key: access_key(head).map(|access_key| shorten(&access_key)),
         service: service.name(),

@@ -3,6 +3,7 @@
 //! ```text
 //!  client -> server   limits of connections, heads and time; TLS
 //!         -> front    request id, service by SigV4 scope, signature, body, audit
+//!  guest  -> guest    the same for what a guest may ask, and its instance metadata
 //!         -> lambda   lambda-microvms and lambda-core: REST-JSON along the service models
 //!            logs     CloudWatch Logs: JSON 1.1 over hearth-logs
 //!            sts, iam query protocol
@@ -21,9 +22,12 @@ mod audit;
 mod body;
 mod control_metrics;
 mod front;
+mod guest;
+mod identity;
 mod keys;
 mod metrics;
 mod operator;
+mod policy;
 mod route;
 mod sigv4;
 
@@ -56,10 +60,12 @@ pub use control_metrics::ControlMetrics;
 pub use disks::{Disks, Holding, HoldingKind};
 pub use endpoint_tokens::{Access, EndpointTokens, Grant, MintError};
 pub use front::Front;
+pub use guest::{GuestDoor, GuestService};
 pub use guests::{
     Command, FileContent, GuestError, Guests, Input, OutputPlace, ProcessInput, ProcessOutput,
     TerminalSize,
 };
+pub use identity::SessionKey;
 pub use keys::Keys;
 pub use lambda::page::PageTokens;
 pub use metrics::FrontMetrics;

@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 
-use crate::front::Front;
+use crate::front::{Front, Origin};
 
 /// A head that has not arrived by then belongs to a slowloris; it is also how long a kept-alive
 /// connection may be idle, since hyper waits for the next head in the same way.
@@ -150,15 +150,24 @@ impl Connection {
         } = self;
         let service = service_fn(move |request| {
             let front = Arc::clone(&front);
-            async move { Ok::<_, std::convert::Infallible>(front.handle(peer.ip(), request).await) }
+            async move {
+                Ok::<_, std::convert::Infallible>(
+                    front.handle(Origin::Listener(peer.ip()), request).await,
+                )
+            }
         });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIME)
-            .max_buf_size(MAX_HEAD_BYTES)
-            .serve_connection(TokioIo::new(stream), service);
+        let connection = http().serve_connection(TokioIo::new(stream), service);
         if let Err(error) = watcher.watch(connection).await {
             tracing::debug!(%peer, %error, "connection ended");
         }
     }
+}
+
+/// HTTP/1.1, bounded in each of its phases.
+pub(crate) fn http() -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_buf_size(MAX_HEAD_BYTES);
+    http
 }

@@ -32,7 +32,7 @@ fn get_caller_identity(call: &Call) -> Reply {
     let account = call.caller.scope.account.to_string();
     let mut reply = query::result("GetCallerIdentity", NAMESPACE, &call.request_id, |xml| {
         xml.text("Arn", &call.caller.arn())
-            .text("UserId", &account)
+            .text("UserId", &call.caller.user_id())
             .text("Account", &account)
     });
     reply.extensions_mut().insert(Label {

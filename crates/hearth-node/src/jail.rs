@@ -99,21 +99,26 @@ pub(crate) fn make_own(path: &Path, user: Option<u32>) -> Result<(), NodeError> 
 /// handed. Anything but plain files is refused: it would lead elsewhere.
 pub(crate) fn take_over(directory: &Path) -> Result<(), NodeError> {
     let (user, group) = (geteuid().as_raw(), getegid().as_raw());
-    let take = || -> io::Result<()> {
-        // From here on its maker cannot put anything else there.
-        chown(directory, Some(user), Some(group))?;
-        fs::set_permissions(directory, fs::Permissions::from_mode(0o755))?;
-        for entry in fs::read_dir(directory)? {
-            let path = entry?.path();
-            if !fs::symlink_metadata(&path)?.is_file() {
-                let what = format!("{} is no file", path.display());
-                return Err(io::Error::new(io::ErrorKind::InvalidData, what));
-            }
-            lchown(&path, Some(user), Some(group))?;
-        }
-        Ok(())
-    };
-    take().map_err(failed("take over", directory))
+    // From here on its maker cannot put anything else there.
+    chown(directory, Some(user), Some(group)).map_err(failed("take over", directory))?;
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o755))
+        .map_err(failed("open to readers", directory))?;
+    for entry in fs::read_dir(directory).map_err(failed("list", directory))? {
+        take_over_file(&entry.map_err(failed("list", directory))?.path())?;
+    }
+    Ok(())
+}
+
+/// The same of one file, of a VMM that has ended or cannot change its directory any more.
+pub(crate) fn take_over_file(path: &Path) -> Result<(), NodeError> {
+    let here = || failed("take over", path);
+    if !fs::symlink_metadata(path).map_err(here())?.is_file() {
+        return Err(here()(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "it is no plain file",
+        )));
+    }
+    lchown(path, Some(geteuid().as_raw()), Some(getegid().as_raw())).map_err(here())
 }
 
 /// Starts a program as the first process of a process namespace, in which it sees and can name nobody else.
@@ -174,6 +179,6 @@ mod tests {
         take_over(directory.path()).unwrap();
         std::os::unix::fs::symlink("/etc/shadow", directory.path().join("state")).unwrap();
         let error = take_over(directory.path()).unwrap_err();
-        assert!(format!("{error:?}").contains("is no file"), "{error:?}");
+        assert!(format!("{error:?}").contains("no plain file"), "{error:?}");
     }
 }

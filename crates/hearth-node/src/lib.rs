@@ -13,6 +13,7 @@
 //!     vmm/                  the one directory that its VMM writes, whose user it belongs to (jail.rs)
 //!       control.sock        it listens here (hearth_wire::vmm)
 //!       vsock.sock          its agent is reached here (agent.rs)
+//!       vsock.sock_1025     its guest's streams to services of the host come in here (services.rs)
 //!       disk-<n>.<g>.qcow2  its writable disk n, after g snapshots
 //!       serial.log          what its kernel said, bounded
 //!       snapshot/           what it is sealing
@@ -36,6 +37,7 @@ mod machine;
 mod memory;
 mod node;
 mod record;
+mod services;
 mod vmm;
 
 pub use agent::{AgentClient, AgentError, Exec, ExecReader, ExecWriter, FileReader, LogFollower};
@@ -49,4 +51,5 @@ pub use machine::Machine;
 pub use memory::ProcessMemory;
 pub use node::{Node, NodeOptions, SnapshotInfo, Swept};
 pub use record::{DiskStack, MachineRecord, NetworkRecord, ProcessRecord, Purpose, SnapshotRecord};
+pub use services::{ServiceListener, service_of};
 pub use vmm::{Jail, Permitted, VmmClient, VmmError};

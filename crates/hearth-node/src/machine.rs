@@ -32,6 +32,7 @@ use crate::node::{Held, Node};
 use crate::record::{
     self, DiskStack, MACHINE_FILE, MachineRecord, NODE_FILE, Purpose, SnapshotRecord,
 };
+use crate::services::ServiceListener;
 use crate::vmm::{VmmClient, VmmError};
 
 /// Longest wait for a process that was killed to be gone.
@@ -63,6 +64,11 @@ impl Machine {
     /// Its agent.
     pub fn agent(&self) -> AgentClient {
         AgentClient::new(self.own_directory().join("vsock.sock"))
+    }
+
+    /// Listens for its guest's streams to services of the host.
+    pub fn listen_for_services(&self) -> std::io::Result<ServiceListener> {
+        ServiceListener::bind(&self.own_directory().join("vsock.sock"), self.record.user)
     }
 
     /// Its directory.
@@ -180,7 +186,9 @@ impl Machine {
             .iter()
             .position(|disk| disk.serial == serial && disk.is_writable)
             .ok_or_else(|| NodeError::UnknownDisk(serial.to_owned()))?;
-        let overlay = overlay_path(&self.directory(), index, self.record.overlay_generation);
+        let own = self.own_directory();
+        let overlay = overlay_path(&own, index, self.record.overlay_generation);
+        jail::take_over_file(&overlay)?;
         let sync = || {
             let file = fs::File::open(&overlay)?;
             file.set_permissions(fs::Permissions::from_mode(0o444))?;

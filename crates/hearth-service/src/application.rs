@@ -5,9 +5,13 @@ use hearth_control::id::VersionNumber;
 use hearth_control::image::{ImageSpec, OsCapabilities};
 use hearth_image::Root;
 use hearth_wire::agent::StartSpec;
+use hearth_wire::service::Service;
 
 /// Host name in the snapshot; each clone gets one of its own before it runs.
 const HOSTNAME: &str = "microvm";
+
+/// Variables by which AWS's clients find S3 and CloudWatch Logs. Whoever means another one sets them.
+const SERVICES: &[&str] = &["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS"];
 
 /// An image without a program to run.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +35,13 @@ pub(crate) fn start_spec(
         .env
         .entry("HOME".to_owned())
         .or_insert_with(|| "/root".to_owned());
+    for name in SERVICES {
+        let address = std::net::Ipv4Addr::from(Service::Aws.address());
+        start
+            .env
+            .entry((*name).to_owned())
+            .or_insert_with(|| format!("http://{address}"));
+    }
     if let Some(own) = &spec.environment {
         start.env.extend(own.0.clone());
     }

@@ -33,6 +33,7 @@ use hearth_node::{AgentClient, MachineName, Node, ProcessMemory};
 use tokio::sync::mpsc;
 
 use crate::build::Workshop;
+use crate::guest_services::{GuestServices, OpenDoor};
 use crate::monitor::Monitor;
 use crate::openings::Openings;
 pub(crate) use holdings::HostDisks;
@@ -46,6 +47,7 @@ pub(crate) struct HostNode {
     logs: Arc<LogStore>,
     openings: Openings,
     workshop: Workshop,
+    services: GuestServices,
     running: Mutex<HashMap<MicrovmId, Watch>>,
     ended: mpsc::Sender<NodeEvent>,
     events: tokio::sync::Mutex<mpsc::Receiver<NodeEvent>>,
@@ -55,6 +57,8 @@ pub(crate) struct HostNode {
 #[derive(Debug, Default)]
 struct Watch {
     monitor: Option<Monitor>,
+    /// Through which its guest reaches this service while it is followed.
+    door: Option<OpenDoor>,
     /// How often it was resumed.
     resumes: u64,
 }
@@ -72,10 +76,16 @@ impl HostNode {
             logs,
             openings,
             workshop,
+            services: GuestServices::default(),
             running: Mutex::default(),
             ended,
             events: tokio::sync::Mutex::new(events),
         }
+    }
+
+    /// Through which guests reach this service.
+    pub(crate) fn services(&self) -> &GuestServices {
+        &self.services
     }
 
     /// How often a microVM was resumed since this process knows it.

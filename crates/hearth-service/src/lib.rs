@@ -33,7 +33,9 @@ mod output;
 
 mod backend;
 mod doors;
+mod guest_services;
 mod guests;
+mod paced;
 mod patience;
 mod shell;
 mod tokens;

@@ -10,6 +10,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -26,7 +27,7 @@ use hearth_control::time::SystemClock;
 use hearth_control::{Control, ControlConfig};
 use hearth_endpoint::{Authority, Certificates, Door, Endpoint, Settings, TokenKeys, bundle_path};
 use hearth_front::{
-    ControlMetrics, Front, FrontConfig, FrontMetrics, PageTokens, Transport, serve,
+    ControlMetrics, Front, FrontConfig, FrontMetrics, PageTokens, SessionKey, Transport, serve,
 };
 use hearth_image::{Bases, LayerCaches};
 use hearth_logs::{Limits, LogStore};
@@ -143,7 +144,8 @@ impl Service {
         }
         let (stop, stopped) = watch::channel(false);
         let endpoint = endpoint(config, &control, &parts)?;
-        let front = front(config, &control, &parts)?;
+        let front = Arc::new(front(config, &control, &parts)?);
+        parts.host.services().begin(Arc::clone(&front));
         let address = api.local_addr().unwrap_or(config.listen);
         let settings = client_settings(config, &control, address).await?;
         Ok(Self {
@@ -188,6 +190,8 @@ impl Service {
 /// One service for one data directory.
 fn lock(data: &Path) -> Result<File, ServiceError> {
     fs::create_dir_all(data).map_err(file("make the directory", data))?;
+    // Whatever is below it, and whoever made it: keys, disks and memory of tenants are nobody else's.
+    fs::set_permissions(data, fs::Permissions::from_mode(0o700)).map_err(file("close", data))?;
     let path = data.join("service.lock");
     let file_handle = OpenOptions::new()
         .write(true)
@@ -386,10 +390,14 @@ fn front(config: &ServiceConfig, control: &Control, parts: &Parts) -> Result<Fro
     ControlMetrics::register(&mut registry, control.clone());
     MemoryMetrics::register(&mut registry, Arc::clone(&parts.host));
     let page_key = config.data.join("page-key");
+    let session_key = config.data.join("session-key");
     let front = Front::new(FrontConfig {
         region: config.region.clone(),
         control: control.clone(),
         keys: Arc::new(control.clone()),
+        sessions: SessionKey::new(
+            secret_file::key(&session_key).map_err(file("read", &session_key))?,
+        ),
         logs: Arc::clone(&parts.logs),
         objects: Arc::clone(&parts.objects),
         endpoint_tokens: Arc::new(Tokens(Arc::clone(&parts.keys))),
@@ -404,7 +412,7 @@ fn front(config: &ServiceConfig, control: &Control, parts: &Parts) -> Result<Fro
 }
 
 fn spawn_front(
-    front: Front,
+    front: Arc<Front>,
     listener: TcpListener,
     hosting: Hosting,
     mut stopped: watch::Receiver<bool>,
@@ -417,14 +425,7 @@ fn spawn_front(
         let stop = async move {
             let _ = stopped.wait_for(|&stop| stop).await;
         };
-        let served = serve(
-            Arc::new(front),
-            listener,
-            transport,
-            MAX_API_CONNECTIONS,
-            stop,
-        )
-        .await;
+        let served = serve(front, listener, transport, MAX_API_CONNECTIONS, stop).await;
         if let Err(error) = served {
             tracing::error!(error = whole(&error), "the API does not listen");
         }

@@ -105,6 +105,11 @@ pub(crate) enum Command {
 /// What asks the service, by its public APIs alone.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClientCommand {
+    /// Attack this service with microVMs of its own, and say what stopped each attempt.
+    ///
+    /// Makes two accounts, 999999999998 and 999999999997, an image and two microVMs, and removes all but the accounts.
+    /// Needs a key of the first account. Exits with 1 unless every attack was stopped, and each could have worked.
+    Audit,
     /// Accounts of the service: create, list.
     #[command(subcommand)]
     Account(AccountCommand),

@@ -23,6 +23,7 @@ mod status;
 mod up;
 
 mod account;
+mod audit;
 mod client;
 mod image;
 mod microvm;
@@ -85,6 +86,7 @@ async fn ask(
     command: ClientCommand,
 ) -> Result<ExitCode> {
     match command {
+        ClientCommand::Audit => audit::run(shared, client).await,
         ClientCommand::Account(command) => account::run(shared, client, &command).await,
         ClientCommand::Key(command) => account::run_key(shared, client, &command).await,
         ClientCommand::Image(command) => image::run(shared, client, command).await,

@@ -9,6 +9,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use hearth_service::{EndpointConfig, Hosting, Service, ServiceConfig};
 use hearth_vmm::probe;
+use rustix::fs::Mode;
+use rustix::process::{Resource, Rlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::service::UpArguments;
@@ -60,6 +62,7 @@ fn serve(config: &Config, hosting: Hosting) -> Result<ExitCode> {
                 .unwrap_or_else(|_| "info".into()),
         )
         .init();
+    keep_private()?;
     let config = service_config(config, hosting)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -85,6 +88,17 @@ fn serve(config: &Config, hosting: Hosting) -> Result<ExitCode> {
     });
     runtime.shutdown_background();
     outcome
+}
+
+/// What the service writes is its user's alone, whatever the shell that started it allows; and its memory, in which keys
+/// are, is never written out.
+fn keep_private() -> Result<()> {
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    rustix::process::setrlimit(Resource::Core, none).context("cannot forbid core dumps")
 }
 
 fn service_config(config: &Config, hosting: Hosting) -> Result<ServiceConfig> {

@@ -1,7 +1,7 @@
 //! `cargo xtask bench image`: a `hearth up` of its own, and `tests/bench/image.py` against it.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -37,7 +37,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let data = workspace::target_dir().join("bench");
     up::clear(&data)?;
-    let mut service = Up::start(&binaries, &data)?;
+    let mut service = Up::start(&binaries, &data, Stdio::inherit())?;
     service.wait_until_serving()?;
     let measured = measure(arguments, &environment, &data);
     service.stop()?;

@@ -33,7 +33,9 @@ fn a_loopback_connection_is_not_found() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let port = client.local_addr().unwrap().port();
-    let Ok(found) = open().and_then(|socket| dump(&socket, AF_INET, IPPROTO_TCP)) else {
+    let Ok(found) = netlink::open(Some(protocols::SOCK_DIAG))
+        .and_then(|socket| dump(&socket, AF_INET, IPPROTO_TCP))
+    else {
         // A kernel without the diagnostics.
         return;
     };

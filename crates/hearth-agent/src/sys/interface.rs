@@ -44,10 +44,25 @@ pub(crate) fn set_address(
 
 /// Adds the default route.
 pub(crate) fn add_default_route(control: &OwnedFd, gateway: Ipv4Addr) -> Result<(), Errno> {
+    add_route(
+        control,
+        Ipv4Addr::UNSPECIFIED,
+        Ipv4Addr::UNSPECIFIED,
+        gateway,
+    )
+}
+
+/// Adds a route to a network through a gateway.
+pub(crate) fn add_route(
+    control: &OwnedFd,
+    network: Ipv4Addr,
+    netmask: Ipv4Addr,
+    gateway: Ipv4Addr,
+) -> Result<(), Errno> {
     // SAFETY: all-zero bytes are a valid `rtentry`: integers, addresses and a null device name.
     let mut route: libc::rtentry = unsafe { mem::zeroed() };
-    route.rt_dst = generic(Ipv4Addr::UNSPECIFIED);
-    route.rt_genmask = generic(Ipv4Addr::UNSPECIFIED);
+    route.rt_dst = generic(network);
+    route.rt_genmask = generic(netmask);
     route.rt_gateway = generic(gateway);
     route.rt_flags = libc::RTF_UP | libc::RTF_GATEWAY;
     // SAFETY: the kernel reads one `rtentry`; its device name is null.

@@ -38,6 +38,29 @@ pub(crate) fn listen(port: u32) -> Result<OwnedFd, Errno> {
     Ok(socket)
 }
 
+/// A non-blocking socket on its way to a port.
+pub(crate) fn connect(cid: u32, port: u32) -> Result<OwnedFd, Errno> {
+    let socket = rustix::net::socket_with(
+        AddressFamily::VSOCK,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        None,
+    )?;
+    let address = address(cid, port);
+    // SAFETY: the pointer and the length describe a whole `sockaddr_vm`, which lives until the call returns.
+    let connected = check(unsafe {
+        libc::connect(
+            socket.as_raw_fd(),
+            (&raw const address).cast(),
+            address_bytes(),
+        )
+    });
+    match connected {
+        Ok(_) | Err(Errno::INPROGRESS) => Ok(socket),
+        Err(error) => Err(error),
+    }
+}
+
 /// Context id of the peer of a connected socket.
 pub(crate) fn peer_cid(socket: impl AsFd) -> Result<u32, Errno> {
     let mut address = address(0, 0);

@@ -2,6 +2,7 @@
 //!
 //! Prints one JSON line with its URL and keys, and serves until its standard input ends.
 
+mod guest_doors;
 mod memory_guests;
 mod memory_node;
 
@@ -23,7 +24,7 @@ use hearth_control::time::{Clock, SystemClock, Timestamp};
 use hearth_control::{Control, ControlConfig};
 use hearth_front::{
     ControlMetrics, Disks, EndpointTokens, Front, FrontConfig, FrontMetrics, Grant, Holding,
-    HoldingKind, Keys, MintError, PageTokens, Transport, serve,
+    HoldingKind, Keys, MintError, PageTokens, SessionKey, Transport, serve,
 };
 use hearth_logs::{Limits, LogStore};
 use hearth_objects::ObjectStore;
@@ -70,6 +71,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         region: REGION.parse()?,
         control,
         keys: Arc::new(FixedKeys),
+        sessions: SessionKey::new([2; 32]),
         logs: Arc::new(LogStore::open(
             &directory.join("logs.db"),
             Limits::default(),
@@ -83,10 +85,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
         metrics,
         registry: Some(Arc::new(registry)),
     })?;
+    let front = Arc::new(front);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    println!("{}", announcement(&listener.local_addr()?.to_string()));
+    let doors = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?.to_string();
+    println!("{}", announcement(&address, doors.local_addr()?.port()));
+    tokio::spawn(guest_doors::serve(Arc::clone(&front), doors));
     serve(
-        Arc::new(front),
+        front,
         listener,
         Transport::Loopback,
         MAX_CONNECTIONS,
@@ -114,14 +120,14 @@ impl Disks for NoDisks {
     }
 }
 
-fn announcement(address: &str) -> String {
+fn announcement(address: &str, doors: u16) -> String {
     let keys: Vec<_> = KEYS
         .iter()
         .map(|(id, secret, account)| {
             serde_json::json!({"id": id, "secret": secret, "account": format!("{account:012}")})
         })
         .collect();
-    serde_json::json!({"url": format!("http://{address}"), "region": REGION, "keys": keys})
+    serde_json::json!({"url": format!("http://{address}"), "region": REGION, "keys": keys, "doors": doors})
         .to_string()
 }
 
@@ -181,9 +187,9 @@ struct FixedKeys;
 
 #[async_trait]
 impl Keys for FixedKeys {
-    async fn find(&self, access_key: &str, session_token: Option<&str>) -> Option<AccessKey> {
+    async fn find(&self, access_key: &str) -> Option<AccessKey> {
         let (id, secret, account) = KEYS.iter().find(|(id, ..)| *id == access_key)?;
-        session_token.is_none().then_some(AccessKey {
+        Some(AccessKey {
             id: id.parse().ok()?,
             secret: SecretKey::new((*secret).to_owned()),
             account: AccountId::from_number(*account)?,

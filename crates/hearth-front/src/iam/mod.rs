@@ -1,6 +1,6 @@
-//! IAM: roles and their policies, stored so that deployment scripts run.
+//! IAM: roles and their policies. What they say holds for execution roles ([`crate::identity`]).
 //!
-//! What a policy says is not yet enforced; `docs/` says so. Each action is a function from its
+//! Each action is a function from its
 //! parameters to a result, in [`roles`] and [`policies`].
 
 mod policies;
@@ -11,6 +11,7 @@ use hearth_control::{Control, ControlError, Refusal};
 
 use crate::fault::Fault;
 use crate::front::Call;
+use crate::policy::{Document, Kind};
 use crate::wire::query::{self, Parameters};
 use crate::wire::xml::Xml;
 use crate::wire::{Label, Reply};
@@ -102,18 +103,19 @@ impl Request<'_> {
         })
     }
 
-    /// A policy document: JSON of bounded size.
-    fn document(&self, name: &str) -> Result<String, Fault> {
+    /// A policy document of bounded size that can be read. What it says is decided when it is asked.
+    fn document(&self, name: &str, kind: Kind) -> Result<String, Fault> {
         /// Longest role policy that IAM takes, all of a role together.
         const MAX_CHARS: usize = 10_240;
         let document = self.required(name)?;
-        let is_json = serde_json::from_str::<serde_json::Value>(document)
-            .is_ok_and(|document| document.is_object());
-        if !is_json || document.chars().count() > MAX_CHARS {
-            let text = "This policy contains invalid Json";
-            return Err(Fault::new(400, "MalformedPolicyDocument", text));
+        let refused = |text: String| Err(Fault::new(400, "MalformedPolicyDocument", text));
+        if document.chars().count() > MAX_CHARS {
+            return refused(format!("This policy is longer than {MAX_CHARS} characters"));
         }
-        Ok(document.to_owned())
+        match Document::parse(document, kind) {
+            Ok(_) => Ok(document.to_owned()),
+            Err(error) => refused(format!("This policy cannot be read: {error}")),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use hearth_control::account::RolePolicy;
 
 use super::{Outcome, Request, refused, validation};
 use crate::fault::Fault;
+use crate::policy::Kind;
 use crate::uri::encode;
 use crate::wire::xml::Xml;
 
@@ -12,7 +13,7 @@ impl Request<'_> {
         let role = self.role_name()?;
         let policy = RolePolicy {
             name: self.policy_name()?.to_owned(),
-            document: self.document("PolicyDocument")?,
+            document: self.document("PolicyDocument", Kind::Identity)?,
         };
         self.control
             .put_role_policy(self.account, &role, policy)

@@ -6,6 +6,7 @@ use hearth_control::time::Timestamp;
 
 use super::{Outcome, Request, refused, validation};
 use crate::fault::Fault;
+use crate::policy::Kind;
 use crate::uri::encode;
 use crate::wire::xml::Xml;
 
@@ -18,7 +19,7 @@ impl Request<'_> {
             name: self.role_name()?,
             path: self.path()?,
             description: self.parameters.get("Description").map(str::to_owned),
-            trust_policy: self.document("AssumeRolePolicyDocument")?,
+            trust_policy: self.document("AssumeRolePolicyDocument", Kind::Trust)?,
             max_session_s: self.max_session_s()?,
         };
         let role = self
@@ -79,7 +80,7 @@ impl Request<'_> {
 
     pub(super) async fn update_assume_role_policy(&self) -> Outcome {
         let name = self.role_name()?;
-        let policy = self.document("PolicyDocument")?;
+        let policy = self.document("PolicyDocument", Kind::Trust)?;
         self.control
             .set_role_trust(self.account, &name, policy)
             .await

@@ -6,6 +6,7 @@
 //! one file each in [`crate::microvms`] and [`crate::connectors`].
 
 mod address;
+mod authorize;
 mod input;
 pub(crate) mod refusal;
 
@@ -21,7 +22,7 @@ use serde_json::Value;
 use crate::endpoint_tokens::EndpointTokens;
 use crate::fault::Fault;
 use crate::front::Call;
-use crate::keys::Caller;
+use crate::identity::Caller;
 use crate::model::{Mismatch, Operation, check};
 use crate::wire::json::{Family, rest, rest_fault};
 use crate::wire::{Label, Reply, gateway_not_found, reply};
@@ -121,6 +122,7 @@ impl Lambda {
         let input = input::gather(operation, &labels, call.head.uri.query(), &call.body)?;
         check(operation.input, &input).map_err(mismatch)?;
         context.resource = named_resource(&input).unwrap_or(context.resource);
+        context.authorize(&input).await?;
         match family {
             Family::Microvms => microvms::perform(&context, Value::Object(input)).await,
             Family::Core => connectors::perform(&context, Value::Object(input)).await,

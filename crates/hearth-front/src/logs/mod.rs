@@ -1,5 +1,6 @@
 //! CloudWatch Logs over JSON 1.1: the operations that the AWS CLI and SDKs use to read and write logs.
 
+mod authorize;
 mod events;
 mod filter;
 mod groups;
@@ -66,7 +67,7 @@ impl Logs {
             let fault = Fault::new(400, "UnknownOperationException", "Unknown operation");
             return rpc_fault(&fault);
         };
-        let mut reply = match self.perform(call, *perform).await {
+        let mut reply = match self.perform(call, operation, *perform).await {
             Ok(body) => rpc(&body),
             Err(fault) => rpc_fault(&fault),
         };
@@ -80,8 +81,14 @@ impl Logs {
         reply
     }
 
-    async fn perform(&self, call: Call, perform: fn(&Request) -> Outcome) -> Outcome {
+    async fn perform(
+        &self,
+        call: Call,
+        operation: &str,
+        perform: fn(&Request) -> Outcome,
+    ) -> Outcome {
         let input = serde_json::from_slice(&call.body).map_err(|_| Fault::unparseable())?;
+        authorize::check(&call, operation, &input)?;
         let scope = call.caller.scope;
         let owner = Owner {
             account: scope.account.to_string(),

@@ -33,7 +33,7 @@ use crate::disks::Disks;
 use crate::fault::Fault;
 use crate::front::Call;
 use crate::guests::Guests;
-use crate::keys::Caller;
+use crate::identity::Caller;
 use crate::lambda::refusal;
 use crate::wire::json::{Family, rest_fault};
 use crate::wire::{Label, Reply};

@@ -3,8 +3,9 @@
 //! Each account has its own service over its own buckets, chosen by the access key that the request
 //! names; `s3s` then verifies the signature (header, presigned, chunked) with that key's secret, so a
 //! key can never reach another account's buckets. Unsigned requests and browser forms, which name no
-//! key there, are denied.
+//! key there, are denied. What roles and guests may is decided in `access.rs`.
 
+mod access;
 mod account;
 mod fault;
 mod listing;
@@ -28,48 +29,76 @@ use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3Result, s3_error};
 
-use crate::keys::Keys;
-use crate::sigv4::access_key_hint;
+use crate::front::Origin;
+use crate::guest::Guest;
+use crate::identity::{Identities, Signer};
+use crate::sigv4::{SignatureError, access_key_hint};
 use crate::upload_body::UploadBody;
 use crate::uri::query_pairs;
 use crate::wire::xml::Xml;
 use crate::wire::{Label, Reply, reply};
+use access::{Access, Visit};
 use account::AccountBuckets;
-use named::{Name, Naming};
+use named::Name;
 
 /// Clock skew that is tolerated, as everywhere else in the front.
 const MAX_SKEW_S: u32 = 300;
 
 /// The S3 service of all accounts.
 pub(crate) struct S3 {
-    keys: Arc<dyn Keys>,
+    identities: Identities,
     objects: Arc<ObjectStore>,
     /// Services are made when an account first asks; there are as many as accounts.
     services: Mutex<HashMap<AccountId, S3Service>>,
 }
 
 impl S3 {
-    pub(crate) fn new(keys: Arc<dyn Keys>, objects: Arc<ObjectStore>) -> Self {
+    pub(crate) fn new(identities: Identities, objects: Arc<ObjectStore>) -> Self {
         Self {
-            keys,
+            identities,
             objects,
             services: Mutex::default(),
         }
     }
 
     /// Answers one request; says whose it was when its key exists.
-    pub(crate) async fn answer(&self, head: Parts, body: Incoming) -> (Reply, Option<AccountId>) {
+    pub(crate) async fn answer(
+        &self,
+        origin: Origin,
+        head: Parts,
+        body: Incoming,
+    ) -> (Reply, Option<Signer>) {
         let Some(access_key) = access_key(&head) else {
             return (denied("AccessDenied", "Access Denied"), None);
         };
-        let Some(key) = self.keys.find(&access_key, None).await else {
-            let text = "The AWS Access Key Id you provided does not exist in our records.";
-            return (denied("InvalidAccessKeyId", text), None);
+        let token = session_token(&head);
+        let signer = match self.identities.find(&access_key, token.as_deref()).await {
+            Ok(signer) => signer,
+            Err(SignatureError::ExpiredToken) => {
+                return (
+                    denied("ExpiredToken", "The provided token has expired."),
+                    None,
+                );
+            }
+            Err(_) => {
+                let text = "The AWS Access Key Id you provided does not exist in our records.";
+                return (denied("InvalidAccessKeyId", text), None);
+            }
         };
+        if origin
+            .guest()
+            .is_some_and(|guest| guest.account != signer.account)
+        {
+            return (denied("AccessDenied", Guest::FOREIGN), Some(signer));
+        }
         let body = s3s::Body::http_body_unsync(UploadBody::new(body));
         let mut request = Request::from_parts(head, body);
         let name = Name::of(&mut request);
-        let mut reply = match self.service(key.account).call(request).await {
+        request.extensions_mut().insert(Visit {
+            signer: signer.clone(),
+            is_guest: origin.guest().is_some(),
+        });
+        let mut reply = match self.service(signer.account).call(request).await {
             Ok(response) => response.map(|body| body.map_err(Into::into).boxed_unsync()),
             Err(error) => {
                 tracing::error!(?error, "S3 request failed");
@@ -84,7 +113,7 @@ impl S3 {
             operation: name.get(),
             ..label.unwrap_or_default()
         });
-        (reply, Some(key.account))
+        (reply, Some(signer))
     }
 
     fn service(&self, account: AccountId) -> S3Service {
@@ -102,10 +131,10 @@ impl S3 {
         let mut builder = S3ServiceBuilder::new(buckets);
         builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
         builder.set_auth(AccountAuth {
-            keys: Arc::clone(&self.keys),
+            identities: self.identities.clone(),
             account,
         });
-        builder.set_access(Naming);
+        builder.set_access(Access);
         builder.build()
     }
 }
@@ -125,19 +154,35 @@ pub(crate) fn access_key(head: &Parts) -> Option<String> {
         .or_else(version_2)
 }
 
-/// Gives `s3s` the secrets of one account's keys, and of no other's.
+/// The session token of a request: a header, or in the query of a presigned one.
+fn session_token(head: &Parts) -> Option<String> {
+    const NAME: &str = "x-amz-security-token";
+    if let Some(token) = head.headers.get(NAME) {
+        // One that is no text is still a token, and a wrong one.
+        return Some(token.to_str().unwrap_or_default().to_owned());
+    }
+    let mut pairs = query_pairs(head.uri.query().unwrap_or_default());
+    pairs
+        .find(|(name, _)| name.eq_ignore_ascii_case(NAME))
+        .map(|(_, token)| token)
+}
+
+/// Gives `s3s` the secrets of one account's keys, and of no other's. Those of roles are anybody's to ask for: `access.rs` holds the
+/// key that signed against the one whose session was found.
 struct AccountAuth {
-    keys: Arc<dyn Keys>,
+    identities: Identities,
     account: AccountId,
 }
 
 #[async_trait]
 impl S3Auth for AccountAuth {
     async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
-        let key = self.keys.find(access_key, None).await;
-        match key.filter(|key| key.account == self.account) {
-            Some(key) => Ok(SecretKey::from(key.secret.reveal())),
-            None => Err(s3_error!(InvalidAccessKeyId)),
+        if let Some(secret) = self.identities.secret_of_role(access_key) {
+            return Ok(SecretKey::from(secret.reveal()));
+        }
+        match self.identities.find(access_key, None).await {
+            Ok(key) if key.account == self.account => Ok(SecretKey::from(key.secret.reveal())),
+            _ => Err(s3_error!(InvalidAccessKeyId)),
         }
     }
 }

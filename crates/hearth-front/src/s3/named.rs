@@ -2,10 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use async_trait::async_trait;
 use http::Request;
-use s3s::access::{S3Access, S3AccessContext};
-use s3s::{S3Result, s3_error};
 
 use super::account::INPUTS;
 
@@ -21,29 +18,16 @@ impl Name {
         name
     }
 
+    /// Notes the name of an operation. A request has one.
+    pub(super) fn set(&self, name: &str) {
+        if let Some(name) = known(name) {
+            let _ = self.0.set(name);
+        }
+    }
+
     /// The name; `None` of what is no operation of ours, or was refused before it was looked at.
     pub(super) fn get(&self) -> Option<&'static str> {
         self.0.get().copied()
-    }
-}
-
-/// Notes the name where access is decided, by which time the signature has been verified.
-pub(super) struct Naming;
-
-#[async_trait]
-impl S3Access for Naming {
-    async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
-        let name = known(context.s3_op().name());
-        let place = context.extensions_mut().get::<Name>();
-        if let (Some(name), Some(Name(place))) = (name, place) {
-            // A request has one operation.
-            let _ = place.set(name);
-        }
-        // What `s3s` does where nobody decides.
-        match context.credentials() {
-            Some(_) => Ok(()),
-            None => Err(s3_error!(AccessDenied, "Signature is required")),
-        }
     }
 }
 

@@ -12,9 +12,12 @@ pub enum SignatureError {
     /// A credential whose scope is not `date/region/service/aws4_request` of this request.
     #[error("Credential should be scoped to correct service, region and date.")]
     Scope,
-    /// No such access key, or it is disabled, or its session token is wrong.
+    /// No such access key, or it is disabled, or its session token is another one's.
     #[error("The security token included in the request is invalid.")]
     UnknownKey,
+    /// A session token of a microVM that has ended, or one whose time is over.
+    #[error("The security token included in the request is expired")]
+    ExpiredToken,
     /// Signed too long ago, or presigned and no longer valid.
     #[error("Signature expired: {0}")]
     Expired(String),

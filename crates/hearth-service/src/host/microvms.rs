@@ -2,7 +2,7 @@
 
 use hearth_control::arn::ImageArn;
 use hearth_control::hooks::{Hook, HookOutcome};
-use hearth_control::id::{MicrovmId, VersionNumber};
+use hearth_control::id::{AccountId, MicrovmId, VersionNumber};
 use hearth_control::image::Logging;
 use hearth_control::microvm::Microvm;
 use hearth_control::node::{
@@ -21,6 +21,7 @@ use crate::output::{Output, StreamName};
 /// Whose output a monitor follows.
 struct Writer<'a> {
     id: MicrovmId,
+    account: AccountId,
     image: &'a ImageArn,
     version: VersionNumber,
     logging: Option<&'a Logging>,
@@ -31,6 +32,7 @@ impl<'a> Writer<'a> {
     fn of(microvm: &'a Microvm) -> Self {
         Self {
             id: microvm.id,
+            account: microvm.scope.account,
             image: &microvm.image,
             version: microvm.version,
             logging: microvm.logging.as_ref(),
@@ -52,6 +54,7 @@ impl HostNode {
         tracing::info!(id = %spec.id, times = ?launched.times, "launched");
         let writer = Writer {
             id: spec.id,
+            account: spec.image.scope.account,
             image: &spec.image,
             version: spec.version,
             logging: spec.logging.as_ref(),
@@ -89,6 +92,7 @@ impl HostNode {
         };
         let output = self.unwatch(id).await;
         let Err(error) = machine.suspend().await else {
+            self.close_door(id);
             return Ok(());
         };
         match self.node.settle(&name).await {
@@ -97,11 +101,11 @@ impl HostNode {
                 Err(SuspendError::StillRunning(whole(&error)))
             }
             // It was saved in spite of the error, or it is gone.
-            _ => self
-                .node
-                .suspended(&name)
-                .map(drop)
-                .map_err(|_| lost(error)),
+            _ => {
+                self.close_door(id);
+                let suspended = self.node.suspended(&name);
+                suspended.map(drop).map_err(|_| lost(error))
+            }
         }
     }
 
@@ -169,6 +173,7 @@ impl HostNode {
     }
 
     fn watch(&self, machine: &Machine, writer: &Writer<'_>) {
+        self.open_door(machine, writer);
         let name = StreamName {
             begun_at: writer.begun_at,
             version: writer.version,
@@ -181,6 +186,25 @@ impl HostNode {
             output: Output::new(&self.logs, writer.image, writer.logging, &name),
         };
         self.rewatch(writer.id, Some(watched));
+    }
+
+    fn open_door(&self, machine: &Machine, writer: &Writer<'_>) {
+        match machine.listen_for_services() {
+            Ok(listener) => {
+                let door = self.services.open(listener, writer.id, writer.account);
+                self.watches().entry(writer.id).or_default().door = Some(door);
+            }
+            // The guest runs without; it waits for a door and then gives up.
+            Err(error) => tracing::error!(%error, id = %writer.id, "a guest has no services"),
+        }
+    }
+
+    fn close_door(&self, id: MicrovmId) {
+        let door = self
+            .watches()
+            .get_mut(&id)
+            .and_then(|watch| watch.door.take());
+        drop(door);
     }
 
     /// Stops following; answers what is needed to go on.

@@ -24,11 +24,27 @@ pub(super) async fn run(
     client: &Client,
     arguments: BuildArguments,
 ) -> Result<ExitCode> {
+    let answer = build(client, &arguments).await?;
+    if shared.json {
+        output::json(&answer)?;
+    } else {
+        output::say(&name(&arguments)?)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The name that was typed, or that of the folder.
+fn name(arguments: &BuildArguments) -> Result<String> {
+    match &arguments.name {
+        Some(name) => Ok(name.clone()),
+        None => name_of(&arguments.folder),
+    }
+}
+
+/// Builds, and answers the version; without waiting, what it was when it was begun.
+pub(crate) async fn build(client: &Client, arguments: &BuildArguments) -> Result<Value> {
     let progress = Progress::start();
-    let name = match &arguments.name {
-        Some(name) => name.clone(),
-        None => name_of(&arguments.folder)?,
-    };
+    let name = name(arguments)?;
     let package = pack::pack(&arguments.folder)?;
     progress.step(&format!(
         "packed {} files into {}",
@@ -38,12 +54,12 @@ pub(super) async fn run(
     let uri = upload(client, &arguments.bucket, &name, package).await?;
     progress.step(&format!("uploaded {uri}"));
     let account = client.account().await?;
-    let input = input(&arguments, &client.settings().region, &account, &uri);
+    let input = input(arguments, &client.settings().region, &account, &uri);
     let made = create_or_update(client, &name, input).await?;
     let (arn, version) = (text(&made, "imageArn"), text(&made, "imageVersion"));
     progress.step(&format!("building {name} {version}"));
     if arguments.no_wait {
-        return print(shared, &name, &made);
+        return Ok(made);
     }
     let building = Building {
         client,
@@ -59,21 +75,12 @@ pub(super) async fn run(
         );
     }
     progress.step(&summary(&name, version, &build, progress.seconds()));
-    print(shared, &name, &client.version(arn, version).await?)
+    Ok(client.version(arn, version).await?)
 }
 
 /// Where the service writes what builds and microVMs of an image say.
 pub(crate) fn log_group(image: &str) -> String {
     format!("/aws/lambda-microvms/{image}")
-}
-
-fn print(shared: &Shared, name: &str, answer: &Value) -> Result<ExitCode> {
-    if shared.json {
-        output::json(answer)?;
-    } else {
-        output::say(name)?;
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn summary(name: &str, version: &str, build: &Value, seconds: f64) -> String {

@@ -20,7 +20,7 @@ const POLL: Duration = Duration::from_millis(50);
 const LIMIT: Duration = Duration::from_secs(1800);
 
 /// Waits until a microVM is in a state.
-pub(super) async fn wait(client: &Client, id: &str, wanted: &str) -> Result<Value> {
+pub(crate) async fn wait(client: &Client, id: &str, wanted: &str) -> Result<Value> {
     let deadline = Instant::now() + LIMIT;
     loop {
         let microvm = client.microvm(id).await?;

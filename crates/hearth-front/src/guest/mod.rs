@@ -1,0 +1,126 @@
+//! The door of a guest: what a microVM reaches of the front without a network.
+//!
+//! ```text
+//! guest  http://169.254.169.254   --+                     +-- metadata.rs  instance metadata, version 2
+//!        http://169.254.170.8     --+-- agent -- vsock ---+-- Front        S3, logs and STS, signed like everywhere
+//! ```
+//!
+//! Whoever runs the guests hands over each stream and says whose it is; a guest cannot say so itself. What it may ask is less than
+//! what the listener answers: data of its own account, and nothing that administers. A guest of one account that has a key of
+//! another is refused: the door would otherwise lead out of a microVM that has no network.
+
+mod metadata;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hearth_control::id::{AccountId, MicrovmId};
+use hearth_control::throttle::Rate;
+use http::HeaderValue;
+use http::header::RETRY_AFTER;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use crate::front::{Front, Origin};
+use crate::route::Service;
+use crate::server;
+use crate::wire::{Reply, reply};
+
+pub(crate) use metadata::Metadata;
+
+/// How long, and for how many bytes, the rest of a refused request is read: what is on its way when the answer is sent.
+const LINGER_TIME: Duration = Duration::from_secs(2);
+const LINGER_BYTES: u64 = 1 << 20;
+
+/// A microVM at its door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Guest {
+    pub(crate) microvm: MicrovmId,
+    /// Whose it is.
+    pub(crate) account: AccountId,
+}
+
+impl Guest {
+    pub(crate) const CLOSED: &str = "This cannot be done from inside a MicroVM.";
+    pub(crate) const FOREIGN: &str = "A MicroVM reaches the services of its own account only.";
+
+    /// The services that a guest reaches; each has a list of operations of its own.
+    pub(crate) fn may_ask(service: Service) -> bool {
+        matches!(service, Service::S3 | Service::Logs | Service::Sts)
+    }
+}
+
+/// What a stream of a guest is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GuestService {
+    /// S3, CloudWatch Logs, STS.
+    Aws,
+    /// Instance metadata.
+    Metadata,
+}
+
+/// The door of one microVM.
+#[derive(Clone)]
+pub struct GuestDoor {
+    front: Arc<Front>,
+    guest: Guest,
+}
+
+impl GuestDoor {
+    /// The door of this microVM, which is of this account.
+    #[must_use]
+    pub fn new(front: Arc<Front>, microvm: MicrovmId, account: AccountId) -> Self {
+        let guest = Guest { microvm, account };
+        Self { front, guest }
+    }
+
+    /// Serves one stream to its end. A failure concerns that stream alone.
+    pub async fn serve<S>(&self, service: GuestService, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let answer = service_fn(|request| {
+            let (front, guest) = (Arc::clone(&self.front), self.guest);
+            async move {
+                let taken = front
+                    .identities
+                    .control
+                    .throttle(guest.account, Rate::FromGuest);
+                Ok::<_, std::convert::Infallible>(match service {
+                    _ if taken.is_err() => slow_down(),
+                    GuestService::Aws => front.handle(Origin::Guest(guest), request).await,
+                    GuestService::Metadata => front.metadata.answer(guest, &request).await,
+                })
+            }
+        });
+        let connection = server::http().serve_connection(TokioIo::new(stream), answer);
+        match connection.without_shutdown().await {
+            Ok(parts) => linger(parts.io.into_inner()).await,
+            Err(error) => {
+                tracing::debug!(microvm = %self.guest.microvm, %error, "a guest's stream ended");
+            }
+        }
+    }
+}
+
+/// Reads on for a moment behind the last answer. Whoever still sends a body that was refused would otherwise learn of a broken
+/// connection, which it tries again, and not of the refusal.
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+    let rest = async {
+        stream.shutdown().await?;
+        let mut rest = stream.take(LINGER_BYTES);
+        tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
+    };
+    // Whether it was read does not matter any more.
+    let _ = tokio::time::timeout(LINGER_TIME, rest).await;
+}
+
+/// Before it is known which service is asked: all of AWS's clients come back after a while when they see this status.
+fn slow_down() -> Reply {
+    let mut answer = reply(503, "text/plain", "Slow Down");
+    answer
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    answer
+}

@@ -1,0 +1,162 @@
+//! An execution role with what its policies say, read anew for every request: what changes holds from the next one on.
+
+use std::str::FromStr;
+
+use hearth_control::Control;
+use hearth_control::id::{AccountId, MicrovmId};
+use hearth_control::microvm::Microvm;
+
+use super::managed;
+use crate::policy::{Decision, Document, Facts, Kind, Question, decide};
+
+/// The service that takes roles for microVMs (facts section 12).
+const SERVICE: &str = "lambda.amazonaws.com";
+
+/// A role that its microVM was given.
+#[derive(Debug)]
+pub(crate) struct Role {
+    pub(crate) account: AccountId,
+    pub(crate) name: hearth_control::id::RoleName,
+    /// `AROA...`.
+    pub(crate) id: String,
+    pub(crate) microvm: MicrovmId,
+    pub(crate) policies: Vec<Document>,
+}
+
+/// Why a microVM has no role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RoleError {
+    /// It was launched without.
+    None,
+    /// Its role is not there, does not trust the service, or has a policy that is not understood.
+    NotAssumable,
+    /// The store failed.
+    Unavailable,
+}
+
+/// What an ARN of a role says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RoleName {
+    pub(crate) account: AccountId,
+    path: String,
+    name: hearth_control::id::RoleName,
+}
+
+impl FromStr for RoleName {
+    type Err = RoleError;
+
+    fn from_str(text: &str) -> Result<Self, RoleError> {
+        let malformed = || RoleError::NotAssumable;
+        let rest = text.strip_prefix("arn:aws:iam::").ok_or_else(malformed)?;
+        let (account, rest) = rest.split_once(":role").ok_or_else(malformed)?;
+        let (path, name) = rest.rsplit_once('/').ok_or_else(malformed)?;
+        Ok(Self {
+            account: account.parse().map_err(|_| malformed())?,
+            path: format!("{path}/"),
+            name: name.parse().map_err(|_| malformed())?,
+        })
+    }
+}
+
+impl Role {
+    /// The role of a microVM, if it may have it now.
+    pub(crate) async fn of(control: &Control, microvm: &Microvm) -> Result<Self, RoleError> {
+        let arn = microvm.execution_role_arn.as_deref();
+        let wanted: RoleName = arn.ok_or(RoleError::None)?.parse()?;
+        let account = microvm.scope.account;
+        if wanted.account != account {
+            return Err(RoleError::NotAssumable);
+        }
+        let found = control.role(account, &wanted.name).await;
+        let found = found.map_err(unavailable)?;
+        if found.path != wanted.path || !trusts(&found.trust_policy, microvm) {
+            return Err(RoleError::NotAssumable);
+        }
+        let inline = control.role_policies(account, &wanted.name).await;
+        let attached = control.attached_role_policies(account, &wanted.name).await;
+        let mut policies = Vec::new();
+        for policy in inline.map_err(unavailable)? {
+            // One that is not understood may forbid anything.
+            let parsed = Document::parse(&policy.document, Kind::Identity);
+            policies.push(parsed.map_err(|_| RoleError::NotAssumable)?);
+        }
+        let attached = attached.map_err(unavailable)?;
+        policies.extend(attached.iter().filter_map(|arn| managed::document(arn)));
+        Ok(Self {
+            account,
+            name: wanted.name,
+            id: found.role_id,
+            microvm: microvm.id,
+            policies,
+        })
+    }
+
+    /// How AWS names who has taken the role.
+    pub(crate) fn session_arn(&self) -> String {
+        format!(
+            "arn:aws:sts::{}:assumed-role/{}/{}",
+            self.account, self.name, self.microvm
+        )
+    }
+}
+
+fn unavailable(error: hearth_control::ControlError) -> RoleError {
+    match error {
+        hearth_control::ControlError::Refused(_) => RoleError::NotAssumable,
+        error => {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "a role cannot be read"
+            );
+            RoleError::Unavailable
+        }
+    }
+}
+
+fn trusts(policy: &str, microvm: &Microvm) -> bool {
+    let Ok(document) = Document::parse(policy, Kind::Trust) else {
+        return false;
+    };
+    let facts = Facts::from([
+        ("aws:sourceaccount", Some(microvm.scope.account.to_string())),
+        ("aws:sourcearn", Some(microvm.image.to_string())),
+    ]);
+    let question = Question {
+        service: Some(SERVICE),
+        action: "sts:AssumeRole",
+        resources: &[],
+        facts: &facts,
+    };
+    decide([&document], &question) == Decision::Allowed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arns_of_roles() {
+        let name = |text: &str| {
+            text.parse::<RoleName>()
+                .map(|name| (name.path, name.name.to_string()))
+        };
+        let parsed = |path: &str, name: &str| Ok((path.to_owned(), name.to_owned()));
+        assert_eq!(
+            name("arn:aws:iam::000000000001:role/app"),
+            parsed("/", "app")
+        );
+        assert_eq!(
+            name("arn:aws:iam::000000000001:role/a/b/app"),
+            parsed("/a/b/", "app")
+        );
+        for text in [
+            "",
+            "app",
+            "arn:aws:iam::1:role/app",
+            "arn:aws:iam::000000000001:roleapp",
+            "arn:aws:iam::000000000001:role/",
+        ] {
+            assert!(name(text).is_err(), "{text}");
+        }
+    }
+}

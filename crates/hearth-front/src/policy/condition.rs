@@ -1,0 +1,71 @@
+//! The `Condition` of a statement, as far as it is understood: comparisons of texts with facts that are known.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::Truth;
+use super::document::{ParseError, texts};
+use super::pattern::is_match;
+
+/// What is known of a request, by condition key in lower case. A key with no value is known to be absent; a key that is not here
+/// is not known.
+pub(crate) type Facts = BTreeMap<&'static str, Option<String>>;
+
+/// One key of one operator with the values it may have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Condition {
+    operator: String,
+    key: String,
+    values: Vec<String>,
+}
+
+/// Reads `{"StringEquals": {"key": "value" | ["value"]}}`.
+pub(super) fn parse(value: &Value) -> Result<Vec<Condition>, ParseError> {
+    let malformed = ParseError("a Condition is an object of objects");
+    let operators = value.as_object().ok_or(malformed)?;
+    let mut conditions = Vec::new();
+    for (operator, keys) in operators {
+        for (key, values) in keys.as_object().ok_or(malformed)? {
+            conditions.push(Condition {
+                operator: operator.clone(),
+                key: key.to_ascii_lowercase(),
+                values: texts(values).ok_or(malformed)?,
+            });
+        }
+    }
+    Ok(conditions)
+}
+
+/// Whether all of them hold.
+pub(super) fn all_hold(conditions: &[Condition], facts: &Facts) -> Truth {
+    let each = conditions.iter().map(|condition| condition.holds(facts));
+    each.fold(Truth::Yes, Truth::and)
+}
+
+impl Condition {
+    fn holds(&self, facts: &Facts) -> Truth {
+        let Some(fact) = facts.get(self.key.as_str()) else {
+            return Truth::Unknown;
+        };
+        if self.values.iter().any(|value| value.contains("${")) {
+            return Truth::Unknown;
+        }
+        let any = |holds: fn(&str, &str) -> bool| match fact {
+            Some(fact) => Truth::of(self.values.iter().any(|value| holds(value, fact))),
+            // A key that is absent equals nothing.
+            None => Truth::No,
+        };
+        match self.operator.as_str() {
+            "StringEquals" => any(|value, fact| value == fact),
+            "StringNotEquals" => any(|value, fact| value == fact).not(),
+            "StringLike" | "ArnLike" | "ArnEquals" => any(like),
+            "StringNotLike" | "ArnNotLike" | "ArnNotEquals" => any(like).not(),
+            _ => Truth::Unknown,
+        }
+    }
+}
+
+fn like(value: &str, fact: &str) -> bool {
+    is_match(value.as_bytes(), fact.as_bytes())
+}

@@ -1,0 +1,209 @@
+//! Policy documents, read from JSON. Strict: what has a member that is not understood is no policy.
+
+use serde_json::{Map, Value};
+
+use super::Truth;
+use super::condition::{self, Condition};
+use super::pattern::{Letters, Pattern};
+
+/// Why a text is no policy document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct ParseError(pub(super) &'static str);
+
+/// What a document is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// What whoever has it may do: names resources and no principals.
+    Identity,
+    /// Who may take a role: names principals and no resources.
+    Trust,
+}
+
+/// A policy document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Document {
+    statements: Vec<Statement>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effect {
+    Allow,
+    Deny,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Statement {
+    pub(super) effect: Effect,
+    pub(super) actions: Choice,
+    pub(super) resources: Option<Choice>,
+    pub(super) principals: Option<Choice>,
+    pub(super) conditions: Vec<Condition>,
+}
+
+/// Some texts, or all but some.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Choice {
+    Of(Vec<Pattern>),
+    AllBut(Vec<Pattern>),
+}
+
+impl Choice {
+    /// Whether it covers what has these spellings.
+    pub(super) fn covers(&self, texts: &[&str]) -> Truth {
+        let any = |patterns: &[Pattern]| {
+            let pairs = patterns
+                .iter()
+                .flat_map(|pattern| texts.iter().map(|text| pattern.matches(text)));
+            pairs.fold(Truth::No, Truth::or)
+        };
+        match self {
+            Self::Of(patterns) => any(patterns),
+            Self::AllBut(patterns) => any(patterns).not(),
+        }
+    }
+}
+
+impl Document {
+    /// Reads a document.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseError`], which says what is wrong with it.
+    pub(crate) fn parse(text: &str, kind: Kind) -> Result<Self, ParseError> {
+        let value: Value =
+            serde_json::from_str(text).map_err(|_| ParseError("a policy is a JSON object"))?;
+        let members = value
+            .as_object()
+            .ok_or(ParseError("a policy is a JSON object"))?;
+        for (name, value) in members {
+            match name.as_str() {
+                "Statement" | "Id" => {}
+                "Version" if value == "2012-10-17" || value == "2008-10-17" => {}
+                _ => return Err(ParseError("a policy has Version, Id and Statement alone")),
+            }
+        }
+        let statements = match members.get("Statement") {
+            Some(Value::Array(statements)) => statements.as_slice(),
+            Some(one @ Value::Object(_)) => std::slice::from_ref(one),
+            _ => return Err(ParseError("a policy has a Statement")),
+        };
+        let statements: Result<_, _> = statements
+            .iter()
+            .map(|statement| Statement::parse(statement, kind))
+            .collect();
+        Ok(Self {
+            statements: statements?,
+        })
+    }
+
+    /// One that allows everything on everything, but these actions alone.
+    pub(crate) fn allowing(actions: &[&str]) -> Self {
+        let patterns = |texts: &[&str], letters| {
+            let patterns = texts.iter().map(|text| Pattern::new(text, letters));
+            Choice::Of(patterns.collect())
+        };
+        Self {
+            statements: vec![Statement {
+                effect: Effect::Allow,
+                actions: patterns(actions, Letters::AnyCase),
+                resources: Some(patterns(&["*"], Letters::Exact)),
+                principals: None,
+                conditions: Vec::new(),
+            }],
+        }
+    }
+
+    pub(super) fn statements(&self) -> &[Statement] {
+        &self.statements
+    }
+}
+
+impl Statement {
+    fn parse(value: &Value, kind: Kind) -> Result<Self, ParseError> {
+        let members = value
+            .as_object()
+            .ok_or(ParseError("a Statement is an object"))?;
+        let known = |name: &str| match name {
+            "Sid" | "Effect" | "Action" | "NotAction" | "Condition" => true,
+            "Resource" | "NotResource" => kind == Kind::Identity,
+            "Principal" => kind == Kind::Trust,
+            _ => false,
+        };
+        if !members.keys().all(|name| known(name)) {
+            return Err(ParseError(
+                "a Statement has a member that does not belong there",
+            ));
+        }
+        let effect = match members.get("Effect").and_then(Value::as_str) {
+            Some("Allow") => Effect::Allow,
+            Some("Deny") => Effect::Deny,
+            _ => return Err(ParseError("Effect is Allow or Deny")),
+        };
+        Ok(Self {
+            effect,
+            actions: choice(members, "Action", "NotAction", Letters::AnyCase)?,
+            resources: match kind {
+                Kind::Identity => Some(choice(members, "Resource", "NotResource", Letters::Exact)?),
+                Kind::Trust => None,
+            },
+            principals: match kind {
+                Kind::Identity => None,
+                Kind::Trust => Some(services(members.get("Principal"))?),
+            },
+            conditions: match members.get("Condition") {
+                None => Vec::new(),
+                Some(value) => condition::parse(value)?,
+            },
+        })
+    }
+}
+
+fn choice(
+    members: &Map<String, Value>,
+    name: &str,
+    negated: &str,
+    letters: Letters,
+) -> Result<Choice, ParseError> {
+    let patterns = |value: &Value| {
+        let texts = texts(value).ok_or(ParseError("a text or a list of texts is wanted"))?;
+        let patterns = texts.iter().map(|text| Pattern::new(text, letters));
+        Ok(patterns.collect())
+    };
+    match (members.get(name), members.get(negated)) {
+        (Some(value), None) => patterns(value).map(Choice::Of),
+        (None, Some(value)) => patterns(value).map(Choice::AllBut),
+        _ => Err(ParseError(
+            "a Statement has Action or NotAction, and Resource or NotResource",
+        )),
+    }
+}
+
+/// The services among the principals; accounts, users and federations take no roles here.
+fn services(value: Option<&Value>) -> Result<Choice, ParseError> {
+    let malformed = ParseError("Principal is \"*\" or an object");
+    let services = match value {
+        Some(Value::String(all)) if all == "*" => vec!["*".to_owned()],
+        Some(Value::Object(kinds)) => match kinds.get("Service") {
+            Some(value) => texts(value).ok_or(malformed)?,
+            None => Vec::new(),
+        },
+        _ => return Err(malformed),
+    };
+    let patterns = services
+        .iter()
+        .map(|service| Pattern::new(service, Letters::Exact));
+    Ok(Choice::Of(patterns.collect()))
+}
+
+/// A text, or a list of texts.
+pub(super) fn texts(value: &Value) -> Option<Vec<String>> {
+    match value {
+        Value::String(text) => Some(vec![text.clone()]),
+        Value::Array(items) => items
+            .iter()
+            .map(|item| item.as_str().map(str::to_owned))
+            .collect(),
+        _ => None,
+    }
+}

@@ -1,0 +1,167 @@
+//! What may be done in S3: actions and resources of its operations, held against the caller's policies, and what guests may
+//! ask at all. By the time this is asked, the signature has been verified.
+
+use async_trait::async_trait;
+use s3s::access::{S3Access, S3AccessContext};
+use s3s::dto::{CopyObjectInput, CopySource, DeleteObjectsInput};
+use s3s::path::S3Path;
+use s3s::{S3Request, S3Result, s3_error};
+
+use super::named::Name;
+use crate::guest::Guest;
+use crate::identity::Signer;
+use crate::policy::Facts;
+use crate::uri::query_pairs;
+
+/// Who asks; travels with the request.
+#[derive(Clone, Debug)]
+pub(super) struct Visit {
+    pub(super) signer: Signer,
+    pub(super) is_guest: bool,
+}
+
+/// What an operation is to policies.
+struct Action {
+    name: &'static str,
+    /// Whether it is about data, which guests may read and write, or about buckets themselves.
+    is_data: bool,
+}
+
+const fn data(name: &'static str) -> Option<Action> {
+    Some(Action {
+        name,
+        is_data: true,
+    })
+}
+
+const fn administration(name: &'static str) -> Option<Action> {
+    Some(Action {
+        name,
+        is_data: false,
+    })
+}
+
+/// The action of each operation that there is ("Actions, resources, and condition keys for Amazon S3"). An operation that is
+/// not here is no role's and no guest's.
+fn action(operation: &str) -> Option<Action> {
+    match operation {
+        "GetObject" | "HeadObject" => data("s3:GetObject"),
+        "PutObject"
+        | "CopyObject"
+        | "CreateMultipartUpload"
+        | "UploadPart"
+        | "CompleteMultipartUpload" => data("s3:PutObject"),
+        "DeleteObject" | "DeleteObjects" => data("s3:DeleteObject"),
+        "AbortMultipartUpload" => data("s3:AbortMultipartUpload"),
+        "ListParts" => data("s3:ListMultipartUploadParts"),
+        "ListObjects" | "ListObjectsV2" | "HeadBucket" => data("s3:ListBucket"),
+        "GetBucketLocation" => data("s3:GetBucketLocation"),
+        "ListBuckets" => data("s3:ListAllMyBuckets"),
+        "CreateBucket" => administration("s3:CreateBucket"),
+        "DeleteBucket" => administration("s3:DeleteBucket"),
+        _ => None,
+    }
+}
+
+/// The decisions of this module, as `s3s` asks for them.
+pub(super) struct Access;
+
+#[async_trait]
+impl S3Access for Access {
+    /// Once for every request, before its input is read.
+    async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
+        let operation = context.s3_op().name().to_owned();
+        let operation = operation.as_str();
+        if let Some(place) = context.extensions_mut().get::<Name>() {
+            place.set(operation);
+        }
+        let signed_by = context
+            .credentials()
+            .map(|signed| signed.access_key.clone());
+        let visit = context.extensions_mut().get::<Visit>().cloned();
+        let Some(visit) =
+            visit.filter(|visit| Some(&visit.signer.access_key) == signed_by.as_ref())
+        else {
+            return Err(s3_error!(AccessDenied, "Signature is required"));
+        };
+        let action = action(operation);
+        if visit.is_guest && !action.as_ref().is_some_and(|action| action.is_data) {
+            return Err(s3_error!(AccessDenied, "{}", Guest::CLOSED));
+        }
+        // The keys of a list are in its body, and each is held against the policies when it has been read.
+        if operation == "DeleteObjects" {
+            return Ok(());
+        }
+        let name = action.map_or_else(
+            || format!("s3:{operation}"),
+            |action| action.name.to_owned(),
+        );
+        let query = context.uri().query().unwrap_or_default();
+        let prefix = query_pairs(query).find(|(name, _)| name == "prefix");
+        let facts = Facts::from([("s3:prefix", prefix.map(|(_, value)| value))]);
+        may(&visit, &name, &resource(context.s3_path()), &facts)
+    }
+
+    /// The source is read.
+    async fn copy_object(&self, request: &mut S3Request<CopyObjectInput>) -> S3Result<()> {
+        let CopySource::Bucket { bucket, key, .. } = &request.input.copy_source else {
+            return Err(s3_error!(NotImplemented));
+        };
+        let source = object(bucket, key);
+        may(&visit_of(request)?, "s3:GetObject", &source, &Facts::new())
+    }
+
+    /// A list with one key that may not be deleted deletes nothing.
+    async fn delete_objects(&self, request: &mut S3Request<DeleteObjectsInput>) -> S3Result<()> {
+        let visit = visit_of(request)?;
+        for named in &request.input.delete.objects {
+            let resource = object(&request.input.bucket, &named.key);
+            may(&visit, "s3:DeleteObject", &resource, &Facts::new())?;
+        }
+        Ok(())
+    }
+}
+
+fn visit_of<T>(request: &S3Request<T>) -> S3Result<Visit> {
+    let visit = request.extensions.get::<Visit>();
+    visit
+        .cloned()
+        .ok_or_else(|| s3_error!(AccessDenied, "Signature is required"))
+}
+
+fn may(visit: &Visit, action: &str, resource: &str, facts: &Facts) -> S3Result<()> {
+    let allowed = visit
+        .signer
+        .principal
+        .may(action, &[resource.to_owned()], facts);
+    allowed.map_err(|denied| s3_error!(AccessDenied, "{denied}"))
+}
+
+fn resource(path: &S3Path) -> String {
+    match path {
+        S3Path::Root => "*".to_owned(),
+        S3Path::Bucket { bucket } => format!("arn:aws:s3:::{bucket}"),
+        S3Path::Object { bucket, key } => object(bucket, key),
+    }
+}
+
+fn object(bucket: &str, key: &str) -> String {
+    format!("arn:aws:s3:::{bucket}/{key}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::account::INPUTS;
+    use super::*;
+
+    /// An operation that is added without an action would be closed to roles without anybody having decided so.
+    #[test]
+    fn every_operation_has_an_action() {
+        for operation in INPUTS
+            .iter()
+            .filter_map(|input| input.strip_suffix("Input"))
+        {
+            assert!(action(operation).is_some(), "{operation}");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The service protocol: what a guest asks of its host.
+//!
+//! The guest's agent listens on addresses that the application knows, and takes every connection to the one vsock port of the host
+//! that is offered, [`SERVICE_PORT`]:
+//!
+//! ```text
+//! application             agent                          host
+//!  | TCP, 169.254...:80     | vsock, SERVICE_PORT           |
+//!  |----------------------->|------------------------------>|
+//!  |                        | ServiceOpen                   |
+//!  |                        |------------------------------>|
+//!  |        raw bytes both ways; half-close is passed on    |
+//! ```
+//!
+//! Nothing is answered to a [`ServiceOpen`]: what the host does not serve it closes. Who the guest is the host knows from where the
+//! stream comes in.
+
+use serde::{Deserialize, Serialize};
+
+/// The vsock port of the host on which it serves its guests.
+pub const SERVICE_PORT: u32 = 1025;
+
+/// Version of this protocol.
+pub const SERVICE_VERSION: u16 = 1;
+
+/// Largest [`ServiceOpen`], in bytes.
+pub const MAX_SERVICE_OPEN_BYTES: usize = 64;
+
+/// First frame of every stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceOpen {
+    /// [`SERVICE_VERSION`] of the sender; always the first member.
+    pub version: u16,
+    /// What the stream is for.
+    pub service: Service,
+}
+
+/// What a host serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Service {
+    /// S3 and what belongs to it.
+    Aws,
+    /// Instance metadata.
+    Metadata,
+}
+
+impl Service {
+    /// All services.
+    pub const ALL: [Self; 2] = [Self::Aws, Self::Metadata];
+
+    /// The address in the guest on whose port 80 the service is reached.
+    #[must_use]
+    pub const fn address(self) -> [u8; 4] {
+        match self {
+            // Beside those that AWS uses in this network for containers: .2 and .23.
+            Self::Aws => [169, 254, 170, 8],
+            Self::Metadata => [169, 254, 169, 254],
+        }
+    }
+}

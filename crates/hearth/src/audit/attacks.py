@@ -1,0 +1,370 @@
+"""Attacks from inside a microVM, as root with all capabilities. Needs Python alone.
+
+Standard input: {"values": {...}, "attacks": [{"name": ..., "attack": expression, "control": expression}, ...]}
+Standard output: a line of JSON for each. An expression is true when the attacker got what it wanted; what fails in a way
+that nobody has foreseen is neither true nor false, and told. {"name": ..., "value": expression} answers a value.
+"""
+
+import base64, concurrent.futures, hashlib, hmac, http.client, json, os, resource, signal, socket, struct, sys, time
+import urllib.parse
+
+GATEWAY, SELF = "198.19.0.1", "198.19.0.2"
+AWS, METADATA = "169.254.170.8", "169.254.169.254"
+ROLE = "/latest/meta-data/iam/security-credentials/"
+HOST_CID = 2
+V = {}
+
+
+# The network
+
+def tcp(host, *ports, wait=2.0):
+    """A connection to any of these ports."""
+    def one(port):
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as s:
+            s.settimeout(wait)
+            try:
+                s.connect((host, port))
+                return True
+            except OSError:
+                return False
+    with concurrent.futures.ThreadPoolExecutor(64) as pool:
+        return any(pool.map(one, ports))
+
+
+def any_tcp(hosts, *ports, wait=2.0):
+    with concurrent.futures.ThreadPoolExecutor(32) as pool:
+        return any(pool.map(lambda host: tcp(host, *ports, wait=wait), hosts))
+
+
+def question(name="blocked.invalid", kind=1):
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+    return struct.pack(">HHHHHH", 0x4844, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack(">HH", kind, 1)
+
+
+def udp(host, port, data, wait=3.0, bind=None):
+    """An answer to a datagram."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.settimeout(wait)
+        try:
+            if bind:
+                s.bind((bind, 0))
+            s.sendto(data, (host, port))
+            return bool(s.recvfrom(2048))
+        except OSError:
+            return False
+
+
+def dns(server=GATEWAY, name="blocked.invalid", bind=None):
+    """Any answer of a name server, also that it refuses. A class that nobody has is answered at once."""
+    return udp(server, 53, question(name, kind=252), bind=bind)
+
+
+def resolved(name, server=GATEWAY):
+    """An address for a name: a way for what the name says."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.settimeout(6)
+        try:
+            s.sendto(question(name), (server, 53))
+            answer = s.recv(2048)
+            return struct.unpack(">H", answer[6:8])[0] > 0
+        except OSError:
+            return False
+
+
+def checksum(data):
+    data += b"\0" * (len(data) % 2)
+    total = sum(struct.unpack(f">{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def mac_of(interface="eth0"):
+    with open(f"/sys/class/net/{interface}/address") as f:
+        return bytes.fromhex(f.read().strip().replace(":", ""))
+
+
+def gateway_mac():
+    dns()
+    with open("/proc/net/arp") as f:
+        for line in f:
+            words = line.split()
+            if words[0] == GATEWAY:
+                return bytes.fromhex(words[3].replace(":", ""))
+    raise LookupError("no gateway")
+
+
+def frame_answered(source=SELF, target=GATEWAY, mac=None, tag=b"", fragmented=False, kind=b"\x08\0", wait=3.0):
+    """Whether a frame that is made by hand, with a DNS question in it, is answered."""
+    payload = struct.pack(">HHHH", 5353, 53, 8 + len(question(kind=252)), 0) + question(kind=252)
+    pieces = [(payload, 0)]
+    if fragmented:
+        pieces = [(payload[:8], 0x2000), (payload[8:], 1)]
+    # Before the socket, which would see the answer to what finds it.
+    gateway = gateway_mac()
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as s:
+        s.bind(("eth0", 0))
+        s.settimeout(0.2)
+        for data, offset in pieces:
+            head = lambda sum: struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(data), 7, offset, 64, 17, sum, socket.inet_aton(source), socket.inet_aton(target))
+            s.send(gateway + (mac or mac_of()) + tag + kind + head(checksum(head(0))) + data)
+        end = time.monotonic() + wait
+        while time.monotonic() < end:
+            try:
+                got = s.recv(2048)
+            except OSError:
+                continue
+            if got[6:12] != mac_of() and got[12:14] == b"\x08\0" and got[23] == 17 and got[34:38] == struct.pack(">HH", 53, 5353):
+                return True
+    return False
+
+
+def arp_answered(address, sender=SELF, mac=None, wait=2.0):
+    """Whether anybody says that it has this address."""
+    mac = mac or mac_of()
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0806)) as s:
+        s.bind(("eth0", 0))
+        s.settimeout(0.2)
+        ask = struct.pack(">HHBBH6s4s6s4s", 1, 0x800, 6, 4, 1, mac, socket.inet_aton(sender), bytes(6), socket.inet_aton(address))
+        s.send(b"\xff" * 6 + mac + b"\x08\x06" + ask)
+        end = time.monotonic() + wait
+        while time.monotonic() < end:
+            try:
+                got = s.recv(2048)
+            except OSError:
+                continue
+            if got[20:22] == b"\0\2" and got[28:32] == socket.inet_aton(address):
+                return True
+    return False
+
+
+def own_addresses():
+    with open("/proc/net/if_inet6") as f:
+        return {socket.inet_ntop(socket.AF_INET6, bytes.fromhex(line.split()[0])) for line in f}
+
+
+def ping(host, wait=2.0):
+    v6 = ":" in host
+    family, protocol = (socket.AF_INET6, 58) if v6 else (socket.AF_INET, 1)
+    with socket.socket(family, socket.SOCK_RAW, protocol) as s:
+        s.settimeout(wait)
+        echo = struct.pack(">BBHHH", 128 if v6 else 8, 0, 0, 7, 1)
+        if not v6:
+            echo = struct.pack(">BBHHH", 8, 0, checksum(echo), 7, 1)
+        try:
+            s.sendto(echo, (host, 0, 0, socket.if_nametoindex("eth0")) if v6 else (host, 0))
+            end = time.monotonic() + wait
+            while time.monotonic() < end:
+                got, sender = s.recvfrom(2048)
+                # Who pings everybody answers itself too.
+                is_own = v6 and sender[0].split("%")[0] in own_addresses()
+                if not is_own and (got[0] if v6 else got[20]) == (129 if v6 else 0):
+                    return True
+        except OSError:
+            return False
+    return False
+
+
+# Sockets of the machine
+
+def vsock(cid, *ports, wait=1.0):
+    def one(port):
+        with socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM) as s:
+            s.settimeout(wait)
+            try:
+                s.connect((cid, port))
+                return True
+            except OSError:
+                return False
+    with concurrent.futures.ThreadPoolExecutor(32) as pool:
+        return any(pool.map(one, ports))
+
+
+def garbage_answered(data):
+    """Whether the host says anything to a stream that does not begin as it should."""
+    with socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM) as s:
+        s.settimeout(3)
+        try:
+            s.connect((HOST_CID, 1025))
+            s.sendall(data)
+            s.shutdown(socket.SHUT_WR)
+            return bool(s.recv(1))
+        except OSError:
+            return False
+
+
+def opening(service=1, version=1):
+    body = bytes([version, service])
+    return struct.pack("<I", len(body)) + body
+
+
+# Metadata and credentials
+
+def call(host, method, path, body=None, headers=None):
+    connection = http.client.HTTPConnection(host, 80, timeout=30)
+    try:
+        connection.request(method, path, body, headers or {})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def new_token(ttl=300, **headers):
+    status, body = call(METADATA, "PUT", "/latest/api/token", None, {"X-aws-ec2-metadata-token-ttl-seconds": str(ttl), **headers})
+    return body.decode() if status == 200 else None
+
+
+def metadata(path=ROLE + "execution_role", token=None):
+    return call(METADATA, "GET", path, None, {"X-aws-ec2-metadata-token": token} if token else {})
+
+
+def is_read(path=ROLE + "execution_role", token=None):
+    return metadata(path, token)[0] == 200
+
+
+def expired():
+    token = new_token(1)
+    time.sleep(2)
+    return token
+
+
+def altered(text):
+    middle = len(text) // 2
+    return text[:middle] + ("A" if text[middle] != "A" else "B") + text[middle + 1:]
+
+
+def role_keys():
+    return json.loads(metadata(token=new_token())[1])
+
+
+def keys(found=None, **changes):
+    found = {**(found or role_keys()), **changes}
+    return found["AccessKeyId"], found["SecretAccessKey"], found.get("Token")
+
+
+def signed(who, service, method, path, body=b"", headers=None, unsigned_query=""):
+    """Status and body of a signed request through the guest's own door."""
+    access, secret, token = who
+    now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    route, _, query = path.partition("?")
+    digest = hashlib.sha256(body).hexdigest()
+    headers = {k.lower(): v for k, v in (headers or {}).items()}
+    headers.update({"host": AWS, "x-amz-date": now, "x-amz-content-sha256": digest})
+    if token:
+        headers["x-amz-security-token"] = token
+    names = ";".join(sorted(headers))
+    route = urllib.parse.quote(route) if service == "s3" else urllib.parse.quote(urllib.parse.quote(route))
+    lines = "".join(f"{k}:{headers[k]}\n" for k in sorted(headers))
+    canonical = "\n".join([method, route, "&".join(sorted(query.split("&"))) if query else "", lines, names, digest])
+    scope = f"{now[:8]}/{V['region']}/{service}/aws4_request"
+    text = "\n".join(["AWS4-HMAC-SHA256", now, scope, hashlib.sha256(canonical.encode()).hexdigest()])
+    key = ("AWS4" + secret).encode()
+    for part in scope.split("/"):
+        key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+    signature = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+    headers["authorization"] = f"AWS4-HMAC-SHA256 Credential={access}/{scope}, SignedHeaders={names}, Signature={signature}"
+    return call(AWS, method, urllib.parse.quote(path, safe="/?&=-_.~"), body, headers)
+
+
+def may(*arguments, **more):
+    return 200 <= signed(*arguments, **more)[0] < 300
+
+
+def s3(method, path, who=None, body=b"", headers=None):
+    return may(who or keys(), "s3", method, path, body, headers)
+
+
+def logs(operation, who=None, **members):
+    headers = {"X-Amz-Target": f"Logs_20140328.{operation}", "Content-Type": "application/x-amz-json-1.1"}
+    return may(who or keys(), "logs", "POST", "/", json.dumps(members).encode(), headers)
+
+
+def delete_many(*names):
+    body = ("<Delete>" + "".join(f"<Object><Key>{name}</Key></Object>" for name in names) + "</Delete>").encode()
+    md5 = base64.b64encode(hashlib.md5(body).digest()).decode()
+    return s3("POST", f"/{V['bucket']}?delete=", body=body, headers={"Content-MD5": md5})
+
+
+# The guest's own machine
+
+def in_child(work, seconds=60):
+    """Runs what may be killed in a process that the kernel kills first. Whether it came to its end."""
+    child = os.fork()
+    if child == 0:
+        try:
+            with open("/proc/self/oom_score_adj", "w") as f:
+                f.write("1000")
+            signal.alarm(seconds)
+            work()
+            os._exit(0)
+        except BaseException:
+            os._exit(3)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def memory(mib):
+    def take():
+        taken = bytearray(mib << 20)
+        taken[::4096] = b"x" * len(taken[::4096])
+    return in_child(take)
+
+
+def disk(mib):
+    def fill():
+        with open("/var/filled", "wb") as f:
+            os.posix_fallocate(f.fileno(), 0, mib << 20)
+    try:
+        return in_child(fill)
+    finally:
+        if os.path.exists("/var/filled"):
+            os.unlink("/var/filled")
+
+
+def descriptors(count):
+    def open_all():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count + 64, count + 64))
+        held = [os.open("/dev/null", os.O_RDONLY) for _ in range(count)]
+        assert len(held) == count
+    return in_child(open_all)
+
+
+def streams(count, service=0):
+    """So many streams to the host at one time, each served."""
+    held = []
+    try:
+        for _ in range(count):
+            s = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
+            s.settimeout(5)
+            s.connect((HOST_CID, 1025))
+            s.sendall(opening(service))
+            held.append(s)
+        request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+        for s in held:
+            s.sendall(request)
+        return all(s.recv(1) for s in held)
+    except OSError:
+        return False
+    finally:
+        for s in held:
+            s.close()
+
+
+def main():
+    request = json.load(sys.stdin)
+    V.update(request["values"])
+    for entry in request["attacks"]:
+        found = {"name": entry["name"]}
+        try:
+            for part in ("attack", "control"):
+                if part in entry:
+                    found[part] = bool(eval(entry[part], globals()))
+            if "value" in entry:
+                found["value"] = eval(entry["value"], globals())
+        except Exception as error:
+            found["error"] = f"{part}: {type(error).__name__}: {error}"
+        print(json.dumps(found), flush=True)
+
+
+main()

@@ -1,0 +1,133 @@
+//! The attacks as `attacks.toml` lists them.
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+const TABLE: &str = include_str!("attacks.toml");
+
+/// What every attack has.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Attack {
+    pub(super) name: String,
+    /// What the attacker wants.
+    pub(super) tries: String,
+    /// The layer that must stop it.
+    pub(super) stopped_by: String,
+    pub(super) from: From,
+    /// In a guest: the attempt, as an expression of `attacks.py`.
+    attack: Option<String>,
+    /// In a guest: the same at something that is open.
+    control: Option<String>,
+    /// By a client: the request.
+    api: Option<Api>,
+    /// By a client: whose key may do it; otherwise that of the account that it is about.
+    #[serde(default)]
+    control_as: Owner,
+    /// At an endpoint: the token.
+    token: Option<String>,
+    /// At an endpoint: the port.
+    port: Option<u16>,
+}
+
+/// Where an attack comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum From {
+    /// A microVM that may go to the internet.
+    Open,
+    /// A microVM that may go nowhere.
+    Closed,
+    /// A client of the API with a key of another account.
+    Client,
+    /// Somebody who reaches an endpoint.
+    Endpoint,
+}
+
+impl From {
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Self::Open => "guest",
+            Self::Closed => "closed guest",
+            Self::Client => "client",
+            Self::Endpoint => "endpoint",
+        }
+    }
+}
+
+/// Who may do what a client of another account may not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Owner {
+    #[default]
+    Tenant,
+    Operator,
+}
+
+/// A request to the API.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Api {
+    pub(super) service: String,
+    pub(super) method: String,
+    pub(super) path: String,
+    /// `X-Amz-Target` of CloudWatch Logs.
+    pub(super) target: Option<String>,
+    #[serde(default)]
+    pub(super) body: String,
+}
+
+/// What is done, by where it comes from.
+pub(super) enum Kind<'a> {
+    Guest { attack: &'a str, control: &'a str },
+    Client { api: &'a Api, owner: Owner },
+    Endpoint { token: &'a str, port: Option<u16> },
+}
+
+impl Attack {
+    /// What is done; `None` when the table says too little.
+    pub(super) fn kind(&self) -> Option<Kind<'_>> {
+        Some(match self.from {
+            From::Open | From::Closed => Kind::Guest {
+                attack: self.attack.as_deref()?,
+                control: self.control.as_deref()?,
+            },
+            From::Client => Kind::Client {
+                api: self.api.as_ref()?,
+                owner: self.control_as,
+            },
+            From::Endpoint => Kind::Endpoint {
+                token: self.token.as_deref()?,
+                port: self.port,
+            },
+        })
+    }
+}
+
+/// All attacks, in the order in which they are made.
+pub(super) fn attacks() -> Result<Vec<Attack>> {
+    #[derive(Deserialize)]
+    struct Table {
+        attack: Vec<Attack>,
+    }
+    let table: Table = toml::from_str(TABLE).context("the table of attacks cannot be read")?;
+    Ok(table.attack)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_attack_is_whole_and_has_its_own_name() {
+        let attacks = attacks().unwrap();
+        let names: BTreeSet<_> = attacks.iter().map(|attack| &attack.name).collect();
+        assert_eq!(names.len(), attacks.len());
+        assert!(attacks.len() >= 60, "{}", attacks.len());
+        for attack in &attacks {
+            assert!(attack.kind().is_some(), "{}", attack.name);
+        }
+    }
+}

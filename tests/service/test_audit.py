@@ -1,0 +1,26 @@
+"""The attacks of `hearth audit`: each is a test, and so is its control."""
+
+import json
+import os
+import subprocess
+
+import pytest
+
+from .test_accounts import hearth_command
+
+
+@pytest.fixture(scope="module")
+def audited(hearth):
+    command = [os.environ["HEARTH"], "--data", os.environ["HEARTH_DATA"], "--json", "audit"]
+    return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=1500)
+
+
+def test_every_attack_is_stopped_and_could_have_worked(audited):
+    report = json.loads(audited.stdout)
+    assert [attack for attack in report["attacks"] if not attack["held"]] == []
+    assert audited.returncode == 0 and report["made"] >= 60
+
+
+def test_an_audit_leaves_its_accounts_alone(audited, hearth):
+    for account in ("999999999998", "999999999997"):
+        assert json.loads(hearth_command("--json", "key", "ls", account))["accessKeys"] == []
