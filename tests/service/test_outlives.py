@@ -22,13 +22,10 @@ def inside(*argv):
 
 
 def service_pid():
-    """The newest process of that name which is no command of this test."""
-    for pid in inside("/bin/busybox", "sh", "-c", "pidof hearth || true").split():
-        # It may have ended since it was listed.
-        script = f"cat /proc/{pid}/cmdline 2>/dev/null || true"
-        if "--in-emulated-host" in inside("/bin/busybox", "sh", "-c", script):
-            return pid
-    return None
+    """The process that serves; none while it is started again."""
+    # One may have ended since it was listed.
+    script = "for p in $(pidof hearth); do grep -q in-emulated-host /proc/$p/cmdline 2>/dev/null && echo $p; done; true"
+    return (inside("/bin/busybox", "sh", "-c", script).split() or [None])[0]
 
 
 @pytest.mark.skipif(
