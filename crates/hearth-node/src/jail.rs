@@ -121,6 +121,19 @@ pub(crate) fn take_over_file(path: &Path) -> Result<(), NodeError> {
     lchown(path, Some(geteuid().as_raw()), Some(getegid().as_raw())).map_err(here())
 }
 
+/// Lets every user read what a VMM is made of, a file or a directory of files. Nobody comes that far but those who are shown it: the
+/// data directory around it is closed.
+pub(crate) fn let_read(path: &Path) -> Result<(), NodeError> {
+    let found = fs::metadata(path).map_err(failed("look at", path))?;
+    let readable = if found.is_dir() { 0o555 } else { 0o444 };
+    let mode = found.permissions().mode();
+    if mode & readable == readable {
+        return Ok(());
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(mode | readable))
+        .map_err(failed("open to readers", path))
+}
+
 /// Starts a program as the first process of a process namespace, in which it sees and can name nobody else.
 pub(crate) fn spawn_apart(command: &mut Command) -> io::Result<Child> {
     let runtime = Handle::current();

@@ -271,8 +271,12 @@ impl Node {
         let user = self.lease_user(name)?;
         let own = self.layout().own(name);
         jail::make_own(&own, user)?;
+        let readable = named_by(&command);
+        if user.is_some() {
+            readable.iter().try_for_each(|path| jail::let_read(path))?;
+        }
         let permitted = Permitted {
-            readable: named_by(&command),
+            readable,
             writable: vec![own],
             jail: user.map(|user| Jail {
                 user,
