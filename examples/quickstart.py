@@ -55,7 +55,6 @@ def wait(read, wanted, failed):
 
 def build():
     """Uploads the folder, makes the image, and shows the build's output while it comes."""
-    seen = {event["eventId"] for event in log_events()}
     s3 = boto3.client("s3")
     bucket = f"{NAME}-{int(time.time())}"
     s3.create_bucket(Bucket=bucket)
@@ -68,6 +67,7 @@ def build():
         resources=[{"minimumMemoryInMiB": 512}],
         hooks={"port": 8080, "microvmImageHooks": {"ready": "ENABLED"}},
     )["imageArn"]
+    seen = set()
     while True:
         state = microvms.get_microvm_image(imageIdentifier=image)["state"]
         show_log(seen)
@@ -79,15 +79,12 @@ def build():
     return image
 
 
-def log_events():
-    try:
-        return logs.filter_log_events(logGroupName=LOGS)["events"]
-    except logs.exceptions.ResourceNotFoundException:
-        return []
-
-
 def show_log(seen):
-    for event in log_events():
+    try:
+        events = logs.filter_log_events(logGroupName=LOGS)["events"]
+    except logs.exceptions.ResourceNotFoundException:
+        return
+    for event in events:
         if event["eventId"] not in seen:
             seen.add(event["eventId"])
             print(f"    | {event['message']}", flush=True)

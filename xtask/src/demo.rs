@@ -1,13 +1,11 @@
 //! `cargo xtask demo`: the main job in one command, from this checkout.
 //!
-//! `hearth up` as a user starts it, and `examples/quickstart.py` against it. What was prepared once (kernel, base images, layers of
-//! the build) is kept in `target/demo`; microVMs, images and the emulated host end with the command.
+//! `hearth up` as a user starts it, and `examples/quickstart.py` against it. What was prepared once (kernel, base images)
+//! is kept in `target/demo`; microVMs, images and the emulated host end with the command.
 
-use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
-use std::time::{Instant, UNIX_EPOCH};
-use std::{fs, io};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
@@ -15,9 +13,6 @@ use crate::place::{self, Place};
 use crate::up::{self, Up};
 use crate::workspace::{self, Binaries};
 use crate::{lab, python, setup};
-
-/// Is there when the last demo left nothing but what the next one may find, and says which programs wrote that.
-const CLEAN: &str = "clean";
 
 /// The command `demo`.
 pub(crate) fn run() -> Result<ExitCode> {
@@ -30,16 +25,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         lab::power_off();
     }
     let data = workspace::target_dir().join("demo");
-    let clean = data.join(CLEAN);
-    let mark = mark(&binaries)?;
-    if fs::read_to_string(&clean).ok().as_deref() != Some(&mark) {
-        up::clear(&data)?;
-    }
-    // Until this run has ended well, too.
-    match fs::remove_file(&clean) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-        _ => {}
-    }
+    up::clear(&data)?;
     let mut service = Up::start(&binaries, &data, Stdio::inherit())?;
     service.wait_until_serving()?;
     let plot = data.join("plot.png");
@@ -57,24 +43,12 @@ pub(crate) fn run() -> Result<ExitCode> {
     if !left.is_empty() {
         bail!("something was left: {}", left.join(", "));
     }
-    fs::write(&clean, mark)?;
     println!(
         "\nNo process, microVM or snapshot is left. The plot: {}. All of it took {:.0} s.",
         plot.display(),
         began.elapsed().as_secs_f64()
     );
     Ok(ExitCode::SUCCESS)
-}
-
-/// The programs by which the data was written: those of another build may not read it.
-fn mark(binaries: &Binaries) -> Result<String> {
-    let mut mark = String::new();
-    for program in [&binaries.hearth, &binaries.agent, &binaries.vmm()] {
-        let metadata = program.metadata()?;
-        let written = metadata.modified()?.duration_since(UNIX_EPOCH)?;
-        writeln!(mark, "{} {}", metadata.len(), written.as_nanos())?;
-    }
-    Ok(mark)
 }
 
 /// What `hearth env` exports.

@@ -3,14 +3,15 @@
 //! Steps run in the order in which they fail fastest; a failing step does not keep the later ones from running, except that
 //! nothing is tested that does not compile. The last line is the sum.
 
-use std::fs;
-use std::process::{Command, ExitCode};
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::Args;
 
-use crate::outcome::{Outcome, run_counted, run_step};
+use crate::outcome::{Outcome, counted, run_counted, run_step};
 use crate::place::{self, Place};
 use crate::workspace::{self, Binaries};
 use crate::{contract, lab, nextest, service, setup};
@@ -40,6 +41,13 @@ struct Step {
     name: &'static str,
     run: fn() -> Result<Outcome>,
 }
+
+/// These two mostly wait for emulated processors, one each, so they run side by side: the second as a process of its own, whose output
+/// is shown when the first is done.
+const SIDE_BY_SIDE: [&str; 2] = ["machine tests", "service tests"];
+
+/// Tells `test` that another one uses the lab.
+pub(crate) const BESIDE_VARIABLE: &str = "HEARTH_XTASK_BESIDE";
 
 const STEPS: &[Step] = &[
     Step {
@@ -94,11 +102,24 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let is_wanted = |step: &&Step| {
         arguments.only.is_empty() || arguments.only.iter().any(|word| step.name.contains(word))
     };
+    let steps: Vec<&Step> = STEPS.iter().filter(is_wanted).collect();
+    let [first, second] = SIDE_BY_SIDE;
+    let has_both = SIDE_BY_SIDE
+        .iter()
+        .all(|name| steps.iter().any(|step| step.name == *name));
+    let mut beside = None;
     let mut results: Vec<(&str, Outcome, Duration)> = Vec::new();
-    for step in STEPS.iter().filter(is_wanted) {
+    for step in steps {
+        if has_both && step.name == first {
+            beside = Some(Beside::start(second)?);
+        }
         println!("\n=== {}", step.name);
         let began = Instant::now();
-        let outcome = (step.run)().unwrap_or_else(|error| {
+        let outcome = match beside.take_if(|beside| beside.name == step.name) {
+            Some(beside) => beside.finish(),
+            None => (step.run)(),
+        };
+        let outcome = outcome.unwrap_or_else(|error| {
             eprintln!("error: {error:#}");
             Outcome::one(false)
         });
@@ -128,6 +149,44 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// A step that runs in a process of its own.
+struct Beside {
+    name: &'static str,
+    process: Child,
+    output: PathBuf,
+}
+
+impl Beside {
+    fn start(name: &'static str) -> Result<Self> {
+        // Both need them, and would wait for each other's cargo in the middle.
+        Binaries::build()?;
+        let output = workspace::target_dir().join("beside.log");
+        let file = File::create(&output)?;
+        let process = Command::new(std::env::current_exe()?)
+            .args(["test", name])
+            .env(BESIDE_VARIABLE, "1")
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .spawn()?;
+        Ok(Self {
+            name,
+            process,
+            output,
+        })
+    }
+
+    /// Waits for it, and passes on what it said.
+    fn finish(mut self) -> Result<Outcome> {
+        let status = self.process.wait()?;
+        let outcome = counted(File::open(&self.output)?);
+        Ok(match status.success() || outcome.failed > 0 {
+            true => outcome,
+            false => outcome.plus(Outcome::one(false)),
+        })
+    }
 }
 
 /// cargo-deny knows more than `tidy` (which has checked the same lists already), but takes minutes to build,
