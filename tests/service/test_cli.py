@@ -7,6 +7,7 @@ import re
 import select
 import subprocess
 import termios
+import threading
 import time
 import tomllib
 import urllib.request
@@ -230,12 +231,16 @@ def test_what_was_written_can_be_read_and_followed(cli, image, microvm):
     follower = subprocess.Popen(
         [cli.program, "logs", "-f", other], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, env=cli.environment
     )
+    # What does not come would be waited for without end.
+    patience = threading.Timer(300, follower.kill)
+    patience.start()
     assert follower.stdout.readline() == b"hook run\n"
     cli.run("suspend", other)
     cli.run("resume", other)
     assert [follower.stdout.readline() for _ in range(2)] == [b"hook suspend\n", b"hook resume\n"]
     cli.run("rm", other)
     follower.communicate(timeout=120)
+    patience.cancel()
     assert follower.returncode == 0
 
 

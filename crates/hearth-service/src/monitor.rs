@@ -25,6 +25,9 @@ const BATCH_LINES: usize = 512;
 /// How long what was read may take to be written when a monitor stops.
 const STOP_LIMIT: Duration = Duration::from_secs(1);
 
+/// For how long nothing more has to come until all is taken to be there that the agent has sent.
+const QUIET: Duration = Duration::from_millis(20);
+
 /// Pause before a stream that broke is opened again.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
@@ -76,6 +79,12 @@ impl Monitor {
 
     /// Stops following once what was read is written; answers whom it followed. What the agent still has, it keeps.
     pub(crate) async fn stop(mut self) -> Watched {
+        // What the application wrote last may still be in its pipe. The agent has read that before it answers once, and sent it before it
+        // answers again.
+        for _ in 0..2 {
+            let answer = self.watched.agent.control(ControlRequest::Status);
+            let _ = tokio::time::timeout(STOP_LIMIT, answer).await;
+        }
         self.stop.notify_one();
         // A log store that is slower loses lines instead of holding up the microVM.
         let _ = tokio::time::timeout(STOP_LIMIT, &mut self.task).await;
@@ -94,11 +103,11 @@ async fn follow(watched: &Watched, stop: &Notify) -> Option<String> {
     let stopped = stop.notified();
     tokio::pin!(stopped);
     loop {
-        let at_once = async {
+        let when_quiet = async {
             stopped.as_mut().await;
-            Duration::ZERO
+            QUIET
         };
-        let is_stopped = copy_output(&watched.agent, watched.output.as_ref(), at_once).await;
+        let is_stopped = copy_output(&watched.agent, watched.output.as_ref(), when_quiet).await;
         if is_stopped {
             return None;
         }

@@ -216,6 +216,8 @@ fn attack_from(name: &str, without: &[&str], is_jailed: bool) -> Outcome {
     std::fs::create_dir(place.path().join("own")).unwrap();
     std::fs::write(place.path().join("own/mine"), "mine").unwrap();
     if is_jailed {
+        // As the service has it.
+        rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
         std::fs::create_dir(place.path().join("root")).unwrap();
         std::os::unix::fs::chown(place.path().join("own"), Some(USER), Some(USER)).unwrap();
     }

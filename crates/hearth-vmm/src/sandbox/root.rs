@@ -13,12 +13,13 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, mount_move,
     mount_remount, unmount,
 };
-use rustix::process::{chdir, chroot, pivot_root};
+use rustix::process::{chdir, chroot, pivot_root, umask};
 
 use super::SandboxError;
 
@@ -56,6 +57,8 @@ pub(super) fn enter(
     mount_change("/", private).map_err(failed("keep mounts to itself at", Path::new("/")))?;
     mount("hearth", mount_point, "tmpfs", HARMLESS, TREE)
         .map_err(failed("mount an empty tree at", mount_point))?;
+    // The way to each path is open to the user that this process becomes.
+    let before = umask(Mode::WGRP | Mode::WOTH);
     for (path, access) in outermost(readable, writable) {
         let inside = below(mount_point, path);
         prepare(path, &inside).map_err(|error| failed("make room for", path)(error))?;
@@ -67,6 +70,7 @@ pub(super) fn enter(
         mount_remount(&inside, MountFlags::BIND | flags, c"")
             .map_err(failed("take rights away from", path))?;
     }
+    umask(before);
     mount_remount(mount_point, HARMLESS | MountFlags::RDONLY, TREE)
         .map_err(failed("make read-only", mount_point))?;
     chdir(mount_point).map_err(failed("go to", mount_point))?;
