@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask demo | setup | test | tidy | bench | lab | lab-test | runner`.
+//! Developer commands: `cargo xtask demo | setup | test | tidy | bench | package | lab | lab-test | runner`.
 //!
 //! They must work from a fresh clone on a machine that has only Rust and apt, so they depend on little and
 //! on no part of the VMM: a broken VMM must not break the tools that find out why.
@@ -13,6 +13,7 @@ mod demo;
 mod lab;
 mod nextest;
 mod outcome;
+mod package;
 mod place;
 mod python;
 mod runner;
@@ -45,6 +46,8 @@ enum Command {
     Tidy,
     /// Measure how fast it is.
     Bench(bench::Arguments),
+    /// Make a Debian package.
+    Package(package::Arguments),
     /// Run a command where KVM works (here, or inside the emulated host), with the workspace's binaries in its PATH.
     Lab(lab::Arguments),
     /// Run `cargo nextest run` with integration tests where KVM works: here, or inside the emulated host.
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::LabTest(arguments) => nextest::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Package(arguments) => package::run(&arguments),
         Command::Lab(arguments) => lab::run(&arguments),
         Command::Runner(arguments) => runner::run(&arguments),
     };

@@ -14,7 +14,7 @@ use clap::Args;
 use crate::outcome::{Outcome, counted, run_counted, run_step};
 use crate::place::{self, Place};
 use crate::workspace::{self, Binaries};
-use crate::{contract, lab, nextest, service, setup};
+use crate::{contract, lab, nextest, package, service, setup};
 
 /// Packages whose integration tests (`tests/*.rs`) need KVM, or (the agent's) root, cgroup v2 and a clock that may
 /// be set, all of which the emulated host has to give. Their unit tests do not.
@@ -83,6 +83,10 @@ const STEPS: &[Step] = &[
     Step {
         name: "contract tests",
         run: contract::run,
+    },
+    Step {
+        name: "package",
+        run: package::test,
     },
     Step {
         name: "machine tests",

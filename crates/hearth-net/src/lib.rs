@@ -30,6 +30,6 @@ mod tap;
 pub use addresses::{GATEWAY, GUEST, GUEST_MAC, PREFIX};
 pub use egress::{CLOSED, Domain, Egress, EgressError, Names, Protocol, Rule};
 pub use error::{NetworkError, Step};
-pub use network::{Network, NetworkOptions};
+pub use network::{Network, NetworkOptions, leave_host};
 pub use nft::PROGRAM;
 pub use slot::Slot;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use crate::addresses::{HOST, SLOTS};
+use crate::addresses::{HOST, HOST_LINKS, SLOTS};
 use crate::egress::{Egress, Names};
 use crate::error::{NetworkError, Step, failed};
 use crate::resolver::Resolver;
@@ -223,6 +223,41 @@ async fn prepare_host() -> Result<(), NetworkError> {
     let links = slot::connect()?;
     let loopback = slot::index_of("lo")?;
     slot::add_address(&links, loopback, HOST, 32).await
+}
+
+/// Takes off this host what every Hearth on it shares: the table of rules, and the address that guests ask for names. While a microVM of
+/// any of them lives, nothing is touched. Forwarding stays as it is: others may have come to count on it.
+///
+/// # Errors
+///
+/// What the kernel said.
+pub async fn leave_host() -> Result<(), NetworkError> {
+    if !rustix::process::geteuid().is_root() || are_links_there().await? {
+        return Ok(());
+    }
+    blocking(|| nft::apply(rules::NO_HOST))
+        .await
+        .map_err(failed(Step::Rules))?;
+    let links = slot::connect()?;
+    slot::remove_address(&links, slot::index_of("lo")?, HOST, 32).await
+}
+
+/// Whether a slot is there. The kernel takes a moment to remove those whose last process has ended.
+async fn are_links_there() -> Result<bool, NetworkError> {
+    const TRIES: u32 = 20;
+    const PAUSE: Duration = Duration::from_millis(100);
+    for _ in 0..TRIES {
+        let links = nix::net::if_::if_nameindex();
+        let links = links.map_err(|errno| failed(Step::Links)(errno.into()))?;
+        let is_ours = |link: &nix::net::if_::Interface| {
+            link.name().to_bytes().starts_with(HOST_LINKS.as_bytes())
+        };
+        if !links.iter().any(is_ours) {
+            return Ok(false);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(true)
 }
 
 fn read_port(state: &Path) -> Result<Option<u16>, NetworkError> {

@@ -22,6 +22,9 @@ const QUESTIONS_PER_SECOND: u32 = 200;
 /// Refusals a second that a guest is told of; the rest is dropped silently.
 const REFUSALS_PER_SECOND: u32 = 100;
 
+/// Takes the rules of the host away, whether they are there or not.
+pub(crate) const NO_HOST: &str = "table inet hearth\ndelete table inet hearth\n";
+
 /// Rules of the host. One table for all of its microVMs; a slot needs no further ones here.
 pub(crate) fn host() -> String {
     let (first, last) = (*RESOLVER_PORTS.start(), *RESOLVER_PORTS.end());

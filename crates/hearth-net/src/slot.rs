@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use rtnetlink::{Handle, LinkUnspec, LinkVeth, RouteMessageBuilder};
+use rtnetlink::{AddressMessageBuilder, Handle, LinkUnspec, LinkVeth, RouteMessageBuilder};
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::addresses::{self, GATEWAY, GATEWAY_MAC, HOST, PREFIX, SLOTS, TAP, UPLINK};
@@ -13,6 +13,7 @@ use crate::{NetworkError, namespace, nft, rules, tap};
 
 /// `EEXIST`, `ENFILE` and so on come from netlink as negative numbers.
 const EXISTS: i32 = -libc::EEXIST;
+const NOT_THERE: i32 = -libc::EADDRNOTAVAIL;
 
 /// A namespace with a TAP in it and a way to the host. Everything of it vanishes with the last descriptor or process that holds
 /// the namespace.
@@ -158,6 +159,24 @@ pub(crate) async fn add_address(
     match added.execute().await {
         Ok(()) => Ok(()),
         Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == EXISTS => Ok(()),
+        Err(error) => Err(failed(Step::Addresses)(io::Error::other(error))),
+    }
+}
+
+/// Of an address that is not there, it is a success.
+pub(crate) async fn remove_address(
+    links: &Handle,
+    index: u32,
+    address: Ipv4Addr,
+    prefix: u8,
+) -> Result<(), NetworkError> {
+    let message = AddressMessageBuilder::<Ipv4Addr>::new()
+        .index(index)
+        .address(address, prefix)
+        .build();
+    match links.address().del(message).execute().await {
+        Ok(()) => Ok(()),
+        Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == NOT_THERE => Ok(()),
         Err(error) => Err(failed(Step::Addresses)(io::Error::other(error))),
     }
 }

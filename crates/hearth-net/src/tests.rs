@@ -253,6 +253,31 @@ fn ip_link_gone(links: &dyn Fn() -> String, name: &str) {
 }
 
 #[test]
+fn the_rules_of_the_host_go_with_the_last_slot_and_not_before() {
+    with_world(|world: &World| {
+        let has_rules = || {
+            let list = ["list", "table", "inet", "hearth"];
+            let listed = std::process::Command::new(crate::nft::PROGRAM)
+                .args(list)
+                .output();
+            listed.unwrap().status.success()
+        };
+        let guest = world.guest(&Egress::closed());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(crate::leave_host()).unwrap();
+        assert!(has_rules());
+        drop(guest);
+        for _ in 0..2 {
+            crate::nft::apply(rules::NO_HOST).unwrap();
+            assert!(!has_rules());
+        }
+    });
+}
+
+#[test]
 fn the_rules_of_the_host_can_be_applied_again() {
     with_world(|_world: &World| {
         crate::nft::apply(&rules::host()).unwrap();

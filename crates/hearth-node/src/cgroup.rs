@@ -77,6 +77,16 @@ impl Groups {
         Ok(Self(own))
     }
 
+    /// Removes the groups of a data directory without machines, and those of all if no other Hearth has any.
+    pub fn leave(data: &Path) {
+        let all = Path::new(ROOT).join("hearth");
+        if let Ok(data) = std::path::absolute(data) {
+            // A directory of groups that are still used cannot be removed.
+            let _ = fs::remove_dir(all.join(name_of(&data)));
+        }
+        let _ = fs::remove_dir(all);
+    }
+
     /// Makes a machine's group.
     pub(crate) fn make(&self, name: &MachineName, size: Size) -> Result<(), NodeError> {
         let group = self.group(name);

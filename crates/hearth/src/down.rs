@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use hearth_node::ProcessRecord;
+use hearth_node::{Groups, ProcessRecord};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::cli::service::DownArguments;
@@ -31,8 +31,19 @@ pub(crate) fn run(shared: &Shared, arguments: &DownArguments) -> Result<ExitCode
         .context("not every microVM is terminated, so hearth runs on")?;
     }
     stop(process)?;
+    if arguments.all {
+        leave_host(shared)?;
+    }
     eprintln!("hearth is down");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Takes away what the service has left on this host for the microVMs that there might have been.
+fn leave_host(shared: &Shared) -> Result<()> {
+    Groups::leave(&shared.data);
+    tokio::runtime::Runtime::new()?
+        .block_on(hearth_net::leave_host())
+        .context("rules and address of guests' networks are left on this host")
 }
 
 /// Asks the process to end and waits until it has.
