@@ -79,11 +79,17 @@ def test_failures_leave_nothing(hearth):
     assert not [holding for holding in holdings if holding["kind"] == "BUILD"], holdings
 
 
-def test_a_second_build_uses_the_layers_of_the_first(hearth, hello):
-    image = hearth.build("hello-again", "s3://hello-code/hello.zip")
-    hearth.wait_image(image, "CREATED", "CREATE_FAILED")
-    log = hearth.build_log("hello-again")
-    assert "Using cache" in log and "\ncompiled on" not in log, log
+def test_a_second_build_uses_the_layers_of_the_first(hearth):
+    """One right after the other: what other builds leave behind may make the cache start anew."""
+    dockerfile = b'FROM hearth/debian:12\nRUN echo made in $((40 + 2))\nCMD ["sleep", "99999"]\n'
+    artifact = hearth.upload("layers-code", "layers.zip", {"Dockerfile": dockerfile})
+    logs = []
+    for name in ("layers-first", "layers-second"):
+        image = hearth.build(name, artifact)
+        hearth.wait_image(image, "CREATED", "CREATE_FAILED")
+        logs.append(hearth.build_log(name))
+    assert "\nmade in 42" in logs[0], logs[0]
+    assert "Using cache" in logs[1] and "\nmade in 42" not in logs[1], logs[1]
 
 
 def test_it_is_told_who_holds_what(hearth, hello):
@@ -97,7 +103,8 @@ def test_it_is_told_who_holds_what(hearth, hello):
     for kind, member in (("BASE_IMAGES", "baseImages"), ("GUEST_BASE", "guestBase")):
         [base] = [holding for holding in holdings if (holding["kind"], holding["name"]) == (kind, version[member])]
         assert base["current"] and base["sizeInBytes"] > 10 << 20
-    assert [holding["name"] for holding in holdings if holding["kind"] == "LAYER_CACHE"] == ["000000000000"]
+    # The accounts that `hearth audit` made may have some, too.
+    assert "000000000000" in [holding["name"] for holding in holdings if holding["kind"] == "LAYER_CACHE"]
     shown = cli.text("image", "du")
     assert "hello:1.0" in shown and shown.endswith("in all"), shown
     [listed] = [row for row in cli.json("base", "ls")["versions"] if row["name"] == "hello:1.0"]
