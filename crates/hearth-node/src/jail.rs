@@ -185,6 +185,28 @@ mod tests {
         assert_eq!(users.take(&name("d")).unwrap(), 10);
     }
 
+    #[tokio::test]
+    async fn a_process_that_is_apart_is_the_first_and_sees_nobody() {
+        // Only root makes process namespaces.
+        if !geteuid().is_root() {
+            return;
+        }
+        let number = async |apart: bool| {
+            let mut command = Command::new("sh");
+            command
+                .args(["-c", "echo $$"])
+                .stdout(std::process::Stdio::piped());
+            let child = match apart {
+                true => spawn_apart(&mut command),
+                false => command.spawn(),
+            };
+            let output = child.unwrap().wait_with_output().await.unwrap();
+            String::from_utf8(output.stdout).unwrap()
+        };
+        assert_eq!(number(true).await, "1\n");
+        assert_ne!(number(false).await, "1\n");
+    }
+
     #[test]
     fn a_link_among_what_a_vmm_wrote_is_refused() {
         let directory = tempfile::tempdir().unwrap();

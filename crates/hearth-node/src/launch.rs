@@ -263,12 +263,28 @@ impl Node {
         slot: Option<Slot>,
         record: impl FnOnce(ProcessRecord, Option<u16>, Option<u32>) -> MachineRecord,
     ) -> Result<(Machine, Started), NodeError> {
+        let user = self.lease_user(name)?;
+        let started = self.start_as(user, name, command, slot, record).await;
+        if let (Err(_), Some(user)) = (&started, user) {
+            // There may have been no process whose end would do it.
+            self.end_lease(name, user);
+        }
+        started
+    }
+
+    async fn start_as(
+        &self,
+        user: Option<u32>,
+        name: &MachineName,
+        command: Command,
+        slot: Option<Slot>,
+        record: impl FnOnce(ProcessRecord, Option<u16>, Option<u32>) -> MachineRecord,
+    ) -> Result<(Machine, Started), NodeError> {
         let control = self
             .layout()
             .socket(name, "control.sock")
             .map_err(NodeError::SocketPath)?;
         let log = self.vmm_log(name)?;
-        let user = self.lease_user(name)?;
         let own = self.layout().own(name);
         jail::make_own(&own, user)?;
         let readable = named_by(&command);

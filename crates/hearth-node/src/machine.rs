@@ -228,7 +228,7 @@ impl Machine {
             self.record.process.kill();
             self.wait_for_exit().await?;
         }
-        if self.is_sealed() {
+        if self.has_sealed() {
             self.finish()?;
         } else {
             self.abandon()?;
@@ -327,12 +327,16 @@ impl Machine {
         self.place()
     }
 
-    /// Whether a snapshot is there, sealed, that was not moved to the others yet.
-    fn is_sealed(&self) -> bool {
-        let outgoing = self.node.layout().outgoing(&self.name);
-        [outgoing, self.incoming()]
-            .iter()
-            .any(|directory| hearth_snapshot::describe(directory).is_ok())
+    /// Whether a snapshot is there, sealed, that was not moved to the others yet. One that cannot be taken in is none: a VMM that was
+    /// taken over must not keep its node from going on.
+    fn has_sealed(&self) -> bool {
+        match self.take_in() {
+            Ok(incoming) => hearth_snapshot::describe(&incoming).is_ok(),
+            Err(error) => {
+                tracing::warn!(%error, machine = %self.name, "nothing of a snapshot is taken in");
+                false
+            }
+        }
     }
 
     /// Takes what the VMM has sealed out of its hands.

@@ -166,6 +166,12 @@ impl Node {
         Ok(())
     }
 
+    pub(crate) fn end_lease(&self, name: &MachineName, user: u32) {
+        if let Some(users) = &self.0.users {
+            users.give_back(name, user);
+        }
+    }
+
     /// Gives back what a process had that is gone: its user, its network and its group.
     pub(crate) fn release(&self, name: &MachineName, held: &Held) {
         if let Some(groups) = &self.options().groups {
@@ -174,8 +180,8 @@ impl Node {
         if let (Some(networks), Some(slot)) = (&self.options().network, held.slot) {
             networks.release(slot);
         }
-        if let (Some(users), Some(user)) = (&self.0.users, held.user) {
-            users.give_back(name, user);
+        if let Some(user) = held.user {
+            self.end_lease(name, user);
         }
     }
 
