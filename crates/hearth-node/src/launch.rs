@@ -308,7 +308,8 @@ impl Node {
         // successor finds. A power cut ends the process too.
         let record = record(process, number, user);
         record::write_volatile(&self.layout().machine(name).join(MACHINE_FILE), &record)?;
-        self.collect(name.clone(), child, &record);
+        self.hold(name, &record);
+        self.collect(process, child);
         // The kernel takes its time to move a process, and the VMM to start.
         let (limited, answered) = tokio::join!(self.limit(name, &record), client.request(command));
         limited?;

@@ -30,6 +30,7 @@ mod cgroup;
 mod codec;
 mod error;
 mod fork;
+mod holdings;
 mod jail;
 mod launch;
 mod layout;

@@ -28,7 +28,7 @@ use crate::error::{NodeError, failed};
 use crate::jail;
 use crate::launch::overlay_path;
 use crate::layout::MachineName;
-use crate::node::{Held, Node};
+use crate::node::Node;
 use crate::record::{
     self, DiskStack, MACHINE_FILE, MachineRecord, NODE_FILE, Purpose, SnapshotRecord,
 };
@@ -390,7 +390,7 @@ impl Machine {
             }
             tokio::time::sleep(PAUSE).await;
         }
-        self.node.release(&self.name, &Held::of(&self.record));
+        self.node.release(self.record.process);
         Ok(())
     }
 

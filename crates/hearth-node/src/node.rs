@@ -16,12 +16,14 @@ use rustix::process::geteuid;
 
 use crate::cgroup::Groups;
 use crate::error::{NodeError, failed};
+use crate::holdings::{Held, Holdings};
 use crate::jail::{DEFAULT_USERS, Users};
 use crate::launch::{CloneRequest, Identity, Launched, NewDirectory};
 use crate::layout::{Layout, MachineName};
 use crate::machine::Machine;
 use crate::record::{
-    self, MACHINE_FILE, MachineRecord, NODE_FILE, PREFETCH_FILE, Purpose, SnapshotRecord,
+    self, MACHINE_FILE, MachineRecord, NODE_FILE, PREFETCH_FILE, ProcessRecord, Purpose,
+    SnapshotRecord,
 };
 
 /// How a node works.
@@ -68,21 +70,7 @@ struct Inner {
     layout: Layout,
     options: NodeOptions,
     users: Option<Users>,
-}
-
-/// What a machine's process holds of this host.
-pub(crate) struct Held {
-    slot: Option<u16>,
-    user: Option<u32>,
-}
-
-impl Held {
-    pub(crate) fn of(record: &MachineRecord) -> Self {
-        Self {
-            slot: record.network.as_ref().map(|network| network.slot),
-            user: record.user,
-        }
-    }
+    holdings: Holdings,
 }
 
 /// A snapshot of this node.
@@ -121,7 +109,11 @@ impl Node {
             layout,
             options,
             users,
+            holdings: Holdings::default(),
         }));
+        for (name, record) in node.machines()? {
+            node.hold(&name, &record);
+        }
         node.adopt_users()?;
         node.adopt_networks()?;
         Ok(node)
@@ -172,17 +164,30 @@ impl Node {
         }
     }
 
-    /// Gives back what a process had that is gone: its user, its network and its group.
-    pub(crate) fn release(&self, name: &MachineName, held: &Held) {
-        if let Some(groups) = &self.options().groups {
-            groups.remove(name);
-        }
-        if let (Some(networks), Some(slot)) = (&self.options().network, held.slot) {
-            networks.release(slot);
-        }
-        if let Some(user) = held.user {
-            self.end_lease(name, user);
-        }
+    /// Takes note of what a machine's process holds of this host.
+    pub(crate) fn hold(&self, name: &MachineName, record: &MachineRecord) {
+        let held = Held {
+            machine: name.clone(),
+            slot: record.network.as_ref().map(|network| network.slot),
+            user: record.user,
+        };
+        self.0.holdings.add(record.process, held);
+    }
+
+    /// Gives back what a process had that is gone: its group, its network and its user. Whoever calls this first does it; when
+    /// it has returned to anyone, it is done.
+    pub(crate) fn release(&self, process: ProcessRecord) {
+        self.0.holdings.give_back(process, |held| {
+            if let Some(groups) = &self.options().groups {
+                groups.remove(&held.machine);
+            }
+            if let (Some(networks), Some(slot)) = (&self.options().network, held.slot) {
+                networks.release(slot);
+            }
+            if let Some(user) = held.user {
+                self.end_lease(&held.machine, user);
+            }
+        });
     }
 
     /// Where everything is.
@@ -374,7 +379,13 @@ impl Node {
     /// Answers whether it runs. A suspended one is not touched.
     pub async fn settle(&self, name: &MachineName) -> Result<bool, NodeError> {
         let is_running = match self.machine(name) {
-            Ok(mut machine) => machine.settle().await?,
+            Ok(mut machine) => {
+                let is_running = machine.settle().await?;
+                if !is_running {
+                    self.release(machine.record().process);
+                }
+                is_running
+            }
             // A directory without a record: its launch did not get as far as a process.
             Err(NodeError::UnknownMachine(_)) => false,
             Err(error) => return Err(error),
@@ -448,20 +459,14 @@ impl Node {
     }
 
     /// Waits for a child so that it does not stay a zombie while this node lives.
-    pub(crate) fn collect(
-        &self,
-        name: MachineName,
-        mut child: tokio::process::Child,
-        record: &MachineRecord,
-    ) {
-        let held = Held::of(record);
+    pub(crate) fn collect(&self, process: ProcessRecord, mut child: tokio::process::Child) {
         // Not the node itself, which may be closed before the child ends.
         let node = Arc::downgrade(&self.0);
         tokio::spawn(async move {
             // How it ended is told by its control socket and its log.
             let _ = child.wait().await;
             if let Some(node) = node.upgrade() {
-                Self(node).release(&name, &held);
+                Self(node).release(process);
             }
         });
     }

@@ -82,7 +82,7 @@ pub enum Purpose {
 }
 
 /// A process, such that a later one with the same number is not taken for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ProcessRecord {
     /// Its number.
     pub pid: u32,

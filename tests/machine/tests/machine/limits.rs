@@ -60,6 +60,16 @@ async fn every_machine_has_a_group_of_its_size() {
     machine.terminate().await.unwrap();
     assert!(!group.exists());
 
+    // A name that is used again at once: what its last process had is given back by then, and not once more.
+    for _ in 0..5 {
+        let request = CloneRequest::new(snapshot);
+        let launched = node.clone_snapshot(&name("limited"), request).await;
+        let machine = launched.unwrap().machine;
+        assert!(group.join("cgroup.procs").exists());
+        machine.terminate().await.unwrap();
+        assert!(!group.exists());
+    }
+
     // What a crash leaves is removed at the next start.
     let stale = group.with_file_name("stale");
     fs::create_dir(&stale).unwrap();

@@ -1,0 +1,94 @@
+//! What the processes of machines hold of this host until they end.
+//!
+//! Two notice that a process has ended: the task that waits for the child, and whoever ended the machine. The name of the machine
+//! may by then belong to another process already, so that what is given back goes by the process, and once.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::layout::MachineName;
+use crate::record::ProcessRecord;
+
+/// Part of one process.
+#[derive(Debug)]
+pub(crate) struct Held {
+    /// Whose process it is: its group has that name.
+    pub(crate) machine: MachineName,
+    /// The network's slot.
+    pub(crate) slot: Option<u16>,
+    /// The user that was leased.
+    pub(crate) user: Option<u32>,
+}
+
+/// Nothing in it, once it is given back.
+type Holding = Arc<Mutex<Option<Held>>>;
+
+/// Parts of all processes.
+#[derive(Debug, Default)]
+pub(crate) struct Holdings(Mutex<HashMap<ProcessRecord, Holding>>);
+
+impl Holdings {
+    pub(crate) fn add(&self, process: ProcessRecord, held: Held) {
+        let holding = Arc::new(Mutex::new(Some(held)));
+        lock(&self.0).insert(process, holding);
+    }
+
+    /// Has the part of this process given back, unless it was; waits for another that is about it.
+    pub(crate) fn give_back(&self, process: ProcessRecord, give: impl FnOnce(Held)) {
+        let Some(holding) = lock(&self.0).get(&process).cloned() else {
+            return;
+        };
+        if let Some(held) = lock(&holding).take() {
+            give(held);
+        }
+        lock(&self.0).remove(&process);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_a_process_holds_is_given_back_once_and_whole_before_anyone_goes_on() {
+        let holdings = Holdings::default();
+        let process = ProcessRecord {
+            pid: 7,
+            start_ticks: 1,
+        };
+        let held = || Held {
+            machine: "m".parse().unwrap(),
+            slot: None,
+            user: Some(1),
+        };
+        holdings.add(process, held());
+        // A later process of the same machine.
+        let later = ProcessRecord {
+            start_ticks: 2,
+            ..process
+        };
+        holdings.add(later, held());
+        let given = AtomicU32::new(0);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    holdings.give_back(process, |_| {
+                        thread::sleep(Duration::from_millis(50));
+                        given.fetch_add(1, Ordering::SeqCst);
+                    });
+                    assert_eq!(given.load(Ordering::SeqCst), 1);
+                });
+            }
+        });
+        holdings.give_back(process, |_| panic!("it was given back"));
+        assert_eq!(lock(&holdings.0).len(), 1, "the later one's is its own");
+    }
+}
