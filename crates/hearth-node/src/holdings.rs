@@ -28,6 +28,7 @@ type Holding = Arc<Mutex<Option<Held>>>;
 pub(crate) struct Holdings(Mutex<HashMap<ProcessRecord, Holding>>);
 
 impl Holdings {
+    /// Takes note of what a process holds from now on.
     pub(crate) fn add(&self, process: ProcessRecord, held: Held) {
         let holding = Arc::new(Mutex::new(Some(held)));
         lock(&self.0).insert(process, holding);
@@ -81,6 +82,7 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     holdings.give_back(process, |_| {
+                        // The others come meanwhile; one that did not wait would find nothing given back below.
                         thread::sleep(Duration::from_millis(50));
                         given.fetch_add(1, Ordering::SeqCst);
                     });

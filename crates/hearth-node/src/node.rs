@@ -111,6 +111,7 @@ impl Node {
             users,
             holdings: Holdings::default(),
         }));
+        // Also of processes that are gone: [`Self::settle`] gives back what they held.
         for (name, record) in node.machines()? {
             node.hold(&name, &record);
         }
