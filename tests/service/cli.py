@@ -11,7 +11,7 @@ class Cli:
     program = os.environ.get("HEARTH", "hearth")
 
     def __init__(self, hearth):
-        self.listen = hearth.settings["endpoint_url"].removeprefix("http://")
+        self.listen = hearth.settings["endpoint_url"].removeprefix("https://")
         # Keys of the developer's own must not matter.
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
 

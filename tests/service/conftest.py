@@ -30,6 +30,8 @@ class Hearth:
         bundle = directory / "ca.pem"
         bundle.write_text(settings["ca_bundle_pem"])
         self.tls = ssl.create_default_context(cafile=str(bundle))
+        # What `hearth env` exports for AWS clients, and what everything else in Python reads.
+        os.environ["AWS_CA_BUNDLE"] = os.environ["SSL_CERT_FILE"] = str(bundle)
         self.microvms = self.client("lambda-microvms")
         self.s3 = self.client("s3")
         self.logs = self.client("logs")

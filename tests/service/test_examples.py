@@ -20,6 +20,7 @@ def test_the_quick_start_does_the_main_job(hearth, tmp_path):
         "AWS_ACCESS_KEY_ID": settings["access_key_id"],
         "AWS_SECRET_ACCESS_KEY": settings["secret_access_key"],
         "HEARTH_CA_BUNDLE": str(bundle),
+        "AWS_CA_BUNDLE": str(bundle),
     }
     plot = tmp_path / "plot.png"
     told = subprocess.run(

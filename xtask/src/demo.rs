@@ -26,8 +26,9 @@ pub(crate) fn run() -> Result<ExitCode> {
     }
     let data = workspace::target_dir().join("demo");
     up::clear(&data)?;
-    let mut service = Up::start(&binaries, &data, Stdio::inherit())?;
+    let mut service = Up::start(&binaries, &data, Stdio::inherit(), &[])?;
     service.wait_until_serving()?;
+    let before = up::traces(&binaries, &data)?;
     let plot = data.join("plot.png");
     let status = Command::new(environment.join("bin/python"))
         .arg(workspace::root().join("examples/quickstart.py"))
@@ -35,16 +36,19 @@ pub(crate) fn run() -> Result<ExitCode> {
         .envs(client_environment(&binaries, &data)?)
         .status()
         .context("cannot run the quick start")?;
-    let left = up::left_behind(&binaries, &data)?;
+    let left = up::left_behind(&binaries, &data, &before)?;
     service.stop()?;
     if !status.success() {
         bail!("the quick start failed");
     }
     if !left.is_empty() {
+        let left: Vec<String> = left.into_iter().collect();
         bail!("something was left: {}", left.join(", "));
     }
     println!(
-        "\nNo process, microVM or snapshot is left. The plot: {}. All of it took {:.0} s.",
+        "\nNothing is left, seen from outside: {} traces of processes, control groups, namespaces, mounts, network cards and \
+         files, as before. The plot: {}. All of it took {:.0} s.",
+        before.len(),
         plot.display(),
         began.elapsed().as_secs_f64()
     );

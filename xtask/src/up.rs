@@ -1,5 +1,6 @@
 //! A `hearth up` of the developer commands: started as a user starts it, on ports that are free.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpListener};
@@ -21,6 +22,15 @@ const ENDPOINT_PORTS: u16 = 16;
 
 /// How long the service may take to stop: the emulated host syncs and powers off.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long what a microVM leaves may take to go.
+const LEAVE_LIMIT: Duration = Duration::from_secs(30);
+
+/// A host on which nothing changes for so long is at rest.
+const QUIET: Duration = Duration::from_secs(2);
+
+/// Its data directory in the emulated host.
+const INNER_DATA: &str = "/data/hearth";
 
 /// Makes the data directory of a service as it is at a first start, but for what is shared.
 pub(crate) fn clear(data: &Path) -> Result<()> {
@@ -50,7 +60,12 @@ pub(crate) struct Up {
 
 impl Up {
     /// `said` takes what it says about itself.
-    pub(crate) fn start(binaries: &Binaries, data: &Path, said: Stdio) -> Result<Self> {
+    pub(crate) fn start(
+        binaries: &Binaries,
+        data: &Path,
+        said: Stdio,
+        options: &[&str],
+    ) -> Result<Self> {
         let first = free_ports(ENDPOINT_PORTS + 1)?;
         let ports = format!("{}-{}", first + 1, first + ENDPOINT_PORTS);
         let mut process = Command::new(&binaries.hearth)
@@ -58,6 +73,7 @@ impl Up {
             .arg(data)
             .args(["up", "--listen", &format!("127.0.0.1:{first}")])
             .args(["--endpoint-ports", &ports])
+            .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(said)
@@ -117,41 +133,68 @@ fn free_ports(count: u16) -> Result<u16> {
         .context("no ports are free")
 }
 
-/// What is left of microVMs when all have ended, seen from outside the API: names of directories.
-pub(crate) fn left_behind(binaries: &Binaries, data: &Path) -> Result<Vec<String>> {
-    let list = |inner: &str, outer: &Path| match EmulatedHost::attach(&data.join("emulated")) {
-        Some(_) => inside(binaries, data, inner),
-        None => names(outer),
-    };
-    let mut left = list("/data/hearth/machines", &data.join("machines"))?;
-    left.extend(list("/data/hearth/snapshots", &data.join("snapshots"))?);
-    left.extend(list("/data/hearth/images", &data.join("images"))?);
-    Ok(left)
-}
+/// What a host shows of its microVMs, seen from outside the API: one line each.
+pub(crate) type Traces = BTreeSet<String>;
 
-fn names(directory: &Path) -> Result<Vec<String>> {
-    let entries = fs::read_dir(directory)
-        .with_context(|| format!("cannot list {}", directory.display()))?
-        .collect::<Result<Vec<_>, _>>()?;
-    let name = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
-    Ok(entries.iter().map(name).collect())
-}
+/// Lists processes, control groups, namespaces, mounts, network cards and files. `$1` is the data directory. Cards and namespaces
+/// are counted: those that are made ahead for the next microVM have other names than those that were there before.
+const LIST_TRACES: &str = r#"
+number() { seq $(wc -l) | sed "s/^/$1 /"; }
+for pid in $(pidof hearth-vmm); do echo "process $pid"; done
+find /sys/fs/cgroup -mindepth 2 -type d -path '*hearth*' | sed 's/^/control group /'
+readlink /proc/[0-9]*/ns/* | sort -u | number namespace
+cut -d' ' -f2 /proc/mounts | sed 's/^/mount /'
+ls /sys/class/net | number 'network card'
+for folder in machines snapshots images; do find "$1/$folder" -mindepth 1 | sed 's/^/file /'; done
+true
+"#;
 
-/// The names in a directory of the emulated host.
-fn inside(binaries: &Binaries, data: &Path, directory: &str) -> Result<Vec<String>> {
-    let output = Command::new(&binaries.hearth)
-        .arg("--data")
-        .arg(data)
-        .args(["host", "exec", "--", "/bin/busybox", "ls", directory])
-        .stdin(Stdio::null())
-        .output()
-        .context("cannot run hearth host exec")?;
-    if !output.status.success() {
-        bail!(
-            "cannot list {directory}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+/// Looks for them where the service with this data directory runs, once nothing changes any more.
+pub(crate) fn traces(binaries: &Binaries, data: &Path) -> Result<Traces> {
+    let mut before = look(binaries, data)?;
+    loop {
+        std::thread::sleep(QUIET);
+        let now = look(binaries, data)?;
+        if now == before {
+            return Ok(now);
+        }
+        before = now;
     }
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    Ok(text.split_whitespace().map(str::to_owned).collect())
+}
+
+fn look(binaries: &Binaries, data: &Path) -> Result<Traces> {
+    let mut command = match EmulatedHost::attach(&data.join("emulated")) {
+        Some(_) => {
+            let mut command = Command::new(&binaries.hearth);
+            let inside = ["host", "exec", "--", "/bin/busybox", "sh", "-c"];
+            command.arg("--data").arg(data).args(inside);
+            command.args([LIST_TRACES, "traces", INNER_DATA]);
+            command
+        }
+        None => {
+            let mut command = Command::new("sh");
+            command.args(["-c", LIST_TRACES, "traces"]).arg(data);
+            command
+        }
+    };
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.context("cannot look at the host")?;
+    if !output.status.success() {
+        let why = String::from_utf8_lossy(&output.stderr).into_owned();
+        bail!("cannot look at the host: {why}");
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
+/// What is there that was not before, once it had the time to go.
+pub(crate) fn left_behind(binaries: &Binaries, data: &Path, before: &Traces) -> Result<Traces> {
+    let deadline = Instant::now() + LEAVE_LIMIT;
+    loop {
+        let left = &look(binaries, data)? - before;
+        if left.is_empty() || Instant::now() > deadline {
+            return Ok(left);
+        }
+        std::thread::sleep(QUIET);
+    }
 }

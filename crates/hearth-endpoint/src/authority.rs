@@ -6,13 +6,12 @@
 
 use std::fs;
 use std::io;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, SanType,
+    Issuer, KeyPair, KeyUsagePurpose,
 };
 use rustls::crypto::aws_lc_rs::sign::any_ecdsa_type;
 use rustls::pki_types::pem::PemObject;
@@ -96,16 +95,8 @@ impl Authority {
     }
 
     /// A certificate for these names and addresses, valid from now on.
-    pub(crate) fn leaf(
-        &self,
-        names: &[&str],
-        addresses: &[IpAddr],
-    ) -> Result<CertifiedKey, AuthorityError> {
-        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+    pub(crate) fn leaf(&self, names: &[String]) -> Result<CertifiedKey, AuthorityError> {
         let mut params = CertificateParams::new(names)?;
-        params
-            .subject_alt_names
-            .extend(addresses.iter().copied().map(SanType::IpAddress));
         params.distinguished_name = common_name("Hearth endpoint");
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];

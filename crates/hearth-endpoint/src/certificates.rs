@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -25,6 +24,9 @@ const MAX_LEAVES: usize = 4096;
 
 /// A leaf is made anew long before it expires.
 const LEAF_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// What every host calls itself.
+const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
 /// Why the operator's certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -52,14 +54,14 @@ pub enum OwnCertificateError {
     Unusable(#[source] rustls::Error),
 }
 
-/// The certificates of all endpoints.
+/// The certificates of all listeners.
 pub struct Certificates {
     own: Option<Arc<CertifiedKey>>,
     authority: Authority,
-    /// For clients that name no host: they came by address.
+    /// For clients that say what this host is called, or nothing: they came by address.
     by_address: Leaf,
     leaves: Mutex<HashMap<String, Leaf>>,
-    addresses: Vec<IpAddr>,
+    names: Vec<String>,
 }
 
 #[derive(Clone)]
@@ -69,21 +71,22 @@ struct Leaf {
 }
 
 impl Certificates {
-    /// Certificates of the local authority, for names of endpoints and for these addresses beside loopback.
+    /// Certificates of the local authority, for names of endpoints and for what this host is called: names of DNS and
+    /// addresses, beside localhost.
     ///
     /// # Errors
     ///
     /// When the authority cannot sign.
-    pub fn new(authority: Authority, addresses: &[IpAddr]) -> Result<Self, AuthorityError> {
-        let mut all = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-        all.extend(addresses);
-        let by_address = Leaf::new(authority.leaf(&["localhost"], &all)?);
+    pub fn new(authority: Authority, host: &[String]) -> Result<Self, AuthorityError> {
+        let mut names = LOCAL_NAMES.map(str::to_owned).to_vec();
+        names.extend(host.iter().map(|name| name.to_ascii_lowercase()));
+        let by_address = Leaf::new(authority.leaf(&names)?);
         Ok(Self {
             own: None,
             authority,
             by_address,
             leaves: Mutex::default(),
-            addresses: all,
+            names,
         })
     }
 
@@ -114,14 +117,27 @@ impl Certificates {
         &self.authority
     }
 
-    /// The TLS of every endpoint.
-    pub(crate) fn into_config(self) -> Result<ServerConfig, rustls::Error> {
+    /// The TLS of every endpoint: HTTP/2 or HTTP/1.1.
+    pub(crate) fn endpoint_tls(self: &Arc<Self>) -> Result<ServerConfig, rustls::Error> {
+        self.tls(&[b"h2", b"http/1.1"])
+    }
+
+    /// The TLS of a listener that speaks HTTP/1.1 alone.
+    ///
+    /// # Errors
+    ///
+    /// When there is no randomness for the keys of session tickets.
+    pub fn http1_tls(self: &Arc<Self>) -> Result<ServerConfig, rustls::Error> {
+        self.tls(&[b"http/1.1"])
+    }
+
+    fn tls(self: &Arc<Self>, protocols: &[&[u8]]) -> Result<ServerConfig, rustls::Error> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
-            .with_cert_resolver(Arc::new(self));
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+            .with_cert_resolver(Arc::clone(self) as Arc<dyn ResolvesServerCert>);
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         // Tickets hold no state here, so that resumption costs no memory for each client.
         config.ticketer = aws_lc_rs::Ticketer::new()?;
         Ok(config)
@@ -131,7 +147,7 @@ impl Certificates {
         if let Some(own) = self.own.as_ref().filter(|own| covers(own, name)) {
             return Some(Arc::clone(own));
         }
-        if name == "localhost" {
+        if self.names.iter().any(|known| known == name) {
             return self.by_address();
         }
         EndpointId::from_host(name)?;
@@ -139,7 +155,7 @@ impl Certificates {
         if let Some(leaf) = leaves.get(name).filter(|leaf| leaf.is_fresh()) {
             return Some(Arc::clone(&leaf.key));
         }
-        let leaf = Leaf::new(self.authority.leaf(&[name], &[]).ok()?);
+        let leaf = Leaf::new(self.authority.leaf(&[name.to_owned()]).ok()?);
         if leaves.len() >= MAX_LEAVES {
             leaves.clear();
         }
@@ -152,10 +168,7 @@ impl Certificates {
             return Some(Arc::clone(&self.by_address.key));
         }
         // After a month of running, a signature for each handshake by address is cheaper than a lock in all.
-        self.authority
-            .leaf(&["localhost"], &self.addresses)
-            .ok()
-            .map(Arc::new)
+        self.authority.leaf(&self.names).ok().map(Arc::new)
     }
 }
 
@@ -174,7 +187,7 @@ impl fmt::Debug for Certificates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Certificates")
             .field("own", &self.own.is_some())
-            .field("addresses", &self.addresses)
+            .field("names", &self.names)
             .finish_non_exhaustive()
     }
 }

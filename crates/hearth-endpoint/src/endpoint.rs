@@ -67,9 +67,9 @@ impl Endpoint {
         settings: Settings,
         backend: Arc<dyn Backend>,
         keys: Arc<TokenKeys>,
-        certificates: Certificates,
+        certificates: &Arc<Certificates>,
     ) -> Result<Self, EndpointError> {
-        let tls = TlsAcceptor::from(Arc::new(certificates.into_config()?));
+        let tls = TlsAcceptor::from(Arc::new(certificates.endpoint_tls()?));
         let dialer = Arc::new(Dialer::new(Arc::clone(&backend), &settings)?);
         let resumes = Resumes::new(
             Arc::clone(&backend),

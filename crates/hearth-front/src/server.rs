@@ -11,6 +11,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -52,7 +53,7 @@ pub enum Transport {
     /// Plain HTTP, which never leaves this machine; refused on any other address.
     Loopback,
     /// TLS.
-    Tls(TlsAcceptor),
+    Tls(Arc<ServerConfig>),
     /// Plain HTTP on the network card of an emulated host: only the machine that emulates it reaches that card,
     /// from its own loopback.
     PrivateNetwork,
@@ -72,7 +73,7 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let address = listener.local_addr().map_err(ServeError::Listen)?;
     let tls = match transport {
-        Transport::Tls(acceptor) => Some(acceptor),
+        Transport::Tls(config) => Some(TlsAcceptor::from(config)),
         Transport::Loopback if !address.ip().is_loopback() => {
             return Err(ServeError::PlainTextBeyondLoopback(address));
         }

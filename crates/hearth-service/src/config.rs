@@ -20,6 +20,8 @@ pub struct ServiceConfig {
     pub busybox: PathBuf,
     /// Where the API listens.
     pub listen: SocketAddr,
+    /// How it and the endpoints are encrypted.
+    pub tls: TlsConfig,
     /// The region that it answers for.
     pub region: Region,
     /// How endpoints are named and where they listen.
@@ -38,6 +40,26 @@ pub struct ServiceConfig {
     pub has_host_limits: bool,
     /// Whether connections and bandwidth of endpoints are limited by size tier, as on AWS.
     pub has_endpoint_limits: bool,
+}
+
+/// How the API and the endpoints are encrypted. Endpoints are in any case.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// Whether the API is: it has to be where it listens beyond the loopback.
+    pub is_api_encrypted: bool,
+    /// The operator's certificate, shown to whoever asks for a name that it covers.
+    pub own: Option<OwnCertificate>,
+    /// What clients call this host beside localhost: names and addresses. The first is in the URL that clients are given.
+    pub names: Vec<String>,
+}
+
+/// Files of the operator, PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnCertificate {
+    /// The certificate, and those between it and one that clients trust.
+    pub chain: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 /// Networks of microVMs.

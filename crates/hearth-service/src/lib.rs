@@ -19,6 +19,7 @@ mod config;
 mod doom;
 mod platform;
 mod service;
+mod tls;
 
 mod host;
 
@@ -43,5 +44,7 @@ mod tokens;
 mod secret_file;
 
 pub use client_settings::ClientSettings;
-pub use config::{EndpointConfig, Hosting, NetworkConfig, RuleSets, ServiceConfig};
+pub use config::{
+    EndpointConfig, Hosting, NetworkConfig, OwnCertificate, RuleSets, ServiceConfig, TlsConfig,
+};
 pub use service::{Service, ServiceError};

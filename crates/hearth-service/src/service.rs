@@ -25,7 +25,7 @@ use hearth_control::store::{SqliteStore, Store, StoreError};
 use hearth_control::throttle::Rates;
 use hearth_control::time::SystemClock;
 use hearth_control::{Control, ControlConfig};
-use hearth_endpoint::{Authority, Certificates, Door, Endpoint, Settings, TokenKeys, bundle_path};
+use hearth_endpoint::{Certificates, Door, Endpoint, Settings, TokenKeys};
 use hearth_front::{
     ControlMetrics, Front, FrontConfig, FrontMetrics, PageTokens, SessionKey, Transport, serve,
 };
@@ -42,14 +42,14 @@ use tokio::task::JoinHandle;
 use crate::backend::HostBackend;
 use crate::build::Workshop;
 use crate::client_settings::ClientSettings;
-use crate::config::{EndpointConfig, Hosting, ServiceConfig};
+use crate::config::{EndpointConfig, ServiceConfig};
 use crate::doors::Keeper;
 use crate::guests::HostGuests;
 use crate::host::{HostDisks, HostNode, whole};
 use crate::memory::MemoryMetrics;
 use crate::openings::{self, Openings};
 use crate::tokens::Tokens;
-use crate::{platform, secret_file};
+use crate::{platform, secret_file, tls};
 
 /// Connections of API clients at one time; each costs a few KiB.
 const MAX_API_CONNECTIONS: usize = 10_000;
@@ -130,6 +130,7 @@ impl Service {
     /// [`ServiceError`]; nothing listens then.
     pub async fn start(config: &ServiceConfig) -> Result<Self, ServiceError> {
         let lock = lock(&config.data)?;
+        let certificates = tls::certificates(config)?;
         let api = listen(config.listen).await?;
         let shared_door = match &config.endpoints {
             EndpointConfig::Ports(_) => None,
@@ -143,7 +144,8 @@ impl Service {
             parts.host.take_up(&microvm);
         }
         let (stop, stopped) = watch::channel(false);
-        let endpoint = endpoint(config, &control, &parts)?;
+        let transport = tls::transport(config, &certificates)?;
+        let endpoint = endpoint(config, &control, &parts, &certificates)?;
         let front = Arc::new(front(config, &control, &parts)?);
         parts.host.services().begin(Arc::clone(&front));
         let address = api.local_addr().unwrap_or(config.listen);
@@ -152,7 +154,7 @@ impl Service {
             // Endpoints first: whoever is answered by the front may expect them.
             endpoints: spawn_endpoints(config, &control, endpoint, shared_door, stopped.clone())
                 .await,
-            front: spawn_front(front, api, config.hosting, stopped),
+            front: spawn_front(front, api, transport, stopped),
             control,
             stop,
             settings,
@@ -360,7 +362,15 @@ fn scheme(endpoints: &EndpointConfig) -> EndpointScheme {
             host: "127.0.0.1".to_owned(),
             ports: ports.clone(),
         },
-        EndpointConfig::Domain { domain, .. } => EndpointScheme::Domain(domain.clone()),
+        // Clients look for it where they look for HTTPS, unless they are told.
+        EndpointConfig::Domain { domain, listen }
+            if listen.port() == 443 || domain.contains(':') =>
+        {
+            EndpointScheme::Domain(domain.clone())
+        }
+        EndpointConfig::Domain { domain, listen } => {
+            EndpointScheme::Domain(format!("{domain}:{}", listen.port()))
+        }
     }
 }
 
@@ -368,12 +378,8 @@ fn endpoint(
     config: &ServiceConfig,
     control: &Control,
     parts: &Parts,
+    certificates: &Arc<Certificates>,
 ) -> Result<Endpoint, ServiceError> {
-    let directory = config.data.join("authority");
-    fs::create_dir_all(&directory).map_err(file("make the directory", &directory))?;
-    let authority = Authority::open(&directory);
-    let authority = authority.map_err(part("the certificate authority"))?;
-    let certificates = Certificates::new(authority, &[]).map_err(part("the certificates"))?;
     let backend = HostBackend {
         control: control.clone(),
         host: Arc::clone(&parts.host),
@@ -414,13 +420,9 @@ fn front(config: &ServiceConfig, control: &Control, parts: &Parts) -> Result<Fro
 fn spawn_front(
     front: Arc<Front>,
     listener: TcpListener,
-    hosting: Hosting,
+    transport: Transport,
     mut stopped: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
-    let transport = match hosting {
-        Hosting::Hardware => Transport::Loopback,
-        Hosting::Emulated => Transport::PrivateNetwork,
-    };
     tokio::spawn(async move {
         let stop = async move {
             let _ = stopped.wait_for(|&stop| stop).await;
@@ -451,11 +453,6 @@ async fn spawn_endpoints(
     }
 }
 
-fn ca_bundle(data: &Path) -> Result<String, ServiceError> {
-    let path = bundle_path(&data.join("authority"));
-    fs::read_to_string(&path).map_err(file("read", &path))
-}
-
 /// Writes down what clients need; the key is an active one of the first account.
 async fn client_settings(
     config: &ServiceConfig,
@@ -465,18 +462,14 @@ async fn client_settings(
     let keys = control.access_keys(AccountId::FIRST).await;
     let keys = keys.map_err(part("the access keys"))?;
     let key = keys.iter().find(|key| key.status == KeyStatus::Active);
-    let shown = match config.hosting {
-        Hosting::Hardware => address,
-        Hosting::Emulated => SocketAddr::from(([127, 0, 0, 1], address.port())),
-    };
     let settings = ClientSettings {
-        endpoint_url: format!("http://{shown}"),
+        endpoint_url: tls::url(config, address),
         region: config.region.to_string(),
         access_key_id: key.map(|key| key.id.to_string()).unwrap_or_default(),
         secret_access_key: key
             .map(|key| key.secret.reveal().to_owned())
             .unwrap_or_default(),
-        ca_bundle_pem: ca_bundle(&config.data)?,
+        ca_bundle_pem: tls::client_bundle(config)?,
     };
     settings.write(&config.data)?;
     Ok(settings)
@@ -500,6 +493,21 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn endpoints_by_domain_say_their_port_where_it_is_not_that_of_https() {
+        let named = |domain: &str, port| {
+            let domain = domain.to_owned();
+            let listen = SocketAddr::from(([0, 0, 0, 0], port));
+            match scheme(&EndpointConfig::Domain { domain, listen }) {
+                EndpointScheme::Domain(name) => name,
+                EndpointScheme::Ports { .. } => panic!("it is a domain"),
+            }
+        };
+        assert_eq!(named("x.org", 443), "x.org");
+        assert_eq!(named("x.org", 8443), "x.org:8443");
+        assert_eq!(named("x.org:443", 8443), "x.org:443");
+    }
 
     #[test]
     fn a_data_directory_has_one_service() {

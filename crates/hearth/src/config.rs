@@ -12,6 +12,7 @@ mod endpoints;
 mod images;
 mod network;
 mod registries;
+mod tls;
 mod words;
 
 #[cfg(test)]
@@ -32,6 +33,7 @@ pub(crate) use network::Network;
 #[cfg(test)]
 pub(crate) use registries::Login;
 pub(crate) use registries::Registries;
+pub(crate) use tls::Tls;
 
 /// Read when no other one is named, if it is there.
 const STANDARD_PLACE: &str = "/etc/hearth/hearth.toml";
@@ -52,6 +54,8 @@ pub(crate) struct Config {
     pub(crate) region: Region,
     /// Whether what each microVM takes of the host is limited.
     pub(crate) host_limits: bool,
+    /// The table `[tls]`.
+    pub(crate) tls: Tls,
     /// The table `[endpoints]`.
     pub(crate) endpoints: Endpoints,
     /// The table `[images]`.
@@ -72,6 +76,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 4580)),
             region: default_region(),
             host_limits: true,
+            tls: Tls::default(),
             endpoints: Endpoints::default(),
             images: Images::default(),
             registries: Registries::default(),
@@ -135,6 +140,9 @@ impl Config {
         }
         set(&mut self.listen, arguments.listen.as_ref());
         set(&mut self.region, arguments.region.as_ref());
+        if arguments.tls {
+            self.tls.api = true;
+        }
         set(&mut self.endpoints.ports, arguments.endpoint_ports.as_ref());
         if arguments.endpoint_domain.is_some() {
             self.endpoints.domain.clone_from(&arguments.endpoint_domain);
@@ -166,6 +174,7 @@ impl Config {
     /// Finds what makes no sense before anything is opened.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let problems = [
+            self.tls.problem(),
             self.endpoints.problem(),
             self.images.problem(),
             self.network.problem(),
@@ -178,10 +187,10 @@ impl Config {
 
     /// What only holds for the service that clients reach directly: in the emulated host, addresses are others.
     pub(crate) fn check_reach(&self) -> Result<(), ConfigError> {
-        let problem = if !self.listen.ip().is_loopback() {
+        let problem = if !self.listen.ip().is_loopback() && !self.tls.api {
             Some(format!(
-                "listen = \"{}\" is not on the loopback, and requests are plain HTTP, whose answers hold tokens. Put a \
-                 proxy with TLS before it",
+                "listen = \"{}\" is not on the loopback, and answers hold tokens: encrypt them, with tls.api = true \
+                 or --tls",
                 self.listen
             ))
         } else if self.endpoints.domain.is_none()

@@ -27,5 +27,9 @@ pub(crate) fn run(shared: &Shared) -> Result<ExitCode> {
         println!("export {name}={value}");
     }
     println!("export HEARTH_CA_BUNDLE='{}'", bundle.display());
+    // Elsewhere it would take AWS itself from whoever uses it in the same shell.
+    if settings.endpoint_url.starts_with("https:") {
+        println!("export AWS_CA_BUNDLE='{}'", bundle.display());
+    }
     Ok(ExitCode::SUCCESS)
 }

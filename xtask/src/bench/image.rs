@@ -37,7 +37,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let data = workspace::target_dir().join("bench");
     up::clear(&data)?;
-    let mut service = Up::start(&binaries, &data, Stdio::inherit())?;
+    let mut service = Up::start(&binaries, &data, Stdio::inherit(), &[])?;
     service.wait_until_serving()?;
     let measured = measure(arguments, &environment, &data);
     service.stop()?;

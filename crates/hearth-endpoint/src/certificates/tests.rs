@@ -43,6 +43,20 @@ fn each_endpoint_gets_its_own_leaf_and_strangers_none() {
 }
 
 #[test]
+fn a_host_is_known_by_what_it_is_called() {
+    let directory = tempfile::tempdir().unwrap();
+    let authority = Authority::open(directory.path()).unwrap();
+    let host = ["192.0.2.7".to_owned(), "Hearth.example.org".to_owned()];
+    let certificates = Certificates::new(authority, &host).unwrap();
+    let leaf = certificates.by_name("hearth.example.org").unwrap();
+    for name in ["192.0.2.7", "127.0.0.1", "localhost", "hearth.example.org"] {
+        assert!(covers(&leaf, name), "{name}");
+    }
+    assert!(!covers(&leaf, "192.0.2.8"));
+    assert!(certificates.by_name("other.example.org").is_none());
+}
+
+#[test]
 fn the_operators_certificate_goes_first_where_it_fits() {
     let directory = tempfile::tempdir().unwrap();
     let own = rcgen::generate_simple_self_signed(vec!["*.example.org".to_owned()]).unwrap();

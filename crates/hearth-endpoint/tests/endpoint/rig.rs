@@ -149,7 +149,7 @@ impl Rig {
             settings,
             Arc::clone(&guest) as Arc<dyn Backend>,
             Arc::clone(&keys),
-            Certificates::new(authority, &[]).unwrap(),
+            &Arc::new(Certificates::new(authority, &[]).unwrap()),
         )
         .unwrap();
         let (stop, stopped) = watch::channel(false);

@@ -11,9 +11,12 @@ use crate::config::{ImageAlias, PortRange};
 /// Arguments of `hearth up`. What is missing comes from the configuration file, then from its defaults.
 #[derive(Debug, Args)]
 pub(crate) struct UpArguments {
-    /// Where the API listens; plain HTTP, so only on the loopback [default: 127.0.0.1:4580].
+    /// Where the API listens; beyond the loopback only with --tls [default: 127.0.0.1:4580].
     #[arg(long, env = "HEARTH_LISTEN")]
     pub(crate) listen: Option<SocketAddr>,
+    /// Encrypt the API with TLS, as endpoints always are.
+    #[arg(long)]
+    pub(crate) tls: bool,
     /// The region that it answers for [default: us-east-1].
     #[arg(long, env = "HEARTH_REGION")]
     pub(crate) region: Option<Region>,

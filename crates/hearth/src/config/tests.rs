@@ -16,6 +16,12 @@ fn every_key() -> Config {
         listen: "127.0.0.1:1".parse().unwrap(),
         region: "eu-central-1".parse().unwrap(),
         host_limits: false,
+        tls: Tls {
+            api: true,
+            certificate: Some("/etc/hearth/tls/chain.pem".into()),
+            key: Some("/etc/hearth/tls/key.pem".into()),
+            names: vec!["hearth.example.org".to_owned()],
+        },
         endpoints: Endpoints {
             ports: PortRange(5..=6),
             domain: Some("microvms.example.org".to_owned()),
@@ -156,7 +162,11 @@ fn contradictions_are_found_before_a_port_opens() {
     assert_eq!(problem(""), "");
     assert!(problem("[endpoints]\ndomain = \"x.org\"").contains("endpoints.listen"));
     assert!(problem("[endpoints]\nlisten = \"127.0.0.1:1\"").contains("endpoints.domain"));
-    assert!(problem("listen = \"0.0.0.0:80\"").contains("loopback"));
+    assert!(problem("listen = \"0.0.0.0:80\"").contains("tls.api"));
+    assert_eq!(problem("listen = \"0.0.0.0:80\"\n[tls]\napi = true"), "");
+    assert!(problem("[tls]\nkey = \"/k\"").contains("tls.certificate"));
+    assert!(problem("[tls]\nnames = [\"https://x.org\"]").contains("https://x.org"));
+    assert_eq!(problem("[tls]\nnames = [\"x.org\", \"::1\"]"), "");
     assert!(problem("listen = \"127.0.0.1:20001\"").contains("20001"));
     assert!(problem("[network.subnets.x]").contains("subnet-"));
     assert!(problem("[images.aliases]\n\"\" = \"x\"").contains("empty"));

@@ -36,6 +36,10 @@ fn inner_password(number: usize) -> String {
     format!("/run/hearth-registry-{number}")
 }
 
+/// Where it finds the operator's certificate and its key.
+const INNER_CHAIN: &str = "/run/hearth-tls-chain.pem";
+const INNER_KEY: &str = "/run/hearth-tls-key.pem";
+
 /// What the service inside writes for clients when it serves.
 fn inner_settings() -> String {
     format!("{INNER_DATA}/client.json")
@@ -47,12 +51,19 @@ const START_LIMIT: Duration = Duration::from_secs(300);
 /// Pause between two looks for it.
 const POLL: Duration = Duration::from_millis(500);
 
-/// Largest file that says what clients need: a certificate and a few lines.
-const MAX_SETTINGS_BYTES: usize = 256 << 10;
+/// Largest file that says what clients need: certificates and a few lines.
+const MAX_SETTINGS_BYTES: usize = 2 << 20;
 
 pub(super) fn run(shared: &Shared, config: &Config) -> Result<ExitCode> {
     if config.endpoints.domain.is_some() {
         bail!("endpoints by domain need KVM that runs guests; leave the domain out here");
+    }
+    if config.listen.ip() != Ipv4Addr::LOCALHOST {
+        bail!(
+            "an emulated host is reached through 127.0.0.1 alone, and listen = \"{}\"; other addresses need KVM that runs \
+             guests",
+            config.listen
+        );
     }
     let forwards = forwards(config)?;
     match EmulatedHost::attach(&host::state_dir(shared)) {
@@ -134,6 +145,12 @@ fn inner(config: &Config) -> Config {
     inner.listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, config.listen.port()));
     // Where `furnish_certificates` puts them, they are the host's own.
     inner.registries.ca_bundle = None;
+    if let Some(chain) = &mut inner.tls.certificate {
+        *chain = INNER_CHAIN.into();
+    }
+    if let Some(key) = &mut inner.tls.key {
+        *key = INNER_KEY.into();
+    }
     for (number, login) in inner.registries.credentials.values_mut().enumerate() {
         login.password_file = inner_password(number).into();
     }
@@ -180,6 +197,14 @@ impl Up {
         }
         for (number, login) in registries.credentials.values().enumerate() {
             self.send(&inner_password(number), &login.password()?)?;
+        }
+        let tls = &self.config.tls;
+        for (file, place) in [(&tls.certificate, INNER_CHAIN), (&tls.key, INNER_KEY)] {
+            if let Some(file) = file {
+                let text = std::fs::read_to_string(file)
+                    .with_context(|| format!("cannot read {}", file.display()))?;
+                self.send(place, &text)?;
+            }
         }
         self.send(INNER_CONFIG, &inner(&self.config).to_toml()?)
     }
@@ -266,15 +291,19 @@ mod tests {
         };
         config.registries.credentials = BTreeMap::from([("r.example.org".to_owned(), login)]);
         config.registries.ca_bundle = Some("/etc/hearth/ca.pem".into());
+        config.tls.certificate = Some("/etc/hearth/chain.pem".into());
+        config.tls.key = Some("/etc/hearth/key.pem".into());
         let inner = inner(&config);
         assert_eq!(inner.listen.to_string(), "0.0.0.0:7");
         let login = &inner.registries.credentials["r.example.org"];
         assert_eq!(login.password_file, PathBuf::from(inner_password(0)));
+        assert_eq!(inner.tls.key.as_deref(), Some(INNER_KEY.as_ref()));
         // All else is as it was.
         let back = Config {
             data: config.data.clone(),
             listen: config.listen,
             registries: config.registries.clone(),
+            tls: config.tls.clone(),
             ..inner
         };
         assert_eq!(back, config);
