@@ -17,9 +17,13 @@ import urllib.request
 import zipfile
 
 import boto3
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.httpsession import URLLib3Session
 
 HERE = pathlib.Path(__file__).resolve().parent
 NAME = "code-interpreter"
+BUCKET = f"{NAME}-{int(time.time())}"
 ROLE = "arn:aws:iam::000000000000:role/build"
 BASE = f"arn:aws:lambda:{os.environ['AWS_REGION']}:aws:microvm-image:al2023-1"
 LOGS = f"/aws/lambda-microvms/{NAME}"
@@ -27,8 +31,12 @@ LOGS = f"/aws/lambda-microvms/{NAME}"
 # What AWS's service takes for the same, as published and measured by its users; None where nobody has said.
 AWS_SECONDS = {"build the image": 114.0, "run to the first answer": 1.85, "suspend": 1.0, "wake by a request": 0.666}
 
+# AWS has no forks: only where the calls go elsewhere.
+HAS_FORKS = "AWS_ENDPOINT_URL" in os.environ
+
 microvms = boto3.client("lambda-microvms")
 logs = boto3.client("logs")
+s3 = boto3.client("s3")
 tls = ssl.create_default_context(cafile=os.environ.get("HEARTH_CA_BUNDLE"))
 took = []
 
@@ -55,15 +63,13 @@ def wait(read, wanted, failed):
 
 def build():
     """Uploads the folder, makes the image, and shows the build's output while it comes."""
-    s3 = boto3.client("s3")
-    bucket = f"{NAME}-{int(time.time())}"
-    s3.create_bucket(Bucket=bucket)
-    s3.put_object(Bucket=bucket, Key="code.zip", Body=zipped(HERE / NAME))
+    s3.create_bucket(Bucket=BUCKET)
+    s3.put_object(Bucket=BUCKET, Key="code.zip", Body=zipped(HERE / NAME))
     image = microvms.create_microvm_image(
         name=NAME,
         baseImageArn=BASE,
         buildRoleArn=ROLE,
-        codeArtifact={"uri": f"s3://{bucket}/code.zip"},
+        codeArtifact={"uri": f"s3://{BUCKET}/code.zip"},
         resources=[{"minimumMemoryInMiB": 512}],
         hooks={"port": 8080, "microvmImageHooks": {"ready": "ENABLED"}},
     )["imageArn"]
@@ -93,9 +99,7 @@ def show_log(seen):
 class Session:
     """One microVM."""
 
-    def __init__(self, image):
-        policy = {"maxIdleDurationSeconds": 900, "suspendedDurationSeconds": 3600, "autoResumeEnabled": True}
-        started = microvms.run_microvm(imageIdentifier=image, idlePolicy=policy)
+    def __init__(self, started):
         self.id, self.endpoint = started["microvmId"], started["endpoint"]
         wait(self.state, "RUNNING", {"TERMINATED"})
         token = microvms.create_microvm_auth_token(
@@ -112,6 +116,16 @@ class Session:
         with urllib.request.urlopen(request, context=tls, timeout=300) as answer:
             return json.load(answer)
 
+    def fork(self):
+        """An operation of Hearth's own, signed like those of AWS."""
+        url = f"{os.environ['AWS_ENDPOINT_URL']}/hearth/v1/microvms/{self.id}/fork"
+        request = AWSRequest("POST", url, data=b"{}")
+        SigV4Auth(boto3.Session().get_credentials(), "lambda", os.environ["AWS_REGION"]).add_auth(request)
+        http = URLLib3Session(verify=os.environ.get("AWS_CA_BUNDLE", True), timeout=300)
+        answer = http.send(request.prepare())
+        assert answer.status_code == 200, answer.text
+        return Session(json.loads(answer.text))
+
     def suspend(self):
         microvms.suspend_microvm(microvmIdentifier=self.id)
         wait(self.state, "SUSPENDED", {"TERMINATED"})
@@ -119,6 +133,11 @@ class Session:
     def terminate(self):
         microvms.terminate_microvm(microvmIdentifier=self.id)
         wait(self.state, "TERMINATED", set())
+
+
+def run(image):
+    policy = {"maxIdleDurationSeconds": 900, "suspendedDurationSeconds": 3600, "autoResumeEnabled": True}
+    return Session(microvms.run_microvm(imageIdentifier=image, idlePolicy=policy))
 
 
 PLOT = """
@@ -138,10 +157,10 @@ def main():
 
     print("2. A session for each of two tenants")
     begun = time.monotonic()
-    alice = Session(image)
+    alice = run(image)
     assert alice.execute("1 + 1")["result"] == "2"
     step("run to the first answer", begun)
-    bob = Session(image)
+    bob = run(image)
 
     print("3. Alice draws; what she sets, Bob does not see")
     begun = time.monotonic()
@@ -165,15 +184,28 @@ def main():
     assert remembered == "42", remembered
     print(f"    she still knows: secret = {remembered}")
 
-    print("5. Nothing stays")
-    for session in (alice, bob):
+    sessions = [alice, bob]
+    if HAS_FORKS:
+        print("5. Alice is forked: two of her, who go on from here")
+        begun = time.monotonic()
+        twin = alice.fork()
+        assert twin.execute("secret = secret + 1; secret")["result"] == "43"
+        step("fork to the first answer", begun)
+        assert alice.execute("secret")["result"] == "42"
+        sessions.append(twin)
+        print("    the twin says secret = 43, she still says 42")
+
+    print("6. Nothing stays")
+    for session in sessions:
         session.terminate()
     microvms.delete_microvm_image(imageIdentifier=image)
+    s3.delete_object(Bucket=BUCKET, Key="code.zip")
+    s3.delete_bucket(Bucket=BUCKET)
     begun = time.monotonic()
     while any(item["imageArn"] == image for item in microvms.list_microvm_images()["items"]):
         assert time.monotonic() - begun < 120, "the image does not go away"
         time.sleep(0.2)
-    print("    both sessions are terminated, the image and its snapshot are deleted")
+    print("    all sessions are terminated; the image, its snapshot and the upload are deleted")
 
     print(f"\n{'step':<26} {'here':>9} {'AWS':>9}")
     for name, seconds in took:

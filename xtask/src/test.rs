@@ -14,7 +14,7 @@ use clap::Args;
 use crate::outcome::{Outcome, counted, run_counted, run_step};
 use crate::place::{self, Place};
 use crate::workspace::{self, Binaries};
-use crate::{contract, lab, nextest, package, service, setup};
+use crate::{contract, lab, nextest, package, python, service, setup};
 
 /// Packages whose integration tests (`tests/*.rs`) need KVM, or (the agent's) root, cgroup v2 and a clock that may
 /// be set, all of which the emulated host has to give. Their unit tests do not.
@@ -274,5 +274,14 @@ fn machine_tests() -> Result<Outcome> {
         command.args(["--", "--test-threads=1"]);
     }
     nextest::through_runner(&mut command, &binaries, place)?;
-    run_counted(&mut command)
+    Ok(run_counted(&mut command)?.plus(lab_documents()?))
+}
+
+/// What the documents show of the emulated host, as a reader would type it.
+fn lab_documents() -> Result<Outcome> {
+    run_counted(
+        Command::new(python::environment()?.join("bin/pytest"))
+            .arg("lab")
+            .current_dir(workspace::root().join("tests")),
+    )
 }

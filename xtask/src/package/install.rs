@@ -1,0 +1,36 @@
+//! Installing the package, in a Debian that is made for it and vanishes with the test.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::outcome::{Outcome, run_step};
+use crate::workspace;
+
+/// Runs in that Debian, as root.
+const SCRIPT: &str = "xtask/src/package/install.sh";
+
+/// The release that the package is tried on: its programs are static, what it depends on has been there for long.
+const SUITE: &str = "bookworm";
+
+/// Installs, upgrades, removes and purges `package` with apt, and looks at what each leaves.
+pub(super) fn test(package: &Path) -> Result<Outcome> {
+    let script = workspace::root().join(SCRIPT);
+    let upload =
+        |file: &Path, place: &str| format!("--customize-hook=upload '{}' {place}", file.display());
+    let run = format!(
+        "--customize-hook=chroot \"$1\" sh /install.sh {}",
+        env!("CARGO_PKG_VERSION")
+    );
+    run_step(
+        Command::new("mmdebstrap")
+            .args(["--variant=apt", "--include=systemd", "--format=null"])
+            .arg("--quiet")
+            .args([
+                upload(package, "/hearth.deb"),
+                upload(&script, "/install.sh"),
+            ])
+            .args([&run, SUITE, "-"]),
+    )
+}
