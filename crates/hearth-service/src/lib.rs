@@ -22,6 +22,7 @@ mod service;
 
 mod host;
 
+mod activity;
 mod application;
 mod artifact;
 mod build;
