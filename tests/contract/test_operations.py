@@ -46,6 +46,8 @@ OPERATIONS = [
     ("PUT", "files", {"path": "/x"}, b"x"),
     ("POST", "fork", {}, b""),
     ("GET", "logs", {}, b""),
+    ("GET", "activity", {}, b""),
+    ("PUT", "activity", {}, b"{}"),
 ]
 
 
@@ -345,6 +347,36 @@ def test_what_is_suspended_is_forked_and_what_has_ended_is_not(server, running):
     assert state(microvms, child)()["state"] == "RUNNING"
     pending = microvms.run_microvm(imageIdentifier=running[0])["microvmId"]
     assert fork(server, pending)[:2] == (409, "ConflictException")
+
+
+def activity(server, microvm, **members):
+    """What is asked for when there are members, else what is so."""
+    method, body = ("PUT", json.dumps(members).encode()) if members else ("GET", b"")
+    status, headers, text = send(server, method, path(microvm, "activity"), body)
+    return (status, json.loads(text)) if status == 200 else (status, headers["x-amzn-errortype"])
+
+
+def test_what_counts_as_activity(server, running):
+    microvms = server.client("lambda-microvms")
+    microvm = run(microvms, running[0])
+    answers = lambda execs, cpu: (200, {"execs": execs, "guestCpu": cpu})
+    assert activity(server, microvm) == answers(False, False)
+    assert activity(server, microvm, execs=True) == answers(True, False)
+    child = fork(server, microvm)[2]["microvmId"]
+    # What is not named does not count.
+    assert activity(server, microvm, guestCpu=True) == answers(False, True)
+    assert activity(server, microvm) == answers(False, True) and activity(server, child) == answers(True, False)
+    microvms.suspend_microvm(microvmIdentifier=microvm)
+    wait_for(state(microvms, microvm), "state", {"SUSPENDED"})
+    assert activity(server, microvm, execs=True, guestCpu=True) == answers(True, True)
+    microvms.terminate_microvm(microvmIdentifier=microvm)
+    wait_for(state(microvms, microvm), "state", {"TERMINATED"})
+    assert activity(server, microvm, execs=False) == (400, "ValidationException")
+    assert activity(server, microvm) == answers(True, True)
+    for members in ({"exec": True}, {"execs": 1}, {"execs": None}):
+        assert activity(server, running[1], **members) == (400, "ValidationException")
+    assert send(server, "PUT", path(running[1], "activity"), b"")[0] == 400
+    assert activity(server, running[1]) == answers(False, False)
 
 
 def test_they_are_recorded(server, running):

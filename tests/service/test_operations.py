@@ -75,6 +75,41 @@ def operator(hearth, hello):
     session.terminate()
 
 
+# The shortest idle time there is.
+IDLE_S = 60
+
+
+class AtWork:
+    """A microVM that nobody talks to, with a process that runs for an hour."""
+
+    def __init__(self, hearth, image, counts):
+        idle = {"maxIdleDurationSeconds": IDLE_S, "suspendedDurationSeconds": 600, "autoResumeEnabled": True}
+        self.session = hearth.run(image, idlePolicy=idle)
+        self.operator = Operator(hearth, self.session)
+        if counts:
+            status, body = self.operator.call("PUT", "activity", json.dumps(counts).encode())
+            assert status == 200, body
+        request = {"command": ["sh", "-c", "echo begun; exec sleep 3600"], "timeoutInSeconds": 3600}
+        self.output = self.operator.open("POST", "exec", json.dumps(request).encode())
+        assert json.loads(self.output.readline()) == {"stdout": base64.b64encode(b"begun\n").decode()}
+        self.begun = time.monotonic()
+
+
+@pytest.fixture(scope="module")
+def at_work(hearth, hello):
+    """One where processes count, and one as on AWS. Their idle time passes while other tests run."""
+    working = [AtWork(hearth, hello, counts) for counts in ({"execs": True}, {})]
+    yield working
+    for one in working:
+        one.output.close()
+        one.session.terminate()
+
+
+def test_activity_is_as_it_was_said(at_work):
+    answers = [json.loads(one.operator.call("GET", "activity")[1]) for one in at_work]
+    assert answers == [{"execs": True, "guestCpu": False}, {"execs": False, "guestCpu": False}]
+
+
 def test_a_process_says_what_it_says(operator):
     script = "echo out; echo err >&2; pwd; echo $GREETING $MORE; exit 7"
     out, err, last = operator.execute("sh", "-c", script, cwd="/tmp", env={"MORE": "more"}, user="0:0")
@@ -212,7 +247,7 @@ def test_the_guide_does_what_it_says(hearth, operator):
     program = [sys.executable, "-c", "\n".join(blocks), os.environ["HEARTH_DATA"], operator.session.id]
     ran = subprocess.run(program, capture_output=True, text=True, timeout=300)
     assert ran.returncode == 0, ran.stderr
-    for said in ("HELLO", "exit code 0", "PRETTY_NAME", "'sizeInBytes': 1048576", "forked microvm-", "first of five:", "['main.py']",
+    for said in ("HELLO", "exit code 0", "'execs': True", "PRETTY_NAME", "'sizeInBytes': 1048576", "forked microvm-", "first of five:", "['main.py']",
                  "echoes: b'typed", '"signal":15'):
         assert said in ran.stdout, ran.stdout
     child = re.search(r"forked (microvm-\S+)", ran.stdout)[1]
@@ -315,3 +350,14 @@ def test_output_is_followed(hearth, hello):
     assert answer.readline().strip()
     session.terminate()
     answer.read()
+
+
+def test_a_process_that_counts_keeps_its_microvm_awake(hearth, at_work):
+    counted, uncounted = at_work
+    hearth.wait_microvm(uncounted.session.id, "SUSPENDED")
+    # The other one has been alone for as long, and for longer than it may be idle.
+    time.sleep(max(0, counted.begun + 1.5 * IDLE_S - time.monotonic()))
+    assert hearth.microvms.get_microvm(microvmIdentifier=counted.session.id)["state"] == "RUNNING"
+    assert sleepers(counted.operator, "3600") == 1
+    last = json.loads(uncounted.output.read().splitlines()[-1])
+    assert "error" in last, last

@@ -1,4 +1,5 @@
-//! The contract tests: boto3, botocore and the AWS CLI against the front (`tests/contract`), and the AWS SDK for Rust (`tests/sdk`).
+//! The contract tests: boto3, botocore and the AWS CLI against the front (`tests/contract`), the AWS SDK for Rust (`tests/sdk`), and real
+//! clients of the endpoint (`tests/clients`).
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,17 +10,20 @@ use crate::outcome::{Outcome, run_counted};
 use crate::python;
 use crate::workspace::{self, Profile};
 
-/// Builds the development front and the clients, and runs pytest.
+/// Builds the development front, the development endpoint and the clients, and runs pytest.
 pub(crate) fn run() -> Result<Outcome> {
     let environment = python::environment()?;
-    let built = workspace::build_targets(Profile::Development, &[], &["dev_front"])?;
+    let examples = ["dev_front", "dev_endpoint"];
+    let built = workspace::build_targets(Profile::Development, &[], &examples)?;
     let front = workspace::named(&built, "dev_front")?;
+    let endpoint = workspace::named(&built, "dev_endpoint")?;
     let sdk_story = build_sdk_story()?;
     run_counted(
         Command::new(environment.join("bin/pytest"))
-            .arg("contract")
+            .args(["contract", "clients", "--durations=10"])
             .current_dir(workspace::root().join("tests"))
             .env("HEARTH_TEST_SERVER", front)
+            .env("HEARTH_TEST_ENDPOINT", endpoint)
             .env("HEARTH_SDK_STORY", sdk_story),
     )
 }

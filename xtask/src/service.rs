@@ -38,6 +38,7 @@ pub(crate) fn run() -> Result<Outcome> {
             .current_dir(workspace::root().join("tests"))
             .env("HEARTH_DATA", &data)
             .env("HEARTH", &binaries.hearth)
+            .env("HEARTH_GUEST_WHEELS", python::guest_wheels(&environment))
             .env("HEARTH_OUTPUT", &output)
             .env("HEARTH_PLACE", place.name()),
     );

@@ -48,6 +48,22 @@ const NEEDED: &[Needed] = &[
         is_there: has_python_venv,
     },
     Needed {
+        what: "a client of endpoints",
+        package: "curl",
+        is_there: || any_exists(&["/usr/bin/curl"]),
+    },
+    Needed {
+        what: "a browser as a client of endpoints",
+        package: "chromium",
+        // Ubuntu has it as a snap alone; there its test is left out.
+        is_there: || any_exists(&["/usr/bin/chromium"]) || !is_debian(),
+    },
+    Needed {
+        what: "trust of that browser",
+        package: "libnss3-tools",
+        is_there: || any_exists(&["/usr/bin/certutil"]),
+    },
+    Needed {
         what: "the base images",
         package: "mmdebstrap",
         is_there: || any_exists(&["/usr/bin/mmdebstrap"]),
@@ -69,6 +85,15 @@ const NEEDED: &[Needed] = &[
     },
 ];
 
+/// Where distributions put nginx, with which one benchmark compares.
+pub(crate) const NGINX: &str = "/usr/sbin/nginx";
+
+const OF_BENCHMARKS: Needed = Needed {
+    what: "what the endpoint is compared with",
+    package: "nginx",
+    is_there: || any_exists(&[NGINX]),
+};
+
 struct Needed {
     what: &'static str,
     package: &'static str,
@@ -81,6 +106,11 @@ fn has_python_venv() -> bool {
         .args(["-c", "import venv, ensurepip"])
         .output()
         .is_ok_and(|output| output.status.success())
+}
+
+fn is_debian() -> bool {
+    let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    release.lines().any(|line| line == "ID=debian")
 }
 
 fn any_exists(paths: &[&str]) -> bool {
@@ -96,10 +126,16 @@ pub(crate) fn run() -> Result<ExitCode> {
 
 /// Makes sure that everything is there; costs next to nothing when it is.
 pub(crate) fn ensure() -> Result<()> {
-    let missing: Vec<&Needed> = NEEDED
-        .iter()
-        .filter(|needed| !(needed.is_there)())
-        .collect();
+    install(NEEDED)
+}
+
+/// Makes sure that nginx is there.
+pub(crate) fn ensure_nginx() -> Result<()> {
+    install(&[OF_BENCHMARKS])
+}
+
+fn install(all: &[Needed]) -> Result<()> {
+    let missing: Vec<&Needed> = all.iter().filter(|needed| !(needed.is_there)()).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -124,6 +160,8 @@ pub(crate) fn ensure() -> Result<()> {
     let status = Command::new("sh")
         .args(["-c", &line])
         .env("DEBIAN_FRONTEND", "noninteractive")
+        // Where no systemd decides, packages start no services then: nobody asked for a web server on port 80.
+        .env("RUNLEVEL", "1")
         .status()
         .context("cannot run apt-get")?;
     if !status.success() {

@@ -171,6 +171,17 @@ impl Client {
         let call = Call::lambda("ForkMicrovm", Method::POST, operation(id, "fork"));
         self.call(call.json(input)).await
     }
+
+    /// Says what keeps a microVM from being idle, beside traffic.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub async fn set_activity(&self, id: &str, input: &Value) -> Result<Value, ClientError> {
+        let path = operation(id, "activity");
+        let call = Call::lambda("PutMicrovmActivity", Method::PUT, path);
+        self.call(call.json(input)).await
+    }
 }
 
 fn operation(id: &str, word: &str) -> String {

@@ -161,7 +161,8 @@ impl Control {
         taken.map_err(|retry_after| Refusal::Throttled { retry_after })
     }
 
-    /// Notes that bytes passed through a microVM's endpoint. Cheap: meant for every read and write.
+    /// Notes that a microVM is active: bytes passed through its endpoint, or what else counts of it is going on. Cheap: meant for
+    /// every read and write.
     pub fn touch(&self, id: MicrovmId) {
         if let Some(owner) = self.shared.microvms.get(id) {
             owner.touch(self.shared.clock.now());

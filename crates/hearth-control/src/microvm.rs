@@ -38,6 +38,24 @@ pub struct IdlePolicy {
     pub auto_resume: bool,
 }
 
+/// What counts as activity beside bytes through the endpoint: whose idle time never ends while it goes on. Nothing is the default,
+/// and what AWS does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Activity {
+    /// Processes that run beside the application, shells included.
+    pub execs: bool,
+    /// CPU time of the application and of what runs beside it.
+    pub guest_cpu: bool,
+}
+
+impl Activity {
+    /// Whether anything but traffic counts.
+    #[must_use]
+    pub fn is_any(self) -> bool {
+        self.execs || self.guest_cpu
+    }
+}
+
 /// What the application is told in `/run`. May hold secrets: `Debug` shows the length alone.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RunHookPayload(pub String);
@@ -100,6 +118,8 @@ pub struct Microvm {
 
     /// Where it is in its life.
     pub life: Life,
+    /// What keeps it from being idle beside traffic.
+    pub activity: Activity,
     /// When it reached TERMINATED.
     pub terminated_at: Option<Timestamp>,
 }

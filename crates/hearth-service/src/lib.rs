@@ -23,6 +23,7 @@ mod tls;
 
 mod host;
 
+mod activity;
 mod application;
 mod artifact;
 mod build;

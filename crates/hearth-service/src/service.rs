@@ -39,6 +39,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::activity::ActivityWatch;
 use crate::backend::HostBackend;
 use crate::build::Workshop;
 use crate::client_settings::ClientSettings;
@@ -108,6 +109,7 @@ pub struct Service {
     control: Control,
     front: JoinHandle<()>,
     endpoints: JoinHandle<()>,
+    activity: JoinHandle<()>,
     stop: watch::Sender<bool>,
     settings: ClientSettings,
     _lock: File,
@@ -150,7 +152,9 @@ impl Service {
         parts.host.services().begin(Arc::clone(&front));
         let address = api.local_addr().unwrap_or(config.listen);
         let settings = client_settings(config, &control, address).await?;
+        let activity = ActivityWatch::new(control.clone(), Arc::clone(&parts.host));
         Ok(Self {
+            activity: tokio::spawn(activity.keep(stopped.clone())),
             // Endpoints first: whoever is answered by the front may expect them.
             endpoints: spawn_endpoints(config, &control, endpoint, shared_door, stopped.clone())
                 .await,
@@ -182,9 +186,9 @@ impl Service {
 
     /// Lets requests in flight finish and stops. MicroVMs run on.
     pub async fn stop(self) {
-        // Both tasks listen as long as they run.
+        // All tasks listen as long as they run.
         let _ = self.stop.send(true);
-        let _ = tokio::join!(self.front, self.endpoints);
+        let _ = tokio::join!(self.front, self.endpoints, self.activity);
         self.control.stop().await;
     }
 }

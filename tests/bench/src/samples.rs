@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value, json};
 
 /// What was measured: metric (its unit is its end), subject, parameter.
@@ -37,6 +37,29 @@ impl Samples {
             }
         }
         fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Adds the measurements of a file that [`Samples::write_csv`] has written, or another program in its form.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read, or is another one.
+    pub fn read_csv(&mut self, path: &Path) -> Result<()> {
+        let text = fs::read_to_string(path);
+        let text = text.with_context(|| format!("cannot read {}", path.display()))?;
+        for line in text.lines().skip(1) {
+            let fields: Vec<_> = line.split(',').collect();
+            let [metric, subject, parameter, _, value] = fields[..] else {
+                bail!(
+                    "{} has a line that is no measurement: {line}",
+                    path.display()
+                );
+            };
+            let value = value.parse();
+            let value = value.with_context(|| format!("{line} has no value"))?;
+            self.add(metric, subject, parameter, value);
+        }
+        Ok(())
     }
 
     /// Writes medians and percentiles.
@@ -112,6 +135,27 @@ mod tests {
         assert_eq!(percentile(&values, 0.95), 5.0);
         assert!(percentile(&[], 0.5).is_nan());
     }
+
+    #[test]
+    fn what_was_written_can_be_taken_in() {
+        let mut samples = Samples::default();
+        samples.add("request_us", "hearth", "h1", 1.5);
+        samples.add("request_us", "hearth", "h1", 2.5);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("raw.csv");
+        samples.write_csv(&path).unwrap();
+        let mut others = Samples::default();
+        others.add("request_us", "nginx", "h1", 3.0);
+        others.read_csv(&path).unwrap();
+        samples.add("request_us", "nginx", "h1", 3.0);
+        assert_eq!(
+            Value::Object(others.summary()),
+            Value::Object(samples.summary())
+        );
+        fs::write(&path, "metric,subject\nx,y\n").unwrap();
+        assert!(others.read_csv(&path).is_err());
+    }
+
     #[test]
     fn the_first_parameter_stands_for_its_subject() {
         let mut samples = Samples::default();

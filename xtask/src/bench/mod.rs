@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: how fast it is.
 
 mod api;
+mod endpoint;
 mod image;
 mod machine;
 
@@ -24,6 +25,9 @@ enum What {
     Machine(machine::Arguments),
     /// Builds of images: seconds of each phase, cold and with the layers of an earlier build, and sizes.
     Image(image::Arguments),
+    /// The way to an application through the endpoint and through nginx: latency, throughput, requests a second; and the first
+    /// request on a suspended microVM.
+    Endpoint(endpoint::Arguments),
     /// The API over a node without virtual machines: times and calls a second, by the number of records.
     Api(api::Arguments),
 }
@@ -34,6 +38,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     match &arguments.what {
         What::Machine(arguments) => machine::run(arguments),
         What::Image(arguments) => image::run(arguments),
+        What::Endpoint(arguments) => endpoint::run(arguments),
         What::Api(arguments) => api::run(arguments),
     }
 }

@@ -8,7 +8,7 @@ use crate::arn::Scope;
 use crate::id::{EndpointId, MicrovmId};
 use crate::machine::microvm::Phase;
 use crate::metrics::Census;
-use crate::microvm::{Microvm, MicrovmFilter};
+use crate::microvm::{Activity, Microvm, MicrovmFilter};
 use crate::page::{Cursor, Page, PageRequest};
 use crate::refusal::{ControlError, Refusal};
 use crate::store::MicrovmPlace;
@@ -86,6 +86,26 @@ impl Control {
         match self.ask(scope, id, Ask::Terminate).await {
             Err(ControlError::Refused(Refusal::MicrovmTerminated(_))) => Ok(()),
             outcome => outcome,
+        }
+    }
+
+    /// Says what counts as activity of a microVM beside traffic. It does until it is said otherwise, and of its forks from
+    /// then on.
+    ///
+    /// # Errors
+    ///
+    /// What the domain refuses, or a failure of the store.
+    pub async fn set_activity(
+        &self,
+        scope: &Scope,
+        id: MicrovmId,
+        activity: Activity,
+    ) -> Result<(), ControlError> {
+        self.microvm(scope, id).await?;
+        let gone = || Err(Refusal::MicrovmTerminated(id).into());
+        match self.shared.microvms.get(id) {
+            Some(owner) => owner.set_activity(activity).await.unwrap_or_else(gone),
+            None => gone(),
         }
     }
 

@@ -19,7 +19,7 @@ use crate::id::MicrovmId;
 use crate::machine::microvm::{
     Denial, Event, Life, Phase, Step, Terms, Timer, Wish, adopt, deadline, step,
 };
-use crate::microvm::Microvm;
+use crate::microvm::{Activity, Microvm};
 use crate::node::Presence;
 use crate::refusal::{ControlError, Refusal};
 use crate::store::{Batch, Change, Intent, StoreError, Subject};
@@ -40,6 +40,8 @@ pub(super) enum Command {
     Ask(Ask, oneshot::Sender<Result<(), ControlError>>),
     /// A child's wish to begin where it is, answered once what it begins from is durable.
     Seal(Loan),
+    /// What shall count as activity, answered once it is durable.
+    SetActivity(Activity, oneshot::Sender<Result<(), ControlError>>),
     /// The node says that it ended.
     Ended(String),
     /// The node had this of it at that moment.
@@ -84,6 +86,17 @@ impl Handle {
         answer.await.ok()
     }
 
+    /// Says what counts as activity; `None` when the owner has ended meanwhile.
+    pub(super) async fn set_activity(
+        &self,
+        activity: Activity,
+    ) -> Option<Result<(), ControlError>> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::SetActivity(activity, reply);
+        self.mailbox.send(command).await.ok()?;
+        answer.await.ok()
+    }
+
     /// Tells the owner something, waiting for room in its mailbox. An owner that has ended need not know.
     pub(super) async fn tell(&self, command: Command) {
         let _ = self.mailbox.send(command).await;
@@ -99,7 +112,7 @@ impl Handle {
         self.view.clone()
     }
 
-    /// Notes that bytes passed.
+    /// Notes that it is active now.
     pub(super) fn touch(&self, now: Timestamp) {
         self.activity.fetch_max(now.unix_ms(), Ordering::Relaxed);
     }
@@ -128,7 +141,7 @@ struct Owner {
     holdings: Option<Holdings>,
     mailbox: mpsc::Receiver<Command>,
     view: watch::Sender<Microvm>,
-    /// When a byte last passed through the endpoint, or the microVM began to run.
+    /// When it was last active: by a byte through the endpoint, or by what else counts of it.
     activity: Arc<AtomicI64>,
     /// When the present phase began. After a restart that is now: traffic could not pass before.
     moved_at: Timestamp,
@@ -190,6 +203,9 @@ impl Owner {
                     let _ = reply.send(self.answer(ask).await);
                 }
                 Next::Command(Command::Seal(loan)) => self.lend(loan).await,
+                Next::Command(Command::SetActivity(activity, reply)) => {
+                    let _ = reply.send(self.set_activity(activity).await);
+                }
                 Next::Command(Command::Ended(reason)) => self.take(Event::Ended(reason)).await,
                 Next::Command(Command::Observed(found, at)) => self.observe(found, at).await,
             }
@@ -318,6 +334,22 @@ impl Owner {
                 Ok(())
             }
         }
+    }
+
+    /// What a microVM is like is changed as long as it has a future.
+    async fn set_activity(&mut self, activity: Activity) -> Result<(), ControlError> {
+        let id = self.microvm.id;
+        if self.microvm.life.phase.is_ending() {
+            return Err(Refusal::MicrovmTerminated(id).into());
+        }
+        if self.microvm.activity == activity {
+            return Ok(());
+        }
+        let change = Change::SetActivity(id, activity);
+        self.shared.commit(Batch::new().change(change)).await?;
+        self.microvm.activity = activity;
+        self.view.send_replace(self.microvm.clone());
+        Ok(())
     }
 
     /// The share of the host that a resume needs beyond what is held.

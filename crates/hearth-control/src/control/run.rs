@@ -13,7 +13,7 @@ use crate::id::{AccountId, EndpointId, MicrovmId};
 use crate::image::{ImageVersion, MemoryTier};
 use crate::machine::microvm::Life;
 use crate::machine::version::Version;
-use crate::microvm::{Microvm, Origin, RunMicrovm};
+use crate::microvm::{Activity, Microvm, Origin, RunMicrovm};
 use crate::refusal::{ControlError, Refusal};
 use crate::store::{Batch, Change, Guard, Intent, Subject, Verdict};
 
@@ -211,6 +211,7 @@ fn record(
         run_hook_payload: request.run_hook_payload,
         started_at: shared.clock.now(),
         life: Life::NEW,
+        activity: Activity::default(),
         terminated_at: None,
     }
 }

@@ -286,7 +286,7 @@ pub enum Event {
 /// The deadlines of a microVM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Timer {
-    /// No byte through its endpoint for as long as its policy allows.
+    /// No activity for as long as its policy allows.
     Idle,
     /// Suspended for as long as its policy allows.
     Suspended,
@@ -359,7 +359,7 @@ pub fn step(life: &Life, terms: &Terms<'_>, event: &Event, now: Timestamp) -> St
     }
 }
 
-/// The earliest deadline of a microVM. `idle_since` is the last moment a byte passed, or it began to run.
+/// The earliest deadline of a microVM. `idle_since` is the last moment it was active, or began to run.
 #[must_use]
 pub fn deadline(
     life: &Life,

@@ -10,7 +10,7 @@ use crate::id::{
 };
 use crate::image::{Build, ClientToken, Image, ImageVersion, Tags};
 use crate::machine::microvm::Life;
-use crate::microvm::Microvm;
+use crate::microvm::{Activity, Microvm};
 use crate::time::Timestamp;
 
 /// Changes that happen together if every guard holds.
@@ -145,6 +145,8 @@ pub enum Change {
         /// When it ended, if it has.
         terminated_at: Option<Timestamp>,
     },
+    /// Says what counts as activity of a microVM.
+    SetActivity(MicrovmId, Activity),
     /// Forgets a microVM.
     RemoveMicrovm(MicrovmId),
 

@@ -8,7 +8,7 @@ use hearth_control::id::MicrovmId;
 use hearth_control::image::{
     ClientToken, CreateImage, ImageState, Tags, UpdateImage, VersionStatus,
 };
-use hearth_control::microvm::{ForkMicrovm, Microvm, MicrovmState, RunMicrovm};
+use hearth_control::microvm::{Activity, ForkMicrovm, Microvm, MicrovmState, RunMicrovm};
 use hearth_control::{Control, ControlError, Refusal};
 
 use crate::support::{CrashPoint, CrashingStore, Side, World, scope, spec};
@@ -192,6 +192,12 @@ async fn microvm_story(teller: &mut Teller, arn: &ImageArn) {
         assert_eq!(microvm.state(), state);
     };
     reach(teller, MicrovmState::Running).await;
+    let counted = Activity {
+        execs: true,
+        guest_cpu: true,
+    };
+    let count = async |control: &Control| control.set_activity(&scope(), id, counted).await;
+    teller.tell("count", count).await;
     for _ in 0..2 {
         teller
             .tell("suspend", async |control| {
@@ -212,6 +218,8 @@ async fn microvm_story(teller: &mut Teller, arn: &ImageArn) {
         })
         .await;
     reach(teller, MicrovmState::Suspended).await;
+    let look = async |control: &Control| control.microvm(&scope(), id).await;
+    assert_eq!(teller.tell("look", look).await.activity, counted);
     // A second one ends while it runs, with its hook.
     let second = RunMicrovm {
         client_token: token("run 2"),

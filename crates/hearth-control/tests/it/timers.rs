@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use hearth_control::Control;
+use hearth_control::Refusal;
 use hearth_control::id::MicrovmId;
-use hearth_control::microvm::{IdlePolicy, MicrovmState, RunMicrovm};
+use hearth_control::microvm::{Activity, ForkMicrovm, IdlePolicy, MicrovmState, RunMicrovm};
 
-use crate::support::{World, scope, spec, state_of, terminated_reason};
+use crate::support::{World, refusal, scope, spec, state_of, terminated_reason};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -76,6 +77,45 @@ async fn traffic_puts_the_idle_timer_off() {
     );
     world.clock.advance(59 * SECOND);
     assert_eq!(settle(&control, id).await, MicrovmState::Running);
+}
+
+#[tokio::test]
+async fn what_counts_as_activity_is_kept() {
+    let (world, control, id) = idle_world(60, 600).await;
+    let activity = async |control: &Control, id| {
+        let microvm = control.microvm(&scope(), id).await.unwrap();
+        microvm.activity
+    };
+    assert_eq!(activity(&control, id).await, Activity::default());
+    let execs = Activity {
+        execs: true,
+        guest_cpu: false,
+    };
+    control.set_activity(&scope(), id, execs).await.unwrap();
+    assert_eq!(activity(&control, id).await, execs);
+
+    // Over a restart, over a suspend, and for forks.
+    control.stop().await;
+    let control = world.start().await;
+    assert_eq!(activity(&control, id).await, execs);
+    let fork = ForkMicrovm::default();
+    let child = control.fork_microvm(&scope(), id, fork).await.unwrap();
+    assert_eq!(child.activity, execs);
+    control.suspend_microvm(&scope(), id).await.unwrap();
+    state_of(&control, id, MicrovmState::Suspended).await;
+    let both = Activity {
+        guest_cpu: true,
+        ..execs
+    };
+    control.set_activity(&scope(), id, both).await.unwrap();
+    assert_eq!(activity(&control, id).await, both);
+    assert_eq!(activity(&control, child.id).await, execs);
+
+    control.terminate_microvm(&scope(), id).await.unwrap();
+    terminated_reason(&control, id).await;
+    let refused = refusal(control.set_activity(&scope(), id, execs).await);
+    assert_eq!(refused, Refusal::MicrovmTerminated(id));
+    assert_eq!(activity(&control, id).await, both);
 }
 
 #[tokio::test]

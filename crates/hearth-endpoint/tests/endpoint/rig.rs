@@ -126,7 +126,7 @@ pub(crate) struct Rig {
     pub(crate) own: SocketAddr,
     /// The port that all microVMs share.
     pub(crate) shared: SocketAddr,
-    pub(crate) directory: TempDir,
+    _directory: TempDir,
     pub(crate) server: Endpoint,
     pub(crate) stop: watch::Sender<bool>,
     /// The tasks of the two listeners.
@@ -167,7 +167,7 @@ impl Rig {
             authority: trusted,
             own: addresses[0],
             shared: addresses[1],
-            directory,
+            _directory: directory,
             server,
             stop,
             tasks,

@@ -19,15 +19,19 @@ pub(super) enum Operation {
     PutFile,
     Fork,
     GetLogs,
+    GetActivity,
+    PutActivity,
 }
 
 /// Method, last word of the path, operation.
-pub(super) const OPERATIONS: [(&str, &str, Operation); 5] = [
+pub(super) const OPERATIONS: [(&str, &str, Operation); 7] = [
     ("POST", "exec", Operation::Exec),
     ("GET", "files", Operation::GetFile),
     ("PUT", "files", Operation::PutFile),
     ("POST", "fork", Operation::Fork),
     ("GET", "logs", Operation::GetLogs),
+    ("GET", "activity", Operation::GetActivity),
+    ("PUT", "activity", Operation::PutActivity),
 ];
 
 impl Operation {
@@ -39,6 +43,8 @@ impl Operation {
             Self::PutFile => "PutMicrovmFile",
             Self::Fork => "ForkMicrovm",
             Self::GetLogs => "GetMicrovmLogs",
+            Self::GetActivity => "GetMicrovmActivity",
+            Self::PutActivity => "PutMicrovmActivity",
         }
     }
 }

@@ -6,8 +6,10 @@
 
 mod exec_microvm;
 mod fork_microvm;
+mod get_microvm_activity;
 mod get_microvm_file;
 mod get_microvm_logs;
+mod put_microvm_activity;
 mod put_microvm_file;
 
 mod address;
@@ -94,6 +96,8 @@ impl Context<'_> {
             Operation::PutFile => put_microvm_file::perform(self, call.body, call.upload).await,
             Operation::Fork => fork_microvm::perform(self, &call.body).await,
             Operation::GetLogs => get_microvm_logs::perform(self).await,
+            Operation::GetActivity => get_microvm_activity::perform(self).await,
+            Operation::PutActivity => put_microvm_activity::perform(self, &call.body).await,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::values::{HeaderArgument, Place, Variable};
 
@@ -28,6 +28,15 @@ pub(crate) struct RunArguments {
     /// Do not resume it by traffic once it is suspended.
     #[arg(long, requires = "idle")]
     pub(crate) no_auto_resume: bool,
+    /// What counts like traffic while it goes on: processes of `hearth exec` and `hearth shell`, or CPU time of the guest.
+    #[arg(
+        long,
+        value_name = "WHAT",
+        value_enum,
+        value_delimiter = ',',
+        requires = "idle"
+    )]
+    pub(crate) active_while: Vec<ActiveWhile>,
     /// Terminate it after so many seconds, whatever it does.
     #[arg(long, value_name = "SECONDS")]
     pub(crate) max_duration: Option<u32>,
@@ -43,6 +52,13 @@ pub(crate) struct RunArguments {
     /// Wait until it is RUNNING.
     #[arg(long)]
     pub(crate) wait: bool,
+}
+
+/// What keeps a microVM from being idle, beside traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ActiveWhile {
+    Exec,
+    Cpu,
 }
 
 /// Arguments of `hearth ps`.

@@ -7,7 +7,7 @@ use hearth_client::Client;
 use serde_json::{Value, json};
 
 use super::lifecycle::wait;
-use crate::cli::microvm::RunArguments;
+use crate::cli::microvm::{ActiveWhile, RunArguments};
 use crate::names::{self, ImageName};
 use crate::output;
 use crate::shared::Shared;
@@ -22,6 +22,13 @@ pub(crate) async fn run(
     let payload = arguments.payload.as_deref().map(payload).transpose()?;
     let input = input(&arguments, &image, payload, &client.settings().region);
     let mut microvm = client.run_microvm(&input).await?;
+    if let Some(activity) = activity(&arguments.active_while) {
+        let id = text(&microvm, "microvmId");
+        let set = client.set_activity(id, &activity).await;
+        set.with_context(|| {
+            format!("{id} was started, but only traffic keeps it from being idle")
+        })?;
+    }
     if arguments.wait {
         microvm = wait(client, text(&microvm, "microvmId"), "RUNNING").await?;
     }
@@ -44,6 +51,13 @@ fn payload(typed: &str) -> Result<String> {
         Some(file) => std::fs::read_to_string(file).with_context(|| format!("cannot read {file}")),
         None => Ok(typed.to_owned()),
     }
+}
+
+/// The members of `PutMicrovmActivity`, where there is something to say.
+fn activity(typed: &[ActiveWhile]) -> Option<Value> {
+    let counts = |what| typed.contains(&what);
+    (!typed.is_empty())
+        .then(|| json!({"execs": counts(ActiveWhile::Exec), "guestCpu": counts(ActiveWhile::Cpu)}))
 }
 
 /// The members of `RunMicrovm`.
@@ -104,17 +118,32 @@ mod tests {
     use super::*;
     use crate::cli::{Cli, ClientCommand, Command};
 
-    fn said(words: &[&str]) -> Value {
+    fn parsed(words: &[&str]) -> RunArguments {
         let Command::Client(ClientCommand::Run(arguments)) =
             Cli::parse_from(["hearth", "run", "hello"].iter().chain(words)).command
         else {
             panic!("it is run");
         };
+        arguments
+    }
+
+    fn said(words: &[&str]) -> Value {
+        let arguments = parsed(words);
         let image = ImageName {
             arn: "arn".to_owned(),
             version: None,
         };
         input(&arguments, &image, None, "eu-1")
+    }
+
+    #[test]
+    fn what_keeps_it_active_is_said_apart() {
+        let said = |words: &[&str]| activity(&parsed(words).active_while);
+        assert_eq!(said(&["--idle=60"]), None);
+        let execs = json!({"execs": true, "guestCpu": false});
+        assert_eq!(said(&["--idle=60", "--active-while=exec"]), Some(execs));
+        let both = json!({"execs": true, "guestCpu": true});
+        assert_eq!(said(&["--idle=60", "--active-while=exec,cpu"]), Some(both));
     }
 
     #[test]

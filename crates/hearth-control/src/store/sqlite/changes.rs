@@ -36,6 +36,11 @@ pub(super) fn apply(db: &Connection, change: &Change) -> Result<()> {
             let terminated = terminated_at.map(|at| at.unix_ms());
             move_microvm(db, &id.to_string(), life, terminated)
         }
+        Change::SetActivity(id, activity) => run(
+            db,
+            "UPDATE microvm SET active_by_execs = ?, active_by_guest_cpu = ? WHERE id = ?",
+            params![activity.execs, activity.guest_cpu, id.to_string()],
+        ),
         Change::RemoveMicrovm(id) => {
             remove_resource(db, "DELETE FROM microvm WHERE id = ?", &id.to_string())
         }
@@ -145,8 +150,8 @@ fn add_microvm(db: &Connection, microvm: &Microvm) -> Result<()> {
     };
     run(
         db,
-        "INSERT INTO microvm (id, scope, image, number, endpoint_id, terms, started, phase, phase_since, parent) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO microvm (id, scope, image, number, endpoint_id, terms, started, phase, phase_since, parent, \
+         active_by_execs, active_by_guest_cpu) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         params![
             microvm.id.to_string(),
             scope_text(&microvm.scope),
@@ -158,6 +163,8 @@ fn add_microvm(db: &Connection, microvm: &Microvm) -> Result<()> {
             phase,
             phase_since,
             parent,
+            microvm.activity.execs,
+            microvm.activity.guest_cpu,
         ],
     )
 }

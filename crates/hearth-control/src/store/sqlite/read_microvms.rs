@@ -6,7 +6,7 @@ use super::read_images::{find, list};
 use super::rows::{Columns, scope_text};
 use crate::arn::Scope;
 use crate::id::{EndpointId, MicrovmId};
-use crate::microvm::{Microvm, MicrovmFilter, Origin};
+use crate::microvm::{Activity, Microvm, MicrovmFilter, Origin};
 use crate::store::form::Stored as _;
 use crate::store::form::microvm::LaunchTerms;
 use crate::store::{Intent, MicrovmPlace, Result, StoreError, Subject};
@@ -34,6 +34,10 @@ fn microvm_of(row: &Row<'_>) -> Result<Microvm> {
         run_hook_payload: terms.run_hook_payload,
         started_at: columns.time("started")?,
         life: columns.life()?,
+        activity: Activity {
+            execs: columns.plain("active_by_execs")?,
+            guest_cpu: columns.plain("active_by_guest_cpu")?,
+        },
         terminated_at: columns.optional_time("terminated")?,
     })
 }

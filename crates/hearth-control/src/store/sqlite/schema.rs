@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use crate::store::{Result, StoreError};
 
 /// The steps, in order.
-pub(super) const STEPS: &[&str] = &[FIRST, FORKS];
+pub(super) const STEPS: &[&str] = &[FIRST, FORKS, ACTIVITY];
 
 /// Times are milliseconds since 1970. `scope` is `<account>/<region>`. Images are known by their ARN.
 const FIRST: &str = "
@@ -180,6 +180,12 @@ CREATE INDEX journal_age ON journal (ended) WHERE outcome IS NOT NULL;
 
 /// Of a fork, whose it is. The phases of forks, which older releases cannot read, came with it.
 const FORKS: &str = "ALTER TABLE microvm ADD COLUMN parent TEXT;";
+
+/// What counts as activity of a microVM beside traffic: nothing, in files from before it could.
+const ACTIVITY: &str = "
+ALTER TABLE microvm ADD COLUMN active_by_execs INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE microvm ADD COLUMN active_by_guest_cpu INTEGER NOT NULL DEFAULT 0;
+";
 
 /// Brings a file to the newest schema.
 pub(super) fn migrate(db: &mut Connection) -> Result<()> {

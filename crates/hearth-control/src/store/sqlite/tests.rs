@@ -101,7 +101,8 @@ async fn an_older_file_is_brought_up_to_date() {
         .pragma_query_value(None, "user_version", |row| row.get(0))
         .unwrap();
     assert_eq!(usize::try_from(version).unwrap(), schema::STEPS.len());
-    assert!(db.prepare("SELECT parent FROM microvm").is_ok());
+    let newest = "SELECT parent, active_by_execs, active_by_guest_cpu FROM microvm";
+    assert!(db.prepare(newest).is_ok());
 }
 
 #[tokio::test]
