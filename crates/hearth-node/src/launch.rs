@@ -14,8 +14,8 @@ use hearth_net::{Egress, Slot};
 use hearth_snapshot::SnapshotId;
 use hearth_wire::agent::{ControlRequest, Uniqueness};
 use hearth_wire::vmm::{
-    BootSpec, Command, DeviceSpec, DiskImage, DiskSpec, NetSpec, PageRange, Reply, RestoreSpec,
-    SerialLogSpec, Started, VsockSpec,
+    BootSpec, Command, DeviceSpec, DiskImage, DiskSpec, NetSpec, PageRange, RateLimit, Reply,
+    RestoreSpec, SerialLogSpec, Started, VsockSpec,
 };
 
 use crate::cgroup::Size;
@@ -329,6 +329,7 @@ impl Node {
         let size = Size {
             memory_mib: record.memory_mib,
             vcpus: record.vcpus,
+            disk: self.options().limits.disk,
         };
         let limited = tokio::task::spawn_blocking(move || {
             groups.make(&name, size)?;
@@ -350,6 +351,7 @@ impl Node {
         disks: &[DiskStack],
         has_card: bool,
     ) -> Result<DeviceSpec, NodeError> {
+        let limits = self.options().limits;
         let directory = self.layout().own(name);
         let vsock = self
             .layout()
@@ -358,11 +360,11 @@ impl Node {
         let disk = |(index, stack): (usize, &DiskStack)| DiskSpec {
             serial: stack.serial.clone(),
             image: self.image(stack, overlay_path(&directory, index, 0)),
-            rate_limit: None,
+            rate_limit: limits.disk,
         };
         Ok(DeviceSpec {
             disks: disks.iter().enumerate().map(disk).collect(),
-            nets: has_card.then(card).into_iter().collect(),
+            nets: has_card.then(|| card(limits.network)).into_iter().collect(),
             vsock: Some(VsockSpec { path: vsock }),
             serial_log: Some(SerialLogSpec {
                 path: directory.join("serial.log"),
@@ -387,11 +389,11 @@ impl Node {
 }
 
 /// The one network card.
-fn card() -> NetSpec {
+fn card(rate_limit: Option<RateLimit>) -> NetSpec {
     NetSpec {
         tap_fd: hearth_wire::vmm::SLOT_TAP_FD,
         mac: hearth_net::GUEST_MAC,
-        rate_limit: None,
+        rate_limit,
     }
 }
 
@@ -527,3 +529,6 @@ fn last_words(machine: &Path) -> Option<String> {
     let text = String::from_utf8_lossy(&text).trim().to_owned();
     (!text.is_empty()).then_some(text)
 }
+
+#[cfg(test)]
+mod tests;

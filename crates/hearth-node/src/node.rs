@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use hearth_net::{Egress, Network};
 use hearth_snapshot::SnapshotId;
-use hearth_wire::vmm::PageRange;
+use hearth_wire::vmm::{PageRange, RateLimit};
 use rustix::process::geteuid;
 
 use crate::cgroup::Groups;
@@ -44,6 +44,17 @@ pub struct NodeOptions {
     /// Users that VMMs become, each one of its own, in a root and a process namespace of its own. Without it, which is where this
     /// process is not root, they are its user.
     pub users: Option<RangeInclusive<u32>>,
+    /// What each machine may take of disk and network.
+    pub limits: DeviceLimits,
+}
+
+/// What one machine may take of the host's disk and network; `None` is without a limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DeviceLimits {
+    /// Of each disk; and of the host's disk, if there are groups that can ([`crate::limitable_device`]).
+    pub disk: Option<RateLimit>,
+    /// Of the network card, each direction on its own.
+    pub network: Option<RateLimit>,
 }
 
 impl NodeOptions {
@@ -57,6 +68,16 @@ impl NodeOptions {
             network: None,
             groups: None,
             users: geteuid().is_root().then_some(DEFAULT_USERS),
+            limits: DeviceLimits::default(),
+        }
+    }
+
+    /// The same with users of another range, where VMMs have users of their own.
+    #[must_use]
+    pub fn with_users(self, range: RangeInclusive<u32>) -> Self {
+        Self {
+            users: self.users.map(|_| range),
+            ..self
         }
     }
 }
