@@ -3,14 +3,20 @@
 //! ```text
 //! /sys/fs/cgroup/hearth/            cpu.weight as any other group's: what is not a guest keeps half of a busy host
 //!   <data directory>/               so that two nodes do not meet
-//!     <machine>/                    memory.max cpu.max cpu.weight pids.max
+//!     <machine>/                    memory.max cpu.max cpu.weight pids.max io.max
 //! ```
+//!
+//! `io.max` is of the one device that the data directory is on, where the kernel can limit it ([`limitable_device`]). It counts
+//! what the limiters of the virtual disks do not see: pages that come from snapshots, and what a suspend writes.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use hearth_wire::vmm::RateLimit;
+
+use crate::block_device::{BlockDevice, NoBlockDevice};
 use crate::error::{NodeError, failed};
 use crate::layout::MachineName;
 
@@ -19,6 +25,9 @@ const ROOT: &str = "/sys/fs/cgroup";
 
 /// Controllers that are needed.
 const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
+
+/// The one that is used where it is there.
+const IO: &str = "io";
 
 /// What a VMM may take beside the guest's RAM: its own memory, page tables, queues of vsock. Measured it is 2 MiB beside an idle
 /// guest; the rest is for the kernel's side of disks and network under load.
@@ -39,13 +48,45 @@ const PERIOD_US: u32 = 100_000;
 
 /// The groups of one node.
 #[derive(Debug, Clone)]
-pub struct Groups(PathBuf);
+pub struct Groups {
+    own: PathBuf,
+    /// What `io.max` is of.
+    device: Option<BlockDevice>,
+}
+
+/// Why the host cannot limit what a microVM takes of its disk.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoDiskLimit {
+    /// Nobody to enforce it.
+    #[error(
+        "the kernel's control groups have no io controller (CONFIG_BLK_CGROUP, CONFIG_BLK_DEV_THROTTLING)"
+    )]
+    NoController,
+    /// Nothing to enforce it on.
+    #[error(transparent)]
+    NoDevice(#[from] NoBlockDevice),
+}
+
+/// The device of a data directory, whose use a control group can limit.
+///
+/// # Errors
+///
+/// Where the kernel has no such controller, or the directory no such device.
+pub fn limitable_device(data: &Path) -> Result<BlockDevice, NoDiskLimit> {
+    let listed = fs::read_to_string(Path::new(ROOT).join("cgroup.controllers"));
+    if !lists(&listed.unwrap_or_default(), IO) {
+        return Err(NoDiskLimit::NoController);
+    }
+    Ok(BlockDevice::of(data)?)
+}
 
 /// What a machine is to get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Size {
     pub(crate) memory_mib: u32,
     pub(crate) vcpus: u8,
+    /// Of the host's disk, reading and writing each on its own.
+    pub(crate) disk: Option<RateLimit>,
 }
 
 impl Groups {
@@ -62,19 +103,21 @@ impl Groups {
             &listed,
         ))?;
         for controller in CONTROLLERS {
-            if !available.split_whitespace().any(|word| word == controller) {
+            if !lists(&available, controller) {
                 return Err(NodeError::NoController(controller));
             }
         }
         let all = root.join("hearth");
         let data = std::path::absolute(data).map_err(failed("resolve", data))?;
         let own = all.join(name_of(&data));
+        let device = limitable_device(&data).ok();
+        let controllers: Vec<_> = CONTROLLERS.into_iter().chain(device.map(|_| IO)).collect();
         for (parent, child) in [(root, &all), (&all, &own)] {
-            delegate(parent)?;
+            delegate(parent, &controllers)?;
             make(child)?;
         }
-        delegate(&own)?;
-        Ok(Self(own))
+        delegate(&own, &controllers)?;
+        Ok(Self { own, device })
     }
 
     /// Removes the groups of a data directory without machines, and those of all if no other Hearth has any.
@@ -100,6 +143,9 @@ impl Groups {
         write(&group, "cpu.max", &format!("{quota} {PERIOD_US}"))?;
         write(&group, "cpu.weight", &(WEIGHT_PER_VCPU * vcpus).to_string())?;
         write(&group, "pids.max", &(vcpus + THREADS).to_string())?;
+        if let (Some(device), Some(limit)) = (self.device, size.disk) {
+            write(&group, "io.max", &io_max(device, limit))?;
+        }
         match write(&group, "memory.swap.max", "0") {
             // A kernel without swap has no such limit.
             Err(NodeError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -134,7 +180,7 @@ impl Groups {
 
     /// Removes the groups of machines that are not there.
     pub(crate) fn sweep(&self, is_there: impl Fn(&MachineName) -> bool) {
-        let entries = fs::read_dir(&self.0).into_iter().flatten().flatten();
+        let entries = fs::read_dir(&self.own).into_iter().flatten().flatten();
         let groups = entries.filter(|entry| entry.path().is_dir());
         let names = groups.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         for name in names.filter(|name| !is_there(name)) {
@@ -143,7 +189,7 @@ impl Groups {
     }
 
     fn group(&self, name: &MachineName) -> PathBuf {
-        self.0.join(name.to_string())
+        self.own.join(name.to_string())
     }
 }
 
@@ -155,9 +201,24 @@ fn name_of(data: &Path) -> String {
         .replace('/', "-")
 }
 
+/// Whether one of the kernel's lists has a word.
+fn lists(list: &str, word: &str) -> bool {
+    list.split_whitespace().any(|listed| listed == word)
+}
+
+/// A line of `io.max`. What is not limited is `max`, as a group that is there already may have had a limit.
+fn io_max(device: BlockDevice, limit: RateLimit) -> String {
+    let value = |limit: Option<u64>| limit.map_or_else(|| "max".to_owned(), |n| n.to_string());
+    let (bytes, operations) = (
+        value(limit.bytes_per_second),
+        value(limit.operations_per_second),
+    );
+    format!("{device} rbps={bytes} wbps={bytes} riops={operations} wiops={operations}")
+}
+
 /// Lets a group's children be limited.
-fn delegate(group: &Path) -> Result<(), NodeError> {
-    let wanted = CONTROLLERS.map(|controller| format!("+{controller}"));
+fn delegate(group: &Path, controllers: &[&str]) -> Result<(), NodeError> {
+    let wanted: Vec<_> = controllers.iter().map(|name| format!("+{name}")).collect();
     write(group, "cgroup.subtree_control", &wanted.join(" "))
 }
 
@@ -181,5 +242,21 @@ mod tests {
     fn directories_have_names_of_their_own() {
         assert_eq!(name_of(Path::new("/var/lib/hearth")), "var-lib-hearth");
         assert_ne!(name_of(Path::new("/a-b")), name_of(Path::new("/a/b")));
+    }
+
+    #[test]
+    fn a_limit_of_the_disk_is_a_line_that_the_kernel_reads() {
+        let device = BlockDevice {
+            major: 254,
+            minor: 0,
+        };
+        let limit = RateLimit {
+            bytes_per_second: Some(1 << 20),
+            operations_per_second: None,
+        };
+        assert_eq!(
+            io_max(device, limit),
+            "254:0 rbps=1048576 wbps=1048576 riops=max wiops=max"
+        );
     }
 }

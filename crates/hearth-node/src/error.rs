@@ -63,6 +63,9 @@ pub enum NodeError {
     /// Every user of the range has a machine.
     #[error("all users of the configured range run a microVM; widen the range")]
     NoUser,
+    /// A file outside of the data directory is not for the users that VMMs are.
+    #[error("a microVM's VMM is a user of its own, who cannot read {0}; allow it: chmod a+r {0}")]
+    Unreadable(PathBuf),
     /// No network could be made.
     #[error(transparent)]
     Network(#[from] hearth_net::NetworkError),

@@ -7,7 +7,40 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::layout::MachineName;
+use crate::node::Node;
 use crate::record::ProcessRecord;
+
+/// What a launch holds that has no process yet: given back when it comes to nothing.
+#[derive(Debug)]
+pub(crate) struct Reserved<'a> {
+    node: &'a Node,
+    /// Nothing, once a process has it.
+    held: Option<Held>,
+}
+
+impl<'a> Reserved<'a> {
+    pub(crate) fn new(node: &'a Node, held: Held) -> Self {
+        Self {
+            node,
+            held: Some(held),
+        }
+    }
+
+    /// It is this process's from here on, whose end gives it back.
+    pub(crate) fn pass_to(mut self, process: ProcessRecord) {
+        if let Some(held) = self.held.take() {
+            self.node.hold(process, held);
+        }
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.node.give_back(&held);
+        }
+    }
+}
 
 /// Part of one process.
 #[derive(Debug)]

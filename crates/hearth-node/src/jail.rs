@@ -121,14 +121,19 @@ pub(crate) fn take_over_file(path: &Path) -> Result<(), NodeError> {
     lchown(path, Some(geteuid().as_raw()), Some(getegid().as_raw())).map_err(here())
 }
 
-/// Lets every user read what a VMM is made of, a file or a directory of files. Nobody comes that far but those who are shown it: the
-/// data directory around it is closed.
-pub(crate) fn let_read(path: &Path) -> Result<(), NodeError> {
+/// Lets every user read what a VMM is made of, a file or a directory of files in the data directory. Nobody comes that far but
+/// those who are shown it, as the data directory is closed. What lies elsewhere is the operator's, who says who reads it.
+pub(crate) fn let_read(path: &Path, data: &Path) -> Result<(), NodeError> {
     let found = fs::metadata(path).map_err(failed("look at", path))?;
     let readable = if found.is_dir() { 0o555 } else { 0o444 };
     let mode = found.permissions().mode();
     if mode & readable == readable {
         return Ok(());
+    }
+    // A link may lead out of the directory that it is in.
+    let resolve = |path: &Path| fs::canonicalize(path).map_err(failed("resolve", path));
+    if !resolve(path)?.starts_with(resolve(data)?) {
+        return Err(NodeError::Unreadable(path.to_owned()));
     }
     fs::set_permissions(path, fs::Permissions::from_mode(mode | readable))
         .map_err(failed("open to readers", path))
@@ -183,6 +188,32 @@ mod tests {
         users.give_back(&name("a"), 11);
         assert_eq!(users.take(&name("c")).unwrap(), 12);
         assert_eq!(users.take(&name("d")).unwrap(), 10);
+    }
+
+    #[test]
+    fn files_of_the_operator_are_opened_to_readers_by_nobody_else() {
+        let (data, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let file = |directory: &Path| {
+            let path = directory.join("vmlinux");
+            fs::write(&path, "x").unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            path
+        };
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let (own, foreign) = (file(data.path()), file(elsewhere.path()));
+        let link = data.path().join("link");
+        std::os::unix::fs::symlink(&foreign, &link).unwrap();
+
+        let_read(&own, data.path()).unwrap();
+        assert_eq!(mode(&own), 0o644);
+        for path in [&foreign, &link] {
+            let told = let_read(path, data.path()).unwrap_err().to_string();
+            let command = format!("chmod a+r {}", path.display());
+            assert!(told.contains(&command), "{told}");
+            assert_eq!(mode(&foreign), 0o600);
+        }
+        fs::set_permissions(&foreign, fs::Permissions::from_mode(0o644)).unwrap();
+        let_read(&foreign, data.path()).unwrap();
     }
 
     #[tokio::test]

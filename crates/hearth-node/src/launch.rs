@@ -14,8 +14,8 @@ use hearth_net::{Egress, Slot};
 use hearth_snapshot::SnapshotId;
 use hearth_wire::agent::{ControlRequest, Uniqueness};
 use hearth_wire::vmm::{
-    BootSpec, Command, DeviceSpec, DiskImage, DiskSpec, NetSpec, PageRange, Reply, RestoreSpec,
-    SerialLogSpec, Started, VsockSpec,
+    BootSpec, Command, DeviceSpec, DiskImage, DiskSpec, NetSpec, PageRange, RateLimit, Reply,
+    RestoreSpec, SerialLogSpec, Started, VsockSpec,
 };
 
 use crate::cgroup::Size;
@@ -263,23 +263,8 @@ impl Node {
         slot: Option<Slot>,
         record: impl FnOnce(ProcessRecord, Option<u16>, Option<u32>) -> MachineRecord,
     ) -> Result<(Machine, Started), NodeError> {
-        let user = self.lease_user(name)?;
-        let started = self.start_as(user, name, command, slot, record).await;
-        if let (Err(_), Some(user)) = (&started, user) {
-            // There may have been no process whose end would do it.
-            self.end_lease(name, user);
-        }
-        started
-    }
-
-    async fn start_as(
-        &self,
-        user: Option<u32>,
-        name: &MachineName,
-        command: Command,
-        slot: Option<Slot>,
-        record: impl FnOnce(ProcessRecord, Option<u16>, Option<u32>) -> MachineRecord,
-    ) -> Result<(Machine, Started), NodeError> {
+        let number = slot.as_ref().map(|slot| slot.number);
+        let (user, reserved) = self.reserve(name, number)?;
         let control = self
             .layout()
             .socket(name, "control.sock")
@@ -289,7 +274,10 @@ impl Node {
         jail::make_own(&own, user)?;
         let readable = named_by(&command);
         if user.is_some() {
-            readable.iter().try_for_each(|path| jail::let_read(path))?;
+            let data = self.layout().data();
+            readable
+                .iter()
+                .try_for_each(|path| jail::let_read(path, data))?;
         }
         let permitted = Permitted {
             readable,
@@ -300,16 +288,16 @@ impl Node {
             }),
         };
         let program = &self.options().vmm_program;
-        let number = slot.as_ref().map(|slot| slot.number);
         let (mut client, child) = VmmClient::spawn(program, &control, &permitted, slot, log)?;
         let pid = child.id().ok_or(VmmError::Confused)?;
         let process = ProcessRecord::of(pid).ok_or(VmmError::Confused)?;
+        reserved.pass_to(process);
+        self.collect(process, child);
         // Written before the machine runs: from here on a crash of the node leaves a process that its
         // successor finds. A power cut ends the process too.
         let record = record(process, number, user);
-        record::write_volatile(&self.layout().machine(name).join(MACHINE_FILE), &record)?;
-        self.hold(name, &record);
-        self.collect(process, child);
+        record::write_volatile(&self.layout().machine(name).join(MACHINE_FILE), &record)
+            .inspect_err(|_| process.kill())?;
         // The kernel takes its time to move a process, and the VMM to start.
         let (limited, answered) = tokio::join!(self.limit(name, &record), client.request(command));
         limited?;
@@ -329,6 +317,7 @@ impl Node {
         let size = Size {
             memory_mib: record.memory_mib,
             vcpus: record.vcpus,
+            disk: self.options().limits.disk,
         };
         let limited = tokio::task::spawn_blocking(move || {
             groups.make(&name, size)?;
@@ -350,6 +339,7 @@ impl Node {
         disks: &[DiskStack],
         has_card: bool,
     ) -> Result<DeviceSpec, NodeError> {
+        let limits = self.options().limits;
         let directory = self.layout().own(name);
         let vsock = self
             .layout()
@@ -358,11 +348,11 @@ impl Node {
         let disk = |(index, stack): (usize, &DiskStack)| DiskSpec {
             serial: stack.serial.clone(),
             image: self.image(stack, overlay_path(&directory, index, 0)),
-            rate_limit: None,
+            rate_limit: limits.disk,
         };
         Ok(DeviceSpec {
             disks: disks.iter().enumerate().map(disk).collect(),
-            nets: has_card.then(card).into_iter().collect(),
+            nets: has_card.then(|| card(limits.network)).into_iter().collect(),
             vsock: Some(VsockSpec { path: vsock }),
             serial_log: Some(SerialLogSpec {
                 path: directory.join("serial.log"),
@@ -387,11 +377,11 @@ impl Node {
 }
 
 /// The one network card.
-fn card() -> NetSpec {
+fn card(rate_limit: Option<RateLimit>) -> NetSpec {
     NetSpec {
         tap_fd: hearth_wire::vmm::SLOT_TAP_FD,
         mac: hearth_net::GUEST_MAC,
-        rate_limit: None,
+        rate_limit,
     }
 }
 
@@ -527,3 +517,6 @@ fn last_words(machine: &Path) -> Option<String> {
     let text = String::from_utf8_lossy(&text).trim().to_owned();
     (!text.is_empty()).then_some(text)
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,6 +26,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod block_device;
 mod cgroup;
 mod codec;
 mod error;
@@ -42,7 +43,8 @@ mod services;
 mod vmm;
 
 pub use agent::{AgentClient, AgentError, Exec, ExecReader, ExecWriter, FileReader, LogFollower};
-pub use cgroup::Groups;
+pub use block_device::{BlockDevice, NoBlockDevice};
+pub use cgroup::{Groups, NoDiskLimit, limitable_device};
 pub use error::NodeError;
 pub use fork::Sealed;
 pub use jail::DEFAULT_USERS;
@@ -50,7 +52,7 @@ pub use launch::{BootRequest, CloneRequest, DiskRequest, Launched, Times};
 pub use layout::{Layout, MachineName, NameError};
 pub use machine::Machine;
 pub use memory::ProcessMemory;
-pub use node::{Node, NodeOptions, SnapshotInfo, Swept};
+pub use node::{DeviceLimits, Node, NodeOptions, SnapshotInfo, Swept};
 pub use record::{DiskStack, MachineRecord, NetworkRecord, ProcessRecord, Purpose, SnapshotRecord};
 pub use services::{ServiceListener, service_of};
 pub use vmm::{Jail, Permitted, VmmClient, VmmError};

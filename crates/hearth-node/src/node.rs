@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use hearth_net::{Egress, Network};
 use hearth_snapshot::SnapshotId;
-use hearth_wire::vmm::PageRange;
+use hearth_wire::vmm::{PageRange, RateLimit};
 use rustix::process::geteuid;
 
 use crate::cgroup::Groups;
 use crate::error::{NodeError, failed};
-use crate::holdings::{Held, Holdings};
+use crate::holdings::{Held, Holdings, Reserved};
 use crate::jail::{DEFAULT_USERS, Users};
 use crate::launch::{CloneRequest, Identity, Launched, NewDirectory};
 use crate::layout::{Layout, MachineName};
@@ -44,6 +44,17 @@ pub struct NodeOptions {
     /// Users that VMMs become, each one of its own, in a root and a process namespace of its own. Without it, which is where this
     /// process is not root, they are its user.
     pub users: Option<RangeInclusive<u32>>,
+    /// What each machine may take of disk and network.
+    pub limits: DeviceLimits,
+}
+
+/// What one machine may take of the host's disk and network; `None` is without a limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DeviceLimits {
+    /// Of each disk; and of the host's disk, if there are groups that can ([`crate::limitable_device`]).
+    pub disk: Option<RateLimit>,
+    /// Of the network card, each direction on its own.
+    pub network: Option<RateLimit>,
 }
 
 impl NodeOptions {
@@ -57,6 +68,16 @@ impl NodeOptions {
             network: None,
             groups: None,
             users: geteuid().is_root().then_some(DEFAULT_USERS),
+            limits: DeviceLimits::default(),
+        }
+    }
+
+    /// The same with users of another range, where VMMs have users of their own.
+    #[must_use]
+    pub fn with_users(self, range: RangeInclusive<u32>) -> Self {
+        Self {
+            users: self.users.map(|_| range),
+            ..self
         }
     }
 }
@@ -113,7 +134,12 @@ impl Node {
         }));
         // Also of processes that are gone: [`Self::settle`] gives back what they held.
         for (name, record) in node.machines()? {
-            node.hold(&name, &record);
+            let held = Held {
+                machine: name,
+                slot: record.network.as_ref().map(|network| network.slot),
+                user: record.user,
+            };
+            node.hold(record.process, held);
         }
         node.adopt_users()?;
         node.adopt_networks()?;
@@ -133,13 +159,28 @@ impl Node {
         Ok(())
     }
 
-    /// A user for a machine's process, if there are any to be had.
-    pub(crate) fn lease_user(&self, name: &MachineName) -> Result<Option<u32>, NodeError> {
-        self.0
-            .users
-            .as_ref()
-            .map(|users| users.take(name))
-            .transpose()
+    /// A user for the process of a launch, if there are any to be had, together with its slot.
+    pub(crate) fn reserve(
+        &self,
+        name: &MachineName,
+        slot: Option<u16>,
+    ) -> Result<(Option<u32>, Reserved<'_>), NodeError> {
+        let mut held = Held {
+            machine: name.clone(),
+            slot,
+            user: None,
+        };
+        let users = self.0.users.as_ref();
+        match users.map(|users| users.take(name)).transpose() {
+            Ok(user) => {
+                held.user = user;
+                Ok((user, Reserved::new(self, held)))
+            }
+            Err(error) => {
+                self.give_back(&held);
+                Err(error)
+            }
+        }
     }
 
     /// Lets the guests that run already ask for names again.
@@ -159,20 +200,9 @@ impl Node {
         Ok(())
     }
 
-    pub(crate) fn end_lease(&self, name: &MachineName, user: u32) {
-        if let Some(users) = &self.0.users {
-            users.give_back(name, user);
-        }
-    }
-
-    /// Takes note of what a machine's process holds of this host.
-    pub(crate) fn hold(&self, name: &MachineName, record: &MachineRecord) {
-        let held = Held {
-            machine: name.clone(),
-            slot: record.network.as_ref().map(|network| network.slot),
-            user: record.user,
-        };
-        self.0.holdings.add(record.process, held);
+    /// Takes note of what a process holds of this host.
+    pub(crate) fn hold(&self, process: ProcessRecord, held: Held) {
+        self.0.holdings.add(process, held);
     }
 
     /// Gives back what a process had that is gone: its group, its network and its user. Whoever calls this first does it; when
@@ -182,13 +212,18 @@ impl Node {
             if let Some(groups) = &self.options().groups {
                 groups.remove(&held.machine);
             }
-            if let (Some(networks), Some(slot)) = (&self.options().network, held.slot) {
-                networks.release(slot);
-            }
-            if let Some(user) = held.user {
-                self.end_lease(&held.machine, user);
-            }
+            self.give_back(&held);
         });
+    }
+
+    /// The same of what no process is in any more, or yet.
+    pub(crate) fn give_back(&self, held: &Held) {
+        if let (Some(networks), Some(slot)) = (&self.options().network, held.slot) {
+            networks.release(slot);
+        }
+        if let (Some(users), Some(user)) = (&self.0.users, held.user) {
+            users.give_back(&held.machine, user);
+        }
     }
 
     /// Where everything is.

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use hearth_control::id::Region;
 use hearth_image::Registries;
 use hearth_net::Egress;
+use hearth_node::DeviceLimits;
 
 /// Everything that differs from host to host. Validated before a port is opened.
 #[derive(Debug, Clone)]
@@ -38,6 +39,10 @@ pub struct ServiceConfig {
     pub network: NetworkConfig,
     /// Whether what each VMM takes of memory, processors and processes is limited by a control group.
     pub has_host_limits: bool,
+    /// What each microVM may take of disk and network.
+    pub device_limits: DeviceLimits,
+    /// Users that VMMs become, if this process is root.
+    pub users: RangeInclusive<u32>,
     /// Whether connections and bandwidth of endpoints are limited by size tier, as on AWS.
     pub has_endpoint_limits: bool,
 }

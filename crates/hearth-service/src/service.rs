@@ -231,9 +231,10 @@ async fn open_parts(config: &ServiceConfig) -> Result<Parts, ServiceError> {
     let options = NodeOptions {
         network: network(config).await?,
         groups: groups(config)?,
+        limits: config.device_limits,
         ..NodeOptions::new(data.clone(), config.vmm_program.clone())
     };
-    let node = Node::open(options).map_err(part("the node"))?;
+    let node = Node::open(options.with_users(config.users.clone())).map_err(part("the node"))?;
     let swept = node.sweep().await.map_err(part("the node"))?;
     for machine in &swept.machines {
         tracing::info!(machine, "removed what was left of a machine");
@@ -305,6 +306,11 @@ fn remove_unused_bases(node: &Node, bases: &Bases) -> Result<(), ServiceError> {
 fn groups(config: &ServiceConfig) -> Result<Option<Groups>, ServiceError> {
     if !config.has_host_limits {
         return Ok(None);
+    }
+    if config.device_limits.disk.is_some()
+        && let Err(reason) = hearth_node::limitable_device(&config.data)
+    {
+        tracing::warn!(%reason, "only a microVM's own disks are limited, not what its VMM reads of snapshots");
     }
     let groups = Groups::open(&config.data);
     groups.map(Some).map_err(ServiceError::Limits)

@@ -10,9 +10,11 @@
 
 mod endpoints;
 mod images;
+mod limits;
 mod network;
 mod registries;
 mod tls;
+mod users;
 mod words;
 
 #[cfg(test)]
@@ -29,11 +31,13 @@ use crate::cli::service::UpArguments;
 
 pub(crate) use endpoints::{Endpoints, PortRange};
 pub(crate) use images::{ImageAlias, Images};
+pub(crate) use limits::Limits;
 pub(crate) use network::Network;
 #[cfg(test)]
 pub(crate) use registries::Login;
 pub(crate) use registries::Registries;
 pub(crate) use tls::Tls;
+pub(crate) use users::UserRange;
 
 /// Read when no other one is named, if it is there.
 const STANDARD_PLACE: &str = "/etc/hearth/hearth.toml";
@@ -54,6 +58,9 @@ pub(crate) struct Config {
     pub(crate) region: Region,
     /// Whether what each microVM takes of the host is limited.
     pub(crate) host_limits: bool,
+    /// Users that VMMs become, each microVM's one of its own.
+    #[serde(with = "words")]
+    pub(crate) users: UserRange,
     /// The table `[tls]`.
     pub(crate) tls: Tls,
     /// The table `[endpoints]`.
@@ -64,6 +71,8 @@ pub(crate) struct Config {
     pub(crate) registries: Registries,
     /// The table `[network]`.
     pub(crate) network: Network,
+    /// The table `[limits]`.
+    pub(crate) limits: Limits,
 }
 
 /// The region that answers where none is named: the one that AWS's tools fall back to.
@@ -76,11 +85,13 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 4580)),
             region: default_region(),
             host_limits: true,
+            users: UserRange::default(),
             tls: Tls::default(),
             endpoints: Endpoints::default(),
             images: Images::default(),
             registries: Registries::default(),
             network: Network::default(),
+            limits: Limits::default(),
         }
     }
 }
@@ -178,11 +189,23 @@ impl Config {
             self.endpoints.problem(),
             self.images.problem(),
             self.network.problem(),
+            self.limits.problem(),
+            self.users_problem(),
         ];
         match problems.into_iter().flatten().next() {
             Some(problem) => Err(ConfigError::Contradiction(problem)),
             None => Ok(()),
         }
+    }
+
+    fn users_problem(&self) -> Option<String> {
+        let ports = self.endpoints.ports.0.len();
+        (self.endpoints.domain.is_none() && self.users.count() < ports).then(|| {
+            format!(
+                "users = \"{}\" are fewer than endpoints.ports, {ports}, and each microVM has one of its own",
+                self.users
+            )
+        })
     }
 
     /// What only holds for the service that clients reach directly: in the emulated host, addresses are others.

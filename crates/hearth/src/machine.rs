@@ -40,8 +40,13 @@ pub(crate) fn run(shared: &Shared, command: MachineCommand) -> Result<ExitCode> 
 
 /// The node of the data directory that was given.
 pub(crate) fn open_node(shared: &Shared) -> Result<Node> {
-    let options = NodeOptions::new(shared.data.clone(), vmm::program()?);
-    Ok(Node::open(options)?)
+    let config = &shared.config;
+    config.check()?;
+    let options = NodeOptions {
+        limits: config.limits.to_node(),
+        ..NodeOptions::new(shared.data.clone(), vmm::program()?)
+    };
+    Ok(Node::open(options.with_users(config.users.0.clone()))?)
 }
 
 async fn dispatch(shared: &Shared, node: &Node, command: MachineCommand) -> Result<ExitCode> {

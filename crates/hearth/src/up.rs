@@ -124,6 +124,8 @@ fn service_config(config: &Config, hosting: Hosting) -> Result<ServiceConfig> {
         registries: config.registries.to_service()?,
         network: config.network.to_service(),
         has_host_limits: config.host_limits,
+        device_limits: config.limits.to_node(),
+        users: config.users.0.clone(),
         has_endpoint_limits: config.endpoints.limits,
     })
 }

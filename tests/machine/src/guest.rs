@@ -9,8 +9,8 @@ use std::time::Duration;
 use hearth_base::cpio::CpioWriter;
 use hearth_net::{Egress, Network};
 use hearth_node::{
-    AgentClient, BootRequest, CloneRequest, DiskRequest, Groups, Launched, Machine, MachineName,
-    Node, NodeOptions,
+    AgentClient, BootRequest, CloneRequest, DeviceLimits, DiskRequest, Groups, Launched, Machine,
+    MachineName, Node, NodeOptions,
 };
 use hearth_snapshot::SnapshotId;
 use hearth_wire::agent::{ExecOutput, ExecPlace, ExecSpec, ExitStatus, RootSpec, StartSpec};
@@ -53,10 +53,11 @@ impl Fixture {
         })
     }
 
-    /// The same node, with limits on its microVMs.
-    pub fn with_groups(&self, groups: Groups) -> Self {
+    /// The same node, with control groups and other limits on its microVMs.
+    pub fn with_limits(&self, groups: Option<Groups>, limits: DeviceLimits) -> Self {
         self.with(NodeOptions {
-            groups: Some(groups),
+            groups,
+            limits,
             ..NodeOptions::new(scratch().join("node"), program())
         })
     }

@@ -16,6 +16,7 @@ fn every_key() -> Config {
         listen: "127.0.0.1:1".parse().unwrap(),
         region: "eu-central-1".parse().unwrap(),
         host_limits: false,
+        users: UserRange(100_000..=199_999),
         tls: Tls {
             api: true,
             certificate: Some("/etc/hearth/tls/chain.pem".into()),
@@ -55,6 +56,12 @@ fn every_key() -> Config {
             name_servers: vec!["192.0.2.1:53".parse().unwrap()],
             subnets: openings("subnet-1"),
             security_groups: openings("sg-1"),
+        },
+        limits: Limits {
+            disk_operations_per_second: 1000,
+            disk_mib_per_second: 10,
+            network_packets_per_second: 2000,
+            network_mib_per_second: 20,
         },
     }
 }
@@ -149,6 +156,8 @@ fn wrong_files_are_told_with_key_and_line() {
     assert!(wrong("[network.subnets.subnet-1]\nrules = [\"x\"]").contains("10.1.0.0/16:5432"));
     assert!(wrong("[network.subnets.subnet-1]\nnames = [\"http://x\"]").contains("pypi.org"));
     assert!(wrong("[network]\ndefault_egress = \"all\"").contains("internet"));
+    assert!(wrong("users = \"0-70000\"").contains("FIRST-LAST"));
+    assert!(wrong("[limits]\ndisk_mib_per_second = -1").contains("disk_mib_per_second"));
     assert!(wrong("[endpoint]").contains("endpoints"));
 }
 
@@ -169,6 +178,8 @@ fn contradictions_are_found_before_a_port_opens() {
     assert_eq!(problem("[tls]\nnames = [\"x.org\", \"::1\"]"), "");
     assert!(problem("listen = \"127.0.0.1:20001\"").contains("20001"));
     assert!(problem("[network.subnets.x]").contains("subnet-"));
+    assert!(problem("users = \"100000-100001\"").contains("endpoints.ports"));
+    assert!(problem("[limits]\nnetwork_packets_per_second = 5").contains("network_packets"));
     assert!(problem("[images.aliases]\n\"\" = \"x\"").contains("empty"));
 }
 

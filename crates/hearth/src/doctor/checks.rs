@@ -59,6 +59,7 @@ pub(super) const ALL: &[fn(&Facts) -> Check] = &[
     kernel,
     landlock,
     cgroups,
+    disk_limits,
     data_directory,
     swap,
     smt,
@@ -342,6 +343,24 @@ fn cgroups(facts: &Facts) -> Check {
             "not version 2 alone",
             "boot with systemd.unified_cgroup_hierarchy=1",
         )
+    }
+}
+
+fn disk_limits(facts: &Facts) -> Check {
+    let subject = Subject {
+        name: "disk limits",
+        why: "without them one microVM may keep the disk from all others with what its VMM reads and writes of snapshots; its own disks are limited all the same",
+    };
+    // The emulated host brings its own kernel and disk.
+    if !facts.wants_disk_limits || !facts.kvm.is_usable() {
+        return subject.good("not needed");
+    }
+    match &facts.limitable_device {
+        Ok(device) => subject.good(format!("control groups limit the device {device}")),
+        Err(reason) => subject.advice(
+            reason,
+            "put the data directory on ext4 or XFS, under a kernel with the io controller",
+        ),
     }
 }
 

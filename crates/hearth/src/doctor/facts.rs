@@ -44,6 +44,10 @@ pub(super) struct Facts {
     /// Of the file system of the data directory.
     pub(super) free_bytes: Option<u64>,
     pub(super) data: String,
+    /// The data directory's device as a control group limits it, or why none does.
+    pub(super) limitable_device: Result<String, String>,
+    /// Whether microVMs are to have limits of disk there.
+    pub(super) wants_disk_limits: bool,
     /// Permissions of the data directory; nothing when it is not there yet.
     pub(super) data_mode: Option<u32>,
     pub(super) open_files: u64,
@@ -87,6 +91,11 @@ impl Facts {
             swaps: text("/proc/swaps").unwrap_or_default(),
             free_bytes: free_bytes(data),
             data: data.display().to_string(),
+            limitable_device: hearth_node::limitable_device(data)
+                .map(|device| device.to_string())
+                .map_err(|reason| reason.to_string()),
+            wants_disk_limits: shared.config.host_limits
+                && shared.config.limits.to_node().disk.is_some(),
             data_mode: fs::metadata(data)
                 .ok()
                 .map(|metadata| metadata.permissions().mode()),

@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use hearth_machine_tests::guest;
-use hearth_machine_tests::guest::{ask, name};
-use hearth_node::{CloneRequest, Groups};
+use hearth_machine_tests::guest::{ask, exec, name};
+use hearth_node::{CloneRequest, DeviceLimits, DiskRequest, Groups, Machine, limitable_device};
+use hearth_wire::agent::ExitStatus;
+use hearth_wire::vmm::RateLimit;
 
 use crate::fixture::node;
 
@@ -28,7 +31,15 @@ async fn every_machine_has_a_group_of_its_size() {
     let plain = node().await;
     let snapshot = guest::template(&plain).await;
     let groups = Groups::open(plain.layout().data()).unwrap();
-    let node = plain.with_groups(groups);
+    let disk = RateLimit {
+        bytes_per_second: Some(512 << 20),
+        operations_per_second: Some(10_000),
+    };
+    let limits = DeviceLimits {
+        disk: Some(disk),
+        network: None,
+    };
+    let node = plain.with_limits(Some(groups), limits);
     let request = CloneRequest::new(snapshot);
     let machine = node
         .clone_snapshot(&name("limited"), request)
@@ -44,6 +55,13 @@ async fn every_machine_has_a_group_of_its_size() {
     assert_eq!(limit(&group, "cpu.weight"), "25");
     assert_eq!(limit(&group, "pids.max"), "33");
     assert_eq!(limit(&group, "memory.oom.group"), "1");
+    match limitable_device(plain.layout().data()) {
+        Ok(device) => assert_eq!(
+            limit(&group, "io.max"),
+            format!("{device} rbps=536870912 wbps=536870912 riops=10000 wiops=10000")
+        ),
+        Err(reason) => println!("io.max is not tried: {reason}"),
+    }
     // It works in there, with all of its memory.
     assert_eq!(ask(&machine, "dirty 100 1").await, "ok");
     assert_eq!(ask(&machine, "check 40 1").await, "ok");
@@ -85,4 +103,70 @@ async fn every_machine_has_a_group_of_its_size() {
         "-cpu -memory -pids",
     )
     .unwrap();
+    // A kernel without the controller does not know the word.
+    let _ = fs::write("/sys/fs/cgroup/cgroup.subtree_control", "-io");
+}
+
+const MIB: usize = 1 << 20;
+
+/// How long a guest takes to read eight MiB of its disk, past its page cache.
+async fn read_disk(machine: &Machine) -> Duration {
+    let read = [
+        "dd",
+        "if=/dev/vda",
+        "of=/dev/null",
+        "bs=1M",
+        "count=8",
+        "iflag=direct",
+    ];
+    let began = Instant::now();
+    let (status, output) = exec(machine, &[&["/bin/busybox"], &read[..]].concat()).await;
+    assert_eq!(status, ExitStatus::Code(0), "{output}");
+    began.elapsed()
+}
+
+#[tokio::test]
+async fn a_disk_is_as_slow_as_its_limit_after_a_boot_and_after_a_restore() {
+    let plain = node().await;
+    let rate = RateLimit {
+        bytes_per_second: Some(MIB as u64),
+        operations_per_second: None,
+    };
+    let limits = DeviceLimits {
+        disk: Some(rate),
+        network: None,
+    };
+    // One MiB was saved up.
+    let least = Duration::from_secs(6);
+    let image = guest::scratch().join("limited.img");
+    fs::write(&image, vec![7; 8 * MIB]).unwrap();
+    let disk = DiskRequest {
+        serial: "limited".to_owned(),
+        image: image.clone(),
+        overlays: Vec::new(),
+        is_writable: false,
+    };
+    let limited = plain.with_limits(None, limits);
+    let (slow, fast) = (name("slow"), name("fast"));
+    let booted = limited.boot(&slow, limited.boot_request(1, vec![disk]));
+    let mut machine = booted.await.unwrap().machine;
+    let took = read_disk(&machine).await;
+    assert!(took >= least, "{took:?}");
+
+    let (id, _) = machine.snapshot().await.unwrap();
+    machine.terminate().await.unwrap();
+    let clone = limited.clone_snapshot(&slow, CloneRequest::new(id));
+    let machine = clone.await.unwrap().machine;
+    let took = read_disk(&machine).await;
+    assert!(took >= least, "{took:?}");
+    machine.terminate().await.unwrap();
+
+    // The control: it is the limit that is slow.
+    let clone = plain.clone_snapshot(&fast, CloneRequest::new(id));
+    let machine = clone.await.unwrap().machine;
+    let took = read_disk(&machine).await;
+    assert!(took < least / 2, "{took:?}");
+    machine.terminate().await.unwrap();
+    plain.delete_snapshot(id).unwrap();
+    fs::remove_file(image).unwrap();
 }

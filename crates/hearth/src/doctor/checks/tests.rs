@@ -24,6 +24,8 @@ fn healthy() -> Facts {
         swaps: "Filename Type Size Used Priority".to_owned(),
         free_bytes: Some(100 << 30),
         data: "/var/lib/hearth".to_owned(),
+        limitable_device: Ok("254:0".to_owned()),
+        wants_disk_limits: true,
         data_mode: Some(0o40_700),
         open_files: 1 << 20,
         smt_active: Some("0".to_owned()),
@@ -95,6 +97,10 @@ fn what_strangers_could_use_is_advice() {
             |facts| facts.mounts = "cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0".into(),
             "cgroups",
         ),
+        (
+            |facts| facts.limitable_device = Err("no controller".into()),
+            "disk limits",
+        ),
         (|facts| facts.data_mode = Some(0o40_755), "data"),
         (|facts| facts.kernel = "6.1.0".into(), "kernel"),
         (|facts| facts.kernel.clear(), "kernel"),
@@ -123,8 +129,14 @@ fn the_emulated_host_needs_less_of_this_one() {
         facts.kvm = Finding::Silent;
         facts.has_qemu = true;
         facts.has_tun = false;
+        facts.limitable_device = Err("no controller".into());
     };
     assert_eq!(complaints(emulated), [("kvm", Verdict::Advice)]);
+    let unlimited = |facts: &mut Facts| {
+        facts.wants_disk_limits = false;
+        facts.limitable_device = Err("no controller".into());
+    };
+    assert_eq!(complaints(unlimited), []);
     let closed = |facts: &mut Facts| {
         facts.wants_network = false;
         facts.has_nft = false;

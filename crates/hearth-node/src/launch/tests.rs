@@ -1,0 +1,169 @@
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::*;
+use crate::node::{DeviceLimits, NodeOptions};
+
+fn node(data: &Path, limits: DeviceLimits) -> Node {
+    Node::open(NodeOptions {
+        limits,
+        ..NodeOptions::new(data.to_owned(), "hearth-vmm".into())
+    })
+    .unwrap()
+}
+
+fn disk(serial: &str, is_writable: bool) -> DiskStack {
+    fresh_stack(DiskRequest {
+        serial: serial.to_owned(),
+        image: "/image".into(),
+        overlays: Vec::new(),
+        is_writable,
+    })
+}
+
+#[test]
+fn limits_of_a_node_are_those_of_every_device() {
+    let data = tempfile::tempdir().unwrap();
+    let limit = |bytes| RateLimit {
+        bytes_per_second: Some(bytes),
+        operations_per_second: Some(9),
+    };
+    let limits = DeviceLimits {
+        disk: Some(limit(5)),
+        network: Some(limit(7)),
+    };
+    let disks = [disk("base", false), disk("scratch", true)];
+    let name = "limited".parse().unwrap();
+    let devices = node(data.path(), limits)
+        .devices(&name, &disks, true)
+        .unwrap();
+    assert_eq!(devices.disks.len(), 2);
+    assert!(
+        devices
+            .disks
+            .iter()
+            .all(|disk| disk.rate_limit == limits.disk)
+    );
+    assert_eq!(devices.nets[0].rate_limit, limits.network);
+
+    let devices = node(data.path(), DeviceLimits::default())
+        .devices(&name, &disks, true)
+        .unwrap();
+    assert!(devices.disks.iter().all(|disk| disk.rate_limit.is_none()));
+    assert_eq!(devices.nets[0].rate_limit, None);
+}
+
+/// A node with one user and that program in place of a VMM; nothing, where this is not root and users are nobody's to give.
+fn node_of_one_user(data: &Path, script: &str) -> Option<Node> {
+    let program = data.join("program");
+    fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let options = NodeOptions::new(data.to_owned(), program).with_users(70_000..=70_000);
+    let is_root = options.users.is_some();
+    is_root.then(|| Node::open(options).unwrap())
+}
+
+/// As [`Node::boot`], without what that does when a start fails.
+async fn start(node: &Node, name: &MachineName) -> Result<(Machine, Started), NodeError> {
+    let kernel = node.layout().data().join("kernel");
+    fs::write(&kernel, "").unwrap();
+    let spec = BootSpec {
+        kernel,
+        initramfs: None,
+        command_line: String::new(),
+        vcpus: 1,
+        memory_mib: 1,
+        devices: DeviceSpec::default(),
+    };
+    let record = |process, slot, user| MachineRecord {
+        process,
+        user,
+        memory_mib: 1,
+        vcpus: 1,
+        disks: Vec::new(),
+        parent: None,
+        network: network_record(slot, Egress::closed()),
+        has_application: false,
+        pending: None,
+        overlay_generation: 0,
+        have_disks_diverged: false,
+    };
+    fs::create_dir(node.layout().machine(name)).unwrap();
+    node.start(name, Command::Boot(Box::new(spec)), None, record)
+        .await
+}
+
+/// Whether the node's one user can be had.
+fn is_free(node: &Node) -> bool {
+    node.reserve(&"other".parse().unwrap(), None).is_ok()
+}
+
+async fn until_free(node: &Node) {
+    const PAUSE: Duration = Duration::from_millis(5);
+    for _ in 0..2000 {
+        if is_free(node) {
+            return;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    panic!("the user was never given back");
+}
+
+#[tokio::test]
+async fn a_launch_without_a_process_gives_its_user_back_at_once() {
+    let data = tempfile::tempdir().unwrap();
+    let Some(node) = node_of_one_user(data.path(), "") else {
+        return;
+    };
+    fs::remove_file(data.path().join("program")).unwrap();
+    let failed = start(&node, &"never".parse().unwrap()).await;
+    assert!(
+        matches!(failed, Err(NodeError::Vmm(VmmError::Spawn { .. }))),
+        "{failed:?}"
+    );
+    assert!(is_free(&node));
+}
+
+#[tokio::test]
+async fn a_launch_that_fails_keeps_its_user_until_its_process_is_gone() {
+    let data = tempfile::tempdir().unwrap();
+    // What it answers is nothing that a VMM says, and it goes on.
+    let Some(node) = node_of_one_user(data.path(), "echo nonsense >&0\nexec sleep 600") else {
+        return;
+    };
+    let name: MachineName = "failed".parse().unwrap();
+    let failed = start(&node, &name).await;
+    assert!(failed.is_err(), "{failed:?}");
+    let process = node.machine(&name).unwrap().record().process;
+    assert!(process.is_alive());
+    assert!(!is_free(&node), "a living process has it");
+    process.kill();
+    until_free(&node).await;
+    assert!(!process.is_alive());
+}
+
+#[tokio::test]
+async fn what_an_adopted_process_had_is_given_back_when_it_has_died_and_is_settled() {
+    let data = tempfile::tempdir().unwrap();
+    let Some(first) = node_of_one_user(data.path(), "echo nonsense >&0\nexec sleep 600") else {
+        return;
+    };
+    let name: MachineName = "adopted".parse().unwrap();
+    start(&first, &name).await.unwrap_err();
+    let process = first.machine(&name).unwrap().record().process;
+    // A later node, which is not the process's parent and is not told of its end.
+    let options = first.options().clone();
+    let later = Node::open(options).unwrap();
+    assert!(later.settle(&name).await.unwrap(), "it runs");
+    assert!(!is_free(&later), "it has its user");
+    process.kill();
+    // The first one collects it.
+    until_free(&first).await;
+    assert!(!is_free(&later), "nobody has told it");
+    assert!(!later.settle(&name).await.unwrap());
+    assert!(is_free(&later));
+    assert!(!later.layout().machine(&name).exists());
+    // Once: whoever has the user now keeps it.
+    let (_, _reserved) = later.reserve(&"next".parse().unwrap(), None).unwrap();
+    later.release(process);
+    assert!(!is_free(&later));
+}
