@@ -68,12 +68,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
         access: Access::Ports(vec![0..=u16::MAX]),
     };
     let token = keys.issue(&grant, MAX_LIFETIME, SystemTime::now())?;
-    let certificates = Certificates::new(Authority::open(&directory)?, &[])?;
+    let certificates = Arc::new(Certificates::new(Authority::open(&directory)?, &[])?);
     let endpoint = Endpoint::new(
         Settings::default(),
         Arc::new(Loopback(microvm)),
         Arc::new(keys),
-        certificates,
+        &certificates,
     )?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let announced = serde_json::json!({

@@ -80,7 +80,7 @@ fn measure_wakes(wakes: u32) -> Result<PathBuf> {
     }
     let data = workspace::target_dir().join("bench");
     up::clear(&data)?;
-    let mut service = Up::start(&binaries, &data, Stdio::inherit())?;
+    let mut service = Up::start(&binaries, &data, Stdio::inherit(), &[])?;
     service.wait_until_serving()?;
     let csv = workspace::target_dir().join("waking.csv");
     let measured = wake(&environment, &data, wakes, &csv);
