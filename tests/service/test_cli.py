@@ -15,7 +15,8 @@ import urllib.request
 import pytest
 
 from .cli import Cli
-from .conftest import EXAMPLES
+from .conftest import EXAMPLES, Session
+from .test_operations import Operator
 
 HOOKS = [f"--hook={hook}" for hook in ("ready", "run", "resume", "suspend", "terminate")]
 
@@ -40,7 +41,8 @@ def image(cli):
 
 @pytest.fixture(scope="module")
 def microvm(cli, image):
-    microvm = cli.text("run", image, "--payload=from the command line", "--shell", "--wait")
+    options = ["--payload=from the command line", "--shell", "--idle=3600", "--active-while=exec,cpu"]
+    microvm = cli.text("run", image, *options, "--wait")
     yield microvm
     cli.run("rm", microvm)
     assert cli.json("show", microvm)["state"] == "TERMINATED"
@@ -62,12 +64,14 @@ def test_images_are_listed_and_shown(cli, image):
     assert "512 MiB" in cli.text("image", "show", f"{image}:1.0")
 
 
-def test_microvms_are_listed_and_shown(cli, image, microvm):
+def test_microvms_are_listed_and_shown(cli, hearth, image, microvm):
     assert cli.json("show", short(microvm))["state"] == "RUNNING"
     assert microvm in cli.text("ps", "-q").split()
     assert microvm in cli.text("ps", "-q", "--image", f"{image}:1.0").split()
     [line] = [line for line in cli.text("ps").splitlines() if line.startswith(microvm[:16])]
     assert line.split()[1:3] == ["cli:1.0", "RUNNING"]
+    counts = Operator(hearth, Session(hearth, microvm, None)).call("GET", "activity")
+    assert json.loads(counts[1]) == {"execs": True, "guestCpu": True}
     assert "HTTP_INGRESS" not in cli.text("show", microvm) and "ALL_INGRESS" in cli.text("show", microvm)
 
 
