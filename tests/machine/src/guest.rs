@@ -53,6 +53,24 @@ impl Fixture {
         })
     }
 
+    /// The same node, with networks, and VMMs that have neither user nor root directory nor process namespace of their own.
+    pub fn without_jail(&self, network: Network) -> Self {
+        self.with(NodeOptions {
+            network: Some(network),
+            users: None,
+            ..NodeOptions::new(scratch().join("node"), program())
+        })
+    }
+
+    /// The same node, with networks and control groups.
+    pub fn with_everything(&self, network: Network, groups: Groups) -> Self {
+        self.with(NodeOptions {
+            network: Some(network),
+            groups: Some(groups),
+            ..NodeOptions::new(scratch().join("node"), program())
+        })
+    }
+
     /// The same node, with control groups and other limits on its microVMs.
     pub fn with_limits(&self, groups: Option<Groups>, limits: DeviceLimits) -> Self {
         self.with(NodeOptions {

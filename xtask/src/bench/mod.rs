@@ -3,6 +3,8 @@
 mod api;
 mod image;
 mod machine;
+mod neighbour;
+mod script;
 
 use std::process::ExitCode;
 
@@ -24,6 +26,8 @@ enum What {
     Machine(machine::Arguments),
     /// Builds of images: seconds of each phase, cold and with the layers of an earlier build, and sizes.
     Image(image::Arguments),
+    /// Requests to one microVM while another one attacks processor, memory, disk and network.
+    Neighbour(neighbour::Arguments),
     /// The API over a node without virtual machines: times and calls a second, by the number of records.
     Api(api::Arguments),
 }
@@ -34,6 +38,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     match &arguments.what {
         What::Machine(arguments) => machine::run(arguments),
         What::Image(arguments) => image::run(arguments),
+        What::Neighbour(arguments) => neighbour::run(arguments),
         What::Api(arguments) => api::run(arguments),
     }
 }
