@@ -36,17 +36,16 @@ class Microvm:
         found = bench.wait(lambda: bench.microvms.get_microvm(microvmIdentifier=self.id), "RUNNING")
         self.host, _, port = found["endpoint"].partition(":")
         self.port = int(port or 443)
-        self.connection = None
 
     def connect(self):
+        """A connection of its own for each round: one that is idle for long is closed. What is done once is done before."""
         answer = self.bench.microvms.create_microvm_auth_token(
             microvmIdentifier=self.id, expirationInMinutes=60, allowedPorts=[{"port": 8080}])
         self.token = answer["authToken"]
         self.connection = http.client.HTTPSConnection(self.host, self.port, timeout=300, context=self.bench.tls)
+        self.get()
 
     def get(self, path="/"):
-        if self.connection is None:
-            self.connect()
         self.connection.request("GET", path, headers=self.token)
         answer = self.connection.getresponse()
         return answer.status, answer.read()
@@ -91,6 +90,7 @@ class Bench:
 
     def measure(self, victim, attacker, load, number, arguments):
         seconds = LEAD_S + arguments.requests / arguments.rate
+        victim.connect(), attacker.connect()
         if load != "idle":
             status, body = attacker.get(f"/attack?kind={load}&seconds={seconds * arguments.patience}")
             assert status == 202, body
@@ -104,6 +104,7 @@ class Bench:
             time.sleep(max(0, 1 / arguments.rate - took))
         if load == "idle":
             return
+        attacker.connect()
         # The attack was there to the last request, or this round says nothing.
         status, body = attacker.get("/attacked")
         if status == 200:
@@ -148,8 +149,6 @@ def main():
     bench.s3.create_bucket(Bucket="bench")
     victim = Microvm(bench, bench.image("victim", 512))
     attacker = Microvm(bench, bench.image("attacker", arguments.attacker_mib))
-    # What is done once is done before.
-    victim.get(), attacker.get()
     for number in range(arguments.rounds):
         for load in LOADS:
             bench.measure(victim, attacker, load, number, arguments)
