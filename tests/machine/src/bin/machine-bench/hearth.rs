@@ -26,7 +26,7 @@ pub(crate) struct Bench {
     fixture: Fixture,
     /// The same without networks.
     bare: Fixture,
-    /// The same with networks and without a jail.
+    /// The same with networks, and with VMMs that have neither user nor root directory nor process namespace of their own.
     free: Fixture,
     /// The same with networks, jail and control groups, as the service has them; where there are control groups.
     limited: Option<Fixture>,
@@ -46,8 +46,16 @@ impl Bench {
         let groups = Groups::open(bare.layout().data()).ok();
         Ok(Self {
             fixture: bare.with_network(network.clone()),
-            free: bare.without_jail(network.clone()),
-            limited: groups.map(|groups| bare.with_everything(network.clone(), groups)),
+            free: bare.with(|options| {
+                options.network = Some(network.clone());
+                options.users = None;
+            }),
+            limited: groups.map(|groups| {
+                bare.with(|options| {
+                    options.network = Some(network.clone());
+                    options.groups = Some(groups);
+                })
+            }),
             bare,
             network,
             rounds,
