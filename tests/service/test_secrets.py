@@ -13,6 +13,9 @@ from .test_guest_services import TRUST, Guest
 MARK = uuid.uuid4().hex
 KEY_FILES = ("control.db", "logs.db", "audit.log", "client.json", "session-key", "page-key", "endpoint-keys.json")
 
+# Arguments everybody reads, environments the process's user and root.
+SHOWN_OF_PROCESSES = "for each in /proc/[0-9]*; do cat $each/cmdline $each/environ 2> /dev/null; done"
+
 
 def on_the_host(*command):
     """A command where the service is: here, or inside the emulated host."""
@@ -49,6 +52,7 @@ def test_nothing_that_was_secret_is_said(hearth, hello, data):
     # What fails is told with its cause, which must not be the secret either.
     guest.call("POST", "exec", json.dumps({"command": ["/none"], "env": {"PASSWORD": f"variable-{MARK}"}}).encode())
     session.request(token={"X-aws-proxy-auth": token + "x"})
+    processes = on_the_host("sh", "-c", f"{SHOWN_OF_PROCESSES} | tr '\\0' '\\n'").stdout
     session.terminate()
     secrets = {
         "payload": f"payload-{MARK}",
@@ -66,3 +70,6 @@ def test_nothing_that_was_secret_is_said(hearth, hello, data):
     said += "".join(on_the_host("cat", path).stdout for path in logs)
     assert session.id in said
     assert [name for name, secret in secrets.items() if secret in said] == []
+    # Of the microVM's own process too, which was there.
+    assert "hearth-vmm" in processes and session.id in processes
+    assert [name for name, secret in secrets.items() if secret in processes] == []

@@ -1,6 +1,6 @@
 //! Commands on microVMs of the service: run, list, look into, sleep, wake, end.
 
-mod copy;
+pub(crate) mod copy;
 mod curl;
 mod exec;
 mod lifecycle;

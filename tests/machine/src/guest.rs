@@ -9,8 +9,8 @@ use std::time::Duration;
 use hearth_base::cpio::CpioWriter;
 use hearth_net::{Egress, Network};
 use hearth_node::{
-    AgentClient, BootRequest, CloneRequest, DeviceLimits, DiskRequest, Groups, Launched, Machine,
-    MachineName, Node, NodeOptions,
+    AgentClient, BootRequest, CloneRequest, DiskRequest, Launched, Machine, MachineName, Node,
+    NodeOptions,
 };
 use hearth_snapshot::SnapshotId;
 use hearth_wire::agent::{ExecOutput, ExecPlace, ExecSpec, ExitStatus, RootSpec, StartSpec};
@@ -47,22 +47,13 @@ impl Fixture {
 
     /// The same node, with networks for its microVMs.
     pub fn with_network(&self, network: Network) -> Self {
-        self.with(NodeOptions {
-            network: Some(network),
-            ..NodeOptions::new(scratch().join("node"), program())
-        })
+        self.with(|options| options.network = Some(network))
     }
 
-    /// The same node, with control groups and other limits on its microVMs.
-    pub fn with_limits(&self, groups: Option<Groups>, limits: DeviceLimits) -> Self {
-        self.with(NodeOptions {
-            groups,
-            limits,
-            ..NodeOptions::new(scratch().join("node"), program())
-        })
-    }
-
-    fn with(&self, options: NodeOptions) -> Self {
+    /// The same node with other options.
+    pub fn with(&self, change: impl FnOnce(&mut NodeOptions)) -> Self {
+        let mut options = NodeOptions::new(scratch().join("node"), program());
+        change(&mut options);
         Self {
             node: Node::open(options).unwrap(),
             test_guest: self.test_guest.clone(),

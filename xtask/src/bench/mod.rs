@@ -4,6 +4,8 @@ mod api;
 mod endpoint;
 mod image;
 mod machine;
+mod neighbour;
+mod script;
 
 use std::process::ExitCode;
 
@@ -28,6 +30,8 @@ enum What {
     /// The way to an application through the endpoint and through nginx: latency, throughput, requests a second; and the first
     /// request on a suspended microVM.
     Endpoint(endpoint::Arguments),
+    /// Requests to one microVM while another one attacks processor, memory, disk and network.
+    Neighbour(neighbour::Arguments),
     /// The API over a node without virtual machines: times and calls a second, by the number of records.
     Api(api::Arguments),
 }
@@ -39,6 +43,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         What::Machine(arguments) => machine::run(arguments),
         What::Image(arguments) => image::run(arguments),
         What::Endpoint(arguments) => endpoint::run(arguments),
+        What::Neighbour(arguments) => neighbour::run(arguments),
         What::Api(arguments) => api::run(arguments),
     }
 }

@@ -9,6 +9,8 @@ use http::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::microvm::copy;
+
 use super::stage::{BUCKET, Microvm, OTHER_BUCKET, Scene, say};
 use super::table::{Api, Attack, From, Kind, Owner};
 
@@ -53,7 +55,7 @@ pub(super) async fn make_all<'a>(scene: &Scene, attacks: &'a [Attack]) -> Result
         match from {
             From::Open => findings.extend(in_guest(scene, &scene.open, group, &values).await?),
             From::Closed => findings.extend(in_guest(scene, &scene.closed, group, &values).await?),
-            From::Client | From::Endpoint => {
+            From::Client | From::Endpoint | From::Copy => {
                 for attack in group {
                     let result = from_outside(scene, attack).await;
                     let result = result.map_err(|error| format!("{error:#}"));
@@ -148,17 +150,61 @@ async fn in_guest<'a>(
 
 async fn answers(scene: &Scene) -> Result<()> {
     let begun = Instant::now();
-    let request = ExecRequest {
-        command: vec!["true".to_owned()],
-        timeout_s: 300,
-        ..ExecRequest::default()
-    };
-    let mut process = scene.tenant.exec(&scene.closed.id, &request).await?;
-    while !matches!(process.next().await?, ExecEvent::Exited(_)) {}
+    execute(&scene.tenant, &scene.closed, &["true"]).await?;
     if begun.elapsed() > NEIGHBOUR_LIMIT {
         bail!("a command took it {:?}", begun.elapsed());
     }
     Ok(())
+}
+
+/// Runs a command in a microVM.
+async fn execute(tenant: &Client, microvm: &Microvm, command: &[&str]) -> Result<()> {
+    let request = ExecRequest {
+        command: command.iter().map(|word| (*word).to_owned()).collect(),
+        timeout_s: 300,
+        ..ExecRequest::default()
+    };
+    let mut process = tenant.exec(&microvm.id, &request).await?;
+    loop {
+        match process.next().await? {
+            ExecEvent::Exited(0) => return Ok(()),
+            ExecEvent::Exited(status) => bail!("{} ended with {status}", command.join(" ")),
+            _ => {}
+        }
+    }
+}
+
+/// Copies a folder out and in again in which links lead to a file of this host and to the folder that it is in. The attack is to have
+/// that file then, the control is a file of the guest's own.
+async fn copy_out_and_in(scene: &Scene) -> Result<Attempt> {
+    const PREPARE: &str = r#"rm -rf /tmp/out /tmp/back && mkdir /tmp/out && ln -s "$0" /tmp/out/link &&
+        ln -s "$1" /tmp/out/folder && printf mine > /tmp/out/own"#;
+    const SECRET: &[u8] = b"of the host";
+    let host = tempfile::tempdir()?;
+    let secret = host.path().join("secret");
+    std::fs::write(&secret, SECRET)?;
+    let (tenant, microvm) = (&scene.tenant, &scene.open);
+    let links = [&*secret, host.path()].map(|path| path.to_string_lossy());
+    let prepare = ["sh", "-c", PREPARE, &links[0], &links[1]];
+    execute(tenant, microvm, &prepare).await?;
+    let copy = host.path().join("copy");
+    copy::download_folder(tenant, &microvm.id, "/tmp/out", &copy).await?;
+    copy::upload_folder(tenant, &microvm.id, &copy, "/tmp/back").await?;
+    let has = async |path: &str, wanted: &[u8]| {
+        // What is not there is no file.
+        let Ok(mut content) = tenant.get_file(&microvm.id, path).await else {
+            return false;
+        };
+        let mut bytes = Vec::new();
+        while let Ok(Some(more)) = content.next().await {
+            bytes.extend_from_slice(&more);
+        }
+        bytes == wanted
+    };
+    Ok(Attempt {
+        attack: has("/tmp/back/link", SECRET).await || has("/tmp/back/folder/secret", SECRET).await,
+        control: has("/tmp/back/own", b"mine").await,
+    })
 }
 
 /// Runs the script in a microVM.
@@ -217,6 +263,7 @@ async fn from_outside(scene: &Scene, attack: &Attack) -> Result<Attempt> {
             attack: reach(scene, &filled(scene, token), port).await?,
             control: reach(scene, &scene.open.token, None).await?,
         }),
+        Kind::Copy => copy_out_and_in(scene).await,
         Kind::Guest { .. } => bail!("this is made in a guest"),
     }
 }

@@ -5,8 +5,8 @@ Standard output: a line of JSON for each. An expression is true when the attacke
 that nobody has foreseen is neither true nor false, and told. {"name": ..., "value": expression} answers a value.
 """
 
-import base64, concurrent.futures, hashlib, hmac, http.client, json, os, resource, signal, socket, struct, sys, time
-import urllib.parse
+import base64, concurrent.futures, ctypes, glob, hashlib, hmac, http.client, json, mmap, os, resource, signal, socket, stat, struct
+import sys, time, urllib.parse
 
 GATEWAY, SELF = "198.19.0.1", "198.19.0.2"
 AWS, METADATA = "169.254.170.8", "169.254.169.254"
@@ -58,6 +58,28 @@ def udp(host, port, data, wait=3.0, bind=None):
 def dns(server=GATEWAY, name="blocked.invalid", bind=None):
     """Any answer of a name server, also that it refuses. A class that nobody has is answered at once."""
     return udp(server, 53, question(name, kind=252), bind=bind)
+
+
+def answered(name, kind=1, stream=False):
+    """A record for a name, of whichever kind, by a datagram or by TCP: each is a way for what the name says."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM if stream else socket.SOCK_DGRAM) as s:
+        s.settimeout(6)
+        try:
+            s.connect((GATEWAY, 53))
+            s.sendall((struct.pack(">H", len(question(name, kind))) if stream else b"") + question(name, kind))
+            answer = s.recv(2048)[2 if stream else 0:]
+            return len(answer) > 12 and struct.unpack(">H", answer[6:8])[0] > 0
+        except OSError:
+            return False
+
+
+def refused(name, stream=False):
+    """That the resolver answers at all, if only with a refusal."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM if stream else socket.SOCK_DGRAM) as s:
+        s.settimeout(6)
+        s.connect((GATEWAY, 53))
+        s.sendall((struct.pack(">H", len(question(name))) if stream else b"") + question(name))
+        return len(s.recv(2048)) >= 12
 
 
 def resolved(name, server=GATEWAY):
@@ -290,10 +312,11 @@ def delete_many(*names):
 # The guest's own machine
 
 def in_child(work, seconds=60):
-    """Runs what may be killed in a process that the kernel kills first. Whether it came to its end."""
+    """Runs what may be killed in processes that the kernel kills first. Whether it came to its end."""
     child = os.fork()
     if child == 0:
         try:
+            os.setpgid(0, 0)
             with open("/proc/self/oom_score_adj", "w") as f:
                 f.write("1000")
             signal.alarm(seconds)
@@ -301,7 +324,13 @@ def in_child(work, seconds=60):
             os._exit(0)
         except BaseException:
             os._exit(3)
-    return os.waitpid(child, 0)[1] == 0
+    try:
+        return os.waitpid(child, 0)[1] == 0
+    finally:
+        try:
+            os.killpg(child, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
 
 
 def memory(mib):
@@ -328,6 +357,179 @@ def descriptors(count):
         held = [os.open("/dev/null", os.O_RDONLY) for _ in range(count)]
         assert len(held) == count
     return in_child(open_all)
+
+
+def processes(count):
+    """So many processes at one time, as a fork bomb makes them."""
+    def fork_all():
+        for _ in range(count):
+            if os.fork() == 0:
+                signal.pause()
+    return in_child(fork_all, seconds=20)
+
+
+def say(data):
+    """Writes as the application does."""
+    with open("/proc/1/fd/1", "wb", buffering=0) as out:
+        view = memoryview(data)
+        while view:
+            view = view[out.write(view):]
+
+
+def heard(mark, size, wait=20):
+    """Whether the log has an event with this mark, and as long as that."""
+    query = {"logGroupName": V["log_group"], "startTime": int(time.time() - 600) * 1000, "filterPattern": f'"{mark}"'}
+    headers = {"X-Amz-Target": "Logs_20140328.FilterLogEvents", "Content-Type": "application/x-amz-json-1.1"}
+    end = time.monotonic() + wait
+    while time.monotonic() < end:
+        status, answer = signed(V["own_key"], "logs", "POST", "/", json.dumps(query).encode(), headers)
+        if status == 200 and any(len(event["message"]) >= size for event in json.loads(answer).get("events", [])):
+            return True
+        time.sleep(1)
+    return False
+
+
+def logged(size):
+    """Whether a line of so many bytes comes to the log as one event."""
+    mark = os.urandom(8).hex()
+    say(mark.encode() + b"x" * (size - len(mark)) + b"\n")
+    return heard(mark, size)
+
+
+def is_deaf(seconds=10):
+    """Floods the log, and answers whether it takes nothing more afterwards."""
+    line = b"y" * 120 + b"\n"
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        say(line * 512)
+    return not any(logged(100) for _ in range(4))
+
+
+# Devices, driven by hand
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+PAGE = 4096
+
+
+class Page:
+    """A page whose place in the guest's memory is known."""
+
+    def __init__(self):
+        self.map = mmap.mmap(-1, PAGE)
+        self.map[:] = b"\xaa" * PAGE
+        self.address = ctypes.addressof(ctypes.c_char.from_buffer(self.map))
+        if LIBC.mlock(ctypes.c_void_p(self.address), PAGE):
+            raise OSError("mlock")
+        with open("/proc/self/pagemap", "rb") as f:
+            f.seek(self.address // PAGE * 8)
+            self.frame = struct.unpack("<Q", f.read(8))[0] & ((1 << 55) - 1)
+        if not self.frame:
+            raise OSError("no page frame numbers")
+        self.physical = self.frame * PAGE
+
+
+class Balloon:
+    """The balloon, taken from the guest's kernel. Registers are those of VIRTIO 1.3, 4.2.2."""
+
+    STATUS, QUEUE, NUMBER, READY, NOTIFY, FEATURES, WHICH = 0x70, 0x30, 0x38, 0x44, 0x50, 0x20, 0x24
+    RINGS = (0x80, 0x90, 0xA0)
+
+    def __init__(self):
+        base = self.find()
+        # Where nodes are alive: not in what the container has mounted.
+        node = "/run/audit/mem"
+        if not os.path.exists(node):
+            os.makedirs("/run/audit")
+            if LIBC.mount(b"none", b"/run/audit", b"tmpfs", 0, None):
+                raise OSError(ctypes.get_errno(), "mount")
+            os.mknod(node, stat.S_IFCHR | 0o600, os.makedev(1, 1))
+        with open(node, "r+b", buffering=0) as f:
+            self.window = mmap.mmap(f.fileno(), PAGE, offset=base)
+        if self.read(0) != 0x74726976 or self.read(8) != 5:
+            raise OSError("no balloon at its place")
+        self.rings, self.request = [Page() for _ in self.RINGS], Page()
+
+    @staticmethod
+    def find():
+        """Where its registers are; the kernel's driver lets go of it."""
+        if not hasattr(Balloon, "base"):
+            drivers = "/sys/bus/platform/drivers/virtio-mmio"
+            [found] = [path for path in glob.glob(f"{drivers}/*/virtio*/device") if int(open(path).read(), 16) == 5]
+            name = found.split("/")[-3]
+            with open("/proc/iomem") as f:
+                line = next(line for line in f if line.strip().endswith(f": {name}"))
+            Balloon.base = int(line.strip().split("-")[0], 16)
+            with open(f"{drivers}/unbind", "w") as f:
+                f.write(name)
+        return Balloon.base
+
+    def read(self, register):
+        return ctypes.c_uint32.from_buffer(self.window, register).value
+
+    def write(self, register, value):
+        ctypes.c_uint32.from_buffer(self.window, register).value = value
+
+    def reset(self):
+        self.write(self.STATUS, 0)
+        for page in self.rings:
+            page.map[:] = bytes(PAGE)
+
+    def start(self):
+        """Up to a queue for inflating that works."""
+        self.reset()
+        for status in (1, 3):
+            self.write(self.STATUS, status)
+        for which, features in ((0, 0), (1, 1)):
+            self.write(self.WHICH, which)
+            self.write(self.FEATURES, features)
+        self.write(self.STATUS, 11)
+        self.write(self.QUEUE, 0)
+        self.write(self.NUMBER, 16)
+        for register, page in zip(self.RINGS, self.rings):
+            self.write(register, page.physical & 0xFFFFFFFF)
+            self.write(register + 4, page.physical >> 32)
+        self.write(self.READY, 1)
+        self.write(self.STATUS, 15)
+
+    def put(self, *frames, address=None):
+        """Asks for these page frames to be taken, without ringing."""
+        self.request.map[: 4 * len(frames)] = struct.pack(f"<{len(frames)}I", *frames)
+        self.rings[0].map[:16] = struct.pack("<QIHH", self.request.physical if address is None else address, 4 * len(frames), 0, 0)
+        self.rings[1].map[:6] = struct.pack("<HHH", 0, 1, 0)
+
+    def taken(self, wait=3.0):
+        end = time.monotonic() + wait
+        while time.monotonic() < end:
+            if struct.unpack("<H", self.rings[2].map[2:4])[0]:
+                return True
+            time.sleep(0.01)
+        return False
+
+    def takes(self, *frames, address=None):
+        """Whether the device has taken these page frames."""
+        self.start()
+        self.put(*frames, address=address)
+        self.write(self.NOTIFY, 0)
+        try:
+            return self.taken()
+        finally:
+            self.reset()
+
+    def rings_in_vain(self, seconds=5):
+        """Rings every doorbell of a device that has no queue; whether it did anything."""
+        self.reset()
+        self.put(self.request.frame)
+        end, bell = time.monotonic() + seconds, 0
+        while time.monotonic() < end:
+            self.write(self.NOTIFY, bell)
+            bell = (bell + 1) & 0xFFFF
+        return self.taken(0.1) or self.read(self.STATUS) != 0
+
+
+def own_page_is_taken():
+    """Of a page of its own, the balloon takes what is in it."""
+    balloon, page = Balloon(), Page()
+    return balloon.takes(page.frame) and page.map[:] == bytes(PAGE)
 
 
 def streams(count, service=0):

@@ -42,6 +42,8 @@ pub(super) enum From {
     Client,
     /// Somebody who reaches an endpoint.
     Endpoint,
+    /// What a guest has prepared for whoever copies its files to the host.
+    Copy,
 }
 
 impl From {
@@ -51,6 +53,7 @@ impl From {
             Self::Closed => "closed guest",
             Self::Client => "client",
             Self::Endpoint => "endpoint",
+            Self::Copy => "guest's folder",
         }
     }
 }
@@ -82,6 +85,7 @@ pub(super) enum Kind<'a> {
     Guest { attack: &'a str, control: &'a str },
     Client { api: &'a Api, owner: Owner },
     Endpoint { token: &'a str, port: Option<u16> },
+    Copy,
 }
 
 impl Attack {
@@ -100,6 +104,7 @@ impl Attack {
                 token: self.token.as_deref()?,
                 port: self.port,
             },
+            From::Copy => Kind::Copy,
         })
     }
 }

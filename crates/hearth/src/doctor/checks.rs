@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::ops::RangeInclusive;
+
 use hearth_vmm::probe::Finding;
 use serde::Serialize;
 
@@ -61,10 +63,13 @@ pub(super) const ALL: &[fn(&Facts) -> Check] = &[
     cgroups,
     disk_limits,
     data_directory,
+    users,
+    console,
     swap,
     smt,
     ksm,
     mitigations,
+    ecc,
 ];
 
 /// Below this nothing but the smallest microVM fits beside its build.
@@ -81,6 +86,9 @@ const FAIR_OPEN_FILES: u64 = 65_536;
 
 /// First with `PAGEMAP_SCAN`.
 const FAST_SUSPEND_KERNEL: (u32, u32) = (6, 7);
+
+/// Errors and what is worse: levels below.
+const QUIET_CONSOLE: u32 = 4;
 
 /// What was found, with the rest of a check around it.
 struct Subject {
@@ -381,6 +389,61 @@ fn data_directory(facts: &Facts) -> Check {
     }
 }
 
+fn users(facts: &Facts) -> Check {
+    let subject = Subject {
+        name: "users",
+        why: "each VMM is a user of its own; somebody else with the same number could end it and read its memory",
+    };
+    let (first, last) = (*facts.users.start(), *facts.users.end());
+    match owners(facts).find(|(_, range)| *range.start() <= last && first <= *range.end()) {
+        None => subject.good(format!("nobody else has {first}-{last}")),
+        Some((owner, range)) => subject.advice(
+            format!(
+                "{owner} has {}-{} of {first}-{last}",
+                range.start(),
+                range.end()
+            ),
+            "name another range as `users` in the configuration",
+        ),
+    }
+}
+
+/// Who has which numbers, by `passwd` (`name:x:uid:...`) and `subuid` (`name:first:count`).
+fn owners(facts: &Facts) -> impl Iterator<Item = (&str, RangeInclusive<u32>)> {
+    fn single(text: &str) -> Option<(&str, RangeInclusive<u32>)> {
+        let mut fields = text.split(':');
+        let (name, user) = (fields.next()?, fields.nth(1)?.parse().ok()?);
+        Some((name, user..=user))
+    }
+    fn range(text: &str) -> Option<(&str, RangeInclusive<u32>)> {
+        let mut fields = text.split(':');
+        let (name, first) = (fields.next()?, fields.next()?.parse::<u32>().ok()?);
+        let count: u32 = fields.next()?.parse().ok()?;
+        Some((name, first..=first.saturating_add(count.max(1) - 1)))
+    }
+    let singles = facts.passwd.lines().filter_map(single);
+    singles.chain(facts.subuid.lines().filter_map(range))
+}
+
+fn console(facts: &Facts) -> Check {
+    let subject = Subject {
+        name: "console",
+        why: "what a tenant makes the kernel say is written to the console by the processor that all share",
+    };
+    let level = facts.console_level.as_deref().and_then(|text| {
+        let first = text.split_whitespace().next()?;
+        first.parse::<u32>().ok()
+    });
+    match level {
+        Some(level) if level <= QUIET_CONSOLE => subject.good(format!("quiet (level {level})")),
+        Some(level) => subject.advice(
+            format!("level {level}"),
+            "sysctl kernel.printk=1, or boot with quiet loglevel=1",
+        ),
+        None => subject.advice("cannot be told", "cat /proc/sys/kernel/printk"),
+    }
+}
+
 fn swap(facts: &Facts) -> Check {
     let subject = Subject {
         name: "swap",
@@ -436,6 +499,21 @@ fn mitigations(facts: &Facts) -> Check {
         subject.advice(
             format!("open: {}", open.join(", ")),
             "install the newest microcode and kernel, and boot without mitigations=off",
+        )
+    }
+}
+
+fn ecc(facts: &Facts) -> Check {
+    let subject = Subject {
+        name: "ecc",
+        why: "a tenant that flips bits beside its own (Rowhammer) is noticed, and most flips are corrected",
+    };
+    if facts.has_ecc {
+        subject.good("memory errors are corrected and counted")
+    } else {
+        subject.advice(
+            "no memory controller reports corrected errors",
+            "use memory with ECC and target row refresh; in a virtual machine, ask who runs its host",
         )
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
+use std::ops::RangeInclusive;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -51,6 +52,15 @@ pub(super) struct Facts {
     /// Permissions of the data directory; nothing when it is not there yet.
     pub(super) data_mode: Option<u32>,
     pub(super) open_files: u64,
+    /// Users that VMMs become.
+    pub(super) users: RangeInclusive<u32>,
+    /// `/etc/passwd`, and `/etc/subuid` with the ranges that containers have.
+    pub(super) passwd: String,
+    pub(super) subuid: String,
+    /// `/proc/sys/kernel/printk`
+    pub(super) console_level: Option<String>,
+    /// Whether a memory controller reports corrected errors.
+    pub(super) has_ecc: bool,
     pub(super) smt_active: Option<String>,
     pub(super) ksm_run: Option<String>,
     /// Name and the kernel's word on it.
@@ -101,6 +111,11 @@ impl Facts {
                 .map(|metadata| metadata.permissions().mode()),
             // No limit is as good as any.
             open_files: getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX),
+            users: shared.config.users.0.clone(),
+            passwd: text("/etc/passwd").unwrap_or_default(),
+            subuid: text("/etc/subuid").unwrap_or_default(),
+            console_level: text("/proc/sys/kernel/printk"),
+            has_ecc: exists("/sys/devices/system/edac/mc/mc0"),
             smt_active: text("/sys/devices/system/cpu/smt/active"),
             ksm_run: text("/sys/kernel/mm/ksm/run"),
             vulnerabilities: vulnerabilities(),

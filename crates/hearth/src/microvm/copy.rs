@@ -13,6 +13,8 @@ use serde_json::Value;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+pub(crate) use folder::{download as download_folder, upload as upload_folder};
+
 use crate::cli::microvm::CopyArguments;
 use crate::cli::values::Place;
 use crate::shared::Shared;

@@ -15,6 +15,8 @@
 //! | `sink BYTES SEED` | reads that many bytes; `ok` if they are the pattern |
 //! | `connect ADDRESS` | opens a TCP connection and keeps it; `ok` |
 //! | `connected` | whether that connection still is: `yes` or `no` |
+//! | `pour ADDRESS BYTES` | sends so much over TCP and waits until the other side has all; `ok` |
+//! | `echo ADDRESS TIMES` | a byte there and back over TCP, so many times; `ok` |
 //!
 //! `test-guest write-disk DEVICE SEED` writes 1 MiB to a block device and syncs it; `check-disk` compares.
 
@@ -96,6 +98,8 @@ fn answer(connection: &TcpStream) -> io::Result<()> {
                 "ok".to_owned()
             }
             ["connected"] => connected()?,
+            ["pour", address, bytes] => pour(address, number(bytes)?)?,
+            ["echo", address, times] => echo(address, number(times)?)?,
             _ => "what?".to_owned(),
         };
         writer.write_all(format!("{reply}\n").as_bytes())?;
@@ -177,6 +181,32 @@ fn connected() -> io::Result<String> {
         Err(error) => error.kind() == io::ErrorKind::WouldBlock,
     };
     Ok(if is_open { "yes" } else { "no" }.to_owned())
+}
+
+fn pour(address: &str, bytes: u64) -> io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    let buffer = vec![7; 256 << 10];
+    let mut left = bytes as usize;
+    while left > 0 {
+        let count = left.min(buffer.len());
+        stream.write_all(&buffer[..count])?;
+        left -= count;
+    }
+    stream.shutdown(std::net::Shutdown::Write)?;
+    // The other side closes when it has read everything.
+    stream.read_to_end(&mut Vec::new())?;
+    Ok("ok".to_owned())
+}
+
+fn echo(address: &str, times: u64) -> io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    let mut byte = [7];
+    for _ in 0..times {
+        stream.write_all(&byte)?;
+        stream.read_exact(&mut byte)?;
+    }
+    Ok("ok".to_owned())
 }
 
 fn write_disk(device: &str, seed: u64) -> io::Result<()> {

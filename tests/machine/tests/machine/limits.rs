@@ -39,7 +39,10 @@ async fn every_machine_has_a_group_of_its_size() {
         disk: Some(disk),
         network: None,
     };
-    let node = plain.with_limits(Some(groups), limits);
+    let node = plain.with(|options| {
+        options.groups = Some(groups);
+        options.limits = limits;
+    });
     let request = CloneRequest::new(snapshot);
     let machine = node
         .clone_snapshot(&name("limited"), request)
@@ -146,7 +149,7 @@ async fn a_disk_is_as_slow_as_its_limit_after_a_boot_and_after_a_restore() {
         overlays: Vec::new(),
         is_writable: false,
     };
-    let limited = plain.with_limits(None, limits);
+    let limited = plain.with(|options| options.limits = limits);
     let (slow, fast) = (name("slow"), name("fast"));
     let booted = limited.boot(&slow, limited.boot_request(1, vec![disk]));
     let mut machine = booted.await.unwrap().machine;

@@ -2,20 +2,31 @@
 //!
 //! `hearth-net` tests the rules one by one; here real guests use them, over all that happens to a microVM.
 
+use std::net::TcpListener;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use hearth_machine_tests::guest::{self, ask, name};
 use hearth_net::{Egress, Network, NetworkOptions};
 use hearth_node::{CloneRequest, Machine};
 use hearth_test_world::{HOSTS_OWN, OTHER_PUBLIC, PORT, PRIVATE, PUBLIC};
+use hearth_wire::vmm::RateLimit;
 
 use crate::fixture::{self, node};
 
 /// Runs a test on a host in a world of its own.
 fn in_world(test: impl Future<Output = ()> + Send + 'static) {
+    in_world_with(|| {}, test);
+}
+
+/// The same with something more in the world.
+fn in_world_with(
+    more: impl FnOnce() + Send + 'static,
+    test: impl Future<Output = ()> + Send + 'static,
+) {
     let host = std::thread::spawn(|| {
         assert!(
-            hearth_test_world::enter(),
+            hearth_test_world::enter_beside(more),
             "the tests of microVMs run as root"
         );
         // Its threads are started by this one, so they are on that host too.
@@ -167,5 +178,63 @@ fn a_snapshot_with_a_card_needs_a_network() {
             .terminate()
             .await
             .unwrap();
+    });
+}
+
+/// Where the world reads everything that comes.
+const SINK: u16 = 5001;
+
+fn serve_sink() {
+    let listener = TcpListener::bind((PUBLIC, SINK)).unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = std::io::copy(&mut stream, &mut std::io::sink());
+        }
+    });
+}
+
+/// How long a guest takes to send eight MiB.
+async fn pour(machine: &Machine) -> Duration {
+    let begun = Instant::now();
+    let line = format!("pour {PUBLIC}:{SINK} {}", 8 << 20);
+    assert_eq!(ask(machine, &line).await, "ok");
+    begun.elapsed()
+}
+
+#[test]
+fn a_card_is_as_slow_as_its_limit() {
+    in_world_with(serve_sink, async {
+        let directory = tempfile::tempdir().unwrap();
+        let network = network(&directory.path().join("port")).await;
+        let rate = RateLimit {
+            bytes_per_second: Some(1 << 20),
+            operations_per_second: None,
+        };
+        // One MiB was saved up.
+        let least = Duration::from_secs(6);
+        let plain = node().await.with_network(network.clone());
+        let limited = plain.with(|options| {
+            options.network = Some(network);
+            options.limits.network = Some(rate);
+        });
+        let mut request = limited.boot_request(1, Vec::new());
+        request.egress = Egress::internet();
+        let booted = limited.boot(&name("net-slow"), request).await;
+        let mut machine = booted.unwrap().machine;
+        machine.start_application(guest::serve()).await.unwrap();
+        guest::wait_until_serving(&machine).await;
+        let took = pour(&machine).await;
+        assert!(took >= least, "{took:?}");
+        let (snapshot, _) = machine.snapshot().await.unwrap();
+        machine.terminate().await.unwrap();
+
+        // The control: it is the limit that is slow.
+        let fast = name("net-fast");
+        let fast = plain.clone_snapshot(&fast, CloneRequest::new(snapshot));
+        let machine = fast.await.unwrap().machine;
+        let took = pour(&machine).await;
+        assert!(took < least / 2, "{took:?}");
+        machine.terminate().await.unwrap();
+        plain.delete_snapshot(snapshot).unwrap();
     });
 }

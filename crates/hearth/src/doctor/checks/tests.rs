@@ -28,6 +28,11 @@ fn healthy() -> Facts {
         wants_disk_limits: true,
         data_mode: Some(0o40_700),
         open_files: 1 << 20,
+        users: 0x7000_0000..=0x7000_ffff,
+        passwd: "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false".to_owned(),
+        subuid: "build:100000:65536".to_owned(),
+        console_level: Some("4\t4\t1\t7".to_owned()),
+        has_ecc: true,
         smt_active: Some("0".to_owned()),
         ksm_run: Some("0".to_owned()),
         vulnerabilities: BTreeMap::from([("meltdown".to_owned(), "Not affected".to_owned())]),
@@ -102,6 +107,14 @@ fn what_strangers_could_use_is_advice() {
             "disk limits",
         ),
         (|facts| facts.data_mode = Some(0o40_755), "data"),
+        (|facts| facts.users = 65_000..=66_000, "users"),
+        (|facts| facts.users = 165_535..=200_000, "users"),
+        (
+            |facts| facts.console_level = Some("7 4 1 7".into()),
+            "console",
+        ),
+        (|facts| facts.console_level = None, "console"),
+        (|facts| facts.has_ecc = false, "ecc"),
         (|facts| facts.kernel = "6.1.0".into(), "kernel"),
         (|facts| facts.kernel.clear(), "kernel"),
         (|facts| facts.open_files = 1024, "open files"),
@@ -121,6 +134,12 @@ fn what_strangers_could_use_is_advice() {
     ] {
         assert_eq!(complaints(change), [(name, Verdict::Advice)], "{name}");
     }
+}
+
+#[test]
+fn users_that_begin_where_others_end_are_free() {
+    assert_eq!(complaints(|facts| facts.users = 165_536..=200_000), []);
+    assert_eq!(complaints(|facts| facts.users = 70_000..=99_999), []);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use tar::{Archive, Builder, EntryType};
 use super::{outside, write};
 
 /// Copies a folder in: to that path, or with a slash at its end under it.
-pub(super) async fn upload(client: &Client, id: &str, source: &Path, path: &str) -> Result<Value> {
+pub(crate) async fn upload(client: &Client, id: &str, source: &Path, path: &str) -> Result<Value> {
     let (parent, name) = destination(source, path)?;
     let mut archive =
         pack(source, &name).with_context(|| format!("cannot pack {}", source.display()))?;
@@ -51,7 +51,7 @@ fn pack(source: &Path, name: &str) -> Result<File> {
 }
 
 /// Copies a directory out: to that path, or into the folder that is there.
-pub(super) async fn download(client: &Client, id: &str, path: &str, target: &Path) -> Result<()> {
+pub(crate) async fn download(client: &Client, id: &str, path: &str, target: &Path) -> Result<()> {
     let target = outside(path, target)?;
     if target.exists() {
         bail!("{} is there already", target.display());

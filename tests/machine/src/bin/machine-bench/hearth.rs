@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use hearth_bench::Samples;
 use hearth_machine_tests::guest::{self, Fixture, ask, name};
 use hearth_net::{Egress, Network, NetworkOptions};
-use hearth_node::{CloneRequest, Launched};
+use hearth_node::{CloneRequest, Groups, Launched};
 use hearth_snapshot::SnapshotId;
 use tokio::task::JoinSet;
 
@@ -26,6 +26,10 @@ pub(crate) struct Bench {
     fixture: Fixture,
     /// The same without networks.
     bare: Fixture,
+    /// The same with networks, and with VMMs that have neither user nor root directory nor process namespace of their own.
+    free: Fixture,
+    /// The same with networks, jail and control groups, as the service has them; where there are control groups.
+    limited: Option<Fixture>,
     network: Network,
     rounds: u32,
 }
@@ -39,8 +43,19 @@ impl Bench {
         });
         let network = network.await.context("start networks")?;
         let bare = Fixture::new(test_guest);
+        let groups = Groups::open(bare.layout().data()).ok();
         Ok(Self {
             fixture: bare.with_network(network.clone()),
+            free: bare.with(|options| {
+                options.network = Some(network.clone());
+                options.users = None;
+            }),
+            limited: groups.map(|groups| {
+                bare.with(|options| {
+                    options.network = Some(network.clone());
+                    options.groups = Some(groups);
+                })
+            }),
             bare,
             network,
             rounds,
@@ -64,10 +79,13 @@ impl Bench {
             let parameter = format!("{ram_mib} MiB");
             // One round before the counted ones, to have programs and snapshot in the page cache.
             for round in 0..=self.rounds {
-                let own = [
+                let mut own = vec![
                     ("hearth", &self.fixture, snapshot),
                     ("hearth without network", &self.bare, bare_snapshot),
+                    ("hearth without jail", &self.free, snapshot),
                 ];
+                let limited = self.limited.as_ref();
+                own.extend(limited.map(|node| ("hearth with groups", node, snapshot)));
                 for (subject, node, snapshot) in own {
                     self.network.settled().await;
                     let request = CloneRequest::new(snapshot);

@@ -9,6 +9,7 @@
 mod firecracker;
 mod hearth;
 mod memory;
+mod network;
 mod peer;
 mod qemu;
 
@@ -41,6 +42,9 @@ struct Arguments {
     /// A `qemu-system-x86_64` to measure as a microvm in the same run.
     #[arg(long)]
     qemu: Option<PathBuf>,
+    /// Measure the network of guests, and nothing else.
+    #[arg(long)]
+    network: bool,
     /// Leave out guests of 8 GiB, for hosts with little memory.
     #[arg(long)]
     small: bool,
@@ -48,16 +52,24 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let samples = runtime.block_on(measure(&arguments))?;
+    let samples = if arguments.network {
+        network::measure(&arguments.test_guest, arguments.rounds)?
+    } else {
+        measure_machines(&arguments)?
+    };
     samples.write_csv(&arguments.csv)?;
     samples.print();
     if let Some(path) = &arguments.json {
         samples.write_json(path)?;
     }
     Ok(())
+}
+
+fn measure_machines(arguments: &Arguments) -> Result<Samples> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(measure(arguments))
 }
 
 async fn measure(arguments: &Arguments) -> Result<Samples> {
