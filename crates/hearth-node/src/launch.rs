@@ -307,9 +307,11 @@ impl Node {
         // Written before the machine runs: from here on a crash of the node leaves a process that its
         // successor finds. A power cut ends the process too.
         let record = record(process, number, user);
-        record::write_volatile(&self.layout().machine(name).join(MACHINE_FILE), &record)?;
         self.hold(name, &record);
         self.collect(process, child);
+        let path = self.layout().machine(name).join(MACHINE_FILE);
+        // Without a record nobody would find the process again.
+        record::write_volatile(&path, &record).inspect_err(|_| process.kill())?;
         // The kernel takes its time to move a process, and the VMM to start.
         let (limited, answered) = tokio::join!(self.limit(name, &record), client.request(command));
         limited?;

@@ -57,6 +57,9 @@ fn serve(config: &Config, hosting: Hosting) -> Result<ExitCode> {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
+        // Told on standard error, that a line of the log could not be written would end the task that wrote it: where the log is
+        // a file on a full disk, every one.
+        .log_internal_errors(false)
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("HEARTH_LOG")
                 .unwrap_or_else(|_| "info".into()),

@@ -61,6 +61,11 @@ impl Fixture {
         })
     }
 
+    /// A node of its own, with another data directory.
+    pub fn at(&self, data: PathBuf) -> Self {
+        self.with(NodeOptions::new(data, program()))
+    }
+
     fn with(&self, options: NodeOptions) -> Self {
         Self {
             node: Node::open(options).unwrap(),
