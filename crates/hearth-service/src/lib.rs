@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 mod client_settings;
+mod clock;
 mod config;
 #[cfg(debug_assertions)]
 mod doom;

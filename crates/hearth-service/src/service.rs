@@ -23,7 +23,6 @@ use hearth_control::id::AccountId;
 use hearth_control::policy::Policy;
 use hearth_control::store::{SqliteStore, Store, StoreError};
 use hearth_control::throttle::Rates;
-use hearth_control::time::SystemClock;
 use hearth_control::{Control, ControlConfig};
 use hearth_endpoint::{Authority, Certificates, Door, Endpoint, Settings, TokenKeys, bundle_path};
 use hearth_front::{
@@ -42,6 +41,7 @@ use tokio::task::JoinHandle;
 use crate::backend::HostBackend;
 use crate::build::Workshop;
 use crate::client_settings::ClientSettings;
+use crate::clock;
 use crate::config::{EndpointConfig, Hosting, ServiceConfig};
 use crate::doors::Keeper;
 use crate::guests::HostGuests;
@@ -338,7 +338,7 @@ async fn start_control(config: &ServiceConfig, parts: &Parts) -> Result<Control,
     let control = Control::start(ControlConfig {
         store: Arc::clone(&parts.store),
         node: Arc::clone(&parts.host) as Arc<dyn hearth_control::node::Node>,
-        clock: Arc::new(SystemClock::start()),
+        clock: Arc::new(clock::go_on(&config.data)),
         policy: Policy {
             capacity: platform::capacity(config.hosting),
             hook_timeout_scale: config.hosting.hook_timeout_scale(),
