@@ -26,6 +26,7 @@ mod host;
 mod application;
 mod artifact;
 mod build;
+mod external_s3;
 mod hook;
 mod memory;
 mod monitor;
@@ -45,4 +46,5 @@ mod secret_file;
 
 pub use client_settings::ClientSettings;
 pub use config::{EndpointConfig, Hosting, NetworkConfig, RuleSets, ServiceConfig};
+pub use external_s3::ExternalS3;
 pub use service::{Service, ServiceError};

@@ -38,6 +38,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::artifact::Artifacts;
 use crate::backend::HostBackend;
 use crate::build::Workshop;
 use crate::client_settings::ClientSettings;
@@ -249,7 +250,10 @@ async fn open_parts(config: &ServiceConfig) -> Result<Parts, ServiceError> {
             config.layer_cache_bytes,
         )),
         registries: config.registries.clone(),
-        objects: Arc::clone(&objects),
+        artifacts: match &config.s3 {
+            Some(other) => Artifacts::External(other.clone()),
+            None => Artifacts::Own(Arc::clone(&objects)),
+        },
         logs: Arc::clone(&logs),
         openings: openings.clone(),
         hook_timeout_scale: config.hosting.hook_timeout_scale(),
@@ -400,6 +404,7 @@ fn front(config: &ServiceConfig, control: &Control, parts: &Parts) -> Result<Fro
         ),
         logs: Arc::clone(&parts.logs),
         objects: Arc::clone(&parts.objects),
+        s3_elsewhere: config.s3.as_ref().map(|other| other.endpoint().to_owned()),
         endpoint_tokens: Arc::new(Tokens(Arc::clone(&parts.keys))),
         guests: Arc::new(HostGuests(Arc::clone(&parts.host))),
         disks: Arc::new(HostDisks(Arc::clone(&parts.host))),

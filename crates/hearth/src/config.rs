@@ -12,6 +12,7 @@ mod endpoints;
 mod images;
 mod network;
 mod registries;
+mod s3;
 mod words;
 
 #[cfg(test)]
@@ -32,6 +33,7 @@ pub(crate) use network::Network;
 #[cfg(test)]
 pub(crate) use registries::Login;
 pub(crate) use registries::Registries;
+pub(crate) use s3::S3;
 
 /// Read when no other one is named, if it is there.
 const STANDARD_PLACE: &str = "/etc/hearth/hearth.toml";
@@ -58,6 +60,8 @@ pub(crate) struct Config {
     pub(crate) images: Images,
     /// The table `[registries]`.
     pub(crate) registries: Registries,
+    /// The table `[s3]`.
+    pub(crate) s3: S3,
     /// The table `[network]`.
     pub(crate) network: Network,
 }
@@ -75,6 +79,7 @@ impl Default for Config {
             endpoints: Endpoints::default(),
             images: Images::default(),
             registries: Registries::default(),
+            s3: S3::default(),
             network: Network::default(),
         }
     }
@@ -168,6 +173,7 @@ impl Config {
         let problems = [
             self.endpoints.problem(),
             self.images.problem(),
+            self.s3.problem(),
             self.network.problem(),
         ];
         match problems.into_iter().flatten().next() {

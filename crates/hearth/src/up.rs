@@ -32,6 +32,7 @@ pub(crate) fn run(shared: &Shared, arguments: &UpArguments) -> Result<ExitCode> 
     }
     // The files that it names are read again where they are needed.
     config.registries.to_service()?;
+    config.s3.to_service(config.region.as_str())?;
     let _record = UpRecord::write(&shared.data)?;
     let finding = probe::probe();
     if !finding.is_usable() {
@@ -124,6 +125,7 @@ fn service_config(config: &Config, hosting: Hosting) -> Result<ServiceConfig> {
         image_aliases: config.images.aliases.clone(),
         layer_cache_bytes: u64::from(config.images.layer_cache_mib) << 20,
         registries: config.registries.to_service()?,
+        s3: config.s3.to_service(config.region.as_str())?,
         network: config.network.to_service(),
         has_host_limits: config.host_limits,
         has_endpoint_limits: config.endpoints.limits,

@@ -36,6 +36,10 @@ fn inner_password(number: usize) -> String {
     format!("/run/hearth-registry-{number}")
 }
 
+/// Where it finds the secret of another S3, and the certificates that this one is believed by.
+const INNER_S3_SECRET: &str = "/run/hearth-s3-secret";
+const INNER_S3_CERTIFICATES: &str = "/run/hearth-s3-certificates.pem";
+
 /// What the service inside writes for clients when it serves.
 fn inner_settings() -> String {
     format!("{INNER_DATA}/client.json")
@@ -53,6 +57,9 @@ const MAX_SETTINGS_BYTES: usize = 256 << 10;
 pub(super) fn run(shared: &Shared, config: &Config) -> Result<ExitCode> {
     if config.endpoints.domain.is_some() {
         bail!("endpoints by domain need KVM that runs guests; leave the domain out here");
+    }
+    if let Some(problem) = config.s3.problem_in_emulated_host() {
+        bail!(problem);
     }
     let forwards = forwards(config)?;
     match EmulatedHost::attach(&host::state_dir(shared)) {
@@ -137,6 +144,10 @@ fn inner(config: &Config) -> Config {
     for (number, login) in inner.registries.credentials.values_mut().enumerate() {
         login.password_file = inner_password(number).into();
     }
+    if inner.s3.endpoint.is_some() {
+        inner.s3.secret_access_key_file = Some(INNER_S3_SECRET.into());
+        inner.s3.ca_bundle = Some(INNER_S3_CERTIFICATES.into());
+    }
     inner
 }
 
@@ -180,6 +191,10 @@ impl Up {
         }
         for (number, login) in registries.credentials.values().enumerate() {
             self.send(&inner_password(number), &login.password()?)?;
+        }
+        if self.config.s3.endpoint.is_some() {
+            self.send(INNER_S3_SECRET, &self.config.s3.secret()?)?;
+            self.send(INNER_S3_CERTIFICATES, &self.config.s3.certificates()?)?;
         }
         self.send(INNER_CONFIG, &inner(&self.config).to_toml()?)
     }
@@ -266,7 +281,11 @@ mod tests {
         };
         config.registries.credentials = BTreeMap::from([("r.example.org".to_owned(), login)]);
         config.registries.ca_bundle = Some("/etc/hearth/ca.pem".into());
+        config.s3.endpoint = Some("https://s3.example.org".to_owned());
+        config.s3.secret_access_key_file = Some("/etc/hearth/s3-secret".into());
         let inner = inner(&config);
+        let secret = inner.s3.secret_access_key_file.as_deref();
+        assert_eq!(secret, Some(std::path::Path::new(INNER_S3_SECRET)));
         assert_eq!(inner.listen.to_string(), "0.0.0.0:7");
         let login = &inner.registries.credentials["r.example.org"];
         assert_eq!(login.password_file, PathBuf::from(inner_password(0)));
@@ -275,6 +294,7 @@ mod tests {
             data: config.data.clone(),
             listen: config.listen,
             registries: config.registries.clone(),
+            s3: config.s3.clone(),
             ..inner
         };
         assert_eq!(back, config);
