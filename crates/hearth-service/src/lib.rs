@@ -19,6 +19,7 @@ mod config;
 #[cfg(debug_assertions)]
 mod doom;
 mod platform;
+mod reserve;
 mod service;
 
 mod host;

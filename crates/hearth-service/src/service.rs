@@ -50,7 +50,7 @@ use crate::host::{HostDisks, HostNode, whole};
 use crate::memory::MemoryMetrics;
 use crate::openings::{self, Openings};
 use crate::tokens::Tokens;
-use crate::{platform, secret_file};
+use crate::{platform, reserve, secret_file};
 
 /// Connections of API clients at one time; each costs a few KiB.
 const MAX_API_CONNECTIONS: usize = 10_000;
@@ -138,6 +138,7 @@ impl Service {
                 listen: address, ..
             } => Some(listen(*address).await?),
         };
+        reserve::release(&config.data);
         let parts = open_parts(config).await?;
         let control = start_control(config, &parts).await?;
         for microvm in control.living_microvms() {
@@ -149,6 +150,7 @@ impl Service {
         parts.host.services().begin(Arc::clone(&front));
         let address = api.local_addr().unwrap_or(config.listen);
         let settings = client_settings(config, &control, address).await?;
+        reserve::take(&config.data);
         Ok(Self {
             // Endpoints first: whoever is answered by the front may expect them.
             endpoints: spawn_endpoints(config, &control, endpoint, shared_door, stopped.clone())
