@@ -4,7 +4,10 @@ What a development build does with the file `doom` is described in `hearth-servi
 images, forks and full disks, is hearth-control's `tests/it/crash.rs`; this one shows that the real host keeps up with it.
 """
 
+import http.client
+import json
 import os
+import threading
 import time
 import uuid
 
@@ -107,6 +110,110 @@ def test_no_write_loses_a_microvm(hearth, hello, side):
             break
     assert len(doomed.done) == 4, "the matrix does not end"
     assert min(doomed.deaths.get(name, 0) for name in doomed.done) > 1, "the service did not die when it should"
+    nobody_is_left_without_an_owner(hearth)
+
+
+def kill_vmm(microvm, after_s=0.0):
+    """kill -9 of the process of a microVM, so long after it is there; nothing when none comes."""
+    record = f"/data/hearth/machines/{microvm}/machine.json"
+    script = f"""
+        for attempt in $(seq 1000); do
+            pid=$(sed -n 's/.*"pid": *\\([0-9]*\\).*/\\1/p' {record} 2>/dev/null)
+            if [ -n "$pid" ]; then sleep {after_s}; kill -9 $pid; break; fi
+            sleep 0.01
+        done
+        true
+    """
+    inside("/bin/busybox", "sh", "-c", script)
+
+
+def comes_to_rest(hearth, session, states):
+    """The microVM once it is in one of these states, which takes no longer than a transition may."""
+    deadline = time.monotonic() + 2 * WEDGED_S
+    while True:
+        microvm = hearth.microvms.get_microvm(microvmIdentifier=session.id)
+        if microvm["state"] in states:
+            return microvm
+        assert time.monotonic() < deadline, f"wedged: {microvm}"
+        time.sleep(0.2)
+
+
+def count_of(session):
+    """What its application counts; nothing when it does not answer: one that was killed a moment ago is RUNNING until that is noticed."""
+    try:
+        status, body = session.request()
+    except (OSError, http.client.HTTPException):
+        return None
+    return json.loads(body)["count"] if status == 200 else None
+
+
+LOST = "The MicroVM was lost on its host."
+
+
+def test_a_vmm_that_is_killed_while_its_microvm_runs_ends_it_with_a_reason(hearth, hello):
+    session = hearth.run(hello)
+    assert session.get()["count"] == 1
+    kill_vmm(session.id)
+    assert comes_to_rest(hearth, session, ("TERMINATED",))["stateReason"] == LOST
+    nobody_is_left_without_an_owner(hearth)
+
+
+@pytest.mark.parametrize("moment_s", [0, 0.1, 0.3, 0.6, 1, 1.5, 2.5])
+def test_a_vmm_that_is_killed_in_a_suspend_leaves_all_or_nothing(hearth, hello, moment_s):
+    session = hearth.run(hello)
+    assert session.get()["count"] == 1
+    # It has a layer from before, which is not to be taken for the one that was cut in two.
+    hearth.microvms.suspend_microvm(microvmIdentifier=session.id)
+    hearth.wait_microvm(session.id, "SUSPENDED")
+    hearth.microvms.resume_microvm(microvmIdentifier=session.id)
+    hearth.wait_microvm(session.id, "RUNNING")
+    assert session.get()["count"] == 2
+
+    killing = threading.Thread(target=kill_vmm, args=(session.id, moment_s))
+    killing.start()
+    hearth.microvms.suspend_microvm(microvmIdentifier=session.id)
+    killing.join()
+    microvm = comes_to_rest(hearth, session, ("SUSPENDED", "TERMINATED"))
+    print(f"{moment_s} s: {microvm['state']} {microvm.get('stateReason')}")
+    if microvm["state"] == "SUSPENDED":
+        hearth.microvms.resume_microvm(microvmIdentifier=session.id)
+        hearth.wait_microvm(session.id, "RUNNING")
+        assert session.get()["count"] == 3, "it came back as it was before"
+        session.terminate()
+    else:
+        # What ended first is told: the process, or the call of its hook.
+        assert microvm["stateReason"]
+    nobody_is_left_without_an_owner(hearth)
+
+
+@pytest.mark.parametrize("moment_s", [0, 0.1, 0.3, 0.6, 1, 1.5, 2.5])
+def test_a_vmm_that_is_killed_in_a_resume_leaves_the_microvm_suspended(hearth, hello, moment_s):
+    session = hearth.run(hello)
+    assert session.get()["count"] == 1
+    hearth.microvms.suspend_microvm(microvmIdentifier=session.id)
+    hearth.wait_microvm(session.id, "SUSPENDED")
+
+    killing = threading.Thread(target=kill_vmm, args=(session.id, moment_s))
+    killing.start()
+    hearth.microvms.resume_microvm(microvmIdentifier=session.id)
+    killing.join()
+    # It was RUNNING already when the kill came, or it is SUSPENDED as before, and so is while the resume is under way: whoever asks
+    # until it runs comes through.
+    deadline = time.monotonic() + 2 * WEDGED_S
+    while True:
+        microvm = comes_to_rest(hearth, session, ("RUNNING", "SUSPENDED", "TERMINATED"))
+        if microvm["state"] == "TERMINATED":
+            assert microvm["stateReason"]
+            break
+        if microvm["state"] == "RUNNING" and (count := count_of(session)):
+            assert count == 2
+            session.terminate()
+            break
+        assert time.monotonic() < deadline, f"wedged: {microvm}"
+        if microvm["state"] == "SUSPENDED":
+            hearth.microvms.resume_microvm(microvmIdentifier=session.id)
+        time.sleep(0.5)
+    print(f"{moment_s} s: {microvm['state']} {microvm.get('stateReason')}")
     nobody_is_left_without_an_owner(hearth)
 
 

@@ -64,6 +64,14 @@ pub enum ClientError {
     /// An answer that streams ended before its last word.
     #[error("the answer to {0} was cut off")]
     CutOff(&'static str),
+    /// An answer is larger than what was asked for.
+    #[error("the answer to {operation} has more than {limit_bytes} bytes")]
+    TooLarge {
+        /// What was asked.
+        operation: &'static str,
+        /// What would have been read.
+        limit_bytes: u64,
+    },
     /// The shell's WebSocket failed.
     #[error("the shell's connection failed")]
     Shell(#[source] Box<tokio_tungstenite::tungstenite::Error>),

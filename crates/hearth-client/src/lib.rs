@@ -39,6 +39,7 @@ pub use exec::{Exec, ExecEvent, ExecInput, ExecRequest};
 pub use guests::FileContent;
 pub use hearth_sigv4::uri::encode;
 pub use logs::{LogEvent, LogQuery};
+pub use objects::ObjectContent;
 pub use payload::Payload;
 pub use raw::{RawAnswer, RawRequest};
 pub use settings::Settings;

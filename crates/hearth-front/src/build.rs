@@ -43,6 +43,8 @@ pub struct FrontConfig {
     pub objects: Arc<ObjectStore>,
     /// Makes tokens for endpoints.
     pub endpoint_tokens: Arc<dyn EndpointTokens>,
+    /// The address of the S3 that is used instead of `objects`.
+    pub s3_elsewhere: Option<String>,
     /// Running guests, for Hearth's own operations.
     pub guests: Arc<dyn Guests>,
     /// What is kept on disk, for the operator.
@@ -91,7 +93,7 @@ impl Front {
         };
         Ok(Self {
             region: config.region,
-            s3: S3::new(identities.clone(), config.objects),
+            s3: S3::new(identities.clone(), config.objects, config.s3_elsewhere),
             metadata: Metadata {
                 sessions: identities.sessions.clone(),
                 control: config.control.clone(),

@@ -202,9 +202,14 @@ pub fn write_initramfs(guest: &Path, busybox: &Path, target: &Path) -> io::Resul
     let mut archive = CpioWriter::new(bytes);
     archive.directory("bin", 0o755)?;
     archive.file("bin/busybox", 0o755, &fs::read(busybox)?)?;
+    let bytes = archive.finish()?;
+    if fs::read(target).is_ok_and(|found| found == bytes) {
+        // Also where a full disk would not take another one.
+        return Ok(());
+    }
     // Machines may be booting from it.
     let unfinished = target.with_extension("unfinished");
-    fs::write(&unfinished, archive.finish()?)?;
+    fs::write(&unfinished, bytes)?;
     fs::rename(unfinished, target)
 }
 

@@ -47,6 +47,10 @@ impl Node {
         parent: &MachineName,
         child: &MachineName,
     ) -> Result<Sealed, NodeError> {
+        if self.machine(parent).is_ok_and(|machine| machine.is_saved()) {
+            // It is suspended; its layer still lies where it was sealed.
+            self.settle(parent).await?;
+        }
         let sealed = match self.machine(parent) {
             Ok(mut machine) => {
                 let (snapshot, summary) = machine.seal(Purpose::Step).await?;

@@ -18,6 +18,7 @@ use hearth_wire::vmm::{
     RestoreSpec, SerialLogSpec, Started, VsockSpec,
 };
 
+use crate::agent::AgentError;
 use crate::cgroup::Size;
 use crate::error::{NodeError, failed};
 use crate::jail;
@@ -158,7 +159,9 @@ impl Node {
             .start(name, Command::Boot(Box::new(spec)), slot, record)
             .await?;
         let to_running = start.elapsed();
-        machine.agent().hello(self.options().boot_limit).await?;
+        let agent = machine.agent();
+        let hello = agent.hello(self.options().boot_limit);
+        unless_it_dies(machine.record().process, hello).await?;
         directory.keep();
         Ok(Launched {
             machine,
@@ -240,10 +243,9 @@ impl Node {
                 ..uniqueness.clone()
             }))
         };
-        machine
-            .agent()
-            .perform_when_up(restored, self.options().restore_limit)
-            .await?;
+        let agent = machine.agent();
+        let restored = agent.perform_when_up(restored, self.options().restore_limit);
+        unless_it_dies(machine.record().process, restored).await?;
         directory.keep();
         Ok(Launched {
             machine,
@@ -373,6 +375,24 @@ impl Node {
             path: overlay,
             backing,
         }
+    }
+}
+
+/// Waits for the agent no longer than there is somebody to wait for.
+async fn unless_it_dies<T>(
+    process: ProcessRecord,
+    answer: impl Future<Output = Result<T, AgentError>>,
+) -> Result<T, NodeError> {
+    const PAUSE: Duration = Duration::from_millis(100);
+    let death = async {
+        while process.is_alive() {
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        answer = answer => Ok(answer?),
+        () = death => Err(VmmError::Died.into()),
     }
 }
 

@@ -52,7 +52,7 @@ pub use launch::{BootRequest, CloneRequest, DiskRequest, Launched, Times};
 pub use layout::{Layout, MachineName, NameError};
 pub use machine::Machine;
 pub use memory::ProcessMemory;
-pub use node::{DeviceLimits, Node, NodeOptions, SnapshotInfo, Swept};
+pub use node::{DeviceLimits, Node, NodeOptions, SnapshotInfo, Standing, Swept};
 pub use record::{DiskStack, MachineRecord, NetworkRecord, ProcessRecord, Purpose, SnapshotRecord};
 pub use services::{ServiceListener, service_of};
 pub use vmm::{Jail, Permitted, VmmClient, VmmError};

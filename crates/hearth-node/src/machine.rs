@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A snapshot is an intent in the record (`pending`) before the VMM is asked, and an outcome (`node.json`,
-//! the record without `pending`) after. [`Machine::settle`] finishes or undoes what a crash cut in two.
+//! the record without `pending`) after. [`Machine::settle`] finishes or undoes what a crash cut in two, or what a full disk
+//! did not take: the intent then stays in the record, and whoever does something with the microVM next settles it first.
 
 use std::fs;
 use std::io::Read as _;
@@ -138,35 +139,49 @@ impl Machine {
         &mut self,
         purpose: Purpose,
     ) -> Result<(SnapshotId, SnapshotSummary), NodeError> {
-        self.begin(purpose)?;
+        self.begin(purpose).await?;
         let outcome = self.capture(purpose).await;
         // Whatever happened, the application runs again.
         let thawed = self.agent().perform(ControlRequest::Thaw).await;
         let outcome = match outcome {
             Ok(summary) => self.finish().map(|id| (id, summary)),
-            Err(error) => self.abandon().and(Err(error)),
+            Err(error) => {
+                self.give_up();
+                Err(error)
+            }
         };
         // What went wrong first is the thing to tell.
         outcome.and_then(|sealed| Ok(thawed.map(|()| sealed)?))
     }
 
-    /// Suspends: when this answers, the snapshot is durable and the process is gone.
+    /// Suspends: when this answers, the snapshot is durable and the process is gone. On a failure the microVM runs on, unless its
+    /// process is gone.
     pub async fn suspend(mut self) -> Result<(SnapshotId, SnapshotSummary), NodeError> {
-        self.begin(Purpose::Suspended)?;
+        self.begin(Purpose::Suspended).await?;
         match self.capture(Purpose::Suspended).await {
             Ok(summary) => {
                 self.wait_for_exit().await?;
-                let id = self.finish()?;
-                Ok((id, summary))
+                Ok((self.finish_suspend()?, summary))
             }
             Err(error) => {
-                self.abandon()?;
+                self.give_up();
                 if self.record.process.is_alive() {
                     self.agent().perform(ControlRequest::Thaw).await?;
                 }
                 Err(error)
             }
         }
+    }
+
+    /// The layer is durable, whether or not the disk has room for its record: whoever resumes the microVM writes that.
+    fn finish_suspend(&mut self) -> Result<SnapshotId, NodeError> {
+        self.finish().or_else(|error| {
+            if !self.has_sealed() {
+                return Err(error);
+            }
+            tracing::warn!(%error, machine = %self.name, "suspended, and put into place later");
+            Ok(hearth_snapshot::describe(&self.incoming())?.id)
+        })
     }
 
     /// Ends the microVM and removes what it had.
@@ -228,18 +243,30 @@ impl Machine {
             self.record.process.kill();
             self.wait_for_exit().await?;
         }
-        if self.has_sealed() {
-            self.finish()?;
+        let settled = if self.has_sealed() {
+            self.finish().map(drop)
         } else {
-            self.abandon()?;
-        }
+            self.abandon()
+        };
+        // Also where nothing can be written down: the guest is not to stand still for it.
         if is_running {
             self.agent().perform(ControlRequest::Thaw).await?;
         }
-        Ok(is_running)
+        settled.map(|()| is_running)
     }
 
-    fn begin(&mut self, purpose: Purpose) -> Result<(), NodeError> {
+    /// Whether its process is gone and it lies here as a suspended one, taken in, and only has to be put into place.
+    pub(crate) fn is_saved(&self) -> bool {
+        self.record.pending == Some(Purpose::Suspended)
+            && !self.record.process.is_alive()
+            && hearth_snapshot::describe(&self.incoming()).is_ok()
+    }
+
+    async fn begin(&mut self, purpose: Purpose) -> Result<(), NodeError> {
+        if self.record.pending.is_some() {
+            // The disk was full when the snapshot before ended.
+            self.settle().await?;
+        }
         if self.record.have_disks_diverged {
             return Err(NodeError::DisksDiverged(self.name.to_string()));
         }
@@ -365,6 +392,13 @@ impl Machine {
         self.record.have_disks_diverged = self.next_overlays().iter().any(|path| path.exists());
         self.record.pending = None;
         self.save()
+    }
+
+    /// As [`Self::abandon`], where something else went wrong first. What cannot be written down now is settled later.
+    fn give_up(&mut self) {
+        if let Err(error) = self.abandon() {
+            tracing::warn!(%error, machine = %self.name, "that a snapshot failed is not written down");
+        }
     }
 
     /// The disks as a machine above this snapshot finds them.

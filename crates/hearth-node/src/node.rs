@@ -105,6 +105,17 @@ pub struct SnapshotInfo {
     pub record: SnapshotRecord,
 }
 
+/// What there is of a microVM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// A process runs it.
+    Runs,
+    /// It lies on disk, complete, without a process.
+    Suspended,
+    /// Neither.
+    Gone,
+}
+
 /// What [`Node::sweep`] found and removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Swept {
@@ -314,6 +325,21 @@ impl Node {
             .ok_or_else(|| NodeError::UnknownMachine(name.to_string()))
     }
 
+    /// What there is of the microVM of that name, whatever an operation said of it that failed.
+    pub fn standing(&self, name: &MachineName) -> Result<Standing, NodeError> {
+        match self.machine(name) {
+            Ok(machine) if machine.record().process.is_alive() => return Ok(Standing::Runs),
+            Ok(machine) if machine.is_saved() => return Ok(Standing::Suspended),
+            Ok(_) | Err(NodeError::UnknownMachine(_)) => {}
+            Err(error) => return Err(error),
+        }
+        match self.suspended(name) {
+            Ok(_) => Ok(Standing::Suspended),
+            Err(NodeError::UnknownMachine(_)) => Ok(Standing::Gone),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Resumes a suspended microVM, with the ways out that it had. When anything fails it still is suspended.
     pub async fn resume(&self, name: &MachineName) -> Result<Launched, NodeError> {
         self.resume_with(name, None).await
@@ -325,6 +351,10 @@ impl Node {
         name: &MachineName,
         egress: Option<Egress>,
     ) -> Result<Launched, NodeError> {
+        if self.machine(name).is_ok() {
+            // Its layer may still lie where it was sealed.
+            self.settle(name).await?;
+        }
         let SnapshotInfo { id, record, .. } = self.suspended(name)?;
         let request = CloneRequest {
             egress,
@@ -334,8 +364,14 @@ impl Node {
         let launched = self
             .restore(directory, &request, record.clone(), Identity::Kept)
             .await?;
-        self.mark_as_step(id, record)?;
-        self.drop_unneeded_steps()?;
+        if let Err(error) = self.mark_as_step(id, record) {
+            // As long as the layer says that it is the microVM, nothing else may be.
+            launched.machine.terminate().await?;
+            return Err(error);
+        }
+        if let Err(error) = self.drop_unneeded_steps() {
+            tracing::warn!(%error, %name, "a layer that nobody needs stays for now");
+        }
         Ok(launched)
     }
 
@@ -393,8 +429,14 @@ impl Node {
             let Ok(name) = entry.parse::<MachineName>() else {
                 continue;
             };
-            if self.layout().machine(&name).exists() && !self.settle(&name).await? {
-                swept.machines.push(entry);
+            if !self.layout().machine(&name).exists() {
+                continue;
+            }
+            match self.settle(&name).await {
+                Ok(true) => {}
+                Ok(false) => swept.machines.push(entry),
+                // A full disk, for one: whoever does something with this microVM settles it, and the others need not wait.
+                Err(error) => tracing::error!(%error, %name, "a microVM is not settled"),
             }
         }
         for entry in names(&self.layout().snapshots())? {

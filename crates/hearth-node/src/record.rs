@@ -216,10 +216,16 @@ fn replace<T: Serialize>(
         source,
     })?;
     let beside = path.with_extension("json.new");
-    let mut file = File::create(&beside).map_err(failed("create", &beside))?;
-    file.write_all(&text).map_err(failed("write", &beside))?;
-    settle(&file).map_err(failed("make durable", &beside))?;
-    fs::rename(&beside, path).map_err(failed("replace", path))
+    let replaced = || {
+        let mut file = File::create(&beside).map_err(failed("create", &beside))?;
+        file.write_all(&text).map_err(failed("write", &beside))?;
+        settle(&file).map_err(failed("make durable", &beside))?;
+        fs::rename(&beside, path).map_err(failed("replace", path))
+    };
+    replaced().inspect_err(|_| {
+        // On a full disk half a record is there; the next one would overwrite it, but it need not lie there until then.
+        let _ = fs::remove_file(&beside);
+    })
 }
 
 /// Makes names in the directory of `path` durable.

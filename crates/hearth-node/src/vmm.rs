@@ -65,6 +65,9 @@ pub enum VmmError {
     /// The microVM ended while an answer was awaited.
     #[error("the microVM ended: {0}")]
     Ended(EndReason),
+    /// Its process is gone, and nobody asked for that.
+    #[error("the VMM's process ended")]
+    Died,
     /// It answered something else.
     #[error("the VMM answered something else than was asked")]
     Confused,

@@ -1,12 +1,15 @@
 //! The zip of an image: where the account's object lies.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use hearth_client::ClientError;
 use hearth_control::arn::Scope;
 use hearth_control::image::ArtifactUri;
 use hearth_image::{Artifact, ArtifactError, ArtifactLimits};
 use hearth_objects::{ObjectError, ObjectStore};
+
+use crate::external_s3::ExternalS3;
 
 /// Why there is no artifact.
 #[derive(Debug, thiserror::Error)]
@@ -15,28 +18,104 @@ pub(crate) enum FetchError {
     NoBucket(String),
     #[error("there is no object {0}")]
     NoKey(String),
+    #[error("the configuration (table s3.accounts) lets this account read no bucket {0}")]
+    Forbidden(String),
+    #[error("the other S3 does not let this service read {uri}")]
+    Denied {
+        uri: String,
+        #[source]
+        source: ClientError,
+    },
+    #[error("the other S3 does not answer")]
+    Unreachable(#[source] ClientError),
     #[error("the object cannot be found")]
     Store(#[from] ObjectError),
     #[error("the object is no usable artifact")]
     Artifact(#[from] ArtifactError),
     #[error("reading the object ended early")]
     Ended,
+    #[error("the object cannot be written to this host's disk")]
+    Write(#[source] std::io::Error),
 }
 
-/// Opens and judges an artifact of this account. Another account's objects are not there: accounts share nothing.
-pub(crate) async fn fetch(
-    objects: &Arc<ObjectStore>,
-    scope: &Scope,
-    uri: &ArtifactUri,
-) -> Result<Artifact, FetchError> {
-    let (objects, account, uri) = (Arc::clone(objects), scope.account.to_string(), uri.clone());
-    let open = move || {
-        let path = find(&objects, &account, &uri)?;
-        Ok(Artifact::open(&path, &ArtifactLimits::default())?)
-    };
-    tokio::task::spawn_blocking(open)
-        .await
-        .unwrap_or(Err(FetchError::Ended))
+impl FetchError {
+    /// What the other S3 said, or did not say.
+    pub(crate) fn of_client(error: ClientError, uri: &ArtifactUri) -> Self {
+        if let ClientError::TooLarge { limit_bytes, .. } = error {
+            return ArtifactError::ArchiveTooLarge {
+                bytes: limit_bytes.saturating_add(1),
+                limit: limit_bytes,
+            }
+            .into();
+        }
+        let Some(refusal) = error.refusal() else {
+            return Self::Unreachable(error);
+        };
+        match (refusal.status, refusal.code.as_str()) {
+            (_, "NoSuchBucket") => Self::NoBucket(uri.bucket.clone()),
+            (404, _) => Self::NoKey(uri.to_string()),
+            (401 | 403, _) => Self::Denied {
+                uri: uri.to_string(),
+                source: error,
+            },
+            _ => Self::Unreachable(error),
+        }
+    }
+}
+
+/// Where artifacts lie.
+#[derive(Debug, Clone)]
+pub(crate) enum Artifacts {
+    /// With this service.
+    Own(Arc<ObjectStore>),
+    /// With another S3.
+    External(ExternalS3),
+}
+
+impl Artifacts {
+    /// Opens and judges an artifact of this account, with room for a copy in the directory `place`. Another account's objects are not
+    /// there: accounts share nothing.
+    pub(crate) async fn fetch(
+        &self,
+        scope: &Scope,
+        uri: &ArtifactUri,
+        place: &Path,
+    ) -> Result<Artifact, FetchError> {
+        match self {
+            Self::Own(objects) => {
+                let (objects, uri) = (Arc::clone(objects), uri.clone());
+                let account = scope.account.to_string();
+                apart(move || open(&find(&objects, &account, &uri)?)).await
+            }
+            Self::External(other) => {
+                let limit_bytes = ArtifactLimits::default().archive_bytes;
+                let copy = place.join("artifact.zip");
+                let fetched = other.fetch(scope.account, uri, limit_bytes, &copy).await;
+                let opened = match fetched {
+                    Ok(()) => {
+                        let copy = copy.clone();
+                        apart(move || open(&copy)).await
+                    }
+                    Err(error) => Err(error),
+                };
+                // What is open stays readable; what is left without a name goes with the build.
+                let _ = std::fs::remove_file(&copy);
+                opened
+            }
+        }
+    }
+}
+
+/// Runs something that blocks.
+async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, FetchError> + Send + 'static,
+) -> Result<T, FetchError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or(Err(FetchError::Ended))
+}
+
+fn open(path: &Path) -> Result<Artifact, FetchError> {
+    Ok(Artifact::open(path, &ArtifactLimits::default())?)
 }
 
 fn find(objects: &ObjectStore, account: &str, uri: &ArtifactUri) -> Result<PathBuf, FetchError> {
@@ -47,3 +126,6 @@ fn find(objects: &ObjectStore, account: &str, uri: &ArtifactUri) -> Result<PathB
         Err(error) => Err(error.into()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,10 +24,12 @@ use hearth_control::node::{BuildEvent, BuildFailure, BuildSpec, Built, NodeError
 use hearth_image::{Bases, Builder, LayerCaches, Registries};
 use hearth_logs::LogStore;
 use hearth_node::Node;
-use hearth_objects::ObjectStore;
 use tokio::sync::mpsc;
 
+use crate::artifact::Artifacts;
 use crate::openings::Openings;
+#[cfg(test)]
+pub(crate) use failure::Failure;
 use job::Job;
 pub(crate) use origin::Origin;
 
@@ -49,7 +51,8 @@ pub(crate) struct Workshop {
     pub(crate) registries: Registries,
     /// What connectors open.
     pub(crate) openings: Openings,
-    pub(crate) objects: Arc<ObjectStore>,
+    /// Where the zips are.
+    pub(crate) artifacts: Artifacts,
     pub(crate) logs: Arc<LogStore>,
     /// Factor on what applications have to answer.
     pub(crate) hook_timeout_scale: u32,

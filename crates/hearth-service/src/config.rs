@@ -10,6 +10,8 @@ use hearth_image::Registries;
 use hearth_net::Egress;
 use hearth_node::DeviceLimits;
 
+use crate::external_s3::ExternalS3;
+
 /// Everything that differs from host to host. Validated before a port is opened.
 #[derive(Debug, Clone)]
 pub struct ServiceConfig {
@@ -35,6 +37,8 @@ pub struct ServiceConfig {
     pub layer_cache_bytes: u64,
     /// Where images come from that are not bases, and how.
     pub registries: Registries,
+    /// Where artifacts lie, if not with this service.
+    pub s3: Option<ExternalS3>,
     /// Networks of microVMs.
     pub network: NetworkConfig,
     /// Whether what each VMM takes of memory, processors and processes is limited by a control group.

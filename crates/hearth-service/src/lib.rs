@@ -14,10 +14,12 @@
 #![forbid(unsafe_code)]
 
 mod client_settings;
+mod clock;
 mod config;
 #[cfg(debug_assertions)]
 mod doom;
 mod platform;
+mod reserve;
 mod service;
 mod tls;
 
@@ -27,6 +29,7 @@ mod activity;
 mod application;
 mod artifact;
 mod build;
+mod external_s3;
 mod hook;
 mod memory;
 mod monitor;
@@ -48,4 +51,5 @@ pub use client_settings::ClientSettings;
 pub use config::{
     EndpointConfig, Hosting, NetworkConfig, OwnCertificate, RuleSets, ServiceConfig, TlsConfig,
 };
+pub use external_s3::ExternalS3;
 pub use service::{Service, ServiceError};

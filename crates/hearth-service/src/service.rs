@@ -23,7 +23,6 @@ use hearth_control::id::AccountId;
 use hearth_control::policy::Policy;
 use hearth_control::store::{SqliteStore, Store, StoreError};
 use hearth_control::throttle::Rates;
-use hearth_control::time::SystemClock;
 use hearth_control::{Control, ControlConfig};
 use hearth_endpoint::{Certificates, Door, Endpoint, Settings, TokenKeys};
 use hearth_front::{
@@ -40,9 +39,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::activity::ActivityWatch;
+use crate::artifact::Artifacts;
 use crate::backend::HostBackend;
 use crate::build::Workshop;
 use crate::client_settings::ClientSettings;
+use crate::clock;
 use crate::config::{EndpointConfig, ServiceConfig};
 use crate::doors::Keeper;
 use crate::guests::HostGuests;
@@ -50,7 +51,7 @@ use crate::host::{HostDisks, HostNode, whole};
 use crate::memory::MemoryMetrics;
 use crate::openings::{self, Openings};
 use crate::tokens::Tokens;
-use crate::{platform, secret_file, tls};
+use crate::{platform, reserve, secret_file, tls};
 
 /// Connections of API clients at one time; each costs a few KiB.
 const MAX_API_CONNECTIONS: usize = 10_000;
@@ -140,6 +141,7 @@ impl Service {
                 listen: address, ..
             } => Some(listen(*address).await?),
         };
+        reserve::release(&config.data);
         let parts = open_parts(config).await?;
         let control = start_control(config, &parts).await?;
         for microvm in control.living_microvms() {
@@ -153,6 +155,7 @@ impl Service {
         let address = api.local_addr().unwrap_or(config.listen);
         let settings = client_settings(config, &control, address).await?;
         let activity = ActivityWatch::new(control.clone(), Arc::clone(&parts.host));
+        reserve::take(&config.data);
         Ok(Self {
             activity: tokio::spawn(activity.keep(stopped.clone())),
             // Endpoints first: whoever is answered by the front may expect them.
@@ -256,7 +259,10 @@ async fn open_parts(config: &ServiceConfig) -> Result<Parts, ServiceError> {
             config.layer_cache_bytes,
         )),
         registries: config.registries.clone(),
-        objects: Arc::clone(&objects),
+        artifacts: match &config.s3 {
+            Some(other) => Artifacts::External(other.clone()),
+            None => Artifacts::Own(Arc::clone(&objects)),
+        },
         logs: Arc::clone(&logs),
         openings: openings.clone(),
         hook_timeout_scale: config.hosting.hook_timeout_scale(),
@@ -350,7 +356,7 @@ async fn start_control(config: &ServiceConfig, parts: &Parts) -> Result<Control,
     let control = Control::start(ControlConfig {
         store: Arc::clone(&parts.store),
         node: Arc::clone(&parts.host) as Arc<dyn hearth_control::node::Node>,
-        clock: Arc::new(SystemClock::start()),
+        clock: Arc::new(clock::go_on(&config.data)),
         policy: Policy {
             capacity: platform::capacity(config.hosting),
             hook_timeout_scale: config.hosting.hook_timeout_scale(),
@@ -416,6 +422,7 @@ fn front(config: &ServiceConfig, control: &Control, parts: &Parts) -> Result<Fro
         ),
         logs: Arc::clone(&parts.logs),
         objects: Arc::clone(&parts.objects),
+        s3_elsewhere: config.s3.as_ref().map(|other| other.endpoint().to_owned()),
         endpoint_tokens: Arc::new(Tokens(Arc::clone(&parts.keys))),
         guests: Arc::new(HostGuests(Arc::clone(&parts.host))),
         disks: Arc::new(HostDisks(Arc::clone(&parts.host))),

@@ -8,19 +8,22 @@
 //!                             └── drop: the unfinished directory is removed
 //! ```
 //!
+//! A machine that runs again before the seal needs it to succeed, so [`Capture::make_room`] comes before it does.
+//!
 //! Until the rename nothing exists under the final name, so a crash leaves either no snapshot or a whole one
 //! (and perhaps a directory `<name>.partial`, which belongs to nobody and may be deleted).
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::ops::Range;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::body::{Body, FileRecord, HASHES_FILE, MEMORY_FILE, STATE_FILE, SnapshotId};
 use crate::chunks;
 use crate::extents::{Extent, ExtentMap, MAX_CHAIN, Source};
-use crate::header::Header;
+use crate::header::{HEADER_BYTES, Header};
 use crate::open::Lineage;
 use crate::ram::{PAGE_BYTES, Ram};
 
@@ -29,6 +32,15 @@ const WRITE_PAGES: u64 = 256;
 
 /// Runs of zero pages shorter than this are stored as data: each extent costs a mapping at restore.
 const MIN_ZERO_RUN: u64 = 16;
+
+/// Most bytes of an encoded extent: three numbers of at most ten bytes, one of three, and which kind it is.
+const EXTENT_BYTES: usize = 3 * 10 + 3 + 1;
+
+/// Most bytes of an encoded file record: a size and a name of the few that there are.
+const FILE_RECORD_BYTES: usize = 64;
+
+/// Most bytes of the rest of an encoded body: the digest and the lengths of its lists.
+const BODY_REST_BYTES: usize = 128;
 
 /// Whether a snapshot stands alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,6 +191,30 @@ impl Capture {
     /// The merged map of a layer.
     pub(crate) fn extents(&self) -> &ExtentMap {
         &self.extents
+    }
+
+    /// Makes room on the disk for what [`Self::seal`] writes with so many bytes of the machine's state, so that a machine that
+    /// goes on before does not depend on what is free then. Once memory and disks are in.
+    pub fn make_room(&self, machine_bytes: usize) -> Result<(), CaptureError> {
+        let mut chunks = 0;
+        let memory = std::iter::once((MEMORY_FILE, &self.memory));
+        let disks = self.disks.iter().map(|(name, file)| (name.as_str(), file));
+        for (name, file) in memory.chain(disks) {
+            let metadata = file.metadata();
+            let metadata = metadata.map_err(failed("measure", &self.partial.join(name)))?;
+            chunks += metadata.len().div_ceil(chunks::CHUNK_BYTES);
+        }
+        let state_bytes = HEADER_BYTES
+            + machine_bytes
+            + self.ancestors.len() * size_of::<SnapshotId>()
+            + self.extents.runs().len() * EXTENT_BYTES
+            + (1 + self.disks.len()) * FILE_RECORD_BYTES
+            + BODY_REST_BYTES;
+        allocate(&self.partial.join(STATE_FILE), state_bytes as u64)?;
+        allocate(
+            &self.partial.join(HASHES_FILE),
+            chunks * chunks::RECORD_BYTES as u64,
+        )
     }
 
     /// Completes the snapshot and makes it durable. The machine may run meanwhile.
@@ -371,11 +407,34 @@ fn create(path: &Path) -> Result<File, CaptureError> {
         .map_err(failed("create", path))
 }
 
+/// Makes a file of so many bytes, all of which the disk has room for. On a file system that cannot promise that, an empty one.
+fn allocate(path: &Path, bytes: u64) -> Result<(), CaptureError> {
+    let file = create(path)?;
+    let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+    // SAFETY: takes no memory of this process.
+    if unsafe { libc::fallocate(file.as_raw_fd(), 0, 0, bytes) } == 0 {
+        return Ok(());
+    }
+    match io::Error::last_os_error() {
+        error if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(()),
+        error => Err(failed("make room for", path)(error)),
+    }
+}
+
+/// Writes a file, into the room that [`allocate`] has made for it, if any.
 fn write_sealed(path: &Path, parts: &[&[u8]]) -> Result<(), CaptureError> {
-    let mut file = create(path)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(failed("create", path))?;
     for part in parts {
         file.write_all(part).map_err(failed("write", path))?;
     }
+    let bytes = parts.iter().map(|part| part.len() as u64).sum();
+    file.set_len(bytes).map_err(failed("cut", path))?;
     file.set_permissions(Permissions::from_mode(0o444))
         .map_err(failed("make read-only", path))?;
     file.sync_all().map_err(failed("make durable", path))

@@ -14,7 +14,7 @@ use std::os::unix::fs::FileExt;
 pub(crate) const CHUNK_BYTES: u64 = 256 << 10;
 
 /// Bytes of a record.
-const RECORD_BYTES: usize = 40;
+pub(crate) const RECORD_BYTES: usize = 40;
 
 /// The hash of one chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -24,6 +24,8 @@ pub mod virtio;
 pub mod vmgenid;
 
 mod errors;
+mod say;
 
 pub use errors::error_chain;
 pub use process::{VmmOptions, run};
+pub use say::say;

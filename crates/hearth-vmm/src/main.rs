@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use hearth_vmm::sandbox::{self, SandboxError, SandboxOptions};
-use hearth_vmm::{VmmOptions, error_chain};
+use hearth_vmm::{VmmOptions, error_chain, say};
 use hearth_wire::vmm::SLOT_TAP_FD;
 
 /// What was typed.
@@ -27,13 +27,15 @@ fn main() -> ExitCode {
         return usage();
     };
     if let Err(error) = confine(&mut arguments) {
-        eprintln!("hearth-vmm: {}", error_chain(&error));
+        say(format_args!("{}", error_chain(&error)));
         return ExitCode::FAILURE;
     }
     let connection = match io::stdin().as_fd().try_clone_to_owned() {
         Ok(connection) => connection,
         Err(error) => {
-            eprintln!("hearth-vmm: cannot use standard input as control socket: {error}");
+            say(format_args!(
+                "cannot use standard input as control socket: {error}"
+            ));
             return ExitCode::FAILURE;
         }
     };

@@ -27,6 +27,7 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 use crate::control::{CLIENT_TOKEN, Control, ControlError, LISTENER_TOKEN};
 use crate::error_chain;
 use crate::machine::{self, GoesOn, Machine, SnapshotError, Wiring};
+use crate::say;
 use crate::virtio::poller::MACHINE_SLOT;
 use crate::virtio::{FaultSink, PollEvent, Poller};
 
@@ -71,7 +72,7 @@ pub fn run(options: VmmOptions) -> ExitCode {
     let reason = match Process::new(options).map(Process::serve) {
         Ok(reason) => reason,
         Err(error) => {
-            eprintln!("hearth-vmm: {}", error_chain(&error));
+            say(format_args!("{}", error_chain(&error)));
             return ExitCode::FAILURE;
         }
     };
@@ -80,7 +81,7 @@ pub fn run(options: VmmOptions) -> ExitCode {
             ExitCode::SUCCESS
         }
         other => {
-            eprintln!("hearth-vmm: {other}");
+            say(format_args!("{other}"));
             ExitCode::from(EXIT_ENDED)
         }
     }
@@ -89,7 +90,7 @@ pub fn run(options: VmmOptions) -> ExitCode {
 /// A thread that panicked leaves a machine that nobody can vouch for, and possibly one that hangs.
 fn end_process_on_panic() {
     std::panic::set_hook(Box::new(|panic| {
-        eprintln!("hearth-vmm: {panic}");
+        say(format_args!("{panic}"));
         // SAFETY: ends the process without running anything of it; nothing can be left half done that
         // a kill would not leave as well.
         unsafe { libc::_exit(EXIT_PANIC) }
@@ -383,7 +384,7 @@ impl Process {
         let _ = self.faults.wake().read();
         let (total, records) = self.faults.take();
         for fault in &records {
-            eprintln!("hearth-vmm: {}", error_chain(fault));
+            say(format_args!("{}", error_chain(fault)));
         }
         let last = records.last().filter(|_| total > FAULTS_MAX)?;
         Some(EndReason::DeviceMisuse {

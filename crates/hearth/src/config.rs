@@ -13,6 +13,7 @@ mod images;
 mod limits;
 mod network;
 mod registries;
+mod s3;
 mod tls;
 mod users;
 mod words;
@@ -36,6 +37,7 @@ pub(crate) use network::Network;
 #[cfg(test)]
 pub(crate) use registries::Login;
 pub(crate) use registries::Registries;
+pub(crate) use s3::S3;
 pub(crate) use tls::Tls;
 pub(crate) use users::UserRange;
 
@@ -69,6 +71,8 @@ pub(crate) struct Config {
     pub(crate) images: Images,
     /// The table `[registries]`.
     pub(crate) registries: Registries,
+    /// The table `[s3]`.
+    pub(crate) s3: S3,
     /// The table `[network]`.
     pub(crate) network: Network,
     /// The table `[limits]`.
@@ -90,6 +94,7 @@ impl Default for Config {
             endpoints: Endpoints::default(),
             images: Images::default(),
             registries: Registries::default(),
+            s3: S3::default(),
             network: Network::default(),
             limits: Limits::default(),
         }
@@ -188,6 +193,7 @@ impl Config {
             self.tls.problem(),
             self.endpoints.problem(),
             self.images.problem(),
+            self.s3.problem(),
             self.network.problem(),
             self.limits.problem(),
             self.users_problem(),

@@ -32,6 +32,7 @@ pub(crate) fn run(shared: &Shared, arguments: &UpArguments) -> Result<ExitCode> 
     }
     // The files that it names are read again where they are needed.
     config.registries.to_service()?;
+    config.s3.to_service(config.region.as_str())?;
     let _record = UpRecord::write(&shared.data)?;
     let finding = probe::probe();
     if !finding.is_usable() {
@@ -57,6 +58,9 @@ fn serve(config: &Config, hosting: Hosting) -> Result<ExitCode> {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
+        // Told on standard error, that a line of the log could not be written would end the task that wrote it: where the log is
+        // a file on a full disk, every one.
+        .log_internal_errors(false)
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("HEARTH_LOG")
                 .unwrap_or_else(|_| "info".into()),
@@ -122,6 +126,7 @@ fn service_config(config: &Config, hosting: Hosting) -> Result<ServiceConfig> {
         image_aliases: config.images.aliases.clone(),
         layer_cache_bytes: u64::from(config.images.layer_cache_mib) << 20,
         registries: config.registries.to_service()?,
+        s3: config.s3.to_service(config.region.as_str())?,
         network: config.network.to_service(),
         has_host_limits: config.host_limits,
         device_limits: config.limits.to_node(),

@@ -54,6 +54,15 @@ impl Fixture {
     pub fn with(&self, change: impl FnOnce(&mut NodeOptions)) -> Self {
         let mut options = NodeOptions::new(scratch().join("node"), program());
         change(&mut options);
+        self.opened(options)
+    }
+
+    /// A node of its own, with another data directory.
+    pub fn at(&self, data: PathBuf) -> Self {
+        self.opened(NodeOptions::new(data, program()))
+    }
+
+    fn opened(&self, options: NodeOptions) -> Self {
         Self {
             node: Node::open(options).unwrap(),
             test_guest: self.test_guest.clone(),

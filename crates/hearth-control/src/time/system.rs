@@ -1,19 +1,85 @@
 //! The clock of the host.
+//!
+//! Deadlines are stored and compared with this clock across restarts, so it must go on where it was: an hour that the host's wall clock
+//! jumped is no hour that a microVM slept.
+//!
+//! ```text
+//!  first start             wall time
+//!  start, same boot        what it showed, and what the boot clock counted since; wall time if that is about the same
+//!  start, another boot     wall time: how long the host was off, nobody else knows; but never before what it showed
+//!  between                 as it was at the start, and what the boot clock counted since
+//! ```
+//!
+//! The boot clock also counts while the host sleeps.
 
+use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use rustix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
 
 use super::{Clock, Timestamp};
 
-/// Wall time as it was at construction, advanced by the boot clock.
+/// Difference from wall time that is made up for at a start: what a clock that nobody disciplines gains or loses in weeks.
+const MAX_DRIFT: Duration = Duration::from_secs(60);
+
+/// What a clock showed at a moment of a boot of its host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reading {
+    /// Which boot.
+    pub boot_id: String,
+    /// Milliseconds of the boot clock.
+    pub boot_ms: i64,
+    /// What it showed, in milliseconds since 1970.
+    pub shown_ms: i64,
+}
+
+/// How a clock goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Continuation {
+    /// What it shows.
+    pub shown_ms: i64,
+    /// How far wall time is ahead of that, where it is not followed.
+    pub ignored_jump_ms: Option<i64>,
+}
+
+/// How a clock that showed `before` goes on, on a host whose boot and wall clock show `host`.
+#[must_use]
+pub fn go_on(before: Option<&Reading>, host: &Reading) -> Continuation {
+    let wall_ms = host.shown_ms;
+    let follow = |shown_ms| Continuation {
+        shown_ms,
+        ignored_jump_ms: None,
+    };
+    let Some(before) = before else {
+        return follow(wall_ms);
+    };
+    let keep = |shown_ms| Continuation {
+        shown_ms,
+        ignored_jump_ms: Some(wall_ms.saturating_sub(shown_ms)),
+    };
+    if before.boot_id != host.boot_id {
+        return match wall_ms >= before.shown_ms {
+            true => follow(wall_ms),
+            false => keep(before.shown_ms),
+        };
+    }
+    let passed_ms = host.boot_ms.saturating_sub(before.boot_ms).max(0);
+    let expected_ms = before.shown_ms.saturating_add(passed_ms);
+    match wall_ms.abs_diff(expected_ms) <= MAX_DRIFT.as_millis() as u64 {
+        true => follow(wall_ms.max(before.shown_ms)),
+        false => keep(expected_ms),
+    }
+}
+
+/// Wall time as it was at a start, advanced by the boot clock.
 ///
 /// A host whose wall clock jumps (first NTP answer, an operator's mistake) must not end every suspended
-/// microVM at once, so the wall is read only once. The boot clock also counts while the host sleeps.
+/// microVM at once, so the wall is read only once.
 #[derive(Debug, Clone, Copy)]
 pub struct SystemClock {
-    wall_at_start: Timestamp,
+    shown_at_start: Timestamp,
     boot_at_start: Duration,
 }
 
@@ -25,14 +91,50 @@ impl SystemClock {
     /// A clock that agrees with the host's wall clock now.
     #[must_use]
     pub fn start() -> Self {
+        Self::resume(None).0
+    }
+
+    /// A clock that goes on where another one was. Tells too how far wall time is ahead of it, if that is not followed.
+    #[must_use]
+    pub fn resume(before: Option<&Reading>) -> (Self, Option<i64>) {
+        let boot = boot_time();
         let since_epoch = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        Self {
-            wall_at_start: Timestamp::from_unix_ms(0).after(since_epoch),
-            boot_at_start: boot_time(),
+        let host = Reading {
+            boot_id: boot_id(),
+            boot_ms: milliseconds(boot),
+            shown_ms: milliseconds(since_epoch),
+        };
+        let continuation = go_on(before, &host);
+        let clock = Self {
+            shown_at_start: Timestamp::from_unix_ms(continuation.shown_ms),
+            boot_at_start: boot,
+        };
+        (clock, continuation.ignored_jump_ms)
+    }
+
+    /// What it shows now, for [`SystemClock::resume`] of a later process.
+    #[must_use]
+    pub fn read(&self) -> Reading {
+        let boot = boot_time();
+        Reading {
+            boot_id: boot_id(),
+            boot_ms: milliseconds(boot),
+            shown_ms: self.at(boot).unix_ms(),
         }
     }
+
+    fn at(&self, boot: Duration) -> Timestamp {
+        self.shown_at_start
+            .after(boot.saturating_sub(self.boot_at_start))
+    }
+}
+
+/// Empty where the kernel does not tell: then every boot is taken for the same, and its clock for what passed.
+fn boot_id() -> String {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    text.trim().to_owned()
 }
 
 fn boot_time() -> Duration {
@@ -42,11 +144,14 @@ fn boot_time() -> Duration {
     Duration::new(seconds, nanoseconds)
 }
 
+fn milliseconds(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
 #[async_trait]
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        self.wall_at_start
-            .after(boot_time().saturating_sub(self.boot_at_start))
+        self.at(boot_time())
     }
 
     async fn sleep_until(&self, deadline: Timestamp) {
@@ -56,6 +161,66 @@ impl Clock for SystemClock {
                 return;
             }
             tokio::time::sleep(remaining.min(Self::MAX_SLEEP)).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HOUR_MS: i64 = 3_600_000;
+
+    fn reading(boot_id: &str, boot_ms: i64, shown_ms: i64) -> Reading {
+        Reading {
+            boot_id: boot_id.to_owned(),
+            boot_ms,
+            shown_ms,
+        }
+    }
+
+    #[test]
+    fn the_first_start_and_a_host_that_was_off_follow_the_wall() {
+        let host = reading("b", 10, 50 * HOUR_MS);
+        assert_eq!(go_on(None, &host).shown_ms, 50 * HOUR_MS);
+        let before = reading("a", 99, 20 * HOUR_MS);
+        let followed = go_on(Some(&before), &host);
+        assert_eq!(followed.shown_ms, 50 * HOUR_MS);
+        assert_eq!(followed.ignored_jump_ms, None);
+    }
+
+    #[test]
+    fn a_host_that_boots_with_an_old_clock_does_not_go_back() {
+        let before = reading("a", 99, 20 * HOUR_MS);
+        let kept = go_on(Some(&before), &reading("b", 10, 0));
+        assert_eq!(kept.shown_ms, 20 * HOUR_MS);
+        assert_eq!(kept.ignored_jump_ms, Some(-20 * HOUR_MS));
+    }
+
+    #[test]
+    fn a_clock_that_is_read_goes_on() {
+        let clock = SystemClock::start();
+        let (later, ignored) = SystemClock::resume(Some(&clock.read()));
+        assert!(ignored.is_none());
+        assert!(later.now() >= clock.now() || clock.now().since(later.now()) < MAX_DRIFT);
+    }
+
+    proptest! {
+        /// In one boot, what passes between two starts is what passed, whatever the wall says.
+        #[test]
+        fn no_jump_of_the_wall_makes_time_pass(
+            passed_ms in 0..1_000_000_000_i64,
+            jump_ms in -100_000_000_000..100_000_000_000_i64,
+        ) {
+            let before = reading("a", 5, 200_000_000_000);
+            let wall_ms = before.shown_ms + passed_ms + jump_ms;
+            let after = go_on(Some(&before), &reading("a", 5 + passed_ms, wall_ms));
+            let error_ms = (after.shown_ms - before.shown_ms).abs_diff(passed_ms);
+            prop_assert!(error_ms <= MAX_DRIFT.as_millis() as u64);
+            prop_assert!(after.shown_ms >= before.shown_ms);
+            prop_assert_eq!(after.ignored_jump_ms.is_some(), jump_ms.abs() > 60_000);
         }
     }
 }

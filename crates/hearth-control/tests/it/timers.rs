@@ -1,11 +1,13 @@
 //! Deadlines on a clock that is moved by hand, also across restarts.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hearth_control::Control;
 use hearth_control::Refusal;
 use hearth_control::id::MicrovmId;
 use hearth_control::microvm::{Activity, ForkMicrovm, IdlePolicy, MicrovmState, RunMicrovm};
+use hearth_control::time::{Clock, ManualClock, Reading, Timestamp, go_on};
 
 use crate::support::{World, refusal, scope, spec, state_of, terminated_reason};
 
@@ -183,6 +185,84 @@ async fn a_deadline_that_passed_during_a_restart_is_kept_at_once() {
     let control = world.start().await;
     let reason = terminated_reason(&control, id).await;
     assert_eq!(reason, "The MicroVM reached its maximum duration.");
+}
+
+/// A host whose wall clock may jump, and whose boot clock counts.
+struct Host {
+    boot: u32,
+    boot_ms: i64,
+    wall_ms: i64,
+}
+
+impl Host {
+    fn reading(&self, shown_ms: i64) -> Reading {
+        Reading {
+            boot_id: self.boot.to_string(),
+            boot_ms: self.boot_ms,
+            shown_ms,
+        }
+    }
+}
+
+/// A microVM that is suspended, for 600 s at most, when the service stops; 300 s later it starts again on the host that `change` has made.
+async fn started_again(change: impl FnOnce(&mut Host)) -> (World, Control, MicrovmId) {
+    let (mut world, control, id) = idle_world(60, 600).await;
+    world.clock.advance(60 * SECOND);
+    state_of(&control, id, MicrovmState::Suspended).await;
+    control.stop().await;
+
+    let shown_ms = world.clock.now().unix_ms();
+    let mut host = Host {
+        boot: 1,
+        boot_ms: 1000,
+        wall_ms: shown_ms,
+    };
+    let before = host.reading(shown_ms);
+    host.boot_ms += 300_000;
+    host.wall_ms += 300_000;
+    change(&mut host);
+    let now = go_on(Some(&before), &host.reading(host.wall_ms)).shown_ms;
+    world.clock = Arc::new(ManualClock::at(Timestamp::from_unix_ms(now)));
+    let control = world.start().await;
+    (world, control, id)
+}
+
+#[tokio::test]
+async fn a_wall_clock_that_jumps_ends_nothing_early_and_nothing_late() {
+    const YEAR_MS: i64 = 365 * 24 * 3_600_000;
+    for jump_ms in [YEAR_MS, 3_600_000, -3_600_000, -YEAR_MS] {
+        let (world, control, id) = started_again(|host| host.wall_ms += jump_ms).await;
+        world.clock.advance(299 * SECOND);
+        assert_eq!(settle(&control, id).await, MicrovmState::Suspended);
+        world.clock.advance(SECOND);
+        terminated_reason(&control, id).await;
+        assert_eq!(world.node.calls("terminate"), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_was_off_for_a_day_keeps_what_is_due() {
+    let (_world, control, id) = started_again(|host| {
+        host.boot += 1;
+        host.boot_ms = 5;
+        host.wall_ms += 24 * 3_600_000;
+    })
+    .await;
+    terminated_reason(&control, id).await;
+}
+
+/// One whose own clock has lost its battery: what passed while it was off is not known, and not counted.
+#[tokio::test]
+async fn a_host_that_wakes_in_the_past_ends_nothing_late() {
+    let (world, control, id) = started_again(|host| {
+        host.boot += 1;
+        (host.boot_ms, host.wall_ms) = (5, 0);
+    })
+    .await;
+    world.clock.advance(599 * SECOND);
+    assert_eq!(settle(&control, id).await, MicrovmState::Suspended);
+    world.clock.advance(SECOND);
+    terminated_reason(&control, id).await;
 }
 
 #[tokio::test]

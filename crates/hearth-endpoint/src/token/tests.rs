@@ -63,6 +63,18 @@ fn a_token_ends() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_makes_no_token_live_longer() {
+    let (_directory, ring) = ring();
+    let now = SystemTime::now();
+    let token = ring.issue(&grant(), 60 * MINUTE, now).unwrap();
+    assert!(ring.verify(token.reveal(), now - MINUTE / 2).is_ok());
+    assert_eq!(
+        ring.verify(token.reveal(), now - 120 * MINUTE),
+        Err(VerifyError::Expired)
+    );
+}
+
+#[test]
 fn lifetimes_and_ports_are_bounded() {
     let (_directory, ring) = ring();
     let now = SystemTime::now();

@@ -77,6 +77,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             Limits::default(),
         )?),
         objects: Arc::new(ObjectStore::open(&directory.join("objects"))?),
+        s3_elsewhere: None,
         endpoint_tokens: Arc::new(NoEndpoints),
         guests: Arc::new(MemoryGuests::default()),
         disks: Arc::new(NoDisks),

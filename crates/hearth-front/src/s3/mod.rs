@@ -48,15 +48,22 @@ const MAX_SKEW_S: u32 = 300;
 pub(crate) struct S3 {
     identities: Identities,
     objects: Arc<ObjectStore>,
+    /// Where another S3 is that is used instead.
+    elsewhere: Option<String>,
     /// Services are made when an account first asks; there are as many as accounts.
     services: Mutex<HashMap<AccountId, S3Service>>,
 }
 
 impl S3 {
-    pub(crate) fn new(identities: Identities, objects: Arc<ObjectStore>) -> Self {
+    pub(crate) fn new(
+        identities: Identities,
+        objects: Arc<ObjectStore>,
+        elsewhere: Option<String>,
+    ) -> Self {
         Self {
             identities,
             objects,
+            elsewhere,
             services: Mutex::default(),
         }
     }
@@ -90,6 +97,11 @@ impl S3 {
             .is_some_and(|guest| guest.account != signer.account)
         {
             return (denied("AccessDenied", Guest::FOREIGN), Some(signer));
+        }
+        if let Some(endpoint) = &self.elsewhere {
+            // Not to be taken for an empty S3: what was uploaded here would be found by no build.
+            let text = format!("This service has no S3 of its own; builds read from {endpoint}.");
+            return (refused(501, "NotImplemented", &text), Some(signer));
         }
         let body = s3s::Body::http_body_unsync(UploadBody::new(body));
         let mut request = Request::from_parts(head, body);
@@ -190,6 +202,10 @@ impl S3Auth for AccountAuth {
 /// An S3 error before `s3s` has seen the request.
 fn denied(code: &'static str, message: &str) -> Reply {
     let status = if code == "InternalError" { 500 } else { 403 };
+    refused(status, code, message)
+}
+
+fn refused(status: u16, code: &'static str, message: &str) -> Reply {
     let body = Xml::default().element("Error", |xml| {
         xml.text("Code", code).text("Message", message)
     });

@@ -50,6 +50,12 @@ impl Failure {
             Self::Fetch(FetchError::NoKey(_)) => {
                 "The S3 object of the code artifact does not exist.".to_owned()
             }
+            Self::Fetch(FetchError::Forbidden(_) | FetchError::Denied { .. }) => {
+                "Access to the S3 object of the code artifact was denied.".to_owned()
+            }
+            Self::Fetch(FetchError::Unreachable(_) | FetchError::Ended) => {
+                "The S3 object of the code artifact could not be read.".to_owned()
+            }
             Self::Fetch(FetchError::Artifact(error))
             | Self::Root(BuildError::Guest(GuestError::Artifact(error))) => {
                 format!("The code artifact is not valid: {error}.")

@@ -18,7 +18,6 @@ use super::checks::Subject;
 use super::failure::Failure;
 use super::{Origin, Workshop};
 use crate::application;
-use crate::artifact;
 use crate::host::inventory::{BUILD, BUILDER, VALIDATE};
 use crate::monitor;
 use crate::output::{Output, StreamName, now_ms};
@@ -97,7 +96,10 @@ impl<'a> Job<'a> {
         self.clean_up().await;
         self.enter("fetching the artifact").await;
         let uri = &self.spec.spec.artifact;
-        let artifact = artifact::fetch(&self.workshop.objects, &self.spec.image.scope, uri).await?;
+        let place = self.workshop.place(self.spec.id);
+        std::fs::create_dir_all(&place)?;
+        let artifacts = &self.workshop.artifacts;
+        let artifact = artifacts.fetch(&self.spec.image.scope, uri, &place).await?;
         self.enter("running the Dockerfile").await;
         let root = self.build_root(artifact).await?;
         sizes.code_install_bytes = Some(code_bytes(&root));
@@ -126,7 +128,6 @@ impl<'a> Job<'a> {
     /// Runs the Dockerfile; its output goes to the build log as it comes.
     async fn build_root(&self, artifact: Artifact) -> Result<Root, Failure> {
         let place = self.workshop.place(self.spec.id);
-        std::fs::create_dir_all(&place)?;
         let (log, lines) = mpsc::channel(LOG_QUEUE);
         let account = self.spec.image.scope.account.to_string();
         let builder = self.workshop.builder(self.node);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hearth_control::id::MicrovmId;
 use hearth_control::node::{ForkError, Sealed};
-use hearth_node::{MachineName, Node, NodeError};
+use hearth_node::{MachineName, Node, NodeError, Standing};
 
 use super::{HostNode, machine_name, whole};
 
@@ -36,13 +36,12 @@ impl HostNode {
 /// What a failure has left of the parent.
 async fn after_failure(node: &Node, parent: &MachineName, error: &NodeError) -> ForkError {
     let cause = whole(error);
-    let is_there = match node.settle(parent).await {
-        Ok(is_running) => is_running || node.suspended(parent).is_ok(),
-        Err(_) => false,
-    };
-    if is_there {
-        ForkError::Unchanged(cause)
-    } else {
-        ForkError::Lost(cause)
+    if let Err(error) = node.settle(parent).await {
+        tracing::warn!(%error, %parent, "what a fork has left is settled later");
+    }
+    match node.standing(parent) {
+        Ok(Standing::Gone) => ForkError::Lost(cause),
+        // What cannot be looked at is not taken for lost.
+        Ok(Standing::Runs | Standing::Suspended) | Err(_) => ForkError::Unchanged(cause),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hearth_control::id::{BuildId, MicrovmId};
 use hearth_control::node::{Inventory, Presence, SnapshotRef};
-use hearth_node::{NodeError, Purpose};
+use hearth_node::{NodeError, Purpose, Standing};
 
 use super::HostNode;
 
@@ -34,11 +34,13 @@ impl HostNode {
                 Purpose::Step => {}
             }
         }
-        for (name, record) in self.node.machines()? {
-            let name = name.to_string();
+        for (machine, record) in self.node.machines()? {
+            let name = machine.to_string();
             if let Ok(id) = name.parse() {
                 if record.process.is_alive() {
                     microvms.insert(id, Presence::Running);
+                } else if self.node.standing(&machine)? == Standing::Suspended {
+                    microvms.insert(id, Presence::Suspended);
                 } else {
                     // A suspended one whose resume was cut in two is still suspended.
                     microvms.entry(id).or_insert(Presence::Debris);

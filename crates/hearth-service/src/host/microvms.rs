@@ -11,7 +11,7 @@ use hearth_control::node::{
 };
 use hearth_control::time::Timestamp;
 use hearth_net::Egress;
-use hearth_node::{CloneRequest, Launched, Machine, MachineName};
+use hearth_node::{CloneRequest, Launched, Machine, MachineName, Standing};
 
 use super::{HostNode, machine_name, whole};
 use crate::hook;
@@ -86,25 +86,32 @@ impl HostNode {
     pub(super) async fn suspend_microvm(&self, id: MicrovmId) -> Result<(), SuspendError> {
         let lost = |error: hearth_node::NodeError| SuspendError::Lost(whole(&error));
         let name = machine_name(id).map_err(lost)?;
-        let Ok(machine) = self.node.machine(&name) else {
-            // Asked again after a restart: it may be suspended already.
-            return self.node.suspended(&name).map(drop).map_err(lost);
-        };
+        if self.node.standing(&name).map_err(lost)? == Standing::Suspended {
+            // Asked again after a restart.
+            return Ok(());
+        }
+        let machine = self.node.machine(&name).map_err(lost)?;
         let output = self.unwatch(id).await;
         let Err(error) = machine.suspend().await else {
             self.close_door(id);
             return Ok(());
         };
-        match self.node.settle(&name).await {
-            Ok(true) => {
+        if let Err(error) = self.node.settle(&name).await {
+            tracing::warn!(%error, %id, "what a suspend has left is settled later");
+        }
+        match self.node.standing(&name) {
+            Ok(Standing::Runs) | Err(_) => {
                 self.rewatch(id, output);
                 Err(SuspendError::StillRunning(whole(&error)))
             }
-            // It was saved in spite of the error, or it is gone.
-            _ => {
+            // In spite of the error.
+            Ok(Standing::Suspended) => {
                 self.close_door(id);
-                let suspended = self.node.suspended(&name);
-                suspended.map(drop).map_err(|_| lost(error))
+                Ok(())
+            }
+            Ok(Standing::Gone) => {
+                self.close_door(id);
+                Err(lost(error))
             }
         }
     }

@@ -1,12 +1,13 @@
 //! Saving a machine: a snapshot from which it goes on, or the layer with which it ends.
 //!
 //! ```text
-//!   paused -> memory written -> disks sealed -> [disks continue on overlays, memory rebased -> running]
+//!   paused -> memory written -> disks sealed -> [room made, disks continue on overlays, memory rebased -> running]
 //!                                                                  -> sealed: hashes, fsync, rename
 //! ```
 //!
 //! Until the disks are sealed, a failure leaves everything as it was; a disk that is sealed when a later step
-//! fails is opened for writing again.
+//! fails is opened for writing again. From the moment that disks continue on overlays there is no way back, so
+//! what is written after it has its room on the disk before.
 
 use std::fs;
 use std::path::PathBuf;
@@ -139,7 +140,13 @@ impl Machine {
         let machine = self.save_state()?.encode().map_err(SnapshotError::Encode)?;
         let mut capture = Capture::begin(&spec.directory)?;
         capture.memory(&self.ram, memory_kind(spec.kind))?;
-        if let Err(failure) = self.seal_disks(&mut capture, overlays) {
+        let mut sealed = self.seal_disks(&mut capture);
+        if goes_on == GoesOn::Yes {
+            sealed = sealed
+                .and_then(|()| Ok(capture.make_room(machine.len())?))
+                .and_then(|()| self.stack_disks(overlays));
+        }
+        if let Err(failure) = sealed {
             // Its second names of the disks go first.
             drop(capture);
             return Err(self.reopen_disks(failure));
@@ -203,19 +210,19 @@ impl Machine {
         })
     }
 
-    /// Seals each writable disk into the capture; with an overlay, the disk continues on that.
-    fn seal_disks(
-        &mut self,
-        capture: &mut Capture,
-        overlays: &[PathBuf],
-    ) -> Result<(), SnapshotError> {
+    /// Seals each writable disk into the capture.
+    fn seal_disks(&mut self, capture: &mut Capture) -> Result<(), SnapshotError> {
         for (index, disk) in self.devices.writable.iter().enumerate() {
             let path = disk.top();
             let failed = |source| SnapshotError::Disk { index, source };
             disk.device.with_device(Block::seal).map_err(failed)?;
             capture.adopt(&disk_name(index), &path)?;
         }
-        // Only when all are sealed and adopted: before this, all can be opened again.
+        Ok(())
+    }
+
+    /// Continues each sealed disk on its overlay. All must be sealed and adopted: before this, all can be opened again.
+    fn stack_disks(&mut self, overlays: &[PathBuf]) -> Result<(), SnapshotError> {
         for (index, (disk, overlay)) in self.devices.writable.iter_mut().zip(overlays).enumerate() {
             if let Err(source) = disk.stack(overlay) {
                 // Those already stacked go back as well, so that either all moved or none.

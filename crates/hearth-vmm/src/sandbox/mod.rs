@@ -26,6 +26,7 @@ mod requests;
 mod root;
 mod slot;
 
+use crate::say;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
@@ -79,9 +80,9 @@ pub fn enter(options: &SandboxOptions) -> Result<(), SandboxError> {
     let wants = |layer| !options.without.contains(&layer);
     // First, as the steps down to the user need privileges.
     if wants(Layer::Namespaces) && !privileges::leave_namespaces(options.prepared)? {
-        eprintln!(
-            "hearth-vmm: not started as root: network, IPC and UTS namespaces are the caller's"
-        );
+        say(format_args!(
+            "not started as root: network, IPC and UTS namespaces are the caller's"
+        ));
     }
     if wants(Layer::Descriptors) {
         privileges::close_descriptors(&options.keep)?;
@@ -100,9 +101,9 @@ pub fn enter(options: &SandboxOptions) -> Result<(), SandboxError> {
         privileges::no_new_privileges()?;
     }
     if wants(Layer::Files) && !landlock::restrict(&options.readable, &options.writable)? {
-        eprintln!(
-            "hearth-vmm: this kernel has no Landlock (ABI 2, Linux 5.19): file access is limited by permissions only"
-        );
+        say(format_args!(
+            "this kernel has no Landlock (ABI 2, Linux 5.19): file access is limited by permissions only"
+        ));
     }
     if wants(Layer::Privileges) {
         privileges::drop_capabilities()?;

@@ -73,16 +73,18 @@ impl Registries {
 
     /// The certificates that builds believe: the chosen ones, or this host's if it has any.
     pub(crate) fn certificates(&self) -> Result<Option<Vec<u8>>> {
-        let path = self.ca_bundle.as_deref();
-        let path = path.unwrap_or(Path::new(CA_BUNDLE));
-        match fs::read(path) {
-            Err(error) if self.ca_bundle.is_none() && error.kind() == io::ErrorKind::NotFound => {
-                Ok(None)
-            }
-            other => other
-                .map(Some)
-                .with_context(|| format!("cannot read {}", path.display())),
-        }
+        certificates(self.ca_bundle.as_deref())
+    }
+}
+
+/// The certificates in the file that was named, or this host's if it has any.
+pub(super) fn certificates(named: Option<&Path>) -> Result<Option<Vec<u8>>> {
+    let path = named.unwrap_or(Path::new(CA_BUNDLE));
+    match fs::read(path) {
+        Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other
+            .map(Some)
+            .with_context(|| format!("cannot read {}", path.display())),
     }
 }
 

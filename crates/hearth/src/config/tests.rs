@@ -50,6 +50,14 @@ fn every_key() -> Config {
                 },
             )]),
         },
+        s3: S3 {
+            endpoint: Some("https://s3.example.org".to_owned()),
+            region: Some("eu-central-1".to_owned()),
+            access_key_id: Some("AKIAEXAMPLE".to_owned()),
+            secret_access_key_file: Some("/etc/hearth/s3-secret".into()),
+            ca_bundle: Some("/etc/hearth/s3-ca.pem".into()),
+            accounts: BTreeMap::from([("000000000000".to_owned(), vec!["code".to_owned()])]),
+        },
         network: Network {
             enabled: false,
             default_egress: DefaultEgress::None,
@@ -76,11 +84,12 @@ fn openings(name: &str) -> BTreeMap<String, Opening> {
 }
 
 /// Tables whose keys are names that the user gives.
-const NAMED: [&str; 4] = [
+const NAMED: [&str; 5] = [
     "network.subnets",
     "network.security_groups",
     "registries.credentials",
     "registries.mirrors",
+    "s3.accounts",
 ];
 
 /// Keys with the tables that they are in. What is in `aliases` is the user's.

@@ -40,6 +40,10 @@ fn inner_password(number: usize) -> String {
 const INNER_CHAIN: &str = "/run/hearth-tls-chain.pem";
 const INNER_KEY: &str = "/run/hearth-tls-key.pem";
 
+/// Where it finds the secret of another S3, and the certificates that this one is believed by.
+const INNER_S3_SECRET: &str = "/run/hearth-s3-secret";
+const INNER_S3_CERTIFICATES: &str = "/run/hearth-s3-certificates.pem";
+
 /// What the service inside writes for clients when it serves.
 fn inner_settings() -> String {
     format!("{INNER_DATA}/client.json")
@@ -64,6 +68,9 @@ pub(super) fn run(shared: &Shared, config: &Config) -> Result<ExitCode> {
              guests",
             config.listen
         );
+    }
+    if let Some(problem) = config.s3.problem_in_emulated_host() {
+        bail!(problem);
     }
     let forwards = forwards(config)?;
     match EmulatedHost::attach(&host::state_dir(shared)) {
@@ -154,6 +161,10 @@ fn inner(config: &Config) -> Config {
     for (number, login) in inner.registries.credentials.values_mut().enumerate() {
         login.password_file = inner_password(number).into();
     }
+    if inner.s3.endpoint.is_some() {
+        inner.s3.secret_access_key_file = Some(INNER_S3_SECRET.into());
+        inner.s3.ca_bundle = Some(INNER_S3_CERTIFICATES.into());
+    }
     inner
 }
 
@@ -205,6 +216,10 @@ impl Up {
                     .with_context(|| format!("cannot read {}", file.display()))?;
                 self.send(place, &text)?;
             }
+        }
+        if self.config.s3.endpoint.is_some() {
+            self.send(INNER_S3_SECRET, &self.config.s3.secret()?)?;
+            self.send(INNER_S3_CERTIFICATES, &self.config.s3.certificates()?)?;
         }
         self.send(INNER_CONFIG, &inner(&self.config).to_toml()?)
     }
@@ -293,7 +308,11 @@ mod tests {
         config.registries.ca_bundle = Some("/etc/hearth/ca.pem".into());
         config.tls.certificate = Some("/etc/hearth/chain.pem".into());
         config.tls.key = Some("/etc/hearth/key.pem".into());
+        config.s3.endpoint = Some("https://s3.example.org".to_owned());
+        config.s3.secret_access_key_file = Some("/etc/hearth/s3-secret".into());
         let inner = inner(&config);
+        let secret = inner.s3.secret_access_key_file.as_deref();
+        assert_eq!(secret, Some(std::path::Path::new(INNER_S3_SECRET)));
         assert_eq!(inner.listen.to_string(), "0.0.0.0:7");
         let login = &inner.registries.credentials["r.example.org"];
         assert_eq!(login.password_file, PathBuf::from(inner_password(0)));
@@ -304,6 +323,7 @@ mod tests {
             listen: config.listen,
             registries: config.registries.clone(),
             tls: config.tls.clone(),
+            s3: config.s3.clone(),
             ..inner
         };
         assert_eq!(back, config);

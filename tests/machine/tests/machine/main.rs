@@ -12,6 +12,7 @@ mod clones;
 mod crash;
 mod fixture;
 mod forks;
+mod full_disk;
 mod leftovers;
 mod limits;
 mod networks;

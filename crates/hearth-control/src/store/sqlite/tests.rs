@@ -147,3 +147,81 @@ async fn the_journal_has_one_open_intent_per_subject() {
     store.commit(Batch::new().change(done)).await.unwrap();
     assert_eq!(store.open_intents().await.unwrap(), Vec::new());
 }
+
+/// A file system with room for little more than the store itself, and a file that takes the rest of it.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let flags = rustix::mount::MountFlags::empty();
+        rustix::mount::mount("tmpfs", directory.path(), "tmpfs", flags, c"size=8m").unwrap();
+        Self(directory)
+    }
+
+    /// Takes all but a few pages.
+    fn fill(&self, pages_left: u64) {
+        let found = rustix::fs::statvfs(self.0.path()).unwrap();
+        let taken = found.f_bavail.saturating_sub(pages_left) * found.f_frsize;
+        let file = std::fs::File::create(self.filler()).unwrap();
+        let flags = rustix::fs::FallocateFlags::empty();
+        rustix::fs::fallocate(&file, flags, 0, taken).unwrap();
+    }
+
+    fn empty(&self) {
+        std::fs::remove_file(self.filler()).unwrap();
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.0.path().join("filler")
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let flags = rustix::mount::UnmountFlags::DETACH;
+        let _ = rustix::mount::unmount(self.0.path(), flags);
+    }
+}
+
+/// Wherever in a commit the room ends: it fails as a whole, reading goes on, and so does writing once there is room again.
+#[tokio::test]
+async fn a_full_disk_fails_commits_and_nothing_else() {
+    // Only root mounts.
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let disk = SmallDisk::mount();
+    let store = open(&disk.0);
+    let mut number = 0;
+    let mut add = || {
+        let accounts = number..number + 400;
+        number = accounts.end;
+        let batch = accounts.fold(Batch::new(), |batch, number| {
+            batch.change(Change::AddAccount(account(number)))
+        });
+        store.commit(batch)
+    };
+    add().await.unwrap();
+    let (mut committed, mut failures) = (1, 0);
+    for pages_left in 0..8 {
+        disk.fill(pages_left);
+        for _ in 0..4 {
+            match add().await {
+                Ok(_) => committed += 1,
+                Err(error) => {
+                    assert!(error.to_string().contains("full"), "{error}");
+                    failures += 1;
+                }
+            }
+            assert_eq!(store.accounts().await.unwrap().len(), committed * 400);
+        }
+        disk.empty();
+        add().await.unwrap();
+        committed += 1;
+    }
+    assert!(failures > 0);
+    drop(store);
+    let accounts = open(&disk.0).accounts().await.unwrap();
+    assert_eq!(accounts.len(), committed * 400);
+}

@@ -85,7 +85,11 @@ pub fn create_overlay(
         let references = 1u16.to_be_bytes().repeat(clusters as usize);
         file.write_all_at(&references, 2 * CLUSTER)
     };
-    write().map_err(OverlayError::Write)
+    write().map_err(|error| {
+        // On a full disk, half an overlay; whoever finds it would take it for one that is written to.
+        let _ = std::fs::remove_file(path);
+        OverlayError::Write(error)
+    })
 }
 
 fn header(

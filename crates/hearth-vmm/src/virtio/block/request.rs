@@ -1,5 +1,7 @@
 //! One block request (VIRTIO 1.3 section 5.2.6): what it asks for, and doing it.
 
+use std::io;
+
 use virtio_bindings::bindings::virtio_blk as blk;
 
 use super::super::chain::{Buffers, Chain};
@@ -36,12 +38,25 @@ pub(super) struct Disk {
 enum Failure {
     Io,
     Unsupported,
+    /// Not for the driver: the host has no room for it now.
+    Full,
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
+            _ => Self::Io,
+        }
+    }
 }
 
 impl Disk {
-    /// Serves a chain and writes its status byte. Returns the bytes written into the chain.
+    /// Serves a chain and writes its status byte. Returns the bytes written into the chain, or nothing when the host has no room
+    /// for what the driver writes: the chain is to be served again, as a whole, once there is. A guest that was told of an error
+    /// would give up its file system for what passes.
     /// An error means that the chain is not a request at all.
-    pub(super) fn serve(&mut self, chain: &mut Chain<'_>) -> Result<u32, FaultCause> {
+    pub(super) fn serve(&mut self, chain: &mut Chain<'_>) -> Result<Option<u32>, FaultCause> {
         let [kind, _reserved, sector @ ..] =
             header(&mut chain.readable).ok_or(FaultCause::Request("block header is short"))?;
         let sector = u64::from(sector[1]) << 32 | u64::from(sector[0]);
@@ -54,10 +69,11 @@ impl Disk {
             Ok(written) => (blk::VIRTIO_BLK_S_OK, written),
             Err(Failure::Io) => (blk::VIRTIO_BLK_S_IOERR, 0),
             Err(Failure::Unsupported) => (blk::VIRTIO_BLK_S_UNSUPP, 0),
+            Err(Failure::Full) => return Ok(None),
         };
         status_byte.write(&[status as u8]);
         // On failure the data part is unspecified, and so is the used length before the status.
-        Ok(written + 1)
+        Ok(Some(written + 1))
     }
 
     fn execute(
@@ -70,22 +86,18 @@ impl Disk {
         match kind {
             blk::VIRTIO_BLK_T_IN => {
                 let offset = self.range(sector, writable.len() as u64)?;
-                self.image
-                    .read(writable.slices(), offset)
-                    .map_err(|_| Failure::Io)?;
+                self.image.read(writable.slices(), offset)?;
                 // Bounded by MAX_REQUEST_BYTES.
                 Ok(writable.len() as u32)
             }
             blk::VIRTIO_BLK_T_OUT => {
                 self.writable()?;
                 let offset = self.range(sector, readable.len() as u64)?;
-                self.image
-                    .write(readable.slices(), offset)
-                    .map_err(|_| Failure::Io)?;
+                self.image.write(readable.slices(), offset)?;
                 Ok(0)
             }
             blk::VIRTIO_BLK_T_FLUSH => {
-                self.image.flush().map_err(|_| Failure::Io)?;
+                self.image.flush()?;
                 Ok(0)
             }
             blk::VIRTIO_BLK_T_GET_ID => Ok(writable.write(&self.serial) as u32),
@@ -125,7 +137,7 @@ impl Disk {
                 blk::VIRTIO_BLK_T_DISCARD => self.image.discard(offset, len),
                 _ => self.image.write_zeroes(offset, len, flags != 0),
             };
-            done.map_err(|_| Failure::Io)?;
+            done?;
         }
         Ok(())
     }

@@ -19,9 +19,13 @@ use super::super::limiter::RateLimiter;
 use super::super::queue::VirtioQueue;
 use super::request::{Disk, MAX_REQUEST_BYTES};
 use crate::sandbox::{ThreadKind, confine_thread};
+use crate::say;
 
 /// The image library's deepest call chains take some KiB; only touched pages count.
 const STACK_BYTES: usize = 256 << 10;
+
+/// Wait before a request that the host's disk had no room for is tried again: short beside the time that making room takes.
+const FULL_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the worker owns, and returns.
 #[derive(Debug)]
@@ -90,6 +94,8 @@ enum Wait {
     Kick,
     /// For the rate limiter.
     Throttled(Duration),
+    /// For room on the host's disk.
+    Full,
     /// For the end: the queue is broken, or stop was requested.
     Stop,
 }
@@ -99,11 +105,19 @@ fn run(mut work: Work, stop: &Stop) -> Work {
         // Serves nothing; the guest sees a disk that does not answer.
         return work;
     }
+    let mut was_full = false;
     while !stop.requested.load(Ordering::SeqCst) {
         let wait = drain(&mut work, stop).unwrap_or_else(|cause| {
             work.queue.link().fail(work.queue.index(), cause);
             Wait::Stop
         });
+        let is_full = matches!(wait, Wait::Full);
+        if is_full && !was_full {
+            say(format_args!(
+                "the host's disk is full; the guest's waits until it is not"
+            ));
+        }
+        was_full = is_full;
         sleep(&wait, &stop.wake, work.queue.kick_event());
     }
     work
@@ -125,7 +139,10 @@ fn drain(work: &mut Work, stop: &Stop) -> Result<Wait, FaultCause> {
                 break;
             };
             limiter.charge((chain.readable.len() + chain.writable.len()) as u64);
-            let written = disk.serve(&mut chain)?;
+            let Some(written) = disk.serve(&mut chain)? else {
+                queue.undo_pop();
+                return Ok(Wait::Full);
+            };
             queue.push_used(ram, chain.head, written)?;
             queue.signal(ram)?;
         }
@@ -147,6 +164,7 @@ fn sleep(wait: &Wait, stop: &EventFd, kick: &EventFd) {
     let (watched, timeout) = match wait {
         Wait::Kick => (2, None),
         Wait::Throttled(delay) => (1, Timespec::try_from(*delay).ok()),
+        Wait::Full => (1, Timespec::try_from(FULL_PAUSE).ok()),
         Wait::Stop => (1, None),
     };
     // An interrupted or failed wait is a spurious wake-up, which the loop bears.

@@ -1,0 +1,41 @@
+//! The clock of the control plane, which goes on over restarts: what it showed lies in the data directory.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hearth_control::time::{Reading, SystemClock};
+
+use crate::secret_file;
+
+/// How often what the clock shows is written down. Only a boot of the host loses what passed since.
+const INTERVAL: Duration = Duration::from_secs(60);
+
+/// Goes on with the clock of this data directory, and writes down what it shows from time to time for as long as the runtime lives.
+pub(crate) fn go_on(data: &Path) -> SystemClock {
+    let path = data.join("clock.json");
+    let before = fs::read(&path)
+        .ok()
+        .and_then(|text| serde_json::from_slice::<Reading>(&text).ok());
+    let (clock, ignored_jump_ms) = SystemClock::resume(before.as_ref());
+    if let Some(jump_ms) = ignored_jump_ms {
+        tracing::warn!(
+            jump_s = jump_ms / 1000,
+            "the host's wall clock has jumped since the service ran last; deadlines and times of records go on as before"
+        );
+    }
+    tokio::spawn(write_down(clock, path));
+    clock
+}
+
+async fn write_down(clock: SystemClock, path: PathBuf) {
+    loop {
+        let written = serde_json::to_vec(&clock.read())
+            .map_err(std::io::Error::other)
+            .and_then(|text| secret_file::write(&path, &text));
+        if let Err(error) = written {
+            tracing::warn!(%error, "what the clock shows is not written down");
+        }
+        tokio::time::sleep(INTERVAL).await;
+    }
+}

@@ -1,0 +1,84 @@
+//! An S3 that is not this service's own: whose buckets are whose, and reading an artifact there.
+//!
+//! The operator's key reads every bucket that the operator lets it, whoever asks for a build. So the configuration says which buckets
+//! an account may name, and no other is asked for: an account that names another one's learns nothing, not even whether it is there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use hearth_client::{Client, ClientError, Settings};
+use hearth_control::id::AccountId;
+use hearth_control::image::ArtifactUri;
+use tokio::fs::File;
+use tokio::io::AsyncWriteExt as _;
+
+use crate::artifact::FetchError;
+
+/// Longest wait for the next piece of an object. One that comes more slowly does not come.
+const PIECE_LIMIT: Duration = Duration::from_secs(60);
+
+/// Another S3, and who may read what there.
+#[derive(Clone)]
+pub struct ExternalS3 {
+    client: Client,
+    accounts: BTreeMap<AccountId, BTreeSet<String>>,
+}
+
+impl std::fmt::Debug for ExternalS3 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ExternalS3")
+            .field("settings", self.client.settings())
+            .field("accounts", &self.accounts)
+            .finish()
+    }
+}
+
+impl ExternalS3 {
+    /// Connects to nothing yet. `accounts` are the buckets that each account may read.
+    ///
+    /// # Errors
+    ///
+    /// When the address or the certificates cannot be read.
+    pub fn new(
+        settings: Settings,
+        accounts: BTreeMap<AccountId, BTreeSet<String>>,
+    ) -> Result<Self, ClientError> {
+        Ok(Self {
+            client: Client::new(settings)?,
+            accounts,
+        })
+    }
+
+    /// Where it is.
+    pub(crate) fn endpoint(&self) -> &str {
+        &self.client.settings().endpoint_url
+    }
+
+    /// Reads an artifact of an account into the file at `to`.
+    pub(crate) async fn fetch(
+        &self,
+        account: AccountId,
+        uri: &ArtifactUri,
+        limit_bytes: u64,
+        to: &Path,
+    ) -> Result<(), FetchError> {
+        let is_its_own = |buckets: &BTreeSet<String>| buckets.contains(&uri.bucket);
+        if !self.accounts.get(&account).is_some_and(is_its_own) {
+            return Err(FetchError::Forbidden(uri.bucket.clone()));
+        }
+        let failed = |error| FetchError::of_client(error, uri);
+        let object = self.client.get_object(&uri.bucket, &uri.key, limit_bytes);
+        let mut object = object.await.map_err(failed)?;
+        let mut file = File::create(to).await.map_err(FetchError::Write)?;
+        loop {
+            let next = tokio::time::timeout(PIECE_LIMIT, object.next());
+            let next = next.await.map_err(|_| FetchError::Ended)?;
+            let Some(piece) = next.map_err(failed)? else {
+                break;
+            };
+            file.write_all(&piece).await.map_err(FetchError::Write)?;
+        }
+        file.flush().await.map_err(FetchError::Write)
+    }
+}
