@@ -262,21 +262,6 @@ def test_a_second_build_is_the_next_version(cli, image, tmp_path):
     assert [version["imageVersion"] for version in cli.json("image", "show", image)["versions"]] == ["1.0"]
 
 
-def test_the_readme_does_what_it_says(cli, tmp_path):
-    readme = (EXAMPLES.parent / "README.md").read_text()
-    [block] = re.findall(r"^    hearth image build .*?(?=\n\n)", readme, re.DOTALL | re.MULTILINE)
-    (tmp_path / "examples").symlink_to(EXAMPLES)
-    path = f"{os.path.dirname(cli.program)}:{os.environ['PATH']}"
-    ran = subprocess.run(
-        ["bash", "-euxo", "pipefail", "-c", block], cwd=tmp_path, env={**cli.environment, "PATH": path},
-        text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, timeout=900,
-    )
-    assert ran.returncode == 0, ran.stdout
-    for said in ('"greeting": "hello"', "Linux microvm-", "hook run"):
-        assert said in ran.stdout, ran.stdout
-    assert (tmp_path / "app.py").read_bytes() == (EXAMPLES / "hello/app.py").read_bytes()
-
-
 def test_a_build_that_fails_says_why(cli, tmp_path):
     (tmp_path / "Dockerfile").write_text("FROM hearth/debian:12\nRUN echo about to fail && exit 7\n")
     told = cli.error("image", "build", tmp_path, "--name=cli-fails", status=1)

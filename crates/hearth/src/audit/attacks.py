@@ -376,24 +376,28 @@ def say(data):
             view = view[out.write(view):]
 
 
-def heard(mark, size, wait=20):
-    """Whether the log has an event with this mark, and as long as that."""
-    query = {"logGroupName": V["log_group"], "startTime": int(time.time() - 600) * 1000, "filterPattern": f'"{mark}"'}
+def heard(mark, size, since, wait=20):
+    """Whether the log has an event with this mark, and as long as that; `since` is a time of this machine's clock."""
+    query = {"logGroupName": V["log_group"], "startTime": int(since * 1000), "filterPattern": f'"{mark}"'}
     headers = {"X-Amz-Target": "Logs_20140328.FilterLogEvents", "Content-Type": "application/x-amz-json-1.1"}
-    end = time.monotonic() + wait
+    end, page = time.monotonic() + wait, {}
     while time.monotonic() < end:
-        status, answer = signed(V["own_key"], "logs", "POST", "/", json.dumps(query).encode(), headers)
-        if status == 200 and any(len(event["message"]) >= size for event in json.loads(answer).get("events", [])):
+        status, answer = signed(V["own_key"], "logs", "POST", "/", json.dumps({**query, **page}).encode(), headers)
+        answer = json.loads(answer) if status == 200 else {}
+        if any(len(event["message"]) >= size for event in answer.get("events", [])):
             return True
-        time.sleep(1)
+        # Of a long log a page may hold nothing, and the next one what is looked for.
+        page = {"nextToken": answer["nextToken"]} if "nextToken" in answer else {}
+        if not page:
+            time.sleep(1)
     return False
 
 
 def logged(size):
     """Whether a line of so many bytes comes to the log as one event."""
-    mark = os.urandom(8).hex()
+    mark, since = os.urandom(8).hex(), time.time() - 1
     say(mark.encode() + b"x" * (size - len(mark)) + b"\n")
-    return heard(mark, size)
+    return heard(mark, size, since)
 
 
 def is_deaf(seconds=10):
