@@ -22,6 +22,9 @@ WITH_A_SERVICE = [
     "docs/hearth-api.md",
 ]
 
+# What a reader is shown by them, where the exit statuses say too little.
+SHOWN = {"README.md": ['"greeting": "hello"', "Linux microvm-", "hook run"]}
+
 
 def script(document):
     """All its blocks, one after the other, in one shell."""
@@ -58,6 +61,11 @@ def test_its_commands_do_what_it_says(hearth, hello, checkout, document):
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900, check=False,
     )
     assert ran.returncode == 0, ran.stdout
+    for shown in SHOWN.get(document, []):
+        assert shown in ran.stdout, ran.stdout
+    if document == "README.md":
+        # `hearth cp` took it out of the microVM.
+        assert (checkout / "app.py").read_bytes() == (checkout / "examples/hello/app.py").read_bytes()
     for microvm in living(hearth) - before:
         hearth.microvms.terminate_microvm(microvmIdentifier=microvm)
         hearth.wait_microvm(microvm, "TERMINATED")
