@@ -64,7 +64,7 @@ impl NodeOptions {
             data,
             vmm_program,
             boot_limit: Duration::from_secs(120),
-            restore_limit: Duration::from_secs(30),
+            restore_limit: Duration::from_secs(60),
             network: None,
             groups: None,
             users: geteuid().is_root().then_some(DEFAULT_USERS),
