@@ -6,6 +6,8 @@ hearth-control's `tests/it/crash.rs`.
 
 import contextlib
 import os
+import subprocess
+import threading
 import time
 import uuid
 
@@ -13,7 +15,7 @@ import botocore.exceptions
 import pytest
 
 from .test_crashes import WEDGED_S, nobody_is_left_without_an_owner
-from .test_outlives import inside, service_pid, wait_for_successor
+from .test_outlives import exec_inside, inside, service_pid, wait_for_successor
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("HEARTH_PLACE") == "here", reason="this machine's disk is not filled for a test"
@@ -28,31 +30,55 @@ def used_kib():
     return int(inside("/bin/busybox", "df", "-k", "/data").splitlines()[-1].split()[2])
 
 
-def wait_for_deletions():
-    """What earlier tests have deleted goes in the background, and would make room on a disk that is to be full."""
+def wait_for_deletions(hearth, mine):
+    """What earlier tests have ended and deleted goes in the background, and would make room on a disk that is to be full."""
     deadline, readings = time.monotonic() + DELETIONS_S, []
-    while len(readings) < 5 or max(readings[-5:]) - min(readings[-5:]) > 1024:
-        assert time.monotonic() < deadline, f"the use of the disk does not settle: {readings[-5:]} KiB"
+    while True:
+        leaving = [
+            item
+            for item in hearth.microvms.list_microvms()["items"]
+            if item["state"] != "TERMINATED" and item["microvmId"] not in mine
+        ]
         readings.append(used_kib())
+        if not leaving and len(readings) >= 5 and max(readings[-5:]) - min(readings[-5:]) <= 1024:
+            return
+        assert time.monotonic() < deadline, f"the use of the disk does not settle: {readings[-5:]} KiB, {leaving}"
         time.sleep(2)
 
 
 @contextlib.contextmanager
 def full_disk():
-    """Takes what is free, and again what is given back meanwhile, down to the last block."""
+    """Takes what is free down to the last block, and what is given back until what it yields is called: a service that starts
+    gives back what it keeps for that."""
     script = f"""
+        touch {FILLER}
         n=0
-        for size in 1048576 65536 4096 256 4; do
-            while fallocate -l $(( size * 1024 )) {FILLER}.$n 2>/dev/null; do n=$(( n + 1 )); done
-            rm -f {FILLER}.$n
+        while [ -e {FILLER} ]; do
+            for size in 1048576 65536 4096 256 4; do
+                while fallocate -l $(( size * 1024 )) {FILLER}.$n 2>/dev/null; do n=$(( n + 1 )); done
+                rm -f {FILLER}.$n
+            done
+            df -k /data | tail -n 1
+            usleep 100000
         done
-        df -k /data | tail -n 1
     """
+    command = exec_inside("/bin/busybox", "sh", "-c", script)
+    filling = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
     try:
-        print(inside("/bin/busybox", "sh", "-c", script))
-        yield
+        print("full:", filling.stdout.readline())
+        # Nobody else may hold up the filling by not reading.
+        reading = threading.Thread(target=lambda: print("at last:", (filling.stdout.readlines() or ["?"])[-1]))
+        reading.start()
+        yield lambda: end(filling, reading)
     finally:
-        inside("/bin/busybox", "sh", "-c", f"rm -f {FILLER}.*")
+        end(filling, reading)
+        inside("/bin/busybox", "sh", "-c", f"rm -f {FILLER}*")
+
+
+def end(filling, reading):
+    inside("/bin/busybox", "rm", "-f", FILLER)
+    assert filling.wait(timeout=DELETIONS_S) == 0
+    reading.join()
 
 
 def attempt(what, **members):
@@ -84,9 +110,9 @@ def test_a_full_disk_loses_nothing(hearth, hello):
     bucket = f"full-{uuid.uuid4().hex[:8]}"
     hearth.s3.create_bucket(Bucket=bucket)
     before = service_pid()
-    wait_for_deletions()
+    wait_for_deletions(hearth, mine={running.id, sleeping.id})
 
-    with full_disk():
+    with full_disk() as stop_filling:
         attempt(microvms.suspend_microvm, microvmIdentifier=running.id)
         assert settled(hearth, running)["state"] == "RUNNING"
         assert running.get()["count"] == 2
@@ -98,6 +124,7 @@ def test_a_full_disk_loses_nothing(hearth, hello):
         launched = attempt(microvms.run_microvm, imageIdentifier=hello)
         if launched:
             hearth.wait_microvm(launched["microvmId"], "TERMINATED")
+        stop_filling()
         # Killed and started again without room, it finds all that it had.
         inside("/bin/busybox", "kill", "-9", before)
         wait_for_successor(hearth, before)

@@ -81,15 +81,21 @@ def test_failures_leave_nothing(hearth):
 
 def test_a_second_build_uses_the_layers_of_the_first(hearth):
     """One right after the other: what other builds leave behind may make the cache start anew."""
-    dockerfile = b'FROM hearth/debian:12\nRUN echo made in $((40 + 2))\nCMD ["sleep", "99999"]\n'
-    artifact = hearth.upload("layers-code", "layers.zip", {"Dockerfile": dockerfile})
+    same = "FROM hearth/debian:12\nRUN echo made in $((40 + 2))\n"
     logs = []
-    for name in ("layers-first", "layers-second"):
+    for name, arguments in (("layers-first", 88888), ("layers-second", 99999), ("layers-third", 99999)):
+        dockerfile = f'{same}CMD ["sleep", "{arguments}"]\n'
+        artifact = hearth.upload(f"{name}-code", "layers.zip", {"Dockerfile": dockerfile.encode()})
         image = hearth.build(name, artifact)
         hearth.wait_image(image, "CREATED", "CREATE_FAILED")
         logs.append(hearth.build_log(name))
     assert "\nmade in 42" in logs[0], logs[0]
     assert "Using cache" in logs[1] and "\nmade in 42" not in logs[1], logs[1]
+    # The same zip again takes no builder, and what it makes runs.
+    assert "nothing has changed" in logs[2] and "FROM" not in logs[2], logs[2]
+    session = hearth.run(image)
+    hearth.microvms.delete_microvm_image(imageIdentifier=image.replace("layers-third", "layers-second"))
+    session.terminate()
 
 
 def test_it_is_told_who_holds_what(hearth, hello):

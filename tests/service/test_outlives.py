@@ -15,9 +15,14 @@ from .conftest import Session
 from .test_operations import Operator
 
 
+def exec_inside(*argv):
+    """The command that runs a command in the emulated host."""
+    return [os.environ["HEARTH"], "--data", os.environ["HEARTH_DATA"], "host", "exec", "--", *argv]
+
+
 def inside(*argv):
     """Runs a command in the emulated host; answers what it printed."""
-    command = [os.environ["HEARTH"], "--data", os.environ["HEARTH_DATA"], "host", "exec", "--", *argv]
+    command = exec_inside(*argv)
     return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, stdin=subprocess.DEVNULL).stdout
 
 

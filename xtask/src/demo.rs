@@ -1,8 +1,9 @@
 //! `cargo xtask demo`: the main job in one command, from this checkout.
 //!
-//! `hearth up` as a user starts it, and `examples/quickstart.py` against it. What was prepared once (kernel, base images)
-//! is kept in `target/demo`; microVMs, images and the emulated host end with the command.
+//! `hearth up` as a user starts it, and `examples/quickstart.py` against it. What was prepared once (kernel, base images, layers of
+//! builds) is kept in `target/demo`; microVMs, images and the emulated host end with the command.
 
+use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
@@ -13,6 +14,9 @@ use crate::place::{self, Place};
 use crate::up::{self, Up};
 use crate::workspace::{self, Binaries};
 use crate::{lab, python, setup};
+
+/// Says that nothing is left in the data directory but what was prepared.
+const ENDED: &str = "demo-ended";
 
 /// The command `demo`.
 pub(crate) fn run() -> Result<ExitCode> {
@@ -25,7 +29,12 @@ pub(crate) fn run() -> Result<ExitCode> {
         lab::power_off();
     }
     let data = workspace::target_dir().join("demo");
-    up::clear(&data)?;
+    let ended = data.join(ENDED);
+    // Of a run that was cut short, microVMs and an image would be in the way.
+    match fs::remove_file(&ended) {
+        Ok(()) => {}
+        Err(_) => up::clear(&data)?,
+    }
     let mut service = Up::start(&binaries, &data, Stdio::inherit(), &[])?;
     service.wait_until_serving()?;
     let before = up::traces(&binaries, &data)?;
@@ -45,6 +54,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         let left: Vec<String> = left.into_iter().collect();
         bail!("something was left: {}", left.join(", "));
     }
+    fs::write(ended, "")?;
     println!(
         "\nNothing is left, seen from outside: {} traces of processes, control groups, namespaces, mounts, network cards and \
          files, as before. The plot: {}. All of it took {:.0} s.",

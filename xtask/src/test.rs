@@ -4,6 +4,7 @@
 //! nothing is tested that does not compile. The last line is the sum.
 
 use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use clap::Args;
 
 use crate::outcome::{Outcome, counted, run_counted, run_step};
 use crate::place::{self, Place};
-use crate::workspace::{self, Binaries};
+use crate::workspace::{self, Binaries, WITH_TESTS_VARIABLE};
 use crate::{contract, lab, nextest, package, python, service, setup};
 
 /// Packages whose integration tests (`tests/*.rs`) need KVM, or (the agent's) root, cgroup v2 and a clock that may
@@ -100,6 +101,14 @@ const STEPS: &[Step] = &[
 
 /// The command `test`.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if !workspace::builds_with_tests() {
+        // For everything that is built from here on, by whichever child.
+        let error = Command::new(std::env::current_exe()?)
+            .args(std::env::args_os().skip(1))
+            .env(WITH_TESTS_VARIABLE, "1")
+            .exec();
+        return Err(error.into());
+    }
     setup::ensure()?;
     // Deaths of earlier runs are no business of this one.
     let _ = fs::remove_file(lab::deaths_file());
@@ -254,6 +263,7 @@ fn machine_tests() -> Result<Outcome> {
             .args([
                 "nextest",
                 "run",
+                "--workspace",
                 "--profile",
                 "lab",
                 "--no-tests=pass",
@@ -264,11 +274,11 @@ fn machine_tests() -> Result<Outcome> {
     } else {
         let mut command = workspace::cargo();
         command.args(["test", "--no-fail-fast", "--test", "*"]);
+        for package in KVM_PACKAGES {
+            command.args(["--package", package]);
+        }
         command
     };
-    for package in KVM_PACKAGES {
-        command.args(["--package", package]);
-    }
     if !nextest::is_installed() {
         // One emulated processor: side by side, tests would make each other miss their deadlines.
         command.args(["--", "--test-threads=1"]);

@@ -89,6 +89,15 @@ pub(crate) enum Profile {
     Release,
 }
 
+/// Set where tests of the whole workspace are built anyway. Features of a crate depend on what cargo builds with it: a binary by
+/// itself would be built with other ones than for its tests, and all that it stands on twice.
+pub(crate) const WITH_TESTS_VARIABLE: &str = "HEARTH_XTASK_WITH_TESTS";
+
+/// Whether [`WITH_TESTS_VARIABLE`] is set.
+pub(crate) fn builds_with_tests() -> bool {
+    std::env::var_os(WITH_TESTS_VARIABLE).is_some()
+}
+
 /// Builds binaries of the workspace and answers where they are.
 pub(crate) fn build(profile: Profile, names: &[&str]) -> Result<Vec<PathBuf>> {
     build_targets(profile, names, &[])
@@ -104,6 +113,8 @@ pub(crate) fn build_targets(
     command.arg("build");
     if profile == Profile::Release {
         command.arg("--release");
+    } else if builds_with_tests() {
+        return executables(command.args(["--workspace", "--all-targets"]));
     }
     for name in binaries {
         command.args(["--bin", name]);

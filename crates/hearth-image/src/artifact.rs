@@ -22,6 +22,9 @@ pub use error::ArtifactError;
 /// The file that an artifact must have.
 const DOCKERFILE: &str = "Dockerfile";
 
+/// Longest Dockerfile that is looked into, in bytes.
+const MAX_DOCKERFILE_BYTES: u64 = 1 << 20;
+
 /// Longest target of a symbolic link, as Linux has it (`PATH_MAX`).
 const MAX_LINK_BYTES: u64 = 4095;
 
@@ -121,6 +124,22 @@ impl Artifact {
     /// Size of all its files when unpacked, in bytes.
     pub fn content_bytes(&self) -> u64 {
         self.content_bytes
+    }
+
+    /// The text of the Dockerfile; none when it is longer than any that somebody wrote, or no text. Blocks.
+    pub(crate) fn dockerfile(&self) -> Result<Option<String>, ArtifactError> {
+        let is_dockerfile = |entry: &&Entry| entry.name == DOCKERFILE;
+        let Some(entry) = self.entries.iter().find(is_dockerfile) else {
+            return Err(ArtifactError::NoDockerfile);
+        };
+        if entry.bytes > MAX_DOCKERFILE_BYTES {
+            return Ok(None);
+        }
+        let mut text = Vec::new();
+        self.content(entry)?
+            .read_to_end(&mut text)
+            .map_err(|source| damaged(entry, source))?;
+        Ok(String::from_utf8(text).ok())
     }
 
     /// Writes everything as a tar stream. Blocks. Content that is longer, shorter or other than the zip's directory says

@@ -31,12 +31,13 @@ use crate::config::ConfigError;
 use crate::failure::Failure;
 use crate::guest::{Guest, GuestError};
 use crate::registries::Registries;
+use crate::reuse::Digest;
 use crate::root::Root;
 use crate::store::StoreError;
 
 mod steps;
 
-use steps::Build;
+use steps::{Build, Made};
 
 /// The disk with the layers of earlier builds, as `guest.sh` knows it.
 const CACHE_SERIAL: &str = "cache";
@@ -116,8 +117,8 @@ impl Default for BuildLimits {
 pub struct Built {
     /// What a machine needs to run it.
     pub root: Root,
-    /// Where the time went.
-    pub times: BuildTimes,
+    /// Where the time went; nothing when an earlier build of the same account gave the same.
+    pub times: Option<BuildTimes>,
 }
 
 /// Time of each phase of a build.
@@ -219,10 +220,23 @@ impl Builder {
     pub async fn build(&self, mut request: BuildRequest) -> Result<Built, BuildError> {
         let mut cache = request.cache.take();
         let artifact = Arc::new(request.artifact);
+        let digest = match &cache {
+            Some(_) => self.digest(&artifact, &request.egress).await?,
+            None => None,
+        };
+        if let (Some(cache), Some(digest)) = (&cache, &digest)
+            && let Some(root) = cache.find(digest, &self.bases, &request.layer)
+        {
+            let said = "hearth: nothing has changed since an earlier build: its layers are used"
+                .to_owned();
+            let _ = request.log.send(said).await;
+            return Ok(Built { root, times: None });
+        }
         let task = Task {
             builder: self,
             machine: &request.machine,
             artifact: &artifact,
+            digest: digest.as_ref(),
             layer: &request.layer,
             egress: &request.egress,
             limits: &request.limits,
@@ -246,6 +260,22 @@ impl Builder {
                 Err(error)
             }
             outcome => outcome,
+        }
+    }
+
+    /// What the build reads; nothing when that is not known.
+    async fn digest(
+        &self,
+        artifact: &Arc<Artifact>,
+        egress: &Egress,
+    ) -> Result<Option<Digest>, BuildError> {
+        let (artifact, aliases) = (Arc::clone(artifact), self.aliases.clone());
+        let egress = egress.clone();
+        let reading =
+            tokio::task::spawn_blocking(move || Digest::of(&artifact, &aliases, &egress)).await;
+        match reading {
+            Ok(digest) => Ok(digest.map_err(GuestError::from)?),
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
     }
 }
@@ -273,7 +303,7 @@ fn is_suspicious(error: &BuildError) -> bool {
 }
 
 /// Whether the layers of a build may be built on. Those before an instruction that fails are as good as any.
-fn has_good_layers(built: &Result<Built, BuildError>) -> bool {
+fn has_good_layers(built: &Result<Made, BuildError>) -> bool {
     match built {
         Ok(_) => true,
         Err(error) => matches!(error, BuildError::Failed(_)) && !is_suspicious(error),
@@ -285,6 +315,8 @@ struct Task<'a> {
     builder: &'a Builder,
     machine: &'a MachineName,
     artifact: &'a Arc<Artifact>,
+    /// What the result is kept under.
+    digest: Option<&'a Digest>,
     layer: &'a Path,
     egress: &'a Egress,
     limits: &'a BuildLimits,
@@ -331,11 +363,20 @@ impl Task<'_> {
             tracing::warn!(%error, machine = %self.machine, "the layers of a build are not kept");
             false
         });
+        if let (Some(cache), Some(digest), Ok(made)) = (&*cache, self.digest, &built)
+            && !made.has_pulled
+            && let Err(error) = cache.remember(digest, &made.root)
+        {
+            tracing::warn!(%error, machine = %self.machine, "the result of a build is not kept");
+        }
         match cache.take_if(|_| has_added) {
             Some(cache) => self.keep(running, cache).await?,
             None => running.end().await?,
         }
-        built
+        built.map(|made| Built {
+            root: made.root,
+            times: Some(made.times),
+        })
     }
 
     /// Ends the microVM and hands in its layers. A cache that cannot be kept is no reason to fail.

@@ -4,6 +4,7 @@
 //! <directory>/<account>/<set of bases>/1.qcow2     what the first build wrote to the empty disk
 //!                                      2.qcow2     what a later one added, an overlay of the one before
 //!                                      <name>.new  of a build under way that is about to hand in its layers
+//!                                      <digest>.*  what a whole build gave (`results.rs`)
 //! ```
 //!
 //! A build sees the newest disk and writes to an overlay of its own. Files are never written again: builds of one account
@@ -22,6 +23,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
+
+mod results;
 
 /// Overlays that lie one on another: a read that finds nothing asks each, and the VMM holds each open.
 const MAX_OVERLAYS: usize = 24;
@@ -137,14 +140,13 @@ impl LayerCaches {
                 fs::remove_dir_all(set)?;
             }
         }
-        let is_pending = |path: &PathBuf| path.extension() == Some(OsStr::new(PENDING));
-        for path in entries(place)?.into_iter().filter(is_pending) {
+        for path in entries(place)?.iter().filter(|path| is_pending(path)) {
             fs::remove_file(path)?;
         }
         let overlays = chain(place);
         let is_old = overlays.first().is_some_and(|first| is_old(first));
         // The limit may have been another one.
-        if is_old || overlays.len() >= MAX_OVERLAYS || taken(&overlays) > self.limit_bytes {
+        if is_old || overlays.len() >= MAX_OVERLAYS || taken(&entries(place)?) > self.limit_bytes {
             fs::remove_dir_all(place)?;
         }
         Ok(())
@@ -182,6 +184,12 @@ impl Lease {
             return Ok(Kept::Overtaken);
         }
         let bytes = taken(&self.overlays) + taken(&[pending.to_owned()]);
+        // Results give way.
+        self.make_room(
+            self.caches
+                .limit_bytes
+                .saturating_sub(taken(&[pending.to_owned()])),
+        )?;
         if bytes > self.caches.limit_bytes {
             fs::remove_file(pending)?;
             self.start_anew()?;
@@ -190,6 +198,13 @@ impl Lease {
         fs::rename(pending, &next)?;
         File::open(&self.place)?.sync_all()?;
         Ok(Kept::Added)
+    }
+
+    /// What is kept for later builds, results included.
+    fn held(&self) -> io::Result<Vec<PathBuf>> {
+        let mut held = entries(&self.place)?;
+        held.retain(|path| !is_pending(path));
+        Ok(held)
     }
 
     /// Forgets all layers: a build failed on them, or may have. Answers the empty cache, unless others of the account build
@@ -220,6 +235,11 @@ fn chain(place: &Path) -> Vec<PathBuf> {
         .map(|number: usize| place.join(format!("{number}.{OVERLAY}")))
         .take_while(|path| path.exists())
         .collect()
+}
+
+/// Whether it is of a build that is still under way, or was killed.
+fn is_pending(path: &Path) -> bool {
+    path.extension() == Some(OsStr::new(PENDING))
 }
 
 fn is_old(path: &Path) -> bool {

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::artifact::{Artifact, ArtifactError};
 
-const SCRIPT: &str = include_str!("guest.sh");
+pub(crate) const SCRIPT: &str = include_str!("guest.sh");
 
 /// What is kept of a step's complaints, in bytes: its last words.
 const MAX_COMPLAINT_BYTES: usize = 4 << 10;

@@ -23,6 +23,7 @@ mod failure;
 mod guest;
 mod prepare;
 mod registries;
+mod reuse;
 mod root;
 mod sparse;
 mod store;

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
-use super::{BuildError, BuildLimits, BuildTimes, Built};
+use super::{BuildError, BuildLimits, BuildTimes};
 use crate::artifact::Artifact;
 use crate::bases::{BaseImage, Bases};
 use crate::config::{self, ContainerConfig};
@@ -33,6 +33,14 @@ const PULL_NEVER: &str = "--pull-never";
 /// `sha256:`, 64 digits and the end of the line.
 const MAX_IMAGE_ID_BYTES: u64 = 128;
 
+/// What a build gave.
+pub(super) struct Made {
+    pub(super) root: Root,
+    pub(super) times: BuildTimes,
+    /// Whether a registry was asked for anything, which may answer otherwise next time.
+    pub(super) has_pulled: bool,
+}
+
 /// What happens between boot and end.
 pub(super) struct Build<'a> {
     pub(super) guest: Guest,
@@ -52,7 +60,7 @@ impl Build<'_> {
         mut self,
         artifact: Arc<Artifact>,
         log: &mpsc::Sender<String>,
-    ) -> Result<Built, BuildError> {
+    ) -> Result<Made, BuildError> {
         let start = Instant::now();
         self.guest.send_context(artifact).await?;
         let settings = self.registries.to_tar().map_err(GuestError::Keep)?;
@@ -70,7 +78,8 @@ impl Build<'_> {
         if !image.own.is_empty() {
             self.export(&image.own).await?;
         }
-        Ok(Built {
+        Ok(Made {
+            has_pulled: image.has_pulled,
             root: self.root(image),
             times: self.times,
         })
@@ -105,6 +114,8 @@ impl Build<'_> {
         // A Dockerfile that is nothing but FROM makes no image of its own.
         let mut place = "/b/work/containers";
         let mut images = store::parse_images(&self.index(place, "images").await?)?;
+        // buildah names what it pulls, and names nothing else; names of earlier builds are gone (`guest.sh`, `keep`).
+        let has_pulled = images.iter().any(|image| !image.names.is_empty());
         if images.iter().all(|image| image.id != id) {
             place = "/b/store";
             images = store::parse_images(&self.index(place, "images").await?)?;
@@ -120,6 +131,7 @@ impl Build<'_> {
         Ok(Image {
             own,
             base,
+            has_pulled,
             config: ContainerConfig::parse(&text)?,
         })
     }
@@ -262,6 +274,8 @@ struct Image {
     own: Vec<Id>,
     /// Layers on the store disk, top first.
     base: Vec<Id>,
+    /// Whether a registry was asked for anything.
+    has_pulled: bool,
     config: ContainerConfig,
 }
 

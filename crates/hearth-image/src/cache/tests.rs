@@ -3,6 +3,11 @@
 use std::fs::FileTimes;
 
 use super::*;
+use crate::bases::Bases;
+use crate::config::ContainerConfig;
+use crate::reuse::Digest;
+use crate::root::{Root, RootDisk};
+use crate::store::Layers;
 
 const LIMIT: u64 = 1 << 20;
 
@@ -123,4 +128,105 @@ fn layers_of_other_bases_and_suspicious_ones_go() {
     let empty = two.discard().unwrap();
     assert_eq!(fixture.build(empty, 4), Kept::Added);
     assert!(fixture.lease().has_layers());
+}
+
+fn bases(place: &Path) -> Bases {
+    let word = "bases-a".to_owned();
+    Bases::new(
+        place.to_owned(),
+        word.clone(),
+        word,
+        Vec::new(),
+        Layers::default(),
+    )
+}
+
+fn digest(name: &str) -> Digest {
+    Digest(blake3::hash(name.as_bytes()))
+}
+
+/// A root whose layer disk, at `layer`, takes `kib`.
+fn root(layer: &Path, kib: usize) -> Root {
+    fs::write(layer, vec![1; kib << 10]).unwrap();
+    let disks = [("store", Path::new("/elsewhere")), ("layer", layer)];
+    Root {
+        disks: disks
+            .map(|(serial, image)| RootDisk {
+                serial: serial.to_owned(),
+                image: image.to_owned(),
+            })
+            .into(),
+        lower: Vec::new(),
+        config: ContainerConfig::parse(b"{}").unwrap(),
+    }
+}
+
+#[test]
+fn a_result_is_found_by_its_account_as_long_as_it_is_young() {
+    let fixture = Fixture::new();
+    let place = fixture.directory.path();
+    let bases = bases(place);
+    let one = digest("one");
+    let lease = fixture.lease();
+    assert_eq!(lease.find(&one, &bases, &place.join("none")), None);
+    lease
+        .remember(&one, &root(&place.join("first"), 4))
+        .unwrap();
+    fs::remove_file(place.join("first")).unwrap();
+
+    let found = lease.find(&one, &bases, &place.join("second")).unwrap();
+    let images: Vec<&Path> = found
+        .disks
+        .iter()
+        .map(|disk| disk.image.as_path())
+        .collect();
+    assert_eq!(images, [bases.store(), place.join("second")]);
+    assert_eq!(fs::read(place.join("second")).unwrap().len(), 4 << 10);
+    let find = |lease: &Lease, of: &Digest| lease.find(of, &bases, &place.join("third"));
+    let stranger = fixture.caches.lease("444455556666", "bases-a").unwrap();
+    assert_eq!(find(&stranger, &one), None);
+    assert_eq!(find(&lease, &digest("two")), None);
+
+    let record = lease.place.join(format!("{one}.json"));
+    let long_ago = SystemTime::now() - MAX_AGE - Duration::from_secs(60);
+    let file = File::options().write(true).open(&record).unwrap();
+    file.set_times(FileTimes::new().set_modified(long_ago))
+        .unwrap();
+    assert_eq!(find(&lease, &one), None, "too old");
+    fs::write(&record, "{\"disks\":").unwrap();
+    assert_eq!(find(&lease, &one), None, "half a record");
+}
+
+#[test]
+fn results_give_way_to_layers_and_to_newer_ones() {
+    let fixture = Fixture::new();
+    let place = fixture.directory.path();
+    let bases = bases(place);
+    let remember = |name: &str, kib| {
+        let root = root(&place.join(name), kib);
+        fixture.lease().remember(&digest(name), &root).unwrap();
+    };
+    let has = |name: &str| {
+        let layer = place.join("found");
+        let _ = fs::remove_file(&layer);
+        fixture
+            .lease()
+            .find(&digest(name), &bases, &layer)
+            .is_some()
+    };
+    for name in ["a", "b", "c"] {
+        remember(name, 400);
+    }
+    assert_eq!(
+        ["a", "b", "c"].map(has),
+        [false, true, true],
+        "the oldest goes"
+    );
+    assert_eq!(fixture.build(fixture.lease(), 500), Kept::Added);
+    assert_eq!(["b", "c"].map(has), [false, true]);
+    remember("d", 700);
+    assert!(!has("d"), "there is no room beside the layers");
+    assert!(fixture.lease().has_layers());
+    assert_eq!(fixture.build(fixture.lease(), 500), Kept::Added);
+    assert!(!has("c"));
 }

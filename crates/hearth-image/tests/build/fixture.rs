@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hearth_image::{
     Artifact, ArtifactLimits, Bases, BuildError, BuildLimits, BuildRequest, Builder, Built,
@@ -206,10 +207,18 @@ impl Fixture {
                 Err(error) => panic!("{error}: {output:?}"),
             }
         }
-        let status = machine.agent().control(ControlRequest::Status).await;
-        let ControlReply::Status(AppStatus::Exited(status)) = status.unwrap() else {
-            panic!("it still runs");
+        // Its output may end before it does.
+        let ended = async {
+            loop {
+                let status = machine.agent().control(ControlRequest::Status).await;
+                if let ControlReply::Status(AppStatus::Exited(status)) = status.unwrap() {
+                    return status;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
         };
+        let status = tokio::time::timeout(Duration::from_secs(10), ended).await;
+        let status = status.expect("it still runs");
         machine.terminate().await.unwrap();
         (output, status)
     }

@@ -139,7 +139,7 @@ async fn failures_have_their_reasons_and_leave_nothing() {
 async fn layers_are_kept_for_the_next_build_and_are_no_burden_to_it() {
     let fixture = Fixture::new();
     let uses_cache = |log: &[String]| log.iter().any(|line| line.contains("Using cache"));
-    let dockerfile = "FROM hearth/debian:12\nRUN head -c 16 /dev/urandom | base64 > /made\n";
+    let dockerfile = "FROM hearth/debian:12\nRUN head -c 16 /dev/urandom | base64 > /made\nCMD [\"cat\", \"/made\"]\n";
     let failing = format!("{dockerfile}RUN exit 3\n");
     let (built, log) = fixture.build_cached("failing", &failing).await;
     assert!(matches!(built, Err(BuildError::Failed(_))), "{built:?}");
@@ -152,6 +152,21 @@ async fn layers_are_kept_for_the_next_build_and_are_no_burden_to_it() {
     assert_eq!(built.root.disks.len(), 2);
     assert!(!fixture.cached(2).exists(), "nothing was added");
 
+    let (repeated, log) = fixture.build_cached("repeated", dockerfile).await;
+    let repeated = repeated.unwrap();
+    assert_eq!(repeated.times, None, "no microVM: {log:?}");
+    assert!(
+        log.iter().any(|line| line.contains("nothing has changed")),
+        "{log:?}"
+    );
+    // Its disk is a file of its own name: the first version may be deleted.
+    assert_ne!(built.root.disks, repeated.root.disks);
+    std::fs::remove_file(&built.root.disks[1].image).unwrap();
+    let (made, status) = fixture.run("repeated-run", &repeated.root).await;
+    assert_eq!((made.len(), status), (1, ExitStatus::Code(0)));
+
+    let changed = format!("{dockerfile}CMD [\"true\"]\n");
+    let dockerfile = changed.as_str();
     std::fs::remove_file(fixture.cached(1)).unwrap();
     std::fs::write(fixture.cached(1), "no disk").unwrap();
     let (built, log) = fixture.build_cached("damaged", dockerfile).await;

@@ -142,8 +142,9 @@ impl<'a> Job<'a> {
         };
         let (built, ()) = tokio::join!(builder.build(request), self.write_lines(lines));
         let built = built?;
-        self.say(&format!("the Dockerfile was run: {}", built.times))
-            .await;
+        if let Some(times) = built.times {
+            self.say(&format!("the Dockerfile was run: {times}")).await;
+        }
         Ok(built.root)
     }
 

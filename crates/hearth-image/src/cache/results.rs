@@ -1,0 +1,98 @@
+//! What whole builds gave: the same artifact on the same bases need not be built again.
+//!
+//! ```text
+//! <directory>/<account>/<set of bases>/<digest>.json    the root
+//!                                      <digest>.erofs   its layer disk: the same file as the version's
+//! ```
+//!
+//! A result is the answer that buildah would give if it found every layer, without the microVM that would ask it. It lives and
+//! dies with the layers beside it, and gives way to them where both are more than the cache may take.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{Lease, entries, is_old, taken};
+use crate::bases::Bases;
+use crate::reuse::Digest;
+use crate::root::{LAYER_SERIAL, Root, STORE_SERIAL};
+
+const ROOT: &str = "json";
+const LAYER: &str = "erofs";
+
+impl Lease {
+    /// The root of an earlier build of that digest; its layer disk, if it has one, is at `layer` then. One that cannot be read
+    /// is none.
+    pub(crate) fn find(&self, digest: &Digest, bases: &Bases, layer: &Path) -> Option<Root> {
+        let record = self.result(digest, ROOT);
+        if is_old(&record) {
+            return None;
+        }
+        let mut root: Root = serde_json::from_slice(&fs::read(record).ok()?).ok()?;
+        for disk in &mut root.disks {
+            disk.image = match disk.serial.as_str() {
+                STORE_SERIAL => bases.store(),
+                LAYER_SERIAL => layer.to_owned(),
+                _ => return None,
+            };
+        }
+        if has_layer(&root) {
+            publish(&self.result(digest, LAYER), layer).ok()?;
+        }
+        Some(root)
+    }
+
+    /// Keeps what a build gave, unless there is no room for it.
+    pub(crate) fn remember(&self, digest: &Digest, root: &Root) -> io::Result<()> {
+        let _users = self.caches.users();
+        let layer = root.disks.iter().find(|disk| disk.serial == LAYER_SERIAL);
+        let layer: Vec<PathBuf> = layer.map(|disk| disk.image.clone()).into_iter().collect();
+        let room = self.caches.limit_bytes.saturating_sub(taken(&layer));
+        if taken(&self.overlays) > room {
+            return Ok(());
+        }
+        self.make_room(room)?;
+        if let [layer] = &layer[..] {
+            let kept = self.result(digest, LAYER);
+            match fs::remove_file(&kept) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => publish(layer, &kept)?,
+            }
+        }
+        // Not by rename: half a record parses as none, and the next build writes it again.
+        let text = serde_json::to_vec(root).map_err(io::Error::other)?;
+        fs::write(self.result(digest, ROOT), text)
+    }
+
+    /// Removes results, the oldest first, until all that is kept takes no more than that.
+    pub(super) fn make_room(&self, bytes: u64) -> io::Result<()> {
+        let mut results: Vec<PathBuf> = entries(&self.place)?;
+        results.retain(|path| path.extension().is_some_and(|kind| kind == ROOT));
+        results.sort_by_cached_key(|path| path.metadata().and_then(|found| found.modified()).ok());
+        for record in results {
+            if taken(&self.held()?) <= bytes {
+                break;
+            }
+            fs::remove_file(&record)?;
+            match fs::remove_file(record.with_extension(LAYER)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn result(&self, digest: &Digest, kind: &str) -> PathBuf {
+        self.place.join(format!("{digest}.{kind}"))
+    }
+}
+
+fn has_layer(root: &Root) -> bool {
+    root.disks.iter().any(|disk| disk.serial == LAYER_SERIAL)
+}
+
+/// A second name for a disk that nobody writes any more.
+fn publish(disk: &Path, name: &Path) -> io::Result<()> {
+    fs::hard_link(disk, name)?;
+    File::open(name.parent().unwrap_or(Path::new(".")))?.sync_all()
+}

@@ -1,0 +1,139 @@
+//! When two builds must give the same: what a build reads, as a digest.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, Write};
+
+use hearth_net::Egress;
+
+use crate::artifact::{Artifact, ArtifactError};
+use crate::guest;
+
+/// Everything that a build reads but for its bases, which the cache is of. BLAKE3.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Digest(pub(crate) blake3::Hash);
+
+impl Digest {
+    /// Of a build of `artifact`; none when its Dockerfile may read what nobody here knows. Blocks: it reads the artifact.
+    pub(crate) fn of(
+        artifact: &Artifact,
+        aliases: &BTreeMap<String, String>,
+        egress: &Egress,
+    ) -> Result<Option<Self>, ArtifactError> {
+        let dockerfile = artifact.dockerfile()?;
+        if dockerfile.is_none_or(|text| may_fetch(&text)) {
+            return Ok(None);
+        }
+        let mut hasher = blake3::Hasher::new();
+        // Another release may build otherwise.
+        let surroundings = (env!("CARGO_PKG_VERSION"), guest::SCRIPT, aliases, egress);
+        // What can be written down can be written to a hasher.
+        if serde_json::to_writer(Sink(&mut hasher), &surroundings).is_err() {
+            return Ok(None);
+        }
+        artifact.write_tar(Sink(&mut hasher))?;
+        Ok(Some(Self(hasher.finalize())))
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.to_hex())
+    }
+}
+
+/// Whether a Dockerfile may have an `ADD`, which asks the address again that it names. Rather too often: a line that
+/// goes on from the one before counts, too. (What `FROM` and `COPY --from` ask a registry for is seen in the store.)
+fn may_fetch(dockerfile: &str) -> bool {
+    dockerfile.lines().any(|line| {
+        let mut words = line.split_whitespace().map(str::to_ascii_lowercase);
+        let instruction = words.next();
+        let instruction = match instruction.as_deref() {
+            Some("onbuild") => words.next(),
+            _ => instruction,
+        };
+        instruction.as_deref() == Some("add")
+    })
+}
+
+struct Sink<'a>(&'a mut blake3::Hasher);
+
+impl Write for Sink<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+    use crate::artifact::ArtifactLimits;
+
+    fn digest(files: &[(&str, &str)], aliases: &[(&str, &str)], egress: &Egress) -> Option<Digest> {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("a.zip");
+        let mut archive = rawzip::ZipArchiveWriter::new(File::create(&path).unwrap());
+        for (name, content) in files {
+            let (mut entry, config) = archive.new_file(*name).start().unwrap();
+            let mut writer = config.wrap(&mut entry);
+            writer.write_all(content.as_bytes()).unwrap();
+            let (_, descriptor) = writer.finish().unwrap();
+            entry.finish(descriptor).unwrap();
+        }
+        archive.finish().unwrap();
+        let artifact = Artifact::open(&path, &ArtifactLimits::default()).unwrap();
+        let owned = |(name, image): &(&str, &str)| ((*name).to_owned(), (*image).to_owned());
+        Digest::of(&artifact, &aliases.iter().map(owned).collect(), egress).unwrap()
+    }
+
+    #[test]
+    fn everything_that_a_build_reads_counts() {
+        let files = [
+            ("Dockerfile", "FROM hearth/debian:12\nCOPY a /\n"),
+            ("a", "1"),
+        ];
+        let closed = Egress::closed();
+        let first = digest(&files, &[], &closed);
+        assert!(first.is_some());
+        assert_eq!(first, digest(&files, &[], &closed));
+        let others = [
+            digest(&[files[0], ("a", "2")], &[], &closed),
+            digest(&[files[0], ("b", "1")], &[], &closed),
+            digest(&[("Dockerfile", "FROM scratch\n"), files[1]], &[], &closed),
+            digest(&files, &[("debian", "hearth/debian:12")], &closed),
+            digest(
+                &files,
+                &[],
+                &Egress {
+                    internet: true,
+                    ..Egress::closed()
+                },
+            ),
+        ];
+        for other in others {
+            assert!(other.is_some());
+            assert_ne!(first, other);
+        }
+    }
+
+    #[test]
+    fn what_may_change_outside_has_no_digest() {
+        for line in [
+            "ADD https://example.com/x /x",
+            "add $SOURCE /x",
+            "  ONBUILD ADD x /x",
+        ] {
+            let dockerfile = format!("FROM hearth/debian:12\n{line}\n");
+            let digest = digest(&[("Dockerfile", &dockerfile)], &[], &Egress::closed());
+            assert_eq!(digest, None, "{line}");
+        }
+        assert!(!may_fetch("FROM a\nCOPY add /add\nRUN useradd me\n"));
+    }
+}
