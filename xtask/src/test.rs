@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::outcome::{Outcome, counted, run_counted, run_step};
@@ -102,12 +102,7 @@ const STEPS: &[Step] = &[
 /// The command `test`.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if !workspace::builds_with_tests() {
-        // For everything that is built from here on, by whichever child.
-        let error = Command::new(std::env::current_exe()?)
-            .args(std::env::args_os().skip(1))
-            .env(WITH_TESTS_VARIABLE, "1")
-            .exec();
-        return Err(error.into());
+        return become_tester();
     }
     setup::ensure()?;
     // Deaths of earlier runs are no business of this one.
@@ -162,6 +157,21 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Goes on as a copy of this program: what builds the whole workspace builds this program, too, and replaces it.
+fn become_tester() -> Result<ExitCode> {
+    let own = std::env::current_exe().context("cannot find xtask itself")?;
+    let copy = own.with_file_name("xtask-test");
+    let unfinished = own.with_file_name("xtask-test.unfinished");
+    fs::copy(&own, &unfinished)
+        .and_then(|_| fs::rename(&unfinished, &copy))
+        .with_context(|| format!("cannot write {}", copy.display()))?;
+    let error = Command::new(&copy)
+        .args(std::env::args_os().skip(1))
+        .env(WITH_TESTS_VARIABLE, "1")
+        .exec();
+    Err(error).with_context(|| format!("cannot run {}", copy.display()))
 }
 
 /// A step that runs in a process of its own.

@@ -153,14 +153,20 @@ impl Shared {
     }
 
     async fn fill(self: Arc<Self>) {
+        // Nobody has asked yet.
+        let mut is_pause = true;
         loop {
             if self.left() >= POOL {
                 self.wanted.notified().await;
+                is_pause = false;
                 continue;
             }
             if self.left() > POOL_LOW {
-                let pause = tokio::time::timeout(PAUSE, self.wanted.notified());
-                if pause.await.is_ok() {
+                let more = if is_pause { Duration::ZERO } else { PAUSE };
+                is_pause = tokio::time::timeout(more, self.wanted.notified())
+                    .await
+                    .is_err();
+                if !is_pause {
                     continue;
                 }
             }
@@ -179,17 +185,10 @@ impl Shared {
         }
     }
 
-    /// Makes a slot that leads to the internet, the usual wish.
     async fn make(&self) -> Result<Slot, NetworkError> {
         let port = self.resolver.port();
         let first = self.next.fetch_add(1, Ordering::Relaxed);
-        let made = tokio::task::spawn_blocking(move || {
-            let slot = slot::make(first, port)?;
-            let text = rules::egress(&Egress::internet());
-            namespace::within(&slot.namespace, || nft::apply(&text))
-                .map_err(failed(Step::Rules))?;
-            Ok(slot)
-        });
+        let made = tokio::task::spawn_blocking(move || slot::make(first, port));
         made.await
             .map_err(|error| failed(Step::Namespace)(io::Error::other(error)))?
     }

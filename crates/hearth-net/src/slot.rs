@@ -8,6 +8,7 @@ use rtnetlink::{AddressMessageBuilder, Handle, LinkUnspec, LinkVeth, RouteMessag
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::addresses::{self, GATEWAY, GATEWAY_MAC, HOST, PREFIX, SLOTS, TAP, UPLINK};
+use crate::egress::Egress;
 use crate::error::{Step, failed};
 use crate::{NetworkError, namespace, nft, rules, tap};
 
@@ -32,7 +33,7 @@ pub struct Slot {
     pub tap: OwnedFd,
 }
 
-/// Makes a slot. Takes some milliseconds, most of which are the kernel's.
+/// Makes a slot that leads to the internet, the usual wish. Takes some milliseconds, most of which are the kernel's.
 pub(crate) fn make(first: u16, resolver_port: u16) -> Result<Slot, NetworkError> {
     namespace::apart(|| {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -89,7 +90,9 @@ async fn assemble(first: u16, resolver_port: u16) -> Result<Slot, NetworkError> 
         .onlink();
     let added = links.route().add(way_out.build()).execute().await;
     added.map_err(|error| failed(Step::Routes)(io::Error::other(error)))?;
-    nft::apply(&rules::slot(resolver_port)).map_err(failed(Step::Rules))?;
+    // In one go: nft takes longer to start than for all its rules.
+    let rules = rules::slot(resolver_port) + &rules::egress(&Egress::internet());
+    nft::apply(&rules).map_err(failed(Step::Rules))?;
     Ok(Slot {
         number,
         namespace: own,
