@@ -247,6 +247,22 @@ def test_what_was_written_can_be_read_and_followed(cli, image, microvm):
     assert follower.returncode == 0
 
 
+def test_output_that_goes_elsewhere_is_followed_there(cli, hearth, image):
+    arn = cli.json("image", "show", image)["imageArn"]
+    place = {"cloudWatch": {"logGroup": "elsewhere", "logStream": "one"}}
+    microvm = hearth.run(arn, logging=place)
+    follower = subprocess.Popen(
+        [cli.program, "logs", "-f", microvm.id], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, env=cli.environment
+    )
+    patience = threading.Timer(300, follower.kill)
+    patience.start()
+    assert follower.stdout.readline() == b"hook run\n"
+    microvm.terminate()
+    assert follower.communicate(timeout=120)[0].splitlines()[-1:] == [b"hook terminate"]
+    patience.cancel()
+    assert follower.returncode == 0 and cli.text("logs", "-n", "1", microvm.id) == "hook terminate"
+
+
 def test_a_second_build_is_the_next_version(cli, image, tmp_path):
     (tmp_path / "Dockerfile").write_text('FROM hearth/debian:12\nCMD ["sleep", "99999"]\n')
     (tmp_path / ".dockerignore").write_text("secret\n")

@@ -17,9 +17,11 @@ use crate::payload::Payload;
 /// A file of a guest as it comes.
 pub struct FileContent {
     body: Incoming,
+    operation: &'static str,
 }
 
 const GET_FILE: &str = "GetMicrovmFile";
+const GET_LOGS: &str = "GetMicrovmLogs";
 
 impl FileContent {
     /// The next piece; `None` at the end.
@@ -30,7 +32,7 @@ impl FileContent {
     pub async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
         while let Some(frame) = self.body.frame().await {
             let frame = frame.map_err(|source| ClientError::Broken {
-                operation: GET_FILE,
+                operation: self.operation,
                 source,
             })?;
             if let Ok(data) = frame.into_data() {
@@ -100,6 +102,7 @@ impl Client {
         let answer = self.send(Call::lambda(GET_FILE, Method::GET, address));
         Ok(FileContent {
             body: answer.await?.into_body(),
+            operation: GET_FILE,
         })
     }
 
@@ -158,8 +161,24 @@ impl Client {
             &operation(id, "logs"),
             [("limit", limit.as_str())].into_iter(),
         );
-        self.call_text(Call::lambda("GetMicrovmLogs", Method::GET, address))
+        self.call_text(Call::lambda(GET_LOGS, Method::GET, address))
             .await
+    }
+
+    /// The same, and what comes after, until the microVM is TERMINATED or an hour is over.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub async fn follow_output(&self, id: &str, lines: usize) -> Result<FileContent, ClientError> {
+        let limit = lines.to_string();
+        let pairs = [("limit", limit.as_str()), ("follow", "true")];
+        let address = with_query(&operation(id, "logs"), pairs.into_iter());
+        let answer = self.send(Call::lambda(GET_LOGS, Method::GET, address));
+        Ok(FileContent {
+            body: answer.await?.into_body(),
+            operation: GET_LOGS,
+        })
     }
 
     /// Makes a second microVM that begins where the first is now.

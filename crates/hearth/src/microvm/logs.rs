@@ -41,12 +41,15 @@ pub(crate) async fn logs(
         if let Some(kept) = skips.take() {
             events.drain(..events.len().saturating_sub(kept));
         }
-        if events.is_empty()
-            && !arguments.follow
+        if tail.has_read_nothing()
             && let Some(id) = &source.microvm
         {
             let lines = arguments.tail.unwrap_or(MAX_LINES).clamp(1, MAX_LINES);
-            output::bytes(client.output(id, lines).await?.as_bytes())?;
+            if !arguments.follow {
+                output::bytes(client.output(id, lines).await?.as_bytes())?;
+            } else if !client.output(id, 1).await?.is_empty() {
+                return follow_elsewhere(client, id, lines).await;
+            }
         }
         print(shared, &source, &events)?;
         if !arguments.follow || has_ended {
@@ -54,6 +57,15 @@ pub(crate) async fn logs(
         }
         tokio::time::sleep(POLL).await;
     }
+}
+
+/// Follows a microVM whose output goes to another place than the usual one, which only the service knows.
+async fn follow_elsewhere(client: &Client, id: &str, lines: usize) -> Result<ExitCode> {
+    let mut lines = client.follow_output(id, lines).await?;
+    while let Some(piece) = lines.next().await? {
+        output::bytes(&piece)?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Where to read.
@@ -163,6 +175,10 @@ impl Tail {
         };
         let events = client.log_events(&query).await?;
         Ok(self.fresh(events))
+    }
+
+    fn has_read_nothing(&self) -> bool {
+        self.seen.is_empty()
     }
 
     fn fresh(&mut self, mut events: Vec<LogEvent>) -> Vec<LogEvent> {

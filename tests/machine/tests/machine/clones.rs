@@ -41,15 +41,22 @@ async fn twenty_clones_at_once_go_on_and_differ() {
 
     let (mut randoms, mut boot_ids, mut machine_ids) =
         (HashSet::new(), HashSet::new(), HashSet::new());
-    for machine in &machines {
+    let mut kept = Vec::new();
+    for machine in machines {
         // The template had counted for a while before it was sealed; a program that began anew would not have.
-        let before = counter(machine).await;
+        let before = counter(&machine).await;
         assert!(before > 0, "the program goes on with its memory");
-        randoms.insert(ask(machine, "random").await);
-        boot_ids.insert(ask(machine, "read /proc/sys/kernel/random/boot_id").await);
-        machine_ids.insert(ask(machine, "read /etc/machine-id").await);
-        assert!(clock_difference_ms(machine).await <= CLOCK_TOLERANCE_MS);
-        wait_for_progress(machine, before).await;
+        randoms.insert(ask(&machine, "random").await);
+        boot_ids.insert(ask(&machine, "read /proc/sys/kernel/random/boot_id").await);
+        machine_ids.insert(ask(&machine, "read /etc/machine-id").await);
+        assert!(clock_difference_ms(&machine).await <= CLOCK_TOLERANCE_MS);
+        wait_for_progress(&machine, before).await;
+        // Those that have shown it only keep the others from being asked.
+        if kept.len() < 2 {
+            kept.push(machine);
+        } else {
+            machine.terminate().await.unwrap();
+        }
     }
     assert_eq!(randoms.len(), CLONES, "each draws its own random bytes");
     assert_eq!(
@@ -64,11 +71,11 @@ async fn twenty_clones_at_once_go_on_and_differ() {
     );
 
     // Writes in one are invisible in the others and in the sealed file.
-    assert_eq!(ask(&machines[0], "dirty 4 11").await, "ok");
-    assert_eq!(ask(&machines[0], "check 4 11").await, "ok");
-    assert_eq!(ask(&machines[1], "check 4 11").await, "differs");
+    assert_eq!(ask(&kept[0], "dirty 4 11").await, "ok");
+    assert_eq!(ask(&kept[0], "check 4 11").await, "ok");
+    assert_eq!(ask(&kept[1], "check 4 11").await, "differs");
     assert_eq!(blake3::hash(&fs::read(&memory).unwrap()), sealed);
-    for machine in machines {
+    for machine in kept {
         machine.terminate().await.unwrap();
     }
 }
