@@ -5,15 +5,15 @@
 //!
 //!  PENDING              Launching ──> RunHook ─────────┐
 //!                           │            │             v
-//!  RUNNING                  │            │          Running <────────────────┬─────────────┐
-//!                           │            │             │                     │             │
-//!  SUSPENDING               │            │             v        could not    │             │
-//!                           │            │        SuspendHook ──> Saving ────┤             │
-//!                           │            │                          │        │             │
-//!  SUSPENDED                │            │             Suspended <──┘    ResumeHook <── Restoring
-//!                           │            │              │    ^                             ^  │
-//!                           │            │              │    └── could not ────────────────┼──┘
-//!                           │            │              └──────────────────────────────────┘
+//!  RUNNING                  │            │          Running <─────────────┬───────────┐
+//!                           │            │             │                  │           │
+//!  SUSPENDING               │            │             v     could not    │           │
+//!                           │            │        SuspendHook ──> Saving ─┴> BackHook ─┤
+//!                           │            │                          │                 │
+//!  SUSPENDED                │            │             Suspended <──┘                 └── ResumeHook <── Restoring
+//!                           │            │              │    ^                                           ^  │
+//!                           │            │              │    └── could not ──────────────────────────────┼──┘
+//!                           │            │              └────────────────────────────────────────────────┘
 //!                           v            v
 //!  TERMINATING          Removing <── TerminateHook <── Running
 //!                           │            (any phase may also go straight to Removing)
@@ -77,6 +77,8 @@ pub enum Phase {
     },
     /// `/resume` is called.
     ResumeHook,
+    /// `/resume` is called after a suspend that did not happen: nothing of it is on disk, so it is not SUSPENDED.
+    BackHook,
     /// `/terminate` is called.
     TerminateHook,
     /// The node removes it.
@@ -94,7 +96,7 @@ impl Phase {
                 MicrovmState::Pending
             }
             Self::Running | Self::Sealing { since: None } => MicrovmState::Running,
-            Self::SuspendHook | Self::Saving => MicrovmState::Suspending,
+            Self::SuspendHook | Self::Saving | Self::BackHook => MicrovmState::Suspending,
             Self::Suspended { .. }
             | Self::Sealing { since: Some(_) }
             | Self::Restoring { .. }
@@ -116,7 +118,7 @@ impl Phase {
             Self::SuspendHook => Some(Operation::Call(Hook::Suspend)),
             Self::Saving => Some(Operation::Suspend),
             Self::Restoring { .. } => Some(Operation::Resume),
-            Self::ResumeHook => Some(Operation::Call(Hook::Resume)),
+            Self::ResumeHook | Self::BackHook => Some(Operation::Call(Hook::Resume)),
             Self::TerminateHook => Some(Operation::Call(Hook::Terminate)),
             Self::Removing => Some(Operation::Remove),
             Self::Running | Self::Suspended { .. } | Self::Terminated => None,
@@ -391,9 +393,10 @@ fn suspend(life: &Life, terms: &Terms<'_>) -> Step {
         | Phase::Saving
         | Phase::Suspended { .. }
         | Phase::Sealing { since: Some(_) } => wish(life, None),
-        Phase::Restoring { .. } | Phase::ResumeHook | Phase::Sealing { since: None } => {
-            wish(life, Some(Wish::Sleep))
-        }
+        Phase::Restoring { .. }
+        | Phase::ResumeHook
+        | Phase::BackHook
+        | Phase::Sealing { since: None } => wish(life, Some(Wish::Sleep)),
         Phase::TerminateHook | Phase::Removing | Phase::Terminated => Step::Refused(Denial::Ended),
     }
 }
@@ -407,9 +410,10 @@ fn resume(life: &Life) -> Step {
             wish(life, Some(Wish::Run))
         }
         Phase::Suspended { since } => Step::Moved(Life::at(Phase::Restoring { since })),
-        Phase::Restoring { .. } | Phase::ResumeHook | Phase::Sealing { since: None } => {
-            wish(life, None)
-        }
+        Phase::Restoring { .. }
+        | Phase::ResumeHook
+        | Phase::BackHook
+        | Phase::Sealing { since: None } => wish(life, None),
         Phase::TerminateHook | Phase::Removing | Phase::Terminated => Step::Refused(Denial::Ended),
     }
 }
@@ -502,7 +506,7 @@ fn due(life: &Life, terms: &Terms<'_>, timer: Timer) -> Step {
 fn hook_done(life: &Life, terms: &Terms<'_>) -> Step {
     match life.phase {
         Phase::RunHook | Phase::ForkHook => Step::Moved(Life::at(Phase::Running)),
-        Phase::ResumeHook => Step::Moved(running(life, terms)),
+        Phase::ResumeHook | Phase::BackHook => Step::Moved(running(life, terms)),
         Phase::SuspendHook => Step::Moved(Life {
             phase: Phase::Saving,
             ..life.clone()
@@ -563,7 +567,7 @@ fn running(life: &Life, terms: &Terms<'_>) -> Life {
 /// After a suspend that did not happen. The application was told of it, so it is told of the resume too.
 fn back(terms: &Terms<'_>) -> Phase {
     if terms.has(Hook::Resume) {
-        Phase::ResumeHook
+        Phase::BackHook
     } else {
         Phase::Running
     }

@@ -42,6 +42,7 @@ pub fn adopt(life: &Life, terms: &Terms<'_>, found: Option<Presence>, now: Times
             | Phase::Saving
             | Phase::Restoring { .. }
             | Phase::ResumeHook
+            | Phase::BackHook
             | Phase::TerminateHook,
             Some(Presence::Running),
         )
@@ -56,7 +57,9 @@ pub fn adopt(life: &Life, terms: &Terms<'_>, found: Option<Presence>, now: Times
         }
 
         // The snapshot was complete before the crash, and only the record of it is missing.
-        (Phase::SuspendHook | Phase::Saving, Some(Presence::Suspended)) => super::saved(life, now),
+        (Phase::SuspendHook | Phase::Saving | Phase::BackHook, Some(Presence::Suspended)) => {
+            super::saved(life, now)
+        }
         (Phase::Running | Phase::Sealing { since: None }, Some(Presence::Suspended)) => {
             to(Phase::Suspended { since: now })
         }

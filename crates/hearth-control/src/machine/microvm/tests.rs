@@ -252,8 +252,31 @@ fn the_end_of_an_earlier_process_takes_no_suspended_microvm_away() {
     ] {
         assert_eq!(step(phase), Step::Kept, "{phase:?}");
     }
-    for phase in [Phase::RunHook, Phase::Running, Phase::ResumeHook] {
+    for phase in [
+        Phase::RunHook,
+        Phase::Running,
+        Phase::ResumeHook,
+        Phase::BackHook,
+    ] {
         assert!(matches!(step(phase), Step::Moved(_)), "{phase:?}");
+    }
+}
+
+#[test]
+fn what_could_not_be_saved_is_never_told_as_suspended() {
+    let hooks = hooks();
+    let terms = terms(Some(&hooks));
+    let mut life = walk(&terms, &[Event::Launched, Event::HookDone, Event::Suspend]);
+    for (event, state) in [
+        (Event::HookDone, MicrovmState::Suspending),
+        (Event::SaveFailed, MicrovmState::Suspending),
+        (Event::HookDone, MicrovmState::Running),
+    ] {
+        let Step::Moved(next) = step(&life, &terms, &event, NOON) else {
+            panic!("{event:?} moves nothing in {:?}", life.phase);
+        };
+        assert_eq!(next.phase.state(), state, "{event:?}");
+        life = next;
     }
 }
 
@@ -285,6 +308,7 @@ fn any_phase() -> impl Strategy<Value = Phase> {
         Phase::Suspended { since: NOON },
         Phase::Restoring { since: NOON },
         Phase::ResumeHook,
+        Phase::BackHook,
         Phase::TerminateHook,
         Phase::Removing,
         Phase::Terminated,
@@ -338,8 +362,6 @@ fn is_legal(from: MicrovmState, to: MicrovmState) -> bool {
                 | (Pending | Running | Suspending | Suspended, Terminating)
                 | (Terminating, Terminated)
         )
-        // A suspend that could not happen calls `/resume`, which is told as SUSPENDED.
-        || (from, to) == (Suspending, Suspended)
 }
 
 proptest! {
