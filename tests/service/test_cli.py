@@ -3,7 +3,9 @@
 import json
 import os
 import pty
+import re
 import select
+import shutil
 import subprocess
 import termios
 import threading
@@ -26,9 +28,12 @@ def cli(hearth):
 
 
 @pytest.fixture(scope="module")
-def image(cli):
-    """The example, built by the command line."""
-    built = cli.run("image", "build", EXAMPLES / "hello", "--name=cli", "--memory=512", "--port=8080", *HOOKS)
+def image(cli, tmp_path_factory):
+    """The example, built by the command line; so that there is something to build, not as it was built before."""
+    folder = shutil.copytree(EXAMPLES / "hello", tmp_path_factory.mktemp("cli") / "hello")
+    dockerfile = (folder / "Dockerfile").read_text()
+    (folder / "Dockerfile").write_text(re.sub("(?m)^(FROM .*)$", rf"\1\nENV BUILT={time.time_ns()}", dockerfile))
+    built = cli.run("image", "build", folder, "--name=cli", "--memory=512", "--port=8080", *HOOKS)
     assert built.stdout == b"cli\n"
     told = built.stderr.decode()
     for said in ("packed 3 files", "running the Dockerfile", "| compiled on", "sealing the snapshot", "cli 1.0 is ready"):
@@ -248,7 +253,9 @@ def test_what_was_written_can_be_read_and_followed(cli, image, microvm):
 
 
 def test_output_that_goes_elsewhere_is_followed_there(cli, hearth, image):
-    arn = cli.json("image", "show", image)["imageArn"]
+    [arn] = [
+        item["imageArn"] for item in hearth.microvms.list_microvm_images()["items"] if item["imageArn"].endswith(f":{image}")
+    ]
     place = {"cloudWatch": {"logGroup": "elsewhere", "logStream": "one"}}
     microvm = hearth.run(arn, logging=place)
     follower = subprocess.Popen(
