@@ -76,6 +76,7 @@ def full_disk():
 
 
 def end(filling, reading):
+    """Takes no more; what was taken stays taken."""
     inside("/bin/busybox", "rm", "-f", FILLER)
     assert filling.wait(timeout=DELETIONS_S) == 0
     reading.join()

@@ -31,9 +31,8 @@ pub(crate) fn run() -> Result<ExitCode> {
     let data = workspace::target_dir().join("demo");
     let ended = data.join(ENDED);
     // Of a run that was cut short, microVMs and an image would be in the way.
-    match fs::remove_file(&ended) {
-        Ok(()) => {}
-        Err(_) => up::clear(&data)?,
+    if fs::remove_file(&ended).is_err() {
+        up::clear(&data)?;
     }
     let mut service = Up::start(&binaries, &data, Stdio::inherit(), &[])?;
     service.wait_until_serving()?;

@@ -14,7 +14,7 @@ use crate::exec::{Exec, ExecInput, ExecRequest};
 use crate::microvms::with_query;
 use crate::payload::Payload;
 
-/// A file of a guest as it comes.
+/// A file of a guest, or what its application writes, as it comes.
 pub struct FileContent {
     body: Incoming,
     operation: &'static str,
@@ -28,7 +28,7 @@ impl FileContent {
     ///
     /// # Errors
     ///
-    /// When the file could not be read to its end.
+    /// When it could not be read to its end.
     pub async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
         while let Some(frame) = self.body.frame().await {
             let frame = frame.map_err(|source| ClientError::Broken {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{self, Write};
 
 use hearth_net::Egress;
 
@@ -28,17 +27,17 @@ impl Digest {
         // Another release may build otherwise.
         let surroundings = (env!("CARGO_PKG_VERSION"), guest::SCRIPT, aliases, egress);
         // What can be written down can be written to a hasher.
-        if serde_json::to_writer(Sink(&mut hasher), &surroundings).is_err() {
+        if serde_json::to_writer(&mut hasher, &surroundings).is_err() {
             return Ok(None);
         }
-        artifact.write_tar(Sink(&mut hasher))?;
+        artifact.write_tar(&mut hasher)?;
         Ok(Some(Self(hasher.finalize())))
     }
 }
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.to_hex())
+        self.0.fmt(f)
     }
 }
 
@@ -56,22 +55,10 @@ fn may_fetch(dockerfile: &str) -> bool {
     })
 }
 
-struct Sink<'a>(&'a mut blake3::Hasher);
-
-impl Write for Sink<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs::File;
+    use std::io::Write;
 
     use super::*;
     use crate::artifact::ArtifactLimits;

@@ -54,10 +54,8 @@ impl Lease {
         self.make_room(room)?;
         if let [layer] = &layer[..] {
             let kept = self.result(digest, LAYER);
-            match fs::remove_file(&kept) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => publish(layer, &kept)?,
-            }
+            remove(&kept)?;
+            publish(layer, &kept)?;
         }
         // Not by rename: half a record parses as none, and the next build writes it again.
         let text = serde_json::to_vec(root).map_err(io::Error::other)?;
@@ -73,11 +71,8 @@ impl Lease {
             if taken(&self.held()?) <= bytes {
                 break;
             }
-            fs::remove_file(&record)?;
-            match fs::remove_file(record.with_extension(LAYER)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+            remove(&record)?;
+            remove(&record.with_extension(LAYER))?;
         }
         Ok(())
     }
@@ -89,6 +84,14 @@ impl Lease {
 
 fn has_layer(root: &Root) -> bool {
     root.disks.iter().any(|disk| disk.serial == LAYER_SERIAL)
+}
+
+/// Removes a file; of none, it is a success.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// A second name for a disk that nobody writes any more.
