@@ -38,6 +38,9 @@ pub(super) struct Arguments {
     /// A Firecracker binary to measure in the same run.
     #[arg(long)]
     firecracker: Option<PathBuf>,
+    /// Its `jailer`, to measure Firecracker in a jail too.
+    #[arg(long, requires = "firecracker")]
+    jailer: Option<PathBuf>,
     /// Measure this machine's QEMU, as a microvm, in the same run.
     #[arg(long)]
     qemu: bool,
@@ -75,6 +78,7 @@ fn here(
     for (name, path) in [
         ("--json", &machine.json),
         ("--firecracker", &machine.firecracker),
+        ("--jailer", &machine.jailer),
     ] {
         if let Some(path) = path {
             command.arg(name).arg(path);
@@ -111,10 +115,15 @@ fn in_lab(
     let shown = |path: &Path| path.display().to_string();
     let mut argv = vec![shown(bench), "--test-guest".into(), shown(test_guest)];
     argv.extend(["--csv".into(), csv.clone(), "--json".into(), json.clone()]);
-    if let Some(firecracker) = &machine.firecracker {
-        let inside = format!("{LAB_RESULTS}/firecracker");
-        session.send(firecracker, Path::new(&inside))?;
-        argv.extend(["--firecracker".into(), inside]);
+    for (name, program) in [
+        ("firecracker", &machine.firecracker),
+        ("jailer", &machine.jailer),
+    ] {
+        if let Some(program) = program {
+            let inside = format!("{LAB_RESULTS}/{name}");
+            session.send(program, Path::new(&inside))?;
+            argv.extend([format!("--{name}"), inside]);
+        }
     }
     if machine.qemu {
         send_qemu(&session)?;

@@ -12,6 +12,7 @@ mod memory;
 mod network;
 mod peer;
 mod qemu;
+mod root;
 
 use std::path::PathBuf;
 
@@ -39,6 +40,9 @@ struct Arguments {
     /// A Firecracker binary to measure in the same run.
     #[arg(long)]
     firecracker: Option<PathBuf>,
+    /// Its `jailer`, to measure Firecracker in a jail too.
+    #[arg(long, requires = "firecracker")]
+    jailer: Option<PathBuf>,
     /// A `qemu-system-x86_64` to measure as a microvm in the same run.
     #[arg(long)]
     qemu: Option<PathBuf>,
@@ -66,6 +70,9 @@ fn main() -> Result<()> {
 }
 
 fn measure_machines(arguments: &Arguments) -> Result<Samples> {
+    if arguments.jailer.is_some() {
+        root::leave_initial()?;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -77,6 +84,7 @@ async fn measure(arguments: &Arguments) -> Result<Samples> {
     let bench = hearth::Bench::new(&arguments.test_guest, arguments.rounds).await?;
     let programs = PeerPrograms {
         firecracker: arguments.firecracker.clone(),
+        jailer: arguments.jailer.clone(),
         qemu: arguments.qemu.clone(),
     };
     let peers = Peer::prepare(&programs, bench.fixture()).await?;

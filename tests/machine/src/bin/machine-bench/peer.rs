@@ -9,7 +9,7 @@ use hearth_machine_tests::guest::{Fixture, MEMORY_MIB};
 use tokio::net::UnixStream;
 use tokio::process::Child;
 
-use crate::firecracker::Firecracker;
+use crate::firecracker::{Firecracker, Jailed};
 use crate::memory::pss_beside_guest_mib;
 use crate::qemu::Qemu;
 
@@ -24,12 +24,14 @@ const SETTLE: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(crate) struct PeerPrograms {
     pub(crate) firecracker: Option<PathBuf>,
+    pub(crate) jailer: Option<PathBuf>,
     pub(crate) qemu: Option<PathBuf>,
 }
 
 /// A monitor with a snapshot to restore.
 pub(crate) enum Peer {
     Firecracker(Firecracker),
+    Jailed(Jailed),
     Qemu(Qemu),
 }
 
@@ -44,9 +46,11 @@ impl Peer {
     pub(crate) async fn prepare(programs: &PeerPrograms, fixture: &Fixture) -> Result<Vec<Self>> {
         let mut peers = Vec::new();
         if let Some(program) = &programs.firecracker {
-            peers.push(Self::Firecracker(
-                Firecracker::prepare(program, fixture).await?,
-            ));
+            let firecracker = Firecracker::prepare(program, fixture).await?;
+            if let Some(jailer) = &programs.jailer {
+                peers.push(Self::Jailed(firecracker.jailed(jailer)?));
+            }
+            peers.push(Self::Firecracker(firecracker));
         }
         if let Some(program) = &programs.qemu {
             peers.push(Self::Qemu(Qemu::prepare(program, fixture).await?));
@@ -57,6 +61,7 @@ impl Peer {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Firecracker(_) => "firecracker",
+            Self::Jailed(_) => "firecracker in its jailer",
             Self::Qemu(_) => "qemu",
         }
     }
@@ -66,6 +71,7 @@ impl Peer {
         let start = Instant::now();
         let mut child = match self {
             Self::Firecracker(firecracker) => firecracker.restore().await?,
+            Self::Jailed(jailed) => jailed.restore().await?,
             Self::Qemu(qemu) => qemu.restore().await?,
         };
         let spawn_to_running = start.elapsed();
