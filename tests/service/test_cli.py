@@ -268,6 +268,7 @@ def test_output_that_goes_elsewhere_is_followed_there(cli, hearth, image):
     assert follower.communicate(timeout=120)[0].splitlines()[-1:] == [b"hook terminate"]
     patience.cancel()
     assert follower.returncode == 0 and cli.text("logs", "-n", "1", microvm.id) == "hook terminate"
+    assert cli.json("logs", "-n", "1", microvm.id) == {"message": "hook terminate"}
 
 
 def test_a_second_build_is_the_next_version(cli, image, tmp_path):

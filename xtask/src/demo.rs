@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::place::{self, Place};
 use crate::up::{self, Up};
@@ -21,10 +21,14 @@ const ENDED: &str = "demo-ended";
 /// The command `demo`.
 pub(crate) fn run() -> Result<ExitCode> {
     let began = Instant::now();
-    setup::ensure()?;
+    setup::ensure_without_tests()?;
     println!("building ...");
-    let binaries = Binaries::build()?;
-    let environment = python::environment()?;
+    let (binaries, environment) = std::thread::scope(|scope| {
+        let environment = scope.spawn(python::boto3);
+        (Binaries::build(), environment.join())
+    });
+    let binaries = binaries?;
+    let environment = environment.map_err(|_| anyhow!("installing boto3 panicked"))??;
     if place::find(&binaries)? == Place::Lab {
         lab::power_off();
     }

@@ -10,28 +10,57 @@ use crate::workspace;
 
 /// Makes the environment when it is missing or stands on other requirements; answers where it is.
 pub(crate) fn environment() -> Result<PathBuf> {
-    let root = workspace::root();
     let environment = workspace::target_dir().join("venv-e2e");
-    let requirements = fs::read_to_string(root.join("tests/requirements.txt"))?;
+    let requirements = requirements()?;
+    install(&environment, &requirements, || {
+        download_guest_wheels(&environment, &requirements)
+    })?;
+    Ok(environment)
+}
+
+/// The same with boto3 alone, for the examples.
+pub(crate) fn boto3() -> Result<PathBuf> {
+    let environment = workspace::target_dir().join("venv-boto3");
+    let requirements = requirements()?;
+    let is_wanted = |line: &&str| line.starts_with("boto");
+    let wanted: Vec<&str> = requirements.lines().filter(is_wanted).collect();
+    install(&environment, &wanted.join("\n"), || Ok(()))?;
+    Ok(environment)
+}
+
+fn requirements() -> Result<String> {
+    let path = workspace::root().join("tests/requirements.txt");
+    fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// Installs the requirements, and what else belongs to them.
+fn install(
+    environment: &Path,
+    requirements: &str,
+    further: impl FnOnce() -> Result<()>,
+) -> Result<()> {
     let installed = environment.join("requirements.txt");
-    if fs::read_to_string(&installed).ok().as_deref() == Some(requirements.as_str()) {
-        return Ok(environment);
+    if fs::read_to_string(&installed).ok().as_deref() == Some(requirements) {
+        return Ok(());
     }
-    println!("installing the clients: boto3, the AWS CLI, grpcio, websockets, pytest");
+    let names: Vec<&str> = requirements
+        .lines()
+        .filter_map(|line| line.split("==").next())
+        .collect();
+    println!("installing Python clients: {}", names.join(", "));
     checked(
         Command::new("python3")
             .args(["-m", "venv", "--clear"])
-            .arg(&environment),
+            .arg(environment),
     )?;
-    let pip = environment.join("bin/pip");
     checked(
-        Command::new(pip)
-            .args(["install", "--quiet", "--disable-pip-version-check", "-r"])
-            .arg(root.join("tests/requirements.txt")),
+        Command::new(environment.join("bin/pip"))
+            .args(["install", "--quiet", "--disable-pip-version-check"])
+            .args(requirements.lines()),
     )?;
-    download_guest_wheels(&environment, &requirements)?;
-    fs::write(&installed, &requirements)?;
-    Ok(environment)
+    further()?;
+    fs::write(&installed, requirements)
+        .with_context(|| format!("cannot write {}", installed.display()))
 }
 
 /// Where [`environment`] keeps what tests bring into guests.

@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 
-/// What is needed, and the package that brings it (Debian 12 and 13, Ubuntu 22.04 and 24.04).
+/// What Hearth is built with and runs with, and the package that brings it (Debian 12 and 13, Ubuntu 22.04 and 24.04).
 const NEEDED: &[Needed] = &[
     Needed {
         what: "the emulated host",
@@ -43,10 +43,24 @@ const NEEDED: &[Needed] = &[
         is_there: || any_exists(&["/usr/lib/x86_64-linux-gnu/libc.a"]),
     },
     Needed {
-        what: "the clients of the contract tests",
+        what: "the Python clients",
         package: "python3-venv",
         is_there: has_python_venv,
     },
+    Needed {
+        what: "the base images",
+        package: "mmdebstrap",
+        is_there: || any_exists(&["/usr/bin/mmdebstrap"]),
+    },
+    Needed {
+        what: "the rules of guests' networks",
+        package: "nftables",
+        is_there: || any_exists(&["/usr/sbin/nft"]),
+    },
+];
+
+/// The same of the tests.
+const OF_TESTS: &[Needed] = &[
     Needed {
         what: "a client of endpoints",
         package: "curl",
@@ -62,16 +76,6 @@ const NEEDED: &[Needed] = &[
         what: "trust of that browser",
         package: "libnss3-tools",
         is_there: || any_exists(&["/usr/bin/certutil"]),
-    },
-    Needed {
-        what: "the base images",
-        package: "mmdebstrap",
-        is_there: || any_exists(&["/usr/bin/mmdebstrap"]),
-    },
-    Needed {
-        what: "the rules of guests' networks",
-        package: "nftables",
-        is_there: || any_exists(&["/usr/sbin/nft"]),
     },
     Needed {
         what: "the tests of networks",
@@ -126,6 +130,11 @@ pub(crate) fn run() -> Result<ExitCode> {
 
 /// Makes sure that everything is there; costs next to nothing when it is.
 pub(crate) fn ensure() -> Result<()> {
+    install(NEEDED.iter().chain(OF_TESTS))
+}
+
+/// Makes sure that all is there which building and running Hearth takes.
+pub(crate) fn ensure_without_tests() -> Result<()> {
     install(NEEDED)
 }
 
@@ -134,8 +143,9 @@ pub(crate) fn ensure_nginx() -> Result<()> {
     install(&[OF_BENCHMARKS])
 }
 
-fn install(all: &[Needed]) -> Result<()> {
-    let missing: Vec<&Needed> = all.iter().filter(|needed| !(needed.is_there)()).collect();
+fn install(all: impl IntoIterator<Item = &'static Needed>) -> Result<()> {
+    let all = all.into_iter();
+    let missing: Vec<&Needed> = all.filter(|needed| !(needed.is_there)()).collect();
     if missing.is_empty() {
         return Ok(());
     }

@@ -156,6 +156,25 @@ pub async fn counter(machine: &Machine) -> u64 {
     ask(machine, "counter").await.parse().unwrap()
 }
 
+/// Waits until the application has counted on from where it is now.
+pub async fn wait_for_progress(machine: &Machine) {
+    let before = counter(machine).await;
+    for _ in 0..200 {
+        if counter(machine).await > before {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{} does not count", machine.name());
+}
+
+/// What the application draws from now on.
+pub async fn random(machine: &Machine) -> String {
+    // What it has drawn may be from before a snapshot.
+    wait_for_progress(machine).await;
+    ask(machine, "random").await
+}
+
 /// A connection to the application.
 pub async fn talk(machine: &Machine) -> UnixStream {
     machine.agent().proxy(PORT).await.unwrap()

@@ -5,9 +5,9 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use hearth_client::{Client, LogEvent, LogQuery};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cli::microvm::LogsArguments;
 use crate::image::log_group;
@@ -23,6 +23,9 @@ const LATE_MS: i64 = 10_000;
 
 /// Most lines of a microVM whose output goes to another place than the usual one.
 const MAX_LINES: usize = 10_000;
+
+/// Longest line that is waited for.
+const MAX_LINE_BYTES: usize = 1 << 20;
 
 pub(crate) async fn logs(
     shared: &Shared,
@@ -46,9 +49,11 @@ pub(crate) async fn logs(
         {
             let lines = arguments.tail.unwrap_or(MAX_LINES).clamp(1, MAX_LINES);
             if !arguments.follow {
-                output::bytes(client.output(id, lines).await?.as_bytes())?;
+                for line in client.output(id, lines).await?.lines() {
+                    print_line(shared, line)?;
+                }
             } else if !client.output(id, 1).await?.is_empty() {
-                return follow_elsewhere(client, id, lines).await;
+                return follow_elsewhere(shared, client, id, lines).await;
             }
         }
         print(shared, &source, &events)?;
@@ -60,12 +65,41 @@ pub(crate) async fn logs(
 }
 
 /// Follows a microVM whose output goes to another place than the usual one, which only the service knows.
-async fn follow_elsewhere(client: &Client, id: &str, lines: usize) -> Result<ExitCode> {
-    let mut lines = client.follow_output(id, lines).await?;
-    while let Some(piece) = lines.next().await? {
-        output::bytes(&piece)?;
+async fn follow_elsewhere(
+    shared: &Shared,
+    client: &Client,
+    id: &str,
+    lines: usize,
+) -> Result<ExitCode> {
+    let mut pieces = client.follow_output(id, lines).await?;
+    let mut begun = Vec::new();
+    while let Some(piece) = pieces.next().await? {
+        begun.extend_from_slice(&piece);
+        for line in take_lines(&mut begun) {
+            print_line(shared, &line)?;
+        }
     }
-    Ok(ExitCode::SUCCESS)
+    if !begun.is_empty() {
+        print_line(shared, &String::from_utf8_lossy(&begun))?;
+    }
+    if text(&client.microvm(id).await?, "state") == "TERMINATED" {
+        return Ok(ExitCode::SUCCESS);
+    }
+    bail!(
+        "the service follows output for an hour at most, and the microVM goes on; follow it again"
+    )
+}
+
+/// The lines that have ended, and all of one that grows too long; what has begun stays.
+fn take_lines(begun: &mut Vec<u8>) -> Vec<String> {
+    let end = match begun.iter().rposition(|byte| *byte == b'\n') {
+        Some(last) => last + 1,
+        None if begun.len() > MAX_LINE_BYTES => begun.len(),
+        None => return Vec::new(),
+    };
+    let ended: Vec<u8> = begun.drain(..end).collect();
+    let ended = String::from_utf8_lossy(&ended);
+    ended.lines().map(str::to_owned).collect()
 }
 
 /// Where to read.
@@ -117,24 +151,36 @@ fn stream(microvm: &Value) -> String {
 }
 
 fn print(shared: &Shared, source: &Source, events: &[LogEvent]) -> Result<()> {
-    let is_terminal = std::io::stdout().is_terminal();
     for event in events {
-        let line = if shared.json {
-            serde_json::to_string(event)?
-        } else {
-            let message = if is_terminal {
-                harmless(&event.message)
-            } else {
-                event.message.clone()
-            };
-            match source.stream {
-                Some(_) => message,
-                None => format!("{} | {message}", writer(&event.log_stream_name)),
-            }
-        };
-        output::say(&line)?;
+        if shared.json {
+            output::say(&serde_json::to_string(event)?)?;
+            continue;
+        }
+        let message = shown(&event.message);
+        output::say(&match source.stream {
+            Some(_) => message,
+            None => format!("{} | {message}", writer(&event.log_stream_name)),
+        })?;
     }
     Ok(())
+}
+
+/// A line of which nothing else is known.
+fn print_line(shared: &Shared, line: &str) -> Result<()> {
+    if shared.json {
+        output::say(&json!({ "message": line }).to_string())
+    } else {
+        output::say(&shown(line))
+    }
+}
+
+/// As a terminal may see it; whatever else reads it gets it as it is.
+fn shown(message: &str) -> String {
+    if std::io::stdout().is_terminal() {
+        harmless(message)
+    } else {
+        message.to_owned()
+    }
 }
 
 /// Who wrote into a stream: what follows the version in its name, shortened.
@@ -197,8 +243,6 @@ impl Tail {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn event(id: u32, timestamp: i64) -> LogEvent {
@@ -227,6 +271,19 @@ mod tests {
         assert_eq!(ids(&tail.fresh(vec![event(4, 90_000)])), ["4"]);
         assert_eq!(tail.seen.len(), 1);
         assert_eq!(tail.start_ms, Some(80_000));
+    }
+
+    #[test]
+    fn lines_are_taken_when_they_have_ended() {
+        let mut begun = b"one\ntwo\r\nthr".to_vec();
+        assert_eq!(take_lines(&mut begun), ["one", "two"]);
+        assert_eq!(take_lines(&mut begun), [""; 0]);
+        begun.extend_from_slice(b"ee\n");
+        assert_eq!(take_lines(&mut begun), ["three"]);
+        assert!(begun.is_empty());
+        let mut endless = vec![b'x'; MAX_LINE_BYTES + 1];
+        assert_eq!(take_lines(&mut endless).len(), 1);
+        assert!(endless.is_empty());
     }
 
     #[test]

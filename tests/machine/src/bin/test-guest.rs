@@ -33,7 +33,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hearth_machine_tests::{PORT, Pattern};
 
 const MIB: usize = 1 << 20;
-const STEP: Duration = Duration::from_millis(10);
+/// Between two steps of the count: twenty guests that wake up share one emulated processor.
+const STEP: Duration = Duration::from_millis(50);
 
 static COUNTER: AtomicU64 = AtomicU64::new(0);
 static RANDOM: Mutex<[u8; 16]> = Mutex::new([0; 16]);
