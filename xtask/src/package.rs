@@ -18,7 +18,7 @@ use crate::python::checked;
 use crate::workspace::{self, PROGRAMS, Profile};
 
 /// What `hearth up` starts, and the packages that bring it.
-const DEPENDS: &str = "busybox-static, e2fsprogs, mmdebstrap, nftables";
+const DEPENDS: &str = "busybox-static, e2fsprogs, mmdebstrap, mount, nftables";
 
 /// What it needs where KVM runs no guests, and to check what it downloads.
 const RECOMMENDS: &str = "debian-archive-keyring, qemu-system-x86";

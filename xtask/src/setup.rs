@@ -53,6 +53,11 @@ const NEEDED: &[Needed] = &[
         is_there: || any_exists(&["/usr/bin/mmdebstrap"]),
     },
     Needed {
+        what: "mounting while base images are made",
+        package: "mount",
+        is_there: || any_exists(&["/usr/bin/mount", "/bin/mount"]),
+    },
+    Needed {
         what: "the rules of guests' networks",
         package: "nftables",
         is_there: || any_exists(&["/usr/sbin/nft"]),

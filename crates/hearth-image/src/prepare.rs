@@ -158,6 +158,7 @@ fn check_host() -> Result<(), PrepareError> {
     }
     for (program, package) in [
         ("mmdebstrap", "mmdebstrap"),
+        ("mount", "mount"),
         ("unshare", "util-linux"),
         ("chroot", "coreutils"),
     ] {
