@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use hearth_emulated::EmulatedHost;
+use rustix::process::{Pid, Signal, kill_process};
 
+use crate::lab;
 use crate::workspace::Binaries;
-use crate::{lab, python};
 
 /// What is prepared once for all developer commands and only read by a service.
 const SHARED: &[&str] = &["bases", "kernels"];
@@ -101,8 +102,9 @@ impl Up {
 
     /// As Ctrl-C does.
     pub(crate) fn stop(&mut self) -> Result<()> {
-        let pid = self.process.id().to_string();
-        python::checked(Command::new("kill").args(["-TERM", &pid]))?;
+        // Not by `kill`, which a minimal Debian has not.
+        kill_process(Pid::from_child(&self.process), Signal::TERM)
+            .context("cannot stop hearth up")?;
         let deadline = Instant::now() + STOP_LIMIT;
         while Instant::now() < deadline {
             if self.process.try_wait()?.is_some() {
