@@ -22,7 +22,7 @@ use hearth_wire::agent::{AppStatus, ControlReply, ControlRequest};
 use tokio::sync::mpsc;
 
 /// Self-tests of the kernel that take long under emulation.
-const COMMAND_LINE: &str = "initcall_blacklist=jent_mod_init,load_system_certificate_list";
+const COMMAND_LINE: &str = "initcall_blacklist=load_system_certificate_list";
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

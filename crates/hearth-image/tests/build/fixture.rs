@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 /// Self-tests of the kernel that take long under emulation and prove nothing here.
-const KERNEL_ARGUMENTS: &str = "initcall_blacklist=jent_mod_init,load_system_certificate_list";
+const KERNEL_ARGUMENTS: &str = "initcall_blacklist=load_system_certificate_list";
 
 /// Another name of a base image.
 pub(crate) const ALIAS: &str = "registry.example/team/base:1.0";

@@ -86,7 +86,7 @@ async fn follow_elsewhere(
         return Ok(ExitCode::SUCCESS);
     }
     bail!(
-        "the service follows output for an hour at most, and the microVM goes on; follow it again"
+        "the service ended the stream, as it does after an hour, and the microVM goes on: follow it again"
     )
 }
 
