@@ -5,7 +5,7 @@
 //! without harm when the host asks again; a failed one leaves the application frozen, and the host
 //! terminates the microVM (fail closed). Nothing here forks, mounts or waits.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use hearth_wire::agent::{Refusal, Uniqueness};
 use rustix::fs::{Mode, OFlags};
@@ -19,6 +19,10 @@ use crate::sockets;
 use crate::sys::ioctl;
 
 const NANOSECONDS: u64 = 1_000_000_000;
+
+/// How often the clock is set until it agrees with the host's, and how far behind it may be.
+const CLOCK_ATTEMPTS: u32 = 5;
+const CLOCK_TOLERANCE_NS: i128 = 5_000_000;
 
 /// Carries out all steps and lets the application go on.
 pub(crate) fn make_unique(agent: &Agent, wanted: &Uniqueness) -> Result<(), Refusal> {
@@ -60,20 +64,51 @@ fn stir_randomness(entropy: &[u8; 32]) -> Result<(), Fault> {
 /// Steps the realtime clock to the host's. KVM's paired clock tells it as it is now; what the host wrote
 /// into its message was right when it was sent, which on a busy host was a while ago.
 fn set_clock(sent_realtime_ns: u64) -> Result<(), Fault> {
-    let time = paired_clock().unwrap_or(Timespec {
+    let set = |time| rustix::time::clock_settime(ClockId::Realtime, time).step("set the clock");
+    let paired = PairedClock::open();
+    let mut left = CLOCK_ATTEMPTS;
+    while let Some(time) = paired.as_ref().and_then(PairedClock::now) {
+        set(time)?;
+        left -= 1;
+        // Between reading and setting, pages of the snapshot may have been missing, or another guest had its turn.
+        if left == 0 || paired.as_ref().is_some_and(PairedClock::agrees) {
+            return Ok(());
+        }
+    }
+    set(Timespec {
         // Both fit: a u64 of nanoseconds is 584 years.
         tv_sec: (sent_realtime_ns / NANOSECONDS) as i64,
         tv_nsec: (sent_realtime_ns % NANOSECONDS) as i64,
-    });
-    rustix::time::clock_settime(ClockId::Realtime, time).step("set the clock")
+    })
 }
 
-/// The host's realtime clock through `ptp_kvm` (the hypercall KVM_HC_CLOCK_PAIRING); `None` where the host
-/// has no clock that KVM can pair, which leaves the message.
-fn paired_clock() -> Option<Timespec> {
-    let clock =
-        rustix::fs::open("/dev/ptp0", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
-    rustix::time::clock_gettime_dynamic(DynamicClockId::Dynamic(clock.as_fd())).ok()
+/// The host's realtime clock through `ptp_kvm` (the hypercall KVM_HC_CLOCK_PAIRING).
+struct PairedClock(OwnedFd);
+
+impl PairedClock {
+    /// `None` in a guest without the device.
+    fn open() -> Option<Self> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        Some(Self(
+            rustix::fs::open("/dev/ptp0", flags, Mode::empty()).ok()?,
+        ))
+    }
+
+    /// `None` where the host has no clock that KVM can pair.
+    fn now(&self) -> Option<Timespec> {
+        rustix::time::clock_gettime_dynamic(DynamicClockId::Dynamic(self.0.as_fd())).ok()
+    }
+
+    /// Whether the guest's clock is not behind the host's by more than the time of two readings.
+    fn agrees(&self) -> bool {
+        let own = rustix::time::clock_gettime(ClockId::Realtime);
+        self.now()
+            .is_none_or(|host| nanoseconds(host) - nanoseconds(own) <= CLOCK_TOLERANCE_NS)
+    }
+}
+
+fn nanoseconds(time: Timespec) -> i128 {
+    i128::from(time.tv_sec) * i128::from(NANOSECONDS) + i128::from(time.tv_nsec)
 }
 
 fn rename(agent: &Agent, wanted: &Uniqueness) -> Result<(), Fault> {

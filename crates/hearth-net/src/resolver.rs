@@ -39,6 +39,9 @@ const TCP_IDLE: Duration = Duration::from_secs(10);
 /// an answer longer than it says.
 const OPEN_SECONDS: std::ops::RangeInclusive<u32> = 60..=3600;
 
+/// How long a resolver that ended may take to let its port go.
+const PREDECESSOR: Duration = Duration::from_secs(2);
+
 /// Answers the guests of one host until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Resolver {
@@ -69,7 +72,7 @@ impl Resolver {
         name_servers: Vec<SocketAddr>,
     ) -> io::Result<Self> {
         let (port, datagrams, streams) = match port {
-            Some(port) => listen(port).await?,
+            Some(port) => listen_again(port).await?,
             None => listen_anywhere().await?,
         };
         let guests = Arc::new(Guests::default());
@@ -237,6 +240,21 @@ async fn listen(port: u16) -> io::Result<(u16, UdpSocket, TcpListener)> {
     let datagrams = UdpSocket::bind((addresses::HOST, port)).await?;
     let streams = TcpListener::bind((addresses::HOST, port)).await?;
     Ok((port, datagrams, streams))
+}
+
+/// Listens where the resolver before this one did, which may still be on its way out.
+async fn listen_again(port: u16) -> io::Result<(u16, UdpSocket, TcpListener)> {
+    let deadline = time::Instant::now() + PREDECESSOR;
+    loop {
+        match listen(port).await {
+            Err(error)
+                if error.kind() == io::ErrorKind::AddrInUse && time::Instant::now() < deadline =>
+            {
+                time::sleep(PREDECESSOR / 100).await;
+            }
+            other => return other,
+        }
+    }
 }
 
 async fn listen_anywhere() -> io::Result<(u16, UdpSocket, TcpListener)> {
