@@ -151,7 +151,11 @@ def main():
     attacker = Microvm(bench, bench.image("attacker", arguments.attacker_mib))
     for number in range(arguments.rounds):
         for load in LOADS:
+            begun = time.monotonic()
             bench.measure(victim, attacker, load, number, arguments)
+            values = [value for metric, _, kind, turn, value in bench.samples if (metric, kind, turn) == ("request_ms", load, number)]
+            print(f"round {number + 1} of {arguments.rounds}, {load}: a request takes {statistics.median(values):.0f} ms, one in a hundred "
+                  f"{percentile(values, 0.99):.0f} ms ({time.monotonic() - begun:.0f} s)", flush=True)
     victim.terminate(), attacker.terminate()
     with open(arguments.csv, "w", newline="") as target:
         writer = csv.writer(target)

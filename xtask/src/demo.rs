@@ -22,12 +22,14 @@ const ENDED: &str = "demo-ended";
 pub(crate) fn run() -> Result<ExitCode> {
     let began = Instant::now();
     setup::ensure_without_tests()?;
-    println!("building ...");
-    let (binaries, environment) = std::thread::scope(|scope| {
+    println!("building, and preparing the base images ...");
+    let (binaries, bases, environment) = std::thread::scope(|scope| {
+        let bases = scope.spawn(lab::prepare_bases);
         let environment = scope.spawn(python::boto3);
-        (Binaries::build(), environment.join())
+        (Binaries::build(), bases.join(), environment.join())
     });
     let binaries = binaries?;
+    bases.map_err(|_| anyhow!("preparing the base images panicked"))??;
     let environment = environment.map_err(|_| anyhow!("installing boto3 panicked"))??;
     if place::find(&binaries)? == Place::Lab {
         lab::power_off();

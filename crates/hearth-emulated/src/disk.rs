@@ -2,8 +2,18 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+
+/// A file that a new data disk holds from the start. Written with the file system it costs what a copy costs; sent
+/// inside, every byte crosses an emulated network card.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InitialFile {
+    /// The file here; its holes are kept.
+    pub source: PathBuf,
+    /// Where it is on the disk, without a leading `/`.
+    pub target: PathBuf,
+}
 
 /// Why there is no data disk.
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +21,9 @@ pub enum DiskError {
     /// The file cannot be made.
     #[error("cannot create the data disk")]
     Create(#[source] io::Error),
+    /// A file for it cannot be copied.
+    #[error("cannot copy what the data disk is to hold: {0}")]
+    Copy(String),
     /// `mke2fs` is not there.
     #[error("cannot run mke2fs (package e2fsprogs)")]
     Run(#[source] io::Error),
@@ -19,9 +32,11 @@ pub enum DiskError {
     Format(String),
 }
 
-/// Makes a formatted disk at `path`; it appears under its name only when it is complete.
-pub(crate) fn create(path: &Path, size_gib: u32) -> Result<(), DiskError> {
+/// Makes a formatted disk at `path` that holds `files`; it appears under its name only when it is complete.
+pub(crate) fn create(path: &Path, size_gib: u32, files: &[InitialFile]) -> Result<(), DiskError> {
     let unfinished = path.with_extension("unfinished");
+    let tree = path.with_extension("tree");
+    gather(files, &tree)?;
     File::create(&unfinished)
         .and_then(|file| file.set_len(u64::from(size_gib) << 30))
         .map_err(DiskError::Create)?;
@@ -39,6 +54,8 @@ pub(crate) fn create(path: &Path, size_gib: u32) -> Result<(), DiskError> {
         .args(["-E", "lazy_itable_init=0,lazy_journal_init=0,discard"])
         // Few inodes: the tables are written at once, and Hearth keeps few and large files.
         .args(["-i", "65536"])
+        .arg("-d")
+        .arg(&tree)
         .arg(&unfinished)
         .output()
         .map_err(DiskError::Run)?;
@@ -46,5 +63,36 @@ pub(crate) fn create(path: &Path, size_gib: u32) -> Result<(), DiskError> {
         let text = String::from_utf8_lossy(&output.stderr);
         return Err(DiskError::Format(text.trim().to_owned()));
     }
+    fs::remove_dir_all(&tree).map_err(DiskError::Create)?;
     fs::rename(&unfinished, path).map_err(DiskError::Create)
+}
+
+/// Makes a tree of these files alone, of links where that can be.
+fn gather(files: &[InitialFile], tree: &Path) -> Result<(), DiskError> {
+    match fs::remove_dir_all(tree) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(DiskError::Create(error));
+        }
+        // Of a call that was killed.
+        _ => fs::create_dir_all(tree).map_err(DiskError::Create)?,
+    }
+    for file in files {
+        let target = tree.join(&file.target);
+        let parent = target.parent().unwrap_or(tree);
+        fs::create_dir_all(parent).map_err(DiskError::Create)?;
+        if fs::hard_link(&file.source, &target).is_ok() {
+            continue;
+        }
+        // On another file system, or somebody else's.
+        let copied = Command::new("cp")
+            .args(["--sparse=always", "--"])
+            .args([&file.source, &target])
+            .output()
+            .map_err(DiskError::Create)?;
+        if !copied.status.success() {
+            let text = String::from_utf8_lossy(&copied.stderr);
+            return Err(DiskError::Copy(text.trim().to_owned()));
+        }
+    }
+    Ok(())
 }

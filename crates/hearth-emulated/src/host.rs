@@ -31,7 +31,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::agent::AgentClient;
 use crate::clock;
 use crate::console;
-use crate::disk::{self, DiskError};
+use crate::disk::{self, DiskError, InitialFile};
 use crate::health::{Death, Health, Look, Watch};
 use crate::qemu::{self, AGENT_PORT, Machine, PortForward};
 use crate::record::{Record, private_file, start_ticks};
@@ -71,6 +71,8 @@ pub struct HostConfig {
     pub data_disk: DataDisk,
     /// Size of a new data disk, in GiB; it takes only the room that is used.
     pub disk_gib: u32,
+    /// What a new data disk holds from the start.
+    pub initial_files: Vec<InitialFile>,
     /// Ports of the loopback that lead inside, beside the agent's.
     pub forwards: Vec<PortForward>,
 }
@@ -393,7 +395,7 @@ pub fn find_static_busybox() -> Option<PathBuf> {
 fn prepare_disk(config: &HostConfig) -> Result<(), StartError> {
     let path = config.state_dir.join("data.raw");
     if config.data_disk == DataDisk::Fresh || !path.exists() {
-        disk::create(&path, config.disk_gib)?;
+        disk::create(&path, config.disk_gib, &config.initial_files)?;
     }
     Ok(())
 }

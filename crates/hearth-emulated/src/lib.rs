@@ -29,7 +29,7 @@ mod record;
 mod watchdog;
 
 pub use agent::{AgentClient, AgentError};
-pub use disk::DiskError;
+pub use disk::{DiskError, InitialFile};
 pub use health::{Death, Health, Watch};
 pub use host::{
     DataDisk, EmulatedHost, HostConfig, StartError, default_memory_mib, find_static_busybox,

@@ -173,6 +173,7 @@ fn config(scratch: &Path) -> HostConfig {
         memory_mib: 1024,
         data_disk: DataDisk::Keep,
         disk_gib: 1,
+        initial_files: vec![],
         forwards: vec![],
     }
 }

@@ -53,18 +53,34 @@ pub(crate) struct Held {
     pub(crate) user: Option<u32>,
 }
 
-/// Nothing in it, once it is given back.
-type Holding = Arc<Mutex<Option<Held>>>;
+#[derive(Debug)]
+struct Holding {
+    machine: MachineName,
+    /// Nothing, once it is given back.
+    held: Mutex<Option<Held>>,
+}
 
 /// Parts of all processes.
 #[derive(Debug, Default)]
-pub(crate) struct Holdings(Mutex<HashMap<ProcessRecord, Holding>>);
+pub(crate) struct Holdings(Mutex<HashMap<ProcessRecord, Arc<Holding>>>);
 
 impl Holdings {
     /// Takes note of what a process holds from now on.
     pub(crate) fn add(&self, process: ProcessRecord, held: Held) {
-        let holding = Arc::new(Mutex::new(Some(held)));
-        lock(&self.0).insert(process, holding);
+        let holding = Holding {
+            machine: held.machine.clone(),
+            held: Mutex::new(Some(held)),
+        };
+        lock(&self.0).insert(process, Arc::new(holding));
+    }
+
+    /// The processes of this machine that have not given back their part.
+    pub(crate) fn of(&self, machine: &MachineName) -> Vec<ProcessRecord> {
+        let holdings = lock(&self.0);
+        let its = holdings
+            .iter()
+            .filter(|(_, holding)| holding.machine == *machine);
+        its.map(|(process, _)| *process).collect()
     }
 
     /// Has the part of this process given back, unless it was; waits for another that is about it.
@@ -72,7 +88,7 @@ impl Holdings {
         let Some(holding) = lock(&self.0).get(&process).cloned() else {
             return;
         };
-        if let Some(held) = lock(&holding).take() {
+        if let Some(held) = lock(&holding.held).take() {
             give(held);
         }
         lock(&self.0).remove(&process);
@@ -110,6 +126,8 @@ mod tests {
             ..process
         };
         holdings.add(later, held());
+        assert_eq!(holdings.of(&held().machine).len(), 2);
+        assert_eq!(holdings.of(&"other".parse().unwrap()), []);
         let given = AtomicU32::new(0);
         thread::scope(|scope| {
             for _ in 0..4 {
@@ -124,6 +142,6 @@ mod tests {
             }
         });
         holdings.give_back(process, |_| panic!("it was given back"));
-        assert_eq!(lock(&holdings.0).len(), 1, "the later one's is its own");
+        assert_eq!(holdings.of(&held().machine), [later], "its part is its own");
     }
 }

@@ -265,6 +265,7 @@ impl Node {
         slot: Option<Slot>,
         record: impl FnOnce(ProcessRecord, Option<u16>, Option<u32>) -> MachineRecord,
     ) -> Result<(Machine, Started), NodeError> {
+        self.wait_for_former(name).await;
         let number = slot.as_ref().map(|slot| slot.number);
         let (user, reserved) = self.reserve(name, number)?;
         let control = self

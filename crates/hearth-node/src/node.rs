@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hearth_net::{Egress, Network};
 use hearth_snapshot::SnapshotId;
@@ -25,6 +25,9 @@ use crate::record::{
     self, MACHINE_FILE, MachineRecord, NODE_FILE, PREFETCH_FILE, ProcessRecord, Purpose,
     SnapshotRecord,
 };
+
+/// How long a killed process may take to be gone.
+const FORMER_LIMIT: Duration = Duration::from_secs(1);
 
 /// How a node works.
 #[derive(Debug, Clone)]
@@ -234,6 +237,22 @@ impl Node {
         }
         if let (Some(users), Some(user)) = (&self.0.users, held.user) {
             users.give_back(&held.machine, user);
+        }
+    }
+
+    /// Waits until a process of that name that a failed launch has killed is gone, and with it what it held: its group has the
+    /// name that the next one's is to have.
+    pub(crate) async fn wait_for_former(&self, name: &MachineName) {
+        let deadline = Instant::now() + FORMER_LIMIT;
+        loop {
+            let former = self.0.holdings.of(name);
+            for process in former.iter().filter(|process| !process.is_alive()) {
+                self.release(*process);
+            }
+            if former.is_empty() || Instant::now() > deadline {
+                return;
+            }
+            tokio::time::sleep(FORMER_LIMIT / 200).await;
         }
     }
 

@@ -18,8 +18,8 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use hearth_base::KernelSource;
 use hearth_emulated::{
-    AgentClient, DataDisk, EmulatedHost, Event, HostConfig, PortForward, default_memory_mib,
-    keep_running,
+    AgentClient, DataDisk, EmulatedHost, Event, HostConfig, InitialFile, PortForward,
+    default_memory_mib, keep_running,
 };
 use hearth_vmm::probe;
 use hearth_wire::agent::{ExecPlace, ExecSpec, ExitStatus};
@@ -32,7 +32,8 @@ use crate::{base, exec, output, vmm};
 /// Size of a new data disk; sparse, so only what is used takes room.
 const DISK_GIB: u32 = 64;
 
-/// Where Hearth's data and programs are in the emulated host.
+/// Where the data disk is in the emulated host, and on it Hearth's data and programs.
+const DISK: &str = "/data";
 pub(crate) const INNER_DATA: &str = "/data/hearth";
 const INNER_BIN: &str = "/data/bin";
 
@@ -117,6 +118,7 @@ pub(crate) fn config(shared: &Shared, forwards: Vec<PortForward>) -> Result<Host
         memory_mib: default_memory_mib(),
         data_disk: DataDisk::Keep,
         disk_gib: DISK_GIB,
+        initial_files: Vec::new(),
         forwards,
     })
 }
@@ -188,23 +190,41 @@ pub(crate) fn furnish_certificates(agent: &AgentClient, bundle: &[u8]) -> Result
         .context("cannot send the certificates inside")
 }
 
-/// Brings the base images of builds inside, unless they are there.
-pub(crate) fn furnish_bases(shared: &Shared, agent: &AgentClient) -> Result<()> {
-    let outer = shared.data.join("bases");
+/// The base images of builds, prepared unless they are there, and where they are inside.
+pub(crate) fn bases(shared: &Shared) -> Result<Vec<(PathBuf, PathBuf)>> {
     let bases = base::prepare(shared).context("cannot prepare the base images of builds")?;
-    let inner = format!("{INNER_DATA}/bases");
-    let record = outer.join("bases.json");
-    let known = agent.read_file(&format!("{inner}/bases.json"), MAX_RECORD_BYTES);
-    if known.ok() == std::fs::read(&record).ok() {
-        return Ok(());
+    let inside = |file: PathBuf| {
+        let relative = file.strip_prefix(&shared.data);
+        let relative = relative.with_context(|| format!("{} lies elsewhere", file.display()))?;
+        let target = Path::new(INNER_DATA).join(relative);
+        Ok((file, target))
+    };
+    bases.files().into_iter().map(inside).collect()
+}
+
+/// The same for a data disk that is to be made with them.
+pub(crate) fn initial_bases(shared: &Shared) -> Result<Vec<InitialFile>> {
+    let on_disk = |(source, target): (PathBuf, PathBuf)| {
+        let target = target.strip_prefix(DISK).context("the data is elsewhere")?;
+        let target = target.to_owned();
+        Ok(InitialFile { source, target })
+    };
+    bases(shared)?.into_iter().map(on_disk).collect()
+}
+
+/// Brings the base images of builds inside, unless they are there: those that are newer than the data disk.
+pub(crate) fn furnish_bases(shared: &Shared, agent: &AgentClient) -> Result<()> {
+    let bases = bases(shared)?;
+    // The record goes in last, so with it everything is there.
+    if let Some((record, inner)) = bases.last() {
+        let known = agent.read_file(&inner.display().to_string(), MAX_RECORD_BYTES);
+        if known.ok() == std::fs::read(record).ok() {
+            return Ok(());
+        }
     }
-    for file in bases.files() {
-        let relative = file
-            .strip_prefix(&outer)
-            .with_context(|| format!("{} lies elsewhere", file.display()))?;
-        let target = format!("{inner}/{}", relative.display());
-        eprintln!("bringing {} inside ...", relative.display());
-        transfer::sparse(agent, &file, &target)?;
+    for (file, target) in bases {
+        eprintln!("bringing {} inside ...", file.display());
+        transfer::sparse(agent, &file, &target.display().to_string())?;
     }
     Ok(())
 }

@@ -359,6 +359,7 @@ fn start(shape: &Shape, binaries: &Binaries) -> Result<EmulatedHost> {
             memory_mib: shape.memory.unwrap_or_else(default_memory_mib),
             data_disk: DataDisk::Fresh,
             disk_gib: DISK_GIB,
+            initial_files: bases::initial_files()?,
             forwards: vec![],
         },
         &say,

@@ -142,6 +142,24 @@ async fn a_launch_that_fails_keeps_its_user_until_its_process_is_gone() {
 }
 
 #[tokio::test]
+async fn a_launch_waits_for_what_a_failed_one_of_its_name_held() {
+    let data = tempfile::tempdir().unwrap();
+    let Some(node) = node_of_one_user(data.path(), "echo nonsense >&0\nexec sleep 600") else {
+        return;
+    };
+    let name: MachineName = "again".parse().unwrap();
+    for _ in 0..20 {
+        let failed = start(&node, &name).await;
+        assert!(matches!(failed, Err(NodeError::Vmm(_))), "{failed:?}");
+        let process = node.machine(&name).unwrap().record().process;
+        // As its directory does when it is dropped.
+        process.kill();
+        fs::remove_dir_all(node.layout().machine(&name)).unwrap();
+    }
+    until_free(&node).await;
+}
+
+#[tokio::test]
 async fn what_an_adopted_process_had_is_given_back_when_it_has_died_and_is_settled() {
     let data = tempfile::tempdir().unwrap();
     let Some(first) = node_of_one_user(data.path(), "echo nonsense >&0\nexec sleep 600") else {

@@ -83,7 +83,8 @@ pub(super) fn run(shared: &Shared, config: &Config) -> Result<ExitCode> {
             "an emulated host with other ports uses this --data; stop the `hearth` that started it first"
         ),
     }
-    let host = host::config(shared, forwards)?;
+    let mut host = host::config(shared, forwards)?;
+    host.initial_files = host::initial_bases(shared)?;
     let stop = host::stop_on_signal()?;
     let began = Instant::now();
     let (failed, failures) = mpsc::channel();
