@@ -138,6 +138,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("settings", type=pathlib.Path, help="client.json of the service")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--loads", nargs="+", choices=LOADS, default=LOADS, help="idle has to be among them; the others are compared with it")
     parser.add_argument("--requests", type=int, default=50, help="requests of a round, for each load")
     parser.add_argument("--rate", type=float, default=8, help="requests a second; an endpoint of this size lets 10 through")
     parser.add_argument("--attacker-mib", type=int, default=2048, help="baseline memory of the attacker")
@@ -150,7 +151,7 @@ def main():
     victim = Microvm(bench, bench.image("victim", 512))
     attacker = Microvm(bench, bench.image("attacker", arguments.attacker_mib))
     for number in range(arguments.rounds):
-        for load in LOADS:
+        for load in arguments.loads:
             begun = time.monotonic()
             bench.measure(victim, attacker, load, number, arguments)
             values = [value for metric, _, kind, turn, value in bench.samples if (metric, kind, turn) == ("request_ms", load, number)]

@@ -5,7 +5,6 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use hearth_emulated::InitialFile;
 use hearth_image::{Bases, PrepareOptions, data_extents};
 
 use super::session::Session;
@@ -27,20 +26,6 @@ pub(crate) fn prepare() -> Result<PathBuf> {
         progress: &session::say,
     })?;
     Ok(directory)
-}
-
-/// The bases, if they are prepared, for a lab that is about to boot.
-pub(super) fn initial_files() -> Result<Vec<InitialFile>> {
-    let directory = data_dir().join("bases");
-    let Some(bases) = Bases::open(&directory)? else {
-        return Ok(vec![]);
-    };
-    let on_disk = |source: PathBuf| {
-        let target = Path::new(GUEST_BASES).strip_prefix("/data")?;
-        let target = target.join(source.strip_prefix(&directory)?);
-        Ok(InitialFile { source, target })
-    };
-    bases.files().into_iter().map(on_disk).collect()
 }
 
 /// Brings the bases of `directory` into the lab, unless they are there, and answers where.
