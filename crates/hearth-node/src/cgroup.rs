@@ -37,6 +37,10 @@ const OVERHEAD_MIB: u64 = 96;
 /// share of any other group.
 const WEIGHT_PER_VCPU: u32 = 25;
 
+/// How many times that much it is for a microVM that goes first (`shares.rs`): beside one of the largest size, one of the smallest has half
+/// then. The kernel's largest weight is 10,000.
+const FIRST: u32 = 16;
+
 /// What devices may take of a processor beside the vCPUs, in thousandths.
 const DEVICES_PERMILLE: u32 = 250;
 
@@ -141,7 +145,8 @@ impl Groups {
         // All of the process or nothing: half a VMM is of no use.
         write(&group, "memory.oom.group", "1")?;
         write(&group, "cpu.max", &format!("{quota} {PERIOD_US}"))?;
-        write(&group, "cpu.weight", &(WEIGHT_PER_VCPU * vcpus).to_string())?;
+        // It has used nothing yet.
+        write(&group, "cpu.weight", &weight(vcpus, true).to_string())?;
         write(&group, "pids.max", &(vcpus + THREADS).to_string())?;
         if let (Some(device), Some(limit)) = (self.device, size.disk) {
             write(&group, "io.max", &io_max(device, limit))?;
@@ -180,17 +185,59 @@ impl Groups {
 
     /// Removes the groups of machines that are not there.
     pub(crate) fn sweep(&self, is_there: impl Fn(&MachineName) -> bool) {
+        for name in self.machines().filter(|name| !is_there(name)) {
+            self.remove(&name);
+        }
+    }
+
+    /// The machines that have a group.
+    pub(crate) fn machines(&self) -> impl Iterator<Item = MachineName> + use<> {
         let entries = fs::read_dir(&self.own).into_iter().flatten().flatten();
         let groups = entries.filter(|entry| entry.path().is_dir());
-        let names = groups.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        for name in names.filter(|name| !is_there(name)) {
-            self.remove(&name);
+        groups.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+    }
+
+    /// Processor time that a machine has used since its group was made.
+    pub(crate) fn used(&self, name: &MachineName) -> Option<Duration> {
+        let text = fs::read_to_string(self.group(name).join("cpu.stat")).ok()?;
+        used_of(&text)
+    }
+
+    /// The vCPUs that a machine's group was made for.
+    pub(crate) fn vcpus(&self, name: &MachineName) -> Option<u32> {
+        let text = fs::read_to_string(self.group(name).join("cpu.max")).ok()?;
+        vcpus_of(&text)
+    }
+
+    /// Says how much of a processor a machine has when they are short.
+    pub(crate) fn weigh(&self, name: &MachineName, vcpus: u32, goes_first: bool) {
+        let weight = weight(vcpus, goes_first).to_string();
+        if let Err(error) = write(&self.group(name), "cpu.weight", &weight) {
+            tracing::debug!(%error, %name, "no weight for a machine that has just ended");
         }
     }
 
     fn group(&self, name: &MachineName) -> PathBuf {
         self.own.join(name.to_string())
     }
+}
+
+fn weight(vcpus: u32, goes_first: bool) -> u32 {
+    WEIGHT_PER_VCPU * vcpus * if goes_first { FIRST } else { 1 }
+}
+
+/// `cpu.stat`.
+fn used_of(text: &str) -> Option<Duration> {
+    let used = text
+        .lines()
+        .find_map(|line| line.strip_prefix("usage_usec "))?;
+    used.trim().parse().map(Duration::from_micros).ok()
+}
+
+/// `cpu.max` as [`Groups::make`] writes it: what devices may take is less than a vCPU.
+fn vcpus_of(text: &str) -> Option<u32> {
+    let quota: u32 = text.split_whitespace().next()?.parse().ok()?;
+    Some(quota / PERIOD_US).filter(|vcpus| *vcpus > 0)
 }
 
 /// The directory as one name that an operator recognises, as systemd writes paths: dashes for slashes.
@@ -242,6 +289,21 @@ mod tests {
     fn directories_have_names_of_their_own() {
         assert_eq!(name_of(Path::new("/var/lib/hearth")), "var-lib-hearth");
         assert_ne!(name_of(Path::new("/a-b")), name_of(Path::new("/a/b")));
+    }
+
+    #[test]
+    fn what_a_group_says_is_read() {
+        let stat = "usage_usec 1500000\nuser_usec 1000000\nsystem_usec 500000\n";
+        assert_eq!(used_of(stat), Some(Duration::from_millis(1500)));
+        assert_eq!(used_of("user_usec 1\n"), None);
+        assert_eq!(vcpus_of("425000 100000\n"), Some(4));
+        assert_eq!(vcpus_of("max 100000\n"), None);
+    }
+
+    #[test]
+    fn no_weight_is_beyond_the_kernels() {
+        // The largest size has sixteen vCPUs.
+        assert!(weight(16, true) <= 10_000);
     }
 
     #[test]

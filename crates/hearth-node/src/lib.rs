@@ -40,6 +40,7 @@ mod memory;
 mod node;
 mod record;
 mod services;
+mod shares;
 mod vmm;
 
 pub use agent::{AgentClient, AgentError, Exec, ExecReader, ExecWriter, FileReader, LogFollower};
@@ -55,4 +56,5 @@ pub use memory::ProcessMemory;
 pub use node::{DeviceLimits, Node, NodeOptions, SnapshotInfo, Standing, Swept};
 pub use record::{DiskStack, MachineRecord, NetworkRecord, ProcessRecord, Purpose, SnapshotRecord};
 pub use services::{ServiceListener, service_of};
+pub use shares::Shares;
 pub use vmm::{Jail, Permitted, VmmClient, VmmError};

@@ -31,7 +31,7 @@ use hearth_front::{
 use hearth_image::{Bases, LayerCaches};
 use hearth_logs::{Limits, LogStore};
 use hearth_net::{Network, NetworkError, NetworkOptions};
-use hearth_node::{Groups, Node, NodeOptions};
+use hearth_node::{Groups, Node, NodeOptions, Shares};
 use hearth_objects::ObjectStore;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
@@ -111,6 +111,7 @@ pub struct Service {
     front: JoinHandle<()>,
     endpoints: JoinHandle<()>,
     activity: JoinHandle<()>,
+    shares: JoinHandle<()>,
     stop: watch::Sender<bool>,
     settings: ClientSettings,
     _lock: File,
@@ -122,6 +123,7 @@ struct Parts {
     logs: Arc<LogStore>,
     objects: Arc<ObjectStore>,
     host: Arc<HostNode>,
+    groups: Option<Groups>,
     keys: Arc<TokenKeys>,
 }
 
@@ -158,6 +160,7 @@ impl Service {
         reserve::take(&config.data);
         Ok(Self {
             activity: tokio::spawn(activity.keep(stopped.clone())),
+            shares: tokio::spawn(keep_shares(parts.groups, stopped.clone())),
             // Endpoints first: whoever is answered by the front may expect them.
             endpoints: spawn_endpoints(config, &control, endpoint, shared_door, stopped.clone())
                 .await,
@@ -191,7 +194,7 @@ impl Service {
     pub async fn stop(self) {
         // All tasks listen as long as they run.
         let _ = self.stop.send(true);
-        let _ = tokio::join!(self.front, self.endpoints, self.activity);
+        let _ = tokio::join!(self.front, self.endpoints, self.activity, self.shares);
         self.control.stop().await;
     }
 }
@@ -231,9 +234,10 @@ async fn open_parts(config: &ServiceConfig) -> Result<Parts, ServiceError> {
     let keys = Arc::new(keys.map_err(part("the keys of endpoint tokens"))?);
     let store = open_store(data);
     let store: Arc<dyn Store> = Arc::new(store.map_err(part("the store"))?);
+    let groups = groups(config)?;
     let options = NodeOptions {
         network: network(config).await?,
-        groups: groups(config)?,
+        groups: groups.clone(),
         limits: config.device_limits,
         ..NodeOptions::new(data.clone(), config.vmm_program.clone())
     };
@@ -273,6 +277,7 @@ async fn open_parts(config: &ServiceConfig) -> Result<Parts, ServiceError> {
         logs,
         objects,
         host,
+        groups,
         keys,
     })
 }
@@ -320,6 +325,32 @@ fn groups(config: &ServiceConfig) -> Result<Option<Groups>, ServiceError> {
     }
     let groups = Groups::open(&config.data);
     groups.map(Some).map_err(ServiceError::Limits)
+}
+
+/// Lets the microVMs that ask for little go first, until the service stops.
+async fn keep_shares(groups: Option<Groups>, mut stopped: watch::Receiver<bool>) {
+    let Some(groups) = groups else {
+        return;
+    };
+    let mut shares = Shares::new(groups);
+    let looking = async move {
+        loop {
+            tokio::time::sleep(Shares::PAUSE).await;
+            let look = tokio::task::spawn_blocking(move || {
+                shares.look();
+                shares
+            });
+            match look.await {
+                Ok(after) => shares = after,
+                // It panicked, or the runtime ends.
+                Err(_) => return,
+            }
+        }
+    };
+    tokio::select! {
+        () = looking => {}
+        _ = stopped.wait_for(|is_stopped| *is_stopped) => {}
+    }
 }
 
 /// Networks, unless they are not wanted.

@@ -55,7 +55,11 @@ async fn every_machine_has_a_group_of_its_size() {
     let guest = u64::from(guest::MEMORY_MIB) << 20;
     assert!(guest < memory && memory < guest + (256 << 20), "{memory}");
     assert_eq!(limit(&group, "cpu.max"), "125000 100000");
-    assert_eq!(limit(&group, "cpu.weight"), "25");
+    assert_eq!(
+        limit(&group, "cpu.weight"),
+        "400",
+        "it has used nothing yet, so it goes first"
+    );
     assert_eq!(limit(&group, "pids.max"), "33");
     assert_eq!(limit(&group, "memory.oom.group"), "1");
     match limitable_device(plain.layout().data()) {

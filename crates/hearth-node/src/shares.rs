@@ -1,0 +1,214 @@
+//! Who goes first when processors are short: the microVMs that have asked for little lately.
+//!
+//! By weight alone, the kernel divides a busy processor by size at every moment and remembers nothing. A session that sleeps for seconds
+//! and then computes for some milliseconds has no more in those than its share beside neighbours that never stop, and answers several
+//! times as late. So a microVM that used, for its size, less than about half of what the others did has a multiple of its weight
+//! for as long as that lasts. It needs the processor so seldom that the others lose next to nothing.
+//!
+//! ```text
+//! u     = processors used lately / weight of the size
+//! mean  = mean of u over all the processor time that was used
+//! first   when u falls below 0.4 mean, until it rises above 0.6 mean
+//! ```
+//!
+//! Who computes all the time has about the mean itself, whatever its size is, so nobody gains by being large or by being many.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use crate::cgroup::Groups;
+use crate::layout::MachineName;
+
+/// How much of what was used since the last look counts for what was used lately: with a look each second, a microVM that
+/// begins to compute is known for it after one or two.
+const SMOOTHING: f64 = 0.4;
+
+/// Bounds of who goes first, in parts of the mean; two, so that weights are not written back and forth.
+const BELOW: f64 = 0.4;
+const ABOVE: f64 = 0.6;
+
+/// As long as microVMs use less than this part of the host's processors together, nobody waits and nothing is changed.
+const SHORT: f64 = 0.5;
+
+/// The weights of a node's microVMs, by what they use.
+#[derive(Debug)]
+pub struct Shares {
+    groups: Groups,
+    processors: f64,
+    looked: Instant,
+    seen: HashMap<MachineName, Seen>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Seen {
+    vcpus: u32,
+    used: Duration,
+    /// Processors, smoothed.
+    lately: f64,
+    goes_first: bool,
+}
+
+impl Shares {
+    /// Pause between two looks.
+    pub const PAUSE: Duration = Duration::from_secs(1);
+
+    /// Of these groups; nothing is changed before the second look.
+    #[must_use]
+    pub fn new(groups: Groups) -> Self {
+        let processors = std::thread::available_parallelism();
+        Self {
+            groups,
+            processors: processors.map_or(1.0, |count| count.get() as f64),
+            looked: Instant::now(),
+            seen: HashMap::new(),
+        }
+    }
+
+    /// Reads what every microVM has used and sets the weights that follow from it.
+    pub fn look(&mut self) {
+        let since = self.looked.elapsed().as_secs_f64();
+        self.looked = Instant::now();
+        let mut before = std::mem::take(&mut self.seen);
+        for name in self.groups.machines() {
+            // One that ends meanwhile is not there at the next look.
+            let Some(used) = self.groups.used(&name) else {
+                continue;
+            };
+            let seen = match before.remove(&name) {
+                Some(seen) => seen.after(used, since),
+                None => match self.groups.vcpus(&name) {
+                    Some(vcpus) => Seen::new(vcpus, used),
+                    None => continue,
+                },
+            };
+            self.seen.insert(name, seen);
+        }
+        for name in decide(&mut self.seen, self.processors) {
+            let seen = &self.seen[&name];
+            self.groups.weigh(&name, seen.vcpus, seen.goes_first);
+        }
+    }
+}
+
+impl Seen {
+    /// As groups are made.
+    fn new(vcpus: u32, used: Duration) -> Self {
+        Self {
+            vcpus,
+            used,
+            lately: 0.0,
+            goes_first: true,
+        }
+    }
+
+    fn after(self, used: Duration, seconds: f64) -> Self {
+        let more = used.saturating_sub(self.used).as_secs_f64() / seconds.max(f64::EPSILON);
+        Self {
+            used,
+            lately: self.lately + SMOOTHING * (more - self.lately),
+            ..self
+        }
+    }
+
+    fn for_its_size(&self) -> f64 {
+        self.lately / f64::from(self.vcpus)
+    }
+}
+
+/// Decides who goes first; answers for whom that has changed.
+fn decide(all: &mut HashMap<MachineName, Seen>, processors: f64) -> Vec<MachineName> {
+    let total: f64 = all.values().map(|seen| seen.lately).sum();
+    if total < SHORT * processors {
+        return Vec::new();
+    }
+    let weighed = all.values().map(|seen| seen.lately * seen.for_its_size());
+    let mean = weighed.sum::<f64>() / total;
+    let mut changed = Vec::new();
+    for (name, seen) in all {
+        let bound = if seen.goes_first { ABOVE } else { BELOW };
+        let goes_first = seen.for_its_size() < bound * mean;
+        if goes_first != seen.goes_first {
+            seen.goes_first = goes_first;
+            changed.push(name.clone());
+        }
+    }
+    changed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(machines: &[(&str, u32, f64)]) -> HashMap<MachineName, Seen> {
+        let seen = |vcpus, lately| Seen {
+            lately,
+            ..Seen::new(vcpus, Duration::ZERO)
+        };
+        machines
+            .iter()
+            .map(|(name, vcpus, lately)| (name.parse().unwrap(), seen(*vcpus, *lately)))
+            .collect()
+    }
+
+    fn first(all: &HashMap<MachineName, Seen>) -> Vec<String> {
+        let first = all.iter().filter(|(_, seen)| seen.goes_first);
+        let mut names: Vec<_> = first.map(|(name, _)| name.to_string()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn those_that_ask_for_little_go_first_whatever_their_size() {
+        let mut all = all(&[
+            ("hog", 4, 2.6),
+            ("small-hog", 1, 0.7),
+            ("light", 1, 0.1),
+            ("large-light", 4, 0.5),
+            ("new", 1, 0.0),
+        ]);
+        let mut changed = decide(&mut all, 4.0);
+        changed.sort();
+        assert_eq!(changed.len(), 2);
+        assert_eq!(first(&all), ["large-light", "light", "new"]);
+        assert_eq!(decide(&mut all, 4.0), [], "once");
+    }
+
+    #[test]
+    fn nothing_changes_while_processors_are_not_short() {
+        let mut all = all(&[("busy", 1, 1.0), ("light", 1, 0.01)]);
+        assert_eq!(decide(&mut all, 16.0), []);
+        assert_eq!(decide(&mut all, 2.0).len(), 1);
+    }
+
+    #[test]
+    fn between_the_bounds_everybody_stays() {
+        let name: MachineName = "other".parse().unwrap();
+        for (used, goes_first, expected) in [
+            (0.5, true, true),
+            (0.5, false, false),
+            (0.65, true, false),
+            (0.3, false, true),
+        ] {
+            let mut all = all(&[("hog", 1, 100.0), ("other", 1, used * 100.0)]);
+            // What it uses itself is part of the mean.
+            let mean = (100.0 * 100.0 + used * 100.0 * used * 100.0) / (100.0 + used * 100.0);
+            all.get_mut(&name).unwrap().lately = used * mean;
+            all.get_mut(&name).unwrap().goes_first = goes_first;
+            decide(&mut all, 1.0);
+            assert_eq!(all[&name].goes_first, expected, "{used} {goes_first}");
+        }
+    }
+
+    #[test]
+    fn what_is_used_lately_follows_within_seconds() {
+        let mut seen = Seen::new(1, Duration::from_secs(100));
+        for second in 1..=3 {
+            seen = seen.after(Duration::from_secs(100 + second), 1.0);
+        }
+        assert!(seen.lately > 0.75 && seen.lately < 1.0, "{}", seen.lately);
+        for _ in 0..5 {
+            seen = seen.after(Duration::from_secs(103), 1.0);
+        }
+        assert!(seen.lately < 0.1, "{}", seen.lately);
+    }
+}
