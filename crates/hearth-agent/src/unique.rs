@@ -66,20 +66,24 @@ fn stir_randomness(entropy: &[u8; 32]) -> Result<(), Fault> {
 fn set_clock(sent_realtime_ns: u64) -> Result<(), Fault> {
     let set = |time| rustix::time::clock_settime(ClockId::Realtime, time).step("set the clock");
     let paired = PairedClock::open();
-    let mut left = CLOCK_ATTEMPTS;
-    while let Some(time) = paired.as_ref().and_then(PairedClock::now) {
+    let host = || paired.as_ref().and_then(PairedClock::now);
+    let Some(mut time) = host() else {
+        return set(Timespec {
+            // Both fit: a u64 of nanoseconds is 584 years.
+            tv_sec: (sent_realtime_ns / NANOSECONDS) as i64,
+            tv_nsec: (sent_realtime_ns % NANOSECONDS) as i64,
+        });
+    };
+    for _ in 0..CLOCK_ATTEMPTS {
         set(time)?;
-        left -= 1;
-        // Between reading and setting, pages of the snapshot may have been missing, or another guest had its turn.
-        if left == 0 || paired.as_ref().is_some_and(PairedClock::agrees) {
-            return Ok(());
+        let own = rustix::time::clock_gettime(ClockId::Realtime);
+        match host() {
+            // Between reading and setting, pages of the snapshot were missing, or another guest had its turn.
+            Some(host) if nanoseconds(host) - nanoseconds(own) > CLOCK_TOLERANCE_NS => time = host,
+            _ => break,
         }
     }
-    set(Timespec {
-        // Both fit: a u64 of nanoseconds is 584 years.
-        tv_sec: (sent_realtime_ns / NANOSECONDS) as i64,
-        tv_nsec: (sent_realtime_ns % NANOSECONDS) as i64,
-    })
+    Ok(())
 }
 
 /// The host's realtime clock through `ptp_kvm` (the hypercall KVM_HC_CLOCK_PAIRING).
@@ -97,13 +101,6 @@ impl PairedClock {
     /// `None` where the host has no clock that KVM can pair.
     fn now(&self) -> Option<Timespec> {
         rustix::time::clock_gettime_dynamic(DynamicClockId::Dynamic(self.0.as_fd())).ok()
-    }
-
-    /// Whether the guest's clock is not behind the host's by more than the time of two readings.
-    fn agrees(&self) -> bool {
-        let own = rustix::time::clock_gettime(ClockId::Realtime);
-        self.now()
-            .is_none_or(|host| nanoseconds(host) - nanoseconds(own) <= CLOCK_TOLERANCE_NS)
     }
 }
 

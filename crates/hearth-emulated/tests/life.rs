@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use hearth_base::KernelSource;
 use hearth_emulated::{
-    AgentClient, AgentError, DataDisk, Death, EmulatedHost, Event, HostConfig, StartError,
-    keep_running,
+    AgentClient, AgentError, DataDisk, Death, EmulatedHost, Event, HostConfig, InitialFile,
+    StartError, keep_running,
 };
 use hearth_wire::agent::{ExecPlace, ExecSpec, ExitStatus, Refusal, Token};
 
@@ -21,10 +21,18 @@ const PATIENCE: Duration = Duration::from_secs(200);
 #[test]
 fn it_starts_obeys_and_stops() {
     let scratch = tempfile::tempdir().unwrap();
-    let config = config(scratch.path());
+    let source = scratch.path().join("source");
+    std::fs::write(&source, "from the start").unwrap();
+    let mut config = config(scratch.path());
+    config.initial_files.push(InitialFile {
+        source,
+        target: "some/where".into(),
+    });
     let host = Guarded::start(&config);
     let agent = host.agent();
 
+    let initial = agent.read_file("/data/some/where", 1 << 20).unwrap();
+    assert_eq!(initial, b"from the start");
     let (status, output) = shell(&agent, "uname -r; test -c /dev/kvm; exit 5").unwrap();
     assert_eq!(status, ExitStatus::Code(5));
     assert!(output.contains("cloud-amd64"), "{output}");

@@ -11,7 +11,7 @@
 //! first   when u falls below 0.4 mean, until it rises above 0.6 mean
 //! ```
 //!
-//! Who computes all the time has about the mean itself, whatever its size is, so nobody gains by being large or by being many.
+//! Who computes all the time has about the mean itself, whatever its size is, so size alone makes nobody first.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -52,13 +52,12 @@ impl Shares {
     /// Pause between two looks.
     pub const PAUSE: Duration = Duration::from_secs(1);
 
-    /// Of these groups; nothing is changed before the second look.
+    /// Of these groups, which share so many processors; nothing is changed before the second look.
     #[must_use]
-    pub fn new(groups: Groups) -> Self {
-        let processors = std::thread::available_parallelism();
+    pub fn new(groups: Groups, processors: usize) -> Self {
         Self {
             groups,
-            processors: processors.map_or(1.0, |count| count.get() as f64),
+            processors: processors as f64,
             looked: Instant::now(),
             seen: HashMap::new(),
         }

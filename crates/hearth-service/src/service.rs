@@ -332,7 +332,8 @@ async fn keep_shares(groups: Option<Groups>, mut stopped: watch::Receiver<bool>)
     let Some(groups) = groups else {
         return;
     };
-    let mut shares = Shares::new(groups);
+    let processors = std::thread::available_parallelism();
+    let mut shares = Shares::new(groups, processors.map_or(1, usize::from));
     let looking = async move {
         loop {
             tokio::time::sleep(Shares::PAUSE).await;

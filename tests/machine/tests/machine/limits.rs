@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use hearth_machine_tests::guest;
 use hearth_machine_tests::guest::{ask, exec, name};
-use hearth_node::{CloneRequest, DeviceLimits, DiskRequest, Groups, Machine, limitable_device};
+use hearth_node::{
+    CloneRequest, DeviceLimits, DiskRequest, Groups, Machine, Shares, limitable_device,
+};
 use hearth_wire::agent::ExitStatus;
 use hearth_wire::vmm::RateLimit;
 
@@ -40,7 +42,7 @@ async fn every_machine_has_a_group_of_its_size() {
         network: None,
     };
     let node = plain.with(|options| {
-        options.groups = Some(groups);
+        options.groups = Some(groups.clone());
         options.limits = limits;
     });
     let request = CloneRequest::new(snapshot);
@@ -74,6 +76,16 @@ async fn every_machine_has_a_group_of_its_size() {
     assert_eq!(ask(&machine, "check 40 1").await, "ok");
     let events = limit(&group, "memory.events");
     assert!(events.contains("oom_kill 0"), "{events}");
+
+    // It computes all the time, on what counts as the only processor, and does not go first any more.
+    let mut shares = Shares::new(groups, 1);
+    shares.look();
+    for _ in 0..4 {
+        let hog = ["/bin/busybox", "timeout", "2", "/bin/busybox", "sh", "-c"];
+        exec(&machine, &[&hog[..], &["while :; do :; done"]].concat()).await;
+        shares.look();
+    }
+    assert_eq!(limit(&group, "cpu.weight"), "25");
 
     machine.suspend().await.unwrap();
     assert!(
