@@ -94,6 +94,26 @@ def test_large_body(server):
     assert (status, headers["x-amzn-errortype"]) == (413, "RequestEntityTooLargeException")
 
 
+@pytest.mark.parametrize("path, code", [
+    ("/bucket/key", b"InvalidAccessKeyId"),
+    ("/2025-09-09/microvms", b"InvalidSignatureException"),
+])
+def test_who_sends_on_after_a_refusal_hears_it(server, path, code):
+    """And not of a broken connection, which clients try again."""
+    length = 16 << 20
+    service = "s3" if path.startswith("/bucket") else "lambda"
+    scope = f"{time.strftime('%Y%m%d', time.gmtime())}/{server.region}/{service}/aws4_request"
+    head = (
+        f"PUT {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n"
+        f"X-Amz-Date: {time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}\r\nX-Amz-Content-Sha256: UNSIGNED-PAYLOAD\r\n"
+        f"Authorization: AWS4-HMAC-SHA256 Credential=AKIANOBODY/{scope}, SignedHeaders=host;x-amz-date, Signature={'0' * 64}\r\n\r\n"
+    )
+    with connect(server) as client:
+        client.sendall(head.encode() + b"x" * length)
+        answer = b"".join(iter(lambda: client.recv(1 << 16), b""))
+    assert answer.startswith(b"HTTP/1.1 403 ") and code in answer, answer
+
+
 def test_slow_head_is_cut_off(server):
     with connect(server) as slow:
         slow.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n")

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use hearth_http::{Limits, Lingering};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -126,6 +127,7 @@ impl Session {
             let answer = proxy::serve(Arc::clone(&core), Arc::clone(&client), request);
             async move { Ok::<_, Infallible>(answer.await) }
         });
+        let stream = Lingering::new(stream, Limits::CLIENT).unless(self.stop.clone());
         let io = TokioIo::new(Watched::new(stream, malformed));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

@@ -16,9 +16,6 @@ const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
 /// A body that is not complete by then is taken for a slow-body attack.
 const BODY_TIME: Duration = Duration::from_secs(30);
 
-/// How long a client may go on sending a body that is too large.
-const DISCARD_TIME: Duration = Duration::from_secs(5);
-
 /// Memory for bodies that are being read, all connections together: forty of the largest.
 const BUDGET_BYTES: usize = 40 * MAX_BODY_BYTES;
 
@@ -60,7 +57,6 @@ impl BodyReader {
     {
         let stated = stated_length(headers);
         if stated.is_some_and(|length| length > MAX_BODY_BYTES) {
-            discard(body).await;
             return Err(BodyError::TooLarge);
         }
         let reserved = stated.unwrap_or(MAX_BODY_BYTES);
@@ -78,24 +74,6 @@ impl BodyReader {
             .await
             .unwrap_or(Err(BodyError::TooSlow))
     }
-}
-
-/// Takes some of a body that is refused. A client that sends before it reads would otherwise see a
-/// broken connection instead of its answer.
-async fn discard<B>(mut body: B)
-where
-    B: Body<Data = Bytes> + Unpin,
-{
-    let mut discarded = 0;
-    let discarding = async {
-        while let Some(Ok(frame)) = body.frame().await {
-            discarded += frame.data_ref().map_or(0, Bytes::len);
-            if discarded > 4 * MAX_BODY_BYTES {
-                return;
-            }
-        }
-    };
-    let _ = tokio::time::timeout(DISCARD_TIME, discarding).await;
 }
 
 async fn collect<B>(mut body: B, capacity: usize) -> Result<Bytes, BodyError>

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hearth_http::{Limits, Lingering};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -14,7 +15,7 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
 use crate::front::{Front, Origin};
@@ -81,6 +82,7 @@ pub async fn serve(
     };
     let slots = Arc::new(Semaphore::new(max_connections));
     let graceful = GracefulShutdown::new();
+    let (stopping, stopped) = watch::channel(false);
     tokio::pin!(stop);
     loop {
         let accepted = tokio::select! {
@@ -99,10 +101,12 @@ pub async fn serve(
             front: Arc::clone(&front),
             peer,
             watcher: graceful.watcher(),
+            stopped: stopped.clone(),
         };
         tokio::spawn(connection.run(stream, tls.clone(), slot));
     }
     drop(listener);
+    stopping.send_replace(true);
     let _ = tokio::time::timeout(DRAIN_TIME, graceful.shutdown()).await;
     Ok(())
 }
@@ -119,6 +123,7 @@ struct Connection {
     front: Arc<Front>,
     peer: SocketAddr,
     watcher: Watcher,
+    stopped: watch::Receiver<bool>,
 }
 
 impl Connection {
@@ -148,7 +153,9 @@ impl Connection {
             front,
             peer,
             watcher,
+            stopped,
         } = self;
+        let stream = Lingering::new(stream, Limits::CLIENT).unless(stopped);
         let service = service_fn(move |request| {
             let front = Arc::clone(&front);
             async move {

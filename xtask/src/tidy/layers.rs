@@ -12,6 +12,7 @@ const FLOORS: &[&[&str]] = &[
         "hearth-agent",
         "hearth-base",
         "hearth-snapshot",
+        "hearth-http",
         "hearth-logs",
         "hearth-net",
         "hearth-objects",

@@ -58,6 +58,18 @@ async fn doubtful_framing_is_refused() {
     }
 }
 
+/// Who sends on after a refusal hears it, and not of a broken connection.
+#[tokio::test]
+async fn a_refused_upload_gets_its_answer() {
+    let rig = rig().await;
+    let mut request = b"PUT /mirror HTTP/1.1\r\nHost: a\r\nX-aws-proxy-auth: wrong\r\n\
+          Content-Length: 16777216\r\n\r\n"
+        .to_vec();
+    request.resize(request.len() + (16 << 20), b'x');
+    let answer = raw(&rig, &request).await;
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+}
+
 #[tokio::test]
 async fn chunks_that_lie_end_the_connection() {
     let rig = rig().await;

@@ -16,11 +16,12 @@ use std::time::Duration;
 
 use hearth_control::id::{AccountId, MicrovmId};
 use hearth_control::throttle::Rate;
+use hearth_http::{Limits, Lingering};
 use http::HeaderValue;
 use http::header::RETRY_AFTER;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::front::{Front, Origin};
 use crate::route::Service;
@@ -29,9 +30,12 @@ use crate::wire::{Reply, reply};
 
 pub(crate) use metadata::Metadata;
 
-/// How long, and for how many bytes, the rest of a refused request is read: what is on its way when the answer is sent.
-const LINGER_TIME: Duration = Duration::from_secs(2);
-const LINGER_BYTES: u64 = 1 << 20;
+/// Of a refused request no more is read than what is on its way when the answer is sent.
+const PATIENCE: Limits = Limits {
+    time: Duration::from_secs(2),
+    silence: Duration::from_secs(2),
+    bytes: 1 << 20,
+};
 
 /// A microVM at its door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,26 +98,11 @@ impl GuestDoor {
                 })
             }
         });
-        let connection = server::http().serve_connection(TokioIo::new(stream), answer);
-        match connection.without_shutdown().await {
-            Ok(parts) => linger(parts.io.into_inner()).await,
-            Err(error) => {
-                tracing::debug!(microvm = %self.guest.microvm, %error, "a guest's stream ended");
-            }
+        let stream = TokioIo::new(Lingering::new(stream, PATIENCE));
+        if let Err(error) = server::http().serve_connection(stream, answer).await {
+            tracing::debug!(microvm = %self.guest.microvm, %error, "a guest's stream ended");
         }
     }
-}
-
-/// Reads on for a moment behind the last answer. Whoever still sends a body that was refused would otherwise learn of a broken
-/// connection, which it tries again, and not of the refusal.
-async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
-    let rest = async {
-        stream.shutdown().await?;
-        let mut rest = stream.take(LINGER_BYTES);
-        tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
-    };
-    // Whether it was read does not matter any more.
-    let _ = tokio::time::timeout(LINGER_TIME, rest).await;
 }
 
 /// Before it is known which service is asked: all of AWS's clients come back after a while when they see this status.

@@ -9,7 +9,7 @@ use tokio::io::AsyncRead;
 use super::Context;
 use super::guest_fault::guest_fault;
 use super::query::{Format, guest_path, parameters};
-use super::upload::{Received, drain};
+use super::upload::Received;
 use crate::fault::Fault;
 use crate::front::Upload;
 use crate::wire::Reply;
@@ -31,9 +31,6 @@ pub(super) async fn perform(
     };
     let (mut content, received) = Received::begin(upload);
     let written = write(context, &mut content).await;
-    if written.is_err() {
-        drain(&mut content).await;
-    }
     match received.fault() {
         Some(fault) => Err(fault),
         None => written,

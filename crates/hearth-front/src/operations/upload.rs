@@ -5,13 +5,11 @@
 
 use std::io;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt, try_unfold};
 use http_body_util::BodyExt;
 use sha2::{Digest, Sha256};
-use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio_util::io::StreamReader;
 
 use crate::fault::{Fault, SignatureCodes};
@@ -22,13 +20,6 @@ use crate::wire::BodyError;
 
 /// Largest file: what goes through one request. A guest's disk is limited by itself.
 const MAX_FILE_BYTES: u64 = 1 << 30;
-
-/// What is read of a body that was refused: a client that sends before it reads would otherwise see a broken connection
-/// instead of its answer.
-const DRAIN_BYTES: u64 = 24 << 20;
-
-/// How long that may take.
-const DRAIN_TIME: Duration = Duration::from_secs(5);
 
 /// Why a body was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -120,18 +111,11 @@ async fn next(mut progress: Progress) -> Result<Option<(Bytes, Progress)>, Uploa
     }
 }
 
-/// Takes some of a body that is refused.
-pub(super) async fn drain(content: &mut (impl AsyncRead + Unpin)) {
-    let mut some = content.take(DRAIN_BYTES);
-    let mut nowhere = tokio::io::sink();
-    let draining = tokio::io::copy(&mut some, &mut nowhere);
-    // Whatever comes of it, the answer is the refusal.
-    let _ = tokio::time::timeout(DRAIN_TIME, draining).await;
-}
-
 #[cfg(test)]
 mod tests {
     use futures_util::stream;
+
+    use tokio::io::AsyncReadExt;
 
     use super::*;
 

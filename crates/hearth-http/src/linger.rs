@@ -1,0 +1,230 @@
+//! Closing a connection so that its last answer arrives.
+//!
+//! A server may answer before it has read the whole request: it refuses an upload for its signature, its size, or for want
+//! of room. If it then closes its socket while the client still sends, the client's system is told of a reset, throws away
+//! what it has not read yet, and its program sees a broken connection where the refusal was (RFC 9112 section 9.6). So the
+//! server says that it has said all, and reads on for a while.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::watch;
+use tokio::time::{Instant, Sleep, sleep};
+
+/// What is read at a time, and thrown away.
+const PIECE_BYTES: usize = 8 * 1024;
+
+/// How much patience a server has with a client that still sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// In all.
+    pub time: Duration,
+    /// Without a byte.
+    pub silence: Duration,
+    /// What is read and thrown away.
+    pub bytes: u64,
+}
+
+impl Limits {
+    /// For clients on the network: nginx's `lingering_time` and `lingering_timeout`. What they send costs no more than an
+    /// upload would that is not refused, so its size is not limited.
+    pub const CLIENT: Self = Self {
+        time: Duration::from_secs(30),
+        silence: Duration::from_secs(5),
+        bytes: u64::MAX,
+    };
+}
+
+/// A stream that reads on for a while once it was shut down, unless its peer has ended first.
+pub struct Lingering<S> {
+    stream: S,
+    limits: Limits,
+    stopped: Option<watch::Receiver<bool>>,
+    has_ended: bool,
+    rest: Option<Rest>,
+}
+
+/// What is read behind the last answer.
+struct Rest {
+    bytes: u64,
+    deadline: Instant,
+    pause: Pin<Box<Sleep>>,
+}
+
+impl<S> Lingering<S> {
+    /// This stream, with these limits.
+    pub fn new(stream: S, limits: Limits) -> Self {
+        Self {
+            stream,
+            limits,
+            stopped: None,
+            has_ended: false,
+            rest: None,
+        }
+    }
+
+    /// Does not begin to wait once the server was told to stop: connections that stand idle then would hold it up.
+    #[must_use]
+    pub fn unless(mut self, stopped: watch::Receiver<bool>) -> Self {
+        self.stopped = Some(stopped);
+        self
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.as_ref().is_some_and(|stop| *stop.borrow())
+    }
+}
+
+impl Rest {
+    fn begin(limits: Limits) -> Self {
+        Self {
+            bytes: 0,
+            deadline: Instant::now() + limits.time,
+            pause: Box::pin(sleep(limits.silence)),
+        }
+    }
+
+    /// Ready when nothing more is to be read, for whatever reason.
+    fn poll<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+        limits: Limits,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        let mut piece = [MaybeUninit::<u8>::uninit(); PIECE_BYTES];
+        loop {
+            let mut piece = ReadBuf::uninit(&mut piece);
+            match Pin::new(&mut *stream).poll_read(cx, &mut piece) {
+                Poll::Pending => return self.pause.as_mut().poll(cx),
+                Poll::Ready(Ok(())) if !piece.filled().is_empty() => {
+                    self.bytes += piece.filled().len() as u64;
+                }
+                Poll::Ready(_) => return Poll::Ready(()),
+            }
+            let now = Instant::now();
+            if self.bytes >= limits.bytes || now >= self.deadline {
+                return Poll::Ready(());
+            }
+            let until = self.deadline.min(now + limits.silence);
+            self.pause.as_mut().reset(until);
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Lingering<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
+        let is_end = buffer.filled().len() == before && buffer.remaining() > 0;
+        self.has_ended |= is_end || read.is_err();
+        Poll::Ready(read)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, data)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.rest.is_none() {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+            if this.has_ended || this.is_stopped() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let limits = this.limits;
+        let rest = this.rest.get_or_insert_with(|| Rest::begin(limits));
+        rest.poll(&mut this.stream, limits, cx).map(Ok)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        time: Duration::from_secs(30),
+        silence: Duration::from_secs(5),
+        bytes: 1 << 20,
+    };
+
+    fn pair() -> (Lingering<DuplexStream>, DuplexStream) {
+        let (near, far) = duplex(1024);
+        (Lingering::new(near, LIMITS), far)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_client_still_sends_is_taken_and_it_hears_the_answer() {
+        let (mut server, mut client) = pair();
+        let serving = tokio::spawn(async move {
+            server.write_all(b"no").await.unwrap();
+            server.shutdown().await.unwrap();
+        });
+        client.write_all(&[7; 100_000]).await.unwrap();
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.unwrap();
+        assert_eq!(answer, b"no");
+        drop(client);
+        serving.await.unwrap();
+    }
+
+    /// How long a shutdown takes while the client sends a piece at a time.
+    async fn shutdown(piece_bytes: usize, pause: Duration) -> Duration {
+        let (mut server, mut client) = pair();
+        let sending = tokio::spawn(async move {
+            while client.write_all(&vec![7; piece_bytes]).await.is_ok() {
+                tokio::time::sleep(pause).await;
+            }
+        });
+        let begun = Instant::now();
+        server.shutdown().await.unwrap();
+        let taken = begun.elapsed();
+        drop(server);
+        sending.await.unwrap();
+        taken
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn patience_has_its_limits() {
+        let dripping = shutdown(1, Duration::from_secs(2)).await;
+        assert_eq!(dripping, LIMITS.time);
+        let silent = shutdown(1, Duration::from_secs(60)).await;
+        assert_eq!(silent, LIMITS.silence);
+        let flooding = shutdown(4096, Duration::from_millis(1)).await;
+        assert!(flooding < Duration::from_secs(1), "{flooding:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_a_client_that_has_ended_or_a_server_that_stops() {
+        let (mut server, client) = pair();
+        drop(client);
+        assert_eq!(server.read(&mut [0; 8]).await.unwrap(), 0);
+        let begun = Instant::now();
+        server.shutdown().await.unwrap();
+
+        let (server, _client) = pair();
+        let (_stop, stopped) = watch::channel(true);
+        server.unless(stopped).shutdown().await.unwrap();
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+}
