@@ -37,6 +37,10 @@ const MAX_INPUT_BYTES: usize = MAX_CHUNK_BYTES + 64;
 /// The output of the process itself is in the pipes when it ends.
 const LINGER: Duration = Duration::from_millis(250);
 
+/// How long a host may take to close a stream on which it was told how the process ended. Input that is under way to a stream which
+/// is closed at once would reset it, and take what was told along.
+const GOODBYE_TIME: Duration = Duration::from_secs(1);
+
 /// What is read of each pipe when the time is over: what a pipe holds (pipe(7)), and no more, as others may
 /// go on to write.
 const LAST_BYTES: usize = 64 << 10;
@@ -67,6 +71,12 @@ pub(crate) async fn serve(
         Err(error) => Err(error),
     };
     session.kill_unless_ended();
+    drop(slot);
+    if served.is_ok() {
+        let late = async { while channel.receive::<ExecInput>(MAX_INPUT_BYTES).await.is_ok() {} };
+        // Whether it closed it or not, nobody listens any more.
+        let _ = tokio::time::timeout(GOODBYE_TIME, late).await;
+    }
     served
 }
 

@@ -92,7 +92,10 @@ impl AgentClient {
                 // Detached: it may be blocked on a terminal after the process has ended.
                 thread::spawn(move || feed(stdin, sending));
             }
-            None => frame::write(&mut &sending, &ExecInput::StdinEnd)?,
+            None => {
+                // The process may have ended already; how is told below.
+                let _ = frame::write(&mut &sending, &ExecInput::StdinEnd);
+            }
         }
         let status = loop {
             match frame::read(&mut stream)? {

@@ -286,9 +286,13 @@ impl ExecReader {
 pub struct ExecWriter(OwnedWriteHalf);
 
 impl ExecWriter {
-    /// Sends input, a signal or a new terminal size.
+    /// Sends input, a signal or a new terminal size. What comes too late for a process that has ended is lost without an error:
+    /// how it ended is the reader's to tell, also when it ended with its guest.
     pub async fn send(&mut self, input: &ExecInput) -> Result<(), AgentError> {
-        Ok(codec::write(&mut self.0, input).await?)
+        match codec::write(&mut self.0, input).await {
+            Err(FrameError::Io(error)) if has_hung_up(&error) => Ok(()),
+            sent => Ok(sent?),
+        }
     }
 }
 
@@ -315,6 +319,14 @@ impl LogFollower {
     }
 }
 
+/// Whether the other end of a stream was closed while something was sent.
+fn has_hung_up(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+    )
+}
+
 async fn expect_ok(socket: &mut UnixStream) -> Result<(), AgentError> {
     match codec::read(socket).await? {
         OpenReply::Ok => Ok(()),
@@ -337,5 +349,23 @@ async fn read_connect_answer(socket: &mut UnixStream) -> Result<(), AgentError> 
         Ok(())
     } else {
         Err(AgentError::NotListening)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn input_that_comes_too_late_is_no_error() {
+        let (near, far) = UnixStream::pair().unwrap();
+        let (reader, writer) = near.into_split();
+        let (mut reader, mut writer) = (ExecReader(reader), ExecWriter(writer));
+        drop(far);
+        writer.send(&ExecInput::StdinEnd).await.unwrap();
+        assert!(matches!(
+            reader.next().await,
+            Err(AgentError::Stream(FrameError::Closed))
+        ));
     }
 }

@@ -18,6 +18,7 @@ use hearth_wire::agent::{
 use hearth_wire::frame;
 use hearth_wire::host_mode::{HOST_MODE_CONFIG, HostModeConfig};
 use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 
@@ -245,9 +246,15 @@ fn enter_new_root() {
     rustix::process::chdir("/").unwrap();
 }
 
+/// Above the cgroups of all tests. It hands no controllers down, as it must: the agent, which lives in what it takes for the root of
+/// all cgroups, could not hand them on to groups below beside itself. The true root may.
+const TEST_CGROUPS: &str = "hearth-agent-tests";
+
 /// A cgroup of this test, so that tests of several machines share nothing.
 struct TestCgroup {
     hierarchy: OwnedFd,
+    /// Leads out of it again. Opened before there is a cgroup namespace, which (`nsdelegate`) nobody leaves who opens it within.
+    home: OwnedFd,
     name: String,
 }
 
@@ -260,30 +267,42 @@ impl TestCgroup {
             .expect("cgroup v2 is mounted");
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let hierarchy = rustix::fs::open(hierarchy, flags, Mode::empty()).unwrap();
-        let name = format!("hearth-agent-test-{}", std::process::id());
-        rustix::fs::mkdirat(&hierarchy, &name, Mode::RWXU).unwrap();
-        let cgroup = Self { hierarchy, name };
-        cgroup.move_self(&format!("{}/cgroup.procs", cgroup.name));
-        cgroup
+        let name = format!("{TEST_CGROUPS}/{}", std::process::id());
+        // Other tests make and remove what is above it.
+        while rustix::fs::mkdirat(&hierarchy, &name, Mode::RWXU) == Err(Errno::NOENT) {
+            let _ = rustix::fs::mkdirat(&hierarchy, TEST_CGROUPS, Mode::RWXU);
+        }
+        let home = open_to_join(&hierarchy, "cgroup.procs");
+        join_cgroup(&open_to_join(&hierarchy, &format!("{name}/cgroup.procs")));
+        Self {
+            hierarchy,
+            home,
+            name,
+        }
     }
 
     fn leave(&self) {
-        self.move_self("cgroup.procs");
+        join_cgroup(&self.home);
         for below in ["/app/payload", "/app", ""] {
             let path = format!("{}{below}", self.name);
             // The last processes may still be on their way out.
             eventually(|| {
                 !matches!(
                     rustix::fs::unlinkat(&self.hierarchy, &path, AtFlags::REMOVEDIR),
-                    Err(rustix::io::Errno::BUSY)
+                    Err(Errno::BUSY)
                 )
             });
         }
+        // Unless there are others.
+        let _ = rustix::fs::unlinkat(&self.hierarchy, TEST_CGROUPS, AtFlags::REMOVEDIR);
     }
+}
 
-    fn move_self(&self, procs: &str) {
-        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-        let procs = rustix::fs::openat(&self.hierarchy, procs, flags, Mode::empty()).unwrap();
-        rustix::io::write(&procs, b"0").unwrap();
-    }
+fn open_to_join(hierarchy: &OwnedFd, procs: &str) -> OwnedFd {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    rustix::fs::openat(hierarchy, procs, flags, Mode::empty()).unwrap()
+}
+
+fn join_cgroup(procs: &OwnedFd) {
+    rustix::io::write(procs, b"0").unwrap();
 }
