@@ -4,6 +4,7 @@
 //! every release; what it depends on are programs that `hearth up` runs.
 
 mod install;
+mod trial;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -56,6 +57,10 @@ pub(crate) struct Arguments {
     /// Pack the programs of the development build, uncompressed: for tests.
     #[arg(long)]
     development: bool,
+    /// Try it, too: install, use, upgrade and purge it in a Debian of its own with systemd, on an emulated machine whose KVM runs
+    /// guests. Takes a quarter of an hour, root, and what `cargo xtask setup` installs.
+    #[arg(long = "try")]
+    is_tried: bool,
     /// Where the package goes [default: target/package].
     #[arg(long)]
     output: Option<PathBuf>,
@@ -69,7 +74,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     let output = arguments.output.clone();
     let output = output.unwrap_or_else(|| workspace::target_dir().join("package"));
-    println!("{}", make(profile, &output)?.display());
+    let package = make(profile, &output)?;
+    println!("{}", package.display());
+    if arguments.is_tried {
+        trial::run(&package, &output)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -9,7 +9,7 @@
 /// `bogomips` is twice the counter's frequency in MHz wherever the kernel uses the counter for its delay
 /// loops, whatever the present clock of the core is. `cpu MHz` has one digit more, but is the counter's frequency only
 /// where frequency scaling is invisible (virtual machines), so it counts only where both agree.
-pub(crate) fn tsc_khz(cpuinfo: &str) -> Option<u32> {
+pub fn tsc_khz(cpuinfo: &str) -> Option<u32> {
     let field = |name: &str| -> Option<f64> {
         cpuinfo
             .lines()
