@@ -15,6 +15,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time;
 
 use crate::codec;
+use crate::socket::Address;
 
 /// Longest wait for the answer to one request on a control stream. The slowest, a start or a sync, has
 /// disks to wait for.
@@ -73,7 +74,8 @@ impl AgentClient {
             path: self.socket.clone(),
             source,
         };
-        let mut socket = UnixStream::connect(&self.socket).await.map_err(connect)?;
+        let address = Address::of(&self.socket).map_err(connect)?;
+        let mut socket = UnixStream::connect(&address).await.map_err(connect)?;
         socket
             .write_all(format!("CONNECT {AGENT_PORT}\n").as_bytes())
             .await

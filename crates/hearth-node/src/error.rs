@@ -52,9 +52,6 @@ pub enum NodeError {
         "a snapshot of microVM {0} failed after its disks had moved on; it can run and be terminated, but not be snapshotted or suspended"
     )]
     DisksDiverged(String),
-    /// A path is too long for the address of a Unix socket.
-    #[error("{0} is too long for a Unix socket; choose a shorter data directory")]
-    SocketPath(PathBuf),
     /// A snapshot has a network card, and this node has no networks.
     #[error(
         "{0} was made with a network card, and this node has no networks; its log says why, and what helps"

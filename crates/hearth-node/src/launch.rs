@@ -28,6 +28,7 @@ use crate::node::Node;
 use crate::record::{
     self, DiskStack, MACHINE_FILE, MachineRecord, NetworkRecord, ProcessRecord, SnapshotRecord,
 };
+use crate::socket;
 use crate::vmm::{Jail, Permitted, VmmClient, VmmError};
 
 /// What a kernel may say on its serial port before the log starts again from its beginning.
@@ -268,10 +269,6 @@ impl Node {
         self.wait_for_former(name).await;
         let number = slot.as_ref().map(|slot| slot.number);
         let (user, reserved) = self.reserve(name, number)?;
-        let control = self
-            .layout()
-            .socket(name, "control.sock")
-            .map_err(NodeError::SocketPath)?;
         let log = self.vmm_log(name)?;
         let own = self.layout().own(name);
         jail::make_own(&own, user)?;
@@ -291,7 +288,8 @@ impl Node {
             }),
         };
         let program = &self.options().vmm_program;
-        let (mut client, child) = VmmClient::spawn(program, &control, &permitted, slot, log)?;
+        let (mut client, child) =
+            VmmClient::spawn(program, Path::new(socket::CONTROL), &permitted, slot, log)?;
         let pid = child.id().ok_or(VmmError::Confused)?;
         let process = ProcessRecord::of(pid).ok_or(VmmError::Confused)?;
         reserved.pass_to(process);
@@ -344,10 +342,6 @@ impl Node {
     ) -> Result<DeviceSpec, NodeError> {
         let limits = self.options().limits;
         let directory = self.layout().own(name);
-        let vsock = self
-            .layout()
-            .socket(name, "vsock.sock")
-            .map_err(NodeError::SocketPath)?;
         let disk = |(index, stack): (usize, &DiskStack)| DiskSpec {
             serial: stack.serial.clone(),
             image: self.image(stack, overlay_path(&directory, index, 0)),
@@ -356,7 +350,9 @@ impl Node {
         Ok(DeviceSpec {
             disks: disks.iter().enumerate().map(disk).collect(),
             nets: has_card.then(|| card(limits.network)).into_iter().collect(),
-            vsock: Some(VsockSpec { path: vsock }),
+            vsock: Some(VsockSpec {
+                path: socket::VSOCK.into(),
+            }),
             serial_log: Some(SerialLogSpec {
                 path: directory.join("serial.log"),
                 limit_bytes: SERIAL_LOG_BYTES,

@@ -6,9 +6,6 @@ use std::str::FromStr;
 
 use hearth_snapshot::SnapshotId;
 
-/// Longest path that fits a Unix socket's address (`sun_path`, unix(7)), with room for `_<port>`.
-const MAX_SOCKET_PATH: usize = 107 - "_4294967295".len();
-
 /// Name of a microVM on its node: 1-64 of `a-z A-Z 0-9 - _`, so that it is a file name and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MachineName(String);
@@ -98,16 +95,6 @@ impl Layout {
     pub(crate) fn empty(&self) -> PathBuf {
         self.data.join("empty")
     }
-
-    /// The socket of a VMM; `Err` with the path when it is too long for an address.
-    pub fn socket(&self, name: &MachineName, file: &str) -> Result<PathBuf, PathBuf> {
-        let path = self.own(name).join(file);
-        if path.as_os_str().len() > MAX_SOCKET_PATH {
-            Err(path)
-        } else {
-            Ok(path)
-        }
-    }
 }
 
 #[cfg(test)]
@@ -132,20 +119,5 @@ mod tests {
         ] {
             assert!(bad.parse::<MachineName>().is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn a_socket_path_that_no_address_holds_is_refused() {
-        let name: MachineName = "m".parse().unwrap();
-        assert!(
-            Layout::new("/data".into())
-                .socket(&name, "vsock.sock")
-                .is_ok()
-        );
-        assert!(
-            Layout::new(format!("/{}", "d".repeat(90)).into())
-                .socket(&name, "vsock.sock")
-                .is_err()
-        );
     }
 }

@@ -41,6 +41,7 @@ mod node;
 mod record;
 mod services;
 mod shares;
+mod socket;
 mod vmm;
 
 pub use agent::{AgentClient, AgentError, Exec, ExecReader, ExecWriter, FileReader, LogFollower};

@@ -34,6 +34,7 @@ use crate::record::{
     self, DiskStack, MACHINE_FILE, MachineRecord, NODE_FILE, Purpose, SnapshotRecord,
 };
 use crate::services::ServiceListener;
+use crate::socket;
 use crate::vmm::{VmmClient, VmmError};
 
 /// Longest wait for a process that was killed to be gone.
@@ -64,12 +65,12 @@ impl Machine {
 
     /// Its agent.
     pub fn agent(&self) -> AgentClient {
-        AgentClient::new(self.own_directory().join("vsock.sock"))
+        AgentClient::new(self.own_directory().join(socket::VSOCK))
     }
 
     /// Listens for its guest's streams to services of the host.
     pub fn listen_for_services(&self) -> std::io::Result<ServiceListener> {
-        ServiceListener::bind(&self.own_directory().join("vsock.sock"), self.record.user)
+        ServiceListener::bind(&self.own_directory().join(socket::VSOCK), self.record.user)
     }
 
     /// Its directory.
@@ -98,7 +99,7 @@ impl Machine {
 
     /// A connection to its VMM.
     pub async fn vmm(&self) -> Result<VmmClient, NodeError> {
-        let socket = self.own_directory().join("control.sock");
+        let socket = self.own_directory().join(socket::CONTROL);
         Ok(VmmClient::connect(&socket).await?)
     }
 

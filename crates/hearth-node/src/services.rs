@@ -14,6 +14,8 @@ use tokio::io::AsyncReadExt;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time;
 
+use crate::socket::Address;
+
 /// How long a guest may take to say what its stream is for.
 const OPEN_LIMIT: Duration = Duration::from_secs(10);
 
@@ -42,7 +44,7 @@ impl ServiceListener {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let listener = UnixListener::bind(&path)?;
+        let listener = UnixListener::bind(Address::of(&path)?)?;
         // Whoever connects needs the right to write.
         lchown(&path, user, user)?;
         Ok(Self { listener, path })

@@ -19,6 +19,7 @@ use tokio::time;
 
 use crate::codec;
 use crate::jail::spawn_apart;
+use crate::socket::Address;
 
 /// Longest wait for the answer to anything but a snapshot. A VMM that needs longer is broken: the slowest
 /// host that is supported boots a kernel image into memory in a few seconds.
@@ -101,7 +102,7 @@ pub struct VmmClient {
 
 impl VmmClient {
     /// Starts `program` with one end of a socket pair as its standard input and `listen` as the socket
-    /// where a later node finds it. It is a process group of its own, so that a Ctrl-C here does not end it; its
+    /// where a later node finds it; a relative path is one in the first directory that it may write. It is a process group of its own, so that a Ctrl-C here does not end it; its
     /// messages go to `log`. It reaches the files in `permitted` and no others, and lives in the network of `slot`, or else in
     /// an empty one.
     pub fn spawn(
@@ -147,12 +148,12 @@ impl VmmClient {
 
     /// Connects to a VMM that runs already.
     pub async fn connect(listen: &Path) -> Result<Self, VmmError> {
-        let stream = UnixStream::connect(listen)
-            .await
-            .map_err(|source| VmmError::Gone {
-                path: listen.to_owned(),
-                source,
-            })?;
+        let gone = |source| VmmError::Gone {
+            path: listen.to_owned(),
+            source,
+        };
+        let address = Address::of(listen).map_err(gone)?;
+        let stream = UnixStream::connect(&address).await.map_err(gone)?;
         Ok(Self { stream })
     }
 

@@ -181,7 +181,8 @@ pub struct NetSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VsockSpec {
     /// Unix socket on which the VMM listens: a client sends `CONNECT <port>\n` and gets `OK <port>\n`.
-    /// What the guest opens towards host port P is connected to `<path>_<P>`.
+    /// What the guest opens towards host port P is connected to `<path>_<P>`. Not longer than an address holds (unix(7)); without a
+    /// directory it is in the first one that the VMM may write.
     pub path: PathBuf,
 }
 

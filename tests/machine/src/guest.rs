@@ -38,9 +38,8 @@ impl Deref for Fixture {
 impl Fixture {
     /// A node with a data directory that the tests of one run share, so that the template is booted once.
     pub fn new(test_guest: &Path) -> Self {
-        let options = NodeOptions::new(scratch().join("node"), program());
         Self {
-            node: Node::open(options).unwrap(),
+            node: Node::open(shared_options()).unwrap(),
             test_guest: test_guest.to_owned(),
         }
     }
@@ -52,7 +51,7 @@ impl Fixture {
 
     /// The same node with other options.
     pub fn with(&self, change: impl FnOnce(&mut NodeOptions)) -> Self {
-        let mut options = NodeOptions::new(scratch().join("node"), program());
+        let mut options = shared_options();
         change(&mut options);
         self.opened(options)
     }
@@ -81,6 +80,15 @@ impl Fixture {
             egress: Egress::closed(),
         }
     }
+}
+
+/// The data directory that the tests share. No socket below it has a path that fits an address (`sun_path`), as in the depths of
+/// somebody's home.
+fn shared_options() -> NodeOptions {
+    NodeOptions::new(
+        scratch().join(format!("node-{}", "x".repeat(100))),
+        program(),
+    )
 }
 
 /// Self-tests of the kernel that take long under emulation and prove nothing here. Hearth leaves the first out by itself; the

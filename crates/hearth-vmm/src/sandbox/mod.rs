@@ -91,6 +91,13 @@ pub fn enter(options: &SandboxOptions) -> Result<(), SandboxError> {
         ahead::open()?;
         root::enter(root, &options.readable, &options.writable)?;
     }
+    // No wall: what has no directory in its path, as sockets whose paths would be too long, is in the first one that it may write.
+    if let Some(own) = options.writable.first() {
+        std::env::set_current_dir(own).map_err(|source| SandboxError::Path {
+            path: own.clone(),
+            source,
+        })?;
+    }
     if wants(Layer::Limits) {
         privileges::limit_resources()?;
     }
