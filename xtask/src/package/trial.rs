@@ -28,6 +28,9 @@ const SCRIPT: &str = "xtask/src/package/trial.sh";
 /// The application that is built there.
 const APPLICATION: &str = "examples/hello";
 
+/// Would hang up the terminal that the trial writes to.
+const LOGIN: &str = "etc/systemd/system/serial-getty@ttyS0.service";
+
 /// What the last line on the console begins with that matters.
 const VERDICT: &str = "trial: ";
 
@@ -41,7 +44,7 @@ TimeoutStartSec=40min
 StandardOutput=tty
 StandardError=inherit
 TTYPath=/dev/ttyS0
-ExecStart=/bin/sh -c 'sh /trial.sh; echo "trial: status $$?"'
+ExecStart=/bin/sh -c '{ sh /trial.sh 2>&1; echo "trial: status $$?"; } | cat'
 ExecStopPost=/bin/systemctl poweroff --force
 "#;
 
@@ -108,6 +111,7 @@ impl Machine {
         fs::write(root.join("etc/hostname"), "trial\n")?;
         fs::write(root.join("etc/fstab"), "/dev/vda / ext4 rw 0 1\n")?;
         fs::write(root.join("etc/systemd/system/trial.service"), UNIT)?;
+        symlink("/dev/null", root.join(LOGIN))?;
         let wanted = root.join(WANTED);
         fs::create_dir_all(wanted.parent().context("it is in a directory")?)?;
         symlink("../trial.service", wanted)?;

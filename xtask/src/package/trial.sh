@@ -18,9 +18,13 @@ no() {
     if "$@"; then return 1; fi
 }
 
-# Counts requests, in its memory.
+# Counts requests, in its memory. It has no hook that tells when it listens, and a snapshot may be older than that.
 answers() {
-    hearth curl "$1" / | tee /dev/stderr | grep -F "\"count\": $2,"
+    for _ in $(seq 120); do
+        ! answer=$(hearth curl --fail "$1" /) || break
+        sleep 1
+    done
+    echo "$answer" | tee /dev/stderr | grep -F "\"count\": $2,"
 }
 
 # Nothing of a microVM may be seen from outside.
@@ -32,7 +36,7 @@ nothing_is_left() {
     no grep -F /hearth/ /proc/mounts
 }
 
-apt-get install --yes --no-install-recommends /hearth.deb
+apt-get -qq install --yes --no-install-recommends /hearth.deb
 hearth doctor | tee /dev/stderr | grep -E '^ok +kvm'
 systemctl enable --now hearth
 wait_for_service
@@ -47,7 +51,7 @@ answers "$microvm" 2
 # MicroVMs outlive the service and an upgrade.
 vmm=$(pidof hearth-vmm)
 service=$(systemctl show --property MainPID --value hearth)
-apt-get install --yes --no-install-recommends --reinstall /hearth.deb
+apt-get -qq install --yes --no-install-recommends --reinstall /hearth.deb
 wait_for_service
 test "$(systemctl show --property MainPID --value hearth)" != "$service"
 test "$(pidof hearth-vmm)" = "$vmm"
@@ -58,7 +62,7 @@ nothing_is_left
 
 # Whoever purges the package may have forgotten about microVMs.
 hearth run hello --wait
-apt-get purge --yes hearth
+apt-get -qq purge --yes hearth
 no pidof hearth
 test ! -e /var/lib/hearth
 nothing_is_left
