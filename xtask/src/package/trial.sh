@@ -31,7 +31,6 @@ answers() {
 nothing_is_left() {
     no pidof hearth-vmm
     test -z "$(ip netns)"
-    test -z "$(nft list tables)"
     test -z "$(find /sys/fs/cgroup -type d -name '*microvm*')"
     no grep -F /hearth/ /proc/mounts
 }
@@ -64,5 +63,6 @@ nothing_is_left
 hearth run hello --wait
 apt-get -qq purge --yes hearth
 no pidof hearth
+test -z "$(nft list tables)"
 test ! -e /var/lib/hearth
 nothing_is_left
