@@ -58,7 +58,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     development: bool,
     /// Try it, too: install, use, upgrade and purge it in a Debian of its own with systemd, on an emulated machine whose KVM runs
-    /// guests. Takes a quarter of an hour, root, and what `cargo xtask setup` installs.
+    /// guests. Takes some six minutes once there are base images, root, and what `cargo xtask setup` installs.
     #[arg(long = "try")]
     is_tried: bool,
     /// Where the package goes [default: target/package].

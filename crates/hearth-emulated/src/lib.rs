@@ -28,9 +28,8 @@ mod libraries;
 mod record;
 mod watchdog;
 
-pub use clock::tsc_khz;
-
 pub use agent::{AgentClient, AgentError};
+pub use clock::tsc_khz;
 pub use disk::{DiskError, InitialFile};
 pub use health::{Death, Health, Watch};
 pub use host::{

@@ -39,12 +39,16 @@ impl Limits {
     };
 }
 
-/// A stream that reads on for a while once it was shut down, unless its peer has ended first.
+/// A stream of HTTP/1.1 that reads on for a while once it was shut down, unless its peer has ended first.
+///
+/// Behind an upgrade it is a stream like any other: its two directions end on their own, and what comes in after one was shut down
+/// is somebody's to read.
 pub struct Lingering<S> {
     stream: S,
     limits: Limits,
     stopped: Option<watch::Receiver<bool>>,
     has_ended: bool,
+    is_upgraded: bool,
     rest: Option<Rest>,
 }
 
@@ -63,6 +67,7 @@ impl<S> Lingering<S> {
             limits,
             stopped: None,
             has_ended: false,
+            is_upgraded: false,
             rest: None,
         }
     }
@@ -135,6 +140,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<S> {
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.is_upgraded |= data.starts_with(b"HTTP/1.1 101 ");
         Pin::new(&mut self.stream).poll_write(cx, data)
     }
 
@@ -146,7 +152,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<S> {
         let this = self.get_mut();
         if this.rest.is_none() {
             ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
-            if this.has_ended || this.is_stopped() {
+            if this.has_ended || this.is_upgraded || this.is_stopped() {
                 return Poll::Ready(Ok(()));
             }
         }
@@ -186,6 +192,18 @@ mod tests {
         assert_eq!(answer, b"no");
         drop(client);
         serving.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_behind_an_upgrade_is_not_taken() {
+        let (mut server, mut client) = pair();
+        let head = b"HTTP/1.1 101 Switching Protocols\r\n\r\n";
+        server.write_all(head).await.unwrap();
+        client.write_all(b"more").await.unwrap();
+        server.shutdown().await.unwrap();
+        let mut rest = [0; 4];
+        server.read_exact(&mut rest).await.unwrap();
+        assert_eq!(&rest, b"more");
     }
 
     /// How long a shutdown takes while the client sends a piece at a time.

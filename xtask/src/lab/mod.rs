@@ -23,7 +23,7 @@ use hearth_emulated::EmulatedHost;
 
 pub(crate) use bases::{BASES_VARIABLE, prepare as prepare_bases};
 pub(crate) use registry::{REGISTRY_VARIABLE, program as registry_program};
-pub(crate) use session::{Boot, Ended, Input, Session, native_environment};
+pub(crate) use session::{Boot, Ended, Input, Session, build_base, native_environment};
 
 use crate::place::{self, Place};
 use crate::workspace::{Binaries, lab_dir};

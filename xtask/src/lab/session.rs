@@ -262,8 +262,8 @@ impl Session {
     }
 }
 
-/// The base version of the built agent, for guests of tests.
-fn build_base(binaries: &Binaries) -> Result<BaseVersion> {
+/// The base version of the built agent, in the lab's data directory.
+pub(crate) fn build_base(binaries: &Binaries) -> Result<BaseVersion> {
     Ok(hearth_base::build(&BuildOptions {
         data_dir: data_dir(),
         agent: binaries.agent.clone(),

@@ -64,7 +64,12 @@ pub(super) fn run(package: &Path, output: &Path) -> Result<()> {
     println!("making a Debian ({SUITE}) ...");
     let machine = Machine::make(&directory, package)?;
     println!("booting it; its kernel and the trial follow");
-    let verdict = machine.boot()?;
+    let verdict = machine.boot().with_context(|| {
+        format!(
+            "the package failed its trial: the console above says where; the machine's disk is kept in {}",
+            directory.display()
+        )
+    })?;
     // The disk is large, and tells nothing after a trial that passed.
     fs::remove_dir_all(&directory)?;
     println!("{verdict}");
@@ -81,7 +86,7 @@ impl Machine {
     fn make(directory: &Path, package: &Path) -> Result<Self> {
         let root = directory.join("root");
         let bases = lab::prepare_bases()?;
-        prepare_kernel()?;
+        lab::build_base(&Binaries::build()?)?;
         checked(
             Command::new("mmdebstrap")
                 .args(["--variant=minbase", "--quiet"])
@@ -188,15 +193,4 @@ fn command_line() -> Result<String> {
         words += &format!(" tsc_early_khz={khz}");
     }
     Ok(words)
-}
-
-/// Into the data directory of the lab, which the bases are in, too.
-fn prepare_kernel() -> Result<()> {
-    let binaries = Binaries::build()?;
-    checked(
-        Command::new(&binaries.hearth)
-            .arg("--data")
-            .arg(lab::data_dir())
-            .args(["base", "build"]),
-    )
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use hyper::HeaderMap;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -209,4 +210,38 @@ async fn a_thousand_silent_websockets_fit() {
         socket.send(Message::text("x")).await.unwrap();
         assert_eq!(socket.next().await.unwrap().unwrap(), Message::text("x"));
     }
+}
+
+/// Either direction may end first: what a client still sends then arrives.
+#[tokio::test]
+async fn a_stream_that_is_half_closed_goes_on() {
+    let rig = Rig::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    rig.put(8080, listener.local_addr().unwrap());
+    let application = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        let answer = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+        stream.write_all(answer).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut rest = String::new();
+        stream.read_to_string(&mut rest).await.unwrap();
+        rest
+    });
+    let mut client = tls(&rig, rig.own, "127.0.0.1", "http/1.1").await;
+    let request = format!(
+        "GET / HTTP/1.1\r\nHost: a\r\nX-aws-proxy-auth: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        rig.token()
+    );
+    client.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).await.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 101 "));
+    client.write_all(b"late").await.unwrap();
+    client.shutdown().await.unwrap();
+    assert_eq!(application.await.unwrap(), "late");
 }
