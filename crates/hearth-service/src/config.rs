@@ -31,6 +31,8 @@ pub struct ServiceConfig {
     pub endpoints: EndpointConfig,
     /// What carries the microVMs.
     pub hosting: Hosting,
+    /// Factor on every hook timeout; one on a host of usual speed.
+    pub hook_timeout_scale: u32,
     /// Names that Dockerfiles may say in `FROM`, and the images that stand for them.
     pub image_aliases: BTreeMap<String, String>,
     /// What layers of earlier builds may take, in bytes for each account; 0 keeps none.
@@ -117,7 +119,8 @@ pub enum Hosting {
 const EMULATED_HOOK_SCALE: u32 = 30;
 
 impl Hosting {
-    pub(crate) fn hook_timeout_scale(self) -> u32 {
+    /// Factor on every hook timeout, at least.
+    pub fn least_hook_timeout_scale(self) -> u32 {
         match self {
             Self::Hardware => 1,
             Self::Emulated => EMULATED_HOOK_SCALE,

@@ -269,7 +269,7 @@ async fn open_parts(config: &ServiceConfig) -> Result<Parts, ServiceError> {
         },
         logs: Arc::clone(&logs),
         openings: openings.clone(),
-        hook_timeout_scale: config.hosting.hook_timeout_scale(),
+        hook_timeout_scale: config.hook_timeout_scale,
     };
     let host = Arc::new(HostNode::new(node, Arc::clone(&logs), openings, workshop));
     Ok(Parts {
@@ -391,7 +391,7 @@ async fn start_control(config: &ServiceConfig, parts: &Parts) -> Result<Control,
         clock: Arc::new(clock::go_on(&config.data)),
         policy: Policy {
             capacity: platform::capacity(config.hosting),
-            hook_timeout_scale: config.hosting.hook_timeout_scale(),
+            hook_timeout_scale: config.hook_timeout_scale,
             ..Policy::default()
         },
         rates: Rates::default(),

@@ -23,6 +23,7 @@ mod tests;
 
 use std::io;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use hearth_control::id::Region;
@@ -60,6 +61,8 @@ pub(crate) struct Config {
     pub(crate) region: Region,
     /// Whether what each microVM takes of the host is limited.
     pub(crate) host_limits: bool,
+    /// How many times as long as images say their hooks may take.
+    pub(crate) hook_timeout_scale: u32,
     /// Users that VMMs become, each microVM's one of its own.
     #[serde(with = "words")]
     pub(crate) users: UserRange,
@@ -82,6 +85,9 @@ pub(crate) struct Config {
 /// The region that answers where none is named: the one that AWS's tools fall back to.
 const DEFAULT_REGION: &str = "us-east-1";
 
+/// One is what AWS does. With a hundred, a hook of a minute may take longer than anybody waits.
+const HOOK_TIMEOUT_SCALES: RangeInclusive<u32> = 1..=100;
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -89,6 +95,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 4580)),
             region: default_region(),
             host_limits: true,
+            hook_timeout_scale: 1,
             users: UserRange::default(),
             tls: Tls::default(),
             endpoints: Endpoints::default(),
@@ -174,6 +181,10 @@ impl Config {
         if arguments.no_network {
             self.network.enabled = false;
         }
+        set(
+            &mut self.hook_timeout_scale,
+            arguments.hook_timeout_scale.as_ref(),
+        );
         if arguments.no_host_limits {
             self.host_limits = false;
         }
@@ -197,6 +208,7 @@ impl Config {
             self.network.problem(),
             self.limits.problem(),
             self.users_problem(),
+            self.hook_problem(),
         ];
         match problems.into_iter().flatten().next() {
             Some(problem) => Err(ConfigError::Contradiction(problem)),
@@ -210,6 +222,17 @@ impl Config {
             format!(
                 "users = \"{}\" are fewer than endpoints.ports, {ports}, and each microVM has one of its own",
                 self.users
+            )
+        })
+    }
+
+    fn hook_problem(&self) -> Option<String> {
+        (!HOOK_TIMEOUT_SCALES.contains(&self.hook_timeout_scale)).then(|| {
+            format!(
+                "hook_timeout_scale = {} is not one of {} to {}",
+                self.hook_timeout_scale,
+                HOOK_TIMEOUT_SCALES.start(),
+                HOOK_TIMEOUT_SCALES.end()
             )
         })
     }

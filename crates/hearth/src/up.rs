@@ -123,6 +123,9 @@ fn service_config(config: &Config, hosting: Hosting) -> Result<ServiceConfig> {
         region: config.region.clone(),
         endpoints,
         hosting,
+        hook_timeout_scale: config
+            .hook_timeout_scale
+            .max(hosting.least_hook_timeout_scale()),
         image_aliases: config.images.aliases.clone(),
         layer_cache_bytes: u64::from(config.images.layer_cache_mib) << 20,
         registries: config.registries.to_service()?,

@@ -45,6 +45,10 @@ pub(crate) struct UpArguments {
     /// Do without control groups (cgroup version 2): nothing bounds what one microVM takes of the host.
     #[arg(long)]
     pub(crate) no_host_limits: bool,
+    /// Give hooks so many times as long as their images say: for a host that is slow, as one whose KVM is nested may be
+    /// [default: 1; the emulated host multiplies by 30 in any case].
+    #[arg(long, value_name = "FACTOR", env = "HEARTH_HOOK_TIMEOUT_SCALE")]
+    pub(crate) hook_timeout_scale: Option<u32>,
     /// Print what all of this amounts to, as a configuration file, and start nothing.
     #[arg(long)]
     pub(crate) print_config: bool,

@@ -16,6 +16,7 @@ fn every_key() -> Config {
         listen: "127.0.0.1:1".parse().unwrap(),
         region: "eu-central-1".parse().unwrap(),
         host_limits: false,
+        hook_timeout_scale: 3,
         users: UserRange(100_000..=199_999),
         tls: Tls {
             api: true,
@@ -231,5 +232,16 @@ fn ports_are_a_range_that_goes_up() {
     assert_eq!("1-2".parse::<PortRange>().unwrap().0, 1..=2);
     for bad in ["", "5", "0-3", "9-8", "1-70000"] {
         assert!(bad.parse::<PortRange>().is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn hooks_have_one_to_a_hundred_times_their_timeout() {
+    for (scale, is_right) in [(0, false), (1, true), (100, true), (101, false)] {
+        let config = Config {
+            hook_timeout_scale: scale,
+            ..Config::default()
+        };
+        assert_eq!(config.check().is_ok(), is_right, "{scale}");
     }
 }
