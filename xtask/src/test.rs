@@ -43,9 +43,13 @@ struct Step {
     run: fn() -> Result<Outcome>,
 }
 
-/// These two mostly wait for emulated processors, one each, so they run side by side: the second as a process of its own, whose output
-/// is shown when the first is done.
-const SIDE_BY_SIDE: [&str; 2] = ["machine tests", "service tests"];
+/// Steps that look at the source alone.
+const OF_SOURCE: [&str; 4] = ["format", "tidy", "lints", "licences"];
+
+/// The last and longest step. Where KVM runs no guests, it mostly waits for the emulated processor of a host of its own; so there it
+/// begins as soon as all is built, in a process beside the other steps, and what it said is shown in its turn. On hardware it would
+/// share its host with the machine tests.
+const BESIDE: &str = "service tests";
 
 /// Tells `test` that another one uses the lab.
 pub(crate) const BESIDE_VARIABLE: &str = "HEARTH_XTASK_BESIDE";
@@ -111,15 +115,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         arguments.only.is_empty() || arguments.only.iter().any(|word| step.name.contains(word))
     };
     let steps: Vec<&Step> = STEPS.iter().filter(is_wanted).collect();
-    let [first, second] = SIDE_BY_SIDE;
-    let has_both = SIDE_BY_SIDE
+    let begins = steps
         .iter()
-        .all(|name| steps.iter().any(|step| step.name == *name));
+        .position(|step| !OF_SOURCE.contains(&step.name))
+        .filter(|first| steps[first + 1..].iter().any(|step| step.name == BESIDE));
     let mut beside = None;
     let mut results: Vec<(&str, Outcome, Duration)> = Vec::new();
-    for step in steps {
-        if has_both && step.name == first {
-            beside = Some(Beside::start(second)?);
+    for (number, step) in steps.into_iter().enumerate() {
+        if begins == Some(number) {
+            beside = Beside::start(BESIDE)?;
         }
         println!("\n=== {}", step.name);
         let began = Instant::now();
@@ -182,9 +186,14 @@ struct Beside {
 }
 
 impl Beside {
-    fn start(name: &'static str) -> Result<Self> {
-        // Both need them, and would wait for each other's cargo in the middle.
-        Binaries::build()?;
+    /// Starts it, if the emulated host carries the tests.
+    fn start(name: &'static str) -> Result<Option<Self>> {
+        // What both sides need: they would wait for each other's cargo, and write over each other's Python clients.
+        let binaries = Binaries::build()?;
+        python::environment()?;
+        if place::find(&binaries)? == Place::Here {
+            return Ok(None);
+        }
         let output = workspace::target_dir().join("beside.log");
         let file = File::create(&output)?;
         let process = Command::new(std::env::current_exe()?)
@@ -194,11 +203,11 @@ impl Beside {
             .stdout(file.try_clone()?)
             .stderr(file)
             .spawn()?;
-        Ok(Self {
+        Ok(Some(Self {
             name,
             process,
             output,
-        })
+        }))
     }
 
     /// Waits for it, and passes on what it said.
