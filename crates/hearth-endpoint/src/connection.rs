@@ -4,10 +4,11 @@ use std::convert::Infallible;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hearth_http::{Limits, Lingering};
+use http::StatusCode;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -123,12 +124,23 @@ impl Session {
             ..
         } = self.core.settings;
         let (core, client) = (Arc::clone(&self.core), Arc::clone(&self.client));
+        let upgraded = Arc::new(AtomicBool::new(false));
+        let is_upgraded = Arc::clone(&upgraded);
         let service = service_fn(move |request| {
             let answer = proxy::serve(Arc::clone(&core), Arc::clone(&client), request);
-            async move { Ok::<_, Infallible>(answer.await) }
+            let is_upgraded = Arc::clone(&is_upgraded);
+            async move {
+                let answer = answer.await;
+                if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    is_upgraded.store(true, Ordering::Release);
+                }
+                Ok::<_, Infallible>(answer)
+            }
         });
-        let stream = Lingering::new(stream, Limits::CLIENT).unless(self.stop.clone());
-        let io = TokioIo::new(Watched::new(stream, malformed));
+        let stream = Lingering::new(stream, Limits::CLIENT)
+            .unless(self.stop.clone())
+            .unless_upgraded(Arc::clone(&upgraded));
+        let io = TokioIo::new(Watched::new(stream, malformed, upgraded));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(head_time)

@@ -28,15 +28,17 @@ pub(crate) struct Watched<S> {
     inner: S,
     framing: Framing,
     malformed: Arc<AtomicBool>,
+    upgraded: Arc<AtomicBool>,
 }
 
 impl<S> Watched<S> {
-    /// Sets `malformed` as soon as a request can be read in two ways.
-    pub(crate) fn new(inner: S, malformed: Arc<AtomicBool>) -> Self {
+    /// Sets `malformed` as soon as a request can be read in two ways. Once `upgraded` is set, it is no longer HTTP.
+    pub(crate) fn new(inner: S, malformed: Arc<AtomicBool>, upgraded: Arc<AtomicBool>) -> Self {
         Self {
             inner,
             framing: Framing::default(),
             malformed,
+            upgraded,
         }
     }
 }
@@ -49,6 +51,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let result = Pin::new(&mut self.inner).poll_read(cx, buffer);
+        if self.upgraded.load(Ordering::Acquire) {
+            self.framing.state = State::Over;
+        }
         self.framing.advance(&buffer.filled()[before..]);
         if self.framing.state == State::Malformed {
             self.malformed.store(true, Ordering::Release);
@@ -63,10 +68,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        // From here on it is no longer HTTP.
-        if data.starts_with(b"HTTP/1.1 101 ") {
-            self.framing.state = State::Over;
-        }
         Pin::new(&mut self.inner).poll_write(cx, data)
     }
 
@@ -83,12 +84,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         cx: &mut Context<'_>,
         data: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if data
-            .first()
-            .is_some_and(|first| first.starts_with(b"HTTP/1.1 101 "))
-        {
-            self.framing.state = State::Over;
-        }
         Pin::new(&mut self.inner).poll_write_vectored(cx, data)
     }
 

@@ -8,6 +8,8 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -40,15 +42,12 @@ impl Limits {
 }
 
 /// A stream of HTTP/1.1 that reads on for a while once it was shut down, unless its peer has ended first.
-///
-/// Behind an upgrade it is a stream like any other: its two directions end on their own, and what comes in after one was shut down
-/// is somebody's to read.
 pub struct Lingering<S> {
     stream: S,
     limits: Limits,
     stopped: Option<watch::Receiver<bool>>,
     has_ended: bool,
-    is_upgraded: bool,
+    upgraded: Option<Arc<AtomicBool>>,
     rest: Option<Rest>,
 }
 
@@ -67,7 +66,7 @@ impl<S> Lingering<S> {
             limits,
             stopped: None,
             has_ended: false,
-            is_upgraded: false,
+            upgraded: None,
             rest: None,
         }
     }
@@ -79,8 +78,22 @@ impl<S> Lingering<S> {
         self
     }
 
+    /// Does not wait once this is set. Behind an upgrade it is a stream like any other: its two directions end on their own, and what
+    /// comes in after one was shut down is somebody's to read.
+    #[must_use]
+    pub fn unless_upgraded(mut self, upgraded: Arc<AtomicBool>) -> Self {
+        self.upgraded = Some(upgraded);
+        self
+    }
+
     fn is_stopped(&self) -> bool {
         self.stopped.as_ref().is_some_and(|stop| *stop.borrow())
+    }
+
+    fn is_upgraded(&self) -> bool {
+        self.upgraded
+            .as_ref()
+            .is_some_and(|upgraded| upgraded.load(Ordering::Acquire))
     }
 }
 
@@ -140,7 +153,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<S> {
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.is_upgraded |= data.starts_with(b"HTTP/1.1 101 ");
         Pin::new(&mut self.stream).poll_write(cx, data)
     }
 
@@ -152,7 +164,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<S> {
         let this = self.get_mut();
         if this.rest.is_none() {
             ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
-            if this.has_ended || this.is_upgraded || this.is_stopped() {
+            if this.has_ended || this.is_upgraded() || this.is_stopped() {
                 return Poll::Ready(Ok(()));
             }
         }
@@ -196,9 +208,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_comes_behind_an_upgrade_is_not_taken() {
-        let (mut server, mut client) = pair();
-        let head = b"HTTP/1.1 101 Switching Protocols\r\n\r\n";
-        server.write_all(head).await.unwrap();
+        let (server, mut client) = pair();
+        let upgraded = Arc::new(AtomicBool::new(false));
+        let mut server = server.unless_upgraded(Arc::clone(&upgraded));
+        upgraded.store(true, Ordering::Release);
         client.write_all(b"more").await.unwrap();
         server.shutdown().await.unwrap();
         let mut rest = [0; 4];
