@@ -35,10 +35,7 @@ fn get_caller_identity(call: &Call) -> Reply {
             .text("UserId", &call.caller.user_id())
             .text("Account", &account)
     });
-    reply.extensions_mut().insert(Label {
-        operation: Some("GetCallerIdentity"),
-        error: None,
-    });
+    Label::of(&mut reply).operation = Some("GetCallerIdentity");
     reply
 }
 

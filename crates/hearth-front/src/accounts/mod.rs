@@ -54,11 +54,7 @@ pub(crate) async fn answer(control: &Control, disks: &dyn Disks, call: &Call) ->
         Ok(reply) => reply,
         Err(fault) => rest_fault(Family::Microvms, &fault),
     };
-    let label = reply.extensions().get::<Label>().copied();
-    reply.extensions_mut().insert(Label {
-        operation: Some(operation.name()),
-        ..label.unwrap_or_default()
-    });
+    Label::of(&mut reply).operation = Some(operation.name());
     reply
 }
 

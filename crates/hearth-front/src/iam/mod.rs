@@ -51,10 +51,7 @@ impl Iam {
                 let mut reply = query::result(action, NAMESPACE, &call.request_id, |xml| {
                     xml.append(&result)
                 });
-                reply.extensions_mut().insert(Label {
-                    operation: Some(action),
-                    error: None,
-                });
+                Label::of(&mut reply).operation = Some(action);
                 reply
             }
             Err(fault) => query::fault(NAMESPACE, &call.request_id, &fault),

@@ -88,13 +88,7 @@ impl Lambda {
                     Ok(Answer::Empty) => reply(operation.status, "application/json", ""),
                     Err(fault) => rest_fault(family, &fault),
                 };
-                let mut label = reply
-                    .extensions()
-                    .get::<Label>()
-                    .copied()
-                    .unwrap_or_default();
-                label.operation = Some(operation.name);
-                reply.extensions_mut().insert(label);
+                Label::of(&mut reply).operation = Some(operation.name);
                 reply
             }
         }

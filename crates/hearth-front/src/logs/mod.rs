@@ -71,13 +71,7 @@ impl Logs {
             Ok(body) => rpc(&body),
             Err(fault) => rpc_fault(&fault),
         };
-        let mut label = reply
-            .extensions()
-            .get::<Label>()
-            .copied()
-            .unwrap_or_default();
-        label.operation = Some(operation);
-        reply.extensions_mut().insert(label);
+        Label::of(&mut reply).operation = Some(operation);
         reply
     }
 

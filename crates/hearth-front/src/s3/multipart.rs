@@ -11,7 +11,7 @@ use s3s::{S3Request, S3Result, s3_error};
 
 use super::account::{AccountBuckets, check_key, now_ms, timestamp};
 use super::objects::{attributes, condition};
-use super::receive::{Stated, receive};
+use super::receive::{Stated, receive, stated};
 use hearth_objects::Attributes;
 
 pub(super) async fn create_multipart_upload(
@@ -47,22 +47,7 @@ pub(super) async fn upload_part(
             "Part number must be an integer between 1 and 10000, inclusive"
         ));
     }
-    let checksum = Checksum {
-        checksum_crc32: input.checksum_crc32,
-        checksum_crc32c: input.checksum_crc32c,
-        checksum_crc64nvme: input.checksum_crc64nvme,
-        checksum_sha1: input.checksum_sha1,
-        checksum_sha256: input.checksum_sha256,
-        ..Default::default()
-    };
-    let stated = Stated {
-        content_md5: input.content_md5,
-        algorithm: input
-            .checksum_algorithm
-            .map(|algorithm| algorithm.as_str().to_owned()),
-        checksum,
-        trailers: request.trailing_headers,
-    };
+    let stated = stated!(input, request.trailing_headers);
     let blob = buckets.with_store(|store, _| store.new_blob()).await?;
     let received = receive(input.body, &blob, stated).await?;
     let etag = crate::sigv4::hex(&received.md5);

@@ -17,7 +17,7 @@ use tokio_util::io::ReaderStream;
 
 use super::account::{AccountBuckets, check_key, now_ms, timestamp};
 use super::fault::internal;
-use super::receive::{Stated, receive};
+use super::receive::{Stated, receive, stated};
 
 /// Bytes read from a file at once.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -218,22 +218,7 @@ pub(super) async fn put_object(
     buckets.check_bucket(&input.bucket).await?;
     let mut attributes = attributes!(input);
     let condition = condition(input.if_match.as_ref(), input.if_none_match.as_ref());
-    let checksum = Checksum {
-        checksum_crc32: input.checksum_crc32,
-        checksum_crc32c: input.checksum_crc32c,
-        checksum_crc64nvme: input.checksum_crc64nvme,
-        checksum_sha1: input.checksum_sha1,
-        checksum_sha256: input.checksum_sha256,
-        ..Default::default()
-    };
-    let stated = Stated {
-        content_md5: input.content_md5,
-        algorithm: input
-            .checksum_algorithm
-            .map(|algorithm| algorithm.as_str().to_owned()),
-        checksum,
-        trailers: request.trailing_headers,
-    };
+    let stated = stated!(input, request.trailing_headers);
     let blob = buckets.with_store(|store, _| store.new_blob()).await?;
     let received = receive(input.body, &blob, stated).await?;
     let computed = [

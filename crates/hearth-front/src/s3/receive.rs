@@ -29,6 +29,27 @@ pub(super) struct Stated {
     pub(super) trailers: Option<TrailingHeaders>,
 }
 
+/// Collects what an input states of its body into [`Stated`].
+macro_rules! stated {
+    ($input:expr, $trailers:expr) => {{
+        let algorithm = $input.checksum_algorithm.as_ref();
+        Stated {
+            content_md5: $input.content_md5.clone(),
+            algorithm: algorithm.map(|algorithm| algorithm.as_str().to_owned()),
+            checksum: Checksum {
+                checksum_crc32: $input.checksum_crc32.clone(),
+                checksum_crc32c: $input.checksum_crc32c.clone(),
+                checksum_crc64nvme: $input.checksum_crc64nvme.clone(),
+                checksum_sha1: $input.checksum_sha1.clone(),
+                checksum_sha256: $input.checksum_sha256.clone(),
+                ..Default::default()
+            },
+            trailers: $trailers,
+        }
+    }};
+}
+pub(super) use stated;
+
 /// Writes a body into `blob` and syncs it. Nothing names the blob yet, so a body that breaks off or
 /// does not match what was stated leaves no object.
 pub(super) async fn receive(

@@ -36,10 +36,7 @@ pub(crate) fn rest_fault(family: Family, fault: &Fault) -> Reply {
     answer
         .headers_mut()
         .insert("x-amzn-errortype", HeaderValue::from_static(fault.code));
-    answer.extensions_mut().insert(Label {
-        operation: None,
-        error: Some(fault.code),
-    });
+    Label::of(&mut answer).error = Some(fault.code);
     add_retry_after(&mut answer, fault);
     answer
 }
@@ -89,10 +86,7 @@ pub(crate) fn rpc(body: &Value) -> Reply {
 pub(crate) fn rpc_fault(fault: &Fault) -> Reply {
     let body = json!({"__type": fault.code, "message": fault.message});
     let mut answer = reply(fault.status, JSON_1_1, body.to_string());
-    answer.extensions_mut().insert(Label {
-        operation: None,
-        error: Some(fault.code),
-    });
+    Label::of(&mut answer).error = Some(fault.code);
     add_retry_after(&mut answer, fault);
     answer
 }

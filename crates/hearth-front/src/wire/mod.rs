@@ -55,3 +55,10 @@ pub(crate) struct Label {
     pub(crate) operation: Option<&'static str>,
     pub(crate) error: Option<&'static str>,
 }
+
+impl Label {
+    /// The label of this answer, to be completed.
+    pub(crate) fn of(reply: &mut Reply) -> &mut Self {
+        reply.extensions_mut().get_or_insert_default()
+    }
+}

@@ -69,10 +69,7 @@ pub(crate) fn fault(namespace: &'static str, request_id: &str, fault: &Fault) ->
         .text("RequestId", request_id)
     });
     let mut answer = reply(fault.status, CONTENT_TYPE, body.finish());
-    answer.extensions_mut().insert(Label {
-        operation: None,
-        error: Some(fault.code),
-    });
+    Label::of(&mut answer).error = Some(fault.code);
     add_retry_after(&mut answer, fault);
     answer
 }
