@@ -12,8 +12,10 @@ class Cli:
 
     def __init__(self, hearth):
         self.listen = hearth.settings["endpoint_url"].removeprefix("https://")
-        # Keys of the developer's own must not matter.
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        # Keys of the developer's own must not matter, nor how they came here: Debian's bash reads ~/.bashrc for scripts, too, where
+        # it finds SSH_CLIENT.
+        own = ("AWS_", "SSH_")
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith(own)}
 
     def run(self, *words, status=0, **options):
         options = {"stdin": subprocess.DEVNULL, "env": self.environment, **options}

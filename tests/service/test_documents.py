@@ -56,21 +56,23 @@ def test_its_commands_do_what_it_says(hearth, hello, checkout, document):
     known = images(hearth)
     if "$MICROVM" in script(document):
         environment["MICROVM"] = hearth.run(hello).id
-    ran = subprocess.run(
-        ["bash", "-c", script(document)], cwd=checkout, env=environment, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900, check=False,
-    )
-    assert ran.returncode == 0, ran.stdout
-    for shown in SHOWN.get(document, []):
-        assert shown in ran.stdout, ran.stdout
-    if document == "README.md":
-        # `hearth cp` took it out of the microVM.
-        assert (checkout / "app.py").read_bytes() == (checkout / "examples/hello/app.py").read_bytes()
-    for microvm in living(hearth) - before:
-        hearth.microvms.terminate_microvm(microvmIdentifier=microvm)
-        hearth.wait_microvm(microvm, "TERMINATED")
-    for image in images(hearth) - known:
-        hearth.microvms.delete_microvm_image(imageIdentifier=image)
+    try:
+        ran = subprocess.run(
+            ["bash", "-c", script(document)], cwd=checkout, env=environment, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900, check=False,
+        )
+        assert ran.returncode == 0, ran.stdout
+        for shown in SHOWN.get(document, []):
+            assert shown in ran.stdout, ran.stdout
+        if document == "README.md":
+            # `hearth cp` took it out of the microVM.
+            assert (checkout / "app.py").read_bytes() == (checkout / "examples/hello/app.py").read_bytes()
+    finally:
+        for microvm in living(hearth) - before:
+            hearth.microvms.terminate_microvm(microvmIdentifier=microvm)
+            hearth.wait_microvm(microvm, "TERMINATED")
+        for image in images(hearth) - known:
+            hearth.microvms.delete_microvm_image(imageIdentifier=image)
 
 
 def test_configurations_in_the_documents_are_right(hearth, tmp_path):
