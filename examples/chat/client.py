@@ -6,13 +6,14 @@
     python3 examples/chat/client.py MICROVM "hello" "anybody here?"
 """
 
+import asyncio
 import json
 import os
 import ssl
 import sys
 
 import boto3
-from websockets.sync.client import connect
+from websockets.asyncio.client import connect
 
 microvms = boto3.client("lambda-microvms")
 microvm, *messages = sys.argv[1:]
@@ -30,11 +31,17 @@ token = answer["authToken"]["X-aws-proxy-auth"]
 # A browser cannot set headers of a WebSocket: the token goes in as a subprotocol.
 protocols = ["lambda-microvms", f"lambda-microvms.authentication.{token}"]
 trust = ssl.create_default_context(cafile=os.environ.get("HEARTH_CA_BUNDLE"))
-with connect(f"wss://{endpoint}/", subprotocols=protocols, ssl=trust, open_timeout=300) as room:
-    for message in messages:
-        room.send(message)
-    for heard in room:
-        heard = json.loads(heard)
-        print(f"{heard['number']}. {heard['text']}", flush=True)
-        if not messages or heard["text"] == messages[-1]:
-            break
+
+
+async def talk():
+    async with connect(f"wss://{endpoint}/", subprotocols=protocols, ssl=trust, open_timeout=300) as room:
+        for message in messages:
+            await room.send(message)
+        async for heard in room:
+            heard = json.loads(heard)
+            print(f"{heard['number']}. {heard['text']}", flush=True)
+            if not messages or heard["text"] == messages[-1]:
+                break
+
+
+asyncio.run(talk())

@@ -6,7 +6,8 @@ import time
 
 import pytest
 from websockets.exceptions import ConnectionClosedOK, InvalidStatus
-from websockets.sync.client import connect
+
+from websocket_client import connect
 
 CONNECTOR_ARN = "arn:aws:lambda:{}:aws:network-connector:aws-network-connector:{}"
 
