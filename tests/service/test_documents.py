@@ -11,10 +11,9 @@ from documents import ROOT, documents, blocks, runnable
 
 from .cli import Cli
 
-# In this order: what one puts into S3, the next takes from there.
 WITH_A_SERVICE = [
-    "examples/hello/README.md",
     "README.md",
+    "examples/hello/README.md",
     "examples/chat/README.md",
     "examples/multi-stage/README.md",
     "examples/notebook/README.md",
