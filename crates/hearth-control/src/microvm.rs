@@ -118,6 +118,8 @@ pub struct Microvm {
 
     /// Where it is in its life.
     pub life: Life,
+    /// How often it has moved: 0 at first, raised by one with each move that was written.
+    pub generation: u64,
     /// What keeps it from being idle beside traffic.
     pub activity: Activity,
     /// When it reached TERMINATED.

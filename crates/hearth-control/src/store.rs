@@ -50,6 +50,19 @@ pub enum StoreError {
         /// What kind of record.
         kind: &'static str,
     },
+    /// A microVM was to be moved that is not, or no longer, at the generation that the move was decided on.
+    #[error(
+        "the microVM {id} is not at generation {from_generation}: somebody else has moved or removed it"
+    )]
+    MovedElsewhere {
+        /// Which.
+        id: MicrovmId,
+        /// The generation that the move was decided on.
+        from_generation: u64,
+    },
+    /// A change found no record: it was removed meanwhile, or never written.
+    #[error("the record to change does not exist: {0}")]
+    NothingToChange(String),
     /// The commit of which this batch was a part failed.
     #[error("the commit failed: {0}")]
     Commit(String),
@@ -67,6 +80,9 @@ pub type MicrovmPlace = (Timestamp, MicrovmId);
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Checks the guards and makes the changes, durably, as one. When it fails, nothing has changed.
+    ///
+    /// A change that has no record to change fails the batch: [`StoreError::MovedElsewhere`],
+    /// [`StoreError::NothingToChange`].
     async fn commit(&self, batch: Batch) -> Result<Verdict>;
 
     /// Every account, by number.

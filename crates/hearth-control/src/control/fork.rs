@@ -143,6 +143,7 @@ fn record(
         run_hook_payload: None,
         started_at: shared.clock.now(),
         life: Life::NEW_FORK,
+        generation: 0,
         terminated_at: None,
         ..parent.clone()
     }

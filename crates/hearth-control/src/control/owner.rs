@@ -413,6 +413,7 @@ impl Owner {
         };
         let moved = Change::MoveMicrovm {
             id,
+            from_generation: self.microvm.generation,
             life: life.clone(),
             terminated_at,
         };
@@ -445,6 +446,7 @@ impl Owner {
             _ => {}
         }
         self.microvm.life = life;
+        self.microvm.generation += 1;
         self.view.send_replace(self.microvm.clone());
     }
 }

@@ -6,7 +6,7 @@ use crate::account::{CreateRole, Role, RolePolicy};
 use crate::id::{AccountId, RoleName};
 use crate::page::{Cursor, Page, PageRequest};
 use crate::refusal::{ControlError, Refusal};
-use crate::store::{Batch, Change, Guard, Verdict};
+use crate::store::{Batch, Change, Guard, StoreError, Verdict};
 
 /// Letters of role ids.
 const ID_LETTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
@@ -170,11 +170,8 @@ impl Control {
         name: &RoleName,
         policy: &str,
     ) -> Result<(), ControlError> {
-        self.role_policy(account, name, policy).await?;
         let removal = Change::RemoveRolePolicy(account, name.clone(), policy.to_owned());
-        self.change_role(account, name, Batch::new().change(removal))
-            .await
-            .map(|_| ())
+        self.remove_policy(account, name, policy, removal).await
     }
 
     /// Attaches a managed policy to a role; it is remembered by its ARN.
@@ -217,14 +214,8 @@ impl Control {
         name: &RoleName,
         policy_arn: &str,
     ) -> Result<(), ControlError> {
-        let attached = self.attached_role_policies(account, name).await?;
-        if !attached.iter().any(|known| known == policy_arn) {
-            return Err(Refusal::RolePolicyNotFound(name.clone(), policy_arn.to_owned()).into());
-        }
         let removal = Change::DetachRolePolicy(account, name.clone(), policy_arn.to_owned());
-        self.change_role(account, name, Batch::new().change(removal))
-            .await
-            .map(|_| ())
+        self.remove_policy(account, name, policy_arn, removal).await
     }
 
     async fn add_policy(
@@ -241,6 +232,22 @@ impl Control {
         {
             Verdict::Committed => Ok(()),
             Verdict::Blocked(_) => Err(Refusal::RoleQuota { max }.into()),
+        }
+    }
+
+    async fn remove_policy(
+        &self,
+        account: AccountId,
+        name: &RoleName,
+        policy: &str,
+        removal: Change,
+    ) -> Result<(), ControlError> {
+        let removed = self.change_role(account, name, Batch::new().change(removal));
+        match removed.await {
+            Err(ControlError::Store(StoreError::NothingToChange(_))) => {
+                Err(Refusal::RolePolicyNotFound(name.clone(), policy.to_owned()).into())
+            }
+            removed => removed.map(|_| ()),
         }
     }
 

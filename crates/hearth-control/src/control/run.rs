@@ -211,6 +211,7 @@ fn record(
         run_hook_payload: request.run_hook_payload,
         started_at: shared.clock.now(),
         life: Life::NEW,
+        generation: 0,
         activity: Activity::default(),
         terminated_at: None,
     }

@@ -116,6 +116,10 @@ pub enum Guard {
 }
 
 /// Something that changes. `Put` writes a record whole, whether or not it is there.
+///
+/// A change of one record that must exist fails with
+/// [`StoreError::NothingToChange`](super::StoreError::NothingToChange) if it does not exist. No-op if absent are:
+/// `Forget...`, `RemoveMicrovm` (called by age), `RemoveTags` (as on AWS) and `Conclude` (not every transition had an intent).
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
     /// Notes what a client token was used for.
@@ -136,10 +140,13 @@ pub enum Change {
 
     /// Writes a new microVM.
     AddMicrovm(Microvm),
-    /// Moves a microVM on in its life.
+    /// Moves a microVM on in its life and raises its generation by one. Fails with
+    /// [`StoreError::MovedElsewhere`](super::StoreError::MovedElsewhere) if its generation is another one.
     MoveMicrovm {
         /// Which.
         id: MicrovmId,
+        /// The generation that the move was decided on.
+        from_generation: u64,
         /// Where it is now.
         life: Life,
         /// When it ended, if it has.

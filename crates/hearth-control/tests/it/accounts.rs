@@ -105,6 +105,14 @@ async fn roles_keep_their_documents() {
         .detach_role_policy(account, &role.name, "arn:aws:iam::aws:policy/X")
         .await
         .unwrap();
+    let again = control
+        .delete_role_policy(account, &role.name, "logs")
+        .await;
+    let missing = |policy: &str| Refusal::RolePolicyNotFound(role.name.clone(), policy.to_owned());
+    assert_eq!(refusal(again), missing("logs"));
+    let arn = "arn:aws:iam::aws:policy/X";
+    let again = control.detach_role_policy(account, &role.name, arn).await;
+    assert_eq!(refusal(again), missing(arn));
     control.delete_role(account, &role.name).await.unwrap();
     assert_eq!(
         refusal(control.role(account, &role.name).await),

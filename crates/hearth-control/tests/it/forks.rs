@@ -7,7 +7,7 @@ use hearth_control::hooks::{Hook, HookOutcome};
 use hearth_control::id::MicrovmId;
 use hearth_control::image::{ClientToken, Logging};
 use hearth_control::metrics::End;
-use hearth_control::microvm::{ForkMicrovm, IdlePolicy, MicrovmState, Origin, RunMicrovm};
+use hearth_control::microvm::{ForkMicrovm, IdlePolicy, Microvm, MicrovmState, Origin, RunMicrovm};
 use hearth_control::node::Presence;
 use hearth_control::{Control, Refusal};
 use tokio::task::JoinSet;
@@ -95,8 +95,14 @@ async fn a_child_is_what_its_parent_is_under_another_name() {
         (world.node.calls("/run"), world.node.calls("/resume")),
         (1, 1)
     );
+    let after = control.microvm(&scope(), id).await.unwrap();
+    assert!(after.generation > parent.generation, "it was sealed");
+    let generation = parent.generation;
     assert_eq!(
-        control.microvm(&scope(), id).await.unwrap(),
+        Microvm {
+            generation,
+            ..after
+        },
         parent,
         "the parent is as it was"
     );
@@ -142,7 +148,15 @@ async fn a_suspended_parent_sleeps_on() {
     world.clock.advance(Duration::from_secs(5));
     let child = fork(&control, id).await;
     state_of(&control, child, MicrovmState::Running).await;
-    assert_eq!(control.microvm(&scope(), id).await.unwrap(), asleep);
+    let after = control.microvm(&scope(), id).await.unwrap();
+    let generation = asleep.generation;
+    assert_eq!(
+        Microvm {
+            generation,
+            ..after
+        },
+        asleep
+    );
     assert_eq!(
         (world.node.calls("resume"), world.node.presence(id)),
         (0, Some(Presence::Suspended))

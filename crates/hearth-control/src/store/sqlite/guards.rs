@@ -1,4 +1,6 @@
 //! Guards as queries.
+//!
+//! The match over [`Guard`] names every variant, so that the compiler tells of one that nobody implements.
 
 use rusqlite::{Connection, Params, params};
 
@@ -51,7 +53,15 @@ pub(super) fn holds(db: &Connection, guard: &Guard) -> Result<bool> {
         | Guard::ConnectorActive(_)
         | Guard::ConnectorUnused(_)
         | Guard::ConnectorUnchanged(..) => connectors(db, guard),
-        _ => accounts(db, guard),
+        Guard::AccountPresent(_)
+        | Guard::AccountAbsent(_)
+        | Guard::NoAccounts
+        | Guard::AccessKeyPresent(_)
+        | Guard::AccessKeysBelow(..)
+        | Guard::RolePresent(..)
+        | Guard::RoleAbsent(..)
+        | Guard::RolesBelow(..)
+        | Guard::RolePoliciesBelow(..) => accounts(db, guard),
     }
 }
 

@@ -34,6 +34,7 @@ fn microvm_of(row: &Row<'_>) -> Result<Microvm> {
         run_hook_payload: terms.run_hook_payload,
         started_at: columns.time("started")?,
         life: columns.life()?,
+        generation: columns.plain::<i64>("generation")?.cast_unsigned(),
         activity: Activity {
             execs: columns.plain("active_by_execs")?,
             guest_cpu: columns.plain("active_by_guest_cpu")?,

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use crate::store::{Result, StoreError};
 
 /// The steps, in order.
-pub(super) const STEPS: &[&str] = &[FIRST, FORKS, ACTIVITY];
+pub(super) const STEPS: &[&str] = &[FIRST, FORKS, ACTIVITY, GENERATION];
 
 /// Times are milliseconds since 1970. `scope` is `<account>/<region>`. Images are known by their ARN.
 const FIRST: &str = "
@@ -186,6 +186,9 @@ const ACTIVITY: &str = "
 ALTER TABLE microvm ADD COLUMN active_by_execs INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE microvm ADD COLUMN active_by_guest_cpu INTEGER NOT NULL DEFAULT 0;
 ";
+
+/// How often a microVM has moved. In files from before it was counted, the count begins with the next move.
+const GENERATION: &str = "ALTER TABLE microvm ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;";
 
 /// Brings a file to the newest schema.
 pub(super) fn migrate(db: &mut Connection) -> Result<()> {

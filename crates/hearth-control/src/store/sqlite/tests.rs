@@ -101,7 +101,7 @@ async fn an_older_file_is_brought_up_to_date() {
         .pragma_query_value(None, "user_version", |row| row.get(0))
         .unwrap();
     assert_eq!(usize::try_from(version).unwrap(), schema::STEPS.len());
-    let newest = "SELECT parent, active_by_execs, active_by_guest_cpu FROM microvm";
+    let newest = "SELECT parent, active_by_execs, active_by_guest_cpu, generation FROM microvm";
     assert!(db.prepare(newest).is_ok());
 }
 
