@@ -212,6 +212,7 @@ impl Node {
                 .into_iter()
                 .map(|id| self.layout().snapshot(id))
                 .collect(),
+            verified: Vec::new(),
             devices: self.devices(name, &snapshot.disks, slot.is_some())?,
             generation_id: Some(uuid::Uuid::new_v4().as_u128()),
             prefetch: request.prefetch.clone(),

@@ -294,6 +294,7 @@ impl Machine {
             directory: self.node.layout().outgoing(&self.name),
             kind,
             next_overlays,
+            fold: Vec::new(),
         };
         let command = match purpose {
             Purpose::Suspended => Command::Suspend(spec),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use hearth_net::Slot;
 use hearth_wire::frame::FrameError;
-use hearth_wire::vmm::{Command, EndReason, Event, Message, Reply, Request, SLOT_MARK};
+use hearth_wire::vmm::{Command, EndReason, Event, Message, Refusal, Reply, Request, SLOT_MARK};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use tokio::net::UnixStream;
 use tokio::process;
@@ -62,6 +62,8 @@ pub enum VmmError {
         machine_intact: bool,
         /// The VMM's own sentence.
         reason: String,
+        /// What is in the way of this kind of snapshot, where another kind is possible.
+        refusal: Option<Refusal>,
     },
     /// The microVM ended while an answer was awaited.
     #[error("the microVM ended: {0}")]
@@ -171,9 +173,11 @@ impl VmmClient {
             Message::Reply(Reply::Failed {
                 machine_intact,
                 reason,
+                refusal,
             }) => Err(VmmError::Refused {
                 machine_intact,
                 reason,
+                refusal,
             }),
             Message::Reply(reply) => Ok(reply),
             Message::Event(Event::Ended(reason)) => Err(VmmError::Ended(reason)),

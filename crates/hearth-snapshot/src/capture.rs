@@ -22,16 +22,15 @@ use std::path::{Path, PathBuf};
 
 use crate::body::{Body, FileRecord, HASHES_FILE, MEMORY_FILE, STATE_FILE, SnapshotId};
 use crate::chunks;
-use crate::extents::{Extent, ExtentMap, MAX_CHAIN, Source};
-use crate::header::{HEADER_BYTES, Header};
+use crate::extents::ExtentMap;
+use crate::header::{HEADER_BYTES, Header, MAX_BODY_BYTES};
+use crate::layer_runs::{self, LayerRuns, PageRun};
+use crate::limits::Limits;
 use crate::open::Lineage;
 use crate::ram::{PAGE_BYTES, Ram};
 
 /// Largest single write, in pages: bounds what the page cache takes at once.
 const WRITE_PAGES: u64 = 256;
-
-/// Runs of zero pages shorter than this are stored as data: each extent costs a mapping at restore.
-const MIN_ZERO_RUN: u64 = 16;
 
 /// Most bytes of an encoded extent: three numbers of at most ten bytes, one of three, and which kind it is.
 const EXTENT_BYTES: usize = 3 * 10 + 3 + 1;
@@ -42,13 +41,23 @@ const FILE_RECORD_BYTES: usize = 64;
 /// Most bytes of the rest of an encoded body: the digest and the lengths of its lists.
 const BODY_REST_BYTES: usize = 128;
 
-/// Whether a snapshot stands alone.
+/// What of the memory a snapshot holds, and so what it stands on.
+///
+/// ```text
+/// chain before      full <- layer 1 <- layer 2        a machine runs on layer 2, has changed pages since
+/// Layer             full <- layer 1 <- layer 2 <- new
+/// Merged            full <- new                       what both layers hold, and the changed pages
+/// Full              new
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MemoryKind {
     /// All of memory.
     Full,
     /// What changed since the parent of the memory.
     Layer,
+    /// What changed since the full snapshot at the bottom of the chain: all layers folded into one. It is written from
+    /// memory, so no layer is read for it, and it goes on sharing the pages of the full snapshot.
+    Merged,
 }
 
 /// Why a snapshot was not written. Nothing is left of it.
@@ -61,11 +70,14 @@ pub enum CaptureError {
     #[error("this machine has no sealed parent; take a full snapshot")]
     NoParent,
     /// The chain is as long as it may be.
-    #[error("the snapshot chain already has {MAX_CHAIN} layers; take a full snapshot")]
-    ChainTooLong,
-    /// The map of the layer has more runs than the format allows.
-    #[error("memory is too fragmented for a layer; take a full snapshot")]
-    Fragmented,
+    #[error("the snapshot chain already has {0} layers; take a merged or a full snapshot")]
+    ChainTooLong(usize),
+    /// The merged map would have more runs than may be opened.
+    #[error("the memory map would have more than {0} runs; take a merged or a full snapshot")]
+    Fragmented(usize),
+    /// The state file would be larger than may be opened.
+    #[error("the state of the machine has {0} bytes; at most {MAX_BODY_BYTES} are possible")]
+    StateTooLarge(u64),
     /// A file operation failed.
     #[error("cannot {step} ({path})")]
     Io {
@@ -143,30 +155,46 @@ impl Capture {
         })
     }
 
-    /// Writes the pages of `ram`. The vCPUs must be paused and the devices quiesced.
+    /// Writes the pages of `ram`. The vCPUs must be paused and the devices quiesced. After a refusal the memory is as it
+    /// was, and a capture of another kind can be begun.
     pub fn memory(&mut self, ram: &Ram, kind: MemoryKind) -> Result<(), CaptureError> {
+        self.memory_within(ram, kind, &Limits::CAPTURE)
+    }
+
+    /// [`Self::memory`] with other limits than the usual ones.
+    pub fn memory_within(
+        &mut self,
+        ram: &Ram,
+        kind: MemoryKind,
+        limits: &Limits,
+    ) -> Result<(), CaptureError> {
         self.ram_bytes = ram.bytes();
         let path = self.partial.join(MEMORY_FILE);
-        match kind {
+        let (ancestors, changed, below) = match kind {
             MemoryKind::Full => {
-                write_full(&self.memory, ram).map_err(failed("write memory", &path))
+                return write_full(&self.memory, ram).map_err(failed("write memory", &path));
             }
             MemoryKind::Layer => {
                 let parent = ram.lineage().ok_or(CaptureError::NoParent)?;
-                if parent.ancestors.len() >= MAX_CHAIN {
-                    return Err(CaptureError::ChainTooLong);
-                }
-                let runs =
-                    write_layer(&self.memory, ram).map_err(failed("write a layer", &path))?;
-                let layer = ExtentMap::from_sorted(runs, ram.bytes() / PAGE_BYTES)
-                    .ok_or(CaptureError::Fragmented)?;
-                self.extents = parent.extents.overlaid(&layer);
-                self.ancestors = std::iter::once(parent.id)
-                    .chain(parent.ancestors.clone())
-                    .collect();
-                Ok(())
+                let ancestors = std::iter::once(parent.id).chain(parent.ancestors.clone());
+                (ancestors.collect(), ram.private_pages(), &parent.extents)
             }
+            MemoryKind::Merged => {
+                let parent = ram.lineage().ok_or(CaptureError::NoParent)?;
+                let full = parent.ancestors.last().unwrap_or(&parent.id);
+                (vec![*full], ram.pages_above_full(), &ExtentMap::default())
+            }
+        };
+        if ancestors.len() > limits.layers {
+            return Err(CaptureError::ChainTooLong(limits.layers));
         }
+        let changed = changed.map_err(failed("find the changed pages for", &path))?;
+        let runs = layer_runs::find(ram, changed);
+        let layer =
+            LayerRuns::fit(runs, below, limits).ok_or(CaptureError::Fragmented(limits.runs))?;
+        write_layer(&self.memory, ram, &layer.runs).map_err(failed("write a layer", &path))?;
+        (self.ancestors, self.extents) = (ancestors, layer.merged);
+        Ok(())
     }
 
     /// Takes a drained and flushed disk into the snapshot by a hard link named `name`.
@@ -210,6 +238,7 @@ impl Capture {
             + self.extents.runs().len() * EXTENT_BYTES
             + (1 + self.disks.len()) * FILE_RECORD_BYTES
             + BODY_REST_BYTES;
+        check_state_bytes((state_bytes - HEADER_BYTES) as u64)?;
         allocate(&self.partial.join(STATE_FILE), state_bytes as u64)?;
         allocate(
             &self.partial.join(HASHES_FILE),
@@ -232,6 +261,7 @@ impl Capture {
             machine,
         };
         let body = postcard::to_stdvec(&body).map_err(CaptureError::Encode)?;
+        check_state_bytes(body.len() as u64)?;
         let header = self.header(&body)?.encode();
         write_sealed(&self.partial.join(STATE_FILE), &[&header, &body])?;
 
@@ -316,38 +346,24 @@ impl Drop for Capture {
 fn write_full(memory: &File, ram: &Ram) -> io::Result<()> {
     memory.set_len(ram.bytes())?;
     for range in ram.touched_pages()? {
-        for (run, is_zero) in zero_runs(ram, range, 1) {
-            if !is_zero {
-                write_run(memory, ram, run.clone(), run.start)?;
+        for run in layer_runs::zero_runs(ram, range, 1) {
+            if !run.is_zero {
+                let at = run.pages.start;
+                write_run(memory, ram, run.pages, at)?;
             }
         }
     }
     Ok(())
 }
 
-/// Writes the private pages one after the other; answers where each run is.
-fn write_layer(memory: &File, ram: &Ram) -> io::Result<Vec<Extent>> {
+/// Writes the data runs one after the other.
+fn write_layer(memory: &File, ram: &Ram, runs: &[PageRun]) -> io::Result<()> {
     let mut next_page = 0;
-    let mut extents = Vec::new();
-    for range in ram.private_pages()? {
-        for (run, is_zero) in zero_runs(ram, range, MIN_ZERO_RUN) {
-            let (first, count) = (run.start, run.end - run.start);
-            let source = if is_zero {
-                Source::Zero
-            } else {
-                write_run(memory, ram, run, next_page)?;
-                let page = next_page;
-                next_page += count;
-                Source::File { distance: 0, page }
-            };
-            extents.push(Extent {
-                first,
-                count,
-                source,
-            });
-        }
+    for run in runs.iter().filter(|run| !run.is_zero) {
+        write_run(memory, ram, run.pages.clone(), next_page)?;
+        next_page += run.pages.end - run.pages.start;
     }
-    Ok(extents)
+    Ok(())
 }
 
 fn write_run(memory: &File, ram: &Ram, run: Range<u64>, to_page: u64) -> io::Result<()> {
@@ -362,39 +378,12 @@ fn write_run(memory: &File, ram: &Ram, run: Range<u64>, to_page: u64) -> io::Res
     Ok(())
 }
 
-/// Cuts a range into runs of zero pages (of at least `min_zero_run`) and runs of others.
-fn zero_runs(ram: &Ram, range: Range<u64>, min_zero_run: u64) -> Vec<(Range<u64>, bool)> {
-    let mut runs: Vec<(Range<u64>, bool)> = Vec::new();
-    for page in range {
-        let is_zero = is_zero_page(ram, page);
-        match runs.last_mut() {
-            Some((run, kind)) if *kind == is_zero => run.end = page + 1,
-            _ => runs.push((page..page + 1, is_zero)),
-        }
+/// What is larger is not opened again.
+fn check_state_bytes(bytes: u64) -> Result<(), CaptureError> {
+    if bytes > MAX_BODY_BYTES {
+        return Err(CaptureError::StateTooLarge(bytes));
     }
-    join_short_zero_runs(runs, min_zero_run)
-}
-
-fn join_short_zero_runs(
-    runs: Vec<(Range<u64>, bool)>,
-    min_zero_run: u64,
-) -> Vec<(Range<u64>, bool)> {
-    let mut joined: Vec<(Range<u64>, bool)> = Vec::with_capacity(runs.len());
-    for (run, is_zero) in runs {
-        let is_zero = is_zero && run.end - run.start >= min_zero_run;
-        match joined.last_mut() {
-            Some((last, kind)) if *kind == is_zero => last.end = run.end,
-            _ => joined.push((run, is_zero)),
-        }
-    }
-    joined
-}
-
-fn is_zero_page(ram: &Ram, page: u64) -> bool {
-    // SAFETY: as in `write_run`.
-    let bytes = unsafe { ram.pages(page..page + 1) };
-    let (words, _) = bytes.as_chunks::<8>();
-    words.iter().all(|word| u64::from_ne_bytes(*word) == 0)
+    Ok(())
 }
 
 fn create(path: &Path) -> Result<File, CaptureError> {

@@ -11,13 +11,6 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Longest chain of layers above a full snapshot. It bounds the map, the open files of a restore and the
-/// damage of one lost file; when it is reached the next snapshot has to be a full one.
-pub const MAX_CHAIN: usize = 32;
-
-/// Most runs in a map; at 24 bytes each a map stays below 2 MiB.
-pub(crate) const MAX_EXTENTS: usize = 65_536;
-
 /// Where the pages of a run are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Source {
@@ -95,8 +88,8 @@ pub struct ExtentMap(Vec<Extent>);
 
 impl ExtentMap {
     /// Takes runs in ascending order; joins what lies together. `None` when they overlap, are out of
-    /// order or empty, reach beyond `ram_pages`, or are too many.
-    pub fn from_sorted(runs: Vec<Extent>, ram_pages: u64) -> Option<Self> {
+    /// order or empty, reach beyond `ram_pages`, or are more than `max_runs`.
+    pub fn from_sorted(runs: Vec<Extent>, ram_pages: u64, max_runs: usize) -> Option<Self> {
         let mut map = Self(Vec::with_capacity(runs.len()));
         let mut end = 0;
         for run in runs {
@@ -107,7 +100,14 @@ impl ExtentMap {
             end = run_end;
             map.push(run);
         }
-        (map.0.len() <= MAX_EXTENTS).then_some(map)
+        (map.0.len() <= max_runs).then_some(map)
+    }
+
+    /// Of runs that are ascending and apart by the way they were found.
+    pub(crate) fn of_ascending(runs: impl Iterator<Item = Extent>) -> Self {
+        let mut map = Self::default();
+        runs.for_each(|run| map.push(run));
+        map
     }
 
     /// The runs, ascending.
@@ -175,6 +175,7 @@ mod tests {
     use proptest::prelude::*;
 
     const RAM_PAGES: u64 = 64;
+    const MAX_RUNS: usize = 64;
 
     /// One entry a page: the slow, obvious form of a map.
     fn flat(map: &ExtentMap) -> Vec<Option<Source>> {
@@ -214,7 +215,7 @@ mod tests {
                 at = first + count;
                 page += count;
             }
-            ExtentMap::from_sorted(runs, RAM_PAGES).unwrap()
+            ExtentMap::from_sorted(runs, RAM_PAGES, MAX_RUNS).unwrap()
         })
     }
 
@@ -232,7 +233,7 @@ mod tests {
                     }));
                 }
                 prop_assert_eq!(flat(&map), expected.clone());
-                prop_assert!(ExtentMap::from_sorted(map.runs().to_vec(), RAM_PAGES).is_some());
+                prop_assert!(ExtentMap::from_sorted(map.runs().to_vec(), RAM_PAGES, MAX_RUNS).is_some());
             }
         }
     }
@@ -244,10 +245,14 @@ mod tests {
             count,
             source: Source::Zero,
         };
-        assert!(ExtentMap::from_sorted(vec![run(0, 4), run(3, 1)], 8).is_none());
-        assert!(ExtentMap::from_sorted(vec![run(4, 4), run(0, 1)], 8).is_none());
-        assert!(ExtentMap::from_sorted(vec![run(4, 5)], 8).is_none());
-        assert!(ExtentMap::from_sorted(vec![run(4, 0)], 8).is_none());
-        assert!(ExtentMap::from_sorted(vec![run(u64::MAX, 2)], 8).is_none());
+        let map = |runs, max_runs| ExtentMap::from_sorted(runs, 8, max_runs);
+        assert!(map(vec![run(0, 4), run(3, 1)], 8).is_none());
+        assert!(map(vec![run(4, 4), run(0, 1)], 8).is_none());
+        assert!(map(vec![run(4, 5)], 8).is_none());
+        assert!(map(vec![run(4, 0)], 8).is_none());
+        assert!(map(vec![run(u64::MAX, 2)], 8).is_none());
+        let three = vec![run(0, 1), run(2, 1), run(4, 1)];
+        assert!(map(three.clone(), 2).is_none(), "too many");
+        assert!(map(three, 3).is_some());
     }
 }

@@ -25,8 +25,8 @@ pub const FORMAT_VERSION: u16 = 1;
 /// Bytes of the header.
 pub(crate) const HEADER_BYTES: usize = 128;
 
-/// Largest body that is read: state of 16 vCPUs, the devices and a map of [`crate::extents::MAX_EXTENTS`]
-/// extents stay far below it.
+/// Largest body that is read: state of 16 vCPUs, the devices and a map of as many runs as
+/// [`crate::Limits::FORMAT`] allows stay far below it.
 pub(crate) const MAX_BODY_BYTES: u64 = 16 << 20;
 
 const MAGIC: [u8; 8] = *b"HRTHSNAP";

@@ -23,6 +23,8 @@ mod capture;
 mod chunks;
 mod extents;
 mod header;
+mod layer_runs;
+mod limits;
 mod open;
 mod pagemap;
 mod ram;
@@ -30,11 +32,12 @@ mod verify;
 
 pub use body::{NotAnId, SnapshotId};
 pub use capture::{Capture, CaptureError, MemoryKind, Sealed};
-pub use extents::{Extent, ExtentMap, MAX_CHAIN, Source};
+pub use extents::{Extent, ExtentMap, Source};
 pub use header::{FORMAT_VERSION, HeaderError};
+pub use limits::Limits;
 #[cfg(any(test, feature = "fuzzing"))]
 pub use open::fuzz_state;
-pub use open::{Description, Lineage, OpenError, OpenSnapshot, describe};
+pub use open::{Description, Lineage, OpenError, OpenOptions, OpenSnapshot, describe};
 pub use pagemap::open_pagemap_ahead;
 pub use ram::{HOLE_END, HOLE_START, PAGE_BYTES, Ram, RamError};
-pub use verify::{Problem, verify};
+pub use verify::{Problem, verify, verify_chain};

@@ -1,13 +1,14 @@
 //! Opening a sealed snapshot: what is checked before anything of it is used.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::body::{Body, HASHES_FILE, MEMORY_FILE, STATE_FILE, SnapshotId};
 use crate::chunks::{self, ChunkHash};
-use crate::extents::{ExtentMap, MAX_CHAIN, Source};
+use crate::extents::{ExtentMap, Source};
 use crate::header::{HEADER_BYTES, Header, HeaderError, MAX_BODY_BYTES};
+use crate::limits::Limits;
 use crate::ram::PAGE_BYTES;
 
 /// Why a snapshot is refused. Every variant is a sentence of its own, so that a user can tell damage from a
@@ -105,6 +106,10 @@ pub struct Description {
     pub ram_bytes: u64,
     /// Names and sizes of the sealed files.
     pub files: Vec<(String, u64)>,
+    /// Runs of the merged map.
+    pub runs: usize,
+    /// Bytes of the memory file: of a full snapshot the size of RAM, of a layer what its pages take.
+    pub memory_bytes: u64,
 }
 
 /// Reads what the snapshot in `directory` is; header and body are checked, nothing else is read.
@@ -120,7 +125,28 @@ pub fn describe(directory: &Path) -> Result<Description, OpenError> {
         ancestors: body.ancestors,
         ram_bytes: header.ram_bytes,
         files,
+        runs: body.extents.len(),
+        memory_bytes: header.memory_bytes,
     })
+}
+
+/// How much of a chain is checked.
+#[derive(Debug, Clone, Copy)]
+pub struct OpenOptions<'a> {
+    /// Snapshots of which every chunk was verified since they were sealed, and that nobody could write to since. Their
+    /// memory is not read again, and of ancestors only the header.
+    pub verified: &'a [SnapshotId],
+    /// The longest chain and map.
+    pub limits: Limits,
+}
+
+impl Default for OpenOptions<'_> {
+    fn default() -> Self {
+        Self {
+            verified: &[],
+            limits: Limits::FORMAT,
+        }
+    }
 }
 
 /// A snapshot that was checked and can be restored.
@@ -140,6 +166,15 @@ impl OpenSnapshot {
     /// files, and every chunk of the layers' memory. The full snapshot's memory is not read: that would
     /// cost what the whole design avoids; [`crate::verify()`] does it.
     pub fn open(directory: &Path, ancestors: &[PathBuf]) -> Result<Self, OpenError> {
+        Self::open_with(directory, ancestors, &OpenOptions::default())
+    }
+
+    /// [`Self::open`], which checks less of what is known to be verified.
+    pub fn open_with(
+        directory: &Path,
+        ancestors: &[PathBuf],
+        options: &OpenOptions<'_>,
+    ) -> Result<Self, OpenError> {
         let (header, body, id) = read_state(directory)?;
         if body.ancestors.len() != ancestors.len() {
             return Err(OpenError::ChainLength {
@@ -152,23 +187,17 @@ impl OpenSnapshot {
             path: state_path.clone(),
             what,
         };
-        check_chain(&header, &body).map_err(nonsense)?;
+        check_chain(&header, &body, &options.limits).map_err(nonsense)?;
 
-        let mut memory = vec![open_memory(directory, &header, &body)?];
-        for (path, expected) in ancestors.iter().zip(&body.ancestors) {
-            let (ancestor_header, ancestor_body, found) = read_state(path)?;
-            if found != *expected {
-                let (path, expected) = (path.clone(), *expected);
-                return Err(OpenError::WrongParent {
-                    path,
-                    found,
-                    expected,
-                });
-            }
-            memory.push(open_memory(path, &ancestor_header, &ancestor_body)?);
+        let own_memory = open_memory(directory, &header)?;
+        if !options.verified.contains(&id) {
+            verify_memory(directory, &own_memory, &header, &body)?;
         }
-        let extents = ExtentMap::from_sorted(body.extents, header.ram_bytes / PAGE_BYTES)
-            .ok_or_else(|| nonsense("its memory map is out of order"))?;
+        let mut memory = vec![own_memory];
+        for (path, expected) in ancestors.iter().zip(&body.ancestors) {
+            memory.push(open_ancestor(path, *expected, options)?);
+        }
+        let extents = checked_map(&header, &body, &options.limits).map_err(nonsense)?;
         check_extents(&extents, &memory).map_err(|error| match error {
             Ok(what) => nonsense(what),
             Err(source) => OpenError::Read {
@@ -216,6 +245,48 @@ impl OpenSnapshot {
     pub(crate) fn memory_file(&self, distance: u16) -> &File {
         &self.memory[usize::from(distance)]
     }
+}
+
+/// Opens the memory of an ancestor, which must be `expected`.
+fn open_ancestor(
+    directory: &Path,
+    expected: SnapshotId,
+    options: &OpenOptions<'_>,
+) -> Result<File, OpenError> {
+    let same = |found| {
+        let path = directory.to_owned();
+        (found == expected)
+            .then_some(())
+            .ok_or(OpenError::WrongParent {
+                path,
+                found,
+                expected,
+            })
+    };
+    if options.verified.contains(&expected) {
+        let (header, found) = read_header(directory)?;
+        same(found)?;
+        return open_memory(directory, &header);
+    }
+    let (header, body, found) = read_state(directory)?;
+    same(found)?;
+    let memory = open_memory(directory, &header)?;
+    verify_memory(directory, &memory, &header, &body)?;
+    Ok(memory)
+}
+
+/// Reads and checks the header of the snapshot in `directory`, which is what its identity is made of.
+fn read_header(directory: &Path) -> Result<(Header, SnapshotId), OpenError> {
+    let path = directory.join(STATE_FILE);
+    let mut bytes = Vec::with_capacity(HEADER_BYTES);
+    File::open(&path)
+        .and_then(|file| file.take(HEADER_BYTES as u64).read_to_end(&mut bytes))
+        .map_err(|source| OpenError::Read {
+            path: path.clone(),
+            source,
+        })?;
+    let header = Header::decode(&bytes).map_err(|source| OpenError::Header { path, source })?;
+    Ok((header, SnapshotId::of_header(&bytes)))
 }
 
 /// Reads and checks header and body of the snapshot in `directory`.
@@ -284,10 +355,11 @@ pub fn fuzz_state(bytes: &[u8]) {
         return;
     };
     let ram_pages = (1 << 30) / PAGE_BYTES;
-    let Some(map) = ExtentMap::from_sorted(body.extents, ram_pages) else {
+    let max_runs = Limits::FORMAT.runs;
+    let Some(map) = ExtentMap::from_sorted(body.extents, ram_pages, max_runs) else {
         return;
     };
-    let again = ExtentMap::from_sorted(map.runs().to_vec(), ram_pages);
+    let again = ExtentMap::from_sorted(map.runs().to_vec(), ram_pages, max_runs);
     assert_eq!(
         again.as_ref(),
         Some(&map),
@@ -308,11 +380,15 @@ pub(crate) fn read_hashes(directory: &Path, body: &Body) -> Result<Vec<ChunkHash
     chunks::decode(&bytes).ok_or(OpenError::Hashes(path))
 }
 
-fn check_chain(header: &Header, body: &Body) -> Result<(), &'static str> {
+pub(crate) fn check_chain(
+    header: &Header,
+    body: &Body,
+    limits: &Limits,
+) -> Result<(), &'static str> {
     if header.parent != body.ancestors.first().copied() {
         return Err("header and body name different parents");
     }
-    if body.ancestors.len() > MAX_CHAIN {
+    if body.ancestors.len() > limits.layers {
         return Err("its chain is longer than the format allows");
     }
     if body.ancestors.is_empty() && !body.extents.is_empty() {
@@ -321,8 +397,22 @@ fn check_chain(header: &Header, body: &Body) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Opens the memory file; of a layer, every chunk is verified.
-fn open_memory(directory: &Path, header: &Header, body: &Body) -> Result<File, OpenError> {
+/// The map of `body`, if it is one.
+pub(crate) fn checked_map(
+    header: &Header,
+    body: &Body,
+    limits: &Limits,
+) -> Result<ExtentMap, &'static str> {
+    if body.extents.len() > limits.runs {
+        return Err("its memory map has more runs than the format allows");
+    }
+    let ram_pages = header.ram_bytes / PAGE_BYTES;
+    ExtentMap::from_sorted(body.extents.clone(), ram_pages, limits.runs)
+        .ok_or("its memory map is out of order")
+}
+
+/// Opens the memory file, which must be as long as it was sealed.
+fn open_memory(directory: &Path, header: &Header) -> Result<File, OpenError> {
     let path = directory.join(MEMORY_FILE);
     let read = |source| OpenError::Read {
         path: path.clone(),
@@ -342,17 +432,32 @@ fn open_memory(directory: &Path, header: &Header, body: &Body) -> Result<File, O
             expected,
         });
     }
-    if header.parent.is_some() {
-        let hashes = read_hashes(directory, body)?;
-        let bad = chunks::verify_file(&file, 0, &hashes).map_err(read)?;
-        if let Some(chunk) = bad.first() {
-            return Err(OpenError::Memory {
-                path,
-                chunk: *chunk,
-            });
-        }
-    }
     Ok(file)
+}
+
+/// Verifies every chunk of a layer's memory.
+fn verify_memory(
+    directory: &Path,
+    file: &File,
+    header: &Header,
+    body: &Body,
+) -> Result<(), OpenError> {
+    if header.parent.is_none() {
+        return Ok(());
+    }
+    let path = directory.join(MEMORY_FILE);
+    let hashes = read_hashes(directory, body)?;
+    let bad = chunks::verify_file(file, 0, &hashes).map_err(|source| OpenError::Read {
+        path: path.clone(),
+        source,
+    })?;
+    match bad.first() {
+        Some(chunk) => Err(OpenError::Memory {
+            path,
+            chunk: *chunk,
+        }),
+        None => Ok(()),
+    }
 }
 
 /// Every run of the map must lie inside its file: a page of a mapping beyond the end of its file is SIGBUS.

@@ -23,7 +23,8 @@ use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionMmap};
 
 use crate::capture::{Capture, Sealed};
 use crate::chunks;
-use crate::extents::{Extent, Source};
+use crate::extents::{Extent, ExtentMap, Source};
+use crate::limits::Limits;
 use crate::open::{Lineage, OpenSnapshot};
 use crate::pagemap;
 
@@ -34,9 +35,8 @@ pub const HOLE_START: u64 = 3 << 30;
 /// Where RAM goes on behind the hole.
 pub const HOLE_END: u64 = 4 << 30;
 
-/// Most runs that are mapped one by one; further ones (the shortest) are copied. Linux allows a process
-/// 65,530 mappings by default (`vm.max_map_count`).
-const MAX_MAPPED_RUNS: usize = 8192;
+/// Most runs that are mapped one by one; further ones (the shortest) are copied. Captures close gaps to stay below.
+const MAX_MAPPED_RUNS: usize = Limits::FORMAT.mapped_runs;
 
 /// Why RAM could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +72,8 @@ pub struct Ram {
     lineage: Option<Lineage>,
     /// The full snapshot's memory file, at the bottom of the mapping.
     full_memory: Option<File>,
+    /// Pages that were mapped (or copied) from elsewhere than that file. Known also while memory has no parent.
+    layered: Vec<Range<u64>>,
 }
 
 // SAFETY: the pointer is to a mapping that is never unmapped; whoever dereferences it says why that is sound.
@@ -92,6 +94,7 @@ impl Ram {
             bytes,
             lineage: None,
             full_memory: None,
+            layered: Vec::new(),
         })
     }
 
@@ -116,8 +119,10 @@ impl Ram {
             bytes,
             lineage,
             full_memory: Some(full_memory),
+            layered: pages_of(&snapshot.lineage().extents),
         };
-        ram.lay(snapshot.lineage().extents.runs(), |distance| {
+        let runs = snapshot.lineage().extents.runs();
+        ram.lay(runs, Short::Copied, |distance| {
             snapshot.memory_file(distance)
         })?;
         Ok(ram)
@@ -163,16 +168,7 @@ impl Ram {
 
     /// Every page that may differ from zero: the private ones and those that the snapshot's files hold.
     pub(crate) fn touched_pages(&self) -> io::Result<Vec<Range<u64>>> {
-        let mut ranges = self.private_pages()?;
-        if let Some(lineage) = &self.lineage {
-            ranges.extend(
-                lineage
-                    .extents
-                    .runs()
-                    .iter()
-                    .map(|run| run.first..run.first + run.count),
-            );
-        }
+        let mut ranges = self.pages_above_full()?;
         if let Some(full) = &self.full_memory {
             let mut from = 0;
             while let Some((start, end)) = chunks::data_range(full, from, self.bytes)? {
@@ -180,6 +176,14 @@ impl Ram {
                 from = end;
             }
         }
+        Ok(joined(ranges))
+    }
+
+    /// Every page that may differ from the full snapshot at the bottom of the chain: the private ones and those
+    /// that its layers hold.
+    pub(crate) fn pages_above_full(&self) -> io::Result<Vec<Range<u64>>> {
+        let mut ranges = self.private_pages()?;
+        ranges.extend_from_slice(&self.layered);
         Ok(joined(ranges))
     }
 
@@ -191,6 +195,7 @@ impl Ram {
     /// content is right either way, because the mapping keeps the file alive.
     pub fn rebase(&mut self, capture: &Capture) -> Result<(), RamError> {
         self.lineage = None;
+        self.layered = pages_of(capture.extents());
         let memory = capture.memory_file();
         if capture.is_full() {
             let flags = libc::MAP_PRIVATE | libc::MAP_NORESERVE | libc::MAP_FIXED;
@@ -212,7 +217,7 @@ impl Ram {
                 matches!(run.source, Source::Zero | Source::File { distance: 0, .. })
             });
         let own: Vec<Extent> = own.copied().collect();
-        self.lay(&own, |_| memory)
+        self.lay(&own, Short::Kept, |_| memory)
     }
 
     /// The capture that memory was rebased on is sealed: it is the parent from now on.
@@ -240,10 +245,21 @@ impl Ram {
         unsafe { self.base.add((page * PAGE_BYTES) as usize) }
     }
 
-    /// Lays runs of layers over the mapping: the longest by `mmap`, the rest by copying.
-    fn lay<'a>(&self, runs: &[Extent], file: impl Fn(u16) -> &'a File) -> Result<(), RamError> {
+    /// Lays runs of layers over the mapping: the longest by `mmap`, the rest as `short` says.
+    fn lay<'a>(
+        &self,
+        runs: &[Extent],
+        short: Short,
+        file: impl Fn(u16) -> &'a File,
+    ) -> Result<(), RamError> {
         let shortest_mapped = shortest_mapped(runs);
         for run in runs {
+            if run.count < shortest_mapped {
+                if short == Short::Copied {
+                    self.copy_run(run, &file)?;
+                }
+                continue;
+            }
             match run.source {
                 Source::Zero => {
                     let flags = libc::MAP_PRIVATE
@@ -252,11 +268,10 @@ impl Ram {
                         | libc::MAP_FIXED;
                     self.map_run(run, flags, None)?;
                 }
-                Source::File { distance, page } if run.count >= shortest_mapped => {
+                Source::File { distance, page } => {
                     let flags = libc::MAP_PRIVATE | libc::MAP_NORESERVE | libc::MAP_FIXED;
                     self.map_run(run, flags, Some((file(distance), page)))?;
                 }
-                Source::File { distance, page } => self.copy_run(run, file(distance), page)?,
             }
         }
         Ok(())
@@ -277,14 +292,19 @@ impl Ram {
         Ok(())
     }
 
-    fn copy_run(&self, run: &Extent, file: &File, page: u64) -> Result<(), RamError> {
+    fn copy_run<'a>(&self, run: &Extent, file: impl Fn(u16) -> &'a File) -> Result<(), RamError> {
         let length = (run.count * PAGE_BYTES) as usize;
-        // SAFETY: the range lies inside the mapping, the machine does not run yet (or stands still, in
-        // `rebase`), and no other reference to guest memory exists while this slice lives.
+        // SAFETY: the range lies inside the mapping, the machine does not run yet, and no other reference to guest
+        // memory exists while this slice lives.
         let target =
             unsafe { std::slice::from_raw_parts_mut(self.host(run.first).as_ptr(), length) };
-        file.read_exact_at(target, page * PAGE_BYTES)
-            .map_err(RamError::Read)
+        match run.source {
+            Source::Zero => target.fill(0),
+            Source::File { distance, page } => file(distance)
+                .read_exact_at(target, page * PAGE_BYTES)
+                .map_err(RamError::Read)?,
+        }
+        Ok(())
     }
 
     fn region(&self, offset: u64, bytes: u64, at: u64) -> Result<GuestRegionMmap, RamError> {
@@ -300,6 +320,21 @@ impl Ram {
         GuestRegionMmap::new(region, GuestAddress(at))
             .ok_or_else(|| RamError::Region(FromRangesError::InvalidGuestRegion.to_string()))
     }
+}
+
+/// What happens to runs that are too many to be mapped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Short {
+    /// They are copied into memory.
+    Copied,
+    /// Memory has their content already and stays as it is.
+    Kept,
+}
+
+/// The pages that a map covers.
+fn pages_of(map: &ExtentMap) -> Vec<Range<u64>> {
+    let runs = map.runs().iter();
+    joined(runs.map(|run| run.first..run.first + run.count).collect())
 }
 
 /// The length from which runs are mapped, such that no more than [`MAX_MAPPED_RUNS`] are.

@@ -3,8 +3,10 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use crate::body::{FileRecord, STATE_FILE, SnapshotId};
 use crate::chunks;
-use crate::open::{self, OpenError};
+use crate::limits::Limits;
+use crate::open::{self, OpenError, OpenOptions, OpenSnapshot};
 
 /// Something that is wrong with a snapshot.
 #[derive(Debug, thiserror::Error)]
@@ -41,21 +43,56 @@ pub enum Problem {
     },
 }
 
-/// Checks every byte of the snapshot in `directory`, by itself; the members of a chain are verified one by one.
+/// Checks every byte of the snapshot in `directory`, by itself; the members of a chain are verified one by one. Whether the
+/// chain fits together is what [`verify_chain`] says.
 pub fn verify(directory: &Path) -> Vec<Problem> {
-    let (_, body, _) = match open::read_state(directory) {
+    let (header, body, _) = match open::read_state(directory) {
         Ok(state) => state,
         Err(error) => return vec![error.into()],
     };
+    let mut problems = Vec::new();
+    let limits = Limits::FORMAT;
+    let sense = open::check_chain(&header, &body, &limits)
+        .and_then(|()| open::checked_map(&header, &body, &limits).map(drop));
+    if let Err(what) = sense {
+        let path = directory.join(STATE_FILE);
+        problems.push(OpenError::Value { path, what }.into());
+    }
     let hashes = match open::read_hashes(directory, &body) {
         Ok(hashes) => hashes,
-        Err(error) => return vec![error.into()],
+        Err(error) => {
+            problems.push(error.into());
+            return problems;
+        }
     };
-    let check = |(index, record): (usize, &crate::body::FileRecord)| {
+    let check = |(index, record): (usize, &FileRecord)| {
         let path = directory.join(&record.name);
         verify_one(path, record.bytes, index as u32, &hashes).err()
     };
-    body.files.iter().enumerate().filter_map(check).collect()
+    problems.extend(body.files.iter().enumerate().filter_map(check));
+    problems
+}
+
+/// [`verify`], and whether the snapshot opens: its ancestors, which are where `place` says, are those that it was sealed on,
+/// and every run of its map lies inside one of their files. The bytes of the ancestors are not read.
+pub fn verify_chain(directory: &Path, place: impl Fn(SnapshotId) -> PathBuf) -> Vec<Problem> {
+    let mut problems = verify(directory);
+    let Ok((_, body, id)) = open::read_state(directory) else {
+        return problems;
+    };
+    let ancestors: Vec<PathBuf> = body.ancestors.iter().copied().map(place).collect();
+    let verified: Vec<SnapshotId> = std::iter::once(id).chain(body.ancestors).collect();
+    let options = OpenOptions {
+        verified: &verified,
+        ..OpenOptions::default()
+    };
+    // What is wrong with this snapshot's own files has been told.
+    if problems.is_empty()
+        && let Err(error) = OpenSnapshot::open_with(directory, &ancestors, &options)
+    {
+        problems.push(error.into());
+    }
+    problems
 }
 
 fn verify_one(

@@ -4,44 +4,19 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use hearth_snapshot::{
-    Capture, CaptureError, MemoryKind, OpenError, OpenSnapshot, PAGE_BYTES, Problem, Ram, Sealed,
-    verify,
+    Capture, CaptureError, MemoryKind, OpenError, OpenSnapshot, PAGE_BYTES, Problem, Ram, verify,
 };
 use proptest::prelude::*;
-use vm_memory::{Bytes, GuestAddress};
+
+use support::{flip, open, read, take, truncate, write};
+
+mod support;
 
 const RAM_BYTES: u64 = 2 << 20;
-
-fn write(ram: &Ram, offset: u64, bytes: &[u8]) {
-    ram.guest_memory()
-        .unwrap()
-        .write_slice(bytes, GuestAddress(offset))
-        .unwrap();
-}
-
-fn read(ram: &Ram) -> Vec<u8> {
-    let mut bytes = vec![0; ram.bytes() as usize];
-    ram.guest_memory()
-        .unwrap()
-        .read_slice(&mut bytes, GuestAddress(0))
-        .unwrap();
-    bytes
-}
-
-fn take(directory: &Path, ram: &Ram, kind: MemoryKind) -> Sealed {
-    let mut capture = Capture::begin(directory).unwrap();
-    capture.memory(ram, kind).unwrap();
-    capture.seal(b"machine".to_vec()).unwrap()
-}
-
-fn open(directory: &Path, ancestors: &[&Path]) -> Result<OpenSnapshot, OpenError> {
-    let ancestors: Vec<PathBuf> = ancestors.iter().map(|path| path.to_path_buf()).collect();
-    OpenSnapshot::open(directory, &ancestors)
-}
 
 /// A full snapshot and one layer above it.
 fn chain(root: &Path) -> (PathBuf, PathBuf) {
@@ -192,19 +167,6 @@ fn a_layer_needs_a_parent() {
     ));
 }
 
-/// Changes one byte of a sealed file.
-fn flip(file: &Path, at: u64) {
-    fs::set_permissions(file, fs::Permissions::from_mode(0o644)).unwrap();
-    let file = fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(file)
-        .unwrap();
-    let mut byte = [0];
-    file.read_exact_at(&mut byte, at).unwrap();
-    file.write_all_at(&[byte[0] ^ 1], at).unwrap();
-}
-
 #[test]
 fn every_kind_of_damage_has_its_own_answer() {
     type Damage = fn(full: &Path, layer: &Path);
@@ -309,16 +271,6 @@ fn a_swapped_parent_is_refused() {
         open(&full, &[&stranger]),
         Err(OpenError::ChainLength { .. })
     ));
-}
-
-fn truncate(file: &Path, bytes: u64) {
-    fs::set_permissions(file, fs::Permissions::from_mode(0o644)).unwrap();
-    fs::OpenOptions::new()
-        .write(true)
-        .open(file)
-        .unwrap()
-        .set_len(bytes)
-        .unwrap();
 }
 
 proptest! {

@@ -223,6 +223,7 @@ impl Process {
             self.reply(Reply::Failed {
                 machine_intact: true,
                 reason,
+                refusal: None,
             });
             return None;
         }
@@ -265,6 +266,7 @@ impl Process {
             Err(error) => Reply::Failed {
                 machine_intact: true,
                 reason: error_chain(&error),
+                refusal: None,
             },
         }
     }
@@ -347,6 +349,7 @@ impl Process {
             Ok(Err(error)) => Reply::Failed {
                 machine_intact: true,
                 reason: error_chain(&error),
+                refusal: None,
             },
             Err(_) => return Some(EndReason::Kvm("the sealing thread panicked".into())),
         };
@@ -430,6 +433,7 @@ fn refused(reason: &str) -> Reply {
     Reply::Failed {
         machine_intact: true,
         reason: reason.to_owned(),
+        refusal: None,
     }
 }
 
@@ -437,6 +441,7 @@ fn gone(reason: &EndReason) -> Reply {
     Reply::Failed {
         machine_intact: false,
         reason: format!("the microVM ended: {reason}"),
+        refusal: None,
     }
 }
 
@@ -448,6 +453,7 @@ fn failed(error: &SnapshotError) -> (Reply, Flow) {
         Reply::Failed {
             machine_intact,
             reason,
+            refusal: error.refusal(),
         },
         flow,
     )

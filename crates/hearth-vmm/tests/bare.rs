@@ -1,10 +1,11 @@
-//! The VMM with bare-metal guests: life and death, snapshots, clones; [`refusals`], [`attacks`].
+//! The VMM with bare-metal guests: life and death, snapshots, clones; [`refusals`], [`attacks`], [`merges`].
 //!
 //! Needs `/dev/kvm`; run with `cargo xtask lab`, or by nextest through the runner.
 
 #![allow(clippy::unwrap_used)]
 
 mod attacks;
+mod merges;
 mod refusals;
 mod support;
 
@@ -44,6 +45,7 @@ fn restore_spec(directory: &Path, snapshot: &Path, ancestors: &[PathBuf]) -> Res
     RestoreSpec {
         snapshot: snapshot.to_owned(),
         ancestors: ancestors.to_vec(),
+        verified: Vec::new(),
         devices: DeviceSpec {
             serial_log: Some(serial_log(directory)),
             ..DeviceSpec::default()
@@ -113,6 +115,7 @@ fn failure(reply: Reply) -> String {
         Reply::Failed {
             machine_intact: true,
             reason,
+            ..
         } => reason,
         other => panic!("expected a refusal, got {other:?}"),
     }
@@ -305,6 +308,7 @@ fn a_failed_snapshot_leaves_the_machine_running() {
         directory: root.path().join(directory),
         kind,
         next_overlays: Vec::new(),
+        fold: Vec::new(),
     };
     let missing = vmm.call(Command::Snapshot(spec("no/such/place", SnapshotKind::Full)));
     assert!(failure(missing).contains("no/such/place"));
@@ -339,6 +343,7 @@ fn disks_move_to_their_overlays_all_or_none() {
             directory: path("full"),
             kind: SnapshotKind::Full,
             next_overlays: next.map(path).to_vec(),
+            fold: Vec::new(),
         })
     };
     let mode = |name: &str| fs::metadata(path(name)).unwrap().permissions().mode() & 0o777;

@@ -100,6 +100,8 @@ pub struct RestoreSpec {
     pub snapshot: PathBuf,
     /// Directories of its ancestors, nearest first, down to the full one. Empty for a full snapshot.
     pub ancestors: Vec<PathBuf>,
+    /// Ids of members of the chain whose chunks were verified since they were sealed: their memory is not read for it again.
+    pub verified: Vec<[u8; 32]>,
     /// Host resources of the devices; the set of devices must be that of the snapshot.
     pub devices: DeviceSpec,
     /// New generation id (VMGenID); `None` keeps the old one (same microVM, resumed after a failed suspend).
@@ -216,6 +218,10 @@ pub struct SnapshotSpec {
     /// writable disks. Empty for a suspend. These files exist afterwards exactly when the disks continue there,
     /// whatever became of the snapshot.
     pub next_overlays: Vec<PathBuf>,
+    /// For each writable disk, how many of the images below its overlay, nearest first, are copied into the overlay before
+    /// it is sealed. The sealed file then stands directly on the rest of the images, and so does a machine that goes on. The
+    /// last image stays. Empty when nothing is folded.
+    pub fold: Vec<u16>,
 }
 
 /// What of the memory a snapshot holds.
@@ -225,6 +231,8 @@ pub enum SnapshotKind {
     Full,
     /// The pages that became private since the parent.
     Layer,
+    /// The pages that differ from the full snapshot at the bottom of the chain, which becomes the only ancestor.
+    Merged,
 }
 
 /// What a VMM sends.
@@ -255,7 +263,20 @@ pub enum Reply {
         machine_intact: bool,
         /// What failed and why, a sentence for a person.
         reason: String,
+        /// To `Snapshot` and `Suspend`: what is in the way of this kind of snapshot, where another kind is possible.
+        refusal: Option<Refusal>,
     },
+}
+
+/// Why there can be no snapshot of the kind that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusal {
+    /// The machine's memory comes from no sealed snapshot. Only a full one is possible.
+    NoParent,
+    /// The chain has as many layers as it may have. A merged or a full one is possible.
+    ChainTooLong,
+    /// The map would have too many runs. A merged one may be possible, a full one is.
+    Fragmented,
 }
 
 /// Times of a start, in microseconds since the VMM read the request.
@@ -278,6 +299,8 @@ pub struct SnapshotSummary {
     pub memory_bytes: u64,
     /// Bytes of the state file.
     pub state_bytes: u64,
+    /// Runs of the merged map; 0 of a full snapshot.
+    pub runs: u64,
     /// How long the machine stood still, in microseconds (so far, when it is still paused).
     pub paused_us: u64,
 }

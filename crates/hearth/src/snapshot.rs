@@ -90,7 +90,8 @@ fn verify(shared: &Shared, node: &Node, beginnings: &[String]) -> Result<ExitCod
     let mut findings = Vec::new();
     while let Some(id) = ids.pop() {
         let directory = node.layout().snapshot(id);
-        let problems = hearth_snapshot::verify(&directory);
+        let problems =
+            hearth_snapshot::verify_chain(&directory, |ancestor| node.layout().snapshot(ancestor));
         if let Ok(description) = hearth_snapshot::describe(&directory) {
             let seen = |ancestor: &_| {
                 ids.contains(ancestor)

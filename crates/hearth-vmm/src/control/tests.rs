@@ -52,6 +52,7 @@ fn a_client_that_never_reads_is_cut_off_and_memory_stays_bounded() {
     let reply = Message::Reply(Reply::Failed {
         machine_intact: true,
         reason: "x".repeat(4096),
+        refusal: None,
     });
     for _ in 0..1000 {
         control.send(&reply);

@@ -12,6 +12,7 @@ use hearth_wire::vmm::{DiskImage, DiskSpec};
 use super::devices::{DeviceError, rate_limit};
 use crate::virtio::block::{
     Block, BlockConfig, BlockError, DiskFormat, DiskLayer, SealError, create_overlay, disk_size,
+    drop_below_top,
 };
 use crate::virtio::limiter::RateLimit;
 use crate::virtio::{DeviceBody, DeviceState, MmioTransport};
@@ -73,16 +74,22 @@ impl WritableDisk {
             .unwrap_or_default()
     }
 
+    /// How many images can be folded into that file: all below it but the last.
+    pub(super) fn foldable(&self) -> usize {
+        self.config.layers.len().saturating_sub(2)
+    }
+
     /// Continues on a new overlay above the sealed file, which keeps its old name too until the snapshot is
-    /// in place.
-    pub(super) fn stack(&mut self, overlay: &Path) -> Result<(), SealError> {
+    /// in place. The `folded` images below the sealed file are left out.
+    pub(super) fn stack(&mut self, overlay: &Path, folded: usize) -> Result<(), SealError> {
         let sealed = self.top();
         self.device
-            .with_device(|block| block.stack(sealed, overlay))
+            .with_device(|block| block.stack(sealed, folded, overlay))
     }
 
     /// All disks of the machine are on their overlays.
-    pub(super) fn moved_to(&mut self, overlay: &Path) {
+    pub(super) fn moved_to(&mut self, overlay: &Path, folded: usize) {
+        drop_below_top(&mut self.config.layers, folded);
         let layer = DiskLayer {
             path: overlay.to_owned(),
             format: DiskFormat::Qcow2,

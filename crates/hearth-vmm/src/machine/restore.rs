@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use hearth_snapshot::{OpenSnapshot, Ram};
+use hearth_snapshot::{OpenError, OpenOptions, OpenSnapshot, Ram, SnapshotId};
 use hearth_wire::vmm::{DeviceSpec, RestoreSpec, Started};
 use kvm_bindings::kvm_clock_data;
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
@@ -33,7 +33,7 @@ pub fn restore(
     wiring: Wiring<'_>,
     since: Instant,
 ) -> Result<(Machine, Started), MachineError> {
-    let snapshot = OpenSnapshot::open(&spec.snapshot, &spec.ancestors)?;
+    let snapshot = open(spec)?;
     let state = MachineState::decode(snapshot.machine())?;
     check_devices(&state, &spec.devices)?;
     let ram = Ram::restored(&snapshot).map_err(MachineError::Ram)?;
@@ -77,6 +77,15 @@ pub fn restore(
             running_us,
         },
     ))
+}
+
+fn open(spec: &RestoreSpec) -> Result<OpenSnapshot, OpenError> {
+    let verified: Vec<SnapshotId> = spec.verified.iter().copied().map(SnapshotId).collect();
+    let options = OpenOptions {
+        verified: &verified,
+        ..OpenOptions::default()
+    };
+    OpenSnapshot::open_with(&spec.snapshot, &spec.ancestors, &options)
 }
 
 /// The set and order of devices is part of what the guest knows.

@@ -1,7 +1,7 @@
 //! Saving a machine: a snapshot from which it goes on, or the layer with which it ends.
 //!
 //! ```text
-//!   paused -> memory written -> disks sealed -> [room made, disks continue on overlays, memory rebased -> running]
+//!   paused -> memory written -> disks folded -> disks sealed -> [room made, disks continue on overlays, memory rebased -> running]
 //!                                                                  -> sealed: hashes, fsync, rename
 //! ```
 //!
@@ -13,7 +13,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use hearth_snapshot::{Capture, CaptureError, MemoryKind, RamError, Sealed};
-use hearth_wire::vmm::{SnapshotKind, SnapshotSpec, SnapshotSummary};
+use hearth_wire::vmm::{Refusal, SnapshotKind, SnapshotSpec, SnapshotSummary};
 
 use super::disks::ReopenError;
 use super::host;
@@ -33,6 +33,26 @@ pub enum SnapshotError {
         overlays: usize,
         /// As there are.
         disks: usize,
+    },
+    /// The numbers of images to fold are not as many as there are writable disks.
+    #[error("images to fold were given for {given} of {disks} writable disks")]
+    Folds {
+        /// As given.
+        given: usize,
+        /// As there are.
+        disks: usize,
+    },
+    /// There are not so many images to fold.
+    #[error(
+        "disk {index} has {possible} images that can be folded into its overlay, {asked} were asked for"
+    )]
+    FoldTooDeep {
+        /// Its number among the writable ones.
+        index: usize,
+        /// As asked for.
+        asked: u16,
+        /// All but the last.
+        possible: usize,
     },
     /// A vCPU could not be read.
     #[error("save vCPU {index}")]
@@ -88,6 +108,16 @@ impl SnapshotError {
     pub fn machine_is_intact(&self) -> bool {
         !matches!(self, Self::Reopen { .. } | Self::Rebase(_))
     }
+
+    /// What is in the way of this kind of snapshot, where another kind is possible.
+    pub fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Capture(CaptureError::NoParent) => Some(Refusal::NoParent),
+            Self::Capture(CaptureError::ChainTooLong(_)) => Some(Refusal::ChainTooLong),
+            Self::Capture(CaptureError::Fragmented(_)) => Some(Refusal::Fragmented),
+            _ => None,
+        }
+    }
 }
 
 /// Name of writable disk `index` in a snapshot's directory.
@@ -112,6 +142,7 @@ impl Sealing {
             id: sealed.id.0,
             memory_bytes: sealed.memory_bytes,
             state_bytes: sealed.state_bytes,
+            runs: sealed.lineage.extents.runs().len() as u64,
             paused_us: self.paused_us,
         };
         Ok((sealed, summary))
@@ -137,14 +168,17 @@ impl Machine {
             GoesOn::Yes => spec.next_overlays.as_slice(),
             GoesOn::No => &[],
         };
+        let folds = self.folds(&spec.fold)?;
         let machine = self.save_state()?.encode().map_err(SnapshotError::Encode)?;
         let mut capture = Capture::begin(&spec.directory)?;
         capture.memory(&self.ram, memory_kind(spec.kind))?;
+        // Up to here nothing has changed, and folding changes nothing of what a disk reads as.
+        self.fold_disks(&folds)?;
         let mut sealed = self.seal_disks(&mut capture);
         if goes_on == GoesOn::Yes {
             sealed = sealed
                 .and_then(|()| Ok(capture.make_room(machine.len())?))
-                .and_then(|()| self.stack_disks(overlays));
+                .and_then(|()| self.stack_disks(overlays, &folds));
         }
         if let Err(failure) = sealed {
             // Its second names of the disks go first.
@@ -210,6 +244,41 @@ impl Machine {
         })
     }
 
+    /// How many images are folded into each writable disk.
+    fn folds(&self, asked: &[u16]) -> Result<Vec<usize>, SnapshotError> {
+        let disks = &self.devices.writable;
+        if asked.is_empty() {
+            return Ok(vec![0; disks.len()]);
+        }
+        if asked.len() != disks.len() {
+            let (given, disks) = (asked.len(), disks.len());
+            return Err(SnapshotError::Folds { given, disks });
+        }
+        for (index, (disk, asked)) in disks.iter().zip(asked).enumerate() {
+            let possible = disk.foldable();
+            if usize::from(*asked) > possible {
+                let asked = *asked;
+                return Err(SnapshotError::FoldTooDeep {
+                    index,
+                    asked,
+                    possible,
+                });
+            }
+        }
+        Ok(asked.iter().map(|count| usize::from(*count)).collect())
+    }
+
+    /// Copies into each writable disk's overlay what the images below it hold that it is to stand without.
+    fn fold_disks(&self, folds: &[usize]) -> Result<(), SnapshotError> {
+        for (index, (disk, count)) in self.devices.writable.iter().zip(folds).enumerate() {
+            let failed = |source| SnapshotError::Disk { index, source };
+            disk.device
+                .with_device(|block| block.fold(*count))
+                .map_err(failed)?;
+        }
+        Ok(())
+    }
+
     /// Seals each writable disk into the capture.
     fn seal_disks(&mut self, capture: &mut Capture) -> Result<(), SnapshotError> {
         for (index, disk) in self.devices.writable.iter().enumerate() {
@@ -221,10 +290,11 @@ impl Machine {
         Ok(())
     }
 
-    /// Continues each sealed disk on its overlay. All must be sealed and adopted: before this, all can be opened again.
-    fn stack_disks(&mut self, overlays: &[PathBuf]) -> Result<(), SnapshotError> {
-        for (index, (disk, overlay)) in self.devices.writable.iter_mut().zip(overlays).enumerate() {
-            if let Err(source) = disk.stack(overlay) {
+    /// Continues each sealed disk on its overlay, above the images that were not folded. All must be sealed and adopted: before this, all can be opened again.
+    fn stack_disks(&mut self, overlays: &[PathBuf], folds: &[usize]) -> Result<(), SnapshotError> {
+        let disks = self.devices.writable.iter_mut();
+        for (index, ((disk, overlay), folded)) in disks.zip(overlays).zip(folds).enumerate() {
+            if let Err(source) = disk.stack(overlay, *folded) {
                 // Those already stacked go back as well, so that either all moved or none.
                 overlays[..index]
                     .iter()
@@ -232,8 +302,9 @@ impl Machine {
                 return Err(SnapshotError::Disk { index, source });
             }
         }
-        for (disk, overlay) in self.devices.writable.iter_mut().zip(overlays) {
-            disk.moved_to(overlay);
+        let disks = self.devices.writable.iter_mut();
+        for ((disk, overlay), folded) in disks.zip(overlays).zip(folds) {
+            disk.moved_to(overlay, *folded);
         }
         Ok(())
     }
@@ -252,5 +323,6 @@ fn memory_kind(kind: SnapshotKind) -> MemoryKind {
     match kind {
         SnapshotKind::Full => MemoryKind::Full,
         SnapshotKind::Layer => MemoryKind::Layer,
+        SnapshotKind::Merged => MemoryKind::Merged,
     }
 }

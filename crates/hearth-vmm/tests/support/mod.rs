@@ -174,6 +174,7 @@ impl Vmm {
             directory: directory.to_owned(),
             kind,
             next_overlays,
+            fold: Vec::new(),
         };
         match self.call(Command::Snapshot(spec)) {
             Reply::Snapshot(summary) => summary,
@@ -186,6 +187,7 @@ impl Vmm {
             directory: directory.to_owned(),
             kind: SnapshotKind::Layer,
             next_overlays: Vec::new(),
+            fold: Vec::new(),
         };
         let summary = match self.call(Command::Suspend(spec)) {
             Reply::Snapshot(summary) => summary,

@@ -68,6 +68,9 @@ pub enum SealError {
     /// The disk has no writable layer.
     #[error("the disk is read-only")]
     ReadOnly,
+    /// The layers below could not be copied; the disk goes on as before.
+    #[error("fold the layers below")]
+    Fold(#[source] io::Error),
     /// The layer could not be completed; the disk goes on as before.
     #[error("complete the layer")]
     Seal(#[source] io::Error),
@@ -129,6 +132,21 @@ impl Block {
         &self.config.layers
     }
 
+    /// Copies into the writable layer what the `count` layers below it hold, so that it reads the same without them. The
+    /// device must be paused. On an error the disk is as it was: what was copied already is what it reads anyway.
+    pub fn fold(&self, count: usize) -> Result<(), SealError> {
+        if self.config.read_only {
+            return Err(SealError::ReadOnly);
+        }
+        let (Phase::Stopped, Some(disk)) = (&self.phase, &self.disk) else {
+            return Err(SealError::NotQuiet);
+        };
+        if count == 0 {
+            return Ok(());
+        }
+        disk.image.fold(count).map_err(SealError::Fold)
+    }
+
     /// Completes the writable layer: everything the guest was told is written is durable, and
     /// the file is read-only (0444). The device must be paused. Until [`Block::stack`] the device
     /// has no disk; a machine that is suspended ends here. The file may be renamed now.
@@ -145,12 +163,19 @@ impl Block {
     }
 
     /// Puts a new overlay at `overlay` on the sealed layer, which now is at `sealed`, and makes
-    /// it the disk. On an error the disk stays sealed and this can be called again.
-    pub fn stack(&mut self, sealed: PathBuf, overlay: &Path) -> Result<(), SealError> {
+    /// it the disk, without the `folded` layers below the sealed one. On an error the disk stays sealed and this can be
+    /// called again.
+    pub fn stack(
+        &mut self,
+        sealed: PathBuf,
+        folded: usize,
+        overlay: &Path,
+    ) -> Result<(), SealError> {
         if self.disk.is_some() || !matches!(self.phase, Phase::Stopped) {
             return Err(SealError::NotQuiet);
         }
         let mut layers = self.config.layers.clone();
+        image::drop_below_top(&mut layers, folded);
         let Some(top) = layers.last_mut() else {
             return Err(ImageError::LayerCount(0).into());
         };
@@ -185,7 +210,7 @@ impl Block {
     pub fn seal_and_stack(&mut self, overlay: &Path) -> Result<(), SealError> {
         self.seal()?;
         let sealed = self.config.layers.last().map(|layer| layer.path.clone());
-        self.stack(sealed.unwrap_or_default(), overlay)
+        self.stack(sealed.unwrap_or_default(), 0, overlay)
     }
 
     fn put_to_work(&mut self, mut activation: Activation) -> Result<Worker, FaultCause> {

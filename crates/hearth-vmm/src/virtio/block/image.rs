@@ -17,6 +17,8 @@ use imago::{DenyImplicitOpenGate, FormatAccess, FormatDriverBuilder, StorageOpen
 use thiserror::Error;
 use vm_memory::VolatileSlice;
 
+use super::fold;
+
 /// Bytes of a virtio-blk sector, whatever the disk's block size (VIRTIO 1.3 section 5.2.4).
 pub(super) const SECTOR: u64 = 512;
 
@@ -149,6 +151,16 @@ impl Image {
         self.top.as_ref().map_or(Ok(()), File::sync_data)
     }
 
+    #[cfg(test)]
+    pub(super) fn access(&self) -> &FormatAccess<ImageFile> {
+        &self.access
+    }
+
+    /// Copies into the top layer what the `count` layers below it hold and it does not.
+    pub(super) fn fold(&self, count: usize) -> io::Result<()> {
+        fold::fold(&self.access, count)
+    }
+
     /// Makes the top layer complete, durable and its file read-only. Nothing may be written
     /// after this; on an error the disk is as usable as before.
     pub(super) fn seal(&self) -> io::Result<()> {
@@ -205,6 +217,12 @@ fn open_layer(
         }
     };
     Ok((access, second))
+}
+
+/// Leaves out the `count` layers below the top one, which were folded into it.
+pub fn drop_below_top(layers: &mut Vec<DiskLayer>, count: usize) {
+    let top = layers.len().saturating_sub(1);
+    layers.drain(top.saturating_sub(count)..top);
 }
 
 /// Size in bytes of the disk that `layers` make.

@@ -396,9 +396,13 @@ fn a_failed_stack_can_be_repeated() {
     driver.transport.with_device(|block| {
         block.seal().unwrap();
         let moved = scratch.path("moved");
-        assert!(block.stack(moved.clone(), &scratch.path("next")).is_err());
+        assert!(
+            block
+                .stack(moved.clone(), 0, &scratch.path("next"))
+                .is_err()
+        );
         fs::rename(scratch.path("top"), &moved).unwrap();
-        block.stack(moved, &scratch.path("next")).unwrap();
+        block.stack(moved, 0, &scratch.path("next")).unwrap();
     });
     driver.transport.resume();
     assert_eq!(read(&mut driver, 3, 512), [3; 512]);
