@@ -13,14 +13,17 @@ use std::fs;
 use std::path::PathBuf;
 
 use hearth_snapshot::{Capture, CaptureError, MemoryKind, RamError, Sealed};
+use hearth_wire::crash_point::CrashPoint;
 use hearth_wire::vmm::{SnapshotKind, SnapshotSpec, SnapshotSummary};
 
 use super::disks::ReopenError;
 use super::host;
 use super::running::Machine;
 use super::state::{MachineState, SavedDevice};
+use crate::arch::x86_64::clock;
 use crate::arch::x86_64::irqchip::IrqchipState;
 use crate::arch::x86_64::vcpu_state::{VcpuState, VcpuStateError, kept_msrs};
+use crate::crash_point;
 use crate::virtio::block::{Block, SealError};
 
 /// Why a snapshot was not made.
@@ -140,6 +143,7 @@ impl Machine {
         let machine = self.save_state()?.encode().map_err(SnapshotError::Encode)?;
         let mut capture = Capture::begin(&spec.directory)?;
         capture.memory(&self.ram, memory_kind(spec.kind))?;
+        crash_point::reach(CrashPoint::SealMemoryWritten);
         let mut sealed = self.seal_disks(&mut capture);
         if goes_on == GoesOn::Yes {
             sealed = sealed
@@ -204,7 +208,7 @@ impl Machine {
             host_boot: host::boot_id(),
             vcpus,
             irqchip: IrqchipState::save(&self.vm).map_err(kvm("interrupt controllers"))?,
-            clock: self.vm.get_clock().map_err(kvm("clock"))?,
+            clock: clock::read(&self.vm).map_err(kvm("clock"))?,
             serial: self.devices.serial.as_ref().map(|serial| serial.save()),
             devices: devices.collect(),
         })
@@ -218,6 +222,7 @@ impl Machine {
             disk.device.with_device(Block::seal).map_err(failed)?;
             capture.adopt(&disk_name(index), &path)?;
         }
+        crash_point::reach(CrashPoint::SealDisksSealed);
         Ok(())
     }
 
@@ -235,6 +240,7 @@ impl Machine {
         for (disk, overlay) in self.devices.writable.iter_mut().zip(overlays) {
             disk.moved_to(overlay);
         }
+        crash_point::reach(CrashPoint::SealDisksStacked);
         Ok(())
     }
 }
