@@ -14,8 +14,8 @@ use hearth_net::{Egress, Slot};
 use hearth_snapshot::SnapshotId;
 use hearth_wire::agent::{ControlRequest, Uniqueness};
 use hearth_wire::vmm::{
-    BootSpec, Command, DeviceSpec, DiskImage, DiskSpec, NetSpec, PageRange, RateLimit, Reply,
-    RestoreSpec, SerialLogSpec, Started, VsockSpec,
+    BootSpec, Command, DeviceSpec, DiskImage, DiskSpec, GuestClock, NetSpec, PageRange, RateLimit,
+    Reply, RestoreSpec, SerialLogSpec, Started, VsockSpec,
 };
 
 use crate::agent::AgentError;
@@ -26,7 +26,8 @@ use crate::layout::MachineName;
 use crate::machine::Machine;
 use crate::node::Node;
 use crate::record::{
-    self, DiskStack, MACHINE_FILE, MachineRecord, NetworkRecord, ProcessRecord, SnapshotRecord,
+    self, DiskStack, MACHINE_FILE, MachineRecord, NetworkRecord, ProcessRecord, Purpose,
+    SnapshotRecord,
 };
 use crate::socket;
 use crate::vmm::{Jail, Permitted, VmmClient, VmmError};
@@ -217,6 +218,7 @@ impl Node {
             generation_id: Some(uuid::Uuid::new_v4().as_u128()),
             prefetch: request.prefetch.clone(),
             run: true,
+            clock: guest_clock(snapshot.purpose),
         };
         let has_application = snapshot.has_application;
         let record = |process, slot, user| MachineRecord {
@@ -381,16 +383,18 @@ async fn unless_it_dies<T>(
     process: ProcessRecord,
     answer: impl Future<Output = Result<T, AgentError>>,
 ) -> Result<T, NodeError> {
-    const PAUSE: Duration = Duration::from_millis(100);
-    let death = async {
-        while process.is_alive() {
-            tokio::time::sleep(PAUSE).await;
-        }
-    };
     tokio::select! {
         biased;
         answer = answer => Ok(answer?),
-        () = death => Err(VmmError::Died.into()),
+        () = process.died() => Err(VmmError::Died.into()),
+    }
+}
+
+/// A clone of a template was never asleep; a suspended microVM was, and so was one that begins where another one is.
+fn guest_clock(purpose: Purpose) -> GuestClock {
+    match purpose {
+        Purpose::Template => GuestClock::Stands,
+        Purpose::Suspended | Purpose::Step => GuestClock::MovesOn,
     }
 }
 

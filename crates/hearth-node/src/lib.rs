@@ -38,6 +38,7 @@ mod layout;
 mod machine;
 mod memory;
 mod node;
+mod process;
 mod record;
 mod services;
 mod shares;

@@ -415,16 +415,12 @@ impl Machine {
     }
 
     async fn wait_for_exit(&self) -> Result<(), NodeError> {
-        const PAUSE: Duration = Duration::from_millis(1);
-        let start = tokio::time::Instant::now();
-        while self.record.process.is_alive() {
-            if start.elapsed() > EXIT_LIMIT / 2 {
-                self.record.process.kill();
-            }
-            if start.elapsed() > EXIT_LIMIT {
+        let process = self.record.process;
+        if !process.wait_for_exit(EXIT_LIMIT / 2).await {
+            process.kill();
+            if !process.wait_for_exit(EXIT_LIMIT / 2).await {
                 return Err(VmmError::Timeout(EXIT_LIMIT).into());
             }
-            tokio::time::sleep(PAUSE).await;
         }
         self.node.release(self.record.process);
         Ok(())

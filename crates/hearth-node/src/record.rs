@@ -12,6 +12,7 @@ use hearth_snapshot::SnapshotId;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::error::{NodeError, failed};
+pub use crate::process::ProcessRecord;
 
 /// Name of the record in a microVM's directory.
 pub(crate) const MACHINE_FILE: &str = "machine.json";
@@ -81,15 +82,6 @@ pub enum Purpose {
     Step,
 }
 
-/// A process, such that a later one with the same number is not taken for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct ProcessRecord {
-    /// Its number.
-    pub pid: u32,
-    /// Its start time in clock ticks since the host's boot (proc_pid_stat(5), field 22).
-    pub start_ticks: u64,
-}
-
 /// How one disk stacks up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskStack {
@@ -144,39 +136,6 @@ impl DiskStack {
         let mut disk = self.clone();
         disk.sealed.insert(0, (id.to_string(), file.to_owned()));
         disk
-    }
-}
-
-impl ProcessRecord {
-    /// The process with this number; `None` when there is none.
-    pub fn of(pid: u32) -> Option<Self> {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The command in parentheses may hold anything, also spaces and parentheses.
-        let (_, fields) = stat.rsplit_once(") ")?;
-        let mut fields = fields.split(' ');
-        let state = fields.next()?;
-        // A zombie runs nothing any more; whoever started it has yet to collect it.
-        let start_ticks = fields.nth(18)?.parse().ok()?;
-        (state != "Z").then_some(Self { pid, start_ticks })
-    }
-
-    /// Ends the process, if it is still that very one.
-    pub(crate) fn kill(&self) {
-        let Some(pid) = i32::try_from(self.pid)
-            .ok()
-            .and_then(rustix::process::Pid::from_raw)
-        else {
-            return;
-        };
-        if self.is_alive() {
-            // It may have gone in between; then there is nothing left to do.
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-        }
-    }
-
-    /// Whether that very process still runs.
-    pub fn is_alive(&self) -> bool {
-        Self::of(self.pid) == Some(*self)
     }
 }
 
@@ -239,20 +198,6 @@ pub(crate) fn sync_parent(path: &Path) -> Result<(), NodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_process_is_known_by_number_and_start() {
-        let own = ProcessRecord::of(std::process::id()).unwrap();
-        assert!(own.is_alive());
-        let other = ProcessRecord {
-            start_ticks: own.start_ticks + 1,
-            ..own
-        };
-        assert!(
-            !other.is_alive(),
-            "another process with the same number is not it"
-        );
-    }
 
     #[test]
     fn a_record_survives_and_is_absent_before() {

@@ -1,6 +1,8 @@
 //! One `hearth-vmm` process, seen from outside: its start and its control socket.
 
 use std::ffi::OsStr;
+#[cfg(debug_assertions)]
+use std::ffi::OsString;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
@@ -10,14 +12,17 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use hearth_net::Slot;
-use hearth_wire::frame::FrameError;
-use hearth_wire::vmm::{Command, EndReason, Event, Message, Refusal, Reply, Request, SLOT_MARK};
+use hearth_wire::frame::{self, FrameError, PREFIX_BYTES};
+use hearth_wire::vmm::{
+    self, Command, EndReason, Envelope, Event, Message, PROTOCOL_VERSION, Refusal, Reply, Request,
+    RequestId, SLOT_MARK, Sealing,
+};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::process;
 use tokio::time;
 
-use crate::codec;
 use crate::jail::spawn_apart;
 use crate::socket::Address;
 
@@ -55,6 +60,18 @@ pub enum VmmError {
     /// It did not answer in time.
     #[error("the VMM did not answer within {0:?}")]
     Timeout(Duration),
+    /// It is of another release of Hearth, and alive.
+    #[error(
+        "the VMM speaks version {0} of the control protocol, this Hearth speaks {PROTOCOL_VERSION}: its microVM runs on, and \
+         can be terminated here, or suspended by the release of Hearth that started it"
+    )]
+    OtherVersion(u16),
+    /// It is sealing a snapshot, and does nothing else meanwhile. Nothing has changed.
+    #[error(
+        "the VMM is busy: a snapshot has been being sealed for {} ms; ask again when it is done",
+        .0.since_us / 1000
+    )]
+    Busy(Sealing),
     /// It said no.
     #[error("{reason}")]
     Refused {
@@ -97,9 +114,19 @@ pub struct Jail {
 }
 
 /// A connection to one VMM.
+///
+/// Its requests have numbers, and replies to earlier ones are skipped: after a timeout, or when the future of a
+/// request was dropped, the connection can go on being used. Numbers begin at random, so that a request is known by its
+/// number on other connections too (`Status::last_seal`).
 #[derive(Debug)]
 pub struct VmmClient {
     stream: UnixStream,
+    /// Number of the next request.
+    next: RequestId,
+    /// What was read and is no whole frame yet.
+    input: Vec<u8>,
+    /// What is still to be written.
+    output: Vec<u8>,
 }
 
 impl VmmClient {
@@ -135,6 +162,8 @@ impl VmmClient {
             .stderr(Stdio::from(log))
             .env_clear()
             .process_group(0);
+        #[cfg(debug_assertions)]
+        command.args(test_arguments());
         let child = match &permitted.jail {
             Some(jail) => {
                 command.arg("--root").arg(&jail.root);
@@ -145,7 +174,7 @@ impl VmmClient {
         };
         let child = child.map_err(failed)?;
         let stream = UnixStream::from_std(ours).map_err(failed)?;
-        Ok((Self { stream }, child))
+        Ok((Self::new(stream), child))
     }
 
     /// Connects to a VMM that runs already.
@@ -156,7 +185,22 @@ impl VmmClient {
         };
         let address = Address::of(listen).map_err(gone)?;
         let stream = UnixStream::connect(&address).await.map_err(gone)?;
-        Ok(Self { stream })
+        Ok(Self::new(stream))
+    }
+
+    fn new(stream: UnixStream) -> Self {
+        let (first, _) = uuid::Uuid::new_v4().as_u64_pair();
+        Self {
+            stream,
+            next: RequestId(first),
+            input: Vec::new(),
+            output: Vec::new(),
+        }
+    }
+
+    /// The number that the next request will have.
+    pub fn next_id(&self) -> RequestId {
+        self.next
     }
 
     /// Sends a command and waits for its answer. A refusal is an error.
@@ -165,40 +209,124 @@ impl VmmClient {
             Command::Snapshot(_) | Command::Suspend(_) => SNAPSHOT_TIMEOUT,
             _ => REPLY_TIMEOUT,
         };
-        codec::write(&mut self.stream, &Request::new(command)).await?;
-        let message = time::timeout(limit, codec::read(&mut self.stream))
+        let id = self.next;
+        self.next = RequestId(id.0.wrapping_add(1));
+        let frame = frame::encode(&Request::new(id, command))?;
+        self.output.extend_from_slice(&frame);
+        let reply = time::timeout(limit, self.reply_to(id))
             .await
             .map_err(|_| VmmError::Timeout(limit))??;
-        match message {
-            Message::Reply(Reply::Failed {
+        match reply {
+            Reply::Failed {
                 machine_intact,
                 reason,
                 refusal,
-            }) => Err(VmmError::Refused {
+            } => Err(VmmError::Refused {
                 machine_intact,
                 reason,
                 refusal,
             }),
-            Message::Reply(reply) => Ok(reply),
-            Message::Event(Event::Ended(reason)) => Err(VmmError::Ended(reason)),
+            Reply::Busy(sealing) => Err(VmmError::Busy(sealing)),
+            reply => Ok(reply),
+        }
+    }
+
+    /// Writes what is to be written and waits for the reply to `id`. Cancellation safe.
+    async fn reply_to(&mut self, id: RequestId) -> Result<Reply, VmmError> {
+        self.write_out().await?;
+        loop {
+            match self.message().await? {
+                Message::Reply { id: found, reply } if found == id => return Ok(reply),
+                // An earlier request gave up on this one.
+                Message::Reply { .. } => {}
+                Message::Event(Event::Ended(reason)) => return Err(VmmError::Ended(reason)),
+            }
         }
     }
 
     /// Waits until the microVM ends by itself.
     pub async fn ended(&mut self) -> Result<EndReason, VmmError> {
-        match codec::read(&mut self.stream).await? {
-            Message::Event(Event::Ended(reason)) => Ok(reason),
-            Message::Reply(_) => Err(VmmError::Confused),
+        loop {
+            match self.message().await? {
+                Message::Event(Event::Ended(reason)) => return Ok(reason),
+                Message::Reply { .. } => {}
+            }
         }
     }
 
     /// Waits until the process has closed its end, so that its files may be removed.
     pub async fn closed(mut self) {
-        let until_closed =
-            async { while codec::read::<Message>(&mut self.stream).await.is_ok() {} };
+        let until_closed = async { while self.message().await.is_ok() {} };
         // A process that does not go is killed by the caller, who knows its number.
         let _ = time::timeout(REPLY_TIMEOUT, until_closed).await;
     }
+
+    async fn write_out(&mut self) -> Result<(), VmmError> {
+        while !self.output.is_empty() {
+            let written = self.stream.write(&self.output).await.map_err(stream)?;
+            if written == 0 {
+                return Err(stream(io::ErrorKind::WriteZero.into()));
+            }
+            self.output.drain(..written);
+        }
+        Ok(())
+    }
+
+    /// The next message. Cancellation safe: half a frame stays in `input`.
+    async fn message(&mut self) -> Result<Message, VmmError> {
+        loop {
+            if let Some(message) = take_message(&mut self.input)? {
+                return Ok(message);
+            }
+            let count = self
+                .stream
+                .read_buf(&mut self.input)
+                .await
+                .map_err(stream)?;
+            match (count, self.input.is_empty()) {
+                (0, true) => return Err(FrameError::Closed.into()),
+                (0, false) => return Err(stream(io::ErrorKind::UnexpectedEof.into())),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn stream(error: io::Error) -> VmmError {
+    FrameError::from(error).into()
+}
+
+/// Takes the first frame off `input`, if it is there as a whole.
+fn take_message(input: &mut Vec<u8>) -> Result<Option<Message>, VmmError> {
+    let Some((prefix, rest)) = input.split_first_chunk::<PREFIX_BYTES>() else {
+        return Ok(None);
+    };
+    let length = frame::body_length(*prefix)?;
+    let Some(body) = rest.get(..length) else {
+        return Ok(None);
+    };
+    let message = match vmm::version_of(body) {
+        Some(PROTOCOL_VERSION) => frame::decode::<Envelope>(body)?.message,
+        Some(other) => return Err(VmmError::OtherVersion(other)),
+        None => return Err(VmmError::Confused),
+    };
+    input.drain(..PREFIX_BYTES + length);
+    Ok(Some(message))
+}
+
+/// What a test asked for with the environment of a debug build: where VMMs end, wait, or believe that they were asleep
+/// (`hearth_wire::crash_point`).
+#[cfg(debug_assertions)]
+fn test_arguments() -> Vec<OsString> {
+    const ARGUMENTS: [(&str, &str); 3] = [
+        ("HEARTH_VMM_CRASH_POINT", "--crash-point"),
+        ("HEARTH_VMM_SLOW_POINT", "--slow-point"),
+        ("HEARTH_VMM_PRETEND_ASLEEP", "--pretend-asleep"),
+    ];
+    let wanted = ARGUMENTS
+        .into_iter()
+        .filter_map(|(variable, flag)| Some([OsString::from(flag), std::env::var_os(variable)?]));
+    wanted.flatten().collect()
 }
 
 /// Sends a slot's namespaces and TAP ahead of all requests. Inherited descriptors would ask for a `fork` of this process,
@@ -219,3 +347,6 @@ fn flags<'a>(flag: &'a str, paths: &'a [PathBuf]) -> impl Iterator<Item = &'a Os
         .iter()
         .flat_map(move |path| [OsStr::new(flag), path.as_os_str()])
 }
+
+#[cfg(test)]
+mod tests;

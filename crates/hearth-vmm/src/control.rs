@@ -1,8 +1,14 @@
 //! The control socket: `hearth_wire::vmm` requests in, replies and events out.
 //!
-//! One client at a time, the newest: a node that lost its connection comes back on the listening socket and
-//! finds the machine as it is. The client is not trusted to be quick: reading and writing never block, and what
-//! waits to be read or written is bounded.
+//! ```text
+//!   inherited socket --.
+//!                       >-- at most CLIENTS_MAX clients --> next_request --> reply to (client, request)
+//!   listening socket --'                               <-- events to all
+//! ```
+//!
+//! A reply goes to the client that asked. If that one left, the reply is dropped: a node that comes back asks for
+//! the state. Clients are not trusted to be quick: reading and writing never block, and what waits to be read or
+//! written is bounded.
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -10,16 +16,18 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use hearth_wire::frame::{self, FrameError, PREFIX_BYTES};
-use hearth_wire::vmm::{Message, PROTOCOL_VERSION, Request};
+use hearth_wire::vmm::{
+    CLIENTS_MAX, Command, Envelope, Event, Message, PROTOCOL_VERSION, Reply, Request, RequestId,
+};
 use vmm_sys_util::epoll::EventSet;
 
 use crate::virtio::Registrar;
 
-/// Token of the listening socket in the machine's slot.
+/// Token of the listening socket in the process's slot.
 pub(crate) const LISTENER_TOKEN: u32 = 0;
 
-/// Token of the client's socket.
-pub(crate) const CLIENT_TOKEN: u32 = 1;
+/// Token of the first client's socket in the process's slot; those of the others follow, and nothing else does.
+pub(crate) const CLIENT_TOKENS: u32 = 16;
 
 /// Bytes of replies that wait for a client; one that lets more gather is cut off. A reply has less than 24 KiB.
 const OUTPUT_MAX_BYTES: usize = 256 << 10;
@@ -47,13 +55,31 @@ pub(crate) struct Control {
     listener: Option<UnixListener>,
     /// Where the listener is bound.
     path: Option<PathBuf>,
-    client: Option<Client>,
+    /// The token of a client is its place behind [`CLIENT_TOKENS`].
+    clients: [Option<Client>; CLIENTS_MAX],
+    /// Counts connections and requests: what came later has the larger number.
+    clock: u64,
     registrar: Registrar,
+}
+
+/// Who asked, and what the reply must carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Asker {
+    place: usize,
+    /// A later client in the same place has another one.
+    client: u64,
+    /// Number of the request.
+    pub(crate) request: RequestId,
 }
 
 #[derive(Debug)]
 struct Client {
     stream: UnixStream,
+    number: u64,
+    /// When it last came or asked.
+    active: u64,
+    /// Requests that have no reply yet.
+    waiting: usize,
     input: Vec<u8>,
     output: Vec<u8>,
 }
@@ -64,7 +90,8 @@ impl Control {
         Self {
             listener: None,
             path: None,
-            client: None,
+            clients: [const { None }; CLIENTS_MAX],
+            clock: 0,
             registrar,
         }
     }
@@ -91,10 +118,10 @@ impl Control {
 
     /// Whether anybody is or can be there.
     pub(crate) fn is_reachable(&self) -> bool {
-        self.listener.is_some() || self.client.is_some()
+        self.listener.is_some() || self.clients.iter().any(Option::is_some)
     }
 
-    /// Takes the newest of the clients that wait.
+    /// Takes the clients that wait.
     pub(crate) fn accept(&mut self) {
         while let Some(Ok((stream, _))) = self.listener.as_ref().map(UnixListener::accept) {
             // A client that cannot be watched is dropped, which it sees as a closed connection.
@@ -103,51 +130,107 @@ impl Control {
     }
 
     fn attach(&mut self, stream: UnixStream) -> io::Result<()> {
-        self.detach();
         stream.set_nonblocking(true)?;
+        let place = self.free_place();
         self.registrar
-            .add(stream.as_raw_fd(), CLIENT_TOKEN, EventSet::IN)?;
-        self.client = Some(Client {
+            .add(stream.as_raw_fd(), token(place), EventSet::IN)?;
+        let now = self.tick();
+        self.clients[place] = Some(Client {
             stream,
+            number: now,
+            active: now,
+            waiting: 0,
             input: Vec::new(),
             output: Vec::new(),
         });
         Ok(())
     }
 
-    fn detach(&mut self) {
-        if let Some(client) = self.client.take() {
+    /// A place for one more client. If all are taken, the one leaves that was quiet for longest; one that waits for
+    /// a reply leaves only when all do.
+    fn free_place(&mut self) -> usize {
+        let rank = |client: &Option<Client>| {
+            client
+                .as_ref()
+                .map(|client| (client.waiting > 0, client.active))
+        };
+        let ranked = self.clients.iter().map(rank).enumerate();
+        let place = ranked.min_by_key(|(_, rank)| *rank).map_or(0, |(at, _)| at);
+        self.detach(place);
+        place
+    }
+
+    fn detach(&mut self, place: usize) {
+        if let Some(client) = self.clients[place].take() {
             self.registrar.remove(client.stream.as_raw_fd());
         }
     }
 
-    /// The next whole request, if there is one. A client that breaks the protocol or left is forgotten.
-    pub(crate) fn next_request(&mut self) -> Option<Request> {
-        match self.client.as_mut()?.next_request() {
-            Ok(request) => request,
+    fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+
+    /// The next whole request of the client with this token, if there is one. A client that breaks the protocol or
+    /// left is forgotten.
+    pub(crate) fn next_request(&mut self, token: u32) -> Option<(Asker, Request)> {
+        let place = place(token)?;
+        let now = self.tick();
+        let client = self.clients[place].as_mut()?;
+        match client.next_request() {
+            Ok(Some(request)) => {
+                client.active = now;
+                client.waiting += 1;
+                let asker = Asker {
+                    place,
+                    client: client.number,
+                    request: request.id,
+                };
+                Some((asker, request))
+            }
+            Ok(None) => None,
             Err(_) => {
-                self.detach();
+                self.detach(place);
                 None
             }
         }
     }
 
-    /// Sends a message, now or when the client reads again. Without a client it is lost: a
-    /// node that comes back asks for the state.
-    pub(crate) fn send(&mut self, message: &Message) {
-        let Some(client) = &mut self.client else {
+    /// Answers a request, now or when its client reads again. The reply to a client that left is dropped.
+    pub(crate) fn reply(&mut self, to: Asker, reply: Reply) {
+        let client = self.clients[to.place].as_mut();
+        let Some(client) = client.filter(|client| client.number == to.client) else {
             return;
         };
-        let Ok(bytes) = frame::encode(message) else {
+        client.waiting = client.waiting.saturating_sub(1);
+        let id = to.request;
+        self.send(to.place, Message::Reply { id, reply });
+    }
+
+    /// Tells all clients.
+    pub(crate) fn tell(&mut self, event: &Event) {
+        for place in 0..CLIENTS_MAX {
+            self.send(place, Message::Event(event.clone()));
+        }
+    }
+
+    fn send(&mut self, place: usize, message: Message) {
+        let Some(client) = &mut self.clients[place] else {
+            return;
+        };
+        let Ok(bytes) = frame::encode(&Envelope::new(message)) else {
             return;
         };
         client.output.extend_from_slice(&bytes);
-        self.flush();
+        self.flush(token(place));
     }
 
-    /// Writes what waits.
-    pub(crate) fn flush(&mut self) {
-        let Some(client) = &mut self.client else {
+    /// Writes what waits for the client with this token.
+    pub(crate) fn flush(&mut self, token: u32) {
+        let Some(place) = place(token) else {
+            return;
+        };
+        let Some(client) = &mut self.clients[place] else {
             return;
         };
         let is_alive = client.write_out().is_ok() && client.output.len() <= OUTPUT_MAX_BYTES;
@@ -157,11 +240,21 @@ impl Control {
         };
         let watched = self
             .registrar
-            .modify(client.stream.as_raw_fd(), CLIENT_TOKEN, interest);
+            .modify(client.stream.as_raw_fd(), token, interest);
         if !is_alive || watched.is_err() {
-            self.detach();
+            self.detach(place);
         }
     }
+}
+
+fn token(place: usize) -> u32 {
+    // Below `CLIENTS_MAX`.
+    CLIENT_TOKENS + place as u32
+}
+
+fn place(token: u32) -> Option<usize> {
+    let place = token.checked_sub(CLIENT_TOKENS)? as usize;
+    (place < CLIENTS_MAX).then_some(place)
 }
 
 impl Drop for Control {
@@ -220,13 +313,15 @@ impl Client {
     }
 }
 
-/// A request of another version need not decode as a whole: its version does.
+/// A request of another version need not decode as a whole: its version does, and from version 2 on its id.
 fn decode(body: &[u8]) -> Result<Request, FrameError> {
-    let (version, _) = postcard::take_from_bytes::<u16>(body).map_err(FrameError::Decode)?;
+    let (version, rest) = postcard::take_from_bytes::<u16>(body).map_err(FrameError::Decode)?;
     if version != PROTOCOL_VERSION {
+        let id = postcard::take_from_bytes(rest).map_or(0, |(id, _)| id);
         return Ok(Request {
             version,
-            command: hearth_wire::vmm::Command::Status,
+            id: RequestId(id),
+            command: Command::Status,
         });
     }
     frame::decode(body)

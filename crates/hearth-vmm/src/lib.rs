@@ -5,6 +5,7 @@
 //! HTTP and nothing of AWS.
 
 pub mod control;
+pub mod crash_point;
 pub mod process;
 pub mod sandbox;
 
@@ -25,6 +26,7 @@ pub mod vmgenid;
 
 mod errors;
 mod say;
+mod sealing;
 
 pub use errors::error_chain;
 pub use process::{VmmOptions, run};

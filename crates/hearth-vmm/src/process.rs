@@ -3,8 +3,9 @@
 //! ```text
 //!   empty --Boot/Restore--> running <--Pause/Resume--> paused
 //!                              |                         |
-//!                              '------ Snapshot ---------'   sealed by a thread of its own, while the
-//!                              |                             machine goes on; requests wait meanwhile
+//!                              |--- Snapshot, Suspend ---|   by a thread of its own (sealing.rs); meanwhile Status
+//!                              |                             and Terminate are served, the rest is refused as busy
+//!                              |
 //!                              '-- Suspend, Terminate, end of the guest --> exit
 //! ```
 
@@ -13,25 +14,26 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Instant;
 
-use hearth_snapshot::{CaptureError, Sealed};
+use hearth_wire::crash_point::CrashPoint;
 use hearth_wire::vmm::{
-    Command, EndReason, Event, Message, PROTOCOL_VERSION, Phase, Reply, Request, SnapshotSpec,
-    SnapshotSummary, Status,
+    Command, EndReason, Event, LastSeal, PROTOCOL_VERSION, Phase, Reply, Request, SealOutcome,
+    SnapshotSpec, Status,
 };
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
-use crate::control::{CLIENT_TOKEN, Control, ControlError, LISTENER_TOKEN};
+use crate::control::{Asker, CLIENT_TOKENS, Control, ControlError, LISTENER_TOKEN};
+use crate::crash_point;
 use crate::error_chain;
 use crate::machine::{self, GoesOn, Machine, SnapshotError, Wiring};
 use crate::say;
+use crate::sealing::{SealResult, Sealing, Step};
 use crate::virtio::poller::MACHINE_SLOT;
 use crate::virtio::{FaultSink, PollEvent, Poller};
 
-/// Tokens in the machine's slot, beside those of the control socket.
+/// Tokens in the process's slot, beside those of the control socket.
 const FAULTS_TOKEN: u32 = 2;
 const ENDED_TOKEN: u32 = 3;
 const SEALED_TOKEN: u32 = 4;
@@ -103,14 +105,10 @@ struct Process {
     faults: FaultSink,
     /// Written when a vCPU stops by itself.
     ended: Arc<EventFd>,
+    /// Not here before it is made, and while the thread of `sealing` has it.
     machine: Option<Machine>,
-    sealing: Option<SealingThread>,
-}
-
-/// A snapshot that is being made durable.
-struct SealingThread {
-    thread: JoinHandle<Result<(Sealed, SnapshotSummary), CaptureError>>,
-    done: Arc<EventFd>,
+    sealing: Option<Sealing>,
+    last_seal: Option<LastSeal>,
 }
 
 /// Goes on, or ends with a reason.
@@ -143,6 +141,7 @@ impl Process {
             ended,
             machine: None,
             sealing: None,
+            last_seal: None,
         })
     }
 
@@ -151,19 +150,23 @@ impl Process {
         if let Some(machine) = &self.machine {
             machine.flush_serial();
         }
-        self.control
-            .send(&Message::Event(Event::Ended(reason.clone())));
+        self.control.tell(&Event::Ended(reason.clone()));
         reason
     }
 
     fn serve_events(&mut self) -> EndReason {
         let mut ready: Vec<PollEvent> = Vec::new();
         loop {
-            if self.machine.is_none() && !self.control.is_reachable() {
+            let is_empty = self.machine.is_none() && self.sealing.is_none();
+            if is_empty && !self.control.is_reachable() {
                 // Nobody can ever ask for anything.
                 return EndReason::Terminated;
             }
-            if let Err(error) = self.poller.wait(-1, |event| ready.push(event)) {
+            let waited = match self.machine {
+                Some(_) => self.poller.wait(-1, |event| ready.push(event)),
+                None => self.poller.wait_own(-1, |event| ready.push(event)),
+            };
+            if let Err(error) = waited {
                 return EndReason::Kvm(format!("the event loop failed: {error}"));
             }
             for event in ready.drain(..) {
@@ -176,6 +179,7 @@ impl Process {
 
     fn on_event(&mut self, event: PollEvent) -> Flow {
         if event.slot != MACHINE_SLOT {
+            // A device whose machine just went to be sealed looks for itself what is there when it goes on.
             if let Some(machine) = &self.machine {
                 machine.on_device_event(event);
             }
@@ -183,65 +187,53 @@ impl Process {
         }
         match event.token {
             LISTENER_TOKEN => self.control.accept(),
-            CLIENT_TOKEN => {
-                if event.ready.contains(EventSet::OUT) {
-                    self.control.flush();
-                }
-                return self.on_client();
-            }
             FAULTS_TOKEN => return self.on_faults(),
             ENDED_TOKEN => {
                 let _ = self.ended.read();
                 return self.machine.as_mut().and_then(Machine::take_ended);
             }
-            SEALED_TOKEN => return self.on_sealed(),
+            SEALED_TOKEN => return self.on_sealing(),
+            client @ CLIENT_TOKENS.. => {
+                if event.ready.contains(EventSet::OUT) {
+                    self.control.flush(client);
+                }
+                return self.on_client(client);
+            }
             _ => {}
         }
         None
     }
 
-    /// Serves the requests that are there, in order. While a snapshot is being sealed they wait.
-    fn on_client(&mut self) -> Flow {
-        while self.sealing.is_none() {
-            let Some(request) = self.control.next_request() else {
-                break;
-            };
-            if let Some(reason) = self.on_request(request) {
+    /// Serves the requests of a client that are there, in order.
+    fn on_client(&mut self, client: u32) -> Flow {
+        while let Some((asker, request)) = self.control.next_request(client) {
+            if let Some(reason) = self.on_request(asker, request) {
                 return Some(reason);
             }
         }
         None
     }
 
-    fn on_request(&mut self, request: Request) -> Flow {
+    fn on_request(&mut self, asker: Asker, request: Request) -> Flow {
         let since = Instant::now();
         if request.version != PROTOCOL_VERSION {
             let reason = format!(
                 "the request has protocol version {}, this VMM speaks {PROTOCOL_VERSION}",
                 request.version
             );
-            self.reply(Reply::Failed {
-                machine_intact: true,
-                reason,
-                refusal: None,
-            });
+            self.control.reply(asker, refused(&reason));
             return None;
         }
         let (reply, flow) = match request.command {
             Command::Terminate => (Some(Reply::Done), Some(EndReason::Terminated)),
             Command::Status => (Some(Reply::Status(self.status())), None),
-            Command::Boot(spec) => (Some(self.start(|w| machine::boot(&spec, w, since))), None),
-            Command::Restore(spec) => (
-                Some(self.start(|w| machine::restore(&spec, w, since))),
-                None,
-            ),
-            other => match self.machine.as_mut() {
-                Some(_) => self.on_machine_command(other),
-                None => (Some(refused("there is no machine yet")), None),
+            command => match &self.sealing {
+                Some(sealing) => (Some(Reply::Busy(sealing.describe())), None),
+                None => self.on_machine_command(asker, command, since),
             },
         };
         if let Some(reply) = reply {
-            self.reply(reply);
+            self.control.reply(asker, reply);
         }
         flow
     }
@@ -271,9 +263,28 @@ impl Process {
         }
     }
 
-    fn on_machine_command(&mut self, command: Command) -> (Option<Reply>, Flow) {
+    fn on_machine_command(
+        &mut self,
+        asker: Asker,
+        command: Command,
+        since: Instant,
+    ) -> (Option<Reply>, Flow) {
+        match command {
+            Command::Boot(spec) => {
+                return (Some(self.start(|w| machine::boot(&spec, w, since))), None);
+            }
+            Command::Restore(spec) => {
+                return (
+                    Some(self.start(|w| machine::restore(&spec, w, since))),
+                    None,
+                );
+            }
+            Command::Snapshot(spec) => return (self.seal(asker, spec, GoesOn::Yes), None),
+            Command::Suspend(spec) => return (self.seal(asker, spec, GoesOn::No), None),
+            _ => {}
+        }
         let Some(machine) = self.machine.as_mut() else {
-            return (None, None);
+            return (Some(no_machine()), None);
         };
         match command {
             Command::Pause => match machine.pause() {
@@ -284,8 +295,6 @@ impl Process {
                 machine.resume();
                 (Some(Reply::Done), None)
             }
-            Command::Snapshot(spec) => self.snapshot(&spec),
-            Command::Suspend(spec) => self.suspend(&spec),
             Command::TouchedPages => match machine.touched_pages() {
                 Ok(pages) => (Some(Reply::Pages(pages)), None),
                 Err(error) => (Some(refused(&format!("read the page map: {error}"))), None),
@@ -294,93 +303,122 @@ impl Process {
                 true => (Some(Reply::Done), None),
                 false => (Some(refused("the machine has no balloon")), None),
             },
-            Command::Boot(_) | Command::Restore(_) | Command::Status | Command::Terminate => {
-                (None, None)
-            }
+            // Served before.
+            Command::Boot(_)
+            | Command::Restore(_)
+            | Command::Snapshot(_)
+            | Command::Suspend(_)
+            | Command::Status
+            | Command::Terminate => (None, None),
         }
     }
 
-    /// Captures the machine, lets it go on if it ran, and seals in the background.
-    fn snapshot(&mut self, spec: &SnapshotSpec) -> (Option<Reply>, Flow) {
-        let Some(machine) = self.machine.as_mut() else {
-            return (None, None);
+    /// Hands the machine to a thread that makes the snapshot. An answer is a refusal.
+    fn seal(&mut self, asker: Asker, spec: SnapshotSpec, goes_on: GoesOn) -> Option<Reply> {
+        let Some(machine) = self.machine.take() else {
+            return Some(no_machine());
         };
-        let ran = machine.phase() == Phase::Running;
-        if let Err(reason) = machine.pause() {
-            return (Some(gone(&reason)), Some(reason));
-        }
-        let captured = machine.capture(spec, GoesOn::Yes);
-        let lost = captured
-            .as_ref()
-            .is_err_and(|error| !error.machine_is_intact());
-        if ran && !lost {
-            machine.resume();
-        }
-        let started = captured
-            .map_err(|error| failed(&error))
-            .and_then(|mut sealing| {
-                if ran {
-                    sealing.paused_us = machine.last_pause_us();
-                }
-                SealingThread::start(sealing, &self.poller)
-                    .map_err(|error| (refused(&format!("start the sealing thread: {error}")), None))
-            });
-        match started {
-            Ok(thread) => {
-                self.sealing = Some(thread);
-                (None, None)
+        let events = (&self.poller, MACHINE_SLOT, SEALED_TOKEN);
+        match Sealing::begin(machine, asker, (spec, goes_on), events) {
+            Ok(sealing) => {
+                self.sealing = Some(sealing);
+                None
             }
-            Err((reply, flow)) => (Some(reply), flow),
+            Err((machine, error)) => {
+                self.machine = Some(machine);
+                Some(refused(&format!("start the sealing thread: {error}")))
+            }
         }
     }
 
-    fn on_sealed(&mut self) -> Flow {
-        let sealing = self.sealing.take()?;
-        self.poller
-            .registrar(MACHINE_SLOT)
-            .remove(sealing.done.as_raw_fd());
-        let reply = match sealing.thread.join() {
-            Ok(Ok((sealed, summary))) => {
+    /// The sealing thread has something to tell.
+    fn on_sealing(&mut self) -> Flow {
+        while let Some(step) = self.sealing.as_mut().and_then(Sealing::next_step) {
+            let flow = match step {
+                Step::Captured(machine) => {
+                    self.take_back(*machine);
+                    None
+                }
+                Step::Ended(machine, reason) => {
+                    self.machine = Some(*machine);
+                    self.settle(gone(&reason));
+                    Some(reason)
+                }
+                Step::Finished(machine, result) => self.on_sealed(machine, result),
+            };
+            if flow.is_some() {
+                return flow;
+            }
+        }
+        None
+    }
+
+    /// The machine is here again and does what it did before the snapshot.
+    fn take_back(&mut self, mut machine: Machine) {
+        if let Some(sealing) = &mut self.sealing
+            && sealing.phase_before == Phase::Running
+        {
+            machine.resume();
+            sealing.paused_us = Some(machine.last_pause_us());
+        }
+        self.machine = Some(machine);
+    }
+
+    fn on_sealed(&mut self, machine: Option<Box<Machine>>, result: SealResult) -> Flow {
+        let sealing = self.sealing.as_ref()?;
+        let (goes_on, paused_us) = (sealing.goes_on, sealing.paused_us);
+        match result {
+            Ok((_, summary)) if goes_on == GoesOn::No => {
+                self.machine = machine.map(|machine| *machine);
+                self.settle(Reply::Snapshot(summary));
+                crash_point::reach(CrashPoint::SuspendReplied);
+                Some(EndReason::Suspended)
+            }
+            Ok((sealed, mut summary)) => {
                 if let Some(machine) = &mut self.machine {
                     machine.confirm(&sealed);
                 }
-                Reply::Snapshot(summary)
+                summary.paused_us = paused_us.unwrap_or(summary.paused_us);
+                self.settle(Reply::Snapshot(summary));
+                None
             }
-            Ok(Err(error)) => Reply::Failed {
-                machine_intact: true,
-                reason: error_chain(&error),
-                refusal: None,
-            },
-            Err(_) => return Some(EndReason::Kvm("the sealing thread panicked".into())),
-        };
-        self.reply(reply);
-        self.on_client()
-    }
-
-    /// Writes the layer and ends; on a failure the machine runs (or stands) as before.
-    fn suspend(&mut self, spec: &SnapshotSpec) -> (Option<Reply>, Flow) {
-        let Some(machine) = self.machine.as_mut() else {
-            return (None, None);
-        };
-        let ran = machine.phase() == Phase::Running;
-        if let Err(reason) = machine.pause() {
-            return (Some(gone(&reason)), Some(reason));
-        }
-        let sealed = machine.capture(spec, GoesOn::No).and_then(|sealing| {
-            sealing
-                .finish()
-                .map_err(|error| machine.reopen_disks(SnapshotError::Capture(error)))
-        });
-        match sealed {
-            Ok((_, summary)) => (Some(Reply::Snapshot(summary)), Some(EndReason::Suspended)),
             Err(error) => {
-                if ran && error.machine_is_intact() {
-                    machine.resume();
+                match machine {
+                    Some(machine) if error.machine_is_intact() => self.take_back(*machine),
+                    Some(machine) => self.machine = Some(*machine),
+                    None => {}
                 }
                 let (reply, flow) = failed(&error);
-                (Some(reply), flow)
+                self.settle(reply);
+                flow
             }
         }
+    }
+
+    /// The snapshot that is under way came to this.
+    fn settle(&mut self, reply: Reply) {
+        let Some(sealing) = self.sealing.take() else {
+            return;
+        };
+        let outcome = match &reply {
+            Reply::Snapshot(summary) => Some(SealOutcome::Sealed(summary.clone())),
+            Reply::Failed {
+                machine_intact,
+                reason,
+                ..
+            } => Some(SealOutcome::Failed {
+                machine_intact: *machine_intact,
+                reason: reason.clone(),
+            }),
+            _ => None,
+        };
+        self.last_seal = outcome.map(|outcome| LastSeal {
+            request: sealing.asker.request,
+            is_suspend: sealing.goes_on == GoesOn::No,
+            directory: sealing.spec.directory.clone(),
+            outcome,
+        });
+        self.control.reply(sealing.asker, reply);
     }
 
     fn on_faults(&mut self) -> Flow {
@@ -397,36 +435,28 @@ impl Process {
     }
 
     fn status(&self) -> Status {
-        let machine = self.machine.as_ref();
+        let (machine, sealing) = (self.machine.as_ref(), self.sealing.as_ref());
+        let (phase, vsock_streams) = match (machine, sealing) {
+            (Some(machine), _) => (machine.phase(), machine.vsock_streams()),
+            (None, Some(sealing)) => (Phase::Paused, sealing.vsock_streams),
+            (None, None) => (Phase::Empty, 0),
+        };
         Status {
-            phase: machine.map_or(Phase::Empty, Machine::phase),
-            private_guest_bytes: machine.map_or(0, Machine::private_guest_bytes),
-            vsock_streams: machine.map_or(0, Machine::vsock_streams),
+            phase,
+            private_guest_bytes: match sealing {
+                Some(_) => machine.map(Machine::private_guest_bytes),
+                None => Some(machine.map_or(0, Machine::private_guest_bytes)),
+            },
+            vsock_streams,
             device_faults: self.faults.total(),
+            sealing: sealing.map(Sealing::describe),
+            last_seal: self.last_seal.clone(),
         }
-    }
-
-    fn reply(&mut self, reply: Reply) {
-        self.control.send(&Message::Reply(reply));
     }
 }
 
-impl SealingThread {
-    fn start(sealing: machine::Sealing, poller: &Poller) -> io::Result<Self> {
-        let done = Arc::new(EventFd::new(EFD_NONBLOCK)?);
-        poller
-            .registrar(MACHINE_SLOT)
-            .add(done.as_raw_fd(), SEALED_TOKEN, EventSet::IN)?;
-        let signal = Arc::clone(&done);
-        let thread = std::thread::Builder::new()
-            .name("seal".into())
-            .spawn(move || {
-                let result = sealing.finish();
-                let _ = signal.write(1);
-                result
-            })?;
-        Ok(Self { thread, done })
-    }
+fn no_machine() -> Reply {
+    refused("there is no machine yet")
 }
 
 fn refused(reason: &str) -> Reply {

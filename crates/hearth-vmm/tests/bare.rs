@@ -1,4 +1,4 @@
-//! The VMM with bare-metal guests: life and death, snapshots, clones; [`refusals`], [`attacks`], [`merges`].
+//! The VMM with bare-metal guests: life and death, snapshots, clones; [`sealing`], [`refusals`], [`attacks`], [`merges`].
 //!
 //! Needs `/dev/kvm`; run with `cargo xtask lab`, or by nextest through the runner.
 
@@ -7,6 +7,7 @@
 mod attacks;
 mod merges;
 mod refusals;
+mod sealing;
 mod support;
 
 use std::fs;
@@ -15,8 +16,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use hearth_wire::vmm::{
-    BootSpec, Command, DeviceSpec, DiskImage, DiskSpec, EndReason, PageRange, Phase, Reply,
-    RestoreSpec, SnapshotKind, SnapshotSpec, VsockSpec,
+    BootSpec, Command, DeviceSpec, DiskImage, DiskSpec, EndReason, GuestClock, PageRange, Phase,
+    Reply, RestoreSpec, SnapshotKind, SnapshotSpec, VsockSpec,
 };
 use support::guest;
 use support::{Vmm, serial_log, wait_serial};
@@ -53,6 +54,7 @@ fn restore_spec(directory: &Path, snapshot: &Path, ancestors: &[PathBuf]) -> Res
         generation_id: Some(7),
         prefetch: Vec::new(),
         run: true,
+        clock: GuestClock::Stands,
     }
 }
 

@@ -19,7 +19,7 @@ pub fn messages(body: &[u8]) {
     round_trip::<agent::Chunk>(body);
     round_trip::<agent::LogLine>(body);
     round_trip::<vmm::Request>(body);
-    round_trip::<vmm::Message>(body);
+    round_trip::<vmm::Envelope>(body);
     // The same bytes as a stream of frames.
     let mut stream = body;
     while frame::read::<agent::Open>(&mut stream).is_ok() {}
@@ -45,7 +45,7 @@ mod tests {
 
     use super::*;
     use crate::agent::{ControlRequest, Open, Stream};
-    use crate::vmm::{Command, Request};
+    use crate::vmm::{Command, Request, RequestId};
 
     #[test]
     fn the_fuzz_corpus_passes() {
@@ -65,7 +65,7 @@ mod tests {
         messages(&body(frame::encode(&open).unwrap()));
         messages(&body(frame::encode(&ControlRequest::Hello).unwrap()));
         messages(&body(
-            frame::encode(&Request::new(Command::Status)).unwrap(),
+            frame::encode(&Request::new(RequestId(1), Command::Status)).unwrap(),
         ));
     }
 }

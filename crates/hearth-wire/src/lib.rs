@@ -14,6 +14,7 @@ mod bytes;
 pub mod frame;
 
 pub mod agent;
+pub mod crash_point;
 pub mod host_mode;
 pub mod service;
 pub mod vmm;

@@ -1,39 +1,64 @@
 //! The VMM protocol: what the node asks of a `hearth-vmm` process.
 //!
-//! The VMM is started with one connected Unix stream socket. Its node sends [`Request`]s; the VMM answers
-//! each with one [`Message::Reply`], in order, and sends [`Message::Event`]s in between when something
-//! happens by itself. When the socket closes the microVM goes on; a node that comes back connects to the
-//! VMM's listening socket (`ListenSpec`) and finds it as it is.
+//! The VMM is started with one connected Unix stream socket. Its node sends [`Request`]s; the VMM answers each
+//! with one [`Message::Reply`] that carries the id of the request, to the client that asked. Replies need not come
+//! in the order of the requests. [`Message::Event`]s go to every client when something happens by itself. When a
+//! socket closes the microVM goes on; a node that comes back connects to the VMM's listening socket and finds it
+//! as it is. A VMM serves [`CLIENTS_MAX`] clients at a time.
 //!
 //! ```text
-//!            Boot / Restore                 Pause               Snapshot
-//! (no machine) ------------> running <-----------------> paused ----------> paused
-//!                              |            Resume          | Suspend
+//!            Boot / Restore                 Pause
+//! (no machine) ------------> running <-----------------> paused
+//!                              |            Resume          |
+//!                              |---- Snapshot, Suspend -----|
 //!                              v                            v
-//!                          Terminate                layer on disk, process exits
+//!                          Terminate            sealing: Status and Terminate are served,
+//!                                               everything else is answered `Busy`
+//!                                                  |                    |
+//!                                   after Snapshot, or a failure   after Suspend
+//!                                                  v                    v
+//!                                          running or paused      process exits
 //! ```
+//!
+//! Every frame of this protocol begins with its version, in both directions ([`Request::version`],
+//! [`Envelope::version`]), so that each side can tell another version from garbage. The frames of a VMM of version
+//! 1 began with the number of a variant, which was 0 or 1: [`version_of`] takes both for version 1.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// Version of this protocol; a VMM and its node normally come from the same binary.
-pub const PROTOCOL_VERSION: u16 = 1;
+use crate::frame;
+
+/// Version of this protocol. A VMM and its node differ after an upgrade of the node, until the VMM ends.
+pub const PROTOCOL_VERSION: u16 = 2;
+
+/// Clients that a VMM serves at a time: a node, its successor, and one that looks on beside each. When one more
+/// comes, the client goes that asked for nothing for the longest time.
+pub const CLIENTS_MAX: usize = 4;
+
+/// Number of a request, chosen by the client. A client whose numbers are random can find the outcome of its
+/// request later, through another connection: see [`Status::last_seal`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RequestId(pub u64);
 
 /// A request with the protocol version of the sender.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     /// [`PROTOCOL_VERSION`] of the node; always the first member.
     pub version: u16,
+    /// What the reply will carry.
+    pub id: RequestId,
     /// What to do.
     pub command: Command,
 }
 
 impl Request {
     /// A request in the current version.
-    pub fn new(command: Command) -> Self {
+    pub fn new(id: RequestId, command: Command) -> Self {
         Self {
             version: PROTOCOL_VERSION,
+            id,
             command,
         }
     }
@@ -50,22 +75,23 @@ pub enum Command {
     Pause,
     /// Lets a paused machine run again.
     Resume,
-    /// Writes a snapshot. The machine stands still until its memory is written, then goes on (or stays paused,
-    /// if it was) while the snapshot is made durable. Its writable disks continue on new overlays above the
+    /// Writes a snapshot, beside which [`Command::Status`] and [`Command::Terminate`] are served. The machine stands
+    /// still until its memory is written, then goes on (or stays paused, if it was) while the snapshot is made durable. Its writable disks continue on new overlays above the
     /// sealed ones, which the snapshot owns as `disk-<n>.qcow2`, counted over the writable disks.
     Snapshot(SnapshotSpec),
-    /// Pauses, writes a layer, makes it durable, answers, and ends the process.
+    /// Pauses, writes a layer, makes it durable, answers, and ends the process. After a failure the machine is as
+    /// it was before.
     Suspend(SnapshotSpec),
     /// Sets the size of the balloon.
     SetBalloon {
         /// MiB that the guest gives back.
         target_mib: u32,
     },
-    /// What the machine is doing.
+    /// What the machine is doing. Answered at any time.
     Status,
     /// Which pages of memory have been touched since it was made: what a clone that does the same will need.
     TouchedPages,
-    /// Ends the microVM at once and the process with it.
+    /// Ends the microVM at once and the process with it, also in the middle of a snapshot.
     Terminate,
 }
 
@@ -110,6 +136,18 @@ pub struct RestoreSpec {
     pub prefetch: Vec<PageRange>,
     /// Whether the machine runs at once, or stays paused.
     pub run: bool,
+    /// What the time since the snapshot is to the guest.
+    pub clock: GuestClock,
+}
+
+/// What a guest's CLOCK_MONOTONIC and CLOCK_BOOTTIME do between a snapshot and a restore of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GuestClock {
+    /// They go on where they stood: a clone of a template was never asleep.
+    Stands,
+    /// They have moved on with the host's wall clock: the guest was asleep. A wall clock that was set back moves
+    /// them by nothing.
+    MovesOn,
 }
 
 /// A run of guest pages.
@@ -235,11 +273,41 @@ pub enum SnapshotKind {
     Merged,
 }
 
+/// A frame from a VMM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// [`PROTOCOL_VERSION`] of the VMM; always the first member.
+    pub version: u16,
+    /// What it says.
+    pub message: Message,
+}
+
+impl Envelope {
+    /// A message in the current version.
+    pub fn new(message: Message) -> Self {
+        Self {
+            version: PROTOCOL_VERSION,
+            message,
+        }
+    }
+}
+
+/// The version of the VMM that sent a frame with this body. `None` for a body that begins with no number.
+pub fn version_of(body: &[u8]) -> Option<u16> {
+    // Version 1 sent no version: its frames began with the number of the variant, 0 for a reply and 1 for an event.
+    frame::version(body).map(|version| version.max(1))
+}
+
 /// What a VMM sends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Message {
-    /// Answer to a request.
-    Reply(Reply),
+    /// Answer to a request of this client.
+    Reply {
+        /// The id of the request.
+        id: RequestId,
+        /// The answer.
+        reply: Reply,
+    },
     /// Something happened by itself.
     Event(Event),
 }
@@ -266,6 +334,9 @@ pub enum Reply {
         /// To `Snapshot` and `Suspend`: what is in the way of this kind of snapshot, where another kind is possible.
         refusal: Option<Refusal>,
     },
+    /// Refused, and the machine is as it was: a snapshot is being sealed. Ask again when that is done, which
+    /// [`Command::Status`] tells at any time.
+    Busy(Sealing),
 }
 
 /// Why there can be no snapshot of the kind that was asked for.
@@ -310,12 +381,59 @@ pub struct SnapshotSummary {
 pub struct Status {
     /// Its phase.
     pub phase: Phase,
-    /// Resident bytes of guest memory that only this process has.
-    pub private_guest_bytes: u64,
-    /// Streams that are open through the vsock device.
+    /// Resident bytes of guest memory that only this process has. `None` while memory is being written to a
+    /// snapshot.
+    pub private_guest_bytes: Option<u64>,
+    /// Streams that are open through the vsock device; while memory is being written to a snapshot, those that
+    /// were open before.
     pub vsock_streams: u64,
     /// Faults of the guest's device drivers that were counted.
     pub device_faults: u64,
+    /// The snapshot that is being sealed.
+    pub sealing: Option<Sealing>,
+    /// The outcome of the last snapshot that this process was asked for, for a client that missed its reply. A
+    /// suspend that succeeded is the end of the process: the sealed directory is its outcome.
+    pub last_seal: Option<LastSeal>,
+}
+
+/// A snapshot that is being sealed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sealing {
+    /// The request that asked for it.
+    pub request: RequestId,
+    /// [`SnapshotSpec::directory`] of that request.
+    pub directory: PathBuf,
+    /// Whether the process ends with it.
+    pub is_suspend: bool,
+    /// For how long already, in microseconds.
+    pub since_us: u64,
+}
+
+/// A snapshot that was sealed, or failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastSeal {
+    /// The request that asked for it.
+    pub request: RequestId,
+    /// [`SnapshotSpec::directory`] of that request.
+    pub directory: PathBuf,
+    /// Whether the process was to end with it.
+    pub is_suspend: bool,
+    /// What became of it.
+    pub outcome: SealOutcome,
+}
+
+/// What became of a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SealOutcome {
+    /// It is durable and in its directory.
+    Sealed(SnapshotSummary),
+    /// There is none.
+    Failed {
+        /// Whether the machine is as it was before.
+        machine_intact: bool,
+        /// What failed and why, a sentence for a person.
+        reason: String,
+    },
 }
 
 /// Phases of a machine.
@@ -362,4 +480,45 @@ pub enum EndReason {
     /// The machine was suspended.
     #[error("suspended")]
     Suspended,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a VMM of version 1 answers to a request of a later version, byte for byte: `Message::Reply` (0),
+    /// `Reply::Failed` (5), the machine is intact, a sentence.
+    const REFUSAL_OF_VERSION_1: &[u8] =
+        b"\x00\x05\x01\x3fthe request has protocol version 2, this VMM speaks 1 and no other";
+
+    /// What it sends when the microVM ends: `Message::Event` (1), `Event::Ended` (0), `EndReason::Suspended` (5).
+    const EVENT_OF_VERSION_1: &[u8] = b"\x01\x00\x05";
+
+    #[test]
+    fn frames_of_each_version_are_told_apart() {
+        assert_eq!(version_of(REFUSAL_OF_VERSION_1), Some(1));
+        assert_eq!(version_of(EVENT_OF_VERSION_1), Some(1));
+        let message = Message::Reply {
+            id: RequestId(7),
+            reply: Reply::Done,
+        };
+        let ours = frame::encode(&Envelope::new(message)).unwrap();
+        assert_eq!(
+            version_of(&ours[frame::PREFIX_BYTES..]),
+            Some(PROTOCOL_VERSION)
+        );
+        assert_eq!(version_of(&[3, 0xff, 0xff]), Some(3));
+        assert_eq!(version_of(&[]), None);
+    }
+
+    /// A VMM of version 1 reads the version of a request before the rest, and answers a sentence.
+    #[test]
+    fn a_request_begins_with_its_version() {
+        let request = Request::new(RequestId(u64::MAX), Command::Status);
+        let bytes = frame::encode(&request).unwrap();
+        assert_eq!(
+            frame::version(&bytes[frame::PREFIX_BYTES..]),
+            Some(PROTOCOL_VERSION)
+        );
+    }
 }

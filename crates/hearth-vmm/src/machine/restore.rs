@@ -1,15 +1,21 @@
 //! Making a machine from a snapshot: the recipe, in order. Nothing here may cost what grows with RAM.
 //!
+//! The guest's clocks go on where they stood, or have moved on with the wall clock ([`GuestClock`]): what the state
+//! says of them is changed before any of it is written (`arch/x86_64/clock.rs`). The agent steps the guest's realtime
+//! clock in either case.
+//!
 //! Order of the state: vCPUs, then interrupt controllers, then the clock. An interrupt that the IOAPIC
 //! delivers when it is written must find the local APICs as they were, and the clock of all vCPUs is computed
 //! anew when it is set.
 
 use std::sync::Arc;
-use std::time::Instant;
+#[cfg(debug_assertions)]
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use hearth_snapshot::{OpenError, OpenOptions, OpenSnapshot, Ram, SnapshotId};
-use hearth_wire::vmm::{DeviceSpec, RestoreSpec, Started};
-use kvm_bindings::kvm_clock_data;
+use hearth_wire::crash_point::CrashPoint;
+use hearth_wire::vmm::{DeviceSpec, GuestClock, RestoreSpec, Started};
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 
 use super::boot::supported_cpuid;
@@ -19,11 +25,14 @@ use super::host;
 use super::parts::{Wiring, attach_memory, create_vcpus};
 use super::running::{Machine, elapsed_us};
 use super::state::MachineState;
+use crate::arch::x86_64::clock;
 use crate::arch::x86_64::cpuid::{self, HostCpu};
 use crate::arch::x86_64::vcpu_state::TscScaling;
 use crate::bus::Bus;
+use crate::crash_point;
 use crate::kvm;
 use crate::prefetch;
+use crate::say;
 use crate::vcpu::{self, Vcpus};
 use crate::vmgenid;
 
@@ -34,11 +43,12 @@ pub fn restore(
     since: Instant,
 ) -> Result<(Machine, Started), MachineError> {
     let snapshot = open(spec)?;
-    let state = MachineState::decode(snapshot.machine())?;
+    let mut state = MachineState::decode(snapshot.machine())?;
     check_devices(&state, &spec.devices)?;
     let ram = Ram::restored(&snapshot).map_err(MachineError::Ram)?;
     let memory = ram.guest_memory().map_err(MachineError::Ram)?;
     let memory_us = elapsed_us(since);
+    crash_point::reach(CrashPoint::RestoreMapped);
 
     let kvm = kvm::open()?;
     check_cpu(&kvm, &state)?;
@@ -51,6 +61,8 @@ pub fn restore(
     let mut devices = devices::build(&spec.devices, Some(saved), &memory, &vm, wiring)?;
     restore_devices(&devices, &state)?;
     let vcpus = create_vcpus(&vm, state.vcpus.len())?;
+    // Late: what is still to come costs the guest its time.
+    state.move_on(absence(&state, spec.clock));
     restore_vcpus(&vcpus, &state, TscScaling::of(&kvm))?;
     restore_vm(&vm, &state)?;
     vcpus.iter().for_each(vcpu::tell_of_pause);
@@ -68,6 +80,7 @@ pub fn restore(
         machine.resume();
     }
     let running_us = elapsed_us(since);
+    crash_point::reach(CrashPoint::RestoreRunning);
     prefetch::start(machine.ram_range(), &spec.prefetch);
     Ok((
         machine,
@@ -86,6 +99,31 @@ fn open(spec: &RestoreSpec) -> Result<OpenSnapshot, OpenError> {
         ..OpenOptions::default()
     };
     OpenSnapshot::open_with(&spec.snapshot, &spec.ancestors, &options)
+}
+
+/// Adds to the absence of every guest whose clocks move on, for tests of long sleeps. The first call decides.
+#[cfg(debug_assertions)]
+pub fn pretend_asleep(time: Duration) {
+    let _ = PRETENDED.set(time);
+}
+
+#[cfg(debug_assertions)]
+static PRETENDED: OnceLock<Duration> = OnceLock::new();
+
+/// By how much the guest's clocks move on.
+fn absence(state: &MachineState, clock: GuestClock) -> Duration {
+    if clock == GuestClock::Stands {
+        return Duration::ZERO;
+    }
+    let Some(absence) = clock::absence(&state.clock, clock::wall_clock_ns()) else {
+        say(format_args!(
+            "the snapshot does not tell when it was made: the guest's monotonic clock goes on where it stood"
+        ));
+        return Duration::ZERO;
+    };
+    #[cfg(debug_assertions)]
+    let absence = absence + PRETENDED.get().copied().unwrap_or_default();
+    absence
 }
 
 /// The set and order of devices is part of what the guest knows.
@@ -153,13 +191,7 @@ fn restore_vm(vm: &VmFd, state: &MachineState) -> Result<(), MachineError> {
         .irqchip
         .restore(vm)
         .map_err(kvm::step("restore the interrupt controllers"))?;
-    // The flags say how the value was read; none of them is wanted for writing it: the guest's clock goes on
-    // where it stood, and the agent steps its realtime clock.
-    let clock = kvm_clock_data {
-        flags: 0,
-        ..state.clock
-    };
-    vm.set_clock(&clock)
+    vm.set_clock(&state.clock)
         .map_err(kvm::step("restore the clock"))?;
     Ok(())
 }

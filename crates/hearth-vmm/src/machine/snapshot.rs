@@ -13,14 +13,17 @@ use std::fs;
 use std::path::PathBuf;
 
 use hearth_snapshot::{Capture, CaptureError, MemoryKind, RamError, Sealed};
+use hearth_wire::crash_point::CrashPoint;
 use hearth_wire::vmm::{Refusal, SnapshotKind, SnapshotSpec, SnapshotSummary};
 
 use super::disks::ReopenError;
 use super::host;
 use super::running::Machine;
 use super::state::{MachineState, SavedDevice};
+use crate::arch::x86_64::clock;
 use crate::arch::x86_64::irqchip::IrqchipState;
 use crate::arch::x86_64::vcpu_state::{VcpuState, VcpuStateError, kept_msrs};
+use crate::crash_point;
 use crate::virtio::block::{Block, SealError};
 
 /// Why a snapshot was not made.
@@ -174,6 +177,7 @@ impl Machine {
         capture.memory(&self.ram, memory_kind(spec.kind))?;
         // Up to here nothing has changed, and folding changes nothing of what a disk reads as.
         self.fold_disks(&folds)?;
+        crash_point::reach(CrashPoint::SealMemoryWritten);
         let mut sealed = self.seal_disks(&mut capture);
         if goes_on == GoesOn::Yes {
             sealed = sealed
@@ -238,7 +242,7 @@ impl Machine {
             host_boot: host::boot_id(),
             vcpus,
             irqchip: IrqchipState::save(&self.vm).map_err(kvm("interrupt controllers"))?,
-            clock: self.vm.get_clock().map_err(kvm("clock"))?,
+            clock: clock::read(&self.vm).map_err(kvm("clock"))?,
             serial: self.devices.serial.as_ref().map(|serial| serial.save()),
             devices: devices.collect(),
         })
@@ -287,6 +291,7 @@ impl Machine {
             disk.device.with_device(Block::seal).map_err(failed)?;
             capture.adopt(&disk_name(index), &path)?;
         }
+        crash_point::reach(CrashPoint::SealDisksSealed);
         Ok(())
     }
 
@@ -306,6 +311,7 @@ impl Machine {
         for ((disk, overlay), folded) in disks.zip(overlays).zip(folds) {
             disk.moved_to(overlay, *folded);
         }
+        crash_point::reach(CrashPoint::SealDisksStacked);
         Ok(())
     }
 }

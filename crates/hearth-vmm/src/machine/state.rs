@@ -8,14 +8,18 @@
 //!
 //! The order of the members is the format. Any change of a type in it is a new version.
 
+use std::time::Duration;
+
 use kvm_bindings::kvm_clock_data;
 use serde::{Deserialize, Serialize};
 
 use super::error::StateError;
 use super::host::HostBoot;
+use crate::arch::x86_64::clock;
 use crate::arch::x86_64::irqchip::IrqchipState;
 use crate::arch::x86_64::layout;
 use crate::arch::x86_64::vcpu_state::VcpuState;
+use crate::say;
 use crate::serial::PortState;
 use crate::virtio::{self, DeviceState};
 
@@ -44,7 +48,7 @@ pub struct MachineState {
     pub(super) vcpus: Vec<VcpuState>,
     /// Interrupt controllers.
     pub(super) irqchip: IrqchipState,
-    /// The paravirtual clock.
+    /// The paravirtual clock, and the wall clock at that moment (`arch/x86_64/clock.rs`).
     pub(super) clock: kvm_clock_data,
     /// The serial port, if the machine has one.
     pub(super) serial: Option<PortState>,
@@ -59,6 +63,19 @@ impl MachineState {
         bytes.extend_from_slice(&MACHINE_STATE_VERSION.to_le_bytes());
         bytes.extend_from_slice(&virtio::STATE_VERSION.to_le_bytes());
         postcard::to_extend(self, bytes)
+    }
+
+    /// Moves all clocks on by the time in which the guest did not run.
+    pub(super) fn move_on(&mut self, absence: Duration) {
+        self.clock = clock::moved_on(&self.clock, absence);
+        let moved = self.vcpus.iter_mut().map(|vcpu| vcpu.move_on(absence));
+        // Not short-circuited: every vCPU has a timer.
+        let all_moved = moved.fold(true, |all, one| all & one);
+        if !all_moved && !absence.is_zero() {
+            say(format_args!(
+                "the frequency of the guest's time stamp counter is not known: it goes on where it stood"
+            ));
+        }
     }
 
     /// Decodes what [`MachineState::encode`] gave.

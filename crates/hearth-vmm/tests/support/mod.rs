@@ -15,11 +15,13 @@ use std::process::{Child, Command as Process, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use hearth_vmm::VmmOptions;
+use hearth_vmm::crash_point;
 use hearth_vmm::sandbox::{self, SandboxOptions};
+use hearth_wire::crash_point::CrashPoint;
 use hearth_wire::frame::{self, FrameError};
 use hearth_wire::vmm::{
-    BootSpec, Command, DeviceSpec, EndReason, Event, Message, Reply, Request, RestoreSpec,
-    SerialLogSpec, SnapshotKind, SnapshotSpec, SnapshotSummary, Started, Status,
+    BootSpec, Command, DeviceSpec, EndReason, Envelope, Event, Message, Reply, Request, RequestId,
+    RestoreSpec, SerialLogSpec, SnapshotKind, SnapshotSpec, SnapshotSummary, Started, Status,
 };
 
 /// Environment variable with the number of the inherited socket.
@@ -30,6 +32,12 @@ const VMM_LISTEN: &str = "HEARTH_TEST_VMM_LISTEN";
 
 /// Environment variable with the number of the inherited network card.
 const VMM_TAP: &str = "HEARTH_TEST_VMM_TAP";
+
+/// Environment variable with the name of the point at which the process ends.
+const VMM_CRASH: &str = "HEARTH_TEST_VMM_CRASH";
+
+/// Environment variable with the point at which the process is slow, and the milliseconds.
+const VMM_SLOW: &str = "HEARTH_TEST_VMM_SLOW";
 
 /// Longest wait for anything in a guest. Under software emulation a boot takes some ten seconds.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
@@ -58,6 +66,7 @@ pub(crate) fn vmm_process() {
         without: Vec::new(),
     };
     sandbox::enter(&options).unwrap();
+    interfere();
     let listen = std::env::var_os(VMM_LISTEN).map(PathBuf::from);
     let code = hearth_vmm::run(VmmOptions {
         listen,
@@ -71,6 +80,17 @@ pub(crate) fn vmm_process() {
     std::process::exit(status);
 }
 
+/// What the real program reads from its arguments.
+fn interfere() {
+    if let Ok(name) = std::env::var(VMM_CRASH) {
+        crash_point::crash_at(name.parse().unwrap());
+    }
+    if let Ok(slow) = std::env::var(VMM_SLOW) {
+        let (point, time) = crash_point::parse_slow(&slow).unwrap();
+        crash_point::wait_at(point, time);
+    }
+}
+
 /// The network card that the parent passed, if any.
 fn inherited_tap() -> Option<RawFd> {
     std::env::var(VMM_TAP).ok()?.parse().ok()
@@ -80,24 +100,41 @@ fn inherited_tap() -> Option<RawFd> {
 pub(crate) struct Vmm {
     pub(crate) child: Child,
     stream: UnixStream,
+    /// Number of the last request.
+    last: u64,
     pub(crate) ended: Option<EndReason>,
 }
 
 impl Vmm {
     pub(crate) fn spawn() -> Self {
-        Self::spawn_with(None, None)
+        Self::spawn_with(None, None, &[])
     }
 
     pub(crate) fn spawn_listening(path: &Path) -> Self {
-        Self::spawn_with(Some(path), None)
+        Self::spawn_with(Some(path), None, &[])
+    }
+
+    /// It ends when it reaches `point`.
+    pub(crate) fn spawn_crashing(point: CrashPoint) -> Self {
+        Self::spawn_with(None, None, &[(VMM_CRASH, point.to_string())])
+    }
+
+    /// It listens, and waits so many milliseconds when it reaches `point`.
+    pub(crate) fn spawn_slow(path: &Path, point: CrashPoint, time_ms: u64) -> Self {
+        let slow = format!("{point}={time_ms}");
+        Self::spawn_with(Some(path), None, &[(VMM_SLOW, slow)])
     }
 
     /// The process inherits `tap` under the number that it has here.
     pub(crate) fn spawn_with_tap(tap: &OwnedFd) -> Self {
-        Self::spawn_with(None, Some(tap.as_raw_fd()))
+        Self::spawn_with(None, Some(tap.as_raw_fd()), &[])
     }
 
-    fn spawn_with(listen: Option<&Path>, tap: Option<RawFd>) -> Self {
+    fn spawn_with(
+        listen: Option<&Path>,
+        tap: Option<RawFd>,
+        environment: &[(&str, String)],
+    ) -> Self {
         assert!(
             Path::new("/dev/kvm").exists(),
             "this test needs /dev/kvm: run it with `cargo xtask lab` or on a machine with KVM"
@@ -109,6 +146,7 @@ impl Vmm {
         command
             .args(["--exact", "vmm_process", "--nocapture", "--test-threads=1"])
             .env(VMM_FD, fd.to_string())
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null());
         if let Some(path) = listen {
@@ -132,21 +170,33 @@ impl Vmm {
         Self {
             child,
             stream: ours,
+            last: 0,
             ended: None,
         }
     }
 
-    pub(crate) fn send(&mut self, command: Command) {
-        frame::write(&mut self.stream, &Request::new(command)).unwrap();
+    pub(crate) fn send(&mut self, command: Command) -> RequestId {
+        self.last += 1;
+        let id = RequestId(self.last);
+        frame::write(&mut self.stream, &Request::new(id, command)).unwrap();
+        id
     }
 
-    pub(crate) fn reply(&mut self) -> Reply {
+    /// The next reply, whatever it is for.
+    pub(crate) fn next_reply(&mut self) -> (RequestId, Reply) {
         loop {
-            match frame::read::<Message>(&mut self.stream).unwrap() {
-                Message::Reply(reply) => return reply,
+            match frame::read::<Envelope>(&mut self.stream).unwrap().message {
+                Message::Reply { id, reply } => return (id, reply),
                 Message::Event(Event::Ended(reason)) => self.ended = Some(reason),
             }
         }
+    }
+
+    /// The reply to the last request.
+    pub(crate) fn reply(&mut self) -> Reply {
+        let (id, reply) = self.next_reply();
+        assert_eq!(id, RequestId(self.last), "{reply:?}");
+        reply
     }
 
     pub(crate) fn call(&mut self, command: Command) -> Reply {
@@ -207,9 +257,9 @@ impl Vmm {
     /// Waits for the process's last event and its exit.
     pub(crate) fn wait_end(&mut self) -> (EndReason, ExitStatus) {
         while self.ended.is_none() {
-            match frame::read::<Message>(&mut self.stream) {
+            match frame::read::<Envelope>(&mut self.stream).map(|envelope| envelope.message) {
                 Ok(Message::Event(Event::Ended(reason))) => self.ended = Some(reason),
-                Ok(Message::Reply(reply)) => panic!("unexpected reply {reply:?}"),
+                Ok(Message::Reply { reply, .. }) => panic!("unexpected reply {reply:?}"),
                 Err(FrameError::Closed) => panic!("the VMM left without a reason"),
                 Err(error) => panic!("control connection: {error:?}"),
             }
@@ -263,6 +313,13 @@ impl Vmm {
         self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
     }
 
+    /// One more connection, beside this one.
+    pub(crate) fn beside(path: &Path) -> Client {
+        let stream = UnixStream::connect(path).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Client { stream, last: 0 }
+    }
+
     pub(crate) fn terminate(mut self) {
         assert_eq!(self.call(Command::Terminate), Reply::Done);
         assert!(self.child.wait().unwrap().success());
@@ -298,6 +355,31 @@ impl Vmm {
             }
         }
         total
+    }
+}
+
+/// A second client of a VMM.
+pub(crate) struct Client {
+    stream: UnixStream,
+    last: u64,
+}
+
+impl Client {
+    pub(crate) fn call(&mut self, command: Command) -> Reply {
+        self.last += 1;
+        let id = RequestId(self.last);
+        frame::write(&mut self.stream, &Request::new(id, command)).unwrap();
+        match frame::read::<Envelope>(&mut self.stream).unwrap().message {
+            Message::Reply { id: found, reply } if found == id => reply,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) fn status(&mut self) -> Status {
+        match self.call(Command::Status) {
+            Reply::Status(status) => status,
+            other => panic!("status: {other:?}"),
+        }
     }
 }
 

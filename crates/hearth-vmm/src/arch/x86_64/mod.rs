@@ -4,6 +4,7 @@ pub mod layout;
 
 pub mod acpi;
 pub mod aml;
+pub mod clock;
 pub mod cpuid;
 pub mod irqchip;
 pub mod msr;

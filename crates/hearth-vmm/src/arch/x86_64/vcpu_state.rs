@@ -5,6 +5,8 @@
 //! so it is written first; the local APIC's mode is in the system registers, so these come before the local
 //! APIC; its deadline register is only taken in deadline mode, so it comes after it.
 
+use std::time::Duration;
+
 use kvm_bindings::{
     kvm_cpuid_entry2, kvm_debugregs, kvm_lapic_state, kvm_mp_state, kvm_msr_entry, kvm_regs,
     kvm_sregs, kvm_vcpu_events, kvm_xcrs, kvm_xsave,
@@ -12,6 +14,7 @@ use kvm_bindings::{
 use kvm_ioctls::{Cap, Kvm, VcpuFd};
 use serde::{Deserialize, Serialize};
 
+use super::clock;
 use super::cpuid;
 use super::msr::{self, MsrError};
 
@@ -160,6 +163,20 @@ impl VcpuState {
         msr::write(vcpu, &self.msrs)?;
         vcpu.set_vcpu_events(&self.events)
             .map_err(failed("pending events"))
+    }
+
+    /// Moves the vCPU's clocks on by the time in which the guest did not run. Answers whether its time stamp counter
+    /// could be moved, which takes that its frequency is known.
+    ///
+    /// A deadline of the timer is a value of that counter, so it may then lie in the past: KVM lets it fire as soon as it
+    /// is written.
+    pub fn move_on(&mut self, absence: Duration) -> bool {
+        clock::move_apic_timer(&mut self.lapic, absence);
+        let ticks = clock::tsc_ticks(absence, self.tsc_khz);
+        for entry in self.msrs.iter_mut().filter(|entry| entry.index == msr::TSC) {
+            entry.data = entry.data.wrapping_add(ticks);
+        }
+        self.tsc_khz != 0
     }
 
     /// Makes the counter tick as it did, or says that this host cannot.

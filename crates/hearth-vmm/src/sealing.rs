@@ -1,0 +1,185 @@
+//! A snapshot that is made beside the event loop, by a thread that owns the machine meanwhile.
+//!
+//! ```text
+//!   event loop                          sealing thread
+//!   ----------                          --------------
+//!   begin ------------- machine ------> pause, write memory, seal disks
+//!                                         |
+//!   Snapshot:  go on <- machine --------- '-- disks continue on overlays
+//!              reply <- outcome ------------- hashes, fsync, rename
+//!                                         |
+//!   Suspend:   reply <- machine, outcome - '-- hashes, fsync, rename   (after a failure: disks open again)
+//! ```
+//!
+//! While the thread has the machine, nobody serves its devices: they stand still with it, and the event loop waits
+//! on the control socket alone (`Poller::wait_own`).
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::time::Instant;
+
+use hearth_snapshot::Sealed;
+use hearth_wire::crash_point::CrashPoint;
+use hearth_wire::vmm::{self as wire, EndReason, Phase, SnapshotSpec, SnapshotSummary};
+use vmm_sys_util::epoll::EventSet;
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
+use crate::control::Asker;
+use crate::crash_point;
+use crate::machine::{GoesOn, Machine, SnapshotError};
+use crate::virtio::{Poller, Registrar};
+
+/// A snapshot that is under way.
+pub(crate) struct Sealing {
+    /// Who waits for the outcome.
+    pub(crate) asker: Asker,
+    /// What was asked for.
+    pub(crate) spec: SnapshotSpec,
+    /// Whether the machine goes on afterwards.
+    pub(crate) goes_on: GoesOn,
+    /// What the machine did before; it does that again afterwards.
+    pub(crate) phase_before: Phase,
+    /// Streams of the machine that were open when it was handed over.
+    pub(crate) vsock_streams: u64,
+    /// How long the machine stood still, when it goes on already.
+    pub(crate) paused_us: Option<u64>,
+    since: Instant,
+    steps: Receiver<Step>,
+    wake: Arc<EventFd>,
+    registrar: Registrar,
+}
+
+/// What the thread tells the event loop.
+pub(crate) enum Step {
+    /// The guest ended before it stood still.
+    Ended(Box<Machine>, EndReason),
+    /// Memory and disks are written: the machine may go on.
+    Captured(Box<Machine>),
+    /// It is durable, or failed. With the machine, unless it went on already.
+    Finished(Option<Box<Machine>>, SealResult),
+}
+
+/// What became of a snapshot.
+pub(crate) type SealResult = Result<(Sealed, SnapshotSummary), SnapshotError>;
+
+impl Sealing {
+    /// Hands the machine to a thread. `token` in the process's slot wakes the event loop for [`Sealing::next_step`].
+    /// On a failure the machine comes back as it was.
+    pub(crate) fn begin(
+        machine: Machine,
+        asker: Asker,
+        (spec, goes_on): (SnapshotSpec, GoesOn),
+        (poller, slot, token): (&Poller, u32, u32),
+    ) -> Result<Self, (Machine, io::Error)> {
+        let registrar = poller.registrar(slot);
+        let watched = EventFd::new(EFD_NONBLOCK).and_then(|wake| {
+            registrar.add(wake.as_raw_fd(), token, EventSet::IN)?;
+            Ok(Arc::new(wake))
+        });
+        let wake = match watched {
+            Ok(wake) => wake,
+            Err(error) => return Err((machine, error)),
+        };
+        let (tell, steps) = channel();
+        let sealing = Self {
+            asker,
+            spec,
+            goes_on,
+            phase_before: machine.phase(),
+            vsock_streams: machine.vsock_streams(),
+            paused_us: None,
+            since: Instant::now(),
+            steps,
+            wake: Arc::clone(&wake),
+            registrar,
+        };
+        sealing.start(machine, Teller { tell, wake })?;
+        Ok(sealing)
+    }
+
+    /// The machine goes to the thread by a channel: a thread that does not start would take it along.
+    fn start(&self, machine: Machine, teller: Teller) -> Result<(), (Machine, io::Error)> {
+        let (give, take) = channel::<Machine>();
+        let (spec, goes_on) = (self.spec.clone(), self.goes_on);
+        let thread = std::thread::Builder::new().name("seal".into());
+        let started = thread.spawn(move || {
+            if let Ok(machine) = take.recv() {
+                seal(Box::new(machine), &spec, goes_on, &teller);
+            }
+        });
+        if let Err(error) = started {
+            return Err((machine, error));
+        }
+        give.send(machine)
+            .map_err(|lost| (lost.0, io::ErrorKind::BrokenPipe.into()))
+    }
+
+    /// What the thread did since it was asked last.
+    pub(crate) fn next_step(&mut self) -> Option<Step> {
+        let _ = self.wake.read();
+        match self.steps.try_recv() {
+            Ok(step) => Some(step),
+            // A thread that panics ends the process.
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
+        }
+    }
+
+    /// For a status.
+    pub(crate) fn describe(&self) -> wire::Sealing {
+        wire::Sealing {
+            request: self.asker.request,
+            directory: self.spec.directory.clone(),
+            is_suspend: self.goes_on == GoesOn::No,
+            since_us: u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+impl Drop for Sealing {
+    fn drop(&mut self) {
+        self.registrar.remove(self.wake.as_raw_fd());
+    }
+}
+
+/// The thread's end.
+struct Teller {
+    tell: Sender<Step>,
+    wake: Arc<EventFd>,
+}
+
+impl Teller {
+    fn tell(&self, step: Step) {
+        // Nobody listens when the process is about to end.
+        let _ = self.tell.send(step);
+        let _ = self.wake.write(1);
+    }
+}
+
+/// The thread: everything that takes time.
+fn seal(mut machine: Box<Machine>, spec: &SnapshotSpec, goes_on: GoesOn, teller: &Teller) {
+    if let Err(reason) = machine.pause() {
+        return teller.tell(Step::Ended(machine, reason));
+    }
+    crash_point::reach(CrashPoint::SealBegun);
+    let sealing = match machine.capture(spec, goes_on) {
+        Ok(sealing) => sealing,
+        Err(error) => return teller.tell(Step::Finished(Some(machine), Err(error))),
+    };
+    let mut machine = Some(machine);
+    if goes_on == GoesOn::Yes
+        && let Some(machine) = machine.take()
+    {
+        teller.tell(Step::Captured(machine));
+    }
+    let result = sealing.finish().map_err(SnapshotError::Capture);
+    let result = match &mut machine {
+        Some(machine) => result.map_err(|error| machine.reopen_disks(error)),
+        None => result,
+    };
+    if result.is_ok() {
+        crash_point::reach(CrashPoint::SealDurable);
+    }
+    teller.tell(Step::Finished(machine, result));
+}
