@@ -1,4 +1,4 @@
-//! Writing events, and removing those that are too old or too many.
+//! Writing events, and removing the oldest when a group has too many.
 
 use rusqlite::{Transaction, params};
 
@@ -13,7 +13,7 @@ pub const MAX_BATCH_BYTES: usize = 1_048_576;
 /// What an event counts besides its text.
 pub(crate) const OVERHEAD_BYTES: i64 = 26;
 
-const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+pub(crate) const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Events from further back are refused.
 const MAX_AGE_MS: i64 = 14 * DAY_MS;
@@ -105,7 +105,7 @@ impl LogStore {
     ) -> Result<Accepted, LogError> {
         check_batch(events)?;
         let accepted = Accepted::of(events, now_ms);
-        let mut connection = self.connection();
+        let mut connection = self.writer();
         let transaction = connection.transaction()?;
         let group_id = group_id(&transaction, owner, group)?;
         let stream_id = stream_id(&transaction, group_id, stream)?;
@@ -120,30 +120,16 @@ impl LogStore {
         )?;
         let excess_bytes = stored_bytes - self.limits.max_group_bytes;
         if excess_bytes > 0 {
-            evict(&transaction, group_id, i64::MAX, excess_bytes)?;
+            let oldest = Oldest {
+                group_id,
+                before_ms: i64::MAX,
+                excess_bytes,
+                limit: EVICTION_EVENTS,
+            };
+            oldest.remove(&transaction)?;
         }
         transaction.commit()?;
         Ok(accepted)
-    }
-
-    /// Removes events past the retention of their groups; says how many.
-    ///
-    /// # Errors
-    ///
-    /// A database failure.
-    pub fn sweep(&self, now_ms: i64) -> Result<usize, LogError> {
-        let mut connection = self.connection();
-        let transaction = connection.transaction()?;
-        let expiring: Vec<(i64, i64)> = transaction
-            .prepare("SELECT id, retention_days FROM log_group WHERE retention_days IS NOT NULL")?
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect::<Result<_, _>>()?;
-        let mut removed = 0;
-        for (group_id, days) in expiring {
-            removed += evict(&transaction, group_id, now_ms - days * DAY_MS, i64::MAX)?;
-        }
-        transaction.commit()?;
-        Ok(removed)
     }
 }
 
@@ -185,39 +171,56 @@ fn insert(
     Ok(())
 }
 
-/// Removes the oldest events of a group from before `before_ms`: as many as hold `excess_bytes`,
-/// and a bounded number of them.
-fn evict(
+/// The oldest events of a group.
+pub(crate) struct Oldest {
+    pub(crate) group_id: i64,
+    /// Those from before this moment.
+    pub(crate) before_ms: i64,
+    /// As many as hold so many bytes.
+    pub(crate) excess_bytes: i64,
+    /// At most so many.
+    pub(crate) limit: i64,
+}
+
+impl Oldest {
+    /// Removes them and says how many they were.
+    pub(crate) fn remove(&self, transaction: &Transaction<'_>) -> Result<usize, LogError> {
+        let mut oldest = transaction.prepare_cached(
+            "SELECT id, length(CAST(message AS BLOB)) + ? FROM log_event
+             WHERE group_id = ? AND time_ms < ? ORDER BY time_ms, id LIMIT ?",
+        )?;
+        let mut rows = oldest.query(params![
+            OVERHEAD_BYTES,
+            self.group_id,
+            self.before_ms,
+            self.limit
+        ])?;
+        let mut delete = transaction.prepare_cached("DELETE FROM log_event WHERE id = ?")?;
+        let (mut removed, mut removed_bytes) = (0, 0);
+        while let Some(row) = rows.next()? {
+            let (id, bytes): (i64, i64) = (row.get(0)?, row.get(1)?);
+            delete.execute([id])?;
+            removed += 1;
+            removed_bytes += bytes;
+            if removed_bytes >= self.excess_bytes {
+                break;
+            }
+        }
+        give_back(transaction, self.group_id, removed_bytes)?;
+        Ok(removed)
+    }
+}
+
+/// Takes bytes of removed events from what a group holds.
+pub(crate) fn give_back(
     transaction: &Transaction<'_>,
     group_id: i64,
-    before_ms: i64,
-    excess_bytes: i64,
-) -> Result<usize, LogError> {
-    let mut oldest = transaction.prepare_cached(
-        "SELECT id, length(CAST(message AS BLOB)) + ? FROM log_event
-         WHERE group_id = ? AND time_ms < ? ORDER BY time_ms, id LIMIT ?",
-    )?;
-    let mut rows = oldest.query(params![
-        OVERHEAD_BYTES,
-        group_id,
-        before_ms,
-        EVICTION_EVENTS
-    ])?;
-    let mut delete = transaction.prepare_cached("DELETE FROM log_event WHERE id = ?")?;
-    let (mut removed, mut removed_bytes) = (0, 0);
-    while let Some(row) = rows.next()? {
-        let (id, bytes): (i64, i64) = (row.get(0)?, row.get(1)?);
-        delete.execute([id])?;
-        removed += 1;
-        removed_bytes += bytes;
-        if removed_bytes >= excess_bytes {
-            break;
-        }
-    }
+    bytes: i64,
+) -> Result<(), LogError> {
     transaction
         .prepare_cached(
             "UPDATE log_group SET stored_bytes = max(stored_bytes - ?, 0) WHERE id = ?",
         )?
-        .execute(params![removed_bytes, group_id])?;
-    Ok(removed)
+        .execute(params![bytes, group_id])?;
+    Ok(())
 }

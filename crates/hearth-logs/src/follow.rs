@@ -15,11 +15,12 @@ impl LogStore {
     ///
     /// A database failure.
     pub fn newest(&self) -> Result<i64, LogError> {
-        let connection = self.connection();
-        let mut statement = connection
-            .prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = 'log_event'")?;
-        let newest = statement.query_row([], |row| row.get(0)).optional()?;
-        Ok(newest.unwrap_or_default())
+        self.read(|connection| {
+            let mut statement = connection
+                .prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = 'log_event'")?;
+            let newest = statement.query_row([], |row| row.get(0)).optional()?;
+            Ok(newest.unwrap_or_default())
+        })
     }
 
     /// The events of a stream with numbers above `after`, in the order in which they came, at most `limit`. The
@@ -36,25 +37,26 @@ impl LogStore {
         after: i64,
         limit: usize,
     ) -> Result<Vec<Event>, LogError> {
-        let connection = self.connection();
-        let group_id = group_id(&connection, owner, group)?;
-        let stream_id = stream_id(&connection, group_id, stream)?;
-        // `+`: by number, over the few that came last, and not by the index of the stream, over all that it has.
-        let mut statement = connection.prepare_cached(
-            "SELECT e.id, s.name, e.time_ms, e.ingestion_ms, e.message
+        self.read(|connection| {
+            let group_id = group_id(connection, owner, group)?;
+            let stream_id = stream_id(connection, group_id, stream)?;
+            // `+`: by number, over the few that came last, and not by the index of the stream, over all that it has.
+            let mut statement = connection.prepare_cached(
+                "SELECT e.id, s.name, e.time_ms, e.ingestion_ms, e.message
              FROM log_event e JOIN log_stream s ON s.id = e.stream_id
              WHERE e.id > ? AND +e.stream_id = ? ORDER BY e.id",
-        )?;
-        let mut rows = statement.query(params![after, stream_id])?;
-        let (mut events, mut bytes) = (Vec::new(), 0);
-        while events.len() < limit
-            && bytes < MAX_PAGE_BYTES
-            && let Some(row) = rows.next()?
-        {
-            let event = event_from_row(row)?;
-            bytes += event.message.len();
-            events.push(event);
-        }
-        Ok(events)
+            )?;
+            let mut rows = statement.query(params![after, stream_id])?;
+            let (mut events, mut bytes) = (Vec::new(), 0);
+            while events.len() < limit
+                && bytes < MAX_PAGE_BYTES
+                && let Some(row) = rows.next()?
+            {
+                let event = event_from_row(row)?;
+                bytes += event.message.len();
+                events.push(event);
+            }
+            Ok(events)
+        })
     }
 }

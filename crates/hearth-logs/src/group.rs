@@ -2,6 +2,7 @@
 
 use rusqlite::{Row, params};
 
+use crate::schema::REMOVED_OWNER;
 use crate::store::{LogError, LogStore, Owner, group_id, is_duplicate};
 
 /// The retentions that CloudWatch accepts, in days.
@@ -41,7 +42,7 @@ impl LogStore {
     ///
     /// [`LogError::GroupExists`], [`LogError::TooMany`] or a database failure.
     pub fn create_group(&self, owner: &Owner, name: &str, now_ms: i64) -> Result<(), LogError> {
-        let connection = self.connection();
+        let connection = self.writer();
         let groups: i64 = connection
             .prepare_cached("SELECT count(*) FROM log_group WHERE account = ? AND region = ?")?
             .query_row(params![owner.account, owner.region], |row| row.get(0))?;
@@ -66,16 +67,21 @@ impl LogStore {
         }
     }
 
-    /// Removes a group with its streams and events.
+    /// Removes a group with its streams and events. It is gone for everybody when this returns; of a large one some
+    /// events still take room until [`LogStore::sweep`] has removed them.
     ///
     /// # Errors
     ///
     /// [`LogError::NoGroup`] or a database failure.
     pub fn delete_group(&self, owner: &Owner, name: &str) -> Result<(), LogError> {
-        let connection = self.connection();
+        let connection = self.writer();
         let id = group_id(&connection, owner, name)?;
-        connection.execute("DELETE FROM log_group WHERE id = ?", [id])?;
-        Ok(())
+        connection.execute(
+            "UPDATE log_group SET account = ?, name = 'removed ' || id WHERE id = ?",
+            params![REMOVED_OWNER, id],
+        )?;
+        drop(connection);
+        self.begin_removal()
     }
 
     /// Groups in the order of their names, behind `after`, whose names begin with `prefix` and
@@ -92,26 +98,27 @@ impl LogStore {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Group>, LogError> {
-        let connection = self.connection();
-        let mut statement = connection.prepare_cached(
-            "SELECT name, created_ms, retention_days, stored_bytes FROM log_group
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT name, created_ms, retention_days, stored_bytes FROM log_group
              WHERE account = ?1 AND region = ?2 AND name > ?3
                AND substr(name, 1, length(?4)) = ?4 AND instr(name, ?5) > 0
              ORDER BY name LIMIT ?6",
-        )?;
-        let after = after.unwrap_or_default();
-        let rows = statement.query_map(
-            params![
-                owner.account,
-                owner.region,
-                after,
-                prefix,
-                part,
-                sql_limit(limit)
-            ],
-            Group::from_row,
-        )?;
-        Ok(rows.collect::<Result<_, _>>()?)
+            )?;
+            let after = after.unwrap_or_default();
+            let rows = statement.query_map(
+                params![
+                    owner.account,
+                    owner.region,
+                    after,
+                    prefix,
+                    part,
+                    sql_limit(limit)
+                ],
+                Group::from_row,
+            )?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
     }
 
     /// Sets or removes the retention of a group.
@@ -128,7 +135,7 @@ impl LogStore {
         if days.is_some_and(|days| !RETENTION_DAYS.contains(&days)) {
             return Err(LogError::BadRetention);
         }
-        let connection = self.connection();
+        let connection = self.writer();
         let id = group_id(&connection, owner, name)?;
         connection.execute(
             "UPDATE log_group SET retention_days = ? WHERE id = ?",

@@ -18,6 +18,7 @@ mod read;
 mod schema;
 mod store;
 mod stream;
+mod sweep;
 
 pub use event::{Accepted, Event, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, NewEvent};
 pub use group::{Group, RETENTION_DAYS};

@@ -1,17 +1,20 @@
 //! Reading events by time, forwards and backwards, from one stream or over a group.
+//!
+//! A few streams are read each by its own index and merged. Otherwise the events of the group are read, and every row
+//! that is looked at counts towards the bound of a page.
 
 use rusqlite::types::Value;
-use rusqlite::{Row, params_from_iter};
+use rusqlite::{Connection, Row, Rows, params, params_from_iter};
 
 use crate::event::Event;
 use crate::pattern::Pattern;
 use crate::store::{LogError, LogStore, Owner, group_id, stream_id};
 
-/// Streams that one filter may name (CloudWatch Logs quota).
+/// Streams that one filter may name (CloudWatch Logs quota), and that are read side by side.
 const MAX_NAMED_STREAMS: usize = 100;
 
 /// Events looked at for one page of a filter, so that a pattern that matches nothing in a large
-/// group gives an empty page with a position instead of holding the store for seconds.
+/// group gives an empty page with a position instead of holding a thread for seconds.
 const MAX_SCANNED: usize = 50_000;
 
 /// Text in one page (CloudWatch Logs quota); also what a page may take of our memory.
@@ -118,100 +121,222 @@ impl LogStore {
         position: Option<Position>,
         limit: usize,
     ) -> Result<(Vec<Event>, Option<Position>), LogError> {
-        let connection = self.connection();
-        let group_id = group_id(&connection, owner, group)?;
-        if let StreamSelection::Names(names) = &filter.streams {
-            names
-                .iter()
-                .try_for_each(|name| stream_id(&connection, group_id, name).map(drop))?;
-        }
-        let query = Query::new(group_id, filter, direction, position);
-        let mut statement = connection.prepare_cached(&query.sql)?;
-        let mut rows = statement.query(params_from_iter(query.values))?;
-        let (mut events, mut scanned, mut bytes) = (Vec::new(), 0, 0);
-        while let Some(row) = rows.next()? {
-            let event = event_from_row(row)?;
-            scanned += 1;
-            let position = Position::of(&event);
-            if filter.pattern.matches(&event.message) {
-                bytes += event.message.len();
-                events.push(event);
-            }
-            if events.len() >= limit || bytes >= MAX_PAGE_BYTES || scanned >= MAX_SCANNED {
-                return Ok((events, Some(position)));
-            }
-        }
-        Ok((events, None))
+        self.read(|connection| {
+            let group_id = group_id(connection, owner, group)?;
+            let range = Range {
+                start_ms: filter.start_ms,
+                end_ms: filter.end_ms,
+                direction,
+                position,
+            };
+            let mut page = Page {
+                pattern: &filter.pattern,
+                limit,
+                events: Vec::new(),
+                bytes: 0,
+                scanned: 0,
+            };
+            let next = match Chosen::of(connection, group_id, &filter.streams)? {
+                Chosen::Few(streams) => merged(connection, &streams, &range, &mut page)?,
+                Chosen::Many(prefix) => scanned(connection, group_id, &prefix, &range, &mut page)?,
+            };
+            Ok((page.events, next))
+        })
     }
 }
 
-/// A SELECT under construction: its conditions and their values stay together.
-struct Query {
-    sql: String,
-    values: Vec<Value>,
+/// The streams of a selection.
+enum Chosen {
+    /// So few that each is read by itself.
+    Few(Vec<i64>),
+    /// Those whose names begin so, read from among all events of the group.
+    Many(String),
 }
 
-impl Query {
-    fn new(
+impl Chosen {
+    fn of(
+        connection: &Connection,
         group_id: i64,
-        filter: &EventFilter,
-        direction: Direction,
-        position: Option<Position>,
-    ) -> Self {
-        let mut query = Self {
-            sql: "SELECT e.id, s.name, e.time_ms, e.ingestion_ms, e.message
-                  FROM log_event e JOIN log_stream s ON s.id = e.stream_id WHERE e.group_id = ?"
-                .to_owned(),
-            values: vec![group_id.into()],
+        selection: &StreamSelection,
+    ) -> Result<Self, LogError> {
+        match selection {
+            StreamSelection::All => Ok(Self::Many(String::new())),
+            StreamSelection::Names(names) => {
+                let mut streams = Vec::new();
+                for name in names.iter().take(MAX_NAMED_STREAMS) {
+                    streams.push(stream_id(connection, group_id, name)?);
+                }
+                // A stream that is named twice is read once.
+                streams.sort_unstable();
+                streams.dedup();
+                Ok(Self::Few(streams))
+            }
+            StreamSelection::Prefix(prefix) => {
+                let mut query = connection.prepare_cached(
+                    "SELECT id, name FROM log_stream
+                     WHERE group_id = ? AND name >= ? AND NOT is_removed ORDER BY name LIMIT ?",
+                )?;
+                let limit = i64::try_from(MAX_NAMED_STREAMS + 1).unwrap_or(i64::MAX);
+                let mut rows = query.query(params![group_id, prefix, limit])?;
+                let mut streams = Vec::new();
+                while let Some(row) = rows.next()? {
+                    let name: String = row.get(1)?;
+                    if !name.starts_with(prefix.as_str()) {
+                        break;
+                    }
+                    streams.push(row.get(0)?);
+                }
+                Ok(match streams.len() {
+                    0..=MAX_NAMED_STREAMS => Self::Few(streams),
+                    _ => Self::Many(prefix.clone()),
+                })
+            }
+        }
+    }
+}
+
+/// Which events of the streams, in which order.
+struct Range {
+    start_ms: Option<i64>,
+    end_ms: Option<i64>,
+    direction: Direction,
+    position: Option<Position>,
+}
+
+/// A page that is being filled.
+struct Page<'a> {
+    pattern: &'a Pattern,
+    limit: usize,
+    events: Vec<Event>,
+    bytes: usize,
+    scanned: usize,
+}
+
+impl Page<'_> {
+    /// Looks at an event that is selected, or passes over one that is not. Answers its place when the page is complete.
+    fn look(&mut self, event: Event, is_selected: bool) -> Option<Position> {
+        self.scanned += 1;
+        let position = Position::of(&event);
+        if is_selected && self.pattern.matches(&event.message) {
+            self.bytes += event.message.len();
+            self.events.push(event);
+        }
+        let is_complete = self.events.len() >= self.limit
+            || self.bytes >= MAX_PAGE_BYTES
+            || self.scanned >= MAX_SCANNED;
+        is_complete.then_some(position)
+    }
+}
+
+/// Reads streams side by side, each in its own order, and always takes the event that comes first.
+fn merged(
+    connection: &Connection,
+    streams: &[i64],
+    range: &Range,
+    page: &mut Page<'_>,
+) -> Result<Option<Position>, LogError> {
+    let mut statements = Vec::new();
+    for stream_id in streams {
+        let (sql, values) = range.query(Source::Stream, *stream_id);
+        statements.push((connection.prepare_cached(&sql)?, values));
+    }
+    let mut rows = Vec::new();
+    for (statement, values) in &mut statements {
+        rows.push(statement.query(params_from_iter(values.iter()))?);
+    }
+    let mut heads = Vec::new();
+    for rows in &mut rows {
+        heads.push(next_event(rows)?);
+    }
+    loop {
+        let places = heads.iter().enumerate();
+        let places = places.filter_map(|(at, head)| Some((Position::of(head.as_ref()?), at)));
+        let first = match range.direction {
+            Direction::Forward => places.min(),
+            Direction::Backward => places.max(),
         };
-        query.streams(group_id, &filter.streams);
-        if let Some(start_ms) = filter.start_ms {
-            query.and("e.time_ms >= ?", [start_ms.into()]);
+        let Some((_, at)) = first else {
+            return Ok(None);
+        };
+        let following = next_event(&mut rows[at])?;
+        if let Some(event) = std::mem::replace(&mut heads[at], following)
+            && let Some(position) = page.look(event, true)
+        {
+            return Ok(Some(position));
         }
-        if let Some(end_ms) = filter.end_ms {
-            query.and("e.time_ms < ?", [end_ms.into()]);
+    }
+}
+
+/// Reads all events of a group, and passes over those of other streams. Every row counts, so that a selection with few
+/// events does not hold a thread for long.
+fn scanned(
+    connection: &Connection,
+    group_id: i64,
+    prefix: &str,
+    range: &Range,
+    page: &mut Page<'_>,
+) -> Result<Option<Position>, LogError> {
+    let (sql, values) = range.query(Source::Group, group_id);
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params_from_iter(values))?;
+    while let Some(row) = rows.next()? {
+        let is_removed: bool = row.get(5)?;
+        let event = event_from_row(row)?;
+        let is_selected = !is_removed && event.stream.starts_with(prefix);
+        if let Some(position) = page.look(event, is_selected) {
+            return Ok(Some(position));
         }
-        let (comparison, order) = match direction {
+    }
+    Ok(None)
+}
+
+/// What events are read from: in either there is an index in the order of the page.
+#[derive(Clone, Copy)]
+enum Source {
+    Group,
+    Stream,
+}
+
+impl Range {
+    /// The events of a group or a stream as a SELECT, with its values.
+    fn query(&self, source: Source, id: i64) -> (String, Vec<Value>) {
+        let column = match source {
+            Source::Group => "e.group_id",
+            Source::Stream => "e.stream_id",
+        };
+        let mut sql = format!(
+            "SELECT e.id, s.name, e.time_ms, e.ingestion_ms, e.message, s.is_removed
+             FROM log_event e JOIN log_stream s ON s.id = e.stream_id WHERE {column} = ?"
+        );
+        let mut values = vec![id.into()];
+        let mut and = |condition: &str, of: &[i64]| {
+            sql.push_str(" AND ");
+            sql.push_str(condition);
+            values.extend(of.iter().map(|value| Value::from(*value)));
+        };
+        if let Some(start_ms) = self.start_ms {
+            and("e.time_ms >= ?", &[start_ms]);
+        }
+        if let Some(end_ms) = self.end_ms {
+            and("e.time_ms < ?", &[end_ms]);
+        }
+        let (comparison, order) = match self.direction {
             Direction::Forward => (">", "ASC"),
             Direction::Backward => ("<", "DESC"),
         };
-        if let Some(Position { time_ms, id }) = position {
-            query.and(
+        if let Some(Position { time_ms, id }) = self.position {
+            and(
                 &format!("(e.time_ms, e.id) {comparison} (?, ?)"),
-                [time_ms, id].map(Value::from),
+                &[time_ms, id],
             );
         }
-        query
-            .sql
-            .push_str(&format!(" ORDER BY e.time_ms {order}, e.id {order}"));
-        query
+        sql.push_str(&format!(" ORDER BY e.time_ms {order}, e.id {order}"));
+        (sql, values)
     }
+}
 
-    fn streams(&mut self, group_id: i64, selection: &StreamSelection) {
-        match selection {
-            StreamSelection::All => {}
-            StreamSelection::Prefix(prefix) => {
-                let prefix = Value::from(prefix.clone());
-                self.and("substr(s.name, 1, length(?)) = ?", [prefix.clone(), prefix]);
-            }
-            StreamSelection::Names(names) => {
-                let names = names.iter().take(MAX_NAMED_STREAMS);
-                let marks = vec!["?"; names.len()].join(", ");
-                let condition = format!(
-                    "e.stream_id IN (SELECT id FROM log_stream WHERE group_id = ? AND name IN ({marks}))"
-                );
-                let mut values = vec![Value::from(group_id)];
-                values.extend(names.cloned().map(Value::from));
-                self.and(&condition, values);
-            }
-        }
-    }
-
-    fn and(&mut self, condition: &str, values: impl IntoIterator<Item = Value>) {
-        self.sql.push_str(" AND ");
-        self.sql.push_str(condition);
-        self.values.extend(values);
-    }
+fn next_event(rows: &mut Rows<'_>) -> Result<Option<Event>, LogError> {
+    Ok(rows.next()?.map(event_from_row).transpose()?)
 }
 
 pub(crate) fn event_from_row(row: &Row<'_>) -> rusqlite::Result<Event> {
@@ -223,3 +348,6 @@ pub(crate) fn event_from_row(row: &Row<'_>) -> rusqlite::Result<Event> {
         message: row.get(4)?,
     })
 }
+
+#[cfg(test)]
+mod tests;

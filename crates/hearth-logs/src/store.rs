@@ -1,9 +1,12 @@
-//! The store: one connection, one lock. Each call is one short transaction.
+//! The store: one connection that writes, behind a lock, and connections of their own for readers.
+//!
+//! Each call that writes is one short transaction. Readers see the last commit and wait for nobody: the database is in
+//! WAL mode.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use crate::Limits;
 use crate::schema;
@@ -52,10 +55,15 @@ pub enum LogError {
     Database(#[from] rusqlite::Error),
 }
 
+/// Connections kept for readers; more are opened under load and closed after.
+const IDLE_READERS: usize = 8;
+
 /// The log store.
 #[derive(Debug)]
 pub struct LogStore {
-    connection: Mutex<Connection>,
+    writer: Mutex<Connection>,
+    path: PathBuf,
+    idle_readers: Mutex<Vec<Connection>>,
     pub(crate) limits: Limits,
 }
 
@@ -66,18 +74,45 @@ impl LogStore {
     ///
     /// When it cannot be opened or comes from a later release.
     pub fn open(path: &Path, limits: Limits) -> Result<Self, LogError> {
-        let connection = Connection::open(path)?;
-        schema::prepare(&connection)?;
+        let mut connection = Connection::open(path)?;
+        schema::prepare(&mut connection)?;
         Ok(Self {
-            connection: Mutex::new(connection),
+            writer: Mutex::new(connection),
+            path: path.to_owned(),
+            idle_readers: Mutex::default(),
             limits,
         })
     }
 
-    /// The connection. A panic while it was held left no open transaction behind: those roll back
+    /// The connection that writes. A panic while it was held left no open transaction behind: those roll back
     /// when dropped.
-    pub(crate) fn connection(&self) -> MutexGuard<'_, Connection> {
-        self.connection
+    pub(crate) fn writer(&self) -> MutexGuard<'_, Connection> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a query on a connection that reads. It waits neither for the writer nor for other readers.
+    pub(crate) fn read<T>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, LogError>,
+    ) -> Result<T, LogError> {
+        let idle = self.idle_readers().pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => Connection::open_with_flags(
+                &self.path,
+                OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+            )?,
+        };
+        let result = query(&connection);
+        let mut idle = self.idle_readers();
+        if idle.len() < IDLE_READERS {
+            idle.push(connection);
+        }
+        result
+    }
+
+    fn idle_readers(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.idle_readers
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
@@ -103,7 +138,9 @@ pub(crate) fn stream_id(
     name: &str,
 ) -> Result<i64, LogError> {
     connection
-        .prepare_cached("SELECT id FROM log_stream WHERE group_id = ? AND name = ?")?
+        .prepare_cached(
+            "SELECT id FROM log_stream WHERE group_id = ? AND name = ? AND NOT is_removed",
+        )?
         .query_row(params![group_id, name], |row| row.get(0))
         .optional()?
         .ok_or(LogError::NoStream)

@@ -58,13 +58,13 @@ impl LogStore {
         name: &str,
         now_ms: i64,
     ) -> Result<(), LogError> {
-        let connection = self.connection();
+        let connection = self.writer();
         let group_id = group_id(&connection, owner, group)?;
         let inserted = connection
             .prepare_cached(
                 "INSERT INTO log_stream (group_id, name, created_ms)
                  SELECT ?1, ?2, ?3
-                 WHERE (SELECT count(*) FROM log_stream WHERE group_id = ?1) < ?4",
+                 WHERE (SELECT count(*) FROM log_stream WHERE group_id = ?1 AND NOT is_removed) < ?4",
             )?
             .execute(params![group_id, name, now_ms, self.limits.max_streams]);
         match inserted {
@@ -98,26 +98,25 @@ impl LogStore {
         }
     }
 
-    /// Removes a stream with its events.
+    /// Removes a stream with its events. It is gone for everybody when this returns; of a large one some events still
+    /// take room, and count for the group, until [`LogStore::sweep`] has removed them.
     ///
     /// # Errors
     ///
     /// [`LogError::NoGroup`], [`LogError::NoStream`] or a database failure.
     pub fn delete_stream(&self, owner: &Owner, group: &str, name: &str) -> Result<(), LogError> {
-        let mut connection = self.connection();
+        let mut connection = self.writer();
         let transaction = connection.transaction()?;
         let group_id = group_id(&transaction, owner, group)?;
         let id = stream_id(&transaction, group_id, name)?;
+        // A colon is in no stream's name.
         transaction.execute(
-            "UPDATE log_group SET stored_bytes = stored_bytes -
-               (SELECT coalesce(sum(length(CAST(message AS BLOB)) + ?3), 0)
-                FROM log_event WHERE stream_id = ?2)
-             WHERE id = ?1",
-            params![group_id, id, crate::event::OVERHEAD_BYTES],
+            "UPDATE log_stream SET is_removed = 1, name = 'removed:' || id WHERE id = ?",
+            [id],
         )?;
-        transaction.execute("DELETE FROM log_stream WHERE id = ?", [id])?;
         transaction.commit()?;
-        Ok(())
+        drop(connection);
+        self.begin_removal()
     }
 
     /// Streams of a group whose names begin with `prefix`, in `order`, without the first `skip`.
@@ -134,8 +133,8 @@ impl LogStore {
         skip: usize,
         limit: usize,
     ) -> Result<Vec<Stream>, LogError> {
-        let connection = self.connection();
-        let group_id = group_id(&connection, owner, group)?;
+        self.read(|connection| {
+        let group_id = group_id(connection, owner, group)?;
         let order = match order {
             StreamOrder::Name => "name",
             StreamOrder::NameDescending => "name DESC",
@@ -144,7 +143,7 @@ impl LogStore {
         };
         let mut statement = connection.prepare_cached(&format!(
             "SELECT name, created_ms, first_event_ms, last_event_ms, last_ingestion_ms
-             FROM log_stream WHERE group_id = ?1 AND substr(name, 1, length(?2)) = ?2
+             FROM log_stream WHERE group_id = ?1 AND NOT is_removed AND substr(name, 1, length(?2)) = ?2
              ORDER BY {order} LIMIT ?3 OFFSET ?4"
         ))?;
         let rows = statement.query_map(
@@ -152,5 +151,6 @@ impl LogStore {
             Stream::from_row,
         )?;
         Ok(rows.collect::<Result<_, _>>()?)
+        })
     }
 }

@@ -112,6 +112,15 @@ fn retention_removes_what_is_older() {
         .append(&owner(), "/g", "s", &events(0..4), NOW)
         .unwrap();
     assert_eq!(store.sweep(NOW + 3 * DAY_MS + 2).unwrap(), 2);
+    assert_eq!(store.sweep(NOW + 3 * DAY_MS + 2).unwrap(), 0);
+    let (kept, _) = store
+        .filter(&owner(), "/g", &everything(), None, 100)
+        .unwrap();
+    assert_eq!(messages(&kept), ["line 2", "line 3"]);
+    assert_eq!(
+        store.groups(&owner(), "", "", None, 1).unwrap()[0].stored_bytes,
+        2 * (6 + 26)
+    );
     assert!(matches!(
         store.set_retention(&owner(), "/g", Some(2)),
         Err(LogError::BadRetention)
