@@ -11,10 +11,10 @@ use tokio::sync::Semaphore;
 use crate::arn::{ManagedConnector, Scope};
 use crate::connector::RuleBook;
 use crate::endpoint::{EndpointNames, EndpointScheme};
+use crate::host::Host;
 use crate::id::{AccountId, MicrovmId};
 use crate::image::ManagedImage;
 use crate::metrics::Metrics;
-use crate::node::Node;
 use crate::policy::Policy;
 use crate::refusal::{ControlError, Refusal};
 use crate::store::{Batch, Store, StoreError, Verdict};
@@ -50,7 +50,7 @@ pub struct ControlConfig {
     /// What remembers.
     pub store: Arc<dyn Store>,
     /// What runs microVMs.
-    pub node: Arc<dyn Node>,
+    pub host: Arc<dyn Host>,
     /// What tells the time.
     pub clock: Arc<dyn Clock>,
     /// Limits and durations.
@@ -78,7 +78,7 @@ pub struct Control {
 /// What all operations and owners share.
 struct Shared {
     store: Arc<dyn Store>,
-    node: Arc<dyn Node>,
+    host: Arc<dyn Host>,
     clock: Arc<dyn Clock>,
     policy: Policy,
     throttle: Throttle,
@@ -111,7 +111,7 @@ impl Control {
     ///
     /// # Errors
     ///
-    /// A store or a node that does not answer.
+    /// A store or a host that does not answer.
     pub async fn start(config: ControlConfig) -> Result<Self, ControlError> {
         let Policy {
             quotas, capacity, ..
@@ -122,7 +122,7 @@ impl Control {
             ledger: Ledger::new(quotas, *capacity),
             build_places: Arc::new(Semaphore::new(capacity.concurrent_builds as usize)),
             store: config.store,
-            node: config.node,
+            host: config.host,
             clock: config.clock,
             policy: config.policy,
             default_egress: config.default_egress,
@@ -169,11 +169,11 @@ impl Control {
         }
     }
 
-    /// Holds node, journal and records against each other now, beside doing so by timer.
+    /// Holds host, journal and records against each other now, beside doing so by timer.
     ///
     /// # Errors
     ///
-    /// A store or a node that does not answer.
+    /// A store or a host that does not answer.
     pub async fn reconcile(&self) -> Result<(), ControlError> {
         reconcile::pass(&self.shared).await
     }

@@ -5,8 +5,8 @@ use std::fmt;
 
 use crate::arn::{ConnectorRef, ImageArn, ManagedImageArn, Scope};
 use crate::hooks::Hooks;
+use crate::host::SnapshotRef;
 use crate::id::{BuildId, ImageId, ImageName, VersionNumber};
-use crate::node::SnapshotRef;
 use crate::time::Timestamp;
 
 /// Where an image is in its life. [`crate::machine::image`] draws it.

@@ -29,8 +29,8 @@ pub mod refusal;
 pub mod throttle;
 
 pub mod endpoint;
+pub mod host;
 pub mod metrics;
-pub mod node;
 pub mod store;
 
 mod control;

@@ -21,8 +21,6 @@ pub struct Policy {
     pub reconcile_interval: Duration,
     /// Factor on every hook timeout. One on hardware; more where guests run under emulation.
     pub hook_timeout_scale: u32,
-    /// How long the node may take for one step of a microVM before it is given up.
-    pub node_deadline: Duration,
     /// How long one build may take.
     pub build_deadline: Duration,
     /// How often an interrupted build is begun before it is failed.
@@ -76,7 +74,6 @@ impl Default for Policy {
             journal_retention: Duration::from_secs(24 * 60 * 60),
             reconcile_interval: Duration::from_secs(30),
             hook_timeout_scale: 1,
-            node_deadline: Duration::from_secs(120),
             build_deadline: Duration::from_secs(2 * 60 * 60),
             max_build_attempts: 2,
         }

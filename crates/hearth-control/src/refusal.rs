@@ -6,10 +6,10 @@ use thiserror::Error;
 
 use crate::arn::{ConnectorRef, ImageArn, ManagedImageArn, TaggedArn};
 use crate::connector::{ConnectorKey, ConnectorState};
+use crate::host::HostError;
 use crate::id::{AccountId, BuildId, ConnectorName, ImageName, MicrovmId, RoleName, VersionNumber};
 use crate::image::ImageState;
 use crate::microvm::MicrovmState;
-use crate::node::NodeError;
 use crate::store::StoreError;
 
 /// Why an operation did not happen.
@@ -23,7 +23,7 @@ pub enum ControlError {
     Store(#[from] StoreError),
     /// The node did not answer.
     #[error("the node failed")]
-    Node(#[from] NodeError),
+    Host(#[from] HostError),
     /// The control plane is shutting down.
     #[error("shutting down")]
     Closed,

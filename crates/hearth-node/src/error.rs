@@ -47,6 +47,37 @@ pub enum NodeError {
         /// A microVM that stands on it.
         machine: String,
     },
+    /// A snapshot is what an operation is about to stand on.
+    #[error("snapshot {0} is being used by an operation; try again when that has ended")]
+    BeingUsed(SnapshotId),
+    /// The directory of a snapshot holds another one.
+    #[error("{path} holds snapshot {found}")]
+    Mistaken {
+        /// The directory.
+        path: PathBuf,
+        /// What lies in it.
+        found: SnapshotId,
+    },
+    /// An instance was removed while something else was done with it.
+    #[error("microVM {0} is being removed")]
+    Removed(String),
+    /// Whoever asked for a launch has gone away, so it was undone.
+    #[error("nobody waits for the launch of microVM {0} any more")]
+    Abandoned(String),
+    /// Another operation on the instance is under way that only its VMM can end.
+    #[error("the VMM of microVM {0} is still sealing a snapshot")]
+    Busy(String),
+    /// A suspended instance cannot be restored, now or later.
+    #[error("the snapshot of microVM {name} is damaged: {reason}")]
+    Damaged {
+        /// The instance.
+        name: String,
+        /// Which file, and what is wrong with it.
+        reason: String,
+    },
+    /// A task of the node panicked.
+    #[error("an operation of the node panicked; its log says where")]
+    Panicked,
     /// A snapshot failed half-way.
     #[error(
         "a snapshot of microVM {0} failed after its disks had moved on; it can run and be terminated, but not be snapshotted or suspended"
@@ -91,6 +122,9 @@ pub enum NodeError {
         #[source]
         source: serde_json::Error,
     },
+    /// A record of the node was changed by something else.
+    #[error("{0} is corrupt (checksum)")]
+    Checksum(PathBuf),
     /// A snapshot is not acceptable.
     #[error(transparent)]
     Snapshot(#[from] OpenError),

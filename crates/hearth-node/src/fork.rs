@@ -1,4 +1,4 @@
-//! Forks: a second microVM that begins where another one is.
+//! Forks: a second instance that begins where another one is.
 //!
 //! ```text
 //! parent runs      ── seal as a step ──┐
@@ -9,16 +9,17 @@
 //! until the child's own record does. A crash leaves a directory without a process, which [`Node::sweep`] removes, and
 //! then a step that nobody but the parent stands on.
 
-use std::fs;
-
 use hearth_net::Egress;
 use hearth_snapshot::SnapshotId;
+use hearth_wire::vmm::GuestClock;
 
-use crate::error::{NodeError, failed};
-use crate::launch::{CloneRequest, Identity, Launched, NewDirectory};
+use crate::crash_point::reach;
+use crate::error::NodeError;
+use crate::instance::{Instance, Settled};
+use crate::launch::{CloneRequest, Identity, Launched, Restoring};
 use crate::layout::MachineName;
 use crate::node::Node;
-use crate::record::{self, ORIGIN_FILE, OriginRecord, Purpose};
+use crate::record::Purpose;
 
 /// What a child begins from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +31,7 @@ pub struct Sealed {
 }
 
 impl Node {
-    /// Makes a second microVM that begins where `parent` is now; both go on.
+    /// Makes a second instance that begins where `parent` is now; both go on.
     pub async fn fork(
         &self,
         parent: &MachineName,
@@ -47,75 +48,73 @@ impl Node {
         parent: &MachineName,
         child: &MachineName,
     ) -> Result<Sealed, NodeError> {
-        if self.machine(parent).is_ok_and(|machine| machine.is_saved()) {
-            // It is suspended; its layer still lies where it was sealed.
-            self.settle(parent).await?;
-        }
-        let sealed = match self.machine(parent) {
-            Ok(mut machine) => {
-                let (snapshot, summary) = machine.seal(Purpose::Step).await?;
-                Sealed {
-                    snapshot,
-                    paused_us: Some(summary.paused_us),
-                }
-            }
-            Err(NodeError::UnknownMachine(_)) => Sealed {
-                snapshot: self.suspended(parent)?.id,
-                paused_us: None,
-            },
-            Err(error) => return Err(error),
-        };
-        let directory = NewDirectory::make(self, child)?;
-        let origin = OriginRecord {
-            snapshot: sealed.snapshot.to_string(),
-        };
-        // A power cut ends the parent too, and a launch that was cut in two is not taken up again.
-        record::write_volatile(&self.layout().machine(child).join(ORIGIN_FILE), &origin)?;
-        // Had the parent been erased in between, nothing would have kept the snapshot.
-        self.snapshot_record(sealed.snapshot)?;
-        directory.keep();
-        Ok(sealed)
+        let child = child.clone();
+        self.in_turn(parent, |instance| async move {
+            let sealed = instance.seal_or_take().await?;
+            reach(instance.node.layout(), "fork.sealed");
+            // The parent cannot be removed meanwhile, so its snapshot stays.
+            let origin = sealed.snapshot;
+            instance
+                .with_files(move |records, _| records.reserve(&child, origin))
+                .await?;
+            reach(instance.node.layout(), "fork.reserved");
+            Ok(sealed)
+        })
+        .await
     }
 
-    /// Launches a fork from what is kept for it, with the parent's ways out or others. When that fails, nothing of it is left.
+    /// Launches a fork from what is kept for it, with the parent's ways out or others. When that fails, or when the caller goes
+    /// away, nothing of it is left.
     pub async fn launch_fork(
         &self,
         child: &MachineName,
         egress: Option<Egress>,
     ) -> Result<Launched, NodeError> {
-        let path = self.layout().machine(child).join(ORIGIN_FILE);
-        let origin: OriginRecord =
-            record::read(&path)?.ok_or_else(|| NodeError::UnknownMachine(child.to_string()))?;
-        let directory = NewDirectory::taken_over(self, child);
-        let snapshot = (origin.snapshot.parse())
-            .map_err(|_| NodeError::UnknownSnapshot(origin.snapshot.clone()))?;
-        let record = self.snapshot_record(snapshot)?;
-        let request = CloneRequest {
-            egress,
-            ..CloneRequest::new(snapshot)
+        self.launch_in_turn(child, |instance| async move {
+            let launched = instance.launch_from_origin(egress).await;
+            instance.undo_unless_ok(launched).await
+        })
+        .await
+    }
+}
+
+impl Instance {
+    async fn seal_or_take(&self) -> Result<Sealed, NodeError> {
+        // Its layer may still lie where it was sealed.
+        let runs = match self.node.records().has_directory(self.name()) {
+            true => self.settle().await? == Settled::Runs,
+            false => false,
         };
-        let launched = self
-            .restore(directory, &request, record, Identity::New)
-            .await;
-        match &launched {
-            Ok(_) => fs::remove_file(&path).map_err(failed("remove", &path))?,
-            Err(_) => self.drop_unneeded_steps()?,
+        if !runs {
+            let info = self.node.suspended(self.name())?;
+            return Ok(Sealed {
+                snapshot: info.id,
+                paused_us: None,
+            });
         }
-        launched
+        let (snapshot, summary) = self.seal(Purpose::Step).await?;
+        Ok(Sealed {
+            snapshot,
+            paused_us: Some(summary.paused_us),
+        })
     }
 
-    /// The snapshots that forks wait for.
-    pub(crate) fn origins(&self) -> Result<Vec<(MachineName, SnapshotId)>, NodeError> {
-        let mut origins = Vec::new();
-        for name in self.names()? {
-            let path = self.layout().machine(&name).join(ORIGIN_FILE);
-            let Some(origin) = record::read::<OriginRecord>(&path)? else {
-                continue;
-            };
-            if let Ok(snapshot) = origin.snapshot.parse() {
-                origins.push((name, snapshot));
-            }
-        }
-        Ok(origins)
+    async fn launch_from_origin(&self, egress: Option<Egress>) -> Result<Launched, NodeError> {
+        let origin = self.node.records().origin(self.name());
+        let origin = origin.ok_or_else(|| NodeError::UnknownMachine(self.name().to_string()))?;
+        let request = CloneRequest {
+            egress,
+            ..CloneRequest::new(origin)
+        };
+        let restoring = Restoring {
+            identity: Identity::New,
+            // Its parent may have slept for long.
+            clock: GuestClock::MovesOn,
+        };
+        let launched = self.restore(&request, restoring).await?;
+        self.with_files(|records, name| records.release_origin(name))
+            .await?;
+        reach(self.node.layout(), "fork.launched");
+        Ok(launched)
     }
 }

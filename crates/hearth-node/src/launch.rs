@@ -1,13 +1,17 @@
 //! Starting microVMs: a fresh boot, a clone, a resume.
 //!
 //! ```text
-//! name the directory ── spawn `hearth-vmm` ── Boot/Restore ── record ── agent: hello / made unique
+//! make the directory ── spawn `hearth-vmm` ── record ── Boot/Restore ── agent: hello / made unique
 //!        └───────────────── on any failure: the process is killed and the directory removed ──────┘
 //! ```
+//!
+//! All of it happens in the instance's turn. A resume is a restore after which the layer that was the suspended instance becomes a
+//! step; until that is written down, the layer says that the instance is suspended, and a failure leaves it so.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hearth_net::{Egress, Slot};
@@ -20,15 +24,16 @@ use hearth_wire::vmm::{
 
 use crate::agent::AgentError;
 use crate::cgroup::Size;
+use crate::crash_point::reach;
 use crate::error::{NodeError, failed};
+use crate::index::SnapshotInfo;
+use crate::instance::{Instance, Settled};
 use crate::jail;
-use crate::layout::MachineName;
+use crate::layout::{Layout, MachineName};
 use crate::machine::Machine;
 use crate::node::Node;
-use crate::record::{
-    self, DiskStack, MACHINE_FILE, MachineRecord, NetworkRecord, ProcessRecord, Purpose,
-    SnapshotRecord,
-};
+use crate::record::{DiskStack, MachineRecord, NetworkRecord, ProcessRecord};
+use crate::records::{Durability, Records};
 use crate::socket;
 use crate::vmm::{Jail, Permitted, VmmClient, VmmError};
 
@@ -118,16 +123,113 @@ pub(crate) enum Identity {
     Kept,
 }
 
+/// What a restore is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Restoring {
+    pub(crate) identity: Identity,
+    /// Whether the guest's clocks have moved on with the wall clock since the snapshot.
+    pub(crate) clock: GuestClock,
+}
+
 impl Node {
-    /// Boots a machine and waits for its agent.
+    /// Boots an instance and waits for its agent. When the caller goes away, the launch is undone.
     pub async fn boot(
         &self,
         name: &MachineName,
         request: BootRequest,
     ) -> Result<Launched, NodeError> {
-        let directory = NewDirectory::make(self, name)?;
+        self.launch_in_turn(name, |instance| async move {
+            instance.make_directory().await?;
+            let launched = instance.boot(request).await;
+            instance.undo_unless_ok(launched).await
+        })
+        .await
+    }
+
+    /// Makes a new instance from a snapshot. It has an identity of its own before any instruction of its application runs; when
+    /// that fails, or when the caller goes away, it is undone.
+    pub async fn clone_snapshot(
+        &self,
+        name: &MachineName,
+        request: CloneRequest,
+    ) -> Result<Launched, NodeError> {
+        let restoring = Restoring {
+            identity: Identity::New,
+            clock: GuestClock::Stands,
+        };
+        self.launch_in_turn(name, move |instance| async move {
+            instance.make_directory().await?;
+            let launched = instance.restore(&request, restoring).await;
+            instance.undo_unless_ok(launched).await
+        })
+        .await
+    }
+
+    /// Resumes a suspended instance, with the ways out that it had. When anything fails it still is suspended.
+    pub async fn resume(&self, name: &MachineName) -> Result<Launched, NodeError> {
+        self.resume_with(name, None).await
+    }
+
+    /// Resumes a suspended instance with other ways out. When anything fails, or when the caller goes away, it still is
+    /// suspended; [`NodeError::Damaged`] says that trying again cannot help.
+    pub async fn resume_with(
+        &self,
+        name: &MachineName,
+        egress: Option<Egress>,
+    ) -> Result<Launched, NodeError> {
+        self.in_turn(
+            name,
+            |instance| async move { instance.resume(egress).await },
+        )
+        .await
+    }
+}
+
+impl Instance {
+    async fn make_directory(&self) -> Result<(), NodeError> {
+        self.with_files(|records, name| records.make_directory(name))
+            .await?;
+        reach(self.node.layout(), "launch.directory");
+        Ok(())
+    }
+
+    /// Removes what a failed launch has left. The launch's own error is the one to report.
+    pub(crate) async fn undo_unless_ok(
+        &self,
+        launched: Result<Launched, NodeError>,
+    ) -> Result<Launched, NodeError> {
+        let Err(error) = &launched else {
+            return launched;
+        };
+        if let Ok(record) = self.record() {
+            record.process.kill();
+            // What cannot be ended now is swept later.
+            let _ = self.wait_for_exit(&record).await;
+        }
+        let _ = self
+            .with_files(|records, name| {
+                if let Some(log) = last_words(&records.layout().machine(name)) {
+                    tracing::warn!(%name, "launch failed; the VMM said: {log}");
+                }
+                records.remove_machine(name)?;
+                records.drop_idle_steps()
+            })
+            .await;
+        tracing::debug!(%error, name = %self.name(), "a launch is undone");
+        launched
+    }
+
+    fn check_wanted(&self) -> Result<(), NodeError> {
+        match self.turn.is_to_be_removed() {
+            true => Err(NodeError::Removed(self.name().to_string())),
+            false => Ok(()),
+        }
+    }
+
+    async fn boot(&self, request: BootRequest) -> Result<Launched, NodeError> {
+        let node = &self.node;
         let disks: Vec<DiskStack> = request.disks.into_iter().map(fresh_stack).collect();
-        let slot = match &self.options().network {
+        let slot = match &node.options().network {
             Some(network) => Some(network.take(&request.egress).await?),
             None => None,
         };
@@ -141,7 +243,7 @@ impl Node {
             command_line,
             vcpus: request.vcpus,
             memory_mib: request.memory_mib,
-            devices: self.devices(name, &disks, slot.is_some())?,
+            devices: node.devices(self.name(), &disks, slot.is_some()),
         };
         let record = |process, slot, user| MachineRecord {
             process,
@@ -153,18 +255,18 @@ impl Node {
             network: network_record(slot, request.egress),
             has_application: false,
             pending: None,
+            folds: Vec::new(),
             overlay_generation: 0,
             have_disks_diverged: false,
         };
         let start = Instant::now();
         let (machine, vmm) = self
-            .start(name, Command::Boot(Box::new(spec)), slot, record)
+            .start(Command::Boot(Box::new(spec)), slot, record)
             .await?;
         let to_running = start.elapsed();
         let agent = machine.agent();
-        let hello = agent.hello(self.options().boot_limit);
+        let hello = agent.hello(node.options().boot_limit);
         unless_it_dies(machine.record().process, hello).await?;
-        directory.keep();
         Ok(Launched {
             machine,
             times: Times {
@@ -175,71 +277,121 @@ impl Node {
         })
     }
 
-    /// Makes a new microVM from a snapshot. It has an identity of its own before any instruction of its
-    /// application runs; when that fails it is terminated.
-    pub async fn clone_snapshot(
-        &self,
-        name: &MachineName,
-        request: CloneRequest,
-    ) -> Result<Launched, NodeError> {
-        let record = self.snapshot_record(request.snapshot)?;
-        let directory = NewDirectory::make(self, name)?;
-        self.restore(directory, &request, record, Identity::New)
-            .await
+    /// As [`Node::resume_with`].
+    async fn resume(&self, egress: Option<Egress>) -> Result<Launched, NodeError> {
+        if self.node.records().has_directory(self.name()) && self.settle().await? == Settled::Runs {
+            // Its layer may still have lain where it was sealed; but it runs.
+            return Err(NodeError::Exists(self.name().to_string()));
+        }
+        let info = self.node.suspended(self.name())?;
+        let request = CloneRequest {
+            egress,
+            ..CloneRequest::new(info.id)
+        };
+        let restoring = Restoring {
+            identity: Identity::Kept,
+            clock: GuestClock::MovesOn,
+        };
+        self.make_directory().await?;
+        let launched = self.restore(&request, restoring).await;
+        let launched = match self.undo_unless_ok(launched).await {
+            Ok(launched) => launched,
+            Err(error) => return Err(self.damage_behind(&info, error).await),
+        };
+        reach(self.node.layout(), "resume.launched");
+        let layer = Arc::clone(&info);
+        let marked = self.with_files(move |records, _| records.mark_as_step(&layer));
+        if let Err(error) = marked.await {
+            // As long as the layer says that it is the instance, nothing else may be.
+            return self.undo_unless_ok(Err(error)).await;
+        }
+        reach(self.node.layout(), "resume.confirmed");
+        let node = self.node.clone();
+        // Nobody waits for what is no longer needed.
+        tokio::spawn(async move {
+            let dropped = node.with_records(|records| records.drop_idle_steps());
+            if let Err(error) = dropped.await {
+                tracing::warn!(%error, "a layer that nobody needs stays for now");
+            }
+        });
+        Ok(launched)
+    }
+
+    /// Why a resume failed, if it is the snapshot itself: reads every byte of its chain. A failure for any other reason is told as
+    /// it was.
+    async fn damage_behind(&self, info: &SnapshotInfo, error: NodeError) -> NodeError {
+        if matches!(
+            error,
+            NodeError::Removed(_) | NodeError::Network(_) | NodeError::NoUser
+        ) {
+            return error;
+        }
+        let chain: Vec<SnapshotId> = std::iter::once(info.id).chain(info.needs()).collect();
+        self.node.records().verified().forget(chain.iter().copied());
+        let look = move |records: &Arc<Records>| {
+            chain
+                .iter()
+                .find_map(|id| damage_of(&records.layout().snapshot(*id)))
+        };
+        match self.node.with_records(look).await {
+            Some(reason) => NodeError::Damaged {
+                name: self.name().to_string(),
+                reason,
+            },
+            None => error,
+        }
     }
 
     pub(crate) async fn restore(
         &self,
-        directory: NewDirectory<'_>,
         request: &CloneRequest,
-        snapshot: SnapshotRecord,
-        identity: Identity,
+        restoring: Restoring,
     ) -> Result<Launched, NodeError> {
-        let name = directory.name;
-        let path = self.layout().snapshot(request.snapshot);
-        let ancestors = hearth_snapshot::describe(&path)?.ancestors;
-        let egress = match (&snapshot.egress, &request.egress) {
-            (Some(_), Some(wanted)) => Some(wanted.clone()),
-            (own, _) => own.clone(),
-        };
-        let slot = match (&egress, &self.options().network) {
-            (None, _) => None,
-            (Some(egress), Some(network)) => Some(network.take(egress).await?),
-            (Some(_), None) => return Err(NodeError::NoNetwork(request.snapshot.to_string())),
-        };
+        let (node, name) = (&self.node, self.name());
+        let info = node.snapshot(request.snapshot).await?;
+        // Until this instance's record says what it stands on.
+        let pin = node.records().pin(info.id)?;
+        let (egress, slot) = self.network(&info, request).await?;
+        let snapshot = info.record.clone();
+        let chain = || std::iter::once(info.id).chain(info.ancestors.iter().copied());
         let spec = RestoreSpec {
-            snapshot: path,
-            ancestors: ancestors
-                .into_iter()
-                .map(|id| self.layout().snapshot(id))
+            snapshot: node.layout().snapshot(info.id),
+            ancestors: info
+                .ancestors
+                .iter()
+                .map(|id| node.layout().snapshot(*id))
                 .collect(),
-            verified: Vec::new(),
-            devices: self.devices(name, &snapshot.disks, slot.is_some())?,
+            devices: node.devices(name, &snapshot.disks, slot.is_some()),
             generation_id: Some(uuid::Uuid::new_v4().as_u128()),
             prefetch: request.prefetch.clone(),
             run: true,
-            clock: guest_clock(snapshot.purpose),
+            verified: node.records().verified().among(chain()),
+            clock: restoring.clock,
         };
-        let has_application = snapshot.has_application;
         let record = |process, slot, user| MachineRecord {
             process,
             user,
             memory_mib: snapshot.memory_mib,
             vcpus: snapshot.vcpus,
             disks: snapshot.disks,
-            parent: Some(request.snapshot.to_string()),
+            parent: Some(info.id.to_string()),
             network: egress.and_then(|egress| network_record(slot, egress)),
-            has_application,
+            has_application: snapshot.has_application,
             pending: None,
+            folds: Vec::new(),
             overlay_generation: 0,
             have_disks_diverged: false,
         };
         let start = Instant::now();
         let (machine, vmm) = self
-            .start(name, Command::Restore(Box::new(spec)), slot, record)
+            .start(Command::Restore(Box::new(spec)), slot, record)
             .await?;
+        drop(pin);
+        // It was opened, so all of it was verified.
+        node.records().verified().add(chain());
         let to_running = start.elapsed();
-        let uniqueness = uniqueness(name, identity)?;
+        reach(node.layout(), "launch.started");
+        let uniqueness = uniqueness(name, restoring.identity)?;
         let restored = || {
             let realtime_ns = realtime_ns();
             ControlRequest::Restored(Box::new(Uniqueness {
@@ -248,9 +400,10 @@ impl Node {
             }))
         };
         let agent = machine.agent();
-        let restored = agent.perform_when_up(restored, self.options().restore_limit);
+        let restored = agent.perform_when_up(restored, node.options().restore_limit);
         unless_it_dies(machine.record().process, restored).await?;
-        directory.keep();
+        reach(node.layout(), "launch.unique");
+        self.check_wanted()?;
         Ok(Launched {
             machine,
             times: Times {
@@ -261,57 +414,75 @@ impl Node {
         })
     }
 
-    /// Starts the process, gives it its command and writes down what it is.
-    async fn start(
+    /// The network of a clone: what its snapshot's card could reach, or what is asked for.
+    async fn network(
         &self,
-        name: &MachineName,
+        info: &SnapshotInfo,
+        request: &CloneRequest,
+    ) -> Result<(Option<Egress>, Option<Slot>), NodeError> {
+        let egress = match (&info.record.egress, &request.egress) {
+            (Some(_), Some(wanted)) => Some(wanted.clone()),
+            (own, _) => own.clone(),
+        };
+        let slot = match (&egress, &self.node.options().network) {
+            (None, _) => None,
+            (Some(egress), Some(network)) => Some(network.take(egress).await?),
+            (Some(_), None) => return Err(NodeError::NoNetwork(info.id.to_string())),
+        };
+        Ok((egress, slot))
+    }
+
+    /// Starts the process, gives it its command and writes down what it is.
+    pub(crate) async fn start(
+        &self,
         command: Command,
         slot: Option<Slot>,
         record: impl FnOnce(ProcessRecord, Option<u16>, Option<u32>) -> MachineRecord,
     ) -> Result<(Machine, Started), NodeError> {
-        self.wait_for_former(name).await;
+        let (node, name) = (&self.node, self.name());
+        self.check_wanted()?;
         let number = slot.as_ref().map(|slot| slot.number);
-        let (user, reserved) = self.reserve(name, number)?;
-        let log = self.vmm_log(name)?;
-        let own = self.layout().own(name);
-        jail::make_own(&own, user)?;
+        let (user, reserved) = node.reserve(name, number)?;
         let readable = named_by(&command);
-        if user.is_some() {
-            let data = self.layout().data();
-            readable
-                .iter()
-                .try_for_each(|path| jail::let_read(path, data))?;
-        }
+        let named = readable.clone();
+        let log = self
+            .with_files(move |records, name| prepare(records.layout(), name, user, &named))
+            .await?;
         let permitted = Permitted {
             readable,
-            writable: vec![own],
+            writable: vec![node.layout().own(name)],
             jail: user.map(|user| Jail {
                 user,
-                root: self.layout().empty(),
+                root: node.layout().empty(),
             }),
         };
-        let program = &self.options().vmm_program;
+        let program = &node.options().vmm_program;
         let (mut client, child) =
             VmmClient::spawn(program, Path::new(socket::CONTROL), &permitted, slot, log)?;
         let pid = child.id().ok_or(VmmError::Confused)?;
         let process = ProcessRecord::of(pid).ok_or(VmmError::Confused)?;
         reserved.pass_to(process);
-        self.collect(process, child);
+        node.collect(process, child);
+        reach(node.layout(), "launch.spawned");
         // Written before the machine runs: from here on a crash of the node leaves a process that its
         // successor finds. A power cut ends the process too.
         let record = record(process, number, user);
-        record::write_volatile(&self.layout().machine(name).join(MACHINE_FILE), &record)
-            .inspect_err(|_| process.kill())?;
+        let written = self.save(record.clone(), Durability::UntilPowerCut).await;
+        written.inspect_err(|_| process.kill())?;
+        reach(node.layout(), "launch.recorded");
+        self.check_wanted()?;
         // The kernel takes its time to move a process, and the VMM to start.
-        let (limited, answered) = tokio::join!(self.limit(name, &record), client.request(command));
+        let (limited, answered) = tokio::join!(node.limit(name, &record), client.request(command));
         limited?;
         let started = match answered? {
             Reply::Started(started) => started,
             _ => return Err(VmmError::Confused.into()),
         };
-        Ok((Machine::new(self.clone(), name.clone(), record), started))
+        Ok((node.machine(name)?, started))
     }
+}
 
+impl Node {
     /// Puts a machine's process into a group of its size.
     async fn limit(&self, name: &MachineName, record: &MachineRecord) -> Result<(), NodeError> {
         let Some(groups) = self.options().groups.clone() else {
@@ -330,19 +501,8 @@ impl Node {
         limited.await.map_err(|_| VmmError::Confused)?
     }
 
-    fn vmm_log(&self, name: &MachineName) -> Result<OwnedFd, NodeError> {
-        let path = self.layout().machine(name).join("vmm.log");
-        let file = OpenOptions::new().create(true).append(true).open(&path);
-        Ok(OwnedFd::from(file.map_err(failed("open", &path))?))
-    }
-
     /// The devices of every microVM.
-    fn devices(
-        &self,
-        name: &MachineName,
-        disks: &[DiskStack],
-        has_card: bool,
-    ) -> Result<DeviceSpec, NodeError> {
+    fn devices(&self, name: &MachineName, disks: &[DiskStack], has_card: bool) -> DeviceSpec {
         let limits = self.options().limits;
         let directory = self.layout().own(name);
         let disk = |(index, stack): (usize, &DiskStack)| DiskSpec {
@@ -350,7 +510,7 @@ impl Node {
             image: self.image(stack, overlay_path(&directory, index, 0)),
             rate_limit: limits.disk,
         };
-        Ok(DeviceSpec {
+        DeviceSpec {
             disks: disks.iter().enumerate().map(disk).collect(),
             nets: has_card.then(|| card(limits.network)).into_iter().collect(),
             vsock: Some(VsockSpec {
@@ -361,7 +521,7 @@ impl Node {
                 limit_bytes: SERIAL_LOG_BYTES,
             }),
             balloon: true,
-        })
+        }
     }
 
     fn image(&self, stack: &DiskStack, overlay: PathBuf) -> DiskImage {
@@ -387,14 +547,6 @@ async fn unless_it_dies<T>(
         biased;
         answer = answer => Ok(answer?),
         () = process.died() => Err(VmmError::Died.into()),
-    }
-}
-
-/// A clone of a template was never asleep; a suspended microVM was, and so was one that begins where another one is.
-fn guest_clock(purpose: Purpose) -> GuestClock {
-    match purpose {
-        Purpose::Template => GuestClock::Stands,
-        Purpose::Suspended | Purpose::Step => GuestClock::MovesOn,
     }
 }
 
@@ -474,56 +626,30 @@ fn realtime_ns() -> u64 {
     u64::try_from(realtime.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// A microVM's directory that vanishes, with its process, unless the launch succeeds.
-pub(crate) struct NewDirectory<'a> {
-    node: &'a Node,
-    name: &'a MachineName,
-    is_kept: bool,
+/// Makes the directory that the VMM writes, lets it read what it is made of, and opens its log.
+fn prepare(
+    layout: &Layout,
+    name: &MachineName,
+    user: Option<u32>,
+    readable: &[PathBuf],
+) -> Result<OwnedFd, NodeError> {
+    let path = layout.machine(name).join("vmm.log");
+    let log = OpenOptions::new().create(true).append(true).open(&path);
+    let log = log.map_err(failed("open", &path))?;
+    jail::make_own(&layout.own(name), user)?;
+    if user.is_some() {
+        readable
+            .iter()
+            .try_for_each(|path| jail::let_read(path, layout.data()))?;
+    }
+    Ok(OwnedFd::from(log))
 }
 
-impl<'a> NewDirectory<'a> {
-    pub(crate) fn make(node: &'a Node, name: &'a MachineName) -> Result<Self, NodeError> {
-        let path = node.layout().machine(name);
-        match fs::create_dir(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                Err(NodeError::Exists(name.to_string()))
-            }
-            other => {
-                other.map_err(failed("make the directory", &path))?;
-                Ok(Self::taken_over(node, name))
-            }
-        }
-    }
-
-    /// One that is there already and has nothing but what waits for the launch.
-    pub(crate) fn taken_over(node: &'a Node, name: &'a MachineName) -> Self {
-        Self {
-            node,
-            name,
-            is_kept: false,
-        }
-    }
-
-    pub(crate) fn keep(mut self) {
-        self.is_kept = true;
-    }
-}
-
-impl Drop for NewDirectory<'_> {
-    fn drop(&mut self) {
-        if self.is_kept {
-            return;
-        }
-        let path = self.node.layout().machine(self.name);
-        if let Ok(Some(record)) = record::read::<MachineRecord>(&path.join(MACHINE_FILE)) {
-            record.process.kill();
-        }
-        if let Some(log) = last_words(&path) {
-            tracing::warn!(machine = %self.name, "launch failed; the VMM said: {log}");
-        }
-        // What cannot be removed now is swept later; the launch's own error is the one to report.
-        let _ = fs::remove_dir_all(path);
-    }
+/// What is wrong with the snapshot in a directory, if reading it all shows that waiting cannot help.
+fn damage_of(directory: &Path) -> Option<String> {
+    let problems = hearth_snapshot::verify(directory);
+    let first = problems.iter().find(|problem| problem.is_damage())?;
+    Some(crate::damage::with_causes(first))
 }
 
 /// The end of a VMM's log: the reason that it could not give over its socket.

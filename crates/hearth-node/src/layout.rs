@@ -91,6 +91,11 @@ impl Layout {
         self.machine(name).join("incoming")
     }
 
+    /// Directory of what cannot be read.
+    pub(crate) fn damaged(&self) -> PathBuf {
+        self.data.join("damaged")
+    }
+
     /// An empty directory, at which VMMs make their roots, each in a mount namespace of its own.
     pub(crate) fn empty(&self) -> PathBuf {
         self.data.join("empty")

@@ -1,7 +1,9 @@
 //! VMM processes of one host: spawn, drive, snapshot store.
 //!
 //! A [`Node`] turns "run this snapshot" into a `hearth-vmm` process and back. Everything it knows is in its
-//! data directory, so that any process with that directory finds the same microVMs again:
+//! data directory, so that a later process with that directory finds the same microVMs again; it reads its records once, and keeps an
+//! index of them in memory (index.rs, records.rs). Operations on one instance follow each other (turns.rs) and outlive whoever
+//! asked for them:
 //!
 //! ```text
 //! <data>/
@@ -20,6 +22,7 @@
 //!   snapshots/<id>/         one sealed snapshot (hearth-snapshot), and
 //!     node.json             what a restore needs beside it: disks and how they stack
 //!     prefetch.json         pages that its clones bring in in the background, if that is known
+//!   damaged/                what could not be read, with the reason (damage.rs)
 //!   empty/                  where VMMs make their roots
 //! ```
 
@@ -28,10 +31,15 @@
 mod agent;
 mod block_device;
 mod cgroup;
+mod chain;
 mod codec;
+pub mod crash_point;
+mod damage;
 mod error;
 mod fork;
 mod holdings;
+mod index;
+mod instance;
 mod jail;
 mod launch;
 mod layout;
@@ -40,23 +48,31 @@ mod memory;
 mod node;
 mod process;
 mod record;
+mod records;
 mod services;
 mod shares;
 mod socket;
+mod turns;
+mod verified;
 mod vmm;
 
 pub use agent::{AgentClient, AgentError, Exec, ExecReader, ExecWriter, FileReader, LogFollower};
 pub use block_device::{BlockDevice, NoBlockDevice};
 pub use cgroup::{Groups, NoDiskLimit, limitable_device};
+pub use chain::ChainLimits;
+pub use damage::Damage;
 pub use error::NodeError;
 pub use fork::Sealed;
+pub use index::SnapshotInfo;
 pub use jail::DEFAULT_USERS;
 pub use launch::{BootRequest, CloneRequest, DiskRequest, Launched, Times};
 pub use layout::{Layout, MachineName, NameError};
 pub use machine::Machine;
 pub use memory::ProcessMemory;
-pub use node::{DeviceLimits, Node, NodeOptions, SnapshotInfo, Standing, Swept};
-pub use record::{DiskStack, MachineRecord, NetworkRecord, ProcessRecord, Purpose, SnapshotRecord};
+pub use node::{DeviceLimits, Node, NodeOptions, Standing, Swept};
+pub use record::{
+    DiskStack, MachineRecord, NetworkRecord, ProcessRecord, Purpose, SnapshotRecord, SnapshotShape,
+};
 pub use services::{ServiceListener, service_of};
 pub use shares::Shares;
 pub use vmm::{Jail, Permitted, VmmClient, VmmError};

@@ -1,33 +1,35 @@
-//! The node itself: finding, resuming, deleting, sweeping.
+//! The node itself: what it is made of, finding, deleting, sweeping.
 
-use std::collections::HashSet;
 use std::fs::{self, Permissions};
-use std::io;
 use std::ops::RangeInclusive;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use hearth_net::{Egress, Network};
+use hearth_net::Network;
 use hearth_snapshot::SnapshotId;
-use hearth_wire::vmm::{PageRange, RateLimit};
+use hearth_wire::agent::StartSpec;
+use hearth_wire::vmm::{PageRange, RateLimit, SnapshotSummary};
 use rustix::process::geteuid;
+use tokio::sync::oneshot;
 
+use crate::agent::AgentClient;
 use crate::cgroup::Groups;
+use crate::chain::ChainLimits;
+use crate::damage::{self, Damage};
 use crate::error::{NodeError, failed};
 use crate::holdings::{Held, Holdings, Reserved};
+use crate::index::SnapshotInfo;
+use crate::instance::{Instance, Settled};
 use crate::jail::{DEFAULT_USERS, Users};
-use crate::launch::{CloneRequest, Identity, Launched, NewDirectory};
+use crate::launch::Launched;
 use crate::layout::{Layout, MachineName};
 use crate::machine::Machine;
-use crate::record::{
-    self, MACHINE_FILE, MachineRecord, NODE_FILE, PREFETCH_FILE, ProcessRecord, Purpose,
-    SnapshotRecord,
-};
-
-/// How long a killed process may take to be gone.
-const FORMER_LIMIT: Duration = Duration::from_secs(1);
+use crate::record::{self, MachineRecord, PREFETCH_FILE, ProcessRecord, Purpose};
+use crate::records::{Records, names};
+use crate::socket;
+use crate::turns::Turns;
 
 /// How a node works.
 #[derive(Debug, Clone)]
@@ -49,6 +51,8 @@ pub struct NodeOptions {
     pub users: Option<RangeInclusive<u32>>,
     /// What each machine may take of disk and network.
     pub limits: DeviceLimits,
+    /// When snapshot chains are folded.
+    pub chain: ChainLimits,
 }
 
 /// What one machine may take of the host's disk and network; `None` is without a limit.
@@ -72,6 +76,7 @@ impl NodeOptions {
             groups: None,
             users: geteuid().is_root().then_some(DEFAULT_USERS),
             limits: DeviceLimits::default(),
+            chain: ChainLimits::default(),
         }
     }
 
@@ -85,51 +90,48 @@ impl NodeOptions {
     }
 }
 
-/// A node: a data directory and the microVMs in it.
+/// A node: a data directory and the instances in it.
 #[derive(Debug, Clone)]
 pub struct Node(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    layout: Layout,
     options: NodeOptions,
+    records: Arc<Records>,
+    turns: Turns,
     users: Option<Users>,
     holdings: Holdings,
 }
 
-/// A snapshot of this node.
-#[derive(Debug, Clone)]
-pub struct SnapshotInfo {
-    /// Its identity.
-    pub id: SnapshotId,
-    /// Its ancestors, nearest first.
-    pub ancestors: Vec<SnapshotId>,
-    /// What is written down about it.
-    pub record: SnapshotRecord,
-}
-
-/// What there is of a microVM.
+/// What there is of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
+    /// An operation is under way on it; what it is then is known afterwards.
+    Busy,
     /// A process runs it.
     Runs,
     /// It lies on disk, complete, without a process.
     Suspended,
-    /// Neither.
+    /// None of these.
     Gone,
 }
 
 /// What [`Node::sweep`] found and removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Swept {
-    /// MicroVMs whose process was gone.
+    /// Instances whose process was gone.
     pub machines: Vec<String>,
     /// Directories of snapshots that were never finished.
     pub partial_snapshots: Vec<PathBuf>,
 }
 
 impl Node {
-    /// Opens a data directory, which is made when it is missing.
+    /// Opens a data directory, which is made when it is missing, and reads all records. What cannot be read is set aside
+    /// ([`Node::damaged`]).
+    ///
+    /// # Errors
+    ///
+    /// When the directory itself cannot be used.
     pub fn open(options: NodeOptions) -> Result<Self, NodeError> {
         let data = std::path::absolute(&options.data).map_err(failed("resolve", &options.data))?;
         let layout = Layout::new(data);
@@ -141,36 +143,38 @@ impl Node {
         }
         let users = options.users.clone().map(Users::new);
         let node = Self(Arc::new(Inner {
-            layout,
+            records: Arc::new(Records::load(layout)?),
             options,
+            turns: Turns::default(),
             users,
             holdings: Holdings::default(),
         }));
-        // Also of processes that are gone: [`Self::settle`] gives back what they held.
-        for (name, record) in node.machines()? {
-            let held = Held {
-                machine: name,
-                slot: record.network.as_ref().map(|network| network.slot),
-                user: record.user,
-            };
-            node.hold(record.process, held);
+        for (name, record) in node.machines() {
+            node.adopt(&name, &record);
         }
-        node.adopt_users()?;
-        node.adopt_networks()?;
         Ok(node)
     }
 
-    /// Takes note of the users that run already.
-    fn adopt_users(&self) -> Result<(), NodeError> {
-        let Some(users) = &self.0.users else {
-            return Ok(());
+    /// Takes note of what a process from before holds, also of one that is gone: settling the instance gives it back.
+    fn adopt(&self, name: &MachineName, record: &MachineRecord) {
+        let held = Held {
+            machine: name.clone(),
+            slot: record.network.as_ref().map(|network| network.slot),
+            user: record.user,
         };
-        for (name, record) in self.machines()? {
-            if let Some(user) = record.user.filter(|_| record.process.is_alive()) {
-                users.adopt(&name, user);
-            }
+        self.hold(record.process, held);
+        if !record.process.is_alive() {
+            return;
         }
-        Ok(())
+        if let (Some(users), Some(user)) = (&self.0.users, record.user) {
+            users.adopt(name, user);
+        }
+        // Its guest may ask for names again.
+        if let (Some(networks), Some(network)) = (&self.options().network, &record.network)
+            && let Err(error) = networks.adopt(network.slot, record.process.pid, &network.egress)
+        {
+            tracing::warn!(%error, %name, "the network of a running machine is not taken up");
+        }
     }
 
     /// A user for the process of a launch, if there are any to be had, together with its slot.
@@ -197,30 +201,13 @@ impl Node {
         }
     }
 
-    /// Lets the guests that run already ask for names again.
-    fn adopt_networks(&self) -> Result<(), NodeError> {
-        let Some(networks) = &self.options().network else {
-            return Ok(());
-        };
-        for (name, record) in self.machines()? {
-            if let Some(network) = &record.network
-                && record.process.is_alive()
-                && let Err(error) =
-                    networks.adopt(network.slot, record.process.pid, &network.egress)
-            {
-                tracing::warn!(%error, %name, "the network of a running machine is not taken up");
-            }
-        }
-        Ok(())
-    }
-
     /// Takes note of what a process holds of this host.
     pub(crate) fn hold(&self, process: ProcessRecord, held: Held) {
         self.0.holdings.add(process, held);
     }
 
-    /// Gives back what a process had that is gone: its group, its network and its user. Whoever calls this first does it; when
-    /// it has returned to anyone, it is done.
+    /// Releases what an ended process held: its group, its network and its user. Idempotent: the first caller does the work,
+    /// later callers wait for it. Blocks.
     pub(crate) fn release(&self, process: ProcessRecord) {
         self.0.holdings.give_back(process, |held| {
             if let Some(groups) = &self.options().groups {
@@ -230,7 +217,7 @@ impl Node {
         });
     }
 
-    /// The same of what no process is in any more, or yet.
+    /// Releases what no process is in any more, or yet.
     pub(crate) fn give_back(&self, held: &Held) {
         if let (Some(networks), Some(slot)) = (&self.options().network, held.slot) {
             networks.release(slot);
@@ -240,92 +227,133 @@ impl Node {
         }
     }
 
-    /// Waits until a process of that name that a failed launch has killed is gone, and with it what it held: its group has the
-    /// name that the next one's is to have.
-    pub(crate) async fn wait_for_former(&self, name: &MachineName) {
-        let deadline = Instant::now() + FORMER_LIMIT;
-        loop {
-            let former = self.0.holdings.of(name);
-            for process in former.iter().filter(|process| !process.is_alive()) {
-                self.release(*process);
-            }
-            if former.is_empty() || Instant::now() > deadline {
-                return;
-            }
-            tokio::time::sleep(FORMER_LIMIT / 200).await;
-        }
-    }
-
     /// Where everything is.
     pub fn layout(&self) -> &Layout {
-        &self.0.layout
+        self.0.records.layout()
     }
 
     pub(crate) fn options(&self) -> &NodeOptions {
         &self.0.options
     }
 
-    /// The running microVM of that name.
+    pub(crate) fn records(&self) -> &Arc<Records> {
+        &self.0.records
+    }
+
+    /// Does something with files, off the runtime's threads.
+    pub(crate) async fn with_records<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Arc<Records>) -> T + Send + 'static,
+    ) -> T {
+        let records = Arc::clone(&self.0.records);
+        match tokio::task::spawn_blocking(move || work(&records)).await {
+            Ok(done) => done,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime ends, and with it whoever waits.
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
+
+    /// Runs an operation on an instance when it is its turn, in a task of its own: it goes on when the caller goes away.
+    pub(crate) async fn in_turn<T, F>(
+        &self,
+        name: &MachineName,
+        operation: impl FnOnce(Instance) -> F + Send + 'static,
+    ) -> Result<T, NodeError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, NodeError>> + Send + 'static,
+    {
+        let (node, name) = (self.clone(), name.clone());
+        let task = tokio::spawn(async move {
+            let turn = node.0.turns.take(&name).await;
+            operation(Instance { node, turn }).await
+        });
+        task.await.map_err(|_| NodeError::Panicked)?
+    }
+
+    /// As [`Self::in_turn`], for what makes an instance: when the caller goes away, it is undone.
+    pub(crate) async fn launch_in_turn<F>(
+        &self,
+        name: &MachineName,
+        launch: impl FnOnce(Arc<Instance>) -> F + Send + 'static,
+    ) -> Result<Launched, NodeError>
+    where
+        F: Future<Output = Result<Launched, NodeError>> + Send + 'static,
+    {
+        let (mut reply, answer) = oneshot::channel();
+        let (node, name) = (self.clone(), name.clone());
+        tokio::spawn(async move {
+            let turn = node.0.turns.take(&name).await;
+            let instance = Arc::new(Instance {
+                node: node.clone(),
+                turn,
+            });
+            let launch = launch(Arc::clone(&instance));
+            tokio::pin!(launch);
+            let outcome = tokio::select! {
+                outcome = &mut launch => outcome,
+                () = reply.closed() => {
+                    // It fails soon without its process, and cleans up after itself.
+                    let _removal = node.announce_removal(&name);
+                    launch.await
+                }
+            };
+            if let Err(Ok(launched)) = reply.send(outcome) {
+                let name = launched.machine.name().clone();
+                if let Err(error) = instance.remove().await {
+                    tracing::warn!(%error, %name, "a launch that nobody waited for is not undone");
+                }
+            }
+        });
+        answer.await.map_err(|_| NodeError::Panicked)?
+    }
+
+    /// Ends the process of an instance that is to be removed, so that what is under way on it fails soon.
+    fn announce_removal(&self, name: &MachineName) -> crate::turns::Removal {
+        let removal = self.0.turns.announce_removal(name);
+        if let Some(record) = self.records().machine(name) {
+            record.process.kill();
+        }
+        removal
+    }
+
+    /// The instance of that name that has a process, or had one. Looks into memory only.
     pub fn machine(&self, name: &MachineName) -> Result<Machine, NodeError> {
-        let path = self.layout().machine(name).join(MACHINE_FILE);
-        let record =
-            record::read(&path)?.ok_or_else(|| NodeError::UnknownMachine(name.to_string()))?;
+        let record = self.records().machine(name);
+        let record = record.ok_or_else(|| NodeError::UnknownMachine(name.to_string()))?;
         Ok(Machine::new(self.clone(), name.clone(), record))
     }
 
-    /// All microVMs that have a record, running or not.
-    pub fn machines(&self) -> Result<Vec<(MachineName, MachineRecord)>, NodeError> {
-        let mut machines = Vec::new();
-        for name in self.names()? {
-            let path = self.layout().machine(&name).join(MACHINE_FILE);
-            if let Some(record) = record::read(&path)? {
-                machines.push((name, record));
-            }
-        }
-        Ok(machines)
+    /// The agent of an instance, whether or not it runs.
+    pub fn agent(&self, name: &MachineName) -> AgentClient {
+        AgentClient::new(self.layout().own(name).join(socket::VSOCK))
     }
 
-    /// The names of all microVMs that have a directory, also of those whose launch has not come as far as a record.
-    pub fn names(&self) -> Result<Vec<MachineName>, NodeError> {
-        let entries = names(&self.layout().machines())?;
-        Ok(entries
-            .iter()
-            .filter_map(|entry| entry.parse().ok())
-            .collect())
+    /// All instances that have a record, running or not. Looks into memory only.
+    pub fn machines(&self) -> Vec<(MachineName, Arc<MachineRecord>)> {
+        self.records().machines()
     }
 
-    /// All snapshots, oldest first.
-    pub fn snapshots(&self) -> Result<Vec<SnapshotInfo>, NodeError> {
-        let mut snapshots = Vec::new();
-        for entry in names(&self.layout().snapshots())? {
-            let Ok(id) = entry.parse::<SnapshotId>() else {
-                continue;
-            };
-            let path = self.layout().snapshot(id);
-            let Some(record) = record::read(&path.join(NODE_FILE))? else {
-                continue;
-            };
-            let ancestors = match hearth_snapshot::describe(&path) {
-                // Removed by somebody else since it was listed.
-                Err(_) if !path.exists() => continue,
-                described => described?.ancestors,
-            };
-            snapshots.push(SnapshotInfo {
-                id,
-                ancestors,
-                record,
-            });
-        }
-        snapshots.sort_by_key(|snapshot| (snapshot.record.created_at, snapshot.id));
-        Ok(snapshots)
+    /// The names of all instances that have a directory, also of those whose launch has not come as far as a record.
+    pub fn names(&self) -> Vec<MachineName> {
+        self.records().names()
+    }
+
+    /// All snapshots, oldest first. Looks into memory only.
+    pub fn snapshots(&self) -> Vec<Arc<SnapshotInfo>> {
+        self.records().snapshots()
     }
 
     /// The snapshot whose id begins like this.
     pub fn find_snapshot(&self, beginning: &str) -> Result<SnapshotId, NodeError> {
-        let mut found = names(&self.layout().snapshots())?
-            .into_iter()
-            .filter(|name| name.starts_with(beginning))
-            .filter_map(|name| name.parse::<SnapshotId>().ok());
+        let snapshots = self.snapshots();
+        let mut found = snapshots
+            .iter()
+            .map(|snapshot| snapshot.id)
+            .filter(|id| id.to_string().starts_with(beginning));
         match (found.next(), found.next()) {
             (Some(id), None) => Ok(id),
             (Some(_), Some(_)) => Err(NodeError::AmbiguousSnapshot(beginning.to_owned())),
@@ -333,226 +361,218 @@ impl Node {
         }
     }
 
-    /// The suspended microVM of that name.
-    pub fn suspended(&self, name: &MachineName) -> Result<SnapshotInfo, NodeError> {
-        self.snapshots()?
-            .into_iter()
-            .rfind(|snapshot| {
-                snapshot.record.purpose == Purpose::Suspended
-                    && snapshot.record.machine == name.to_string()
-            })
-            .ok_or_else(|| NodeError::UnknownMachine(name.to_string()))
-    }
-
-    /// What there is of the microVM of that name, whatever an operation said of it that failed.
-    pub fn standing(&self, name: &MachineName) -> Result<Standing, NodeError> {
-        match self.machine(name) {
-            Ok(machine) if machine.record().process.is_alive() => return Ok(Standing::Runs),
-            Ok(machine) if machine.is_saved() => return Ok(Standing::Suspended),
-            Ok(_) | Err(NodeError::UnknownMachine(_)) => {}
-            Err(error) => return Err(error),
+    /// A snapshot by its id. Looks at the disk if it is not known.
+    pub async fn snapshot(&self, id: SnapshotId) -> Result<Arc<SnapshotInfo>, NodeError> {
+        if let Some(known) = self.records().snapshot(id) {
+            return Ok(known);
         }
-        match self.suspended(name) {
-            Ok(_) => Ok(Standing::Suspended),
-            Err(NodeError::UnknownMachine(_)) => Ok(Standing::Gone),
-            Err(error) => Err(error),
+        let found = self
+            .with_records(move |records| records.look_for_snapshot(id))
+            .await;
+        found.ok_or_else(|| NodeError::UnknownSnapshot(id.to_string()))
+    }
+
+    /// The layer in which an instance is suspended.
+    pub fn suspended(&self, name: &MachineName) -> Result<Arc<SnapshotInfo>, NodeError> {
+        let found = self.records().suspended(name);
+        found.ok_or_else(|| NodeError::UnknownMachine(name.to_string()))
+    }
+
+    /// What was set aside because it could not be read, oldest first. Lists a directory.
+    pub fn damaged(&self) -> Result<Vec<Damage>, NodeError> {
+        damage::list(self.layout())
+    }
+
+    /// What there is of an instance.
+    pub async fn standing(&self, name: &MachineName) -> Standing {
+        let (node, name) = (self.clone(), name.clone());
+        self.with_records(move |_| node.look(&name)).await
+    }
+
+    /// What there is of an instance. Reads files of its process, and of a snapshot that is not in its place yet.
+    pub fn look(&self, name: &MachineName) -> Standing {
+        if self.0.turns.is_taken(name) {
+            return Standing::Busy;
+        }
+        if let Some(record) = self.records().machine(name) {
+            if record.process.is_alive() {
+                return Standing::Runs;
+            }
+            if record.pending == Some(Purpose::Suspended) && self.has_sealed(name) {
+                return Standing::Suspended;
+            }
+        }
+        match self.records().suspended(name) {
+            Some(_) => Standing::Suspended,
+            None => Standing::Gone,
         }
     }
 
-    /// Resumes a suspended microVM, with the ways out that it had. When anything fails it still is suspended.
-    pub async fn resume(&self, name: &MachineName) -> Result<Launched, NodeError> {
-        self.resume_with(name, None).await
+    /// Whether a snapshot lies in an instance's directory that only has to be put into place.
+    fn has_sealed(&self, name: &MachineName) -> bool {
+        let layout = self.layout();
+        let places = [layout.incoming(name), layout.outgoing(name)];
+        places
+            .iter()
+            .any(|place| hearth_snapshot::describe(place).is_ok())
     }
 
-    /// Resumes a suspended microVM with other ways out.
-    pub async fn resume_with(
+    /// Starts the application of an instance.
+    pub(crate) async fn start_application(
         &self,
         name: &MachineName,
-        egress: Option<Egress>,
-    ) -> Result<Launched, NodeError> {
-        if self.machine(name).is_ok() {
-            // Its layer may still lie where it was sealed.
-            self.settle(name).await?;
-        }
-        let SnapshotInfo { id, record, .. } = self.suspended(name)?;
-        let request = CloneRequest {
-            egress,
-            ..CloneRequest::new(id)
-        };
-        let directory = NewDirectory::make(self, name)?;
-        let launched = self
-            .restore(directory, &request, record.clone(), Identity::Kept)
-            .await?;
-        if let Err(error) = self.mark_as_step(id, record) {
-            // As long as the layer says that it is the microVM, nothing else may be.
-            launched.machine.terminate().await?;
-            return Err(error);
-        }
-        if let Err(error) = self.drop_unneeded_steps() {
-            tracing::warn!(%error, %name, "a layer that nobody needs stays for now");
-        }
-        Ok(launched)
+        spec: StartSpec,
+    ) -> Result<(), NodeError> {
+        self.in_turn(name, |instance| async move {
+            instance.start_application(spec).await
+        })
+        .await
     }
 
-    /// What clones of a snapshot bring in in the background from now on.
-    pub fn set_prefetch(&self, id: SnapshotId, pages: &[PageRange]) -> Result<(), NodeError> {
-        // The snapshot's own record says whether there is one.
-        self.snapshot_record(id)?;
+    /// Seals a snapshot of an instance that goes on.
+    pub(crate) async fn seal(
+        &self,
+        name: &MachineName,
+        purpose: Purpose,
+    ) -> Result<(SnapshotId, SnapshotSummary), NodeError> {
+        self.in_turn(
+            name,
+            move |instance| async move { instance.seal(purpose).await },
+        )
+        .await
+    }
+
+    /// Suspends an instance: when this answers, the snapshot is durable and the process is gone. Goes on when the caller goes
+    /// away. On a failure the instance runs on, unless its process is gone.
+    pub async fn suspend(
+        &self,
+        name: &MachineName,
+    ) -> Result<(SnapshotId, SnapshotSummary), NodeError> {
+        self.in_turn(name, |instance| async move { instance.suspend().await })
+            .await
+    }
+
+    /// Finishes or undoes what a crash cut in two of one instance, and removes it when its process is gone. Answers whether it
+    /// runs. A suspended one is not touched.
+    pub async fn settle(&self, name: &MachineName) -> Result<bool, NodeError> {
+        let settled = self.in_turn(name, |instance| async move { instance.settle().await });
+        Ok(settled.await? == Settled::Runs)
+    }
+
+    /// Removes an instance with everything that belongs to it, in whatever condition. Overtakes what is under way on it.
+    /// Succeeds if there is none.
+    pub async fn erase(&self, name: &MachineName) -> Result<(), NodeError> {
+        let removal = self.announce_removal(name);
+        self.in_turn(name, |instance| async move {
+            let _removal = removal;
+            instance.remove().await
+        })
+        .await
+    }
+
+    /// As [`Self::erase`], but keeps one disk.
+    pub(crate) async fn erase_keeping(
+        &self,
+        name: &MachineName,
+        serial: &str,
+        kept: &Path,
+    ) -> Result<(), NodeError> {
+        let (serial, kept) = (serial.to_owned(), kept.to_owned());
+        self.in_turn(name, |instance| async move {
+            instance.remove_keeping(serial, kept).await
+        })
+        .await
+    }
+
+    /// Sets aside a suspended instance whose snapshot is damaged, so that what is left of it can be looked at.
+    pub async fn set_aside(&self, name: &MachineName, reason: String) -> Result<(), NodeError> {
+        self.in_turn(name, |instance| async move {
+            instance
+                .with_files(move |records, name| {
+                    let Some(info) = records.suspended(name) else {
+                        return Ok(());
+                    };
+                    let name = name.to_string();
+                    records.set_aside(&info, &NodeError::Damaged { name, reason })
+                })
+                .await
+        })
+        .await
+    }
+
+    /// Says what clones of a snapshot bring in in the background from now on.
+    pub async fn set_prefetch(&self, id: SnapshotId, pages: &[PageRange]) -> Result<(), NodeError> {
+        self.snapshot(id).await?;
         let pairs: Vec<(u64, u64)> = pages
             .iter()
             .map(|range| (range.first, range.count))
             .collect();
-        record::write(&self.layout().snapshot(id).join(PREFETCH_FILE), &pairs)
+        let path = self.layout().snapshot(id).join(PREFETCH_FILE);
+        self.with_records(move |_| record::write(&path, &pairs))
+            .await
     }
 
     /// What clones of a snapshot bring in in the background; nothing when that was never said.
-    pub fn prefetch(&self, id: SnapshotId) -> Result<Vec<PageRange>, NodeError> {
+    pub async fn prefetch(&self, id: SnapshotId) -> Result<Vec<PageRange>, NodeError> {
+        let path = self.layout().snapshot(id).join(PREFETCH_FILE);
         let pairs: Option<Vec<(u64, u64)>> =
-            record::read(&self.layout().snapshot(id).join(PREFETCH_FILE))?;
+            self.with_records(move |_| record::read(&path)).await?;
         let range = |(first, count)| PageRange { first, count };
         Ok(pairs.unwrap_or_default().into_iter().map(range).collect())
     }
 
     /// Deletes a snapshot that nothing needs.
-    pub fn delete_snapshot(&self, id: SnapshotId) -> Result<(), NodeError> {
-        if let Some((machine, _)) = self
-            .machines()?
-            .into_iter()
-            .find(|(_, record)| needs(record, id))
-        {
-            return Err(NodeError::InUse {
-                id,
-                machine: machine.to_string(),
-            });
-        }
-        if let Some((machine, _)) = self.origins()?.into_iter().find(|(_, of)| *of == id) {
-            return Err(NodeError::InUse {
-                id,
-                machine: machine.to_string(),
-            });
-        }
-        if let Some(child) = self.snapshots()?.into_iter().find(|child| child.needs(id)) {
-            return Err(NodeError::HasChildren {
-                id,
-                child: child.id,
-            });
-        }
-        remove_all(&self.layout().snapshot(id))?;
-        self.drop_unneeded_steps()
+    pub async fn delete_snapshot(&self, id: SnapshotId) -> Result<(), NodeError> {
+        self.with_records(move |records| {
+            // Another process may have made it.
+            records.look_for_snapshot(id);
+            records.remove_snapshot(id)?;
+            records.drop_idle_steps()
+        })
+        .await
     }
 
-    /// Finishes what a crash cut in two and removes what belongs to nobody.
+    /// Finishes what a crash cut in two and removes what belongs to nobody. What takes long goes on in the background: an
+    /// instance whose VMM still seals is [`Standing::Busy`] until that has ended.
     pub async fn sweep(&self) -> Result<Swept, NodeError> {
         let mut swept = Swept::default();
-        for entry in names(&self.layout().machines())? {
-            let Ok(name) = entry.parse::<MachineName>() else {
-                continue;
-            };
-            if !self.layout().machine(&name).exists() {
+        for name in self.names() {
+            let record = self.records().machine(&name);
+            let is_busy =
+                record.is_some_and(|record| record.pending.is_some() && record.process.is_alive());
+            if is_busy {
+                self.settle_later(name).await;
                 continue;
             }
             match self.settle(&name).await {
                 Ok(true) => {}
-                Ok(false) => swept.machines.push(entry),
-                // A full disk, for one: whoever does something with this microVM settles it, and the others need not wait.
+                Ok(false) => swept.machines.push(name.to_string()),
+                // A full disk, for one: whoever does something with this instance settles it, and the others need not wait.
                 Err(error) => tracing::error!(%error, %name, "a microVM is not settled"),
             }
         }
-        for entry in names(&self.layout().snapshots())? {
-            if entry.parse::<SnapshotId>().is_err() {
-                let path = self.layout().snapshots().join(entry);
-                fs::remove_dir_all(&path).map_err(failed("remove", &path))?;
-                swept.partial_snapshots.push(path);
+        let groups = self.options().groups.clone();
+        let partial = self.with_records(move |records| {
+            if let Some(groups) = groups {
+                groups.sweep(|name| records.has_directory(name));
             }
-        }
-        if let Some(groups) = &self.options().groups {
-            groups.sweep(|name| self.layout().machine(name).exists());
-        }
-        self.drop_unneeded_steps()?;
+            records.drop_idle_steps()?;
+            remove_partial(records.layout())
+        });
+        swept.partial_snapshots = partial.await?;
         Ok(swept)
     }
 
-    /// Finishes or undoes what a crash cut in two of one microVM, and removes it when its process is gone.
-    /// Answers whether it runs. A suspended one is not touched.
-    pub async fn settle(&self, name: &MachineName) -> Result<bool, NodeError> {
-        let is_running = match self.machine(name) {
-            Ok(mut machine) => {
-                let is_running = machine.settle().await?;
-                if !is_running {
-                    self.release(machine.record().process);
-                }
-                is_running
+    /// Takes the turn of an instance at once and settles it in a task.
+    async fn settle_later(&self, name: MachineName) {
+        let turn = self.0.turns.take(&name).await;
+        let node = self.clone();
+        tokio::spawn(async move {
+            let settled = Instance { node, turn }.settle().await;
+            if let Err(error) = settled {
+                tracing::error!(%error, %name, "a microVM is not settled");
             }
-            // A directory without a record: its launch did not get as far as a process.
-            Err(NodeError::UnknownMachine(_)) => false,
-            Err(error) => return Err(error),
-        };
-        if is_running {
-            self.confirm_resumed(name)?;
-        } else if self.layout().machine(name).exists() {
-            self.remove_machine(name)?;
-        }
-        Ok(is_running)
-    }
-
-    /// Removes a microVM with everything that belongs to it, in whatever condition. Of nothing, it is a success.
-    pub async fn erase(&self, name: &MachineName) -> Result<(), NodeError> {
-        match self.machine(name) {
-            Ok(machine) => machine.terminate().await?,
-            Err(NodeError::UnknownMachine(_)) => self.remove_machine(name)?,
-            Err(error) => return Err(error),
-        }
-        match self.suspended(name) {
-            // A fork may stand on it; else it goes at once.
-            Ok(SnapshotInfo { id, record, .. }) => self.mark_as_step(id, record)?,
-            Err(NodeError::UnknownMachine(_)) => {}
-            Err(error) => return Err(error),
-        }
-        self.drop_unneeded_steps()
-    }
-
-    /// A running microVM is not suspended, even if the crash came before that was written down.
-    fn confirm_resumed(&self, name: &MachineName) -> Result<(), NodeError> {
-        match self.suspended(name) {
-            Ok(SnapshotInfo { id, record, .. }) => self.mark_as_step(id, record),
-            Err(NodeError::UnknownMachine(_)) => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
-    pub(crate) fn snapshot_record(&self, id: SnapshotId) -> Result<SnapshotRecord, NodeError> {
-        record::read(&self.layout().snapshot(id).join(NODE_FILE))?
-            .ok_or_else(|| NodeError::UnknownSnapshot(id.to_string()))
-    }
-
-    pub(crate) fn remove_machine(&self, name: &MachineName) -> Result<(), NodeError> {
-        remove_all(&self.layout().machine(name))
-    }
-
-    /// Removes snapshots that a microVM passed through and that nothing stands on any more.
-    pub(crate) fn drop_unneeded_steps(&self) -> Result<(), NodeError> {
-        loop {
-            let snapshots = self.snapshots()?;
-            // In this order: what waits for a fork stands in the fork's record before it ceases to wait.
-            let (origins, machines) = (self.origins()?, self.machines()?);
-            let is_needed = |id| {
-                origins.iter().any(|(_, of)| *of == id)
-                    || machines.iter().any(|(_, record)| needs(record, id))
-                    || snapshots.iter().any(|other| other.needs(id))
-            };
-            let unneeded: HashSet<SnapshotId> = snapshots
-                .iter()
-                .filter(|step| step.record.purpose == Purpose::Step && !is_needed(step.id))
-                .map(|step| step.id)
-                .collect();
-            if unneeded.is_empty() {
-                return Ok(());
-            }
-            for id in unneeded {
-                // Two callers may find the same one.
-                remove_all(&self.layout().snapshot(id))?;
-            }
-        }
+        });
     }
 
     /// Waits for a child so that it does not stay a zombie while this node lives.
@@ -563,60 +583,26 @@ impl Node {
             // How it ended is told by its control socket and its log.
             let _ = child.wait().await;
             if let Some(node) = node.upgrade() {
-                Self(node).release(process);
+                let node = Self(node);
+                node.with_records({
+                    let node = node.clone();
+                    move |_| node.release(process)
+                })
+                .await;
             }
         });
     }
+}
 
-    fn mark_as_step(&self, id: SnapshotId, record: SnapshotRecord) -> Result<(), NodeError> {
-        let step = SnapshotRecord {
-            purpose: Purpose::Step,
-            ..record
-        };
-        record::write(&self.layout().snapshot(id).join(NODE_FILE), &step)
+/// Removes directories of snapshots that were never finished.
+fn remove_partial(layout: &Layout) -> Result<Vec<PathBuf>, NodeError> {
+    let mut removed = Vec::new();
+    for entry in names(&layout.snapshots())? {
+        if entry.parse::<SnapshotId>().is_err() {
+            let path = layout.snapshots().join(entry);
+            fs::remove_dir_all(&path).map_err(failed("remove", &path))?;
+            removed.push(path);
+        }
     }
-}
-
-impl SnapshotInfo {
-    /// Whether this snapshot cannot be restored without `id`.
-    fn needs(&self, id: SnapshotId) -> bool {
-        let name = id.to_string();
-        let own_disk = |snapshot: &String| *snapshot == name && self.id != id;
-        self.ancestors.contains(&id)
-            || self
-                .record
-                .disks
-                .iter()
-                .any(|disk| disk.sealed.iter().any(|(of, _)| own_disk(of)))
-    }
-}
-
-/// Whether a running microVM stands on `id`, with memory or a disk. Its parent's ancestors are kept by the
-/// parent.
-fn needs(record: &MachineRecord, id: SnapshotId) -> bool {
-    let name = id.to_string();
-    record.parent.as_ref() == Some(&name)
-        || record
-            .disks
-            .iter()
-            .any(|disk| disk.sealed.iter().any(|(of, _)| *of == name))
-}
-
-/// Removes a directory; of none, it is a success.
-fn remove_all(path: &Path) -> Result<(), NodeError> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed.map_err(failed("remove", path)),
-    }
-}
-
-/// The names in a directory, sorted.
-fn names(directory: &Path) -> Result<Vec<String>, NodeError> {
-    let entries = fs::read_dir(directory).map_err(failed("list", directory))?;
-    let mut names = entries
-        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-        .collect::<io::Result<Vec<_>>>()
-        .map_err(failed("list", directory))?;
-    names.sort_unstable();
-    Ok(names)
+    Ok(removed)
 }

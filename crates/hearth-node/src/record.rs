@@ -1,15 +1,18 @@
 //! What a node writes down about microVMs and snapshots.
 //!
 //! Records are JSON: they are few, small, and a person who looks into a data directory should understand
-//! them. They are replaced by rename, so that a crash leaves the old or the new one.
+//! them. They are replaced by rename, so that a crash leaves the old or the new one. Each carries a checksum over its members, so
+//! that a changed byte is noticed also where the JSON still parses; records of earlier releases have none.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use hearth_net::Egress;
-use hearth_snapshot::SnapshotId;
+use hearth_snapshot::{OpenError, SnapshotId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
 use crate::error::{NodeError, failed};
 pub use crate::process::ProcessRecord;
@@ -46,6 +49,9 @@ pub struct MachineRecord {
     pub has_application: bool,
     /// A snapshot that was begun: written before the VMM is asked, cleared when its outcome is on disk.
     pub pending: Option<Purpose>,
+    /// For each writable disk, how many of the images below it that snapshot folds into one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub folds: Vec<u16>,
     /// How often its writable disks were sealed; numbers the overlay files.
     pub overlay_generation: u32,
     /// A snapshot failed after the disks had moved to their next overlays: part of what they hold lies in
@@ -118,6 +124,51 @@ pub struct SnapshotRecord {
     pub machine: String,
     /// Seconds since the epoch.
     pub created_at: u64,
+    /// What else is known of its files, so that they need not be read to list it; `None` in records of earlier releases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shape: Option<SnapshotShape>,
+}
+
+/// What a snapshot's files say, noted beside them when it is taken in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotShape {
+    /// Ids of its ancestors, nearest first.
+    pub ancestors: Vec<String>,
+    /// Names and sizes of its files, in bytes.
+    pub files: Vec<(String, u64)>,
+    /// Number of runs in its memory map.
+    pub runs: usize,
+    /// Bytes of memory pages that are its own.
+    pub memory_bytes: u64,
+}
+
+impl SnapshotShape {
+    /// The ancestors as ids.
+    pub(crate) fn ancestors(&self) -> Result<Vec<SnapshotId>, NodeError> {
+        let ids = self.ancestors.iter().map(|text| {
+            let id = text.parse();
+            id.map_err(|_| NodeError::UnknownSnapshot(text.clone()))
+        });
+        ids.collect()
+    }
+
+    /// Checks that every file is there with its size. Their content is checked when they are opened.
+    pub(crate) fn check_files(&self, directory: &Path) -> Result<(), NodeError> {
+        for (name, expected) in &self.files {
+            let path = directory.join(name);
+            let found = fs::metadata(&path).map_err(failed("read", &path))?.len();
+            if found != *expected {
+                let expected = *expected;
+                return Err(OpenError::Length {
+                    path,
+                    found,
+                    expected,
+                }
+                .into());
+            }
+        }
+        Ok(())
+    }
 }
 
 impl DiskStack {
@@ -131,13 +182,18 @@ impl DiskStack {
         sealed.chain(overlays).chain([self.base.clone()]).collect()
     }
 
-    /// The same disk one snapshot later.
-    pub(crate) fn sealed_in(&self, id: SnapshotId, file: &str) -> Self {
+    /// The same disk one snapshot later, into which the uppermost `folded` sealed overlays were folded.
+    pub(crate) fn sealed_in(&self, id: SnapshotId, file: &str, folded: usize) -> Self {
         let mut disk = self.clone();
-        disk.sealed.insert(0, (id.to_string(), file.to_owned()));
+        let folded = folded.min(disk.sealed.len());
+        disk.sealed
+            .splice(..folded, [(id.to_string(), file.to_owned())]);
         disk
     }
 }
+
+/// Name of the member that holds the checksum of the others.
+const CHECKSUM: &str = "checksum";
 
 /// Reads a record; `None` when there is none.
 pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, NodeError> {
@@ -145,12 +201,49 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, NodeEr
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(failed("read", path))?,
     };
-    serde_json::from_slice(&text)
-        .map(Some)
-        .map_err(|source| NodeError::Record {
-            path: path.to_owned(),
-            source,
-        })
+    let malformed = |source| NodeError::Record {
+        path: path.to_owned(),
+        source,
+    };
+    let mut value: Value = serde_json::from_slice(&text).map_err(malformed)?;
+    let sum = value
+        .as_object_mut()
+        .and_then(|members| members.remove(CHECKSUM));
+    if sum.is_some_and(|sum| sum != checksum(&value)) {
+        return Err(NodeError::Checksum(path.to_owned()));
+    }
+    serde_json::from_value(value).map(Some).map_err(malformed)
+}
+
+/// BLAKE3 of a record's members, whatever their order and layout in the file.
+fn checksum(record: &Value) -> Value {
+    let mut hasher = blake3::Hasher::new();
+    feed(&mut hasher, record);
+    Value::String(hasher.finalize().to_hex().to_string())
+}
+
+fn feed(hasher: &mut blake3::Hasher, value: &Value) {
+    match value {
+        Value::Object(members) => {
+            let mut sorted: Vec<_> = members.iter().collect();
+            sorted.sort_unstable_by_key(|(name, _)| *name);
+            hasher.update(b"{");
+            for (name, member) in sorted {
+                feed(hasher, &Value::String(name.clone()));
+                feed(hasher, member);
+            }
+            hasher.update(b"}");
+        }
+        Value::Array(items) => {
+            hasher.update(b"[");
+            items.iter().for_each(|item| feed(hasher, item));
+            hasher.update(b"]");
+        }
+        plain => {
+            hasher.update(plain.to_string().as_bytes());
+            hasher.update(b",");
+        }
+    }
 }
 
 /// Writes a record durably: beside, fsync, rename, fsync of the directory.
@@ -170,10 +263,16 @@ fn replace<T: Serialize>(
     record: &T,
     settle: impl FnOnce(&File) -> io::Result<()>,
 ) -> Result<(), NodeError> {
-    let text = serde_json::to_vec_pretty(record).map_err(|source| NodeError::Record {
+    let malformed = |source| NodeError::Record {
         path: path.to_owned(),
         source,
-    })?;
+    };
+    let mut value = serde_json::to_value(record).map_err(malformed)?;
+    let sum = checksum(&value);
+    if let Some(members) = value.as_object_mut() {
+        members.insert(CHECKSUM.to_owned(), sum);
+    }
+    let text = serde_json::to_vec_pretty(&value).map_err(malformed)?;
     let beside = path.with_extension("json.new");
     let replaced = || {
         let mut file = File::create(&beside).map_err(failed("create", &beside))?;
@@ -185,6 +284,14 @@ fn replace<T: Serialize>(
         // On a full disk half a record is there; the next one would overwrite it, but it need not lie there until then.
         let _ = fs::remove_file(&beside);
     })
+}
+
+/// The wall clock.
+pub(crate) fn seconds_since_epoch() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
 }
 
 /// Makes names in the directory of `path` durable.
@@ -210,6 +317,18 @@ mod tests {
         };
         write(&path, &record).unwrap();
         assert_eq!(read(&path).unwrap(), Some(record));
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace("\"pid\": 1", "\"pid\": 7")).unwrap();
+        assert!(matches!(
+            read::<ProcessRecord>(&path),
+            Err(NodeError::Checksum(_))
+        ));
+        fs::write(&path, r#"{"start_ticks":2,"pid":1}"#).unwrap();
+        assert_eq!(
+            read(&path).unwrap(),
+            Some(record),
+            "earlier releases wrote no checksum"
+        );
         fs::write(&path, "{").unwrap();
         assert!(matches!(
             read::<ProcessRecord>(&path),

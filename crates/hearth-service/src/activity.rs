@@ -5,17 +5,15 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt};
 use hearth_control::Control;
 use hearth_control::id::MicrovmId;
 use hearth_control::microvm::{Activity, Microvm, MicrovmState};
+use hearth_host::LocalHost;
 use hearth_wire::agent::{ControlReply, ControlRequest};
 use tokio::sync::watch;
-
-use crate::host::HostNode;
 
 /// Between two looks at all of them. The shortest idle time is a minute: several looks fit in, late ones too.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -57,12 +55,12 @@ fn is_busy(before: &Sample, now: &Sample) -> bool {
 /// What looks.
 pub(crate) struct ActivityWatch {
     control: Control,
-    host: Arc<HostNode>,
+    host: LocalHost,
     seen: HashMap<MicrovmId, Sample>,
 }
 
 impl ActivityWatch {
-    pub(crate) fn new(control: Control, host: Arc<HostNode>) -> Self {
+    pub(crate) fn new(control: Control, host: LocalHost) -> Self {
         Self {
             control,
             host,
@@ -90,7 +88,7 @@ impl ActivityWatch {
         let counted = living.filter(|microvm| {
             microvm.activity.is_any() && microvm.state() == MicrovmState::Running
         });
-        let asked = counted.map(|microvm| ask(Arc::clone(&self.host), microvm));
+        let asked = counted.map(|microvm| ask(self.host.clone(), microvm));
         let mut answers = stream::iter(asked).buffer_unordered(MAX_ASKED);
         let mut seen = HashMap::new();
         while let Some((microvm, sample)) = answers.next().await {
@@ -110,7 +108,7 @@ impl ActivityWatch {
     }
 }
 
-async fn ask(host: Arc<HostNode>, microvm: Microvm) -> (Microvm, Option<Sample>) {
+async fn ask(host: LocalHost, microvm: Microvm) -> (Microvm, Option<Sample>) {
     let resumes = host.resumes_of(microvm.id);
     let answer = async {
         let agent = host.agent(microvm.id).ok()?;

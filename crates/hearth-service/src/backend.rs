@@ -1,7 +1,5 @@
 //! What traffic needs of the rest: where a microVM is, a stream into it, waking it.
 
-use std::sync::Arc;
-
 use hearth_control::Control;
 use hearth_control::arn::{ConnectorRef, ManagedConnector};
 use hearth_control::microvm::{Microvm, MicrovmState};
@@ -9,16 +7,14 @@ use hearth_endpoint::{
     Backend, EndpointId, Ingress, Limits, MicrovmId, OpenError, ResumeError, Shell, State, Stream,
     TerminalSize,
 };
+use hearth_host::{LocalHost, patiently};
 
-use crate::hook;
-use crate::host::HostNode;
-use crate::patience::patiently;
 use crate::shell;
 
 /// The endpoint's view of this host.
 pub(crate) struct HostBackend {
     pub(crate) control: Control,
-    pub(crate) host: Arc<HostNode>,
+    pub(crate) host: LocalHost,
     /// Whether the limits of the size tiers apply.
     pub(crate) has_limits: bool,
 }
@@ -46,7 +42,7 @@ impl Backend for HostBackend {
         let opened = patiently(|| agent.proxy(port)).await;
         match opened {
             Ok(stream) => Ok(Box::new(stream)),
-            Err(error) if hook::is_refused(&error) => Err(OpenError::Refused),
+            Err(error) if hearth_host::is_refused(&error) => Err(OpenError::Refused),
             Err(error) => Err(OpenError::Unreachable(Box::new(error))),
         }
     }

@@ -6,11 +6,9 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use hearth_control::id::Region;
+use hearth_host::{ExternalS3, RuleSets};
 use hearth_image::Registries;
-use hearth_net::Egress;
 use hearth_node::DeviceLimits;
-
-use crate::external_s3::ExternalS3;
 
 /// Everything that differs from host to host. Validated before a port is opened.
 #[derive(Debug, Clone)]
@@ -87,9 +85,6 @@ pub struct NetworkConfig {
     /// What `sg-...` means in a connector. It adds to what the subnets open.
     pub security_groups: RuleSets,
 }
-
-/// Rule sets by name.
-pub type RuleSets = BTreeMap<String, Egress>;
 
 /// How endpoints are named and where they listen.
 #[derive(Debug, Clone)]

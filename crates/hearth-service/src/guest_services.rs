@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 use hearth_control::id::{AccountId, MicrovmId};
 use hearth_endpoint::Bucket;
 use hearth_front::{Front, GuestDoor, GuestService};
+use hearth_host::{GuestDoors, OpenDoor};
 use hearth_node::{ServiceListener, service_of};
 use hearth_wire::service::Service;
 use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 
 use crate::paced::Paced;
 
@@ -36,32 +37,16 @@ pub(crate) struct GuestServices {
     front: Arc<OnceLock<Arc<Front>>>,
 }
 
-/// An open door; dropping it closes it and what goes through it.
-#[derive(Debug)]
-pub(crate) struct OpenDoor {
-    task: JoinHandle<()>,
-}
-
-impl Drop for OpenDoor {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
 impl GuestServices {
     /// From here on guests are served.
     pub(crate) fn begin(&self, front: Arc<Front>) {
         // There is one front.
         let _ = self.front.set(front);
     }
+}
 
-    /// Opens the door of a microVM.
-    pub(crate) fn open(
-        &self,
-        listener: ServiceListener,
-        microvm: MicrovmId,
-        account: AccountId,
-    ) -> OpenDoor {
+impl GuestDoors for GuestServices {
+    fn open(&self, listener: ServiceListener, microvm: MicrovmId, account: AccountId) -> OpenDoor {
         let services = self.clone();
         let task = tokio::spawn(async move {
             let streams = Arc::new(Semaphore::new(MAX_STREAMS));
@@ -87,7 +72,7 @@ impl GuestServices {
                 });
             }
         });
-        OpenDoor { task }
+        OpenDoor::new(task)
     }
 }
 

@@ -1,7 +1,5 @@
 //! Running guests for Hearth's own operations: processes, files, and where output goes.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{StreamExt, unfold};
@@ -10,15 +8,13 @@ use hearth_control::microvm::Microvm;
 use hearth_front::{
     Command, FileContent, GuestError, Guests, Input, OutputPlace, ProcessInput, ProcessOutput,
 };
+use hearth_host::{LocalHost, StreamName};
 use hearth_node::{AgentClient, AgentError, ExecReader, ExecWriter, FileReader};
 use hearth_wire::agent::{
     ExecInput, ExecOutput, ExecPlace, ExecSpec, ExitStatus, MAX_CHUNK_BYTES, Refusal, TerminalSize,
 };
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
-
-use crate::host::HostNode;
-use crate::output::{self, StreamName};
 
 /// Pieces of output that wait to be taken; then the process waits.
 const QUEUE: usize = 4;
@@ -27,7 +23,7 @@ const QUEUE: usize = 4;
 const NO_SUCH_FILE: i32 = 2;
 
 /// The guests of this host.
-pub(crate) struct HostGuests(pub(crate) Arc<HostNode>);
+pub(crate) struct HostGuests(pub(crate) LocalHost);
 
 #[async_trait]
 impl Guests for HostGuests {
@@ -98,7 +94,7 @@ impl Guests for HostGuests {
             version: microvm.version,
             writer: &microvm.id.to_string(),
         };
-        let (group, stream) = output::place(&microvm.image, microvm.logging.as_ref(), &name)?;
+        let (group, stream) = hearth_host::place(&microvm.image, microvm.logging.as_ref(), &name)?;
         Some(OutputPlace { group, stream })
     }
 }

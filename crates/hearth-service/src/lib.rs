@@ -4,8 +4,8 @@
 //!   Front (AWS's API)      Endpoint (traffic)
 //!        |                     |  backend.rs: where a microVM is, a stream into it, waking it
 //!        +----- Control -------+
-//!                  |  host.rs: the control plane's `Node` over this host
-//!       hearth-node (VMM processes)    hearth-image (root file systems)
+//!                  |  its seam to everything that runs a process
+//!             hearth-host
 //! ```
 //!
 //! The parts know nothing of each other; this crate is the only place that knows them all. It decides nothing
@@ -23,25 +23,14 @@ mod reserve;
 mod service;
 mod tls;
 
-mod host;
-
 mod activity;
-mod application;
-mod artifact;
-mod build;
-mod external_s3;
-mod hook;
-mod memory;
-mod monitor;
-mod openings;
-mod output;
-
 mod backend;
+mod disks;
 mod doors;
 mod guest_services;
 mod guests;
+mod memory;
 mod paced;
-mod patience;
 mod shell;
 mod tokens;
 
@@ -49,7 +38,7 @@ mod secret_file;
 
 pub use client_settings::ClientSettings;
 pub use config::{
-    EndpointConfig, Hosting, NetworkConfig, OwnCertificate, RuleSets, ServiceConfig, TlsConfig,
+    EndpointConfig, Hosting, NetworkConfig, OwnCertificate, ServiceConfig, TlsConfig,
 };
-pub use external_s3::ExternalS3;
+pub use hearth_host::{ExternalS3, RuleSets};
 pub use service::{Service, ServiceError};

@@ -1,22 +1,20 @@
 //! Memory of each microVM on this host, as OpenMetrics.
 
 use std::fmt;
-use std::sync::Arc;
 
 use hearth_control::id::MicrovmId;
+use hearth_host::LocalHost;
 use hearth_node::ProcessMemory;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::host::HostNode;
-
 /// The microVMs of a host, measured when they are asked for.
-pub(crate) struct MemoryMetrics(Arc<HostNode>);
+pub(crate) struct MemoryMetrics(LocalHost);
 
 impl MemoryMetrics {
-    pub(crate) fn register(registry: &mut Registry, host: Arc<HostNode>) {
+    pub(crate) fn register(registry: &mut Registry, host: LocalHost) {
         registry.register_collector(Box::new(Self(host)));
     }
 }

@@ -28,6 +28,7 @@ use hearth_endpoint::{Certificates, Door, Endpoint, Settings, TokenKeys};
 use hearth_front::{
     ControlMetrics, Front, FrontConfig, FrontMetrics, PageTokens, SessionKey, Transport, serve,
 };
+use hearth_host::{Artifacts, LocalHost, Openings, Workshop, rule_book, whole};
 use hearth_image::{Bases, LayerCaches};
 use hearth_logs::{Limits, LogStore};
 use hearth_net::{Network, NetworkError, NetworkOptions};
@@ -39,17 +40,15 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::activity::ActivityWatch;
-use crate::artifact::Artifacts;
 use crate::backend::HostBackend;
-use crate::build::Workshop;
 use crate::client_settings::ClientSettings;
 use crate::clock;
 use crate::config::{EndpointConfig, ServiceConfig};
+use crate::disks::HostDisks;
 use crate::doors::Keeper;
+use crate::guest_services::GuestServices;
 use crate::guests::HostGuests;
-use crate::host::{HostDisks, HostNode, whole};
 use crate::memory::MemoryMetrics;
-use crate::openings::{self, Openings};
 use crate::tokens::Tokens;
 use crate::{platform, reserve, secret_file, tls};
 
@@ -122,7 +121,8 @@ struct Parts {
     store: Arc<dyn Store>,
     logs: Arc<LogStore>,
     objects: Arc<ObjectStore>,
-    host: Arc<HostNode>,
+    host: LocalHost,
+    services: GuestServices,
     groups: Option<Groups>,
     keys: Arc<TokenKeys>,
 }
@@ -147,16 +147,19 @@ impl Service {
         let parts = open_parts(config).await?;
         let control = start_control(config, &parts).await?;
         for microvm in control.living_microvms() {
-            parts.host.take_up(&microvm);
+            // Whoever performs an operation between two processes follows the new one.
+            if !microvm.is_between_machines() {
+                parts.host.take_up(&microvm);
+            }
         }
         let (stop, stopped) = watch::channel(false);
         let transport = tls::transport(config, &certificates)?;
         let endpoint = endpoint(config, &control, &parts, &certificates)?;
         let front = Arc::new(front(config, &control, &parts)?);
-        parts.host.services().begin(Arc::clone(&front));
+        parts.services.begin(Arc::clone(&front));
         let address = api.local_addr().unwrap_or(config.listen);
         let settings = client_settings(config, &control, address).await?;
-        let activity = ActivityWatch::new(control.clone(), Arc::clone(&parts.host));
+        let activity = ActivityWatch::new(control.clone(), parts.host.clone());
         reserve::take(&config.data);
         Ok(Self {
             activity: tokio::spawn(activity.keep(stopped.clone())),
@@ -251,7 +254,11 @@ async fn open_parts(config: &ServiceConfig) -> Result<Parts, ServiceError> {
         .ok_or(ServiceError::NoBases)?;
     remove_unused_bases(&node, &bases)?;
     let base = newest_base(data)?;
-    let openings = Openings::new(Arc::clone(&store), &config.network);
+    let openings = Openings::new(
+        Arc::clone(&store),
+        config.network.subnets.clone(),
+        config.network.security_groups.clone(),
+    );
     let workshop = Workshop {
         directory: data.join("images"),
         builder_initramfs: builder_initramfs(config, &base)?,
@@ -271,12 +278,15 @@ async fn open_parts(config: &ServiceConfig) -> Result<Parts, ServiceError> {
         openings: openings.clone(),
         hook_timeout_scale: config.hook_timeout_scale,
     };
-    let host = Arc::new(HostNode::new(node, Arc::clone(&logs), openings, workshop));
+    let services = GuestServices::default();
+    let doors = Arc::new(services.clone());
+    let host = LocalHost::new(node, Arc::clone(&logs), openings, workshop, doors);
     Ok(Parts {
         store,
         logs,
         objects,
         host,
+        services,
         groups,
         keys,
     })
@@ -298,11 +308,11 @@ fn open_store(data: &Path) -> Result<SqliteStore, StoreError> {
 /// the one that was current when this process began.
 fn remove_unused_bases(node: &Node, bases: &Bases) -> Result<(), ServiceError> {
     let mut disks = Vec::new();
-    for snapshot in node.snapshots().map_err(part("the node"))? {
-        disks.extend(snapshot.record.disks.into_iter().map(|disk| disk.base));
+    for snapshot in node.snapshots() {
+        disks.extend(snapshot.record.disks.iter().map(|disk| disk.base.clone()));
     }
-    for (_, record) in node.machines().map_err(part("the node"))? {
-        disks.extend(record.disks.into_iter().map(|disk| disk.base));
+    for (_, record) in node.machines() {
+        disks.extend(record.disks.iter().map(|disk| disk.base.clone()));
     }
     // By the set's id, whichever way the data directory was written when the disk was recorded.
     let lies_in = |disk: &PathBuf, set: &str| disk.iter().any(|component| component == set);
@@ -387,7 +397,7 @@ async fn start_control(config: &ServiceConfig, parts: &Parts) -> Result<Control,
     };
     let control = Control::start(ControlConfig {
         store: Arc::clone(&parts.store),
-        node: Arc::clone(&parts.host) as Arc<dyn hearth_control::node::Node>,
+        host: Arc::new(parts.host.clone()),
         clock: Arc::new(clock::go_on(&config.data)),
         policy: Policy {
             capacity: platform::capacity(config.hosting),
@@ -397,7 +407,7 @@ async fn start_control(config: &ServiceConfig, parts: &Parts) -> Result<Control,
         rates: Rates::default(),
         endpoints: scheme(&config.endpoints),
         default_egress,
-        rules: openings::rule_book(&config.network),
+        rules: rule_book(&config.network.subnets, &config.network.security_groups),
         managed_images: platform::managed_images(&config.data)?,
         chipset_generation: platform::chipset_generation(),
     });
@@ -430,7 +440,7 @@ fn endpoint(
 ) -> Result<Endpoint, ServiceError> {
     let backend = HostBackend {
         control: control.clone(),
-        host: Arc::clone(&parts.host),
+        host: parts.host.clone(),
         has_limits: config.has_endpoint_limits,
     };
     let keys = Arc::clone(&parts.keys);
@@ -442,7 +452,7 @@ fn front(config: &ServiceConfig, control: &Control, parts: &Parts) -> Result<Fro
     let mut registry = Registry::default();
     let metrics = FrontMetrics::register(&mut registry);
     ControlMetrics::register(&mut registry, control.clone());
-    MemoryMetrics::register(&mut registry, Arc::clone(&parts.host));
+    MemoryMetrics::register(&mut registry, parts.host.clone());
     let page_key = config.data.join("page-key");
     let session_key = config.data.join("session-key");
     let front = Front::new(FrontConfig {
@@ -456,8 +466,8 @@ fn front(config: &ServiceConfig, control: &Control, parts: &Parts) -> Result<Fro
         objects: Arc::clone(&parts.objects),
         s3_elsewhere: config.s3.as_ref().map(|other| other.endpoint().to_owned()),
         endpoint_tokens: Arc::new(Tokens(Arc::clone(&parts.keys))),
-        guests: Arc::new(HostGuests(Arc::clone(&parts.host))),
-        disks: Arc::new(HostDisks(Arc::clone(&parts.host))),
+        guests: Arc::new(HostGuests(parts.host.clone())),
+        disks: Arc::new(HostDisks(parts.host.clone())),
         pages: PageTokens::new(secret_file::key(&page_key).map_err(file("read", &page_key))?),
         audit_log: config.data.join("audit.log"),
         metrics,

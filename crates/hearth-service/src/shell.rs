@@ -8,7 +8,7 @@ use hearth_node::{AgentClient, ExecReader, ExecWriter};
 use hearth_wire::agent::{ExecInput, ExecOutput, ExecPlace, ExecSpec, MAX_CHUNK_BYTES};
 use tokio::sync::mpsc;
 
-use crate::patience::patiently;
+use hearth_host::patiently;
 
 /// Pieces that may wait in either direction; then whoever sends waits.
 const QUEUE: usize = 16;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::body::{FileRecord, STATE_FILE, SnapshotId};
 use crate::chunks;
+use crate::header::HeaderError;
 use crate::limits::Limits;
 use crate::open::{self, OpenError, OpenOptions, OpenSnapshot};
 
@@ -41,6 +42,24 @@ pub enum Problem {
         /// Indices of the bad chunks; at least one.
         chunks: Vec<u32>,
     },
+}
+
+impl Problem {
+    /// Whether the files are not (any more) what was sealed. A file that could not be read for want of descriptors or memory may
+    /// be right, and a snapshot of another release is.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Unreadable { source, .. } | Self::State(OpenError::Read { source, .. }) => {
+                source.kind() == std::io::ErrorKind::NotFound
+                    || source.raw_os_error() == Some(libc::EIO)
+            }
+            Self::State(OpenError::Header {
+                source: HeaderError::Version { .. } | HeaderError::Architecture { .. },
+                ..
+            }) => false,
+            Self::State(_) | Self::Length { .. } | Self::Corrupt { .. } => true,
+        }
+    }
 }
 
 /// Checks every byte of the snapshot in `directory`, by itself; the members of a chain are verified one by one. Whether the

@@ -158,7 +158,7 @@ async fn clone_many(
 
 async fn terminate(node: &Node, names: Vec<MachineName>, all: bool) -> Result<ExitCode> {
     let names = if all {
-        node.machines()?.into_iter().map(|(name, _)| name).collect()
+        node.machines().into_iter().map(|(name, _)| name).collect()
     } else {
         names
     };
@@ -166,7 +166,7 @@ async fn terminate(node: &Node, names: Vec<MachineName>, all: bool) -> Result<Ex
         match node.machine(&name) {
             Ok(machine) => machine.terminate().await?,
             // A suspended microVM has no process; its snapshot is all there is of it.
-            Err(_) => node.delete_snapshot(node.suspended(&name)?.id)?,
+            Err(_) => node.delete_snapshot(node.suspended(&name)?.id).await?,
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -184,7 +184,7 @@ struct Line {
 }
 
 fn ls(shared: &Shared, node: &Node) -> Result<ExitCode> {
-    let running = node.machines()?.into_iter().map(|(name, record)| Line {
+    let running = node.machines().into_iter().map(|(name, record)| Line {
         name: name.to_string(),
         state: if record.process.is_alive() {
             "running"
@@ -194,15 +194,15 @@ fn ls(shared: &Shared, node: &Node) -> Result<ExitCode> {
         pid: Some(record.process.pid),
         vcpus: record.vcpus,
         memory_mib: record.memory_mib,
-        parent: record.parent,
+        parent: record.parent.clone(),
     });
     let mut lines: Vec<Line> = running.collect();
-    let snapshots = node.snapshots()?.into_iter();
+    let snapshots = node.snapshots().into_iter();
     lines.extend(
         snapshots
             .filter(|snapshot| snapshot.record.purpose == Purpose::Suspended)
             .map(|snapshot| Line {
-                name: snapshot.record.machine,
+                name: snapshot.record.machine.clone(),
                 state: "suspended",
                 pid: None,
                 vcpus: snapshot.record.vcpus,

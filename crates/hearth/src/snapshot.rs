@@ -12,12 +12,14 @@ use crate::{machine, output};
 
 pub(crate) fn run(shared: &Shared, command: SnapshotCommand) -> Result<ExitCode> {
     let node = machine::open_node(shared)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     match command {
         SnapshotCommand::Ls => ls(shared, &node),
         SnapshotCommand::Verify { snapshots } => verify(shared, &node, &snapshots),
         SnapshotCommand::Rm { snapshots } => {
             for beginning in snapshots {
-                node.delete_snapshot(node.find_snapshot(&beginning)?)?;
+                let id = node.find_snapshot(&beginning)?;
+                runtime.block_on(node.delete_snapshot(id))?;
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -36,7 +38,11 @@ struct Line {
 }
 
 fn ls(shared: &Shared, node: &Node) -> Result<ExitCode> {
-    let lines: Vec<Line> = node.snapshots()?.into_iter().map(line).collect();
+    let lines: Vec<Line> = node
+        .snapshots()
+        .iter()
+        .map(|snapshot| line(snapshot))
+        .collect();
     if shared.json {
         output::json(&lines)?;
         return Ok(ExitCode::SUCCESS);
@@ -57,10 +63,10 @@ fn ls(shared: &Shared, node: &Node) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn line(snapshot: SnapshotInfo) -> Line {
+fn line(snapshot: &SnapshotInfo) -> Line {
     Line {
         id: snapshot.id.to_string(),
-        machine: snapshot.record.machine,
+        machine: snapshot.record.machine.clone(),
         purpose: format!("{:?}", snapshot.record.purpose).to_lowercase(),
         memory_mib: snapshot.record.memory_mib,
         layers: snapshot.ancestors.len(),
@@ -82,7 +88,7 @@ fn verify(shared: &Shared, node: &Node, beginnings: &[String]) -> Result<ExitCod
     }
     if ids.is_empty() {
         ids = node
-            .snapshots()?
+            .snapshots()
             .into_iter()
             .map(|snapshot| snapshot.id)
             .collect();

@@ -22,6 +22,7 @@ const FLOORS: &[&[&str]] = &[
     &["hearth-node"],
     &["hearth-image"],
     &["hearth-control"],
+    &["hearth-host"],
     &["hearth-endpoint"],
     &["hearth-front"],
     &["hearth-service"],

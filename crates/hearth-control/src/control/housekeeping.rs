@@ -1,4 +1,4 @@
-//! What happens by the clock, and what the node tells unasked.
+//! What happens by the clock, and what the host tells unasked.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use super::owner::Command;
 use super::{Shared, reconcile};
-use crate::node::NodeEvent;
+use crate::host::HostEvent;
 use crate::refusal::ControlError;
 use crate::store::{Batch, Change};
 use crate::time::Timestamp;
@@ -22,13 +22,22 @@ pub(super) fn begin(shared: &Arc<Shared>) {
 }
 
 async fn listen(shared: Arc<Shared>) {
+    let mut last = 0;
     loop {
-        let NodeEvent::Ended { id, reason } = shared.node.next_event().await;
-        if let Some(owner) = shared.microvms.get(id) {
-            // Apart, so that an owner that waits for a full disk keeps no other from its news.
-            shared
-                .tasks
-                .spawn(async move { owner.tell(Command::Ended(reason)).await });
+        let told = shared.host.events(last).await;
+        last = told.last;
+        for HostEvent::Ended { id, reason } in told.events {
+            if let Some(owner) = shared.microvms.get(id) {
+                // Apart, so that an owner that waits for a full disk keeps no other from its news.
+                shared
+                    .tasks
+                    .spawn(async move { owner.tell(Command::Ended(reason)).await });
+            }
+        }
+        if told.are_missing
+            && let Err(error) = reconcile::pass(&shared).await
+        {
+            warn!(%error, "events of the host are missing, and reconciliation failed; the timer repeats it");
         }
     }
 }

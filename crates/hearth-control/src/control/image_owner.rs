@@ -12,13 +12,13 @@ use tracing::info;
 
 use super::Shared;
 use super::retry::until_done;
+use crate::host::{BuildFailure, Built};
 use crate::id::VersionNumber;
 use crate::image::{
     Build, BuildState, Image, ImageSpec, ImageState, ImageVersion, ImageWithVersion, VersionStatus,
 };
 use crate::machine::image::{self as machine, Event, Life, Step};
 use crate::machine::version::Version;
-use crate::node::{BuildFailure, Built};
 use crate::refusal::{ControlError, Refusal};
 use crate::store::{Batch, Change, Guard, TokenKey, TokenUse, Verdict};
 

@@ -40,15 +40,6 @@ pub(super) struct Residency {
     tier: MemoryTier,
 }
 
-/// Whether a share may exceed what is allowed: what runs already is not asked again after a restart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Admission {
-    /// It must fit.
-    Asked,
-    /// It is there already.
-    Given,
-}
-
 impl Ledger {
     pub(super) fn new(quotas: &Quotas, capacity: Capacity) -> Arc<Self> {
         let max_allocated_mib = quotas.memory_mib;
@@ -64,41 +55,56 @@ impl Ledger {
         self: &Arc<Self>,
         account: AccountId,
         tier: MemoryTier,
-        admission: Admission,
     ) -> Option<Allocation> {
         let mut taken = self.lock();
         let allocated_mib = taken.allocated_mib.entry(account).or_default();
         let wanted_mib = *allocated_mib + u64::from(tier.baseline_mib());
-        if admission == Admission::Asked && wanted_mib > self.max_allocated_mib {
+        if wanted_mib > self.max_allocated_mib {
             return None;
         }
         *allocated_mib = wanted_mib;
-        Some(Allocation {
+        Some(self.allocation(account, tier))
+    }
+
+    /// The share of a microVM from before a restart, whether or not it would be given one today.
+    pub(super) fn grant(self: &Arc<Self>, account: AccountId, tier: MemoryTier) -> Allocation {
+        let mut taken = self.lock();
+        *taken.allocated_mib.entry(account).or_default() += u64::from(tier.baseline_mib());
+        self.allocation(account, tier)
+    }
+
+    fn allocation(self: &Arc<Self>, account: AccountId, tier: MemoryTier) -> Allocation {
+        Allocation {
             ledger: Arc::clone(self),
             account,
             tier,
-        })
+        }
     }
 
     /// A share of the host, or `None` when it is full.
-    pub(super) fn reside(
-        self: &Arc<Self>,
-        tier: MemoryTier,
-        admission: Admission,
-    ) -> Option<Residency> {
+    pub(super) fn reside(self: &Arc<Self>, tier: MemoryTier) -> Option<Residency> {
         let mut taken = self.lock();
         let wanted_mib = taken.resident_mib + u64::from(tier.baseline_mib());
         let fits = wanted_mib <= self.capacity.resident_mib
             && taken.resident_microvms < self.capacity.resident_microvms;
-        if admission == Admission::Asked && !fits {
+        if !fits {
             return None;
         }
-        taken.resident_mib = wanted_mib;
+        Some(self.residency(&mut taken, tier))
+    }
+
+    /// The share of the host of a microVM that was in memory before a restart.
+    pub(super) fn grant_residency(self: &Arc<Self>, tier: MemoryTier) -> Residency {
+        self.residency(&mut self.lock(), tier)
+    }
+
+    fn residency(self: &Arc<Self>, taken: &mut Taken, tier: MemoryTier) -> Residency {
+        taken.resident_mib += u64::from(tier.baseline_mib());
         taken.resident_microvms += 1;
-        Some(Residency {
+        Residency {
             ledger: Arc::clone(self),
             tier,
-        })
+        }
     }
 
     /// What is allocated to all accounts, and what is resident, in MiB.
@@ -144,28 +150,17 @@ mod tests {
             ..Capacity::default()
         };
         let ledger = Ledger::new(&quotas, capacity);
-        let allocate = || ledger.allocate(AccountId::FIRST, MemoryTier::Mib512, Admission::Asked);
+        let allocate = || ledger.allocate(AccountId::FIRST, MemoryTier::Mib512);
         let (first, _second) = (allocate().unwrap(), allocate().unwrap());
         assert!(allocate().is_none());
         drop(first);
         assert!(allocate().is_some());
 
-        let resident = ledger.reside(MemoryTier::Mib512, Admission::Asked).unwrap();
-        assert!(
-            ledger
-                .reside(MemoryTier::Mib512, Admission::Asked)
-                .is_none()
-        );
-        assert!(
-            ledger
-                .reside(MemoryTier::Mib512, Admission::Given)
-                .is_some()
-        );
-        drop(resident);
-        assert!(
-            ledger
-                .reside(MemoryTier::Mib512, Admission::Asked)
-                .is_some()
-        );
+        let resident = ledger.reside(MemoryTier::Mib512).unwrap();
+        assert!(ledger.reside(MemoryTier::Mib512).is_none());
+        let granted = ledger.grant_residency(MemoryTier::Mib512);
+        assert_eq!(ledger.totals_mib(), (512, 1024));
+        drop((granted, resident));
+        assert!(ledger.reside(MemoryTier::Mib512).is_some());
     }
 }

@@ -12,15 +12,15 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 
 use super::Shared;
-use super::ledger::{Admission, Allocation, Residency};
+use super::ledger::{Allocation, Residency};
 use super::retry::until_done;
 use crate::endpoint::EndpointLease;
+use crate::host::Presence;
 use crate::id::MicrovmId;
 use crate::machine::microvm::{
     Denial, Event, Life, Phase, Step, Terms, Timer, Wish, adopt, deadline, step,
 };
 use crate::microvm::{Activity, Microvm};
-use crate::node::Presence;
 use crate::refusal::{ControlError, Refusal};
 use crate::store::{Batch, Change, Intent, StoreError, Subject};
 use crate::time::{Clock, Timestamp};
@@ -292,7 +292,7 @@ impl Owner {
         }
         let shared = Arc::clone(&self.shared);
         self.shared.tasks.spawn(async move {
-            let remove = || shared.node.terminate(loan.child);
+            let remove = || shared.host.discard(loan.child);
             until_done("removing what was reserved for a fork", remove).await;
         });
     }
@@ -366,10 +366,7 @@ impl Owner {
         if held || !is_wanted {
             return Ok(None);
         }
-        let residency = self
-            .shared
-            .ledger
-            .reside(self.microvm.tier, Admission::Asked);
+        let residency = self.shared.ledger.reside(self.microvm.tier);
         residency.map(Some).ok_or(Refusal::InsufficientCapacity)
     }
 

@@ -1,27 +1,26 @@
-//! Records, journal and node, held against each other: at start, by timer, and when asked.
+//! Records, journal and host, held against each other: at start, by timer, and when asked.
 //!
 //! Nothing is remembered from one pass to the next, and a pass may be repeated at any moment. The order
-//! matters: the node is asked *before* the records are read. A record is always written before the node
-//! begins, so what the node has and no record explains belongs to nobody.
+//! matters: the host is asked *before* the records are read. A record is always written before the host
+//! begins, so what the host has and no record explains belongs to nobody.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use tracing::{info, warn};
 
-use super::ledger::Admission;
 use super::owner::{self, Beginning, Holdings};
 use super::{Shared, image_owner, settle};
+use crate::host::{Inventory, Presence};
 use crate::id::MicrovmId;
 use crate::machine::microvm::Phase;
 use crate::microvm::Microvm;
-use crate::node::{Inventory, Presence};
 use crate::refusal::ControlError;
 use crate::store::{Batch, Change, Subject};
 
 /// Takes up everything that the records say lives, and removes what belongs to nobody.
 pub(super) async fn restart(shared: &Arc<Shared>) -> Result<(), ControlError> {
-    let inventory = shared.node.inventory().await?;
+    let inventory = shared.host.inventory().await?;
     let found: HashMap<_, _> = inventory.microvms.iter().copied().collect();
     for microvm in shared.store.living_microvms().await? {
         let presence = found.get(&microvm.id).copied();
@@ -41,7 +40,7 @@ pub(super) async fn restart(shared: &Arc<Shared>) -> Result<(), ControlError> {
 /// One pass over everything.
 pub(super) async fn pass(shared: &Arc<Shared>) -> Result<(), ControlError> {
     let asked_at = shared.clock.now();
-    let inventory = shared.node.inventory().await?;
+    let inventory = shared.host.inventory().await?;
     let found: HashMap<_, _> = inventory.microvms.iter().copied().collect();
     for (id, owner) in shared.microvms.all() {
         owner.observe(found.get(&id).copied(), asked_at);
@@ -52,18 +51,12 @@ pub(super) async fn pass(shared: &Arc<Shared>) -> Result<(), ControlError> {
 /// Starts the owner of a microVM from before a restart. Its shares were granted then and are not asked for again.
 fn take_up(shared: &Arc<Shared>, microvm: Microvm, presence: Option<Presence>) {
     let (account, tier) = (microvm.scope.account, microvm.tier);
-    let Some(allocation) = shared.ledger.allocate(account, tier, Admission::Given) else {
-        return;
-    };
+    let allocation = shared.ledger.grant(account, tier);
     let is_resident = !matches!(
         microvm.life.phase,
         Phase::Suspended { .. } | Phase::Sealing { since: Some(_) }
     );
-    let residency = if is_resident {
-        shared.ledger.reside(tier, Admission::Given)
-    } else {
-        None
-    };
+    let residency = is_resident.then(|| shared.ledger.grant_residency(tier));
     let endpoint = shared.endpoints.hold(microvm.endpoint.clone());
     let holdings = Holdings {
         _allocation: allocation,
@@ -92,28 +85,32 @@ async fn conclude_orphans(shared: &Shared) -> Result<(), ControlError> {
 
 async fn remove_orphans(shared: &Shared, inventory: &Inventory) -> Result<(), ControlError> {
     for (id, presence) in &inventory.microvms {
+        // What is damaged was set aside; what is busy is looked at again by the next pass.
+        if matches!(presence, Presence::Damaged | Presence::Busy) {
+            continue;
+        }
         if is_orphan(shared, *id).await? {
             info!(%id, ?presence, "removing a microVM without an owner");
-            remove(shared, shared.node.terminate(*id).await);
+            remove(shared, shared.host.discard(*id).await);
         }
     }
     for (snapshot, build) in &inventory.snapshots {
         if !shared.store.is_snapshot_needed(&snapshot.0, *build).await? {
             info!(?snapshot, "removing a snapshot that no version needs");
-            remove(shared, shared.node.free_snapshot(snapshot).await);
+            remove(shared, shared.host.free_snapshot(snapshot).await);
         }
     }
     for build in &inventory.builds {
         if !shared.store.is_snapshot_needed("", *build).await? {
             info!(id = %build, "removing what a build left");
-            remove(shared, shared.node.discard_build(*build).await);
+            remove(shared, shared.host.discard_build(*build).await);
         }
     }
     Ok(())
 }
 
 /// A removal that failed is tried again by the next pass.
-fn remove(shared: &Shared, removed: Result<(), crate::node::NodeError>) {
+fn remove(shared: &Shared, removed: Result<(), crate::host::HostError>) {
     match removed {
         Ok(()) => shared.metrics.orphans_removed.increment(),
         Err(error) => warn!(%error, "removing an orphan failed"),

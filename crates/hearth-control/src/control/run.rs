@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::images::{check_ingress, default_ingress};
-use super::ledger::Admission;
 use super::owner::{self, Beginning, Holdings};
 use super::tokens::Repeatable;
 use super::{Control, Shared, own};
@@ -164,9 +163,9 @@ pub(super) fn admit(
     tier: MemoryTier,
     endpoint_id: EndpointId,
 ) -> Result<(Holdings, String), Refusal> {
-    let allocation = shared.ledger.allocate(account, tier, Admission::Asked);
+    let allocation = shared.ledger.allocate(account, tier);
     let allocation = allocation.ok_or(Refusal::MemoryQuota(account))?;
-    let residency = shared.ledger.reside(tier, Admission::Asked);
+    let residency = shared.ledger.reside(tier);
     let residency = residency.ok_or(Refusal::InsufficientCapacity)?;
     let endpoint = shared.endpoints.assign(endpoint_id);
     let endpoint = endpoint.ok_or(Refusal::InsufficientCapacity)?;

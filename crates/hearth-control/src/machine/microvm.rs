@@ -41,7 +41,7 @@ use crate::time::Timestamp;
 mod adopt;
 mod fork;
 
-pub use adopt::{REASON_FORK_INTERRUPTED, REASON_LOST, adopt};
+pub use adopt::{REASON_DAMAGED, REASON_FORK_INTERRUPTED, REASON_LOST, adopt};
 
 /// Where a microVM is, as the control plane sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -277,6 +277,8 @@ pub enum Event {
     RestoreFailed,
     /// An operation found that application, VMM or snapshot is lost.
     Lost,
+    /// An operation found that its snapshot cannot be restored; the text says why.
+    Damaged(String),
     /// Its application or its VMM ended, as the node tells unasked.
     Ended(String),
     /// Nothing of it is left on the node.
@@ -337,6 +339,7 @@ pub fn step(life: &Life, terms: &Terms<'_>, event: &Event, now: Timestamp) -> St
         Event::SealFailed => fork::seal_failed(life, terms),
         Event::Due(timer) => due(life, terms, *timer),
         Event::Lost => end(life, REASON_LOST.to_owned()),
+        Event::Damaged(what) => end(life, format!("{REASON_DAMAGED} ({what})")),
         Event::Ended(reason) => ended(life, reason),
         Event::HookDone => hook_done(life, terms),
         Event::HookFailed(failure) => hook_failed(life, *failure),

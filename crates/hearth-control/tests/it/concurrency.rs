@@ -37,7 +37,7 @@ async fn fifty_runs_with_one_token_make_one_microvm() {
         .microvms(&scope(), &MicrovmFilter::default(), PageRequest::first(50))
         .await;
     assert_eq!(all.unwrap().items.len(), 1);
-    assert_eq!((world.node.counts().0, world.node.calls("launch")), (1, 1));
+    assert_eq!((world.host.counts().0, world.host.calls("launch")), (1, 1));
 
     // The same token for something else.
     let other = RunMicrovm {
@@ -72,7 +72,7 @@ async fn a_hundred_waiters_cause_one_resume() {
     }
     let states = waiters.join_all().await;
     assert!(states.iter().all(|state| *state == MicrovmState::Running));
-    assert_eq!(world.node.calls("resume"), 1);
+    assert_eq!(world.host.calls("resume"), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -106,7 +106,7 @@ async fn hammering_ends_in_a_legal_state() {
         control.terminate_microvm(&scope(), id).await.unwrap();
         assert_eq!(terminated_reason(&control, id).await, "Success.");
     }
-    assert_eq!(world.node.counts().0, 0);
+    assert_eq!(world.host.counts().0, 0);
 }
 
 /// Clients that hang up in the middle leave nothing half done.

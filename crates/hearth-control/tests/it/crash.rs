@@ -240,7 +240,7 @@ async fn microvm_story(teller: &mut Teller, arn: &ImageArn) {
             .await;
         let ended = async |control: &Control| until(control, id, MicrovmState::Terminated).await;
         teller.tell("terminated", ended).await;
-        assert_eq!(teller.world.node.presence(id), None);
+        assert_eq!(teller.world.host.presence(id), None);
     }
 }
 
@@ -270,7 +270,7 @@ async fn fork_story(teller: &mut Teller, arn: &ImageArn) {
         teller.tell("terminate", end).await;
         let ended = async |control: &Control| until(control, id, MicrovmState::Terminated).await;
         teller.tell("terminated", ended).await;
-        assert_eq!(teller.world.node.presence(id), None);
+        assert_eq!(teller.world.host.presence(id), None);
     }
 }
 
@@ -311,7 +311,7 @@ async fn fork(teller: &mut Teller, parent: MicrovmId, name: &str) -> MicrovmId {
         if teller.tell("forked", settled).await {
             return child;
         }
-        assert_eq!(teller.world.node.presence(child), None);
+        assert_eq!(teller.world.host.presence(child), None);
     }
     panic!("{name}: one crash undoes one fork");
 }
@@ -357,7 +357,7 @@ async fn is_clean(teller: &mut Teller) {
     teller
         .tell("reconcile", async |control| control.reconcile().await)
         .await;
-    assert_eq!(teller.world.node.counts(), (0, 0, 0));
+    assert_eq!(teller.world.host.counts(), (0, 0, 0));
 }
 
 async fn matrix(side: Side) {

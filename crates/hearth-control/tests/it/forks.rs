@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use hearth_control::arn::ImageArn;
 use hearth_control::hooks::{Hook, HookOutcome};
+use hearth_control::host::Presence;
 use hearth_control::id::MicrovmId;
 use hearth_control::image::{ClientToken, Logging};
 use hearth_control::metrics::End;
 use hearth_control::microvm::{ForkMicrovm, IdlePolicy, Microvm, MicrovmState, Origin, RunMicrovm};
-use hearth_control::node::Presence;
 use hearth_control::{Control, Refusal};
 use tokio::task::JoinSet;
 
@@ -92,7 +92,7 @@ async fn a_child_is_what_its_parent_is_under_another_name() {
     );
     // The application is not introduced a second time: it is told that it is back.
     assert_eq!(
-        (world.node.calls("/run"), world.node.calls("/resume")),
+        (world.host.calls("/run"), world.host.calls("/resume")),
         (1, 1)
     );
     let after = control.microvm(&scope(), id).await.unwrap();
@@ -135,7 +135,7 @@ async fn parent_and_child_live_and_end_without_each_other() {
         state_of(&control, id, MicrovmState::Running).await;
     }
     control.terminate_all().await.unwrap();
-    assert_eq!(world.node.counts().0, 0);
+    assert_eq!(world.host.counts().0, 0);
 }
 
 #[tokio::test]
@@ -158,7 +158,7 @@ async fn a_suspended_parent_sleeps_on() {
         asleep
     );
     assert_eq!(
-        (world.node.calls("resume"), world.node.presence(id)),
+        (world.host.calls("resume"), world.host.presence(id)),
         (0, Some(Presence::Suspended))
     );
 }
@@ -200,13 +200,13 @@ async fn what_is_wished_while_a_parent_is_sealed_comes_after() {
         (false, MicrovmState::Running, MicrovmState::Suspended),
         (true, MicrovmState::Suspended, MicrovmState::Running),
     ] {
-        world.node.stick("fork");
-        let calls = world.node.calls("fork");
+        world.host.stick("fork");
+        let calls = world.host.calls("fork");
         let forking = tokio::spawn({
             let control = control.clone();
             async move { fork(&control, id).await }
         });
-        while world.node.calls("fork") == calls {
+        while world.host.calls("fork") == calls {
             tokio::task::yield_now().await;
         }
         if ask_resume {
@@ -215,7 +215,7 @@ async fn what_is_wished_while_a_parent_is_sealed_comes_after() {
             control.suspend_microvm(&scope(), id).await.unwrap();
         }
         assert_eq!(control.microvm(&scope(), id).await.unwrap().state(), before);
-        world.node.unstick("fork");
+        world.host.unstick("fork");
         state_of(&control, id, after).await;
         state_of(&control, forking.await.unwrap(), MicrovmState::Running).await;
     }
@@ -234,7 +234,7 @@ async fn many_children_of_one_parent_wait_for_each_other() {
     for child in forks.join_all().await {
         state_of(&control, child, MicrovmState::Running).await;
     }
-    assert_eq!((world.node.calls("fork"), world.node.counts().0), (10, 11));
+    assert_eq!((world.host.calls("fork"), world.host.counts().0), (10, 11));
 }
 
 #[tokio::test]
@@ -259,7 +259,7 @@ async fn one_token_makes_one_child() {
     }
     let mut ids = forks.join_all().await;
     ids.dedup();
-    assert_eq!((ids.len(), world.node.calls("fork")), (1, 1));
+    assert_eq!((ids.len(), world.host.calls("fork")), (1, 1));
     let other = ForkMicrovm {
         max_duration: Some(Duration::from_secs(1)),
         ..request.clone()
@@ -281,7 +281,7 @@ async fn what_cannot_be_forked_is_refused() {
     world.policy.quotas.memory_mib = 3 * 512;
     let control = world.start().await;
     let image = world.image(&control, spec(false)).await;
-    world.node.stick("launch");
+    world.host.stick("launch");
     let id = control
         .run_microvm(&scope(), world.run(&image))
         .await
@@ -298,7 +298,7 @@ async fn what_cannot_be_forked_is_refused() {
         attempt().await,
         Refusal::MicrovmBusy(id, MicrovmState::Pending)
     );
-    world.node.unstick("launch");
+    world.host.unstick("launch");
     state_of(&control, id, MicrovmState::Running).await;
     let mut other = scope();
     other.account = "000000000009".parse().unwrap();
@@ -330,16 +330,16 @@ async fn a_fork_that_fails_leaves_the_parent_as_it_was() {
             .fork_microvm(&scope(), id, ForkMicrovm::default())
             .await
     };
-    world.node.fail_once(Fault::Fork);
+    world.host.fail_once(Fault::Fork);
     assert_eq!(refusal(attempt().await), Refusal::ForkFailed(id));
     // The child could not be launched, or did not take it well.
-    world.node.fail_once(Fault::Launch);
+    world.host.fail_once(Fault::Launch);
     let child = attempt().await.unwrap().id;
     assert_eq!(
         terminated_reason(&control, child).await,
         "The MicroVM could not be launched."
     );
-    world.node.answer(Hook::Resume, HookOutcome::Status(500));
+    world.host.answer(Hook::Resume, HookOutcome::Status(500));
     let child = attempt().await.unwrap().id;
     let reason = terminated_reason(&control, child).await;
     assert!(
@@ -348,17 +348,17 @@ async fn a_fork_that_fails_leaves_the_parent_as_it_was() {
     );
     let running = control.microvm(&scope(), id).await.unwrap();
     assert_eq!(
-        (running.state(), world.node.counts().0),
+        (running.state(), world.host.counts().0),
         (MicrovmState::Running, 1)
     );
 
-    world.node.fail_once(Fault::LostInFork);
+    world.host.fail_once(Fault::LostInFork);
     assert_eq!(refusal(attempt().await), Refusal::ForkFailed(id));
     assert_eq!(
         terminated_reason(&control, id).await,
         "The MicroVM was lost on its host."
     );
-    assert_eq!(world.node.counts().0, 0);
+    assert_eq!(world.host.counts().0, 0);
 }
 
 /// The layer comes when nobody waits for it any more.
@@ -368,7 +368,7 @@ async fn either_may_end_while_the_parent_is_sealed() {
         let world = World::new();
         let control = world.start().await;
         let (_, id) = parent(&world, &control, false).await;
-        world.node.stick("fork");
+        world.host.stick("fork");
         let forking = tokio::spawn({
             let control = control.clone();
             async move {
@@ -377,7 +377,7 @@ async fn either_may_end_while_the_parent_is_sealed() {
                     .await
             }
         });
-        while world.node.calls("fork") == 0 {
+        while world.host.calls("fork") == 0 {
             tokio::task::yield_now().await;
         }
         let mut living = control
@@ -388,18 +388,18 @@ async fn either_may_end_while_the_parent_is_sealed() {
         let ended = if end_child { child } else { id };
         control.terminate_microvm(&scope(), ended).await.unwrap();
         terminated_reason(&control, ended).await;
-        world.node.unstick("fork");
+        world.host.unstick("fork");
         if end_child {
             assert_eq!(forking.await.unwrap().unwrap().id, child);
             state_of(&control, id, MicrovmState::Running).await;
-            while world.node.presence(child).is_some() || world.node.calls("terminate") < 2 {
+            while world.host.presence(child).is_some() || world.host.calls("terminate") < 2 {
                 tokio::task::yield_now().await;
             }
         } else {
             assert_eq!(refusal(forking.await.unwrap()), Refusal::ForkFailed(id));
             terminated_reason(&control, child).await;
         }
-        assert_eq!(world.node.counts().0, usize::from(end_child));
+        assert_eq!(world.host.counts().0, usize::from(end_child));
     }
 }
 
@@ -409,8 +409,8 @@ async fn a_restart_undoes_a_fork_and_takes_up_its_parent() {
         let world = World::new();
         let control = world.start().await;
         let (_, id) = parent(&world, &control, true).await;
-        world.node.stick(stuck);
-        let calls = world.node.calls(stuck);
+        world.host.stick(stuck);
+        let calls = world.host.calls(stuck);
         let forking = tokio::spawn({
             let control = control.clone();
             async move {
@@ -419,7 +419,7 @@ async fn a_restart_undoes_a_fork_and_takes_up_its_parent() {
                     .await
             }
         });
-        while world.node.calls(stuck) == calls {
+        while world.host.calls(stuck) == calls {
             tokio::task::yield_now().await;
         }
         let mut living = control
@@ -429,7 +429,7 @@ async fn a_restart_undoes_a_fork_and_takes_up_its_parent() {
         let child = living.find(|other| *other != id).unwrap();
         control.stop().await;
         forking.abort();
-        world.node.unstick(stuck);
+        world.host.unstick(stuck);
 
         let control = world.start().await;
         state_of(&control, id, MicrovmState::Running).await;
@@ -441,7 +441,7 @@ async fn a_restart_undoes_a_fork_and_takes_up_its_parent() {
                 reason,
                 "The fork was interrupted by a restart of the service."
             );
-            assert_eq!(world.node.counts().0, 1);
+            assert_eq!(world.host.counts().0, 1);
             assert_eq!(control.metrics().ends.get(End::Interrupted), 1);
         }
         let again = fork(&control, id).await;

@@ -83,7 +83,7 @@ async fn an_image_is_built_and_described() {
 async fn a_failed_build_tells_its_reason_on_the_build() {
     let world = World::new();
     world
-        .node
+        .host
         .fail_once(Fault::Build("The container image build failed."));
     let control = world.start().await;
     let arn = control
@@ -205,7 +205,7 @@ async fn versions_are_switched_and_deleted() {
     image_state(&control, &arn, ImageState::Updated).await;
     let gone = control.version(&scope(), &arn, first()).await;
     assert!(matches!(refusal(gone), Refusal::VersionNotFound(..)));
-    assert_eq!(world.node.counts().1, 1);
+    assert_eq!(world.host.counts().1, 1);
     let page = control
         .versions(&scope(), &arn, PageRequest::first(1))
         .await
@@ -221,7 +221,7 @@ async fn quotas_hold() {
     world.policy.quotas.versions_per_image = 2;
     world.policy.capacity.concurrent_builds = 1;
     let control = world.start().await;
-    world.node.stick("build");
+    world.host.stick("build");
     let one = control
         .create_image(&scope(), create("one"))
         .await
@@ -232,10 +232,10 @@ async fn quotas_hold() {
     let third = control.create_image(&scope(), create("three")).await;
     assert!(matches!(refusal(third), Refusal::BuildQuota(_)));
     assert!(
-        world.node.calls("build") <= 1,
+        world.host.calls("build") <= 1,
         "the host builds one at a time"
     );
-    world.node.unstick("build");
+    world.host.unstick("build");
     image_state(&control, &one, ImageState::Created).await;
     let three = control
         .create_image(&scope(), create("three"))

@@ -3,9 +3,9 @@
 use hearth_control::Refusal;
 use hearth_control::arn::{ConnectorRef, ManagedConnector};
 use hearth_control::hooks::{Hook, HookOutcome};
+use hearth_control::host::HostEvent;
 use hearth_control::metrics::End;
 use hearth_control::microvm::{MicrovmFilter, MicrovmState, RunHookPayload, RunMicrovm};
-use hearth_control::node::NodeEvent;
 use hearth_control::page::PageRequest;
 
 use crate::support::{Fault, World, refusal, scope, spec, state_of, terminated_reason};
@@ -37,9 +37,9 @@ async fn run_suspend_resume_terminate() {
     assert_eq!(refused, Refusal::MicrovmTerminated(id));
 
     for hook in ["/run", "/suspend", "/resume", "/terminate"] {
-        assert_eq!(world.node.calls(hook), 1, "{hook}");
+        assert_eq!(world.host.calls(hook), 1, "{hook}");
     }
-    assert_eq!(world.node.presence(id), None);
+    assert_eq!(world.host.presence(id), None);
 }
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn a_failing_hook_ends_the_microvm_with_its_reason() {
         (Hook::Resume, MicrovmState::Suspended),
     ] {
         let world = World::new();
-        world.node.answer(hook, HookOutcome::Status(500));
+        world.host.answer(hook, HookOutcome::Status(500));
         let control = world.start().await;
         let image = world.image(&control, spec(true)).await;
         let id = control
@@ -89,8 +89,8 @@ async fn a_failing_hook_ends_the_microvm_with_its_reason() {
         let title = hook.title();
         let expected = format!("{title} lifecycle hook returned HTTP status 500. ");
         assert!(terminated_reason(&control, id).await.starts_with(&expected));
-        assert_eq!(world.node.presence(id), None);
-        assert_eq!(world.node.calls("/terminate"), 0);
+        assert_eq!(world.host.presence(id), None);
+        assert_eq!(world.host.calls("/terminate"), 0);
     }
 }
 
@@ -101,7 +101,7 @@ async fn what_ends_by_itself_says_why() {
     let image = world.image(&control, spec(false)).await;
     let id = world.running(&control, world.run(&image)).await;
     let reason = "Container Stopped with Exit Code: 3".to_owned();
-    world.node.emit(NodeEvent::Ended {
+    world.host.emit(HostEvent::Ended {
         id,
         reason: reason.clone(),
     });
@@ -115,7 +115,7 @@ async fn failures_of_the_node_are_survived_or_told() {
     let control = world.start().await;
     let image = world.image(&control, spec(true)).await;
 
-    world.node.fail_once(Fault::Launch);
+    world.host.fail_once(Fault::Launch);
     let id = control
         .run_microvm(&scope(), world.run(&image))
         .await
@@ -125,7 +125,7 @@ async fn failures_of_the_node_are_survived_or_told() {
         terminated_reason(&control, id).await,
         "The MicroVM could not be launched."
     );
-    world.node.fail_once(Fault::NoCapacity);
+    world.host.fail_once(Fault::NoCapacity);
     let id = control
         .run_microvm(&scope(), world.run(&image))
         .await
@@ -134,18 +134,18 @@ async fn failures_of_the_node_are_survived_or_told() {
     assert!(terminated_reason(&control, id).await.contains("capacity"));
 
     let id = world.running(&control, world.run(&image)).await;
-    world.node.fail_once(Fault::Suspend);
+    world.host.fail_once(Fault::Suspend);
     control.suspend_microvm(&scope(), id).await.unwrap();
     state_of(&control, id, MicrovmState::Running).await;
     assert_eq!(
-        world.node.calls("/resume"),
+        world.host.calls("/resume"),
         1,
         "the application hears that it goes on"
     );
 
     control.suspend_microvm(&scope(), id).await.unwrap();
     state_of(&control, id, MicrovmState::Suspended).await;
-    world.node.fail_once(Fault::Resume);
+    world.host.fail_once(Fault::Resume);
     let woken = control.wake_microvm(id).await.unwrap();
     assert_eq!(woken.state(), MicrovmState::Suspended);
     assert_eq!(
@@ -153,14 +153,14 @@ async fn failures_of_the_node_are_survived_or_told() {
         MicrovmState::Running
     );
 
-    world.node.fail_once(Fault::LostInSuspend);
-    world.node.fail_once(Fault::Terminate);
+    world.host.fail_once(Fault::LostInSuspend);
+    world.host.fail_once(Fault::Terminate);
     control.suspend_microvm(&scope(), id).await.unwrap();
     assert_eq!(
         terminated_reason(&control, id).await,
         "The MicroVM was lost on its host."
     );
-    assert_eq!(world.node.presence(id), None);
+    assert_eq!(world.host.presence(id), None);
 }
 
 #[tokio::test]
@@ -170,7 +170,7 @@ async fn terminate_overtakes_whatever_is_stuck() {
     let image = world.image(&control, spec(false)).await;
     for operation in ["launch", "suspend", "resume"] {
         if operation == "launch" {
-            world.node.stick(operation);
+            world.host.stick(operation);
         }
         let id = control
             .run_microvm(&scope(), world.run(&image))
@@ -180,20 +180,20 @@ async fn terminate_overtakes_whatever_is_stuck() {
         if operation != "launch" {
             state_of(&control, id, MicrovmState::Running).await;
             if operation == "suspend" {
-                world.node.stick(operation);
+                world.host.stick(operation);
             }
             control.suspend_microvm(&scope(), id).await.unwrap();
         }
         if operation == "resume" {
             state_of(&control, id, MicrovmState::Suspended).await;
-            world.node.stick(operation);
+            world.host.stick(operation);
             control.resume_microvm(&scope(), id).await.unwrap();
         }
         control.terminate_microvm(&scope(), id).await.unwrap();
         assert_eq!(terminated_reason(&control, id).await, "Success.");
-        world.node.unstick(operation);
+        world.host.unstick(operation);
     }
-    assert_eq!(world.node.counts().0, 0);
+    assert_eq!(world.host.counts().0, 0);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The control plane over a real SQLite file, a scripted node and a clock that is moved by hand.
+//! The control plane over a real SQLite file, a scripted host and a clock that is moved by hand.
 
 // A test that cannot be set up has failed: `unwrap` says so.
 #![allow(clippy::unwrap_used)]
@@ -13,4 +13,5 @@ mod forks;
 mod images;
 mod lifecycle;
 mod reconcile;
+mod slow_host;
 mod timers;

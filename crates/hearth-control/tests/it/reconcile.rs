@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use hearth_control::host::Presence;
 use hearth_control::id::{BuildId, MicrovmId};
 use hearth_control::image::{BuildFilter, CreateImage, ImageState, Tags};
 use hearth_control::microvm::MicrovmState;
-use hearth_control::node::Presence;
 use hearth_control::page::PageRequest;
 
 use crate::support::{World, image_state, scope, spec, state_of, terminated_reason};
@@ -44,7 +44,7 @@ async fn what_runs_is_adopted() {
         "a port in use is not given out again"
     );
     state_of(&control, next.id, MicrovmState::Running).await;
-    assert_eq!(world.node.calls("launch"), 3);
+    assert_eq!(world.host.calls("launch"), 3);
 }
 
 #[tokio::test]
@@ -55,11 +55,11 @@ async fn what_belongs_to_nobody_is_removed() {
     let kept = world.running(&control, world.run(&image)).await;
     let orphan = MicrovmId::generate();
     for presence in [Presence::Running, Presence::Suspended, Presence::Debris] {
-        world.node.set_presence(orphan, Some(presence));
-        world.node.add_snapshot("left over", BuildId::generate());
+        world.host.set_presence(orphan, Some(presence));
+        world.host.add_snapshot("left over", BuildId::generate());
         control.reconcile().await.unwrap();
-        assert_eq!(world.node.presence(orphan), None);
-        assert_eq!(world.node.counts(), (1, 1, 0));
+        assert_eq!(world.host.presence(orphan), None);
+        assert_eq!(world.host.counts(), (1, 1, 0));
     }
     assert_eq!(control.metrics().orphans_removed.get(), 6);
     assert_eq!(
@@ -75,7 +75,7 @@ async fn a_vmm_that_vanished_ends_its_microvm() {
     let image = world.image(&control, spec(true)).await;
     let noticed = world.running(&control, world.run(&image)).await;
     let found = world.running(&control, world.run(&image)).await;
-    world.node.set_presence(noticed, None);
+    world.host.set_presence(noticed, None);
     // What the node had at the very moment of the last change proves nothing yet.
     world.clock.advance(Duration::from_secs(1));
     control.reconcile().await.unwrap();
@@ -85,13 +85,13 @@ async fn a_vmm_that_vanished_ends_its_microvm() {
     );
 
     control.stop().await;
-    world.node.set_presence(found, Some(Presence::Debris));
+    world.host.set_presence(found, Some(Presence::Debris));
     let control = world.start().await;
     assert_eq!(
         terminated_reason(&control, found).await,
         "The MicroVM was lost on its host."
     );
-    assert_eq!(world.node.counts().0, 0);
+    assert_eq!(world.host.counts().0, 0);
 }
 
 #[tokio::test]
@@ -100,23 +100,24 @@ async fn a_finished_snapshot_without_a_record_is_a_suspended_microvm() {
     let control = world.start().await;
     let image = world.image(&control, spec(false)).await;
     let id = world.running(&control, world.run(&image)).await;
-    world.node.stick("suspend");
+    world.host.stick("suspend");
     control.suspend_microvm(&scope(), id).await.unwrap();
-    while world.node.calls("suspend") == 0 {
+    while world.host.calls("suspend") == 0 {
         tokio::task::yield_now().await;
     }
     control.stop().await;
-    world.node.set_presence(id, Some(Presence::Suspended));
+    world.host.crash();
+    world.host.set_presence(id, Some(Presence::Suspended));
     let control = world.start().await;
     state_of(&control, id, MicrovmState::Suspended).await;
-    assert_eq!(world.node.calls("suspend"), 1, "it is not done twice");
+    assert_eq!(world.host.calls("suspend"), 1, "it is not done twice");
 }
 
 #[tokio::test]
 async fn an_interrupted_build_is_done_again_and_then_given_up() {
     let mut world = World::new();
     world.policy.max_build_attempts = 2;
-    world.node.stick("build");
+    world.host.stick("build");
     let mut control = world.start().await;
     let name = "web".parse().unwrap();
     let request = CreateImage {
@@ -132,7 +133,7 @@ async fn an_interrupted_build_is_done_again_and_then_given_up() {
         .image
         .arn;
     for attempt in 1..=2 {
-        while world.node.calls("build") < attempt {
+        while world.host.calls("build") < attempt {
             tokio::task::yield_now().await;
         }
         control.stop().await;
@@ -148,13 +149,13 @@ async fn an_interrupted_build_is_done_again_and_then_given_up() {
         reason.as_deref(),
         Some("The build was interrupted by restarts of the service.")
     );
-    assert_eq!(world.node.calls("build"), 2);
+    assert_eq!(world.host.calls("build"), 2);
 }
 
 #[tokio::test]
 async fn a_build_that_never_ends_is_ended() {
     let world = World::new();
-    world.node.stick("build");
+    world.host.stick("build");
     let control = world.start().await;
     let name = "web".parse().unwrap();
     let request = CreateImage {
@@ -169,12 +170,12 @@ async fn a_build_that_never_ends_is_ended() {
         .unwrap()
         .image
         .arn;
-    while world.node.calls("build") == 0 {
+    while world.host.calls("build") == 0 {
         tokio::task::yield_now().await;
     }
     world.clock.advance(world.policy.build_deadline);
     image_state(&control, &arn, ImageState::CreateFailed).await;
-    assert_eq!(world.node.calls("discard_build"), 1);
+    assert_eq!(world.host.calls("discard_build"), 1);
 }
 
 #[tokio::test]
@@ -201,5 +202,5 @@ async fn the_end_of_everything_leaves_nothing() {
         ),
         (0, 0, 0)
     );
-    assert_eq!(world.node.counts().0, 0);
+    assert_eq!(world.host.counts().0, 0);
 }

@@ -57,7 +57,7 @@ async fn the_idle_timer_suspends_and_the_suspended_timer_terminates() {
         "The MicroVM reached its maximum suspended duration."
     );
     assert_eq!(
-        (world.node.calls("/suspend"), world.node.calls("suspend")),
+        (world.host.calls("/suspend"), world.host.calls("suspend")),
         (1, 1)
     );
 }
@@ -127,7 +127,7 @@ async fn no_suspended_time_means_termination_with_the_hook() {
     let reason = terminated_reason(&control, id).await;
     assert_eq!(reason, "The MicroVM reached its maximum idle duration.");
     assert_eq!(
-        (world.node.calls("suspend"), world.node.calls("/terminate")),
+        (world.host.calls("suspend"), world.host.calls("/terminate")),
         (0, 1)
     );
 }
@@ -169,12 +169,12 @@ async fn deadlines_survive_a_restart_and_fire_once() {
     assert_eq!(settle(&control, id).await, MicrovmState::Suspended);
     world.clock.advance(SECOND);
     terminated_reason(&control, id).await;
-    assert_eq!(world.node.calls("terminate"), 1);
+    assert_eq!(world.host.calls("terminate"), 1);
     control.stop().await;
     let control = world.start().await;
     world.clock.advance(600 * SECOND);
     assert_eq!(settle(&control, id).await, MicrovmState::Terminated);
-    assert_eq!(world.node.calls("terminate"), 1);
+    assert_eq!(world.host.calls("terminate"), 1);
 }
 
 #[tokio::test]
@@ -236,7 +236,7 @@ async fn a_wall_clock_that_jumps_ends_nothing_early_and_nothing_late() {
         assert_eq!(settle(&control, id).await, MicrovmState::Suspended);
         world.clock.advance(SECOND);
         terminated_reason(&control, id).await;
-        assert_eq!(world.node.calls("terminate"), 1);
+        assert_eq!(world.host.calls("terminate"), 1);
     }
 }
 
@@ -270,13 +270,13 @@ async fn a_hook_that_never_answers_times_out() {
     let world = World::new();
     let control = world.start().await;
     let image = world.image(&control, spec(true)).await;
-    world.node.stick("/run");
+    world.host.stick("/run");
     let id = control
         .run_microvm(&scope(), world.run(&image))
         .await
         .unwrap()
         .id;
-    while world.node.calls("/run") == 0 {
+    while world.host.calls("/run") == 0 {
         tokio::task::yield_now().await;
     }
     world.clock.advance(10 * SECOND);

@@ -4,7 +4,7 @@
 
 mod guest_doors;
 mod memory_guests;
-mod memory_node;
+mod memory_host;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ use hearth_front::{
 use hearth_logs::{Limits, LogStore};
 use hearth_objects::ObjectStore;
 use memory_guests::MemoryGuests;
-use memory_node::MemoryNode;
+use memory_host::MemoryHost;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
@@ -161,7 +161,7 @@ fn control_config(directory: &Path, rates: Rates) -> Result<ControlConfig, Box<d
         managed_images: vec![managed_image(clock.now())?],
         chipset_generation: "v3".to_owned(),
         clock: Arc::new(clock),
-        node: Arc::new(MemoryNode::default()),
+        host: Arc::new(MemoryHost::default()),
     })
 }
 

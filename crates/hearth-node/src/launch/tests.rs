@@ -1,7 +1,8 @@
+use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
-use crate::node::{DeviceLimits, NodeOptions};
+use crate::node::{DeviceLimits, NodeOptions, Standing};
 
 fn node(data: &Path, limits: DeviceLimits) -> Node {
     Node::open(NodeOptions {
@@ -33,9 +34,7 @@ fn limits_of_a_node_are_those_of_every_device() {
     };
     let disks = [disk("base", false), disk("scratch", true)];
     let name = "limited".parse().unwrap();
-    let devices = node(data.path(), limits)
-        .devices(&name, &disks, true)
-        .unwrap();
+    let devices = node(data.path(), limits).devices(&name, &disks, true);
     assert_eq!(devices.disks.len(), 2);
     assert!(
         devices
@@ -45,9 +44,7 @@ fn limits_of_a_node_are_those_of_every_device() {
     );
     assert_eq!(devices.nets[0].rate_limit, limits.network);
 
-    let devices = node(data.path(), DeviceLimits::default())
-        .devices(&name, &disks, true)
-        .unwrap();
+    let devices = node(data.path(), DeviceLimits::default()).devices(&name, &disks, true);
     assert!(devices.disks.iter().all(|disk| disk.rate_limit.is_none()));
     assert_eq!(devices.nets[0].rate_limit, None);
 }
@@ -84,12 +81,17 @@ async fn start(node: &Node, name: &MachineName) -> Result<(Machine, Started), No
         network: network_record(slot, Egress::closed()),
         has_application: false,
         pending: None,
+        folds: Vec::new(),
         overlay_generation: 0,
         have_disks_diverged: false,
     };
-    fs::create_dir(node.layout().machine(name)).unwrap();
-    node.start(name, Command::Boot(Box::new(spec)), None, record)
-        .await
+    node.in_turn(name, move |instance| async move {
+        instance.make_directory().await?;
+        instance
+            .start(Command::Boot(Box::new(spec)), None, record)
+            .await
+    })
+    .await
 }
 
 /// Whether the node's one user can be had.
@@ -148,15 +150,68 @@ async fn a_launch_waits_for_what_a_failed_one_of_its_name_held() {
         return;
     };
     let name: MachineName = "again".parse().unwrap();
+    let kernel = data.path().join("kernel");
+    fs::write(&kernel, "").unwrap();
     for _ in 0..20 {
-        let failed = start(&node, &name).await;
+        let request = BootRequest {
+            kernel: kernel.clone(),
+            initramfs: kernel.clone(),
+            command_line: String::new(),
+            vcpus: 1,
+            memory_mib: 64,
+            disks: Vec::new(),
+            egress: Egress::closed(),
+        };
+        let failed = node.boot(&name, request).await;
+        // Not that there is no user: the one before has given it back.
         assert!(matches!(failed, Err(NodeError::Vmm(_))), "{failed:?}");
-        let process = node.machine(&name).unwrap().record().process;
-        // As its directory does when it is dropped.
-        process.kill();
-        fs::remove_dir_all(node.layout().machine(&name)).unwrap();
+        assert!(!node.layout().machine(&name).exists());
     }
+    assert!(is_free(&node));
+}
+
+/// A launch whose caller has gone away is undone, and one that is removed meanwhile gives up.
+#[tokio::test]
+async fn a_launch_that_nobody_waits_for_or_wants_ends() {
+    let data = tempfile::tempdir().unwrap();
+    let Some(node) = node_of_one_user(data.path(), "exec sleep 600") else {
+        return;
+    };
+    let name: MachineName = "unwanted".parse().unwrap();
+    let kernel = data.path().join("kernel");
+    fs::write(&kernel, "").unwrap();
+    let launch = || {
+        let (node, name, kernel) = (node.clone(), name.clone(), kernel.clone());
+        async move {
+            let request = BootRequest {
+                kernel: kernel.clone(),
+                initramfs: kernel,
+                command_line: String::new(),
+                vcpus: 1,
+                memory_mib: 64,
+                disks: Vec::new(),
+                egress: Egress::closed(),
+            };
+            node.boot(&name, request).await
+        }
+    };
+    let until_started = async || {
+        while node.machine(&name).is_err() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let launching = tokio::spawn(launch());
+    until_started().await;
+    launching.abort();
     until_free(&node).await;
+
+    let launching = tokio::spawn(launch());
+    until_started().await;
+    node.erase(&name).await.unwrap();
+    launching.await.unwrap().unwrap_err();
+    assert!(!node.layout().machine(&name).exists());
+    assert!(is_free(&node));
+    assert_eq!(node.standing(&name).await, Standing::Gone);
 }
 
 #[tokio::test]

@@ -46,7 +46,7 @@ async fn a_vmm_killed_at_any_moment_of_a_suspend_leaves_no_half_layer() {
                     Ok(snapshot) => {
                         let directory = node.layout().snapshot(snapshot.id);
                         assert!(hearth_snapshot::verify(&directory).is_empty());
-                        node.delete_snapshot(snapshot.id).unwrap();
+                        node.delete_snapshot(snapshot.id).await.unwrap();
                     }
                     Err(error) => assert!(matches!(error, NodeError::UnknownMachine(_))),
                 }
@@ -75,7 +75,7 @@ fn assert_no_half_layer(node: &Node) {
             "{name} is damaged"
         );
     }
-    let of_template = node.snapshots().unwrap();
+    let of_template = node.snapshots();
     assert!(
         of_template
             .iter()

@@ -12,7 +12,7 @@ pub(crate) fn new() -> Fixture {
 /// The node, without the microVMs that a test before this one left when it failed.
 pub(crate) async fn node() -> Fixture {
     let fixture = new();
-    for (name, _) in fixture.machines().unwrap() {
+    for (name, _) in fixture.machines() {
         fixture.machine(&name).unwrap().terminate().await.unwrap();
     }
     fixture.sweep().await.unwrap();

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hearth_machine_tests::guest::{self, Fixture, ask, name};
@@ -165,7 +166,7 @@ fn assert_clean(node: &Fixture, machine: &Machine) {
             );
         }
     }
-    assert_eq!(node.standing(machine.name()).unwrap(), Standing::Runs);
+    assert_eq!(node.look(machine.name()), Standing::Runs);
 }
 
 /// What the VMM says is in the test's output if it does not.
@@ -217,22 +218,22 @@ async fn a_suspend_without_room_leaves_the_microvm_running_at_each_write() {
     }
     // Perhaps there was no room for its record among the others.
     println!("put into place: {}", node.suspended(&sleeper).is_ok());
-    assert_eq!(node.standing(&sleeper).unwrap(), Standing::Suspended);
+    assert_eq!(node.standing(&sleeper).await, Standing::Suspended);
 
     disk.leave(0);
     let error = node.resume(&sleeper).await.unwrap_err();
     step(&error);
-    assert_eq!(node.standing(&sleeper).unwrap(), Standing::Suspended);
+    assert_eq!(node.standing(&sleeper).await, Standing::Suspended);
     // A start of the service with a full disk loses it as little.
     node.sweep().await.unwrap();
-    assert_eq!(node.standing(&sleeper).unwrap(), Standing::Suspended);
+    assert_eq!(node.standing(&sleeper).await, Standing::Suspended);
 
     disk.leave_all();
     let machine = node.resume(&sleeper).await.unwrap().machine;
     assert_eq!(ask(&machine, "check 1 61").await, "ok");
     machine.terminate().await.unwrap();
-    let of_it = |snapshot: &SnapshotInfo| snapshot.record.machine == "sleeper";
-    assert!(!node.snapshots().unwrap().iter().any(of_it));
+    let of_it = |snapshot: &Arc<SnapshotInfo>| snapshot.record.machine == "sleeper";
+    assert!(!node.snapshots().iter().any(of_it));
 }
 
 #[tokio::test]
@@ -293,7 +294,7 @@ async fn a_launch_without_room_leaves_nothing() {
             // A VMM that has no room for its socket has none for a log that says so.
             Err(_) => failures += 1,
         }
-        assert!(node.names().unwrap().is_empty());
+        assert!(node.names().is_empty());
         assert_no_process_of(&node, &new).await;
     }
     assert!(failures > 0);

@@ -192,6 +192,6 @@ async fn a_disk_is_as_slow_as_its_limit_after_a_boot_and_after_a_restore() {
     let took = read_disk(&machine).await;
     assert!(took < least / 2, "{took:?}");
     machine.terminate().await.unwrap();
-    plain.delete_snapshot(id).unwrap();
+    plain.delete_snapshot(id).await.unwrap();
     fs::remove_file(image).unwrap();
 }

@@ -141,7 +141,7 @@ fn clones_share_an_address_and_have_their_own_ways_out() {
                 .await
                 .unwrap();
         }
-        node.delete_snapshot(snapshot).unwrap();
+        node.delete_snapshot(snapshot).await.unwrap();
         drop((first, closed, node));
         for _ in 0..100 {
             if links().is_empty() {
@@ -236,6 +236,6 @@ fn a_card_is_as_slow_as_its_limit() {
         let took = pour(&machine).await;
         assert!(took < least / 2, "{took:?}");
         machine.terminate().await.unwrap();
-        plain.delete_snapshot(snapshot).unwrap();
+        plain.delete_snapshot(snapshot).await.unwrap();
     });
 }

@@ -41,9 +41,9 @@ async fn what_a_clone_touched_the_next_one_does_not_wait_for() {
     assert!(is_ascending, "{pages:?}");
     assert!(*ends.last().unwrap() <= all);
 
-    assert_eq!(node.prefetch(snapshot).unwrap(), []);
-    node.set_prefetch(snapshot, &pages).unwrap();
-    assert_eq!(node.prefetch(snapshot).unwrap(), pages);
+    assert_eq!(node.prefetch(snapshot).await.unwrap(), []);
+    node.set_prefetch(snapshot, &pages).await.unwrap();
+    assert_eq!(node.prefetch(snapshot).await.unwrap(), pages);
     let request = CloneRequest {
         prefetch: pages,
         ..CloneRequest::new(snapshot)
@@ -52,7 +52,7 @@ async fn what_a_clone_touched_the_next_one_does_not_wait_for() {
     wait_for_prefetch(&second).await;
     let with = faults_of_reading(&second).await;
     second.terminate().await.unwrap();
-    node.delete_snapshot(snapshot).unwrap();
+    node.delete_snapshot(snapshot).await.unwrap();
     println!("page faults of the process while its guest read: {without}, with the list {with}");
     assert!(with * 2 < without, "{with} instead of {without}");
 }

@@ -73,7 +73,7 @@ async fn a_failed_resume_leaves_the_microvm_suspended() {
 }
 
 fn steps(node: &Node, machine: &str) -> Vec<String> {
-    let snapshots = node.snapshots().unwrap().into_iter();
+    let snapshots = node.snapshots().into_iter();
     snapshots
         .filter(|snapshot| snapshot.record.machine == machine)
         .map(|snapshot| snapshot.id.to_string())

@@ -3,10 +3,10 @@
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Owner;
+use crate::host::{BuildFailure, Built};
 use crate::image::{Build, BuildState};
 use crate::machine::build::{self, Progress};
 use crate::machine::image::{self as machine, Event};
-use crate::node::{BuildFailure, Built};
 use crate::store::{Batch, Change};
 
 impl Owner {

@@ -11,9 +11,9 @@ use tracing::{debug, warn};
 use super::Outcome;
 use crate::control::Shared;
 use crate::control::retry::until_done;
+use crate::host::{BuildEvent, BuildFailure, BuildSpec, SnapshotRef};
 use crate::image::{Build, BuildSizes, ImageSpec};
 use crate::machine::build::REASON_TIMED_OUT;
-use crate::node::{BuildEvent, BuildFailure, BuildSpec, SnapshotRef};
 
 /// One piece of work under way. Dropping it gives it up.
 pub(super) type Work = Pin<Box<dyn Future<Output = Outcome> + Send>>;
@@ -47,9 +47,9 @@ pub(super) fn build(shared: Arc<Shared>, build: Build, spec: ImageSpec) -> Work 
         let (progress, news) = mpsc::channel(PROGRESS_QUEUE);
         let deadline = shared.clock.now().after(shared.policy.build_deadline);
         let result = tokio::select! {
-            result = shared.node.build(request, progress) => result,
+            result = shared.host.build(request, progress) => result,
             () = shared.clock.sleep_until(deadline) => {
-                until_done("ending a build", || shared.node.discard_build(build.id)).await;
+                until_done("ending a build", || shared.host.discard_build(build.id)).await;
                 let reason = REASON_TIMED_OUT.to_owned();
                 Err(BuildFailure { reason, sizes: BuildSizes::default() })
             }
@@ -79,7 +79,7 @@ pub(super) fn free(shared: Arc<Shared>, snapshots: Vec<SnapshotRef>) -> Work {
 
 async fn free_one(shared: &Shared, snapshot: &SnapshotRef) -> bool {
     for _ in 0..FREE_ATTEMPTS {
-        match shared.node.free_snapshot(snapshot).await {
+        match shared.host.free_snapshot(snapshot).await {
             Ok(()) => return true,
             Err(error) => warn!(%error, ?snapshot, "removing a snapshot failed"),
         }

@@ -1,4 +1,4 @@
-//! What an owner has under way on the node, from an operation to the event it ends in.
+//! What an owner has under way on the host, from an operation to the event it ends in.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,13 +10,12 @@ use tracing::warn;
 use crate::control::Shared;
 use crate::control::retry::until_done;
 use crate::hooks::{ActiveHook, Hook, HookFailure, HookOutcome};
+use crate::host::{
+    Done, Failure, HookCall, HostOperation, LaunchOrigin, LaunchSpec, OperationId, Outcome,
+};
 use crate::id::MicrovmId;
 use crate::machine::microvm::{Event, Operation, Phase};
 use crate::microvm::{Microvm, Origin};
-use crate::node::{
-    ForkError, HookCall, LaunchError, LaunchOrigin, LaunchSpec, NodeError, ResumeError,
-    SuspendError,
-};
 use crate::refusal::{ControlError, Refusal};
 
 /// One operation under way. Dropping it gives it up.
@@ -24,12 +23,12 @@ pub(super) type Work = Pin<Box<dyn Future<Output = Event> + Send>>;
 
 /// `stateReason` when the host had no room after all. What AWS says is not known.
 const REASON_NO_CAPACITY: &str = "There was not enough capacity to launch the MicroVM.";
-/// `stateReason` when the node could not launch. The cause is for the operator's log, not for callers.
+/// `stateReason` when the host could not launch. The cause is for the operator's log, not for callers.
 const REASON_LAUNCH_FAILED: &str = "The MicroVM could not be launched.";
 /// `stateReason` of a fork whose parent could not be sealed for it.
 pub(in crate::control) const REASON_FORK_FAILED: &str = "The MicroVM could not be forked.";
 
-/// Time beyond a hook's own timeout for the way to the guest and back, before the node is not waited for.
+/// Time beyond a hook's own timeout for the way to the guest and back, before the host is not waited for.
 const HOOK_GRACE: Duration = Duration::from_secs(5);
 
 /// Begins an operation. `child` is the one to seal for.
@@ -50,12 +49,29 @@ pub(super) fn begin(
     }
 }
 
-/// Runs a step of the node within its deadline; `None` when it did not answer.
-async fn within<T>(shared: &Shared, step: impl Future<Output = T> + Send) -> Option<T> {
-    let deadline = shared.clock.now().after(shared.policy.node_deadline);
-    tokio::select! {
-        outcome = step => Some(outcome),
-        () = shared.clock.sleep_until(deadline) => None,
+/// Has an operation done, however long it takes: late is not failed. What the host does not know (any more) is submitted again.
+async fn perform(
+    shared: &Shared,
+    microvm: &Microvm,
+    operation: HostOperation,
+) -> Result<Done, Failure> {
+    let id = OperationId {
+        instance: microvm.id,
+        generation: microvm.generation,
+    };
+    loop {
+        let submit = || shared.host.submit(id, operation.clone());
+        until_done("submitting a host operation", submit).await;
+        loop {
+            let ask = || shared.host.outcome(id);
+            match until_done("asking for a host operation", ask).await {
+                Outcome::Busy => {}
+                Outcome::Done(done) => return Ok(done),
+                Outcome::Failed(failure) => return Err(failure),
+                Outcome::Unknown => break,
+            }
+        }
+        warn!(%id.instance, "the host was started anew; its operation is submitted again");
     }
 }
 
@@ -96,25 +112,27 @@ async fn seal(shared: Arc<Shared>, microvm: Microvm, child: Option<MicrovmId>) -
     let Some(child) = child else {
         return Event::SealFailed;
     };
-    match within(&shared, shared.node.fork(microvm.id, child)).await {
-        Some(Ok(sealed)) => {
-            if let Some(paused) = sealed.paused {
+    match perform(&shared, &microvm, HostOperation::Seal { child }).await {
+        Ok(done) => {
+            if let Some(paused) = done.paused {
                 shared.metrics.fork_pause.observe(paused);
             }
             Event::Sealed
         }
-        Some(Err(ForkError::Unchanged(cause))) => {
-            warn!(id = %microvm.id, %child, cause, "fork failed");
-            Event::SealFailed
+        Err(failure) => {
+            warn!(id = %microvm.id, %child, %failure, "fork failed");
+            after_failure(failure, Event::SealFailed)
         }
-        Some(Err(ForkError::Lost(cause))) => {
-            warn!(id = %microvm.id, %child, cause, "lost in fork");
-            Event::Lost
-        }
-        None => {
-            warn!(id = %microvm.id, %child, "fork did not end in time");
-            Event::SealFailed
-        }
+    }
+}
+
+/// What a failure does to an instance that was there: nothing, or it is gone.
+fn after_failure(failure: Failure, unchanged: Event) -> Event {
+    match failure {
+        Failure::Lost(_) => Event::Lost,
+        Failure::Damaged(what) => Event::Damaged(what),
+        // Who overtook it tells what is next.
+        Failure::NoCapacity | Failure::Unchanged(_) | Failure::Overtaken => unchanged,
     }
 }
 
@@ -137,25 +155,21 @@ async fn launch(shared: Arc<Shared>, microvm: Microvm) -> Event {
     let spec = LaunchSpec {
         id: microvm.id,
         origin,
-        image: microvm.image,
+        image: microvm.image.clone(),
         version: microvm.version,
         endpoint_id: microvm.endpoint_id,
         tier: microvm.tier,
-        execution_role_arn: microvm.execution_role_arn,
-        ingress: microvm.ingress,
-        egress: microvm.egress,
-        logging: microvm.logging,
+        execution_role_arn: microvm.execution_role_arn.clone(),
+        ingress: microvm.ingress.clone(),
+        egress: microvm.egress.clone(),
+        logging: microvm.logging.clone(),
         started_at: microvm.started_at,
     };
-    match within(&shared, shared.node.launch(spec)).await {
-        Some(Ok(())) => Event::Launched,
-        Some(Err(LaunchError::NoCapacity)) => Event::LaunchFailed(REASON_NO_CAPACITY.to_owned()),
-        Some(Err(LaunchError::Failed(cause))) => {
-            warn!(id = %microvm.id, cause, "launch failed");
-            Event::LaunchFailed(REASON_LAUNCH_FAILED.to_owned())
-        }
-        None => {
-            warn!(id = %microvm.id, "launch did not end in time");
+    match perform(&shared, &microvm, HostOperation::Launch(Box::new(spec))).await {
+        Ok(_) => Event::Launched,
+        Err(Failure::NoCapacity) => Event::LaunchFailed(REASON_NO_CAPACITY.to_owned()),
+        Err(failure) => {
+            warn!(id = %microvm.id, %failure, "launch failed");
             Event::LaunchFailed(REASON_LAUNCH_FAILED.to_owned())
         }
     }
@@ -178,7 +192,7 @@ async fn call(shared: Arc<Shared>, microvm: Microvm, hook: Hook) -> Event {
     };
     let patience = shared.clock.now().after(timeout + HOOK_GRACE);
     let outcome = tokio::select! {
-        outcome = shared.node.call_hook(microvm.id, call) => outcome,
+        outcome = shared.host.call_hook(microvm.id, call) => outcome,
         () = shared.clock.sleep_until(patience) => HookOutcome::TimedOut,
     };
     match outcome {
@@ -188,50 +202,33 @@ async fn call(shared: Arc<Shared>, microvm: Microvm, hook: Hook) -> Event {
 }
 
 async fn suspend(shared: Arc<Shared>, microvm: Microvm) -> Event {
-    match within(&shared, shared.node.suspend(microvm.id)).await {
-        Some(Ok(())) => Event::Saved,
-        Some(Err(SuspendError::StillRunning(cause))) => {
-            warn!(id = %microvm.id, cause, "suspend failed");
-            Event::SaveFailed
-        }
-        Some(Err(SuspendError::Lost(cause))) => {
-            warn!(id = %microvm.id, cause, "lost in suspend");
-            Event::Lost
-        }
-        // It may have been saved or not: whoever asks the node next finds out, and nothing is lost meanwhile.
-        None => {
-            warn!(id = %microvm.id, "suspend did not end in time");
-            Event::SaveFailed
+    let operation = HostOperation::Suspend(Box::new(microvm.clone()));
+    match perform(&shared, &microvm, operation).await {
+        Ok(_) => Event::Saved,
+        Err(failure) => {
+            warn!(id = %microvm.id, %failure, "suspend failed");
+            after_failure(failure, Event::SaveFailed)
         }
     }
 }
 
 async fn resume(shared: Arc<Shared>, microvm: Microvm) -> Event {
-    match within(&shared, shared.node.resume(&microvm)).await {
-        Some(Ok(())) => Event::Restored,
-        Some(Err(ResumeError::StillSuspended(cause))) => {
-            warn!(id = %microvm.id, cause, "resume failed");
-            Event::RestoreFailed
-        }
-        Some(Err(ResumeError::Lost(cause))) => {
-            warn!(id = %microvm.id, cause, "lost in resume");
-            Event::Lost
-        }
-        None => {
-            warn!(id = %microvm.id, "resume did not end in time");
-            Event::RestoreFailed
+    let operation = HostOperation::Resume(Box::new(microvm.clone()));
+    match perform(&shared, &microvm, operation).await {
+        Ok(_) => Event::Restored,
+        Err(failure) => {
+            warn!(id = %microvm.id, %failure, "resume failed");
+            after_failure(failure, Event::RestoreFailed)
         }
     }
 }
 
-/// Removal ends in one way only. A node that does not answer is asked again.
+/// Removal ends in one way only. One that failed is submitted anew: to a host it is another operation.
 async fn remove(shared: Arc<Shared>, microvm: Microvm) -> Event {
-    until_done("removing a microVM", || async {
-        let late = || NodeError("no answer in time".to_owned());
-        within(&shared, shared.node.terminate(microvm.id))
-            .await
-            .unwrap_or_else(|| Err(late()))
-    })
-    .await;
+    let removed = perform(&shared, &microvm, HostOperation::Remove).await;
+    if let Err(failure) = removed {
+        warn!(id = %microvm.id, %failure, "removal failed and will be repeated");
+        until_done("removing a microVM", || shared.host.discard(microvm.id)).await;
+    }
     Event::Removed
 }

@@ -5,12 +5,15 @@
 //! the host, which is better than to lose the microVM.
 
 use super::{Life, Phase, Terms, fork};
+use crate::host::Presence;
 use crate::microvm::Origin;
-use crate::node::Presence;
 use crate::time::Timestamp;
 
 /// `stateReason` of a microVM that the node has no more.
 pub const REASON_LOST: &str = "The MicroVM was lost on its host.";
+
+/// `stateReason` of a microVM whose record or snapshot on the host cannot be read.
+pub const REASON_DAMAGED: &str = "The MicroVM cannot be brought back: its snapshot is damaged.";
 
 /// `stateReason` of a fork that was not launched yet when the service ended. Its parent is not sealed again for it: by
 /// now it is somewhere else.
@@ -32,6 +35,10 @@ pub fn adopt(life: &Life, terms: &Terms<'_>, found: Option<Presence>, now: Times
         (Phase::Forking | Phase::Launching | Phase::Removing | Phase::Terminated, _) => {
             life.clone()
         }
+
+        // Submitted again, its operation joins what is under way; without one, the next look finds it at rest.
+        (Phase::Sealing { .. }, Some(Presence::Busy)) => fork::after(life, terms),
+        (_, Some(Presence::Busy)) => life.clone(),
 
         // As it should be, or an operation that is done again.
         (
@@ -71,6 +78,7 @@ pub fn adopt(life: &Life, terms: &Terms<'_>, found: Option<Presence>, now: Times
         }
 
         (Phase::TerminateHook, _) => to(Phase::Removing),
+        (_, Some(Presence::Damaged)) => removed(life, REASON_DAMAGED),
         (Phase::RunHook | Phase::ForkHook, Some(Presence::Suspended))
         | (_, Some(Presence::Debris) | None) => removed(life, REASON_LOST),
     }

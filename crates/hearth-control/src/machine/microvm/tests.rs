@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::hooks::{HookOutcome, HookSetting, MicrovmHooks};
-use crate::node::Presence;
+use crate::host::Presence;
 
 const NOON: Timestamp = Timestamp::from_unix_ms(1_795_000_000_000);
 

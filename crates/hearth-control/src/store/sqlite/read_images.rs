@@ -4,9 +4,9 @@ use rusqlite::{Connection, OptionalExtension as _, Params, Row, params};
 
 use super::rows::{Columns, scope_text};
 use crate::arn::{ImageArn, Scope};
+use crate::host::SnapshotRef;
 use crate::id::{BuildId, ImageName, VersionNumber};
 use crate::image::{Build, BuildSizes, Image, ImageSpec, ImageVersion, Tags};
-use crate::node::SnapshotRef;
 use crate::store::Result;
 use crate::store::form::Stored as _;
 

@@ -1,4 +1,4 @@
-//! A control plane that can be stopped and started again over the same file, node and clock.
+//! A control plane that can be stopped and started again over the same file, host and clock.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,14 +19,14 @@ use hearth_control::throttle::Rates;
 use hearth_control::time::{Clock, ManualClock, Timestamp};
 use hearth_control::{Control, ControlConfig, ControlError, Refusal};
 
-use super::{CrashPoint, CrashingStore, ScriptedNode};
+use super::{CrashPoint, CrashingStore, ScriptedHost};
 
 /// Longest that anything may take in real time before a test says that it is wedged.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct World {
     directory: tempfile::TempDir,
-    pub(crate) node: Arc<ScriptedNode>,
+    pub(crate) host: Arc<ScriptedHost>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) policy: Policy,
 }
@@ -35,7 +35,7 @@ impl World {
     pub(crate) fn new() -> Self {
         Self {
             directory: tempfile::tempdir().unwrap(),
-            node: Arc::default(),
+            host: Arc::default(),
             clock: Arc::new(ManualClock::at(Timestamp::from_unix_ms(1_795_000_000_000))),
             policy: Policy::default(),
         }
@@ -78,7 +78,7 @@ impl World {
         };
         Control::start(ControlConfig {
             store,
-            node: self.node.clone(),
+            host: self.host.clone(),
             clock: self.clock.clone(),
             policy: self.policy.clone(),
             rates: Rates::unlimited(),

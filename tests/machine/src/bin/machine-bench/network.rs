@@ -119,7 +119,7 @@ async fn on_host(test_guest: &Path, rounds: u32) -> Result<Samples> {
     }
     filtered.terminate().await?;
     free.terminate().await?;
-    node.delete_snapshot(snapshot)?;
+    node.delete_snapshot(snapshot).await?;
     Ok(samples)
 }
 

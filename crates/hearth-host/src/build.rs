@@ -5,7 +5,7 @@
 //! ```
 //!
 //! `images/<build id>/` holds what a version's snapshot stands on. A build that fails leaves nothing; one that is
-//! dropped leaves what [`hearth_control::node::Node::discard_build`] removes.
+//! dropped leaves what [`hearth_control::host::Host::discard_build`] removes.
 
 mod checks;
 mod failure;
@@ -19,47 +19,49 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use hearth_base::BaseVersion;
+use hearth_control::host::{BuildEvent, BuildFailure, BuildSpec, Built, HostError};
 use hearth_control::id::BuildId;
-use hearth_control::node::{BuildEvent, BuildFailure, BuildSpec, Built, NodeError};
 use hearth_image::{Bases, Builder, LayerCaches, Registries};
 use hearth_logs::LogStore;
 use hearth_node::Node;
 use tokio::sync::mpsc;
 
 use crate::artifact::Artifacts;
-use crate::openings::Openings;
+use crate::egress::Openings;
 #[cfg(test)]
 pub(crate) use failure::Failure;
 use job::Job;
-pub(crate) use origin::Origin;
+pub use origin::Origin;
 
 /// What every build of this host needs.
-pub(crate) struct Workshop {
+pub struct Workshop {
     /// Where the disks of versions are.
-    pub(crate) directory: PathBuf,
+    pub directory: PathBuf,
     /// Kernel and agent of guests.
-    pub(crate) base: BaseVersion,
+    pub base: BaseVersion,
     /// Base images and the builder's own disks.
-    pub(crate) bases: Bases,
+    pub bases: Bases,
     /// The initramfs of builders.
-    pub(crate) builder_initramfs: PathBuf,
+    pub builder_initramfs: PathBuf,
     /// Layers of earlier builds.
-    pub(crate) caches: Arc<LayerCaches>,
+    pub caches: Arc<LayerCaches>,
     /// Names of images and the images that stand for them.
-    pub(crate) aliases: BTreeMap<String, String>,
+    pub aliases: BTreeMap<String, String>,
     /// Where all other images come from.
-    pub(crate) registries: Registries,
+    pub registries: Registries,
     /// What connectors open.
-    pub(crate) openings: Openings,
+    pub openings: Openings,
     /// Where the zips are.
-    pub(crate) artifacts: Artifacts,
-    pub(crate) logs: Arc<LogStore>,
+    pub artifacts: Artifacts,
+    /// Where builds say what they do.
+    pub logs: Arc<LogStore>,
     /// Factor on what applications have to answer.
-    pub(crate) hook_timeout_scale: u32,
+    pub hook_timeout_scale: u32,
 }
 
 impl Workshop {
-    pub(crate) async fn build(
+    /// Makes a version. As [`hearth_control::host::Host::build`].
+    pub async fn build(
         &self,
         node: &Node,
         spec: BuildSpec,
@@ -82,12 +84,12 @@ impl Workshop {
     }
 
     /// Where the disks of one build are.
-    pub(crate) fn place(&self, id: BuildId) -> PathBuf {
+    pub fn place(&self, id: BuildId) -> PathBuf {
         self.directory.join(id.to_string())
     }
 
     /// The builds that have files here.
-    pub(crate) fn left_behind(&self) -> Vec<BuildId> {
+    pub fn left_behind(&self) -> Vec<BuildId> {
         let Ok(entries) = fs::read_dir(&self.directory) else {
             return Vec::new();
         };
@@ -97,15 +99,18 @@ impl Workshop {
             .collect()
     }
 
-    /// Removes the files of a build. Of none, it is a success.
-    pub(crate) fn forget(&self, id: BuildId) -> Result<(), NodeError> {
+    /// Removes the files of a build, which may be gigabytes. Succeeds if there are none.
+    pub(crate) async fn forget(&self, id: BuildId) -> Result<(), HostError> {
         let place = self.place(id);
-        match fs::remove_dir_all(&place) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(NodeError(format!(
+        let removal = tokio::task::spawn_blocking(move || match fs::remove_dir_all(&place) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(HostError(format!(
                 "cannot remove {}: {error}",
                 place.display()
             ))),
             _ => Ok(()),
-        }
+        });
+        removal
+            .await
+            .map_err(|error| HostError(error.to_string()))?
     }
 }

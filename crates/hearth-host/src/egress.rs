@@ -1,6 +1,6 @@
 //! From egress connectors to what a network card may reach.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hearth_control::arn::{ConnectorArn, ConnectorRef, ManagedConnector};
@@ -8,22 +8,24 @@ use hearth_control::connector::{RuleBook, VpcEgress};
 use hearth_control::store::Store;
 use hearth_net::{Egress, Names};
 
-use crate::config::{NetworkConfig, RuleSets};
+/// Rule sets by name.
+pub type RuleSets = BTreeMap<String, Egress>;
 
 /// Knows what each connector opens.
 #[derive(Clone)]
-pub(crate) struct Openings {
+pub struct Openings {
     store: Arc<dyn Store>,
     subnets: Arc<RuleSets>,
     security_groups: Arc<RuleSets>,
 }
 
 impl Openings {
-    pub(crate) fn new(store: Arc<dyn Store>, config: &NetworkConfig) -> Self {
+    /// Connectors are in `store`; what `subnet-...` and `sg-...` mean in them is the operator's.
+    pub fn new(store: Arc<dyn Store>, subnets: RuleSets, security_groups: RuleSets) -> Self {
         Self {
             store,
-            subnets: Arc::new(config.subnets.clone()),
-            security_groups: Arc::new(config.security_groups.clone()),
+            subnets: Arc::new(subnets),
+            security_groups: Arc::new(security_groups),
         }
     }
 
@@ -73,11 +75,11 @@ impl Openings {
 }
 
 /// The names that callers may use in connectors.
-pub(crate) fn rule_book(config: &NetworkConfig) -> RuleBook {
+pub fn rule_book(subnets: &RuleSets, security_groups: &RuleSets) -> RuleBook {
     let names = |sets: &RuleSets| sets.keys().cloned().collect::<BTreeSet<_>>();
     RuleBook {
-        subnet_ids: names(&config.subnets),
-        security_group_ids: names(&config.security_groups),
+        subnet_ids: names(subnets),
+        security_group_ids: names(security_groups),
     }
 }
 

@@ -13,7 +13,7 @@ const FROZEN_PAUSE: Duration = Duration::from_millis(5);
 
 /// Asks again while the guest stands still. A RUNNING one does so only for as long as it takes to seal it for a fork, and
 /// its users should not notice more than that.
-pub(crate) async fn patiently<T, F>(ask: impl Fn() -> F) -> Result<T, AgentError>
+pub async fn patiently<T, F>(ask: impl Fn() -> F) -> Result<T, AgentError>
 where
     F: Future<Output = Result<T, AgentError>>,
 {

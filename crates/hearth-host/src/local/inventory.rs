@@ -1,24 +1,32 @@
-//! What there is on the host, read from the node's own records.
+//! What there is on the host, read from the node's index.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use hearth_control::host::{Inventory, Presence, SnapshotRef};
 use hearth_control::id::{BuildId, MicrovmId};
-use hearth_control::node::{Inventory, Presence, SnapshotRef};
 use hearth_node::{NodeError, Purpose, Standing};
 
-use super::HostNode;
+use super::LocalHost;
 
-/// Beginnings of the names of machines that belong to builds.
+/// Beginnings of the names of instances that belong to builds.
 pub(crate) const BUILDER: &str = "builder-";
 pub(crate) const BUILD: &str = "build-";
 pub(crate) const VALIDATE: &str = "validate-";
 
-impl HostNode {
+impl LocalHost {
+    /// Blocks.
     pub(super) fn take_inventory(&self) -> Result<Inventory, NodeError> {
+        let node = self.node();
         let mut microvms: BTreeMap<MicrovmId, Presence> = BTreeMap::new();
         let mut snapshots = Vec::new();
-        let mut builds: BTreeSet<BuildId> = self.workshop.left_behind().into_iter().collect();
-        for snapshot in self.node.snapshots()? {
+        let mut builds: BTreeSet<BuildId> = self.workshop().left_behind().into_iter().collect();
+        // What is there in a better condition below is told as that.
+        for damage in node.damaged()? {
+            if let Some(id) = damage.instance.and_then(|name| name.parse().ok()) {
+                microvms.insert(id, Presence::Damaged);
+            }
+        }
+        for snapshot in node.snapshots() {
             let machine = &snapshot.record.machine;
             match snapshot.record.purpose {
                 Purpose::Suspended => {
@@ -34,24 +42,32 @@ impl HostNode {
                 Purpose::Step => {}
             }
         }
-        for (machine, record) in self.node.machines()? {
-            let name = machine.to_string();
-            if let Ok(id) = name.parse() {
-                if record.process.is_alive() {
+        for name in node.names() {
+            let text = name.to_string();
+            builds.extend(build_of(&text));
+            let Ok(id) = text.parse() else {
+                continue;
+            };
+            match node.look(&name) {
+                Standing::Runs => {
                     microvms.insert(id, Presence::Running);
-                } else if self.node.standing(&machine)? == Standing::Suspended {
+                }
+                Standing::Suspended => {
                     microvms.insert(id, Presence::Suspended);
-                } else {
-                    // A suspended one whose resume was cut in two is still suspended.
+                }
+                Standing::Busy => {
+                    microvms.insert(id, Presence::Busy);
+                }
+                // A directory whose process is gone, or which never had one: a fork that waits for its launch, or what a launch
+                // has left.
+                Standing::Gone => {
                     microvms.entry(id).or_insert(Presence::Debris);
                 }
             }
-            builds.extend(build_of(&name));
         }
-        // A directory without a record: a fork that waits for its launch, or what a launch has left.
-        for name in self.node.names()? {
-            if let Ok(id) = name.to_string().parse() {
-                microvms.entry(id).or_insert(Presence::Debris);
+        for (id, presence) in &mut microvms {
+            if self.0.operations.is_busy(*id) {
+                *presence = Presence::Busy;
             }
         }
         // The files of a build that has a snapshot belong to the snapshot.
@@ -66,8 +82,8 @@ impl HostNode {
     }
 }
 
-/// The build that a machine belongs to.
-pub(crate) fn build_of(machine: &str) -> Option<BuildId> {
+/// The build that an instance belongs to.
+pub fn build_of(machine: &str) -> Option<BuildId> {
     let id = [BUILDER, BUILD, VALIDATE]
         .iter()
         .find_map(|beginning| machine.strip_prefix(beginning))?;
@@ -79,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn machines_of_builds_are_known_by_their_names() {
+    fn instances_of_builds_are_known_by_their_names() {
         let id = BuildId::generate();
         for beginning in [BUILDER, BUILD, VALIDATE] {
             assert_eq!(build_of(&format!("{beginning}{id}")), Some(id));

@@ -51,7 +51,7 @@ impl ExternalS3 {
     }
 
     /// Where it is.
-    pub(crate) fn endpoint(&self) -> &str {
+    pub fn endpoint(&self) -> &str {
         &self.client.settings().endpoint_url
     }
 

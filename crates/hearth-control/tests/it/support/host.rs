@@ -1,22 +1,21 @@
-//! A node in memory that does what it is told, fails where it is told, and remembers everything.
+//! A host in memory that does what it is told, fails where it is told, and remembers everything.
 //!
 //! Its operations are torn in the middle: they leave debris, give way to other tasks, and only then
-//! finish. So a control plane that is killed leaves it in between, as a real host would be.
+//! finish. They outlive a control plane that is killed, unless the host is killed with it ([`ScriptedHost::crash`]).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::sync::Mutex;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use hearth_control::hooks::{Hook, HookOutcome};
+use hearth_control::host::{
+    BuildEvent, BuildFailure, BuildSpec, Built, Done, EventLog, Events, Failure, HookCall, Host,
+    HostError, HostEvent, HostOperation, Inventory, LaunchOrigin, LaunchSpec, OperationId,
+    Operations, Outcome, Presence, SnapshotRef,
+};
 use hearth_control::id::{BuildId, MicrovmId};
 use hearth_control::image::BuildSizes;
-use hearth_control::microvm::Microvm;
-use hearth_control::node::{
-    BuildEvent, BuildFailure, BuildSpec, Built, ForkError, HookCall, Inventory, LaunchError,
-    LaunchOrigin, LaunchSpec, Node, NodeError, NodeEvent, Presence, ResumeError, Sealed,
-    SnapshotRef, SuspendError,
-};
 use tokio::sync::{Notify, mpsc};
 
 /// How long a parent stands still for its fork.
@@ -32,6 +31,7 @@ pub(crate) enum Fault {
     Suspend,
     LostInSuspend,
     Resume,
+    Damaged,
     Terminate,
     Build(&'static str),
     Free,
@@ -47,16 +47,32 @@ struct State {
     /// Operations that never end.
     stuck: BTreeSet<&'static str>,
     calls: Vec<String>,
-    events: VecDeque<NodeEvent>,
+    /// Instances that are being removed: what is under way on them gives up.
+    removals: BTreeSet<MicrovmId>,
+    /// How often the host was killed: what was under way before is no more.
+    crashes: u32,
 }
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ScriptedHost(Arc<Inner>);
 
 #[derive(Debug, Default)]
-pub(crate) struct ScriptedNode {
+pub(crate) struct Inner {
     state: Mutex<State>,
     news: Notify,
+    operations: Mutex<Arc<Operations>>,
+    events: EventLog,
 }
 
-impl ScriptedNode {
+impl std::ops::Deref for ScriptedHost {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl ScriptedHost {
     fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         change(&mut self.state.lock().unwrap())
     }
@@ -69,7 +85,7 @@ impl ScriptedNode {
         self.with(|state| state.hook_answers.insert(hook, outcome));
     }
 
-    /// Lets every call of an operation hang until [`ScriptedNode::unstick`].
+    /// Lets every call of an operation hang until [`ScriptedHost::unstick`].
     pub(crate) fn stick(&self, operation: &'static str) {
         self.with(|state| state.stuck.insert(operation));
     }
@@ -94,9 +110,19 @@ impl ScriptedNode {
         self.with(|state| state.snapshots.insert(SnapshotRef(name.to_owned()), build));
     }
 
-    pub(crate) fn emit(&self, event: NodeEvent) {
-        self.with(|state| state.events.push_back(event));
+    pub(crate) fn emit(&self, event: HostEvent) {
+        self.events.push(event);
+    }
+
+    /// Kills the host: whatever is under way stays as it is, and nothing is known of it afterwards.
+    pub(crate) fn crash(&self) {
+        self.with(|state| state.crashes += 1);
+        *self.operations.lock().unwrap() = Arc::default();
         self.news.notify_waiters();
+    }
+
+    fn operations(&self) -> Arc<Operations> {
+        Arc::clone(&self.operations.lock().unwrap())
     }
 
     pub(crate) fn calls(&self, operation: &str) -> usize {
@@ -134,50 +160,81 @@ impl ScriptedNode {
 
     /// Notes a call and gives way, so that callers can be killed in the middle.
     async fn begin(&self, operation: &'static str) {
-        self.with(|state| state.calls.push(operation.to_owned()));
+        self.begin_on(operation, || false).await;
+    }
+
+    /// The same of an operation on an instance; answers whether it goes on.
+    async fn begin_on(&self, operation: &'static str, is_over: impl Fn() -> bool) -> bool {
+        let crashes = self.with(|state| {
+            state.calls.push(operation.to_owned());
+            state.crashes
+        });
         tokio::task::yield_now().await;
         loop {
             let news = self.news.notified();
+            if self.with(|state| state.crashes) != crashes {
+                // Nobody is there to go on.
+                std::future::pending::<()>().await;
+            }
+            if is_over() {
+                return false;
+            }
             if !self.with(|state| state.stuck.contains(operation)) {
-                return;
+                return true;
             }
             news.await;
         }
     }
-}
 
-#[async_trait]
-impl Node for ScriptedNode {
-    async fn fork(&self, parent: MicrovmId, child: MicrovmId) -> Result<Sealed, ForkError> {
-        self.begin("fork").await;
+    async fn perform(self, id: MicrovmId, operation: HostOperation) -> Result<Done, Failure> {
+        let name = match &operation {
+            HostOperation::Launch(_) => "launch",
+            HostOperation::Seal { .. } => "fork",
+            HostOperation::Suspend(_) => "suspend",
+            HostOperation::Resume(_) => "resume",
+            HostOperation::Remove => return self.remove(id).await,
+        };
+        let is_removed = || self.with(|state| state.removals.contains(&id));
+        if !self.begin_on(name, is_removed).await {
+            return Err(Failure::Overtaken);
+        }
+        match operation {
+            HostOperation::Launch(spec) => self.launch(*spec).await,
+            HostOperation::Seal { child } => self.seal(id, child).await,
+            HostOperation::Suspend(_) => self.suspend(id).await,
+            HostOperation::Resume(_) => self.resume(id).await,
+            HostOperation::Remove => unreachable!("it is done above"),
+        }
+    }
+
+    async fn seal(&self, parent: MicrovmId, child: MicrovmId) -> Result<Done, Failure> {
         if self.takes(&Fault::Fork) {
-            return Err(ForkError::Unchanged("scripted".to_owned()));
+            return Err(Failure::Unchanged("scripted".to_owned()));
         }
         if self.takes(&Fault::LostInFork) {
             self.set_presence(parent, Some(Presence::Debris));
-            return Err(ForkError::Lost("scripted".to_owned()));
+            return Err(Failure::Lost("scripted".to_owned()));
         }
         let found = self.presence(parent);
         if !matches!(found, Some(Presence::Running | Presence::Suspended)) {
-            return Err(ForkError::Lost(format!("fork of {found:?}")));
+            return Err(Failure::Lost(format!("fork of {found:?}")));
         }
         tokio::task::yield_now().await;
         // What is reserved for a child is a piece of it.
         self.set_presence(child, Some(Presence::Debris));
         tokio::task::yield_now().await;
         let was_running = found == Some(Presence::Running);
-        Ok(Sealed {
+        Ok(Done {
             paused: was_running.then_some(PAUSE),
         })
     }
 
-    async fn launch(&self, spec: LaunchSpec) -> Result<(), LaunchError> {
-        self.begin("launch").await;
+    async fn launch(&self, spec: LaunchSpec) -> Result<Done, Failure> {
         if self.takes(&Fault::Launch) {
-            return Err(LaunchError::Failed("scripted".to_owned()));
+            return Err(Failure::Unchanged("scripted".to_owned()));
         }
         if self.takes(&Fault::NoCapacity) {
-            return Err(LaunchError::NoCapacity);
+            return Err(Failure::NoCapacity);
         }
         let is_there = match &spec.origin {
             LaunchOrigin::Version(snapshot) => {
@@ -188,61 +245,93 @@ impl Node for ScriptedNode {
         assert!(is_there, "{spec:?}");
         self.set_presence(spec.id, Some(Presence::Debris));
         tokio::task::yield_now().await;
-        self.set_presence(spec.id, Some(Presence::Running));
-        Ok(())
+        self.settle(spec.id, Presence::Running)
     }
 
-    async fn suspend(&self, id: MicrovmId) -> Result<(), SuspendError> {
-        self.begin("suspend").await;
+    async fn suspend(&self, id: MicrovmId) -> Result<Done, Failure> {
         if self.takes(&Fault::Suspend) {
-            return Err(SuspendError::StillRunning("scripted".to_owned()));
+            return Err(Failure::Unchanged("scripted".to_owned()));
         }
         if self.takes(&Fault::LostInSuspend) {
             self.set_presence(id, Some(Presence::Debris));
-            return Err(SuspendError::Lost("scripted".to_owned()));
+            return Err(Failure::Lost("scripted".to_owned()));
+        }
+        assert!(
+            matches!(
+                self.presence(id),
+                Some(Presence::Running | Presence::Suspended | Presence::Busy)
+            ),
+            "suspend of {:?}",
+            self.presence(id)
+        );
+        tokio::task::yield_now().await;
+        self.settle(id, Presence::Suspended)
+    }
+
+    async fn resume(&self, id: MicrovmId) -> Result<Done, Failure> {
+        if self.takes(&Fault::Resume) {
+            return Err(Failure::Unchanged("scripted".to_owned()));
+        }
+        if self.takes(&Fault::Damaged) {
+            return Err(Failure::Damaged("snapshots/x/memory".to_owned()));
         }
         assert!(
             matches!(
                 self.presence(id),
                 Some(Presence::Running | Presence::Suspended)
             ),
-            "suspend of {:?}",
+            "resume of {:?}",
             self.presence(id)
         );
         tokio::task::yield_now().await;
-        self.set_presence(id, Some(Presence::Suspended));
-        Ok(())
+        self.settle(id, Presence::Running)
     }
 
-    async fn resume(&self, microvm: &Microvm) -> Result<(), ResumeError> {
-        self.begin("resume").await;
-        if self.takes(&Fault::Resume) {
-            return Err(ResumeError::StillSuspended("scripted".to_owned()));
-        }
-        assert!(
-            matches!(
-                self.presence(microvm.id),
-                Some(Presence::Running | Presence::Suspended)
-            ),
-            "resume of {:?}",
-            self.presence(microvm.id)
-        );
-        tokio::task::yield_now().await;
-        self.set_presence(microvm.id, Some(Presence::Running));
-        Ok(())
+    /// What an operation leaves, unless a removal has overtaken it.
+    fn settle(&self, id: MicrovmId, presence: Presence) -> Result<Done, Failure> {
+        self.with(|state| {
+            if state.removals.contains(&id) {
+                return Err(Failure::Overtaken);
+            }
+            state.microvms.insert(id, presence);
+            Ok(Done::default())
+        })
     }
 
-    async fn terminate(&self, id: MicrovmId) -> Result<(), NodeError> {
+    async fn remove(&self, id: MicrovmId) -> Result<Done, Failure> {
+        self.with(|state| state.removals.insert(id));
+        self.news.notify_waiters();
         self.begin("terminate").await;
         if self.takes(&Fault::Terminate) {
-            return Err(NodeError("scripted".to_owned()));
+            return Err(Failure::Unchanged("scripted".to_owned()));
         }
         if self.presence(id).is_some() {
             self.set_presence(id, Some(Presence::Debris));
             tokio::task::yield_now().await;
             self.set_presence(id, None);
         }
-        Ok(())
+        Ok(Done::default())
+    }
+}
+
+#[async_trait]
+impl Host for ScriptedHost {
+    async fn submit(&self, id: OperationId, operation: HostOperation) -> Result<(), HostError> {
+        let host = self.clone();
+        self.operations().submit(id, operation, move |operation| {
+            host.perform(id.instance, operation)
+        })
+    }
+
+    async fn outcome(&self, id: OperationId) -> Result<Outcome, HostError> {
+        Ok(self.operations().outcome(id).await)
+    }
+
+    async fn discard(&self, id: MicrovmId) -> Result<(), HostError> {
+        let removed = self.remove(id).await;
+        removed
+            .map(drop)
+            .map_err(|failure| HostError(failure.to_string()))
     }
 
     async fn call_hook(&self, id: MicrovmId, call: HookCall) -> HookOutcome {
@@ -288,28 +377,32 @@ impl Node for ScriptedNode {
         Ok(Built { snapshot, sizes })
     }
 
-    async fn discard_build(&self, id: BuildId) -> Result<(), NodeError> {
+    async fn discard_build(&self, id: BuildId) -> Result<(), HostError> {
         self.begin("discard_build").await;
         self.with(|state| state.builds.remove(&id));
         Ok(())
     }
 
-    async fn free_snapshot(&self, snapshot: &SnapshotRef) -> Result<(), NodeError> {
+    async fn free_snapshot(&self, snapshot: &SnapshotRef) -> Result<(), HostError> {
         self.begin("free_snapshot").await;
         if self.takes(&Fault::Free) {
-            return Err(NodeError("scripted".to_owned()));
+            return Err(HostError("scripted".to_owned()));
         }
         self.with(|state| state.snapshots.remove(snapshot));
         Ok(())
     }
 
-    async fn inventory(&self) -> Result<Inventory, NodeError> {
+    async fn inventory(&self) -> Result<Inventory, HostError> {
         self.begin("inventory").await;
+        let operations = self.operations();
         Ok(self.with(|state| Inventory {
             microvms: state
                 .microvms
                 .iter()
-                .map(|(id, presence)| (*id, *presence))
+                .map(|(id, presence)| match operations.is_busy(*id) {
+                    true => (*id, Presence::Busy),
+                    false => (*id, *presence),
+                })
                 .collect(),
             snapshots: state
                 .snapshots
@@ -320,18 +413,12 @@ impl Node for ScriptedNode {
         }))
     }
 
-    async fn next_event(&self) -> NodeEvent {
-        loop {
-            let news = self.news.notified();
-            if let Some(event) = self.with(|state| state.events.pop_front()) {
-                return event;
-            }
-            news.await;
-        }
+    async fn events(&self, since: u64) -> Events {
+        self.events.since(since).await
     }
 }
 
-/// A hook as [`ScriptedNode::calls`] and [`ScriptedNode::stick`] know it.
+/// A hook as [`ScriptedHost::calls`] and [`ScriptedHost::stick`] know it.
 fn hook_name(hook: Hook) -> &'static str {
     match hook {
         Hook::Run => "/run",

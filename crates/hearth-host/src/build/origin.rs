@@ -12,15 +12,15 @@ const FILE: &str = "version.json";
 /// What is written down of a version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Origin {
+pub struct Origin {
     /// ARN of the image.
-    pub(crate) image: String,
+    pub image: String,
     /// Number of the version.
-    pub(crate) version: String,
+    pub version: String,
     /// Kernel and agent of its guests.
-    pub(crate) guest_base: String,
+    pub guest_base: String,
     /// The set of base images below its layers.
-    pub(crate) base_images: String,
+    pub base_images: String,
 }
 
 impl Origin {
@@ -31,7 +31,7 @@ impl Origin {
     }
 
     /// What is known of the version whose files are in `place`. Releases before this one wrote nothing.
-    pub(crate) fn read(place: &Path) -> Option<Self> {
+    pub fn read(place: &Path) -> Option<Self> {
         serde_json::from_slice(&fs::read(place.join(FILE)).ok()?).ok()
     }
 }

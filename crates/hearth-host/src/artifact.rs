@@ -65,7 +65,7 @@ impl FetchError {
 
 /// Where artifacts lie.
 #[derive(Debug, Clone)]
-pub(crate) enum Artifacts {
+pub enum Artifacts {
     /// With this service.
     Own(Arc<ObjectStore>),
     /// With another S3.

@@ -1,20 +1,18 @@
-//! A node that keeps its microVMs in a map: the control plane and the front without virtual machines.
+//! A host that keeps its microVMs in a map: the control plane and the front without virtual machines.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use hearth_control::hooks::HookOutcome;
+use hearth_control::host::{
+    BuildEvent, BuildFailure, BuildSpec, Built, Done, Events, Failure, HookCall, Host, HostError,
+    HostOperation, Inventory, OperationId, Operations, Outcome, Presence, SnapshotRef,
+};
 use hearth_control::id::BuildId;
 use hearth_control::id::MicrovmId;
 use hearth_control::image::BuildSizes;
-use hearth_control::microvm::Microvm;
-use hearth_control::node::{
-    BuildEvent, BuildFailure, BuildSpec, Built, ForkError, HookCall, Inventory, LaunchError,
-    LaunchSpec, Node, NodeError, NodeEvent, Presence, ResumeError, Sealed, SnapshotRef,
-    SuspendError,
-};
 use tokio::sync::mpsc;
 
 /// Long enough for transient states to be seen, short enough for tests.
@@ -24,8 +22,9 @@ const STEP: Duration = Duration::from_millis(50);
 const FAILING_KEY: &str = "fail.zip";
 
 #[derive(Default)]
-pub(crate) struct MemoryNode {
-    state: Mutex<State>,
+pub(crate) struct MemoryHost {
+    state: Arc<Mutex<State>>,
+    operations: Operations,
 }
 
 #[derive(Default)]
@@ -34,42 +33,26 @@ struct State {
     snapshots: Vec<(SnapshotRef, BuildId)>,
 }
 
-impl MemoryNode {
+impl MemoryHost {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[async_trait]
-impl Node for MemoryNode {
-    async fn fork(&self, parent: MicrovmId, _: MicrovmId) -> Result<Sealed, ForkError> {
-        tokio::time::sleep(STEP).await;
-        let presence = self.state().microvms.get(&parent).copied();
-        Ok(Sealed {
-            paused: (presence == Some(Presence::Running)).then_some(STEP),
+impl Host for MemoryHost {
+    async fn submit(&self, id: OperationId, operation: HostOperation) -> Result<(), HostError> {
+        let state = Arc::clone(&self.state);
+        self.operations.submit(id, operation, move |operation| {
+            perform(state, id.instance, operation)
         })
     }
 
-    async fn launch(&self, spec: LaunchSpec) -> Result<(), LaunchError> {
-        tokio::time::sleep(STEP).await;
-        self.state().microvms.insert(spec.id, Presence::Running);
-        Ok(())
+    async fn outcome(&self, id: OperationId) -> Result<Outcome, HostError> {
+        Ok(self.operations.outcome(id).await)
     }
 
-    async fn suspend(&self, id: MicrovmId) -> Result<(), SuspendError> {
-        tokio::time::sleep(STEP).await;
-        self.state().microvms.insert(id, Presence::Suspended);
-        Ok(())
-    }
-
-    async fn resume(&self, microvm: &Microvm) -> Result<(), ResumeError> {
-        tokio::time::sleep(STEP).await;
-        self.state().microvms.insert(microvm.id, Presence::Running);
-        Ok(())
-    }
-
-    async fn terminate(&self, id: MicrovmId) -> Result<(), NodeError> {
-        tokio::time::sleep(STEP).await;
+    async fn discard(&self, id: MicrovmId) -> Result<(), HostError> {
         self.state().microvms.remove(&id);
         Ok(())
     }
@@ -101,16 +84,16 @@ impl Node for MemoryNode {
         Ok(Built { snapshot, sizes })
     }
 
-    async fn discard_build(&self, _: BuildId) -> Result<(), NodeError> {
+    async fn discard_build(&self, _: BuildId) -> Result<(), HostError> {
         Ok(())
     }
 
-    async fn free_snapshot(&self, snapshot: &SnapshotRef) -> Result<(), NodeError> {
+    async fn free_snapshot(&self, snapshot: &SnapshotRef) -> Result<(), HostError> {
         self.state().snapshots.retain(|(kept, _)| kept != snapshot);
         Ok(())
     }
 
-    async fn inventory(&self) -> Result<Inventory, NodeError> {
+    async fn inventory(&self) -> Result<Inventory, HostError> {
         let state = self.state();
         Ok(Inventory {
             microvms: state
@@ -123,7 +106,35 @@ impl Node for MemoryNode {
         })
     }
 
-    async fn next_event(&self) -> NodeEvent {
+    async fn events(&self, _: u64) -> Events {
         std::future::pending().await
     }
+}
+
+async fn perform(
+    state: Arc<Mutex<State>>,
+    id: MicrovmId,
+    operation: HostOperation,
+) -> Result<Done, Failure> {
+    tokio::time::sleep(STEP).await;
+    let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+    let microvms = &mut state.microvms;
+    match operation {
+        HostOperation::Seal { .. } => {
+            let runs = microvms.get(&id) == Some(&Presence::Running);
+            return Ok(Done {
+                paused: runs.then_some(STEP),
+            });
+        }
+        HostOperation::Launch(_) | HostOperation::Resume(_) => {
+            microvms.insert(id, Presence::Running);
+        }
+        HostOperation::Suspend(_) => {
+            microvms.insert(id, Presence::Suspended);
+        }
+        HostOperation::Remove => {
+            microvms.remove(&id);
+        }
+    }
+    Ok(Done::default())
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use hearth_control::hooks::Hook;
+use hearth_control::host::{BuildEvent, BuildFailure, BuildSpec, Built, SnapshotRef};
 use hearth_control::image::BuildSizes;
-use hearth_control::node::{BuildEvent, BuildFailure, BuildSpec, Built, SnapshotRef};
 use hearth_control::time::Timestamp;
 use hearth_image::{Artifact, BuildLimits, BuildRequest, Root};
 use hearth_logs::NewEvent;
@@ -18,7 +18,7 @@ use super::checks::Subject;
 use super::failure::Failure;
 use super::{Origin, Workshop};
 use crate::application;
-use crate::host::inventory::{BUILD, BUILDER, VALIDATE};
+use crate::local::inventory::{BUILD, BUILDER, VALIDATE};
 use crate::monitor;
 use crate::output::{Output, StreamName, now_ms};
 
@@ -221,8 +221,11 @@ impl<'a> Job<'a> {
 
     /// A version without a list launches too, only slower.
     async fn record_touched_pages(&self, clone: &Machine, snapshot: SnapshotId) {
-        let pages = clone.touched_pages().await;
-        if let Err(error) = pages.and_then(|pages| self.node.set_prefetch(snapshot, &pages)) {
+        let noted = match clone.touched_pages().await {
+            Ok(pages) => self.node.set_prefetch(snapshot, &pages).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = noted {
             tracing::warn!(%error, id = %self.spec.id, "the version has no list of pages to prefetch");
         }
     }
@@ -307,16 +310,16 @@ impl<'a> Job<'a> {
             }
         }
         let own = self.name(BUILD).map(|name| name.to_string());
-        for snapshot in self.node.snapshots().unwrap_or_default() {
+        for snapshot in self.node.snapshots() {
             if own
                 .as_ref()
                 .is_ok_and(|own| *own == snapshot.record.machine)
-                && let Err(error) = self.node.delete_snapshot(snapshot.id)
+                && let Err(error) = self.node.delete_snapshot(snapshot.id).await
             {
                 tracing::warn!(%error, id = %snapshot.id, "removing a snapshot of a build failed");
             }
         }
-        if let Err(error) = self.workshop.forget(self.spec.id) {
+        if let Err(error) = self.workshop.forget(self.spec.id).await {
             tracing::warn!(%error, "removing the files of a build failed");
         }
     }

@@ -22,13 +22,13 @@ pub(crate) struct Output {
 }
 
 /// What tells two streams of a group apart.
-pub(crate) struct StreamName<'a> {
+pub struct StreamName<'a> {
     /// The day in its name.
-    pub(crate) begun_at: Timestamp,
+    pub begun_at: Timestamp,
     /// The version in its name.
-    pub(crate) version: VersionNumber,
+    pub version: VersionNumber,
     /// A microVM's id, or what a build does.
-    pub(crate) writer: &'a str,
+    pub writer: &'a str,
 }
 
 impl Output {
@@ -112,7 +112,7 @@ fn batches(events: &[NewEvent]) -> impl Iterator<Item = &[NewEvent]> {
 
 /// Group and stream that `logging` asks for; `None` when the output is not wanted. The default is the group of the
 /// image and a stream `YYYY/MM/DD[<version>]<writer>` (facts section 11, measured).
-pub(crate) fn place(
+pub fn place(
     image: &ImageArn,
     logging: Option<&Logging>,
     name: &StreamName<'_>,

@@ -5,9 +5,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hearth_control::host::{EventLog, HostEvent};
 use hearth_control::id::MicrovmId;
 use hearth_control::machine::microvm::REASON_LOST;
-use hearth_control::node::NodeEvent;
 use hearth_logs::NewEvent;
 use hearth_node::{AgentClient, ProcessRecord};
 use hearth_wire::agent::{AppStatus, ControlReply, ControlRequest, ExitStatus, LogLine};
@@ -50,7 +50,7 @@ pub(crate) struct Monitor {
 }
 
 impl Monitor {
-    pub(crate) fn start(watched: Watched, events: mpsc::Sender<NodeEvent>) -> Self {
+    pub(crate) fn start(watched: Watched, events: Arc<EventLog>) -> Self {
         let followed = watched.clone();
         let stop = Arc::new(Notify::new());
         let stopped = Arc::clone(&stop);
@@ -58,12 +58,10 @@ impl Monitor {
             let Some(reason) = follow(&followed, &stopped).await else {
                 return;
             };
-            let ended = NodeEvent::Ended {
+            events.push(HostEvent::Ended {
                 id: followed.id,
                 reason,
-            };
-            // Nobody to tell means that the service is stopping; its successor looks itself.
-            let _ = events.send(ended).await;
+            });
         });
         Self {
             watched,

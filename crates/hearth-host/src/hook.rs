@@ -70,7 +70,7 @@ fn request(hook: &ActiveHook, body: Option<String>) -> Option<Request<Full<Bytes
 }
 
 /// Whether nobody listened on the port.
-pub(crate) fn is_refused(error: &AgentError) -> bool {
+pub fn is_refused(error: &AgentError) -> bool {
     matches!(error, AgentError::Refused(Refusal::Os { errno, .. }) if *errno == CONNECTION_REFUSED)
 }
 

@@ -8,8 +8,8 @@ use hearth_wire::agent::ExitStatus;
 
 use crate::application::NoProgram;
 use crate::artifact::FetchError;
-use crate::host::whole;
 use crate::monitor::exit_code;
+use crate::whole;
 
 /// A failed build.
 #[derive(Debug, thiserror::Error)]

@@ -1,0 +1,286 @@
+//! Instances: launch, seal, suspend, resume, remove, hooks.
+
+use std::io;
+use std::time::Duration;
+
+use hearth_control::arn::ImageArn;
+use hearth_control::hooks::{Hook, HookOutcome};
+use hearth_control::host::{
+    Done, Failure, HookCall, HostOperation, LaunchOrigin, LaunchSpec, SnapshotRef,
+};
+use hearth_control::id::{AccountId, MicrovmId, VersionNumber};
+use hearth_control::image::Logging;
+use hearth_control::microvm::Microvm;
+use hearth_control::time::Timestamp;
+use hearth_net::Egress;
+use hearth_node::{CloneRequest, Launched, Machine, MachineName, NodeError, Standing};
+
+use super::{LocalHost, machine_name};
+use crate::hook;
+use crate::monitor::{Monitor, Watched};
+use crate::output::{Output, StreamName};
+use crate::whole;
+
+/// How long the last output of an instance that is removed may take to be written.
+const LAST_OUTPUT_LIMIT: Duration = Duration::from_secs(1);
+
+/// Whose output a monitor follows.
+struct Writer<'a> {
+    id: MicrovmId,
+    account: AccountId,
+    image: &'a ImageArn,
+    version: VersionNumber,
+    logging: Option<&'a Logging>,
+    begun_at: Timestamp,
+}
+
+impl<'a> Writer<'a> {
+    fn of(microvm: &'a Microvm) -> Self {
+        Self {
+            id: microvm.id,
+            account: microvm.scope.account,
+            image: &microvm.image,
+            version: microvm.version,
+            logging: microvm.logging.as_ref(),
+            begun_at: microvm.started_at,
+        }
+    }
+}
+
+impl LocalHost {
+    /// Does one operation to its end. Operations on one instance come one after the other, but for a removal.
+    pub(super) async fn perform(
+        &self,
+        id: MicrovmId,
+        operation: HostOperation,
+    ) -> Result<Done, Failure> {
+        let name = machine_name(id).map_err(|error| unchanged(&error))?;
+        match operation {
+            HostOperation::Launch(spec) => self.launch(&name, &spec).await,
+            HostOperation::Seal { child } => self.seal(&name, child).await,
+            HostOperation::Suspend(microvm) => self.suspend(&name, &microvm).await,
+            HostOperation::Resume(microvm) => self.resume(&name, &microvm).await,
+            HostOperation::Remove => self.remove(&name, id).await,
+        }
+    }
+
+    async fn launch(&self, name: &MachineName, spec: &LaunchSpec) -> Result<Done, Failure> {
+        let egress = self.0.openings.of(&spec.egress).await;
+        let launched = match &spec.origin {
+            LaunchOrigin::Fork => self.node().launch_fork(name, Some(egress)).await,
+            LaunchOrigin::Version(snapshot) => self.launch_version(name, snapshot, egress).await,
+        };
+        let launched = launched.map_err(|error| unchanged(&error))?;
+        tracing::info!(id = %spec.id, times = ?launched.times, "launched");
+        let writer = Writer {
+            id: spec.id,
+            account: spec.image.scope.account,
+            image: &spec.image,
+            version: spec.version,
+            logging: spec.logging.as_ref(),
+            begun_at: spec.started_at,
+        };
+        self.watch(&launched.machine, &writer);
+        Ok(Done::default())
+    }
+
+    async fn launch_version(
+        &self,
+        name: &MachineName,
+        snapshot: &SnapshotRef,
+        egress: Egress,
+    ) -> Result<Launched, NodeError> {
+        // A launch that an earlier process began: its clone may not have been made unique, so it starts again.
+        self.node().erase(name).await?;
+        let no_snapshot = |_| NodeError::UnknownSnapshot(snapshot.0.clone());
+        let snapshot = snapshot.0.parse().map_err(no_snapshot)?;
+        let request = CloneRequest {
+            egress: Some(egress),
+            // Without the list the guest only waits for its pages itself.
+            prefetch: self.node().prefetch(snapshot).await.unwrap_or_default(),
+            ..CloneRequest::new(snapshot)
+        };
+        self.node().clone_snapshot(name, request).await
+    }
+
+    /// The parent's side of a fork; the child is launched like every other instance.
+    async fn seal(&self, parent: &MachineName, child: MicrovmId) -> Result<Done, Failure> {
+        let child_name = machine_name(child).map_err(|error| unchanged(&error))?;
+        let sealed = match self.node().seal_for(parent, &child_name).await {
+            Ok(sealed) => sealed,
+            Err(error) => {
+                return Err(match self.node().standing(parent).await {
+                    Standing::Gone => Failure::Lost(whole(&error)),
+                    Standing::Runs | Standing::Suspended | Standing::Busy => unchanged(&error),
+                });
+            }
+        };
+        let paused = sealed.paused_us.map(Duration::from_micros);
+        tracing::info!(%parent, %child, snapshot = %sealed.snapshot, ?paused, "sealed for a fork");
+        Ok(Done { paused })
+    }
+
+    async fn suspend(&self, name: &MachineName, microvm: &Microvm) -> Result<Done, Failure> {
+        if self.node().standing(name).await == Standing::Suspended {
+            // Asked again after a restart.
+            return Ok(Done::default());
+        }
+        let output = self.unwatch(microvm.id).await;
+        let suspended = self.node().suspend(name).await;
+        let standing = match &suspended {
+            Ok(_) => Standing::Suspended,
+            Err(_) => self.node().standing(name).await,
+        };
+        match (suspended, standing) {
+            (Err(error), Standing::Runs | Standing::Busy) => {
+                match output {
+                    Some(output) => self.rewatch(microvm.id, output),
+                    // An earlier process began this suspend.
+                    None => self.take_up(microvm),
+                }
+                Err(unchanged(&error))
+            }
+            (Err(error), Standing::Gone) => {
+                self.close_door(microvm.id);
+                Err(Failure::Lost(whole(&error)))
+            }
+            // Also in spite of an error: whatever failed, all of it lies on disk.
+            (_, Standing::Suspended) | (Ok(_), _) => {
+                self.close_door(microvm.id);
+                Ok(Done::default())
+            }
+        }
+    }
+
+    async fn resume(&self, name: &MachineName, microvm: &Microvm) -> Result<Done, Failure> {
+        let failed = |error: NodeError| unchanged(&error);
+        // What an earlier resume left: an instance that runs is done, a dead one is removed.
+        let is_running = self.node().settle(name).await.map_err(failed)?;
+        let machine = if is_running {
+            self.node().machine(name).map_err(failed)?
+        } else {
+            // The operator may have changed the rules while it slept.
+            let egress = self.0.openings.of(&microvm.egress).await;
+            match self.node().resume_with(name, Some(egress)).await {
+                Ok(launched) => launched.machine,
+                Err(error @ NodeError::UnknownMachine(_)) => {
+                    return Err(Failure::Lost(whole(&error)));
+                }
+                Err(NodeError::Damaged { reason, .. }) => {
+                    return Err(self.damaged(name, reason).await);
+                }
+                Err(error) => return Err(failed(error)),
+            }
+        };
+        self.watches().entry(microvm.id).or_default().resumes += 1;
+        self.watch(&machine, &Writer::of(microvm));
+        Ok(Done::default())
+    }
+
+    /// Keeps what is left of a damaged instance for the operator, and tells callers which file it is, without saying where the host
+    /// keeps it.
+    async fn damaged(&self, name: &MachineName, reason: String) -> Failure {
+        if let Err(error) = self.node().set_aside(name, reason.clone()).await {
+            tracing::error!(%error, %name, "a damaged snapshot is not set aside");
+        }
+        let data = format!("{}/", self.node().layout().data().display());
+        Failure::Damaged(reason.replace(&data, ""))
+    }
+
+    async fn remove(&self, name: &MachineName, id: MicrovmId) -> Result<Done, Failure> {
+        // A guest that hangs does not hold up its own end.
+        let _ = tokio::time::timeout(LAST_OUTPUT_LIMIT, self.unwatch(id)).await;
+        self.watches().remove(&id);
+        let erased = self.node().erase(name).await;
+        erased.map_err(|error| unchanged(&error))?;
+        Ok(Done::default())
+    }
+
+    pub(super) async fn call_hook_of(&self, id: MicrovmId, call: &HookCall) -> HookOutcome {
+        let Ok(agent) = self.agent(id) else {
+            return HookOutcome::Broken;
+        };
+        // Only `/run` has a body (facts section 7).
+        let body = (call.hook.hook == Hook::Run).then(|| {
+            let payload = call.payload.as_ref().map(|payload| payload.0.as_str());
+            serde_json::json!({ "microvmId": id.to_string(), "runHookPayload": payload })
+                .to_string()
+        });
+        hook::call(&agent, &call.hook, body).await
+    }
+
+    /// Follows a microVM that an earlier process launched. No-op if it is followed already, or if an operation is between two of its
+    /// processes: whoever performs that follows the new one.
+    pub fn take_up(&self, microvm: &Microvm) {
+        let is_followed = self
+            .watches()
+            .get(&microvm.id)
+            .is_some_and(|watch| watch.monitor.is_some());
+        if is_followed {
+            return;
+        }
+        let machine = machine_name(microvm.id).and_then(|name| self.node().machine(&name));
+        if let Ok(machine) = machine {
+            self.watch(&machine, &Writer::of(microvm));
+        }
+    }
+
+    fn watch(&self, machine: &Machine, writer: &Writer<'_>) {
+        self.open_door(machine, writer);
+        let name = StreamName {
+            begun_at: writer.begun_at,
+            version: writer.version,
+            writer: &writer.id.to_string(),
+        };
+        let watched = Watched {
+            id: writer.id,
+            agent: machine.agent(),
+            process: machine.record().process,
+            output: Output::new(&self.0.logs, writer.image, writer.logging, &name),
+        };
+        self.rewatch(writer.id, watched);
+    }
+
+    fn open_door(&self, machine: &Machine, writer: &Writer<'_>) {
+        match machine.listen_for_services() {
+            Ok(listener) => {
+                let door = self.0.doors.open(listener, writer.id, writer.account);
+                self.watches().entry(writer.id).or_default().door = Some(door);
+            }
+            // The guest runs without; it waits for a door and then gives up.
+            Err(error) => tracing::error!(%error, id = %writer.id, "a guest has no services"),
+        }
+    }
+
+    fn close_door(&self, id: MicrovmId) {
+        let door = self
+            .watches()
+            .get_mut(&id)
+            .and_then(|watch| watch.door.take());
+        drop(door);
+    }
+
+    /// Stops following; answers what is needed to go on.
+    async fn unwatch(&self, id: MicrovmId) -> Option<Watched> {
+        let monitor = self.watches().get_mut(&id)?.monitor.take()?;
+        Some(monitor.stop().await)
+    }
+
+    fn rewatch(&self, id: MicrovmId, watched: Watched) {
+        let monitor = Monitor::start(watched, self.0.events.clone());
+        self.watches().entry(id).or_default().monitor = Some(monitor);
+    }
+}
+
+/// The failure of an operation that left the instance as it was.
+fn unchanged(error: &NodeError) -> Failure {
+    match error {
+        NodeError::NoUser => Failure::NoCapacity,
+        NodeError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+            tracing::warn!(error = whole(error), "the host's disk is full");
+            Failure::NoCapacity
+        }
+        NodeError::Removed(_) | NodeError::Abandoned(_) => Failure::Overtaken,
+        error => Failure::Unchanged(whole(error)),
+    }
+}

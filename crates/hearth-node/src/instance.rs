@@ -1,0 +1,683 @@
+//! One instance in its turn: snapshot, suspend, settle, remove.
+//!
+//! ```text
+//!            ┌── seal ──────> template or step on disk, instance goes on    (a fork begins there: fork.rs)
+//! running ───┼── suspend ───> snapshot on disk, process gone                (resume: launch.rs)
+//!            └── remove ────> nothing left
+//! ```
+//!
+//! A snapshot is an intent in the record (`pending`) before the VMM is asked, and an outcome (`node.json`, the record without
+//! `pending`) after. What became of it is decided by what lies on disk, never by whether an answer came: [`Instance::settle`]
+//! finishes a snapshot that was sealed and undoes one that was not, after a success, a failure, a crash or a full disk alike.
+//!
+//! A VMM that seals is *busy* as long as it says so, however long that takes. Only its process's end, or its silence on
+//! [`Command::Status`], ends an operation that did not answer.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hearth_snapshot::{Description, SnapshotId};
+use hearth_wire::agent::{ControlRequest, StartSpec};
+use hearth_wire::vmm::{Command, Reply, SnapshotSpec, SnapshotSummary, Status};
+
+use crate::agent::AgentClient;
+use crate::chain::{Plan, next_plan, plan};
+use crate::crash_point::reach;
+use crate::error::{NodeError, failed};
+use crate::index::SnapshotInfo;
+use crate::jail;
+use crate::launch::overlay_path;
+use crate::layout::{Layout, MachineName};
+use crate::node::Node;
+use crate::record::{
+    self, DiskStack, MachineRecord, NODE_FILE, Purpose, SnapshotRecord, SnapshotShape,
+    seconds_since_epoch,
+};
+use crate::records::{Durability, Records};
+use crate::socket;
+use crate::turns::Turn;
+use crate::vmm::{VmmClient, VmmError};
+
+/// Longest wait for a process that was killed to be gone.
+const EXIT_LIMIT: Duration = Duration::from_secs(10);
+
+/// Pause between two questions whether a VMM still seals.
+const BUSY_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often a VMM may leave a question unanswered (each for as long as [`VmmClient`] waits) before its process is ended.
+const SILENCES_MAX: u32 = 3;
+
+/// The file of a snapshot that holds its pages.
+const MEMORY_FILE: &str = "memory";
+
+/// The files of a snapshot that its description does not name.
+const OWN_FILES: [&str; 2] = ["state", "hashes"];
+
+/// What an instance turned out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Settled {
+    /// Its process runs, and nothing is pending.
+    Runs,
+    /// It has no process and no directory. It may be suspended.
+    HasNoProcess,
+}
+
+/// An instance that nobody else changes meanwhile.
+#[derive(Debug)]
+pub(crate) struct Instance {
+    pub(crate) node: Node,
+    pub(crate) turn: Turn,
+}
+
+impl Instance {
+    pub(crate) fn name(&self) -> &MachineName {
+        self.turn.name()
+    }
+
+    pub(crate) fn record(&self) -> Result<Arc<MachineRecord>, NodeError> {
+        let record = self.node.records().machine(self.name());
+        record.ok_or_else(|| NodeError::UnknownMachine(self.name().to_string()))
+    }
+
+    fn own_directory(&self) -> PathBuf {
+        self.node.layout().own(self.name())
+    }
+
+    fn agent(&self) -> AgentClient {
+        AgentClient::new(self.own_directory().join(socket::VSOCK))
+    }
+
+    pub(crate) async fn vmm(&self) -> Result<VmmClient, NodeError> {
+        let socket = self.own_directory().join(socket::CONTROL);
+        Ok(VmmClient::connect(&socket).await?)
+    }
+
+    async fn status(&self) -> Result<Status, NodeError> {
+        match self.vmm().await?.request(Command::Status).await? {
+            Reply::Status(status) => Ok(status),
+            _ => Err(VmmError::Confused.into()),
+        }
+    }
+
+    /// Does something with this instance's files, off the runtime's threads.
+    pub(crate) async fn with_files<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Records, &MachineName) -> Result<T, NodeError> + Send + 'static,
+    ) -> Result<T, NodeError> {
+        let name = self.name().clone();
+        self.node
+            .with_records(move |records| work(records, &name))
+            .await
+    }
+
+    pub(crate) async fn save(
+        &self,
+        record: MachineRecord,
+        durability: Durability,
+    ) -> Result<(), NodeError> {
+        self.with_files(move |records, name| {
+            records.write_machine(name, record, durability).map(drop)
+        })
+        .await
+    }
+
+    /// Starts the application.
+    pub(crate) async fn start_application(&self, spec: StartSpec) -> Result<(), NodeError> {
+        let record = self.record()?;
+        self.agent()
+            .perform(ControlRequest::Start(Box::new(spec)))
+            .await?;
+        let record = MachineRecord {
+            has_application: true,
+            ..(*record).clone()
+        };
+        self.save(record, Durability::UntilPowerCut).await
+    }
+
+    /// Seals a snapshot after which the instance goes on.
+    pub(crate) async fn seal(
+        &self,
+        purpose: Purpose,
+    ) -> Result<(SnapshotId, SnapshotSummary), NodeError> {
+        self.begin().await?;
+        let captured = self.capture(purpose).await;
+        let settled = self.settle().await;
+        match (captured, settled) {
+            (Ok(summary), Ok(_)) => Ok((SnapshotId(summary.id), summary)),
+            // What went wrong first is the thing to tell.
+            (Err(error), _) | (Ok(_), Err(error)) => Err(error),
+        }
+    }
+
+    /// Suspends: when this answers, the snapshot is durable and the process is gone. On a failure the instance runs on, unless
+    /// its process is gone.
+    pub(crate) async fn suspend(&self) -> Result<(SnapshotId, SnapshotSummary), NodeError> {
+        self.begin().await?;
+        let captured = self.capture(Purpose::Suspended).await;
+        if captured.is_ok() {
+            // It answers and then ends.
+            let record = self.record()?;
+            self.wait_for_exit(&record).await?;
+        }
+        let settled = self.settle().await;
+        let summary = match captured {
+            Ok(summary) => summary,
+            // Sealed in spite of the error: its VMM ended between the rename and the answer.
+            Err(error) => match self.node.records().suspended(self.name()) {
+                Some(info) if matches!(settled, Ok(Settled::HasNoProcess)) => {
+                    tracing::warn!(%error, instance = %self.name(), "suspended without an answer");
+                    return Ok((info.id, summary_of(&info)));
+                }
+                _ => return Err(error),
+            },
+        };
+        if let Err(error) = settled {
+            // The layer is durable; whoever resumes the instance puts it into place.
+            tracing::warn!(%error, instance = %self.name(), "suspended, and put into place later");
+        }
+        Ok((SnapshotId(summary.id), summary))
+    }
+
+    /// Writes down that a snapshot is about to be made.
+    async fn begin(&self) -> Result<(), NodeError> {
+        if self.record()?.pending.is_some() {
+            // The disk was full when the snapshot before ended.
+            self.settle().await?;
+        }
+        if self.record()?.have_disks_diverged {
+            return Err(NodeError::DisksDiverged(self.name().to_string()));
+        }
+        Ok(())
+    }
+
+    /// Freezes the application and asks the VMM for the snapshot, as a layer if the chain allows one more. One that does not fit
+    /// as a layer is asked for as the next kind: the VMM goes on as before after such a refusal.
+    async fn capture(&self, purpose: Purpose) -> Result<SnapshotSummary, NodeError> {
+        let record = self.record()?;
+        let mut next = Some(plan(&self.node, &record));
+        let mut refusal = None;
+        while let Some(plan) = next {
+            match self.capture_as(purpose, &plan).await {
+                Err(error) if is_unfit(&error) => {
+                    tracing::info!(%error, instance = %self.name(), kind = ?plan.kind, "another kind of snapshot is made");
+                    next = next_plan(&self.node, &record, plan.kind);
+                    refusal = Some(error);
+                }
+                outcome => return outcome,
+            }
+        }
+        Err(refusal.unwrap_or(NodeError::Vmm(VmmError::Confused)))
+    }
+
+    async fn capture_as(
+        &self,
+        purpose: Purpose,
+        plan: &Plan,
+    ) -> Result<SnapshotSummary, NodeError> {
+        let record = self.record()?;
+        let intent = MachineRecord {
+            pending: Some(purpose),
+            folds: plan.folds.clone(),
+            ..(*record).clone()
+        };
+        self.save(intent, Durability::Durable).await?;
+        reach(self.node.layout(), "seal.intent");
+        self.agent().perform(ControlRequest::Freeze).await?;
+        reach(self.node.layout(), "seal.frozen");
+        let spec = SnapshotSpec {
+            directory: self.node.layout().outgoing(self.name()),
+            kind: plan.kind,
+            next_overlays: match purpose {
+                Purpose::Suspended => Vec::new(),
+                Purpose::Template | Purpose::Step => self.next_overlays(&record),
+            },
+            fold: plan.folds.clone(),
+        };
+        let command = match purpose {
+            Purpose::Suspended => Command::Suspend(spec),
+            Purpose::Template | Purpose::Step => Command::Snapshot(spec),
+        };
+        let mut vmm = self.vmm().await?;
+        let answer = vmm.request(command);
+        tokio::pin!(answer);
+        loop {
+            tokio::select! {
+                answer = &mut answer => {
+                    reach(self.node.layout(), "seal.answered");
+                    return match answer? {
+                        Reply::Snapshot(summary) => Ok(summary),
+                        _ => Err(VmmError::Confused.into()),
+                    };
+                }
+                answers = self.answers_on() => if !answers {
+                    return Err(VmmError::Silent.into());
+                },
+            }
+        }
+    }
+
+    /// Waits a while and asks whether the VMM still answers.
+    async fn answers_on(&self) -> bool {
+        const LOOK: Duration = Duration::from_secs(30);
+        tokio::time::sleep(LOOK).await;
+        for _ in 0..SILENCES_MAX {
+            if self.status().await.is_ok() {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn next_overlays(&self, record: &MachineRecord) -> Vec<PathBuf> {
+        let own = self.own_directory();
+        writable(record)
+            .map(|index| overlay_path(&own, index, record.overlay_generation + 1))
+            .collect()
+    }
+
+    /// Finishes or undoes what was begun of this instance, and removes what is left of one whose process is gone. A suspended
+    /// one is not touched.
+    pub(crate) async fn settle(&self) -> Result<Settled, NodeError> {
+        let Ok(record) = self.record() else {
+            // A directory without a record: its launch did not get as far as a process.
+            self.remove_directory().await?;
+            return Ok(Settled::HasNoProcess);
+        };
+        let runs = match record.pending {
+            None => record.process.is_alive(),
+            Some(_) => self.wait_until_not_busy(&record).await?,
+        };
+        if !runs {
+            self.wait_for_exit(&record).await?;
+        }
+        // Before anything is written down, and also where nothing can be: the guest does not stand still for it.
+        let thawed = match runs && record.pending.is_some() {
+            true => self.agent().perform(ControlRequest::Thaw).await,
+            false => Ok(()),
+        };
+        self.finish_or_abandon(&record, runs).await?;
+        thawed?;
+        if runs {
+            self.confirm_resumed().await?;
+            return Ok(Settled::Runs);
+        }
+        self.remove_directory().await?;
+        Ok(Settled::HasNoProcess)
+    }
+
+    /// Waits until the VMM seals no more. Answers whether it runs on.
+    async fn wait_until_not_busy(&self, record: &MachineRecord) -> Result<bool, NodeError> {
+        let mut silences = 0;
+        while record.process.is_alive() {
+            match self.status().await {
+                Ok(status) if status.sealing.is_none() => {
+                    let is_ending =
+                        record.pending == Some(Purpose::Suspended) && self.has_left().await;
+                    if !is_ending {
+                        return Ok(true);
+                    }
+                }
+                Ok(_) => silences = 0,
+                Err(error) => {
+                    silences += 1;
+                    if silences >= SILENCES_MAX {
+                        tracing::error!(%error, instance = %self.name(), "its VMM does not answer and is ended");
+                        record.process.kill();
+                        break;
+                    }
+                }
+            }
+            tokio::time::sleep(BUSY_PAUSE).await;
+        }
+        Ok(false)
+    }
+
+    /// Whether a suspend has sealed its snapshot: its VMM then ends by itself.
+    async fn has_left(&self) -> bool {
+        let outgoing = self.node.layout().outgoing(self.name());
+        self.with_files(move |_, _| Ok(outgoing.exists()))
+            .await
+            .unwrap_or(false)
+    }
+
+    async fn finish_or_abandon(
+        &self,
+        record: &Arc<MachineRecord>,
+        runs: bool,
+    ) -> Result<(), NodeError> {
+        let record = Arc::clone(record);
+        self.with_files(move |records, name| match record.pending {
+            // A snapshot that the record knows already and that was not moved yet.
+            None => place_known(records, name, &record),
+            Some(purpose) => match take_in(records.layout(), name) {
+                Some(description) => {
+                    finish(records, name, &record, purpose, &description).map(drop)
+                }
+                None => abandon(records, name, &record, runs),
+            },
+        })
+        .await
+    }
+
+    /// A running instance is not suspended, even if a crash came before that was written down.
+    async fn confirm_resumed(&self) -> Result<(), NodeError> {
+        self.with_files(|records, name| match records.suspended(name) {
+            Some(info) => records.mark_as_step(&info),
+            None => Ok(()),
+        })
+        .await
+    }
+
+    async fn remove_directory(&self) -> Result<(), NodeError> {
+        self.with_files(|records, name| match records.has_directory(name) {
+            true => records.remove_machine(name),
+            false => Ok(()),
+        })
+        .await
+    }
+
+    /// Removes the instance with everything that belongs to it, in whatever condition. Succeeds if there is none.
+    pub(crate) async fn remove(&self) -> Result<(), NodeError> {
+        if let Ok(record) = self.record() {
+            record.process.kill();
+            self.wait_for_exit(&record).await?;
+        }
+        reach(self.node.layout(), "remove.ended");
+        self.with_files(|records, name| {
+            if let Some(info) = records.suspended(name) {
+                // A fork may stand on it; else it goes at once.
+                records.mark_as_step(&info)?;
+            }
+            reach(records.layout(), "remove.marked");
+            records.remove_machine(name)?;
+            reach(records.layout(), "remove.removed");
+            records.drop_idle_steps()
+        })
+        .await
+    }
+
+    /// As [`Self::remove`], but keeps what was written to the disk with this serial, as `kept` and durably.
+    pub(crate) async fn remove_keeping(
+        &self,
+        serial: String,
+        kept: PathBuf,
+    ) -> Result<(), NodeError> {
+        let record = self.record()?;
+        // The VMM has to close the disk by itself.
+        if let Ok(mut vmm) = self.vmm().await
+            && vmm.request(Command::Terminate).await.is_ok()
+        {
+            vmm.closed().await;
+        }
+        self.wait_for_exit(&record).await?;
+        self.with_files(move |records, name| {
+            keep_disk(records.layout(), name, &record, &serial, &kept)?;
+            records.remove_machine(name)?;
+            records.drop_idle_steps()
+        })
+        .await
+    }
+
+    /// Waits until the process is gone, which is killed if it takes long, and gives back what it held.
+    pub(crate) async fn wait_for_exit(&self, record: &MachineRecord) -> Result<(), NodeError> {
+        let process = record.process;
+        if !process.wait_for_exit(EXIT_LIMIT / 2).await {
+            process.kill();
+            if !process.wait_for_exit(EXIT_LIMIT / 2).await {
+                return Err(VmmError::Timeout(EXIT_LIMIT).into());
+            }
+        }
+        let node = self.node.clone();
+        self.node.with_records(move |_| node.release(process)).await;
+        Ok(())
+    }
+}
+
+/// Whether a snapshot can be made after all, as another kind.
+fn is_unfit(error: &NodeError) -> bool {
+    let NodeError::Vmm(VmmError::Refused { refusal, .. }) = error else {
+        return false;
+    };
+    refusal.is_some()
+}
+
+/// Indices of the writable disks among all.
+fn writable(record: &MachineRecord) -> impl Iterator<Item = usize> {
+    let disks = record.disks.iter().enumerate();
+    disks
+        .filter(|(_, disk)| disk.is_writable)
+        .map(|(index, _)| index)
+}
+
+/// Takes what the VMM has sealed out of its hands; `None` where nothing is sealed. What cannot be taken in is nothing: a VMM that
+/// was taken over must not keep its node from going on.
+fn take_in(layout: &Layout, name: &MachineName) -> Option<Description> {
+    let (outgoing, incoming) = (layout.outgoing(name), layout.incoming(name));
+    if outgoing.exists()
+        && let Err(error) = fs::rename(&outgoing, &incoming)
+    {
+        tracing::warn!(%error, instance = %name, "nothing of a snapshot is taken in");
+        return None;
+    }
+    if !incoming.exists() {
+        return None;
+    }
+    let taken = jail::take_over(&incoming).and_then(|()| Ok(hearth_snapshot::describe(&incoming)?));
+    taken
+        .inspect_err(|error| {
+            tracing::warn!(%error, instance = %name, "nothing of a snapshot is taken in");
+        })
+        .ok()
+}
+
+/// A snapshot is sealed: gives it its record and its name, and an instance that goes on its new parent.
+fn finish(
+    records: &Records,
+    name: &MachineName,
+    machine: &MachineRecord,
+    purpose: Purpose,
+    description: &Description,
+) -> Result<SnapshotId, NodeError> {
+    let layout = records.layout();
+    let incoming = layout.incoming(name);
+    reach(layout, "finish.taken-in");
+    let disks = sealed_disks(machine, description);
+    let info = SnapshotInfo {
+        id: description.id,
+        ancestors: description.ancestors.clone(),
+        record: SnapshotRecord {
+            memory_mib: machine.memory_mib,
+            vcpus: machine.vcpus,
+            disks: disks.clone(),
+            egress: machine
+                .network
+                .as_ref()
+                .map(|network| network.egress.clone()),
+            has_application: machine.has_application,
+            purpose,
+            machine: name.to_string(),
+            created_at: seconds_since_epoch(),
+            shape: Some(shape(&incoming, description)?),
+        },
+    };
+    record::write(&incoming.join(NODE_FILE), &info.record)?;
+    reach(layout, "finish.recorded");
+    if purpose == Purpose::Suspended {
+        let id = records.place(&incoming, info)?;
+        reach(layout, "finish.placed");
+        // The snapshot is durable and findable; the instance's directory has nothing of its own left.
+        records.remove_machine(name)?;
+        records.drop_idle_steps()?;
+        return Ok(id);
+    }
+    // First the record, then the place: an instance that goes on stands on the snapshot from here on, and a step that nobody
+    // stands on is removed.
+    let generation = machine.overlay_generation;
+    let goes_on = MachineRecord {
+        parent: Some(description.id.to_string()),
+        disks,
+        overlay_generation: generation + 1,
+        pending: None,
+        folds: Vec::new(),
+        ..machine.clone()
+    };
+    records.write_machine(name, goes_on, Durability::Durable)?;
+    reach(layout, "finish.stands-on-it");
+    let id = records.place(&incoming, info)?;
+    remove_folded(layout, name, machine);
+    records.drop_idle_steps()?;
+    Ok(id)
+}
+
+/// Moves a snapshot into place that the record names as parent already.
+fn place_known(
+    records: &Records,
+    name: &MachineName,
+    machine: &MachineRecord,
+) -> Result<(), NodeError> {
+    let incoming = records.layout().incoming(name);
+    if !incoming.exists() {
+        return Ok(());
+    }
+    let Ok(description) = hearth_snapshot::describe(&incoming) else {
+        return Ok(());
+    };
+    if machine.parent != Some(description.id.to_string()) {
+        return Ok(());
+    }
+    let Some(record) = record::read(&incoming.join(NODE_FILE))? else {
+        return Ok(());
+    };
+    let info = SnapshotInfo {
+        id: description.id,
+        ancestors: description.ancestors,
+        record,
+    };
+    records.place(&incoming, info).map(drop)
+}
+
+/// Nothing was sealed: the instance is as it was, except that its disks may have moved on.
+fn abandon(
+    records: &Records,
+    name: &MachineName,
+    machine: &MachineRecord,
+    runs: bool,
+) -> Result<(), NodeError> {
+    if !runs {
+        return Ok(());
+    }
+    let own = records.layout().own(name);
+    // A VMM leaves the next overlays in place exactly when its disks continue on them.
+    let have_disks_diverged = writable(machine)
+        .map(|index| overlay_path(&own, index, machine.overlay_generation + 1))
+        .any(|path| path.exists());
+    let record = MachineRecord {
+        have_disks_diverged,
+        pending: None,
+        folds: Vec::new(),
+        ..machine.clone()
+    };
+    records
+        .write_machine(name, record, Durability::UntilPowerCut)
+        .map(drop)
+}
+
+/// The disks as an instance above this snapshot finds them.
+fn sealed_disks(machine: &MachineRecord, description: &Description) -> Vec<DiskStack> {
+    // The first file is the memory, the others are the writable disks in order.
+    let mut files = description.files.iter().skip(1).map(|(name, _)| name);
+    let mut folds = machine.folds.iter();
+    let stack = |disk: &DiskStack| {
+        if !disk.is_writable {
+            return disk.clone();
+        }
+        let folded = usize::from(folds.next().copied().unwrap_or(0));
+        match files.next() {
+            Some(file) => disk.sealed_in(description.id, file, folded),
+            None => disk.clone(),
+        }
+    };
+    machine.disks.iter().map(stack).collect()
+}
+
+fn shape(incoming: &Path, description: &Description) -> Result<SnapshotShape, NodeError> {
+    let mut files = description.files.clone();
+    for name in OWN_FILES {
+        let path = incoming.join(name);
+        let bytes = fs::metadata(&path).map_err(failed("measure", &path))?.len();
+        files.push((name.to_owned(), bytes));
+    }
+    Ok(SnapshotShape {
+        ancestors: description
+            .ancestors
+            .iter()
+            .map(SnapshotId::to_string)
+            .collect(),
+        files,
+        runs: description.runs,
+        memory_bytes: match description.ancestors.is_empty() {
+            // Sparse: what its pages take.
+            true => allocated(&incoming.join(MEMORY_FILE))?,
+            false => description.memory_bytes,
+        },
+    })
+}
+
+fn allocated(path: &Path) -> Result<u64, NodeError> {
+    let metadata = fs::metadata(path).map_err(failed("measure", path))?;
+    Ok(metadata.blocks() * 512)
+}
+
+/// Removes the names that an instance's VMM had for overlays which were folded into a newer one. Its open files stay.
+fn remove_folded(layout: &Layout, name: &MachineName, machine: &MachineRecord) {
+    let own = layout.own(name);
+    for (index, folded) in writable(machine).zip(&machine.folds) {
+        if *folded == 0 {
+            continue;
+        }
+        for generation in 0..machine.overlay_generation {
+            // Those of earlier folds are gone.
+            let _ = fs::remove_file(overlay_path(&own, index, generation));
+        }
+    }
+}
+
+/// Keeps the overlay of one disk of an ended instance.
+fn keep_disk(
+    layout: &Layout,
+    name: &MachineName,
+    record: &MachineRecord,
+    serial: &str,
+    kept: &Path,
+) -> Result<(), NodeError> {
+    let index = record
+        .disks
+        .iter()
+        .position(|disk| disk.serial == serial && disk.is_writable)
+        .ok_or_else(|| NodeError::UnknownDisk(serial.to_owned()))?;
+    let overlay = overlay_path(&layout.own(name), index, record.overlay_generation);
+    jail::take_over_file(&overlay)?;
+    let sync = || {
+        let file = fs::File::open(&overlay)?;
+        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o444))?;
+        file.sync_all()
+    };
+    sync().map_err(failed("make durable", &overlay))?;
+    fs::rename(&overlay, kept).map_err(failed("move the disk to", kept))?;
+    record::sync_parent(kept)
+}
+
+/// What is known of a snapshot whose VMM did not say it.
+fn summary_of(info: &SnapshotInfo) -> SnapshotSummary {
+    let shape = info.record.shape.as_ref();
+    SnapshotSummary {
+        id: info.id.0,
+        memory_bytes: shape.map_or(0, |shape| shape.memory_bytes),
+        state_bytes: 0,
+        paused_us: 0,
+        runs: shape.map_or(0, |shape| shape.runs as u64),
+    }
+}

@@ -1,0 +1,420 @@
+//! The node's records: files and [`Index`], changed together.
+//!
+//! Whatever is written, renamed or removed below `machines/` and `snapshots/` goes through here, so that the index says what the
+//! files say. Methods that touch files block; [`crate::Node::with_records`] runs them off the runtime's threads. Those that only
+//! look into the index do not.
+//!
+//! A file that cannot be read harms what it belongs to and nothing else: at the start its directory is [set
+//! aside](crate::damage), and the node goes on without it.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hearth_snapshot::SnapshotId;
+
+use crate::damage;
+use crate::error::{NodeError, failed};
+use crate::index::{Index, InstanceEntry, SnapshotInfo, User};
+use crate::layout::{Layout, MachineName};
+use crate::record::{
+    self, MACHINE_FILE, MachineRecord, NODE_FILE, ORIGIN_FILE, OriginRecord, Purpose,
+    SnapshotRecord,
+};
+use crate::verified::Verified;
+
+/// Whether a record has to be there after a power cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// A power cut ends what it tells of anyway, a running process.
+    UntilPowerCut,
+    /// It is needed after one.
+    Durable,
+}
+
+/// Files and index.
+#[derive(Debug)]
+pub(crate) struct Records {
+    layout: Layout,
+    index: Mutex<Index>,
+    verified: Verified,
+}
+
+/// Keeps a snapshot from being removed while an operation is about to stand on it.
+#[derive(Debug)]
+pub(crate) struct Pin {
+    records: Arc<Records>,
+    id: SnapshotId,
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        self.records.index().unpin(self.id);
+    }
+}
+
+impl Records {
+    /// Reads everything below the data directory. What cannot be read is set aside.
+    pub(crate) fn load(layout: Layout) -> Result<Self, NodeError> {
+        let mut index = Index::default();
+        for entry in names(&layout.machines())? {
+            let Ok(name) = entry.parse::<MachineName>() else {
+                continue;
+            };
+            match read_instance(&layout, &name) {
+                Ok(found) => index.put_instance(name, found),
+                Err(error) => damage::set_aside_instance(&layout, &name, &error)?,
+            }
+        }
+        for entry in names(&layout.snapshots())? {
+            let Ok(id) = entry.parse::<SnapshotId>() else {
+                continue;
+            };
+            match read_snapshot(&layout, id) {
+                Ok(info) => index.put_snapshot(info),
+                Err(error) => damage::set_aside_snapshot(&layout, id, None, &error)?,
+            }
+        }
+        Ok(Self {
+            layout,
+            index: Mutex::new(index),
+            verified: Verified::default(),
+        })
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Which snapshots' chunks were verified.
+    pub(crate) fn verified(&self) -> &Verified {
+        &self.verified
+    }
+
+    fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // What there is: from memory.
+
+    /// The record of an instance that has a process, or had one.
+    pub(crate) fn machine(&self, name: &MachineName) -> Option<Arc<MachineRecord>> {
+        self.index().instance(name)?.record.clone()
+    }
+
+    pub(crate) fn machines(&self) -> Vec<(MachineName, Arc<MachineRecord>)> {
+        let index = self.index();
+        let with_record = index
+            .instances()
+            .filter_map(|(name, entry)| Some((name.clone(), entry.record.clone()?)));
+        let mut machines: Vec<_> = with_record.collect();
+        machines.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        machines
+    }
+
+    /// The names of all instances that have a directory.
+    pub(crate) fn names(&self) -> Vec<MachineName> {
+        let mut names: Vec<_> = self
+            .index()
+            .instances()
+            .map(|(name, _)| name.clone())
+            .collect();
+        names.sort_unstable();
+        names
+    }
+
+    pub(crate) fn has_directory(&self, name: &MachineName) -> bool {
+        self.index().instance(name).is_some()
+    }
+
+    /// The snapshot that a fork waits for.
+    pub(crate) fn origin(&self, name: &MachineName) -> Option<SnapshotId> {
+        self.index().instance(name)?.origin
+    }
+
+    pub(crate) fn snapshot(&self, id: SnapshotId) -> Option<Arc<SnapshotInfo>> {
+        self.index().snapshot(id).cloned()
+    }
+
+    /// All snapshots, oldest first.
+    pub(crate) fn snapshots(&self) -> Vec<Arc<SnapshotInfo>> {
+        let mut snapshots: Vec<_> = self.index().snapshots().cloned().collect();
+        snapshots.sort_by_key(|snapshot| (snapshot.record.created_at, snapshot.id));
+        snapshots
+    }
+
+    /// The layer in which an instance is suspended.
+    pub(crate) fn suspended(&self, name: &MachineName) -> Option<Arc<SnapshotInfo>> {
+        self.index().suspended(&name.to_string()).cloned()
+    }
+
+    /// Keeps a snapshot from being removed as long as the answer lives.
+    pub(crate) fn pin(self: &Arc<Self>, id: SnapshotId) -> Result<Pin, NodeError> {
+        let mut index = self.index();
+        if index.snapshot(id).is_none() {
+            return Err(NodeError::UnknownSnapshot(id.to_string()));
+        }
+        index.pin(id);
+        Ok(Pin {
+            records: Arc::clone(self),
+            id,
+        })
+    }
+
+    // Instances.
+
+    /// Makes the directory of a new instance.
+    pub(crate) fn make_directory(&self, name: &MachineName) -> Result<(), NodeError> {
+        let path = self.layout.machine(name);
+        match fs::create_dir(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(NodeError::Exists(name.to_string()));
+            }
+            made => made.map_err(failed("make the directory", &path))?,
+        }
+        self.index()
+            .put_instance(name.clone(), InstanceEntry::default());
+        Ok(())
+    }
+
+    /// Writes down what an instance is.
+    pub(crate) fn write_machine(
+        &self,
+        name: &MachineName,
+        record: MachineRecord,
+        durability: Durability,
+    ) -> Result<Arc<MachineRecord>, NodeError> {
+        let path = self.layout.machine(name).join(MACHINE_FILE);
+        match durability {
+            Durability::UntilPowerCut => record::write_volatile(&path, &record)?,
+            Durability::Durable => {
+                record::write(&path, &record)?;
+                // A launch does not wait until its directory is durable.
+                record::sync_parent(&self.layout.machine(name))?;
+            }
+        }
+        let record = Arc::new(record);
+        let mut index = self.index();
+        let mut entry = index.instance(name).cloned().unwrap_or_default();
+        entry.record = Some(Arc::clone(&record));
+        index.put_instance(name.clone(), entry);
+        Ok(record)
+    }
+
+    /// Writes down what a fork will begin from, in a directory of its own.
+    pub(crate) fn reserve(&self, child: &MachineName, origin: SnapshotId) -> Result<(), NodeError> {
+        self.make_directory(child)?;
+        let path = self.layout.machine(child).join(ORIGIN_FILE);
+        let form = OriginRecord {
+            snapshot: origin.to_string(),
+        };
+        // A launch that was cut in two is not taken up again.
+        if let Err(error) = record::write_volatile(&path, &form) {
+            // The directory is empty; what cannot be removed now is swept.
+            let _ = self.remove_machine(child);
+            return Err(error);
+        }
+        let entry = InstanceEntry {
+            record: None,
+            origin: Some(origin),
+        };
+        self.index().put_instance(child.clone(), entry);
+        Ok(())
+    }
+
+    /// A fork was launched: its own record says what it stands on.
+    pub(crate) fn release_origin(&self, child: &MachineName) -> Result<(), NodeError> {
+        let path = self.layout.machine(child).join(ORIGIN_FILE);
+        fs::remove_file(&path).map_err(failed("remove", &path))?;
+        let mut index = self.index();
+        if let Some(mut entry) = index.instance(child).cloned() {
+            entry.origin = None;
+            index.put_instance(child.clone(), entry);
+        }
+        Ok(())
+    }
+
+    /// Removes the directory of an instance. Succeeds if there is none.
+    pub(crate) fn remove_machine(&self, name: &MachineName) -> Result<(), NodeError> {
+        remove_all(&self.layout.machine(name))?;
+        self.index().remove_instance(name);
+        Ok(())
+    }
+
+    // Snapshots.
+
+    /// Moves a finished snapshot, whose record is in it, to the others.
+    pub(crate) fn place(
+        &self,
+        incoming: &Path,
+        info: SnapshotInfo,
+    ) -> Result<SnapshotId, NodeError> {
+        let id = info.id;
+        let place = self.layout.snapshot(id);
+        fs::rename(incoming, &place).map_err(failed("move the snapshot into place", &place))?;
+        self.index().put_snapshot(info);
+        record::sync_parent(&place)?;
+        Ok(id)
+    }
+
+    /// Turns a suspended instance's layer into a step that it passed through.
+    pub(crate) fn mark_as_step(&self, info: &SnapshotInfo) -> Result<(), NodeError> {
+        let step = SnapshotInfo {
+            record: SnapshotRecord {
+                purpose: Purpose::Step,
+                ..info.record.clone()
+            },
+            ..info.clone()
+        };
+        record::write(&self.layout.snapshot(info.id).join(NODE_FILE), &step.record)?;
+        self.index().put_snapshot(step);
+        Ok(())
+    }
+
+    /// Deletes a snapshot that nothing needs. Succeeds if there is none.
+    pub(crate) fn remove_snapshot(&self, id: SnapshotId) -> Result<(), NodeError> {
+        let removed = self.index().begin_removal(id);
+        let removed = removed.map_err(|user| match user {
+            User::Instance(machine) => NodeError::InUse {
+                id,
+                machine: machine.to_string(),
+            },
+            User::Snapshot(child) => NodeError::HasChildren { id, child },
+            User::Operation => NodeError::BeingUsed(id),
+        })?;
+        let outcome = remove_all(&self.layout.snapshot(id));
+        if let Some(info) = removed {
+            self.verified.forget([id]);
+            let mut index = self.index();
+            match &outcome {
+                Ok(()) => index.finish_removal(&info),
+                Err(_) => index.undo_removal(&info),
+            }
+        }
+        outcome
+    }
+
+    /// Removes the steps that nothing stands on any more.
+    pub(crate) fn drop_idle_steps(&self) -> Result<(), NodeError> {
+        loop {
+            // Removing one may make the one below it idle.
+            let idle = self.index().idle_steps();
+            if idle.is_empty() {
+                return Ok(());
+            }
+            for id in idle {
+                match self.remove_snapshot(id) {
+                    // Somebody has begun to use it meanwhile.
+                    Err(
+                        NodeError::BeingUsed(_)
+                        | NodeError::InUse { .. }
+                        | NodeError::HasChildren { .. },
+                    ) => {}
+                    other => other?,
+                }
+            }
+        }
+    }
+
+    /// Sets aside the layer in which an instance is suspended, because it cannot be restored.
+    pub(crate) fn set_aside(
+        &self,
+        info: &SnapshotInfo,
+        reason: &dyn std::error::Error,
+    ) -> Result<(), NodeError> {
+        let owner = Some(info.record.machine.as_str());
+        let removed = self.index().begin_removal(info.id);
+        match removed {
+            Ok(Some(info)) => {
+                let outcome = damage::set_aside_snapshot(&self.layout, info.id, owner, reason);
+                let mut index = self.index();
+                match &outcome {
+                    Ok(()) => index.finish_removal(&info),
+                    Err(_) => index.undo_removal(&info),
+                }
+                outcome
+            }
+            // Others stand on it; they say the same when they are resumed.
+            Ok(None) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Looks again at the files of an instance or snapshot that the index does not have: another process with the same data
+    /// directory (`hearth machine`) may have made them.
+    pub(crate) fn look_for_snapshot(&self, id: SnapshotId) -> Option<Arc<SnapshotInfo>> {
+        if let Some(known) = self.snapshot(id) {
+            return Some(known);
+        }
+        let info = read_snapshot(&self.layout, id).ok()?;
+        self.index().put_snapshot(info);
+        self.snapshot(id)
+    }
+}
+
+fn read_instance(layout: &Layout, name: &MachineName) -> Result<InstanceEntry, NodeError> {
+    let directory = layout.machine(name);
+    let record: Option<MachineRecord> = record::read(&directory.join(MACHINE_FILE))?;
+    let origin: Option<OriginRecord> = record::read(&directory.join(ORIGIN_FILE))?;
+    let origin = origin
+        .map(|origin| {
+            let id = origin.snapshot.parse();
+            id.map_err(|_| NodeError::UnknownSnapshot(origin.snapshot))
+        })
+        .transpose()?;
+    Ok(InstanceEntry {
+        record: record.map(Arc::new),
+        origin,
+    })
+}
+
+fn read_snapshot(layout: &Layout, id: SnapshotId) -> Result<SnapshotInfo, NodeError> {
+    let directory = layout.snapshot(id);
+    let path = directory.join(NODE_FILE);
+    let missing = || {
+        let source = io::Error::from(io::ErrorKind::NotFound);
+        failed("read", &path)(source)
+    };
+    let record: SnapshotRecord = record::read(&path)?.ok_or_else(missing)?;
+    let ancestors = match &record.shape {
+        Some(shape) => {
+            shape.check_files(&directory)?;
+            shape.ancestors()?
+        }
+        // Written by a release that did not note it.
+        None => {
+            let description = hearth_snapshot::describe(&directory)?;
+            if description.id != id {
+                return Err(NodeError::Mistaken {
+                    path: directory,
+                    found: description.id,
+                });
+            }
+            description.ancestors
+        }
+    };
+    Ok(SnapshotInfo {
+        id,
+        ancestors,
+        record,
+    })
+}
+
+/// Removes a directory. Succeeds if there is none.
+fn remove_all(path: &Path) -> Result<(), NodeError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(failed("remove", path)),
+    }
+}
+
+/// The names in a directory, sorted.
+pub(crate) fn names(directory: &Path) -> Result<Vec<String>, NodeError> {
+    let entries = fs::read_dir(directory).map_err(failed("list", directory))?;
+    let mut names = entries
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect::<io::Result<Vec<_>>>()
+        .map_err(failed("list", directory))?;
+    names.sort_unstable();
+    Ok(names)
+}
