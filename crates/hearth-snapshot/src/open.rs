@@ -1,5 +1,8 @@
 //! Opening a sealed snapshot: what is checked before anything of it is used.
 
+#[cfg(test)]
+mod tests;
+
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -194,8 +197,15 @@ impl OpenSnapshot {
             verify_memory(directory, &own_memory, &header, &body)?;
         }
         let mut memory = vec![own_memory];
-        for (path, expected) in ancestors.iter().zip(&body.ancestors) {
-            memory.push(open_ancestor(path, *expected, options)?);
+        for (distance, (path, expected)) in (1..).zip(ancestors.iter().zip(&body.ancestors)) {
+            let (ancestor, file) = open_ancestor(path, *expected, options)?;
+            let is_bottom = distance == ancestors.len();
+            if ancestor.parent.is_none() != is_bottom || ancestor.ram_bytes != header.ram_bytes {
+                return Err(nonsense(
+                    "its ancestors are not layers above one full snapshot of its size",
+                ));
+            }
+            memory.push(file);
         }
         let extents = checked_map(&header, &body, &options.limits).map_err(nonsense)?;
         check_extents(&extents, &memory).map_err(|error| match error {
@@ -247,12 +257,12 @@ impl OpenSnapshot {
     }
 }
 
-/// Opens the memory of an ancestor, which must be `expected`.
+/// Reads the header and opens the memory of an ancestor, which must be `expected`.
 fn open_ancestor(
     directory: &Path,
     expected: SnapshotId,
     options: &OpenOptions<'_>,
-) -> Result<File, OpenError> {
+) -> Result<(Header, File), OpenError> {
     let same = |found| {
         let path = directory.to_owned();
         (found == expected)
@@ -266,13 +276,14 @@ fn open_ancestor(
     if options.verified.contains(&expected) {
         let (header, found) = read_header(directory)?;
         same(found)?;
-        return open_memory(directory, &header);
+        let memory = open_memory(directory, &header)?;
+        return Ok((header, memory));
     }
     let (header, body, found) = read_state(directory)?;
     same(found)?;
     let memory = open_memory(directory, &header)?;
     verify_memory(directory, &memory, &header, &body)?;
-    Ok(memory)
+    Ok((header, memory))
 }
 
 /// Reads and checks the header of the snapshot in `directory`, which is what its identity is made of.
@@ -485,29 +496,4 @@ fn check_extents(
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_fuzz_corpus_passes() {
-        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/snapshot_state");
-        let mut count = 0;
-        for entry in fs::read_dir(corpus).unwrap() {
-            fuzz_state(&fs::read(entry.unwrap().path()).unwrap());
-            count += 1;
-        }
-        assert!(count > 0, "the corpus is empty");
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn any_bytes_are_refused_or_make_sense(
-            bytes in proptest::collection::vec(0..=u8::MAX, 0..300)
-        ) {
-            fuzz_state(&bytes);
-        }
-    }
 }

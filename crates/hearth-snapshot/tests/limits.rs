@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use hearth_snapshot::{
     Capture, CaptureError, Limits, MemoryKind, OpenError, OpenOptions, OpenSnapshot, PAGE_BYTES,
-    Ram, Sealed, verify, verify_chain,
+    Ram, Sealed, SnapshotId, verify, verify_chain,
 };
 use proptest::prelude::*;
 
@@ -29,7 +29,7 @@ impl Shelf {
         Self(tempfile::tempdir().unwrap())
     }
 
-    fn place(&self, id: hearth_snapshot::SnapshotId) -> PathBuf {
+    fn place(&self, id: SnapshotId) -> PathBuf {
         self.0.path().join(id.to_string())
     }
 
@@ -47,12 +47,25 @@ impl Shelf {
     }
 
     fn open(&self, sealed: &Sealed, limits: Limits) -> Result<OpenSnapshot, OpenError> {
+        self.open_with(sealed, &[], limits)
+    }
+
+    /// As [`Self::open`], with the whole chain known to be verified.
+    fn open_verified(&self, sealed: &Sealed, limits: Limits) -> Result<OpenSnapshot, OpenError> {
+        let mut verified = sealed.lineage.ancestors.clone();
+        verified.push(sealed.id);
+        self.open_with(sealed, &verified, limits)
+    }
+
+    fn open_with(
+        &self,
+        sealed: &Sealed,
+        verified: &[SnapshotId],
+        limits: Limits,
+    ) -> Result<OpenSnapshot, OpenError> {
         let ancestors = sealed.lineage.ancestors.iter().map(|id| self.place(*id));
         let ancestors: Vec<PathBuf> = ancestors.collect();
-        let options = OpenOptions {
-            limits,
-            ..OpenOptions::default()
-        };
+        let options = OpenOptions { verified, limits };
         OpenSnapshot::open_with(&self.place(sealed.id), &ancestors, &options)
     }
 
@@ -320,7 +333,7 @@ fn what_was_verified_is_not_read_again() {
     write(&ram, 9 * PAGE_BYTES, b"two");
     let two_id = take(&path("two"), &ram, MemoryKind::Layer).id;
 
-    let open_with = |verified: &[hearth_snapshot::SnapshotId]| {
+    let open_with = |verified: &[SnapshotId]| {
         let options = OpenOptions {
             verified,
             ..OpenOptions::default()
@@ -386,9 +399,12 @@ fn sleep_scattered(ram_pages: u64, dirty: usize, limits: &Limits) {
         let captured = start.elapsed();
         let sealed = shelf.seal(capture);
         let start = Instant::now();
-        ram = Ram::restored(&shelf.open(&sealed, *limits).unwrap()).unwrap();
+        drop(shelf.open(&sealed, *limits).unwrap());
+        let verified = start.elapsed();
+        let start = Instant::now();
+        ram = Ram::restored(&shelf.open_verified(&sealed, *limits).unwrap()).unwrap();
         eprintln!(
-            "cycle {cycle}: {kind:?}, {} runs, {} MiB; {captured:?} to write, {:?} to verify and map, {} runs copied",
+            "cycle {cycle}: {kind:?}, {} runs, {} MiB; {captured:?} to write, {verified:?} to verify, {:?} to open and map, {} runs copied",
             sealed.lineage.extents.runs().len(),
             sealed.memory_bytes >> 20,
             start.elapsed(),

@@ -11,7 +11,7 @@ use hearth_wire::vmm::{
 use imago::file::File as ImageFile;
 use imago::qcow2::Qcow2;
 use imago::raw::Raw;
-use imago::{DenyImplicitOpenGate, FormatAccess, FormatDriverBuilder};
+use imago::{FormatAccess, FormatDriverBuilder, PermissiveImplicitOpenGate};
 
 use crate::support::{Vmm, guest};
 use crate::{boot_spec, booted, counts, failure, restore_spec, subdirectory, wait_count};
@@ -42,8 +42,10 @@ fn a_machine_goes_on_from_a_merged_snapshot_and_so_does_its_clone() {
         vmm.snapshot(&path(&format!("layer-{index}")), SnapshotKind::Layer);
     }
     wait_count(root.path(), 0x4000);
-    let summary = vmm.snapshot(&path("merged"), SnapshotKind::Merged);
+    assert_eq!(vmm.call(Command::Pause), Reply::Done);
     let at_merge = *counts(root.path()).last().unwrap();
+    let summary = vmm.snapshot(&path("merged"), SnapshotKind::Merged);
+    assert_eq!(vmm.call(Command::Resume), Reply::Done);
     let full = describe(&path("full")).unwrap().id;
     let merged = describe(&path("merged")).unwrap();
     assert_eq!(merged.ancestors, [full]);
@@ -146,7 +148,7 @@ const DISK_BYTES: u64 = 4 << 20;
 fn open_stack(layers: &[&Path], is_writable: bool) -> FormatAccess<ImageFile> {
     let (base, overlays) = layers.split_first().unwrap();
     let base = Raw::<ImageFile>::builder_path(base)
-        .open(DenyImplicitOpenGate::default())
+        .open(PermissiveImplicitOpenGate::default())
         .unwrap();
     let mut top = FormatAccess::new(base);
     for (index, layer) in overlays.iter().enumerate() {
@@ -154,7 +156,7 @@ fn open_stack(layers: &[&Path], is_writable: bool) -> FormatAccess<ImageFile> {
             .write(is_writable && index + 1 == overlays.len())
             .backing(Some(top))
             .data_file(None)
-            .open(DenyImplicitOpenGate::default())
+            .open(PermissiveImplicitOpenGate::default())
             .unwrap();
         top = FormatAccess::new(image);
     }
