@@ -24,6 +24,7 @@ mod service;
 mod tls;
 
 mod host;
+mod housekeeping;
 
 mod activity;
 mod application;

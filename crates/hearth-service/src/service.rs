@@ -48,6 +48,7 @@ use crate::config::{EndpointConfig, ServiceConfig};
 use crate::doors::Keeper;
 use crate::guests::HostGuests;
 use crate::host::{HostDisks, HostNode, whole};
+use crate::housekeeping::Housekeeping;
 use crate::memory::MemoryMetrics;
 use crate::openings::{self, Openings};
 use crate::tokens::Tokens;
@@ -112,6 +113,7 @@ pub struct Service {
     endpoints: JoinHandle<()>,
     activity: JoinHandle<()>,
     shares: JoinHandle<()>,
+    housekeeping: JoinHandle<()>,
     stop: watch::Sender<bool>,
     settings: ClientSettings,
     _lock: File,
@@ -143,7 +145,7 @@ impl Service {
                 listen: address, ..
             } => Some(listen(*address).await?),
         };
-        reserve::release(&config.data);
+        let reserve = reserve::release(&config.data);
         let parts = open_parts(config).await?;
         let control = start_control(config, &parts).await?;
         for microvm in control.living_microvms() {
@@ -157,8 +159,14 @@ impl Service {
         let address = api.local_addr().unwrap_or(config.listen);
         let settings = client_settings(config, &control, address).await?;
         let activity = ActivityWatch::new(control.clone(), Arc::clone(&parts.host));
-        reserve::take(&config.data);
+        let housekeeping = Housekeeping {
+            logs: Arc::clone(&parts.logs),
+            objects: Arc::clone(&parts.objects),
+            upload_silence: config.upload_silence,
+        };
+        drop(reserve);
         Ok(Self {
+            housekeeping: tokio::spawn(housekeeping.keep(stopped.clone())),
             activity: tokio::spawn(activity.keep(stopped.clone())),
             shares: tokio::spawn(keep_shares(parts.groups, stopped.clone())),
             // Endpoints first: whoever is answered by the front may expect them.
@@ -194,7 +202,13 @@ impl Service {
     pub async fn stop(self) {
         // All tasks listen as long as they run.
         let _ = self.stop.send(true);
-        let _ = tokio::join!(self.front, self.endpoints, self.activity, self.shares);
+        let _ = tokio::join!(
+            self.front,
+            self.endpoints,
+            self.activity,
+            self.shares,
+            self.housekeeping
+        );
         self.control.stop().await;
     }
 }
