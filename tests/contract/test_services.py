@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from boto3.s3.transfer import TransferConfig
@@ -46,6 +47,25 @@ def test_objects(s3, bucket):
     assert refusal(s3.delete_bucket, Bucket=bucket)[:2] == (409, "BucketNotEmpty")
     s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "copy"}, {"Key": "a/b c/ü?.txt"}]})
     s3.delete_bucket(Bucket=bucket)
+
+
+def test_an_object_that_is_replaced_is_always_read_whole(s3, bucket):
+    """A GET or a copy finds one version, whatever is written at that moment."""
+    versions = [b"one", b"three" * 1000]
+
+    def put(number):
+        s3.put_object(Bucket=bucket, Key="k", Body=versions[number % 2])
+
+    put(0)
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(lambda: [put(number) for number in range(100)])
+        while not writing.done():
+            found = s3.get_object(Bucket=bucket, Key="k")
+            assert found["Body"].read() in versions
+            copied = s3.copy_object(Bucket=bucket, Key="copy", CopySource={"Bucket": bucket, "Key": "k"})
+            assert [said["ResponseMetadata"]["RetryAttempts"] for said in (found, copied)] == [0, 0]
+            assert s3.get_object(Bucket=bucket, Key="copy")["Body"].read() in versions
+        writing.result()
 
 
 def test_listing_in_pages(s3, bucket):

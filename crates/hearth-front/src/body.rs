@@ -8,7 +8,7 @@ use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use http_body::Body;
 use http_body_util::BodyExt;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Lambda's own request limit.
 const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
@@ -19,7 +19,14 @@ const BODY_TIME: Duration = Duration::from_secs(30);
 /// Memory for bodies that are being read, all connections together: forty of the largest.
 const BUDGET_BYTES: usize = 40 * MAX_BODY_BYTES;
 
-/// The budget is counted in blocks, since a semaphore counts 32 bits at a time.
+/// The first bytes of each body have memory of their own: nearly all requests are no larger, and those pass however
+/// many large bodies wait for each other.
+const SMALL_BYTES: usize = 16 * 1024;
+
+/// Memory for the first bytes of bodies: of four thousand at a time.
+const SMALL_BUDGET_BYTES: usize = 4096 * SMALL_BYTES;
+
+/// The budgets are counted in blocks, since a semaphore counts 32 bits at a time.
 const BLOCK_BYTES: usize = 4096;
 
 /// Why a body was not read.
@@ -34,15 +41,20 @@ pub(crate) enum BodyError {
 }
 
 /// Reads bodies within limits of size, time, and memory over all connections.
+///
+/// A body takes memory from the budget as its bytes come. Its sender is not known yet: whoever only announces a body
+/// takes nothing from others.
 #[derive(Clone, Debug)]
 pub(crate) struct BodyReader {
-    budget: Arc<Semaphore>,
+    small: Arc<Semaphore>,
+    large: Arc<Semaphore>,
 }
 
 impl BodyReader {
     pub(crate) fn new() -> Self {
         Self {
-            budget: Arc::new(Semaphore::new(BUDGET_BYTES / BLOCK_BYTES)),
+            small: Arc::new(Semaphore::new(SMALL_BUDGET_BYTES / BLOCK_BYTES)),
+            large: Arc::new(Semaphore::new(BUDGET_BYTES / BLOCK_BYTES)),
         }
     }
 
@@ -55,43 +67,69 @@ impl BodyReader {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let stated = stated_length(headers);
-        if stated.is_some_and(|length| length > MAX_BODY_BYTES) {
+        if stated_length(headers).is_some_and(|length| length > MAX_BODY_BYTES) {
             return Err(BodyError::TooLarge);
         }
-        let reserved = stated.unwrap_or(MAX_BODY_BYTES);
-        let blocks = u32::try_from(reserved.div_ceil(BLOCK_BYTES)).unwrap_or(u32::MAX);
-        let reading = async {
-            // The semaphore is never closed, so a failure cannot happen; it would mean no memory.
-            let _permit = self
-                .budget
-                .acquire_many(blocks)
-                .await
-                .map_err(|_| BodyError::TooSlow)?;
-            collect(body, stated.unwrap_or(0)).await
-        };
-        tokio::time::timeout(BODY_TIME, reading)
+        tokio::time::timeout(BODY_TIME, self.collect(body))
             .await
             .unwrap_or(Err(BodyError::TooSlow))
     }
+
+    async fn collect<B>(&self, mut body: B) -> Result<Bytes, BodyError>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let (mut whole, mut reserved) = (BytesMut::new(), 0);
+        // What is held of the budgets, until the body is read: then its sender is asked for.
+        let mut held = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| BodyError::Broken)?;
+            let Some(data) = frame.data_ref() else {
+                continue;
+            };
+            let length = whole.len() + data.len();
+            if length > MAX_BODY_BYTES {
+                return Err(BodyError::TooLarge);
+            }
+            if length > reserved {
+                let wanted = grown(reserved, length);
+                held.extend(self.reserve(reserved, wanted).await?);
+                reserved = wanted;
+                whole.reserve(reserved - whole.len());
+            }
+            whole.extend_from_slice(data);
+        }
+        Ok(whole.freeze())
+    }
+
+    /// Takes from the budgets what a body needs to grow.
+    async fn reserve(
+        &self,
+        from_bytes: usize,
+        to_bytes: usize,
+    ) -> Result<Vec<SemaphorePermit<'_>>, BodyError> {
+        let blocks = |of: fn(usize) -> usize| {
+            of(to_bytes).div_ceil(BLOCK_BYTES) - of(from_bytes).div_ceil(BLOCK_BYTES)
+        };
+        let small = blocks(|bytes| bytes.min(SMALL_BYTES));
+        let large = blocks(|bytes| bytes.saturating_sub(SMALL_BYTES));
+        let mut permits = Vec::new();
+        for (budget, blocks) in [(&self.small, small), (&self.large, large)] {
+            let blocks = u32::try_from(blocks).unwrap_or(u32::MAX);
+            // The semaphores are never closed, so a failure cannot happen; it would mean no memory.
+            let permit = budget.acquire_many(blocks).await;
+            permits.push(permit.map_err(|_| BodyError::TooSlow)?);
+        }
+        Ok(permits)
+    }
 }
 
-async fn collect<B>(mut body: B, capacity: usize) -> Result<Bytes, BodyError>
-where
-    B: Body<Data = Bytes> + Unpin,
-{
-    let mut whole = BytesMut::with_capacity(capacity);
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| BodyError::Broken)?;
-        let Some(data) = frame.data_ref() else {
-            continue;
-        };
-        if whole.len() + data.len() > MAX_BODY_BYTES {
-            return Err(BodyError::TooLarge);
-        }
-        whole.extend_from_slice(data);
-    }
-    Ok(whole.freeze())
+/// The room for a body that has outgrown its own: doubled, so that bytes are not moved too often.
+fn grown(reserved: usize, length: usize) -> usize {
+    length
+        .max(2 * reserved)
+        .next_multiple_of(BLOCK_BYTES)
+        .min(MAX_BODY_BYTES)
 }
 
 fn stated_length(headers: &HeaderMap) -> Option<usize> {
@@ -141,5 +179,78 @@ mod tests {
             BodyReader::new().read(&HeaderMap::new(), body).await,
             Err(BodyError::TooSlow)
         );
+    }
+
+    fn silent() -> impl Body<Data = Bytes, Error = Infallible> + Unpin {
+        StreamBody::new(futures_util::stream::pending::<
+            Result<http_body::Frame<Bytes>, Infallible>,
+        >())
+    }
+
+    /// Some bytes and then silence.
+    fn stuck(bytes: usize) -> impl Body<Data = Bytes, Error = Infallible> + Unpin {
+        use futures_util::{StreamExt as _, stream};
+        let data = http_body::Frame::data(Bytes::from(vec![7; bytes]));
+        StreamBody::new(Box::pin(stream::iter([Ok(data)]).chain(stream::pending())))
+    }
+
+    /// Bodies that are announced, with their length or without, and do not come: however many, nobody waits for them.
+    #[tokio::test(start_paused = true)]
+    async fn silent_bodies_take_nothing_from_others() {
+        let reader = BodyReader::new();
+        let mut stated = HeaderMap::new();
+        stated.insert(CONTENT_LENGTH, MAX_BODY_BYTES.into());
+        for headers in [HeaderMap::new(), stated] {
+            for _ in 0..1000 {
+                let (reader, headers) = (reader.clone(), headers.clone());
+                tokio::spawn(async move { reader.read(&headers, silent()).await });
+            }
+        }
+        tokio::task::yield_now().await;
+        let begun = tokio::time::Instant::now();
+        let body = Full::new(Bytes::from(vec![7; MAX_BODY_BYTES]));
+        let read = reader.read(&HeaderMap::new(), body).await.unwrap();
+        assert_eq!(read.len(), MAX_BODY_BYTES);
+        assert!(begun.elapsed().is_zero(), "{:?}", begun.elapsed());
+    }
+
+    /// Large bodies that are stuck hold all of their budget: requests of the usual size still pass, and memory is bounded.
+    #[tokio::test(start_paused = true)]
+    async fn small_bodies_pass_large_ones_that_are_stuck() {
+        let reader = BodyReader::new();
+        for _ in 0..60 {
+            let reader = reader.clone();
+            tokio::spawn(
+                async move { reader.read(&HeaderMap::new(), stuck(MAX_BODY_BYTES)).await },
+            );
+        }
+        tokio::task::yield_now().await;
+        assert_eq!(reader.large.available_permits(), 0);
+        let begun = tokio::time::Instant::now();
+        let body = Full::new(Bytes::from(vec![7; SMALL_BYTES]));
+        assert!(reader.read(&HeaderMap::new(), body).await.is_ok());
+        assert!(begun.elapsed().is_zero(), "{:?}", begun.elapsed());
+        // Those that wait for the budget are given up like those that hold it, and all of it comes back.
+        tokio::time::sleep(2 * BODY_TIME).await;
+        assert_eq!(reader.large.available_permits(), BUDGET_BYTES / BLOCK_BYTES);
+        assert_eq!(
+            reader.small.available_permits(),
+            SMALL_BUDGET_BYTES / BLOCK_BYTES
+        );
+    }
+
+    #[tokio::test]
+    async fn what_comes_in_pieces_is_put_together() {
+        let pieces: Vec<Vec<u8>> = (0..200_u8)
+            .map(|n| vec![n; 1 + usize::from(n) * 37])
+            .collect();
+        let whole = pieces.concat();
+        let frames = pieces
+            .into_iter()
+            .map(|piece| Ok::<_, Infallible>(http_body::Frame::data(Bytes::from(piece))));
+        let body = StreamBody::new(futures_util::stream::iter(frames));
+        let reader = BodyReader::new();
+        assert_eq!(reader.read(&HeaderMap::new(), body).await.unwrap(), whole);
+        assert_eq!(reader.large.available_permits(), BUDGET_BYTES / BLOCK_BYTES);
     }
 }

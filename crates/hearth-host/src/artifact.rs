@@ -1,6 +1,7 @@
 //! The zip of an image: where the account's object lies.
 
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 
 use hearth_client::ClientError;
@@ -85,7 +86,7 @@ impl Artifacts {
             Self::Own(objects) => {
                 let (objects, uri) = (Arc::clone(objects), uri.clone());
                 let account = scope.account.to_string();
-                apart(move || open(&find(&objects, &account, &uri)?)).await
+                apart(move || judge(find(&objects, &account, &uri)?)).await
             }
             Self::External(other) => {
                 let limit_bytes = ArtifactLimits::default().archive_bytes;
@@ -118,9 +119,14 @@ fn open(path: &Path) -> Result<Artifact, FetchError> {
     Ok(Artifact::open(path, &ArtifactLimits::default())?)
 }
 
-fn find(objects: &ObjectStore, account: &str, uri: &ArtifactUri) -> Result<PathBuf, FetchError> {
-    match objects.object(account, &uri.bucket, &uri.key) {
-        Ok(object) => Ok(object.path),
+fn judge(archive: File) -> Result<Artifact, FetchError> {
+    Ok(Artifact::of_file(archive, &ArtifactLimits::default())?)
+}
+
+/// The archive, open: it may be replaced or deleted meanwhile.
+fn find(objects: &ObjectStore, account: &str, uri: &ArtifactUri) -> Result<File, FetchError> {
+    match objects.open_object(account, &uri.bucket, &uri.key) {
+        Ok((_, file)) => Ok(file),
         Err(ObjectError::NoBucket) => Err(FetchError::NoBucket(uri.bucket.clone())),
         Err(ObjectError::NoObject) => Err(FetchError::NoKey(uri.to_string())),
         Err(error) => Err(error.into()),

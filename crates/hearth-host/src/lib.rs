@@ -32,7 +32,7 @@ pub use egress::{Openings, RuleSets, rule_book};
 pub use external_s3::ExternalS3;
 pub use hook::is_refused;
 pub use local::{GuestDoors, LocalHost, OpenDoor, build_of};
-pub use output::{StreamName, place};
+pub use output::{StreamName, now_ms, place};
 pub use retry_frozen::patiently;
 
 /// An error as one sentence with everything below it.

@@ -138,7 +138,7 @@ fn default_stream(name: &StreamName<'_>) -> String {
 }
 
 /// Milliseconds since 1970 by this host's wall clock.
-pub(crate) fn now_ms() -> i64 {
+pub fn now_ms() -> i64 {
     let since_epoch = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

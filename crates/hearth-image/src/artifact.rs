@@ -94,7 +94,11 @@ enum Kind {
 impl Artifact {
     /// Opens and judges the zip at `path`: its directory, and the targets of its links. Blocks.
     pub fn open(path: &Path, limits: &ArtifactLimits) -> Result<Self, ArtifactError> {
-        let file = File::open(path).map_err(ArtifactError::Read)?;
+        Self::of_file(File::open(path).map_err(ArtifactError::Read)?, limits)
+    }
+
+    /// Judges the zip in an open file. Blocks.
+    pub fn of_file(file: File, limits: &ArtifactLimits) -> Result<Self, ArtifactError> {
         let bytes = file.metadata().map_err(ArtifactError::Read)?.len();
         if bytes > limits.archive_bytes {
             return Err(ArtifactError::ArchiveTooLarge {

@@ -2,6 +2,9 @@
 //!
 //! A guest's questions arrive here from the address of its slot, which says whose they are. With a list of names,
 //! an answer first opens the addresses in it and then goes to the guest.
+//!
+//! Guests share places for questions under way, and for streams. A place for a question is held only while it is answered.
+//! The fewer places are free, the fewer one guest may have, so that no number of busy guests keeps another one from asking.
 
 mod message;
 mod upstream;
@@ -28,9 +31,17 @@ use upstream::Upstream;
 /// Largest message over UDP that is read; questions are far smaller.
 const DATAGRAM_BYTES: usize = 4096;
 
-/// Questions under way at the same time: of all guests, and of one.
+/// Questions under way at the same time: of all guests, and of one. Each has a socket of its own.
 const QUESTIONS_MAX: usize = 512;
 const QUESTIONS_OF_ONE: usize = 32;
+
+/// TCP connections at the same time: of all guests, and of one. A guest's own resolver has one or two.
+const STREAMS_MAX: usize = 512;
+const STREAMS_OF_ONE: usize = 8;
+
+/// A guest gets another place as long as it has fewer than this fraction of those that are free. With a quarter, a hundred
+/// guests that take what they can get leave some twenty places free, and any number of them leaves four.
+const SHARE_OF_FREE: usize = 4;
 
 /// How long a guest's TCP connection may be silent.
 const TCP_IDLE: Duration = Duration::from_secs(10);
@@ -61,7 +72,8 @@ struct Guest {
     names: Names,
     /// Where answers open addresses, if they do.
     namespace: Option<OwnedFd>,
-    under_way: Arc<Semaphore>,
+    questions: Own,
+    streams: Own,
 }
 
 impl Resolver {
@@ -79,7 +91,8 @@ impl Resolver {
         let shared = Shared {
             guests: Arc::clone(&guests),
             upstream: Arc::new(Upstream::new(name_servers)),
-            under_way: Arc::new(Semaphore::new(QUESTIONS_MAX)),
+            questions: Arc::new(Semaphore::new(QUESTIONS_MAX)),
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(shared.clone().serve_datagrams(Arc::new(datagrams)));
@@ -100,7 +113,8 @@ impl Resolver {
         let guest = Guest {
             names,
             namespace,
-            under_way: Arc::new(Semaphore::new(QUESTIONS_OF_ONE)),
+            questions: Own::new(QUESTIONS_OF_ONE),
+            streams: Own::new(STREAMS_OF_ONE),
         };
         self.guests.lock().insert(slot, Arc::new(guest));
     }
@@ -129,13 +143,43 @@ impl Guests {
 struct Shared {
     guests: Arc<Guests>,
     upstream: Arc<Upstream>,
-    under_way: Arc<Semaphore>,
+    questions: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
 }
 
-/// Room for one question; given back when it is answered.
-struct Room {
+/// The places of one guest.
+#[derive(Debug)]
+struct Own {
+    places: Arc<Semaphore>,
+    max: usize,
+}
+
+/// A place among all guests and among those of one; given back when dropped.
+#[derive(Debug)]
+struct Place {
     _of_all: OwnedSemaphorePermit,
     _of_one: OwnedSemaphorePermit,
+}
+
+impl Own {
+    fn new(max: usize) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(max)),
+            max,
+        }
+    }
+
+    /// A place, unless the guest has as many as it may, or too large a share of what all have.
+    fn take(&self, of_all: &Arc<Semaphore>) -> Option<Place> {
+        let taken = self.max - self.places.available_permits();
+        if taken * SHARE_OF_FREE >= of_all.available_permits() {
+            return None;
+        }
+        Some(Place {
+            _of_one: Arc::clone(&self.places).try_acquire_owned().ok()?,
+            _of_all: Arc::clone(of_all).try_acquire_owned().ok()?,
+        })
+    }
 }
 
 impl Shared {
@@ -151,8 +195,8 @@ impl Shared {
             let Some(guest) = self.guests.at(from) else {
                 continue;
             };
-            // Without room the guest asks again.
-            let Some(room) = self.room(&guest) else {
+            // Without a place the guest asks again.
+            let Some(place) = guest.questions.take(&self.questions) else {
                 continue;
             };
             let (shared, socket) = (self.clone(), Arc::clone(&socket));
@@ -161,7 +205,7 @@ impl Shared {
                 if let Some(answer) = shared.answer(&guest, &question, false).await {
                     let _ = socket.send_to(&answer, from).await;
                 }
-                drop(room);
+                drop(place);
             });
         }
     }
@@ -178,25 +222,31 @@ impl Shared {
             let Some(guest) = self.guests.at(from) else {
                 continue;
             };
-            let Some(room) = self.room(&guest) else {
+            let Some(place) = guest.streams.take(&self.streams) else {
                 continue;
             };
             let shared = self.clone();
             streams.spawn(async move {
                 // A guest that breaks off has no use for an error.
                 let _ = shared.serve_stream(&guest, stream).await;
-                drop(room);
+                drop(place);
             });
         }
     }
 
-    /// One question after the other, each behind its length (RFC 1035 section 4.2.2).
+    /// One question after the other, each behind its length (RFC 1035 section 4.2.2). A question without a place ends the
+    /// stream: the guest asks again.
     async fn serve_stream(&self, guest: &Guest, mut stream: TcpStream) -> io::Result<()> {
         loop {
             let length = time::timeout(TCP_IDLE, stream.read_u16()).await??;
             let mut question = vec![0; usize::from(length)];
             time::timeout(TCP_IDLE, stream.read_exact(&mut question)).await??;
-            let Some(answer) = self.answer(guest, &question, true).await else {
+            let Some(place) = guest.questions.take(&self.questions) else {
+                return Ok(());
+            };
+            let answer = self.answer(guest, &question, true).await;
+            drop(place);
+            let Some(answer) = answer else {
                 return Ok(());
             };
             let length = u16::try_from(answer.len()).map_err(io::Error::other)?;
@@ -204,13 +254,6 @@ impl Shared {
             framed.extend(answer);
             time::timeout(TCP_IDLE, stream.write_all(&framed)).await??;
         }
-    }
-
-    fn room(&self, guest: &Guest) -> Option<Room> {
-        Some(Room {
-            _of_all: Arc::clone(&self.under_way).try_acquire_owned().ok()?,
-            _of_one: Arc::clone(&guest.under_way).try_acquire_owned().ok()?,
-        })
     }
 
     /// The answer to a message; `None` to what is no question, or when no server answers.
@@ -290,3 +333,6 @@ async fn open(namespace: &OwnedFd, answer: &[u8]) -> io::Result<()> {
         tokio::task::spawn_blocking(move || namespace::within(&namespace, || nft::apply(&text)));
     applied.await.map_err(io::Error::other)?
 }
+
+#[cfg(test)]
+mod tests;

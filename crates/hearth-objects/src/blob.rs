@@ -1,11 +1,15 @@
 //! Files that hold the bytes of objects. Written once, then only read or removed.
 
-use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
+
+use crate::store::ObjectError;
+
+/// Digits of a blob's name that name its directory.
+const SPREAD_DIGITS: usize = 2;
 
 /// The directory of blobs.
 #[derive(Debug)]
@@ -64,7 +68,7 @@ impl Blobs {
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        let spread = name.get(..2).unwrap_or_default();
+        let spread = name.get(..SPREAD_DIGITS).unwrap_or_default();
         self.directory.join(spread).join(name)
     }
 
@@ -77,20 +81,58 @@ impl Blobs {
         }
     }
 
-    /// Removes every blob that is not named.
-    pub(crate) fn retain(&self, named: &HashSet<String>) -> io::Result<()> {
+    /// Removes every blob that is not named. Files that the store did not write are left alone or set aside, and what
+    /// cannot be read or removed does not fail the start: both are told in the log.
+    pub(crate) fn remove_others(
+        &self,
+        mut is_named: impl FnMut(&str) -> Result<bool, ObjectError>,
+    ) -> Result<(), ObjectError> {
         for spread in fs::read_dir(&self.directory)? {
-            for blob in fs::read_dir(spread?.path())? {
-                let blob = blob?;
-                let is_named = blob
-                    .file_name()
-                    .to_str()
-                    .is_some_and(|name| named.contains(name));
-                if !is_named {
-                    fs::remove_file(blob.path())?;
+            let spread = spread?.path();
+            let blobs = match fs::read_dir(&spread) {
+                Ok(blobs) => blobs,
+                Err(error) => {
+                    tracing::warn!(path = %spread.display(), %error, "no directory of blobs");
+                    set_aside(&spread);
+                    continue;
+                }
+            };
+            for blob in blobs.flatten() {
+                let blob = blob.path();
+                match own_name(&blob) {
+                    None => {
+                        tracing::warn!(path = %blob.display(), "no blob of this store; it is left alone");
+                    }
+                    Some(name) if is_named(name)? => {}
+                    Some(_) => {
+                        if let Err(error) = fs::remove_file(&blob) {
+                            tracing::warn!(path = %blob.display(), %error, "an unnamed blob stays until the next start");
+                        }
+                    }
                 }
             }
         }
         Ok(())
     }
+}
+
+/// Renames a file that stands where the directory of some blobs has to be. Others are in nobody's way.
+fn set_aside(path: &Path) {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let is_in_the_way = |name: &&str| {
+        name.len() == SPREAD_DIGITS && name.bytes().all(|digit| digit.is_ascii_hexdigit())
+    };
+    if let Some(name) = name.filter(is_in_the_way)
+        && path.is_file()
+        && let Err(error) = fs::rename(path, path.with_file_name(format!("stray-{name}")))
+    {
+        tracing::warn!(path = %path.display(), %error, "a stray file cannot be set aside; some objects cannot be written");
+    }
+}
+
+/// The name of a blob at a path, if it is one that [`Blobs::create`] gives.
+fn own_name(path: &Path) -> Option<&str> {
+    let name = path.file_name()?.to_str()?;
+    let is_own = name.len() == 32 && Uuid::try_parse(name).is_ok();
+    is_own.then_some(name)
 }

@@ -2,7 +2,7 @@
 
 use rusqlite::params;
 
-use crate::object::{COLUMNS, Object};
+use crate::object::{COLUMNS, Object, object_from_row};
 use crate::store::{ObjectError, ObjectStore, bucket_id};
 
 /// Rows fetched at once.
@@ -93,7 +93,7 @@ impl ObjectStore {
             let mut has_rows = false;
             while let Some(row) = rows.next()? {
                 has_rows = true;
-                let object = self.object_from_row(row)?;
+                let object = object_from_row(row)?;
                 if !object.key.starts_with(&request.prefix) {
                     break 'search;
                 }

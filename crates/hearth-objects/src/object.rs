@@ -1,7 +1,7 @@
 //! Objects: a key, a blob, and what HTTP headers say of it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fs::File;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
@@ -44,8 +44,6 @@ pub struct Object {
     pub modified_ms: i64,
     /// What else is said of it.
     pub attributes: Attributes,
-    /// The file that holds its bytes. Whoever has it open keeps it, even when the object goes.
-    pub path: PathBuf,
 }
 
 /// What must hold for an object to be written.
@@ -59,7 +57,7 @@ pub enum Condition {
     Present(Option<String>),
 }
 
-/// The columns that [`ObjectStore::object_from_row`] reads.
+/// The columns that [`object_from_row`] reads.
 pub(crate) const COLUMNS: &str = "key, size, etag, modified_ms, attributes, blob";
 
 impl ObjectStore {
@@ -102,19 +100,29 @@ impl ObjectStore {
     ///
     /// [`ObjectError::NoBucket`], [`ObjectError::NoObject`] or a failure of the index.
     pub fn object(&self, account: &str, bucket: &str, key: &str) -> Result<Object, ObjectError> {
-        let index = self.index();
-        let bucket_id = bucket_id(&index, account, bucket)?;
-        let mut statement = index.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM object WHERE bucket_id = ? AND key = ?"
-        ))?;
-        let mut rows = statement.query(params![bucket_id, key])?;
-        match rows.next()? {
-            Some(row) => self.object_from_row(row),
-            None => Err(ObjectError::NoObject),
-        }
+        let (object, _) = find(&self.index(), account, bucket, key)?;
+        Ok(object)
     }
 
-    /// Removes an object. Of none, it is a success.
+    /// One object with its bytes. The file stays readable when the object is replaced or deleted.
+    ///
+    /// # Errors
+    ///
+    /// [`ObjectError::NoBucket`], [`ObjectError::NoObject`], or a failure of file or index.
+    pub fn open_object(
+        &self,
+        account: &str,
+        bucket: &str,
+        key: &str,
+    ) -> Result<(Object, File), ObjectError> {
+        // The lock is held until the file is open: a blob is removed only after the index has forgotten it.
+        let index = self.index();
+        let (object, blob) = find(&index, account, bucket, key)?;
+        let file = File::open(self.blobs.path(&blob))?;
+        Ok((object, file))
+    }
+
+    /// Removes an object. Succeeds if it does not exist.
     ///
     /// # Errors
     ///
@@ -130,19 +138,33 @@ impl ObjectStore {
         self.blobs.remove(blob);
         Ok(())
     }
+}
 
-    pub(crate) fn object_from_row(&self, row: &Row<'_>) -> Result<Object, ObjectError> {
-        let attributes: String = row.get(4)?;
-        let blob: String = row.get(5)?;
-        Ok(Object {
-            key: row.get(0)?,
-            size: u64::try_from(row.get::<_, i64>(1)?).unwrap_or_default(),
-            etag: row.get(2)?,
-            modified_ms: row.get(3)?,
-            attributes: serde_json::from_str(&attributes)?,
-            path: self.blobs.path(&blob),
-        })
-    }
+/// An object and the name of its blob.
+fn find(
+    index: &Connection,
+    account: &str,
+    bucket: &str,
+    key: &str,
+) -> Result<(Object, String), ObjectError> {
+    let bucket_id = bucket_id(index, account, bucket)?;
+    let mut statement = index.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM object WHERE bucket_id = ? AND key = ?"
+    ))?;
+    let mut rows = statement.query(params![bucket_id, key])?;
+    let row = rows.next()?.ok_or(ObjectError::NoObject)?;
+    Ok((object_from_row(row)?, row.get(5)?))
+}
+
+pub(crate) fn object_from_row(row: &Row<'_>) -> Result<Object, ObjectError> {
+    let attributes: String = row.get(4)?;
+    Ok(Object {
+        key: row.get(0)?,
+        size: u64::try_from(row.get::<_, i64>(1)?).unwrap_or_default(),
+        etag: row.get(2)?,
+        modified_ms: row.get(3)?,
+        attributes: serde_json::from_str(&attributes)?,
+    })
 }
 
 /// Writes an object's row where `condition` holds; gives the blob that it replaced.

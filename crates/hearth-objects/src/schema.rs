@@ -4,7 +4,8 @@ use rusqlite::Connection;
 
 use crate::store::ObjectError;
 
-const VERSION: i64 = 1;
+/// The steps, in order. A step that was released is never changed.
+pub(crate) const STEPS: &[&str] = &[TABLES, BY_BLOB];
 
 const TABLES: &str = "
 CREATE TABLE bucket (
@@ -42,21 +43,28 @@ CREATE TABLE part (
 ) WITHOUT ROWID;
 ";
 
-/// Prepares a connection and brings an empty index to the current schema. An answer to a client
+/// Whether a blob is named is asked for each file at the start.
+const BY_BLOB: &str = "
+CREATE INDEX object_blob ON object (blob);
+CREATE INDEX part_blob ON part (blob);
+";
+
+/// Prepares a connection and brings an older index to the current schema. An answer to a client
 /// means that its object is kept, hence `synchronous = FULL`.
-pub(crate) fn prepare(connection: &Connection) -> Result<(), ObjectError> {
+pub(crate) fn prepare(connection: &mut Connection) -> Result<(), ObjectError> {
     connection.execute_batch(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;",
     )?;
-    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    match version {
-        VERSION => Ok(()),
-        0 => {
-            connection.execute_batch(&format!(
-                "BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"
-            ))?;
-            Ok(())
-        }
-        other => Err(ObjectError::UnknownVersion(other)),
+    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let done = usize::try_from(found)
+        .ok()
+        .filter(|done| *done <= STEPS.len());
+    let done = done.ok_or(ObjectError::UnknownVersion(found))?;
+    for (version, step) in (1_i64..).zip(STEPS).skip(done) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(step)?;
+        transaction.pragma_update(None, "user_version", version)?;
+        transaction.commit()?;
     }
+    Ok(())
 }

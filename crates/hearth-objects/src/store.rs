@@ -1,6 +1,5 @@
 //! The store: one index behind one lock, and the directory of blobs.
 
-use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -70,14 +69,10 @@ impl ObjectStore {
     /// When directory or index cannot be opened, or the index comes from a later release.
     pub fn open(directory: &Path) -> Result<Self, ObjectError> {
         std::fs::create_dir_all(directory)?;
-        let index = Connection::open(directory.join("objects.db"))?;
-        schema::prepare(&index)?;
+        let mut index = Connection::open(directory.join("objects.db"))?;
+        schema::prepare(&mut index)?;
         let blobs = Blobs::open(&directory.join("blobs"))?;
-        let named: HashSet<String> = index
-            .prepare("SELECT blob FROM object UNION ALL SELECT blob FROM part")?
-            .query_map([], |row| row.get(0))?
-            .collect::<Result<_, _>>()?;
-        blobs.retain(&named)?;
+        remove_unnamed(&index, &blobs)?;
         Ok(Self {
             index: Mutex::new(index),
             blobs,
@@ -89,6 +84,14 @@ impl ObjectStore {
     pub(crate) fn index(&self) -> MutexGuard<'_, Connection> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Removes the blobs that the index does not name: what a crash has left.
+fn remove_unnamed(index: &Connection, blobs: &Blobs) -> Result<(), ObjectError> {
+    let mut named = index.prepare(
+        "SELECT 1 FROM object WHERE blob = ?1 UNION ALL SELECT 1 FROM part WHERE blob = ?1",
+    )?;
+    blobs.remove_others(|name| Ok(named.exists([name])?))
 }
 
 /// The id of a bucket of this account.

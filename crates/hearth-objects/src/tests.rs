@@ -1,5 +1,7 @@
 use std::collections::BTreeSet;
+use std::io::Read as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use proptest::prelude::*;
 
@@ -39,7 +41,10 @@ fn put(store: &ObjectStore, key: &str, bytes: &[u8]) {
 }
 
 fn read(store: &ObjectStore, key: &str) -> Vec<u8> {
-    std::fs::read(store.object(ACCOUNT, "b", key).unwrap().path).unwrap()
+    let (_, mut file) = store.open_object(ACCOUNT, "b", key).unwrap();
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).unwrap();
+    bytes
 }
 
 fn count_blobs(directory: &Path) -> usize {
@@ -83,6 +88,180 @@ fn a_crash_before_the_index_leaves_nothing_after_the_next_start() {
     let store = ObjectStore::open(directory.path()).unwrap();
     assert_eq!(count_blobs(directory.path()), 1);
     assert_eq!(read(&store, "k"), b"kept");
+}
+
+/// Neither a file that somebody has put there, nor one that takes the place of a directory of blobs.
+#[test]
+fn stray_files_do_not_keep_the_store_from_opening() {
+    let (directory, store) = store();
+    put(&store, "k", b"kept");
+    drop(store);
+    let blobs = directory.path().join("blobs");
+    let spread = std::fs::read_dir(&blobs).unwrap().next().unwrap().unwrap();
+    let taken: Vec<_> = (0..=255_u8)
+        .map(|number| blobs.join(format!("{number:02x}")))
+        .filter(|path| *path != spread.path())
+        .collect();
+    for path in &taken {
+        std::fs::write(path, b"stray").unwrap();
+    }
+    let strangers = [blobs.join("README"), spread.path().join("notes.txt")];
+    for path in &strangers {
+        std::fs::write(path, b"mine").unwrap();
+    }
+    let store = ObjectStore::open(directory.path()).unwrap();
+    assert_eq!(read(&store, "k"), b"kept");
+    assert!(strangers.iter().all(|path| path.exists()));
+    for number in 0..64 {
+        put(&store, &format!("k{number}"), b"new");
+    }
+}
+
+/// Whoever opens an object gets one whole version of it, or learns that there is none.
+#[test]
+fn an_object_that_is_replaced_and_deleted_can_always_be_read() {
+    let (directory, store) = store();
+    let is_done = AtomicBool::new(false);
+    let versions: [&[u8]; 2] = [b"one", b"three"];
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 0..300 {
+                put(&store, "k", versions[round % 2]);
+                if round % 3 == 0 {
+                    store.delete(ACCOUNT, "b", "k").unwrap();
+                }
+            }
+            is_done.store(true, Ordering::Release);
+        });
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !is_done.load(Ordering::Acquire) {
+                    match store.open_object(ACCOUNT, "b", "k") {
+                        Ok((object, mut file)) => {
+                            let mut bytes = Vec::new();
+                            file.read_to_end(&mut bytes).unwrap();
+                            assert!(versions.contains(&bytes.as_slice()), "{bytes:?}");
+                            assert_eq!(object.size, bytes.len() as u64);
+                        }
+                        Err(ObjectError::NoObject) => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(count_blobs(directory.path()), 1);
+}
+
+/// An upload is joined while its parts are replaced and while it is ended: each outcome is one that S3 has.
+#[test]
+fn an_upload_that_changes_while_it_is_joined_is_no_failure() {
+    let (directory, store) = store();
+    for round in 0..40 {
+        let id = store
+            .create_upload(ACCOUNT, "b", "k", &Attributes::default(), 0)
+            .unwrap();
+        let upload = Upload {
+            account: ACCOUNT,
+            bucket: "b",
+            key: "k",
+            id: &id,
+        };
+        let put_part = || {
+            let NewObject {
+                blob, size, etag, ..
+            } = object(&store, b"part");
+            store.put_part(upload, 1, blob, size, &etag, 0)
+        };
+        put_part().unwrap();
+        let named = [(1, "tag-4".to_owned())];
+        std::thread::scope(|scope| {
+            scope.spawn(|| match round % 2 {
+                0 => drop(put_part()),
+                _ => drop(store.abort_upload(upload)),
+            });
+            let joined = store.complete_upload(
+                upload,
+                &named,
+                |etags| etags.concat(),
+                &Condition::Always,
+                1,
+            );
+            assert!(
+                matches!(joined, Ok((_, 4)) | Err(ObjectError::NoUpload)),
+                "{joined:?}"
+            );
+        });
+        // Whatever came first, the upload is over.
+        assert!(matches!(store.parts(upload), Err(ObjectError::NoUpload)));
+    }
+    assert!(count_blobs(directory.path()) <= 1);
+}
+
+#[test]
+fn uploads_that_nobody_goes_on_with_expire() {
+    let (directory, store) = store();
+    put(&store, "kept", b"kept");
+    let upload_with_part = |created_ms, part_ms| {
+        let id = store
+            .create_upload(ACCOUNT, "b", "k", &Attributes::default(), created_ms)
+            .unwrap();
+        let upload = Upload {
+            account: ACCOUNT,
+            bucket: "b",
+            key: "k",
+            id: &id,
+        };
+        let NewObject {
+            blob, size, etag, ..
+        } = object(&store, b"part");
+        store
+            .put_part(upload, 1, blob, size, &etag, part_ms)
+            .unwrap();
+        id
+    };
+    for _ in 0..20 {
+        upload_with_part(1, 2);
+    }
+    let active = upload_with_part(1, 10);
+    let young = upload_with_part(11, 11);
+    let slices: Vec<_> =
+        std::iter::from_fn(|| Some(store.expire_uploads(10).unwrap()).filter(|count| *count > 0))
+            .collect();
+    assert_eq!(slices, [8, 8, 4]);
+    assert_eq!(count_blobs(directory.path()), 3);
+    for id in [&active, &young] {
+        let upload = Upload {
+            account: ACCOUNT,
+            bucket: "b",
+            key: "k",
+            id,
+        };
+        assert_eq!(store.parts(upload).unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn an_index_of_an_older_release_opens_with_what_it_names() {
+    let (directory, store) = store();
+    put(&store, "k", b"old");
+    drop(store);
+    let index = rusqlite::Connection::open(directory.path().join("objects.db")).unwrap();
+    index
+        .execute_batch("DROP INDEX object_blob; DROP INDEX part_blob; PRAGMA user_version = 1;")
+        .unwrap();
+    drop(index);
+    let store = ObjectStore::open(directory.path()).unwrap();
+    assert_eq!(read(&store, "k"), b"old");
+    let plan: String = store
+        .index()
+        .query_row(
+            "EXPLAIN QUERY PLAN SELECT 1 FROM object WHERE blob = 'x'",
+            [],
+            |row| row.get(3),
+        )
+        .unwrap();
+    assert!(plan.contains("INDEX object_blob"), "{plan}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Multipart uploads: parts are blobs of their own until they are joined.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, ErrorKind::NotFound};
 
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
@@ -15,6 +15,13 @@ pub const MAX_PARTS: i32 = 10_000;
 
 /// Least size of every part but the last (S3's own bound).
 const MIN_PART_BYTES: u64 = 5 * 1024 * 1024;
+
+/// How often parts are joined anew because one was replaced meanwhile. Whoever replaces them faster is answered with a
+/// failure.
+const JOIN_ATTEMPTS: u32 = 3;
+
+/// Uploads that are removed in one transaction, each with up to [`MAX_PARTS`] parts.
+const EXPIRED_AT_ONCE: i64 = 8;
 
 /// One part.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,9 +142,7 @@ impl ObjectStore {
         condition: &Condition,
         now_ms: i64,
     ) -> Result<(String, u64), ObjectError> {
-        let chosen = choose(&self.parts(upload)?, named)?;
-        let blob = self.new_blob()?;
-        let size = self.join(&chosen, &blob)?;
+        let (chosen, blob, size) = self.join_named(upload, named)?;
         let etags: Vec<_> = chosen.iter().map(|part| part.etag.clone()).collect();
         let etag = join_etags(&etags);
         let mut index = self.index();
@@ -182,6 +187,25 @@ impl ObjectStore {
         Ok(())
     }
 
+    /// Joins the parts that a client names into a blob. Parts may be replaced, or the upload ended, while they are read;
+    /// then its parts are looked up again.
+    fn join_named(
+        &self,
+        upload: Upload<'_>,
+        named: &[(i32, String)],
+    ) -> Result<(Vec<Part>, NewBlob, u64), ObjectError> {
+        let mut attempt = 1;
+        loop {
+            let chosen = choose(&self.parts(upload)?, named)?;
+            let blob = self.new_blob()?;
+            match self.join(&chosen, &blob) {
+                Ok(size) => return Ok((chosen, blob, size)),
+                Err(error) if error.kind() == NotFound && attempt < JOIN_ATTEMPTS => attempt += 1,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
     fn join(&self, parts: &[Part], blob: &NewBlob) -> io::Result<u64> {
         let mut whole = File::create(blob.path())?;
         let mut size = 0;
@@ -190,6 +214,34 @@ impl ObjectStore {
         }
         whole.sync_all()?;
         Ok(size)
+    }
+
+    /// Removes one slice of the uploads to which nothing has come since a moment, with their parts, and says how many
+    /// uploads they were; 0 when there are none. To be called until then.
+    ///
+    /// # Errors
+    ///
+    /// A failure of the index.
+    pub fn expire_uploads(&self, silent_since_ms: i64) -> Result<usize, ObjectError> {
+        let mut index = self.index();
+        let transaction = index.transaction()?;
+        let expired: Vec<String> = transaction
+            .prepare_cached(
+                "SELECT id FROM upload WHERE created_ms < ?1 AND NOT EXISTS
+                   (SELECT 1 FROM part WHERE upload_id = id AND modified_ms >= ?1) LIMIT ?2",
+            )?
+            .query_map(params![silent_since_ms, EXPIRED_AT_ONCE], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        let mut parts = Vec::new();
+        for id in &expired {
+            parts.extend(read_parts(&transaction, id)?);
+            transaction.execute("DELETE FROM upload WHERE id = ?", [id])?;
+        }
+        transaction.commit()?;
+        // Removing files takes long, and the index has forgotten them.
+        drop(index);
+        self.blobs.remove(parts.into_iter().map(|part| part.blob));
+        Ok(expired.len())
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use hearth_control::id::Region;
 use hearth_host::{ExternalS3, RuleSets};
@@ -39,6 +40,8 @@ pub struct ServiceConfig {
     pub registries: Registries,
     /// Where artifacts lie, if not with this service.
     pub s3: Option<ExternalS3>,
+    /// How long an upload in parts to the own S3 may be silent before it is removed; `None` keeps it for ever.
+    pub upload_silence: Option<Duration>,
     /// Networks of microVMs.
     pub network: NetworkConfig,
     /// Whether what each VMM takes of memory, processors and processes is limited by a control group.

@@ -23,6 +23,8 @@ mod reserve;
 mod service;
 mod tls;
 
+mod housekeeping;
+
 mod activity;
 mod backend;
 mod disks;

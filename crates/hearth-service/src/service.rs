@@ -48,6 +48,7 @@ use crate::disks::HostDisks;
 use crate::doors::Keeper;
 use crate::guest_services::GuestServices;
 use crate::guests::HostGuests;
+use crate::housekeeping::Housekeeping;
 use crate::memory::MemoryMetrics;
 use crate::tokens::Tokens;
 use crate::{platform, reserve, secret_file, tls};
@@ -111,6 +112,7 @@ pub struct Service {
     endpoints: JoinHandle<()>,
     activity: JoinHandle<()>,
     shares: JoinHandle<()>,
+    housekeeping: JoinHandle<()>,
     stop: watch::Sender<bool>,
     settings: ClientSettings,
     _lock: File,
@@ -143,7 +145,7 @@ impl Service {
                 listen: address, ..
             } => Some(listen(*address).await?),
         };
-        reserve::release(&config.data);
+        let reserve = reserve::release(&config.data);
         let parts = open_parts(config).await?;
         let control = start_control(config, &parts).await?;
         for microvm in control.living_microvms() {
@@ -160,8 +162,14 @@ impl Service {
         let address = api.local_addr().unwrap_or(config.listen);
         let settings = client_settings(config, &control, address).await?;
         let activity = ActivityWatch::new(control.clone(), parts.host.clone());
-        reserve::take(&config.data);
+        let housekeeping = Housekeeping {
+            logs: Arc::clone(&parts.logs),
+            objects: Arc::clone(&parts.objects),
+            upload_silence: config.upload_silence,
+        };
+        drop(reserve);
         Ok(Self {
+            housekeeping: tokio::spawn(housekeeping.keep(stopped.clone())),
             activity: tokio::spawn(activity.keep(stopped.clone())),
             shares: tokio::spawn(keep_shares(parts.groups, stopped.clone())),
             // Endpoints first: whoever is answered by the front may expect them.
@@ -197,7 +205,13 @@ impl Service {
     pub async fn stop(self) {
         // All tasks listen as long as they run.
         let _ = self.stop.send(true);
-        let _ = tokio::join!(self.front, self.endpoints, self.activity, self.shares);
+        let _ = tokio::join!(
+            self.front,
+            self.endpoints,
+            self.activity,
+            self.shares,
+            self.housekeeping
+        );
         self.control.stop().await;
     }
 }

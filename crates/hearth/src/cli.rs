@@ -30,8 +30,10 @@ Exit status:
   2    the command line or the configuration is wrong
   3    what was named does not exist
   4    the service does not answer
+  5    what was waited for did not come within --timeout; the service goes on with it
   22   hearth curl --fail: the HTTP status is 400 or more
   125  hearth exec: the process has no exit status; else hearth exec exits as the process does
+  130  Ctrl-C while waiting for a microVM; the service goes on with it
   141  nobody reads standard output any more
 
 Commands on images and microVMs ask the service of --data. AWS_ENDPOINT_URL names another one; then

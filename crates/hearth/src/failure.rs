@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use hearth_client::{ClientError, Refusal};
 
 use crate::config::ConfigError;
+use crate::microvm::wait::WaitError;
 use crate::names::NameError;
 use crate::output::Unread;
 
@@ -16,6 +17,11 @@ const NOT_FOUND: u8 = 3;
 /// The service does not answer.
 const NO_SERVICE: u8 = 4;
 
+/// What was waited for did not come in time.
+const LATE: u8 = 5;
+
+/// As of a program that SIGINT has ended.
+const INTERRUPTED: u8 = 128 + 2;
 /// As of a program that SIGPIPE has ended.
 const UNREAD: u8 = 128 + 13;
 
@@ -74,6 +80,10 @@ fn status(error: &anyhow::Error) -> u8 {
         NOT_FOUND
     } else if cause::<ConfigError>(error).is_some() {
         WRONG_USAGE
+    } else if let Some(WaitError::Late { .. }) = cause(error) {
+        LATE
+    } else if let Some(WaitError::Interrupted { .. }) = cause(error) {
+        INTERRUPTED
     } else {
         1
     }
@@ -93,6 +103,9 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
     if let Some(refusal) = refusal(error) {
         return of_refusal(refusal);
     }
+    if let Some(waited) = cause::<WaitError>(error) {
+        return Some(of_wait(waited));
+    }
     match cause(error) {
         Some(ClientError::Connect { .. }) => {
             Some("is `hearth up` running? `hearth status` says more")
@@ -101,6 +114,23 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
             Some("certificates come from --data, or from HEARTH_CA_BUNDLE beside AWS_ENDPOINT_URL")
         }
         _ => None,
+    }
+}
+
+fn of_wait(error: &WaitError) -> &'static str {
+    match error {
+        WaitError::Ended { .. } => "`hearth logs ID` has its last words",
+        WaitError::Failed { state, .. } if state == "RUNNING" => {
+            "it lost nothing: `hearth suspend ID` tries again (a request wakes it, where its idle policy says so); \
+             `hearth logs ID` and the log of `hearth up` say more"
+        }
+        WaitError::Failed { .. } => {
+            "it lost nothing: `hearth resume ID` tries again; `hearth logs ID` and the log of `hearth up` say more"
+        }
+        WaitError::Late { .. } => {
+            "the service goes on with it: `hearth show ID` tells its state, and --timeout 0 waits without a limit"
+        }
+        WaitError::Interrupted { .. } => "`hearth show ID` tells its state",
     }
 }
 
@@ -152,6 +182,26 @@ mod tests {
         assert_eq!(status(&NameError::NoImage("x".into()).into()), NOT_FOUND);
         assert_eq!(status(&Unread.into()), UNREAD);
         assert_eq!(status(&anyhow::anyhow!("else")), 1);
+        let id = "vm".to_owned();
+        let interrupted = WaitError::Interrupted {
+            id: id.clone(),
+            wanted: "RUNNING",
+        };
+        assert_eq!(status(&interrupted.into()), INTERRUPTED);
+        let ended = WaitError::Ended {
+            id: id.clone(),
+            reason: String::new(),
+        };
+        assert_eq!(status(&ended.into()), 1);
+        let late = WaitError::Late {
+            id,
+            state: "SUSPENDING".to_owned(),
+            wanted: "SUSPENDED",
+            reason: String::new(),
+            limit: std::time::Duration::from_secs(1),
+        };
+        assert_eq!(status(&late.clone().into()), LATE);
+        assert!(hint(&late.into()).unwrap().contains("goes on"));
     }
 
     #[test]

@@ -9,11 +9,12 @@ mod run;
 mod shell;
 mod show;
 mod token;
+pub(crate) mod wait;
 
 pub(crate) use copy::copy;
 pub(crate) use curl::curl;
 pub(crate) use exec::exec;
-pub(crate) use lifecycle::{fork, remove, resume, suspend, terminate_all, wait};
+pub(crate) use lifecycle::{fork, remove, resume, suspend, terminate_all};
 pub(crate) use logs::logs;
 pub(crate) use run::run;
 pub(crate) use shell::shell;

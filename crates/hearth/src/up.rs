@@ -130,6 +130,7 @@ fn service_config(config: &Config, hosting: Hosting) -> Result<ServiceConfig> {
         layer_cache_bytes: u64::from(config.images.layer_cache_mib) << 20,
         registries: config.registries.to_service()?,
         s3: config.s3.to_service(config.region.as_str())?,
+        upload_silence: config.limits.upload_silence(),
         network: config.network.to_service(),
         has_host_limits: config.host_limits,
         device_limits: config.limits.to_node(),

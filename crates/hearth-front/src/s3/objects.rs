@@ -1,6 +1,7 @@
 //! Objects: reading, writing, copying, deleting.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::SeekFrom;
 
 use hearth_objects::{Attributes, Condition, NewObject, Object};
@@ -11,7 +12,6 @@ use s3s::dto::{
     MetadataDirective, PutObjectInput, PutObjectOutput, StreamingBlob,
 };
 use s3s::{S3Request, S3Result, s3_error};
-use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
@@ -56,6 +56,15 @@ async fn find(buckets: &AccountBuckets, bucket: &str, key: &str) -> S3Result<Obj
         .await
 }
 
+/// An object with its bytes, which stay readable whatever becomes of the object.
+async fn open(buckets: &AccountBuckets, bucket: &str, key: &str) -> S3Result<(Object, File)> {
+    check_key(key)?;
+    let (bucket, key) = (bucket.to_owned(), key.to_owned());
+    buckets
+        .with_store(move |store, account| store.open_object(account, &bucket, &key))
+        .await
+}
+
 /// The conditions of a read (RFC 9110 section 13).
 fn check_conditions(
     object: &Object,
@@ -97,7 +106,7 @@ pub(super) async fn get_object(
     request: S3Request<GetObjectInput>,
 ) -> S3Result<GetObjectOutput> {
     let input = request.input;
-    let object = find(buckets, &input.bucket, &input.key).await?;
+    let (object, file) = open(buckets, &input.bucket, &input.key).await?;
     check_conditions(
         &object,
         input.if_match.as_ref(),
@@ -107,9 +116,7 @@ pub(super) async fn get_object(
         Some(range) => range.check(object.size)?,
         None => 0..object.size,
     };
-    let mut file = File::open(&object.path)
-        .await
-        .map_err(|error| internal(&error))?;
+    let mut file = tokio::fs::File::from_std(file);
     file.seek(SeekFrom::Start(range.start))
         .await
         .map_err(|error| internal(&error))?;
@@ -268,7 +275,7 @@ pub(super) async fn copy_object(
     let CopySource::Bucket { bucket, key, .. } = &input.copy_source else {
         return Err(s3_error!(NotImplemented));
     };
-    let source = find(buckets, bucket, key).await?;
+    let (source, mut bytes) = open(buckets, bucket, key).await?;
     let directive = input
         .metadata_directive
         .as_ref()
@@ -278,14 +285,15 @@ pub(super) async fn copy_object(
     } else {
         source.attributes
     };
-    let (etag, size, path) = (source.etag.clone(), source.size, source.path);
+    let (etag, size) = (source.etag.clone(), source.size);
     let (bucket, key) = (input.bucket, input.key);
     let modified_ms = now_ms();
     buckets
         .with_store(move |store, account| {
             let blob = store.new_blob()?;
-            std::fs::copy(path, blob.path())?;
-            std::fs::File::open(blob.path())?.sync_all()?;
+            let mut copy = File::create(blob.path())?;
+            std::io::copy(&mut bytes, &mut copy)?;
+            copy.sync_all()?;
             let object = NewObject {
                 blob,
                 size,

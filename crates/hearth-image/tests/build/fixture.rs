@@ -168,7 +168,7 @@ impl Fixture {
 
     /// Neither a machine nor half a layer.
     pub(crate) fn assert_nothing_is_left(&self) {
-        assert!(self.node.machines().unwrap().is_empty());
+        assert!(self.node.machines().is_empty());
         let leftovers: Vec<_> = fs::read_dir(self.directory.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name())

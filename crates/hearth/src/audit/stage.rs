@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::cli::image::BuildArguments;
 use crate::image;
-use crate::microvm::wait;
+use crate::microvm::wait::{Patience, Wish, wait};
 use crate::view::text;
 
 const TENANT: &str = "999999999998";
@@ -72,7 +72,8 @@ impl Stage {
         for microvm in [&scene.open, &scene.closed] {
             // It may have ended in an attack.
             let _ = scene.tenant.terminate(&microvm.id).await;
-            wait(&scene.tenant, &microvm.id, "TERMINATED").await?;
+            let patience = Patience::seconds(Patience::DEFAULT_SECONDS);
+            wait(&scene.tenant, &microvm.id, Wish::Terminated, patience).await?;
         }
         scene.tenant.delete_image(&scene.image).await?;
         for client in [&scene.tenant, &scene.other] {
@@ -223,7 +224,8 @@ async fn run(tenant: &Client, image: &str, egress: &str) -> Result<Microvm> {
     });
     let microvm = tenant.run_microvm(&input).await?;
     let id = text(&microvm, "microvmId").to_owned();
-    wait(tenant, &id, "RUNNING").await?;
+    let patience = Patience::seconds(Patience::DEFAULT_SECONDS);
+    wait(tenant, &id, Wish::Launched, patience).await?;
     let token = tenant.auth_token(&id, Some(8080), 60).await?;
     Ok(Microvm {
         endpoint: text(&microvm, "endpoint").to_owned(),

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use crate::microvm::wait::Patience;
+
 use super::values::{HeaderArgument, Place, Variable};
 
 /// Arguments of `hearth run`.
@@ -52,6 +54,16 @@ pub(crate) struct RunArguments {
     /// Wait until it is RUNNING.
     #[arg(long)]
     pub(crate) wait: bool,
+    #[command(flatten)]
+    pub(crate) patience: WaitArguments,
+}
+
+/// How long a command waits.
+#[derive(Debug, Args)]
+pub(crate) struct WaitArguments {
+    /// Wait for so many seconds at most; the service goes on all the same. 0 waits without a limit.
+    #[arg(long, value_name = "SECONDS", default_value_t = Patience::DEFAULT_SECONDS)]
+    pub(crate) timeout: u64,
 }
 
 /// What keeps a microVM from being idle, beside traffic.
@@ -92,6 +104,8 @@ pub(crate) struct SomeMicrovms {
     /// Do not wait until it is done.
     #[arg(long)]
     pub(crate) no_wait: bool,
+    #[command(flatten)]
+    pub(crate) wait: WaitArguments,
 }
 
 /// Arguments of `hearth fork`.
@@ -105,6 +119,8 @@ pub(crate) struct ForkArguments {
     /// Wait until it is RUNNING.
     #[arg(long)]
     pub(crate) wait: bool,
+    #[command(flatten)]
+    pub(crate) patience: WaitArguments,
 }
 
 /// Arguments of `hearth rm`.
@@ -119,6 +135,8 @@ pub(crate) struct RemoveArguments {
     /// Do not wait until they are gone.
     #[arg(long)]
     pub(crate) no_wait: bool,
+    #[command(flatten)]
+    pub(crate) wait: WaitArguments,
 }
 
 /// Arguments of `hearth exec`.

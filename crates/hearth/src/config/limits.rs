@@ -1,4 +1,6 @@
-//! `[limits]`: what one microVM may take of the host's disk and network.
+//! `[limits]`: what one microVM may take of the host's disk and network, and how long what nobody finishes is kept.
+
+use std::time::Duration;
 
 use hearth_node::DeviceLimits;
 use hearth_wire::vmm::RateLimit;
@@ -14,17 +16,21 @@ pub(crate) struct Limits {
     /// Of its network card, each direction on its own.
     pub(crate) network_packets_per_second: u32,
     pub(crate) network_mib_per_second: u32,
+    /// Days after which an upload in parts is removed to which nothing comes any more.
+    pub(crate) unfinished_upload_days: u32,
 }
 
 impl Default for Limits {
     /// Half of what one NVMe disk gives, so that a launch whose pages come from disk does not notice; two gigabits, in as many
-    /// packets as a slot's rules let through.
+    /// packets as a slot's rules let through. AWS keeps unfinished uploads for ever and bills them; a week is what it
+    /// proposes for a rule that removes them.
     fn default() -> Self {
         Self {
             disk_operations_per_second: 50_000,
             disk_mib_per_second: 1024,
             network_packets_per_second: 100_000,
             network_mib_per_second: 256,
+            unfinished_upload_days: 7,
         }
     }
 }
@@ -45,6 +51,12 @@ impl Limits {
             "limits.{name}_per_second = {value} is too little for a guest to start; write {LEAST_PER_SECOND} or more, or 0 for \
              no limit"
         ))
+    }
+
+    /// How long an upload in parts may be silent, if not for ever.
+    pub(crate) fn upload_silence(&self) -> Option<Duration> {
+        let days = u64::from(self.unfinished_upload_days);
+        (days != 0).then(|| Duration::from_secs(days * 24 * 60 * 60))
     }
 
     /// As the service is told.

@@ -71,6 +71,7 @@ fn every_key() -> Config {
             disk_mib_per_second: 10,
             network_packets_per_second: 2000,
             network_mib_per_second: 20,
+            unfinished_upload_days: 1,
         },
     }
 }

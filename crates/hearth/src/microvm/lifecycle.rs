@@ -1,69 +1,17 @@
 //! `hearth suspend`, `resume`, `fork`, `rm`: asking for a state and waiting for it.
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use hearth_client::Client;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::run::print;
+use super::wait::{Patience, WaitError, Wish, wait};
 use crate::cli::microvm::{ForkArguments, RemoveArguments, SomeMicrovms};
 use crate::shared::Shared;
 use crate::view::text;
 use crate::{names, output};
-
-/// Pause between two looks at a microVM: its states last tens of milliseconds.
-const POLL: Duration = Duration::from_millis(50);
-
-/// How long a microVM may take to a state: on the emulated host its hooks have half an hour at most, and mostly seconds.
-const LIMIT: Duration = Duration::from_secs(1800);
-
-/// Waits until a microVM is in a state.
-pub(crate) async fn wait(client: &Client, id: &str, wanted: &str) -> Result<Value> {
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        let microvm = client.microvm(id).await?;
-        let state = text(&microvm, "state");
-        if state == wanted {
-            return Ok(microvm);
-        }
-        if state == "TERMINATED" {
-            bail!("{id} is TERMINATED: {}", text(&microvm, "stateReason"));
-        }
-        if Instant::now() > deadline {
-            bail!("{id} is {state} still after {LIMIT:?}, not {wanted}");
-        }
-        tokio::time::sleep(POLL).await;
-    }
-}
-
-/// A state that can be asked for.
-#[derive(Debug, Clone, Copy)]
-enum Wish {
-    Suspended,
-    Running,
-    Terminated,
-}
-
-impl Wish {
-    fn state(self) -> &'static str {
-        match self {
-            Self::Suspended => "SUSPENDED",
-            Self::Running => "RUNNING",
-            Self::Terminated => "TERMINATED",
-        }
-    }
-
-    async fn ask(self, client: &Client, id: &str) -> Result<()> {
-        match self {
-            Self::Suspended => client.suspend(id).await?,
-            Self::Running => client.resume(id).await?,
-            Self::Terminated => client.terminate(id).await?,
-        };
-        Ok(())
-    }
-}
 
 pub(crate) async fn suspend(
     shared: &Shared,
@@ -71,7 +19,8 @@ pub(crate) async fn suspend(
     arguments: SomeMicrovms,
 ) -> Result<ExitCode> {
     let ids = ids(client, &arguments.microvms).await?;
-    bring(shared, client, &ids, Wish::Suspended, !arguments.no_wait).await
+    let timeout = (!arguments.no_wait).then_some(arguments.wait.timeout);
+    bring(shared, client, &ids, Wish::Suspended, timeout).await
 }
 
 pub(crate) async fn resume(
@@ -80,7 +29,8 @@ pub(crate) async fn resume(
     arguments: SomeMicrovms,
 ) -> Result<ExitCode> {
     let ids = ids(client, &arguments.microvms).await?;
-    bring(shared, client, &ids, Wish::Running, !arguments.no_wait).await
+    let timeout = (!arguments.no_wait).then_some(arguments.wait.timeout);
+    bring(shared, client, &ids, Wish::Resumed, timeout).await
 }
 
 pub(crate) async fn remove(
@@ -93,7 +43,8 @@ pub(crate) async fn remove(
     } else {
         ids(client, &arguments.microvms).await?
     };
-    bring(shared, client, &ids, Wish::Terminated, !arguments.no_wait).await
+    let timeout = (!arguments.no_wait).then_some(arguments.wait.timeout);
+    bring(shared, client, &ids, Wish::Terminated, timeout).await
 }
 
 /// Terminates every microVM of the account and waits until they are gone. Answers how many there were.
@@ -102,8 +53,9 @@ pub(crate) async fn terminate_all(client: &Client) -> Result<usize> {
     for id in &ids {
         Wish::Terminated.ask(client, id).await?;
     }
+    let patience = Patience::seconds(Patience::DEFAULT_SECONDS);
     for id in &ids {
-        wait(client, id, Wish::Terminated.state()).await?;
+        wait(client, id, Wish::Terminated, patience).await?;
     }
     Ok(ids.len())
 }
@@ -120,7 +72,8 @@ pub(crate) async fn fork(
     };
     let mut child = client.fork(&id, &input).await?;
     if arguments.wait {
-        child = wait(client, text(&child, "microvmId"), "RUNNING").await?;
+        let patience = Patience::seconds(arguments.patience.timeout);
+        child = wait(client, text(&child, "microvmId"), Wish::Launched, patience).await?;
     }
     print(shared, &child)
 }
@@ -144,25 +97,27 @@ async fn living(client: &Client) -> Result<Vec<String>> {
         .collect())
 }
 
-/// Asks for all, then waits for all: they go on side by side. One that fails does not keep the others from it.
+/// Asks for all, then waits for all, if it is to be waited: they go on side by side. One that fails does not keep the
+/// others from it.
 async fn bring(
     shared: &Shared,
     client: &Client,
     ids: &[String],
     wish: Wish,
-    waits: bool,
+    timeout: Option<u64>,
 ) -> Result<ExitCode> {
     let mut asked = Vec::new();
     for id in ids {
         asked.push(wish.ask(client, id).await);
     }
+    let patience = timeout.map(Patience::seconds);
     let mut answers = Vec::new();
     let mut failures = Vec::new();
     for (id, asked) in ids.iter().zip(asked) {
-        let answer = match asked {
-            Err(error) => Err(error),
-            Ok(()) if waits => wait(client, id, wish.state()).await,
-            Ok(()) => client.microvm(id).await.map_err(Into::into),
+        let answer = match (asked, patience) {
+            (Err(error), _) => Err(error.into()),
+            (Ok(()), Some(patience)) => wait(client, id, wish, patience).await,
+            (Ok(()), None) => client.microvm(id).await.map_err(Into::into),
         };
         match answer {
             Ok(microvm) => {
@@ -171,7 +126,14 @@ async fn bring(
                 }
                 answers.push(microvm);
             }
-            Err(error) => failures.push(error),
+            Err(error) => {
+                let cause = error.downcast_ref();
+                let is_interrupted = matches!(cause, Some(WaitError::Interrupted { .. }));
+                failures.push(error);
+                if is_interrupted {
+                    break;
+                }
+            }
         }
     }
     if shared.json {

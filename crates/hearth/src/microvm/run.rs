@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use hearth_client::Client;
 use serde_json::{Value, json};
 
-use super::lifecycle::wait;
+use super::wait::{Patience, Wish, wait};
 use crate::cli::microvm::{ActiveWhile, RunArguments};
 use crate::names::{self, ImageName};
 use crate::output;
@@ -30,7 +30,14 @@ pub(crate) async fn run(
         })?;
     }
     if arguments.wait {
-        microvm = wait(client, text(&microvm, "microvmId"), "RUNNING").await?;
+        let patience = Patience::seconds(arguments.patience.timeout);
+        microvm = wait(
+            client,
+            text(&microvm, "microvmId"),
+            Wish::Launched,
+            patience,
+        )
+        .await?;
     }
     print(shared, &microvm)
 }
