@@ -197,13 +197,18 @@ mod tests {
             Arc::new(AtomicU32::new(0)),
             Arc::new(Notify::new()),
         );
+        let child = MicrovmId::generate();
         let submit = |generation| {
             let (begun, go) = (Arc::clone(&begun), Arc::clone(&go));
-            operations.submit(id(instance, generation), suspend(), async move |_| {
-                begun.fetch_add(1, Ordering::SeqCst);
-                go.notified().await;
-                Err(Failure::Unchanged("full".to_owned()))
-            })
+            operations.submit(
+                id(instance, generation),
+                HostOperation::Seal { child },
+                async move |_| {
+                    begun.fetch_add(1, Ordering::SeqCst);
+                    go.notified().await;
+                    Err(Failure::Unchanged("full".to_owned()))
+                },
+            )
         };
         submit(3).unwrap();
         submit(3).unwrap();
@@ -223,10 +228,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn late_is_busy_and_a_removal_overtakes() {
         let operations = Operations::default();
-        let instance = MicrovmId::generate();
+        let (instance, child) = (MicrovmId::generate(), MicrovmId::generate());
         let stuck = async move |_| std::future::pending().await;
         operations
-            .submit(id(instance, 1), suspend(), stuck)
+            .submit(id(instance, 1), HostOperation::Seal { child }, stuck)
             .unwrap();
         for _ in 0..100 {
             assert_eq!(operations.outcome(id(instance, 1)).await, Outcome::Busy);
@@ -248,12 +253,16 @@ mod tests {
     async fn operations_on_one_instance_follow_each_other() {
         let operations = Operations::default();
         let (instance, go) = (MicrovmId::generate(), Arc::new(Notify::new()));
-        let waits = Arc::clone(&go);
+        let (waits, child) = (Arc::clone(&go), MicrovmId::generate());
         operations
-            .submit(id(instance, 1), suspend(), async move |_| {
-                waits.notified().await;
-                Ok(Done::default())
-            })
+            .submit(
+                id(instance, 1),
+                HostOperation::Seal { child },
+                async move |_| {
+                    waits.notified().await;
+                    Ok(Done::default())
+                },
+            )
             .unwrap();
         let begun = Arc::new(AtomicU32::new(0));
         let counts = Arc::clone(&begun);
