@@ -319,13 +319,13 @@ impl Process {
             return Some(no_machine());
         };
         let events = (&self.poller, MACHINE_SLOT, SEALED_TOKEN);
-        match Sealing::begin(machine, asker, (spec, goes_on), events) {
+        match Sealing::begin(Box::new(machine), asker, (spec, goes_on), events) {
             Ok(sealing) => {
                 self.sealing = Some(sealing);
                 None
             }
             Err((machine, error)) => {
-                self.machine = Some(machine);
+                self.machine = Some(*machine);
                 Some(refused(&format!("start the sealing thread: {error}")))
             }
         }

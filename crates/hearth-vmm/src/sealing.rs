@@ -17,7 +17,7 @@
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
 
 use hearth_snapshot::Sealed;
@@ -68,11 +68,11 @@ impl Sealing {
     /// Hands the machine to a thread. `token` in the process's slot wakes the event loop for [`Sealing::next_step`].
     /// On a failure the machine comes back as it was.
     pub(crate) fn begin(
-        machine: Machine,
+        machine: Box<Machine>,
         asker: Asker,
         (spec, goes_on): (SnapshotSpec, GoesOn),
         (poller, slot, token): (&Poller, u32, u32),
-    ) -> Result<Self, (Machine, io::Error)> {
+    ) -> Result<Self, (Box<Machine>, io::Error)> {
         let registrar = poller.registrar(slot);
         let watched = EventFd::new(EFD_NONBLOCK).and_then(|wake| {
             registrar.add(wake.as_raw_fd(), token, EventSet::IN)?;
@@ -99,31 +99,33 @@ impl Sealing {
         Ok(sealing)
     }
 
-    /// The machine goes to the thread by a channel: a thread that does not start would take it along.
-    fn start(&self, machine: Machine, teller: Teller) -> Result<(), (Machine, io::Error)> {
-        let (give, take) = channel::<Machine>();
+    /// The machine follows the thread by a channel: one that does not start would take it along.
+    fn start(
+        &self,
+        machine: Box<Machine>,
+        teller: Teller,
+    ) -> Result<(), (Box<Machine>, io::Error)> {
+        let (give, take) = channel();
         let (spec, goes_on) = (self.spec.clone(), self.goes_on);
         let thread = std::thread::Builder::new().name("seal".into());
         let started = thread.spawn(move || {
             if let Ok(machine) = take.recv() {
-                seal(Box::new(machine), &spec, goes_on, &teller);
+                seal(machine, &spec, goes_on, &teller);
             }
         });
-        if let Err(error) = started {
-            return Err((machine, error));
+        match started {
+            Ok(_) => give
+                .send(machine)
+                .map_err(|lost| (lost.0, io::ErrorKind::BrokenPipe.into())),
+            Err(error) => Err((machine, error)),
         }
-        give.send(machine)
-            .map_err(|lost| (lost.0, io::ErrorKind::BrokenPipe.into()))
     }
 
     /// What the thread did since it was asked last.
     pub(crate) fn next_step(&mut self) -> Option<Step> {
         let _ = self.wake.read();
-        match self.steps.try_recv() {
-            Ok(step) => Some(step),
-            // A thread that panics ends the process.
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-        }
+        // Nothing yet; and a thread that panics ends the process.
+        self.steps.try_recv().ok()
     }
 
     /// For a status.

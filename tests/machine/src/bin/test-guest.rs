@@ -7,6 +7,9 @@
 //! | `counter` | how far it has counted |
 //! | `random` | 16 bytes of `getrandom`, in hexadecimal, drawn by the counting thread at its last step |
 //! | `clock` | nanoseconds since the epoch |
+//! | `clocks` | `CLOCK_MONOTONIC` and `CLOCK_BOOTTIME`, in milliseconds |
+//! | `nap MS` | begins to sleep for so long; `ok` |
+//! | `naps` | how many such sleeps have ended |
 //! | `read PATH` | the file's first line |
 //! | `dirty MIB SEED` | fills that much of a buffer that stays, answers `ok` |
 //! | `check MIB SEED` | `ok` if the buffer still holds that |
@@ -31,12 +34,14 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hearth_machine_tests::{PORT, Pattern};
+use rustix::time::{ClockId, clock_gettime};
 
 const MIB: usize = 1 << 20;
 /// Between two steps of the count: twenty guests that wake up share one emulated processor.
 const STEP: Duration = Duration::from_millis(50);
 
 static COUNTER: AtomicU64 = AtomicU64::new(0);
+static NAPS: AtomicU64 = AtomicU64::new(0);
 static RANDOM: Mutex<[u8; 16]> = Mutex::new([0; 16]);
 static BUFFER: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 static CONNECTION: Mutex<Option<TcpStream>> = Mutex::new(None);
@@ -84,6 +89,13 @@ fn answer(connection: &TcpStream) -> io::Result<()> {
             ["counter"] => COUNTER.load(Ordering::SeqCst).to_string(),
             ["random"] => hex(&*RANDOM.lock().map_err(poisoned)?),
             ["clock"] => realtime_ns().to_string(),
+            ["clocks"] => format!(
+                "{} {}",
+                clock_ms(ClockId::Monotonic),
+                clock_ms(ClockId::Boottime)
+            ),
+            ["nap", time_ms] => nap(Duration::from_millis(number(time_ms)?)),
+            ["naps"] => NAPS.load(Ordering::SeqCst).to_string(),
             ["read", path] => fs::read_to_string(path)?
                 .lines()
                 .next()
@@ -229,6 +241,19 @@ fn check_disk(device: &str, seed: u64) -> io::Result<()> {
     } else {
         Err(io::Error::other("the disk holds something else"))
     }
+}
+
+fn clock_ms(clock: ClockId) -> i64 {
+    let time = clock_gettime(clock);
+    time.tv_sec * 1000 + time.tv_nsec / 1_000_000
+}
+
+fn nap(time: Duration) -> String {
+    thread::spawn(move || {
+        thread::sleep(time);
+        NAPS.fetch_add(1, Ordering::SeqCst);
+    });
+    "ok".to_owned()
 }
 
 fn realtime_ns() -> u128 {

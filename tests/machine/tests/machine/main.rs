@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod boot;
+mod clocks;
 mod clones;
 mod crash;
 mod fixture;
