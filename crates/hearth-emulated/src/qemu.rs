@@ -4,6 +4,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
@@ -131,6 +132,20 @@ fn escaped(path: &Path) -> String {
     path.display().to_string().replace(',', ",,")
 }
 
+/// The version of the `qemu-system-x86_64` in this process's `PATH`, such as `10.0.2`; none if there is no such program or it cannot
+/// be run.
+pub fn qemu_version() -> Option<String> {
+    let program = find_program(&std::env::var("PATH").unwrap_or_default())?;
+    let output = Command::new(program).arg("--version").output().ok()?;
+    version_in(&String::from_utf8_lossy(&output.stdout)).map(str::to_owned)
+}
+
+/// Reads `QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2)`.
+fn version_in(text: &str) -> Option<&str> {
+    let (_, version) = text.split_once("version ")?;
+    version.split_whitespace().next()
+}
+
 /// Finds `qemu-system-x86_64` in `path` (the value of `PATH`).
 pub(crate) fn find_program(path: &str) -> Option<PathBuf> {
     path.split(':')
@@ -183,6 +198,15 @@ mod tests {
             }],
         );
         assert!(line.contains(",hostfwd=tcp:127.0.0.1:4000-:80"));
+    }
+
+    #[test]
+    fn the_version_is_read() {
+        let debian_12 =
+            "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18+b3)\nCopyright (c)";
+        assert_eq!(version_in(debian_12), Some("7.2.22"));
+        assert_eq!(version_in("QEMU emulator version 10.0.2\n"), Some("10.0.2"));
+        assert_eq!(version_in("no such thing"), None);
     }
 
     #[test]

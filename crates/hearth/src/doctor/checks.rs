@@ -134,11 +134,15 @@ fn kvm(facts: &Facts) -> Check {
         Finding::NoPermission => "usermod -aG kvm $USER, or run as root",
         _ => "run on bare metal, or on a machine with nested virtualization",
     };
-    if facts.has_qemu {
-        subject.advice(found, mend)
-    } else {
-        let mend = format!("{mend}. Or: apt-get install qemu-system-x86");
-        subject.fails(found, &mend)
+    match &facts.qemu {
+        Some(version) => {
+            let found = format!("{found}; the emulated host runs on QEMU {version}");
+            subject.advice(found, mend)
+        }
+        None => {
+            let mend = format!("{mend}. Or: apt-get install qemu-system-x86");
+            subject.fails(found, &mend)
+        }
     }
 }
 

@@ -18,8 +18,9 @@ use crate::up::UpRecord;
 pub(super) struct Facts {
     pub(super) kvm: Finding,
     pub(super) is_root: bool,
+    /// The version of QEMU, on which the emulated host runs.
+    pub(super) qemu: Option<String>,
     /// Programs and devices.
-    pub(super) has_qemu: bool,
     pub(super) has_busybox: bool,
     pub(super) has_mmdebstrap: bool,
     pub(super) has_mke2fs: bool,
@@ -81,7 +82,7 @@ impl Facts {
         Self {
             kvm: probe::probe(),
             is_root: rustix::process::geteuid().is_root(),
-            has_qemu: exists("/usr/bin/qemu-system-x86_64"),
+            qemu: hearth_emulated::qemu_version(),
             has_busybox: hearth_emulated::find_static_busybox().is_some(),
             has_mmdebstrap: exists("/usr/bin/mmdebstrap"),
             has_mke2fs: exists("/usr/sbin/mke2fs") || exists("/sbin/mke2fs"),
