@@ -10,6 +10,7 @@ mod workspace;
 mod bench;
 mod contract;
 mod demo;
+mod durations;
 mod lab;
 mod nextest;
 mod outcome;

@@ -34,7 +34,7 @@ pub(crate) fn run() -> Result<Outcome> {
     served.with_context(|| format!("it says why in {}", output.display()))?;
     let outcome = run_counted(
         Command::new(environment.join("bin/pytest"))
-            .args(["service", "--durations=30"])
+            .args(["service", "--durations=0", "--durations-min=0.5"])
             .current_dir(workspace::root().join("tests"))
             .env("HEARTH_DATA", &data)
             .env("HEARTH", &binaries.hearth)

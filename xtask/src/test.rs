@@ -4,14 +4,17 @@
 //! nothing is tested that does not compile. The last line is the sum.
 
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::Args;
 
+use crate::durations::Durations;
 use crate::outcome::{Outcome, counted, run_counted, run_step};
 use crate::place::{self, Place};
 use crate::workspace::{self, Binaries, WITH_TESTS_VARIABLE};
@@ -35,6 +38,9 @@ const SANDBOX_TESTS: &str = "(package(hearth-vmm) & binary(sandbox))";
 pub(crate) struct Arguments {
     /// Run only the steps whose name contains one of these words.
     only: Vec<String>,
+    /// Write how long it took into tests/durations.csv, with which later runs compare.
+    #[arg(long)]
+    keep_durations: bool,
 }
 
 /// A named step.
@@ -120,7 +126,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         .position(|step| !OF_SOURCE.contains(&step.name))
         .filter(|first| steps[first + 1..].iter().any(|step| step.name == BESIDE));
     let mut beside = None;
-    let mut results: Vec<(&str, Outcome, Duration)> = Vec::new();
+    let mut results = Vec::new();
     for (number, step) in steps.into_iter().enumerate() {
         if begins == Some(number) {
             // What keeps it from starting fails the steps that need the same, and each says so.
@@ -131,33 +137,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
         println!("\n=== {}", step.name);
         let began = Instant::now();
-        let outcome = match beside.take_if(|beside| beside.name == step.name) {
+        let ended = match beside.take_if(|beside| beside.name == step.name) {
             Some(beside) => beside.finish(),
-            None => (step.run)(),
+            None => (step.run)().map(|outcome| (outcome, began.elapsed())),
         };
-        let outcome = outcome.unwrap_or_else(|error| {
+        let (outcome, duration) = ended.unwrap_or_else(|error| {
             eprintln!("error: {error:#}");
-            Outcome::one(false)
+            (Outcome::one(false), began.elapsed())
         });
-        results.push((step.name, outcome, began.elapsed()));
+        results.push((step.name, outcome, duration));
     }
-
-    println!("\n=== summary");
-    let mut total = Outcome::default();
-    for (name, outcome, duration) in &results {
-        println!(
-            "{name:<14} {:>5} passed {:>4} failed {:>7.1} s",
-            outcome.passed,
-            outcome.failed,
-            duration.as_secs_f64()
-        );
-        total = total.plus(*outcome);
-    }
-    for death in fs::read_to_string(lab::deaths_file())
-        .unwrap_or_default()
-        .lines()
-    {
-        println!("the emulated host died on the way, and what ran was repeated: {death}");
+    let total = summarise(&results);
+    if std::env::var_os(BESIDE_VARIABLE).is_none() {
+        keep_durations(&results, arguments.keep_durations)?;
     }
     println!("{} passed, {} failed", total.passed, total.failed);
     Ok(if total.failed == 0 {
@@ -165,6 +157,45 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Prints the sums of all steps, and what else has to be known of them.
+fn summarise(results: &[(&str, Outcome, Duration)]) -> Outcome {
+    println!("\n=== summary");
+    let mut total = Outcome::default();
+    for (name, outcome, duration) in results {
+        println!(
+            "{name:<14} {:>5} passed {:>4} failed {:>7.1} s",
+            outcome.passed,
+            outcome.failed,
+            duration.as_secs_f64()
+        );
+        total = total.plus(outcome.clone());
+    }
+    for death in fs::read_to_string(lab::deaths_file())
+        .unwrap_or_default()
+        .lines()
+    {
+        println!("the emulated host died on the way, and what ran was repeated: {death}");
+    }
+    total
+}
+
+/// Writes down how long all took, and prints what is remarkable about it.
+fn keep_durations(results: &[(&str, Outcome, Duration)], is_to_compare: bool) -> Result<()> {
+    let mut durations = Durations::default();
+    for (name, outcome, duration) in results {
+        durations.add(name, *duration, &outcome.times);
+    }
+    let written = durations.write()?;
+    println!("\nthe slowest tests, of all in {}:", written.display());
+    for line in durations.summary()? {
+        println!("{line}");
+    }
+    if is_to_compare {
+        println!("written: {}", durations.keep()?.display());
+    }
+    Ok(())
 }
 
 /// Goes on as a copy of this program: what builds the whole workspace builds this program, too, and replaces it.
@@ -185,7 +216,8 @@ fn become_tester() -> Result<ExitCode> {
 /// A step that runs in a process of its own.
 struct Beside {
     name: &'static str,
-    process: Child,
+    /// How it ended, and after which time.
+    ended: JoinHandle<io::Result<(ExitStatus, Duration)>>,
     output: PathBuf,
 }
 
@@ -200,28 +232,34 @@ impl Beside {
         }
         let output = workspace::target_dir().join("beside.log");
         let file = File::create(&output)?;
-        let process = Command::new(std::env::current_exe()?)
+        let mut process = Command::new(std::env::current_exe()?)
             .args(["test", name])
             .env(BESIDE_VARIABLE, "1")
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
             .stderr(file)
             .spawn()?;
+        let began = Instant::now();
+        let ended = thread::spawn(move || Ok((process.wait()?, began.elapsed())));
         Ok(Some(Self {
             name,
-            process,
+            ended,
             output,
         }))
     }
 
-    /// Waits for it, and passes on what it said.
-    fn finish(mut self) -> Result<Outcome> {
-        let status = self.process.wait()?;
+    /// Waits for it, and passes on what it said; answers how long it ran, too.
+    fn finish(self) -> Result<(Outcome, Duration)> {
+        let (status, duration) = self
+            .ended
+            .join()
+            .map_err(|_| anyhow!("waiting for the {} panicked", self.name))??;
         let outcome = counted(File::open(&self.output)?);
-        Ok(match status.success() || outcome.failed > 0 {
+        let outcome = match status.success() || outcome.failed > 0 {
             true => outcome,
             false => outcome.plus(Outcome::one(false)),
-        })
+        };
+        Ok((outcome, duration))
     }
 }
 
@@ -314,7 +352,7 @@ fn machine_tests() -> Result<Outcome> {
 fn lab_documents() -> Result<Outcome> {
     run_counted(
         Command::new(python::environment()?.join("bin/pytest"))
-            .arg("lab")
+            .args(["lab", "--durations=0"])
             .current_dir(workspace::root().join("tests")),
     )
 }
