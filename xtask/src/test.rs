@@ -17,6 +17,7 @@ use clap::Args;
 use crate::durations::Durations;
 use crate::outcome::{Outcome, counted, run_counted, run_step};
 use crate::place::{self, Place};
+use crate::service::Share;
 use crate::workspace::{self, Binaries, WITH_TESTS_VARIABLE};
 use crate::{contract, lab, nextest, package, python, service, setup};
 
@@ -53,8 +54,8 @@ struct Step {
 const OF_SOURCE: [&str; 4] = ["format", "tidy", "lints", "licences"];
 
 /// The last and longest step. Where KVM runs no guests, it mostly waits for the emulated processor of a host of its own; so there it
-/// begins as soon as all is built, in a process beside the other steps, and what it said is shown in its turn. On hardware it would
-/// share its host with the machine tests.
+/// begins as soon as all is built, in a process beside the other steps. In its turn, what is left of it is shared with a second host, and
+/// what the first one said is shown. On hardware it would share its host with the machine tests.
 const BESIDE: &str = "service tests";
 
 /// Tells `test` that another one uses the lab.
@@ -138,7 +139,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         println!("\n=== {}", step.name);
         let began = Instant::now();
         let ended = match beside.take_if(|beside| beside.name == step.name) {
-            Some(beside) => beside.finish(),
+            Some(beside) => share_service_tests(beside),
             None => (step.run)().map(|outcome| (outcome, began.elapsed())),
         };
         let (outcome, duration) = ended.unwrap_or_else(|error| {
@@ -157,6 +158,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Takes what is left of the service tests to a second host, and waits for the first one.
+fn share_service_tests(first: Beside) -> Result<(Outcome, Duration)> {
+    let outcome = service::run_share(Share::Second).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        Outcome::one(false)
+    });
+    println!("\n--- what ran beside the other steps");
+    let (beside, duration) = first.finish()?;
+    Ok((outcome.plus(beside), duration))
 }
 
 /// Prints the sums of all steps, and what else has to be known of them.
@@ -230,6 +242,7 @@ impl Beside {
         if place::find(&binaries)? == Place::Here {
             return Ok(None);
         }
+        service::fill_queue()?;
         let output = workspace::target_dir().join("beside.log");
         let file = File::create(&output)?;
         let mut process = Command::new(std::env::current_exe()?)
