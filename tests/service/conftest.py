@@ -49,12 +49,15 @@ class Hearth:
         )
 
     def upload(self, bucket, key, files):
-        """Puts a zip of these files (name -> content) into S3; answers its address."""
+        """Puts a zip of these files (name -> content) into S3; answers its address. Names and permissions are as `hearth image build`
+        packs a folder, so that a folder that was built here needs no builder there, nor the other way round."""
         self.s3.create_bucket(Bucket=bucket)
         archive = io.BytesIO()
         with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as zipped:
-            for name, content in files.items():
-                zipped.writestr(name, content)
+            for name, content in sorted(files.items()):
+                entry = zipfile.ZipInfo(name)
+                entry.external_attr, entry.compress_type = 0o100644 << 16, zipfile.ZIP_DEFLATED
+                zipped.writestr(entry, content)
         self.s3.put_object(Bucket=bucket, Key=key, Body=archive.getvalue())
         return f"s3://{bucket}/{key}"
 
