@@ -64,6 +64,13 @@ const NEEDED: &[Needed] = &[
     },
 ];
 
+/// The same of what `lab` brings into the emulated host.
+const OF_LAB: &[Needed] = &[Needed {
+    what: "the tests of networks",
+    package: "iproute2",
+    is_there: || any_exists(&["/usr/sbin/ip"]),
+}];
+
 /// The same of the tests.
 const OF_TESTS: &[Needed] = &[
     Needed {
@@ -81,11 +88,6 @@ const OF_TESTS: &[Needed] = &[
         what: "trust of that browser",
         package: "libnss3-tools",
         is_there: || any_exists(&["/usr/bin/certutil"]),
-    },
-    Needed {
-        what: "the tests of networks",
-        package: "iproute2",
-        is_there: || any_exists(&["/usr/sbin/ip"]),
     },
     Needed {
         what: "listing source files",
@@ -135,7 +137,12 @@ pub(crate) fn run() -> Result<ExitCode> {
 
 /// Makes sure that everything is there; costs next to nothing when it is.
 pub(crate) fn ensure() -> Result<()> {
-    install(NEEDED.iter().chain(OF_TESTS))
+    install(NEEDED.iter().chain(OF_LAB).chain(OF_TESTS))
+}
+
+/// Makes sure that all is there which `lab` and `lab-test` use: no browser, for one.
+pub(crate) fn ensure_lab() -> Result<()> {
+    install(NEEDED.iter().chain(OF_LAB))
 }
 
 /// Makes sure that all is there which building and running Hearth takes.
