@@ -8,6 +8,7 @@
 mod workspace;
 
 mod bench;
+mod changed;
 mod contract;
 mod demo;
 mod durations;

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
 
+use crate::changed::Reach;
 use crate::durations::Durations;
 use crate::outcome::{Outcome, counted, run_counted, run_step};
 use crate::place::{self, Place};
@@ -39,6 +40,9 @@ const SANDBOX_TESTS: &str = "(package(hearth-vmm) & binary(sandbox))";
 pub(crate) struct Arguments {
     /// Run only the steps whose name contains one of these words.
     only: Vec<String>,
+    /// Run only what differs from this revision can reach (of git, and uncommitted changes count) [default: main].
+    #[arg(long, value_name = "REVISION", num_args = 0..=1, default_missing_value = "main", require_equals = true)]
+    changed: Option<String>,
     /// Write how long it took into tests/durations.csv, with which later runs compare.
     #[arg(long)]
     keep_durations: bool,
@@ -47,7 +51,7 @@ pub(crate) struct Arguments {
 /// A named step.
 struct Step {
     name: &'static str,
-    run: fn() -> Result<Outcome>,
+    run: fn(&Reach) -> Result<Outcome>,
 }
 
 /// Steps that look at the source alone.
@@ -64,15 +68,15 @@ pub(crate) const BESIDE_VARIABLE: &str = "HEARTH_XTASK_BESIDE";
 const STEPS: &[Step] = &[
     Step {
         name: "format",
-        run: || run_step(workspace::cargo().args(["fmt", "--all", "--check"])),
+        run: |_| run_step(workspace::cargo().args(["fmt", "--all", "--check"])),
     },
     Step {
         name: "tidy",
-        run: || run_step(Command::new(std::env::current_exe()?).arg("tidy")),
+        run: |_| run_step(Command::new(std::env::current_exe()?).arg("tidy")),
     },
     Step {
         name: "lints",
-        run: || {
+        run: |_| {
             run_step(workspace::cargo().args([
                 "clippy",
                 "--quiet",
@@ -86,7 +90,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "licences",
-        run: licences,
+        run: |_| licences(),
     },
     Step {
         name: "unit tests",
@@ -94,11 +98,11 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "contract tests",
-        run: contract::run,
+        run: |_| contract::run(),
     },
     Step {
         name: "package",
-        run: package::test,
+        run: |_| package::test(),
     },
     Step {
         name: "machine tests",
@@ -106,7 +110,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "service tests",
-        run: service::run,
+        run: |_| service::run(),
     },
 ];
 
@@ -118,8 +122,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     setup::ensure()?;
     // Deaths of earlier runs are no business of this one.
     let _ = fs::remove_file(lab::deaths_file());
+    let reach = match &arguments.changed {
+        Some(revision) => Reach::since(revision)?,
+        None => Reach::Everything,
+    };
+    say_what_is_left_out(&reach);
     let is_wanted = |step: &&Step| {
-        arguments.only.is_empty() || arguments.only.iter().any(|word| step.name.contains(word))
+        let is_named = |word: &String| step.name.contains(word);
+        (arguments.only.is_empty() || arguments.only.iter().any(is_named))
+            && reach.includes(step.name)
     };
     let steps: Vec<&Step> = STEPS.iter().filter(is_wanted).collect();
     let begins = steps
@@ -140,7 +151,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         let began = Instant::now();
         let ended = match beside.take_if(|beside| beside.name == step.name) {
             Some(beside) => share_service_tests(beside),
-            None => (step.run)().map(|outcome| (outcome, began.elapsed())),
+            None => (step.run)(&reach).map(|outcome| (outcome, began.elapsed())),
         };
         let (outcome, duration) = ended.unwrap_or_else(|error| {
             eprintln!("error: {error:#}");
@@ -158,6 +169,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+fn say_what_is_left_out(reach: &Reach) {
+    let Reach::Only { packages, .. } = reach else {
+        return;
+    };
+    let packages: Vec<&str> = packages.iter().map(String::as_str).collect();
+    println!("reached packages: {}", packages.join(" "));
+    for step in STEPS.iter().filter(|step| !reach.includes(step.name)) {
+        println!("left out: {}", step.name);
+    }
 }
 
 /// Takes what is left of the service tests to a second host, and waits for the first one.
@@ -290,15 +312,19 @@ fn licences() -> Result<Outcome> {
     run_step(workspace::cargo().args(["deny", "check", "licenses", "bans", "sources"]))
 }
 
-fn unit_tests() -> Result<Outcome> {
+fn unit_tests(reach: &Reach) -> Result<Outcome> {
     // The tests of the emulated host boot the agent, which cargo builds for no test.
     Binaries::build()?;
     if nextest::is_installed() {
         let machine_tests = nextest::integration_tests_of(KVM_PACKAGES);
         return run_counted(
             workspace::cargo()
-                .args(["nextest", "run", "--workspace", "--no-fail-fast", "-E"])
-                .arg(format!("not ({machine_tests}) or {SANDBOX_TESTS}")),
+                .args(["nextest", "run", "--workspace", "--no-fail-fast"])
+                .args(["--no-tests=pass", "-E"])
+                .arg(format!(
+                    "(not ({machine_tests}) or {SANDBOX_TESTS}) and ({})",
+                    reach.filter()
+                )),
         );
     }
     let mut outcome = run_counted(workspace::cargo().args([
@@ -317,7 +343,7 @@ fn unit_tests() -> Result<Outcome> {
     Ok(outcome)
 }
 
-fn machine_tests() -> Result<Outcome> {
+fn machine_tests(reach: &Reach) -> Result<Outcome> {
     let binaries = Binaries::build()?;
     let place = place::find(&binaries)?;
     println!(
@@ -343,7 +369,11 @@ fn machine_tests() -> Result<Outcome> {
                 "--no-tests=pass",
                 "-E",
             ])
-            .arg(nextest::integration_tests_of(KVM_PACKAGES));
+            .arg(format!(
+                "({}) and ({})",
+                nextest::integration_tests_of(KVM_PACKAGES),
+                reach.filter()
+            ));
         command
     } else {
         let mut command = workspace::cargo();
