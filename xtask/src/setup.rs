@@ -1,5 +1,7 @@
 //! Installs what the developer commands need of the distribution.
 
+mod backports;
+
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
@@ -105,6 +107,14 @@ const OF_BENCHMARKS: Needed = Needed {
     is_there: || any_exists(&[NGINX]),
 };
 
+/// How often something is tried that may fail and that nothing depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attempt {
+    /// Unless it was tried before in this target directory.
+    Once,
+    Again,
+}
+
 struct Needed {
     what: &'static str,
     package: &'static str,
@@ -120,8 +130,12 @@ fn has_python_venv() -> bool {
 }
 
 fn is_debian() -> bool {
-    let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
-    release.lines().any(|line| line == "ID=debian")
+    release().lines().any(|line| line == "ID=debian")
+}
+
+/// What the distribution says about itself.
+fn release() -> String {
+    std::fs::read_to_string("/etc/os-release").unwrap_or_default()
 }
 
 fn any_exists(paths: &[&str]) -> bool {
@@ -130,24 +144,28 @@ fn any_exists(paths: &[&str]) -> bool {
 
 /// The command `setup`.
 pub(crate) fn run() -> Result<ExitCode> {
-    ensure()?;
+    install(NEEDED.iter().chain(OF_LAB).chain(OF_TESTS))?;
+    backports::ensure_fast_qemu(Attempt::Again)?;
     println!("everything is there");
     Ok(ExitCode::SUCCESS)
 }
 
 /// Makes sure that everything is there; costs next to nothing when it is.
 pub(crate) fn ensure() -> Result<()> {
-    install(NEEDED.iter().chain(OF_LAB).chain(OF_TESTS))
+    install(NEEDED.iter().chain(OF_LAB).chain(OF_TESTS))?;
+    backports::ensure_fast_qemu(Attempt::Once)
 }
 
 /// Makes sure that all is there which `lab` and `lab-test` use: no browser, for one.
 pub(crate) fn ensure_lab() -> Result<()> {
-    install(NEEDED.iter().chain(OF_LAB))
+    install(NEEDED.iter().chain(OF_LAB))?;
+    backports::ensure_fast_qemu(Attempt::Once)
 }
 
 /// Makes sure that all is there which building and running Hearth takes.
 pub(crate) fn ensure_without_tests() -> Result<()> {
-    install(NEEDED)
+    install(NEEDED)?;
+    backports::ensure_fast_qemu(Attempt::Once)
 }
 
 /// Makes sure that nginx is there.

@@ -8,6 +8,7 @@ mod tests;
 
 use std::ops::RangeInclusive;
 
+use hearth_emulated::QemuVersion;
 use hearth_vmm::probe::Finding;
 use serde::Serialize;
 
@@ -136,7 +137,12 @@ fn kvm(facts: &Facts) -> Check {
     };
     match &facts.qemu {
         Some(version) => {
-            let found = format!("{found}; the emulated host runs on QEMU {version}");
+            let speed = if *version >= QemuVersion::FAST {
+                ""
+            } else {
+                ", which is slower than version 10 (Debian 12 has that in bookworm-backports)"
+            };
+            let found = format!("{found}; the emulated host runs on QEMU {version}{speed}");
             subject.advice(found, mend)
         }
         None => {

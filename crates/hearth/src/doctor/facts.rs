@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use hearth_emulated::QemuVersion;
 use hearth_vmm::probe::{self, Finding};
 use rustix::process::{Resource, getrlimit};
 
@@ -19,7 +20,7 @@ pub(super) struct Facts {
     pub(super) kvm: Finding,
     pub(super) is_root: bool,
     /// The version of QEMU, on which the emulated host runs.
-    pub(super) qemu: Option<String>,
+    pub(super) qemu: Option<QemuVersion>,
     /// Programs and devices.
     pub(super) has_busybox: bool,
     pub(super) has_mmdebstrap: bool,
@@ -82,7 +83,7 @@ impl Facts {
         Self {
             kvm: probe::probe(),
             is_root: rustix::process::geteuid().is_root(),
-            qemu: hearth_emulated::qemu_version(),
+            qemu: QemuVersion::installed(),
             has_busybox: hearth_emulated::find_static_busybox().is_some(),
             has_mmdebstrap: exists("/usr/bin/mmdebstrap"),
             has_mke2fs: exists("/usr/sbin/mke2fs") || exists("/sbin/mke2fs"),
