@@ -1,5 +1,6 @@
 """A running `hearth up`, found through the settings that it writes for clients."""
 
+import functools
 import io
 import json
 import os
@@ -15,6 +16,7 @@ import pytest
 from botocore.config import Config
 
 EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
+DURATIONS = pathlib.Path(__file__).resolve().parents[1] / "durations.csv"
 ROLE = "arn:aws:iam::000000000000:role/build"
 BASE = "arn:aws:lambda:us-east-1:aws:microvm-image:al2023-1"
 
@@ -47,12 +49,15 @@ class Hearth:
         )
 
     def upload(self, bucket, key, files):
-        """Puts a zip of these files (name -> content) into S3; answers its address."""
+        """Puts a zip of these files (name -> content) into S3; answers its address. Names and permissions are as `hearth image build`
+        packs a folder, so that a folder that was built here needs no builder there, nor the other way round."""
         self.s3.create_bucket(Bucket=bucket)
         archive = io.BytesIO()
         with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as zipped:
-            for name, content in files.items():
-                zipped.writestr(name, content)
+            for name, content in sorted(files.items()):
+                entry = zipfile.ZipInfo(name)
+                entry.external_attr, entry.compress_type = 0o100644 << 16, zipfile.ZIP_DEFLATED
+                zipped.writestr(entry, content)
         self.s3.put_object(Bucket=bucket, Key=key, Body=archive.getvalue())
         return f"s3://{bucket}/{key}"
 
@@ -136,9 +141,50 @@ def hearth(tmp_path_factory):
     return Hearth(settings, tmp_path_factory.mktemp("hearth"))
 
 
+def expected_durations():
+    """Seconds that each module took when `cargo xtask test --keep-durations` was last run."""
+    modules = {}
+    for line in DURATIONS.read_text().splitlines()[1:]:
+        step, _, rest = line.partition(",")
+        test, _, seconds = rest.rpartition(",")
+        if step == "service tests" and test:
+            module = test.partition("::")[0]
+            modules[module] = modules.get(module, 0) + float(seconds)
+    return modules
+
+
+def module_of(item):
+    return item.nodeid.partition("::")[0]
+
+
+def is_last(item):
+    return item.get_closest_marker("last") is not None
+
+
 def pytest_collection_modifyitems(items):
-    """What stops the service comes after all that need it."""
-    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
+    """What stops the service comes after all that need it. Before that the longest modules, so that two hosts end at one time; a module
+    that nobody has measured may be the longest."""
+    expected = expected_durations()
+    items.sort(key=lambda item: (is_last(item), -expected.get(module_of(item), float("inf"))))
+
+
+@functools.cache
+def is_ours(module):
+    """Whether this pytest runs a module. Another one, with a service on a host of its own, may take from the same queue: the module is
+    run by the one that makes its file there."""
+    queue = os.environ.get("HEARTH_TEST_QUEUE")
+    if queue is None:
+        return True
+    try:
+        (pathlib.Path(queue) / module.replace("/", "-")).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+def pytest_runtest_protocol(item):
+    """Leaves tests to the other host, without a word: there they are reported. What comes last is for every host."""
+    return None if is_last(item) or is_ours(module_of(item)) else True
 
 
 HOOKS = {

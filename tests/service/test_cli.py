@@ -285,10 +285,17 @@ def test_a_second_build_is_the_next_version(cli, image, tmp_path):
     assert [version["imageVersion"] for version in cli.json("image", "show", image)["versions"]] == ["1.0"]
 
 
-def test_a_build_that_fails_says_why(cli, tmp_path):
+def test_a_build_that_fails_says_why(cli, hearth, tmp_path):
     (tmp_path / "Dockerfile").write_text("FROM hearth/debian:12\nRUN echo about to fail && exit 7\n")
     told = cli.error("image", "build", tmp_path, "--name=cli-fails", status=1)
     assert "about to fail" in told and "The container image build failed" in told
+    # Whoever asks the API is told the same.
+    [image] = [item for item in hearth.microvms.list_microvm_images()["items"] if item["imageArn"].endswith(":cli-fails")]
+    named = {"imageIdentifier": image["imageArn"], "imageVersion": "1.0"}
+    [build] = hearth.microvms.list_microvm_image_builds(**named)["items"]
+    assert (image["state"], build["buildState"]) == ("CREATE_FAILED", "FAILED")
+    assert "The container image build failed." in build["stateReason"], build
+    assert "about to fail" in hearth.build_log("cli-fails")
     cli.run("image", "rm", "cli-fails")
     (tmp_path / "Dockerfile").unlink()
     assert "Dockerfile" in cli.error("image", "build", tmp_path, status=1)

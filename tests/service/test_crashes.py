@@ -159,7 +159,12 @@ def test_a_vmm_that_is_killed_while_its_microvm_runs_ends_it_with_a_reason(heart
     nobody_is_left_without_an_owner(hearth)
 
 
-@pytest.mark.parametrize("moment_s", [0, 0.1, 0.3, 0.6, 1, 1.5, 2.5])
+# At the hook, while the layer is written, and at the end. `tests/machine` kills at every moment between them, where a round takes 3 s
+# and not 30.
+MOMENTS_S = [0, 0.3, 1]
+
+
+@pytest.mark.parametrize("moment_s", MOMENTS_S)
 def test_a_vmm_that_is_killed_in_a_suspend_leaves_all_or_nothing(hearth, hello, moment_s):
     session = hearth.run(hello)
     assert session.get()["count"] == 1
@@ -187,7 +192,7 @@ def test_a_vmm_that_is_killed_in_a_suspend_leaves_all_or_nothing(hearth, hello, 
     nobody_is_left_without_an_owner(hearth)
 
 
-@pytest.mark.parametrize("moment_s", [0, 0.1, 0.3, 0.6, 1, 1.5, 2.5])
+@pytest.mark.parametrize("moment_s", MOMENTS_S)
 def test_a_vmm_that_is_killed_in_a_resume_leaves_the_microvm_suspended(hearth, hello, moment_s):
     session = hearth.run(hello)
     assert session.get()["count"] == 1

@@ -64,7 +64,7 @@ def test_running_and_suspended_microvms_outlive_the_service(hearth, hello):
     os.environ.get("HEARTH_PLACE") == "here",
     reason="without the emulated host nothing starts the service again but its operator",
 )
-@pytest.mark.parametrize("moment_s", [0.05, 0.3, 0.8, 1.6])
+@pytest.mark.parametrize("moment_s", [0.05, 0.8])
 def test_a_service_that_dies_in_a_fork_leaves_the_parent_as_it_was(hearth, hello, moment_s):
     parent = hearth.run(hello)
     assert parent.get()["count"] == 1
@@ -125,17 +125,3 @@ def serves(hearth):
         return urllib.request.urlopen(hearth.settings["endpoint_url"] + "/health", timeout=5).status == 200
     except (urllib.error.URLError, OSError):
         return False
-
-
-def test_nothing_is_left_when_everything_has_ended(hearth, hello):
-    """Seen from outside the API: processes and files."""
-    for item in hearth.microvms.list_microvms()["items"]:
-        assert item["state"] == "TERMINATED", item
-    if os.environ.get("HEARTH_PLACE") != "lab":
-        pytest.skip("processes of other users of this machine cannot be told apart")
-    assert inside("/bin/busybox", "sh", "-c", "pidof hearth-vmm || true").strip() == ""
-    assert inside("/bin/busybox", "ls", "/data/hearth/machines").strip() == ""
-    left = inside("/bin/busybox", "ls", "/data/hearth/snapshots").split()
-    images = hearth.microvms.list_microvm_images()["items"]
-    successful = [image for image in images if image["state"] in ("CREATED", "UPDATED")]
-    assert len(left) == len(successful), (left, images)

@@ -20,7 +20,12 @@ pub(crate) fn run() -> Result<Outcome> {
     let sdk_story = build_sdk_story()?;
     run_counted(
         Command::new(environment.join("bin/pytest"))
-            .args(["contract", "clients", "--durations=10"])
+            .args([
+                "contract",
+                "clients",
+                "--durations=0",
+                "--durations-min=0.5",
+            ])
             .current_dir(workspace::root().join("tests"))
             .env("HEARTH_TEST_SERVER", front)
             .env("HEARTH_TEST_ENDPOINT", endpoint)

@@ -8,8 +8,10 @@
 mod workspace;
 
 mod bench;
+mod changed;
 mod contract;
 mod demo;
+mod durations;
 mod lab;
 mod nextest;
 mod outcome;

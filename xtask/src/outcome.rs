@@ -1,4 +1,4 @@
-//! Running a step of the tests and counting what passed.
+//! Running a step of the tests, counting what passed, and noting how long each test took.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
@@ -6,11 +6,19 @@ use std::thread;
 
 use anyhow::{Context, Result};
 
-/// How many passed and failed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// How many passed and failed, and how long they took.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Outcome {
     pub(crate) passed: u32,
     pub(crate) failed: u32,
+    pub(crate) times: Vec<TestTime>,
+}
+
+/// How long a test took. pytest's fixtures count as tests of their own.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct TestTime {
+    pub(crate) test: String,
+    pub(crate) seconds: f64,
 }
 
 impl Outcome {
@@ -19,13 +27,16 @@ impl Outcome {
         Self {
             passed: u32::from(has_passed),
             failed: u32::from(!has_passed),
+            times: vec![],
         }
     }
 
-    pub(crate) fn plus(self, other: Self) -> Self {
+    pub(crate) fn plus(mut self, other: Self) -> Self {
+        self.times.extend(other.times);
         Self {
             passed: self.passed + other.passed,
             failed: self.failed + other.failed,
+            times: self.times,
         }
     }
 }
@@ -80,7 +91,9 @@ fn pass_on(source: impl Read, mut target: impl Write) -> Outcome {
         }
         // Whoever closed our output still wants the count.
         let _ = target.write_all(&line).and_then(|()| target.flush());
-        outcome = outcome.plus(count(&String::from_utf8_lossy(&line)));
+        let line = String::from_utf8_lossy(&line);
+        outcome = outcome.plus(count(&line));
+        outcome.times.extend(time(&line));
     }
 }
 
@@ -113,6 +126,36 @@ fn count(line: &str) -> Outcome {
     Outcome {
         passed: before("passed"),
         failed: before("failed") + before("timed") + before("exec") + before("errors"),
+        times: vec![],
+    }
+}
+
+/// Reads the time of a test from the lines of nextest (`PASS [   1.234s] (  7/345) hearth-vmm::bare runs`) and of pytest's
+/// `--durations` (`1.23s call     service/test_cli.py::test_status`).
+fn time(line: &str) -> Option<TestTime> {
+    let seconds = |word: &str| word.strip_suffix('s')?.parse::<f64>().ok();
+    let words: Vec<&str> = line.split_whitespace().collect();
+    match *words.as_slice() {
+        [taken, "call", test] if test.contains("::") => Some(TestTime {
+            test: test.to_owned(),
+            seconds: seconds(taken)?,
+        }),
+        [taken, phase @ ("setup" | "teardown"), test] if test.contains("::") => Some(TestTime {
+            test: format!("{test} {phase}"),
+            seconds: seconds(taken)?,
+        }),
+        [
+            "PASS" | "FAIL" | "LEAK" | "TIMEOUT" | "ABORT",
+            "[",
+            taken,
+            ..,
+            binary,
+            test,
+        ] => Some(TestTime {
+            test: format!("{binary} {test}"),
+            seconds: seconds(taken.strip_suffix(']')?)?,
+        }),
+        _ => None,
     }
 }
 
@@ -164,6 +207,29 @@ mod tests {
     fn other_lines_are_not() {
         assert_eq!(counts("test a ... 3 passed"), (0, 0));
         assert_eq!(counts("5 failed attempts"), (0, 0));
+    }
+
+    #[test]
+    fn times_are_read() {
+        let read = |line| time(line).map(|time| (time.test, time.seconds));
+        assert_eq!(
+            read("        PASS [   1.234s] (  7/345) hearth-vmm::bare a_guest::runs"),
+            Some(("hearth-vmm::bare a_guest::runs".to_owned(), 1.234))
+        );
+        assert_eq!(
+            read("     TIMEOUT [ 960.001s] (1/3) hearth-image::build all"),
+            Some(("hearth-image::build all".to_owned(), 960.001))
+        );
+        assert_eq!(read("        SLOW [> 60.000s] hearth-vmm::bare runs"), None);
+        assert_eq!(
+            read("12.34s call     service/test_cli.py::test_status[x]"),
+            Some(("service/test_cli.py::test_status[x]".to_owned(), 12.34))
+        );
+        assert_eq!(
+            read("45.60s setup    service/test_cli.py::test_status"),
+            Some(("service/test_cli.py::test_status setup".to_owned(), 45.6))
+        );
+        assert_eq!(read("they are 3s call it"), None);
     }
 
     #[test]

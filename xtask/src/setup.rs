@@ -1,5 +1,7 @@
 //! Installs what the developer commands need of the distribution.
 
+mod backports;
+
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
@@ -64,6 +66,13 @@ const NEEDED: &[Needed] = &[
     },
 ];
 
+/// The same of what `lab` brings into the emulated host.
+const OF_LAB: &[Needed] = &[Needed {
+    what: "the tests of networks",
+    package: "iproute2",
+    is_there: || any_exists(&["/usr/sbin/ip"]),
+}];
+
 /// The same of the tests.
 const OF_TESTS: &[Needed] = &[
     Needed {
@@ -83,11 +92,6 @@ const OF_TESTS: &[Needed] = &[
         is_there: || any_exists(&["/usr/bin/certutil"]),
     },
     Needed {
-        what: "the tests of networks",
-        package: "iproute2",
-        is_there: || any_exists(&["/usr/sbin/ip"]),
-    },
-    Needed {
         what: "listing source files",
         package: "git",
         is_there: || any_exists(&["/usr/bin/git", "/usr/local/bin/git"]),
@@ -102,6 +106,14 @@ const OF_BENCHMARKS: Needed = Needed {
     package: "nginx",
     is_there: || any_exists(&[NGINX]),
 };
+
+/// How often something is tried that may fail and that nothing depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attempt {
+    /// Unless it was tried before in this target directory.
+    Once,
+    Again,
+}
 
 struct Needed {
     what: &'static str,
@@ -118,8 +130,12 @@ fn has_python_venv() -> bool {
 }
 
 fn is_debian() -> bool {
-    let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
-    release.lines().any(|line| line == "ID=debian")
+    release().lines().any(|line| line == "ID=debian")
+}
+
+/// What the distribution says about itself.
+fn release() -> String {
+    std::fs::read_to_string("/etc/os-release").unwrap_or_default()
 }
 
 fn any_exists(paths: &[&str]) -> bool {
@@ -128,19 +144,28 @@ fn any_exists(paths: &[&str]) -> bool {
 
 /// The command `setup`.
 pub(crate) fn run() -> Result<ExitCode> {
-    ensure()?;
+    install(NEEDED.iter().chain(OF_LAB).chain(OF_TESTS))?;
+    backports::ensure_fast_qemu(Attempt::Again)?;
     println!("everything is there");
     Ok(ExitCode::SUCCESS)
 }
 
 /// Makes sure that everything is there; costs next to nothing when it is.
 pub(crate) fn ensure() -> Result<()> {
-    install(NEEDED.iter().chain(OF_TESTS))
+    install(NEEDED.iter().chain(OF_LAB).chain(OF_TESTS))?;
+    backports::ensure_fast_qemu(Attempt::Once)
+}
+
+/// Makes sure that all is there which `lab` and `lab-test` use: no browser, for one.
+pub(crate) fn ensure_lab() -> Result<()> {
+    install(NEEDED.iter().chain(OF_LAB))?;
+    backports::ensure_fast_qemu(Attempt::Once)
 }
 
 /// Makes sure that all is there which building and running Hearth takes.
 pub(crate) fn ensure_without_tests() -> Result<()> {
-    install(NEEDED)
+    install(NEEDED)?;
+    backports::ensure_fast_qemu(Attempt::Once)
 }
 
 /// Makes sure that nginx is there.

@@ -4,16 +4,21 @@
 //! nothing is tested that does not compile. The last line is the sum.
 
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::Args;
 
+use crate::changed::Reach;
+use crate::durations::Durations;
 use crate::outcome::{Outcome, counted, run_counted, run_step};
 use crate::place::{self, Place};
+use crate::service::Share;
 use crate::workspace::{self, Binaries, WITH_TESTS_VARIABLE};
 use crate::{contract, lab, nextest, package, python, service, setup};
 
@@ -35,20 +40,26 @@ const SANDBOX_TESTS: &str = "(package(hearth-vmm) & binary(sandbox))";
 pub(crate) struct Arguments {
     /// Run only the steps whose name contains one of these words.
     only: Vec<String>,
+    /// Run only what differs from this revision can reach (of git, and uncommitted changes count) [default: main].
+    #[arg(long, value_name = "REVISION", num_args = 0..=1, default_missing_value = "main", require_equals = true)]
+    changed: Option<String>,
+    /// Write how long it took into tests/durations.csv, with which later runs compare.
+    #[arg(long)]
+    keep_durations: bool,
 }
 
 /// A named step.
 struct Step {
     name: &'static str,
-    run: fn() -> Result<Outcome>,
+    run: fn(&Reach) -> Result<Outcome>,
 }
 
 /// Steps that look at the source alone.
 const OF_SOURCE: [&str; 4] = ["format", "tidy", "lints", "licences"];
 
 /// The last and longest step. Where KVM runs no guests, it mostly waits for the emulated processor of a host of its own; so there it
-/// begins as soon as all is built, in a process beside the other steps, and what it said is shown in its turn. On hardware it would
-/// share its host with the machine tests.
+/// begins as soon as all is built, in a process beside the other steps. In its turn, what is left of it is shared with a second host, and
+/// what the first one said is shown. On hardware it would share its host with the machine tests.
 const BESIDE: &str = "service tests";
 
 /// Tells `test` that another one uses the lab.
@@ -57,15 +68,15 @@ pub(crate) const BESIDE_VARIABLE: &str = "HEARTH_XTASK_BESIDE";
 const STEPS: &[Step] = &[
     Step {
         name: "format",
-        run: || run_step(workspace::cargo().args(["fmt", "--all", "--check"])),
+        run: |_| run_step(workspace::cargo().args(["fmt", "--all", "--check"])),
     },
     Step {
         name: "tidy",
-        run: || run_step(Command::new(std::env::current_exe()?).arg("tidy")),
+        run: |_| run_step(Command::new(std::env::current_exe()?).arg("tidy")),
     },
     Step {
         name: "lints",
-        run: || {
+        run: |_| {
             run_step(workspace::cargo().args([
                 "clippy",
                 "--quiet",
@@ -79,7 +90,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "licences",
-        run: licences,
+        run: |_| licences(),
     },
     Step {
         name: "unit tests",
@@ -87,11 +98,11 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "contract tests",
-        run: contract::run,
+        run: |_| contract::run(),
     },
     Step {
         name: "package",
-        run: package::test,
+        run: |_| package::test(),
     },
     Step {
         name: "machine tests",
@@ -99,7 +110,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "service tests",
-        run: service::run,
+        run: |_| service::run(),
     },
 ];
 
@@ -111,8 +122,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     setup::ensure()?;
     // Deaths of earlier runs are no business of this one.
     let _ = fs::remove_file(lab::deaths_file());
+    let reach = match &arguments.changed {
+        Some(revision) => Reach::since(revision)?,
+        None => Reach::Everything,
+    };
+    say_what_is_left_out(&reach);
     let is_wanted = |step: &&Step| {
-        arguments.only.is_empty() || arguments.only.iter().any(|word| step.name.contains(word))
+        let is_named = |word: &String| step.name.contains(word);
+        (arguments.only.is_empty() || arguments.only.iter().any(is_named))
+            && reach.includes(step.name)
     };
     let steps: Vec<&Step> = STEPS.iter().filter(is_wanted).collect();
     let begins = steps
@@ -120,7 +138,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         .position(|step| !OF_SOURCE.contains(&step.name))
         .filter(|first| steps[first + 1..].iter().any(|step| step.name == BESIDE));
     let mut beside = None;
-    let mut results: Vec<(&str, Outcome, Duration)> = Vec::new();
+    let mut results = Vec::new();
     for (number, step) in steps.into_iter().enumerate() {
         if begins == Some(number) {
             // What keeps it from starting fails the steps that need the same, and each says so.
@@ -131,33 +149,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
         println!("\n=== {}", step.name);
         let began = Instant::now();
-        let outcome = match beside.take_if(|beside| beside.name == step.name) {
-            Some(beside) => beside.finish(),
-            None => (step.run)(),
+        let ended = match beside.take_if(|beside| beside.name == step.name) {
+            Some(beside) => share_service_tests(beside),
+            None => (step.run)(&reach).map(|outcome| (outcome, began.elapsed())),
         };
-        let outcome = outcome.unwrap_or_else(|error| {
+        let (outcome, duration) = ended.unwrap_or_else(|error| {
             eprintln!("error: {error:#}");
-            Outcome::one(false)
+            (Outcome::one(false), began.elapsed())
         });
-        results.push((step.name, outcome, began.elapsed()));
+        results.push((step.name, outcome, duration));
     }
-
-    println!("\n=== summary");
-    let mut total = Outcome::default();
-    for (name, outcome, duration) in &results {
-        println!(
-            "{name:<14} {:>5} passed {:>4} failed {:>7.1} s",
-            outcome.passed,
-            outcome.failed,
-            duration.as_secs_f64()
-        );
-        total = total.plus(*outcome);
-    }
-    for death in fs::read_to_string(lab::deaths_file())
-        .unwrap_or_default()
-        .lines()
-    {
-        println!("the emulated host died on the way, and what ran was repeated: {death}");
+    let total = summarise(&results);
+    if std::env::var_os(BESIDE_VARIABLE).is_none() {
+        keep_durations(&results, arguments.keep_durations)?;
     }
     println!("{} passed, {} failed", total.passed, total.failed);
     Ok(if total.failed == 0 {
@@ -165,6 +169,67 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+fn say_what_is_left_out(reach: &Reach) {
+    let Reach::Only { packages, .. } = reach else {
+        return;
+    };
+    let packages: Vec<&str> = packages.iter().map(String::as_str).collect();
+    println!("reached packages: {}", packages.join(" "));
+    for step in STEPS.iter().filter(|step| !reach.includes(step.name)) {
+        println!("left out: {}", step.name);
+    }
+}
+
+/// Takes what is left of the service tests to a second host, and waits for the first one.
+fn share_service_tests(first: Beside) -> Result<(Outcome, Duration)> {
+    let outcome = service::run_share(Share::Second).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        Outcome::one(false)
+    });
+    println!("\n--- what ran beside the other steps");
+    let (beside, duration) = first.finish()?;
+    Ok((outcome.plus(beside), duration))
+}
+
+/// Prints the sums of all steps, and what else has to be known of them.
+fn summarise(results: &[(&str, Outcome, Duration)]) -> Outcome {
+    println!("\n=== summary");
+    let mut total = Outcome::default();
+    for (name, outcome, duration) in results {
+        println!(
+            "{name:<14} {:>5} passed {:>4} failed {:>7.1} s",
+            outcome.passed,
+            outcome.failed,
+            duration.as_secs_f64()
+        );
+        total = total.plus(outcome.clone());
+    }
+    for death in fs::read_to_string(lab::deaths_file())
+        .unwrap_or_default()
+        .lines()
+    {
+        println!("the emulated host died on the way, and what ran was repeated: {death}");
+    }
+    total
+}
+
+/// Writes down how long all took, and prints what is remarkable about it.
+fn keep_durations(results: &[(&str, Outcome, Duration)], is_to_compare: bool) -> Result<()> {
+    let mut durations = Durations::default();
+    for (name, outcome, duration) in results {
+        durations.add(name, *duration, &outcome.times);
+    }
+    let written = durations.write()?;
+    println!("\nthe slowest tests, of all in {}:", written.display());
+    for line in durations.summary()? {
+        println!("{line}");
+    }
+    if is_to_compare {
+        println!("written: {}", durations.keep()?.display());
+    }
+    Ok(())
 }
 
 /// Goes on as a copy of this program: what builds the whole workspace builds this program, too, and replaces it.
@@ -185,7 +250,8 @@ fn become_tester() -> Result<ExitCode> {
 /// A step that runs in a process of its own.
 struct Beside {
     name: &'static str,
-    process: Child,
+    /// How it ended, and after which time.
+    ended: JoinHandle<io::Result<(ExitStatus, Duration)>>,
     output: PathBuf,
 }
 
@@ -198,30 +264,37 @@ impl Beside {
         if place::find(&binaries)? == Place::Here {
             return Ok(None);
         }
+        service::fill_queue()?;
         let output = workspace::target_dir().join("beside.log");
         let file = File::create(&output)?;
-        let process = Command::new(std::env::current_exe()?)
+        let mut process = Command::new(std::env::current_exe()?)
             .args(["test", name])
             .env(BESIDE_VARIABLE, "1")
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
             .stderr(file)
             .spawn()?;
+        let began = Instant::now();
+        let ended = thread::spawn(move || Ok((process.wait()?, began.elapsed())));
         Ok(Some(Self {
             name,
-            process,
+            ended,
             output,
         }))
     }
 
-    /// Waits for it, and passes on what it said.
-    fn finish(mut self) -> Result<Outcome> {
-        let status = self.process.wait()?;
+    /// Waits for it, and passes on what it said; answers how long it ran, too.
+    fn finish(self) -> Result<(Outcome, Duration)> {
+        let (status, duration) = self
+            .ended
+            .join()
+            .map_err(|_| anyhow!("waiting for the {} panicked", self.name))??;
         let outcome = counted(File::open(&self.output)?);
-        Ok(match status.success() || outcome.failed > 0 {
+        let outcome = match status.success() || outcome.failed > 0 {
             true => outcome,
             false => outcome.plus(Outcome::one(false)),
-        })
+        };
+        Ok((outcome, duration))
     }
 }
 
@@ -239,15 +312,19 @@ fn licences() -> Result<Outcome> {
     run_step(workspace::cargo().args(["deny", "check", "licenses", "bans", "sources"]))
 }
 
-fn unit_tests() -> Result<Outcome> {
+fn unit_tests(reach: &Reach) -> Result<Outcome> {
     // The tests of the emulated host boot the agent, which cargo builds for no test.
     Binaries::build()?;
     if nextest::is_installed() {
         let machine_tests = nextest::integration_tests_of(KVM_PACKAGES);
         return run_counted(
             workspace::cargo()
-                .args(["nextest", "run", "--workspace", "--no-fail-fast", "-E"])
-                .arg(format!("not ({machine_tests}) or {SANDBOX_TESTS}")),
+                .args(["nextest", "run", "--workspace", "--no-fail-fast"])
+                .args(["--no-tests=pass", "-E"])
+                .arg(format!(
+                    "(not ({machine_tests}) or {SANDBOX_TESTS}) and ({})",
+                    reach.filter()
+                )),
         );
     }
     let mut outcome = run_counted(workspace::cargo().args([
@@ -266,7 +343,7 @@ fn unit_tests() -> Result<Outcome> {
     Ok(outcome)
 }
 
-fn machine_tests() -> Result<Outcome> {
+fn machine_tests(reach: &Reach) -> Result<Outcome> {
     let binaries = Binaries::build()?;
     let place = place::find(&binaries)?;
     println!(
@@ -292,7 +369,11 @@ fn machine_tests() -> Result<Outcome> {
                 "--no-tests=pass",
                 "-E",
             ])
-            .arg(nextest::integration_tests_of(KVM_PACKAGES));
+            .arg(format!(
+                "({}) and ({})",
+                nextest::integration_tests_of(KVM_PACKAGES),
+                reach.filter()
+            ));
         command
     } else {
         let mut command = workspace::cargo();
@@ -314,7 +395,7 @@ fn machine_tests() -> Result<Outcome> {
 fn lab_documents() -> Result<Outcome> {
     run_counted(
         Command::new(python::environment()?.join("bin/pytest"))
-            .arg("lab")
+            .args(["lab", "--durations=0"])
             .current_dir(workspace::root().join("tests")),
     )
 }

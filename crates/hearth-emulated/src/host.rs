@@ -39,6 +39,9 @@ use crate::record::{Record, private_file, start_ticks};
 /// How long the boot may take. It takes 4-6 s; a machine under load needed 30.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(180);
 
+/// How often a host that dies while it boots is started. On a busy machine one in some forty found no ACPI tables, and so no disk.
+const BOOT_ATTEMPTS: u32 = 2;
+
 /// How long the agent may take for one sign of life while the host is judged.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -171,18 +174,26 @@ impl EmulatedHost {
         write_initramfs(config, &kernel, &token)?;
         prepare_disk(config)?;
         progress("booting the emulated host");
-        let host = Self {
-            record: launch(config, &qemu, &kernel, token)?,
-            state_dir: config.state_dir.clone(),
-        };
-        host.record
-            .write(&host.state_dir.join("host.json"))
-            .map_err(step("write host.json"))?;
-        if let Err(error) = host.wait_for_agent() {
+        let mut attempt = 1;
+        loop {
+            let host = Self {
+                record: launch(config, &qemu, &kernel, token)?,
+                state_dir: config.state_dir.clone(),
+            };
+            host.record
+                .write(&host.state_dir.join("host.json"))
+                .map_err(step("write host.json"))?;
+            let Err(error) = host.wait_for_agent() else {
+                return Ok(host);
+            };
             host.kill();
-            return Err(error);
+            let has_died = matches!(error, StartError::Died { .. });
+            if !has_died || attempt == BOOT_ATTEMPTS {
+                return Err(error);
+            }
+            attempt += 1;
+            progress(&format!("{error}\nbooting it once more"));
         }
-        Ok(host)
     }
 
     /// Finds the emulated host that runs in `state_dir`, if one does.

@@ -36,5 +36,5 @@ pub use host::{
     DataDisk, EmulatedHost, HostConfig, StartError, default_memory_mib, find_static_busybox,
 };
 pub use libraries::with_libraries;
-pub use qemu::PortForward;
+pub use qemu::{PortForward, QemuVersion};
 pub use watchdog::{Event, keep_running};

@@ -127,7 +127,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    setup::ensure()?;
+    setup::ensure_lab()?;
     let binaries = if arguments.no_build {
         Binaries::existing()?
     } else {

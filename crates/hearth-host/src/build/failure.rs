@@ -144,6 +144,37 @@ mod tests {
     }
 
     #[test]
+    fn what_a_dockerfile_fails_of_is_told_by_the_build_log() {
+        use hearth_image::Failure as OfImage;
+        let reason = "STEP 2/3".to_owned();
+        let base = "hearth/debian:12".to_owned();
+        for (failure, cause) in [
+            (
+                OfImage::UnknownImage {
+                    reason: reason.clone(),
+                },
+                "",
+            ),
+            (
+                OfImage::ShortName {
+                    reason: reason.clone(),
+                    base,
+                },
+                "say FROM hearth/debian:12",
+            ),
+            (
+                OfImage::DiskFull { reason },
+                "the disk of the build is full",
+            ),
+        ] {
+            let failure = Failure::from(BuildError::Failed(failure));
+            assert_eq!(failure.reason(), "The container image build failed.");
+            let told = failure.cause();
+            assert!(told.contains("STEP 2/3") && told.contains(cause), "{told}");
+        }
+    }
+
+    #[test]
     fn durations_name_only_what_they_have() {
         for (seconds, text) in [(0, "PT0S"), (30, "PT30S"), (90, "PT1M30S"), (3600, "PT1H")] {
             assert_eq!(iso_duration(Duration::from_secs(seconds)), text);

@@ -118,10 +118,9 @@ async fn failures_have_their_reasons_and_leave_nothing() {
     let is_expected = matches!(&failure, Failure::Dockerfile { exit_code: 3, reason } if reason.contains("RUN exit 3"));
     assert!(is_expected, "{failure:?}");
     let failure = fails("unknown", "FROM alpine:3\n").await;
-    assert!(
-        matches!(failure, Failure::UnknownImage { .. }),
-        "{failure:?}"
-    );
+    let is_expected =
+        matches!(&failure, Failure::UnknownImage { reason } if reason.contains("alpine"));
+    assert!(is_expected, "{failure:?}");
     let failure = fails("short", "FROM debian:12\n").await;
     let is_expected =
         matches!(&failure, Failure::ShortName { base, .. } if base == "hearth/debian:12");

@@ -8,6 +8,7 @@ mod tests;
 
 use std::ops::RangeInclusive;
 
+use hearth_emulated::QemuVersion;
 use hearth_vmm::probe::Finding;
 use serde::Serialize;
 
@@ -134,11 +135,20 @@ fn kvm(facts: &Facts) -> Check {
         Finding::NoPermission => "usermod -aG kvm $USER, or run as root",
         _ => "run on bare metal, or on a machine with nested virtualization",
     };
-    if facts.has_qemu {
-        subject.advice(found, mend)
-    } else {
-        let mend = format!("{mend}. Or: apt-get install qemu-system-x86");
-        subject.fails(found, &mend)
+    match &facts.qemu {
+        Some(version) => {
+            let speed = if *version >= QemuVersion::FAST {
+                ""
+            } else {
+                ", which is slower than version 10 (Debian 12 has that in bookworm-backports)"
+            };
+            let found = format!("{found}; the emulated host runs on QEMU {version}{speed}");
+            subject.advice(found, mend)
+        }
+        None => {
+            let mend = format!("{mend}. Or: apt-get install qemu-system-x86");
+            subject.fails(found, &mend)
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use hearth_emulated::QemuVersion;
 use hearth_vmm::probe::{self, Finding};
 use rustix::process::{Resource, getrlimit};
 
@@ -18,8 +19,9 @@ use crate::up::UpRecord;
 pub(super) struct Facts {
     pub(super) kvm: Finding,
     pub(super) is_root: bool,
+    /// The version of QEMU, on which the emulated host runs.
+    pub(super) qemu: Option<QemuVersion>,
     /// Programs and devices.
-    pub(super) has_qemu: bool,
     pub(super) has_busybox: bool,
     pub(super) has_mmdebstrap: bool,
     pub(super) has_mke2fs: bool,
@@ -81,7 +83,7 @@ impl Facts {
         Self {
             kvm: probe::probe(),
             is_root: rustix::process::geteuid().is_root(),
-            has_qemu: exists("/usr/bin/qemu-system-x86_64"),
+            qemu: QemuVersion::installed(),
             has_busybox: hearth_emulated::find_static_busybox().is_some(),
             has_mmdebstrap: exists("/usr/bin/mmdebstrap"),
             has_mke2fs: exists("/usr/sbin/mke2fs") || exists("/sbin/mke2fs"),

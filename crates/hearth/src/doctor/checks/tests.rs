@@ -7,7 +7,7 @@ fn healthy() -> Facts {
     Facts {
         kvm: Finding::Works,
         is_root: true,
-        has_qemu: false,
+        qemu: None,
         has_busybox: true,
         has_mmdebstrap: true,
         has_mke2fs: true,
@@ -146,11 +146,18 @@ fn users_that_begin_where_others_end_are_free() {
 fn the_emulated_host_needs_less_of_this_one() {
     let emulated = |facts: &mut Facts| {
         facts.kvm = Finding::Silent;
-        facts.has_qemu = true;
+        facts.qemu = Some(QemuVersion::FAST);
         facts.has_tun = false;
         facts.limitable_device = Err("no controller".into());
     };
     assert_eq!(complaints(emulated), [("kvm", Verdict::Advice)]);
+    let mut facts = healthy();
+    emulated(&mut facts);
+    let found = kvm(&facts).found;
+    assert!(found.ends_with("QEMU 10.0"), "{found}");
+    facts.qemu = Some(QemuVersion { major: 7, minor: 2 });
+    let found = kvm(&facts).found;
+    assert!(found.contains("QEMU 7.2, which is slower"), "{found}");
     let unlimited = |facts: &mut Facts| {
         facts.wants_disk_limits = false;
         facts.limitable_device = Err("no controller".into());
