@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, mpsc};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use hearth_base::KernelSource;
@@ -64,25 +64,6 @@ fn it_starts_obeys_and_stops() {
     let again = Guarded::start(&config);
     let kept = again.agent().read_file("/data/file", 1 << 20).unwrap();
     assert_eq!(kept, content);
-}
-
-#[test]
-fn a_boot_that_dies_is_tried_once_more_and_told() {
-    let scratch = tempfile::tempdir().unwrap();
-    let mut config = config(scratch.path());
-    config.agent = scratch.path().join("agent");
-    // The kernel panics when its first process ends.
-    std::fs::write(&config.agent, "#!/bin/busybox false\n").unwrap();
-    let told = Mutex::new(Vec::new());
-    let tell = |text: &str| told.lock().unwrap().push(text.to_owned());
-    let error = EmulatedHost::start(&config, &tell).unwrap_err();
-    assert!(matches!(error, StartError::Died { .. }), "{error}");
-    let told = told.into_inner().unwrap();
-    let again = told
-        .iter()
-        .filter(|text| text.ends_with("booting it once more"));
-    assert_eq!(again.count(), 1, "{told:?}");
-    assert!(EmulatedHost::attach(&config.state_dir).is_none());
 }
 
 #[test]
