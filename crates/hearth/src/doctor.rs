@@ -35,10 +35,12 @@ pub(crate) fn run(shared: &Shared) -> Result<ExitCode> {
 fn print(checks: &[Check]) -> Result<()> {
     for check in checks {
         let verdict = check.verdict.word();
-        output::say(&format!("{verdict:<7} {:<14} {}", check.name, check.found))?;
+        let found = indented(&check.found, 23);
+        output::say(&format!("{verdict:<7} {:<14} {found}", check.name))?;
         if check.verdict != Verdict::Good {
             output::say(&format!("{:<22} why:  {}", "", check.why))?;
             if let Some(mend) = &check.mend {
+                let mend = indented(mend, 29);
                 output::say(&format!("{:<22} mend: {mend}", ""))?;
             }
         }
@@ -53,4 +55,9 @@ fn print(checks: &[Check]) -> Result<()> {
         count(Verdict::Advice),
         count(Verdict::Fails)
     ))
+}
+
+/// Lines such that all but the first begin at this column.
+fn indented(lines: &str, column: usize) -> String {
+    lines.replace('\n', &format!("\n{:column$}", ""))
 }

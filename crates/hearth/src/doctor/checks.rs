@@ -41,9 +41,10 @@ impl Verdict {
 pub(super) struct Check {
     pub(super) name: &'static str,
     pub(super) verdict: Verdict,
+    /// A line for each thing that was found.
     pub(super) found: String,
     pub(super) why: &'static str,
-    /// A command where there is one.
+    /// A command where there is one; a line for each thing.
     pub(super) mend: Option<String>,
 }
 
@@ -411,7 +412,7 @@ fn damaged(facts: &Facts) -> Check {
         Ok(damaged) => {
             let found: Vec<_> = damaged.iter().map(Damaged::sentence).collect();
             let mends: Vec<_> = damaged.iter().map(|one| one.what_helps.as_str()).collect();
-            subject.advice(found.join("; "), &mends.join("; "))
+            subject.advice(found.join("\n"), &mends.join("\n"))
         }
         Err(error) => subject.advice(
             format!("cannot be told: {error}"),
