@@ -13,6 +13,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hearth_snapshot::{OpenError, SnapshotId};
+use rustix::io::Errno;
 
 use crate::damage;
 use crate::error::{NodeError, failed};
@@ -371,7 +372,6 @@ fn snapshot_ids(layout: &Layout) -> Result<Vec<SnapshotId>, NodeError> {
 
 /// Whether a file is not what was written. One that could not be read for want of descriptors or memory may be right.
 fn is_damage(error: &NodeError) -> bool {
-    use rustix::io::Errno;
     let source = match error {
         NodeError::Io { source, .. } => source,
         NodeError::Snapshot(OpenError::Read { source, .. }) => source,
@@ -396,8 +396,7 @@ fn read_instance(layout: &Layout, name: &MachineName) -> Result<InstanceEntry, N
     let path = directory.join(MACHINE_FILE);
     let record: Option<MachineRecord> = record::read(&path)?;
     if record.is_none() && has_run(layout, name)? {
-        let source = io::Error::from(io::ErrorKind::NotFound);
-        return Err(failed("read", &path)(source));
+        return Err(failed("read", &path)(Errno::NOENT.into()));
     }
     let origin = match read_origin(&directory.join(ORIGIN_FILE)) {
         // It was launched: its own record says what it stands on.
@@ -437,10 +436,7 @@ fn has_run(layout: &Layout, name: &MachineName) -> Result<bool, NodeError> {
 fn read_snapshot(layout: &Layout, id: SnapshotId) -> Result<SnapshotInfo, NodeError> {
     let directory = layout.snapshot(id);
     let path = directory.join(NODE_FILE);
-    let missing = || {
-        let source = io::Error::from(io::ErrorKind::NotFound);
-        failed("read", &path)(source)
-    };
+    let missing = || failed("read", &path)(Errno::NOENT.into());
     let record: SnapshotRecord = record::read(&path)?.ok_or_else(missing)?;
     let ancestors = match &record.shape {
         Some(shape) => {
