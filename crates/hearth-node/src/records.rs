@@ -72,7 +72,7 @@ impl Records {
             }
         }
         for id in snapshot_ids(&layout)? {
-            damage::take_back(&layout, id)?;
+            go_on(damage::take_back(&layout, id));
         }
         for id in snapshot_ids(&layout)? {
             match read_snapshot(&layout, id) {
@@ -383,9 +383,9 @@ fn is_damage(error: &NodeError) -> bool {
         .any(|errno| source.raw_os_error() == Some(errno.raw_os_error()))
 }
 
-/// What could not be set aside, on a full disk perhaps, stays where it is. The node goes on without it.
-fn go_on(set_aside: Result<(), NodeError>) {
-    if let Err(error) = set_aside {
+/// What could not be moved, on a full disk perhaps, stays where it is. The node goes on without it.
+fn go_on(moved: Result<(), NodeError>) {
+    if let Err(error) = moved {
         let error = damage::with_causes(&error);
         tracing::error!(error, "something damaged stays where it is");
     }
