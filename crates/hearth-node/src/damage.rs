@@ -28,6 +28,12 @@ use crate::layout::{Layout, MachineName};
 use crate::record::{self, NODE_FILE, ProcessRecord, SnapshotRecord, seconds_since_epoch};
 use crate::records::names;
 
+/// How the names of damaged instances begin.
+pub(crate) const INSTANCE_PREFIX: &str = "instance-";
+
+/// How the names of damaged snapshots begin.
+pub(crate) const SNAPSHOT_PREFIX: &str = "snapshot-";
+
 /// Name of the directory with what something damaged stands on.
 const CHAIN_DIRECTORY: &str = "chain";
 
@@ -78,9 +84,9 @@ impl Damage {
         let label = self.path.file_name()?.to_str()?;
         // A number follows where the same was damaged before.
         let label = label.split_once('.').map_or(label, |(label, _)| label);
-        let snapshot = label.strip_prefix("snapshot-");
+        let snapshot = label.strip_prefix(SNAPSHOT_PREFIX);
         let snapshot = snapshot.map(|id| Path::new("snapshots").join(id));
-        let instance = || Some(Path::new("machines").join(label.strip_prefix("instance-")?));
+        let instance = || Some(Path::new("machines").join(label.strip_prefix(INSTANCE_PREFIX)?));
         snapshot.or_else(instance)
     }
 }
@@ -100,7 +106,7 @@ pub(crate) fn set_aside_instance(
     error: &dyn std::error::Error,
 ) -> Result<(), NodeError> {
     kill_processes_of(&layout.own(name));
-    let label = format!("instance-{name}");
+    let label = format!("{INSTANCE_PREFIX}{name}");
     let owner = name.to_string();
     set_aside(layout, &layout.machine(name), &label, Some(&owner), error)
 }
@@ -139,7 +145,7 @@ fn snapshot_record(directory: &Path) -> Option<SnapshotRecord> {
 }
 
 fn label_of(id: SnapshotId) -> String {
-    format!("snapshot-{id}")
+    format!("{SNAPSHOT_PREFIX}{id}")
 }
 
 fn set_aside(
@@ -192,6 +198,21 @@ fn keep_chain(layout: &Layout, damaged: &Path) -> Result<(), NodeError> {
         for file in names(&from)? {
             let linked = fs::hard_link(from.join(&file), to.join(&file));
             linked.map_err(failed("link into", &to))?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives what was moved back under the name that it had here its own name again. A snapshot of another name would be swept.
+pub(crate) fn take_back_names(directory: &Path, prefix: &str) -> Result<(), NodeError> {
+    for entry in names(directory)? {
+        let from = directory.join(&entry);
+        let Some(label) = entry.strip_prefix(prefix) else {
+            continue;
+        };
+        let to = directory.join(label.split_once('.').map_or(label, |(label, _)| label));
+        if from.join(Damage::REASON_FILE).exists() && !to.exists() {
+            fs::rename(&from, &to).map_err(failed("move back", &from))?;
         }
     }
     Ok(())

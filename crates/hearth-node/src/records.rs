@@ -61,6 +61,12 @@ impl Records {
     pub(crate) fn load(layout: Layout) -> Result<Self, NodeError> {
         let mut index = Index::default();
         damage::remind(&layout);
+        for (directory, prefix) in [
+            (layout.machines(), damage::INSTANCE_PREFIX),
+            (layout.snapshots(), damage::SNAPSHOT_PREFIX),
+        ] {
+            go_on(damage::take_back_names(&directory, prefix));
+        }
         for entry in names(&layout.machines())? {
             let Ok(name) = entry.parse::<MachineName>() else {
                 continue;

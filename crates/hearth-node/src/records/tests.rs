@@ -378,7 +378,9 @@ async fn a_repaired_snapshot_is_moved_back() {
     drop(node);
 
     fs::write(aside.join(NODE_FILE), backup).unwrap();
-    fs::rename(&aside, &home).unwrap();
+    // Under the name that it had there: whoever moves it need not know more.
+    let label = aside.file_name().unwrap();
+    fs::rename(&aside, layout.snapshots().join(label)).unwrap();
     let node = fixture.start().await;
     assert_eq!(node.damaged().unwrap(), []);
     assert_eq!(node.suspended(&name("first")).unwrap().id, fixture.first);
