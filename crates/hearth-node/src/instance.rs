@@ -17,7 +17,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hearth_snapshot::{Description, SnapshotId};
 use hearth_wire::agent::{ControlRequest, StartSpec};
@@ -47,8 +47,8 @@ const EXIT_LIMIT: Duration = Duration::from_secs(10);
 /// Pause between two questions whether a VMM still seals.
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often a VMM may leave a question unanswered (each for as long as [`VmmClient`] waits) before its process is ended.
-const SILENCES_MAX: u32 = 3;
+/// For how long a VMM may answer no question before its process is ended: three times as long as [`VmmClient`] waits for one answer.
+const SILENCE_LIMIT: Duration = Duration::from_secs(180);
 
 /// The file of a snapshot that holds its pages.
 const MEMORY_FILE: &str = "memory";
@@ -262,8 +262,9 @@ impl Instance {
     /// Waits a while and asks whether the VMM still answers.
     async fn answers_on(&self) -> bool {
         const LOOK: Duration = Duration::from_secs(30);
+        const LOOKS: u32 = 3;
         tokio::time::sleep(LOOK).await;
-        for _ in 0..SILENCES_MAX {
+        for _ in 0..LOOKS {
             if self.status().await.is_ok() {
                 return true;
             }
@@ -310,9 +311,11 @@ impl Instance {
 
     /// Waits until the VMM seals no more. Answers whether it runs on.
     async fn wait_until_not_busy(&self, record: &MachineRecord) -> Result<bool, NodeError> {
-        let mut silences = 0;
+        let mut silent_since = None;
         while record.process.is_alive() {
             match self.status().await {
+                // One of another release answers when it has sealed, if only that it does not understand.
+                Err(NodeError::Vmm(VmmError::OtherVersion(_))) => return Ok(true),
                 Ok(status) if status.sealing.is_none() => {
                     let is_ending =
                         record.pending == Some(Purpose::Suspended) && self.has_left().await;
@@ -320,10 +323,11 @@ impl Instance {
                         return Ok(true);
                     }
                 }
-                Ok(_) => silences = 0,
+                Ok(_) => silent_since = None,
+                // Perhaps it is just ending.
                 Err(error) => {
-                    silences += 1;
-                    if silences >= SILENCES_MAX {
+                    let since = *silent_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() > SILENCE_LIMIT {
                         tracing::error!(%error, instance = %self.name(), "its VMM does not answer and is ended");
                         record.process.kill();
                         break;
