@@ -5,11 +5,16 @@
 //!   instance-<name>/       a directory of `machines/` whose record cannot be read
 //!   snapshot-<id>/         a directory of `snapshots/` that is not what was sealed
 //!     reason.json          what is wrong, when it was found, and whose it is
+//!     chain/<id>/          the snapshots that it stands on: hard links, so that its data can be read without the others
 //! ```
 //!
-//! Nothing in it is ever read again but `reason.json`. An operator who has repaired a file, from a backup perhaps, moves the
-//! directory back while the service does not run; one who has seen enough removes it.
+//! The node reads nothing of it but `reason.json`. An operator who has repaired a file, from a backup perhaps, moves the directory
+//! back while the service does not run, and the next start takes it up ([`take_back`]). One who has seen enough removes it.
+//!
+//! Whose snapshot it is stands in its `node.json`. As that may be the file that cannot be read, an empty file in the same directory
+//! has the instance's name in its own name ([`owner_file`]).
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,11 +24,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{NodeError, failed};
 use crate::layout::{Layout, MachineName};
-use crate::record::{self, ProcessRecord, seconds_since_epoch};
+use crate::record::{self, NODE_FILE, ProcessRecord, SnapshotRecord, seconds_since_epoch};
 use crate::records::names;
 
 /// Name of the file that says what is wrong.
 const REASON_FILE: &str = "reason.json";
+
+/// Name of the directory with what something damaged stands on.
+const CHAIN_DIRECTORY: &str = "chain";
+
+/// How the name of the file begins that says whose a snapshot is.
+const OWNER_PREFIX: &str = "of-";
+
+/// The flag before each directory that a VMM may write.
+const WRITABLE_FLAG: &[u8] = b"--writable";
 
 /// Something that was set aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,19 +79,34 @@ pub(crate) fn set_aside_snapshot(
     owner: Option<&str>,
     error: &dyn std::error::Error,
 ) -> Result<(), NodeError> {
-    let label = format!("snapshot-{id}");
-    // Its record may be readable where something else is not.
-    let read =
-        record::read::<crate::record::SnapshotRecord>(&layout.snapshot(id).join(record::NODE_FILE));
-    let read = read.ok().flatten().map(|record| record.machine);
-    let owner = owner.map(str::to_owned).or(read);
-    set_aside(
-        layout,
-        &layout.snapshot(id),
-        &label,
-        owner.as_deref(),
-        error,
-    )
+    let directory = layout.snapshot(id);
+    let owner = owner.map(str::to_owned).or_else(|| owner_of(&directory));
+    set_aside(layout, &directory, &label_of(id), owner.as_deref(), error)
+}
+
+/// Name of the empty file in a snapshot's directory that says whose it is.
+pub(crate) fn owner_file(machine: &str) -> String {
+    format!("{OWNER_PREFIX}{machine}")
+}
+
+/// Whose snapshot it is, whichever of its files can be read.
+fn owner_of(directory: &Path) -> Option<String> {
+    let entries = names(directory).unwrap_or_default();
+    let noted = entries
+        .iter()
+        .find_map(|name| name.strip_prefix(OWNER_PREFIX));
+    // Snapshots of earlier releases have only the record, which may be readable where something else is not.
+    noted
+        .map(str::to_owned)
+        .or_else(|| Some(snapshot_record(directory)?.machine))
+}
+
+fn snapshot_record(directory: &Path) -> Option<SnapshotRecord> {
+    record::read(&directory.join(NODE_FILE)).ok()?
+}
+
+fn label_of(id: SnapshotId) -> String {
+    format!("snapshot-{id}")
 }
 
 fn set_aside(
@@ -92,7 +121,12 @@ fn set_aside(
     fs::create_dir_all(&damaged).map_err(failed("make the directory", &damaged))?;
     let to = free_name(&damaged, label);
     fs::rename(from, &to).map_err(failed("set aside", from))?;
-    tracing::error!(instance, reason, path = %to.display(), "set aside as damaged");
+    tracing::error!(
+        instance,
+        reason,
+        path = %to.display(),
+        "set aside as damaged; `hearth doctor` says what helps"
+    );
     let form = ReasonForm {
         instance: instance.map(str::to_owned),
         reason,
@@ -102,7 +136,65 @@ fn set_aside(
     if let Err(error) = record::write(&to.join(REASON_FILE), &form) {
         tracing::warn!(%error, "why something was set aside is not written down");
     }
+    if let Err(error) = keep_chain(layout, &to) {
+        tracing::warn!(%error, path = %to.display(), "what something damaged stands on is not kept");
+    }
     Ok(())
+}
+
+/// Links what something damaged stands on into its directory. The steps among that are removed where they were, as nothing
+/// else needs them.
+fn keep_chain(layout: &Layout, damaged: &Path) -> Result<(), NodeError> {
+    let chain = damaged.join(CHAIN_DIRECTORY);
+    for id in needs_of(damaged) {
+        let from = layout.snapshot(id);
+        if !from.is_dir() {
+            continue;
+        }
+        let to = chain.join(id.to_string());
+        fs::create_dir_all(&to).map_err(failed("make the directory", &to))?;
+        for file in names(&from)? {
+            let linked = fs::hard_link(from.join(&file), to.join(&file));
+            linked.map_err(failed("link into", &to))?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes up a snapshot that was moved back: what it stands on goes back to its own place, where it was removed meanwhile.
+pub(crate) fn take_back(layout: &Layout, id: SnapshotId) -> Result<(), NodeError> {
+    let directory = layout.snapshot(id);
+    let chain = directory.join(CHAIN_DIRECTORY);
+    if !chain.is_dir() {
+        return Ok(());
+    }
+    for member in names(&chain)? {
+        let (from, to) = (chain.join(&member), layout.snapshots().join(&member));
+        if member.parse::<SnapshotId>().is_ok() && !to.exists() {
+            fs::rename(&from, &to).map_err(failed("move back", &from))?;
+        }
+    }
+    fs::remove_dir_all(&chain).map_err(failed("remove", &chain))
+}
+
+/// The snapshots that something stands on, by whichever of its files can be read. It may hold a snapshot on its way to the others.
+fn needs_of(directory: &Path) -> BTreeSet<SnapshotId> {
+    let mut needs = BTreeSet::new();
+    let incoming = directory.join("incoming");
+    let outgoing = directory.join("vmm/snapshot");
+    for place in [directory, &incoming, &outgoing] {
+        if let Ok(description) = hearth_snapshot::describe(place) {
+            needs.extend(description.ancestors);
+        }
+        let Some(record) = snapshot_record(place) else {
+            continue;
+        };
+        let noted = record.shape.and_then(|shape| shape.ancestors().ok());
+        needs.extend(noted.unwrap_or_default());
+        let sealed = record.disks.iter().flat_map(|disk| &disk.sealed);
+        needs.extend(sealed.filter_map(|(id, _)| id.parse::<SnapshotId>().ok()));
+    }
+    needs
 }
 
 /// Everything that was set aside, oldest first.
@@ -120,6 +212,15 @@ pub(crate) fn list(layout: &Layout) -> Result<Vec<Damage>, NodeError> {
         .collect();
     found.sort_by_key(|damage| damage.found_at);
     Ok(found)
+}
+
+/// Why a snapshot is not where it was, if it was set aside.
+pub(crate) fn reason_of(layout: &Layout, id: SnapshotId) -> Option<String> {
+    if layout.snapshot(id).exists() {
+        return None;
+    }
+    let path = layout.damaged().join(label_of(id));
+    path.exists().then(|| damage_at(path).reason)
 }
 
 fn damage_at(path: PathBuf) -> Damage {
@@ -163,7 +264,8 @@ fn kill_processes_of(own: &Path) {
         let Ok(line) = fs::read(entry.path().join("cmdline")) else {
             continue;
         };
-        if line.split(|byte| *byte == 0).any(|word| word == own)
+        let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+        if words.windows(2).any(|pair| pair == [WRITABLE_FLAG, own])
             && let Some(process) = ProcessRecord::of(pid)
         {
             process.kill();

@@ -25,6 +25,7 @@ use hearth_wire::vmm::{
 use crate::agent::AgentError;
 use crate::cgroup::Size;
 use crate::crash_point::reach;
+use crate::damage;
 use crate::error::{NodeError, failed};
 use crate::index::SnapshotInfo;
 use crate::instance::{Instance, Settled};
@@ -329,9 +330,7 @@ impl Instance {
         let chain: Vec<SnapshotId> = std::iter::once(info.id).chain(info.needs()).collect();
         self.node.records().verified().forget(chain.iter().copied());
         let look = move |records: &Arc<Records>| {
-            chain
-                .iter()
-                .find_map(|id| damage_of(&records.layout().snapshot(*id)))
+            chain.iter().find_map(|id| damage_of(records.layout(), *id))
         };
         match self.node.with_records(look).await {
             Some(reason) => NodeError::Damaged {
@@ -645,11 +644,14 @@ fn prepare(
     Ok(OwnedFd::from(log))
 }
 
-/// What is wrong with the snapshot in a directory, if reading it all shows that waiting cannot help.
-fn damage_of(directory: &Path) -> Option<String> {
-    let problems = hearth_snapshot::verify(directory);
+/// What is wrong with a snapshot, if it was set aside or if reading it all shows that waiting cannot help.
+fn damage_of(layout: &Layout, id: SnapshotId) -> Option<String> {
+    if let Some(reason) = damage::reason_of(layout, id) {
+        return Some(reason);
+    }
+    let problems = hearth_snapshot::verify(&layout.snapshot(id));
     let first = problems.iter().find(|problem| problem.is_damage())?;
-    Some(crate::damage::with_causes(first))
+    Some(damage::with_causes(first))
 }
 
 /// The end of a VMM's log: the reason that it could not give over its socket.

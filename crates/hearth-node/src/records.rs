@@ -12,7 +12,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hearth_snapshot::SnapshotId;
+use hearth_snapshot::{OpenError, SnapshotId};
 
 use crate::damage;
 use crate::error::{NodeError, failed};
@@ -22,6 +22,7 @@ use crate::record::{
     self, MACHINE_FILE, MachineRecord, NODE_FILE, ORIGIN_FILE, OriginRecord, Purpose,
     SnapshotRecord,
 };
+use crate::socket;
 use crate::verified::Verified;
 
 /// Whether a record has to be there after a power cut.
@@ -64,16 +65,18 @@ impl Records {
             };
             match read_instance(&layout, &name) {
                 Ok(found) => index.put_instance(name, found),
-                Err(error) => damage::set_aside_instance(&layout, &name, &error)?,
+                Err(error) if !is_damage(&error) => return Err(error),
+                Err(error) => go_on(damage::set_aside_instance(&layout, &name, &error)),
             }
         }
-        for entry in names(&layout.snapshots())? {
-            let Ok(id) = entry.parse::<SnapshotId>() else {
-                continue;
-            };
+        for id in snapshot_ids(&layout)? {
+            damage::take_back(&layout, id)?;
+        }
+        for id in snapshot_ids(&layout)? {
             match read_snapshot(&layout, id) {
                 Ok(info) => index.put_snapshot(info),
-                Err(error) => damage::set_aside_snapshot(&layout, id, None, &error)?,
+                Err(error) if !is_damage(&error) => return Err(error),
+                Err(error) => go_on(damage::set_aside_snapshot(&layout, id, None, &error)),
             }
         }
         Ok(Self {
@@ -237,6 +240,9 @@ impl Records {
 
     /// Removes the directory of an instance. Succeeds if there is none.
     pub(crate) fn remove_machine(&self, name: &MachineName) -> Result<(), NodeError> {
+        // The record goes last: files of a VMM without a record would be taken for damage after a crash in between.
+        remove_all(&self.layout.own(name))?;
+        remove_all(&self.layout.incoming(name))?;
         remove_all(&self.layout.machine(name))?;
         self.index().remove_instance(name);
         Ok(())
@@ -252,6 +258,8 @@ impl Records {
     ) -> Result<SnapshotId, NodeError> {
         let id = info.id;
         let place = self.layout.snapshot(id);
+        let owner = incoming.join(damage::owner_file(&info.record.machine));
+        fs::File::create(&owner).map_err(failed("create", &owner))?;
         fs::rename(incoming, &place).map_err(failed("move the snapshot into place", &place))?;
         self.index().put_snapshot(info);
         record::sync_parent(&place)?;
@@ -352,20 +360,77 @@ impl Records {
     }
 }
 
+fn snapshot_ids(layout: &Layout) -> Result<Vec<SnapshotId>, NodeError> {
+    let entries = names(&layout.snapshots())?;
+    Ok(entries
+        .iter()
+        .filter_map(|entry| entry.parse().ok())
+        .collect())
+}
+
+/// Whether a file is not what was written. One that could not be read for want of descriptors or memory may be right.
+fn is_damage(error: &NodeError) -> bool {
+    use rustix::io::Errno;
+    let source = match error {
+        NodeError::Io { source, .. } => source,
+        NodeError::Snapshot(OpenError::Read { source, .. }) => source,
+        _ => return true,
+    };
+    let want = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::INTR];
+    !want
+        .iter()
+        .any(|errno| source.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+/// What could not be set aside, on a full disk perhaps, stays where it is. The node goes on without it.
+fn go_on(set_aside: Result<(), NodeError>) {
+    if let Err(error) = set_aside {
+        let error = damage::with_causes(&error);
+        tracing::error!(error, "something damaged stays where it is");
+    }
+}
+
 fn read_instance(layout: &Layout, name: &MachineName) -> Result<InstanceEntry, NodeError> {
     let directory = layout.machine(name);
-    let record: Option<MachineRecord> = record::read(&directory.join(MACHINE_FILE))?;
-    let origin: Option<OriginRecord> = record::read(&directory.join(ORIGIN_FILE))?;
-    let origin = origin
-        .map(|origin| {
-            let id = origin.snapshot.parse();
-            id.map_err(|_| NodeError::UnknownSnapshot(origin.snapshot))
-        })
-        .transpose()?;
+    let path = directory.join(MACHINE_FILE);
+    let record: Option<MachineRecord> = record::read(&path)?;
+    if record.is_none() && has_run(layout, name)? {
+        let source = io::Error::from(io::ErrorKind::NotFound);
+        return Err(failed("read", &path)(source));
+    }
+    let origin = match read_origin(&directory.join(ORIGIN_FILE)) {
+        // It was launched: its own record says what it stands on.
+        Err(_) if record.is_some() => None,
+        origin => origin?,
+    };
     Ok(InstanceEntry {
         record: record.map(Arc::new),
         origin,
     })
+}
+
+fn read_origin(path: &Path) -> Result<Option<SnapshotId>, NodeError> {
+    let record: Option<OriginRecord> = record::read(path)?;
+    let id = record.map(|record| {
+        let id = record.snapshot.parse();
+        id.map_err(|_| NodeError::Record {
+            path: path.to_owned(),
+            source: serde::de::Error::custom("it names no snapshot"),
+        })
+    });
+    id.transpose()
+}
+
+/// Whether a VMM was given its command, which is after the record was written. Until then it has made nothing but its socket.
+fn has_run(layout: &Layout, name: &MachineName) -> Result<bool, NodeError> {
+    if layout.incoming(name).exists() {
+        return Ok(true);
+    }
+    match names(&layout.own(name)) {
+        Ok(files) => Ok(files.iter().any(|file| file != socket::CONTROL)),
+        Err(NodeError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn read_snapshot(layout: &Layout, id: SnapshotId) -> Result<SnapshotInfo, NodeError> {
@@ -418,3 +483,6 @@ pub(crate) fn names(directory: &Path) -> Result<Vec<String>, NodeError> {
     names.sort_unstable();
     Ok(names)
 }
+
+#[cfg(test)]
+mod tests;
