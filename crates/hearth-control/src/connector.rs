@@ -209,7 +209,7 @@ pub struct UpdateConnector {
     pub client_token: Option<ClientToken>,
 }
 
-/// The rule sets that the operator defined, by name. What they mean is the node's business.
+/// The rule sets that the operator defined, by name. What they mean is the host's business.
 #[derive(Debug, Clone, Default)]
 pub struct RuleBook {
     /// The names of subnets.

@@ -116,7 +116,7 @@ pub enum Failure {
     Overtaken,
 }
 
-/// A sealed snapshot on the node. Opaque here.
+/// A sealed snapshot on the host. Opaque here.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SnapshotRef(pub String);
 
@@ -201,7 +201,7 @@ pub struct Built {
     pub sizes: BuildSizes,
 }
 
-/// Why a build failed. Nothing of it is left on the node.
+/// Why a build failed. Nothing of it is left on the host.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{reason}")]
 pub struct BuildFailure {

@@ -5,7 +5,7 @@
 //!         |  Control: one method per operation, Refusal when the domain says no
 //!   owners                 one task per living microVM and per image; each steps a pure machine
 //!      |        |
-//!   Store     Node         journalled records; the host's machinery, behind a trait
+//!   Store     Host         journalled records; everything that runs microVMs, behind a trait (hearth-host)
 //! ```
 //!
 //! The crate knows nothing of HTTP, of AWS's JSON or of KVM. It decides; others speak and act.

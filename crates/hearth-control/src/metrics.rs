@@ -23,7 +23,7 @@ impl Counter {
     }
 }
 
-/// Upper bounds of the buckets of [`Latencies`], in milliseconds: from a warm clone to a node that is stuck.
+/// Upper bounds of the buckets of [`Latencies`], in milliseconds: from a warm clone to a host that is stuck.
 pub const LATENCY_BOUNDS_MS: [u64; 14] = [
     1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 20_000, 120_000,
 ];
@@ -74,11 +74,11 @@ pub enum End {
     Exited,
     /// Its application answered a hook badly or not at all.
     HookFailed,
-    /// The node could not launch it, or not seal its parent.
+    /// The host could not launch it, or not seal its parent.
     LaunchFailed,
     /// It was a fork that a restart of the service cut in two.
     Interrupted,
-    /// The node has it no more.
+    /// The host has it no more.
     Lost,
 }
 
@@ -131,7 +131,7 @@ pub struct Metrics {
     pub fork_pause: Latencies,
     /// Builds begun to SUCCESSFUL.
     pub build: Latencies,
-    /// Launches that failed on the node.
+    /// Launches that failed on the host.
     pub launch_failures: Counter,
     /// Forks of which the parent could not be sealed.
     pub seal_failures: Counter,

@@ -17,7 +17,7 @@ pub struct Policy {
     pub token_retention: Duration,
     /// How long closed journal entries are kept.
     pub journal_retention: Duration,
-    /// How often control plane and node are held against each other.
+    /// How often control plane and host are held against each other.
     pub reconcile_interval: Duration,
     /// Factor on every hook timeout. One on hardware; more where guests run under emulation.
     pub hook_timeout_scale: u32,

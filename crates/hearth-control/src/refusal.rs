@@ -21,8 +21,8 @@ pub enum ControlError {
     /// The store could not be read or written. The service is at fault.
     #[error("the store failed")]
     Store(#[from] StoreError),
-    /// The node did not answer.
-    #[error("the node failed")]
+    /// The host did not answer.
+    #[error("the host failed")]
     Host(#[from] HostError),
     /// The control plane is shutting down.
     #[error("shutting down")]

@@ -15,8 +15,9 @@
 //! has the instance's name in its own name ([`owner_file`]).
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use hearth_snapshot::SnapshotId;
@@ -26,9 +27,6 @@ use crate::error::{NodeError, failed};
 use crate::layout::{Layout, MachineName};
 use crate::record::{self, NODE_FILE, ProcessRecord, SnapshotRecord, seconds_since_epoch};
 use crate::records::names;
-
-/// Name of the file that says what is wrong.
-const REASON_FILE: &str = "reason.json";
 
 /// Name of the directory with what something damaged stands on.
 const CHAIN_DIRECTORY: &str = "chain";
@@ -50,6 +48,41 @@ pub struct Damage {
     pub reason: String,
     /// Seconds since the epoch.
     pub found_at: u64,
+}
+
+impl Damage {
+    /// Name of the directory of a data directory in which everything damaged lies.
+    pub const DIRECTORY: &str = "damaged";
+
+    /// Name of the file in each thing's directory that says what is wrong.
+    pub const REASON_FILE: &str = "reason.json";
+
+    /// What is known of a thing at `path` by the bytes of its reason file, if there are any.
+    pub fn told(path: PathBuf, reason: Option<&[u8]>) -> Self {
+        let form = reason.and_then(|reason| serde_json::from_slice::<ReasonForm>(reason).ok());
+        let form = form.unwrap_or_else(|| ReasonForm {
+            instance: None,
+            reason: "the reason was not written down; the log of that time may have it".to_owned(),
+            found_at: 0,
+        });
+        Self {
+            path,
+            instance: form.instance,
+            reason: form.reason,
+            found_at: form.found_at,
+        }
+    }
+
+    /// The place below the data directory where it lay; `None` for something that the node did not set aside.
+    pub fn home(&self) -> Option<PathBuf> {
+        let label = self.path.file_name()?.to_str()?;
+        // A number follows where the same was damaged before.
+        let label = label.split_once('.').map_or(label, |(label, _)| label);
+        let snapshot = label.strip_prefix("snapshot-");
+        let snapshot = snapshot.map(|id| Path::new("snapshots").join(id));
+        let instance = || Some(Path::new("machines").join(label.strip_prefix("instance-")?));
+        snapshot.or_else(instance)
+    }
 }
 
 /// The form of `reason.json`.
@@ -119,6 +152,9 @@ fn set_aside(
     let reason = with_causes(error);
     let damaged = layout.damaged();
     fs::create_dir_all(&damaged).map_err(failed("make the directory", &damaged))?;
+    // Behind it snapshots are readable for everybody, as in their own place.
+    fs::set_permissions(&damaged, Permissions::from_mode(0o700))
+        .map_err(failed("close", &damaged))?;
     let to = free_name(&damaged, label);
     fs::rename(from, &to).map_err(failed("set aside", from))?;
     tracing::error!(
@@ -133,7 +169,7 @@ fn set_aside(
         found_at: seconds_since_epoch(),
     };
     // On a full disk the directory's name still tells what it was.
-    if let Err(error) = record::write(&to.join(REASON_FILE), &form) {
+    if let Err(error) = record::write(&to.join(Damage::REASON_FILE), &form) {
         tracing::warn!(%error, "why something was set aside is not written down");
     }
     if let Err(error) = keep_chain(layout, &to) {
@@ -197,9 +233,13 @@ fn needs_of(directory: &Path) -> BTreeSet<SnapshotId> {
     needs
 }
 
-/// Everything that was set aside, oldest first.
-pub(crate) fn list(layout: &Layout) -> Result<Vec<Damage>, NodeError> {
-    let directory = layout.damaged();
+/// Everything that was set aside below a data directory, oldest first.
+///
+/// # Errors
+///
+/// When the directory cannot be listed. That there is none is no error.
+pub fn damaged_in(data: &Path) -> Result<Vec<Damage>, NodeError> {
+    let directory = data.join(Damage::DIRECTORY);
     let entries = match names(&directory) {
         Err(NodeError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             return Ok(Vec::new());
@@ -214,6 +254,19 @@ pub(crate) fn list(layout: &Layout) -> Result<Vec<Damage>, NodeError> {
     Ok(found)
 }
 
+/// Reminds the operator of everything that was set aside by earlier starts.
+pub(crate) fn remind(layout: &Layout) {
+    for damage in damaged_in(layout.data()).unwrap_or_default() {
+        let (path, instance) = (damage.path.display(), damage.instance);
+        tracing::warn!(
+            instance,
+            reason = damage.reason,
+            %path,
+            "still lies set aside as damaged; `hearth doctor` says what helps"
+        );
+    }
+}
+
 /// Why a snapshot is not where it was, if it was set aside.
 pub(crate) fn reason_of(layout: &Layout, id: SnapshotId) -> Option<String> {
     if layout.snapshot(id).exists() {
@@ -224,20 +277,8 @@ pub(crate) fn reason_of(layout: &Layout, id: SnapshotId) -> Option<String> {
 }
 
 fn damage_at(path: PathBuf) -> Damage {
-    match record::read::<ReasonForm>(&path.join(REASON_FILE)) {
-        Ok(Some(form)) => Damage {
-            path,
-            instance: form.instance,
-            reason: form.reason,
-            found_at: form.found_at,
-        },
-        Ok(None) | Err(_) => Damage {
-            path,
-            instance: None,
-            reason: "the reason was not written down; the log of that time may have it".to_owned(),
-            found_at: 0,
-        },
-    }
+    let reason = fs::read(path.join(Damage::REASON_FILE)).ok();
+    Damage::told(path, reason.as_deref())
 }
 
 /// A name that nothing has yet: the same may be damaged twice.

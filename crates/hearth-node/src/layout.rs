@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use hearth_snapshot::SnapshotId;
 
+use crate::damage::Damage;
+
 /// Name of a microVM on its node: 1-64 of `a-z A-Z 0-9 - _`, so that it is a file name and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MachineName(String);
@@ -93,7 +95,7 @@ impl Layout {
 
     /// Directory of what cannot be read.
     pub(crate) fn damaged(&self) -> PathBuf {
-        self.data.join("damaged")
+        self.data.join(Damage::DIRECTORY)
     }
 
     /// An empty directory, at which VMMs make their roots, each in a mount namespace of its own.

@@ -60,7 +60,7 @@ pub use agent::{AgentClient, AgentError, Exec, ExecReader, ExecWriter, FileReade
 pub use block_device::{BlockDevice, NoBlockDevice};
 pub use cgroup::{Groups, NoDiskLimit, limitable_device};
 pub use chain::ChainLimits;
-pub use damage::Damage;
+pub use damage::{Damage, damaged_in};
 pub use error::NodeError;
 pub use fork::Sealed;
 pub use index::SnapshotInfo;

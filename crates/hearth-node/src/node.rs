@@ -395,7 +395,7 @@ impl Node {
 
     /// What was set aside because it could not be read, oldest first. Lists a directory.
     pub fn damaged(&self) -> Result<Vec<Damage>, NodeError> {
-        damage::list(self.layout())
+        damage::damaged_in(self.layout().data())
     }
 
     /// What there is of an instance.

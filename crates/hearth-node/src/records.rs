@@ -59,6 +59,7 @@ impl Records {
     /// Reads everything below the data directory. What cannot be read is set aside.
     pub(crate) fn load(layout: Layout) -> Result<Self, NodeError> {
         let mut index = Index::default();
+        damage::remind(&layout);
         for entry in names(&layout.machines())? {
             let Ok(name) = entry.parse::<MachineName>() else {
                 continue;

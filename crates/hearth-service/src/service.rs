@@ -326,6 +326,10 @@ fn open_store(data: &Path) -> Result<SqliteStore, StoreError> {
 /// Removes sets of base images that no version, microVM or build stands on. At the start: later, a build may be about to use
 /// the one that was current when this process began.
 fn remove_unused_bases(node: &Node, bases: &Bases) -> Result<(), ServiceError> {
+    if !node.damaged().map_err(part("the node"))?.is_empty() {
+        // Which sets something damaged stands on may be what cannot be read, and an operator may repair it.
+        return Ok(());
+    }
     let mut disks = Vec::new();
     for snapshot in node.snapshots() {
         disks.extend(snapshot.record.disks.iter().map(|disk| disk.base.clone()));

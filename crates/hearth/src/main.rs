@@ -16,6 +16,7 @@ mod config;
 mod failure;
 mod shared;
 
+mod damaged;
 mod doctor;
 mod down;
 mod env;

@@ -10,6 +10,7 @@ use hearth_emulated::EmulatedHost;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::damaged::{self, Damaged};
 use crate::failure::Absent;
 use crate::shared::Shared;
 use crate::up::UpRecord;
@@ -27,6 +28,8 @@ struct Status {
     is_emulated: bool,
     microvms: BTreeMap<String, usize>,
     images: BTreeMap<String, usize>,
+    /// What was set aside as damaged; nothing where the data directory is not ours to read.
+    damaged: Vec<Damaged>,
 }
 
 pub(crate) fn run(shared: &Shared) -> Result<ExitCode> {
@@ -66,6 +69,7 @@ async fn ask(shared: &Shared, client: &Client) -> Result<Status> {
         is_emulated: EmulatedHost::attach(&host::state_dir(shared)).is_some(),
         microvms: by_state(&microvms),
         images: by_state(&images),
+        damaged: damaged::read(shared).unwrap_or_default(),
     })
 }
 
@@ -103,7 +107,19 @@ fn print(status: &Status) -> Result<()> {
             format!("{}, {place}", counts(&status.microvms)),
         ),
         ("  images", counts(&status.images)),
-    ])
+    ])?;
+    for damaged in &status.damaged {
+        output::say(&warning(damaged))?;
+    }
+    Ok(())
+}
+
+fn warning(damaged: &Damaged) -> String {
+    format!(
+        "  damaged   {}\n            {}",
+        damaged.sentence(),
+        damaged.what_helps
+    )
 }
 
 /// `2 RUNNING, 1 SUSPENDED`.
@@ -129,5 +145,20 @@ mod tests {
         let items = ["RUNNING", "SUSPENDED", "RUNNING"].map(|state| json!({"state": state}));
         assert_eq!(counts(&by_state(&items)), "2 RUNNING, 1 SUSPENDED");
         assert_eq!(counts(&by_state(&[])), "none");
+    }
+
+    #[test]
+    fn what_is_damaged_is_told_with_what_helps() {
+        let path = "/data/damaged/snapshot-12".into();
+        let reason = br#"{"instance":"build-1","reason":"node.json is corrupt","found_at":1}"#;
+        let damage = hearth_node::Damage::told(path, Some(reason));
+        let lines = warning(&Damaged::new(damage, "/data".as_ref()));
+        for part in [
+            "/data/damaged/snapshot-12 (build-1): node.json is corrupt",
+            "mv /data/damaged/snapshot-12 /data/snapshots/12",
+            "rm -r /data/damaged/snapshot-12",
+        ] {
+            assert!(lines.contains(part), "{part}: {lines}");
+        }
     }
 }

@@ -1,7 +1,9 @@
-//! What benchmarks share: measurements, and what is said of them.
+//! What benchmarks share: measurements, and what is said of them; a data directory full of suspended instances.
 
 #![forbid(unsafe_code)]
 
 mod samples;
+mod sleepers;
 
 pub use samples::Samples;
+pub use sleepers::{Sleepers, options};

@@ -2,6 +2,7 @@
 
 mod api;
 mod endpoint;
+mod host;
 mod image;
 mod machine;
 mod neighbour;
@@ -34,6 +35,8 @@ enum What {
     Neighbour(neighbour::Arguments),
     /// The API over a node without virtual machines: times and calls a second, by the number of records.
     Api(api::Arguments),
+    /// A node without virtual machines: waking, suspending and terminating one microVM, by the number of those that sleep.
+    Host(host::Arguments),
 }
 
 /// The command `bench`.
@@ -45,5 +48,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         What::Endpoint(arguments) => endpoint::run(arguments),
         What::Neighbour(arguments) => neighbour::run(arguments),
         What::Api(arguments) => api::run(arguments),
+        What::Host(arguments) => host::run(arguments),
     }
 }

@@ -1,6 +1,6 @@
 //! The task that owns one living microVM.
 //!
-//! It alone changes the microVM. Callers, the node and the clock reach it as commands, outcomes and
+//! It alone changes the microVM. Callers, the host and the clock reach it as commands, outcomes and
 //! deadlines; each becomes an event for the pure machine. What the machine says is written to the store
 //! first and done after, so a crash in between repeats an operation and never forgets one.
 
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::Shared;
 use super::ledger::{Allocation, Residency};
@@ -42,9 +42,9 @@ pub(super) enum Command {
     Seal(Loan),
     /// What shall count as activity, answered once it is durable.
     SetActivity(Activity, oneshot::Sender<Result<(), ControlError>>),
-    /// The node says that it ended.
+    /// The host says that it ended.
     Ended(String),
-    /// The node had this of it at that moment.
+    /// The host had this of it at that moment.
     Observed(Option<Presence>, Timestamp),
 }
 
@@ -102,7 +102,7 @@ impl Handle {
         let _ = self.mailbox.send(command).await;
     }
 
-    /// Tells the owner what the node had of it, unless it has other things to do: it will be told again.
+    /// Tells the owner what the host had of it, unless it has other things to do: it will be told again.
     pub(super) fn observe(&self, found: Option<Presence>, at: Timestamp) {
         let _ = self.mailbox.try_send(Command::Observed(found, at));
     }
@@ -130,7 +130,7 @@ pub(super) struct Holdings {
 pub(super) enum Beginning {
     /// With a record that was just written.
     Launch,
-    /// With a record from before a restart, and what the node has of it.
+    /// With a record from before a restart, and what the host has of it.
     Restart(Option<Presence>),
 }
 
@@ -149,6 +149,8 @@ struct Owner {
     ran_at: Timestamp,
     /// What is due to a child while it is sealed.
     loan: Option<Loan>,
+    /// Somebody else has moved the record: this owner must not act on it any more.
+    is_superseded: bool,
 }
 
 /// Starts the owner of a microVM and makes it known.
@@ -178,6 +180,7 @@ pub(super) fn spawn(
         moved_at: now,
         ran_at: now,
         loan: None,
+        is_superseded: false,
     };
     shared.tasks.spawn(owner.run(beginning));
 }
@@ -194,7 +197,7 @@ impl Owner {
             self.adopt(found).await;
         }
         let mut work = self.begin();
-        while self.microvm.life.phase != Phase::Terminated {
+        while self.microvm.life.phase != Phase::Terminated && !self.is_superseded {
             let phase = self.microvm.life.phase;
             match self.next(&mut work).await {
                 Next::Event(event) => self.take(event).await,
@@ -260,7 +263,7 @@ impl Owner {
         )
     }
 
-    /// What the node or the clock says. It has happened, so it is written however long that takes.
+    /// What the host or the clock says. It has happened, so it is written however long that takes.
     async fn take(&mut self, event: Event) {
         self.count(&event);
         let now = self.shared.clock.now();
@@ -325,7 +328,7 @@ impl Owner {
             }
             Step::Moved(life) => {
                 let residency = self.residency_for(&life)?;
-                self.write(&life).await?;
+                self.write_wish(&life).await?;
                 if let Some(holdings) = &mut self.holdings {
                     holdings.residency = holdings.residency.take().or(residency);
                 }
@@ -380,8 +383,8 @@ impl Owner {
         }
     }
 
-    /// Compares with what the node had. What was seen before the present phase began is old news, and
-    /// while work is under way the node is in between.
+    /// Compares with what the host had. What was seen before the present phase began is old news, and
+    /// while work is under way the host is in between.
     async fn observe(&mut self, found: Option<Presence>, at: Timestamp) {
         if at <= self.moved_at || self.microvm.life.phase.operation().is_some() {
             return;
@@ -389,9 +392,48 @@ impl Owner {
         self.adopt(found).await;
     }
 
+    /// Repeats a write until the store takes it. A write whose answer was lost counts as taken.
     async fn move_on(&mut self, life: Life) {
-        until_done("writing a transition", || self.write(&life)).await;
-        self.adjust(life);
+        let attempt = async || match self.write(&life).await {
+            Ok(()) => Ok(true),
+            Err(StoreError::MovedElsewhere { .. }) => self.is_written(&life).await,
+            Err(error) => Err(error),
+        };
+        match until_done("writing a transition", attempt).await {
+            true => self.adjust(life),
+            false => self.stop_as_superseded(&life),
+        }
+    }
+
+    /// Writes what a caller asks for, once.
+    async fn write_wish(&mut self, life: &Life) -> Result<(), StoreError> {
+        let Err(error) = self.write(life).await else {
+            return Ok(());
+        };
+        // A store that does not answer either leaves the first error as the one to tell.
+        match self.is_written(life).await {
+            Ok(true) => return Ok(()),
+            Ok(false) if matches!(error, StoreError::MovedElsewhere { .. }) => {
+                self.stop_as_superseded(life);
+            }
+            Ok(false) | Err(_) => {}
+        }
+        Err(error)
+    }
+
+    /// Whether the record is as this owner's last write wanted it, one generation on.
+    async fn is_written(&self, life: &Life) -> Result<bool, StoreError> {
+        let found = self.shared.store.microvm(self.microvm.id).await?;
+        let next = self.microvm.generation + 1;
+        Ok(found.is_some_and(|found| found.generation == next && found.life == *life))
+    }
+
+    /// Two owners of one microVM would undo each other's work. The next start of the service compares record and host anew.
+    fn stop_as_superseded(&mut self, life: &Life) {
+        let (id, generation) = (self.microvm.id, self.microvm.generation);
+        let wanted = life.phase;
+        error!(%id, generation, ?wanted, "somebody else has moved this microVM's record; its owner stops");
+        self.is_superseded = true;
     }
 
     /// Writes a transition with its journal entry: the intent of what begins, or else the outcome of what ended.

@@ -26,7 +26,7 @@ impl Tasks {
         }
     }
 
-    /// Ends every task where it stands. Records and node are as after a crash, which is a case that every
+    /// Ends every task where it stands. Records and host are as after a crash, which is a case that every
     /// start deals with; so no other way to stop exists.
     pub(super) async fn stop(&self) {
         let tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();

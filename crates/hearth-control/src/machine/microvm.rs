@@ -48,7 +48,7 @@ pub use adopt::{REASON_DAMAGED, REASON_FORK_INTERRUPTED, REASON_LOST, adopt};
 pub enum Phase {
     /// It waits until its parent is sealed for it.
     Forking,
-    /// The node clones the version, or what the parent was sealed as.
+    /// The host clones the version, or what the parent was sealed as.
     Launching,
     /// `/run` is called.
     RunHook,
@@ -58,19 +58,19 @@ pub enum Phase {
     Running,
     /// `/suspend` is called.
     SuspendHook,
-    /// The node seals where it is, for a child to begin from; then it goes on.
+    /// The host seals where it is, for a child to begin from; then it goes on.
     Sealing {
         /// Since when it has been suspended; `None` when it runs.
         since: Option<Timestamp>,
     },
-    /// The node writes the snapshot.
+    /// The host writes the snapshot.
     Saving,
     /// Frozen on disk.
     Suspended {
         /// Since when.
         since: Timestamp,
     },
-    /// The node brings it back.
+    /// The host brings it back.
     Restoring {
         /// Since when it has been suspended, in case that it stays so.
         since: Timestamp,
@@ -81,7 +81,7 @@ pub enum Phase {
     BackHook,
     /// `/terminate` is called.
     TerminateHook,
-    /// The node removes it.
+    /// The host removes it.
     Removing,
     /// Gone for good.
     Terminated,
@@ -106,7 +106,7 @@ impl Phase {
         }
     }
 
-    /// What must be under way on the node in this phase.
+    /// What must be under way on the host in this phase.
     #[must_use]
     pub const fn operation(self) -> Option<Operation> {
         match self {
@@ -135,7 +135,7 @@ impl Phase {
     }
 }
 
-/// One piece of work on the node.
+/// One piece of work on the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// Have the parent sealed.
@@ -259,9 +259,9 @@ pub enum Event {
     Sealed,
     /// The parent could not be sealed, and is as it was.
     SealFailed,
-    /// The node has cloned it.
+    /// The host has cloned it.
     Launched,
-    /// The node could not clone it, or its parent could not be sealed.
+    /// The host could not clone it, or its parent could not be sealed.
     LaunchFailed(String),
     /// The application answered the hook of the present phase.
     HookDone,
@@ -271,7 +271,7 @@ pub enum Event {
     Saved,
     /// It could not be suspended and runs on.
     SaveFailed,
-    /// The node has brought it back.
+    /// The host has brought it back.
     Restored,
     /// It could not be brought back and stays suspended.
     RestoreFailed,
@@ -279,9 +279,9 @@ pub enum Event {
     Lost,
     /// An operation found that its snapshot cannot be restored; the text says why.
     Damaged(String),
-    /// Its application or its VMM ended, as the node tells unasked.
+    /// Its application or its VMM ended, as the host tells unasked.
     Ended(String),
-    /// Nothing of it is left on the node.
+    /// Nothing of it is left on the host.
     Removed,
     /// A deadline has come.
     Due(Timer),

@@ -240,7 +240,7 @@ impl fmt::Display for Subject {
     }
 }
 
-/// An entry of the journal: what is about to be done on the node.
+/// An entry of the journal: what is about to be done on the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Intent {
     /// To whom.

@@ -12,6 +12,7 @@ mod crash;
 mod forks;
 mod images;
 mod lifecycle;
+mod moved_elsewhere;
 mod reconcile;
 mod slow_host;
 mod timers;

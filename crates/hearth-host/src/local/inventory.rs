@@ -20,11 +20,11 @@ impl LocalHost {
         let mut microvms: BTreeMap<MicrovmId, Presence> = BTreeMap::new();
         let mut snapshots = Vec::new();
         let mut builds: BTreeSet<BuildId> = self.workshop().left_behind().into_iter().collect();
+        let damaged = node.damaged()?;
+        let damaged = || damaged.iter().filter_map(|damage| damage.instance.as_ref());
         // What is there in a better condition below is told as that.
-        for damage in node.damaged()? {
-            if let Some(id) = damage.instance.and_then(|name| name.parse().ok()) {
-                microvms.insert(id, Presence::Damaged);
-            }
+        for id in damaged().filter_map(|name| name.parse().ok()) {
+            microvms.insert(id, Presence::Damaged);
         }
         for snapshot in node.snapshots() {
             let machine = &snapshot.record.machine;
@@ -70,9 +70,12 @@ impl LocalHost {
                 *presence = Presence::Busy;
             }
         }
-        // The files of a build that has a snapshot belong to the snapshot.
+        // The files of a build that has a snapshot belong to the snapshot, also to one that was set aside: it may be repaired.
         for (_, build) in &snapshots {
             builds.remove(build);
+        }
+        for build in damaged().filter_map(|name| build_of(name)) {
+            builds.remove(&build);
         }
         Ok(Inventory {
             microvms: microvms.into_iter().collect(),

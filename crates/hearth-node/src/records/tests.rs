@@ -372,7 +372,9 @@ async fn a_repaired_snapshot_is_moved_back() {
         node.snapshot(fixture.step).await.is_err(),
         "nothing needs it"
     );
-    let aside = node.damaged().unwrap().remove(0).path;
+    let damage = node.damaged().unwrap().remove(0);
+    let aside = damage.path.clone();
+    assert_eq!(layout.data().join(damage.home().unwrap()), home);
     drop(node);
 
     fs::write(aside.join(NODE_FILE), backup).unwrap();

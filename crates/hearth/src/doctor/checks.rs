@@ -13,6 +13,7 @@ use hearth_vmm::probe::Finding;
 use serde::Serialize;
 
 use super::facts::Facts;
+use crate::damaged::Damaged;
 use crate::view::size;
 
 /// How bad it is.
@@ -64,6 +65,7 @@ pub(super) const ALL: &[fn(&Facts) -> Check] = &[
     cgroups,
     disk_limits,
     data_directory,
+    damaged,
     users,
     console,
     swap,
@@ -396,6 +398,25 @@ fn data_directory(facts: &Facts) -> Check {
             let found = format!("{} has the permissions {:o}", facts.data, mode & 0o7777);
             subject.advice(found, &format!("chmod 700 {}", facts.data))
         }
+    }
+}
+
+fn damaged(facts: &Facts) -> Check {
+    let subject = Subject {
+        name: "damaged files",
+        why: "what could not be read was set aside, so that the rest goes on",
+    };
+    match &facts.damaged {
+        Ok(damaged) if damaged.is_empty() => subject.good("none"),
+        Ok(damaged) => {
+            let found: Vec<_> = damaged.iter().map(Damaged::sentence).collect();
+            let mends: Vec<_> = damaged.iter().map(|one| one.what_helps.as_str()).collect();
+            subject.advice(found.join("; "), &mends.join("; "))
+        }
+        Err(error) => subject.advice(
+            format!("cannot be told: {error}"),
+            "sudo hearth doctor, or see `damaged` in the data directory",
+        ),
     }
 }
 

@@ -11,6 +11,7 @@ use hearth_emulated::QemuVersion;
 use hearth_vmm::probe::{self, Finding};
 use rustix::process::{Resource, getrlimit};
 
+use crate::damaged::{self, Damaged};
 use crate::shared::Shared;
 use crate::up::UpRecord;
 
@@ -53,6 +54,8 @@ pub(super) struct Facts {
     pub(super) wants_disk_limits: bool,
     /// Permissions of the data directory; nothing when it is not there yet.
     pub(super) data_mode: Option<u32>,
+    /// What was set aside as damaged, or why that cannot be told.
+    pub(super) damaged: Result<Vec<Damaged>, String>,
     pub(super) open_files: u64,
     /// Users that VMMs become.
     pub(super) users: RangeInclusive<u32>,
@@ -111,6 +114,7 @@ impl Facts {
             data_mode: fs::metadata(data)
                 .ok()
                 .map(|metadata| metadata.permissions().mode()),
+            damaged: damaged::read(shared).map_err(|error| format!("{error:#}")),
             // No limit is as good as any.
             open_files: getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX),
             users: shared.config.users.0.clone(),

@@ -1,4 +1,4 @@
-//! What the owner of an image has under way on the node.
+//! What the owner of an image has under way on the host.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,7 +18,7 @@ use crate::machine::build::REASON_TIMED_OUT;
 /// One piece of work under way. Dropping it gives it up.
 pub(super) type Work = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
-/// Progress that may wait to be logged. The node does not wait for it.
+/// Progress that may wait to be logged. The host does not wait for it.
 const PROGRESS_QUEUE: usize = 16;
 /// How often the removal of a snapshot is tried before its image says DELETE_FAILED.
 const FREE_ATTEMPTS: u32 = 5;

@@ -6,7 +6,7 @@ use crate::metrics::End;
 use crate::microvm::Origin;
 
 impl Owner {
-    /// What the node has done, and how long it took.
+    /// What the host has done, and how long it took.
     pub(super) fn count(&self, event: &Event) {
         let metrics = &self.shared.metrics;
         let now = self.shared.clock.now();
@@ -54,7 +54,7 @@ pub(super) fn end_of(event: &Event) -> Option<End> {
     }
 }
 
-/// The end that a look at the node has brought.
+/// The end that a look at the host has brought.
 pub(super) fn end_found(life: &Life) -> End {
     if life.reason.as_deref() == Some(REASON_FORK_INTERRUPTED) {
         End::Interrupted

@@ -1,7 +1,7 @@
-//! What a microVM is, when the record says one thing and the node another: after a crash of either side.
+//! What a microVM is, when the record says one thing and the host another: after a crash of either side.
 //!
 //! Phases with an operation are kept where the operation can simply be done again, which every operation
-//! of the node allows. Hooks are called again too: an application may see one twice across a crash of
+//! of the host allows. Hooks are called again too: an application may see one twice across a crash of
 //! the host, which is better than to lose the microVM.
 
 use super::{Life, Phase, Terms, fork};
@@ -9,7 +9,7 @@ use crate::host::Presence;
 use crate::microvm::Origin;
 use crate::time::Timestamp;
 
-/// `stateReason` of a microVM that the node has no more.
+/// `stateReason` of a microVM that the host has no more.
 pub const REASON_LOST: &str = "The MicroVM was lost on its host.";
 
 /// `stateReason` of a microVM whose record or snapshot on the host cannot be read.
@@ -19,7 +19,7 @@ pub const REASON_DAMAGED: &str = "The MicroVM cannot be brought back: its snapsh
 /// now it is somewhere else.
 pub const REASON_FORK_INTERRUPTED: &str = "The fork was interrupted by a restart of the service.";
 
-/// The life of a microVM of which the node has `found`, with nothing under way.
+/// The life of a microVM of which the host has `found`, with nothing under way.
 #[must_use]
 pub fn adopt(life: &Life, terms: &Terms<'_>, found: Option<Presence>, now: Timestamp) -> Life {
     let to = |phase| Life {
@@ -57,7 +57,7 @@ pub fn adopt(life: &Life, terms: &Terms<'_>, found: Option<Presence>, now: Times
             life.clone()
         }
 
-        // The node has finished or undone the layer; the parent is as it was.
+        // The host has finished or undone the layer; the parent is as it was.
         (Phase::Sealing { since: None }, Some(Presence::Running))
         | (Phase::Sealing { since: Some(_) }, Some(Presence::Suspended)) => {
             fork::after(life, terms)

@@ -390,7 +390,7 @@ proptest! {
         }
     }
 
-    /// From anywhere, `Terminate` and obedience of the node end the microVM in at most three steps.
+    /// From anywhere, `Terminate` and obedience of the host end the microVM in at most three steps.
     #[test]
     fn terminate_always_ends(phase in any_phase()) {
         let hooks = hooks();
@@ -423,7 +423,7 @@ proptest! {
         }
     }
 
-    /// Whatever record and node say, adoption twice is adoption once, and nothing asleep and whole is lost.
+    /// Whatever record and host say, adoption twice is adoption once, and nothing asleep and whole is lost.
     #[test]
     fn adoption_settles(phase in any_phase(), found in prop::sample::select(vec![
         None, Some(Presence::Running), Some(Presence::Suspended), Some(Presence::Debris),

@@ -1,6 +1,7 @@
 //! A store that dies, or fails, at a chosen write.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use hearth_control::account::{AccessKey, Account, Role, RolePolicy};
@@ -43,6 +44,7 @@ pub(crate) struct CrashingStore {
     store: SqliteStore,
     point: Option<CrashPoint>,
     writes: Mutex<u32>,
+    loses_next_answer: AtomicBool,
     reached: watch::Sender<bool>,
 }
 
@@ -53,6 +55,7 @@ impl CrashingStore {
             store,
             point,
             writes: Mutex::default(),
+            loses_next_answer: AtomicBool::default(),
             reached,
         }
     }
@@ -60,6 +63,11 @@ impl CrashingStore {
     /// Turns true when the chosen write was reached.
     pub(crate) fn reached(&self) -> watch::Receiver<bool> {
         self.reached.subscribe()
+    }
+
+    /// The next write is made, and answered as if it was not.
+    pub(crate) fn lose_next_answer(&self) {
+        self.loses_next_answer.store(true, Ordering::Relaxed);
     }
 
     fn alive(&self) -> Result<()> {
@@ -101,6 +109,9 @@ impl Store for CrashingStore {
         let verdict = self.store.commit(batch).await;
         if self.reaches(Side::After) {
             return Err(self.crash());
+        }
+        if self.loses_next_answer.swap(false, Ordering::Relaxed) {
+            return Err(StoreError::Commit("the answer is lost".to_owned()));
         }
         verdict
     }

@@ -41,7 +41,8 @@ impl World {
         }
     }
 
-    fn open(&self) -> SqliteStore {
+    /// One more handle of the store's file.
+    pub(crate) fn open(&self) -> SqliteStore {
         SqliteStore::open(&self.directory.path().join("control.sqlite")).unwrap()
     }
 

@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+use hearth_node::Damage;
+
 use super::*;
 
 /// A host with nothing to complain of.
@@ -27,6 +29,7 @@ fn healthy() -> Facts {
         limitable_device: Ok("254:0".to_owned()),
         wants_disk_limits: true,
         data_mode: Some(0o40_700),
+        damaged: Ok(Vec::new()),
         open_files: 1 << 20,
         users: 0x7000_0000..=0x7000_ffff,
         passwd: "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false".to_owned(),
@@ -117,6 +120,10 @@ fn what_strangers_could_use_is_advice() {
         (|facts| facts.has_ecc = false, "ecc"),
         (|facts| facts.kernel = "6.1.0".into(), "kernel"),
         (|facts| facts.kernel.clear(), "kernel"),
+        (
+            |facts| facts.damaged = Err("denied".into()),
+            "damaged files",
+        ),
         (|facts| facts.open_files = 1024, "open files"),
         (|facts| facts.free_bytes = Some(10 << 30), "disk"),
         (
@@ -174,4 +181,32 @@ fn the_emulated_host_needs_less_of_this_one() {
         facts.has_mmdebstrap = false;
     };
     assert_eq!(complaints(prepared), []);
+}
+
+#[test]
+fn everything_damaged_is_told_with_what_helps() {
+    let one = |name: &str| {
+        let path = format!("/data/damaged/instance-{name}").into();
+        let reason = r#"{"instance":"NAME","reason":"machine.json is corrupt","found_at":1}"#;
+        let reason = reason.replace("NAME", name);
+        Damaged::new(
+            Damage::told(path, Some(reason.as_bytes())),
+            "/data".as_ref(),
+        )
+    };
+    let mut facts = healthy();
+    facts.damaged = Ok(vec![one("first"), one("second")]);
+    let check = damaged(&facts);
+    assert_eq!(check.verdict, Verdict::Advice);
+    for name in ["first", "second"] {
+        let path = format!("/data/damaged/instance-{name}");
+        assert!(check.found.contains(&path), "{}", check.found);
+        assert!(
+            check.found.contains(&format!("({name})")),
+            "{}",
+            check.found
+        );
+        assert!(check.mend.as_ref().unwrap().contains(&path), "{check:?}");
+    }
+    assert!(check.found.contains("machine.json is corrupt"));
 }
