@@ -288,7 +288,7 @@ impl Instance {
             return Ok(Settled::HasNoProcess);
         };
         let runs = match record.pending {
-            None => record.process.is_alive(),
+            None => record.process.is_alive() && !self.is_half_resumed(&record),
             Some(_) => self.wait_until_not_busy(&record).await?,
         };
         if !runs {
@@ -302,7 +302,6 @@ impl Instance {
         self.finish_or_abandon(&record, runs).await?;
         thawed?;
         if runs {
-            self.confirm_resumed().await?;
             return Ok(Settled::Runs);
         }
         self.remove_directory().await?;
@@ -366,13 +365,14 @@ impl Instance {
         .await
     }
 
-    /// A running instance is not suspended, even if a crash came before that was written down.
-    async fn confirm_resumed(&self) -> Result<(), NodeError> {
-        self.with_files(|records, name| match records.suspended(name) {
-            Some(info) => records.mark_as_step(&info),
-            None => Ok(()),
-        })
-        .await
+    /// Whether a crash came in the middle of a resume, whose process is ended then. As long as its layer says that the instance is
+    /// suspended, that is what it is: the process may have no guest yet, or one that is not unique.
+    fn is_half_resumed(&self, record: &MachineRecord) -> bool {
+        let is_suspended = self.node.records().suspended(self.name()).is_some();
+        if is_suspended {
+            record.process.kill();
+        }
+        is_suspended
     }
 
     async fn remove_directory(&self) -> Result<(), NodeError> {
