@@ -17,7 +17,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hearth_snapshot::{Description, SnapshotId};
 use hearth_wire::agent::{ControlRequest, StartSpec};
@@ -47,8 +47,8 @@ const EXIT_LIMIT: Duration = Duration::from_secs(10);
 /// Pause between two questions whether a VMM still seals.
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often a VMM may leave a question unanswered (each for as long as [`VmmClient`] waits) before its process is ended.
-const SILENCES_MAX: u32 = 3;
+/// For how long a VMM may answer no question before its process is ended: three times as long as [`VmmClient`] waits for one answer.
+const SILENCE_LIMIT: Duration = Duration::from_secs(180);
 
 /// The file of a snapshot that holds its pages.
 const MEMORY_FILE: &str = "memory";
@@ -262,8 +262,9 @@ impl Instance {
     /// Waits a while and asks whether the VMM still answers.
     async fn answers_on(&self) -> bool {
         const LOOK: Duration = Duration::from_secs(30);
+        const LOOKS: u32 = 3;
         tokio::time::sleep(LOOK).await;
-        for _ in 0..SILENCES_MAX {
+        for _ in 0..LOOKS {
             if self.status().await.is_ok() {
                 return true;
             }
@@ -287,7 +288,7 @@ impl Instance {
             return Ok(Settled::HasNoProcess);
         };
         let runs = match record.pending {
-            None => record.process.is_alive(),
+            None => record.process.is_alive() && !self.is_half_resumed(&record),
             Some(_) => self.wait_until_not_busy(&record).await?,
         };
         if !runs {
@@ -301,7 +302,6 @@ impl Instance {
         self.finish_or_abandon(&record, runs).await?;
         thawed?;
         if runs {
-            self.confirm_resumed().await?;
             return Ok(Settled::Runs);
         }
         self.remove_directory().await?;
@@ -310,9 +310,11 @@ impl Instance {
 
     /// Waits until the VMM seals no more. Answers whether it runs on.
     async fn wait_until_not_busy(&self, record: &MachineRecord) -> Result<bool, NodeError> {
-        let mut silences = 0;
+        let mut silent_since = None;
         while record.process.is_alive() {
             match self.status().await {
+                // One of another release answers when it has sealed, if only that it does not understand.
+                Err(NodeError::Vmm(VmmError::OtherVersion(_))) => return Ok(true),
                 Ok(status) if status.sealing.is_none() => {
                     let is_ending =
                         record.pending == Some(Purpose::Suspended) && self.has_left().await;
@@ -320,10 +322,11 @@ impl Instance {
                         return Ok(true);
                     }
                 }
-                Ok(_) => silences = 0,
+                Ok(_) => silent_since = None,
+                // Perhaps it is just ending.
                 Err(error) => {
-                    silences += 1;
-                    if silences >= SILENCES_MAX {
+                    let since = *silent_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() > SILENCE_LIMIT {
                         tracing::error!(%error, instance = %self.name(), "its VMM does not answer and is ended");
                         record.process.kill();
                         break;
@@ -362,13 +365,14 @@ impl Instance {
         .await
     }
 
-    /// A running instance is not suspended, even if a crash came before that was written down.
-    async fn confirm_resumed(&self) -> Result<(), NodeError> {
-        self.with_files(|records, name| match records.suspended(name) {
-            Some(info) => records.mark_as_step(&info),
-            None => Ok(()),
-        })
-        .await
+    /// Whether a crash came in the middle of a resume, whose process is ended then. As long as its layer says that the instance is
+    /// suspended, that is what it is: the process may have no guest yet, or one that is not unique.
+    fn is_half_resumed(&self, record: &MachineRecord) -> bool {
+        let is_suspended = self.node.records().suspended(self.name()).is_some();
+        if is_suspended {
+            record.process.kill();
+        }
+        is_suspended
     }
 
     async fn remove_directory(&self) -> Result<(), NodeError> {

@@ -141,18 +141,33 @@ impl Node {
             fs::set_permissions(&directory, Permissions::from_mode(0o700))
                 .map_err(failed("close", &directory))?;
         }
-        let users = options.users.clone().map(Users::new);
-        let node = Self(Arc::new(Inner {
-            records: Arc::new(Records::load(layout)?),
-            options,
-            turns: Turns::default(),
-            users,
-            holdings: Holdings::default(),
-        }));
+        let node = Self::new(options, Records::load(layout)?);
         for (name, record) in node.machines() {
             node.adopt(&name, &record);
         }
         Ok(node)
+    }
+
+    /// Looks at a data directory that another process owns, as `hearth up` does while it runs: for listing, reading and talking to
+    /// guests, and for nothing that changes an instance or a snapshot.
+    ///
+    /// # Errors
+    ///
+    /// When the directory cannot be read.
+    pub fn look_at(options: NodeOptions) -> Result<Self, NodeError> {
+        let data = std::path::absolute(&options.data).map_err(failed("resolve", &options.data))?;
+        Ok(Self::new(options, Records::look(Layout::new(data))?))
+    }
+
+    fn new(options: NodeOptions, records: Records) -> Self {
+        let users = options.users.clone().map(Users::new);
+        Self(Arc::new(Inner {
+            records: Arc::new(records),
+            options,
+            turns: Turns::default(),
+            users,
+            holdings: Holdings::default(),
+        }))
     }
 
     /// Takes note of what a process from before holds, also of one that is gone: settling the instance gives it back.

@@ -87,11 +87,34 @@ impl Records {
                 Err(error) => go_on(damage::set_aside_snapshot(&layout, id, None, &error)),
             }
         }
-        Ok(Self {
+        Ok(Self::new(layout, index))
+    }
+
+    /// Reads what can be read while another process owns the data directory, and changes nothing: what is being written or removed
+    /// at this moment is left out.
+    pub(crate) fn look(layout: Layout) -> Result<Self, NodeError> {
+        let mut index = Index::default();
+        for entry in names(&layout.machines())? {
+            if let Ok(name) = entry.parse::<MachineName>()
+                && let Ok(found) = read_instance(&layout, &name)
+            {
+                index.put_instance(name, found);
+            }
+        }
+        for id in snapshot_ids(&layout)? {
+            if let Ok(info) = read_snapshot(&layout, id) {
+                index.put_snapshot(info);
+            }
+        }
+        Ok(Self::new(layout, index))
+    }
+
+    fn new(layout: Layout, index: Index) -> Self {
+        Self {
             layout,
             index: Mutex::new(index),
             verified: Verified::default(),
-        })
+        }
     }
 
     pub(crate) fn layout(&self) -> &Layout {

@@ -43,4 +43,4 @@ pub use config::{
     EndpointConfig, Hosting, NetworkConfig, OwnCertificate, ServiceConfig, TlsConfig,
 };
 pub use hearth_host::{ExternalS3, RuleSets};
-pub use service::{Service, ServiceError};
+pub use service::{Service, ServiceError, lock};

@@ -216,8 +216,13 @@ impl Service {
     }
 }
 
-/// One service for one data directory.
-fn lock(data: &Path) -> Result<File, ServiceError> {
+/// Takes a data directory for this process alone, until the file is closed: one service, or one command that changes what a service
+/// would know.
+///
+/// # Errors
+///
+/// [`ServiceError::InUse`] when another process has it.
+pub fn lock(data: &Path) -> Result<File, ServiceError> {
     fs::create_dir_all(data).map_err(file("make the directory", data))?;
     // Whatever is below it, and whoever made it: keys, disks and memory of tenants are nobody else's.
     fs::set_permissions(data, fs::Permissions::from_mode(0o700)).map_err(file("close", data))?;

@@ -1,6 +1,7 @@
 //! `hearth machine`: microVMs of this host by hand, without the service.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
@@ -28,7 +29,12 @@ pub(crate) fn run(shared: &Shared, command: MachineCommand) -> Result<ExitCode> 
         .with_writer(std::io::stderr)
         .without_time()
         .init();
-    let node = open_node(shared)?;
+    let (node, _owned) = if command.changes_something() {
+        let (node, lock) = own_node(shared)?;
+        (node, Some(lock))
+    } else {
+        (look_at_node(shared)?, None)
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -38,15 +44,27 @@ pub(crate) fn run(shared: &Shared, command: MachineCommand) -> Result<ExitCode> 
     outcome
 }
 
-/// The node of the data directory that was given.
-pub(crate) fn open_node(shared: &Shared) -> Result<Node> {
+/// The node of the data directory that was given, for as long as the lock is held: the service keeps an index of its node in memory,
+/// so nobody else may change anything below it.
+pub(crate) fn own_node(shared: &Shared) -> Result<(Node, File)> {
+    let options = node_options(shared)?;
+    let lock = hearth_service::lock(&shared.data)?;
+    Ok((Node::open(options)?, lock))
+}
+
+/// The node of the data directory that was given, also while the service runs.
+pub(crate) fn look_at_node(shared: &Shared) -> Result<Node> {
+    Ok(Node::look_at(node_options(shared)?)?)
+}
+
+fn node_options(shared: &Shared) -> Result<NodeOptions> {
     let config = &shared.config;
     config.check()?;
     let options = NodeOptions {
         limits: config.limits.to_node(),
         ..NodeOptions::new(shared.data.clone(), vmm::program()?)
     };
-    Ok(Node::open(options.with_users(config.users.0.clone()))?)
+    Ok(options.with_users(config.users.0.clone()))
 }
 
 async fn dispatch(shared: &Shared, node: &Node, command: MachineCommand) -> Result<ExitCode> {

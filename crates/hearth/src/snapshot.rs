@@ -11,12 +11,14 @@ use crate::shared::Shared;
 use crate::{machine, output};
 
 pub(crate) fn run(shared: &Shared, command: SnapshotCommand) -> Result<ExitCode> {
-    let node = machine::open_node(shared)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     match command {
-        SnapshotCommand::Ls => ls(shared, &node),
-        SnapshotCommand::Verify { snapshots } => verify(shared, &node, &snapshots),
+        SnapshotCommand::Ls => ls(shared, &machine::look_at_node(shared)?),
+        SnapshotCommand::Verify { snapshots } => {
+            verify(shared, &machine::look_at_node(shared)?, &snapshots)
+        }
         SnapshotCommand::Rm { snapshots } => {
+            let (node, _owned) = machine::own_node(shared)?;
+            let runtime = tokio::runtime::Builder::new_current_thread().build()?;
             for beginning in snapshots {
                 let id = node.find_snapshot(&beginning)?;
                 runtime.block_on(node.delete_snapshot(id))?;

@@ -116,6 +116,13 @@ pub(crate) enum MachineCommand {
     Sweep,
 }
 
+impl MachineCommand {
+    /// Whether it changes what the service keeps in memory of its node while it runs.
+    pub(crate) fn changes_something(&self) -> bool {
+        !matches!(self, Self::Exec { .. } | Self::Ls | Self::Serial { .. })
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum SnapshotCommand {
     /// List snapshots.

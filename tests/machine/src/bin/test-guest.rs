@@ -13,6 +13,8 @@
 //! | `read PATH` | the file's first line |
 //! | `dirty MIB SEED` | fills that much of a buffer that stays, answers `ok` |
 //! | `check MIB SEED` | `ok` if the buffer still holds that |
+//! | `scatter PAGES SEED` | writes a few bytes into every other one of twice so many pages of the buffer; `ok` |
+//! | `check-scattered PAGES SEED` | `ok` if they are still there |
 //! | `sum MIB` | reads that much of the buffer and nothing else, answers the sum of its bytes |
 //! | `source BYTES SEED` | that many bytes of the pattern, then the connection ends |
 //! | `sink BYTES SEED` | reads that many bytes; `ok` if they are the pattern |
@@ -37,6 +39,7 @@ use hearth_machine_tests::{PORT, Pattern};
 use rustix::time::{ClockId, clock_gettime};
 
 const MIB: usize = 1 << 20;
+const PAGE: usize = 4096;
 /// Between two steps of the count: twenty guests that wake up share one emulated processor.
 const STEP: Duration = Duration::from_millis(50);
 
@@ -103,6 +106,10 @@ fn answer(connection: &TcpStream) -> io::Result<()> {
                 .to_owned(),
             ["dirty", mib, seed] => dirty(number(mib)? as usize, number(seed)?)?,
             ["check", mib, seed] => check(number(mib)? as usize, number(seed)?)?,
+            ["scatter", pages, seed] => scatter(number(pages)? as usize, number(seed)?)?,
+            ["check-scattered", pages, seed] => {
+                check_scattered(number(pages)? as usize, number(seed)?)?
+            }
             ["sum", mib] => sum(number(mib)? as usize)?,
             ["source", bytes, seed] => return source(writer, number(bytes)?, number(seed)?),
             ["sink", bytes, seed] => sink(&mut reader, number(bytes)?, number(seed)?)?,
@@ -135,6 +142,31 @@ fn check(mib: usize, seed: u64) -> io::Result<String> {
     let mut expected = vec![0; mib * MIB];
     Pattern::new(seed).fill(&mut expected);
     Ok(if buffer.get(..mib * MIB) == Some(&expected[..]) {
+        "ok"
+    } else {
+        "differs"
+    }
+    .to_owned())
+}
+
+/// The first call touches all pages, so that they lie together; from the second on, every other one changes.
+fn scatter(pages: usize, seed: u64) -> io::Result<String> {
+    let mut buffer = BUFFER.lock().map_err(poisoned)?;
+    if buffer.len() < 2 * pages * PAGE {
+        buffer.resize(2 * pages * PAGE, 1);
+    }
+    for page in buffer.chunks_exact_mut(2 * PAGE).take(pages) {
+        page[..8].copy_from_slice(&seed.to_ne_bytes());
+    }
+    Ok("ok".to_owned())
+}
+
+fn check_scattered(pages: usize, seed: u64) -> io::Result<String> {
+    let buffer = BUFFER.lock().map_err(poisoned)?;
+    let mut scattered = buffer.chunks_exact(2 * PAGE).take(pages);
+    let is_there =
+        scattered.all(|page| page[..8] == seed.to_ne_bytes() && page[8..] == [1; 2 * PAGE - 8]);
+    Ok(if is_there && buffer.len() >= 2 * pages * PAGE {
         "ok"
     } else {
         "differs"

@@ -8,9 +8,11 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod boot;
+mod chains;
 mod clocks;
 mod clones;
 mod crash;
+mod crash_points;
 mod fixture;
 mod forks;
 mod full_disk;
