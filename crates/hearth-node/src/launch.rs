@@ -455,9 +455,12 @@ impl Instance {
                 root: node.layout().empty(),
             }),
         };
-        let program = &node.options().vmm_program;
-        let (mut client, child) =
-            VmmClient::spawn(program, Path::new(socket::CONTROL), &permitted, slot, log)?;
+        let program = node.options().vmm_program.clone();
+        // A process that starts another one in a namespace of its own does nothing else for milliseconds.
+        let spawned = tokio::task::spawn_blocking(move || {
+            VmmClient::spawn(&program, Path::new(socket::CONTROL), &permitted, slot, log)
+        });
+        let (mut client, child) = spawned.await.map_err(|_| NodeError::Panicked)??;
         let pid = child.id().ok_or(VmmError::Confused)?;
         let process = ProcessRecord::of(pid).ok_or(VmmError::Confused)?;
         reserved.pass_to(process);
