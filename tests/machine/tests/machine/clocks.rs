@@ -37,7 +37,6 @@ async fn clocks_have_moved_on_after_a_sleep_and_timers_that_were_due_fire() {
 /// With a guest whose kernel reads the time from that source.
 async fn sleep_twice(source: &str) {
     let node = node().await;
-    let late = with_sleepy_vmms(&node);
     let mut request = node.boot_request(2, Vec::new());
     // A time stamp counter that is emulated would not be trusted by itself.
     request.command_line += &format!(" clocksource={source} tsc=reliable");
@@ -49,6 +48,8 @@ async fn sleep_twice(source: &str) {
         .unwrap();
     guest::wait_until_serving(&launched.machine).await;
     let mut machine = launched.machine;
+    // It finds the instance that is there, and alone changes it from here on.
+    let late = with_sleepy_vmms(&node);
     let kernel_log = dmesg(&machine).await;
     let current = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
     assert_eq!(ask(&machine, &format!("read {current}")).await, source);
@@ -63,7 +64,7 @@ async fn sleep_twice(source: &str) {
             );
         }
         let (before, begun) = (clocks(&machine).await, Instant::now());
-        machine.suspend().await.unwrap();
+        late.suspend(&name("sleeper")).await.unwrap();
         machine = late.resume(&name("sleeper")).await.unwrap().machine;
         let resumed = Instant::now();
         while ask(&machine, "naps").await != round.to_string() {
