@@ -156,7 +156,12 @@ impl Node {
     /// When the directory cannot be read.
     pub fn look_at(options: NodeOptions) -> Result<Self, NodeError> {
         let data = std::path::absolute(&options.data).map_err(failed("resolve", &options.data))?;
-        Ok(Self::new(options, Records::look(Layout::new(data))?))
+        let layout = Layout::new(data);
+        if !layout.machines().exists() {
+            // Nobody has used it yet.
+            return Self::open(options);
+        }
+        Ok(Self::new(options, Records::look(layout)?))
     }
 
     fn new(options: NodeOptions, records: Records) -> Self {

@@ -439,3 +439,18 @@ fn a_changed_byte_of_a_record_is_noticed_or_changes_nothing() {
         }
     }
 }
+
+#[tokio::test]
+async fn whoever_only_looks_changes_nothing() {
+    let empty = tempfile::tempdir().unwrap();
+    let options = |data: &Path| NodeOptions::new(data.join("data"), "hearth-vmm".into());
+    let unused = Node::look_at(options(empty.path())).unwrap();
+    assert!(unused.names().is_empty() && unused.snapshots().is_empty());
+
+    // Another process is in the middle of a removal.
+    let half = unused.layout().snapshots().join("0".repeat(64));
+    fs::create_dir(&half).unwrap();
+    let looking = Node::look_at(options(empty.path())).unwrap();
+    assert!(looking.snapshots().is_empty());
+    assert!(half.exists() && looking.damaged().unwrap().is_empty());
+}
