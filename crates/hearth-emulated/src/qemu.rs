@@ -46,10 +46,12 @@ pub(crate) fn arguments(machine: &Machine<'_>) -> Vec<OsString> {
         arguments.push(flag.into());
         arguments.push(value.into());
     };
-    // ACPI describes the virtio-mmio devices; Debian's kernel takes none from its command line.
+    // ACPI describes the virtio-mmio devices; Debian's kernel takes none from its command line. It is told that there are no legacy timer
+    // and interrupt controller, and sets up neither: with QEMU 10 on a quiet machine, two boots in three ended when the timer
+    // raised vector 0, which is a division error.
     push(
         "-M",
-        "microvm,isa-serial=on,rtc=on,acpi=on,auto-kernel-cmdline=off".into(),
+        "microvm,isa-serial=on,rtc=on,acpi=on,pit=off,pic=off,auto-kernel-cmdline=off".into(),
     );
     let thread = if machine.cpus > 1 { "multi" } else { "single" };
     push(
@@ -209,6 +211,11 @@ mod tests {
     fn one_processor_runs_in_one_thread() {
         assert!(command_line(1, &[]).contains("tcg,thread=single,"));
         assert!(command_line(2, &[]).contains("tcg,thread=multi,"));
+    }
+
+    #[test]
+    fn there_is_no_legacy_timer_to_raise_a_vector_that_nobody_set_up() {
+        assert!(command_line(1, &[]).contains(",pit=off,pic=off,"));
     }
 
     #[test]
