@@ -61,12 +61,6 @@ pub enum NodeError {
     /// An instance was removed while something else was done with it.
     #[error("microVM {0} is being removed")]
     Removed(String),
-    /// Whoever asked for a launch has gone away, so it was undone.
-    #[error("nobody waits for the launch of microVM {0} any more")]
-    Abandoned(String),
-    /// Another operation on the instance is under way that only its VMM can end.
-    #[error("the VMM of microVM {0} is still sealing a snapshot")]
-    Busy(String),
     /// A suspended instance cannot be restored, now or later.
     #[error("the snapshot of microVM {name} is damaged: {reason}")]
     Damaged {

@@ -288,10 +288,11 @@ impl Instance {
             return Ok(Settled::HasNoProcess);
         };
         let runs = match record.pending {
-            None => record.process.is_alive() && !self.is_half_resumed(&record),
+            None => record.process.is_alive() && !self.is_half_resumed(),
             Some(_) => self.wait_until_not_busy(&record).await?,
         };
         if !runs {
+            record.process.kill();
             self.wait_for_exit(&record).await?;
         }
         // Before anything is written down, and also where nothing can be: the guest does not stand still for it.
@@ -365,14 +366,10 @@ impl Instance {
         .await
     }
 
-    /// Whether a crash came in the middle of a resume, whose process is ended then. As long as its layer says that the instance is
-    /// suspended, that is what it is: the process may have no guest yet, or one that is not unique.
-    fn is_half_resumed(&self, record: &MachineRecord) -> bool {
-        let is_suspended = self.node.records().suspended(self.name()).is_some();
-        if is_suspended {
-            record.process.kill();
-        }
-        is_suspended
+    /// Whether a crash came in the middle of a resume. As long as its layer says that the instance is suspended, that is what it
+    /// is: the process may have no guest yet, or one that is not unique.
+    fn is_half_resumed(&self) -> bool {
+        self.node.records().suspended(self.name()).is_some()
     }
 
     async fn remove_directory(&self) -> Result<(), NodeError> {

@@ -280,7 +280,7 @@ fn unchanged(error: &NodeError) -> Failure {
             tracing::warn!(error = whole(error), "the host's disk is full");
             Failure::NoCapacity
         }
-        NodeError::Removed(_) | NodeError::Abandoned(_) => Failure::Overtaken,
+        NodeError::Removed(_) => Failure::Overtaken,
         error => Failure::Unchanged(whole(error)),
     }
 }
