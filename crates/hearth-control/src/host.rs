@@ -108,7 +108,8 @@ pub enum Failure {
     /// The instance is lost: neither a process nor a snapshot is left.
     #[error("lost: {0}")]
     Lost(String),
-    /// The instance cannot be brought back, now or later. The text names the file and what is wrong with it, for callers.
+    /// The instance cannot be brought back until somebody has repaired it. The text names the file and what is wrong with it, for
+    /// callers.
     #[error("damaged: {0}")]
     Damaged(String),
     /// A removal has overtaken it.
@@ -212,7 +213,7 @@ pub struct BuildFailure {
 }
 
 /// What the host has of one instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Presence {
     /// An operation is under way on it; what it is then is known afterwards.
     Busy,
@@ -222,8 +223,8 @@ pub enum Presence {
     Suspended,
     /// Pieces of it: an operation was interrupted, or it died.
     Debris,
-    /// Its record or its snapshot cannot be read, and was set aside.
-    Damaged,
+    /// Its record or its snapshot cannot be read, and was set aside. The text names the file and what is wrong with it, for callers.
+    Damaged(String),
 }
 
 /// What is on the host.

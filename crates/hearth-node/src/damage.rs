@@ -20,7 +20,8 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use hearth_snapshot::SnapshotId;
+use hearth_snapshot::{OpenError, SnapshotId};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{NodeError, failed};
@@ -99,6 +100,19 @@ struct ReasonForm {
     found_at: u64,
 }
 
+/// Whether a file is not what was written. One that could not be read for want of descriptors or memory may be right.
+pub(crate) fn is_damage(error: &NodeError) -> bool {
+    let source = match error {
+        NodeError::Io { source, .. } => source,
+        NodeError::Snapshot(OpenError::Read { source, .. }) => source,
+        _ => return true,
+    };
+    let want = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::INTR];
+    !want
+        .iter()
+        .any(|errno| source.raw_os_error() == Some(errno.raw_os_error()))
+}
+
 /// Sets aside the directory of an instance. A process that still runs it is killed: nobody would know it any more.
 pub(crate) fn set_aside_instance(
     layout: &Layout,
@@ -121,6 +135,18 @@ pub(crate) fn set_aside_snapshot(
     let directory = layout.snapshot(id);
     let owner = owner.map(str::to_owned).or_else(|| owner_of(&directory));
     set_aside(layout, &directory, &label_of(id), owner.as_deref(), error)
+}
+
+/// Sets aside the snapshot that a running instance stands on and that was not put into its place yet.
+pub(crate) fn set_aside_known(
+    layout: &Layout,
+    name: &MachineName,
+    id: SnapshotId,
+    error: &dyn std::error::Error,
+) -> Result<(), NodeError> {
+    let owner = name.to_string();
+    let from = layout.incoming(name);
+    set_aside(layout, &from, &label_of(id), Some(&owner), error)
 }
 
 /// Name of the empty file in a snapshot's directory that says whose it is.

@@ -26,6 +26,7 @@ use hearth_wire::vmm::{Command, Reply, SnapshotSpec, SnapshotSummary, Status};
 use crate::agent::AgentClient;
 use crate::chain::{Plan, next_plan, plan};
 use crate::crash_point::reach;
+use crate::damage::{self, is_damage, with_causes};
 use crate::error::{NodeError, failed};
 use crate::index::SnapshotInfo;
 use crate::jail;
@@ -353,15 +354,26 @@ impl Instance {
         runs: bool,
     ) -> Result<(), NodeError> {
         let record = Arc::clone(record);
-        self.with_files(move |records, name| match record.pending {
-            // A snapshot that the record knows already and that was not moved yet.
-            None => place_known(records, name, &record),
-            Some(purpose) => match take_in(records.layout(), name) {
-                Some(description) => {
+        self.with_files(move |records, name| {
+            let Some(purpose) = record.pending else {
+                // A snapshot that the record knows already and that was not moved yet.
+                return place_known(records, name, &record);
+            };
+            match take_in(records.layout(), name) {
+                Ok(Some(description)) => {
                     finish(records, name, &record, purpose, &description).map(drop)
                 }
-                None => abandon(records, name, &record, runs),
-            },
+                Ok(None) => abandon(records, name, &record, runs),
+                // Nothing else is left of it.
+                Err(error) if !runs && purpose == Purpose::Suspended => {
+                    Err(keep_damaged(records, name, error))
+                }
+                // A VMM that was taken over must not keep its node from going on.
+                Err(error) => {
+                    tracing::warn!(%error, instance = %name, "nothing of a snapshot is taken in");
+                    abandon(records, name, &record, runs)
+                }
+            }
         })
         .await
     }
@@ -453,25 +465,33 @@ fn writable(record: &MachineRecord) -> impl Iterator<Item = usize> {
         .map(|(index, _)| index)
 }
 
-/// Takes what the VMM has sealed out of its hands; `None` where nothing is sealed. What cannot be taken in is nothing: a VMM that
-/// was taken over must not keep its node from going on.
-fn take_in(layout: &Layout, name: &MachineName) -> Option<Description> {
+/// Takes what the VMM has sealed out of its hands; `None` where nothing is sealed.
+fn take_in(layout: &Layout, name: &MachineName) -> Result<Option<Description>, NodeError> {
     let (outgoing, incoming) = (layout.outgoing(name), layout.incoming(name));
-    if outgoing.exists()
-        && let Err(error) = fs::rename(&outgoing, &incoming)
-    {
-        tracing::warn!(%error, instance = %name, "nothing of a snapshot is taken in");
-        return None;
+    if outgoing.exists() {
+        fs::rename(&outgoing, &incoming).map_err(failed("take in", &outgoing))?;
     }
     if !incoming.exists() {
-        return None;
+        return Ok(None);
     }
-    let taken = jail::take_over(&incoming).and_then(|()| Ok(hearth_snapshot::describe(&incoming)?));
-    taken
-        .inspect_err(|error| {
-            tracing::warn!(%error, instance = %name, "nothing of a snapshot is taken in");
-        })
-        .ok()
+    jail::take_over(&incoming)?;
+    Ok(Some(hearth_snapshot::describe(&incoming)?))
+}
+
+/// What an instance slept in is not what was sealed, and its process is gone: what is left of it is kept for whoever can repair it.
+/// Answers what to tell.
+fn keep_damaged(records: &Records, name: &MachineName, error: NodeError) -> NodeError {
+    if !is_damage(&error) {
+        return error;
+    }
+    match records.set_aside_instance(name, &error) {
+        Ok(()) => NodeError::Damaged {
+            name: name.to_string(),
+            reason: with_causes(&error),
+        },
+        // It is tried again whenever the instance is settled.
+        Err(error) => error,
+    }
 }
 
 /// A snapshot is sealed: gives it its record and its name, and an instance that goes on its new parent.
@@ -540,24 +560,37 @@ fn place_known(
     machine: &MachineRecord,
 ) -> Result<(), NodeError> {
     let incoming = records.layout().incoming(name);
-    if !incoming.exists() {
-        return Ok(());
-    }
-    let Ok(description) = hearth_snapshot::describe(&incoming) else {
+    let parent = machine.parent.as_ref().and_then(|id| id.parse().ok());
+    let Some(parent) = parent.filter(|_| incoming.exists()) else {
         return Ok(());
     };
-    if machine.parent != Some(description.id.to_string()) {
-        return Ok(());
+    match read_known(&incoming) {
+        Ok(info) if info.id == parent => records.place(&incoming, info).map(drop),
+        Ok(_) => Ok(()),
+        Err(error) if !is_damage(&error) => Err(error),
+        Err(error) => {
+            damage::set_aside_known(records.layout(), name, parent, &error)?;
+            // Its disks stand on what is damaged.
+            let record = MachineRecord {
+                have_disks_diverged: writable(machine).next().is_some(),
+                ..machine.clone()
+            };
+            records
+                .write_machine(name, record, Durability::Durable)
+                .map(drop)
+        }
     }
-    let Some(record) = record::read(&incoming.join(NODE_FILE))? else {
-        return Ok(());
-    };
-    let info = SnapshotInfo {
+}
+
+fn read_known(incoming: &Path) -> Result<SnapshotInfo, NodeError> {
+    let description = hearth_snapshot::describe(incoming)?;
+    let path = incoming.join(NODE_FILE);
+    let missing = || failed("read", &path)(std::io::ErrorKind::NotFound.into());
+    Ok(SnapshotInfo {
         id: description.id,
         ancestors: description.ancestors,
-        record,
-    };
-    records.place(&incoming, info).map(drop)
+        record: record::read(&path)?.ok_or_else(missing)?,
+    })
 }
 
 /// Nothing was sealed: the instance is as it was, except that its disks may have moved on.

@@ -99,6 +99,12 @@ pub(crate) fn make_own(path: &Path, user: Option<u32>) -> Result<(), NodeError> 
 /// handed. Anything but plain files is refused: it would lead elsewhere.
 pub(crate) fn take_over(directory: &Path) -> Result<(), NodeError> {
     let (user, group) = (geteuid().as_raw(), getegid().as_raw());
+    // A link in its place would lead elsewhere. Where it lies now its maker cannot put another.
+    let found = fs::symlink_metadata(directory).map_err(failed("look at", directory))?;
+    if !found.is_dir() {
+        let error = io::Error::from(io::ErrorKind::NotADirectory);
+        return Err(failed("take over", directory)(error));
+    }
     // From here on its maker cannot put anything else there.
     chown(directory, Some(user), Some(group)).map_err(failed("take over", directory))?;
     fs::set_permissions(directory, fs::Permissions::from_mode(0o755))

@@ -39,7 +39,7 @@ use crate::socket;
 use crate::vmm::{Jail, Permitted, VmmClient, VmmError};
 
 /// What a kernel may say on its serial port before the log starts again from its beginning.
-const SERIAL_LOG_BYTES: u64 = 1 << 20;
+pub(crate) const SERIAL_LOG_BYTES: u64 = 1 << 20;
 
 /// A disk of a fresh machine.
 #[derive(Debug, Clone)]

@@ -3,18 +3,16 @@
 //! It holds what the instance's record was when the handle was given out. Whatever changes the instance waits for its turn
 //! ([`crate::turns`]) and reads the record of that moment, so any number of handles may exist.
 
-use std::fs;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hearth_snapshot::SnapshotId;
 use hearth_wire::agent::StartSpec;
 use hearth_wire::vmm::{Command, PageRange, Reply, SnapshotSummary, Status};
-use rustix::fs::{Mode, OFlags};
 
 use crate::agent::AgentClient;
 use crate::error::{NodeError, failed};
+use crate::launch::SERIAL_LOG_BYTES;
 use crate::layout::MachineName;
 use crate::node::Node;
 use crate::record::{MachineRecord, Purpose};
@@ -63,15 +61,9 @@ impl Machine {
     /// The end of what its kernel said. Reads a file of at most a MiB.
     pub fn serial_log(&self) -> Result<Vec<u8>, NodeError> {
         let path = self.own_directory().join("serial.log");
-        let read = || {
-            // Its VMM made the file, and may have been taken over.
-            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let mut log = Vec::new();
-            let file = rustix::fs::open(&path, flags, Mode::empty())?;
-            fs::File::from(file).read_to_end(&mut log)?;
-            Ok(log)
-        };
-        read().map_err(failed("read", &path))
+        // Its VMM made the file, and may have been taken over.
+        let log = hearth_snapshot::plain::read(&path, SERIAL_LOG_BYTES);
+        log.map_err(failed("read", &path))
     }
 
     /// The directory that its VMM writes.

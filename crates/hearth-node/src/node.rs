@@ -403,6 +403,17 @@ impl Node {
         damage::damaged_in(self.layout().data())
     }
 
+    /// What was set aside of an instance last, if anything was.
+    pub async fn damage_of(&self, name: &MachineName) -> Result<Option<Damage>, NodeError> {
+        let name = name.to_string();
+        self.with_records(move |records| {
+            let damaged = damage::damaged_in(records.layout().data())?;
+            let of_it = |damage: &Damage| damage.instance.as_ref() == Some(&name);
+            Ok(damaged.into_iter().rev().find(of_it))
+        })
+        .await
+    }
+
     /// What there is of an instance.
     pub async fn standing(&self, name: &MachineName) -> Standing {
         let (node, name) = (self.clone(), name.clone());

@@ -195,9 +195,12 @@ impl DiskStack {
 /// Name of the member that holds the checksum of the others.
 const CHECKSUM: &str = "checksum";
 
+/// Longest record. That of a snapshot names each file of its chain, and a list of pages to bring in names each run.
+const MAX_BYTES: u64 = 16 << 20;
+
 /// Reads a record; `None` when there is none.
 pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, NodeError> {
-    let text = match fs::read(path) {
+    let text = match hearth_snapshot::plain::read(path, MAX_BYTES) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(failed("read", path))?,
     };

@@ -12,7 +12,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hearth_snapshot::{OpenError, SnapshotId};
+use hearth_snapshot::SnapshotId;
 use rustix::io::Errno;
 
 use crate::damage;
@@ -73,7 +73,7 @@ impl Records {
             };
             match read_instance(&layout, &name) {
                 Ok(found) => index.put_instance(name, found),
-                Err(error) if !is_damage(&error) => return Err(error),
+                Err(error) if !damage::is_damage(&error) => return Err(error),
                 Err(error) => go_on(damage::set_aside_instance(&layout, &name, &error)),
             }
         }
@@ -83,7 +83,7 @@ impl Records {
         for id in snapshot_ids(&layout)? {
             match read_snapshot(&layout, id) {
                 Ok(info) => index.put_snapshot(info),
-                Err(error) if !is_damage(&error) => return Err(error),
+                Err(error) if !damage::is_damage(&error) => return Err(error),
                 Err(error) => go_on(damage::set_aside_snapshot(&layout, id, None, &error)),
             }
         }
@@ -379,6 +379,17 @@ impl Records {
         }
     }
 
+    /// Sets aside the directory of an instance whose process is gone.
+    pub(crate) fn set_aside_instance(
+        &self,
+        name: &MachineName,
+        reason: &dyn std::error::Error,
+    ) -> Result<(), NodeError> {
+        damage::set_aside_instance(&self.layout, name, reason)?;
+        self.index().remove_instance(name);
+        Ok(())
+    }
+
     /// Looks again at the files of an instance or snapshot that the index does not have: another process with the same data
     /// directory (`hearth machine`) may have made them.
     pub(crate) fn look_for_snapshot(&self, id: SnapshotId) -> Option<Arc<SnapshotInfo>> {
@@ -397,19 +408,6 @@ fn snapshot_ids(layout: &Layout) -> Result<Vec<SnapshotId>, NodeError> {
         .iter()
         .filter_map(|entry| entry.parse().ok())
         .collect())
-}
-
-/// Whether a file is not what was written. One that could not be read for want of descriptors or memory may be right.
-fn is_damage(error: &NodeError) -> bool {
-    let source = match error {
-        NodeError::Io { source, .. } => source,
-        NodeError::Snapshot(OpenError::Read { source, .. }) => source,
-        _ => return true,
-    };
-    let want = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::INTR];
-    !want
-        .iter()
-        .any(|errno| source.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 /// What could not be moved, on a full disk perhaps, stays where it is. The node goes on without it.

@@ -27,6 +27,7 @@ mod layer_runs;
 mod limits;
 mod open;
 mod pagemap;
+pub mod plain;
 mod ram;
 mod verify;
 

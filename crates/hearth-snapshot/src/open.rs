@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,7 @@ use crate::chunks::{self, ChunkHash};
 use crate::extents::{ExtentMap, Source};
 use crate::header::{HEADER_BYTES, Header, HeaderError, MAX_BODY_BYTES};
 use crate::limits::Limits;
+use crate::plain;
 use crate::ram::PAGE_BYTES;
 
 /// Why a snapshot is refused. Every variant is a sentence of its own, so that a user can tell damage from a
@@ -290,7 +291,7 @@ fn open_ancestor(
 fn read_header(directory: &Path) -> Result<(Header, SnapshotId), OpenError> {
     let path = directory.join(STATE_FILE);
     let mut bytes = Vec::with_capacity(HEADER_BYTES);
-    File::open(&path)
+    plain::open(&path)
         .and_then(|file| file.take(HEADER_BYTES as u64).read_to_end(&mut bytes))
         .map_err(|source| OpenError::Read {
             path: path.clone(),
@@ -307,8 +308,10 @@ pub(crate) fn read_state(directory: &Path) -> Result<(Header, Body, SnapshotId),
         path: path.clone(),
         source,
     };
-    let found = fs::metadata(&path).map_err(read)?.len();
-    if found > MAX_BODY_BYTES + HEADER_BYTES as u64 {
+    let file = plain::open(&path).map_err(read)?;
+    let found = file.metadata().map_err(read)?.len();
+    let most = MAX_BODY_BYTES + HEADER_BYTES as u64;
+    if found > most {
         let expected = MAX_BODY_BYTES;
         return Err(OpenError::Length {
             path,
@@ -316,7 +319,8 @@ pub(crate) fn read_state(directory: &Path) -> Result<(Header, Body, SnapshotId),
             expected,
         });
     }
-    let bytes = fs::read(&path).map_err(read)?;
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes).map_err(read)?;
     parse_state(&path, &bytes)
 }
 
@@ -378,10 +382,13 @@ pub fn fuzz_state(bytes: &[u8]) {
     );
 }
 
+/// Longest list of chunk hashes: of 1.6 TiB of data.
+const MAX_HASHES_BYTES: u64 = 256 << 20;
+
 /// Reads the list of chunk hashes that `body` names.
 pub(crate) fn read_hashes(directory: &Path, body: &Body) -> Result<Vec<ChunkHash>, OpenError> {
     let path = directory.join(HASHES_FILE);
-    let bytes = fs::read(&path).map_err(|source| OpenError::Read {
+    let bytes = plain::read(&path, MAX_HASHES_BYTES).map_err(|source| OpenError::Read {
         path: path.clone(),
         source,
     })?;
@@ -429,7 +436,7 @@ fn open_memory(directory: &Path, header: &Header) -> Result<File, OpenError> {
         path: path.clone(),
         source,
     };
-    let file = File::open(&path).map_err(read)?;
+    let file = plain::open(&path).map_err(read)?;
     let found = file.metadata().map_err(read)?.len();
     let expected = if header.parent.is_some() {
         header.memory_bytes

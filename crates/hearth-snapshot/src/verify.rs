@@ -1,6 +1,5 @@
 //! `hearth snapshot verify`: reads everything of a snapshot and says what is wrong with it.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::body::{FileRecord, STATE_FILE, SnapshotId};
@@ -8,6 +7,7 @@ use crate::chunks;
 use crate::header::HeaderError;
 use crate::limits::Limits;
 use crate::open::{self, OpenError, OpenOptions, OpenSnapshot};
+use crate::plain;
 
 /// Something that is wrong with a snapshot.
 #[derive(Debug, thiserror::Error)]
@@ -124,7 +124,7 @@ fn verify_one(
         let path = path.to_owned();
         move |source| Problem::Unreadable { path, source }
     };
-    let file = File::open(&path).map_err(unreadable(&path))?;
+    let file = plain::open(&path).map_err(unreadable(&path))?;
     let found = file.metadata().map_err(unreadable(&path))?.len();
     if found != expected {
         return Err(Problem::Length {

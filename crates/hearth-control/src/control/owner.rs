@@ -126,7 +126,7 @@ pub(super) struct Holdings {
 }
 
 /// Where an owner begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Beginning {
     /// With a record that was just written.
     Launch,
@@ -375,7 +375,8 @@ impl Owner {
 
     async fn adopt(&mut self, found: Option<Presence>) {
         let terms = Terms::of(&self.microvm);
-        let life = adopt(&self.microvm.life, &terms, found, self.shared.clock.now());
+        let now = self.shared.clock.now();
+        let life = adopt(&self.microvm.life, &terms, found.as_ref(), now);
         if life != self.microvm.life {
             warn!(id = %self.microvm.id, ?found, from = ?self.microvm.life.phase, to = ?life.phase, "adopted otherwise");
             self.count_end(&life, Some(counts::end_found(&life)));

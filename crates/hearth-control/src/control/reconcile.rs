@@ -21,9 +21,9 @@ use crate::store::{Batch, Change, Subject};
 /// Takes up everything that the records say lives, and removes what belongs to nobody.
 pub(super) async fn restart(shared: &Arc<Shared>) -> Result<(), ControlError> {
     let inventory = shared.host.inventory().await?;
-    let found: HashMap<_, _> = inventory.microvms.iter().copied().collect();
+    let found: HashMap<_, _> = inventory.microvms.iter().cloned().collect();
     for microvm in shared.store.living_microvms().await? {
-        let presence = found.get(&microvm.id).copied();
+        let presence = found.get(&microvm.id).cloned();
         take_up(shared, microvm, presence);
     }
     for image in shared.store.all_images().await? {
@@ -41,9 +41,9 @@ pub(super) async fn restart(shared: &Arc<Shared>) -> Result<(), ControlError> {
 pub(super) async fn pass(shared: &Arc<Shared>) -> Result<(), ControlError> {
     let asked_at = shared.clock.now();
     let inventory = shared.host.inventory().await?;
-    let found: HashMap<_, _> = inventory.microvms.iter().copied().collect();
+    let found: HashMap<_, _> = inventory.microvms.iter().cloned().collect();
     for (id, owner) in shared.microvms.all() {
-        owner.observe(found.get(&id).copied(), asked_at);
+        owner.observe(found.get(&id).cloned(), asked_at);
     }
     remove_orphans(shared, &inventory).await
 }
@@ -86,7 +86,7 @@ async fn conclude_orphans(shared: &Shared) -> Result<(), ControlError> {
 async fn remove_orphans(shared: &Shared, inventory: &Inventory) -> Result<(), ControlError> {
     for (id, presence) in &inventory.microvms {
         // What is damaged was set aside; what is busy is looked at again by the next pass.
-        if matches!(presence, Presence::Damaged | Presence::Busy) {
+        if matches!(presence, Presence::Damaged(_) | Presence::Busy) {
             continue;
         }
         if is_orphan(shared, *id).await? {

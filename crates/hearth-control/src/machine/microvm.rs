@@ -170,7 +170,7 @@ pub struct Life {
     pub phase: Phase,
     /// What comes next, if the caller has said so already.
     pub wish: Option<Wish>,
-    /// Why it ends: a sentence for callers.
+    /// Why it ends, or why a suspended one could not be resumed: a sentence for callers.
     pub reason: Option<String>,
 }
 
@@ -273,11 +273,11 @@ pub enum Event {
     SaveFailed,
     /// The host has brought it back.
     Restored,
-    /// It could not be brought back and stays suspended.
-    RestoreFailed,
+    /// It could not be brought back and stays suspended. The sentence is for callers.
+    RestoreFailed(String),
     /// An operation found that application, VMM or snapshot is lost.
     Lost,
-    /// An operation found that its snapshot cannot be restored; the text says why.
+    /// An operation found that its snapshot cannot be restored until it is repaired; the text says why.
     Damaged(String),
     /// Its application or its VMM ended, as the host tells unasked.
     Ended(String),
@@ -339,7 +339,7 @@ pub fn step(life: &Life, terms: &Terms<'_>, event: &Event, now: Timestamp) -> St
         Event::SealFailed => fork::seal_failed(life, terms),
         Event::Due(timer) => due(life, terms, *timer),
         Event::Lost => end(life, REASON_LOST.to_owned()),
-        Event::Damaged(what) => end(life, format!("{REASON_DAMAGED} ({what})")),
+        Event::Damaged(what) => damaged(life, what, now),
         Event::Ended(reason) => ended(life, reason),
         Event::HookDone => hook_done(life, terms),
         Event::HookFailed(failure) => hook_failed(life, *failure),
@@ -350,7 +350,7 @@ pub fn step(life: &Life, terms: &Terms<'_>, event: &Event, now: Timestamp) -> St
         Event::Saved if life.phase == Phase::Saving => Step::Moved(saved(life, now)),
         Event::SaveFailed if life.phase == Phase::Saving => Step::Moved(Life::at(back(terms))),
         Event::Restored if matches!(life.phase, Phase::Restoring { .. }) => restored(life, terms),
-        Event::RestoreFailed => restore_failed(life),
+        Event::RestoreFailed(reason) => restore_failed(life, reason),
         Event::Removed if life.phase == Phase::Removing => Step::Moved(Life {
             phase: Phase::Terminated,
             ..life.clone()
@@ -460,14 +460,14 @@ fn terminate(life: &Life, terms: &Terms<'_>, reason: &str) -> Step {
     }
 }
 
-/// Straight to removal. A reason that stands already stays: the first cause is the one to tell.
+/// Straight to removal.
 fn end(life: &Life, reason: String) -> Step {
     match life.phase {
         Phase::Removing | Phase::Terminated => Step::Kept,
         // `/terminate` is under way: to ask again changes nothing, to end cuts it short.
         Phase::TerminateHook if reason == REASON_TERMINATED => Step::Kept,
         _ => {
-            let reason = Some(life.reason.clone().unwrap_or(reason));
+            let reason = Some(why_it_ends(life, &reason));
             Step::Moved(Life {
                 phase: Phase::Removing,
                 wish: None,
@@ -475,6 +475,23 @@ fn end(life: &Life, reason: String) -> Step {
             })
         }
     }
+}
+
+/// What callers are told of the end. Of one that is ending already, the first cause is the one to tell. Why a suspended one could not
+/// be resumed is not why it ends.
+fn why_it_ends(life: &Life, reason: &str) -> String {
+    let first = life.reason.clone().filter(|_| life.phase.is_ending());
+    first.unwrap_or_else(|| reason.to_owned())
+}
+
+/// What sleeps may be repaired. What runs, or is only beginning, is lost.
+fn damaged(life: &Life, what: &str, now: Timestamp) -> Step {
+    let since = match life.phase {
+        Phase::Saving => now,
+        Phase::Restoring { since } | Phase::Sealing { since: Some(since) } => since,
+        _ => return end(life, adopt::reason_damaged(what)),
+    };
+    Step::Moved(adopt::damaged(since, what))
 }
 
 /// Where an operation launches, saves or restores a machine, the process that ended is no news: it is the one before, or the operation
@@ -553,9 +570,12 @@ fn restored(life: &Life, terms: &Terms<'_>) -> Step {
     Step::Moved(running(life, terms))
 }
 
-fn restore_failed(life: &Life) -> Step {
+fn restore_failed(life: &Life, reason: &str) -> Step {
     match life.phase {
-        Phase::Restoring { since } => Step::Moved(Life::at(Phase::Suspended { since })),
+        Phase::Restoring { since } => Step::Moved(Life {
+            reason: Some(reason.to_owned()),
+            ..Life::at(Phase::Suspended { since })
+        }),
         _ => Step::Kept,
     }
 }

@@ -7,7 +7,7 @@ use hearth_control::host::Presence;
 use hearth_control::id::MicrovmId;
 use hearth_control::microvm::MicrovmState;
 
-use crate::support::{Fault, World, scope, spec, state_of, terminated_reason};
+use crate::support::{Fault, World, scope, spec, state_of, suspended_reason, terminated_reason};
 
 const TEN_MINUTES: Duration = Duration::from_secs(600);
 
@@ -126,10 +126,27 @@ async fn a_damaged_snapshot_is_told_with_the_file() {
     state_of(&control, id, MicrovmState::Suspended).await;
     world.host.fail_once(Fault::Damaged);
     control.resume_microvm(&scope(), id).await.unwrap();
-    assert_eq!(
-        terminated_reason(&control, id).await,
-        "The MicroVM cannot be brought back: its snapshot is damaged. (snapshots/x/memory)"
-    );
+    let told = "The MicroVM cannot be brought back: its snapshot is damaged (snapshots/x/memory).";
+    assert_eq!(suspended_reason(&control, id).await, told);
+    // Somebody repairs it.
+    control.resume_microvm(&scope(), id).await.unwrap();
+    state_of(&control, id, MicrovmState::Running).await;
+}
+
+#[tokio::test]
+async fn a_resume_that_fails_says_why_and_the_next_one_may_do() {
+    let world = World::new();
+    let control = world.start().await;
+    let image = world.image(&control, spec(false)).await;
+    let id = world.running(&control, world.run(&image)).await;
+    control.suspend_microvm(&scope(), id).await.unwrap();
+    state_of(&control, id, MicrovmState::Suspended).await;
+    world.host.fail_once(Fault::Resume);
+    control.resume_microvm(&scope(), id).await.unwrap();
+    let told = "The MicroVM could not be resumed and stays suspended.";
+    assert_eq!(suspended_reason(&control, id).await, told);
+    control.resume_microvm(&scope(), id).await.unwrap();
+    state_of(&control, id, MicrovmState::Running).await;
 }
 
 #[tokio::test]
@@ -139,12 +156,22 @@ async fn what_the_host_set_aside_is_told_after_a_restart() {
     let image = world.image(&control, spec(false)).await;
     let id = world.running(&control, world.run(&image)).await;
     let other = world.running(&control, world.run(&image)).await;
+    let asleep = world.running(&control, world.run(&image)).await;
+    control.suspend_microvm(&scope(), asleep).await.unwrap();
+    state_of(&control, asleep, MicrovmState::Suspended).await;
     control.stop().await;
-    world.host.set_presence(id, Some(Presence::Damaged));
+    let damaged = Presence::Damaged("machines/x/machine.json: torn".to_owned());
+    world.host.set_presence(id, Some(damaged.clone()));
+    world.host.set_presence(asleep, Some(damaged));
     let control = world.start().await;
-    assert_eq!(
-        terminated_reason(&control, id).await,
-        "The MicroVM cannot be brought back: its snapshot is damaged."
-    );
+    let told = "The MicroVM cannot be brought back: its snapshot is damaged (machines/x/machine.json: torn).";
+    assert_eq!(terminated_reason(&control, id).await, told);
+    assert_eq!(suspended_reason(&control, asleep).await, told);
     assert_eq!(state(&control, other).await, MicrovmState::Running);
+    // The next start finds the one that sleeps repaired.
+    control.stop().await;
+    world.host.set_presence(asleep, Some(Presence::Suspended));
+    let control = world.start().await;
+    control.resume_microvm(&scope(), asleep).await.unwrap();
+    state_of(&control, asleep, MicrovmState::Running).await;
 }

@@ -99,7 +99,7 @@ impl Host for MemoryHost {
             microvms: state
                 .microvms
                 .iter()
-                .map(|(id, presence)| (*id, *presence))
+                .map(|(id, presence)| (*id, presence.clone()))
                 .collect(),
             snapshots: state.snapshots.clone(),
             builds: Vec::new(),

@@ -163,11 +163,11 @@ impl LocalHost {
             let egress = self.0.openings.of(&microvm.egress).await;
             match self.node().resume_with(name, Some(egress)).await {
                 Ok(launched) => launched.machine,
-                Err(error @ NodeError::UnknownMachine(_)) => {
-                    return Err(Failure::Lost(whole(&error)));
-                }
                 Err(NodeError::Damaged { reason, .. }) => {
                     return Err(self.damaged(name, reason).await);
+                }
+                Err(error @ NodeError::UnknownMachine(_)) => {
+                    return Err(self.missing(name, &error).await);
                 }
                 Err(error) => return Err(failed(error)),
             }
@@ -177,14 +177,27 @@ impl LocalHost {
         Ok(Done::default())
     }
 
-    /// Keeps what is left of a damaged instance for the operator, and tells callers which file it is, without saying where the host
-    /// keeps it.
+    /// Keeps what is left of a damaged instance for the operator, and tells callers which file it is.
     async fn damaged(&self, name: &MachineName, reason: String) -> Failure {
         if let Err(error) = self.node().set_aside(name, reason.clone()).await {
             tracing::error!(%error, %name, "a damaged snapshot is not set aside");
         }
+        Failure::Damaged(self.told(&reason))
+    }
+
+    /// Why there is nothing of an instance: it was set aside before, or it is lost.
+    async fn missing(&self, name: &MachineName, error: &NodeError) -> Failure {
+        match self.node().damage_of(name).await {
+            Ok(Some(damage)) => Failure::Damaged(self.told(&damage.reason)),
+            Ok(None) => Failure::Lost(whole(error)),
+            Err(error) => Failure::Unchanged(whole(&error)),
+        }
+    }
+
+    /// What is wrong with a file, for callers: without saying where the host keeps it.
+    pub(super) fn told(&self, reason: &str) -> String {
         let data = format!("{}/", self.node().layout().data().display());
-        Failure::Damaged(reason.replace(&data, ""))
+        reason.replace(&data, "")
     }
 
     async fn remove(&self, name: &MachineName, id: MicrovmId) -> Result<Done, Failure> {

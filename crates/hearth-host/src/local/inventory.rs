@@ -21,10 +21,12 @@ impl LocalHost {
         let mut snapshots = Vec::new();
         let mut builds: BTreeSet<BuildId> = self.workshop().left_behind().into_iter().collect();
         let damaged = node.damaged()?;
-        let damaged = || damaged.iter().filter_map(|damage| damage.instance.as_ref());
         // What is there in a better condition below is told as that.
-        for id in damaged().filter_map(|name| name.parse().ok()) {
-            microvms.insert(id, Presence::Damaged);
+        for damage in &damaged {
+            let instance = damage.instance.as_ref();
+            if let Some(id) = instance.and_then(|name| name.parse().ok()) {
+                microvms.insert(id, Presence::Damaged(self.told(&damage.reason)));
+            }
         }
         for snapshot in node.snapshots() {
             let machine = &snapshot.record.machine;
@@ -74,7 +76,8 @@ impl LocalHost {
         for (_, build) in &snapshots {
             builds.remove(build);
         }
-        for build in damaged().filter_map(|name| build_of(name)) {
+        let owners = damaged.iter().filter_map(|damage| damage.instance.as_ref());
+        for build in owners.filter_map(|name| build_of(name)) {
             builds.remove(&build);
         }
         Ok(Inventory {

@@ -5,6 +5,7 @@ use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 
 use hearth_snapshot::{Capture, MemoryKind, OpenSnapshot, Ram};
+use rustix::fs::{CWD, Mode, mkfifoat};
 use tempfile::TempDir;
 use vm_memory::{Bytes as _, GuestAddress};
 
@@ -129,6 +130,14 @@ impl Fixture {
 fn seal(records: &Records, of: &str, purpose: Purpose, ancestors: &[SnapshotId]) -> SnapshotId {
     let layout = records.layout();
     let incoming = layout.data().join("incoming");
+    capture(layout, &incoming, of, ancestors);
+    let info = describe(&incoming, of, purpose);
+    record::write(&incoming.join(NODE_FILE), &info.record).unwrap();
+    records.place(&incoming, info).unwrap()
+}
+
+/// Seals into a directory.
+fn capture(layout: &Layout, directory: &Path, of: &str, ancestors: &[SnapshotId]) {
     let (ram, kind) = match ancestors {
         [] => (Ram::anonymous(RAM_BYTES).unwrap(), MemoryKind::Full),
         [parent, others @ ..] => {
@@ -148,15 +157,11 @@ fn seal(records: &Records, of: &str, purpose: Purpose, ancestors: &[SnapshotId])
     memory.write_slice(&content, GuestAddress(0)).unwrap();
     let disk = layout.data().join("disk");
     fs::write(&disk, content).unwrap();
-    let mut capture = Capture::begin(&incoming).unwrap();
+    let mut capture = Capture::begin(directory).unwrap();
     capture.memory(&ram, kind).unwrap();
     capture.adopt(DISK, &disk).unwrap();
     capture.seal(of.as_bytes().to_vec()).unwrap();
     fs::remove_file(&disk).unwrap();
-
-    let info = describe(&incoming, of, purpose);
-    record::write(&incoming.join(NODE_FILE), &info.record).unwrap();
-    records.place(&incoming, info).unwrap()
 }
 
 fn describe(incoming: &Path, of: &str, purpose: Purpose) -> SnapshotInfo {
@@ -319,6 +324,113 @@ async fn a_damaged_record_of_a_process_is_set_aside() {
         assert!(!directory.exists(), "{case}");
         assert_sound(&node, "first", &case).await;
         assert_sound(&node, "second", &case).await;
+    }
+}
+
+/// What its VMM has sealed and nobody has put into place yet is all that is left of an instance.
+#[tokio::test]
+async fn a_damaged_suspend_that_was_not_put_into_place_is_set_aside() {
+    for harm in [None].into_iter().chain(HARMS.map(Some)) {
+        let case = format!("{harm:?}");
+        let fixture = Fixture::new();
+        let outgoing = saved(&fixture);
+        if let Some(harm) = harm {
+            harm.inflict(&outgoing.join("state"));
+        }
+        let node = fixture.start().await;
+        let third = name("third");
+        if harm.is_none() {
+            assert_eq!(node.standing(&third).await, Standing::Suspended);
+            assert_sound(&node, "third", &case).await;
+            continue;
+        }
+        assert_eq!(node.standing(&third).await, Standing::Gone, "{case}");
+        assert_set_aside(&node, "third", "incoming/state", &case);
+        let damage = node.damage_of(&third).await.unwrap().unwrap();
+        assert!(damage.path.join("incoming/memory").exists(), "{case}");
+        assert_sound(&node, "second", &case).await;
+    }
+}
+
+/// A VMM that was taken over may leave what leads elsewhere, or what whoever opens it waits for.
+#[tokio::test]
+async fn a_suspend_that_is_no_directory_of_files_is_set_aside() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let link = |to: &Path, at: &Path| std::os::unix::fs::symlink(to, at).unwrap();
+    for hostile in ["a link", "a link in it", "a fifo in it"] {
+        let fixture = Fixture::new();
+        let outgoing = saved(&fixture);
+        let state = outgoing.join("state");
+        if hostile == "a link" {
+            fs::remove_dir_all(&outgoing).unwrap();
+            let others = fixture.layout().snapshot(fixture.second);
+            link(&others, &outgoing);
+        } else {
+            fs::remove_file(&state).unwrap();
+        }
+        match hostile {
+            "a link in it" => link(elsewhere.path(), &state),
+            "a fifo in it" => mkfifoat(CWD, &state, Mode::RUSR).unwrap(),
+            _ => {}
+        }
+        let node = fixture.start().await;
+        assert_set_aside(&node, "third", "incoming", hostile);
+        assert_sound(&node, "second", hostile).await;
+    }
+}
+
+/// An instance whose VMM has sealed its suspend and ended, as the node ended too. Answers where the snapshot lies.
+fn saved(fixture: &Fixture) -> PathBuf {
+    let (layout, third) = (fixture.layout(), name("third"));
+    let records = Records::load(layout.clone()).unwrap();
+    records.make_directory(&third).unwrap();
+    let record = MachineRecord {
+        pending: Some(Purpose::Suspended),
+        ..dead(fixture.template)
+    };
+    records
+        .write_machine(&third, record, Durability::Durable)
+        .unwrap();
+    fs::create_dir(layout.own(&third)).unwrap();
+    let outgoing = layout.outgoing(&third);
+    capture(&layout, &outgoing, "third", &[fixture.template]);
+    outgoing
+}
+
+/// The node ended between the record of an instance that goes on and the place of the snapshot that it stands on.
+#[tokio::test]
+async fn a_damaged_snapshot_that_a_running_instance_stands_on_wedges_nothing() {
+    for file in [NODE_FILE, "state"] {
+        for harm in HARMS {
+            let case = format!("{file} {harm:?}");
+            let fixture = Fixture::new();
+            let (layout, third) = (fixture.layout(), name("third"));
+            let records = Records::load(layout.clone()).unwrap();
+            records.make_directory(&third).unwrap();
+            let incoming = layout.incoming(&third);
+            capture(&layout, &incoming, "third", &[fixture.template]);
+            let info = describe(&incoming, "third", Purpose::Step);
+            record::write(&incoming.join(NODE_FILE), &info.record).unwrap();
+            let record = MachineRecord {
+                // This one runs.
+                process: ProcessRecord::of(std::process::id()).unwrap(),
+                disks: info.record.disks,
+                ..dead(info.id)
+            };
+            records
+                .write_machine(&third, record, Durability::Durable)
+                .unwrap();
+            harm.inflict(&incoming.join(file));
+            let node = fixture.start().await;
+            assert_set_aside(&node, "third", file, &case);
+            assert_eq!(node.standing(&third).await, Standing::Runs, "{case}");
+            // Its disk stands on what is damaged.
+            assert!(
+                node.machine(&third).unwrap().record().have_disks_diverged,
+                "{case}"
+            );
+            assert!(!incoming.exists(), "{case}");
+        }
     }
 }
 

@@ -1,3 +1,5 @@
+use std::fs;
+
 use super::*;
 use crate::capture::{Capture, MemoryKind};
 use crate::ram::Ram;

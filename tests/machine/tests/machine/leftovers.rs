@@ -1,6 +1,6 @@
 //! Forty launches and terminations leave nothing: no descriptor, mapping, file or process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -39,8 +39,7 @@ async fn forty_cycles_leave_nothing() {
             .unwrap();
     }
     let after = Census::take(&node).await;
-    assert_eq!(before.vmm_processes, 0);
-    assert_eq!(after.vmm_processes, 0);
+    assert!(after.vmms_since(&before).is_empty());
     assert_eq!(after.files, before.files);
     assert_eq!(after.temporary, before.temporary);
     assert_eq!(after.descriptors, before.descriptors);
@@ -73,14 +72,15 @@ async fn what_is_erased_is_gone_in_whatever_condition() {
     kill_process(pid, Signal::KILL).unwrap();
     node.erase(&name("erased")).await.unwrap();
     let after = Census::take(&node).await;
-    assert_eq!(after.vmm_processes, 0);
+    assert!(after.vmms_since(&before).is_empty());
     assert_eq!(after.files, before.files);
 }
 
 /// What there is to leave behind, counted from outside.
 #[derive(Debug)]
 struct Census {
-    vmm_processes: usize,
+    /// Process ids, zombies included. Another test may have left some.
+    vmms: BTreeSet<String>,
     files: BTreeMap<String, usize>,
     temporary: [usize; 2],
     descriptors: usize,
@@ -88,11 +88,16 @@ struct Census {
 }
 
 impl Census {
+    /// Those that are there now and were not then.
+    fn vmms_since<'a>(&'a self, before: &'a Self) -> Vec<&'a String> {
+        self.vmms.difference(&before.vmms).collect()
+    }
+
     async fn take(node: &Node) -> Self {
         wait_for_collection().await;
         let count = |path: PathBuf| fs::read_dir(path).unwrap().count();
         Self {
-            vmm_processes: vmm_processes(),
+            vmms: vmms(),
             files: [node.layout().machines(), node.layout().snapshots()]
                 .map(|path| {
                     (
@@ -115,7 +120,7 @@ impl Census {
 /// A process that has ended is a zombie until the task that waits for it was polled.
 async fn wait_for_collection() {
     for _ in 0..100 {
-        if vmm_processes() == 0 {
+        if vmms().is_empty() {
             return;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -123,11 +128,12 @@ async fn wait_for_collection() {
 }
 
 /// Processes that run `hearth-vmm`, zombies included.
-fn vmm_processes() -> usize {
-    let is_vmm = |entry: fs::DirEntry| {
+fn vmms() -> BTreeSet<String> {
+    let is_vmm = |entry: &fs::DirEntry| {
         let comm = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
         comm.trim() == "hearth-vmm"
     };
     let processes = fs::read_dir("/proc").unwrap().flatten();
-    processes.map(is_vmm).filter(|is_vmm| *is_vmm).count()
+    let name = |entry: fs::DirEntry| entry.file_name().into_string().unwrap();
+    processes.filter(is_vmm).map(name).collect()
 }

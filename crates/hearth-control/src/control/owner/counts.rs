@@ -23,7 +23,7 @@ impl Owner {
             Event::SealFailed => metrics.seal_failures.increment(),
             Event::LaunchFailed(_) => metrics.launch_failures.increment(),
             Event::SaveFailed => metrics.suspend_failures.increment(),
-            Event::RestoreFailed => metrics.resume_failures.increment(),
+            Event::RestoreFailed(_) => metrics.resume_failures.increment(),
             Event::HookFailed(_) => metrics.hook_failures.increment(),
             _ => {}
         }

@@ -25,6 +25,11 @@ pub(super) type Work = Pin<Box<dyn Future<Output = Event> + Send>>;
 const REASON_NO_CAPACITY: &str = "There was not enough capacity to launch the MicroVM.";
 /// `stateReason` when the host could not launch. The cause is for the operator's log, not for callers.
 const REASON_LAUNCH_FAILED: &str = "The MicroVM could not be launched.";
+/// `stateReason` of a suspended microVM that could not be resumed for want of room.
+const REASON_NO_ROOM_TO_RESUME: &str =
+    "The MicroVM could not be resumed and stays suspended: there was not enough capacity.";
+/// `stateReason` of a suspended microVM that the host could not resume. The cause is for the operator's log.
+const REASON_RESUME_FAILED: &str = "The MicroVM could not be resumed and stays suspended.";
 /// `stateReason` of a fork whose parent could not be sealed for it.
 pub(in crate::control) const REASON_FORK_FAILED: &str = "The MicroVM could not be forked.";
 
@@ -218,7 +223,11 @@ async fn resume(shared: Arc<Shared>, microvm: Microvm) -> Event {
         Ok(_) => Event::Restored,
         Err(failure) => {
             warn!(id = %microvm.id, %failure, "resume failed");
-            after_failure(failure, Event::RestoreFailed)
+            let reason = match failure {
+                Failure::NoCapacity => REASON_NO_ROOM_TO_RESUME,
+                _ => REASON_RESUME_FAILED,
+            };
+            after_failure(failure, Event::RestoreFailed(reason.to_owned()))
         }
     }
 }

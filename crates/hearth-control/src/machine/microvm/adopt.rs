@@ -4,7 +4,7 @@
 //! of the host allows. Hooks are called again too: an application may see one twice across a crash of
 //! the host, which is better than to lose the microVM.
 
-use super::{Life, Phase, Terms, fork};
+use super::{Life, Phase, Terms, fork, why_it_ends};
 use crate::host::Presence;
 use crate::microvm::Origin;
 use crate::time::Timestamp;
@@ -12,8 +12,8 @@ use crate::time::Timestamp;
 /// `stateReason` of a microVM that the host has no more.
 pub const REASON_LOST: &str = "The MicroVM was lost on its host.";
 
-/// `stateReason` of a microVM whose record or snapshot on the host cannot be read.
-pub const REASON_DAMAGED: &str = "The MicroVM cannot be brought back: its snapshot is damaged.";
+/// How the `stateReason` of a microVM begins whose record or snapshot on the host cannot be read. What is wrong follows.
+pub const REASON_DAMAGED: &str = "The MicroVM cannot be brought back: its snapshot is damaged";
 
 /// `stateReason` of a fork that was not launched yet when the service ended. Its parent is not sealed again for it: by
 /// now it is somewhere else.
@@ -21,7 +21,7 @@ pub const REASON_FORK_INTERRUPTED: &str = "The fork was interrupted by a restart
 
 /// The life of a microVM of which the host has `found`, with nothing under way.
 #[must_use]
-pub fn adopt(life: &Life, terms: &Terms<'_>, found: Option<Presence>, now: Timestamp) -> Life {
+pub fn adopt(life: &Life, terms: &Terms<'_>, found: Option<&Presence>, now: Timestamp) -> Life {
     let to = |phase| Life {
         phase,
         ..life.clone()
@@ -53,9 +53,9 @@ pub fn adopt(life: &Life, terms: &Terms<'_>, found: Option<Presence>, now: Times
             | Phase::TerminateHook,
             Some(Presence::Running),
         )
-        | (Phase::Suspended { .. } | Phase::Restoring { .. }, Some(Presence::Suspended)) => {
-            life.clone()
-        }
+        | (Phase::Restoring { .. }, Some(Presence::Suspended)) => life.clone(),
+
+        (Phase::Suspended { .. }, Some(Presence::Suspended)) => repaired(life),
 
         // The host has finished or undone the layer; the parent is as it was.
         (Phase::Sealing { since: None }, Some(Presence::Running))
@@ -70,6 +70,16 @@ pub fn adopt(life: &Life, terms: &Terms<'_>, found: Option<Presence>, now: Times
         (Phase::Running | Phase::Sealing { since: None }, Some(Presence::Suspended)) => {
             to(Phase::Suspended { since: now })
         }
+        // It sleeps on, in the hope of a repair: the host keeps what is left of it.
+        (
+            Phase::Suspended { since }
+            | Phase::Restoring { since }
+            | Phase::Sealing { since: Some(since) },
+            Some(Presence::Damaged(what)),
+        ) => damaged(since, what),
+        (Phase::SuspendHook | Phase::Saving | Phase::BackHook, Some(Presence::Damaged(what))) => {
+            damaged(now, what)
+        }
         // It was restored, and its process is gone again, but the layer is still good.
         (Phase::ResumeHook, Some(Presence::Suspended)) => to(Phase::Restoring { since: now }),
         // The record says that it sleeps, so it shall.
@@ -78,7 +88,7 @@ pub fn adopt(life: &Life, terms: &Terms<'_>, found: Option<Presence>, now: Times
         }
 
         (Phase::TerminateHook, _) => to(Phase::Removing),
-        (_, Some(Presence::Damaged)) => removed(life, REASON_DAMAGED),
+        (_, Some(Presence::Damaged(what))) => removed(life, &reason_damaged(what)),
         (Phase::RunHook | Phase::ForkHook, Some(Presence::Suspended))
         | (_, Some(Presence::Debris) | None) => removed(life, REASON_LOST),
     }
@@ -88,12 +98,31 @@ fn is_fork(terms: &Terms<'_>) -> bool {
     matches!(terms.origin, Origin::Fork { .. })
 }
 
-/// A reason that stands already stays: the first cause is the one to tell.
 fn removed(life: &Life, reason: &str) -> Life {
-    let reason = life.reason.clone().unwrap_or_else(|| reason.to_owned());
     Life {
         phase: Phase::Removing,
         wish: None,
-        reason: Some(reason),
+        reason: Some(why_it_ends(life, reason)),
+    }
+}
+
+/// The life of a suspended microVM whose snapshot cannot be read. It is not lost as long as somebody can repair it.
+pub(super) fn damaged(since: Timestamp, what: &str) -> Life {
+    Life {
+        reason: Some(reason_damaged(what)),
+        ..Life::at(Phase::Suspended { since })
+    }
+}
+
+pub(super) fn reason_damaged(what: &str) -> String {
+    format!("{REASON_DAMAGED} ({what}).")
+}
+
+/// Whole, whatever was wrong before.
+fn repaired(life: &Life) -> Life {
+    let reason = life.reason.clone();
+    Life {
+        reason: reason.filter(|reason| !reason.starts_with(REASON_DAMAGED)),
+        ..life.clone()
     }
 }

@@ -166,12 +166,48 @@ fn a_torn_suspend_runs_on_and_a_torn_resume_stays() {
         Event::Suspend,
         Event::Saved,
         Event::Resume,
-        Event::RestoreFailed,
+        Event::RestoreFailed("no room".to_owned()),
     ];
-    assert_eq!(
-        walk(&terms, &resume).phase,
-        Phase::Suspended { since: NOON }
-    );
+    let asleep = walk(&terms, &resume);
+    assert_eq!(asleep.phase, Phase::Suspended { since: NOON });
+    assert_eq!(asleep.reason.as_deref(), Some("no room"));
+    // The next attempt begins without it, and it is not why the microVM ends.
+    let again = walk_from(asleep.clone(), &terms, &[Event::Resume]);
+    assert_eq!(again, Life::at(Phase::Restoring { since: NOON }));
+    let gone = walk_from(asleep, &terms, &[Event::Terminate]);
+    assert_eq!(gone.reason.as_deref(), Some(REASON_TERMINATED));
+}
+
+#[test]
+fn what_is_damaged_sleeps_until_it_is_repaired() {
+    let terms = terms(None);
+    let since = NOON;
+    let damaged = Life {
+        reason: Some(format!("{REASON_DAMAGED} (x/state: torn).")),
+        ..Life::at(Phase::Suspended { since })
+    };
+    let found = Presence::Damaged("x/state: torn".to_owned());
+    for phase in [
+        Phase::Saving,
+        Phase::Restoring { since },
+        Phase::Sealing { since: Some(since) },
+    ] {
+        let told = Event::Damaged("x/state: torn".to_owned());
+        let after = walk_from(Life::at(phase), &terms, &[told]);
+        assert_eq!(after, damaged, "{phase:?}");
+        assert_eq!(
+            adopt(&Life::at(phase), &terms, Some(&found), NOON),
+            damaged,
+            "{phase:?}"
+        );
+    }
+    assert_eq!(adopt(&damaged, &terms, Some(&found), NOON), damaged);
+    let repaired = adopt(&damaged, &terms, Some(&Presence::Suspended), NOON);
+    assert_eq!(repaired, Life::at(Phase::Suspended { since }));
+    // A running one has nothing to wait for.
+    let lost = adopt(&Life::at(Phase::Running), &terms, Some(&found), NOON);
+    assert_eq!(lost.phase, Phase::Removing);
+    assert_eq!(lost.reason, damaged.reason);
 }
 
 #[test]
@@ -225,17 +261,17 @@ fn a_restart_undoes_a_fork_that_was_not_launched() {
     let (fork, version) = (fork_terms(None), terms(None));
     for found in [None, Some(Presence::Debris), Some(Presence::Running)] {
         for phase in [Phase::Forking, Phase::Launching] {
-            let life = adopt(&Life::at(phase), &fork, found, NOON);
+            let life = adopt(&Life::at(phase), &fork, found.as_ref(), NOON);
             assert_eq!(life.phase, Phase::Removing);
             assert_eq!(life.reason.as_deref(), Some(REASON_FORK_INTERRUPTED));
         }
         let launching = Life::at(Phase::Launching);
-        assert_eq!(adopt(&launching, &version, found, NOON), launching);
+        assert_eq!(adopt(&launching, &version, found.as_ref(), NOON), launching);
     }
     let parent = Life::at(Phase::Sealing { since: None });
     let found = Some(Presence::Running);
     assert_eq!(
-        adopt(&parent, &version, found, NOON),
+        adopt(&parent, &version, found.as_ref(), NOON),
         Life::at(Phase::Running)
     );
 }
@@ -339,7 +375,8 @@ fn any_event() -> impl Strategy<Value = Event> {
         Just(Event::Saved),
         Just(Event::SaveFailed),
         Just(Event::Restored),
-        Just(Event::RestoreFailed),
+        Just(Event::RestoreFailed("no room".to_owned())),
+        Just(Event::Damaged("torn".to_owned())),
         Just(Event::Lost),
         Just(Event::Ended("gone".to_owned())),
         Just(Event::Removed),
@@ -364,6 +401,14 @@ fn is_legal(from: MicrovmState, to: MicrovmState) -> bool {
         )
 }
 
+/// What ends says why; what sleeps may say why it could not be resumed; what runs has nothing to say.
+fn is_told_why(life: &Life) -> bool {
+    match life.phase {
+        Phase::Suspended { .. } => true,
+        phase => phase.is_ending() == life.reason.is_some(),
+    }
+}
+
 proptest! {
     #[test]
     fn only_legal_transitions(
@@ -384,7 +429,7 @@ proptest! {
                 life = next;
             }
             prop_assert!(before.phase != Phase::Terminated || life == before);
-            prop_assert_eq!(life.phase.is_ending(), life.reason.is_some());
+            prop_assert!(is_told_why(&life));
             prop_assert!(!life.phase.is_ending() || life.wish.is_none());
             prop_assert!(with_hooks || !matches!(life.phase.operation(), Some(Operation::Call(_))));
         }
@@ -427,13 +472,14 @@ proptest! {
     #[test]
     fn adoption_settles(phase in any_phase(), found in prop::sample::select(vec![
         None, Some(Presence::Running), Some(Presence::Suspended), Some(Presence::Debris),
+        Some(Presence::Damaged("torn".to_owned())),
     ]), wish in prop::sample::select(vec![None, Some(Wish::Run), Some(Wish::Sleep)]), is_fork: bool) {
         let terms = if is_fork { fork_terms(None) } else { terms(None) };
         let wish = wish.filter(|_| matches!(phase, Phase::Sealing { .. }));
         let life = Life { reason: phase.is_ending().then(|| "x".to_owned()), wish, ..Life::at(phase) };
-        let once = adopt(&life, &terms, found, NOON);
-        prop_assert_eq!(&adopt(&once, &terms, found, NOON), &once);
-        prop_assert_eq!(once.phase.is_ending(), once.reason.is_some());
+        let once = adopt(&life, &terms, found.as_ref(), NOON);
+        prop_assert_eq!(&adopt(&once, &terms, found.as_ref(), NOON), &once);
+        prop_assert!(is_told_why(&once));
         let is_sealing = matches!(once.phase, Phase::Sealing { .. });
         prop_assert!(!is_sealing);
         let was_up = !matches!(

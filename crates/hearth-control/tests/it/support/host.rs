@@ -96,7 +96,7 @@ impl ScriptedHost {
     }
 
     pub(crate) fn presence(&self, id: MicrovmId) -> Option<Presence> {
-        self.with(|state| state.microvms.get(&id).copied())
+        self.with(|state| state.microvms.get(&id).cloned())
     }
 
     pub(crate) fn set_presence(&self, id: MicrovmId, presence: Option<Presence>) {
@@ -401,7 +401,7 @@ impl Host for ScriptedHost {
                 .iter()
                 .map(|(id, presence)| match operations.is_busy(*id) {
                     true => (*id, Presence::Busy),
-                    false => (*id, *presence),
+                    false => (*id, presence.clone()),
                 })
                 .collect(),
             snapshots: state

@@ -222,6 +222,16 @@ pub(crate) async fn terminated_reason(control: &Control, id: MicrovmId) -> Strin
     microvm.reason().unwrap().to_owned()
 }
 
+/// Waits until a microVM is SUSPENDED with something to say about it; what.
+pub(crate) async fn suspended_reason(control: &Control, id: MicrovmId) -> String {
+    eventually(&format!("{id} suspended with a reason"), async || {
+        let microvm = control.microvm(&scope(), id).await.unwrap();
+        let reason = microvm.reason().map(str::to_owned);
+        reason.filter(|_| microvm.state() == MicrovmState::Suspended)
+    })
+    .await
+}
+
 /// The refusal of an outcome that must be one.
 pub(crate) fn refusal<T: std::fmt::Debug>(outcome: Result<T, ControlError>) -> Refusal {
     match outcome {
