@@ -48,6 +48,7 @@ OPERATIONS = [
     ("GET", "logs", {}, b""),
     ("GET", "activity", {}, b""),
     ("PUT", "activity", {}, b"{}"),
+    ("GET", "times", {}, b""),
 ]
 
 
@@ -347,6 +348,31 @@ def test_what_is_suspended_is_forked_and_what_has_ended_is_not(server, running):
     assert state(microvms, child)()["state"] == "RUNNING"
     pending = microvms.run_microvm(imageIdentifier=running[0])["microvmId"]
     assert fork(server, pending)[:2] == (409, "ConflictException")
+
+
+def test_where_the_time_of_a_start_went(server, running):
+    microvms = server.client("lambda-microvms")
+
+    def times(microvm):
+        status, _, text = send(server, "GET", path(microvm, "times"))
+        assert status == 200, text
+        answer = json.loads(text)
+        assert answer["totalMicroseconds"] >= sum(step["microseconds"] for step in answer["steps"]) - len(answer["steps"])
+        return answer["kind"], [step["name"] for step in answer["steps"]]
+
+    microvm = run(microvms, running[0])
+    assert times(microvm) == ("LAUNCH", ["asked the host", "written down"])
+    child = fork(server, microvm)[2]["microvmId"]
+    wait_for(state(microvms, child), "state", {"RUNNING"})
+    assert times(child) == ("FORK", ["parent sealed", "asked the host", "written down"])
+    microvms.suspend_microvm(microvmIdentifier=microvm)
+    wait_for(state(microvms, microvm), "state", {"SUSPENDED"})
+    microvms.resume_microvm(microvmIdentifier=microvm)
+    wait_for(state(microvms, microvm), "state", {"RUNNING"})
+    assert times(microvm) == ("RESUME", ["written down", "asked the host", "written down"])
+    microvms.terminate_microvm(microvmIdentifier=microvm)
+    wait_for(state(microvms, microvm), "state", {"TERMINATED"})
+    assert times(microvm) == (None, [])
 
 
 def activity(server, microvm, **members):

@@ -220,6 +220,16 @@ def test_microvms_sleep_and_wake(cli, microvm):
     assert "SUSPENDED" in told and "hearth resume" in told
     cli.run("resume", microvm)
     assert json.loads(cli.text("curl", microvm))["count"] == before + 1
+    times = cli.json("show", "--times", microvm)
+    assert times["kind"] == "RESUME"
+    steps = [step["name"] for step in times["steps"]]
+    expected = ["VMM spawned", "memory mapped", "vCPUs running", "agent answers", "unique", "thawed"]
+    assert [step for step in steps if step in expected] == expected and "first byte" not in steps
+    # This one a request waits for.
+    cli.run("suspend", microvm)
+    cli.run("curl", microvm)
+    assert cli.json("show", "--times", microvm)["steps"][-1]["name"] == "first byte"
+    assert "all of the resume" in cli.text("show", "--times", microvm)
 
 
 def test_what_was_written_can_be_read_and_followed(cli, image, microvm):

@@ -52,7 +52,11 @@ async fn answer(agent: &Rc<Agent>, request: ControlRequest) -> Result<ControlRep
         ControlRequest::Metrics => return Ok(ControlReply::Metrics(metrics::read(agent))),
         ControlRequest::Start(spec) => application.start(agent, &spec).await?,
         ControlRequest::Freeze => application.freeze().await?,
-        ControlRequest::Restored(wanted) => unique::make_unique(agent, &wanted)?,
+        ControlRequest::Restored(wanted) => {
+            return Ok(ControlReply::MadeUnique(unique::make_unique(
+                agent, &wanted,
+            )?));
+        }
         ControlRequest::Thaw => application.thaw()?,
         ControlRequest::Sync => sync(agent).await?,
         ControlRequest::Stop { grace_ms } => {

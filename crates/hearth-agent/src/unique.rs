@@ -6,8 +6,9 @@
 //! terminates the microVM (fail closed). Nothing here forks, mounts or waits.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
-use hearth_wire::agent::{Refusal, Uniqueness};
+use hearth_wire::agent::{Refusal, UniqueTimes, Uniqueness};
 use rustix::fs::{Mode, OFlags};
 use rustix::time::{ClockId, DynamicClockId, Timespec};
 
@@ -24,15 +25,16 @@ const NANOSECONDS: u64 = 1_000_000_000;
 const CLOCK_ATTEMPTS: u32 = 5;
 const CLOCK_TOLERANCE_NS: i128 = 5_000_000;
 
-/// Carries out all steps and lets the application go on.
-pub(crate) fn make_unique(agent: &Agent, wanted: &Uniqueness) -> Result<(), Refusal> {
+/// Carries out all steps and lets the application go on. Answers how long it took.
+pub(crate) fn make_unique(agent: &Agent, wanted: &Uniqueness) -> Result<UniqueTimes, Refusal> {
+    let began = Instant::now();
     bounds::check_hostname(&wanted.hostname)?;
     bounds::check_machine_id(&wanted.machine_id)?;
     if !agent.application.is_frozen() {
         // The host did not get the answer the first time.
         let is_repeated = |done: &Uniqueness| done.entropy == wanted.entropy;
         if agent.made_unique.borrow().as_ref().is_some_and(is_repeated) {
-            return Ok(());
+            return Ok(UniqueTimes::default());
         }
         return Err(refused("the application is not frozen"));
     }
@@ -43,9 +45,15 @@ pub(crate) fn make_unique(agent: &Agent, wanted: &Uniqueness) -> Result<(), Refu
     if wanted.new_identity {
         files::renew_boot_id()?;
     }
+    let unique = began.elapsed();
     agent.application.thaw()?;
+    let thawed = began.elapsed();
     agent.made_unique.replace(Some(wanted.clone()));
-    Ok(())
+    let microseconds = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    Ok(UniqueTimes {
+        unique_us: microseconds(unique),
+        thaw_us: microseconds(thawed - unique),
+    })
 }
 
 /// The host's entropy is credited, so that the key that is made from it does not depend on the guest's old

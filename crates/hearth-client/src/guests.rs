@@ -191,6 +191,17 @@ impl Client {
         self.call(call.json(input)).await
     }
 
+    /// Where the time of a microVM's last start went.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub async fn start_times(&self, id: &str) -> Result<Value, ClientError> {
+        let path = operation(id, "times");
+        self.call(Call::lambda("GetMicrovmTimes", Method::GET, path))
+            .await
+    }
+
     /// Says what keeps a microVM from being idle, beside traffic.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ use crate::image::ManagedImage;
 use crate::metrics::Metrics;
 use crate::policy::Policy;
 use crate::refusal::{ControlError, Refusal};
+use crate::start_times::StartTimes;
 use crate::store::{Batch, Store, StoreError, Verdict};
 use crate::throttle::{Rate, Rates, Throttle};
 use crate::time::Clock;
@@ -167,6 +168,19 @@ impl Control {
         if let Some(owner) = self.shared.microvms.get(id) {
             owner.touch(self.shared.clock.now());
         }
+    }
+
+    /// Notes that a request which waited for a microVM to wake got the first byte of its answer.
+    pub fn first_byte(&self, id: MicrovmId) {
+        if let Some(owner) = self.shared.microvms.get(id) {
+            owner.start().first_byte();
+        }
+    }
+
+    /// Where the time of a microVM's last start went; `None` of one that has not started since the service has, or has ended.
+    #[must_use]
+    pub fn start_times(&self, id: MicrovmId) -> Option<StartTimes> {
+        self.shared.microvms.get(id)?.start().times()
     }
 
     /// Holds host, journal and records against each other now, beside doing so by timer.

@@ -27,6 +27,7 @@ use crate::hooks::{ActiveHook, HookOutcome};
 use crate::id::{BuildId, EndpointId, MicrovmId, VersionNumber};
 use crate::image::{BuildSizes, ImageSpec, Logging, MemoryTier};
 use crate::microvm::{Microvm, RunHookPayload};
+use crate::start_times::StartStep;
 use crate::time::Timestamp;
 
 mod events;
@@ -90,10 +91,12 @@ pub enum Outcome {
 }
 
 /// What an operation tells that is done.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Done {
     /// Of a seal, how long the parent stood still; `None` when it was suspended.
     pub paused: Option<Duration>,
+    /// Of a launch or a resume, where the time went.
+    pub steps: Vec<StartStep>,
 }
 
 /// Why an operation was not done.

@@ -26,6 +26,7 @@ pub mod microvm;
 pub mod machine;
 pub mod policy;
 pub mod refusal;
+pub mod start_times;
 pub mod throttle;
 
 pub mod endpoint;

@@ -44,6 +44,8 @@ impl Backend for Loopback {
         Err(OpenError::Refused)
     }
 
+    fn first_byte(&self, _microvm: MicrovmId) {}
+
     fn touched(&self, _: MicrovmId, _: u64) {}
 }
 

@@ -118,6 +118,9 @@ pub trait Backend: Send + Sync + 'static {
     /// Starts a root shell on a terminal in the application's namespaces.
     async fn shell(&self, microvm: MicrovmId, size: TerminalSize) -> Result<Shell, OpenError>;
 
+    /// A request that waited for a resume got the first byte of its answer. Must do no more than take the time.
+    fn first_byte(&self, microvm: MicrovmId);
+
     /// Bytes went through a microVM's endpoint: it is not idle. Called for every piece of a body, so it must
     /// do no more than store the moment.
     fn touched(&self, microvm: MicrovmId, bytes: u64);

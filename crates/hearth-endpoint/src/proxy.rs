@@ -7,6 +7,7 @@
 //! Nothing of the microVM is touched before the token has been checked; a stranger cannot even wake it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use http::header::{EXPECT, HOST, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
@@ -66,6 +67,7 @@ pub(crate) async fn serve(
         core: &core,
         client: &client,
         id: &id,
+        has_waited: AtomicBool::new(false),
     };
     match visit.serve(request).await {
         Ok(response) => response.map(|body| body.holding(in_flight)),
@@ -77,6 +79,8 @@ struct Visit<'a> {
     core: &'a Arc<Core>,
     client: &'a Arc<Client>,
     id: &'a RequestId,
+    /// It had to wait until its microVM was awake.
+    has_waited: AtomicBool,
 }
 
 impl Visit<'_> {
@@ -159,6 +163,7 @@ impl Visit<'_> {
             State::Running => Ok(microvm),
             State::Suspended if microvm.auto_resume => {
                 self.core.resumes.wait(microvm.id).await?;
+                self.has_waited.store(true, Ordering::Relaxed);
                 let woken = self.core.backend.find(endpoint).await;
                 woken
                     .filter(|woken| woken.state == State::Running)
@@ -182,9 +187,13 @@ impl Visit<'_> {
             .then(|| hyper::upgrade::on(&mut request));
         let (parts, body) = request.into_parts();
         let (parts, body) = self.outgoing(parts, body, &passage, &lane)?;
+        let microvm = addressee.microvm.id;
         let answer = self
             .send(parts, body, passage.port, addressee, &lane)
             .await?;
+        if self.has_waited.load(Ordering::Relaxed) {
+            self.core.backend.first_byte(microvm);
+        }
         self.answer(answer, on_client, &passage, lane)
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hearth_wire::agent::{
     AGENT_PORT, AgentHello, Chunk, ControlReply, ControlRequest, ExecInput, ExecOutput, ExecSpec,
-    LogLine, MAX_CHUNK_BYTES, Open, OpenReply, Refusal, Stream,
+    LogLine, MAX_CHUNK_BYTES, Open, OpenReply, Refusal, Stream, UniqueTimes, Uniqueness,
 };
 use hearth_wire::frame::FrameError;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
@@ -115,18 +115,22 @@ impl AgentClient {
         }
     }
 
-    /// As [`Self::perform`], for a guest that was just restored: its agent may need a moment until it
-    /// listens again. The request is made anew for every attempt.
-    pub async fn perform_when_up(
+    /// Makes a guest unique that was just restored, and lets its application go on. Its agent may need a moment until it listens
+    /// again. What to do is said anew for every attempt. Answers how long it took in the guest, where the agent says it.
+    pub async fn make_unique(
         &self,
-        request: impl Fn() -> ControlRequest,
+        wanted: impl Fn() -> Uniqueness,
         limit: Duration,
-    ) -> Result<(), AgentError> {
+    ) -> Result<Option<UniqueTimes>, AgentError> {
         let attempts = async {
             loop {
-                match self.perform(request()).await {
+                let request = ControlRequest::Restored(Box::new(wanted()));
+                match self.control(request).await {
+                    Ok(ControlReply::MadeUnique(times)) => return Ok(Some(times)),
+                    Ok(ControlReply::Done) => return Ok(None),
+                    Ok(_) => return Err(AgentError::Confused),
                     Err(error) if error.is_not_yet() => time::sleep(RETRY_PAUSE).await,
-                    other => return other,
+                    Err(error) => return Err(error),
                 }
             }
         };

@@ -12,11 +12,11 @@ use std::fs::{File, OpenOptions};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use hearth_net::{Egress, Slot};
 use hearth_snapshot::SnapshotId;
-use hearth_wire::agent::{ControlRequest, Uniqueness};
+use hearth_wire::agent::Uniqueness;
 use hearth_wire::vmm::{
     BootSpec, Command, DeviceSpec, DiskImage, DiskSpec, GuestClock, NetSpec, PageRange, RateLimit,
     Reply, RestoreSpec, SerialLogSpec, Started, VsockSpec,
@@ -36,6 +36,7 @@ use crate::node::Node;
 use crate::record::{DiskStack, MachineRecord, NetworkRecord, ProcessRecord};
 use crate::records::{Durability, Records};
 use crate::socket;
+use crate::times::{Laps, StepTime, Times};
 use crate::vmm::{Jail, Permitted, VmmClient, VmmError};
 
 /// What a kernel may say on its serial port before the log starts again from its beginning.
@@ -104,17 +105,6 @@ pub struct Launched {
     pub machine: Machine,
     /// How long it took.
     pub times: Times,
-}
-
-/// Where the time of a launch went.
-#[derive(Debug, Clone, Copy)]
-pub struct Times {
-    /// From the start of the process to the VMM's answer.
-    pub to_running: Duration,
-    /// From the start of the process to the agent's answer (of a clone: it is unique and runs).
-    pub to_agent: Duration,
-    /// What the VMM measured itself.
-    pub vmm: Started,
 }
 
 /// Whether a restored guest is a new microVM or the one that was suspended.
@@ -228,6 +218,7 @@ impl Instance {
     }
 
     async fn boot(&self, request: BootRequest) -> Result<Launched, NodeError> {
+        let mut laps = Laps::begin();
         let node = &self.node;
         let disks: Vec<DiskStack> = request.disks.into_iter().map(fresh_stack).collect();
         let slot = match &node.options().network {
@@ -262,18 +253,20 @@ impl Instance {
         };
         let start = Instant::now();
         let (machine, vmm) = self
-            .start(Command::Boot(Box::new(spec)), slot, record)
+            .start(Command::Boot(Box::new(spec)), slot, record, &mut laps)
             .await?;
         let to_running = start.elapsed();
         let agent = machine.agent();
         let hello = agent.hello(node.options().boot_limit);
         unless_it_dies(machine.record().process, hello).await?;
+        laps.lap("agent answers");
         Ok(Launched {
             machine,
             times: Times {
                 to_running,
                 to_agent: start.elapsed(),
                 vmm,
+                steps: laps.steps(),
             },
         })
     }
@@ -295,11 +288,12 @@ impl Instance {
         };
         self.make_directory().await?;
         let launched = self.restore(&request, restoring).await;
-        let launched = match self.undo_unless_ok(launched).await {
+        let mut launched = match self.undo_unless_ok(launched).await {
             Ok(launched) => launched,
             Err(error) => return Err(self.damage_behind(&info, error).await),
         };
         reach(self.node.layout(), "resume.launched");
+        let confirming = Instant::now();
         let layer = Arc::clone(&info);
         let marked = self.with_files(move |records, _| records.mark_as_step(&layer));
         if let Err(error) = marked.await {
@@ -307,6 +301,10 @@ impl Instance {
             return self.undo_unless_ok(Err(error)).await;
         }
         reach(self.node.layout(), "resume.confirmed");
+        launched.times.steps.push(StepTime {
+            name: "confirmed",
+            took: confirming.elapsed(),
+        });
         let node = self.node.clone();
         // Nobody waits for what is no longer needed.
         tokio::spawn(async move {
@@ -346,6 +344,7 @@ impl Instance {
         request: &CloneRequest,
         restoring: Restoring,
     ) -> Result<Launched, NodeError> {
+        let mut laps = Laps::begin();
         let (node, name) = (&self.node, self.name());
         let info = node.snapshot(request.snapshot).await?;
         // Until this instance's record says what it stands on.
@@ -383,7 +382,7 @@ impl Instance {
         };
         let start = Instant::now();
         let (machine, vmm) = self
-            .start(Command::Restore(Box::new(spec)), slot, record)
+            .start(Command::Restore(Box::new(spec)), slot, record, &mut laps)
             .await?;
         drop(pin);
         // It was opened, so all of it was verified.
@@ -391,16 +390,14 @@ impl Instance {
         let to_running = start.elapsed();
         reach(node.layout(), "launch.started");
         let uniqueness = uniqueness(name, restoring.identity)?;
-        let restored = || {
-            let realtime_ns = realtime_ns();
-            ControlRequest::Restored(Box::new(Uniqueness {
-                realtime_ns,
-                ..uniqueness.clone()
-            }))
+        let wanted = || Uniqueness {
+            realtime_ns: realtime_ns(),
+            ..uniqueness.clone()
         };
         let agent = machine.agent();
-        let restored = agent.perform_when_up(restored, node.options().restore_limit);
-        unless_it_dies(machine.record().process, restored).await?;
+        let made_unique = agent.make_unique(wanted, node.options().restore_limit);
+        let unique = unless_it_dies(machine.record().process, made_unique).await?;
+        laps.unique(unique);
         reach(node.layout(), "launch.unique");
         self.check_wanted()?;
         Ok(Launched {
@@ -409,6 +406,7 @@ impl Instance {
                 to_running,
                 to_agent: start.elapsed(),
                 vmm,
+                steps: laps.steps(),
             },
         })
     }
@@ -437,6 +435,7 @@ impl Instance {
         command: Command,
         slot: Option<Slot>,
         record: impl FnOnce(ProcessRecord, Option<u16>, Option<u32>) -> MachineRecord,
+        laps: &mut Laps,
     ) -> Result<(Machine, Started), NodeError> {
         let (node, name) = (&self.node, self.name());
         self.check_wanted()?;
@@ -455,6 +454,7 @@ impl Instance {
                 root: node.layout().empty(),
             }),
         };
+        laps.lap("prepared");
         let program = node.options().vmm_program.clone();
         // A process that starts another one in a namespace of its own does nothing else for milliseconds.
         let spawned = tokio::task::spawn_blocking(move || {
@@ -465,12 +465,14 @@ impl Instance {
         let process = ProcessRecord::of(pid).ok_or(VmmError::Confused)?;
         reserved.pass_to(process);
         node.collect(process, child);
+        laps.lap("VMM spawned");
         reach(node.layout(), "launch.spawned");
         // Written before the machine runs: from here on a crash of the node leaves a process that its
         // successor finds. A power cut ends the process too.
         let record = record(process, number, user);
         let written = self.save(record.clone(), Durability::UntilPowerCut).await;
         written.inspect_err(|_| process.kill())?;
+        laps.lap("recorded");
         reach(node.layout(), "launch.recorded");
         self.check_wanted()?;
         // The kernel takes its time to move a process, and the VMM to start.
@@ -480,6 +482,7 @@ impl Instance {
             Reply::Started(started) => started,
             _ => return Err(VmmError::Confused.into()),
         };
+        laps.started(started);
         Ok((node.machine(name)?, started))
     }
 }

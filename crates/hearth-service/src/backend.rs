@@ -51,6 +51,12 @@ impl Backend for HostBackend {
         shell::open(&self.agent(microvm)?, size).await
     }
 
+    fn first_byte(&self, microvm: MicrovmId) {
+        if let Ok(id) = control_id(microvm) {
+            self.control.first_byte(id);
+        }
+    }
+
     fn touched(&self, microvm: MicrovmId, _bytes: u64) {
         if let Ok(id) = control_id(microvm) {
             self.control.touch(id);

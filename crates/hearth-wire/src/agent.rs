@@ -216,6 +216,17 @@ pub enum ControlReply {
     Done,
     /// It was not; the guest is in the state that [`Refusal`] says.
     Refused(Refusal),
+    /// To [`ControlRequest::Restored`]; agents in older snapshots answer [`ControlReply::Done`].
+    MadeUnique(UniqueTimes),
+}
+
+/// Where the time of [`ControlRequest::Restored`] went in the guest, in microseconds of its monotonic clock.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UniqueTimes {
+    /// Randomness, clock, connections and names.
+    pub unique_us: u64,
+    /// Thawing the application.
+    pub thaw_us: u64,
 }
 
 /// The agent introduces itself.

@@ -19,7 +19,7 @@ use image::ImageCommand;
 use machine::{MachineCommand, SnapshotCommand, VmmArguments};
 use microvm::{
     CopyArguments, CurlArguments, ExecArguments, ForkArguments, ListArguments, LogsArguments,
-    OneMicrovm, RemoveArguments, RunArguments, SomeMicrovms, TokenArguments,
+    OneMicrovm, RemoveArguments, RunArguments, ShowArguments, SomeMicrovms, TokenArguments,
 };
 use service::{DownArguments, UpArguments};
 
@@ -126,7 +126,7 @@ pub(crate) enum ClientCommand {
     /// List microVMs.
     Ps(ListArguments),
     /// Show everything that is known of a microVM.
-    Show(OneMicrovm),
+    Show(ShowArguments),
     /// Run a command in a microVM, beside its application; its exit status becomes ours.
     Exec(ExecArguments),
     /// Open a shell with a terminal in a microVM that was run with --shell.

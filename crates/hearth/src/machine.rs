@@ -269,6 +269,7 @@ fn print_launches(shared: &Shared, launched: &[Launched]) -> Result<ExitCode> {
                 to_running,
                 to_agent,
                 vmm,
+                ..
             } = launch.times;
             LaunchLine {
                 name: launch.machine.name().to_string(),

@@ -93,7 +93,7 @@ async fn ask(
         ClientCommand::Image(command) => image::run(shared, client, command).await,
         ClientCommand::Run(arguments) => microvm::run(shared, client, arguments).await,
         ClientCommand::Ps(arguments) => microvm::list(shared, client, arguments).await,
-        ClientCommand::Show(one) => microvm::show(shared, client, one).await,
+        ClientCommand::Show(arguments) => microvm::show(shared, client, arguments).await,
         ClientCommand::Exec(arguments) => microvm::exec(shared, client, arguments).await,
         ClientCommand::Shell(one) => microvm::shell(shared, client, one).await,
         ClientCommand::Cp(arguments) => microvm::copy(shared, client, arguments).await,

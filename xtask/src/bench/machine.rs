@@ -44,6 +44,12 @@ pub(super) struct Arguments {
     /// Measure this machine's QEMU, as a microvm, in the same run.
     #[arg(long)]
     qemu: bool,
+    /// Measure the long run, and nothing else: one microVM that sleeps and wakes so many times, forks, scattered pages.
+    #[arg(long, value_name = "N")]
+    cycles: Option<u32>,
+    /// Measure the development profile, which is built sooner.
+    #[arg(long)]
+    development: bool,
     #[command(flatten)]
     shape: Shape,
     /// Further arguments of the benchmark, for example `--rounds 40` or `--small`.
@@ -51,10 +57,22 @@ pub(super) struct Arguments {
     further: Vec<String>,
 }
 
+impl Arguments {
+    /// The same for the benchmark.
+    fn cycles(&self) -> Vec<String> {
+        let cycles = self.cycles.map(|cycles| cycles.to_string());
+        cycles.map_or_else(Vec::new, |cycles| vec!["--cycles".to_owned(), cycles])
+    }
+}
+
 /// The command `bench machine`.
 pub(super) fn run(machine: &Arguments) -> Result<ExitCode> {
+    let profile = match machine.development {
+        true => Profile::Development,
+        false => Profile::Release,
+    };
     let executables = workspace::build(
-        Profile::Release,
+        profile,
         &[&workspace::PROGRAMS[..], &["machine-bench", "test-guest"]].concat(),
     )?;
     let binaries = Binaries::among(&executables)?;
@@ -88,6 +106,7 @@ fn here(
         command.arg("--qemu").arg(QEMU);
     }
     let status = command
+        .args(machine.cycles())
         .args(&machine.further)
         .envs(lab::native_environment(binaries)?)
         .status()
@@ -129,6 +148,7 @@ fn in_lab(
         send_qemu(&session)?;
         argv.extend(["--qemu".into(), QEMU.into()]);
     }
+    argv.extend(machine.cycles());
     argv.extend(machine.further.iter().cloned());
     let environment = session.environment(&lab::forwarded_environment());
     match session.exec(&argv, &environment, LAB_RESULTS, lab::Input::Empty)? {

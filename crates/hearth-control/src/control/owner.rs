@@ -22,6 +22,7 @@ use crate::machine::microvm::{
 };
 use crate::microvm::{Activity, Microvm};
 use crate::refusal::{ControlError, Refusal};
+use crate::start_times::{StartKind, StartRecorder};
 use crate::store::{Batch, Change, Intent, StoreError, Subject};
 use crate::time::{Clock, Timestamp};
 
@@ -68,6 +69,7 @@ pub(super) struct Handle {
     mailbox: mpsc::Sender<Command>,
     view: watch::Receiver<Microvm>,
     activity: Arc<AtomicI64>,
+    start: Arc<StartRecorder>,
 }
 
 impl Handle {
@@ -112,6 +114,11 @@ impl Handle {
         self.view.clone()
     }
 
+    /// The times of its last start.
+    pub(super) fn start(&self) -> &StartRecorder {
+        &self.start
+    }
+
     /// Notes that it is active now.
     pub(super) fn touch(&self, now: Timestamp) {
         self.activity.fetch_max(now.unix_ms(), Ordering::Relaxed);
@@ -143,6 +150,8 @@ struct Owner {
     view: watch::Sender<Microvm>,
     /// When it was last active: by a byte through the endpoint, or by what else counts of it.
     activity: Arc<AtomicI64>,
+    /// The times of its last start.
+    start: Arc<StartRecorder>,
     /// When the present phase began. After a restart that is now: traffic could not pass before.
     moved_at: Timestamp,
     /// When it last began to run. That its child was made meanwhile is no beginning.
@@ -164,10 +173,17 @@ pub(super) fn spawn(
     let now = shared.clock.now();
     let activity = Arc::new(AtomicI64::new(now.unix_ms()));
     let view = watch::Sender::new(microvm.clone());
+    let start = Arc::new(StartRecorder::default());
+    match microvm.life.phase {
+        Phase::Launching => start.begin(StartKind::Launch, now),
+        Phase::Forking => start.begin(StartKind::Fork, now),
+        _ => {}
+    }
     let handle = Handle {
         mailbox: sender,
         view: view.subscribe(),
         activity: Arc::clone(&activity),
+        start: Arc::clone(&start),
     };
     shared.microvms.insert(&microvm, handle);
     let owner = Owner {
@@ -177,6 +193,7 @@ pub(super) fn spawn(
         mailbox,
         view,
         activity,
+        start,
         moved_at: now,
         ran_at: now,
         loan: None,
@@ -461,6 +478,26 @@ impl Owner {
         self.shared.commit(batch).await.map(|_| ())
     }
 
+    /// Takes the time of a step of its start.
+    fn time(&self, before: Phase, next: Phase) {
+        let start = &self.start;
+        match (before, next) {
+            (_, Phase::Restoring { .. }) => {
+                start.begin(StartKind::Resume, self.shared.clock.now());
+                start.lap("written down");
+            }
+            (Phase::Forking, Phase::Launching) => start.lap("parent sealed"),
+            (Phase::Launching, Phase::RunHook | Phase::ForkHook | Phase::Running)
+            | (Phase::Restoring { .. }, Phase::ResumeHook | Phase::Running) => {
+                start.lap("written down");
+            }
+            (Phase::RunHook | Phase::ForkHook | Phase::ResumeHook, Phase::Running) => {
+                start.lap("hook");
+            }
+            _ => {}
+        }
+    }
+
     /// Takes a written transition as the truth.
     fn adjust(&mut self, life: Life) {
         let now = self.shared.clock.now();
@@ -468,6 +505,7 @@ impl Owner {
         info!(id = %self.microvm.id, from = ?before, to = ?life.phase, reason = life.reason, "moved");
         if life.phase != before {
             self.moved_at = now;
+            self.time(before, life.phase);
         }
         if life.phase == Phase::Running && !matches!(before, Phase::Running | Phase::Sealing { .. })
         {

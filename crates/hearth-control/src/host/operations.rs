@@ -107,7 +107,7 @@ impl Operations {
         match tokio::time::timeout(PATIENCE, waiting.wait_for(Option::is_some)).await {
             Err(_) => Outcome::Busy,
             Ok(Ok(ending)) => match &*ending {
-                Some(Ok(done)) => Outcome::Done(*done),
+                Some(Ok(done)) => Outcome::Done(done.clone()),
                 Some(Err(failure)) => Outcome::Failed(failure.clone()),
                 None => Outcome::Busy,
             },

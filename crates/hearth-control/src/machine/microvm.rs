@@ -338,14 +338,14 @@ pub fn step(life: &Life, terms: &Terms<'_>, event: &Event, now: Timestamp) -> St
         Event::Sealed => fork::sealed(life, terms),
         Event::SealFailed => fork::seal_failed(life, terms),
         Event::Due(timer) => due(life, terms, *timer),
-        Event::Lost => end(life, REASON_LOST.to_owned()),
+        Event::Lost => end(life, REASON_LOST),
         Event::Damaged(what) => damaged(life, what, now),
         Event::Ended(reason) => ended(life, reason),
         Event::HookDone => hook_done(life, terms),
         Event::HookFailed(failure) => hook_failed(life, *failure),
         Event::Launched if life.phase == Phase::Launching => Step::Moved(Life::at(launched(terms))),
         Event::LaunchFailed(reason) if matches!(life.phase, Phase::Forking | Phase::Launching) => {
-            end(life, reason.clone())
+            end(life, reason)
         }
         Event::Saved if life.phase == Phase::Saving => Step::Moved(saved(life, now)),
         Event::SaveFailed if life.phase == Phase::Saving => Step::Moved(Life::at(back(terms))),
@@ -456,18 +456,18 @@ fn terminate(life: &Life, terms: &Terms<'_>, reason: &str) -> Step {
                 reason,
             })
         }
-        _ => end(life, reason.to_owned()),
+        _ => end(life, reason),
     }
 }
 
 /// Straight to removal.
-fn end(life: &Life, reason: String) -> Step {
+fn end(life: &Life, reason: &str) -> Step {
     match life.phase {
         Phase::Removing | Phase::Terminated => Step::Kept,
         // `/terminate` is under way: to ask again changes nothing, to end cuts it short.
         Phase::TerminateHook if reason == REASON_TERMINATED => Step::Kept,
         _ => {
-            let reason = Some(why_it_ends(life, &reason));
+            let reason = Some(why_it_ends(life, reason));
             Step::Moved(Life {
                 phase: Phase::Removing,
                 wish: None,
@@ -489,7 +489,7 @@ fn damaged(life: &Life, what: &str, now: Timestamp) -> Step {
     let since = match life.phase {
         Phase::Saving => now,
         Phase::Restoring { since } | Phase::Sealing { since: Some(since) } => since,
-        _ => return end(life, adopt::reason_damaged(what)),
+        _ => return end(life, &adopt::reason_damaged(what)),
     };
     Step::Moved(adopt::damaged(since, what))
 }
@@ -503,7 +503,7 @@ fn ended(life: &Life, reason: &str) -> Step {
         | Phase::Saving
         | Phase::Suspended { .. }
         | Phase::Restoring { .. } => Step::Kept,
-        _ => end(life, reason.to_owned()),
+        _ => end(life, reason),
     }
 }
 
@@ -511,7 +511,7 @@ fn due(life: &Life, terms: &Terms<'_>, timer: Timer) -> Step {
     match (timer, life.phase) {
         _ if life.phase.is_ending() => Step::Kept,
         (Timer::Expiry, _) => terminate(life, terms, REASON_EXPIRED),
-        (Timer::Suspended, Phase::Suspended { .. }) => end(life, REASON_SUSPENDED_LONG.to_owned()),
+        (Timer::Suspended, Phase::Suspended { .. }) => end(life, REASON_SUSPENDED_LONG),
         (Timer::Idle, Phase::Running) => match terms.idle_policy {
             Some(IdlePolicy {
                 suspended: Duration::ZERO,

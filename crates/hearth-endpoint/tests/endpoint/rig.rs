@@ -29,6 +29,8 @@ pub(crate) struct Guest {
     /// How often the endpoint looked the microVM up.
     pub(crate) lookups: AtomicUsize,
     pub(crate) resumes: AtomicUsize,
+    /// Answers to requests that had to wait for a resume.
+    pub(crate) first_bytes: AtomicUsize,
     pub(crate) resume_fails: Mutex<bool>,
     /// A resume waits for this.
     pub(crate) may_resume: Notify,
@@ -110,6 +112,10 @@ impl Backend for Guest {
             }
         });
         Ok(Shell { output, input })
+    }
+
+    fn first_byte(&self, _: MicrovmId) {
+        self.first_bytes.fetch_add(1, Ordering::SeqCst);
     }
 
     fn touched(&self, _: MicrovmId, bytes: u64) {
@@ -222,6 +228,7 @@ fn guest() -> Guest {
         ports: Mutex::default(),
         lookups: AtomicUsize::new(0),
         resumes: AtomicUsize::new(0),
+        first_bytes: AtomicUsize::new(0),
         resume_fails: Mutex::new(false),
         may_resume: Notify::new(),
         opened: AtomicUsize::new(0),

@@ -48,6 +48,11 @@ async fn a_hundred_requests_make_one_resume() {
         assert_eq!(client.await.unwrap(), 200);
     }
     assert_eq!(rig.guest.resumes.load(Ordering::SeqCst), 1);
+    // Those that came while it slept.
+    let waited = rig.guest.first_bytes.load(Ordering::SeqCst);
+    assert!((1..=100).contains(&waited), "{waited}");
+    assert_eq!(get_in(&rig, "/seen").await.status, 200);
+    assert_eq!(rig.guest.first_bytes.load(Ordering::SeqCst), waited);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -124,6 +124,7 @@ async fn perform(
             let runs = microvms.get(&id) == Some(&Presence::Running);
             return Ok(Done {
                 paused: runs.then_some(STEP),
+                ..Done::default()
             });
         }
         HostOperation::Launch(_) | HostOperation::Resume(_) => {

@@ -21,10 +21,11 @@ pub(super) enum Operation {
     GetLogs,
     GetActivity,
     PutActivity,
+    GetTimes,
 }
 
 /// Method, last word of the path, operation.
-pub(super) const OPERATIONS: [(&str, &str, Operation); 7] = [
+pub(super) const OPERATIONS: [(&str, &str, Operation); 8] = [
     ("POST", "exec", Operation::Exec),
     ("GET", "files", Operation::GetFile),
     ("PUT", "files", Operation::PutFile),
@@ -32,6 +33,7 @@ pub(super) const OPERATIONS: [(&str, &str, Operation); 7] = [
     ("GET", "logs", Operation::GetLogs),
     ("GET", "activity", Operation::GetActivity),
     ("PUT", "activity", Operation::PutActivity),
+    ("GET", "times", Operation::GetTimes),
 ];
 
 impl Operation {
@@ -45,6 +47,7 @@ impl Operation {
             Self::GetLogs => "GetMicrovmLogs",
             Self::GetActivity => "GetMicrovmActivity",
             Self::PutActivity => "PutMicrovmActivity",
+            Self::GetTimes => "GetMicrovmTimes",
         }
     }
 }

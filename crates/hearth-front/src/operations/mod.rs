@@ -9,6 +9,7 @@ mod fork_microvm;
 mod get_microvm_activity;
 mod get_microvm_file;
 mod get_microvm_logs;
+mod get_microvm_times;
 mod put_microvm_activity;
 mod put_microvm_file;
 
@@ -93,6 +94,7 @@ impl Context<'_> {
             Operation::Fork => fork_microvm::perform(self, &call.body).await,
             Operation::GetLogs => get_microvm_logs::perform(self).await,
             Operation::GetActivity => get_microvm_activity::perform(self).await,
+            Operation::GetTimes => get_microvm_times::perform(self).await,
             Operation::PutActivity => put_microvm_activity::perform(self, &call.body).await,
         }
     }

@@ -1,7 +1,7 @@
 //! Instances: launch, seal, suspend, resume, remove, hooks.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hearth_control::arn::ImageArn;
 use hearth_control::hooks::{Hook, HookOutcome};
@@ -11,9 +11,12 @@ use hearth_control::host::{
 use hearth_control::id::{AccountId, MicrovmId, VersionNumber};
 use hearth_control::image::Logging;
 use hearth_control::microvm::Microvm;
+use hearth_control::start_times::StartStep;
 use hearth_control::time::Timestamp;
 use hearth_net::Egress;
-use hearth_node::{CloneRequest, Launched, Machine, MachineName, NodeError, Standing};
+use hearth_node::{
+    CloneRequest, Launched, Machine, MachineName, NodeError, Standing, StepTime, Times,
+};
 
 use super::{LocalHost, machine_name};
 use crate::hook;
@@ -65,12 +68,14 @@ impl LocalHost {
     }
 
     async fn launch(&self, name: &MachineName, spec: &LaunchSpec) -> Result<Done, Failure> {
+        let began = Instant::now();
         let egress = self.0.openings.of(&spec.egress).await;
         let launched = match &spec.origin {
             LaunchOrigin::Fork => self.node().launch_fork(name, Some(egress)).await,
             LaunchOrigin::Version(snapshot) => self.launch_version(name, snapshot, egress).await,
         };
         let launched = launched.map_err(|error| unchanged(&error))?;
+        let done = started(began, &launched.times);
         tracing::info!(id = %spec.id, times = ?launched.times, "launched");
         let writer = Writer {
             id: spec.id,
@@ -81,7 +86,7 @@ impl LocalHost {
             begun_at: spec.started_at,
         };
         self.watch(&launched.machine, &writer);
-        Ok(Done::default())
+        Ok(done)
     }
 
     async fn launch_version(
@@ -117,7 +122,10 @@ impl LocalHost {
         };
         let paused = sealed.paused_us.map(Duration::from_micros);
         tracing::info!(%parent, %child, snapshot = %sealed.snapshot, ?paused, "sealed for a fork");
-        Ok(Done { paused })
+        Ok(Done {
+            paused,
+            ..Done::default()
+        })
     }
 
     async fn suspend(&self, name: &MachineName, microvm: &Microvm) -> Result<Done, Failure> {
@@ -153,6 +161,8 @@ impl LocalHost {
     }
 
     async fn resume(&self, name: &MachineName, microvm: &Microvm) -> Result<Done, Failure> {
+        let began = Instant::now();
+        let mut done = Done::default();
         let failed = |error: NodeError| unchanged(&error);
         // What an earlier resume left: an instance that runs is done, a dead one is removed.
         let is_running = self.node().settle(name).await.map_err(failed)?;
@@ -162,7 +172,10 @@ impl LocalHost {
             // The operator may have changed the rules while it slept.
             let egress = self.0.openings.of(&microvm.egress).await;
             match self.node().resume_with(name, Some(egress)).await {
-                Ok(launched) => launched.machine,
+                Ok(launched) => {
+                    done = started(began, &launched.times);
+                    launched.machine
+                }
                 Err(NodeError::Damaged { reason, .. }) => {
                     return Err(self.damaged(name, reason).await);
                 }
@@ -174,7 +187,7 @@ impl LocalHost {
         };
         self.watches().entry(microvm.id).or_default().resumes += 1;
         self.watch(&machine, &Writer::of(microvm));
-        Ok(Done::default())
+        Ok(done)
     }
 
     /// Keeps what is left of a damaged instance for the operator, and tells callers which file it is.
@@ -286,6 +299,25 @@ impl LocalHost {
 }
 
 /// The failure of an operation that left the instance as it was.
+/// What a start tells that began then.
+fn started(began: Instant, times: &Times) -> Done {
+    let measured: Duration = times.steps.iter().map(|step| step.took).sum();
+    let waited = StepTime {
+        name: "waited for its turn",
+        took: began.elapsed().saturating_sub(measured),
+    };
+    let steps = std::iter::once(&waited).chain(&times.steps);
+    Done {
+        steps: steps
+            .map(|step| StartStep {
+                name: step.name.to_owned(),
+                took: step.took,
+            })
+            .collect(),
+        ..Done::default()
+    }
+}
+
 fn unchanged(error: &NodeError) -> Failure {
     match error {
         NodeError::NoUser => Failure::NoCapacity,

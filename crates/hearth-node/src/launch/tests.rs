@@ -1,5 +1,6 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
 
 use super::*;
 use crate::node::{DeviceLimits, NodeOptions, Standing};
@@ -88,7 +89,12 @@ async fn start(node: &Node, name: &MachineName) -> Result<(Machine, Started), No
     node.in_turn(name, move |instance| async move {
         instance.make_directory().await?;
         instance
-            .start(Command::Boot(Box::new(spec)), None, record)
+            .start(
+                Command::Boot(Box::new(spec)),
+                None,
+                record,
+                &mut Laps::begin(),
+            )
             .await
     })
     .await
@@ -204,6 +210,10 @@ async fn a_launch_that_nobody_waits_for_or_wants_ends() {
     until_started().await;
     launching.abort();
     until_free(&node).await;
+    // Its process is gone before its record is.
+    while node.machine(&name).is_ok() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 
     let launching = tokio::spawn(launch());
     until_started().await;

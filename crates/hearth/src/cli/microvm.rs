@@ -95,6 +95,16 @@ pub(crate) struct OneMicrovm {
     pub(crate) microvm: String,
 }
 
+/// What to show of a microVM.
+#[derive(Debug, Args)]
+pub(crate) struct ShowArguments {
+    #[command(flatten)]
+    pub(crate) one: OneMicrovm,
+    /// Show where the time of its last launch, fork or resume went.
+    #[arg(long)]
+    pub(crate) times: bool,
+}
+
 /// Some microVMs.
 #[derive(Debug, Args)]
 pub(crate) struct SomeMicrovms {

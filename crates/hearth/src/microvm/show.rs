@@ -7,7 +7,7 @@ use hearth_client::Client;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::cli::microvm::{ListArguments, OneMicrovm};
+use crate::cli::microvm::{ListArguments, ShowArguments};
 use crate::shared::Shared;
 use crate::view::{age, text, time, word};
 use crate::{names, output};
@@ -63,9 +63,12 @@ fn print(microvms: &[Value]) -> Result<()> {
 pub(crate) async fn show(
     shared: &Shared,
     client: &Client,
-    arguments: OneMicrovm,
+    arguments: ShowArguments,
 ) -> Result<ExitCode> {
-    let id = names::microvm(client, &arguments.microvm).await?;
+    let id = names::microvm(client, &arguments.one.microvm).await?;
+    if arguments.times {
+        return times(shared, &client.start_times(&id).await?);
+    }
     let microvm = client.microvm(&id).await?;
     if shared.json {
         output::json(&microvm)?;
@@ -98,6 +101,37 @@ pub(crate) async fn show(
         ("ways in", connectors(&microvm["ingressNetworkConnectors"])),
         ("ways out", connectors(&microvm["egressNetworkConnectors"])),
     ])?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The steps of its last start.
+fn times(shared: &Shared, times: &Value) -> Result<ExitCode> {
+    if shared.json {
+        output::json(times)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let steps = times["steps"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    if steps.is_empty() {
+        output::say(
+            "It has not started since the service has; the times of its next resume are kept.",
+        )?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let milliseconds = |value: &Value| {
+        let microseconds = value.as_f64().unwrap_or_default();
+        format!("{:.3}", microseconds / 1000.0)
+    };
+    let step = |step: &Value| [word(step, "name"), milliseconds(&step["microseconds"])];
+    let mut rows: Vec<_> = steps.iter().map(step).collect();
+    let kind = word(times, "kind").to_lowercase();
+    rows.push([
+        format!("all of the {kind}"),
+        milliseconds(&times["totalMicroseconds"]),
+    ]);
+    output::table(["STEP", "MILLISECONDS"], &rows)?;
     Ok(ExitCode::SUCCESS)
 }
 

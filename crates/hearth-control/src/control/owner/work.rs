@@ -171,12 +171,21 @@ async fn launch(shared: Arc<Shared>, microvm: Microvm) -> Event {
         started_at: microvm.started_at,
     };
     match perform(&shared, &microvm, HostOperation::Launch(Box::new(spec))).await {
-        Ok(_) => Event::Launched,
+        Ok(done) => {
+            note_start(&shared, &microvm, done);
+            Event::Launched
+        }
         Err(Failure::NoCapacity) => Event::LaunchFailed(REASON_NO_CAPACITY.to_owned()),
         Err(failure) => {
             warn!(id = %microvm.id, %failure, "launch failed");
             Event::LaunchFailed(REASON_LAUNCH_FAILED.to_owned())
         }
+    }
+}
+
+fn note_start(shared: &Shared, microvm: &Microvm, done: Done) {
+    if let Some(owner) = shared.microvms.get(microvm.id) {
+        owner.start().hosted(done.steps);
     }
 }
 
@@ -220,7 +229,10 @@ async fn suspend(shared: Arc<Shared>, microvm: Microvm) -> Event {
 async fn resume(shared: Arc<Shared>, microvm: Microvm) -> Event {
     let operation = HostOperation::Resume(Box::new(microvm.clone()));
     match perform(&shared, &microvm, operation).await {
-        Ok(_) => Event::Restored,
+        Ok(done) => {
+            note_start(&shared, &microvm, done);
+            Event::Restored
+        }
         Err(failure) => {
             warn!(id = %microvm.id, %failure, "resume failed");
             let reason = match failure {

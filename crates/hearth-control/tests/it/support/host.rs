@@ -226,6 +226,7 @@ impl ScriptedHost {
         let was_running = found == Some(Presence::Running);
         Ok(Done {
             paused: was_running.then_some(PAUSE),
+            ..Done::default()
         })
     }
 

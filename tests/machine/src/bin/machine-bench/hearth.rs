@@ -198,7 +198,7 @@ fn record_launch(
     launched: &Launched,
     ram_mib: u32,
 ) -> Result<()> {
-    let times = launched.times;
+    let times = &launched.times;
     samples.add(
         "spawn_to_running_ms",
         subject,

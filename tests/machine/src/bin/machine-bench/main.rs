@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod cycles;
 mod firecracker;
 mod hearth;
 mod memory;
@@ -49,6 +50,9 @@ struct Arguments {
     /// Measure the network of guests, and nothing else.
     #[arg(long)]
     network: bool,
+    /// Measure the long run, and nothing else: one microVM that sleeps and wakes so many times, forks, scattered pages.
+    #[arg(long, value_name = "N", conflicts_with = "network")]
+    cycles: Option<u32>,
     /// Leave out guests of 8 GiB, for hosts with little memory.
     #[arg(long)]
     small: bool,
@@ -76,7 +80,10 @@ fn measure_machines(arguments: &Arguments) -> Result<Samples> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(measure(arguments))
+    match arguments.cycles {
+        Some(cycles) => runtime.block_on(cycles::measure(&arguments.test_guest, cycles)),
+        None => runtime.block_on(measure(arguments)),
+    }
 }
 
 async fn measure(arguments: &Arguments) -> Result<Samples> {

@@ -1,0 +1,93 @@
+//! Where the time of a start goes.
+
+use std::time::{Duration, Instant};
+
+use hearth_wire::agent::UniqueTimes;
+use hearth_wire::vmm::Started;
+
+/// One step of a start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StepTime {
+    /// What was done, such as `memory mapped`.
+    pub name: &'static str,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Where the time of a start went.
+#[derive(Debug, Clone, Default)]
+pub struct Times {
+    /// From the start of the process to the VMM's answer.
+    pub to_running: Duration,
+    /// From the start of the process to the agent's answer (of a clone: it is unique and runs).
+    pub to_agent: Duration,
+    /// What the VMM measured itself.
+    pub vmm: Started,
+    /// Everything from the beginning of the operation, in order, one behind the other.
+    pub steps: Vec<StepTime>,
+}
+
+/// Measures steps that follow each other.
+#[derive(Debug)]
+pub(crate) struct Laps {
+    last: Instant,
+    steps: Vec<StepTime>,
+}
+
+impl Laps {
+    pub(crate) fn begin() -> Self {
+        Self {
+            last: Instant::now(),
+            steps: Vec::new(),
+        }
+    }
+
+    /// A step has ended.
+    pub(crate) fn lap(&mut self, name: &'static str) {
+        let took = self.last.elapsed();
+        self.last += took;
+        self.steps.push(StepTime { name, took });
+    }
+
+    /// Steps have ended of which all but the first were measured elsewhere; the first has taken what is left.
+    fn laps(&mut self, first: &'static str, others: &[(&'static str, Duration)]) {
+        let whole = self.last.elapsed();
+        self.last += whole;
+        let measured = others.iter().map(|(_, took)| *took).sum();
+        let steps = [(first, whole.saturating_sub(measured))];
+        let steps = steps.into_iter().chain(others.iter().copied());
+        self.steps
+            .extend(steps.map(|(name, took)| StepTime { name, took }));
+    }
+
+    /// The VMM has answered its first command.
+    pub(crate) fn started(&mut self, vmm: Started) {
+        let between = |from: u64, to: u64| Duration::from_micros(to.saturating_sub(from));
+        self.laps(
+            "VMM ready",
+            &[
+                ("memory mapped", between(0, vmm.memory_us)),
+                ("devices made", between(vmm.memory_us, vmm.machine_us)),
+                ("vCPUs running", between(vmm.machine_us, vmm.running_us)),
+            ],
+        );
+    }
+
+    /// The guest is unique, and its application goes on.
+    pub(crate) fn unique(&mut self, times: Option<UniqueTimes>) {
+        match times {
+            Some(times) => self.laps(
+                "agent answers",
+                &[
+                    ("unique", Duration::from_micros(times.unique_us)),
+                    ("thawed", Duration::from_micros(times.thaw_us)),
+                ],
+            ),
+            None => self.lap("agent answers, unique and thawed"),
+        }
+    }
+
+    pub(crate) fn steps(self) -> Vec<StepTime> {
+        self.steps
+    }
+}
