@@ -4,7 +4,6 @@ import http.client
 import json
 import os
 import subprocess
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -64,17 +63,15 @@ def test_running_and_suspended_microvms_outlive_the_service(hearth, hello):
     os.environ.get("HEARTH_PLACE") == "here",
     reason="without the emulated host nothing starts the service again but its operator",
 )
-@pytest.mark.parametrize("moment_s", [0.05, 0.8])
-def test_a_service_that_dies_in_a_fork_leaves_the_parent_as_it_was(hearth, hello, moment_s):
+@pytest.mark.parametrize("point", ["seal.frozen", "fork.sealed", "fork.launched"])
+def test_a_service_that_dies_in_a_fork_leaves_the_parent_as_it_was(hearth, hello, point):
     parent = hearth.run(hello)
     assert parent.get()["count"] == 1
     before = service_pid()
-    forking = threading.Thread(target=attempt, args=(Operator(hearth, parent),))
-    forking.start()
-    time.sleep(moment_s)
-    inside("/bin/busybox", "kill", "-9", before)
+    inside("/bin/busybox", "sh", "-c", f"echo {point} > /data/hearth/crash-point")
+    attempt(Operator(hearth, parent))
     wait_for_successor(hearth, before)
-    forking.join()
+    assert inside("/bin/busybox", "ls", "/data/hearth").split().count("crash-point") == 0, "it was not reached"
 
     assert parent.get()["count"] == 2
     deadline = time.monotonic() + 60

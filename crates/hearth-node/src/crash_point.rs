@@ -2,6 +2,12 @@
 //!
 //! Only in builds with debug assertions. The file `<data>/crash-point` holds the name of one of [`POINTS`]; the process that
 //! reaches that point removes the file and kills itself. A file that is gone afterwards shows that the point was reached.
+//!
+//! VMMs have points of their own (`hearth_wire::crash_point`). The next one that is started ends at the point in the file
+//! `<data>/vmm-crash-point`, and is held up where `<data>/vmm-slow-point` says (`seal.begun=1500`, in milliseconds). Variables of the
+//! environment say the same for all VMMs of this process.
+
+use std::ffi::OsString;
 
 use crate::layout::Layout;
 
@@ -31,6 +37,42 @@ pub const POINTS: &[&str] = &[
 
 /// Name of the file that says where to end.
 pub const FILE: &str = "crash-point";
+
+/// Name of the file that says where the next VMM ends.
+pub const VMM_FILE: &str = "vmm-crash-point";
+
+/// Name of the file that says where the next VMM is held up, and for how long.
+pub const VMM_SLOW_FILE: &str = "vmm-slow-point";
+
+/// What the next VMM is told of that: the flag, the variable, the file.
+#[cfg(debug_assertions)]
+const OF_VMMS: [(&str, &str, Option<&str>); 3] = [
+    ("--crash-point", "HEARTH_VMM_CRASH_POINT", Some(VMM_FILE)),
+    ("--slow-point", "HEARTH_VMM_SLOW_POINT", Some(VMM_SLOW_FILE)),
+    ("--pretend-asleep", "HEARTH_VMM_PRETEND_ASLEEP", None),
+];
+
+/// The arguments with which a VMM is started that a test wants to end, to wait, or to believe that it was asleep.
+#[cfg(debug_assertions)]
+pub(crate) fn vmm_arguments(layout: &Layout) -> Vec<OsString> {
+    let take = |name: &str| {
+        let file = layout.data().join(name);
+        let wanted = std::fs::read_to_string(&file).ok()?;
+        let _ = std::fs::remove_file(&file);
+        Some(OsString::from(wanted.trim()))
+    };
+    let wanted = OF_VMMS.into_iter().filter_map(|(flag, variable, file)| {
+        let wanted = std::env::var_os(variable).or_else(|| take(file?))?;
+        Some([OsString::from(flag), wanted])
+    });
+    wanted.flatten().collect()
+}
+
+/// None, in a release.
+#[cfg(not(debug_assertions))]
+pub(crate) fn vmm_arguments(_layout: &Layout) -> Vec<OsString> {
+    Vec::new()
+}
 
 /// Does not return when this point is the one.
 #[cfg(debug_assertions)]

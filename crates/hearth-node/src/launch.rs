@@ -24,7 +24,7 @@ use hearth_wire::vmm::{
 
 use crate::agent::AgentError;
 use crate::cgroup::Size;
-use crate::crash_point::reach;
+use crate::crash_point::{self, reach};
 use crate::damage;
 use crate::error::{NodeError, failed};
 use crate::index::SnapshotInfo;
@@ -449,6 +449,7 @@ impl Instance {
         let permitted = Permitted {
             readable,
             writable: vec![node.layout().own(name)],
+            further: crash_point::vmm_arguments(node.layout()),
             jail: user.map(|user| Jail {
                 user,
                 root: node.layout().empty(),

@@ -102,6 +102,8 @@ pub struct Permitted {
     pub writable: Vec<PathBuf>,
     /// What else it gives up, if the node is root.
     pub jail: Option<Jail>,
+    /// Arguments that tests add ([`crate::crash_point`]).
+    pub further: Vec<OsString>,
 }
 
 /// What takes root to give up: its root directory, its user, and the sight of other processes.
@@ -162,8 +164,7 @@ impl VmmClient {
             .stderr(Stdio::from(log))
             .env_clear()
             .process_group(0);
-        #[cfg(debug_assertions)]
-        command.args(test_arguments());
+        command.args(&permitted.further);
         let child = match &permitted.jail {
             Some(jail) => {
                 command.arg("--root").arg(&jail.root);
@@ -316,21 +317,6 @@ fn take_message(input: &mut Vec<u8>) -> Result<Option<Message>, VmmError> {
     };
     input.drain(..PREFIX_BYTES + length);
     Ok(Some(message))
-}
-
-/// What a test asked for with the environment of a debug build: where VMMs end, wait, or believe that they were asleep
-/// (`hearth_wire::crash_point`).
-#[cfg(debug_assertions)]
-fn test_arguments() -> Vec<OsString> {
-    const ARGUMENTS: [(&str, &str); 3] = [
-        ("HEARTH_VMM_CRASH_POINT", "--crash-point"),
-        ("HEARTH_VMM_SLOW_POINT", "--slow-point"),
-        ("HEARTH_VMM_PRETEND_ASLEEP", "--pretend-asleep"),
-    ];
-    let wanted = ARGUMENTS
-        .into_iter()
-        .filter_map(|(variable, flag)| Some([OsString::from(flag), std::env::var_os(variable)?]));
-    wanted.flatten().collect()
 }
 
 /// Sends a slot's namespaces and TAP ahead of all requests. Inherited descriptors would ask for a `fork` of this process,

@@ -127,7 +127,7 @@ async fn a_disk_keeps_what_was_synced_when_the_vmm_is_killed() {
             image.clone(),
         ],
         writable: vec![directory.path().to_owned()],
-        jail: None,
+        ..Permitted::default()
     };
     let (mut vmm, _child) = VmmClient::spawn(
         &guest::program(),

@@ -168,6 +168,19 @@ async fn assert_nothing_is_left(node: &Fixture, what: &str) {
     );
 }
 
+/// Whatever lies among the snapshots was sealed and is whole.
+fn assert_no_half_layer(node: &Fixture, what: &str) {
+    for entry in fs::read_dir(node.layout().snapshots()).unwrap() {
+        let path = entry.unwrap().path();
+        let problems = hearth_snapshot::verify(&path);
+        assert!(
+            problems.is_empty(),
+            "{what}: {}: {problems:?}",
+            path.display()
+        );
+    }
+}
+
 async fn running_victim() -> Fixture {
     let node = with_short_chains(&fixture::node().await);
     let machine = launch(&node).await.unwrap();
@@ -314,6 +327,7 @@ async fn a_vmm_killed_at_any_point_leaves_a_whole_snapshot_or_none() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{point}: {said}");
         let node = restarted().await;
+        assert_no_half_layer(&node, point);
         match node.standing(&victim()).await {
             Standing::Suspended => assert_not_lost(&node, point).await,
             // It had no snapshot yet when its VMM ended.

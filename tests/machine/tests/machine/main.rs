@@ -11,7 +11,6 @@ mod boot;
 mod chains;
 mod clocks;
 mod clones;
-mod crash;
 mod crash_points;
 mod fixture;
 mod forks;
