@@ -15,7 +15,7 @@ use crate::channel::Channel;
 use crate::container::files;
 use crate::fault::{Fault, Step};
 use crate::sys::process;
-use crate::{metrics, power, unique};
+use crate::{disks, metrics, power, unique};
 
 /// Longest grace period of a stop; the host may wait no longer for one answer.
 const MAX_GRACE: Duration = Duration::from_secs(120);
@@ -57,6 +57,7 @@ async fn answer(agent: &Rc<Agent>, request: ControlRequest) -> Result<ControlRep
                 agent, &wanted,
             )?));
         }
+        ControlRequest::AwaitDisks(wanted) => disks::await_sizes(&wanted).await?,
         ControlRequest::Thaw => application.thaw()?,
         ControlRequest::Sync => sync(agent).await?,
         ControlRequest::Stop { grace_ms } => {

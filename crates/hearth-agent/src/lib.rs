@@ -40,6 +40,7 @@ mod proxy;
 
 mod application;
 mod container;
+mod disks;
 mod metrics;
 mod netlink;
 mod power;

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use hearth_base::cpio::CpioWriter;
 use hearth_net::Egress;
-use hearth_node::{BootRequest, DiskRequest, Machine, MachineName, Node, NodeError};
+use hearth_node::{BlankDisks, BootRequest, DiskRequest, Machine, MachineName, Node, NodeError};
 use tokio::sync::mpsc;
 
 use crate::artifact::Artifact;
@@ -426,7 +426,12 @@ impl Task<'_> {
             disks,
             egress: self.egress.clone(),
         };
-        let launched = self.builder.node.boot(self.machine, boot).await?;
+        let blank = BlankDisks {
+            read_only: bases.store(),
+            writable: bases.scratch(),
+        };
+        let node = &self.builder.node;
+        let launched = node.boot_warm(self.machine, boot, &blank).await?;
         Ok(Running(Some(launched.machine)))
     }
 }

@@ -20,7 +20,7 @@ use hearth_wire::vmm::SnapshotKind;
 
 use crate::index::SnapshotInfo;
 use crate::node::Node;
-use crate::record::{DiskStack, MachineRecord};
+use crate::record::{DiskStack, MachineRecord, Purpose};
 
 /// When the chain below an instance is folded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +62,10 @@ pub(crate) fn plan(node: &Node, machine: &MachineRecord) -> Plan {
     let Some(parent) = parent(node, machine) else {
         return unfolded(machine, SnapshotKind::Full);
     };
+    if parent.record.purpose == Purpose::Booted {
+        // It is as small as what comes above it is large, and its disks are others.
+        return unfolded(machine, SnapshotKind::Full);
+    }
     let kind = kind_above(measure(node, &parent), node.options().chain);
     of_kind(node, machine, &parent, kind)
 }

@@ -233,13 +233,13 @@ impl Instance {
             kind: plan.kind,
             next_overlays: match purpose {
                 Purpose::Suspended => Vec::new(),
-                Purpose::Template | Purpose::Step => self.next_overlays(&record),
+                Purpose::Template | Purpose::Step | Purpose::Booted => self.next_overlays(&record),
             },
             fold: plan.folds.clone(),
         };
         let command = match purpose {
             Purpose::Suspended => Command::Suspend(spec),
-            Purpose::Template | Purpose::Step => Command::Snapshot(spec),
+            Purpose::Template | Purpose::Step | Purpose::Booted => Command::Snapshot(spec),
         };
         let mut vmm = self.vmm().await?;
         let answer = vmm.request(command);

@@ -16,7 +16,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use hearth_net::{Egress, Slot};
 use hearth_snapshot::SnapshotId;
-use hearth_wire::agent::Uniqueness;
+use hearth_wire::agent::{ControlRequest, DiskSize, Uniqueness};
 use hearth_wire::vmm::{
     BootSpec, Command, DeviceSpec, DiskImage, DiskSpec, GuestClock, NetSpec, PageRange, RateLimit,
     Reply, RestoreSpec, SerialLogSpec, Started, VsockSpec,
@@ -41,6 +41,9 @@ use crate::vmm::{Jail, Permitted, VmmClient, VmmError};
 
 /// What a kernel may say on its serial port before the log starts again from its beginning.
 pub(crate) const SERIAL_LOG_BYTES: u64 = 1 << 20;
+
+/// Bytes of a sector, which virtio-blk counts in.
+const SECTOR_BYTES: u64 = 512;
 
 /// A disk of a fresh machine.
 #[derive(Debug, Clone)]
@@ -84,6 +87,9 @@ pub struct CloneRequest {
     pub prefetch: Vec<PageRange>,
     /// What its network card may reach, if not what the snapshot's could. Of a snapshot without a card, it means nothing.
     pub egress: Option<Egress>,
+    /// Disks in the place of the snapshot's: as many, with the same serials, writable where those are. The guest must have read
+    /// nothing of the snapshot's.
+    pub disks: Option<Vec<DiskRequest>>,
 }
 
 impl CloneRequest {
@@ -94,6 +100,7 @@ impl CloneRequest {
             snapshot,
             prefetch: Vec::new(),
             egress: None,
+            disks: None,
         }
     }
 }
@@ -351,6 +358,15 @@ impl Instance {
         let pin = node.records().pin(info.id)?;
         let (egress, slot) = self.network(&info, request).await?;
         let snapshot = info.record.clone();
+        let is_replaced = request.disks.is_some();
+        let disks = match request.disks.clone() {
+            Some(disks) => disks.into_iter().map(fresh_stack).collect(),
+            None => snapshot.disks,
+        };
+        let sizes = match is_replaced {
+            true => Some(sizes_of(&disks)?),
+            false => None,
+        };
         let chain = || std::iter::once(info.id).chain(info.ancestors.iter().copied());
         let spec = RestoreSpec {
             snapshot: node.layout().snapshot(info.id),
@@ -359,7 +375,10 @@ impl Instance {
                 .iter()
                 .map(|id| node.layout().snapshot(*id))
                 .collect(),
-            devices: node.devices(name, &snapshot.disks, slot.is_some()),
+            devices: DeviceSpec {
+                disks: node.disks(name, &disks, is_replaced),
+                ..node.devices(name, &[], slot.is_some())
+            },
             generation_id: Some(uuid::Uuid::new_v4().as_u128()),
             prefetch: request.prefetch.clone(),
             run: true,
@@ -371,7 +390,7 @@ impl Instance {
             user,
             memory_mib: snapshot.memory_mib,
             vcpus: snapshot.vcpus,
-            disks: snapshot.disks,
+            disks,
             parent: Some(info.id.to_string()),
             network: egress.and_then(|egress| network_record(slot, egress)),
             has_application: snapshot.has_application,
@@ -398,6 +417,11 @@ impl Instance {
         let made_unique = agent.make_unique(wanted, node.options().restore_limit);
         let unique = unless_it_dies(machine.record().process, made_unique).await?;
         laps.unique(unique);
+        if let Some(sizes) = sizes {
+            let known = agent.perform(ControlRequest::AwaitDisks(sizes));
+            unless_it_dies(machine.record().process, known).await?;
+            laps.lap("disks known");
+        }
         reach(node.layout(), "launch.unique");
         self.check_wanted()?;
         Ok(Launched {
@@ -511,13 +535,8 @@ impl Node {
     fn devices(&self, name: &MachineName, disks: &[DiskStack], has_card: bool) -> DeviceSpec {
         let limits = self.options().limits;
         let directory = self.layout().own(name);
-        let disk = |(index, stack): (usize, &DiskStack)| DiskSpec {
-            serial: stack.serial.clone(),
-            image: self.image(stack, overlay_path(&directory, index, 0)),
-            rate_limit: limits.disk,
-        };
         DeviceSpec {
-            disks: disks.iter().enumerate().map(disk).collect(),
+            disks: self.disks(name, disks, false),
             nets: has_card.then(|| card(limits.network)).into_iter().collect(),
             vsock: Some(VsockSpec {
                 path: socket::VSOCK.into(),
@@ -528,6 +547,18 @@ impl Node {
             }),
             balloon: true,
         }
+    }
+
+    /// Disks, each with a new overlay where it is writable.
+    fn disks(&self, name: &MachineName, disks: &[DiskStack], is_replaced: bool) -> Vec<DiskSpec> {
+        let directory = self.layout().own(name);
+        let disk = |(index, stack): (usize, &DiskStack)| DiskSpec {
+            serial: stack.serial.clone(),
+            image: self.image(stack, overlay_path(&directory, index, 0)),
+            rate_limit: self.options().limits.disk,
+            is_replaced,
+        };
+        disks.iter().enumerate().map(disk).collect()
     }
 
     fn image(&self, stack: &DiskStack, overlay: PathBuf) -> DiskImage {
@@ -588,6 +619,18 @@ fn fresh_stack(request: DiskRequest) -> DiskStack {
         is_writable: request.is_writable,
         sealed: Vec::new(),
     }
+}
+
+/// The sizes that a guest is told of.
+fn sizes_of(disks: &[DiskStack]) -> Result<Vec<DiskSize>, NodeError> {
+    let size = |disk: &DiskStack| {
+        let found = std::fs::metadata(&disk.base).map_err(failed("look at", &disk.base))?;
+        Ok(DiskSize {
+            serial: disk.serial.clone(),
+            sectors: found.len() / SECTOR_BYTES,
+        })
+    };
+    disks.iter().map(size).collect()
 }
 
 /// The files outside of the microVM's directory that its first command names. Later commands name none.

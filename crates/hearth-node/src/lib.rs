@@ -56,6 +56,7 @@ mod times;
 mod turns;
 mod verified;
 mod vmm;
+mod warm;
 
 pub use agent::{AgentClient, AgentError, Exec, ExecReader, ExecWriter, FileReader, LogFollower};
 pub use block_device::{BlockDevice, NoBlockDevice};
@@ -78,3 +79,4 @@ pub use services::{ServiceListener, service_of};
 pub use shares::Shares;
 pub use times::{StepTime, Times};
 pub use vmm::{Jail, Permitted, VmmClient, VmmError};
+pub use warm::BlankDisks;

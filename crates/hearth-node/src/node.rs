@@ -101,6 +101,8 @@ struct Inner {
     turns: Turns,
     users: Option<Users>,
     holdings: Holdings,
+    /// Templates of booted guests are made one at a time.
+    booting: tokio::sync::Mutex<()>,
 }
 
 /// What there is of an instance.
@@ -172,6 +174,7 @@ impl Node {
             turns: Turns::default(),
             users,
             holdings: Holdings::default(),
+            booting: tokio::sync::Mutex::default(),
         }))
     }
 
@@ -254,6 +257,10 @@ impl Node {
 
     pub(crate) fn options(&self) -> &NodeOptions {
         &self.0.options
+    }
+
+    pub(crate) fn booting(&self) -> &tokio::sync::Mutex<()> {
+        &self.0.booting
     }
 
     pub(crate) fn records(&self) -> &Arc<Records> {

@@ -86,6 +86,8 @@ pub enum Purpose {
     /// A microVM passed through it (it was resumed from it, or forked there); removed when nothing stands on it any
     /// more.
     Step,
+    /// A guest that was booted and has done nothing yet. Others begin from it, with disks of their own (warm.rs).
+    Booted,
 }
 
 /// How one disk stacks up.

@@ -271,8 +271,12 @@ async fn open_parts(config: &ServiceConfig) -> Result<Parts, ServiceError> {
     let bases = Bases::open(&data.join("bases"))
         .map_err(part("the base images"))?
         .ok_or(ServiceError::NoBases)?;
-    remove_unused_bases(&node, &bases)?;
     let base = newest_base(data)?;
+    let builder_initramfs = builder_initramfs(config, &base)?;
+    let booted = [base.initramfs(), builder_initramfs.clone()];
+    let booted = booted.map(|initramfs| (base.vmlinux(), initramfs));
+    node.sweep_booted(&booted).await.map_err(part("the node"))?;
+    remove_unused_bases(&node, &bases)?;
     let openings = Openings::new(
         Arc::clone(&store),
         config.network.subnets.clone(),
@@ -280,7 +284,7 @@ async fn open_parts(config: &ServiceConfig) -> Result<Parts, ServiceError> {
     );
     let workshop = Workshop {
         directory: data.join("images"),
-        builder_initramfs: builder_initramfs(config, &base)?,
+        builder_initramfs,
         base,
         bases,
         aliases: config.image_aliases.clone(),

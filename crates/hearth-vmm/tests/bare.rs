@@ -335,6 +335,7 @@ fn disks_move_to_their_overlays_all_or_none() {
             backing: vec![path("base")],
         },
         rate_limit: None,
+        is_replaced: false,
     };
     let mut spec = boot_spec(root.path(), "counter", guest::counter());
     spec.devices.disks = vec![disk("one", "one.0"), disk("two", "two.0")];
@@ -381,6 +382,7 @@ fn a_start_that_fails_leaves_no_overlay() {
             backing: vec![path("base")],
         },
         rate_limit: None,
+        is_replaced: false,
     }];
     let kernel = std::mem::replace(&mut spec.kernel, path("nothing"));
     let mut vmm = Vmm::spawn();

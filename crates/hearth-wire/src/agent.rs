@@ -201,6 +201,17 @@ pub enum ControlRequest {
     },
     /// Stops everything, syncs, and powers the machine off.
     Shutdown,
+    /// Waits until the kernel knows these sizes, after a restore with other disks.
+    AwaitDisks(Vec<DiskSize>),
+}
+
+/// Size of a disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskSize {
+    /// Its serial number.
+    pub serial: String,
+    /// Its size in sectors of 512 bytes.
+    pub sectors: u64,
 }
 
 /// Replies on a control stream.

@@ -187,6 +187,9 @@ pub struct DiskSpec {
     pub image: DiskImage,
     /// Limits of the device.
     pub rate_limit: Option<RateLimit>,
+    /// Of a restore: the image is another one than in the snapshot, perhaps of another size, and the guest has read nothing of
+    /// either. It is told of the size.
+    pub is_replaced: bool,
 }
 
 /// The image behind a block device.

@@ -3,8 +3,6 @@
 use std::ffi::CString;
 use std::fs;
 use std::io;
-use std::path::Path;
-use std::time::{Duration, Instant};
 
 use hearth_wire::agent::{LowerDirectory, Refusal, RootSpec};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
@@ -12,6 +10,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
 
 use crate::bounds::refused;
+use crate::disks;
 use crate::fault::{Fault, Step};
 
 /// Where the root is.
@@ -25,9 +24,6 @@ const MAX_LOWER: usize = 128;
 
 /// What mount(2) takes of options: one page, with the terminator.
 const MAX_OPTION_BYTES: usize = 4095;
-
-/// How long the driver may take to register a disk after its module is loaded.
-const DISK_DEADLINE: Duration = Duration::from_secs(2);
 
 /// File systems of read-only disks, in the order in which they are tried. The journal of a sealed disk is
 /// not replayed.
@@ -92,7 +88,7 @@ impl Storage {
     }
 
     fn mount_read_only(&mut self, serial: &str, target: &str) -> Result<(), Fault> {
-        let device = find_disk(serial)?;
+        let device = disks::find(serial)?;
         let flags = MountFlags::RDONLY | MountFlags::NODEV | MountFlags::NOATIME;
         let mut reason = Errno::NODEV;
         for (kind, options) in READ_ONLY_KINDS {
@@ -110,7 +106,7 @@ impl Storage {
         let flags = MountFlags::NODEV | MountFlags::NOATIME;
         match upper {
             Some(serial) => {
-                let device = find_disk(serial)?;
+                let device = disks::find(serial)?;
                 self.mount_one(&device, &writable, "ext4", flags, "")?;
             }
             None => self.mount_one("tmpfs", &writable, "tmpfs", flags, "mode=0755")?,
@@ -185,29 +181,6 @@ fn find_directory(disk: &str, directory: &str) -> Result<String, Fault> {
     Ok(format!("{disk}/{directory}"))
 }
 
-/// The device node of the disk with this serial number (virtio-blk, VIRTIO 1.3 section 5.2.6.1).
-fn find_disk(serial: &str) -> Result<String, Fault> {
-    let deadline = Instant::now() + DISK_DEADLINE;
-    loop {
-        if let Some(name) = disk_with_serial(Path::new("/sys/block"), serial) {
-            return Ok(format!("/dev/{name}"));
-        }
-        if Instant::now() >= deadline {
-            return Err(Fault::new(format!("find the disk {serial}"), Errno::NODEV));
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
-fn disk_with_serial(blocks: &Path, serial: &str) -> Option<String> {
-    let entries = fs::read_dir(blocks).ok()?;
-    entries.flatten().find_map(|entry| {
-        let found = fs::read_to_string(entry.path().join("serial")).ok()?;
-        (found.trim_end_matches(['\n', '\0']) == serial)
-            .then(|| entry.file_name().to_string_lossy().into_owned())
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,19 +214,5 @@ mod tests {
         ] {
             assert_eq!(find_directory(path, bad).unwrap_err().errno, errno, "{bad}");
         }
-    }
-
-    #[test]
-    fn a_disk_is_found_by_its_whole_serial() {
-        let blocks = tempfile::tempdir().unwrap();
-        for (name, serial) in [("vda", "base"), ("vdb", "layer1\n"), ("vdc", "layer10")] {
-            fs::create_dir(blocks.path().join(name)).unwrap();
-            fs::write(blocks.path().join(name).join("serial"), serial).unwrap();
-        }
-        fs::create_dir(blocks.path().join("loop0")).unwrap();
-        let find = |serial| disk_with_serial(blocks.path(), serial);
-        assert_eq!(find("layer1").as_deref(), Some("vdb"));
-        assert_eq!(find("base").as_deref(), Some("vda"));
-        assert_eq!(find("bas"), None);
     }
 }

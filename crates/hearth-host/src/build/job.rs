@@ -10,7 +10,7 @@ use hearth_control::image::BuildSizes;
 use hearth_control::time::Timestamp;
 use hearth_image::{Artifact, BuildLimits, BuildRequest, Root};
 use hearth_logs::NewEvent;
-use hearth_node::{BootRequest, CloneRequest, Machine, MachineName, Node, NodeError};
+use hearth_node::{BlankDisks, BootRequest, CloneRequest, Machine, MachineName, Node, NodeError};
 use hearth_snapshot::SnapshotId;
 use tokio::sync::{mpsc, oneshot};
 
@@ -159,7 +159,12 @@ impl<'a> Job<'a> {
             disks: root.disk_requests(&self.workshop.bases.scratch()),
             egress: self.egress().await,
         };
-        let launched = self.node.boot(&self.name(BUILD)?, request).await?;
+        let blank = BlankDisks {
+            read_only: self.workshop.bases.store(),
+            writable: self.workshop.bases.scratch(),
+        };
+        let name = self.name(BUILD)?;
+        let launched = self.node.boot_warm(&name, request, &blank).await?;
         Ok(launched.machine)
     }
 

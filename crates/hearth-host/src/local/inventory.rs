@@ -41,7 +41,7 @@ impl LocalHost {
                         snapshots.push((SnapshotRef(snapshot.id.to_string()), build));
                     }
                 }
-                Purpose::Step => {}
+                Purpose::Step | Purpose::Booted => {}
             }
         }
         for name in node.names() {

@@ -390,6 +390,7 @@ mod tests {
             serial: serial.into(),
             image: DiskImage::ReadOnly { path: "x".into() },
             rate_limit: None,
+            is_replaced: false,
         };
         let spec = DeviceSpec {
             disks: vec![disk("base"), disk("scratch")],

@@ -130,6 +130,7 @@ pub(super) fn block_config(
         ),
         DiskImage::Overlay { path, backing } => {
             let mut layers = backing_layers(backing);
+            let saved = saved.filter(|_| !spec.is_replaced);
             let bytes = disk_bytes(&spec.serial, &layers, saved)?;
             let top = layers
                 .last()
@@ -152,6 +153,7 @@ pub(super) fn block_config(
         layers,
         read_only,
         limit,
+        is_replaced: spec.is_replaced,
     })
 }
 

@@ -243,4 +243,10 @@ pub trait VirtioDevice: Send {
 
     /// Takes over device-specific state. Called on a new device, before `start`.
     fn restore(&mut self, body: &DeviceBody) -> Result<(), RestoreBodyError>;
+
+    /// Whether the configuration space is another one than when the state was saved that the device was restored from. The
+    /// driver is then told.
+    fn has_new_config(&self) -> bool {
+        false
+    }
 }

@@ -45,6 +45,7 @@ fn a_hostile_guest_is_ended_with_a_reason_within_its_memory() {
                 path: image.clone(),
             },
             rate_limit: None,
+            is_replaced: false,
         },
         DiskSpec {
             serial: "scratch".into(),
@@ -53,6 +54,7 @@ fn a_hostile_guest_is_ended_with_a_reason_within_its_memory() {
                 backing: vec![image.clone()],
             },
             rate_limit: None,
+            is_replaced: false,
         },
     ];
     spec.devices.vsock = Some(VsockSpec {
@@ -96,6 +98,7 @@ fn a_doorbell_flood_costs_no_memory_and_the_vmm_answers() {
         serial: "base".into(),
         image: DiskImage::ReadOnly { path: image },
         rate_limit: None,
+        is_replaced: false,
     }];
     spec.devices.vsock = Some(VsockSpec {
         path: root.path().join("vsock"),

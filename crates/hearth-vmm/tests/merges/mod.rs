@@ -213,6 +213,7 @@ fn the_images_below_a_disk_are_folded_into_its_snapshot() {
             backing: backing.to_vec(),
         },
         rate_limit: None,
+        is_replaced: false,
     };
     let mut spec = boot_spec(root.path(), "counter", guest::counter());
     spec.devices.disks = vec![disk("top-0", &[path("two"), path("one"), base.clone()])];

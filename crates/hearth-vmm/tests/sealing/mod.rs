@@ -191,6 +191,7 @@ fn with_disk(directory: &Path) -> BootSpec {
             backing: vec![base],
         },
         rate_limit: None,
+        is_replaced: false,
     }];
     spec
 }

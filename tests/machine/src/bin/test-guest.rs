@@ -23,7 +23,8 @@
 //! | `pour ADDRESS BYTES` | sends so much over TCP and waits until the other side has all; `ok` |
 //! | `echo ADDRESS TIMES` | a byte there and back over TCP, so many times; `ok` |
 //!
-//! `test-guest write-disk DEVICE SEED` writes 1 MiB to a block device and syncs it; `check-disk` compares.
+//! `test-guest write-disk DEVICE SEED` writes 1 MiB to a block device and syncs it; `check-disk` compares. `describe-disk DEVICE`
+//! says its size in bytes, its first byte and its last.
 
 #![forbid(unsafe_code)]
 
@@ -56,6 +57,7 @@ fn main() -> io::Result<()> {
         ["serve"] => serve(),
         ["write-disk", device, seed] => write_disk(device, number(seed)?),
         ["check-disk", device, seed] => check_disk(device, number(seed)?),
+        ["describe-disk", device] => describe_disk(device),
         _ => Err(io::Error::other("usage: see the source")),
     }
 }
@@ -260,6 +262,20 @@ fn write_disk(device: &str, seed: u64) -> io::Result<()> {
     let mut disk = OpenOptions::new().write(true).open(device)?;
     disk.write_all(&content)?;
     disk.sync_all()
+}
+
+fn describe_disk(device: &str) -> io::Result<()> {
+    let mut disk = File::open(device)?;
+    let bytes = disk.seek(io::SeekFrom::End(0))?;
+    let mut byte_at = |offset| {
+        let mut byte = [0];
+        disk.seek(io::SeekFrom::Start(offset))?;
+        disk.read_exact(&mut byte)?;
+        Ok::<_, io::Error>(byte[0])
+    };
+    let (first, last) = (byte_at(0)?, byte_at(bytes - 1)?);
+    println!("{bytes} {first} {last}");
+    Ok(())
 }
 
 fn check_disk(device: &str, seed: u64) -> io::Result<()> {

@@ -152,6 +152,7 @@ async fn a_disk_keeps_what_was_synced_when_the_vmm_is_killed() {
                 serial: "data".to_owned(),
                 image,
                 rate_limit: None,
+                is_replaced: false,
             }],
             vsock: Some(VsockSpec {
                 path: path("vsock"),

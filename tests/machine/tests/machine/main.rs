@@ -20,3 +20,4 @@ mod limits;
 mod networks;
 mod prefetch;
 mod suspends;
+mod warm;

@@ -46,6 +46,8 @@ pub struct BlockConfig {
     pub read_only: bool,
     /// Limits over reads and writes together.
     pub limit: RateLimit,
+    /// Whether a restored disk may have another size than the one before. The guest has read nothing of either.
+    pub is_replaced: bool,
 }
 
 /// Why a disk cannot be attached.
@@ -92,6 +94,8 @@ pub struct Block {
     disk: Option<Disk>,
     limiter: RateLimiter,
     phase: Phase,
+    /// The guest knows another size.
+    has_new_size: bool,
 }
 
 #[derive(Debug)]
@@ -122,6 +126,7 @@ impl Block {
             }),
             limiter: RateLimiter::new(config.limit, Instant::now()),
             phase: Phase::Stopped,
+            has_new_size: false,
             config,
         })
     }
@@ -328,7 +333,8 @@ impl VirtioDevice for Block {
         };
         let changed =
             |what, saved: String, now: String| Err(RestoreBodyError::Changed { what, saved, now });
-        if saved.capacity_sectors != self.sectors {
+        self.has_new_size = saved.capacity_sectors != self.sectors;
+        if self.has_new_size && !self.config.is_replaced {
             let (saved, now) = (saved.capacity_sectors, self.sectors);
             return changed("capacity in sectors", saved.to_string(), now.to_string());
         }
@@ -340,5 +346,9 @@ impl VirtioDevice for Block {
             return changed("serial", saved.serial.clone(), self.config.serial.clone());
         }
         Ok(())
+    }
+
+    fn has_new_config(&self) -> bool {
+        self.has_new_size
     }
 }

@@ -395,6 +395,7 @@ fn disk(scratch: &Scratch) -> Block {
         ],
         read_only: false,
         limit: RateLimit::default(),
+        is_replaced: false,
     };
     Block::open(config).expect("open")
 }

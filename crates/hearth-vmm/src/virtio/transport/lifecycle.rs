@@ -12,7 +12,7 @@ use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::super::chain::QueueError;
-use super::super::device::{Activation, DeviceKind, GuestRam, Link, VirtioDevice};
+use super::super::device::{Activation, DeviceKind, GuestRam, Interrupt, Link, VirtioDevice};
 use super::super::fault::{FaultCause, FaultSink};
 use super::super::poller::{DEVICE_TOKENS, PollEvent, Registrar};
 use super::super::queue::VirtioQueue;
@@ -329,8 +329,15 @@ impl<D: VirtioDevice> MmioDevice for MmioTransport<D> {
         inner.run = Run::Held;
         self.link
             .set_failed(transport.status & VIRTIO_CONFIG_S_NEEDS_RESET != 0);
-        self.link.set_interrupt_status(transport.interrupt_status);
-        self.link.set_config_generation(transport.config_generation);
+        let (mut interrupts, mut generation) =
+            (transport.interrupt_status, transport.config_generation);
+        if inner.device.has_new_config() {
+            // The interrupt itself comes with the resume.
+            interrupts |= Interrupt::Configuration as u32;
+            generation = generation.wrapping_add(1);
+        }
+        self.link.set_interrupt_status(interrupts);
+        self.link.set_config_generation(generation);
         Ok(())
     }
 

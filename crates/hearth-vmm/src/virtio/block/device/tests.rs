@@ -2,12 +2,13 @@ use std::fs;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::PathBuf;
 
+use virtio_bindings::bindings::virtio_mmio::VIRTIO_MMIO_INTERRUPT_STATUS;
 use virtio_bindings::bindings::virtio_ring::VRING_DESC_F_NEXT;
 
 use super::*;
 use crate::virtio::MmioDevice;
 use crate::virtio::chain::QueueError;
-use crate::virtio::driver::{Buffer, Driver, HIGH_START};
+use crate::virtio::driver::{Buffer, Driver, HIGH_START, ram};
 use crate::virtio::limiter::BucketLimit;
 
 const DISK_BYTES: u64 = 4 << 20;
@@ -53,6 +54,7 @@ fn config(layers: Vec<DiskLayer>, read_only: bool) -> BlockConfig {
         layers,
         read_only,
         limit: RateLimit::default(),
+        is_replaced: false,
     }
 }
 
@@ -537,4 +539,44 @@ fn writes_survive_a_full_rewrite_of_the_overlay() {
     let mut magic = [0; 4];
     file.read_exact_at(&mut magic, 0).unwrap();
     assert_eq!(&magic, b"QFI\xfb");
+}
+
+#[test]
+fn a_replaced_disk_may_have_another_size_and_the_driver_is_told() {
+    let scratch = Scratch::new();
+    let base = scratch.base();
+    let other = DiskLayer {
+        path: scratch.path("other"),
+        format: DiskFormat::Raw,
+    };
+    fs::write(&other.path, vec![7; 2 * DISK_BYTES as usize]).unwrap();
+    let open = |layer: &DiskLayer, is_replaced| {
+        Block::open(BlockConfig {
+            is_replaced,
+            ..config(vec![layer.clone()], true)
+        })
+        .unwrap()
+    };
+    let driver = Driver::started(open(&base, false), 0);
+    driver.transport.pause();
+    let state = driver.transport.save();
+    let restored = |block| {
+        let next = Driver::cold(block, ram());
+        next.transport.restore(&state).map(|()| {
+            next.transport.resume();
+            next.read(VIRTIO_MMIO_INTERRUPT_STATUS)
+        })
+    };
+    let configuration = 2;
+    assert!(restored(open(&other, false)).is_err(), "it would be a lie");
+    assert_eq!(
+        restored(open(&other, true)).unwrap() & configuration,
+        configuration
+    );
+    // Of the same size there is nothing to tell.
+    assert_eq!(restored(open(&base, true)).unwrap() & configuration, 0);
+
+    // What the driver reads from then on is the other disk, beyond the old end too.
+    let mut driver = driver.moved_to(open(&other, true));
+    assert_eq!(read(&mut driver, DISK_BYTES / 512 + 8, 512), [7; 512]);
 }

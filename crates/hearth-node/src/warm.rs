@@ -1,0 +1,195 @@
+//! Guests that need not boot: they begin from a template of a booted guest.
+//!
+//! ```text
+//! boot once, with blank disks ──> booted-<base>-<shape>     a snapshot, for as long as the base is in use
+//!                                      │ clone, with disks of its own
+//!                                      v
+//!                                 builder, application of a build
+//! ```
+//!
+//! The boot of a kernel is the same for every guest of one shape: kernel, initial ramdisk, command line, vCPUs, RAM and serials of the
+//! disks. What differs are the disks, and the guest has read nothing of them when it is sealed: each clone gets its own in the place of
+//! the blank ones, and the kernel is told of their sizes.
+//!
+//! No tenant's bytes are in such a template: its disks are blank ones of the operator's, and nothing but kernel and agent has run.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use hearth_net::Egress;
+use hearth_snapshot::SnapshotId;
+
+use crate::error::{NodeError, failed};
+use crate::launch::{BootRequest, CloneRequest, DiskRequest, Launched};
+use crate::layout::MachineName;
+use crate::node::Node;
+use crate::record::Purpose;
+
+/// How the names of these templates begin.
+const PREFIX: &str = "booted-";
+
+/// Disks with nothing of anybody on them, for the guest that is sealed.
+#[derive(Debug, Clone)]
+pub struct BlankDisks {
+    /// Stands for read-only disks.
+    pub read_only: PathBuf,
+    /// Stands for writable disks.
+    pub writable: PathBuf,
+}
+
+impl Node {
+    /// As [`Node::boot`], from a template of the booted guest. The first guest of its shape makes it. A guest for which there is
+    /// none, or none that this host can restore, boots.
+    pub async fn boot_warm(
+        &self,
+        name: &MachineName,
+        request: BootRequest,
+        blank: &BlankDisks,
+    ) -> Result<Launched, NodeError> {
+        let template = match self.booted(&request, blank).await {
+            Ok(template) => template,
+            Err(error) => {
+                tracing::warn!(%error, %name, "there is no template of the booted guest; it boots");
+                return self.boot(name, request).await;
+            }
+        };
+        let clone = CloneRequest {
+            egress: Some(request.egress.clone()),
+            disks: Some(request.disks.clone()),
+            ..CloneRequest::new(template)
+        };
+        match self.clone_snapshot(name, clone).await {
+            Ok(launched) => Ok(launched),
+            Err(error @ (NodeError::Exists(_) | NodeError::Removed(_) | NodeError::NoUser)) => {
+                Err(error)
+            }
+            // Made on another processor, or damaged.
+            Err(error) => {
+                tracing::warn!(%error, %name, "the template of the booted guest is of no use; the guest boots");
+                if let Err(error) = self.delete_snapshot(template).await {
+                    tracing::warn!(%error, "it stays");
+                }
+                self.boot(name, request).await
+            }
+        }
+    }
+
+    /// The template for this request, which is made when it is missing.
+    async fn booted(
+        &self,
+        request: &BootRequest,
+        blank: &BlankDisks,
+    ) -> Result<SnapshotId, NodeError> {
+        let (kernel, initramfs) = (request.kernel.clone(), request.initramfs.clone());
+        let base = self.with_records(move |_| digest_of(&kernel, &initramfs));
+        let (base, shape) = (base.await?, shape_of(request));
+        let name: MachineName = format!("{PREFIX}{base}-{shape}").parse()?;
+        if let Some(found) = self.find_booted(&name) {
+            return Ok(found);
+        }
+        let _one_at_a_time = self.booting().lock().await;
+        if let Some(found) = self.find_booted(&name) {
+            return Ok(found);
+        }
+        // One that an earlier process was making.
+        self.erase(&name).await?;
+        let blank = |disk: &DiskRequest| DiskRequest {
+            serial: disk.serial.clone(),
+            image: match disk.is_writable {
+                true => blank.writable.clone(),
+                false => blank.read_only.clone(),
+            },
+            overlays: Vec::new(),
+            is_writable: disk.is_writable,
+        };
+        let request = BootRequest {
+            disks: request.disks.iter().map(blank).collect(),
+            egress: Egress::closed(),
+            ..request.clone()
+        };
+        let machine = self.boot(&name, request).await?.machine;
+        let sealed = self.seal(&name, Purpose::Booted).await;
+        machine.terminate().await?;
+        Ok(sealed?.0)
+    }
+
+    fn find_booted(&self, name: &MachineName) -> Option<SnapshotId> {
+        let name = name.to_string();
+        let snapshots = self.snapshots().into_iter();
+        let mut found = snapshots.filter(|snapshot| {
+            snapshot.record.purpose == Purpose::Booted && snapshot.record.machine == name
+        });
+        found.next().map(|snapshot| snapshot.id)
+    }
+
+    /// Removes templates of bases other than those of these kernels and initial ramdisks, and what is left of some that were never
+    /// finished. Nothing may be booting.
+    pub async fn sweep_booted(&self, used: &[(PathBuf, PathBuf)]) -> Result<(), NodeError> {
+        let used = used.to_vec();
+        let digests = self.with_records(move |_| {
+            let digests = used
+                .iter()
+                .map(|(kernel, initramfs)| digest_of(kernel, initramfs));
+            digests.collect::<Result<Vec<_>, _>>()
+        });
+        let digests = digests.await?;
+        for name in self.names() {
+            if name.to_string().starts_with(PREFIX) {
+                self.erase(&name).await?;
+            }
+        }
+        for snapshot in self.snapshots() {
+            let machine = &snapshot.record.machine;
+            let is_used = digests
+                .iter()
+                .any(|digest| machine.starts_with(&format!("{PREFIX}{digest}-")));
+            if snapshot.record.purpose != Purpose::Booted || is_used {
+                continue;
+            }
+            match self.delete_snapshot(snapshot.id).await {
+                // A guest that began from it still runs. The next start removes it.
+                Err(NodeError::InUse { .. } | NodeError::HasChildren { .. }) => {}
+                removed => removed?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Changes with what a guest boots from. The files are replaced and never rewritten: their places, sizes and times say which they
+/// are. Blocks.
+fn digest_of(kernel: &Path, initramfs: &Path) -> Result<String, NodeError> {
+    let mut hasher = blake3::Hasher::new();
+    for path in [kernel, initramfs] {
+        let found = std::fs::metadata(path).map_err(failed("look at", path))?;
+        let text = format!(
+            "{} {} {} {}.{}\n",
+            path.display(),
+            found.ino(),
+            found.len(),
+            found.mtime(),
+            found.mtime_nsec()
+        );
+        hasher.update(text.as_bytes());
+    }
+    Ok(short(&hasher))
+}
+
+/// Everything else that a booted guest has taken note of.
+fn shape_of(request: &BootRequest) -> String {
+    let mut hasher = blake3::Hasher::new();
+    let sizes = format!("{} {}\n", request.vcpus, request.memory_mib);
+    hasher.update(request.command_line.as_bytes());
+    hasher.update(b"\n");
+    hasher.update(sizes.as_bytes());
+    for disk in &request.disks {
+        let disk = format!("{} {}\n", disk.serial, disk.is_writable);
+        hasher.update(disk.as_bytes());
+    }
+    short(&hasher)
+}
+
+/// Enough of a hash to tell what one node has apart.
+fn short(hasher: &blake3::Hasher) -> String {
+    hasher.finalize().to_hex()[..12].to_owned()
+}
