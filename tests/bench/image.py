@@ -103,6 +103,8 @@ def main():
     parser.add_argument("settings", type=pathlib.Path, help="client.json of the service")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--example", default="hello")
+    parser.add_argument("--subject", help="what the builds are called in the results [default: the example]")
+    parser.add_argument("--include", type=pathlib.Path, help="measurements of another run, to be told beside these")
     parser.add_argument("--csv", type=pathlib.Path, default="bench-image.csv")
     parser.add_argument("--json", type=pathlib.Path)
     arguments = parser.parse_args()
@@ -113,7 +115,11 @@ def main():
         for parameter, comment in (("cold", 1), ("cached", 2), ("repeated", 2)):
             content = zipped(EXAMPLES / arguments.example, first_line, comment)
             bench.s3.put_object(Bucket="bench", Key=f"{number}.zip", Body=content)
-            bench.measure(arguments.example, parameter, number, f"{number}.zip")
+            bench.measure(arguments.subject or arguments.example, parameter, number, f"{number}.zip")
+    if arguments.include:
+        with open(arguments.include, newline="") as source:
+            others = [(*list(line.values())[:3], int(line["round"]), float(line["value"])) for line in csv.DictReader(source)]
+        bench.samples[:0] = others
     with open(arguments.csv, "w", newline="") as target:
         writer = csv.writer(target)
         writer.writerow(["metric", "subject", "parameter", "round", "value"])

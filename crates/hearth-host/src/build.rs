@@ -55,6 +55,8 @@ pub struct Workshop {
     pub artifacts: Artifacts,
     /// Where builds say what they do.
     pub logs: Arc<LogStore>,
+    /// Whether builders and applications begin from templates of the booted guest.
+    pub has_boot_templates: bool,
     /// Factor on what applications have to answer.
     pub hook_timeout_scale: u32,
 }
@@ -78,6 +80,7 @@ impl Workshop {
             kernel: self.base.vmlinux(),
             initramfs: self.builder_initramfs.clone(),
             command_line: String::new(),
+            has_boot_templates: self.has_boot_templates,
             aliases: self.aliases.clone(),
             registries: self.registries.clone(),
         }

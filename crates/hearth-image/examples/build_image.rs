@@ -88,6 +88,7 @@ async fn build_and_run(directory: &Path, artifact: &Path, time: Duration) -> Res
         kernel: variable("HEARTH_TEST_KERNEL")?,
         initramfs,
         command_line: COMMAND_LINE.to_owned(),
+        has_boot_templates: true,
         aliases: BTreeMap::new(),
         registries: Registries::default(),
     };

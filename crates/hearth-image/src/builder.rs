@@ -58,6 +58,8 @@ pub struct Builder {
     pub initramfs: PathBuf,
     /// Additions to the kernel's command line.
     pub command_line: String,
+    /// Whether they begin from a template of the booted guest.
+    pub has_boot_templates: bool,
     /// Names that `FROM` and `COPY --from` may use for a base image, for example
     /// `public.ecr.aws/lambda/microvms:al2023-minimal` for `hearth/python:3.11`. Stages of a Dockerfile come first.
     pub aliases: BTreeMap<String, String>,
@@ -431,7 +433,10 @@ impl Task<'_> {
             writable: bases.scratch(),
         };
         let node = &self.builder.node;
-        let launched = node.boot_warm(self.machine, boot, &blank).await?;
+        let launched = match self.builder.has_boot_templates {
+            true => node.boot_warm(self.machine, boot, &blank).await?,
+            false => node.boot(self.machine, boot).await?,
+        };
         Ok(Running(Some(launched.machine)))
     }
 }

@@ -36,6 +36,8 @@ pub struct ServiceConfig {
     pub image_aliases: BTreeMap<String, String>,
     /// What layers of earlier builds may take, in bytes for each account; 0 keeps none.
     pub layer_cache_bytes: u64,
+    /// Whether builders and applications begin from templates of the booted guest.
+    pub has_boot_templates: bool,
     /// Where images come from that are not bases, and how.
     pub registries: Registries,
     /// Where artifacts lie, if not with this service.

@@ -275,7 +275,12 @@ async fn open_parts(config: &ServiceConfig) -> Result<Parts, ServiceError> {
     let builder_initramfs = builder_initramfs(config, &base)?;
     let booted = [base.initramfs(), builder_initramfs.clone()];
     let booted = booted.map(|initramfs| (base.vmlinux(), initramfs));
-    node.sweep_booted(&booted).await.map_err(part("the node"))?;
+    let booted = if config.has_boot_templates {
+        &booted[..]
+    } else {
+        &[]
+    };
+    node.sweep_booted(booted).await.map_err(part("the node"))?;
     remove_unused_bases(&node, &bases)?;
     let openings = Openings::new(
         Arc::clone(&store),
@@ -299,6 +304,7 @@ async fn open_parts(config: &ServiceConfig) -> Result<Parts, ServiceError> {
         },
         logs: Arc::clone(&logs),
         openings: openings.clone(),
+        has_boot_templates: config.has_boot_templates,
         hook_timeout_scale: config.hook_timeout_scale,
     };
     let services = GuestServices::default();

@@ -128,6 +128,7 @@ fn service_config(config: &Config, hosting: Hosting) -> Result<ServiceConfig> {
             .max(hosting.least_hook_timeout_scale()),
         image_aliases: config.images.aliases.clone(),
         layer_cache_bytes: u64::from(config.images.layer_cache_mib) << 20,
+        has_boot_templates: config.images.boot_templates,
         registries: config.registries.to_service()?,
         s3: config.s3.to_service(config.region.as_str())?,
         upload_silence: config.limits.upload_silence(),

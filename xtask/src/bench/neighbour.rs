@@ -23,5 +23,5 @@ pub(crate) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let rounds = ["--rounds".to_owned(), arguments.rounds.to_string()];
     let further = rounds.iter().chain(&arguments.further);
-    script::run("neighbour", &arguments.results, further)
+    script::run("neighbour", &arguments.results, None, further)
 }

@@ -23,10 +23,27 @@ pub(super) struct Results {
     json: Option<PathBuf>,
 }
 
-/// Runs `tests/bench/NAME.py`.
+impl Results {
+    /// Measurements that another run includes in its own.
+    pub(super) fn beside(directory: &Path) -> Self {
+        Self {
+            csv: Some(directory.join("bench-beside.csv")),
+            json: None,
+        }
+    }
+
+    /// Where the raw measurements of the benchmark NAME go.
+    pub(super) fn csv_of(&self, name: &str) -> PathBuf {
+        let usual = || format!("bench-{name}.csv").into();
+        self.csv.clone().unwrap_or_else(usual)
+    }
+}
+
+/// Runs `tests/bench/NAME.py`, against a service with this configuration.
 pub(super) fn run(
     name: &str,
     results: &Results,
+    config: Option<&Path>,
     arguments: impl IntoIterator<Item = impl Into<OsString>>,
 ) -> Result<ExitCode> {
     let executables = workspace::build(Profile::Release, &workspace::PROGRAMS)?;
@@ -37,7 +54,12 @@ pub(super) fn run(
     }
     let data = workspace::target_dir().join("bench");
     up::clear(&data)?;
-    let mut service = Up::start(&binaries, &data, Stdio::inherit(), &[])?;
+    let config = config.map(|config| config.display().to_string());
+    let options: Vec<&str> = config
+        .iter()
+        .flat_map(|config| ["--config", config])
+        .collect();
+    let mut service = Up::start(&binaries, &data, Stdio::inherit(), &options)?;
     service.wait_until_serving()?;
     let mut command = Command::new(environment.join("bin/python"));
     command
@@ -50,9 +72,7 @@ pub(super) fn run(
 }
 
 fn measure(mut command: Command, name: &str, results: &Results) -> Result<ExitCode> {
-    let usual = format!("bench-{name}.csv");
-    let csv = results.csv.as_deref().unwrap_or(Path::new(&usual));
-    command.arg("--csv").arg(csv);
+    command.arg("--csv").arg(results.csv_of(name));
     if let Some(json) = &results.json {
         command.arg("--json").arg(json);
     }

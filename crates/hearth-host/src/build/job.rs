@@ -164,7 +164,10 @@ impl<'a> Job<'a> {
             writable: self.workshop.bases.scratch(),
         };
         let name = self.name(BUILD)?;
-        let launched = self.node.boot_warm(&name, request, &blank).await?;
+        let launched = match self.workshop.has_boot_templates {
+            true => self.node.boot_warm(&name, request, &blank).await?,
+            false => self.node.boot(&name, request).await?,
+        };
         Ok(launched.machine)
     }
 

@@ -31,6 +31,8 @@ pub(crate) struct Fixture {
     directory: TempDir,
     node: Node,
     bases: Bases,
+    /// Whether builders begin from a template of the booted guest: for tests of more than one build.
+    has_boot_templates: bool,
     /// Of [`Self::build_cached`].
     pub(crate) caches: Arc<LayerCaches>,
 }
@@ -49,14 +51,22 @@ impl Fixture {
         Self {
             node: Node::open(options).unwrap(),
             bases: bases.expect("the bases are not complete"),
+            has_boot_templates: false,
             caches: Arc::new(LayerCaches::new(directory.path().join("caches"), 1 << 30)),
             directory,
         }
     }
 
+    pub(crate) fn with_boot_templates() -> Self {
+        Self {
+            has_boot_templates: true,
+            ..Self::new()
+        }
+    }
+
     /// The same with a network.
     pub(crate) fn with_network(network: hearth_net::Network) -> Self {
-        let mut fixture = Self::new();
+        let mut fixture = Self::with_boot_templates();
         let options = NodeOptions {
             network: Some(network),
             ..NodeOptions::new(fixture.directory.path().join("n"), program())
@@ -76,6 +86,7 @@ impl Fixture {
             kernel: variable("HEARTH_TEST_KERNEL"),
             initramfs: self.directory.path().join("builder.cpio"),
             command_line: KERNEL_ARGUMENTS.to_owned(),
+            has_boot_templates: self.has_boot_templates,
             aliases: [(ALIAS.to_owned(), "hearth/debian:12".to_owned())].into(),
             registries: Registries::default(),
         }

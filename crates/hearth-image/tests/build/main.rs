@@ -103,7 +103,7 @@ ENTRYPOINT ["/bin/busybox", "cat", "/link"]
 
 #[tokio::test]
 async fn failures_have_their_reasons_and_leave_nothing() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::with_boot_templates();
     let fails = async |name: &str, dockerfile: &str| {
         let (built, _) = fixture
             .build(name, &[("Dockerfile", dockerfile)], BuildLimits::default())
@@ -136,7 +136,7 @@ async fn failures_have_their_reasons_and_leave_nothing() {
 
 #[tokio::test]
 async fn layers_are_kept_for_the_next_build_and_are_no_burden_to_it() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::with_boot_templates();
     let uses_cache = |log: &[String]| log.iter().any(|line| line.contains("Using cache"));
     let dockerfile = "FROM hearth/debian:12\nRUN head -c 16 /dev/urandom | base64 > /made\nCMD [\"cat\", \"/made\"]\n";
     let failing = format!("{dockerfile}RUN exit 3\n");
@@ -181,7 +181,7 @@ async fn layers_are_kept_for_the_next_build_and_are_no_burden_to_it() {
 
 #[tokio::test]
 async fn a_layer_and_a_time_have_limits() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::with_boot_templates();
     let large = "FROM hearth/debian:12\nRUN head -c 9000000 /dev/urandom > /x\n";
     let limits = BuildLimits {
         layer_bytes: 8 << 20,

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Images {
     /// What layers of earlier builds may take on the host's disk, in MiB for each account; 0 keeps none.
     pub(crate) layer_cache_mib: u32,
+    /// Whether builders and applications begin from templates of the booted guest.
+    pub(crate) boot_templates: bool,
     /// Names in `FROM`, and the images that they mean.
     pub(crate) aliases: BTreeMap<String, String>,
 }
@@ -20,6 +22,7 @@ impl Default for Images {
         Self {
             // Half of the disk that a build has: what is in the cache is missing there.
             layer_cache_mib: 4096,
+            boot_templates: true,
             aliases: BTreeMap::new(),
         }
     }

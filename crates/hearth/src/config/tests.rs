@@ -32,6 +32,7 @@ fn every_key() -> Config {
         },
         images: Images {
             layer_cache_mib: 512,
+            boot_templates: false,
             aliases: BTreeMap::from([("a:1".to_owned(), "hearth/debian:12".to_owned())]),
         },
         registries: Registries {
