@@ -86,10 +86,6 @@ fn what_helps(damage: &Damage, data: &Path) -> String {
     let path = damage.path.display();
     let remove = format!("rm -r {path}");
     let owner = damage.instance.as_deref().unwrap_or_default();
-    if owner.starts_with(MICROVM) {
-        // The service would take it for the rest of a microVM that has ended, and remove it.
-        return format!("the microVM has ended; copy from there what you need, then {remove}");
-    }
     let Some(home) = damage.home() else {
         return remove;
     };
@@ -98,10 +94,17 @@ fn what_helps(damage: &Damage, data: &Path) -> String {
         return format!("nothing of a build is in it that the next one does not make; {remove}");
     }
     let home = data.join(home);
-    format!(
-        "repair the file, from a backup perhaps, stop the service, and mv {path} {}; or {remove}",
+    let repair = format!(
+        "repair the file, from a backup perhaps, stop the service, and mv {path} {}",
         home.display()
-    )
+    );
+    match owner.starts_with(MICROVM) {
+        // The service would take it for the rest of a microVM that has ended, and remove it.
+        true => format!(
+            "while the microVM is SUSPENDED: {repair}; when it has ended: copy what you need, and {remove}"
+        ),
+        false => format!("{repair}; or {remove}"),
+    }
 }
 
 #[cfg(test)]
@@ -124,18 +127,23 @@ mod tests {
         );
         let by_hand = help("instance-first", "first");
         assert!(by_hand.contains(" /data/machines/first;"), "{by_hand}");
-        for (label, instance) in [
-            ("snapshot-12", "microvm-7"),
-            ("instance-microvm-7", "microvm-7"),
-            ("instance-builder-7", "builder-7"),
-        ] {
-            let help = help(label, instance);
-            assert!(!help.contains("mv "), "{help}");
+        for label in ["snapshot-12", "instance-microvm-7"] {
+            let help = help(label, "microvm-7");
             assert!(
-                help.ends_with(&format!("rm -r /data/damaged/{label}")),
+                help.starts_with("while the microVM is SUSPENDED: "),
+                "{help}"
+            );
+            assert!(
+                help.contains(&format!("mv /data/damaged/{label} ")),
                 "{help}"
             );
         }
+        let builder = help("instance-builder-7", "builder-7");
+        assert!(!builder.contains("mv "), "{builder}");
+        assert!(
+            builder.ends_with("rm -r /data/damaged/instance-builder-7"),
+            "{builder}"
+        );
     }
 
     #[test]
