@@ -70,7 +70,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let profile = match arguments.development {
         true => Profile::Development,
-        false => Profile::Release,
+        false => Profile::Distribution,
     };
     let output = arguments.output.clone();
     let output = output.unwrap_or_else(|| workspace::target_dir().join("package"));
@@ -100,7 +100,7 @@ fn make(profile: Profile, output: &Path) -> Result<PathBuf> {
     for program in PROGRAMS {
         let place = tree.join(LIBRARY).join(program);
         install(&workspace::named(&built, program)?, &place, 0o755)?;
-        if profile == Profile::Release {
+        if profile == Profile::Distribution {
             checked(Command::new("strip").arg("--strip-debug").arg(&place))?;
         }
     }
@@ -127,7 +127,7 @@ fn make(profile: Profile, output: &Path) -> Result<PathBuf> {
     let package = output.join(format!("hearth_{}_amd64.deb", env!("CARGO_PKG_VERSION")));
     let compression = match profile {
         Profile::Development => "-Znone",
-        Profile::Release => "-Zxz",
+        Profile::Release | Profile::Distribution => "-Zxz",
     };
     checked(
         Command::new("dpkg-deb")

@@ -87,6 +87,19 @@ impl Binaries {
 pub(crate) enum Profile {
     Development,
     Release,
+    /// What operators install: optimised over crates, which takes as long again.
+    Distribution,
+}
+
+impl Profile {
+    /// Its name in Cargo.toml.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Development => "dev",
+            Self::Release => "release",
+            Self::Distribution => "dist",
+        }
+    }
 }
 
 /// Set where tests of the whole workspace are built anyway. Features of a crate depend on what cargo builds with it: a binary by
@@ -110,10 +123,8 @@ pub(crate) fn build_targets(
     examples: &[&str],
 ) -> Result<Vec<PathBuf>> {
     let mut command = cargo();
-    command.arg("build");
-    if profile == Profile::Release {
-        command.arg("--release");
-    } else if builds_with_tests() {
+    command.args(["build", "--profile", profile.name()]);
+    if profile == Profile::Development && builds_with_tests() {
         return executables(command.args(["--workspace", "--all-targets"]));
     }
     for name in binaries {

@@ -3,6 +3,7 @@
 //! Whatever comes from there is bounded: lines of output by their length and their sum, answers by their size.
 
 use std::collections::VecDeque;
+use std::future::ready;
 use std::io;
 use std::sync::Arc;
 
@@ -74,7 +75,7 @@ impl Guest {
         };
         let mut answer = Vec::new();
         let end = finish(reader, "context", |bytes| {
-            keep(&mut answer, bytes, "context", 0)
+            ready(keep(&mut answer, &bytes, "context", 0))
         });
         tokio::pin!(end);
         // The step may end before everything is sent: it failed.
@@ -101,7 +102,7 @@ impl Guest {
             writer.send(&ExecInput::Stdin(piece.to_vec())).await?;
         }
         writer.send(&ExecInput::StdinEnd).await?;
-        finish(reader, "settings", |_| Ok(())).await
+        finish(reader, "settings", |_| ready(Ok(()))).await
     }
 
     /// Makes the disk of layers fit for later builds. Answers whether anything was added to it.
@@ -132,18 +133,18 @@ impl Guest {
     ) -> Result<Vec<u8>, GuestError> {
         let mut answer = Vec::new();
         self.receive(step, arguments, |bytes| {
-            keep(&mut answer, bytes, step, limit)
+            ready(keep(&mut answer, &bytes, step, limit))
         })
         .await?;
         Ok(answer)
     }
 
     /// Runs a step and gives its answer, piece by piece, to `take`.
-    pub(crate) async fn receive(
+    pub(crate) async fn receive<F: Future<Output = Result<(), GuestError>>>(
         &self,
         step: &'static str,
         arguments: &[String],
-        take: impl FnMut(&[u8]) -> Result<(), GuestError>,
+        take: impl FnMut(Vec<u8>) -> F,
     ) -> Result<(), GuestError> {
         let (reader, mut writer) = self.start(step, arguments).await?.split();
         writer.send(&ExecInput::StdinEnd).await?;
@@ -214,15 +215,15 @@ impl Buildah {
 }
 
 /// Reads a step to its end, which has to be a good one.
-async fn finish(
+async fn finish<F: Future<Output = Result<(), GuestError>>>(
     mut reader: ExecReader,
     step: &'static str,
-    mut take: impl FnMut(&[u8]) -> Result<(), GuestError>,
+    mut take: impl FnMut(Vec<u8>) -> F,
 ) -> Result<(), GuestError> {
     let mut complaint = Vec::new();
     loop {
         match reader.next().await? {
-            ExecOutput::Stdout(bytes) => take(&bytes)?,
+            ExecOutput::Stdout(bytes) => take(bytes).await?,
             ExecOutput::Stderr(bytes) => {
                 complaint.extend(bytes);
                 let surplus = complaint.len().saturating_sub(MAX_COMPLAINT_BYTES);

@@ -53,7 +53,8 @@ impl SparseWriter {
     }
 
     /// Bytes that were written, holes included.
-    pub(crate) fn length(&self) -> u64 {
+    #[cfg(test)]
+    fn length(&self) -> u64 {
         self.length + self.block.len() as u64
     }
 

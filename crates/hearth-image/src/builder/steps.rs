@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -32,6 +33,9 @@ const PULL_NEVER: &str = "--pull-never";
 
 /// `sha256:`, 64 digits and the end of the line.
 const MAX_IMAGE_ID_BYTES: u64 = 128;
+
+/// Pieces of a disk that wait to be written.
+const PIECES: usize = 8;
 
 /// What a build gave.
 pub(super) struct Made {
@@ -169,34 +173,43 @@ impl Build<'_> {
         Ok(())
     }
 
+    /// Takes the disk of `bytes` bytes out, to a file that gets its name when it is complete. A thread of its own writes: a disk
+    /// of the host that is slow holds nobody up but this build.
     async fn stream_layer(&self, bytes: u64) -> Result<(), BuildError> {
         let failed = |source| BuildError::Layer {
             path: self.layer.to_owned(),
             source,
         };
-        let unfinished = Unfinished(self.layer.with_extension("unfinished"));
-        let mut writer = SparseWriter::new(File::create(&unfinished.0).map_err(failed)?);
-        self.guest
-            .receive("export", &[], |piece| {
-                if writer.length() + piece.len() as u64 > bytes {
+        let (pieces, queue) = mpsc::channel(PIECES);
+        let to = self.layer.to_owned();
+        let writing = tokio::task::spawn_blocking(move || write_layer(&to, queue));
+        let mut left = bytes;
+        let received = self.guest.receive("export", &[], |piece| {
+            let (pieces, fits) = (pieces.clone(), left.checked_sub(piece.len() as u64));
+            left = fits.unwrap_or(0);
+            async move {
+                if fits.is_none() {
                     return Err(GuestError::TooLong {
                         step: "export",
                         limit: bytes,
                     });
                 }
-                writer.write(piece).map_err(GuestError::Keep)
-            })
-            .await?;
-        let to = self.layer.to_owned();
-        let publish = move || {
-            writer.finish()?;
-            fs::rename(&unfinished.0, &to)?;
-            File::open(to.parent().unwrap_or(Path::new(".")))?.sync_all()
-        };
-        match tokio::task::spawn_blocking(publish).await {
-            Ok(published) => published.map_err(failed),
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+                // A writer that has failed has its own error to tell.
+                let _ = pieces.send(Piece::Bytes(piece)).await;
+                Ok(())
+            }
+        });
+        let received = received.await;
+        if received.is_ok() {
+            let _ = pieces.send(Piece::End).await;
         }
+        drop(pieces);
+        let written = match writing.await {
+            Ok(written) => written.map_err(failed),
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        };
+        received?;
+        written
     }
 
     /// Options of `buildah bud`. An alias is a "build context" that is an image.
@@ -256,6 +269,30 @@ impl Build<'_> {
             config: image.config,
         }
     }
+}
+
+/// A piece of the disk that leaves the builder.
+enum Piece {
+    Bytes(Vec<u8>),
+    /// That was all.
+    End,
+}
+
+/// Writes a disk, and gives it its name when all of it has come. Blocks.
+fn write_layer(to: &Path, mut pieces: mpsc::Receiver<Piece>) -> io::Result<()> {
+    let unfinished = Unfinished(to.with_extension("unfinished"));
+    let mut writer = SparseWriter::new(File::create(&unfinished.0)?);
+    loop {
+        match pieces.blocking_recv() {
+            Some(Piece::Bytes(piece)) => writer.write(&piece)?,
+            Some(Piece::End) => break,
+            // The builder has failed, and says why.
+            None => return Ok(()),
+        }
+    }
+    writer.finish()?;
+    fs::rename(&unfinished.0, to)?;
+    File::open(to.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// A file that is removed unless it was renamed, also when the build is dropped.
