@@ -13,7 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use hearth_wire::agent::{
     AppStatus, ControlReply, ControlRequest, ExecInput, ExecPlace, ExitStatus, LogLine,
     LowerDirectory, Open, OpenReply, Refusal, RootSpec, StartSpec, Stream, TerminalSize,
-    Uniqueness,
+    UniqueTimes, Uniqueness,
 };
 use hearth_wire::frame;
 
@@ -420,9 +420,12 @@ fn a_frozen_guest_serves_control_alone_until_it_is_unique() {
         );
         return;
     }
-    assert_eq!(reply, ControlReply::Done);
+    assert!(matches!(reply, ControlReply::MadeUnique(_)), "{reply:?}");
     // The answer could have been lost.
-    assert_eq!(machine.request(&wanted), ControlReply::Done);
+    assert_eq!(
+        machine.request(&wanted),
+        ControlReply::MadeUnique(UniqueTimes::default())
+    );
 
     let before = ticks();
     assert!(eventually(|| ticks() > before));
