@@ -1,6 +1,6 @@
 //! Named points at which a test ends this process, to show that nothing is lost there.
 //!
-//! Only in builds with debug assertions. The file `<data>/crash-point` holds the name of one of [`POINTS`]; the process that
+//! Only builds with debug assertions do anything here. The file `<data>/crash-point` holds the name of one of [`POINTS`]; the process that
 //! reaches that point removes the file and kills itself. A file that is gone afterwards shows that the point was reached.
 //!
 //! VMMs have points of their own (`hearth_wire::crash_point`). The next one that is started ends at the point in the file
@@ -45,7 +45,6 @@ pub const VMM_FILE: &str = "vmm-crash-point";
 pub const VMM_SLOW_FILE: &str = "vmm-slow-point";
 
 /// What the next VMM is told of that: the flag, the variable, the file.
-#[cfg(debug_assertions)]
 const OF_VMMS: [(&str, &str, Option<&str>); 3] = [
     ("--crash-point", "HEARTH_VMM_CRASH_POINT", Some(VMM_FILE)),
     ("--slow-point", "HEARTH_VMM_SLOW_POINT", Some(VMM_SLOW_FILE)),
@@ -53,8 +52,10 @@ const OF_VMMS: [(&str, &str, Option<&str>); 3] = [
 ];
 
 /// The arguments with which a VMM is started that a test wants to end, to wait, or to believe that it was asleep.
-#[cfg(debug_assertions)]
 pub(crate) fn vmm_arguments(layout: &Layout) -> Vec<OsString> {
+    if !cfg!(debug_assertions) {
+        return Vec::new();
+    }
     let take = |name: &str| {
         let file = layout.data().join(name);
         let wanted = std::fs::read_to_string(&file).ok()?;
@@ -68,15 +69,14 @@ pub(crate) fn vmm_arguments(layout: &Layout) -> Vec<OsString> {
     wanted.flatten().collect()
 }
 
-/// None, in a release.
-#[cfg(not(debug_assertions))]
-pub(crate) fn vmm_arguments(_layout: &Layout) -> Vec<OsString> {
-    Vec::new()
+/// Does not return when this point is the one.
+pub(crate) fn reach(layout: &Layout, point: &'static str) {
+    if cfg!(debug_assertions) {
+        end_at(layout, point);
+    }
 }
 
-/// Does not return when this point is the one.
-#[cfg(debug_assertions)]
-pub(crate) fn reach(layout: &Layout, point: &'static str) {
+fn end_at(layout: &Layout, point: &'static str) {
     debug_assert!(POINTS.contains(&point), "{point} is not in the table");
     let file = layout.data().join(FILE);
     if std::fs::read_to_string(&file).is_ok_and(|wanted| wanted.trim() == point) {
@@ -85,7 +85,3 @@ pub(crate) fn reach(layout: &Layout, point: &'static str) {
         let _ = rustix::process::kill_process(own, rustix::process::Signal::KILL);
     }
 }
-
-/// Nothing, in a release.
-#[cfg(not(debug_assertions))]
-pub(crate) fn reach(_layout: &Layout, _point: &'static str) {}

@@ -1,8 +1,6 @@
 //! One `hearth-vmm` process, seen from outside: its start and its control socket.
 
-use std::ffi::OsStr;
-#[cfg(debug_assertions)]
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};

@@ -16,7 +16,6 @@
 mod client_settings;
 mod clock;
 mod config;
-#[cfg(debug_assertions)]
 mod doom;
 mod platform;
 mod reserve;

@@ -321,16 +321,14 @@ async fn open_parts(config: &ServiceConfig) -> Result<Parts, ServiceError> {
     })
 }
 
-#[cfg(not(debug_assertions))]
+/// In a debug build a test may say at which write this process has to die.
 fn open_store(data: &Path) -> Result<SqliteStore, StoreError> {
-    SqliteStore::open(&data.join("control.db"))
-}
-
-/// As in a release, and a test may say at which write this process has to die.
-#[cfg(debug_assertions)]
-fn open_store(data: &Path) -> Result<SqliteStore, StoreError> {
+    let path = data.join("control.db");
+    if !cfg!(debug_assertions) {
+        return SqliteStore::open(&path);
+    }
     let mut doom = crate::doom::Doom::new(data);
-    SqliteStore::open_watched(&data.join("control.db"), move |moment| doom.meet(moment))
+    SqliteStore::open_watched(&path, move |moment| doom.meet(moment))
 }
 
 /// Removes sets of base images that no version, microVM or build stands on. At the start: later, a build may be about to use

@@ -1,37 +1,29 @@
 //! Named points at which a test ends this process at once, or holds it up like a slow disk.
 //!
 //! Only builds with debug assertions have them: `--crash-point NAME` and `--slow-point NAME=MS`. A crash runs nothing
-//! of the process any more and leaves behind what a kill would leave. In release builds [`reach`] is empty.
+//! of the process any more and leaves behind what a kill would leave. In release builds [`reach`] does nothing.
+//! All of it is compiled there too, so that what one build accepts the other does.
 
-#[cfg(debug_assertions)]
 use std::sync::OnceLock;
-#[cfg(debug_assertions)]
 use std::time::Duration;
 
-#[cfg(debug_assertions)]
-use hearth_wire::crash_point::CRASH_STATUS;
-use hearth_wire::crash_point::CrashPoint;
+use hearth_wire::crash_point::{CRASH_STATUS, CrashPoint};
 
-#[cfg(debug_assertions)]
 static CRASH: OnceLock<CrashPoint> = OnceLock::new();
 
-#[cfg(debug_assertions)]
 static SLOW: OnceLock<(CrashPoint, Duration)> = OnceLock::new();
 
 /// Ends this process when it reaches `point`. The first call decides.
-#[cfg(debug_assertions)]
 pub fn crash_at(point: CrashPoint) {
     let _ = CRASH.set(point);
 }
 
 /// Holds up the thread that reaches `point`, every time. The first call decides.
-#[cfg(debug_assertions)]
 pub fn wait_at(point: CrashPoint, time: Duration) {
     let _ = SLOW.set((point, time));
 }
 
 /// Reads `NAME=MS`.
-#[cfg(debug_assertions)]
 pub fn parse_slow(text: &str) -> Option<(CrashPoint, Duration)> {
     let (name, time_ms) = text.split_once('=')?;
     Some((
@@ -41,8 +33,14 @@ pub fn parse_slow(text: &str) -> Option<(CrashPoint, Duration)> {
 }
 
 /// The process is at `point`.
-#[cfg(debug_assertions)]
+#[inline]
 pub(crate) fn reach(point: CrashPoint) {
+    if cfg!(debug_assertions) {
+        stop_at(point);
+    }
+}
+
+fn stop_at(point: CrashPoint) {
     if let Some((_, time)) = SLOW.get().filter(|(slow, _)| *slow == point) {
         std::thread::sleep(*time);
     }
@@ -53,12 +51,7 @@ pub(crate) fn reach(point: CrashPoint) {
     }
 }
 
-/// The process is at `point`.
-#[cfg(not(debug_assertions))]
-#[inline(always)]
-pub(crate) fn reach(_: CrashPoint) {}
-
-#[cfg(all(test, debug_assertions))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -8,14 +8,15 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
-#[cfg(debug_assertions)]
 use std::time::Duration;
 
-#[cfg(debug_assertions)]
 use hearth_vmm::crash_point;
 use hearth_vmm::sandbox::{self, SandboxError, SandboxOptions};
 use hearth_vmm::{VmmOptions, error_chain, say};
 use hearth_wire::vmm::SLOT_TAP_FD;
+
+/// Whether tests may end this process, hold it up, or lie to it about the time. Nobody may in a release.
+const IS_TESTABLE: bool = cfg!(debug_assertions);
 
 /// What was typed.
 #[derive(Debug, Default)]
@@ -75,17 +76,14 @@ fn parse(mut words: impl Iterator<Item = OsString>) -> Option<Arguments> {
             "--root" => arguments.sandbox.root = Some(value.into()),
             "--user" => arguments.sandbox.user = Some(value.to_str()?.parse().ok()?),
             "--keep" => arguments.sandbox.keep.push(value.to_str()?.parse().ok()?),
-            #[cfg(debug_assertions)]
-            "--crash-point" => crash_point::crash_at(value.to_str()?.parse().ok()?),
-            #[cfg(debug_assertions)]
-            "--slow-point" => {
+            "--crash-point" if IS_TESTABLE => crash_point::crash_at(value.to_str()?.parse().ok()?),
+            "--slow-point" if IS_TESTABLE => {
                 let (point, time) = crash_point::parse_slow(value.to_str()?)?;
                 crash_point::wait_at(point, time);
             }
-            #[cfg(debug_assertions)]
-            "--pretend-asleep" => hearth_vmm::machine::pretend_asleep(Duration::from_secs(
-                value.to_str()?.parse().ok()?,
-            )),
+            "--pretend-asleep" if IS_TESTABLE => hearth_vmm::machine::pretend_asleep(
+                Duration::from_secs(value.to_str()?.parse().ok()?),
+            ),
             _ => return None,
         }
     }

@@ -75,6 +75,15 @@ fn judge(path: &str, text: &str) -> Vec<String> {
             "{path} does not start with module docs (//!) that say why it is there"
         ));
     }
+    // Tests build no release: what is compiled there alone, or left out there, nobody sees fail.
+    let attribute = concat!("#[cfg", "(");
+    let depends_on_build =
+        |line: &&str| line.contains(attribute) && line.contains("debug_assertions");
+    if lines.iter().any(depends_on_build) {
+        complaints.push(format!(
+            "{path} compiles other code in a release: use `if cfg!(debug_assertions)`, which is compiled in every build"
+        ));
+    }
     let is_root = path.ends_with("src/lib.rs") || path.ends_with("src/main.rs");
     let may_be_unsafe = UNSAFE_CRATES
         .iter()
@@ -122,6 +131,14 @@ mod tests {
         let long = format!("//! Why.\n{}", "\n".repeat(MAX_LINES));
         assert_eq!(judge("crates/hearth-node/src/a.rs", &long).len(), 1);
         assert!(judge("crates/hearth-node/src/a/tests.rs", "use super::*;\n").is_empty());
+    }
+
+    #[test]
+    fn every_build_compiles_the_same() {
+        let of_one = format!("//! Why.\n#[cfg({}_assertions)]\nfn a() {{}}\n", "debug");
+        assert_eq!(judge("crates/hearth-node/src/a.rs", &of_one).len(), 1);
+        let of_all = "//! Why.\nfn a() -> bool {\n    cfg!(debug_assertions)\n}\n";
+        assert!(judge("crates/hearth-node/src/a.rs", of_all).is_empty());
     }
 
     #[test]

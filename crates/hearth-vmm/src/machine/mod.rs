@@ -24,7 +24,6 @@ pub use boot::boot;
 pub use devices::{DeviceError, Devices};
 pub use error::{MachineError, StateError};
 pub use parts::Wiring;
-#[cfg(debug_assertions)]
 pub use restore::pretend_asleep;
 pub use restore::restore;
 pub use running::Machine;

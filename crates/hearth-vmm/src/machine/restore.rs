@@ -9,7 +9,6 @@
 //! anew when it is set.
 
 use std::sync::Arc;
-#[cfg(debug_assertions)]
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -102,12 +101,10 @@ fn open(spec: &RestoreSpec) -> Result<OpenSnapshot, OpenError> {
 }
 
 /// Adds to the absence of every guest whose clocks move on, for tests of long sleeps. The first call decides.
-#[cfg(debug_assertions)]
 pub fn pretend_asleep(time: Duration) {
     let _ = PRETENDED.set(time);
 }
 
-#[cfg(debug_assertions)]
 static PRETENDED: OnceLock<Duration> = OnceLock::new();
 
 /// By how much the guest's clocks move on.
@@ -121,9 +118,7 @@ fn absence(state: &MachineState, clock: GuestClock) -> Duration {
         ));
         return Duration::ZERO;
     };
-    #[cfg(debug_assertions)]
-    let absence = absence + PRETENDED.get().copied().unwrap_or_default();
-    absence
+    absence + PRETENDED.get().copied().unwrap_or_default()
 }
 
 /// The set and order of devices is part of what the guest knows.
