@@ -19,6 +19,7 @@ use hearth_wire::agent::ExitStatus;
 
 use crate::config::Config;
 use crate::host::{self, INNER_DATA};
+use crate::output;
 use crate::shared::Shared;
 
 /// Most ports that QEMU forwards: each is a listener of its own from the start.
@@ -89,7 +90,7 @@ pub(super) fn run(shared: &Shared, config: &Config) -> Result<ExitCode> {
     let began = Instant::now();
     let (failed, failures) = mpsc::channel();
     let stop = merge(stop, failures);
-    keep_running(&host, &stop, &mut |event| match event {
+    keep_running(&host, &stop, &output::announce, &mut |event| match event {
         Event::Up(agent) => {
             let up = Up {
                 shared: shared.clone(),
@@ -180,6 +181,7 @@ struct Up {
 impl Up {
     /// Keeps the service inside running; returns when it has ended as it was asked to.
     fn run(self) -> Result<()> {
+        output::announce("bringing Hearth and the guests' kernel inside");
         host::furnish(&self.shared, &self.agent)?;
         if self.config.network.enabled {
             host::furnish_nftables(&self.agent)?;
@@ -247,6 +249,7 @@ impl Up {
         let agent = self.agent.clone();
         let (shared, began) = (self.shared.clone(), self.began);
         std::thread::spawn(move || announce(&shared, &agent, &settings, began));
+        output::announce("starting the service inside");
         let command = [
             "hearth",
             "up",
