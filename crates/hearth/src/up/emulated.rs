@@ -9,7 +9,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::host::{self, INNER_DATA};
 use crate::output;
 use crate::shared::Shared;
+use crate::up::log::Log;
 
 /// Most ports that QEMU forwards: each is a listener of its own from the start.
 const MAX_ENDPOINT_PORTS: usize = 256;
@@ -90,6 +91,11 @@ pub(super) fn run(shared: &Shared, config: &Config) -> Result<ExitCode> {
     let began = Instant::now();
     let (failed, failures) = mpsc::channel();
     let stop = merge(stop, failures);
+    let log = Log::open(&shared.data.join("service.log"))?;
+    if let Some(path) = log.path() {
+        eprintln!("the service's log: {}", path.display());
+    }
+    let log = Arc::new(log);
     keep_running(&host, &stop, &output::announce, &mut |event| match event {
         Event::Up(agent) => {
             let up = Up {
@@ -97,6 +103,7 @@ pub(super) fn run(shared: &Shared, config: &Config) -> Result<ExitCode> {
                 agent,
                 config: config.clone(),
                 began,
+                log: Arc::clone(&log),
             };
             let failed = failed.clone();
             // Apart, so that the watchdog goes on watching.
@@ -176,6 +183,7 @@ struct Up {
     agent: AgentClient,
     config: Config,
     began: Instant,
+    log: Arc<Log>,
 }
 
 impl Up {
@@ -196,7 +204,8 @@ impl Up {
             }
             failures = if self.has_served() { 0 } else { failures + 1 };
             if failures == RESTARTS {
-                bail!("it ends before it serves, the last time with {status:?}");
+                let unseen = self.log.unseen();
+                bail!("it ends before it serves, the last time with {status:?}{unseen}");
             }
             eprintln!("the service ended with {status:?}; starting it again, microVMs run on");
             std::thread::sleep(RESTART_PAUSE);
@@ -261,7 +270,7 @@ impl Up {
             host::spec(command.map(str::to_owned).to_vec()),
             None,
             &mut io::sink(),
-            &mut io::stderr(),
+            &mut &*self.log,
         )?)
     }
 }
