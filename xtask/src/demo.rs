@@ -21,7 +21,7 @@ const ENDED: &str = "demo-ended";
 /// The command `demo`.
 pub(crate) fn run() -> Result<ExitCode> {
     let began = Instant::now();
-    setup::ensure_without_tests()?;
+    setup::ensure_demo()?;
     println!("building, and preparing the base images ...");
     let (binaries, bases, environment) = std::thread::scope(|scope| {
         let bases = scope.spawn(lab::prepare_bases);
