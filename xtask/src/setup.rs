@@ -180,6 +180,12 @@ pub(crate) fn ensure_demo() -> Result<()> {
     backports::ensure_fast_qemu(Attempt::Once)
 }
 
+/// The packages that [`ensure_demo`] has to install.
+pub(crate) fn missing_for_demo() -> Vec<&'static str> {
+    let missing = of_demo().filter(|needed| !(needed.is_there)());
+    missing.map(|needed| needed.package).collect()
+}
+
 fn of_demo() -> impl Iterator<Item = &'static Needed> {
     NEEDED.iter().chain(OF_BASES).chain(OF_CLIENTS)
 }
