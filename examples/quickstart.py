@@ -63,6 +63,8 @@ def wait(read, wanted, failed):
 
 def build():
     """Uploads the folder, makes the image, and shows the build's output while it comes."""
+    # Of an image of this name that was built before.
+    seen = {event["eventId"] for event in build_log()}
     s3.create_bucket(Bucket=BUCKET)
     s3.put_object(Bucket=BUCKET, Key="code.zip", Body=zipped(HERE / NAME))
     image = microvms.create_microvm_image(
@@ -73,7 +75,6 @@ def build():
         resources=[{"minimumMemoryInMiB": 512}],
         hooks={"port": 8080, "microvmImageHooks": {"ready": "ENABLED"}},
     )["imageArn"]
-    seen = set()
     while True:
         state = microvms.get_microvm_image(imageIdentifier=image)["state"]
         show_log(seen)
@@ -85,12 +86,15 @@ def build():
     return image
 
 
-def show_log(seen):
+def build_log():
     try:
-        events = logs.filter_log_events(logGroupName=LOGS)["events"]
+        return logs.filter_log_events(logGroupName=LOGS)["events"]
     except logs.exceptions.ResourceNotFoundException:
-        return
-    for event in events:
+        return []
+
+
+def show_log(seen):
+    for event in build_log():
         if event["eventId"] not in seen:
             seen.add(event["eventId"])
             print(f"    | {event['message']}", flush=True)

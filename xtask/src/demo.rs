@@ -2,74 +2,192 @@
 //!
 //! `hearth up` as a user starts it, and `examples/quickstart.py` against it. What was prepared once (kernel, base images, layers of
 //! builds) is kept in `target/demo`; microVMs, images and the emulated host end with the command.
+//!
+//! ```text
+//! output of the demo            steps with their times, results
+//! target/demo/demo.log          what cargo, apt, pip, `hearth up` and the build say; its end is shown when a step fails
+//! ```
 
+mod log;
+mod quick_start;
+mod screen;
+mod service;
+mod steps;
+
+use std::cell::Cell;
 use std::fs;
-use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
-use std::time::Instant;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
 
+use self::log::Log;
+use self::screen::Screen;
+use self::service::Service;
+use self::steps::{Step, span};
 use crate::place::{self, Place};
-use crate::up::{self, Up};
+use crate::up::{self, Traces};
 use crate::workspace::{self, Binaries};
 use crate::{lab, python, setup};
 
 /// Says that nothing is left in the data directory but what was prepared.
 const ENDED: &str = "demo-ended";
 
+/// Lines of the log that a failure shows.
+const SHOWN_OF_LOG: usize = 25;
+
 /// The command `demo`.
 pub(crate) fn run() -> Result<ExitCode> {
-    let began = Instant::now();
-    setup::ensure_without_tests()?;
-    println!("building, and preparing the base images ...");
-    let (binaries, bases, environment) = std::thread::scope(|scope| {
-        let bases = scope.spawn(lab::prepare_bases);
-        let environment = scope.spawn(python::boto3);
-        (Binaries::build(), bases.join(), environment.join())
-    });
-    let binaries = binaries?;
-    bases.map_err(|_| anyhow!("preparing the base images panicked"))??;
-    let environment = environment.map_err(|_| anyhow!("installing boto3 panicked"))??;
-    if place::find(&binaries)? == Place::Lab {
-        lab::power_off();
-    }
     let data = workspace::target_dir().join("demo");
-    let ended = data.join(ENDED);
     // Of a run that was cut short, microVMs and an image would be in the way.
-    if fs::remove_file(&ended).is_err() {
+    if !data.join(ENDED).exists() {
         up::clear(&data)?;
     }
-    let mut service = Up::start(&binaries, &data, Stdio::inherit(), &[])?;
-    service.wait_until_serving()?;
-    let before = up::traces(&binaries, &data)?;
-    let plot = data.join("plot.png");
-    let status = Command::new(environment.join("bin/python"))
-        .arg(workspace::root().join("examples/quickstart.py"))
-        .arg(&plot)
-        .envs(client_environment(&binaries, &data)?)
-        .status()
-        .context("cannot run the quick start")?;
-    let left = up::left_behind(&binaries, &data, &before)?;
-    service.stop()?;
-    if !status.success() {
-        bail!("the quick start failed");
-    }
-    if !left.is_empty() {
-        let left: Vec<String> = left.into_iter().collect();
-        bail!("something was left: {}", left.join(", "));
-    }
-    fs::write(ended, "")?;
+    let path = data.join("demo.log");
     println!(
-        "\nNothing is left, seen from outside: {} traces of processes, control groups, namespaces, mounts, network cards and \
-         files, as before. The plot: {}. All of it took {:.0} s.",
-        before.len(),
-        plot.display(),
-        began.elapsed().as_secs_f64()
+        "A folder with a Dockerfile becomes an image, and two tenants get a session each.\n\
+         What the programs say meanwhile: {}\n",
+        path.display()
     );
-    Ok(ExitCode::SUCCESS)
+    let log = Log::begin(&path)?;
+    let outcome = show(&data, log.output().map(Screen::begin)?);
+    let tail = log.tail(SHOWN_OF_LOG);
+    drop(log);
+    match outcome {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => {
+            eprintln!("\nThe end of {}:\n{tail}\n", path.display());
+            Err(error)
+        }
+    }
 }
 
+/// What is there when a service can be started.
+struct Prepared {
+    binaries: Binaries,
+    /// The Python environment with boto3.
+    environment: PathBuf,
+}
+
+fn show(data: &Path, screen: Screen) -> Result<()> {
+    let screen = Arc::new(screen);
+    let prepared = prepare(&screen)?;
+    let binaries = &prepared.binaries;
+    let (service, before) = start(binaries, data, &screen)?;
+    let plot = data.join("plot.png");
+    let summary = screen.step(Step::QuickStart, || {
+        let mut command = Command::new(prepared.environment.join("bin/python"));
+        command
+            .arg(workspace::root().join("examples/quickstart.py"))
+            .arg(&plot)
+            .envs(client_environment(binaries, data)?);
+        quick_start::run(&screen, &mut command)
+    })?;
+    screen.step(Step::Traces, || {
+        let left = up::left_behind(binaries, data, &before)?;
+        if !left.is_empty() {
+            let left: Vec<String> = left.into_iter().collect();
+            bail!("something was left: {}", left.join(", "));
+        }
+        screen.detail(Step::Traces, "nothing");
+        Ok(())
+    })?;
+    screen.step(Step::Stop, || service.stop())?;
+    fs::write(data.join(ENDED), "")?;
+    screen.lines(&report(
+        summary,
+        before.len(),
+        &plot,
+        &span(screen.elapsed()),
+    ));
+    Ok(())
+}
+
+/// Everything that Hearth is made of.
+fn prepare(screen: &Screen) -> Result<Prepared> {
+    screen.step(Step::Packages, || {
+        let missing = setup::missing_for_demo().join(" ");
+        screen.detail(Step::Packages, &missing);
+        setup::ensure_demo()?;
+        if missing.is_empty() {
+            screen.detail(Step::Packages, "none is missing");
+        }
+        Ok(())
+    })?;
+    let (binaries, bases, environment) = std::thread::scope(|scope| {
+        let bases = scope.spawn(|| make_bases(screen));
+        let environment = scope.spawn(|| screen.step(Step::Clients, python::boto3));
+        (build(screen), bases.join(), environment.join())
+    });
+    bases.map_err(|_| anyhow!("preparing the base images panicked"))??;
+    Ok(Prepared {
+        binaries: binaries?,
+        environment: environment.map_err(|_| anyhow!("installing boto3 panicked"))??,
+    })
+}
+
+fn build(screen: &Screen) -> Result<Binaries> {
+    screen.step(Step::Programs, || {
+        Binaries::build_telling(&|compiled| screen.detail(Step::Programs, compiled))
+    })
+}
+
+/// All of them: the image of the quick start stands on the last one, `hearth/python-data`.
+fn make_bases(screen: &Screen) -> Result<()> {
+    screen.step(Step::Bases, || {
+        let are_made = Cell::new(false);
+        lab::prepare_bases_telling(&|part| {
+            are_made.set(true);
+            eprintln!("{part} ...");
+            screen.detail(Step::Bases, part);
+        })?;
+        let result = if are_made.get() {
+            "they are made"
+        } else {
+            "they were there"
+        };
+        screen.detail(Step::Bases, result);
+        Ok(())
+    })
+}
+
+/// Starts the service, and answers what the host shows of microVMs before there is one.
+fn start(binaries: &Binaries, data: &Path, screen: &Arc<Screen>) -> Result<(Service, Traces)> {
+    screen.step(Step::Start, || {
+        screen.detail(Step::Start, "looking whether KVM runs guests here");
+        let place = place::find(binaries)?;
+        if place == Place::Lab {
+            lab::power_off();
+        }
+        // From here on something may be left.
+        let _ = fs::remove_file(data.join(ENDED));
+        let service = Service::start(binaries, data, screen)?;
+        screen.detail(Step::Start, "waiting until the host is at rest");
+        let before = up::traces(binaries, data)?;
+        let place = match place {
+            Place::Here => "microVMs run on KVM",
+            Place::Lab => "in the emulated host, KVM runs no guests",
+        };
+        screen.detail(Step::Start, place);
+        Ok((service, before))
+    })
+}
+
+/// The last lines: how long things took here and on AWS, and what else came of it.
+fn report(summary: Vec<String>, traces: usize, plot: &Path, taken: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    lines.extend(summary);
+    lines.extend([
+        String::new(),
+        format!(
+            "Nothing is left, seen from outside: {traces} traces of processes, control groups, namespaces, mounts, network \
+             cards and files, as before."
+        ),
+        format!("The plot: {}. All of it took {taken}.", plot.display()),
+    ]);
+    lines
+}
 /// What `hearth env` exports.
 fn client_environment(binaries: &Binaries, data: &Path) -> Result<Vec<(String, String)>> {
     let output = Command::new(&binaries.hearth)

@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
 
 /// The command `lab-test`: nextest with integration tests running where KVM works.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    setup::ensure_lab()?;
+    setup::ensure_lab_tests()?;
     let mut command = workspace::cargo();
     command
         .args(["nextest", "run", "--profile", "lab"])

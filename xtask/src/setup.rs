@@ -45,10 +45,14 @@ const NEEDED: &[Needed] = &[
         is_there: || any_exists(&["/usr/lib/x86_64-linux-gnu/libc.a"]),
     },
     Needed {
-        what: "the Python clients",
-        package: "python3-venv",
-        is_there: has_python_venv,
+        what: "the rules of guests' networks",
+        package: "nftables",
+        is_there: || any_exists(&["/usr/sbin/nft"]),
     },
+];
+
+/// The same of whatever builds images.
+const OF_BASES: &[Needed] = &[
     Needed {
         what: "the base images",
         package: "mmdebstrap",
@@ -59,12 +63,14 @@ const NEEDED: &[Needed] = &[
         package: "mount",
         is_there: || any_exists(&["/usr/bin/mount", "/bin/mount"]),
     },
-    Needed {
-        what: "the rules of guests' networks",
-        package: "nftables",
-        is_there: || any_exists(&["/usr/sbin/nft"]),
-    },
 ];
+
+/// The same of clients in Python.
+const OF_CLIENTS: &[Needed] = &[Needed {
+    what: "the Python clients",
+    package: "python3-venv",
+    is_there: has_python_venv,
+}];
 
 /// The same of what `lab` brings into the emulated host.
 const OF_LAB: &[Needed] = &[Needed {
@@ -144,7 +150,7 @@ fn any_exists(paths: &[&str]) -> bool {
 
 /// The command `setup`.
 pub(crate) fn run() -> Result<ExitCode> {
-    install(NEEDED.iter().chain(OF_LAB).chain(OF_TESTS))?;
+    install(everything())?;
     backports::ensure_fast_qemu(Attempt::Again)?;
     println!("everything is there");
     Ok(ExitCode::SUCCESS)
@@ -152,20 +158,40 @@ pub(crate) fn run() -> Result<ExitCode> {
 
 /// Makes sure that everything is there; costs next to nothing when it is.
 pub(crate) fn ensure() -> Result<()> {
-    install(NEEDED.iter().chain(OF_LAB).chain(OF_TESTS))?;
+    install(everything())?;
     backports::ensure_fast_qemu(Attempt::Once)
 }
 
-/// Makes sure that all is there which `lab` and `lab-test` use: no browser, for one.
+/// Makes sure that all is there which `lab` uses: it makes no base images, and runs no Python.
 pub(crate) fn ensure_lab() -> Result<()> {
     install(NEEDED.iter().chain(OF_LAB))?;
     backports::ensure_fast_qemu(Attempt::Once)
 }
 
-/// Makes sure that all is there which building and running Hearth takes.
-pub(crate) fn ensure_without_tests() -> Result<()> {
-    install(NEEDED)?;
+/// Makes sure that all is there which `lab-test` uses: no browser, for one.
+pub(crate) fn ensure_lab_tests() -> Result<()> {
+    install(NEEDED.iter().chain(OF_BASES).chain(OF_LAB))?;
     backports::ensure_fast_qemu(Attempt::Once)
+}
+
+/// Makes sure that all is there which `demo` uses.
+pub(crate) fn ensure_demo() -> Result<()> {
+    install(of_demo())?;
+    backports::ensure_fast_qemu(Attempt::Once)
+}
+
+/// The packages that [`ensure_demo`] has to install.
+pub(crate) fn missing_for_demo() -> Vec<&'static str> {
+    let missing = of_demo().filter(|needed| !(needed.is_there)());
+    missing.map(|needed| needed.package).collect()
+}
+
+fn of_demo() -> impl Iterator<Item = &'static Needed> {
+    NEEDED.iter().chain(OF_BASES).chain(OF_CLIENTS)
+}
+
+fn everything() -> impl Iterator<Item = &'static Needed> {
+    of_demo().chain(OF_LAB).chain(OF_TESTS)
 }
 
 /// Makes sure that nginx is there.

@@ -1,5 +1,6 @@
 //! Where things are, and how cargo is called.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -68,6 +69,12 @@ impl Binaries {
         Self::among(&build(Profile::Development, &PROGRAMS)?)
     }
 
+    /// The same; `progress` is told what has been compiled.
+    pub(crate) fn build_telling(progress: &dyn Fn(&str)) -> Result<Self> {
+        let mut command = build_command(Profile::Development, &PROGRAMS, &[]);
+        Self::among(&executables_telling(&mut command, progress)?)
+    }
+
     /// The program that runs one microVM.
     pub(crate) fn vmm(&self) -> PathBuf {
         self.hearth.with_file_name("hearth-vmm")
@@ -122,18 +129,7 @@ pub(crate) fn build_targets(
     binaries: &[&str],
     examples: &[&str],
 ) -> Result<Vec<PathBuf>> {
-    let mut command = cargo();
-    command.args(["build", "--profile", profile.name()]);
-    if profile == Profile::Development && builds_with_tests() {
-        return executables(command.args(["--workspace", "--all-targets"]));
-    }
-    for name in binaries {
-        command.args(["--bin", name]);
-    }
-    for name in examples {
-        command.args(["--example", name]);
-    }
-    executables(&mut command).with_context(|| {
+    executables(&mut build_command(profile, binaries, examples)).with_context(|| {
         format!(
             "building {} failed",
             [binaries, examples].concat().join(" and ")
@@ -141,27 +137,103 @@ pub(crate) fn build_targets(
     })
 }
 
+fn build_command(profile: Profile, binaries: &[&str], examples: &[&str]) -> Command {
+    let mut command = cargo();
+    command.args(["build", "--profile", profile.name()]);
+    if profile == Profile::Development && builds_with_tests() {
+        command.args(["--workspace", "--all-targets"]);
+        return command;
+    }
+    for name in binaries {
+        command.args(["--bin", name]);
+    }
+    for name in examples {
+        command.args(["--example", name]);
+    }
+    command
+}
+
 /// Runs a `cargo build` and answers the executables of it.
 pub(crate) fn executables(build: &mut Command) -> Result<Vec<PathBuf>> {
-    #[derive(Deserialize)]
-    struct Message {
-        reason: String,
-        executable: Option<PathBuf>,
-    }
-    let output = build
+    executables_telling(build, &|_| ())
+}
+
+/// The same; `progress` is told what has been compiled.
+fn executables_telling(build: &mut Command, progress: &dyn Fn(&str)) -> Result<Vec<PathBuf>> {
+    let mut cargo = build
         .args(["--quiet", "--message-format=json-render-diagnostics"])
-        .stderr(Stdio::inherit())
-        .output()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
         .context("cannot run cargo")?;
-    if !output.status.success() {
-        bail!("cargo ended with {}", output.status);
+    let output = cargo.stdout.take().context("its output is piped")?;
+    let mut built = Built::default();
+    for line in BufReader::new(output).lines() {
+        built.add(&line.context("cannot read what cargo says")?);
+        if built.compiled > 0 {
+            progress(&built.progress());
+        }
     }
-    Ok(String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Message>(line).ok())
-        .filter(|message| message.reason == "compiler-artifact")
-        .filter_map(|message| message.executable)
-        .collect())
+    let status = cargo.wait().context("cannot wait for cargo")?;
+    if !status.success() {
+        bail!("cargo ended with {status}");
+    }
+    progress(&built.result());
+    Ok(built.executables)
+}
+
+/// What a `cargo build` has said so far.
+#[derive(Debug, Default)]
+struct Built {
+    executables: Vec<PathBuf>,
+    /// Libraries and programs that were not there before.
+    compiled: u32,
+    last: String,
+}
+
+impl Built {
+    fn add(&mut self, line: &str) {
+        #[derive(Deserialize)]
+        struct Message {
+            reason: String,
+            executable: Option<PathBuf>,
+            target: Option<Target>,
+            #[serde(default)]
+            fresh: bool,
+        }
+        #[derive(Deserialize)]
+        struct Target {
+            name: String,
+            kind: Vec<String>,
+        }
+        let Ok(message) = serde_json::from_str::<Message>(line) else {
+            return;
+        };
+        if message.reason != "compiler-artifact" {
+            return;
+        }
+        self.executables.extend(message.executable);
+        // Build scripts belong to the crate that they prepare.
+        if let Some(target) = message.target
+            && !message.fresh
+            && target.kind != ["custom-build"]
+        {
+            self.compiled += 1;
+            self.last = target.name;
+        }
+    }
+
+    fn progress(&self) -> String {
+        format!("{}, the last one {}", self.result(), self.last)
+    }
+
+    fn result(&self) -> String {
+        match self.compiled {
+            0 => "nothing to compile".to_owned(),
+            1 => "1 crate compiled".to_owned(),
+            compiled => format!("{compiled} crates compiled"),
+        }
+    }
 }
 
 /// The executable of that name.
@@ -171,4 +243,36 @@ pub(crate) fn named(executables: &[PathBuf], name: &str) -> Result<PathBuf> {
         .find(|path| path.file_name().is_some_and(|file| file == name))
         .cloned()
         .with_context(|| format!("cargo built no binary {name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cargo_compiled_is_counted() {
+        let mut built = Built::default();
+        built.add("no message");
+        built.add(r#"{"reason":"build-finished","success":true}"#);
+        let artifact = |name: &str, kind: &str, fresh: bool, executable: &str| {
+            format!(
+                r#"{{"reason":"compiler-artifact","target":{{"name":"{name}","kind":["{kind}"]}},"fresh":{fresh},"executable":{executable}}}"#
+            )
+        };
+        built.add(&artifact("serde", "lib", true, "null"));
+        assert_eq!(built.result(), "nothing to compile");
+        built.add(&artifact("libc", "lib", false, "null"));
+        assert_eq!(built.progress(), "1 crate compiled, the last one libc");
+        let script = r#""/target/build-script-build""#;
+        built.add(&artifact(
+            "build-script-build",
+            "custom-build",
+            false,
+            script,
+        ));
+        built.add(&artifact("hearth", "bin", false, r#""/target/hearth""#));
+        assert_eq!(built.progress(), "2 crates compiled, the last one hearth");
+        assert!(named(&built.executables, "hearth").is_ok());
+        assert!(named(&built.executables, "hearth-vmm").is_err());
+    }
 }

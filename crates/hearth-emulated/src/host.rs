@@ -169,7 +169,7 @@ impl EmulatedHost {
         let kernel = Kernel::obtain(&config.data_dir, &config.kernel, progress)?;
         let token = fresh_token().map_err(step("read /dev/urandom"))?;
         write_initramfs(config, &kernel, &token)?;
-        prepare_disk(config)?;
+        prepare_disk(config, progress)?;
         progress("booting the emulated host");
         let host = Self {
             record: launch(config, &qemu, &kernel, token)?,
@@ -404,9 +404,10 @@ pub fn find_static_busybox() -> Option<PathBuf> {
         })
 }
 
-fn prepare_disk(config: &HostConfig) -> Result<(), StartError> {
+fn prepare_disk(config: &HostConfig, progress: Progress<'_>) -> Result<(), StartError> {
     let path = config.state_dir.join("data.raw");
     if config.data_disk == DataDisk::Fresh || !path.exists() {
+        progress("making the emulated host's data disk");
         disk::create(&path, config.disk_gib, &config.initial_files)?;
     }
     Ok(())

@@ -13,6 +13,8 @@ use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use hearth_base::Progress;
+
 use crate::agent::AgentClient;
 use crate::health::{Death, Health, Watch};
 use crate::host::{DataDisk, EmulatedHost, HostConfig, StartError};
@@ -37,10 +39,12 @@ pub enum Event {
 }
 
 /// Starts (or finds) the emulated host of `config` and keeps it running until `stop` is sent to or closed;
-/// then it is stopped. The data disk of `config` is replaced at most once, at the first start.
+/// then it is stopped. The data disk of `config` is replaced at most once, at the first start. `progress` is told what a start
+/// is doing.
 pub fn keep_running(
     config: &HostConfig,
     stop: &Receiver<()>,
+    progress: Progress<'_>,
     report: &mut dyn FnMut(Event),
 ) -> Result<(), StartError> {
     let mut config = config.clone();
@@ -48,7 +52,7 @@ pub fn keep_running(
     loop {
         let host = match EmulatedHost::attach(&config.state_dir) {
             Some(host) => host,
-            None => EmulatedHost::start(&config, &|_| {})?,
+            None => EmulatedHost::start(&config, progress)?,
         };
         config.data_disk = DataDisk::Keep;
         report(Event::Up(host.agent()));

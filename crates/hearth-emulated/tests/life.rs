@@ -91,7 +91,9 @@ fn after_a_panic_it_is_started_again() {
     let (stop, stopped) = mpsc::channel();
     let watched = config.clone();
     let watchdog = std::thread::spawn(move || {
-        keep_running(&watched, &stopped, &mut |event| events.send(event).unwrap())
+        keep_running(&watched, &stopped, &|_| {}, &mut |event| {
+            events.send(event).unwrap();
+        })
     });
 
     let Event::Up(agent) = happened.recv_timeout(PATIENCE).unwrap() else {

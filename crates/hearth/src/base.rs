@@ -45,7 +45,7 @@ fn build(
             image,
             modules,
         }),
-        progress: &|step| eprintln!("{step} ..."),
+        progress: &output::announce,
     })?;
     if shared.json {
         output::json(&version)?;
@@ -62,7 +62,7 @@ pub(crate) fn current(shared: &Shared) -> Result<BaseVersion> {
         agent: agent_beside_us()?,
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         kernel: KernelSource::Cached,
-        progress: &|step| eprintln!("{step} ..."),
+        progress: &output::announce,
     })?)
 }
 
@@ -75,7 +75,7 @@ fn prepare_options(shared: &Shared) -> PrepareOptions<'static> {
     PrepareOptions {
         directory: shared.data.join("bases"),
         sources: Vec::new(),
-        progress: &|step| eprintln!("{step} ..."),
+        progress: &output::announce,
     }
 }
 
@@ -100,7 +100,7 @@ fn newest(shared: &Shared) -> Result<BaseVersion> {
         agent: agent_beside_us()?,
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         kernel: KernelSource::Newest,
-        progress: &|step| eprintln!("{step} ..."),
+        progress: &output::announce,
     })?)
 }
 

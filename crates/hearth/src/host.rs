@@ -92,18 +92,23 @@ fn start(shared: &Shared, ports: &[u16]) -> Result<ExitCode> {
     let config = config(shared, forwards.collect())?;
     let began = Instant::now();
     let stop = stop_on_signal()?;
-    keep_running(&config, &stop, &mut |event| match event {
-        Event::Up(agent) => match furnish(shared, &agent) {
-            Ok(()) => eprintln!(
-                "the emulated host is up after {:.1} s; try `hearth host exec -- hearth machine boot first`",
-                began.elapsed().as_secs_f64()
-            ),
-            Err(error) => eprintln!("warning: the emulated host is up, but {error:#}"),
+    keep_running(
+        &config,
+        &stop,
+        &output::announce,
+        &mut |event| match event {
+            Event::Up(agent) => match furnish(shared, &agent) {
+                Ok(()) => eprintln!(
+                    "the emulated host is up after {:.1} s; try `hearth host exec -- hearth machine boot first`",
+                    began.elapsed().as_secs_f64()
+                ),
+                Err(error) => eprintln!("warning: the emulated host is up, but {error:#}"),
+            },
+            Event::Died(death) => {
+                eprintln!("{death}; starting it again (microVMs in it are as after a power cut)");
+            }
         },
-        Event::Died(death) => {
-            eprintln!("{death}; starting it again (microVMs in it are as after a power cut)");
-        }
-    })?;
+    )?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -223,7 +228,7 @@ pub(crate) fn furnish_bases(shared: &Shared, agent: &AgentClient) -> Result<()> 
         }
     }
     for (file, target) in bases {
-        eprintln!("bringing {} inside ...", file.display());
+        output::announce(&format!("bringing {} inside", file.display()));
         transfer::sparse(agent, &file, &target.display().to_string())?;
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Standard output: tables for people, JSON for programs.
+//! Standard output: tables for people, JSON for programs. And, on standard error, what takes a while.
 
 use std::io::{self, Write};
 
@@ -13,6 +13,11 @@ pub(crate) struct Unread;
 /// Prints a line.
 pub(crate) fn say(line: &str) -> Result<()> {
     bytes(format!("{line}\n").as_bytes())
+}
+
+/// Says that this takes a while. `cargo xtask demo` knows such a line among others by its three dots.
+pub(crate) fn announce(step: &str) {
+    eprintln!("{step} ...");
 }
 
 /// Prints bytes as they are, and at once: what a process says without an end of line is a prompt or a progress bar.

@@ -1,6 +1,7 @@
 //! `hearth up`: the service, here where KVM runs guests, else inside the emulated host.
 
 mod emulated;
+mod log;
 mod record;
 
 use std::io::{IsTerminal, Write};

@@ -19,11 +19,16 @@ const GUEST_BASES: &str = "/data/bases";
 
 /// The directory of the bases on this machine; they are prepared if they are not there yet.
 pub(crate) fn prepare() -> Result<PathBuf> {
+    prepare_telling(&session::say)
+}
+
+/// The same, with another listener for what takes a while.
+pub(crate) fn prepare_telling(progress: &dyn Fn(&str)) -> Result<PathBuf> {
     let directory = data_dir().join("bases");
     hearth_image::prepare(&PrepareOptions {
         directory: directory.clone(),
         sources: vec![],
-        progress: &session::say,
+        progress,
     })?;
     Ok(directory)
 }

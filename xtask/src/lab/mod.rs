@@ -21,9 +21,11 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use hearth_emulated::EmulatedHost;
 
-pub(crate) use bases::{BASES_VARIABLE, prepare as prepare_bases};
+pub(crate) use bases::{
+    BASES_VARIABLE, prepare as prepare_bases, prepare_telling as prepare_bases_telling,
+};
 pub(crate) use registry::{REGISTRY_VARIABLE, program as registry_program};
-pub(crate) use session::{Boot, Ended, Input, Session, build_base, native_environment};
+pub(crate) use session::{Boot, Ended, Input, Session, build_base, last_lines, native_environment};
 
 use crate::place::{self, Place};
 use crate::workspace::{Binaries, lab_dir};

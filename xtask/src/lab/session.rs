@@ -386,7 +386,8 @@ pub(super) fn say(text: &str) {
     eprintln!("lab: {text}");
 }
 
-fn last_lines(text: &str, count: usize) -> String {
+/// The end of a text.
+pub(crate) fn last_lines(text: &str, count: usize) -> String {
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(count)..].join("\n")
 }

@@ -9,7 +9,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -19,7 +19,9 @@ use hearth_wire::agent::ExitStatus;
 
 use crate::config::Config;
 use crate::host::{self, INNER_DATA};
+use crate::output;
 use crate::shared::Shared;
+use crate::up::log::Log;
 
 /// Most ports that QEMU forwards: each is a listener of its own from the start.
 const MAX_ENDPOINT_PORTS: usize = 256;
@@ -89,13 +91,19 @@ pub(super) fn run(shared: &Shared, config: &Config) -> Result<ExitCode> {
     let began = Instant::now();
     let (failed, failures) = mpsc::channel();
     let stop = merge(stop, failures);
-    keep_running(&host, &stop, &mut |event| match event {
+    let log = Log::open(&shared.data.join("service.log"))?;
+    if let Some(path) = log.path() {
+        eprintln!("the service's log: {}", path.display());
+    }
+    let log = Arc::new(log);
+    keep_running(&host, &stop, &output::announce, &mut |event| match event {
         Event::Up(agent) => {
             let up = Up {
                 shared: shared.clone(),
                 agent,
                 config: config.clone(),
                 began,
+                log: Arc::clone(&log),
             };
             let failed = failed.clone();
             // Apart, so that the watchdog goes on watching.
@@ -175,11 +183,13 @@ struct Up {
     agent: AgentClient,
     config: Config,
     began: Instant,
+    log: Arc<Log>,
 }
 
 impl Up {
     /// Keeps the service inside running; returns when it has ended as it was asked to.
     fn run(self) -> Result<()> {
+        output::announce("bringing Hearth and the guests' kernel inside");
         host::furnish(&self.shared, &self.agent)?;
         if self.config.network.enabled {
             host::furnish_nftables(&self.agent)?;
@@ -194,7 +204,8 @@ impl Up {
             }
             failures = if self.has_served() { 0 } else { failures + 1 };
             if failures == RESTARTS {
-                bail!("it ends before it serves, the last time with {status:?}");
+                let unseen = self.log.unseen();
+                bail!("it ends before it serves, the last time with {status:?}{unseen}");
             }
             eprintln!("the service ended with {status:?}; starting it again, microVMs run on");
             std::thread::sleep(RESTART_PAUSE);
@@ -247,6 +258,7 @@ impl Up {
         let agent = self.agent.clone();
         let (shared, began) = (self.shared.clone(), self.began);
         std::thread::spawn(move || announce(&shared, &agent, &settings, began));
+        output::announce("starting the service inside");
         let command = [
             "hearth",
             "up",
@@ -258,7 +270,7 @@ impl Up {
             host::spec(command.map(str::to_owned).to_vec()),
             None,
             &mut io::sink(),
-            &mut io::stderr(),
+            &mut &*self.log,
         )?)
     }
 }

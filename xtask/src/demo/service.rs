@@ -1,0 +1,90 @@
+//! `hearth up` as a step of the demo: what it says goes to the log, and what it announces is shown.
+
+use std::io::{BufRead, BufReader, PipeReader};
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::screen::Screen;
+use super::steps::Step;
+use crate::up::Up;
+use crate::workspace::Binaries;
+
+/// How long the last words of a service that has ended may take to reach the log.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// A service whose words go to the log.
+pub(super) struct Service {
+    // Dropped first, so that it has ended when its last words are waited for.
+    up: Option<Up>,
+    /// Closed when all that it said is in the log.
+    logged: Receiver<()>,
+}
+
+impl Service {
+    /// Starts it and waits until it serves.
+    pub(super) fn start(binaries: &Binaries, data: &Path, screen: &Arc<Screen>) -> Result<Self> {
+        let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;
+        let (done, logged) = mpsc::channel();
+        let shown = Arc::clone(screen);
+        std::thread::spawn(move || {
+            log(reader, &shown);
+            drop(done);
+        });
+        let up = Up::start(binaries, data, Stdio::from(writer), &[])?;
+        let mut service = Self {
+            up: Some(up),
+            logged,
+        };
+        if let Some(up) = &mut service.up {
+            up.wait_until_serving()?;
+        }
+        Ok(service)
+    }
+
+    /// As Ctrl-C does.
+    pub(super) fn stop(mut self) -> Result<()> {
+        self.up.take().map_or(Ok(()), |mut up| up.stop())
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        drop(self.up.take());
+        // Microvms that outlive it may hold its output open; then this is all there is.
+        let _ = self.logged.recv_timeout(LAST_WORDS);
+    }
+}
+
+fn log(output: PipeReader, screen: &Screen) {
+    for line in BufReader::new(output).split(b'\n') {
+        let Ok(line) = line else { return };
+        let line = String::from_utf8_lossy(&line);
+        eprintln!("{line}");
+        if let Some(announced) = announced(&line) {
+            screen.detail(Step::Start, announced);
+        }
+    }
+}
+
+/// What a line announces that takes a while: Hearth's programs end such a line with three dots.
+fn announced(line: &str) -> Option<&str> {
+    line.strip_suffix(" ...")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn announcements_are_told_from_the_log() {
+        let line = "booting the emulated host ...";
+        assert_eq!(announced(line), Some("booting the emulated host"));
+        let line = "2026-12-01T10:00:00Z  INFO hearth_service: listening";
+        assert_eq!(announced(line), None);
+    }
+}
