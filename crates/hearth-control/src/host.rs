@@ -22,13 +22,12 @@ use async_trait::async_trait;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
-use crate::arn::{ConnectorRef, ImageArn};
+use crate::arn::ImageArn;
 use crate::hooks::{ActiveHook, HookOutcome};
-use crate::id::{BuildId, EndpointId, MicrovmId, VersionNumber};
-use crate::image::{BuildSizes, ImageSpec, Logging, MemoryTier};
+use crate::id::{BuildId, MicrovmId, VersionNumber};
+use crate::image::{BuildSizes, ImageSpec};
 use crate::microvm::{Microvm, RunHookPayload};
 use crate::start_times::StartStep;
-use crate::time::Timestamp;
 
 mod events;
 mod operations;
@@ -50,7 +49,7 @@ pub struct OperationId {
 pub enum HostOperation {
     /// Clones a version, or what was reserved for a fork. When it is done, the guest is unique, thawed and may be called. After a
     /// failure nothing of it is left.
-    Launch(Box<LaunchSpec>),
+    Launch(Box<Microvm>, LaunchOrigin),
     /// Seals where the instance is, running or suspended, and reserves that for a child; the instance goes on. When it is done,
     /// the layer is durable and stays until the child stands on it or is removed, whatever becomes of the parent.
     Seal {
@@ -131,33 +130,6 @@ pub enum LaunchOrigin {
     Version(SnapshotRef),
     /// What [`HostOperation::Seal`] of its parent has reserved for it.
     Fork,
-}
-
-/// What a launch needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LaunchSpec {
-    /// The microVM to be.
-    pub id: MicrovmId,
-    /// What to clone.
-    pub origin: LaunchOrigin,
-    /// The image, for the application's environment and the default log group.
-    pub image: ImageArn,
-    /// The version, for the same.
-    pub version: VersionNumber,
-    /// The address that traffic comes in by.
-    pub endpoint_id: EndpointId,
-    /// The size.
-    pub tier: MemoryTier,
-    /// The role whose credentials the guest may ask for.
-    pub execution_role_arn: Option<String>,
-    /// The ways in.
-    pub ingress: Vec<ConnectorRef>,
-    /// The ways out.
-    pub egress: Vec<ConnectorRef>,
-    /// Where the output of the application goes.
-    pub logging: Option<Logging>,
-    /// When it was asked for: the day in the name of its log stream.
-    pub started_at: Timestamp,
 }
 
 /// One call of a hook of a running microVM.

@@ -1,6 +1,7 @@
 //! MicroVMs as the control plane keeps them and as callers see them.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::arn::{ConnectorRef, ImageArn, Scope};
@@ -78,23 +79,12 @@ pub enum Origin {
     },
 }
 
-/// A microVM. All but `life` and what follows it is fixed at launch.
+/// What a microVM is launched with. Fixed for its life, and what its forks begin with. There is one copy in memory, and one in the
+/// store, which keeps it as a whole: no query asks for what is in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Microvm {
-    /// Its id.
-    pub id: MicrovmId,
-    /// Who owns it.
-    pub scope: Scope,
-    /// The image it was launched from.
-    pub image: ImageArn,
-    /// The version it was launched from.
-    pub version: VersionNumber,
-    /// The first label of its endpoint.
-    pub endpoint_id: EndpointId,
+pub struct LaunchTerms {
     /// Its endpoint as callers use it: `host` or `host:port`, no scheme.
     pub endpoint: String,
-    /// Where it began.
-    pub origin: Origin,
     /// Its size, from the version.
     pub tier: MemoryTier,
     /// Its hooks, from the version.
@@ -113,6 +103,25 @@ pub struct Microvm {
     pub logging: Option<Logging>,
     /// What `/run` carries.
     pub run_hook_payload: Option<RunHookPayload>,
+}
+
+/// A microVM. All but `life` and what follows it is fixed at launch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Microvm {
+    /// Its id.
+    pub id: MicrovmId,
+    /// Who owns it.
+    pub scope: Scope,
+    /// The image it was launched from.
+    pub image: ImageArn,
+    /// The version it was launched from.
+    pub version: VersionNumber,
+    /// The first label of its endpoint.
+    pub endpoint_id: EndpointId,
+    /// Where it began.
+    pub origin: Origin,
+    /// What it was launched with.
+    pub terms: Arc<LaunchTerms>,
     /// When `RunMicrovm` or `ForkMicrovm` took it.
     pub started_at: Timestamp,
 
@@ -152,7 +161,7 @@ impl Microvm {
     /// The last moment of its life.
     #[must_use]
     pub fn expires_at(&self) -> Timestamp {
-        self.started_at.after(self.max_duration)
+        self.started_at.after(self.terms.max_duration)
     }
 }
 

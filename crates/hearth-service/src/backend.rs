@@ -75,10 +75,13 @@ impl HostBackend {
                 MicrovmState::Suspending | MicrovmState::Suspended => State::Suspended,
                 MicrovmState::Terminating | MicrovmState::Terminated => State::Ended,
             },
-            auto_resume: microvm.idle_policy.is_some_and(|policy| policy.auto_resume),
-            ingress: ingress(&microvm.ingress),
+            auto_resume: microvm
+                .terms
+                .idle_policy
+                .is_some_and(|policy| policy.auto_resume),
+            ingress: ingress(&microvm.terms.ingress),
             limits: if self.has_limits {
-                Limits::of_tier(microvm.tier.baseline_mib())
+                Limits::of_tier(microvm.terms.tier.baseline_mib())
             } else {
                 Limits::NONE
             },

@@ -56,7 +56,7 @@ impl Keeper {
 fn wanted(control: &Control) -> HashMap<u16, EndpointId> {
     let living = control.living_microvms().into_iter();
     let port = |microvm: hearth_control::microvm::Microvm| {
-        let (_, port) = microvm.endpoint.rsplit_once(':')?;
+        let (_, port) = microvm.terms.endpoint.rsplit_once(':')?;
         Some((port.parse().ok()?, EndpointId(microvm.endpoint_id.uuid())))
     };
     living.filter_map(port).collect()

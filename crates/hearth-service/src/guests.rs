@@ -94,7 +94,8 @@ impl Guests for HostGuests {
             version: microvm.version,
             writer: &microvm.id.to_string(),
         };
-        let (group, stream) = hearth_host::place(&microvm.image, microvm.logging.as_ref(), &name)?;
+        let (group, stream) =
+            hearth_host::place(&microvm.image, microvm.terms.logging.as_ref(), &name)?;
         Some(OutputPlace { group, stream })
     }
 }

@@ -17,7 +17,7 @@ use super::{Control, Shared};
 use crate::arn::Scope;
 use crate::id::{EndpointId, MicrovmId};
 use crate::machine::microvm::{Denial, Event, Life, Phase, Step, Terms, step};
-use crate::microvm::{ForkMicrovm, Microvm, Origin};
+use crate::microvm::{ForkMicrovm, LaunchTerms, Microvm, Origin};
 use crate::refusal::{ControlError, Refusal};
 use crate::store::{Batch, Change, Guard, Intent, Subject, Verdict};
 
@@ -101,7 +101,7 @@ async fn begin(
     repeatable: &Repeatable,
 ) -> Result<Microvm, ControlError> {
     let endpoint_id = EndpointId::generate();
-    let (holdings, endpoint) = admit(shared, parent.scope.account, parent.tier, endpoint_id)?;
+    let (holdings, endpoint) = admit(shared, parent.scope.account, parent.terms.tier, endpoint_id)?;
     let child = record(shared, parent, request, (endpoint_id, endpoint));
     // While the parent lives, its version and connectors stay; from then on the child keeps them.
     let batch = Batch::new()
@@ -130,17 +130,17 @@ fn record(
     request: &ForkMicrovm,
     (endpoint_id, endpoint): (EndpointId, String),
 ) -> Microvm {
-    let longest = shared.policy.max_duration;
+    let (asked, longest) = (request.max_duration, shared.policy.max_duration);
     Microvm {
         id: MicrovmId::generate(),
         endpoint_id,
-        endpoint,
         origin: Origin::Fork { parent: parent.id },
-        max_duration: request
-            .max_duration
-            .unwrap_or(parent.max_duration)
-            .min(longest),
-        run_hook_payload: None,
+        terms: Arc::new(LaunchTerms {
+            endpoint,
+            max_duration: asked.unwrap_or(parent.terms.max_duration).min(longest),
+            run_hook_payload: None,
+            ..(*parent.terms).clone()
+        }),
         started_at: shared.clock.now(),
         life: Life::NEW_FORK,
         generation: 0,

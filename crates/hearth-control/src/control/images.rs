@@ -298,7 +298,7 @@ async fn create(
             max: quotas.tags_per_resource,
         })
         .change(Change::PutImage(image.clone()))
-        .change(Change::PutVersion(version.clone()))
+        .change(Change::PutVersion(Box::new(version.clone())))
         .change(Change::PutBuild(build))
         .change(Change::PutTags(resource, request.tags))
         .change(Change::Intend(Intent {

@@ -386,7 +386,7 @@ impl Owner {
         if held || !is_wanted {
             return Ok(None);
         }
-        let residency = self.shared.ledger.reside(self.microvm.tier);
+        let residency = self.shared.ledger.reside(self.microvm.terms.tier);
         residency.map(Some).ok_or(Refusal::InsufficientCapacity)
     }
 

@@ -50,14 +50,14 @@ pub(super) async fn pass(shared: &Arc<Shared>) -> Result<(), ControlError> {
 
 /// Starts the owner of a microVM from before a restart. Its shares were granted then and are not asked for again.
 fn take_up(shared: &Arc<Shared>, microvm: Microvm, presence: Option<Presence>) {
-    let (account, tier) = (microvm.scope.account, microvm.tier);
+    let (account, tier) = (microvm.scope.account, microvm.terms.tier);
     let allocation = shared.ledger.grant(account, tier);
     let is_resident = !matches!(
         microvm.life.phase,
         Phase::Suspended { .. } | Phase::Sealing { since: Some(_) }
     );
     let residency = is_resident.then(|| shared.ledger.grant_residency(tier));
-    let endpoint = shared.endpoints.hold(microvm.endpoint.clone());
+    let endpoint = shared.endpoints.hold(microvm.terms.endpoint.clone());
     let holdings = Holdings {
         _allocation: allocation,
         residency,

@@ -41,7 +41,8 @@ impl Microvms {
         let mut maps = self.lock();
         maps.owners.insert(microvm.id, handle);
         maps.endpoints.insert(microvm.endpoint_id, microvm.id);
-        maps.names.insert(microvm.endpoint.clone(), microvm.id);
+        maps.names
+            .insert(microvm.terms.endpoint.clone(), microvm.id);
         drop(maps);
         self.changes.send_modify(|changes| *changes += 1);
     }
@@ -51,8 +52,8 @@ impl Microvms {
         maps.owners.remove(&microvm.id);
         maps.endpoints.remove(&microvm.endpoint_id);
         // Its port may have a new owner already.
-        if maps.names.get(&microvm.endpoint) == Some(&microvm.id) {
-            maps.names.remove(&microvm.endpoint);
+        if maps.names.get(&microvm.terms.endpoint) == Some(&microvm.id) {
+            maps.names.remove(&microvm.terms.endpoint);
         }
         drop(maps);
         self.changes.send_modify(|changes| *changes += 1);

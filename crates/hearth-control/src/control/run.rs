@@ -12,7 +12,7 @@ use crate::id::{AccountId, EndpointId, MicrovmId};
 use crate::image::{ImageVersion, MemoryTier};
 use crate::machine::microvm::Life;
 use crate::machine::version::Version;
-use crate::microvm::{Activity, Microvm, Origin, RunMicrovm};
+use crate::microvm::{Activity, LaunchTerms, Microvm, Origin, RunMicrovm};
 use crate::refusal::{ControlError, Refusal};
 use crate::store::{Batch, Change, Guard, Intent, Subject, Verdict};
 
@@ -125,7 +125,7 @@ async fn begin(
             what: "Launch".to_owned(),
             at: microvm.started_at,
         }));
-    for connector in &microvm.egress {
+    for connector in &microvm.terms.egress {
         if let ConnectorRef::Own(arn) = connector {
             batch.guards.push(Guard::ConnectorActive(arn.id));
         }
@@ -137,6 +137,7 @@ async fn begin(
         Verdict::Blocked(Guard::ConnectorActive(id)) => {
             let of_id = |connector: &&ConnectorRef| matches!(connector, ConnectorRef::Own(arn) if arn.id == id);
             let connector = microvm
+                .terms
                 .egress
                 .iter()
                 .find(of_id)
@@ -189,16 +190,10 @@ fn record(
     };
     let scope = request.image.scope.clone();
     let longest = shared.policy.max_duration;
-    Microvm {
-        id: MicrovmId::generate(),
+    let terms = LaunchTerms {
+        endpoint,
         ingress: or(request.ingress, vec![default_ingress(&scope)]),
         egress: or(request.egress, version.spec.egress),
-        scope,
-        image: request.image,
-        version: version.number,
-        endpoint_id,
-        endpoint,
-        origin: Origin::Version,
         tier: version.spec.tier,
         hooks: version.spec.hooks,
         execution_role_arn: request.execution_role_arn,
@@ -208,6 +203,15 @@ fn record(
             .map_or(longest, |asked| asked.min(longest)),
         logging: request.logging,
         run_hook_payload: request.run_hook_payload,
+    };
+    Microvm {
+        id: MicrovmId::generate(),
+        scope,
+        image: request.image,
+        version: version.number,
+        endpoint_id,
+        origin: Origin::Version,
+        terms: Arc::new(terms),
         started_at: shared.clock.now(),
         life: Life::NEW,
         generation: 0,

@@ -216,8 +216,8 @@ impl<'a> Terms<'a> {
     #[must_use]
     pub fn of(microvm: &'a Microvm) -> Self {
         Self {
-            hooks: microvm.hooks.as_ref(),
-            idle_policy: microvm.idle_policy,
+            hooks: microvm.terms.hooks.as_ref(),
+            idle_policy: microvm.terms.idle_policy,
             expires_at: microvm.expires_at(),
             origin: microvm.origin,
         }

@@ -132,7 +132,7 @@ pub enum Change {
     /// Removes an image with its versions, builds, tags and client tokens.
     RemoveImage(ImageArn),
     /// Writes a version.
-    PutVersion(ImageVersion),
+    PutVersion(Box<ImageVersion>),
     /// Removes a version with its builds.
     RemoveVersion(ImageArn, VersionNumber),
     /// Writes a build.

@@ -31,7 +31,7 @@ async fn fifty_runs_with_one_token_make_one_microvm() {
     state_of(&control, ids[0], MicrovmState::Running).await;
     let living = control.living_microvms();
     assert_eq!(living.len(), 1);
-    let named = control.microvm_by_endpoint_name(&living[0].endpoint);
+    let named = control.microvm_by_endpoint_name(&living[0].terms.endpoint);
     assert_eq!(named.map(|microvm| microvm.id), Some(ids[0]));
     let all = control
         .microvms(&scope(), &MicrovmFilter::default(), PageRequest::first(50))

@@ -53,7 +53,10 @@ async fn a_child_is_what_its_parent_is_under_another_name() {
     assert_eq!(answered.state(), MicrovmState::Pending);
     let child = state_of(&control, answered.id, MicrovmState::Running).await;
     assert_eq!(child.origin, Origin::Fork { parent: id });
-    assert_ne!((child.id, &child.endpoint), (parent.id, &parent.endpoint));
+    assert_ne!(
+        (child.id, &child.terms.endpoint),
+        (parent.id, &parent.terms.endpoint)
+    );
     assert_eq!(
         child.started_at,
         parent.started_at.after(Duration::from_secs(100))
@@ -62,32 +65,32 @@ async fn a_child_is_what_its_parent_is_under_another_name() {
         (
             &child.image,
             child.version,
-            child.tier,
-            &child.hooks,
-            &child.execution_role_arn
+            child.terms.tier,
+            &child.terms.hooks,
+            &child.terms.execution_role_arn
         ),
         (
             &parent.image,
             parent.version,
-            parent.tier,
-            &parent.hooks,
-            &parent.execution_role_arn
+            parent.terms.tier,
+            &parent.terms.hooks,
+            &parent.terms.execution_role_arn
         )
     );
     assert_eq!(
         (
-            child.idle_policy,
-            child.max_duration,
-            &child.logging,
-            &child.ingress,
-            &child.egress
+            child.terms.idle_policy,
+            child.terms.max_duration,
+            &child.terms.logging,
+            &child.terms.ingress,
+            &child.terms.egress
         ),
         (
-            parent.idle_policy,
-            parent.max_duration,
-            &parent.logging,
-            &parent.ingress,
-            &parent.egress
+            parent.terms.idle_policy,
+            parent.terms.max_duration,
+            &parent.terms.logging,
+            &parent.terms.ingress,
+            &parent.terms.egress
         )
     );
     // The application is not introduced a second time: it is told that it is back.
@@ -112,7 +115,7 @@ async fn a_child_is_what_its_parent_is_under_another_name() {
         client_token: None,
     };
     let second = control.fork_microvm(&scope(), id, shorter).await.unwrap();
-    assert_eq!(second.max_duration, Duration::from_secs(60));
+    assert_eq!(second.terms.max_duration, Duration::from_secs(60));
     let metrics = control.metrics();
     assert_eq!(metrics.seal.counts().iter().sum::<u64>(), 2);
     assert_eq!(metrics.fork_pause.sum(), 2 * PAUSE);

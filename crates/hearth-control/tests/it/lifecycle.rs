@@ -55,10 +55,16 @@ async fn a_launch_takes_its_defaults_from_the_version() {
         region: scope().region,
         connector,
     };
-    assert_eq!(microvm.ingress, [managed(ManagedConnector::HttpIngress)]);
-    assert_eq!(microvm.egress, [managed(ManagedConnector::InternetEgress)]);
-    assert_eq!(microvm.max_duration.as_secs(), 28_800);
-    assert_eq!(microvm.endpoint, "127.0.0.1:20000");
+    assert_eq!(
+        microvm.terms.ingress,
+        [managed(ManagedConnector::HttpIngress)]
+    );
+    assert_eq!(
+        microvm.terms.egress,
+        [managed(ManagedConnector::InternetEgress)]
+    );
+    assert_eq!(microvm.terms.max_duration.as_secs(), 28_800);
+    assert_eq!(microvm.terms.endpoint, "127.0.0.1:20000");
     assert_eq!(microvm.version.to_string(), "1.0");
 }
 

@@ -19,7 +19,8 @@ async fn what_runs_is_adopted() {
     let asleep = world.running(&control, world.run(&image)).await;
     control.suspend_microvm(&scope(), asleep).await.unwrap();
     state_of(&control, asleep, MicrovmState::Suspended).await;
-    let endpoint = control.microvm(&scope(), running).await.unwrap().endpoint;
+    let found = control.microvm(&scope(), running).await.unwrap();
+    let endpoint = found.terms.endpoint.clone();
     control.stop().await;
 
     let control = world.start().await;
@@ -40,7 +41,7 @@ async fn what_runs_is_adopted() {
         .await
         .unwrap();
     assert_ne!(
-        next.endpoint, endpoint,
+        next.terms.endpoint, endpoint,
         "a port in use is not given out again"
     );
     state_of(&control, next.id, MicrovmState::Running).await;

@@ -127,7 +127,7 @@ async fn perform(
                 ..Done::default()
             });
         }
-        HostOperation::Launch(_) | HostOperation::Resume(_) => {
+        HostOperation::Launch(..) | HostOperation::Resume(_) => {
             microvms.insert(id, Presence::Running);
         }
         HostOperation::Suspend(_) => {

@@ -84,7 +84,8 @@ impl Metadata {
         };
         let microvm = self.control.watch_microvm(guest.microvm);
         let microvm = microvm.map(|microvm| microvm.borrow().clone());
-        let Some(microvm) = microvm.filter(|microvm| microvm.execution_role_arn.is_some()) else {
+        let Some(microvm) = microvm.filter(|microvm| microvm.terms.execution_role_arn.is_some())
+        else {
             return text(404, "Not Found");
         };
         match rest {

@@ -61,7 +61,7 @@ impl FromStr for RoleName {
 impl Role {
     /// The role of a microVM, if it may have it now.
     pub(crate) async fn of(control: &Control, microvm: &Microvm) -> Result<Self, RoleError> {
-        let arn = microvm.execution_role_arn.as_deref();
+        let arn = microvm.terms.execution_role_arn.as_deref();
         let wanted: RoleName = arn.ok_or(RoleError::None)?.parse()?;
         let account = microvm.scope.account;
         if wanted.account != account {

@@ -21,7 +21,7 @@ pub(super) async fn perform(context: &Context<'_>, input: Value) -> Result<Answe
     let request: Request = read(input)?;
     let lifetime = lifetime(request.expiration_in_minutes)?;
     let microvm = living_microvm(context, &request.microvm_identifier).await?;
-    check_ingress(&microvm.ingress)?;
+    check_ingress(&microvm.terms.ingress)?;
     mint(
         context,
         &Grant {

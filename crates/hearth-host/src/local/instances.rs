@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 
 use hearth_control::arn::ImageArn;
 use hearth_control::hooks::{Hook, HookOutcome};
-use hearth_control::host::{
-    Done, Failure, HookCall, HostOperation, LaunchOrigin, LaunchSpec, SnapshotRef,
-};
+use hearth_control::host::{Done, Failure, HookCall, HostOperation, LaunchOrigin, SnapshotRef};
 use hearth_control::id::{AccountId, MicrovmId, VersionNumber};
 use hearth_control::image::Logging;
 use hearth_control::microvm::Microvm;
@@ -44,7 +42,7 @@ impl<'a> Writer<'a> {
             account: microvm.scope.account,
             image: &microvm.image,
             version: microvm.version,
-            logging: microvm.logging.as_ref(),
+            logging: microvm.terms.logging.as_ref(),
             begun_at: microvm.started_at,
         }
     }
@@ -59,7 +57,7 @@ impl LocalHost {
     ) -> Result<Done, Failure> {
         let name = machine_name(id).map_err(|error| unchanged(&error))?;
         match operation {
-            HostOperation::Launch(spec) => self.launch(&name, &spec).await,
+            HostOperation::Launch(microvm, origin) => self.launch(&name, &microvm, &origin).await,
             HostOperation::Seal { child } => self.seal(&name, child).await,
             HostOperation::Suspend(microvm) => self.suspend(&name, &microvm).await,
             HostOperation::Resume(microvm) => self.resume(&name, &microvm).await,
@@ -67,25 +65,22 @@ impl LocalHost {
         }
     }
 
-    async fn launch(&self, name: &MachineName, spec: &LaunchSpec) -> Result<Done, Failure> {
+    async fn launch(
+        &self,
+        name: &MachineName,
+        microvm: &Microvm,
+        origin: &LaunchOrigin,
+    ) -> Result<Done, Failure> {
         let began = Instant::now();
-        let egress = self.0.openings.of(&spec.egress).await;
-        let launched = match &spec.origin {
+        let egress = self.0.openings.of(&microvm.terms.egress).await;
+        let launched = match origin {
             LaunchOrigin::Fork => self.node().launch_fork(name, Some(egress)).await,
             LaunchOrigin::Version(snapshot) => self.launch_version(name, snapshot, egress).await,
         };
         let launched = launched.map_err(|error| unchanged(&error))?;
         let done = started(began, &launched.times);
-        tracing::info!(id = %spec.id, times = ?launched.times, "launched");
-        let writer = Writer {
-            id: spec.id,
-            account: spec.image.scope.account,
-            image: &spec.image,
-            version: spec.version,
-            logging: spec.logging.as_ref(),
-            begun_at: spec.started_at,
-        };
-        self.watch(&launched.machine, &writer);
+        tracing::info!(id = %microvm.id, times = ?launched.times, "launched");
+        self.watch(&launched.machine, &Writer::of(microvm));
         Ok(done)
     }
 
@@ -170,7 +165,7 @@ impl LocalHost {
             self.node().machine(name).map_err(failed)?
         } else {
             // The operator may have changed the rules while it slept.
-            let egress = self.0.openings.of(&microvm.egress).await;
+            let egress = self.0.openings.of(&microvm.terms.egress).await;
             match self.node().resume_with(name, Some(egress)).await {
                 Ok(launched) => {
                     done = started(began, &launched.times);

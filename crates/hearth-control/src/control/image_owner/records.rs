@@ -101,7 +101,9 @@ impl Owner {
         for (number, version) in versions {
             let is_new = *number > self.image.last_version;
             if is_new || life_before.versions.get(number) != life.versions.get(number) {
-                batch.changes.push(Change::PutVersion(version.clone()));
+                batch
+                    .changes
+                    .push(Change::PutVersion(Box::new(version.clone())));
             }
         }
         for number in self

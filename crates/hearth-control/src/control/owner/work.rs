@@ -10,9 +10,7 @@ use tracing::warn;
 use crate::control::Shared;
 use crate::control::retry::until_done;
 use crate::hooks::{ActiveHook, Hook, HookFailure, HookOutcome};
-use crate::host::{
-    Done, Failure, HookCall, HostOperation, LaunchOrigin, LaunchSpec, OperationId, Outcome,
-};
+use crate::host::{Done, Failure, HookCall, HostOperation, LaunchOrigin, OperationId, Outcome};
 use crate::id::MicrovmId;
 use crate::machine::microvm::{Event, Operation, Phase};
 use crate::microvm::{Microvm, Origin};
@@ -157,20 +155,8 @@ async fn launch(shared: Arc<Shared>, microvm: Microvm) -> Event {
     let Some(origin) = origin(&shared, &microvm).await else {
         return Event::LaunchFailed(REASON_LAUNCH_FAILED.to_owned());
     };
-    let spec = LaunchSpec {
-        id: microvm.id,
-        origin,
-        image: microvm.image.clone(),
-        version: microvm.version,
-        endpoint_id: microvm.endpoint_id,
-        tier: microvm.tier,
-        execution_role_arn: microvm.execution_role_arn.clone(),
-        ingress: microvm.ingress.clone(),
-        egress: microvm.egress.clone(),
-        logging: microvm.logging.clone(),
-        started_at: microvm.started_at,
-    };
-    match perform(&shared, &microvm, HostOperation::Launch(Box::new(spec))).await {
+    let operation = HostOperation::Launch(Box::new(microvm.clone()), origin);
+    match perform(&shared, &microvm, operation).await {
         Ok(done) => {
             note_start(&shared, &microvm, done);
             Event::Launched
@@ -190,13 +176,18 @@ fn note_start(shared: &Shared, microvm: &Microvm, done: Done) {
 }
 
 async fn call(shared: Arc<Shared>, microvm: Microvm, hook: Hook) -> Event {
-    let Some(active) = microvm.hooks.as_ref().and_then(|hooks| hooks.active(hook)) else {
+    let Some(active) = microvm
+        .terms
+        .hooks
+        .as_ref()
+        .and_then(|hooks| hooks.active(hook))
+    else {
         // The machine asks only for hooks that are enabled.
         return Event::HookDone;
     };
     let timeout = active.timeout * shared.policy.hook_timeout_scale;
     let payload = if hook == Hook::Run {
-        microvm.run_hook_payload
+        microvm.terms.run_hook_payload.clone()
     } else {
         None
     };

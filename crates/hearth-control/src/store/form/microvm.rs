@@ -9,10 +9,9 @@ use super::image::{
     HooksForm, LoggingForm, hooks_from_form, hooks_to_form, logging_from_form, logging_to_form,
 };
 use crate::arn::ConnectorRef;
-use crate::hooks::Hooks;
 use crate::id::MicrovmId;
-use crate::image::{Logging, MemoryTier};
-use crate::microvm::{ForkMicrovm, IdlePolicy, Microvm, RunHookPayload, RunMicrovm};
+use crate::image::MemoryTier;
+use crate::microvm::{ForkMicrovm, IdlePolicy, LaunchTerms, RunHookPayload, RunMicrovm};
 
 #[derive(Serialize, Deserialize)]
 pub(crate) struct IdleForm {
@@ -39,38 +38,6 @@ fn idle_from_form(form: &IdleForm) -> IdlePolicy {
 
 fn arns(connectors: &[ConnectorRef]) -> Vec<String> {
     connectors.iter().map(ToString::to_string).collect()
-}
-
-/// What a microVM was launched with and what no query asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct LaunchTerms {
-    pub(crate) endpoint: String,
-    pub(crate) tier: MemoryTier,
-    pub(crate) hooks: Option<Hooks>,
-    pub(crate) execution_role_arn: Option<String>,
-    pub(crate) idle_policy: Option<IdlePolicy>,
-    pub(crate) max_duration: Duration,
-    pub(crate) ingress: Vec<ConnectorRef>,
-    pub(crate) egress: Vec<ConnectorRef>,
-    pub(crate) logging: Option<Logging>,
-    pub(crate) run_hook_payload: Option<RunHookPayload>,
-}
-
-impl LaunchTerms {
-    pub(crate) fn of(microvm: &Microvm) -> Self {
-        Self {
-            endpoint: microvm.endpoint.clone(),
-            tier: microvm.tier,
-            hooks: microvm.hooks.clone(),
-            execution_role_arn: microvm.execution_role_arn.clone(),
-            idle_policy: microvm.idle_policy,
-            max_duration: microvm.max_duration,
-            ingress: microvm.ingress.clone(),
-            egress: microvm.egress.clone(),
-            logging: microvm.logging.clone(),
-            run_hook_payload: microvm.run_hook_payload.clone(),
-        }
-    }
 }
 
 #[derive(Serialize, Deserialize)]

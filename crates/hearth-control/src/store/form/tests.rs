@@ -7,8 +7,8 @@ use crate::hooks::{HookSetting, Hooks, ImageHooks, MicrovmHooks};
 use crate::image::{
     Architecture, ArtifactUri, Environment, ImageSpec, Logging, MemoryTier, OsCapabilities,
 };
+use crate::microvm::LaunchTerms;
 use crate::microvm::{IdlePolicy, RunHookPayload};
-use crate::store::form::microvm::LaunchTerms;
 
 fn hooks() -> Hooks {
     let on = |timeout_s| HookSetting {

@@ -1,14 +1,15 @@
 //! Queries on microVMs and the journal.
 
+use std::sync::Arc;
+
 use rusqlite::{Connection, Row, params};
 
 use super::read_images::{find, list};
 use super::rows::{Columns, scope_text};
 use crate::arn::Scope;
 use crate::id::{EndpointId, MicrovmId};
-use crate::microvm::{Activity, Microvm, MicrovmFilter, Origin};
+use crate::microvm::{Activity, LaunchTerms, Microvm, MicrovmFilter, Origin};
 use crate::store::form::Stored as _;
-use crate::store::form::microvm::LaunchTerms;
 use crate::store::{Intent, MicrovmPlace, Result, StoreError, Subject};
 use crate::time::Timestamp;
 
@@ -21,17 +22,8 @@ fn microvm_of(row: &Row<'_>) -> Result<Microvm> {
         image: columns.parsed("image")?,
         version: columns.version("number")?,
         endpoint_id: columns.parsed("endpoint_id")?,
-        endpoint: terms.endpoint,
         origin: origin_of(&columns)?,
-        tier: terms.tier,
-        hooks: terms.hooks,
-        execution_role_arn: terms.execution_role_arn,
-        idle_policy: terms.idle_policy,
-        max_duration: terms.max_duration,
-        ingress: terms.ingress,
-        egress: terms.egress,
-        logging: terms.logging,
-        run_hook_payload: terms.run_hook_payload,
+        terms: Arc::new(terms),
         started_at: columns.time("started")?,
         life: columns.life()?,
         generation: columns.plain::<i64>("generation")?.cast_unsigned(),

@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use hearth_control::hooks::{Hook, HookOutcome};
 use hearth_control::host::{
     BuildEvent, BuildFailure, BuildSpec, Built, Done, EventLog, Events, Failure, HookCall, Host,
-    HostError, HostEvent, HostOperation, Inventory, LaunchOrigin, LaunchSpec, OperationId,
-    Operations, Outcome, Presence, SnapshotRef,
+    HostError, HostEvent, HostOperation, Inventory, LaunchOrigin, OperationId, Operations, Outcome,
+    Presence, SnapshotRef,
 };
 use hearth_control::id::{BuildId, MicrovmId};
 use hearth_control::image::BuildSizes;
@@ -188,7 +188,7 @@ impl ScriptedHost {
 
     async fn perform(self, id: MicrovmId, operation: HostOperation) -> Result<Done, Failure> {
         let name = match &operation {
-            HostOperation::Launch(_) => "launch",
+            HostOperation::Launch(..) => "launch",
             HostOperation::Seal { .. } => "fork",
             HostOperation::Suspend(_) => "suspend",
             HostOperation::Resume(_) => "resume",
@@ -199,7 +199,7 @@ impl ScriptedHost {
             return Err(Failure::Overtaken);
         }
         match operation {
-            HostOperation::Launch(spec) => self.launch(*spec).await,
+            HostOperation::Launch(_, origin) => self.launch(id, origin).await,
             HostOperation::Seal { child } => self.seal(id, child).await,
             HostOperation::Suspend(_) => self.suspend(id).await,
             HostOperation::Resume(_) => self.resume(id).await,
@@ -230,23 +230,23 @@ impl ScriptedHost {
         })
     }
 
-    async fn launch(&self, spec: LaunchSpec) -> Result<Done, Failure> {
+    async fn launch(&self, id: MicrovmId, origin: LaunchOrigin) -> Result<Done, Failure> {
         if self.takes(&Fault::Launch) {
             return Err(Failure::Unchanged("scripted".to_owned()));
         }
         if self.takes(&Fault::NoCapacity) {
             return Err(Failure::NoCapacity);
         }
-        let is_there = match &spec.origin {
+        let is_there = match &origin {
             LaunchOrigin::Version(snapshot) => {
                 self.with(|state| state.snapshots.contains_key(snapshot))
             }
-            LaunchOrigin::Fork => self.presence(spec.id) == Some(Presence::Debris),
+            LaunchOrigin::Fork => self.presence(id) == Some(Presence::Debris),
         };
-        assert!(is_there, "{spec:?}");
-        self.set_presence(spec.id, Some(Presence::Debris));
+        assert!(is_there, "{id} {origin:?}");
+        self.set_presence(id, Some(Presence::Debris));
         tokio::task::yield_now().await;
-        self.settle(spec.id, Presence::Running)
+        self.settle(id, Presence::Running)
     }
 
     async fn suspend(&self, id: MicrovmId) -> Result<Done, Failure> {

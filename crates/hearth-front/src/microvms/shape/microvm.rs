@@ -9,14 +9,14 @@ use crate::words::Word;
 /// What running and getting answer. Payload, logging and size are not repeated to the caller.
 pub(crate) fn microvm(microvm: &Microvm) -> Value {
     json!({
-        "egressNetworkConnectors": arns(&microvm.egress),
-        "endpoint": microvm.endpoint,
-        "executionRoleArn": microvm.execution_role_arn,
-        "idlePolicy": microvm.idle_policy.as_ref().map(idle_policy),
+        "egressNetworkConnectors": arns(&microvm.terms.egress),
+        "endpoint": microvm.terms.endpoint,
+        "executionRoleArn": microvm.terms.execution_role_arn,
+        "idlePolicy": microvm.terms.idle_policy.as_ref().map(idle_policy),
         "imageArn": microvm.image.to_string(),
         "imageVersion": microvm.version.to_string(),
-        "ingressNetworkConnectors": arns(&microvm.ingress),
-        "maximumDurationInSeconds": microvm.max_duration.as_secs(),
+        "ingressNetworkConnectors": arns(&microvm.terms.ingress),
+        "maximumDurationInSeconds": microvm.terms.max_duration.as_secs(),
         "microvmId": microvm.id.to_string(),
         "startedAt": time(microvm.started_at),
         "state": microvm.state().text(),

@@ -8,7 +8,6 @@ use crate::id::MicrovmId;
 use crate::machine::microvm::Life;
 use crate::microvm::{Activity, Microvm, Origin};
 use crate::store::form::Stored as _;
-use crate::store::form::microvm::LaunchTerms;
 use crate::store::text::Word as _;
 use crate::store::{Change, Result, StoreError};
 use crate::time::Timestamp;
@@ -29,7 +28,7 @@ pub(super) fn add(db: &Connection, microvm: &Microvm) -> Result<()> {
             microvm.image.to_string(),
             microvm.version.major(),
             microvm.endpoint_id.to_string(),
-            LaunchTerms::of(microvm).to_text()?,
+            microvm.terms.to_text()?,
             microvm.started_at.unix_ms(),
             phase,
             phase_since,

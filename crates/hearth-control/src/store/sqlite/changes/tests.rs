@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::{SqliteStore, schema};
@@ -6,7 +7,7 @@ use crate::connector::{Connector, ConnectorState};
 use crate::id::{AccountId, ConnectorId, EndpointId, MicrovmId, VersionNumber};
 use crate::image::MemoryTier;
 use crate::machine::microvm::{Life, Phase};
-use crate::microvm::{Activity, Microvm, Origin};
+use crate::microvm::{Activity, LaunchTerms, Microvm, Origin};
 use crate::store::{Batch, Change, Store as _, StoreError, Subject, Verdict};
 use crate::time::Timestamp;
 
@@ -26,17 +27,19 @@ fn microvm() -> Microvm {
         image,
         version: VersionNumber::from_major(1).unwrap(),
         endpoint_id: EndpointId::generate(),
-        endpoint: "x.example".to_owned(),
         origin: Origin::Version,
-        tier: MemoryTier::Mib512,
-        hooks: None,
-        execution_role_arn: None,
-        idle_policy: None,
-        max_duration: Duration::from_secs(60),
-        ingress: Vec::new(),
-        egress: Vec::new(),
-        logging: None,
-        run_hook_payload: None,
+        terms: Arc::new(LaunchTerms {
+            endpoint: "x.example".to_owned(),
+            tier: MemoryTier::Mib512,
+            hooks: None,
+            execution_role_arn: None,
+            idle_policy: None,
+            max_duration: Duration::from_secs(60),
+            ingress: Vec::new(),
+            egress: Vec::new(),
+            logging: None,
+            run_hook_payload: None,
+        }),
         started_at: START,
         life: Life::NEW,
         generation: 0,
