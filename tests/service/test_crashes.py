@@ -1,6 +1,6 @@
 """kill -9 of the service right before and right after every write of the control plane, in every transition of a real microVM.
 
-What a development build does with the file `doom` is described in `hearth-service/src/doom.rs`. The same matrix over a simulated host, with
+What a development build does with the file `write-crash-point` is described in `hearth-service/src/write_crash_point.rs`. The same matrix over a simulated host, with
 images, forks and full disks, is hearth-control's `tests/it/crash.rs`; this one shows that the real host keeps up with it.
 """
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(
     reason="without the emulated host nothing starts the service again but its operator",
 )
 
-DOOM = "/data/hearth/doom"
+WRITE_CRASH_POINT = "/data/hearth/write-crash-point"
 # No transition makes more writes; reaching it means that the matrix does not end.
 MANY = 20
 # A microVM may be between two states for 10 s; everything takes some twenty times as long in the emulated host.
@@ -39,8 +39,8 @@ class Doomed:
         """Asks until it is answered, and waits until the microVM is there, through one death of the service."""
         before = service_pid()
         if name not in self.done:
-            doom = f"{self.side} {self.deaths.get(name, 0) + 1}"
-            inside("/bin/busybox", "sh", "-c", f"echo {doom} > {DOOM}")
+            point = f"{self.side} {self.deaths.get(name, 0) + 1}"
+            inside("/bin/busybox", "sh", "-c", f"echo {point} > {WRITE_CRASH_POINT}")
         answer = None
         deadline = time.monotonic() + 2 * WEDGED_S
         while True:
@@ -63,7 +63,7 @@ class Doomed:
         # Writes after the state was reached belong to it too.
         time.sleep(0.5)
         if service_pid() == before:
-            inside("/bin/busybox", "rm", "-f", DOOM)
+            inside("/bin/busybox", "rm", "-f", WRITE_CRASH_POINT)
             self.done.add(name)
         else:
             wait_for_successor(self.hearth, before)

@@ -10,7 +10,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::words::Word;
+use crate::aws_strings::Word;
 
 /// Bytes of a MiB.
 const MIB: u64 = 1 << 20;

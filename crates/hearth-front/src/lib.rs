@@ -31,11 +31,11 @@ mod policy;
 mod route;
 mod sigv4;
 
+mod aws_strings;
 mod fault;
 mod model;
 mod upload_body;
 mod wire;
-mod words;
 
 mod accounts;
 mod connectors;

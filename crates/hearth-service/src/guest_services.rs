@@ -18,7 +18,7 @@ use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::paced::Paced;
+use crate::rate_limited_stream::RateLimited;
 
 /// Streams of one microVM at one time; more wait in the backlog. An SDK opens ten by default, and each upload may fill a
 /// buffer here.
@@ -88,5 +88,5 @@ async fn serve(door: &GuestDoor, mut stream: UnixStream, bucket: Arc<Mutex<Bucke
         #[expect(clippy::cast_precision_loss, reason = "pieces are KiB")]
         bucket.take(bytes as f64, Instant::now())
     };
-    door.serve(service, Paced::new(stream, take)).await;
+    door.serve(service, RateLimited::new(stream, take)).await;
 }

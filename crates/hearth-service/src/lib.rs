@@ -16,11 +16,11 @@
 mod client_settings;
 mod clock;
 mod config;
-mod doom;
+mod disk_reserve;
 mod platform;
-mod reserve;
 mod service;
 mod tls;
+mod write_crash_point;
 
 mod housekeeping;
 
@@ -31,7 +31,7 @@ mod doors;
 mod guest_services;
 mod guests;
 mod memory;
-mod paced;
+mod rate_limited_stream;
 mod shell;
 mod tokens;
 

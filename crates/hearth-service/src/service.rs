@@ -51,7 +51,8 @@ use crate::guests::HostGuests;
 use crate::housekeeping::Housekeeping;
 use crate::memory::MemoryMetrics;
 use crate::tokens::Tokens;
-use crate::{platform, reserve, secret_file, tls};
+use crate::write_crash_point::WriteCrashPoint;
+use crate::{disk_reserve, platform, secret_file, tls};
 
 /// Connections of API clients at one time; each costs a few KiB.
 const MAX_API_CONNECTIONS: usize = 10_000;
@@ -145,7 +146,7 @@ impl Service {
                 listen: address, ..
             } => Some(listen(*address).await?),
         };
-        let reserve = reserve::release(&config.data);
+        let reserve = disk_reserve::release(&config.data);
         let parts = open_parts(config).await?;
         let control = start_control(config, &parts).await?;
         for microvm in control.living_microvms() {
@@ -327,8 +328,8 @@ fn open_store(data: &Path) -> Result<SqliteStore, StoreError> {
     if !cfg!(debug_assertions) {
         return SqliteStore::open(&path);
     }
-    let mut doom = crate::doom::Doom::new(data);
-    SqliteStore::open_watched(&path, move |moment| doom.meet(moment))
+    let mut point = WriteCrashPoint::new(data);
+    SqliteStore::open_watched(&path, move |moment| point.reach(moment))
 }
 
 /// Removes sets of base images that no version, microVM or build stands on. At the start: later, a build may be about to use

@@ -4,8 +4,8 @@ use hearth_control::connector::{ComputeKind, ElasticIp, NetworkProtocol, VpcEgre
 use serde::Deserialize;
 
 use super::invalid;
+use crate::aws_strings::Word;
 use crate::fault::Fault;
-use crate::words::Word;
 
 /// A union with one arm.
 #[derive(Deserialize)]

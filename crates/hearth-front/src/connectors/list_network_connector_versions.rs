@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use super::key::connector_key;
 use super::shape;
+use crate::aws_strings::Word;
 use crate::fault::Fault;
 use crate::lambda::fields::read;
 use crate::lambda::{Answer, Context};
-use crate::words::Word;
 
 const MAX_ITEMS: u32 = 100;
 

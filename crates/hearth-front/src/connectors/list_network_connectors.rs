@@ -5,10 +5,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::shape;
+use crate::aws_strings::Word;
 use crate::fault::Fault;
 use crate::lambda::fields::read;
 use crate::lambda::{Answer, Context};
-use crate::words::Word;
 
 /// Connectors that one answer may list: the model's bound, below the greatest `MaxItems`.
 const MAX_ITEMS: u32 = 50;

@@ -6,7 +6,7 @@ use hearth_control::connector::{
 use hearth_control::time::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::words::Word;
+use crate::aws_strings::Word;
 
 /// Creating and deleting answer alike.
 pub(super) fn created(found: &ConnectorWithVersion) -> Value {

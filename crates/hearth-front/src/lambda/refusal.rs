@@ -5,9 +5,9 @@ use std::time::Duration;
 use hearth_control::{ControlError, Refusal};
 
 use super::Context;
+use crate::aws_strings::Word;
 use crate::fault::Fault;
 use crate::wire::json::Family;
-use crate::words::Word;
 
 pub(super) fn fault(context: &Context<'_>, error: ControlError) -> Fault {
     match error {

@@ -4,10 +4,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::identifiers::image_arn;
+use crate::aws_strings::Word;
 use crate::fault::Fault;
 use crate::lambda::fields::read;
 use crate::lambda::{Answer, Context};
-use crate::words::Word;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]

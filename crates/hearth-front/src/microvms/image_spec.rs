@@ -10,9 +10,9 @@ use hearth_control::image::{
 use serde::Deserialize;
 
 use super::identifiers::connectors;
+use crate::aws_strings::Word;
 use crate::fault::Fault;
 use crate::lambda::refusal;
-use crate::words::Word;
 
 /// The default size (facts section 8).
 const DEFAULT_TIER: MemoryTier = MemoryTier::Mib2048;

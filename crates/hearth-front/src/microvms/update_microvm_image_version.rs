@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use super::identifiers::{image_arn, version_number};
 use super::shape;
+use crate::aws_strings::Word;
 use crate::fault::Fault;
 use crate::lambda::fields::read;
 use crate::lambda::{Answer, Context};
-use crate::words::Word;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]

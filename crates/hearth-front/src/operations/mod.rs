@@ -32,6 +32,7 @@ use hearth_control::{Control, Refusal};
 use hearth_logs::LogStore;
 
 use crate::accounts;
+use crate::aws_strings::Word;
 use crate::disks::Disks;
 use crate::fault::Fault;
 use crate::front::Call;
@@ -40,7 +41,6 @@ use crate::identity::Caller;
 use crate::lambda::refusal;
 use crate::wire::json::{Family, rest_fault};
 use crate::wire::{Label, Reply};
-use crate::words::Word;
 use address::Operation;
 pub(crate) use address::is_upload;
 pub(crate) use follow::Followers;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::version::spec_members;
 use super::{text, time};
-use crate::words::Word;
+use crate::aws_strings::Word;
 
 /// `GetMicrovmImage`: the configuration is on the versions.
 pub(crate) fn image(found: &TaggedImage) -> Value {

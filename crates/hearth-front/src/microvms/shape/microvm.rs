@@ -4,7 +4,7 @@ use hearth_control::microvm::{IdlePolicy, Microvm};
 use serde_json::{Value, json};
 
 use super::{arns, time};
-use crate::words::Word;
+use crate::aws_strings::Word;
 
 /// What running and getting answer. Payload, logging and size are not repeated to the caller.
 pub(crate) fn microvm(microvm: &Microvm) -> Value {

@@ -7,7 +7,7 @@ use hearth_control::image::{
 use serde_json::{Map, Value, json};
 
 use super::{arns, time};
-use crate::words::Word;
+use crate::aws_strings::Word;
 
 /// One version, in every operation that answers with one.
 pub(crate) fn version(version: &ImageVersion) -> Value {

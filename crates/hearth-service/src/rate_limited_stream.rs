@@ -9,13 +9,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 /// Counts bytes with `take`, which answers how long to wait before the next.
-pub(crate) struct Paced<S, F> {
+pub(crate) struct RateLimited<S, F> {
     stream: S,
     take: F,
     pause: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S, F: Fn(usize) -> Duration> Paced<S, F> {
+impl<S, F: Fn(usize) -> Duration> RateLimited<S, F> {
     pub(crate) fn new(stream: S, take: F) -> Self {
         Self {
             stream,
@@ -40,7 +40,7 @@ impl<S, F: Fn(usize) -> Duration> Paced<S, F> {
     }
 }
 
-impl<S, F> AsyncRead for Paced<S, F>
+impl<S, F> AsyncRead for RateLimited<S, F>
 where
     S: AsyncRead + Unpin,
     F: Fn(usize) -> Duration + Unpin,
@@ -59,7 +59,7 @@ where
     }
 }
 
-impl<S, F> AsyncWrite for Paced<S, F>
+impl<S, F> AsyncWrite for RateLimited<S, F>
 where
     S: AsyncWrite + Unpin,
     F: Fn(usize) -> Duration + Unpin,
@@ -95,7 +95,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn bytes_of_both_directions_take_their_time() {
         let (near, mut far) = tokio::io::duplex(1 << 20);
-        let mut paced = Paced::new(near, |bytes| Duration::from_millis(bytes as u64));
+        let mut paced = RateLimited::new(near, |bytes| Duration::from_millis(bytes as u64));
         let begun = Instant::now();
         paced.write_all(&[0; 1000]).await.unwrap();
         far.write_all(&[0; 500]).await.unwrap();
