@@ -147,7 +147,11 @@ find /sys/fs/cgroup -mindepth 2 -type d -path '*hearth*' | sed 's/^/control grou
 readlink /proc/[0-9]*/ns/* | sort -u | number namespace
 cut -d' ' -f2 /proc/mounts | sed 's/^/mount /'
 ls /sys/class/net | number 'network card'
-for folder in machines snapshots images; do find "$1/$folder" -mindepth 1 | sed 's/^/file /'; done
+for folder in machines images; do find "$1/$folder" -mindepth 1 | sed 's/^/file /'; done
+for snapshot in "$1"/snapshots/*; do
+    # Templates of booted guests stay for the next build.
+    grep -q '"purpose": *"booted"' "$snapshot/node.json" 2> /dev/null || find "$snapshot" 2> /dev/null | sed 's/^/file /'
+done
 true
 "#;
 

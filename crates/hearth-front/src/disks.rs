@@ -36,6 +36,8 @@ pub enum HoldingKind {
     BaseImages,
     /// Kernel and agent of guests.
     GuestBase,
+    /// A snapshot of a booted guest, from which builders and applications of builds begin.
+    BootTemplate,
 }
 
 impl HoldingKind {
@@ -45,6 +47,7 @@ impl HoldingKind {
             Self::Build => "BUILD",
             Self::Microvm => "MICROVM",
             Self::LayerCache => "LAYER_CACHE",
+            Self::BootTemplate => "BOOT_TEMPLATE",
             Self::BaseImages => "BASE_IMAGES",
             Self::GuestBase => "GUEST_BASE",
         }

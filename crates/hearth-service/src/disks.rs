@@ -10,6 +10,7 @@ use hearth_control::id::MicrovmId;
 use hearth_front::{Disks, Holding, HoldingKind};
 use hearth_host::{LocalHost, Origin, build_of, whole};
 use hearth_image::BaseSet;
+use hearth_node::Purpose;
 
 /// The disks of a host, as the front asks for them.
 pub(crate) struct HostDisks(pub(crate) LocalHost);
@@ -91,11 +92,14 @@ fn holdings(host: &LocalHost) -> Result<Vec<Holding>, String> {
 fn of_snapshots_and_instances(host: &LocalHost, taken: &mut Taken) -> Vec<Holding> {
     let (node, workshop) = (host.node(), host.workshop());
     let mut builds = BTreeMap::new();
+    let mut booted = Vec::new();
     let mut microvms: BTreeMap<MicrovmId, (u64, bool)> = BTreeMap::new();
     for snapshot in node.snapshots() {
         let bytes = taken.by(&node.layout().snapshot(snapshot.id));
         let machine = &snapshot.record.machine;
-        if let Some(build) = build_of(machine) {
+        if snapshot.record.purpose == Purpose::Booted {
+            booted.push(holding(HoldingKind::BootTemplate, machine.clone(), bytes));
+        } else if let Some(build) = build_of(machine) {
             *builds.entry(build).or_insert(0) += bytes;
         } else if let Ok(id) = machine.parse() {
             microvms.entry(id).or_default().0 += bytes;
@@ -130,7 +134,7 @@ fn of_snapshots_and_instances(host: &LocalHost, taken: &mut Taken) -> Vec<Holdin
                 None => holding(HoldingKind::Build, build.to_string(), bytes),
             },
         );
-    microvms.chain(builds).collect()
+    microvms.chain(builds).chain(booted).collect()
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let config = workspace::target_dir().join("bench-boots.toml");
     fs::write(&config, BOOTS).context("cannot write a configuration")?;
     let others = Results::beside(&workspace::target_dir());
-    let subject = format!("{} booted", arguments.example);
+    let subject = format!("{}-booted", arguments.example);
     let named = further.into_iter().chain(["--subject", &subject]);
     script::run("image", &others, Some(&config), named)?;
     let include = others.csv_of("image");

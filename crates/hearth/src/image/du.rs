@@ -43,6 +43,7 @@ fn kind(holding: &Value) -> &str {
         "BUILD" => "build",
         "MICROVM" => "microVM",
         "LAYER_CACHE" => "cached layers",
+        "BOOT_TEMPLATE" => "booted guest",
         "BASE_IMAGES" => "base images",
         "GUEST_BASE" => "guest base",
         other => other,
