@@ -12,7 +12,7 @@ import botocore.exceptions
 import pytest
 
 from .conftest import Session
-from .test_outlives import inside, serves, service_pid, wait_for_successor
+from .test_outlives import crash_at, inside, is_awaited, service_pid, wait_for_successor
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("HEARTH_PLACE") == "here",
@@ -116,16 +116,6 @@ def kill_vmm(microvm):
     inside("/bin/busybox", "sh", "-c", script)
 
 
-def next_vmm(file, point):
-    """Says where the next VMM ends (`vmm-crash-point`) or is held up (`vmm-slow-point`); see `hearth-node/src/crash_point.rs`."""
-    inside("/bin/busybox", "sh", "-c", f"echo {point} > /data/hearth/{file}")
-
-
-def is_waiting(file):
-    """Whether no VMM was started since it was said."""
-    return inside("/bin/busybox", "sh", "-c", f"ls /data/hearth/{file} 2>/dev/null || true").strip() != ""
-
-
 def comes_to_rest(hearth, session, states):
     """The microVM once it is in one of these states, which takes no longer than a transition may."""
     deadline = time.monotonic() + 2 * WEDGED_S
@@ -156,10 +146,10 @@ def test_a_vmm_that_dies_in_a_suspend_leaves_all_or_nothing(hearth, hello, point
     # It has a layer from before, which is not to be taken for the one that was cut in two.
     hearth.microvms.suspend_microvm(microvmIdentifier=session.id)
     hearth.wait_microvm(session.id, "SUSPENDED")
-    next_vmm("vmm-crash-point", point)
+    crash_at("vmm-crash-point", point)
     hearth.microvms.resume_microvm(microvmIdentifier=session.id)
     hearth.wait_microvm(session.id, "RUNNING")
-    assert not is_waiting("vmm-crash-point")
+    assert not is_awaited("vmm-crash-point")
     assert session.get()["count"] == 2
 
     hearth.microvms.suspend_microvm(microvmIdentifier=session.id)
@@ -182,13 +172,13 @@ def test_a_vmm_that_dies_in_a_resume_leaves_the_microvm_suspended(hearth, hello,
     hearth.microvms.suspend_microvm(microvmIdentifier=session.id)
     hearth.wait_microvm(session.id, "SUSPENDED")
 
-    next_vmm("vmm-crash-point", point)
+    crash_at("vmm-crash-point", point)
     hearth.microvms.resume_microvm(microvmIdentifier=session.id)
     deadline = time.monotonic() + 2 * WEDGED_S
     while "stateReason" not in (microvm := hearth.microvms.get_microvm(microvmIdentifier=session.id)):
         assert microvm["state"] == "SUSPENDED" and time.monotonic() < deadline, microvm
         time.sleep(0.1)
-    assert not is_waiting("vmm-crash-point")
+    assert not is_awaited("vmm-crash-point")
     assert (microvm["state"], microvm["stateReason"]) == ("SUSPENDED", "The MicroVM could not be resumed and stays suspended.")
     # Nothing of it was lost.
     hearth.microvms.resume_microvm(microvmIdentifier=session.id)
@@ -203,9 +193,9 @@ SLOW_S = 40
 
 
 def test_a_suspend_on_a_slow_disk_is_taken_up_by_the_next_service(hearth, hello):
-    next_vmm("vmm-slow-point", f"seal.memory-written={SLOW_S * 1000}")
+    crash_at("vmm-slow-point", f"seal.memory-written={SLOW_S * 1000}")
     session = hearth.run(hello)
-    assert not is_waiting("vmm-slow-point")
+    assert not is_awaited("vmm-slow-point")
     assert session.get()["count"] == 1
     state = lambda: hearth.microvms.get_microvm(microvmIdentifier=session.id)["state"]
     begun = time.monotonic()

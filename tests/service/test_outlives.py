@@ -25,6 +25,17 @@ def inside(*argv):
     return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, stdin=subprocess.DEVNULL).stdout
 
 
+def crash_at(file, point):
+    """Says where the service (`crash-point`) or the next VMM (`vmm-crash-point`) ends, or where that is held up (`vmm-slow-point`); see
+    `hearth-node/src/crash_point.rs`."""
+    inside("/bin/busybox", "sh", "-c", f"echo {point} > /data/hearth/{file}")
+
+
+def is_awaited(file):
+    """Whether nobody has taken note of what was said there."""
+    return file in inside("/bin/busybox", "ls", "/data/hearth").split()
+
+
 def service_pid():
     """The process that serves; none while it is started again."""
     # One may have ended since it was listed.
@@ -68,10 +79,10 @@ def test_a_service_that_dies_in_a_fork_leaves_the_parent_as_it_was(hearth, hello
     parent = hearth.run(hello)
     assert parent.get()["count"] == 1
     before = service_pid()
-    inside("/bin/busybox", "sh", "-c", f"echo {point} > /data/hearth/crash-point")
+    crash_at("crash-point", point)
     attempt(Operator(hearth, parent))
     wait_for_successor(hearth, before)
-    assert inside("/bin/busybox", "ls", "/data/hearth").split().count("crash-point") == 0, "it was not reached"
+    assert not is_awaited("crash-point"), "it was not reached"
 
     assert parent.get()["count"] == 2
     deadline = time.monotonic() + 60

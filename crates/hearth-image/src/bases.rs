@@ -14,6 +14,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use hearth_node::{BlankDisks, BootRequest, Launched, MachineName, Node, NodeError};
 use serde::{Deserialize, Serialize};
 
 use crate::store::Layers;
@@ -92,6 +93,29 @@ impl BaseImage {
 }
 
 impl Bases {
+    /// Boots a guest, or begins it from a template of the booted guest ([`Node::boot_warm`]). The blank disks of such a template are
+    /// of these bases: nothing of any account is on them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Node::boot`].
+    pub async fn boot(
+        &self,
+        node: &Node,
+        machine: &MachineName,
+        request: BootRequest,
+        has_boot_templates: bool,
+    ) -> Result<Launched, NodeError> {
+        if !has_boot_templates {
+            return node.boot(machine, request).await;
+        }
+        let blank = BlankDisks {
+            read_only: self.store(),
+            writable: self.scratch(),
+        };
+        node.boot_warm(machine, request, &blank).await
+    }
+
     pub(crate) fn new(
         directory: PathBuf,
         recipe: String,

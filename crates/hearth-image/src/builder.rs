@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use hearth_base::cpio::CpioWriter;
 use hearth_net::Egress;
-use hearth_node::{BlankDisks, BootRequest, DiskRequest, Machine, MachineName, Node, NodeError};
+use hearth_node::{BootRequest, DiskRequest, Machine, MachineName, Node, NodeError};
 use tokio::sync::mpsc;
 
 use crate::artifact::Artifact;
@@ -428,15 +428,15 @@ impl Task<'_> {
             disks,
             egress: self.egress.clone(),
         };
-        let blank = BlankDisks {
-            read_only: bases.store(),
-            writable: bases.scratch(),
-        };
-        let node = &self.builder.node;
-        let launched = match self.builder.has_boot_templates {
-            true => node.boot_warm(self.machine, boot, &blank).await?,
-            false => node.boot(self.machine, boot).await?,
-        };
+        let builder = self.builder;
+        let launched = bases
+            .boot(
+                &builder.node,
+                self.machine,
+                boot,
+                builder.has_boot_templates,
+            )
+            .await?;
         Ok(Running(Some(launched.machine)))
     }
 }

@@ -100,14 +100,22 @@ struct ReasonForm {
     found_at: u64,
 }
 
-/// Whether a file is not what was written. One that could not be read for want of descriptors or memory may be right.
+/// Whether a file is not what was written. One that could not be read or moved for want of descriptors, memory or room may be right.
 pub(crate) fn is_damage(error: &NodeError) -> bool {
     let source = match error {
         NodeError::Io { source, .. } => source,
         NodeError::Snapshot(OpenError::Read { source, .. }) => source,
         _ => return true,
     };
-    let want = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::INTR];
+    let want = [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOMEM,
+        Errno::INTR,
+        Errno::NOSPC,
+        Errno::DQUOT,
+        Errno::ROFS,
+    ];
     !want
         .iter()
         .any(|errno| source.raw_os_error() == Some(errno.raw_os_error()))

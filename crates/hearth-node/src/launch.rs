@@ -356,17 +356,17 @@ impl Instance {
         let info = node.snapshot(request.snapshot).await?;
         // Until this instance's record says what it stands on.
         let pin = node.records().pin(info.id)?;
-        let (egress, slot) = self.network(&info, request).await?;
         let snapshot = info.record.clone();
-        let is_replaced = request.disks.is_some();
-        let disks = match request.disks.clone() {
-            Some(disks) => disks.into_iter().map(fresh_stack).collect(),
-            None => snapshot.disks,
+        let (disks, sizes) = match request.disks.clone() {
+            Some(disks) => {
+                let disks: Vec<DiskStack> = disks.into_iter().map(fresh_stack).collect();
+                let looked_at = disks.clone();
+                let sizes = self.with_files(move |_, _| sizes_of(&looked_at)).await?;
+                (disks, Some(sizes))
+            }
+            None => (snapshot.disks, None),
         };
-        let sizes = match is_replaced {
-            true => Some(sizes_of(&disks)?),
-            false => None,
-        };
+        let (egress, slot) = self.network(&info, request).await?;
         let chain = || std::iter::once(info.id).chain(info.ancestors.iter().copied());
         let spec = RestoreSpec {
             snapshot: node.layout().snapshot(info.id),
@@ -376,7 +376,7 @@ impl Instance {
                 .map(|id| node.layout().snapshot(*id))
                 .collect(),
             devices: DeviceSpec {
-                disks: node.disks(name, &disks, is_replaced),
+                disks: node.disks(name, &disks, sizes.is_some()),
                 ..node.devices(name, &[], slot.is_some())
             },
             generation_id: Some(uuid::Uuid::new_v4().as_u128()),
@@ -621,7 +621,7 @@ fn fresh_stack(request: DiskRequest) -> DiskStack {
     }
 }
 
-/// The sizes that a guest is told of.
+/// The sizes that a guest is told of. Blocks.
 fn sizes_of(disks: &[DiskStack]) -> Result<Vec<DiskSize>, NodeError> {
     let size = |disk: &DiskStack| {
         let found = std::fs::metadata(&disk.base).map_err(failed("look at", &disk.base))?;

@@ -486,12 +486,13 @@ fn why_it_ends(life: &Life, reason: &str) -> String {
 
 /// What sleeps may be repaired. What runs, or is only beginning, is lost.
 fn damaged(life: &Life, what: &str, now: Timestamp) -> Step {
-    let since = match life.phase {
-        Phase::Saving => now,
-        Phase::Restoring { since } | Phase::Sealing { since: Some(since) } => since,
-        _ => return end(life, &adopt::reason_damaged(what)),
+    let Some(asleep) = adopt::damaged(life.phase, what, now) else {
+        return end(life, &adopt::reason_damaged(what));
     };
-    Step::Moved(adopt::damaged(since, what))
+    if asleep == *life {
+        return Step::Kept;
+    }
+    Step::Moved(asleep)
 }
 
 /// Where an operation launches, saves or restores a machine, the process that ended is no news: it is the one before, or the operation

@@ -10,7 +10,7 @@ use hearth_control::image::BuildSizes;
 use hearth_control::time::Timestamp;
 use hearth_image::{Artifact, BuildLimits, BuildRequest, Root};
 use hearth_logs::NewEvent;
-use hearth_node::{BlankDisks, BootRequest, CloneRequest, Machine, MachineName, Node, NodeError};
+use hearth_node::{BootRequest, CloneRequest, Machine, MachineName, Node, NodeError};
 use hearth_snapshot::SnapshotId;
 use tokio::sync::{mpsc, oneshot};
 
@@ -159,15 +159,11 @@ impl<'a> Job<'a> {
             disks: root.disk_requests(&self.workshop.bases.scratch()),
             egress: self.egress().await,
         };
-        let blank = BlankDisks {
-            read_only: self.workshop.bases.store(),
-            writable: self.workshop.bases.scratch(),
-        };
-        let name = self.name(BUILD)?;
-        let launched = match self.workshop.has_boot_templates {
-            true => self.node.boot_warm(&name, request, &blank).await?,
-            false => self.node.boot(&name, request).await?,
-        };
+        let (name, workshop) = (self.name(BUILD)?, self.workshop);
+        let launched = workshop
+            .bases
+            .boot(self.node, &name, request, workshop.has_boot_templates)
+            .await?;
         Ok(launched.machine)
     }
 

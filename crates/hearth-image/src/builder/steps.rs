@@ -194,9 +194,9 @@ impl Build<'_> {
                         limit: bytes,
                     });
                 }
-                // A writer that has failed has its own error to tell.
-                let _ = pieces.send(Piece::Bytes(piece)).await;
-                Ok(())
+                // A writer that has failed wants no more, and has its own error to tell.
+                let sent = pieces.send(Piece::Bytes(piece)).await;
+                sent.map_err(|_| GuestError::Keep(io::ErrorKind::BrokenPipe.into()))
             }
         });
         let received = received.await;
@@ -204,12 +204,11 @@ impl Build<'_> {
             let _ = pieces.send(Piece::End).await;
         }
         drop(pieces);
-        let written = match writing.await {
-            Ok(written) => written.map_err(failed),
+        match writing.await {
+            Ok(written) => written.map_err(failed)?,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-        };
-        received?;
-        written
+        }
+        Ok(received?)
     }
 
     /// Options of `buildah bud`. An alias is a "build context" that is an image.

@@ -566,3 +566,15 @@ async fn whoever_only_looks_changes_nothing() {
     assert!(looking.snapshots().is_empty());
     assert!(half.exists() && looking.damaged().unwrap().is_empty());
 }
+
+/// A sound snapshot must not be set aside because the disk was full for a moment.
+#[test]
+fn want_of_room_is_no_damage() {
+    let of = |errno: Errno| failed("take in", Path::new("x"))(errno.into());
+    for want in [Errno::NOSPC, Errno::DQUOT, Errno::ROFS, Errno::MFILE] {
+        assert!(!damage::is_damage(&of(want)), "{want:?}");
+    }
+    for torn in [Errno::NOENT, Errno::IO, Errno::NOTDIR] {
+        assert!(damage::is_damage(&of(torn)), "{torn:?}");
+    }
+}

@@ -70,16 +70,6 @@ pub fn adopt(life: &Life, terms: &Terms<'_>, found: Option<&Presence>, now: Time
         (Phase::Running | Phase::Sealing { since: None }, Some(Presence::Suspended)) => {
             to(Phase::Suspended { since: now })
         }
-        // It sleeps on, in the hope of a repair: the host keeps what is left of it.
-        (
-            Phase::Suspended { since }
-            | Phase::Restoring { since }
-            | Phase::Sealing { since: Some(since) },
-            Some(Presence::Damaged(what)),
-        ) => damaged(since, what),
-        (Phase::SuspendHook | Phase::Saving | Phase::BackHook, Some(Presence::Damaged(what))) => {
-            damaged(now, what)
-        }
         // It was restored, and its process is gone again, but the layer is still good.
         (Phase::ResumeHook, Some(Presence::Suspended)) => to(Phase::Restoring { since: now }),
         // The record says that it sleeps, so it shall.
@@ -88,7 +78,9 @@ pub fn adopt(life: &Life, terms: &Terms<'_>, found: Option<&Presence>, now: Time
         }
 
         (Phase::TerminateHook, _) => to(Phase::Removing),
-        (_, Some(Presence::Damaged(what))) => removed(life, &reason_damaged(what)),
+        (phase, Some(Presence::Damaged(what))) => {
+            damaged(phase, what, now).unwrap_or_else(|| removed(life, &reason_damaged(what)))
+        }
         (Phase::RunHook | Phase::ForkHook, Some(Presence::Suspended))
         | (_, Some(Presence::Debris) | None) => removed(life, REASON_LOST),
     }
@@ -106,12 +98,20 @@ fn removed(life: &Life, reason: &str) -> Life {
     }
 }
 
-/// The life of a suspended microVM whose snapshot cannot be read. It is not lost as long as somebody can repair it.
-pub(super) fn damaged(since: Timestamp, what: &str) -> Life {
-    Life {
+/// The life of a microVM whose snapshot cannot be read, if it sleeps or was about to: it sleeps on in the hope of a repair, as the host
+/// keeps what is left of it. `None` of one that has nothing to wait for.
+pub(super) fn damaged(phase: Phase, what: &str, now: Timestamp) -> Option<Life> {
+    let since = match phase {
+        Phase::Suspended { since }
+        | Phase::Restoring { since }
+        | Phase::Sealing { since: Some(since) } => since,
+        Phase::SuspendHook | Phase::Saving | Phase::BackHook => now,
+        _ => return None,
+    };
+    Some(Life {
         reason: Some(reason_damaged(what)),
         ..Life::at(Phase::Suspended { since })
-    }
+    })
 }
 
 pub(super) fn reason_damaged(what: &str) -> String {
