@@ -27,7 +27,9 @@ def client(hearth, made):
 def test_a_second_account_has_its_own_keys_and_sees_nothing_of_the_first(hearth, hello):
     hearth_command("account", "create", "222222222222")
     assert "already" in hearth_command("account", "create", "222222222222", succeeds=False)
-    assert hearth_command("account", "ls").split() == ["ACCOUNT", "000000000000", "222222222222"]
+    # Other tests have accounts of their own.
+    title, *accounts = hearth_command("account", "ls").split()
+    assert title == "ACCOUNT" and {"000000000000", "222222222222"} <= set(accounts)
     made = dict(re.findall(r"export (\w+)=(\S+)", hearth_command("key", "create", "222222222222")))
     key = made["AWS_ACCESS_KEY_ID"]
     microvms = client(hearth, made)
