@@ -6,7 +6,7 @@ use hearth_control::connector::{
 use hearth_control::image::{
     Architecture, BuildState, ImageState, ManagedStatus, VersionState, VersionStatus,
 };
-use hearth_control::microvm::MicrovmState;
+use hearth_control::life::MicrovmState;
 
 /// An enumeration that AWS spells as a word.
 pub(crate) trait Word: Copy + PartialEq + 'static {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use hearth_control::microvm::{Microvm, MicrovmState};
+use hearth_control::microvm::Microvm;
+
+use hearth_control::life::MicrovmState;
 use serde_json::json;
 
 use super::identifiers::microvm_id;

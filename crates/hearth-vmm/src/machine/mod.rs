@@ -8,11 +8,13 @@
 //! ```
 
 mod boot;
+mod device_error;
 mod devices;
 mod disks;
 mod error;
 mod host;
 mod parts;
+mod rate_limit;
 mod restore;
 mod running;
 mod snapshot;
@@ -21,7 +23,8 @@ mod state;
 pub(crate) use host::remember as remember_host_boot;
 
 pub use boot::boot;
-pub use devices::{DeviceError, Devices};
+pub use device_error::DeviceError;
+pub use devices::Devices;
 pub use error::{MachineError, StateError};
 pub use parts::Wiring;
 pub use restore::pretend_asleep;
