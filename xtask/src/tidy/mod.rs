@@ -2,6 +2,7 @@
 //!
 //! Each rule answers a list of complaints, each with its place and what to do.
 
+mod documents;
 mod layers;
 mod licences;
 mod sources;
@@ -39,6 +40,7 @@ fn complaints() -> Result<Vec<String>> {
     let mut complaints = layers::complaints(&metadata);
     complaints.extend(licences::complaints(&metadata, &policy));
     complaints.extend(sources::complaints(&root())?);
+    complaints.extend(documents::complaints(&root())?);
     Ok(complaints)
 }
 
