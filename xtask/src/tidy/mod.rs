@@ -3,6 +3,7 @@
 //! Each rule answers a list of complaints, each with its place and what to do.
 
 mod circles;
+mod documents;
 mod layers;
 mod licences;
 mod sources;
@@ -41,6 +42,7 @@ fn complaints() -> Result<Vec<String>> {
     complaints.extend(licences::complaints(&metadata, &policy));
     complaints.extend(sources::complaints(&root())?);
     complaints.extend(circles::complaints(&root(), &metadata.crate_roots())?);
+    complaints.extend(documents::complaints(&root())?);
     Ok(complaints)
 }
 

@@ -2,10 +2,12 @@
 //!
 //! ```text
 //!   boot.rs     files ----.
-//!                          >--> Machine --> pause.rs --> snapshot.rs --> sealed directory
+//!                          >--> Machine (running.rs) --> snapshot.rs --> sealed directory
 //!   restore.rs  snapshot --'      |
-//!                                 '-- events of its devices (event_loop)
+//!                                 '-- its devices (devices.rs), disks (disks.rs) and vCPUs (parts.rs)
 //! ```
+//!
+//! state.rs is what a snapshot keeps of a machine beside memory and disks.
 
 mod boot;
 mod device_error;
