@@ -28,6 +28,7 @@ mod fork;
 mod housekeeping;
 mod image_owner;
 mod images;
+mod instances;
 mod ledger;
 mod microvms;
 mod owner;

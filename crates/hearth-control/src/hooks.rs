@@ -3,6 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::guest_call::{CallOutcome, GuestCall};
+
+/// Where every hook is.
+const PATH: &str = "/aws/lambda-microvms/runtime/v1";
+
 /// One of the six calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Hook {
@@ -112,6 +117,19 @@ pub struct ActiveHook {
     pub timeout: Duration,
 }
 
+impl ActiveHook {
+    /// The call itself, with the body that it has.
+    #[must_use]
+    pub fn call(&self, body: Option<String>) -> GuestCall {
+        GuestCall {
+            port: self.port,
+            path: format!("{PATH}/{}", self.hook.path_name()),
+            body,
+            timeout: self.timeout,
+        }
+    }
+}
+
 impl Hooks {
     /// What was said about one hook.
     #[must_use]
@@ -151,28 +169,13 @@ impl Hooks {
     }
 }
 
-/// How a call ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HookOutcome {
-    /// HTTP 200.
-    Done,
-    /// Another status.
-    Status(u16),
-    /// Nothing listened.
-    Refused,
-    /// No answer in time.
-    TimedOut,
-    /// The connection broke, or the answer was not HTTP.
-    Broken,
-}
-
 /// A failed call as a microVM's `stateReason` tells it, in the words measured on AWS (facts section 7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HookFailure {
     /// Which hook.
     pub hook: Hook,
     /// How it failed; not `Done`.
-    pub outcome: HookOutcome,
+    pub outcome: CallOutcome,
 }
 
 impl fmt::Display for HookFailure {
@@ -181,17 +184,17 @@ impl fmt::Display for HookFailure {
             "Please check your hook endpoint and application logs for more details.";
         let title = self.hook.title();
         match self.outcome {
-            HookOutcome::Status(status) => {
+            CallOutcome::Status(status) => {
                 write!(
                     f,
                     "{title} lifecycle hook returned HTTP status {status}. {ADVICE}"
                 )
             }
-            HookOutcome::Refused => {
+            CallOutcome::Refused => {
                 write!(f, "{title} lifecycle hook connection was refused. {ADVICE}")
             }
-            HookOutcome::TimedOut => write!(f, "{title} lifecycle hook timed out. {ADVICE}"),
-            HookOutcome::Broken | HookOutcome::Done => {
+            CallOutcome::TimedOut => write!(f, "{title} lifecycle hook timed out. {ADVICE}"),
+            CallOutcome::Broken | CallOutcome::Done => {
                 write!(f, "{title} lifecycle hook failed. {ADVICE}")
             }
         }

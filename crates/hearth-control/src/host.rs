@@ -23,11 +23,11 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 
 use crate::arn::ImageArn;
-use crate::hooks::{ActiveHook, HookOutcome};
-use crate::id::{BuildId, MicrovmId, VersionNumber};
+use crate::guest_call::{CallOutcome, GuestCall};
+use crate::id::{BuildId, VersionNumber};
 pub use crate::image::SnapshotRef;
 use crate::image::{BuildSizes, ImageSpec};
-use crate::microvm::{Microvm, RunHookPayload};
+use crate::instance::{Instance, InstanceId};
 use crate::start_times::StartStep;
 
 mod events;
@@ -40,8 +40,8 @@ pub use operations::Operations;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OperationId {
     /// The instance.
-    pub instance: MicrovmId,
-    /// [`Microvm::generation`] of that moment.
+    pub instance: InstanceId,
+    /// The generation of its controller's record at that moment.
     pub generation: u64,
 }
 
@@ -50,24 +50,24 @@ pub struct OperationId {
 pub enum HostOperation {
     /// Clones a version, or what was reserved for a fork. When it is done, the guest is unique, thawed and may be called. After a
     /// failure nothing of it is left.
-    Launch(Box<Microvm>, LaunchOrigin),
+    Launch(Box<Instance>, LaunchOrigin),
     /// Seals where the instance is, running or suspended, and reserves that for a child; the instance goes on. When it is done,
     /// the layer is durable and stays until the child stands on it or is removed, whatever becomes of the parent.
     Seal {
         /// The child.
-        child: MicrovmId,
+        child: InstanceId,
     },
     /// Freezes the instance and writes it to disk. When it is done, layer and checksums are durable and the process is gone; that
     /// end is no [`HostEvent::Ended`].
-    Suspend(Box<Microvm>),
+    Suspend(Box<Instance>),
     /// Brings a suspended instance back. When it is done, the guest is unique, thawed and may be called.
-    Resume(Box<Microvm>),
+    Resume(Box<Instance>),
     /// Removes the instance with everything that belongs to it, in whatever condition. Done if there is none.
     Remove,
 }
 
 impl HostOperation {
-    /// Whether both ask for the same thing, whatever else the microVM's record says by now.
+    /// Whether both ask for the same thing, whatever else is known of the instance by now.
     #[must_use]
     pub fn is_same_as(&self, other: &Self) -> bool {
         match (self, other) {
@@ -127,15 +127,6 @@ pub enum LaunchOrigin {
     Version(SnapshotRef),
     /// What [`HostOperation::Seal`] of its parent has reserved for it.
     Fork,
-}
-
-/// One call of a hook of a running microVM.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HookCall {
-    /// Which hook, on which port, for how long.
-    pub hook: ActiveHook,
-    /// The string inside the body of `/run`; the other hooks have no body.
-    pub payload: Option<RunHookPayload>,
 }
 
 /// A failure of the host itself. The call can be repeated.
@@ -202,8 +193,8 @@ pub enum Presence {
 /// What is on the host.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Inventory {
-    /// The microVMs.
-    pub microvms: Vec<(MicrovmId, Presence)>,
+    /// The instances.
+    pub instances: Vec<(InstanceId, Presence)>,
     /// The sealed snapshots of image versions, each with the build that made it.
     pub snapshots: Vec<(SnapshotRef, BuildId)>,
     /// The builds that are under way or left something behind.
@@ -213,11 +204,11 @@ pub struct Inventory {
 /// What happens on the host without being asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostEvent {
-    /// A microVM ended: its application left, or its VMM died. The reason is a sentence for `stateReason`, such
+    /// An instance ended: its application left, or its VMM died. The reason is a sentence for `stateReason`, such
     /// as `Container Stopped with Exit Code: 1`.
     Ended {
         /// Which.
-        id: MicrovmId,
+        id: InstanceId,
         /// Why.
         reason: String,
     },
@@ -233,10 +224,10 @@ pub trait Host: Send + Sync + 'static {
     async fn outcome(&self, id: OperationId) -> Result<Outcome, HostError>;
 
     /// Removes what there is of an instance that has no record, if there is anything.
-    async fn discard(&self, id: MicrovmId) -> Result<(), HostError>;
+    async fn discard(&self, id: InstanceId) -> Result<(), HostError>;
 
-    /// Calls a hook once and waits for the answer, no longer than its timeout.
-    async fn call_hook(&self, id: MicrovmId, call: HookCall) -> HookOutcome;
+    /// Calls the application of a running instance once and waits for the answer, no longer than the call's timeout.
+    async fn call(&self, id: InstanceId, call: GuestCall) -> CallOutcome;
 
     /// Builds a version, telling of progress. Sends that are not taken must not stop it.
     async fn build(

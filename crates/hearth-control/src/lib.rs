@@ -19,10 +19,12 @@ pub mod time;
 
 pub mod account;
 pub mod connector;
+pub mod guest_call;
 pub mod hooks;
 pub mod image;
 pub mod microvm;
 
+pub mod instance;
 pub mod life;
 pub mod machine;
 pub mod policy;

@@ -8,6 +8,7 @@ use crate::arn::{ConnectorRef, ImageArn, Scope};
 use crate::hooks::Hooks;
 use crate::id::{EndpointId, MicrovmId, VersionNumber};
 use crate::image::{ClientToken, Logging, MemoryTier};
+use crate::instance::{Instance, OutputPlace};
 use crate::life::{Life, MicrovmState, Origin, Phase};
 use crate::time::Timestamp;
 
@@ -115,6 +116,22 @@ impl Microvm {
             self.life.phase,
             Phase::Launching | Phase::Forking | Phase::Saving | Phase::Restoring { .. }
         )
+    }
+
+    /// Its instance, as the host sees it.
+    #[must_use]
+    pub fn instance(&self) -> Instance {
+        Instance {
+            id: self.id.into(),
+            account: self.scope.account,
+            egress: self.terms.egress.clone(),
+            output: OutputPlace {
+                image: self.image.clone(),
+                version: self.version,
+                logging: self.terms.logging.clone(),
+                begun_at: self.started_at,
+            },
+        }
     }
 
     /// What callers are told about where it is.

@@ -19,12 +19,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use hearth_control::hooks::HookOutcome;
+use hearth_control::guest_call::{CallOutcome, GuestCall};
 use hearth_control::host::{
-    BuildEvent, BuildFailure, BuildSpec, Built, EventLog, Events, HookCall, Host, HostError,
-    HostOperation, Inventory, OperationId, Operations, Outcome, SnapshotRef,
+    BuildEvent, BuildFailure, BuildSpec, Built, EventLog, Events, Host, HostError, HostOperation,
+    Inventory, OperationId, Operations, Outcome, SnapshotRef,
 };
-use hearth_control::id::{AccountId, BuildId, MicrovmId};
+use hearth_control::id::{AccountId, BuildId};
+use hearth_control::instance::InstanceId;
 use hearth_logs::LogStore;
 use hearth_node::{AgentClient, MachineName, Node, ProcessMemory, ServiceListener};
 use tokio::sync::mpsc;
@@ -38,7 +39,8 @@ use hearth_node::with_causes;
 /// Opens what a guest reaches of the service, from when its instance is followed until it is not.
 pub trait GuestDoors: Send + Sync + 'static {
     /// Serves the streams that come in by `listener`, which are that microVM's.
-    fn open(&self, listener: ServiceListener, microvm: MicrovmId, account: AccountId) -> OpenDoor;
+    fn open(&self, listener: ServiceListener, instance: InstanceId, account: AccountId)
+    -> OpenDoor;
 }
 
 /// An open door; dropping it closes it and what goes through it.
@@ -70,7 +72,7 @@ struct Inner {
     doors: Arc<dyn GuestDoors>,
     operations: Operations,
     events: Arc<EventLog>,
-    watches: Mutex<HashMap<MicrovmId, Watch>>,
+    watches: Mutex<HashMap<InstanceId, Watch>>,
 }
 
 /// What is kept in memory of an instance that was launched, resumed or taken up by this process.
@@ -114,13 +116,15 @@ impl LocalHost {
         &self.0.workshop
     }
 
-    /// How often a microVM was resumed since this process knows it.
-    pub fn resumes_of(&self, id: MicrovmId) -> u64 {
-        self.watches().get(&id).map_or(0, |watch| watch.resumes)
+    /// How often an instance was resumed since this process knows it.
+    pub fn resumes_of(&self, id: impl Into<InstanceId>) -> u64 {
+        self.watches()
+            .get(&id.into())
+            .map_or(0, |watch| watch.resumes)
     }
 
-    /// What the processes of running microVMs take of this host's memory. Reads a file of each process.
-    pub fn memory(&self) -> Vec<(MicrovmId, ProcessMemory)> {
+    /// What the processes of running instances take of this host's memory. Reads a file of each process.
+    pub fn memory(&self) -> Vec<(InstanceId, ProcessMemory)> {
         let processes: Vec<_> = self
             .watches()
             .iter()
@@ -132,16 +136,16 @@ impl LocalHost {
             .collect()
     }
 
-    /// Streams into the guest of a microVM, whether or not it runs.
+    /// Streams into a guest, whether or not it runs.
     ///
     /// # Errors
     ///
-    /// Never for the id of a microVM: it is a name too.
-    pub fn agent(&self, id: MicrovmId) -> Result<AgentClient, hearth_node::NodeError> {
-        Ok(self.0.node.agent(&machine_name(id)?))
+    /// Never: an id is a name too.
+    pub fn agent(&self, id: impl Into<InstanceId>) -> Result<AgentClient, hearth_node::NodeError> {
+        Ok(self.0.node.agent(&machine_name(id.into())?))
     }
 
-    fn watches(&self) -> MutexGuard<'_, HashMap<MicrovmId, Watch>> {
+    fn watches(&self) -> MutexGuard<'_, HashMap<InstanceId, Watch>> {
         self.0
             .watches
             .lock()
@@ -149,8 +153,8 @@ impl LocalHost {
     }
 }
 
-/// The instance of a microVM. Ids are shorter than names may be and use fewer letters.
-fn machine_name(id: MicrovmId) -> Result<MachineName, hearth_node::NodeError> {
+/// The name of an instance on its node. Ids are shorter than names may be and use fewer letters.
+fn machine_name(id: InstanceId) -> Result<MachineName, hearth_node::NodeError> {
     Ok(id.to_string().parse()?)
 }
 
@@ -166,15 +170,15 @@ impl Host for LocalHost {
         Ok(self.0.operations.outcome(id).await)
     }
 
-    async fn discard(&self, id: MicrovmId) -> Result<(), HostError> {
+    async fn discard(&self, id: InstanceId) -> Result<(), HostError> {
         let removed = self.perform(id, HostOperation::Remove).await;
         removed
             .map(drop)
             .map_err(|failure| HostError(failure.to_string()))
     }
 
-    async fn call_hook(&self, id: MicrovmId, call: HookCall) -> HookOutcome {
-        self.call_hook_of(id, &call).await
+    async fn call(&self, id: InstanceId, call: GuestCall) -> CallOutcome {
+        self.call_guest(id, call).await
     }
 
     async fn build(

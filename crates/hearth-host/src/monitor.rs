@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hearth_control::host::{EventLog, HostEvent};
-use hearth_control::id::MicrovmId;
+use hearth_control::instance::InstanceId;
 use hearth_control::machine::microvm::REASON_LOST;
 use hearth_logs::NewEvent;
 use hearth_node::{AgentClient, ProcessRecord};
@@ -34,7 +34,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// Whom to follow.
 #[derive(Debug, Clone)]
 pub(crate) struct Watched {
-    pub(crate) id: MicrovmId,
+    pub(crate) id: InstanceId,
     pub(crate) agent: AgentClient,
     pub(crate) process: ProcessRecord,
     /// Where its output goes; it is read and dropped without.

@@ -8,7 +8,8 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use hearth_control::id::{AccountId, MicrovmId};
+use hearth_control::id::AccountId;
+use hearth_control::instance::InstanceId;
 use hearth_endpoint::Bucket;
 use hearth_front::{Front, GuestDoor, GuestService};
 use hearth_host::{GuestDoors, OpenDoor};
@@ -46,7 +47,13 @@ impl GuestServices {
 }
 
 impl GuestDoors for GuestServices {
-    fn open(&self, listener: ServiceListener, microvm: MicrovmId, account: AccountId) -> OpenDoor {
+    fn open(
+        &self,
+        listener: ServiceListener,
+        instance: InstanceId,
+        account: AccountId,
+    ) -> OpenDoor {
+        let InstanceId::Microvm(microvm) = instance;
         let services = self.clone();
         let task = tokio::spawn(async move {
             let streams = Arc::new(Semaphore::new(MAX_STREAMS));

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use hearth_control::id::MicrovmId;
+use hearth_control::instance::InstanceId;
 use hearth_host::LocalHost;
 use hearth_node::ProcessMemory;
 use prometheus_client::collector::Collector;
@@ -27,7 +28,8 @@ impl fmt::Debug for MemoryMetrics {
 
 impl Collector for MemoryMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        encode(&mut encoder, self.0.memory())
+        let of_microvm = |(InstanceId::Microvm(id), memory)| (id, memory);
+        encode(&mut encoder, self.0.memory().into_iter().map(of_microvm))
     }
 }
 

@@ -104,7 +104,7 @@ impl Service {
         for microvm in control.living_microvms() {
             // Whoever performs an operation between two processes follows the new one.
             if !microvm.is_between_machines() {
-                parts.host.take_up(&microvm);
+                parts.host.take_up(&microvm.instance());
             }
         }
         let (stop, stopped) = watch::channel(false);

@@ -8,6 +8,7 @@ use tracing::{info, warn};
 use super::owner::Command;
 use super::{Shared, reconcile};
 use crate::host::HostEvent;
+use crate::instance::InstanceId;
 use crate::refusal::ControlError;
 use crate::store::{Batch, Change};
 use crate::time::Timestamp;
@@ -27,6 +28,7 @@ async fn listen(shared: Arc<Shared>) {
         let told = shared.host.events(last).await;
         last = told.last;
         for HostEvent::Ended { id, reason } in told.events {
+            let InstanceId::Microvm(id) = id;
             if let Some(owner) = shared.microvms.get(id) {
                 // Apart, so that an owner that waits for a full disk keeps no other from its news.
                 shared

@@ -311,7 +311,7 @@ impl Owner {
         }
         let shared = Arc::clone(&self.shared);
         self.shared.tasks.spawn(async move {
-            let remove = || shared.host.discard(loan.child);
+            let remove = || shared.host.discard(loan.child.into());
             until_done("removing what was reserved for a fork", remove).await;
         });
     }

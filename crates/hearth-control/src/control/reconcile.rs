@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use super::owner::{self, Beginning, Holdings};
 use super::{Shared, image_owner, settle};
 use crate::host::{Inventory, Presence};
-use crate::id::MicrovmId;
+use crate::instance::InstanceId;
 use crate::life::Phase;
 use crate::microvm::Microvm;
 use crate::refusal::ControlError;
@@ -21,9 +21,9 @@ use crate::store::{Batch, Change, Subject};
 /// Takes up everything that the records say lives, and removes what belongs to nobody.
 pub(super) async fn restart(shared: &Arc<Shared>) -> Result<(), ControlError> {
     let inventory = shared.host.inventory().await?;
-    let found: HashMap<_, _> = inventory.microvms.iter().cloned().collect();
+    let found: HashMap<_, _> = inventory.instances.iter().cloned().collect();
     for microvm in shared.store.living_microvms().await? {
-        let presence = found.get(&microvm.id).cloned();
+        let presence = found.get(&microvm.id.into()).cloned();
         take_up(shared, microvm, presence);
     }
     for image in shared.store.all_images().await? {
@@ -41,9 +41,9 @@ pub(super) async fn restart(shared: &Arc<Shared>) -> Result<(), ControlError> {
 pub(super) async fn pass(shared: &Arc<Shared>) -> Result<(), ControlError> {
     let asked_at = shared.clock.now();
     let inventory = shared.host.inventory().await?;
-    let found: HashMap<_, _> = inventory.microvms.iter().cloned().collect();
+    let found: HashMap<_, _> = inventory.instances.iter().cloned().collect();
     for (id, owner) in shared.microvms.all() {
-        owner.observe(found.get(&id).cloned(), asked_at);
+        owner.observe(found.get(&id.into()).cloned(), asked_at);
     }
     remove_orphans(shared, &inventory).await
 }
@@ -84,13 +84,13 @@ async fn conclude_orphans(shared: &Shared) -> Result<(), ControlError> {
 }
 
 async fn remove_orphans(shared: &Shared, inventory: &Inventory) -> Result<(), ControlError> {
-    for (id, presence) in &inventory.microvms {
+    for (id, presence) in &inventory.instances {
         // What is damaged was set aside; what is busy is looked at again by the next pass.
         if matches!(presence, Presence::Damaged(_) | Presence::Busy) {
             continue;
         }
         if is_orphan(shared, *id).await? {
-            info!(%id, ?presence, "removing a microVM without an owner");
+            info!(%id, ?presence, "removing an instance without an owner");
             remove(shared, shared.host.discard(*id).await);
         }
     }
@@ -117,7 +117,8 @@ fn remove(shared: &Shared, removed: Result<(), crate::host::HostError>) {
     }
 }
 
-async fn is_orphan(shared: &Shared, id: MicrovmId) -> Result<bool, ControlError> {
+async fn is_orphan(shared: &Shared, id: InstanceId) -> Result<bool, ControlError> {
+    let InstanceId::Microvm(id) = id;
     if shared.microvms.get(id).is_some() {
         return Ok(false);
     }

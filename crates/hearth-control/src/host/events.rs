@@ -93,7 +93,7 @@ mod tests {
 
     fn event(reason: &str) -> HostEvent {
         HostEvent::Ended {
-            id: MicrovmId::generate(),
+            id: MicrovmId::generate().into(),
             reason: reason.to_owned(),
         }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::{Done, Failure, HostError, HostOperation, OperationId, Outcome};
-use crate::id::MicrovmId;
+use crate::instance::InstanceId;
 
 /// How long [`Operations::outcome`] waits before it answers that an operation is under way.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -27,9 +27,9 @@ pub struct Operations(Mutex<Table>);
 
 #[derive(Debug, Default)]
 struct Table {
-    newest: HashMap<MicrovmId, Newest>,
+    newest: HashMap<InstanceId, Newest>,
     /// Instances whose newest operation is a removal, oldest first.
-    removals: VecDeque<MicrovmId>,
+    removals: VecDeque<InstanceId>,
 }
 
 #[derive(Debug)]
@@ -120,7 +120,7 @@ impl Operations {
     }
 
     /// Whether an operation is under way on an instance.
-    pub fn is_busy(&self, instance: MicrovmId) -> bool {
+    pub fn is_busy(&self, instance: InstanceId) -> bool {
         let table = self.lock();
         let newest = table.newest.get(&instance);
         newest.is_some_and(|newest| newest.ending.borrow().is_none())
@@ -153,7 +153,7 @@ impl OperationId {
 
 impl Table {
     /// Forgets the oldest removals: nobody asks for them any more.
-    fn note_removal(&mut self, instance: MicrovmId) {
+    fn note_removal(&mut self, instance: InstanceId) {
         self.removals.push_back(instance);
         while self.removals.len() > REMOVALS_KEPT {
             let Some(oldest) = self.removals.pop_front() else {
@@ -177,8 +177,9 @@ mod tests {
     use tokio::sync::Notify;
 
     use super::*;
+    use crate::id::MicrovmId;
 
-    fn id(instance: MicrovmId, generation: u64) -> OperationId {
+    fn id(instance: InstanceId, generation: u64) -> OperationId {
         OperationId {
             instance,
             generation,
@@ -193,11 +194,11 @@ mod tests {
     async fn a_second_submit_joins_and_the_outcome_stays() {
         let operations = Operations::default();
         let (instance, begun, go) = (
-            MicrovmId::generate(),
+            InstanceId::from(MicrovmId::generate()),
             Arc::new(AtomicU32::new(0)),
             Arc::new(Notify::new()),
         );
-        let child = MicrovmId::generate();
+        let child = InstanceId::from(MicrovmId::generate());
         let submit = |generation| {
             let (begun, go) = (Arc::clone(&begun), Arc::clone(&go));
             operations.submit(
@@ -228,7 +229,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn late_is_busy_and_a_removal_overtakes() {
         let operations = Operations::default();
-        let (instance, child) = (MicrovmId::generate(), MicrovmId::generate());
+        let (instance, child) = (
+            InstanceId::from(MicrovmId::generate()),
+            InstanceId::from(MicrovmId::generate()),
+        );
         let stuck = async move |_| std::future::pending().await;
         operations
             .submit(id(instance, 1), HostOperation::Seal { child }, stuck)
@@ -252,8 +256,11 @@ mod tests {
     #[tokio::test]
     async fn operations_on_one_instance_follow_each_other() {
         let operations = Operations::default();
-        let (instance, go) = (MicrovmId::generate(), Arc::new(Notify::new()));
-        let (waits, child) = (Arc::clone(&go), MicrovmId::generate());
+        let (instance, go) = (
+            InstanceId::from(MicrovmId::generate()),
+            Arc::new(Notify::new()),
+        );
+        let (waits, child) = (Arc::clone(&go), InstanceId::from(MicrovmId::generate()));
         operations
             .submit(
                 id(instance, 1),
@@ -270,7 +277,7 @@ mod tests {
             .submit(
                 id(instance, 2),
                 HostOperation::Seal {
-                    child: MicrovmId::generate(),
+                    child: InstanceId::from(MicrovmId::generate()),
                 },
                 async move |_| {
                     counts.fetch_add(1, Ordering::SeqCst);

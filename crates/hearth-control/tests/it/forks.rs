@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use hearth_control::arn::ImageArn;
-use hearth_control::hooks::{Hook, HookOutcome};
+use hearth_control::guest_call::CallOutcome;
+use hearth_control::hooks::Hook;
 use hearth_control::host::Presence;
 use hearth_control::id::MicrovmId;
 use hearth_control::image::{ClientToken, Logging};
@@ -343,7 +344,7 @@ async fn a_fork_that_fails_leaves_the_parent_as_it_was() {
         terminated_reason(&control, child).await,
         "The MicroVM could not be launched."
     );
-    world.host.answer(Hook::Resume, HookOutcome::Status(500));
+    world.host.answer(Hook::Resume, CallOutcome::Status(500));
     let child = attempt().await.unwrap().id;
     let reason = terminated_reason(&control, child).await;
     assert!(

@@ -2,7 +2,8 @@
 
 use hearth_control::Refusal;
 use hearth_control::arn::{ConnectorRef, ManagedConnector};
-use hearth_control::hooks::{Hook, HookOutcome};
+use hearth_control::guest_call::CallOutcome;
+use hearth_control::hooks::Hook;
 use hearth_control::host::HostEvent;
 use hearth_control::life::MicrovmState;
 use hearth_control::metrics::End;
@@ -77,7 +78,7 @@ async fn a_failing_hook_ends_the_microvm_with_its_reason() {
         (Hook::Resume, MicrovmState::Suspended),
     ] {
         let world = World::new();
-        world.host.answer(hook, HookOutcome::Status(500));
+        world.host.answer(hook, CallOutcome::Status(500));
         let control = world.start().await;
         let image = world.image(&control, spec(true)).await;
         let id = control
@@ -109,7 +110,7 @@ async fn what_ends_by_itself_says_why() {
     let id = world.running(&control, world.run(&image)).await;
     let reason = "Container Stopped with Exit Code: 3".to_owned();
     world.host.emit(HostEvent::Ended {
-        id,
+        id: id.into(),
         reason: reason.clone(),
     });
     assert_eq!(terminated_reason(&control, id).await, reason);

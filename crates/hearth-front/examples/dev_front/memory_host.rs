@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hearth_control::hooks::HookOutcome;
+use hearth_control::guest_call::{CallOutcome, GuestCall};
 use hearth_control::host::{
-    BuildEvent, BuildFailure, BuildSpec, Built, Done, Events, Failure, HookCall, Host, HostError,
+    BuildEvent, BuildFailure, BuildSpec, Built, Done, Events, Failure, Host, HostError,
     HostOperation, Inventory, OperationId, Operations, Outcome, Presence, SnapshotRef,
 };
 use hearth_control::id::BuildId;
-use hearth_control::id::MicrovmId;
 use hearth_control::image::BuildSizes;
+use hearth_control::instance::InstanceId;
 use tokio::sync::mpsc;
 
 /// Long enough for transient states to be seen, short enough for tests.
@@ -29,7 +29,7 @@ pub(crate) struct MemoryHost {
 
 #[derive(Default)]
 struct State {
-    microvms: HashMap<MicrovmId, Presence>,
+    instances: HashMap<InstanceId, Presence>,
     snapshots: Vec<(SnapshotRef, BuildId)>,
 }
 
@@ -52,13 +52,13 @@ impl Host for MemoryHost {
         Ok(self.operations.outcome(id).await)
     }
 
-    async fn discard(&self, id: MicrovmId) -> Result<(), HostError> {
-        self.state().microvms.remove(&id);
+    async fn discard(&self, id: InstanceId) -> Result<(), HostError> {
+        self.state().instances.remove(&id);
         Ok(())
     }
 
-    async fn call_hook(&self, _: MicrovmId, _: HookCall) -> HookOutcome {
-        HookOutcome::Done
+    async fn call(&self, _: InstanceId, _: GuestCall) -> CallOutcome {
+        CallOutcome::Done
     }
 
     async fn build(
@@ -96,8 +96,8 @@ impl Host for MemoryHost {
     async fn inventory(&self) -> Result<Inventory, HostError> {
         let state = self.state();
         Ok(Inventory {
-            microvms: state
-                .microvms
+            instances: state
+                .instances
                 .iter()
                 .map(|(id, presence)| (*id, presence.clone()))
                 .collect(),
@@ -113,28 +113,28 @@ impl Host for MemoryHost {
 
 async fn perform(
     state: Arc<Mutex<State>>,
-    id: MicrovmId,
+    id: InstanceId,
     operation: HostOperation,
 ) -> Result<Done, Failure> {
     tokio::time::sleep(STEP).await;
     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-    let microvms = &mut state.microvms;
+    let instances = &mut state.instances;
     match operation {
         HostOperation::Seal { .. } => {
-            let runs = microvms.get(&id) == Some(&Presence::Running);
+            let runs = instances.get(&id) == Some(&Presence::Running);
             return Ok(Done {
                 paused: runs.then_some(STEP),
                 ..Done::default()
             });
         }
         HostOperation::Launch(..) | HostOperation::Resume(_) => {
-            microvms.insert(id, Presence::Running);
+            instances.insert(id, Presence::Running);
         }
         HostOperation::Suspend(_) => {
-            microvms.insert(id, Presence::Suspended);
+            instances.insert(id, Presence::Suspended);
         }
         HostOperation::Remove => {
-            microvms.remove(&id);
+            instances.remove(&id);
         }
     }
     Ok(Done::default())

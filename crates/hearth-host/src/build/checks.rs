@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
+use hearth_control::guest_call::CallOutcome;
 use hearth_control::hooks::Hook;
-use hearth_control::hooks::{ActiveHook, HookOutcome, Hooks};
+use hearth_control::hooks::{ActiveHook, Hooks};
 use hearth_node::AgentClient;
 use hearth_wire::agent::{AppStatus, ControlReply, ControlRequest};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
 use super::failure::Failure;
-use crate::hook::{self, RETRY_PAUSE};
+use crate::guest_call::{self, RETRY_PAUSE};
 
 /// How long an application without a `/ready` hook has for its exposed port to answer; it is taken as it is then.
 const QUIET_LIMIT: Duration = Duration::from_secs(5);
@@ -61,11 +62,11 @@ impl Subject<'_> {
                 timeout: left,
                 ..*active
             };
-            match hook::call(self.agent, &call, None).await {
-                HookOutcome::Done => return Ok(()),
-                HookOutcome::Status(503) | HookOutcome::Refused | HookOutcome::Broken => {}
-                HookOutcome::TimedOut => return Err(timed_out()),
-                outcome @ HookOutcome::Status(_) => {
+            match guest_call::call(self.agent, call.call(None)).await {
+                CallOutcome::Done => return Ok(()),
+                CallOutcome::Status(503) | CallOutcome::Refused | CallOutcome::Broken => {}
+                CallOutcome::TimedOut => return Err(timed_out()),
+                outcome @ CallOutcome::Status(_) => {
                     return Err(Failure::Hook(active.hook, outcome));
                 }
             }

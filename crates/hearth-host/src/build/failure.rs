@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use hearth_control::hooks::{Hook, HookOutcome};
+use hearth_control::guest_call::CallOutcome;
+use hearth_control::hooks::Hook;
 use hearth_image::{BuildError, GuestError};
 use hearth_wire::agent::ExitStatus;
 
@@ -25,7 +26,7 @@ pub(crate) enum Failure {
     #[error("the application ended with exit code {}", exit_code(*.0))]
     Exited(ExitStatus),
     #[error("the {0:?} hook answered {1:?}")]
-    Hook(Hook, HookOutcome),
+    Hook(Hook, CallOutcome),
     #[error("the {hook:?} hook did not answer 200 in time")]
     TimedOut { hook: Hook, limit: Duration },
     #[error("the snapshot failed")]
@@ -69,7 +70,7 @@ impl Failure {
             Self::Exited(status) => {
                 format!("Container Stopped with Exit Code: {}", exit_code(*status))
             }
-            Self::Hook(hook, HookOutcome::Status(status)) => {
+            Self::Hook(hook, CallOutcome::Status(status)) => {
                 let (whose, class) = if (400..500).contains(status) {
                     ("client", "4xx")
                 } else {
@@ -132,7 +133,7 @@ mod tests {
             timed_out.reason(),
             "Ready hook invocation timed out after PT5M"
         );
-        let refused = Failure::Hook(Hook::Validate, HookOutcome::Status(404));
+        let refused = Failure::Hook(Hook::Validate, CallOutcome::Status(404));
         assert_eq!(
             refused.reason(),
             "Validate hook check failed: the application returned a client error (HTTP 4xx) response"

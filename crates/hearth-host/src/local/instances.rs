@@ -3,21 +3,17 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use hearth_control::arn::ImageArn;
-use hearth_control::hooks::{Hook, HookOutcome};
-use hearth_control::host::{Done, Failure, HookCall, HostOperation, LaunchOrigin, SnapshotRef};
-use hearth_control::id::{AccountId, MicrovmId, VersionNumber};
-use hearth_control::image::Logging;
-use hearth_control::microvm::Microvm;
+use hearth_control::guest_call::{CallOutcome, GuestCall};
+use hearth_control::host::{Done, Failure, HostOperation, LaunchOrigin, SnapshotRef};
+use hearth_control::instance::{Instance, InstanceId};
 use hearth_control::start_times::StartStep;
-use hearth_control::time::Timestamp;
 use hearth_net::Egress;
 use hearth_node::{
     CloneRequest, Launched, Machine, MachineName, NodeError, Standing, StepTime, Times,
 };
 
 use super::{LocalHost, machine_name};
-use crate::hook;
+use crate::guest_call;
 use crate::monitor::{Monitor, Watched};
 use crate::output::{Output, StreamName};
 use hearth_node::with_causes;
@@ -25,42 +21,19 @@ use hearth_node::with_causes;
 /// How long the last output of an instance that is removed may take to be written.
 const LAST_OUTPUT_LIMIT: Duration = Duration::from_secs(1);
 
-/// Whose output a monitor follows.
-struct Writer<'a> {
-    id: MicrovmId,
-    account: AccountId,
-    image: &'a ImageArn,
-    version: VersionNumber,
-    logging: Option<&'a Logging>,
-    begun_at: Timestamp,
-}
-
-impl<'a> Writer<'a> {
-    fn of(microvm: &'a Microvm) -> Self {
-        Self {
-            id: microvm.id,
-            account: microvm.scope.account,
-            image: &microvm.image,
-            version: microvm.version,
-            logging: microvm.terms.logging.as_ref(),
-            begun_at: microvm.started_at,
-        }
-    }
-}
-
 impl LocalHost {
     /// Does one operation to its end. Operations on one instance come one after the other, but for a removal.
     pub(super) async fn perform(
         &self,
-        id: MicrovmId,
+        id: InstanceId,
         operation: HostOperation,
     ) -> Result<Done, Failure> {
         let name = machine_name(id).map_err(|error| unchanged(&error))?;
         match operation {
-            HostOperation::Launch(microvm, origin) => self.launch(&name, &microvm, &origin).await,
+            HostOperation::Launch(instance, origin) => self.launch(&name, &instance, &origin).await,
             HostOperation::Seal { child } => self.seal(&name, child).await,
-            HostOperation::Suspend(microvm) => self.suspend(&name, &microvm).await,
-            HostOperation::Resume(microvm) => self.resume(&name, &microvm).await,
+            HostOperation::Suspend(instance) => self.suspend(&name, &instance).await,
+            HostOperation::Resume(instance) => self.resume(&name, &instance).await,
             HostOperation::Remove => self.remove(&name, id).await,
         }
     }
@@ -68,19 +41,19 @@ impl LocalHost {
     async fn launch(
         &self,
         name: &MachineName,
-        microvm: &Microvm,
+        instance: &Instance,
         origin: &LaunchOrigin,
     ) -> Result<Done, Failure> {
         let began = Instant::now();
-        let egress = self.0.openings.of(&microvm.terms.egress).await;
+        let egress = self.0.openings.of(&instance.egress).await;
         let launched = match origin {
             LaunchOrigin::Fork => self.node().launch_fork(name, Some(egress)).await,
             LaunchOrigin::Version(snapshot) => self.launch_version(name, snapshot, egress).await,
         };
         let launched = launched.map_err(|error| unchanged(&error))?;
         let done = started(began, &launched.times);
-        tracing::info!(id = %microvm.id, times = ?launched.times, "launched");
-        self.watch(&launched.machine, &Writer::of(microvm));
+        tracing::info!(id = %instance.id, times = ?launched.times, "launched");
+        self.watch(&launched.machine, instance);
         Ok(done)
     }
 
@@ -104,7 +77,7 @@ impl LocalHost {
     }
 
     /// The parent's side of a fork; the child is launched like every other instance.
-    async fn seal(&self, parent: &MachineName, child: MicrovmId) -> Result<Done, Failure> {
+    async fn seal(&self, parent: &MachineName, child: InstanceId) -> Result<Done, Failure> {
         let child_name = machine_name(child).map_err(|error| unchanged(&error))?;
         let sealed = match self.node().seal_for(parent, &child_name).await {
             Ok(sealed) => sealed,
@@ -123,12 +96,12 @@ impl LocalHost {
         })
     }
 
-    async fn suspend(&self, name: &MachineName, microvm: &Microvm) -> Result<Done, Failure> {
+    async fn suspend(&self, name: &MachineName, instance: &Instance) -> Result<Done, Failure> {
         if self.node().standing(name).await == Standing::Suspended {
             // Asked again after a restart.
             return Ok(Done::default());
         }
-        let output = self.unwatch(microvm.id).await;
+        let output = self.unwatch(instance.id).await;
         let suspended = self.node().suspend(name).await;
         let standing = match &suspended {
             Ok(_) => Standing::Suspended,
@@ -137,25 +110,25 @@ impl LocalHost {
         match (suspended, standing) {
             (Err(error), Standing::Runs | Standing::Busy) => {
                 match output {
-                    Some(output) => self.rewatch(microvm.id, output),
+                    Some(output) => self.rewatch(instance.id, output),
                     // An earlier process began this suspend.
-                    None => self.take_up(microvm),
+                    None => self.take_up(instance),
                 }
                 Err(unchanged(&error))
             }
             (Err(error), Standing::Gone) => {
-                self.close_door(microvm.id);
+                self.close_door(instance.id);
                 Err(Failure::Lost(with_causes(&error)))
             }
             // Also in spite of an error: whatever failed, all of it lies on disk.
             (_, Standing::Suspended) | (Ok(_), _) => {
-                self.close_door(microvm.id);
+                self.close_door(instance.id);
                 Ok(Done::default())
             }
         }
     }
 
-    async fn resume(&self, name: &MachineName, microvm: &Microvm) -> Result<Done, Failure> {
+    async fn resume(&self, name: &MachineName, instance: &Instance) -> Result<Done, Failure> {
         let began = Instant::now();
         let mut done = Done::default();
         let failed = |error: NodeError| unchanged(&error);
@@ -165,7 +138,7 @@ impl LocalHost {
             self.node().machine(name).map_err(failed)?
         } else {
             // The operator may have changed the rules while it slept.
-            let egress = self.0.openings.of(&microvm.terms.egress).await;
+            let egress = self.0.openings.of(&instance.egress).await;
             match self.node().resume_with(name, Some(egress)).await {
                 Ok(launched) => {
                     done = started(began, &launched.times);
@@ -180,8 +153,8 @@ impl LocalHost {
                 Err(error) => return Err(failed(error)),
             }
         };
-        self.watches().entry(microvm.id).or_default().resumes += 1;
-        self.watch(&machine, &Writer::of(microvm));
+        self.watches().entry(instance.id).or_default().resumes += 1;
+        self.watch(&machine, instance);
         Ok(done)
     }
 
@@ -208,7 +181,7 @@ impl LocalHost {
         reason.replace(&data, "")
     }
 
-    async fn remove(&self, name: &MachineName, id: MicrovmId) -> Result<Done, Failure> {
+    async fn remove(&self, name: &MachineName, id: InstanceId) -> Result<Done, Failure> {
         // A guest that hangs does not hold up its own end.
         let _ = tokio::time::timeout(LAST_OUTPUT_LIMIT, self.unwatch(id)).await;
         self.watches().remove(&id);
@@ -217,63 +190,58 @@ impl LocalHost {
         Ok(Done::default())
     }
 
-    pub(super) async fn call_hook_of(&self, id: MicrovmId, call: &HookCall) -> HookOutcome {
-        let Ok(agent) = self.agent(id) else {
-            return HookOutcome::Broken;
-        };
-        // Only `/run` has a body (facts section 7).
-        let body = (call.hook.hook == Hook::Run).then(|| {
-            let payload = call.payload.as_ref().map(|payload| payload.0.as_str());
-            serde_json::json!({ "microvmId": id.to_string(), "runHookPayload": payload })
-                .to_string()
-        });
-        hook::call(&agent, &call.hook, body).await
+    pub(super) async fn call_guest(&self, id: InstanceId, call: GuestCall) -> CallOutcome {
+        match self.agent(id) {
+            Ok(agent) => guest_call::call(&agent, call).await,
+            Err(_) => CallOutcome::Broken,
+        }
     }
 
-    /// Follows a microVM that an earlier process launched. No-op if it is followed already, or if an operation is between two of its
+    /// Follows an instance that an earlier process launched. No-op if it is followed already, or if an operation is between two of its
     /// processes: whoever performs that follows the new one.
-    pub fn take_up(&self, microvm: &Microvm) {
+    pub fn take_up(&self, instance: &Instance) {
         let is_followed = self
             .watches()
-            .get(&microvm.id)
+            .get(&instance.id)
             .is_some_and(|watch| watch.monitor.is_some());
         if is_followed {
             return;
         }
-        let machine = machine_name(microvm.id).and_then(|name| self.node().machine(&name));
+        let machine = machine_name(instance.id).and_then(|name| self.node().machine(&name));
         if let Ok(machine) = machine {
-            self.watch(&machine, &Writer::of(microvm));
+            self.watch(&machine, instance);
         }
     }
 
-    fn watch(&self, machine: &Machine, writer: &Writer<'_>) {
-        self.open_door(machine, writer);
+    fn watch(&self, machine: &Machine, instance: &Instance) {
+        self.open_door(machine, instance);
+        let place = &instance.output;
         let name = StreamName {
-            begun_at: writer.begun_at,
-            version: writer.version,
-            writer: &writer.id.to_string(),
+            begun_at: place.begun_at,
+            version: place.version,
+            writer: &instance.id.to_string(),
         };
         let watched = Watched {
-            id: writer.id,
+            id: instance.id,
             agent: machine.agent(),
             process: machine.record().process,
-            output: Output::new(&self.0.logs, writer.image, writer.logging, &name),
+            output: Output::new(&self.0.logs, &place.image, place.logging.as_ref(), &name),
         };
-        self.rewatch(writer.id, watched);
+        self.rewatch(instance.id, watched);
     }
 
-    fn open_door(&self, machine: &Machine, writer: &Writer<'_>) {
+    fn open_door(&self, machine: &Machine, instance: &Instance) {
         match machine.listen_for_services() {
             Ok(listener) => {
-                let door = self.0.doors.open(listener, writer.id, writer.account);
-                self.watches().entry(writer.id).or_default().door = Some(door);
+                let door = self.0.doors.open(listener, instance.id, instance.account);
+                self.watches().entry(instance.id).or_default().door = Some(door);
             }
             // The guest runs without; it waits for a door and then gives up.
-            Err(error) => tracing::error!(%error, id = %writer.id, "a guest has no services"),
+            Err(error) => tracing::error!(%error, id = %instance.id, "a guest has no services"),
         }
     }
 
-    fn close_door(&self, id: MicrovmId) {
+    fn close_door(&self, id: InstanceId) {
         let door = self
             .watches()
             .get_mut(&id)
@@ -282,12 +250,12 @@ impl LocalHost {
     }
 
     /// Stops following; answers what is needed to go on.
-    async fn unwatch(&self, id: MicrovmId) -> Option<Watched> {
+    async fn unwatch(&self, id: InstanceId) -> Option<Watched> {
         let monitor = self.watches().get_mut(&id)?.monitor.take()?;
         Some(monitor.stop().await)
     }
 
-    fn rewatch(&self, id: MicrovmId, watched: Watched) {
+    fn rewatch(&self, id: InstanceId, watched: Watched) {
         let monitor = Monitor::start(watched, self.0.events.clone());
         self.watches().entry(id).or_default().monitor = Some(monitor);
     }

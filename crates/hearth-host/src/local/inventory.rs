@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hearth_control::host::{Inventory, Presence, SnapshotRef};
-use hearth_control::id::{BuildId, MicrovmId};
+use hearth_control::id::BuildId;
+use hearth_control::instance::InstanceId;
 use hearth_node::{NodeError, Purpose, Standing};
 
 use super::LocalHost;
@@ -13,7 +14,7 @@ impl LocalHost {
     /// Blocks.
     pub(super) fn take_inventory(&self) -> Result<Inventory, NodeError> {
         let node = self.node();
-        let mut microvms: BTreeMap<MicrovmId, Presence> = BTreeMap::new();
+        let mut instances: BTreeMap<InstanceId, Presence> = BTreeMap::new();
         let mut snapshots = Vec::new();
         let mut builds: BTreeSet<BuildId> = self.workshop().left_behind().into_iter().collect();
         let damaged = node.damaged()?;
@@ -21,7 +22,7 @@ impl LocalHost {
         for damage in &damaged {
             let instance = damage.instance.as_ref();
             if let Some(id) = instance.and_then(|name| name.parse().ok()) {
-                microvms.insert(id, Presence::Damaged(self.told(&damage.reason)));
+                instances.insert(id, Presence::Damaged(self.told(&damage.reason)));
             }
         }
         for snapshot in node.snapshots() {
@@ -29,7 +30,7 @@ impl LocalHost {
             match snapshot.record.purpose {
                 Purpose::Suspended => {
                     if let Ok(id) = machine.parse() {
-                        microvms.insert(id, Presence::Suspended);
+                        instances.insert(id, Presence::Suspended);
                     }
                 }
                 Purpose::Template => {
@@ -48,22 +49,22 @@ impl LocalHost {
             };
             match node.look(&name) {
                 Standing::Runs => {
-                    microvms.insert(id, Presence::Running);
+                    instances.insert(id, Presence::Running);
                 }
                 Standing::Suspended => {
-                    microvms.insert(id, Presence::Suspended);
+                    instances.insert(id, Presence::Suspended);
                 }
                 Standing::Busy => {
-                    microvms.insert(id, Presence::Busy);
+                    instances.insert(id, Presence::Busy);
                 }
                 // A directory whose process is gone, or which never had one: a fork that waits for its launch, or what a launch
                 // has left.
                 Standing::Gone => {
-                    microvms.entry(id).or_insert(Presence::Debris);
+                    instances.entry(id).or_insert(Presence::Debris);
                 }
             }
         }
-        for (id, presence) in &mut microvms {
+        for (id, presence) in &mut instances {
             if self.0.operations.is_busy(*id) {
                 *presence = Presence::Busy;
             }
@@ -77,7 +78,7 @@ impl LocalHost {
             builds.remove(&build);
         }
         Ok(Inventory {
-            microvms: microvms.into_iter().collect(),
+            instances: instances.into_iter().collect(),
             snapshots,
             builds: builds.into_iter().collect(),
         })

@@ -3,14 +3,14 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tracing::warn;
 
-use crate::control::Shared;
 use crate::control::retry::until_done;
-use crate::hooks::{ActiveHook, Hook, HookFailure, HookOutcome};
-use crate::host::{Done, Failure, HookCall, HostOperation, LaunchOrigin, OperationId, Outcome};
+use crate::control::{Shared, instances};
+use crate::guest_call::CallOutcome;
+use crate::hooks::{ActiveHook, Hook, HookFailure};
+use crate::host::{Done, Failure, HostOperation, LaunchOrigin, OperationId};
 use crate::id::MicrovmId;
 use crate::life::Origin;
 use crate::life::{Operation, Phase};
@@ -33,9 +33,6 @@ const REASON_RESUME_FAILED: &str = "The MicroVM could not be resumed and stays s
 /// `stateReason` of a fork whose parent could not be sealed for it.
 pub(in crate::control) const REASON_FORK_FAILED: &str = "The MicroVM could not be forked.";
 
-/// Time beyond a hook's own timeout for the way to the guest and back, before the host is not waited for.
-const HOOK_GRACE: Duration = Duration::from_secs(5);
-
 /// Begins an operation. `child` is the one to seal for.
 pub(super) fn begin(
     shared: Arc<Shared>,
@@ -54,30 +51,17 @@ pub(super) fn begin(
     }
 }
 
-/// Has an operation done, however long it takes: late is not failed. What the host does not know (any more) is submitted again.
+/// Has an operation done on the instance of a microVM.
 async fn perform(
     shared: &Shared,
     microvm: &Microvm,
     operation: HostOperation,
 ) -> Result<Done, Failure> {
     let id = OperationId {
-        instance: microvm.id,
+        instance: microvm.id.into(),
         generation: microvm.generation,
     };
-    loop {
-        let submit = || shared.host.submit(id, operation.clone());
-        until_done("submitting a host operation", submit).await;
-        loop {
-            let ask = || shared.host.outcome(id);
-            match until_done("asking for a host operation", ask).await {
-                Outcome::Busy => {}
-                Outcome::Done(done) => return Ok(done),
-                Outcome::Failed(failure) => return Err(failure),
-                Outcome::Unknown => break,
-            }
-        }
-        warn!(%id.instance, "the host was started anew; its operation is submitted again");
-    }
+    instances::perform(shared, id, operation).await
 }
 
 /// The child's side of a fork: asks its parent's owner, in turn with others that do.
@@ -117,7 +101,15 @@ async fn seal(shared: Arc<Shared>, microvm: Microvm, child: Option<MicrovmId>) -
     let Some(child) = child else {
         return Event::SealFailed;
     };
-    match perform(&shared, &microvm, HostOperation::Seal { child }).await {
+    match perform(
+        &shared,
+        &microvm,
+        HostOperation::Seal {
+            child: child.into(),
+        },
+    )
+    .await
+    {
         Ok(done) => {
             if let Some(paused) = done.paused {
                 shared.metrics.fork_pause.observe(paused);
@@ -157,7 +149,7 @@ async fn launch(shared: Arc<Shared>, microvm: Microvm) -> Event {
     let Some(origin) = origin(&shared, &microvm).await else {
         return Event::LaunchFailed(REASON_LAUNCH_FAILED.to_owned());
     };
-    let operation = HostOperation::Launch(Box::new(microvm.clone()), origin);
+    let operation = HostOperation::Launch(Box::new(microvm.instance()), origin);
     match perform(&shared, &microvm, operation).await {
         Ok(done) => {
             note_start(&shared, &microvm, done);
@@ -188,28 +180,26 @@ async fn call(shared: Arc<Shared>, microvm: Microvm, hook: Hook) -> Event {
         return Event::HookDone;
     };
     let timeout = active.timeout * shared.policy.hook_timeout_scale;
-    let payload = if hook == Hook::Run {
-        microvm.terms.run_hook_payload.clone()
-    } else {
-        None
-    };
-    let call = HookCall {
-        hook: ActiveHook { timeout, ..active },
-        payload,
-    };
-    let patience = shared.clock.now().after(timeout + HOOK_GRACE);
-    let outcome = tokio::select! {
-        outcome = shared.host.call_hook(microvm.id, call) => outcome,
-        () = shared.clock.sleep_until(patience) => HookOutcome::TimedOut,
-    };
+    let call = ActiveHook { timeout, ..active }.call(body_of(&microvm, hook));
+    let outcome = instances::call(&shared, microvm.id.into(), call).await;
     match outcome {
-        HookOutcome::Done => Event::HookDone,
+        CallOutcome::Done => Event::HookDone,
         outcome => Event::HookFailed(HookFailure { hook, outcome }),
     }
 }
 
+/// What a hook carries: only `/run` has a body (facts section 7).
+fn body_of(microvm: &Microvm, hook: Hook) -> Option<String> {
+    let payload = microvm.terms.run_hook_payload.as_ref();
+    let body = || {
+        let payload = payload.map(|payload| payload.0.as_str());
+        serde_json::json!({ "microvmId": microvm.id.to_string(), "runHookPayload": payload })
+    };
+    (hook == Hook::Run).then(|| body().to_string())
+}
+
 async fn suspend(shared: Arc<Shared>, microvm: Microvm) -> Event {
-    let operation = HostOperation::Suspend(Box::new(microvm.clone()));
+    let operation = HostOperation::Suspend(Box::new(microvm.instance()));
     match perform(&shared, &microvm, operation).await {
         Ok(_) => Event::Saved,
         Err(failure) => {
@@ -220,7 +210,7 @@ async fn suspend(shared: Arc<Shared>, microvm: Microvm) -> Event {
 }
 
 async fn resume(shared: Arc<Shared>, microvm: Microvm) -> Event {
-    let operation = HostOperation::Resume(Box::new(microvm.clone()));
+    let operation = HostOperation::Resume(Box::new(microvm.instance()));
     match perform(&shared, &microvm, operation).await {
         Ok(done) => {
             note_start(&shared, &microvm, done);
@@ -242,7 +232,10 @@ async fn remove(shared: Arc<Shared>, microvm: Microvm) -> Event {
     let removed = perform(&shared, &microvm, HostOperation::Remove).await;
     if let Err(failure) = removed {
         warn!(id = %microvm.id, %failure, "removal failed and will be repeated");
-        until_done("removing a microVM", || shared.host.discard(microvm.id)).await;
+        until_done("removing a microVM", || {
+            shared.host.discard(microvm.id.into())
+        })
+        .await;
     }
     Event::Removed
 }

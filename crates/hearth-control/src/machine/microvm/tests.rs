@@ -1,7 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::hooks::{HookOutcome, HookSetting, MicrovmHooks};
+use crate::guest_call::CallOutcome;
+use crate::hooks::{HookSetting, MicrovmHooks};
 use crate::host::Presence;
 use crate::life::MicrovmState;
 
@@ -93,14 +94,14 @@ fn failing_hooks_end_the_microvm_in_the_words_of_aws() {
         life.reason.unwrap()
     };
     assert_eq!(
-        reason(&[Event::Launched, failed(Hook::Run, HookOutcome::Status(400))]),
+        reason(&[Event::Launched, failed(Hook::Run, CallOutcome::Status(400))]),
         "Run lifecycle hook returned HTTP status 400. Please check your hook endpoint and application \
          logs for more details."
     );
     let running = [Event::Launched, Event::HookDone];
     let suspend = [
         &running[..],
-        &[Event::Suspend, failed(Hook::Suspend, HookOutcome::TimedOut)],
+        &[Event::Suspend, failed(Hook::Suspend, CallOutcome::TimedOut)],
     ]
     .concat();
     assert!(reason(&suspend).starts_with("Suspend lifecycle hook timed out"));
@@ -108,7 +109,7 @@ fn failing_hooks_end_the_microvm_in_the_words_of_aws() {
         &running[..],
         &[
             Event::Terminate,
-            failed(Hook::Terminate, HookOutcome::Refused),
+            failed(Hook::Terminate, CallOutcome::Refused),
         ],
     ]
     .concat();
@@ -371,7 +372,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         Just(Event::HookDone),
         hooks.prop_map(|hook| Event::HookFailed(HookFailure {
             hook,
-            outcome: HookOutcome::Broken
+            outcome: CallOutcome::Broken
         })),
         Just(Event::Saved),
         Just(Event::SaveFailed),

@@ -8,14 +8,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hearth_control::hooks::{Hook, HookOutcome};
+use hearth_control::guest_call::{CallOutcome, GuestCall};
+use hearth_control::hooks::Hook;
 use hearth_control::host::{
-    BuildEvent, BuildFailure, BuildSpec, Built, Done, EventLog, Events, Failure, HookCall, Host,
-    HostError, HostEvent, HostOperation, Inventory, LaunchOrigin, OperationId, Operations, Outcome,
-    Presence, SnapshotRef,
+    BuildEvent, BuildFailure, BuildSpec, Built, Done, EventLog, Events, Failure, Host, HostError,
+    HostEvent, HostOperation, Inventory, LaunchOrigin, OperationId, Operations, Outcome, Presence,
+    SnapshotRef,
 };
-use hearth_control::id::{BuildId, MicrovmId};
+use hearth_control::id::BuildId;
 use hearth_control::image::BuildSizes;
+use hearth_control::instance::InstanceId;
 use tokio::sync::{Notify, mpsc};
 
 /// How long a parent stands still for its fork.
@@ -39,16 +41,16 @@ pub(crate) enum Fault {
 
 #[derive(Debug, Default)]
 struct State {
-    microvms: BTreeMap<MicrovmId, Presence>,
+    instances: BTreeMap<InstanceId, Presence>,
     snapshots: BTreeMap<SnapshotRef, BuildId>,
     builds: BTreeSet<BuildId>,
     faults: Vec<Fault>,
-    hook_answers: HashMap<Hook, HookOutcome>,
+    hook_answers: HashMap<Hook, CallOutcome>,
     /// Operations that never end.
     stuck: BTreeSet<&'static str>,
     calls: Vec<String>,
     /// Instances that are being removed: what is under way on them gives up.
-    removals: BTreeSet<MicrovmId>,
+    removals: BTreeSet<InstanceId>,
     /// How often the host was killed: what was under way before is no more.
     crashes: u32,
 }
@@ -81,7 +83,7 @@ impl ScriptedHost {
         self.with(|state| state.faults.push(fault));
     }
 
-    pub(crate) fn answer(&self, hook: Hook, outcome: HookOutcome) {
+    pub(crate) fn answer(&self, hook: Hook, outcome: CallOutcome) {
         self.with(|state| state.hook_answers.insert(hook, outcome));
     }
 
@@ -95,14 +97,16 @@ impl ScriptedHost {
         self.news.notify_waiters();
     }
 
-    pub(crate) fn presence(&self, id: MicrovmId) -> Option<Presence> {
-        self.with(|state| state.microvms.get(&id).cloned())
+    pub(crate) fn presence(&self, id: impl Into<InstanceId>) -> Option<Presence> {
+        let id = id.into();
+        self.with(|state| state.instances.get(&id).cloned())
     }
 
-    pub(crate) fn set_presence(&self, id: MicrovmId, presence: Option<Presence>) {
+    pub(crate) fn set_presence(&self, id: impl Into<InstanceId>, presence: Option<Presence>) {
+        let id = id.into();
         self.with(|state| match presence {
-            Some(presence) => state.microvms.insert(id, presence),
-            None => state.microvms.remove(&id),
+            Some(presence) => state.instances.insert(id, presence),
+            None => state.instances.remove(&id),
         });
     }
 
@@ -139,7 +143,7 @@ impl ScriptedHost {
     pub(crate) fn counts(&self) -> (usize, usize, usize) {
         self.with(|state| {
             (
-                state.microvms.len(),
+                state.instances.len(),
                 state.snapshots.len(),
                 state.builds.len(),
             )
@@ -186,7 +190,7 @@ impl ScriptedHost {
         }
     }
 
-    async fn perform(self, id: MicrovmId, operation: HostOperation) -> Result<Done, Failure> {
+    async fn perform(self, id: InstanceId, operation: HostOperation) -> Result<Done, Failure> {
         let name = match &operation {
             HostOperation::Launch(..) => "launch",
             HostOperation::Seal { .. } => "fork",
@@ -207,7 +211,7 @@ impl ScriptedHost {
         }
     }
 
-    async fn seal(&self, parent: MicrovmId, child: MicrovmId) -> Result<Done, Failure> {
+    async fn seal(&self, parent: InstanceId, child: InstanceId) -> Result<Done, Failure> {
         if self.takes(&Fault::Fork) {
             return Err(Failure::Unchanged("scripted".to_owned()));
         }
@@ -230,7 +234,7 @@ impl ScriptedHost {
         })
     }
 
-    async fn launch(&self, id: MicrovmId, origin: LaunchOrigin) -> Result<Done, Failure> {
+    async fn launch(&self, id: InstanceId, origin: LaunchOrigin) -> Result<Done, Failure> {
         if self.takes(&Fault::Launch) {
             return Err(Failure::Unchanged("scripted".to_owned()));
         }
@@ -249,7 +253,7 @@ impl ScriptedHost {
         self.settle(id, Presence::Running)
     }
 
-    async fn suspend(&self, id: MicrovmId) -> Result<Done, Failure> {
+    async fn suspend(&self, id: InstanceId) -> Result<Done, Failure> {
         if self.takes(&Fault::Suspend) {
             return Err(Failure::Unchanged("scripted".to_owned()));
         }
@@ -269,7 +273,7 @@ impl ScriptedHost {
         self.settle(id, Presence::Suspended)
     }
 
-    async fn resume(&self, id: MicrovmId) -> Result<Done, Failure> {
+    async fn resume(&self, id: InstanceId) -> Result<Done, Failure> {
         if self.takes(&Fault::Resume) {
             return Err(Failure::Unchanged("scripted".to_owned()));
         }
@@ -289,17 +293,17 @@ impl ScriptedHost {
     }
 
     /// What an operation leaves, unless a removal has overtaken it.
-    fn settle(&self, id: MicrovmId, presence: Presence) -> Result<Done, Failure> {
+    fn settle(&self, id: InstanceId, presence: Presence) -> Result<Done, Failure> {
         self.with(|state| {
             if state.removals.contains(&id) {
                 return Err(Failure::Overtaken);
             }
-            state.microvms.insert(id, presence);
+            state.instances.insert(id, presence);
             Ok(Done::default())
         })
     }
 
-    async fn remove(&self, id: MicrovmId) -> Result<Done, Failure> {
+    async fn remove(&self, id: InstanceId) -> Result<Done, Failure> {
         self.with(|state| state.removals.insert(id));
         self.news.notify_waiters();
         self.begin("terminate").await;
@@ -328,19 +332,19 @@ impl Host for ScriptedHost {
         Ok(self.operations().outcome(id).await)
     }
 
-    async fn discard(&self, id: MicrovmId) -> Result<(), HostError> {
+    async fn discard(&self, id: InstanceId) -> Result<(), HostError> {
         let removed = self.remove(id).await;
         removed
             .map(drop)
             .map_err(|failure| HostError(failure.to_string()))
     }
 
-    async fn call_hook(&self, id: MicrovmId, call: HookCall) -> HookOutcome {
-        let hook = call.hook.hook;
+    async fn call(&self, id: InstanceId, call: GuestCall) -> CallOutcome {
+        let hook = hook_at(&call.path);
         self.begin(hook_name(hook)).await;
         assert_eq!(self.presence(id), Some(Presence::Running));
         self.with(|state| state.hook_answers.get(&hook).copied())
-            .unwrap_or(HookOutcome::Done)
+            .unwrap_or(CallOutcome::Done)
     }
 
     async fn build(
@@ -397,8 +401,8 @@ impl Host for ScriptedHost {
         self.begin("inventory").await;
         let operations = self.operations();
         Ok(self.with(|state| Inventory {
-            microvms: state
-                .microvms
+            instances: state
+                .instances
                 .iter()
                 .map(|(id, presence)| match operations.is_busy(*id) {
                     true => (*id, Presence::Busy),
@@ -417,6 +421,14 @@ impl Host for ScriptedHost {
     async fn events(&self, since: u64) -> Events {
         self.events.since(since).await
     }
+}
+
+/// The hook that a call is.
+fn hook_at(path: &str) -> Hook {
+    let hooks = [Hook::Run, Hook::Resume, Hook::Suspend, Hook::Terminate];
+    let is_it =
+        |hook: &Hook| path == format!("/aws/lambda-microvms/runtime/v1/{}", hook.path_name());
+    hooks.into_iter().find(is_it).expect("the path of a hook")
 }
 
 /// A hook as [`ScriptedHost::calls`] and [`ScriptedHost::stick`] know it.

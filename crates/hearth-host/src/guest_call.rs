@@ -1,10 +1,10 @@
-//! Calls of an application about its own life: one HTTP request over a stream into the guest (facts section 7).
+//! Calls of an application: one HTTP request over a stream into the guest.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::{Either, select};
-use hearth_control::hooks::{ActiveHook, HookOutcome};
+use hearth_control::guest_call::{CallOutcome, GuestCall};
 use hearth_node::{AgentClient, AgentError};
 use hearth_wire::agent::Refusal;
 use http::{Method, Request, header};
@@ -12,34 +12,27 @@ use http_body_util::Full;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 
-/// Where every hook is.
-const PATH: &str = "/aws/lambda-microvms/runtime/v1";
-
 /// `ECONNREFUSED` of Linux, as the guest's kernel numbers it.
 pub(crate) const CONNECTION_REFUSED: i32 = 111;
 
-/// Calls a hook once. The answer's body is not read: only the status counts, and the guest could send for ever.
-pub(crate) async fn call(
-    agent: &AgentClient,
-    hook: &ActiveHook,
-    body: Option<String>,
-) -> HookOutcome {
-    tokio::time::timeout(hook.timeout, exchange(agent, hook, body))
+/// Calls an application once. The answer's body is not read: only the status counts, and the guest could send for ever.
+pub(crate) async fn call(agent: &AgentClient, call: GuestCall) -> CallOutcome {
+    tokio::time::timeout(call.timeout, exchange(agent, call))
         .await
-        .unwrap_or(HookOutcome::TimedOut)
+        .unwrap_or(CallOutcome::TimedOut)
 }
 
-async fn exchange(agent: &AgentClient, hook: &ActiveHook, body: Option<String>) -> HookOutcome {
-    let stream = match agent.proxy(hook.port).await {
+async fn exchange(agent: &AgentClient, call: GuestCall) -> CallOutcome {
+    let stream = match agent.proxy(call.port).await {
         Ok(stream) => stream,
-        Err(error) if is_refused(&error) => return HookOutcome::Refused,
-        Err(_) => return HookOutcome::Broken,
+        Err(error) if is_refused(&error) => return CallOutcome::Refused,
+        Err(_) => return CallOutcome::Broken,
     };
     let Ok((mut sender, connection)) = http1::handshake(TokioIo::new(stream)).await else {
-        return HookOutcome::Broken;
+        return CallOutcome::Broken;
     };
-    let Some(request) = request(hook, body) else {
-        return HookOutcome::Broken;
+    let Some(request) = request(call) else {
+        return CallOutcome::Broken;
     };
     // The connection makes progress only while it is polled, and ends with this call. When the application has
     // closed it, its answer may have come before.
@@ -49,23 +42,23 @@ async fn exchange(agent: &AgentClient, hook: &ActiveHook, body: Option<String>) 
         Either::Right((_, answer)) => answer.await,
     };
     match answered {
-        Ok(answer) if answer.status().as_u16() == 200 => HookOutcome::Done,
-        Ok(answer) => HookOutcome::Status(answer.status().as_u16()),
-        Err(_) => HookOutcome::Broken,
+        Ok(answer) if answer.status().as_u16() == 200 => CallOutcome::Done,
+        Ok(answer) => CallOutcome::Status(answer.status().as_u16()),
+        Err(_) => CallOutcome::Broken,
     }
 }
 
-fn request(hook: &ActiveHook, body: Option<String>) -> Option<Request<Full<Bytes>>> {
+fn request(call: GuestCall) -> Option<Request<Full<Bytes>>> {
     let mut request = Request::builder()
         .method(Method::POST)
-        .uri(format!("{PATH}/{}", hook.hook.path_name()))
-        .header(header::HOST, format!("localhost:{}", hook.port))
+        .uri(call.path)
+        .header(header::HOST, format!("localhost:{}", call.port))
         // A connection that survived a freeze would be of no use after it.
         .header(header::CONNECTION, "close");
-    if body.is_some() {
+    if call.body.is_some() {
         request = request.header(header::CONTENT_TYPE, "application/json");
     }
-    let body = body.map(Bytes::from).unwrap_or_default();
+    let body = call.body.map(Bytes::from).unwrap_or_default();
     request.body(Full::new(body)).ok()
 }
 
