@@ -7,7 +7,7 @@ use super::Metadata;
 
 /// The house, from the ground up.
 const FLOORS: &[&[&str]] = &[
-    &["hearth-wire"],
+    &["hearth-sqlite", "hearth-wire"],
     &[
         "hearth-agent",
         "hearth-base",
