@@ -1,6 +1,6 @@
 //! The object store: buckets of every account, with their objects in local files.
 //!
-//! An index in SQLite says what there is; each object's bytes are one file that is written once and
+//! An index in SQLite ([`hearth_sqlite`]) says what there is; each object's bytes are one file that is written once and
 //! never changed:
 //!
 //! ```text
@@ -9,7 +9,7 @@
 //! ```
 //!
 //! A file is complete and synced before the index names it, and removed only after the index has
-//! forgotten it. What a crash leaves is a file without a name, removed at the next start. Keys are
+//! forgotten it and whoever looked it up before has it open. What a crash leaves is a file without a name, removed at the next start. Keys are
 //! rows, not paths: any text is a key, and no key can reach out of its bucket.
 //!
 //! The crate knows neither HTTP nor S3's XML.
