@@ -29,4 +29,6 @@ pub use store::{LogError, LogStore, Owner};
 pub use stream::{Stream, StreamOrder};
 
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod tests;

@@ -32,4 +32,6 @@ pub use store::{ObjectError, ObjectStore};
 pub use upload::{MAX_PARTS, Part, Upload};
 
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod tests;

@@ -285,4 +285,8 @@ impl Store for SqliteStore {
 }
 
 #[cfg(test)]
+mod every_change;
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod tests;
