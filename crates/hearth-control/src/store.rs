@@ -4,6 +4,10 @@
 //! changes that happen together, or not at all. Uniqueness, quotas and references are guards, so that they
 //! are decided where writes are put in order, and no two callers can both win. Lists are read by key,
 //! never by offset.
+//!
+//! Guards and changes are the words of control. `translate` turns them into a few primitives (`store/primitive.rs`): rows that are
+//! present, absent or fewer than a number; insert, put, update and delete. Another database executes these and answers the
+//! queries of [`Store`], and needs to know nothing else.
 
 use async_trait::async_trait;
 use thiserror::Error;
@@ -21,8 +25,10 @@ use crate::time::Timestamp;
 
 mod batch;
 pub(crate) mod form;
+mod primitive;
 mod sqlite;
 mod text;
+mod translate;
 
 pub use batch::{Batch, Change, Guard, Intent, Subject, TokenKey, TokenUse, Verdict};
 pub use hearth_sqlite::CommitMoment;

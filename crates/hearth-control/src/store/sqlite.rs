@@ -1,6 +1,7 @@
 //! The store on one host: a SQLite file ([`hearth_sqlite`]).
 //!
-//! A batch is one job of the writer: it shares its commit with others, and fails or succeeds by itself.
+//! A batch is one job of the writer: it shares its commit with others, and fails or succeeds by itself. What is written goes
+//! through primitives ([`super::primitive`]), each of which is one statement. What is read are queries of this backend.
 
 use std::path::Path;
 
@@ -21,8 +22,7 @@ use crate::microvm::{Microvm, MicrovmFilter};
 use crate::store::Intent;
 use crate::time::Timestamp;
 
-mod changes;
-mod guards;
+mod execute;
 mod read_accounts;
 mod read_connectors;
 mod read_images;
@@ -69,12 +69,19 @@ impl SqliteStore {
 /// Checks the guards and makes the changes.
 fn write(db: &Connection, batch: &Batch) -> Result<Verdict> {
     for guard in &batch.guards {
-        if !guards::holds(db, guard)? {
-            return Ok(Verdict::Blocked(guard.clone()));
+        for expect in guard.expects() {
+            if !execute::holds(db, &expect)? {
+                return Ok(Verdict::Blocked(guard.clone()));
+            }
         }
     }
     for change in &batch.changes {
-        changes::apply(db, change)?;
+        for write in change.writes()? {
+            let found = execute::apply(db, &write)?;
+            if found == 0 && write.must_find() {
+                return Err(change.nothing_found());
+            }
+        }
     }
     Ok(Verdict::Committed)
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use rusqlite::{Connection, Row, params};
 
 use super::read_images::{find, list};
-use super::rows::{Columns, scope_text};
+use super::rows::Columns;
 use crate::arn::Scope;
 use crate::id::{EndpointId, MicrovmId};
 use crate::microvm::{Activity, LaunchTerms, Microvm, MicrovmFilter, Origin};
 use crate::store::form::Stored as _;
+use crate::store::text::scope_text;
 use crate::store::{Intent, MicrovmPlace, Result, StoreError, Subject};
 use crate::time::Timestamp;
 

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use super::*;
 use crate::store::{Change, Guard, StoreError, Subject};
 
+mod changes;
+
 fn open(directory: &tempfile::TempDir) -> SqliteStore {
     SqliteStore::open(&directory.path().join("control.sqlite")).unwrap()
 }
