@@ -4,6 +4,10 @@
 //! changes that happen together, or not at all. Uniqueness, quotas and references are guards, so that they
 //! are decided where writes are put in order, and no two callers can both win. Lists are read by key,
 //! never by offset.
+//!
+//! Guards and changes are the words of control. `translate` turns them into a few primitives (`store/primitive.rs`): rows that are
+//! present, absent or fewer than a number; insert, put, update and delete. Another database executes these and answers the
+//! queries of [`Store`], and needs to know nothing else.
 
 use async_trait::async_trait;
 use thiserror::Error;
@@ -21,29 +25,21 @@ use crate::time::Timestamp;
 
 mod batch;
 pub(crate) mod form;
+mod primitive;
 mod sqlite;
 mod text;
+mod translate;
 
 pub use batch::{Batch, Change, Guard, Intent, Subject, TokenKey, TokenUse, Verdict};
-pub use sqlite::{CommitMoment, SqliteStore};
+pub use hearth_sqlite::CommitMoment;
+pub use sqlite::SqliteStore;
 
 /// Why the store could not be read or written.
 #[derive(Debug, Error)]
 pub enum StoreError {
-    /// The file could not be made or its directory not be used.
-    #[error("cannot use the database file")]
-    File(#[source] std::io::Error),
-    /// SQLite refused.
-    #[error("SQLite refused")]
-    Sqlite(#[from] rusqlite::Error),
-    /// The file was written by a newer release.
-    #[error("the database has schema {found}, this release knows up to {known}")]
-    Newer {
-        /// The schema of the file.
-        found: u32,
-        /// The newest schema that this release knows.
-        known: u32,
-    },
+    /// The database could not be opened or used.
+    #[error(transparent)]
+    Database(hearth_sqlite::Error),
     /// A record was written by something else, or damaged.
     #[error("a record of {kind} cannot be read")]
     Record {
@@ -69,6 +65,22 @@ pub enum StoreError {
     /// The store has been closed.
     #[error("the store is closed")]
     Closed,
+}
+
+impl From<hearth_sqlite::Error> for StoreError {
+    fn from(error: hearth_sqlite::Error) -> Self {
+        match error {
+            hearth_sqlite::Error::Commit(text) => Self::Commit(text),
+            hearth_sqlite::Error::Closed => Self::Closed,
+            other => Self::Database(other),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error.into())
+    }
 }
 
 type Result<T> = std::result::Result<T, StoreError>;

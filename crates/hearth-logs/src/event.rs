@@ -1,6 +1,6 @@
 //! Writing events, and removing the oldest when a group has too many.
 
-use rusqlite::{Transaction, params};
+use rusqlite::{Connection, params};
 
 use crate::store::{LogError, LogStore, Owner, group_id, stream_id};
 
@@ -21,7 +21,7 @@ const MAX_AGE_MS: i64 = 14 * DAY_MS;
 /// Events from further ahead are refused.
 const MAX_LEAD_MS: i64 = 2 * 60 * 60 * 1000;
 
-/// Events removed in one transaction when a group is over its limit.
+/// Events removed in one job when a group is over its limit.
 const EVICTION_EVENTS: i64 = 10_000;
 
 /// An event to be written.
@@ -105,36 +105,40 @@ impl LogStore {
     ) -> Result<Accepted, LogError> {
         check_batch(events)?;
         let accepted = Accepted::of(events, now_ms);
-        let mut connection = self.writer();
-        let transaction = connection.transaction()?;
-        let group_id = group_id(&transaction, owner, group)?;
-        let stream_id = stream_id(&transaction, group_id, stream)?;
-        let taken = events
-            .get(accepted.too_old_end..accepted.too_new_start)
-            .unwrap_or_default();
-        insert(&transaction, group_id, stream_id, taken, now_ms)?;
-        let stored_bytes: i64 = transaction.query_row(
-            "SELECT stored_bytes FROM log_group WHERE id = ?",
-            [group_id],
-            |row| row.get(0),
-        )?;
-        let excess_bytes = stored_bytes - self.limits.max_group_bytes;
-        if excess_bytes > 0 {
-            let oldest = Oldest {
-                group_id,
-                before_ms: i64::MAX,
-                excess_bytes,
-                limit: EVICTION_EVENTS,
-            };
-            oldest.remove(&transaction)?;
-        }
-        transaction.commit()?;
+        let taken = events.get(accepted.too_old_end..accepted.too_new_start);
+        let taken = taken.unwrap_or_default().to_vec();
+        let (owner, group, stream) = (owner.clone(), group.to_owned(), stream.to_owned());
+        let max_group_bytes = self.limits.max_group_bytes;
+        self.write(move |db| {
+            let group_id = group_id(db, &owner, &group)?;
+            let stream_id = stream_id(db, group_id, &stream)?;
+            insert(db, group_id, stream_id, &taken, now_ms)?;
+            evict(db, group_id, max_group_bytes)
+        })?;
         Ok(accepted)
     }
 }
 
+/// Removes the oldest events of a group that has too many bytes.
+fn evict(db: &Connection, group_id: i64, max_group_bytes: i64) -> Result<(), LogError> {
+    let stored_bytes: i64 = db
+        .prepare_cached("SELECT stored_bytes FROM log_group WHERE id = ?")?
+        .query_row([group_id], |row| row.get(0))?;
+    let excess_bytes = stored_bytes - max_group_bytes;
+    if excess_bytes > 0 {
+        let oldest = Oldest {
+            group_id,
+            before_ms: i64::MAX,
+            excess_bytes,
+            limit: EVICTION_EVENTS,
+        };
+        oldest.remove(db)?;
+    }
+    Ok(())
+}
+
 fn insert(
-    transaction: &Transaction<'_>,
+    db: &Connection,
     group_id: i64,
     stream_id: i64,
     events: &[NewEvent],
@@ -143,7 +147,7 @@ fn insert(
     let (Some(first), Some(last)) = (events.first(), events.last()) else {
         return Ok(());
     };
-    let mut statement = transaction.prepare_cached(
+    let mut statement = db.prepare_cached(
         "INSERT INTO log_event (group_id, stream_id, time_ms, ingestion_ms, message)
          VALUES (?, ?, ?, ?, ?)",
     )?;
@@ -158,16 +162,14 @@ fn insert(
         ])?;
         bytes += i64::try_from(event.message.len()).unwrap_or(i64::MAX) + OVERHEAD_BYTES;
     }
-    transaction
-        .prepare_cached("UPDATE log_group SET stored_bytes = stored_bytes + ? WHERE id = ?")?
+    db.prepare_cached("UPDATE log_group SET stored_bytes = stored_bytes + ? WHERE id = ?")?
         .execute(params![bytes, group_id])?;
-    transaction
-        .prepare_cached(
-            "UPDATE log_stream SET first_event_ms = min(coalesce(first_event_ms, ?1), ?1),
+    db.prepare_cached(
+        "UPDATE log_stream SET first_event_ms = min(coalesce(first_event_ms, ?1), ?1),
                last_event_ms = max(coalesce(last_event_ms, ?2), ?2), last_ingestion_ms = ?3
              WHERE id = ?4",
-        )?
-        .execute(params![first.time_ms, last.time_ms, now_ms, stream_id])?;
+    )?
+    .execute(params![first.time_ms, last.time_ms, now_ms, stream_id])?;
     Ok(())
 }
 
@@ -184,8 +186,8 @@ pub(crate) struct Oldest {
 
 impl Oldest {
     /// Removes them and says how many they were.
-    pub(crate) fn remove(&self, transaction: &Transaction<'_>) -> Result<usize, LogError> {
-        let mut oldest = transaction.prepare_cached(
+    pub(crate) fn remove(&self, db: &Connection) -> Result<usize, LogError> {
+        let mut oldest = db.prepare_cached(
             "SELECT id, length(CAST(message AS BLOB)) + ? FROM log_event
              WHERE group_id = ? AND time_ms < ? ORDER BY time_ms, id LIMIT ?",
         )?;
@@ -195,7 +197,7 @@ impl Oldest {
             self.before_ms,
             self.limit
         ])?;
-        let mut delete = transaction.prepare_cached("DELETE FROM log_event WHERE id = ?")?;
+        let mut delete = db.prepare_cached("DELETE FROM log_event WHERE id = ?")?;
         let (mut removed, mut removed_bytes) = (0, 0);
         while let Some(row) = rows.next()? {
             let (id, bytes): (i64, i64) = (row.get(0)?, row.get(1)?);
@@ -206,21 +208,14 @@ impl Oldest {
                 break;
             }
         }
-        give_back(transaction, self.group_id, removed_bytes)?;
+        give_back(db, self.group_id, removed_bytes)?;
         Ok(removed)
     }
 }
 
 /// Takes bytes of removed events from what a group holds.
-pub(crate) fn give_back(
-    transaction: &Transaction<'_>,
-    group_id: i64,
-    bytes: i64,
-) -> Result<(), LogError> {
-    transaction
-        .prepare_cached(
-            "UPDATE log_group SET stored_bytes = max(stored_bytes - ?, 0) WHERE id = ?",
-        )?
+pub(crate) fn give_back(db: &Connection, group_id: i64, bytes: i64) -> Result<(), LogError> {
+    db.prepare_cached("UPDATE log_group SET stored_bytes = max(stored_bytes - ?, 0) WHERE id = ?")?
         .execute(params![bytes, group_id])?;
     Ok(())
 }

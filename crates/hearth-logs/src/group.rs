@@ -1,6 +1,6 @@
 //! Log groups.
 
-use rusqlite::{Row, params};
+use rusqlite::{Connection, Row, params};
 
 use crate::schema::REMOVED_OWNER;
 use crate::store::{LogError, LogStore, Owner, group_id, is_duplicate};
@@ -42,29 +42,9 @@ impl LogStore {
     ///
     /// [`LogError::GroupExists`], [`LogError::TooMany`] or a database failure.
     pub fn create_group(&self, owner: &Owner, name: &str, now_ms: i64) -> Result<(), LogError> {
-        let connection = self.writer();
-        let groups: i64 = connection
-            .prepare_cached("SELECT count(*) FROM log_group WHERE account = ? AND region = ?")?
-            .query_row(params![owner.account, owner.region], |row| row.get(0))?;
-        let inserted = connection
-            .prepare_cached(
-                "INSERT INTO log_group (account, region, name, created_ms)
-                 SELECT ?, ?, ?, ? WHERE ? < ?",
-            )?
-            .execute(params![
-                owner.account,
-                owner.region,
-                name,
-                now_ms,
-                groups,
-                self.limits.max_groups
-            ]);
-        match inserted {
-            Ok(0) => Err(LogError::TooMany),
-            Ok(_) => Ok(()),
-            Err(error) if is_duplicate(&error) => Err(LogError::GroupExists),
-            Err(error) => Err(error.into()),
-        }
+        let (owner, name) = (owner.clone(), name.to_owned());
+        let max_groups = self.limits.max_groups;
+        self.write(move |db| insert_group(db, &owner, &name, now_ms, max_groups))
     }
 
     /// Removes a group with its streams and events. It is gone for everybody when this returns; of a large one some
@@ -74,13 +54,15 @@ impl LogStore {
     ///
     /// [`LogError::NoGroup`] or a database failure.
     pub fn delete_group(&self, owner: &Owner, name: &str) -> Result<(), LogError> {
-        let connection = self.writer();
-        let id = group_id(&connection, owner, name)?;
-        connection.execute(
-            "UPDATE log_group SET account = ?, name = 'removed ' || id WHERE id = ?",
-            params![REMOVED_OWNER, id],
-        )?;
-        drop(connection);
+        let (owner, name) = (owner.clone(), name.to_owned());
+        self.write(move |db| {
+            let id = group_id(db, &owner, &name)?;
+            db.execute(
+                "UPDATE log_group SET account = ?, name = 'removed ' || id WHERE id = ?",
+                params![REMOVED_OWNER, id],
+            )?;
+            Ok(())
+        })?;
         self.begin_removal()
     }
 
@@ -135,13 +117,44 @@ impl LogStore {
         if days.is_some_and(|days| !RETENTION_DAYS.contains(&days)) {
             return Err(LogError::BadRetention);
         }
-        let connection = self.writer();
-        let id = group_id(&connection, owner, name)?;
-        connection.execute(
-            "UPDATE log_group SET retention_days = ? WHERE id = ?",
-            params![days, id],
-        )?;
-        Ok(())
+        let (owner, name) = (owner.clone(), name.to_owned());
+        self.write(move |db| {
+            let id = group_id(db, &owner, &name)?;
+            db.execute(
+                "UPDATE log_group SET retention_days = ? WHERE id = ?",
+                params![days, id],
+            )?;
+            Ok(())
+        })
+    }
+}
+
+/// Makes a group.
+pub(crate) fn insert_group(
+    db: &Connection,
+    owner: &Owner,
+    name: &str,
+    now_ms: i64,
+    max_groups: i64,
+) -> Result<(), LogError> {
+    let inserted = db
+        .prepare_cached(
+            "INSERT INTO log_group (account, region, name, created_ms)
+             SELECT ?1, ?2, ?3, ?4
+             WHERE (SELECT count(*) FROM log_group WHERE account = ?1 AND region = ?2) < ?5",
+        )?
+        .execute(params![
+            owner.account,
+            owner.region,
+            name,
+            now_ms,
+            max_groups
+        ]);
+    match inserted {
+        Ok(0) => Err(LogError::TooMany),
+        Ok(_) => Ok(()),
+        Err(error) if is_duplicate(&error) => Err(LogError::GroupExists),
+        Err(error) => Err(error.into()),
     }
 }
 

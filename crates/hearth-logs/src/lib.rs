@@ -2,8 +2,8 @@
 //!
 //! Guests write here what they like, so each group has a byte limit: past it the oldest events go,
 //! and no application can fill the host's disk by talking. Events are kept in one SQLite database of
-//! their own, because readers want them by time over many streams at once; a lost last second after
-//! a power failure is accepted (`synchronous = NORMAL`), a torn database is not (WAL).
+//! their own ([`hearth_sqlite`]), because readers want them by time over many streams at once. A power
+//! failure may take the events of the last second ([`hearth_sqlite::Durability::Normal`]).
 //!
 //! The crate knows neither HTTP nor the names of CloudWatch's operations.
 
@@ -28,5 +28,7 @@ pub use read::{Direction, EventFilter, Position, StreamSelection};
 pub use store::{LogError, LogStore, Owner};
 pub use stream::{Stream, StreamOrder};
 
+#[cfg(test)]
+mod golden;
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,8 @@
-//! The tables. `user_version` counts their changes.
+//! The tables, as the steps of migrations that [`hearth_sqlite`] runs.
 //!
 //! Removing a group or a stream with many events takes seconds, so its row is first made invisible and its events go
 //! in slices ([`crate::sweep`]): a removed group belongs to the owner [`REMOVED_OWNER`], a removed stream has `is_removed`
 //! set. Both get a name that nothing else can have.
-
-use rusqlite::Connection;
-
-use crate::store::LogError;
 
 /// The account of groups that are being removed. No account has an empty name.
 pub(crate) const REMOVED_OWNER: &str = "";
@@ -51,22 +47,3 @@ const REMOVED_STREAMS: &str = "
 ALTER TABLE log_stream ADD COLUMN is_removed INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX log_stream_removed ON log_stream (id) WHERE is_removed;
 ";
-
-/// Prepares the connection that writes and brings an older database to the current schema.
-pub(crate) fn prepare(connection: &mut Connection) -> Result<(), LogError> {
-    connection.execute_batch(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;",
-    )?;
-    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    let done = usize::try_from(found)
-        .ok()
-        .filter(|done| *done <= STEPS.len());
-    let done = done.ok_or(LogError::UnknownVersion(found))?;
-    for (version, step) in (1_i64..).zip(STEPS).skip(done) {
-        let transaction = connection.transaction()?;
-        transaction.execute_batch(step)?;
-        transaction.pragma_update(None, "user_version", version)?;
-        transaction.commit()?;
-    }
-    Ok(())
-}

@@ -1,12 +1,9 @@
-//! The store: one connection that writes, behind a lock, and connections of their own for readers.
-//!
-//! Each call that writes is one short transaction. Readers see the last commit and wait for nobody: the database is in
-//! WAL mode.
+//! The store: a database whose writes are short jobs and whose reads wait for nobody.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use hearth_sqlite::{Database, Durability, Options};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::Limits;
 use crate::schema;
@@ -52,69 +49,62 @@ pub enum LogError {
     UnknownVersion(i64),
     /// The database failed.
     #[error("the log database failed")]
-    Database(#[from] rusqlite::Error),
+    Database(#[source] hearth_sqlite::Error),
 }
 
-/// Connections kept for readers; more are opened under load and closed after.
-const IDLE_READERS: usize = 8;
+impl From<hearth_sqlite::Error> for LogError {
+    fn from(error: hearth_sqlite::Error) -> Self {
+        match error {
+            hearth_sqlite::Error::Newer { found, .. } => Self::UnknownVersion(found),
+            other => Self::Database(other),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for LogError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error.into())
+    }
+}
 
 /// The log store.
 #[derive(Debug)]
 pub struct LogStore {
-    writer: Mutex<Connection>,
-    path: PathBuf,
-    idle_readers: Mutex<Vec<Connection>>,
+    database: Database,
     pub(crate) limits: Limits,
 }
 
 impl LogStore {
-    /// Opens the database at `path`, which is made when it is not there.
+    /// Opens the database at `path`. Creates it, readable by its owner alone, if it does not exist.
     ///
     /// # Errors
     ///
     /// When it cannot be opened or comes from a later release.
     pub fn open(path: &Path, limits: Limits) -> Result<Self, LogError> {
-        let mut connection = Connection::open(path)?;
-        schema::prepare(&mut connection)?;
+        let options = Options {
+            durability: Durability::Normal,
+            ..Options::new(schema::STEPS)
+        };
         Ok(Self {
-            writer: Mutex::new(connection),
-            path: path.to_owned(),
-            idle_readers: Mutex::default(),
+            database: Database::open(path, &options)?,
             limits,
         })
     }
 
-    /// The connection that writes. A panic while it was held left no open transaction behind: those roll back
-    /// when dropped.
-    pub(crate) fn writer(&self) -> MutexGuard<'_, Connection> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Runs a job that writes, as a whole or not at all. It may run more than once.
+    pub(crate) fn write<T: Send + 'static>(
+        &self,
+        job: impl FnMut(&Connection) -> Result<T, LogError> + Send + 'static,
+    ) -> Result<T, LogError> {
+        self.database.blocking_write(job)
     }
 
-    /// Runs a query on a connection that reads. It waits neither for the writer nor for other readers.
+    /// Runs a query. It waits neither for a writer nor for other readers, and sees one commit.
     pub(crate) fn read<T>(
         &self,
         query: impl FnOnce(&Connection) -> Result<T, LogError>,
     ) -> Result<T, LogError> {
-        let idle = self.idle_readers().pop();
-        let connection = match idle {
-            Some(connection) => connection,
-            None => Connection::open_with_flags(
-                &self.path,
-                OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-            )?,
-        };
-        let result = query(&connection);
-        let mut idle = self.idle_readers();
-        if idle.len() < IDLE_READERS {
-            idle.push(connection);
-        }
-        result
-    }
-
-    fn idle_readers(&self) -> MutexGuard<'_, Vec<Connection>> {
-        self.idle_readers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.database.blocking_read(query)
     }
 }
 

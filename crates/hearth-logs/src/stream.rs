@@ -1,8 +1,8 @@
 //! Log streams.
 
-use rusqlite::{Row, params};
+use rusqlite::{Connection, Row, params};
 
-use crate::group::sql_limit;
+use crate::group::{insert_group, sql_limit};
 use crate::store::{LogError, LogStore, Owner, group_id, is_duplicate, stream_id};
 
 /// A sequence of events from one source.
@@ -58,21 +58,12 @@ impl LogStore {
         name: &str,
         now_ms: i64,
     ) -> Result<(), LogError> {
-        let connection = self.writer();
-        let group_id = group_id(&connection, owner, group)?;
-        let inserted = connection
-            .prepare_cached(
-                "INSERT INTO log_stream (group_id, name, created_ms)
-                 SELECT ?1, ?2, ?3
-                 WHERE (SELECT count(*) FROM log_stream WHERE group_id = ?1 AND NOT is_removed) < ?4",
-            )?
-            .execute(params![group_id, name, now_ms, self.limits.max_streams]);
-        match inserted {
-            Ok(0) => Err(LogError::TooMany),
-            Ok(_) => Ok(()),
-            Err(error) if is_duplicate(&error) => Err(LogError::StreamExists),
-            Err(error) => Err(error.into()),
-        }
+        let (owner, group, name) = (owner.clone(), group.to_owned(), name.to_owned());
+        let max_streams = self.limits.max_streams;
+        self.write(move |db| {
+            let group_id = group_id(db, &owner, &group)?;
+            insert_stream(db, group_id, &name, now_ms, max_streams)
+        })
     }
 
     /// Makes the group and the stream where they are not there yet: for output that the service
@@ -88,14 +79,19 @@ impl LogStore {
         name: &str,
         now_ms: i64,
     ) -> Result<(), LogError> {
-        match self.create_group(owner, group, now_ms) {
-            Ok(()) | Err(LogError::GroupExists) => {}
-            Err(error) => return Err(error),
-        }
-        match self.create_stream(owner, group, name, now_ms) {
-            Ok(()) | Err(LogError::StreamExists) => Ok(()),
-            Err(error) => Err(error),
-        }
+        let (owner, group, name) = (owner.clone(), group.to_owned(), name.to_owned());
+        let limits = self.limits;
+        self.write(move |db| {
+            match insert_group(db, &owner, &group, now_ms, limits.max_groups) {
+                Ok(()) | Err(LogError::GroupExists) => {}
+                Err(error) => return Err(error),
+            }
+            let group_id = group_id(db, &owner, &group)?;
+            match insert_stream(db, group_id, &name, now_ms, limits.max_streams) {
+                Ok(()) | Err(LogError::StreamExists) => Ok(()),
+                Err(error) => Err(error),
+            }
+        })
     }
 
     /// Removes a stream with its events. It is gone for everybody when this returns; of a large one some events still
@@ -105,17 +101,17 @@ impl LogStore {
     ///
     /// [`LogError::NoGroup`], [`LogError::NoStream`] or a database failure.
     pub fn delete_stream(&self, owner: &Owner, group: &str, name: &str) -> Result<(), LogError> {
-        let mut connection = self.writer();
-        let transaction = connection.transaction()?;
-        let group_id = group_id(&transaction, owner, group)?;
-        let id = stream_id(&transaction, group_id, name)?;
-        // A colon is in no stream's name.
-        transaction.execute(
-            "UPDATE log_stream SET is_removed = 1, name = 'removed:' || id WHERE id = ?",
-            [id],
-        )?;
-        transaction.commit()?;
-        drop(connection);
+        let (owner, group, name) = (owner.clone(), group.to_owned(), name.to_owned());
+        self.write(move |db| {
+            let group_id = group_id(db, &owner, &group)?;
+            let id = stream_id(db, group_id, &name)?;
+            // A colon is in no stream's name.
+            db.execute(
+                "UPDATE log_stream SET is_removed = 1, name = 'removed:' || id WHERE id = ?",
+                [id],
+            )?;
+            Ok(())
+        })?;
         self.begin_removal()
     }
 
@@ -152,5 +148,28 @@ impl LogStore {
         )?;
         Ok(rows.collect::<Result<_, _>>()?)
         })
+    }
+}
+
+/// Makes a stream.
+fn insert_stream(
+    db: &Connection,
+    group_id: i64,
+    name: &str,
+    now_ms: i64,
+    max_streams: i64,
+) -> Result<(), LogError> {
+    let inserted = db
+        .prepare_cached(
+            "INSERT INTO log_stream (group_id, name, created_ms)
+             SELECT ?1, ?2, ?3
+             WHERE (SELECT count(*) FROM log_stream WHERE group_id = ?1 AND NOT is_removed) < ?4",
+        )?
+        .execute(params![group_id, name, now_ms, max_streams]);
+    match inserted {
+        Ok(0) => Err(LogError::TooMany),
+        Ok(_) => Ok(()),
+        Err(error) if is_duplicate(&error) => Err(LogError::StreamExists),
+        Err(error) => Err(error.into()),
     }
 }

@@ -1,16 +1,16 @@
 //! Removing events that are past the retention of their group, and what deletions have left, in slices.
 //!
-//! A slice is one short transaction. Whoever removes more lets appends go first between two slices.
+//! A slice is one short job of the writer. Whoever removes more lets appends go first between two slices.
 
 use std::time::{Duration, Instant};
 
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::event::{DAY_MS, OVERHEAD_BYTES, Oldest, give_back};
 use crate::schema::REMOVED_OWNER;
 use crate::store::{LogError, LogStore};
 
-/// Events (or empty streams) removed in one transaction: some ten milliseconds of work.
+/// Events (or empty streams) removed in one job: some ten milliseconds of work.
 const SLICE: i64 = 2000;
 
 /// How long a deletion goes on removing events itself before it leaves the rest to [`LogStore::sweep`]: enough for some
@@ -50,85 +50,77 @@ impl LogStore {
 
     /// Removes a slice of events past their retention.
     fn expire_slice(&self, now_ms: i64) -> Result<usize, LogError> {
-        let mut connection = self.writer();
-        let transaction = connection.transaction()?;
-        let expiring: Vec<(i64, i64)> = transaction
-            .prepare_cached(
-                "SELECT id, retention_days FROM log_group WHERE retention_days IS NOT NULL",
-            )?
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect::<Result<_, _>>()?;
-        let mut removed = 0;
-        for (group_id, days) in expiring {
-            let limit = SLICE - i64::try_from(removed).unwrap_or(SLICE);
-            if limit <= 0 {
-                break;
-            }
-            let oldest = Oldest {
-                group_id,
-                before_ms: now_ms.saturating_sub(days * DAY_MS),
-                excess_bytes: i64::MAX,
-                limit,
-            };
-            removed += oldest.remove(&transaction)?;
-        }
-        transaction.commit()?;
-        Ok(removed)
+        self.write(move |db| expire(db, now_ms))
     }
 
     /// Removes a slice of a deleted group or stream, and its own row once it is empty.
     fn remove_slice(&self) -> Result<usize, LogError> {
-        let mut connection = self.writer();
-        let transaction = connection.transaction()?;
-        let removed = match removed_group(&transaction)? {
-            Some(group_id) => slice_of_group(&transaction, group_id)?,
-            None => match removed_stream(&transaction)? {
-                Some((stream_id, group_id)) => slice_of_stream(&transaction, stream_id, group_id)?,
-                None => 0,
+        self.write(|db| match removed_group(db)? {
+            Some(group_id) => slice_of_group(db, group_id),
+            None => match removed_stream(db)? {
+                Some((stream_id, group_id)) => slice_of_stream(db, stream_id, group_id),
+                None => Ok(0),
             },
-        };
-        transaction.commit()?;
-        Ok(removed)
+        })
     }
 }
 
-fn removed_group(transaction: &Transaction<'_>) -> Result<Option<i64>, LogError> {
-    let mut query =
-        transaction.prepare_cached("SELECT id FROM log_group WHERE account = ? LIMIT 1")?;
+fn expire(db: &Connection, now_ms: i64) -> Result<usize, LogError> {
+    let expiring: Vec<(i64, i64)> = db
+        .prepare_cached(
+            "SELECT id, retention_days FROM log_group WHERE retention_days IS NOT NULL",
+        )?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    let mut removed = 0;
+    for (group_id, days) in expiring {
+        let limit = SLICE - i64::try_from(removed).unwrap_or(SLICE);
+        if limit <= 0 {
+            break;
+        }
+        let oldest = Oldest {
+            group_id,
+            before_ms: now_ms.saturating_sub(days * DAY_MS),
+            excess_bytes: i64::MAX,
+            limit,
+        };
+        removed += oldest.remove(db)?;
+    }
+    Ok(removed)
+}
+
+fn removed_group(db: &Connection) -> Result<Option<i64>, LogError> {
+    let mut query = db.prepare_cached("SELECT id FROM log_group WHERE account = ? LIMIT 1")?;
     Ok(query
         .query_row([REMOVED_OWNER], |row| row.get(0))
         .optional()?)
 }
 
-fn removed_stream(transaction: &Transaction<'_>) -> Result<Option<(i64, i64)>, LogError> {
-    let mut query = transaction
-        .prepare_cached("SELECT id, group_id FROM log_stream WHERE is_removed LIMIT 1")?;
+fn removed_stream(db: &Connection) -> Result<Option<(i64, i64)>, LogError> {
+    let mut query =
+        db.prepare_cached("SELECT id, group_id FROM log_stream WHERE is_removed LIMIT 1")?;
     let found = query.query_row([], |row| Ok((row.get(0)?, row.get(1)?)));
     Ok(found.optional()?)
 }
 
 /// Events first, then streams, then the group: nothing is left for a cascade to remove at once.
-fn slice_of_group(transaction: &Transaction<'_>, group_id: i64) -> Result<usize, LogError> {
+fn slice_of_group(db: &Connection, group_id: i64) -> Result<usize, LogError> {
     for statement in [
         "DELETE FROM log_event WHERE id IN (SELECT id FROM log_event WHERE group_id = ? LIMIT ?)",
         "DELETE FROM log_stream WHERE id IN (SELECT id FROM log_stream WHERE group_id = ? LIMIT ?)",
     ] {
-        let removed = transaction
+        let removed = db
             .prepare_cached(statement)?
             .execute(params![group_id, SLICE])?;
         if removed > 0 {
             return Ok(removed);
         }
     }
-    Ok(transaction.execute("DELETE FROM log_group WHERE id = ?", [group_id])?)
+    Ok(db.execute("DELETE FROM log_group WHERE id = ?", [group_id])?)
 }
 
-fn slice_of_stream(
-    transaction: &Transaction<'_>,
-    stream_id: i64,
-    group_id: i64,
-) -> Result<usize, LogError> {
-    let events: Vec<(i64, i64)> = transaction
+fn slice_of_stream(db: &Connection, stream_id: i64, group_id: i64) -> Result<usize, LogError> {
+    let events: Vec<(i64, i64)> = db
         .prepare_cached(
             "SELECT id, length(CAST(message AS BLOB)) + ? FROM log_event WHERE stream_id = ? LIMIT ?",
         )?
@@ -137,14 +129,14 @@ fn slice_of_stream(
         })?
         .collect::<Result<_, _>>()?;
     if events.is_empty() {
-        return Ok(transaction.execute("DELETE FROM log_stream WHERE id = ?", [stream_id])?);
+        return Ok(db.execute("DELETE FROM log_stream WHERE id = ?", [stream_id])?);
     }
-    let mut delete = transaction.prepare_cached("DELETE FROM log_event WHERE id = ?")?;
+    let mut delete = db.prepare_cached("DELETE FROM log_event WHERE id = ?")?;
     for (id, _) in &events {
         delete.execute([id])?;
     }
     let bytes = events.iter().map(|(_, bytes)| bytes).sum();
-    give_back(transaction, group_id, bytes)?;
+    give_back(db, group_id, bytes)?;
     Ok(events.len())
 }
 

@@ -3,10 +3,11 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
 
 use uuid::Uuid;
 
-use crate::store::ObjectError;
+use crate::error::ObjectError;
 
 /// Digits of a blob's name that name its directory.
 const SPREAD_DIGITS: usize = 2;
@@ -15,6 +16,8 @@ const SPREAD_DIGITS: usize = 2;
 #[derive(Debug)]
 pub(crate) struct Blobs {
     directory: PathBuf,
+    /// Shared by those who look up a blob and have not opened it yet.
+    openings: RwLock<()>,
 }
 
 /// A blob that nobody names yet. It is removed when dropped, unless it was given to the store.
@@ -51,7 +54,14 @@ impl Blobs {
         fs::create_dir_all(directory)?;
         Ok(Self {
             directory: directory.to_owned(),
+            openings: RwLock::default(),
         })
+    }
+
+    /// Runs something that looks up blobs in the index and opens them. What it finds stays in place meanwhile.
+    pub(crate) fn while_opening<T>(&self, open: impl FnOnce() -> T) -> T {
+        let _opening = self.openings.read().unwrap_or_else(PoisonError::into_inner);
+        open()
     }
 
     pub(crate) fn create(&self) -> io::Result<NewBlob> {
@@ -72,8 +82,19 @@ impl Blobs {
         self.directory.join(spread).join(name)
     }
 
-    /// Removes blobs that the index has forgotten.
+    /// Removes blobs that the index has forgotten. To be called after the commit that forgets them.
     pub(crate) fn remove(&self, names: impl IntoIterator<Item = String>) {
+        let mut names = names.into_iter().peekable();
+        if names.peek().is_none() {
+            return;
+        }
+        // Whoever has looked up one of them before that commit has opened it once this lock is free. Whoever looks it up
+        // later does not find it.
+        drop(
+            self.openings
+                .write()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
         for name in names {
             if let Err(error) = fs::remove_file(self.path(&name)) {
                 tracing::warn!(%error, "a forgotten blob stays until the next start");

@@ -1,8 +1,9 @@
 //! Buckets. Their names are unique in their account alone: accounts share nothing.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::store::{ObjectError, ObjectStore, bucket_id};
+use crate::error::ObjectError;
+use crate::store::{ObjectStore, bucket_id};
 
 /// A bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,10 +21,13 @@ impl ObjectStore {
     ///
     /// [`ObjectError::BucketExists`] or a failure of the index.
     pub fn create_bucket(&self, account: &str, name: &str, now_ms: i64) -> Result<(), ObjectError> {
-        let made = self.index().execute(
-            "INSERT OR IGNORE INTO bucket (account, name, created_ms) VALUES (?, ?, ?)",
-            params![account, name, now_ms],
-        )?;
+        let (account, name) = (account.to_owned(), name.to_owned());
+        let made = self.write(move |index| {
+            Ok(index.execute(
+                "INSERT OR IGNORE INTO bucket (account, name, created_ms) VALUES (?, ?, ?)",
+                params![account, name, now_ms],
+            )?)
+        })?;
         if made == 0 {
             Err(ObjectError::BucketExists)
         } else {
@@ -37,12 +41,12 @@ impl ObjectStore {
     ///
     /// [`ObjectError::NoBucket`] or a failure of the index.
     pub fn bucket(&self, account: &str, name: &str) -> Result<Bucket, ObjectError> {
-        let index = self.index();
-        let created_ms = index
-            .prepare_cached("SELECT created_ms FROM bucket WHERE account = ? AND name = ?")?
-            .query_row(params![account, name], |row| row.get(0))
-            .optional()?
-            .ok_or(ObjectError::NoBucket)?;
+        let created_ms = self.read(|index| {
+            let mut query = index
+                .prepare_cached("SELECT created_ms FROM bucket WHERE account = ? AND name = ?")?;
+            let created_ms = query.query_row(params![account, name], |row| row.get(0));
+            created_ms.optional()?.ok_or(ObjectError::NoBucket)
+        })?;
         Ok(Bucket {
             name: name.to_owned(),
             created_ms,
@@ -55,17 +59,18 @@ impl ObjectStore {
     ///
     /// A failure of the index.
     pub fn buckets(&self, account: &str) -> Result<Vec<Bucket>, ObjectError> {
-        let index = self.index();
-        let mut statement = index.prepare_cached(
-            "SELECT name, created_ms FROM bucket WHERE account = ? ORDER BY name",
-        )?;
-        let rows = statement.query_map([account], |row| {
-            Ok(Bucket {
-                name: row.get(0)?,
-                created_ms: row.get(1)?,
-            })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        self.read(|index| {
+            let mut statement = index.prepare_cached(
+                "SELECT name, created_ms FROM bucket WHERE account = ? ORDER BY name",
+            )?;
+            let rows = statement.query_map([account], |row| {
+                Ok(Bucket {
+                    name: row.get(0)?,
+                    created_ms: row.get(1)?,
+                })
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
     }
 
     /// Removes an empty bucket. Uploads that were never finished do not keep it.
@@ -74,25 +79,31 @@ impl ObjectStore {
     ///
     /// [`ObjectError::NoBucket`], [`ObjectError::BucketNotEmpty`] or a failure of the index.
     pub fn delete_bucket(&self, account: &str, name: &str) -> Result<(), ObjectError> {
-        let mut index = self.index();
-        let transaction = index.transaction()?;
-        let id = bucket_id(&transaction, account, name)?;
-        let has_objects: bool = transaction.query_row(
-            "SELECT EXISTS (SELECT 1 FROM object WHERE bucket_id = ?)",
-            [id],
-            |row| row.get(0),
-        )?;
-        if has_objects {
-            return Err(ObjectError::BucketNotEmpty);
-        }
-        let parts: Vec<String> = transaction
-            .prepare("SELECT blob FROM part WHERE upload_id IN (SELECT id FROM upload WHERE bucket_id = ?)")?
-            .query_map([id], |row| row.get(0))?
-            .collect::<Result<_, _>>()?;
-        transaction.execute("DELETE FROM upload WHERE bucket_id = ?", [id])?;
-        transaction.execute("DELETE FROM bucket WHERE id = ?", [id])?;
-        transaction.commit()?;
+        let (account, name) = (account.to_owned(), name.to_owned());
+        let parts = self.write(move |index| remove(index, &account, &name))?;
         self.blobs.remove(parts);
         Ok(())
     }
+}
+
+/// Removes an empty bucket with its uploads. Gives the blobs of their parts.
+fn remove(index: &Connection, account: &str, name: &str) -> Result<Vec<String>, ObjectError> {
+    let id = bucket_id(index, account, name)?;
+    let has_objects: bool = index.query_row(
+        "SELECT EXISTS (SELECT 1 FROM object WHERE bucket_id = ?)",
+        [id],
+        |row| row.get(0),
+    )?;
+    if has_objects {
+        return Err(ObjectError::BucketNotEmpty);
+    }
+    let parts = index
+        .prepare(
+            "SELECT blob FROM part WHERE upload_id IN (SELECT id FROM upload WHERE bucket_id = ?)",
+        )?
+        .query_map([id], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    index.execute("DELETE FROM upload WHERE bucket_id = ?", [id])?;
+    index.execute("DELETE FROM bucket WHERE id = ?", [id])?;
+    Ok(parts)
 }

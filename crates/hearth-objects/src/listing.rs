@@ -1,9 +1,10 @@
 //! Listings: keys in the order of their bytes, with those behind a delimiter rolled up.
 
-use rusqlite::params;
+use rusqlite::{Connection, params};
 
+use crate::error::ObjectError;
 use crate::object::{COLUMNS, Object, object_from_row};
-use crate::store::{ObjectError, ObjectStore, bucket_id};
+use crate::store::{ObjectStore, bucket_id};
 
 /// Rows fetched at once.
 const CHUNK_ROWS: i64 = 1000;
@@ -78,49 +79,57 @@ impl ObjectStore {
         bucket: &str,
         request: &ListingRequest,
     ) -> Result<Listing, ObjectError> {
-        let index = self.index();
-        let bucket_id = bucket_id(&index, account, bucket)?;
-        let mut statement = index.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM object
-             WHERE bucket_id = ? AND key >= ? AND key > ? ORDER BY key LIMIT ?"
-        ))?;
-        let mut listing = Listing::default();
-        let mut last = request.given_prefix().map(str::to_owned);
-        let mut start = request.start();
-        'search: loop {
-            let mut rows =
-                statement.query(params![bucket_id, request.prefix, start, CHUNK_ROWS])?;
-            let mut has_rows = false;
-            while let Some(row) = rows.next()? {
-                has_rows = true;
-                let object = object_from_row(row)?;
-                if !object.key.starts_with(&request.prefix) {
-                    break 'search;
-                }
-                let rolled_up = request.roll_up(&object.key).map(str::to_owned);
-                // A prefix that was given already: keys that continue with the last character.
-                if rolled_up.is_some() && rolled_up == last {
-                    start = object.key;
-                    continue;
-                }
-                if listing.objects.len() + listing.prefixes.len() >= request.limit {
-                    listing.next = last;
-                    break 'search;
-                }
-                if let Some(prefix) = rolled_up {
-                    start = behind(&prefix);
-                    last = Some(prefix.clone());
-                    listing.prefixes.push(prefix);
-                    continue 'search;
-                }
-                start.clone_from(&object.key);
-                last = Some(object.key.clone());
-                listing.objects.push(object);
-            }
-            if !has_rows {
-                break;
-            }
-        }
-        Ok(listing)
+        self.read(|index| {
+            let bucket_id = bucket_id(index, account, bucket)?;
+            list(index, bucket_id, request)
+        })
     }
+}
+
+fn list(
+    index: &Connection,
+    bucket_id: i64,
+    request: &ListingRequest,
+) -> Result<Listing, ObjectError> {
+    let mut statement = index.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM object
+         WHERE bucket_id = ? AND key >= ? AND key > ? ORDER BY key LIMIT ?"
+    ))?;
+    let mut listing = Listing::default();
+    let mut last = request.given_prefix().map(str::to_owned);
+    let mut start = request.start();
+    'search: loop {
+        let mut rows = statement.query(params![bucket_id, request.prefix, start, CHUNK_ROWS])?;
+        let mut has_rows = false;
+        while let Some(row) = rows.next()? {
+            has_rows = true;
+            let object = object_from_row(row)?;
+            if !object.key.starts_with(&request.prefix) {
+                break 'search;
+            }
+            let rolled_up = request.roll_up(&object.key).map(str::to_owned);
+            // A prefix that was given already: keys that continue with the last character.
+            if rolled_up.is_some() && rolled_up == last {
+                start = object.key;
+                continue;
+            }
+            if listing.objects.len() + listing.prefixes.len() >= request.limit {
+                listing.next = last;
+                break 'search;
+            }
+            if let Some(prefix) = rolled_up {
+                start = behind(&prefix);
+                last = Some(prefix.clone());
+                listing.prefixes.push(prefix);
+                continue 'search;
+            }
+            start.clone_from(&object.key);
+            last = Some(object.key.clone());
+            listing.objects.push(object);
+        }
+        if !has_rows {
+            break;
+        }
+    }
+    Ok(listing)
 }

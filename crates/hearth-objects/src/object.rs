@@ -7,7 +7,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 
 use crate::blob::NewBlob;
-use crate::store::{ObjectError, ObjectStore, bucket_id};
+use crate::error::ObjectError;
+use crate::store::{ObjectStore, bucket_id};
 
 /// What a client says of an object besides its bytes. Written into the index as JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,11 +85,20 @@ impl ObjectStore {
         condition: &Condition,
         now_ms: i64,
     ) -> Result<(), ObjectError> {
-        let mut index = self.index();
-        let transaction = index.transaction()?;
-        let bucket_id = bucket_id(&transaction, account, bucket)?;
-        let replaced = insert(&transaction, bucket_id, key, &object, condition, now_ms)?;
-        transaction.commit()?;
+        let row = ObjectRow {
+            key: key.to_owned(),
+            size: object.size,
+            etag: object.etag,
+            modified_ms: now_ms,
+            attributes: serde_json::to_string(&object.attributes)?,
+            blob: object.blob.name.clone(),
+        };
+        let (account, bucket) = (account.to_owned(), bucket.to_owned());
+        let condition = condition.clone();
+        let replaced = self.write(move |index| {
+            let bucket_id = bucket_id(index, &account, &bucket)?;
+            insert(index, bucket_id, &row, &condition)
+        })?;
         object.blob.keep();
         self.blobs.remove(replaced);
         Ok(())
@@ -100,7 +110,7 @@ impl ObjectStore {
     ///
     /// [`ObjectError::NoBucket`], [`ObjectError::NoObject`] or a failure of the index.
     pub fn object(&self, account: &str, bucket: &str, key: &str) -> Result<Object, ObjectError> {
-        let (object, _) = find(&self.index(), account, bucket, key)?;
+        let (object, _) = self.read(|index| find(index, account, bucket, key))?;
         Ok(object)
     }
 
@@ -115,11 +125,12 @@ impl ObjectStore {
         bucket: &str,
         key: &str,
     ) -> Result<(Object, File), ObjectError> {
-        // The lock is held until the file is open: a blob is removed only after the index has forgotten it.
-        let index = self.index();
-        let (object, blob) = find(&index, account, bucket, key)?;
-        let file = File::open(self.blobs.path(&blob))?;
-        Ok((object, file))
+        // Looked up and opened in one: the blob is removed neither before nor in between.
+        self.blobs.while_opening(|| {
+            let (object, blob) = self.read(|index| find(index, account, bucket, key))?;
+            let file = File::open(self.blobs.path(&blob))?;
+            Ok((object, file))
+        })
     }
 
     /// Removes an object. Succeeds if it does not exist.
@@ -128,13 +139,15 @@ impl ObjectStore {
     ///
     /// [`ObjectError::NoBucket`] or a failure of the index.
     pub fn delete(&self, account: &str, bucket: &str, key: &str) -> Result<(), ObjectError> {
-        let index = self.index();
-        let bucket_id = bucket_id(&index, account, bucket)?;
-        let blob: Option<String> = index
-            .prepare_cached("DELETE FROM object WHERE bucket_id = ? AND key = ? RETURNING blob")?
-            .query_row(params![bucket_id, key], |row| row.get(0))
-            .optional()?;
-        drop(index);
+        let (account, bucket, key) = (account.to_owned(), bucket.to_owned(), key.to_owned());
+        let blob = self.write(move |index| {
+            let bucket_id = bucket_id(index, &account, &bucket)?;
+            let mut delete = index.prepare_cached(
+                "DELETE FROM object WHERE bucket_id = ? AND key = ? RETURNING blob",
+            )?;
+            let blob = delete.query_row(params![bucket_id, key], |row| row.get(0));
+            Ok(blob.optional()?)
+        })?;
         self.blobs.remove(blob);
         Ok(())
     }
@@ -167,18 +180,28 @@ pub(crate) fn object_from_row(row: &Row<'_>) -> Result<Object, ObjectError> {
     })
 }
 
+/// An object as it is written into the index.
+pub(crate) struct ObjectRow {
+    pub(crate) key: String,
+    pub(crate) size: u64,
+    pub(crate) etag: String,
+    pub(crate) modified_ms: i64,
+    /// The stored form of its [`Attributes`].
+    pub(crate) attributes: String,
+    /// The name of its blob.
+    pub(crate) blob: String,
+}
+
 /// Writes an object's row where `condition` holds; gives the blob that it replaced.
 pub(crate) fn insert(
     index: &Connection,
     bucket_id: i64,
-    key: &str,
-    object: &NewObject,
+    object: &ObjectRow,
     condition: &Condition,
-    now_ms: i64,
 ) -> Result<Option<String>, ObjectError> {
     let existing: Option<(String, String)> = index
         .prepare_cached("SELECT blob, etag FROM object WHERE bucket_id = ? AND key = ?")?
-        .query_row(params![bucket_id, key], |row| {
+        .query_row(params![bucket_id, object.key], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })
         .optional()?;
@@ -192,8 +215,6 @@ pub(crate) fn insert(
     if !holds {
         return Err(ObjectError::ConditionFailed);
     }
-    let attributes = serde_json::to_string(&object.attributes)?;
-    let size = i64::try_from(object.size).unwrap_or(i64::MAX);
     index
         .prepare_cached(
             "INSERT OR REPLACE INTO object
@@ -202,12 +223,12 @@ pub(crate) fn insert(
         )?
         .execute(params![
             bucket_id,
-            key,
-            size,
+            object.key,
+            i64::try_from(object.size).unwrap_or(i64::MAX),
             object.etag,
-            now_ms,
-            attributes,
-            object.blob.name
+            object.modified_ms,
+            object.attributes,
+            object.blob
         ])?;
     Ok(existing.map(|(blob, _)| blob))
 }

@@ -1,8 +1,4 @@
-//! The index. `user_version` counts its changes.
-
-use rusqlite::Connection;
-
-use crate::store::ObjectError;
+//! The index, as the steps of migrations that [`hearth_sqlite`] runs.
 
 /// The steps, in order. A step that was released is never changed.
 pub(crate) const STEPS: &[&str] = &[TABLES, BY_BLOB];
@@ -48,23 +44,3 @@ const BY_BLOB: &str = "
 CREATE INDEX object_blob ON object (blob);
 CREATE INDEX part_blob ON part (blob);
 ";
-
-/// Prepares a connection and brings an older index to the current schema. An answer to a client
-/// means that its object is kept, hence `synchronous = FULL`.
-pub(crate) fn prepare(connection: &mut Connection) -> Result<(), ObjectError> {
-    connection.execute_batch(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;",
-    )?;
-    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    let done = usize::try_from(found)
-        .ok()
-        .filter(|done| *done <= STEPS.len());
-    let done = done.ok_or(ObjectError::UnknownVersion(found))?;
-    for (version, step) in (1_i64..).zip(STEPS).skip(done) {
-        let transaction = connection.transaction()?;
-        transaction.execute_batch(step)?;
-        transaction.pragma_update(None, "user_version", version)?;
-        transaction.commit()?;
-    }
-    Ok(())
-}

@@ -1,67 +1,39 @@
-//! The store: one index behind one lock, and the directory of blobs.
+//! The store: the index in a database, and the directory of blobs.
 
 use std::io;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use hearth_sqlite::{Database, Options};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::blob::Blobs;
+use crate::error::ObjectError;
 use crate::schema;
 
-/// Why an operation on objects did not happen.
-#[derive(Debug, thiserror::Error)]
-pub enum ObjectError {
-    /// The account has no such bucket.
-    #[error("no such bucket")]
-    NoBucket,
-    /// The account has this bucket.
-    #[error("the bucket exists")]
-    BucketExists,
-    /// The bucket still has objects or uploads.
-    #[error("the bucket is not empty")]
-    BucketNotEmpty,
-    /// The bucket has no such object.
-    #[error("no such object")]
-    NoObject,
-    /// The object is not what the request expects.
-    #[error("a condition of the request does not hold")]
-    ConditionFailed,
-    /// No such upload.
-    #[error("no such upload")]
-    NoUpload,
-    /// A part that was not uploaded, or whose tag differs.
-    #[error("a part is missing or differs")]
-    InvalidPart,
-    /// Parts that are not in the order of their numbers.
-    #[error("parts are out of order")]
-    PartOrder,
-    /// A part other than the last is below the least size.
-    #[error("a part is too small")]
-    PartTooSmall,
-    /// A file could not be read or written.
-    #[error("a file failed")]
-    File(#[from] io::Error),
-    /// The index was written by a later release.
-    #[error("the index has version {0}, which this release does not know")]
-    UnknownVersion(i64),
-    /// The index failed.
-    #[error("the index failed")]
-    Index(#[from] rusqlite::Error),
-    /// The index holds something that this release did not write.
-    #[error("the index is damaged")]
-    Damaged(#[from] serde_json::Error),
+impl From<hearth_sqlite::Error> for ObjectError {
+    fn from(error: hearth_sqlite::Error) -> Self {
+        match error {
+            hearth_sqlite::Error::Newer { found, .. } => Self::UnknownVersion(found),
+            other => Self::Index(other),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for ObjectError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Index(error.into())
+    }
 }
 
 /// The object store.
 #[derive(Debug)]
 pub struct ObjectStore {
-    index: Mutex<Connection>,
+    index: Database,
     pub(crate) blobs: Blobs,
 }
 
 impl ObjectStore {
-    /// Opens the store in `directory`, which is made when it is not there, and removes what a crash
+    /// Opens the store in `directory`, which is created if it does not exist, and removes what a crash
     /// left behind.
     ///
     /// # Errors
@@ -69,20 +41,28 @@ impl ObjectStore {
     /// When directory or index cannot be opened, or the index comes from a later release.
     pub fn open(directory: &Path) -> Result<Self, ObjectError> {
         std::fs::create_dir_all(directory)?;
-        let mut index = Connection::open(directory.join("objects.db"))?;
-        schema::prepare(&mut index)?;
+        // Fully durable: an answer to a client means that its object is kept.
+        let options = Options::new(schema::STEPS);
+        let index = Database::open(&directory.join("objects.db"), &options)?;
         let blobs = Blobs::open(&directory.join("blobs"))?;
-        remove_unnamed(&index, &blobs)?;
-        Ok(Self {
-            index: Mutex::new(index),
-            blobs,
-        })
+        index.blocking_read(|db| remove_unnamed(db, &blobs))?;
+        Ok(Self { index, blobs })
     }
 
-    /// The index. A panic while it was held left no open transaction behind: those roll back when
-    /// dropped.
-    pub(crate) fn index(&self) -> MutexGuard<'_, Connection> {
-        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Runs a job that writes into the index, as a whole or not at all. It may run more than once.
+    pub(crate) fn write<T: Send + 'static>(
+        &self,
+        job: impl FnMut(&Connection) -> Result<T, ObjectError> + Send + 'static,
+    ) -> Result<T, ObjectError> {
+        self.index.blocking_write(job)
+    }
+
+    /// Runs a query on the index. It waits neither for a writer nor for other readers, and sees one commit.
+    pub(crate) fn read<T>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, ObjectError>,
+    ) -> Result<T, ObjectError> {
+        self.index.blocking_read(query)
     }
 }
 

@@ -254,12 +254,10 @@ fn an_index_of_an_older_release_opens_with_what_it_names() {
     let store = ObjectStore::open(directory.path()).unwrap();
     assert_eq!(read(&store, "k"), b"old");
     let plan: String = store
-        .index()
-        .query_row(
-            "EXPLAIN QUERY PLAN SELECT 1 FROM object WHERE blob = 'x'",
-            [],
-            |row| row.get(3),
-        )
+        .read(|index| {
+            let plan = "EXPLAIN QUERY PLAN SELECT 1 FROM object WHERE blob = 'x'";
+            Ok(index.query_row(plan, [], |row| row.get(3))?)
+        })
         .unwrap();
     assert!(plan.contains("INDEX object_blob"), "{plan}");
 }

@@ -7,8 +7,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
 use crate::blob::NewBlob;
-use crate::object::{Attributes, Condition, NewObject, insert};
-use crate::store::{ObjectError, ObjectStore, bucket_id};
+use crate::error::ObjectError;
+use crate::object::{Attributes, Condition, ObjectRow, insert};
+use crate::store::{ObjectStore, bucket_id};
 
 /// Parts of one upload (S3's own bound).
 pub const MAX_PARTS: i32 = 10_000;
@@ -20,7 +21,7 @@ const MIN_PART_BYTES: u64 = 5 * 1024 * 1024;
 /// failure.
 const JOIN_ATTEMPTS: u32 = 3;
 
-/// Uploads that are removed in one transaction, each with up to [`MAX_PARTS`] parts.
+/// Uploads that are removed in one job of the index, each with up to [`MAX_PARTS`] parts.
 const EXPIRED_AT_ONCE: i64 = 8;
 
 /// One part.
@@ -50,6 +51,36 @@ pub struct Upload<'a> {
     pub id: &'a str,
 }
 
+/// The same, for a job of the writer.
+struct OwnedUpload {
+    account: String,
+    bucket: String,
+    key: String,
+    id: String,
+}
+
+impl Upload<'_> {
+    fn to_owned(self) -> OwnedUpload {
+        OwnedUpload {
+            account: self.account.to_owned(),
+            bucket: self.bucket.to_owned(),
+            key: self.key.to_owned(),
+            id: self.id.to_owned(),
+        }
+    }
+}
+
+impl OwnedUpload {
+    fn as_ref(&self) -> Upload<'_> {
+        Upload {
+            account: &self.account,
+            bucket: &self.bucket,
+            key: &self.key,
+            id: &self.id,
+        }
+    }
+}
+
 impl ObjectStore {
     /// Begins an upload; gives its id.
     ///
@@ -64,13 +95,18 @@ impl ObjectStore {
         attributes: &Attributes,
         now_ms: i64,
     ) -> Result<String, ObjectError> {
-        let index = self.index();
-        let bucket_id = bucket_id(&index, account, bucket)?;
         let id = Uuid::new_v4().simple().to_string();
-        index.execute(
-            "INSERT INTO upload (id, bucket_id, key, attributes, created_ms) VALUES (?, ?, ?, ?, ?)",
-            params![id, bucket_id, key, serde_json::to_string(attributes)?, now_ms],
-        )?;
+        let (account, bucket, key) = (account.to_owned(), bucket.to_owned(), key.to_owned());
+        let attributes = serde_json::to_string(attributes)?;
+        let new_id = id.clone();
+        self.write(move |index| {
+            let bucket_id = bucket_id(index, &account, &bucket)?;
+            index.execute(
+                "INSERT INTO upload (id, bucket_id, key, attributes, created_ms) VALUES (?, ?, ?, ?, ?)",
+                params![new_id, bucket_id, key, attributes, now_ms],
+            )?;
+            Ok(())
+        })?;
         Ok(id)
     }
 
@@ -88,29 +124,18 @@ impl ObjectStore {
         etag: &str,
         now_ms: i64,
     ) -> Result<(), ObjectError> {
-        let mut index = self.index();
-        let transaction = index.transaction()?;
-        find(&transaction, upload)?;
-        let replaced: Option<String> = transaction
-            .query_row(
-                "SELECT blob FROM part WHERE upload_id = ? AND number = ?",
-                params![upload.id, number],
-                |row| row.get(0),
-            )
-            .optional()?;
-        transaction.execute(
-            "INSERT OR REPLACE INTO part (upload_id, number, size, etag, modified_ms, blob)
-             VALUES (?, ?, ?, ?, ?, ?)",
-            params![
-                upload.id,
-                number,
-                i64::try_from(size).unwrap_or(i64::MAX),
-                etag,
-                now_ms,
-                blob.name
-            ],
-        )?;
-        transaction.commit()?;
+        let upload = upload.to_owned();
+        let part = Part {
+            number,
+            size,
+            etag: etag.to_owned(),
+            modified_ms: now_ms,
+            blob: blob.name.clone(),
+        };
+        let replaced = self.write(move |index| {
+            find(index, upload.as_ref())?;
+            insert_part(index, &upload.id, &part)
+        })?;
         blob.keep();
         self.blobs.remove(replaced);
         Ok(())
@@ -122,9 +147,10 @@ impl ObjectStore {
     ///
     /// [`ObjectError::NoUpload`] or a failure of the index.
     pub fn parts(&self, upload: Upload<'_>) -> Result<Vec<Part>, ObjectError> {
-        let index = self.index();
-        find(&index, upload)?;
-        read_parts(&index, upload.id)
+        self.read(|index| {
+            find(index, upload)?;
+            read_parts(index, upload.id)
+        })
     }
 
     /// Joins the parts named (number and tag, in order) into the object, whose tag `join_etags` makes
@@ -145,30 +171,26 @@ impl ObjectStore {
         let (chosen, blob, size) = self.join_named(upload, named)?;
         let etags: Vec<_> = chosen.iter().map(|part| part.etag.clone()).collect();
         let etag = join_etags(&etags);
-        let mut index = self.index();
-        let transaction = index.transaction()?;
-        // Looked up again: the upload may have been ended while its parts were joined.
-        let (bucket_id, attributes) = find(&transaction, upload)?;
-        let object = NewObject {
-            blob,
-            size,
-            etag: etag.clone(),
-            attributes,
-        };
-        let replaced = insert(
-            &transaction,
-            bucket_id,
-            upload.key,
-            &object,
-            condition,
-            now_ms,
-        )?;
-        let parts = read_parts(&transaction, upload.id)?;
-        transaction.execute("DELETE FROM upload WHERE id = ?", [upload.id])?;
-        transaction.commit()?;
-        object.blob.keep();
-        self.blobs
-            .remove(parts.into_iter().map(|part| part.blob).chain(replaced));
+        let (upload, condition) = (upload.to_owned(), condition.clone());
+        let (blob_name, object_etag) = (blob.name.clone(), etag.clone());
+        let forgotten = self.write(move |index| {
+            // Looked up again: the upload may have been ended while its parts were joined.
+            let (bucket_id, attributes) = find(index, upload.as_ref())?;
+            let object = ObjectRow {
+                key: upload.key.clone(),
+                size,
+                etag: object_etag.clone(),
+                modified_ms: now_ms,
+                attributes,
+                blob: blob_name.clone(),
+            };
+            let replaced = insert(index, bucket_id, &object, &condition)?;
+            let mut forgotten = remove(index, &upload.id)?;
+            forgotten.extend(replaced);
+            Ok(forgotten)
+        })?;
+        blob.keep();
+        self.blobs.remove(forgotten);
         Ok((etag, size))
     }
 
@@ -178,12 +200,12 @@ impl ObjectStore {
     ///
     /// [`ObjectError::NoUpload`] or a failure of the index.
     pub fn abort_upload(&self, upload: Upload<'_>) -> Result<(), ObjectError> {
-        let index = self.index();
-        find(&index, upload)?;
-        let parts = read_parts(&index, upload.id)?;
-        index.execute("DELETE FROM upload WHERE id = ?", [upload.id])?;
-        drop(index);
-        self.blobs.remove(parts.into_iter().map(|part| part.blob));
+        let upload = upload.to_owned();
+        let parts = self.write(move |index| {
+            find(index, upload.as_ref())?;
+            remove(index, &upload.id)
+        })?;
+        self.blobs.remove(parts);
         Ok(())
     }
 
@@ -223,37 +245,66 @@ impl ObjectStore {
     ///
     /// A failure of the index.
     pub fn expire_uploads(&self, silent_since_ms: i64) -> Result<usize, ObjectError> {
-        let mut index = self.index();
-        let transaction = index.transaction()?;
-        let expired: Vec<String> = transaction
-            .prepare_cached(
-                "SELECT id FROM upload WHERE created_ms < ?1 AND NOT EXISTS
-                   (SELECT 1 FROM part WHERE upload_id = id AND modified_ms >= ?1) LIMIT ?2",
-            )?
-            .query_map(params![silent_since_ms, EXPIRED_AT_ONCE], |row| row.get(0))?
-            .collect::<Result<_, _>>()?;
-        let mut parts = Vec::new();
-        for id in &expired {
-            parts.extend(read_parts(&transaction, id)?);
-            transaction.execute("DELETE FROM upload WHERE id = ?", [id])?;
-        }
-        transaction.commit()?;
-        // Removing files takes long, and the index has forgotten them.
-        drop(index);
-        self.blobs.remove(parts.into_iter().map(|part| part.blob));
-        Ok(expired.len())
+        let (expired, parts) = self.write(move |index| {
+            let expired: Vec<String> = index
+                .prepare_cached(
+                    "SELECT id FROM upload WHERE created_ms < ?1 AND NOT EXISTS
+                       (SELECT 1 FROM part WHERE upload_id = id AND modified_ms >= ?1) LIMIT ?2",
+                )?
+                .query_map(params![silent_since_ms, EXPIRED_AT_ONCE], |row| row.get(0))?
+                .collect::<Result<_, _>>()?;
+            let mut parts = Vec::new();
+            for id in &expired {
+                parts.extend(remove(index, id)?);
+            }
+            Ok((expired.len(), parts))
+        })?;
+        self.blobs.remove(parts);
+        Ok(expired)
     }
 }
 
-/// The bucket and the attributes of an upload that is under way for this bucket and key.
-fn find(index: &Connection, upload: Upload<'_>) -> Result<(i64, Attributes), ObjectError> {
+/// The bucket and the stored attributes of an upload that is under way for this bucket and key.
+fn find(index: &Connection, upload: Upload<'_>) -> Result<(i64, String), ObjectError> {
     let bucket_id = bucket_id(index, upload.account, upload.bucket)?;
-    let attributes: Option<String> = index
+    let attributes = index
         .prepare_cached("SELECT attributes FROM upload WHERE id = ? AND bucket_id = ? AND key = ?")?
         .query_row(params![upload.id, bucket_id, upload.key], |row| row.get(0))
         .optional()?;
-    let attributes = attributes.ok_or(ObjectError::NoUpload)?;
-    Ok((bucket_id, serde_json::from_str(&attributes)?))
+    Ok((bucket_id, attributes.ok_or(ObjectError::NoUpload)?))
+}
+
+/// Writes a part's row. Gives the blob of the part that it replaced.
+fn insert_part(
+    index: &Connection,
+    upload: &str,
+    part: &Part,
+) -> Result<Option<String>, ObjectError> {
+    let replaced = index
+        .prepare_cached("SELECT blob FROM part WHERE upload_id = ? AND number = ?")?
+        .query_row(params![upload, part.number], |row| row.get(0))
+        .optional()?;
+    index
+        .prepare_cached(
+            "INSERT OR REPLACE INTO part (upload_id, number, size, etag, modified_ms, blob)
+             VALUES (?, ?, ?, ?, ?, ?)",
+        )?
+        .execute(params![
+            upload,
+            part.number,
+            i64::try_from(part.size).unwrap_or(i64::MAX),
+            part.etag,
+            part.modified_ms,
+            part.blob
+        ])?;
+    Ok(replaced)
+}
+
+/// Removes an upload with its parts. Gives their blobs.
+fn remove(index: &Connection, upload: &str) -> Result<Vec<String>, ObjectError> {
+    let parts = read_parts(index, upload)?;
+    index.execute("DELETE FROM upload WHERE id = ?", [upload])?;
+    Ok(parts.into_iter().map(|part| part.blob).collect())
 }
 
 fn read_parts(index: &Connection, upload: &str) -> Result<Vec<Part>, ObjectError> {

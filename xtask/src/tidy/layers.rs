@@ -7,7 +7,7 @@ use super::Metadata;
 
 /// The house, from the ground up.
 const FLOORS: &[&[&str]] = &[
-    &["hearth-wire"],
+    &["hearth-sqlite", "hearth-wire"],
     &[
         "hearth-agent",
         "hearth-base",
@@ -70,6 +70,9 @@ const ABSENCES: &[Absence] = &[
             "hearth-vmm",
             "hearth-node",
             "hearth-image",
+            "hearth-logs",
+            "hearth-objects",
+            "hearth-sqlite",
         ],
         what: HTTP,
         why: "HTTP and AWS's words belong to the front",

@@ -50,4 +50,4 @@ pub(crate) fn digest(parts: &[&str]) -> [u8; 32] {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

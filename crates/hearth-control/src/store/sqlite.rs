@@ -1,21 +1,15 @@
-//! The store on one host: a SQLite file in WAL mode.
+//! The store on one host: a SQLite file ([`hearth_sqlite`]).
 //!
-//! One thread writes. It takes every batch that waits, runs each in its own savepoint, and makes them
-//! durable with one `fsync`: under load a commit is shared, without load nothing waits. Readers have
-//! their own connections and see the last commit.
+//! A batch is one job of the writer: it shares its commit with others, and fails or succeeds by itself. What is written goes
+//! through primitives ([`super::primitive`]), each of which is one statement. What is read are queries of this backend.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
-use std::time::Duration;
+use std::path::Path;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OpenFlags};
-use tokio::sync::{mpsc, oneshot};
+use hearth_sqlite::{CommitMoment, Database, Options};
+use rusqlite::Connection;
 
-use super::{Batch, MicrovmPlace, Result, Store, StoreError, TokenKey, TokenUse, Verdict};
+use super::{Batch, MicrovmPlace, Result, Store, TokenKey, TokenUse, Verdict};
 use crate::account::{AccessKey, Account, Role, RolePolicy};
 use crate::arn::{ImageArn, Scope, TaggedArn};
 use crate::connector::{Connector, ConnectorState, ConnectorVersion};
@@ -28,48 +22,16 @@ use crate::microvm::{Microvm, MicrovmFilter};
 use crate::store::Intent;
 use crate::time::Timestamp;
 
-mod changes;
-mod guards;
+mod execute;
 mod read_accounts;
 mod read_connectors;
 mod read_images;
 mod read_microvms;
 mod rows;
 mod schema;
-mod writer;
-
-/// Batches that may wait for the writer. Who finds the queue full waits, so this bounds memory, not load.
-const QUEUE: usize = 256;
-/// Connections kept for readers; more are opened under load and closed after.
-const IDLE_READERS: usize = 8;
-/// How long SQLite itself waits for a lock. Only a checkpoint or a foreign process could hold one.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Where a commit stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CommitMoment {
-    /// Nothing of it is durable yet.
-    Before,
-    /// All of it is durable; nobody was told yet.
-    After,
-}
-
-/// A batch on its way to the writer.
-struct Request {
-    batch: Batch,
-    reply: oneshot::Sender<Result<Verdict>>,
-}
 
 /// The store in one SQLite file. The last handle that is dropped closes it.
-pub struct SqliteStore {
-    writer: mpsc::Sender<Request>,
-    readers: Arc<Readers>,
-}
-
-struct Readers {
-    path: PathBuf,
-    idle: Mutex<Vec<Connection>>,
-}
+pub struct SqliteStore(Database);
 
 impl SqliteStore {
     /// Opens the file, making it (mode 0600: it holds secrets) or bringing its schema up to date.
@@ -90,34 +52,8 @@ impl SqliteStore {
         path: &Path,
         watch: impl FnMut(CommitMoment) + Send + 'static,
     ) -> Result<Self> {
-        let mut options = OpenOptions::new();
-        options
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600);
-        options.open(path).map_err(StoreError::File)?;
-
-        let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        // FULL: a commit that was answered survives the loss of power, not only of the process.
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        schema::migrate(&mut connection)?;
-
-        let (writer, requests) = mpsc::channel(QUEUE);
-        thread::Builder::new()
-            .name("hearth-store".to_owned())
-            .spawn(move || writer::run(connection, requests, watch))
-            .map_err(StoreError::File)?;
-        let readers = Readers {
-            path: path.to_owned(),
-            idle: Mutex::default(),
-        };
-        Ok(Self {
-            writer,
-            readers: Arc::new(readers),
-        })
+        let options = Options::new(schema::STEPS);
+        Ok(Self(Database::open_watched(path, &options, watch)?))
     }
 
     /// Runs a query on a reader's connection, off the runtime's threads.
@@ -126,54 +62,34 @@ impl SqliteStore {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T> + Send + 'static,
     {
-        let readers = Arc::clone(&self.readers);
-        let task = tokio::task::spawn_blocking(move || {
-            let connection = readers.take()?;
-            let result = query(&connection);
-            readers.put_back(connection);
-            result
-        });
-        task.await.map_err(|_| StoreError::Closed)?
+        self.0.read(query).await
     }
 }
 
-impl Readers {
-    fn take(&self) -> Result<Connection> {
-        let idle = self
-            .idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
-        match idle {
-            Some(connection) => Ok(connection),
-            None => connect(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY),
+/// Checks the guards and makes the changes.
+fn write(db: &Connection, batch: &Batch) -> Result<Verdict> {
+    for guard in &batch.guards {
+        for expect in guard.expects() {
+            if !execute::holds(db, &expect)? {
+                return Ok(Verdict::Blocked(guard.clone()));
+            }
         }
     }
-
-    fn put_back(&self, connection: Connection) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < IDLE_READERS {
-            idle.push(connection);
+    for change in &batch.changes {
+        for write in change.writes()? {
+            let found = execute::apply(db, &write)?;
+            if found == 0 && write.must_find() {
+                return Err(change.nothing_found());
+            }
         }
     }
-}
-
-fn connect(path: &Path, access: OpenFlags) -> Result<Connection> {
-    let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.pragma_update(None, "foreign_keys", true)?;
-    Ok(connection)
+    Ok(Verdict::Committed)
 }
 
 #[async_trait]
 impl Store for SqliteStore {
     async fn commit(&self, batch: Batch) -> Result<Verdict> {
-        let (reply, answer) = oneshot::channel();
-        self.writer
-            .send(Request { batch, reply })
-            .await
-            .map_err(|_| StoreError::Closed)?;
-        answer.await.map_err(|_| StoreError::Closed)?
+        self.0.write(move |db| write(db, &batch)).await
     }
 
     async fn accounts(&self) -> Result<Vec<Account>> {
@@ -375,5 +291,9 @@ impl Store for SqliteStore {
     }
 }
 
+#[cfg(test)]
+mod every_change;
+#[cfg(test)]
+mod golden;
 #[cfg(test)]
 mod tests;

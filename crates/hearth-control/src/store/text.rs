@@ -1,12 +1,14 @@
-//! Enums as the words that stand in columns. They are part of the file format: change none.
+//! Scopes, phases and enums as the words that stand in columns. They are part of the file format: change none.
 
 use crate::account::KeyStatus;
+use crate::arn::Scope;
 use crate::connector::{
     ComputeKind, ConnectorFault, ConnectorState, ElasticIp, NetworkProtocol, UpdateStatus,
 };
 use crate::image::{Architecture, BuildState, ImageState, VersionState, VersionStatus};
-use crate::life::Wish;
+use crate::life::{Phase, Wish};
 use crate::store::StoreError;
+use crate::time::Timestamp;
 
 /// A value with one word for each of its cases.
 pub(super) trait Word: Copy + PartialEq + 'static {
@@ -96,4 +98,52 @@ words! {
     ElasticIp "elastic ip" { None = "None", ServiceManaged = "ServiceManaged" }
     KeyStatus "key status" { Active = "Active", Disabled = "Disabled" }
     Wish "wish" { Run = "RUN", Sleep = "SLEEP" }
+}
+
+/// A scope as it stands in columns.
+pub(super) fn scope_text(scope: &Scope) -> String {
+    format!("{}/{}", scope.account, scope.region)
+}
+
+/// A phase as two columns. The words are part of the file format.
+pub(super) fn phase_columns(phase: Phase) -> (&'static str, Option<i64>) {
+    match phase {
+        Phase::Forking => ("FORKING", None),
+        Phase::Launching => ("LAUNCHING", None),
+        Phase::RunHook => ("RUN_HOOK", None),
+        Phase::ForkHook => ("FORK_HOOK", None),
+        Phase::Running => ("RUNNING", None),
+        Phase::Sealing { since } => ("SEALING", since.map(Timestamp::unix_ms)),
+        Phase::SuspendHook => ("SUSPEND_HOOK", None),
+        Phase::Saving => ("SAVING", None),
+        Phase::Suspended { since } => ("SUSPENDED", Some(since.unix_ms())),
+        Phase::Restoring { since } => ("RESTORING", Some(since.unix_ms())),
+        Phase::ResumeHook => ("RESUME_HOOK", None),
+        Phase::BackHook => ("BACK_HOOK", None),
+        Phase::TerminateHook => ("TERMINATE_HOOK", None),
+        Phase::Removing => ("REMOVING", None),
+        Phase::Terminated => ("TERMINATED", None),
+    }
+}
+
+/// The phase of two columns, unless they mean none.
+pub(super) fn phase_of(word: &str, since: Option<Timestamp>) -> Option<Phase> {
+    Some(match word {
+        "FORKING" => Phase::Forking,
+        "LAUNCHING" => Phase::Launching,
+        "RUN_HOOK" => Phase::RunHook,
+        "FORK_HOOK" => Phase::ForkHook,
+        "RUNNING" => Phase::Running,
+        "SEALING" => Phase::Sealing { since },
+        "SUSPEND_HOOK" => Phase::SuspendHook,
+        "SAVING" => Phase::Saving,
+        "SUSPENDED" => Phase::Suspended { since: since? },
+        "RESTORING" => Phase::Restoring { since: since? },
+        "RESUME_HOOK" => Phase::ResumeHook,
+        "BACK_HOOK" => Phase::BackHook,
+        "TERMINATE_HOOK" => Phase::TerminateHook,
+        "REMOVING" => Phase::Removing,
+        "TERMINATED" => Phase::Terminated,
+        _ => return None,
+    })
 }

@@ -1,5 +1,5 @@
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -171,11 +171,12 @@ fn a_deleted_stream_is_gone_from_every_selection() {
     append(&store, "b", [2]);
     // As a deletion that has not removed its events yet.
     store
-        .writer()
-        .execute(
-            "UPDATE log_stream SET is_removed = 1, name = 'removed:1' WHERE name = 'a'",
-            [],
-        )
+        .write(|db| {
+            let removed =
+                "UPDATE log_stream SET is_removed = 1, name = 'removed:1' WHERE name = 'a'";
+            db.execute(removed, [])?;
+            Ok(())
+        })
         .unwrap();
     for streams in [StreamSelection::All, StreamSelection::Prefix(String::new())] {
         assert_eq!(all(&store, &of(streams), 9).0, ["b 2"]);
@@ -215,15 +216,25 @@ fn who_reads_keeps_nobody_from_appending() {
 fn a_reader_does_not_wait_for_who_writes() {
     let (_directory, store) = store();
     append(&store, "s", 0..10);
-    let mut writer = store.writer();
-    let transaction = writer.transaction().unwrap();
-    transaction.execute("DELETE FROM log_event", []).unwrap();
-    let begun = Instant::now();
-    assert_eq!(all(&store, &of(StreamSelection::All), 100).0.len(), 10);
-    assert!(
-        begun.elapsed() < Duration::from_secs(4),
-        "it waited for the lock"
-    );
+    let ((begun, writing), (sender, read)) = (mpsc::channel(), mpsc::channel::<()>());
+    std::thread::scope(|scope| {
+        let read = std::sync::Mutex::new(read);
+        let store = &store;
+        scope.spawn(move || {
+            let deletion = store.write(move |db| {
+                db.execute("DELETE FROM log_event", [])?;
+                begun.send(()).unwrap();
+                let _ = read.lock().unwrap().recv();
+                Ok(())
+            });
+            deletion.unwrap();
+        });
+        // The writer is in the middle, and goes on only when the read is done.
+        writing.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert_eq!(all(store, &of(StreamSelection::All), 100).0.len(), 10);
+        drop(sender);
+    });
+    assert_eq!(all(&store, &of(StreamSelection::All), 100).0.len(), 0);
 }
 
 proptest! {

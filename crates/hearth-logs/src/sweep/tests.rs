@@ -38,8 +38,7 @@ fn fill(store: &LogStore, group: &str, stream: &str, count: i64) {
 fn rows(store: &LogStore, table: &str) -> i64 {
     let count = format!("SELECT count(*) FROM {table}");
     store
-        .writer()
-        .query_row(&count, [], |row| row.get(0))
+        .read(|db| Ok(db.query_row(&count, [], |row| row.get(0))?))
         .unwrap()
 }
 
@@ -90,21 +89,15 @@ fn the_sweep_finishes_what_a_deletion_has_left() {
     fill(&store, "/g", "kept", 10);
     fill(&store, "/g", "big", 5000);
     fill(&store, "/gone", "s", 5000);
-    {
-        let writer = store.writer();
-        writer
-            .execute(
-                "UPDATE log_stream SET is_removed = 1, name = 'removed:2' WHERE name = 'big'",
-                [],
-            )
-            .unwrap();
-        writer
-            .execute(
-                "UPDATE log_group SET account = '', name = 'removed 2' WHERE name = '/gone'",
-                [],
-            )
-            .unwrap();
-    }
+    store
+        .write(|db| {
+            db.execute_batch(
+                "UPDATE log_stream SET is_removed = 1, name = 'removed:2' WHERE name = 'big';
+                 UPDATE log_group SET account = '', name = 'removed 2' WHERE name = '/gone';",
+            )?;
+            Ok(())
+        })
+        .unwrap();
     let groups = store.groups(&owner(), "", "", None, 9).unwrap();
     assert_eq!(groups.len(), 1);
     let streams = store

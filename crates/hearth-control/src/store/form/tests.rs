@@ -2,13 +2,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
+use crate::arn::{ConnectorRef, ManagedConnector};
 use crate::connector::{ComputeKind, ElasticIp, NetworkProtocol, VpcEgress};
 use crate::hooks::{HookSetting, Hooks, ImageHooks, MicrovmHooks};
+use crate::id::VersionNumber;
 use crate::image::{
     Architecture, ArtifactUri, Environment, ImageSpec, Logging, MemoryTier, OsCapabilities,
 };
-use crate::microvm::LaunchTerms;
-use crate::microvm::{IdlePolicy, RunHookPayload};
+use crate::microvm::{ForkMicrovm, IdlePolicy, LaunchTerms, RunHookPayload, RunMicrovm};
 
 fn hooks() -> Hooks {
     let on = |timeout_s| HookSetting {
@@ -35,7 +36,8 @@ fn hooks() -> Hooks {
     }
 }
 
-fn spec() -> ImageSpec {
+/// With all of its members.
+pub(in crate::store) fn spec() -> ImageSpec {
     ImageSpec {
         base: "arn:aws:lambda:us-east-1:aws:microvm-image:al2023-1"
             .parse()
@@ -67,6 +69,40 @@ fn spec() -> ImageSpec {
     }
 }
 
+/// With all of their members.
+pub(in crate::store) fn terms() -> LaunchTerms {
+    LaunchTerms {
+        endpoint: "127.0.0.1:20000".to_owned(),
+        tier: MemoryTier::Mib512,
+        hooks: Some(hooks()),
+        execution_role_arn: Some("arn:aws:iam::000000000000:role/run".to_owned()),
+        idle_policy: Some(IdlePolicy {
+            max_idle: Duration::from_secs(60),
+            suspended: Duration::ZERO,
+            auto_resume: true,
+        }),
+        max_duration: Duration::from_secs(28_800),
+        ingress: vec![ConnectorRef::Managed {
+            region: "us-east-1".parse().unwrap(),
+            connector: ManagedConnector::AllIngress,
+        }],
+        egress: spec().egress,
+        logging: Some(Logging::Disabled),
+        run_hook_payload: Some(RunHookPayload("{}".to_owned())),
+    }
+}
+
+/// With all of its members.
+pub(in crate::store) fn egress() -> VpcEgress {
+    VpcEgress {
+        subnet_ids: vec!["subnet-a".to_owned()],
+        security_group_ids: None,
+        protocol: NetworkProtocol::DualStack,
+        compute: ComputeKind::Microvm,
+        elastic_ip: Some(ElasticIp::None),
+    }
+}
+
 #[test]
 fn what_is_stored_comes_back() {
     let spec = spec();
@@ -75,34 +111,13 @@ fn what_is_stored_comes_back() {
         spec
     );
 
-    let terms = LaunchTerms {
-        endpoint: "127.0.0.1:20000".to_owned(),
-        tier: MemoryTier::Mib512,
-        hooks: Some(hooks()),
-        execution_role_arn: None,
-        idle_policy: Some(IdlePolicy {
-            max_idle: Duration::from_secs(60),
-            suspended: Duration::ZERO,
-            auto_resume: true,
-        }),
-        max_duration: Duration::from_secs(28_800),
-        ingress: Vec::new(),
-        egress: spec.egress.clone(),
-        logging: Some(Logging::Disabled),
-        run_hook_payload: Some(RunHookPayload("{}".to_owned())),
-    };
+    let terms = terms();
     assert_eq!(
         LaunchTerms::from_text(&terms.to_text().unwrap()).unwrap(),
         terms
     );
 
-    let egress = VpcEgress {
-        subnet_ids: vec!["subnet-a".to_owned()],
-        security_group_ids: None,
-        protocol: NetworkProtocol::DualStack,
-        compute: ComputeKind::Microvm,
-        elastic_ip: Some(ElasticIp::None),
-    };
+    let egress = egress();
     assert_eq!(
         VpcEgress::from_text(&egress.to_text().unwrap()).unwrap(),
         egress
@@ -129,4 +144,43 @@ fn the_form_of_release_0_1_is_kept() {
 fn digests_keep_parts_apart() {
     assert_ne!(digest(&["ab", "c"]), digest(&["a", "bc"]));
     assert_eq!(digest(&["ab", "c"]), digest(&["ab", "c"]));
+}
+
+fn hex(digest: [u8; 32]) -> String {
+    digest.map(|byte| format!("{byte:02x}")).concat()
+}
+
+/// A request that is repeated after an update of Hearth is still the same request.
+#[test]
+fn digests_of_requests_are_those_of_release_0_1() {
+    let terms = terms();
+    let run = RunMicrovm {
+        image: "arn:aws:lambda:us-east-1:000000000007:microvm-image:hello"
+            .parse()
+            .unwrap(),
+        version: Some(VersionNumber::FIRST),
+        execution_role_arn: terms.execution_role_arn,
+        idle_policy: terms.idle_policy,
+        max_duration: Some(terms.max_duration),
+        ingress: terms.ingress,
+        egress: terms.egress,
+        logging: terms.logging,
+        run_hook_payload: terms.run_hook_payload,
+        client_token: None,
+    };
+    let fork = ForkMicrovm {
+        max_duration: Some(Duration::from_secs(60)),
+        client_token: None,
+    };
+    let parent = "microvm-00000000-0000-3000-8000-000000000001"
+        .parse()
+        .unwrap();
+    assert_eq!(
+        hex(run.digest()),
+        "0fb033508d428827fa7a00fb62807cb84a824ee3b2ebe651bb06f219e4aa0dd4"
+    );
+    assert_eq!(
+        hex(fork.digest(parent)),
+        "8732bf085a76cf72d93142cf42c9ce3f06dd8e28480ac3f336bff991c7beb3b0"
+    );
 }

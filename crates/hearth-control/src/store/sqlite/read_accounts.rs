@@ -3,9 +3,10 @@
 use rusqlite::{Connection, Row, params};
 
 use super::read_images::{find, list};
-use super::rows::{Columns, scope_text};
+use super::rows::Columns;
 use crate::account::{AccessKey, Account, Role, RolePolicy, SecretKey};
 use crate::id::{AccessKeyId, AccountId, RoleName};
+use crate::store::text::scope_text;
 use crate::store::{Result, TokenKey, TokenUse};
 
 fn access_key_of(row: &Row<'_>) -> Result<AccessKey> {

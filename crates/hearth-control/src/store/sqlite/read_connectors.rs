@@ -3,13 +3,13 @@
 use rusqlite::{Connection, Row, params};
 
 use super::read_images::{find, list};
-use super::rows::{Columns, scope_text};
+use super::rows::Columns;
 use crate::arn::Scope;
 use crate::connector::{Connector, ConnectorState, ConnectorVersion, VpcEgress};
 use crate::id::{ConnectorId, ConnectorName};
 use crate::store::Result;
 use crate::store::form::Stored as _;
-use crate::store::text::Word as _;
+use crate::store::text::{Word as _, scope_text};
 
 fn connector_of(row: &Row<'_>) -> Result<Connector> {
     let columns = Columns::of(row, "network connector");

@@ -2,13 +2,14 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Params, Row, params};
 
-use super::rows::{Columns, scope_text};
+use super::rows::Columns;
 use crate::arn::{ImageArn, Scope};
 use crate::host::SnapshotRef;
 use crate::id::{BuildId, ImageName, VersionNumber};
 use crate::image::{Build, BuildSizes, Image, ImageSpec, ImageVersion, Tags};
 use crate::store::Result;
 use crate::store::form::Stored as _;
+use crate::store::text::scope_text;
 
 /// Runs a query and makes something of each row.
 pub(super) fn list<T>(

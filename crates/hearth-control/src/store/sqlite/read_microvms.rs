@@ -5,12 +5,13 @@ use std::sync::Arc;
 use rusqlite::{Connection, Row, params};
 
 use super::read_images::{find, list};
-use super::rows::{Columns, scope_text};
+use super::rows::Columns;
 use crate::arn::Scope;
 use crate::id::{EndpointId, MicrovmId};
 use crate::life::Origin;
 use crate::microvm::{Activity, LaunchTerms, Microvm, MicrovmFilter};
 use crate::store::form::Stored as _;
+use crate::store::text::scope_text;
 use crate::store::{Intent, MicrovmPlace, Result, StoreError, Subject};
 use crate::time::Timestamp;
 

@@ -6,15 +6,10 @@ use rusqlite::Row;
 
 use crate::arn::Scope;
 use crate::id::VersionNumber;
-use crate::life::{Life, Phase};
-use crate::store::text::Word;
+use crate::life::Life;
+use crate::store::text::{Word, phase_of};
 use crate::store::{Result, StoreError};
 use crate::time::Timestamp;
-
-/// A scope as it stands in columns.
-pub(super) fn scope_text(scope: &Scope) -> String {
-    format!("{}/{}", scope.account, scope.region)
-}
 
 /// A row with typed access.
 pub(super) struct Columns<'r, 's> {
@@ -96,46 +91,4 @@ impl<'r, 's> Columns<'r, 's> {
             reason: self.plain("reason")?,
         })
     }
-}
-
-/// A phase as two columns. The words are part of the file format.
-pub(super) fn phase_columns(phase: Phase) -> (&'static str, Option<i64>) {
-    match phase {
-        Phase::Forking => ("FORKING", None),
-        Phase::Launching => ("LAUNCHING", None),
-        Phase::RunHook => ("RUN_HOOK", None),
-        Phase::ForkHook => ("FORK_HOOK", None),
-        Phase::Running => ("RUNNING", None),
-        Phase::Sealing { since } => ("SEALING", since.map(Timestamp::unix_ms)),
-        Phase::SuspendHook => ("SUSPEND_HOOK", None),
-        Phase::Saving => ("SAVING", None),
-        Phase::Suspended { since } => ("SUSPENDED", Some(since.unix_ms())),
-        Phase::Restoring { since } => ("RESTORING", Some(since.unix_ms())),
-        Phase::ResumeHook => ("RESUME_HOOK", None),
-        Phase::BackHook => ("BACK_HOOK", None),
-        Phase::TerminateHook => ("TERMINATE_HOOK", None),
-        Phase::Removing => ("REMOVING", None),
-        Phase::Terminated => ("TERMINATED", None),
-    }
-}
-
-fn phase_of(word: &str, since: Option<Timestamp>) -> Option<Phase> {
-    Some(match word {
-        "FORKING" => Phase::Forking,
-        "LAUNCHING" => Phase::Launching,
-        "RUN_HOOK" => Phase::RunHook,
-        "FORK_HOOK" => Phase::ForkHook,
-        "RUNNING" => Phase::Running,
-        "SEALING" => Phase::Sealing { since },
-        "SUSPEND_HOOK" => Phase::SuspendHook,
-        "SAVING" => Phase::Saving,
-        "SUSPENDED" => Phase::Suspended { since: since? },
-        "RESTORING" => Phase::Restoring { since: since? },
-        "RESUME_HOOK" => Phase::ResumeHook,
-        "BACK_HOOK" => Phase::BackHook,
-        "TERMINATE_HOOK" => Phase::TerminateHook,
-        "REMOVING" => Phase::Removing,
-        "TERMINATED" => Phase::Terminated,
-        _ => return None,
-    })
 }

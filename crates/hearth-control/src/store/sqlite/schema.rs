@@ -1,10 +1,4 @@
-//! Tables, and how older files become newer ones.
-//!
-//! `PRAGMA user_version` is the number of steps a file has been through. A step that was released is never changed.
-
-use rusqlite::Connection;
-
-use crate::store::{Result, StoreError};
+//! The tables, as the steps of migrations that [`hearth_sqlite`] runs. A step that was released is never changed.
 
 /// The steps, in order.
 pub(super) const STEPS: &[&str] = &[FIRST, FORKS, ACTIVITY, GENERATION];
@@ -189,19 +183,3 @@ ALTER TABLE microvm ADD COLUMN active_by_guest_cpu INTEGER NOT NULL DEFAULT 0;
 
 /// How often a microVM has moved. In files from before it was counted, the count begins with the next move.
 const GENERATION: &str = "ALTER TABLE microvm ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;";
-
-/// Brings a file to the newest schema.
-pub(super) fn migrate(db: &mut Connection) -> Result<()> {
-    let known = u32::try_from(STEPS.len()).unwrap_or(u32::MAX);
-    let found: u32 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if found > known {
-        return Err(StoreError::Newer { found, known });
-    }
-    for (done, step) in (1_u32..).zip(STEPS).skip_while(|(done, _)| *done <= found) {
-        let transaction = db.transaction()?;
-        transaction.execute_batch(step)?;
-        transaction.pragma_update(None, "user_version", done)?;
-        transaction.commit()?;
-    }
-    Ok(())
-}

@@ -1,5 +1,10 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use super::*;
-use crate::store::{Change, Guard, Subject};
+use crate::store::{Change, Guard, StoreError, Subject};
+
+mod changes;
 
 fn open(directory: &tempfile::TempDir) -> SqliteStore {
     SqliteStore::open(&directory.path().join("control.sqlite")).unwrap()
@@ -78,7 +83,10 @@ async fn a_file_of_a_newer_release_is_refused() {
     drop(db);
     assert!(matches!(
         SqliteStore::open(&path),
-        Err(StoreError::Newer { found: 99, .. })
+        Err(StoreError::Database(hearth_sqlite::Error::Newer {
+            found: 99,
+            ..
+        }))
     ));
 }
 

@@ -1,0 +1,347 @@
+//! Every change and every guard on the file of the current release ([`super::golden`]).
+//!
+//! `goldens/changed.sql` and `goldens/removed.sql` are the rows that the changes leave.
+
+use super::golden::{
+    NEWEST, account, assert_same, at, builds, connector_id, connector_versions, connectors,
+    image_arn, images, microvm_id, open, role, text, token_key, version_number, versions,
+};
+use super::*;
+use crate::account::KeyStatus;
+use crate::arn::ConnectorArn;
+use crate::connector::{ConnectorFault, UpdateStatus};
+use crate::host::SnapshotRef;
+use crate::image::{BuildState, ClientToken, ImageState, VersionState, VersionStatus};
+use crate::life::{Life, Phase};
+use crate::microvm::Activity;
+use crate::store::{Change, Guard, Subject};
+
+/// The rows of a text.
+fn rows(text: &str) -> String {
+    let rows = text.lines().filter(|line| line.starts_with("INSERT"));
+    rows.map(|row| format!("{row}\n")).collect()
+}
+
+async fn commit(store: &SqliteStore, changes: impl IntoIterator<Item = Change>) {
+    let batch = changes.into_iter().fold(Batch::new(), Batch::change);
+    assert_eq!(store.commit(batch).await.unwrap(), Verdict::Committed);
+}
+
+/// Records that exist, written again with other values in every column that can have one.
+fn puts() -> Vec<Change> {
+    let role = Role {
+        path: "/other/".to_owned(),
+        role_id: "AROAOTHER".to_owned(),
+        trust_policy: "{}".to_owned(),
+        max_session_s: 7200,
+        created_at: at(900),
+        ..role("app", None)
+    };
+    let policy = RolePolicy {
+        name: "logs".to_owned(),
+        document: "{}".to_owned(),
+    };
+    let image = Image {
+        id: "00000000-0000-3000-8000-000000000999".parse().unwrap(),
+        state: ImageState::UpdateFailed,
+        latest_active_version: None,
+        latest_failed_version: Some(version_number(3)),
+        last_version: version_number(3),
+        created_at: at(901),
+        updated_at: at(902),
+        ..images().remove(0)
+    };
+    let version = ImageVersion {
+        state: VersionState::Deleting,
+        status: VersionStatus::Inactive,
+        spec: versions().remove(0).spec,
+        snapshot: Some(SnapshotRef("snapshot-2".to_owned())),
+        created_at: at(903),
+        updated_at: at(904),
+        ..versions().remove(1)
+    };
+    let build = Build {
+        state: BuildState::Failed,
+        chipset_generation: "generation-2".to_owned(),
+        reason: Some("late".to_owned()),
+        attempts: 2,
+        created_at: at(905),
+        sizes: builds().remove(1).sizes,
+        ..builds().remove(0)
+    };
+    let connector = Connector {
+        name: "renamed".parse().unwrap(),
+        state: ConnectorState::Deleting,
+        reason: Some("going".to_owned()),
+        fault: Some(ConnectorFault::InternalError),
+        operator_role: "arn:aws:iam::000000000007:role/y".to_owned(),
+        latest_version: 2,
+        last_version: 3,
+        update_status: Some(UpdateStatus::InProgress),
+        update_reason: None,
+        update_fault: None,
+        created_at: at(906),
+        updated_at: at(907),
+        ..connectors().remove(0)
+    };
+    let connector_version = ConnectorVersion {
+        egress: connector_versions().remove(0).egress,
+        operator_role: "arn:aws:iam::000000000007:role/y".to_owned(),
+        state: ConnectorState::DeleteFailed,
+        reason: Some("stuck".to_owned()),
+        fault: Some(ConnectorFault::InternalError),
+        updated_at: at(908),
+        ..connector_versions().remove(1)
+    };
+    let tagged = TaggedArn::Image(image_arn());
+    let tags = [("team", "others"), ("new", "tag")];
+    let tags = tags.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let role_name = role.name.clone();
+    let attached = "arn:aws:iam::aws:policy/X".to_owned();
+    vec![
+        Change::PutRole(role),
+        Change::PutRolePolicy(account(), role_name.clone(), policy),
+        Change::AttachRolePolicy(account(), role_name, attached),
+        Change::PutImage(image),
+        Change::PutVersion(Box::new(version)),
+        Change::PutBuild(build),
+        Change::PutConnector(connector),
+        Change::PutConnectorVersion(connector_version),
+        Change::PutTags(tagged, tags.into()),
+    ]
+}
+
+/// One change of each kind that changes or ends something.
+fn moves() -> Vec<Change> {
+    let life = Life {
+        phase: Phase::Suspended { since: at(20) },
+        wish: None,
+        reason: None,
+    };
+    let activity = Activity {
+        execs: true,
+        guest_cpu: true,
+    };
+    let open = Subject::Microvm(microvm_id(0));
+    let key = "AKIAAAAAAAAAAAAAAAAA".parse().unwrap();
+    vec![
+        Change::MoveMicrovm {
+            id: microvm_id(4),
+            from_generation: 1,
+            life,
+            terminated_at: Some(at(910)),
+        },
+        Change::SetActivity(microvm_id(4), activity),
+        Change::SetAccessKey(key, KeyStatus::Disabled),
+        Change::Conclude(open, "done".to_owned(), at(911)),
+        // Of intents that ended at this moment none goes.
+        Change::ForgetIntents(at(50)),
+        // Nor does a token of this moment.
+        Change::ForgetTokens(at(5)),
+    ]
+}
+
+/// One of each kind that removes something.
+fn removals() -> Vec<Change> {
+    let app = || role("app", None).name;
+    vec![
+        Change::RemoveVersion(image_arn(), version_number(2)),
+        Change::RemoveTags(
+            TaggedArn::Image(image_arn()),
+            vec!["new".to_owned(), "none".to_owned()],
+        ),
+        Change::RemoveConnectorVersion(connector_id(1), 2),
+        Change::RemoveConnector(connectors().remove(1)),
+        Change::RemoveAccessKey("AKIABBBBBBBBBBBBBBBB".parse().unwrap()),
+        Change::RemoveRole(account(), role("bare", None).name),
+        Change::RemoveRolePolicy(account(), app(), "logs".to_owned()),
+        Change::DetachRolePolicy(account(), app(), "arn:aws:iam::aws:policy/X".to_owned()),
+        // With its client token.
+        Change::RemoveMicrovm(microvm_id(0)),
+    ]
+}
+
+#[tokio::test]
+async fn changes_leave_these_rows() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory, NEWEST);
+    commit(&store, puts()).await;
+    commit(&store, moves()).await;
+    drop(store);
+    assert_same(
+        &rows(&text(&directory)),
+        include_str!("goldens/changed.sql"),
+    );
+}
+
+#[tokio::test]
+async fn removals_leave_these_rows() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory, NEWEST);
+    commit(&store, removals()).await;
+    drop(store);
+    assert_same(
+        &rows(&text(&directory)),
+        include_str!("goldens/removed.sql"),
+    );
+}
+
+/// Its versions, builds, tags and client tokens go with an image, and those of others stay.
+#[tokio::test]
+async fn an_image_is_removed_with_all_that_is_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory, NEWEST);
+    let resource = image_arn().to_string();
+    let key = TokenKey {
+        token: ClientToken("token-2".to_owned()),
+        ..token_key()
+    };
+    let token_use = TokenUse {
+        digest: [1; 32],
+        resource,
+        at: at(1),
+    };
+    commit(&store, [Change::UseToken(key, token_use)]).await;
+    commit(&store, [Change::RemoveImage(image_arn())]).await;
+    drop(store);
+    let tables = ["image ", "version ", "build ", "tag ", "client_token "];
+    let is_of_images = |row: &&str| tables.iter().any(|table| row[12..].starts_with(table));
+    let left = rows(&text(&directory));
+    let left: Vec<_> = left.lines().filter(is_of_images).collect();
+    assert_eq!(left.len(), 2, "{left:?}");
+    assert!(left[0].contains("microvm-image:new"), "{left:?}");
+    assert!(left[1].contains("'token-1'"), "{left:?}");
+}
+
+/// Every guard, with arguments with which it holds and with ones with which it does not.
+fn guards() -> Vec<(Guard, bool)> {
+    let scope = || image_arn().scope;
+    let other_scope = || Scope {
+        region: "eu-1".parse().unwrap(),
+        ..scope()
+    };
+    let other_image = || ImageArn {
+        name: "other".parse().unwrap(),
+        ..image_arn()
+    };
+    let other_account = AccountId::from_number(8).unwrap();
+    let connector = |scope, number| {
+        TaggedArn::Connector(ConnectorArn {
+            scope,
+            id: connector_id(number),
+            version: None,
+        })
+    };
+    let tags = |keys: &[&str], max| Guard::TagsFit {
+        resource: TaggedArn::Image(image_arn()),
+        keys: keys.iter().map(|key| (*key).to_owned()).collect(),
+        max,
+    };
+    let other_token = TokenKey {
+        operation: "ForkMicrovm",
+        ..token_key()
+    };
+    let app = || role("app", None).name;
+    let none = || role("none", None).name;
+    let (first, second) = (version_number(1), version_number(2));
+    let office = || "office".parse().unwrap();
+    let terminated = microvm_id(11);
+    vec![
+        (Guard::TokenFree(token_key()), false),
+        (Guard::TokenFree(other_token), true),
+        (Guard::ImageAbsent(image_arn()), false),
+        (Guard::ImageAbsent(other_image()), true),
+        (Guard::ImagesBelow(scope(), 2), false),
+        (Guard::ImagesBelow(scope(), 3), true),
+        (Guard::ImagesBelow(other_scope(), 1), true),
+        (Guard::OpenBuildsBelow(scope(), 0), false),
+        (Guard::OpenBuildsBelow(scope(), 1), true),
+        (Guard::NoLivingMicrovms(image_arn(), None), false),
+        (Guard::NoLivingMicrovms(image_arn(), Some(first)), false),
+        (Guard::NoLivingMicrovms(image_arn(), Some(second)), true),
+        (Guard::NoLivingMicrovms(other_image(), None), true),
+        (Guard::MicrovmLiving(microvm_id(0)), true),
+        (Guard::MicrovmLiving(terminated), false),
+        (Guard::MicrovmLiving(microvm_id(99)), false),
+        (Guard::Launchable(image_arn(), first), true),
+        (Guard::Launchable(image_arn(), second), false),
+        (Guard::Launchable(other_image(), first), false),
+        (Guard::TaggedPresent(TaggedArn::Image(image_arn())), true),
+        (Guard::TaggedPresent(TaggedArn::Image(other_image())), false),
+        (Guard::TaggedPresent(connector(scope(), 1)), true),
+        (Guard::TaggedPresent(connector(other_scope(), 1)), false),
+        (Guard::TaggedPresent(connector(scope(), 9)), false),
+        (tags(&["team"], 1), true),
+        (tags(&["team", "b"], 1), false),
+        (tags(&["b"], 1), false),
+        (tags(&["b", "c"], 3), true),
+        (tags(&["b", "c"], 2), false),
+        (tags(&["a", "b", "c", "d"], 2), false),
+        (Guard::ConnectorNameFree(scope(), office()), false),
+        (Guard::ConnectorNameFree(other_scope(), office()), true),
+        (Guard::ConnectorsBelow(scope(), 2), false),
+        (Guard::ConnectorsBelow(scope(), 3), true),
+        (Guard::ConnectorActive(connector_id(1)), true),
+        (Guard::ConnectorActive(connector_id(2)), false),
+        (Guard::ConnectorActive(connector_id(9)), false),
+        (Guard::ConnectorUnused(connector_id(1)), true),
+        (Guard::ConnectorUnchanged(connector_id(1), at(31)), true),
+        (Guard::ConnectorUnchanged(connector_id(1), at(30)), false),
+        (Guard::AccountPresent(account()), true),
+        (Guard::AccountPresent(other_account), false),
+        (Guard::AccountAbsent(account()), false),
+        (Guard::AccountAbsent(other_account), true),
+        (Guard::NoAccounts, false),
+        (Guard::AccessKeyPresent(key("AKIAAAAAAAAAAAAAAAAA")), true),
+        (Guard::AccessKeyPresent(key("AKIANONE")), false),
+        (Guard::AccessKeysBelow(account(), 2), false),
+        (Guard::AccessKeysBelow(account(), 3), true),
+        (Guard::RolePresent(account(), app()), true),
+        (Guard::RolePresent(account(), none()), false),
+        (Guard::RoleAbsent(account(), app()), false),
+        (Guard::RoleAbsent(other_account, app()), true),
+        (Guard::RolesBelow(account(), 2), false),
+        (Guard::RolesBelow(account(), 3), true),
+        (Guard::RolePoliciesBelow(account(), app(), 2), false),
+        (Guard::RolePoliciesBelow(account(), app(), 3), true),
+    ]
+}
+
+fn key(id: &str) -> AccessKeyId {
+    id.parse().unwrap()
+}
+
+#[tokio::test]
+async fn guards_hold_or_block() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory, NEWEST);
+    for (guard, holds) in guards() {
+        let verdict = store.commit(Batch::new().guard(guard.clone())).await;
+        let expected = match holds {
+            true => Verdict::Committed,
+            false => Verdict::Blocked(guard),
+        };
+        assert_eq!(verdict.unwrap(), expected);
+    }
+}
+
+/// Whether a connector is named by what runs, by what may be launched, or by what has ended or failed alone.
+#[tokio::test]
+async fn a_connector_is_used_by_what_names_it() {
+    let unused = || Guard::ConnectorUnused(connector_id(1));
+    let text = connector_id(1).to_string();
+    for (table, column, row, is_used) in [
+        ("microvm", "terms", "id LIKE '%02'", true),
+        ("microvm", "terms", "id LIKE '%11'", false),
+        ("version", "spec", "number = 1", true),
+        ("version", "spec", "number = 2", false),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let naming =
+            format!("{NEWEST}UPDATE {table} SET {column} = {column} || '{text}' WHERE {row};");
+        let store = open(&directory, &naming);
+        let verdict = store.commit(Batch::new().guard(unused())).await.unwrap();
+        let is_blocked = verdict == Verdict::Blocked(unused());
+        assert_eq!(is_blocked, is_used, "{table} {row}");
+    }
+}
