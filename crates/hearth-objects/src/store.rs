@@ -1,6 +1,5 @@
 //! The store: the index in a database, and the directory of blobs.
 
-use std::io;
 use std::path::Path;
 
 use hearth_sqlite::{Database, Options};
