@@ -55,6 +55,16 @@ class Service:
         return [name for name in model.operation_names if self.wanted(name)]
 
 
+# The operations that are answered, where a service has many more.
+LOGS = """
+    CreateLogGroup DeleteLogGroup DescribeLogGroups PutRetentionPolicy DeleteRetentionPolicy
+    CreateLogStream DeleteLogStream DescribeLogStreams PutLogEvents GetLogEvents FilterLogEvents
+"""
+IAM = """
+    CreateRole GetRole ListRoles DeleteRole UpdateAssumeRolePolicy PutRolePolicy GetRolePolicy ListRolePolicies
+    DeleteRolePolicy AttachRolePolicy ListAttachedRolePolicies DetachRolePolicy
+"""
+
 SERVICES = [
     Service(
         "lambda-microvms",
@@ -92,6 +102,62 @@ SERVICES = [
             ),
         },
     ),
+    Service(
+        "logs",
+        "CloudWatchLogs",
+        wanted=set(LOGS.split()).__contains__,
+        writer="written_present",
+        # Times are compared with those of events, which are signed.
+        is_unsigned=False,
+        is_async=False,
+        left_out={
+            # Every group is of the standard class, unencrypted by keys of the account, and without tags.
+            "CreateLogGroupRequest": ("kmsKeyId", "tags", "logGroupClass", "deletionProtectionEnabled"),
+            "LogGroup": (
+                "kmsKeyId",
+                "dataProtectionStatus",
+                "inheritedProperties",
+                "deletionProtectionEnabled",
+                "bearerTokenAuthenticationEnabled",
+                "retentionPolicyName",
+            ),
+            # An account sees its own groups.
+            "DescribeLogGroupsRequest": (
+                "accountIdentifiers",
+                "includeLinkedAccounts",
+                "logGroupClass",
+                "logGroupIdentifiers",
+            ),
+            "LogStream": ("uploadSequenceToken",),
+            # The service itself no longer looks at sequence tokens.
+            "PutLogEventsRequest": ("sequenceToken", "entity"),
+            "PutLogEventsResponse": ("rejectedEntityInfo",),
+            "RejectedLogEventsInfo": ("expiredLogEventEndIndex",),
+            # Nothing is masked.
+            "GetLogEventsRequest": ("unmask",),
+            # Events are always interleaved, the oldest first.
+            "FilterLogEventsRequest": ("startFromHead", "interleaved", "unmask"),
+        },
+    ),
+    Service(
+        "iam",
+        "Iam",
+        wanted=set(IAM.split()).__contains__,
+        writer="xml",
+        has_patterns=False,
+        time_format="iso8601",
+        left_out={
+            "CreateRoleRequest": ("PermissionsBoundary", "Tags"),
+            "Role": ("PermissionsBoundary", "Tags", "RoleLastUsed", "SourceRoleTemplate"),
+            "ListRolesRequest": ("PathPrefix",),
+            # A role has few policies: they are one page.
+            "ListRolePoliciesRequest": ("Marker", "MaxItems"),
+            "ListRolePoliciesResponse": ("Marker",),
+            "ListAttachedRolePoliciesRequest": ("PathPrefix", "Marker", "MaxItems"),
+            "ListAttachedRolePoliciesResponse": ("Marker",),
+        },
+    ),
+    Service("sts", "Sts", wanted={"GetCallerIdentity"}.__contains__, writer="xml", is_async=False),
     # Functions: an operation that is answered is named here.
     Service("lambda", "Lambda", wanted=set().__contains__),
 ]

@@ -9,8 +9,11 @@
 
 mod check;
 mod display;
+pub(crate) mod iam;
 pub(crate) mod lambda_core;
 pub(crate) mod lambda_microvms;
+pub(crate) mod logs;
+pub(crate) mod sts;
 #[cfg(test)]
 mod tests;
 pub(crate) mod values;
@@ -137,5 +140,9 @@ pub(crate) type Input = JsonMap<String, Value>;
 
 /// Every operation of every service.
 fn operations() -> impl Iterator<Item = &'static OperationModel> {
-    lambda_microvms::models().chain(lambda_core::models())
+    lambda_microvms::models()
+        .chain(lambda_core::models())
+        .chain(logs::models())
+        .chain(iam::models())
+        .chain(sts::models())
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::Input;
 use crate::fault::Fault;
+use crate::wire::xml::{Element, Xml};
 
 /// An output as JSON; `None` for operations that answer with an empty body.
 pub(crate) type Written = Option<Value>;
@@ -60,6 +61,24 @@ impl Serialize for IsoMillis {
         let time = jiff::Timestamp::from_millisecond(self.0.unix_ms()).ok();
         let text = time.map(|time| time.strftime("%Y-%m-%dT%H:%M:%S%.3f+0000").to_string());
         text.serialize(serializer)
+    }
+}
+
+/// A time as ISO 8601 with seconds, in XML.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IsoSeconds(Timestamp);
+
+impl From<Timestamp> for IsoSeconds {
+    fn from(time: Timestamp) -> Self {
+        Self(time)
+    }
+}
+
+impl Element for IsoSeconds {
+    fn write(&self, xml: Xml, name: &str) -> Xml {
+        let time = jiff::Timestamp::from_millisecond(self.0.unix_ms()).ok();
+        let text = time.map(|time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+        xml.text(name, &text.unwrap_or_default())
     }
 }
 
