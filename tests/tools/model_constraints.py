@@ -5,7 +5,7 @@ Only what a server checks is taken over: names, places, required, min, max, patt
 
 from model_names import constant
 
-LOCATIONS = {"uri": "Path", "querystring": "Query"}
+LOCATIONS = {"uri": "Path", "querystring": "Query", "header": "Header"}
 
 
 def literal(text):
@@ -50,6 +50,18 @@ class Tables:
 
     long = integer
 
+    # No service that is answered has these yet: `Shape` gets them with the first one.
+    def double(self, name, raw):
+        return "Shape::Double"
+
+    float = double
+
+    def timestamp(self, name, raw):
+        return "Shape::Timestamp"
+
+    def blob(self, name, raw):
+        return "Shape::Blob"
+
     def boolean(self, name, raw):
         return "Shape::Boolean"
 
@@ -75,8 +87,8 @@ class Tables:
             if name in self.service.left_out.get(shape, ()):
                 continue
             location = LOCATIONS.get(member.get("location"), "Body")
-            wire = member.get("locationName", name) if location == "Query" else name
-            label = f'"{name}", "{wire}"' if location == "Query" else f'"{name}"'
+            wire = member.get("locationName", name)
+            label = f'"{name}", "{wire}"' if location in ("Query", "Header") else f'"{name}"'
             row = f"{location.lower()}({label}, &{self.shape(member['shape'])})"
             rows.append(row + (".required()" if name in required else ""))
         return ", ".join(rows)
@@ -99,7 +111,7 @@ def render(service, model, raw):
     texts = [tables.operation(name) for name in service.operations(model)]
     text = "\n\n".join([*texts, "\n".join(tables.lines)])
     kinds = [kind for kind in ("List", "Map", "Range", "Structure", "Text") if f"({kind} {{" in text]
-    places = [place for place in ("body", "path", "query") if f"{place}(" in text]
+    places = [place for place in ("body", "header", "path", "query") if f"{place}(" in text]
     shape = ["Shape"] if "Shape::" in text else []
     names = ", ".join(sorted([*kinds, "OperationModel", *shape]) + places)
     return f"use crate::model::{{{names}}};\n\n{text}\n"

@@ -65,6 +65,8 @@ IAM = """
     DeleteRolePolicy AttachRolePolicy ListAttachedRolePolicies DetachRolePolicy
 """
 
+FUNCTIONS = ""
+
 SERVICES = [
     Service(
         "lambda-microvms",
@@ -158,8 +160,8 @@ SERVICES = [
         },
     ),
     Service("sts", "Sts", wanted={"GetCallerIdentity"}.__contains__, writer="xml", is_async=False),
-    # Functions: an operation that is answered is named here.
-    Service("lambda", "Lambda", wanted=set().__contains__),
+    # Functions: an operation that is answered is named here. Nothing is written while there is none.
+    Service("lambda", "Lambda", wanted=set(FUNCTIONS.split()).__contains__),
 ]
 
 # Members that AWS sends and no model has: service, shapes, member, its shape, whether it is always there, where that was recorded.
@@ -193,7 +195,7 @@ PLACES = {
     "std::collections": {"BTreeMap"},
     "serde": {"Deserialize", "Serialize"},
     "super::shapes": None,
-    "crate::model::values": {"EpochSeconds", "IsoMillis", "IsoSeconds", "Sensitive", "words"},
+    "crate::model::values": {"Blob", "EpochSeconds", "IsoMillis", "IsoSeconds", "Sensitive", "words"},
     "crate::wire::xml": {"Structure", "Xml"},
 }
 

@@ -21,10 +21,21 @@ class Types:
         self.inputs = {f"{o.name}Input": o.input_shape.name for o in self.operations if o.input_shape}
         self.outputs = {f"{o.name}Output": o.output_shape.name for o in self.operations if o.output_shape}
         self.parts = {part: self.part_members(part, shapes) for part, shapes in service.parts.items()}
+        self.refuse_bodies_that_are_no_json()
         self.used = {}
         for usage, shapes in (("input", self.inputs), ("output", self.outputs)):
             for shape in shapes.values():
                 self.walk_members(shape, usage)
+
+    def refuse_bodies_that_are_no_json(self):
+        for operation in self.operations:
+            for shape in (operation.input_shape, operation.output_shape):
+                raw = self.raw[shape.name] if shape else {}
+                left_out = self.left_out(shape.name) if shape else ()
+                members = {name: member for name, member in raw.get("members", {}).items() if name not in left_out}
+                places = {member.get("location") for member in members.values()}
+                if "payload" in raw or (shape is operation.output_shape and places & {"header", "statusCode"}):
+                    raise SystemExit(f"{operation.name} says more than one JSON object can: write it by hand, beside the trait")
 
     # Who uses what.
 
@@ -120,6 +131,9 @@ class Types:
         return "f64"
 
     rust_float = rust_double
+
+    def rust_blob(self, name, raw):
+        return "Blob"
 
     def rust_timestamp(self, name, raw):
         if raw.get("timestampFormat", self.service.time_format) != "iso8601":
