@@ -1,4 +1,4 @@
-//! `lambda-microvms`: its 24 operations, one file each.
+//! `lambda-microvms`: its operations, one file each.
 
 mod create_microvm_auth_token;
 mod create_microvm_image;

@@ -22,12 +22,6 @@ fn refusal(name: &str, input: Value) -> Option<String> {
 }
 
 #[test]
-fn all_operations_are_there() {
-    assert_eq!(lambda_microvms::Operation::ALL.len(), 24);
-    assert_eq!(lambda_core::Operation::ALL.len(), 6);
-}
-
-#[test]
 fn every_pattern_compiles() {
     fn visit(shape: &Shape) {
         match shape {
@@ -175,7 +169,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 proptest! {
     /// Whatever a client sends, checking it ends without a panic and with a bounded message.
     #[test]
-    fn checking_never_panics(index in 0usize..24, value in any_json(), seed in any_json()) {
+    fn checking_never_panics(index in 0..lambda_microvms::Operation::ALL.len(), value in any_json(), seed in any_json()) {
         let operation = lambda_microvms::Operation::ALL[index].model();
         let mut input = value.as_object().cloned().unwrap_or_default();
         for member in operation.input {
