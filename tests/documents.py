@@ -31,7 +31,7 @@ class Block:
 
 def documents():
     names = ["README.md", "ARCHITECTURE.md", "tests/README.md"]
-    found = [*ROOT.glob("docs/*.md"), *ROOT.glob("docs/figures/*.md"), *ROOT.glob("examples/*/README.md")]
+    found = [path for pattern in ("docs/**/*.md", "examples/*/README.md") for path in ROOT.glob(pattern)]
     return names + sorted(str(path.relative_to(ROOT)) for path in found)
 
 

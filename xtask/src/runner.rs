@@ -93,7 +93,7 @@ fn try_in_lab(arguments: &Arguments, binaries: &Binaries) -> Result<Ended> {
     argv.extend(arguments.arguments.iter().cloned());
     let mut environment = session.environment(&test_environment());
     if needs_bases() {
-        let bases = session.send_bases(&lab::prepare_bases()?)?;
+        let bases = lab::send_bases(&session, &lab::prepare_bases()?)?;
         environment.insert(lab::BASES_VARIABLE.into(), bases.into());
         let registry = lab::registry_program()?;
         for file in hearth_emulated::with_libraries(&registry)? {

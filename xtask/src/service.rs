@@ -15,10 +15,12 @@ use anyhow::{Context, Result};
 
 use crate::outcome::{Outcome, run_counted};
 use crate::place::{self, Place};
-use crate::test::BESIDE_VARIABLE;
 use crate::up::{self, Up};
 use crate::workspace::{self, Binaries};
 use crate::{lab, python};
+
+/// Tells `test` that another one uses the lab.
+pub(crate) const BESIDE_VARIABLE: &str = "HEARTH_XTASK_BESIDE";
 
 /// Which of the tests a service runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

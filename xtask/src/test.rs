@@ -18,7 +18,7 @@ use crate::changed::Reach;
 use crate::durations::Durations;
 use crate::outcome::{Outcome, counted, run_counted, run_step};
 use crate::place::{self, Place};
-use crate::service::Share;
+use crate::service::{BESIDE_VARIABLE, Share};
 use crate::workspace::{self, Binaries, WITH_TESTS_VARIABLE};
 use crate::{contract, lab, nextest, package, python, service, setup};
 
@@ -61,9 +61,6 @@ const OF_SOURCE: [&str; 4] = ["format", "tidy", "lints", "licences"];
 /// begins as soon as all is built, in a process beside the other steps. In its turn, what is left of it is shared with a second host, and
 /// what the first one said is shown. On hardware it would share its host with the machine tests.
 const BESIDE: &str = "service tests";
-
-/// Tells `test` that another one uses the lab.
-pub(crate) const BESIDE_VARIABLE: &str = "HEARTH_XTASK_BESIDE";
 
 const STEPS: &[Step] = &[
     Step {

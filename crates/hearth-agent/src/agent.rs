@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 
 use hearth_wire::agent::{ExecPlace, ExecSpec, Refusal, Token, Uniqueness};
 
@@ -32,8 +33,8 @@ pub(crate) struct Agent {
     /// What every stream must carry; `None` on vsock.
     pub(crate) token: Option<Token>,
     pub(crate) reaper: Reaper,
-    pub(crate) application: Application,
-    pub(crate) logs: Logs,
+    pub(crate) application: Rc<Application>,
+    pub(crate) logs: Rc<Logs>,
     /// What the guest was last made.
     pub(crate) made_unique: RefCell<Option<Uniqueness>>,
     pub(crate) slots: StreamSlots,
@@ -44,8 +45,8 @@ impl Agent {
         Self {
             token,
             reaper,
-            application: Application::default(),
-            logs: Logs::default(),
+            application: Rc::default(),
+            logs: Rc::default(),
             made_unique: RefCell::default(),
             slots: StreamSlots {
                 unopened: Slots::new(bounds::MAX_UNOPENED),

@@ -24,7 +24,6 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType};
 use tokio::sync::Notify;
 
-use crate::agent::Agent;
 use crate::bounds::{self, refused};
 use crate::channel::Channel;
 use crate::container::place::{self, Container};
@@ -32,8 +31,9 @@ use crate::container::storage::{self, Storage};
 use crate::container::{cgroup, files};
 use crate::fault::{Fault, Step};
 use crate::launch::{self, Launched, PidNamespace, Stdio};
+use crate::logs::Logs;
 use crate::program::{Capabilities, Program};
-use crate::reaper::Exit;
+use crate::reaper::{Exit, Reaper};
 use crate::root;
 use crate::sys::signal;
 
@@ -100,8 +100,13 @@ impl Application {
         }
     }
 
-    /// Mounts the root and starts the application in a new container.
-    pub(crate) async fn start(&self, agent: &Rc<Agent>, spec: &StartSpec) -> Result<(), Refusal> {
+    /// Mounts the root and starts the application in a new container. What it writes goes to `logs`.
+    pub(crate) async fn start(
+        self: &Rc<Self>,
+        reaper: &Reaper,
+        logs: &Rc<Logs>,
+        spec: &StartSpec,
+    ) -> Result<(), Refusal> {
         check(spec)?;
         if self.is_closed() {
             return Err(Refusal::Frozen);
@@ -110,11 +115,11 @@ impl Application {
             return Err(refused("the application was started before"));
         }
         self.state.replace(State::Starting);
-        let started = start_container(agent, spec).await;
+        let started = start_container(reaper, logs, spec).await;
         match started {
             Ok((running, exit)) => {
                 self.state.replace(State::Running(running));
-                tokio::task::spawn_local(await_end(Rc::clone(agent), exit));
+                tokio::task::spawn_local(await_end(Rc::clone(self), exit));
                 Ok(())
             }
             Err(refusal) => {
@@ -319,7 +324,11 @@ fn check(spec: &StartSpec) -> Result<(), Refusal> {
     Ok(())
 }
 
-async fn start_container(agent: &Rc<Agent>, spec: &StartSpec) -> Result<(Running, Exit), Refusal> {
+async fn start_container(
+    reaper: &Reaper,
+    logs: &Rc<Logs>,
+    spec: &StartSpec,
+) -> Result<(Running, Exit), Refusal> {
     let storage = Storage::mount(&spec.root)?;
     files::create(&spec.hostname)?;
     cgroup::create()?;
@@ -344,7 +353,7 @@ async fn start_container(agent: &Rc<Agent>, spec: &StartSpec) -> Result<(Running
     let launched = launch::launch(&program, &Stdio::Output, &PidNamespace::New, || {
         container.create()
     })?;
-    let exit = agent.reaper.watch(launched.pid);
+    let exit = reaper.watch(launched.pid);
     // Held from before the exec on, so that it is this process whatever comes.
     let process = rustix::process::pidfd_open(launched.pid, PidfdFlags::empty())
         .step("hold on to the application")?;
@@ -353,8 +362,8 @@ async fn start_container(agent: &Rc<Agent>, spec: &StartSpec) -> Result<(Running
         let step = "take the application's output";
         let stdout = Channel::new(stdout).step(step)?;
         let stderr = Channel::new(stderr).step(step)?;
-        let agent = Rc::clone(agent);
-        tokio::task::spawn_local(async move { agent.logs.collect_all(&stdout, &stderr).await });
+        let logs = Rc::clone(logs);
+        tokio::task::spawn_local(async move { logs.collect_all(&stdout, &stderr).await });
     }
     storage.keep();
     let stop_signal = signal::from_number(spec.stop_signal).unwrap_or(Signal::TERM);
@@ -369,8 +378,8 @@ async fn start_container(agent: &Rc<Agent>, spec: &StartSpec) -> Result<(Running
 }
 
 /// The end of the first process is the end of all: the kernel kills the rest of its PID namespace.
-async fn await_end(agent: Rc<Agent>, exit: Exit) {
+async fn await_end(application: Rc<Application>, exit: Exit) {
     let status = exit.await.unwrap_or(ExitStatus::Code(-1));
-    agent.application.state.replace(State::Exited(status));
-    agent.application.changed.notify_waiters();
+    application.state.replace(State::Exited(status));
+    application.changed.notify_waiters();
 }

@@ -12,6 +12,7 @@ use rustix::time::ClockId;
 use crate::agent::Agent;
 use crate::bounds::MAX_OPEN_BYTES;
 use crate::channel::Channel;
+use crate::clock::clock_ns;
 use crate::container::files;
 use crate::fault::{Fault, Step};
 use crate::sys::process;
@@ -50,7 +51,7 @@ async fn answer(agent: &Rc<Agent>, request: ControlRequest) -> Result<ControlRep
         ControlRequest::Hello => return Ok(ControlReply::Hello(hello())),
         ControlRequest::Status => return Ok(ControlReply::Status(application.status())),
         ControlRequest::Metrics => return Ok(ControlReply::Metrics(metrics::read(agent))),
-        ControlRequest::Start(spec) => application.start(agent, &spec).await?,
+        ControlRequest::Start(spec) => application.start(&agent.reaper, &agent.logs, &spec).await?,
         ControlRequest::Freeze => application.freeze().await?,
         ControlRequest::Restored(wanted) => {
             return Ok(ControlReply::MadeUnique(unique::make_unique(
@@ -98,11 +99,4 @@ fn hello() -> AgentHello {
         uptime_ns: clock_ns(ClockId::Boottime),
         realtime_ns: clock_ns(ClockId::Realtime),
     }
-}
-
-/// Nanoseconds of a clock; 0 when it stands before its epoch.
-pub(crate) fn clock_ns(clock: ClockId) -> u64 {
-    let time = rustix::time::clock_gettime(clock);
-    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    seconds.saturating_mul(1_000_000_000) + u64::try_from(time.tv_nsec).unwrap_or(0)
 }

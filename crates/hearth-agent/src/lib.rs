@@ -32,6 +32,7 @@ mod agent;
 mod listener;
 mod server;
 
+mod clock;
 mod control;
 mod exec;
 mod file;

@@ -19,9 +19,9 @@ use hearth_wire::frame::FrameError;
 use rustix::time::ClockId;
 use tokio::sync::Notify;
 
-use crate::agent::Agent;
+use crate::bounds::Slots;
 use crate::channel::Channel;
-use crate::control::clock_ns;
+use crate::clock::clock_ns;
 
 /// Bytes of lines that are kept: some seconds of a talkative program, and little enough to lie in the
 /// memory of every clone.
@@ -125,14 +125,13 @@ impl Ring {
     }
 }
 
-/// Serves one stream until the application has ended or the host closes it.
-pub(crate) async fn serve(agent: &Agent, channel: &Channel) -> Result<(), FrameError> {
-    let _slot = match agent.slots.logs.take() {
+/// Serves one stream, which takes a place of `slots`, until the application has ended or the host closes it.
+pub(crate) async fn serve(logs: &Logs, slots: &Slots, channel: &Channel) -> Result<(), FrameError> {
+    let _slot = match slots.take() {
         Ok(slot) => slot,
         Err(refusal) => return channel.send(&OpenReply::Refused(refusal)).await,
     };
     channel.send(&OpenReply::Ok).await?;
-    let logs = &agent.logs;
     let mut cursor = logs.ring.borrow().unsent;
     loop {
         let changed = logs.changed.notified();

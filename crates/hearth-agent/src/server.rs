@@ -59,7 +59,7 @@ async fn serve(agent: &Rc<Agent>, connection: OwnedFd) -> Result<(), FrameError>
             file::serve(agent, channel, FileRequest::WriteTree { path }).await
         }
         Stream::Proxy { port } => proxy::serve(agent, &channel, port).await,
-        Stream::Logs => logs::serve(agent, &channel).await,
+        Stream::Logs => logs::serve(&agent.logs, &agent.slots.logs, &channel).await,
     }
 }
 

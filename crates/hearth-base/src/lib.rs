@@ -25,12 +25,11 @@ pub mod modules;
 
 mod initramfs;
 mod kernel;
+mod progress;
 mod version;
 
 pub use initramfs::{ExtraFile, FileContent, InitramfsError, InitramfsSpec};
 pub use kernel::{Kernel, KernelError, KernelSource};
 pub use modules::{EMULATED_HOST_MODULES, GUEST_MODULES};
+pub use progress::Progress;
 pub use version::{BaseVersion, BuildError, BuildOptions, build, list};
-
-/// Receives one sentence about each step that takes long enough to be noticed.
-pub type Progress<'a> = &'a dyn Fn(&str);

@@ -25,6 +25,7 @@ use tokio::sync::mpsc;
 use crate::arn::ImageArn;
 use crate::hooks::{ActiveHook, HookOutcome};
 use crate::id::{BuildId, MicrovmId, VersionNumber};
+pub use crate::image::SnapshotRef;
 use crate::image::{BuildSizes, ImageSpec};
 use crate::microvm::{Microvm, RunHookPayload};
 use crate::start_times::StartStep;
@@ -118,10 +119,6 @@ pub enum Failure {
     #[error("the instance is being removed")]
     Overtaken,
 }
-
-/// A sealed snapshot on the host. Opaque here.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SnapshotRef(pub String);
 
 /// What a launch begins from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,6 @@ use std::fmt;
 
 use crate::arn::{ConnectorRef, ImageArn, ManagedImageArn, Scope};
 use crate::hooks::Hooks;
-use crate::host::SnapshotRef;
 use crate::id::{BuildId, ImageId, ImageName, VersionNumber};
 use crate::time::Timestamp;
 
@@ -432,3 +431,7 @@ impl Image {
         &self.arn.scope
     }
 }
+
+/// A sealed snapshot on the host. Opaque here.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SnapshotRef(pub String);

@@ -23,6 +23,7 @@ pub mod hooks;
 pub mod image;
 pub mod microvm;
 
+pub mod life;
 pub mod machine;
 pub mod policy;
 pub mod refusal;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::microvm::MicrovmState;
+use crate::life::MicrovmState;
 
 /// A number that only grows.
 #[derive(Debug, Default)]

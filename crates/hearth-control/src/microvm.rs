@@ -8,25 +8,8 @@ use crate::arn::{ConnectorRef, ImageArn, Scope};
 use crate::hooks::Hooks;
 use crate::id::{EndpointId, MicrovmId, VersionNumber};
 use crate::image::{ClientToken, Logging, MemoryTier};
-use crate::machine::microvm::{Life, Phase};
+use crate::life::{Life, MicrovmState, Origin, Phase};
 use crate::time::Timestamp;
-
-/// What callers are told about where a microVM is. [`Phase`] is finer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum MicrovmState {
-    /// Launch or `/run` is under way.
-    Pending,
-    /// The application serves.
-    Running,
-    /// `/suspend` or the snapshot is under way.
-    Suspending,
-    /// Frozen on disk; also while a resume is under way.
-    Suspended,
-    /// `/terminate` or the removal is under way.
-    Terminating,
-    /// Gone for good.
-    Terminated,
-}
 
 /// What happens to a microVM that nobody talks to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,18 +48,6 @@ impl fmt::Debug for RunHookPayload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RunHookPayload({} bytes)", self.0.len())
     }
-}
-
-/// Where a microVM begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Origin {
-    /// At the snapshot of its version.
-    Version,
-    /// Where another microVM was.
-    Fork {
-        /// That one; it may have ended since.
-        parent: MicrovmId,
-    },
 }
 
 /// What a microVM is launched with. Fixed for its life, and what its forks begin with. There is one copy in memory, and one in the

@@ -9,7 +9,7 @@ use crate::connector::{ConnectorKey, ConnectorState};
 use crate::host::HostError;
 use crate::id::{AccountId, BuildId, ConnectorName, ImageName, MicrovmId, RoleName, VersionNumber};
 use crate::image::ImageState;
-use crate::microvm::MicrovmState;
+use crate::life::MicrovmState;
 use crate::store::StoreError;
 
 /// Why an operation did not happen.

@@ -13,7 +13,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::door::Door;
 use crate::id::EndpointId;
-use crate::lane::{ConnectionSlot, Lane, lock};
+use crate::lane::{ConnectionSlot, Lane};
+use crate::lock::lock;
 use crate::reply::Refusal;
 
 pub(crate) struct Client {

@@ -18,8 +18,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::client::Client;
+use crate::core::Core;
 use crate::door::Door;
-use crate::endpoint::Core;
 use crate::framing::Watched;
 use crate::proxy;
 use crate::settings::Settings;

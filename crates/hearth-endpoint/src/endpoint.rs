@@ -14,6 +14,7 @@ use crate::authority::AuthorityError;
 use crate::backend::Backend;
 use crate::certificates::Certificates;
 use crate::connection;
+use crate::core::Core;
 use crate::door::Door;
 use crate::lane::Lanes;
 use crate::resume::Resumes;
@@ -37,16 +38,6 @@ pub enum EndpointError {
     /// TLS cannot be set up.
     #[error("TLS cannot be set up")]
     Tls(#[from] rustls::Error),
-}
-
-/// What all connections share.
-pub(crate) struct Core {
-    pub(crate) settings: Settings,
-    pub(crate) backend: Arc<dyn Backend>,
-    pub(crate) keys: Arc<TokenKeys>,
-    pub(crate) lanes: Lanes,
-    pub(crate) resumes: Arc<Resumes>,
-    pub(crate) dialer: Arc<Dialer>,
 }
 
 /// The data path. Cheap to clone.

@@ -2,16 +2,15 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::backend::{Backend, Microvm};
 use crate::bucket::Bucket;
 use crate::id::MicrovmId;
+use crate::lock::lock;
 use crate::pool::Pool;
-
-/// How far ahead of the rate bytes may run: enough to hide the timer's grain, too little to feel.
-const BYTES_BURST: Duration = Duration::from_millis(250);
+use crate::traffic::Traffic;
 
 /// How far ahead of the rate requests may run: a page with its parts comes all at once.
 const REQUESTS_BURST: Duration = Duration::from_secs(5);
@@ -19,21 +18,10 @@ const REQUESTS_BURST: Duration = Duration::from_secs(5);
 /// A lane that nobody used for this long is forgotten; its debts are paid by then.
 const FORGET_AFTER: Duration = Duration::from_secs(60);
 
-/// Which way bytes go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Direction {
-    /// To the application.
-    Up,
-    /// To the client.
-    Down,
-}
-
 pub(crate) struct Lane {
     pub(crate) id: MicrovmId,
     pub(crate) pool: Pool,
-    backend: Arc<dyn Backend>,
-    up: Option<Mutex<Bucket>>,
-    down: Option<Mutex<Bucket>>,
+    pub(crate) traffic: Arc<Traffic>,
     requests: Option<Mutex<Bucket>>,
     max_connections: u32,
     connections: AtomicU32,
@@ -42,35 +30,18 @@ pub(crate) struct Lane {
 
 impl Lane {
     fn new(backend: Arc<dyn Backend>, microvm: &Microvm, now: Instant) -> Self {
-        let bytes = |rate: Option<u64>| {
-            rate.map(|rate| Mutex::new(Bucket::new(rate as f64, BYTES_BURST, now)))
-        };
         let limits = &microvm.limits;
         let requests = limits.requests_per_second;
         Self {
             id: microvm.id,
             pool: Pool::default(),
-            backend,
-            up: bytes(limits.bytes_per_second),
-            down: bytes(limits.bytes_per_second),
+            traffic: Arc::new(Traffic::new(backend, microvm, now)),
             requests: requests
                 .map(|rate| Mutex::new(Bucket::new(rate.into(), REQUESTS_BURST, now))),
             max_connections: limits.connections.unwrap_or(u32::MAX),
             connections: AtomicU32::new(0),
             used_at: Mutex::new(now),
         }
-    }
-
-    /// Accounts for bytes that passed, and says how long to wait before more may.
-    pub(crate) fn pass(&self, direction: Direction, bytes: usize) -> Duration {
-        self.backend.touched(self.id, bytes as u64);
-        let bucket = match direction {
-            Direction::Up => &self.up,
-            Direction::Down => &self.down,
-        };
-        bucket.as_ref().map_or(Duration::ZERO, |bucket| {
-            lock(bucket).take(bytes as f64, Instant::now())
-        })
     }
 
     /// Whether one more request keeps within the rate.
@@ -91,7 +62,8 @@ impl Lane {
 
     fn is_forgotten(self: &Arc<Self>, now: Instant) -> bool {
         let idle = now.saturating_duration_since(*lock(&self.used_at));
-        Arc::strong_count(self) == 1 && idle > FORGET_AFTER
+        let is_alone = Arc::strong_count(self) == 1 && Arc::strong_count(&self.traffic) == 1;
+        is_alone && idle > FORGET_AFTER
     }
 }
 
@@ -137,9 +109,4 @@ impl Lanes {
         lanes.insert(microvm.id, Arc::clone(&lane));
         lane
     }
-}
-
-/// Nothing that is done under these locks can panic half-way, so a poisoned one is still sound.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

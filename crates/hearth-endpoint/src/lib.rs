@@ -23,6 +23,7 @@ mod token;
 mod authority;
 mod certificates;
 
+mod core;
 mod doors;
 mod endpoint;
 
@@ -38,7 +39,9 @@ mod reply;
 
 mod bucket;
 mod lane;
+mod lock;
 mod resume;
+mod traffic;
 
 mod download;
 mod meter;

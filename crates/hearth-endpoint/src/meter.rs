@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::lane::{Direction, Lane};
+use crate::traffic::{Direction, Traffic};
 
 /// Why a body ended early.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +27,7 @@ pub(crate) enum BodyError {
 
 pub(crate) struct Metered<B> {
     inner: B,
-    lane: Arc<Lane>,
+    traffic: Arc<Traffic>,
     direction: Direction,
     /// Runs while the body is ahead of its rate.
     pause: Option<Pin<Box<Sleep>>>,
@@ -41,10 +41,10 @@ struct Stall {
 }
 
 impl<B> Metered<B> {
-    pub(crate) fn new(inner: B, lane: Arc<Lane>, direction: Direction) -> Self {
+    pub(crate) fn new(inner: B, traffic: Arc<Traffic>, direction: Direction) -> Self {
         Self {
             inner,
-            lane,
+            traffic,
             direction,
             pause: None,
             stall: None,
@@ -91,7 +91,7 @@ where
         if let Some(Ok(frame)) = &frame
             && let Some(data) = frame.data_ref()
         {
-            let wait = this.lane.pass(this.direction, data.len());
+            let wait = this.traffic.pass(this.direction, data.len());
             if !wait.is_zero() {
                 this.pause = Some(Box::pin(sleep(wait)));
             }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use hyper::client::conn::{http1, http2};
 
-use crate::lane::lock;
+use crate::lock::lock;
 use crate::upload::Upload;
 
 /// Free connections kept for one port; more would only be closed by the application one by one.

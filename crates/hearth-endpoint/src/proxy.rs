@@ -22,19 +22,20 @@ use tokio::sync::oneshot;
 
 use crate::backend::{Microvm, OpenError, State};
 use crate::client::Client;
+use crate::core::Core;
 use crate::credentials::{BASE_SUBPROTOCOL, Credentials, DEFAULT_PORT};
 use crate::door::authority;
 use crate::download::Download;
-use crate::endpoint::Core;
 use crate::headers;
 use crate::id::EndpointId;
-use crate::lane::{Direction, Lane};
+use crate::lane::Lane;
 use crate::meter::Metered;
 use crate::pool::Place;
 use crate::relay::relay;
 use crate::reply::{REQUEST_ID, Refusal, RequestId};
 use crate::shell;
 use crate::token::{Access, VerifyError};
+use crate::traffic::Direction;
 use crate::upload::{Gate, Upload};
 use crate::upstream::{Answer, SendError, Upstream};
 
@@ -106,7 +107,8 @@ impl Visit<'_> {
         let microvm = self.awake(endpoint, microvm).await?;
         // Heads count as bytes: a microVM that only gets small requests is not idle. What they cost of the rate
         // is paid by the first body.
-        lane.pass(Direction::Up, head_bytes(request.headers()));
+        lane.traffic
+            .pass(Direction::Up, head_bytes(request.headers()));
         match target {
             Target::Shell => {
                 let visitor = shell::Visitor {
@@ -224,7 +226,7 @@ impl Visit<'_> {
             headers::set_upgrade(&mut parts.headers, upgrade.clone());
         }
         let announced = body.size_hint().exact();
-        let mut body = Metered::new(body, Arc::clone(lane), Direction::Up);
+        let mut body = Metered::new(body, Arc::clone(&lane.traffic), Direction::Up);
         if announced.is_some() {
             body = body.with_stall(self.core.settings.upload_pause);
         }
@@ -303,10 +305,11 @@ impl Visit<'_> {
             .headers
             .entry(REQUEST_ID)
             .or_insert_with(|| self.id.0.clone());
-        lane.pass(Direction::Down, head_bytes(&parts.headers));
+        lane.traffic
+            .pass(Direction::Down, head_bytes(&parts.headers));
 
         if parts.status != StatusCode::SWITCHING_PROTOCOLS {
-            let body = Metered::new(body, lane, Direction::Down);
+            let body = Metered::new(body, Arc::clone(&lane.traffic), Direction::Down);
             return Ok(Response::from_parts(
                 parts,
                 Download::forwarded(body, lease),
@@ -392,7 +395,7 @@ fn consent(parts: &mut Parts) -> Option<Gate> {
     let mut carrier = Request::new(());
     hyper::ext::on_informational(&mut carrier, move |response| {
         if response.status() == StatusCode::CONTINUE {
-            drop(crate::lane::lock(&sender).take());
+            drop(crate::lock::lock(&sender).take());
         }
     });
     parts

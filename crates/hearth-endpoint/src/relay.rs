@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 
-use crate::lane::{Direction, Lane};
+use crate::lane::Lane;
+use crate::traffic::Direction;
 
 /// Buffers begin small, because most of a thousand open WebSockets are silent, and grow with the traffic.
 const FIRST_BUFFER_BYTES: usize = 4 * 1024;
@@ -51,7 +52,7 @@ async fn pump(
         if count == 0 {
             return to.shutdown().await;
         }
-        let wait = lane.pass(direction, count);
+        let wait = lane.traffic.pass(direction, count);
         to.write_all(&buffer[..count]).await?;
         to.flush().await?;
         if !wait.is_zero() {

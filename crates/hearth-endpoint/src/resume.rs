@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::backend::Backend;
 use crate::id::MicrovmId;
-use crate::lane::lock;
+use crate::lock::lock;
 use crate::reply::Refusal;
 
 pub(crate) struct Resumes {

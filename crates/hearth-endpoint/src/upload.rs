@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::lane::lock;
+use crate::lock::lock;
 use crate::meter::{BodyError, Metered};
 
 /// What is kept of a body for a second attempt. A port of TLS answers the very first bytes, so little has gone

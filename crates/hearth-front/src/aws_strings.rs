@@ -8,7 +8,7 @@ use hearth_control::connector::{
 use hearth_control::image::{
     Architecture, BuildState, ImageState, ManagedStatus, VersionState, VersionStatus,
 };
-use hearth_control::microvm::MicrovmState;
+use hearth_control::life::MicrovmState;
 
 use crate::model::values::ModelWord;
 use crate::model::{lambda_core, lambda_microvms};

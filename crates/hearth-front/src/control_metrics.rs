@@ -3,8 +3,8 @@
 use std::fmt;
 
 use hearth_control::Control;
+use hearth_control::life::MicrovmState;
 use hearth_control::metrics::{Counter, End, LATENCY_BOUNDS_MS, Latencies};
-use hearth_control::microvm::MicrovmState;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;

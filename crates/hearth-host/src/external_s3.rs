@@ -13,7 +13,7 @@ use hearth_control::image::ArtifactUri;
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt as _;
 
-use crate::artifact::FetchError;
+use crate::fetch_error::FetchError;
 
 /// Longest wait for the next piece of an object. One that comes more slowly does not come.
 const PIECE_LIMIT: Duration = Duration::from_secs(60);

@@ -19,8 +19,10 @@ mod local;
 mod application;
 mod artifact;
 mod build;
+mod build_names;
 mod egress;
 mod external_s3;
+mod fetch_error;
 mod hook;
 mod monitor;
 mod output;
@@ -28,21 +30,10 @@ mod retry_frozen;
 
 pub use artifact::Artifacts;
 pub use build::{Origin, Workshop};
+pub use build_names::build_of;
 pub use egress::{Openings, RuleSets, rule_book};
 pub use external_s3::ExternalS3;
 pub use hook::is_refused;
-pub use local::{GuestDoors, LocalHost, OpenDoor, build_of};
+pub use local::{GuestDoors, LocalHost, OpenDoor};
 pub use output::{StreamName, now_ms, place};
 pub use retry_frozen::patiently;
-
-/// An error as one sentence with everything below it.
-pub fn whole(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}

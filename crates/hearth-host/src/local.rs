@@ -33,8 +33,7 @@ use tokio::task::JoinHandle;
 use crate::build::Workshop;
 use crate::egress::Openings;
 use crate::monitor::Monitor;
-use crate::whole;
-pub use inventory::build_of;
+use hearth_node::with_causes;
 
 /// Opens what a guest reaches of the service, from when its instance is followed until it is not.
 pub trait GuestDoors: Send + Sync + 'static {
@@ -199,7 +198,7 @@ impl Host for LocalHost {
         // It looks at a file of each running process.
         let taken = tokio::task::spawn_blocking(move || host.take_inventory()).await;
         let taken = taken.map_err(|error| HostError(error.to_string()))?;
-        taken.map_err(|error| HostError(whole(&error)))
+        taken.map_err(|error| HostError(with_causes(&error)))
     }
 
     async fn events(&self, since: u64) -> Events {

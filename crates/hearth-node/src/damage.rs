@@ -24,10 +24,11 @@ use hearth_snapshot::{OpenError, SnapshotId};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::causes::with_causes;
+use crate::directory::names;
 use crate::error::{NodeError, failed};
-use crate::layout::{Layout, MachineName};
+use crate::layout::{DAMAGED, Layout, MachineName};
 use crate::record::{self, NODE_FILE, ProcessRecord, SnapshotRecord, seconds_since_epoch};
-use crate::records::names;
 
 /// How the names of damaged instances begin.
 pub(crate) const INSTANCE_PREFIX: &str = "instance-";
@@ -59,7 +60,7 @@ pub struct Damage {
 
 impl Damage {
     /// Name of the directory of a data directory in which everything damaged lies.
-    pub const DIRECTORY: &str = "damaged";
+    pub const DIRECTORY: &str = DAMAGED;
 
     /// Name of the file in each thing's directory that says what is wrong.
     pub const REASON_FILE: &str = "reason.json";
@@ -367,15 +368,4 @@ fn kill_processes_of(own: &Path) {
             process.kill();
         }
     }
-}
-
-/// An error with all its causes, in one line.
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text.push_str(&format!(": {next}"));
-        cause = next.source();
-    }
-    text
 }

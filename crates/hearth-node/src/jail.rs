@@ -12,10 +12,7 @@ use std::os::unix::fs::{PermissionsExt as _, chown, lchown};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use nix::sched::{CloneFlags, unshare};
 use rustix::process::{getegid, geteuid};
-use tokio::process::{Child, Command};
-use tokio::runtime::Handle;
 
 use crate::error::{NodeError, failed};
 use crate::layout::MachineName;
@@ -145,26 +142,12 @@ pub(crate) fn let_read(path: &Path, data: &Path) -> Result<(), NodeError> {
         .map_err(failed("open to readers", path))
 }
 
-/// Starts a program as the first process of a process namespace, in which it sees and can name nobody else.
-pub(crate) fn spawn_apart(command: &mut Command) -> io::Result<Child> {
-    let runtime = Handle::current();
-    // The namespace is that of the thread's children, and a thread changes it once.
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            let _entered = runtime.enter();
-            unshare(CloneFlags::CLONE_NEWPID)?;
-            command.spawn()
-        });
-        match thread.join() {
-            Ok(spawned) => spawned,
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use tokio::process::Command;
+
     use super::*;
+    use crate::spawn::spawn_apart;
 
     fn name(text: &str) -> MachineName {
         text.parse().unwrap()

@@ -6,7 +6,11 @@ use std::str::FromStr;
 
 use hearth_snapshot::SnapshotId;
 
-use crate::damage::Damage;
+/// What a kernel may say on its serial port before the log starts again from its beginning.
+pub(crate) const SERIAL_LOG_BYTES: u64 = 1 << 20;
+
+/// Name of the directory in which everything damaged lies.
+pub(crate) const DAMAGED: &str = "damaged";
 
 /// Name of a microVM on its node: 1-64 of `a-z A-Z 0-9 - _`, so that it is a file name and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -95,13 +99,18 @@ impl Layout {
 
     /// Directory of what cannot be read.
     pub(crate) fn damaged(&self) -> PathBuf {
-        self.data.join(Damage::DIRECTORY)
+        self.data.join(DAMAGED)
     }
 
     /// An empty directory, at which VMMs make their roots, each in a mount namespace of its own.
     pub(crate) fn empty(&self) -> PathBuf {
         self.data.join("empty")
     }
+}
+
+/// The overlay of the disk with that index, after so many snapshots, in the VMM's own directory.
+pub(crate) fn overlay_path(own: &Path, index: usize, generation: u32) -> PathBuf {
+    own.join(format!("disk-{index}.{generation}.qcow2"))
 }
 
 #[cfg(test)]

@@ -1,5 +1,13 @@
 //! The node itself: what it is made of, finding, deleting, sweeping.
 
+pub(crate) mod chain;
+pub(crate) mod fork;
+pub(crate) mod holdings;
+pub(crate) mod instance;
+pub(crate) mod launch;
+pub(crate) mod machine;
+pub(crate) mod warm;
+
 use std::fs::{self, Permissions};
 use std::ops::RangeInclusive;
 use std::os::unix::fs::PermissionsExt as _;
@@ -16,18 +24,19 @@ use tokio::sync::oneshot;
 
 use crate::agent::AgentClient;
 use crate::cgroup::Groups;
-use crate::chain::ChainLimits;
 use crate::damage::{self, Damage};
+use crate::directory::names;
 use crate::error::{NodeError, failed};
-use crate::holdings::{Held, Holdings, Reserved};
 use crate::index::SnapshotInfo;
-use crate::instance::{Instance, Settled};
 use crate::jail::{DEFAULT_USERS, Users};
-use crate::launch::Launched;
 use crate::layout::{Layout, MachineName};
-use crate::machine::Machine;
+use crate::node::chain::ChainLimits;
+use crate::node::holdings::{Held, Holdings, Reserved};
+use crate::node::instance::{Instance, Settled};
+use crate::node::launch::Launched;
+use crate::node::machine::Machine;
 use crate::record::{self, MachineRecord, PREFETCH_FILE, ProcessRecord, Purpose};
-use crate::records::{Records, names};
+use crate::records::Records;
 use crate::socket;
 use crate::turns::Turns;
 

@@ -15,7 +15,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hearth_snapshot::SnapshotId;
 use rustix::io::Errno;
 
+use crate::causes::with_causes;
 use crate::damage;
+use crate::directory::names;
 use crate::error::{NodeError, failed};
 use crate::index::{Index, InstanceEntry, SnapshotInfo, User};
 use crate::layout::{Layout, MachineName};
@@ -413,7 +415,7 @@ fn snapshot_ids(layout: &Layout) -> Result<Vec<SnapshotId>, NodeError> {
 /// What could not be moved, on a full disk perhaps, stays where it is. The node goes on without it.
 fn go_on(moved: Result<(), NodeError>) {
     if let Err(error) = moved {
-        let error = damage::with_causes(&error);
+        let error = with_causes(&error);
         tracing::error!(error, "something damaged stays where it is");
     }
 }
@@ -495,17 +497,6 @@ fn remove_all(path: &Path) -> Result<(), NodeError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed.map_err(failed("remove", path)),
     }
-}
-
-/// The names in a directory, sorted.
-pub(crate) fn names(directory: &Path) -> Result<Vec<String>, NodeError> {
-    let entries = fs::read_dir(directory).map_err(failed("list", directory))?;
-    let mut names = entries
-        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-        .collect::<io::Result<Vec<_>>>()
-        .map_err(failed("list", directory))?;
-    names.sort_unstable();
-    Ok(names)
 }
 
 #[cfg(test)]

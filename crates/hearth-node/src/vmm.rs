@@ -21,8 +21,8 @@ use tokio::net::UnixStream;
 use tokio::process;
 use tokio::time;
 
-use crate::jail::spawn_apart;
 use crate::socket::Address;
+use crate::spawn::spawn_apart;
 
 /// Longest wait for the answer to anything but a snapshot. A VMM that needs longer is broken: the slowest
 /// host that is supported boots a kernel image into memory in a few seconds.

@@ -2,7 +2,8 @@
 
 use hearth_control::Control;
 use hearth_control::arn::{ConnectorRef, ManagedConnector};
-use hearth_control::microvm::{Microvm, MicrovmState};
+use hearth_control::life::MicrovmState;
+use hearth_control::microvm::Microvm;
 use hearth_endpoint::{
     Backend, EndpointId, Ingress, Limits, MicrovmId, OpenError, ResumeError, Shell, State, Stream,
     TerminalSize,

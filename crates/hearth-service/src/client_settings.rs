@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{ServiceError, file, part};
 use crate::secret_file;
-use crate::service::{ServiceError, file, part};
 
 /// What a client needs to talk to this service: `hearth env` prints it.
 #[derive(Clone, Serialize, Deserialize)]

@@ -8,9 +8,10 @@ use std::path::Path;
 use async_trait::async_trait;
 use hearth_control::id::MicrovmId;
 use hearth_front::{Disks, Holding, HoldingKind};
-use hearth_host::{LocalHost, Origin, build_of, whole};
+use hearth_host::{LocalHost, Origin, build_of};
 use hearth_image::BaseSet;
 use hearth_node::Purpose;
+use hearth_node::with_causes;
 
 /// The disks of a host, as the front asks for them.
 pub(crate) struct HostDisks(pub(crate) LocalHost);
@@ -76,7 +77,7 @@ fn holdings(host: &LocalHost) -> Result<Vec<Holding>, String> {
         ..holding(HoldingKind::BaseImages, set.id, taken.by(&set.directory))
     }));
     let data = node.layout().data();
-    let guests = hearth_base::list(data).map_err(|error| whole(&error))?;
+    let guests = hearth_base::list(data).map_err(|error| with_causes(&error))?;
     holdings.extend(guests.into_iter().map(|base| Holding {
         is_current: Some(base.id == workshop.base.id),
         ..holding(

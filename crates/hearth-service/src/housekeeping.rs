@@ -10,7 +10,8 @@ use hearth_logs::LogStore;
 use hearth_objects::ObjectStore;
 use tokio::sync::watch;
 
-use hearth_host::{now_ms, whole};
+use hearth_host::now_ms;
+use hearth_node::with_causes;
 
 /// How often it is looked for what is due. Retention is counted in days, and CloudWatch Logs removes events up to three
 /// days after their time; a quarter of an hour keeps each pass small.
@@ -75,7 +76,7 @@ async fn remove_all(what: &'static str, slice: impl Fn() -> Removed + Send + Syn
             Ok(Ok(count)) => removed += count,
             Ok(Err(error)) => {
                 tracing::warn!(
-                    error = whole(&*error),
+                    error = with_causes(&*error),
                     what,
                     "not removed; it will be tried again"
                 );

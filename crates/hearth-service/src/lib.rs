@@ -17,6 +17,7 @@ mod client_settings;
 mod clock;
 mod config;
 mod disk_reserve;
+mod error;
 mod platform;
 mod service;
 mod tls;
@@ -41,5 +42,6 @@ pub use client_settings::ClientSettings;
 pub use config::{
     EndpointConfig, Hosting, NetworkConfig, OwnCertificate, ServiceConfig, TlsConfig,
 };
+pub use error::ServiceError;
 pub use hearth_host::{ExternalS3, RuleSets};
-pub use service::{Service, ServiceError, lock};
+pub use service::{Service, lock};

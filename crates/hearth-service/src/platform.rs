@@ -9,7 +9,7 @@ use hearth_control::policy::Capacity;
 use hearth_control::time::Timestamp;
 
 use crate::config::Hosting;
-use crate::service::{ServiceError, part};
+use crate::error::{ServiceError, part};
 
 /// What fits: baseline memory is what a microVM may count on, so all baselines together fit what is free now.
 pub(crate) fn capacity(hosting: Hosting) -> Capacity {

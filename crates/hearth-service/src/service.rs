@@ -8,7 +8,6 @@
 //! Stopping touches no microVM: their processes run on, and the next start takes them up again.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -28,10 +27,11 @@ use hearth_endpoint::{Certificates, Door, Endpoint, Settings, TokenKeys};
 use hearth_front::{
     ControlMetrics, Front, FrontConfig, FrontMetrics, PageTokens, SessionKey, Transport, serve,
 };
-use hearth_host::{Artifacts, LocalHost, Openings, Workshop, rule_book, whole};
+use hearth_host::{Artifacts, LocalHost, Openings, Workshop, rule_book};
 use hearth_image::{Bases, LayerCaches};
 use hearth_logs::{Limits, LogStore};
-use hearth_net::{Network, NetworkError, NetworkOptions};
+use hearth_net::{Network, NetworkOptions};
+use hearth_node::with_causes;
 use hearth_node::{Groups, Node, NodeOptions, Shares};
 use hearth_objects::ObjectStore;
 use prometheus_client::registry::Registry;
@@ -46,6 +46,7 @@ use crate::clock;
 use crate::config::{EndpointConfig, ServiceConfig};
 use crate::disks::HostDisks;
 use crate::doors::Keeper;
+use crate::error::{ServiceError, file, part};
 use crate::guest_services::GuestServices;
 use crate::guests::HostGuests;
 use crate::housekeeping::Housekeeping;
@@ -56,55 +57,6 @@ use crate::{disk_reserve, platform, secret_file, tls};
 
 /// Connections of API clients at one time; each costs a few KiB.
 const MAX_API_CONNECTIONS: usize = 10_000;
-
-/// Why the service does not start, or ended.
-#[derive(Debug, thiserror::Error)]
-pub enum ServiceError {
-    /// Another one uses the data directory.
-    #[error("another hearth uses {0}; stop it first, or choose another --data")]
-    InUse(PathBuf),
-    /// A file or directory of the data directory failed.
-    #[error("cannot {step} {path}")]
-    File {
-        /// What was tried.
-        step: &'static str,
-        /// Where.
-        path: PathBuf,
-        /// What failed.
-        #[source]
-        source: io::Error,
-    },
-    /// An address is taken or not ours.
-    #[error("cannot listen on {address}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// What failed.
-        #[source]
-        source: io::Error,
-    },
-    /// There is nothing to boot guests with.
-    #[error("there is no guest kernel yet; `hearth base build` makes one")]
-    NoBase,
-    /// The base images of builds are missing.
-    #[error("the base images of builds are missing; `hearth base prepare` makes them")]
-    NoBases,
-    /// MicroVMs can have no network on this host.
-    #[error("no networks for microVMs; --no-network starts without them")]
-    Network(#[source] NetworkError),
-    /// What VMMs take of this host cannot be limited.
-    #[error("microVMs cannot be limited on this host; --no-host-limits starts without")]
-    Limits(#[source] hearth_node::NodeError),
-    /// A part could not be opened.
-    #[error("cannot open {part}")]
-    Part {
-        /// Which.
-        part: &'static str,
-        /// What failed.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-}
 
 /// A service that is up.
 pub struct Service {
@@ -520,7 +472,7 @@ fn spawn_front(
         };
         let served = serve(front, listener, transport, MAX_API_CONNECTIONS, stop).await;
         if let Err(error) = served {
-            tracing::error!(error = whole(&error), "the API does not listen");
+            tracing::error!(error = with_causes(&error), "the API does not listen");
         }
     })
 }
@@ -564,21 +516,6 @@ async fn client_settings(
     };
     settings.write(&config.data)?;
     Ok(settings)
-}
-
-pub(crate) fn file(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ServiceError {
-    let path = path.to_owned();
-    move |source| ServiceError::File { step, path, source }
-}
-
-pub(crate) fn part<E>(part: &'static str) -> impl FnOnce(E) -> ServiceError
-where
-    E: std::error::Error + Send + Sync + 'static,
-{
-    move |source| ServiceError::Part {
-        part,
-        source: Box::new(source),
-    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use hearth_endpoint::{Authority, Certificates, bundle_path};
 use hearth_front::Transport;
 
 use crate::config::{Hosting, ServiceConfig};
-use crate::service::{ServiceError, file, part};
+use crate::error::{ServiceError, file, part};
 
 /// The host's own certificates, on Debian and its relatives.
 const HOST_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";

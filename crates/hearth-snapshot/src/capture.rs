@@ -25,9 +25,9 @@ use crate::chunks;
 use crate::extents::ExtentMap;
 use crate::header::{HEADER_BYTES, Header, MAX_BODY_BYTES};
 use crate::layer_runs::{self, LayerRuns, PageRun};
-use crate::limits::Limits;
+use crate::limits::{Limits, PAGE_BYTES};
 use crate::open::Lineage;
-use crate::ram::{PAGE_BYTES, Ram};
+use crate::ram::{Ram, RamError};
 
 /// Largest single write, in pages: bounds what the page cache takes at once.
 const WRITE_PAGES: u64 = 256;
@@ -206,19 +206,15 @@ impl Capture {
         Ok(())
     }
 
-    /// Whether this is a full snapshot.
-    pub(crate) fn is_full(&self) -> bool {
-        self.ancestors.is_empty()
-    }
-
-    /// The memory file that was written.
-    pub(crate) fn memory_file(&self) -> &File {
-        &self.memory
-    }
-
-    /// The merged map of a layer.
-    pub(crate) fn extents(&self) -> &ExtentMap {
-        &self.extents
+    /// Maps the pages of `ram` that this capture holds from its memory file again, so that the next layer of the machine holds
+    /// only what is written from now on, and clones of it share these pages.
+    ///
+    /// The machine must stand still between [`Self::memory`] and this call. Until [`Ram::confirm`] says that the capture was
+    /// sealed, memory has no parent and only a full snapshot can be made of it; its content is right either way, because the
+    /// mapping keeps the file alive.
+    pub fn rebase(&self, ram: &mut Ram) -> Result<(), RamError> {
+        let is_full = self.ancestors.is_empty();
+        ram.rebase(&self.memory, &self.extents, is_full)
     }
 
     /// Makes room on the disk for what [`Self::seal`] writes with so many bytes of the machine's state, so that a machine that

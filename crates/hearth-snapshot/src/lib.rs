@@ -35,10 +35,10 @@ pub use body::{NotAnId, SnapshotId};
 pub use capture::{Capture, CaptureError, MemoryKind, Sealed};
 pub use extents::{Extent, ExtentMap, Source};
 pub use header::{FORMAT_VERSION, HeaderError};
-pub use limits::Limits;
+pub use limits::{Limits, PAGE_BYTES};
 #[cfg(any(test, feature = "fuzzing"))]
 pub use open::fuzz_state;
 pub use open::{Description, Lineage, OpenError, OpenOptions, OpenSnapshot, describe};
 pub use pagemap::open_pagemap_ahead;
-pub use ram::{HOLE_END, HOLE_START, PAGE_BYTES, Ram, RamError};
+pub use ram::{HOLE_END, HOLE_START, Ram, RamError};
 pub use verify::{Problem, verify, verify_chain};

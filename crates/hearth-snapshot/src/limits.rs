@@ -3,6 +3,9 @@
 //! What a capture accepts, [`crate::OpenSnapshot::open`] accepts: [`Limits::CAPTURE`] is nowhere wider than
 //! [`Limits::FORMAT`]. Both sides take the limits as a parameter, so that a test can make them small.
 
+/// Bytes of a page.
+pub const PAGE_BYTES: u64 = 4096;
+
 /// Limits of a chain and of its merged map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {

@@ -12,8 +12,8 @@ use crate::chunks::{self, ChunkHash};
 use crate::extents::{ExtentMap, Source};
 use crate::header::{HEADER_BYTES, Header, HeaderError, MAX_BODY_BYTES};
 use crate::limits::Limits;
+use crate::limits::PAGE_BYTES;
 use crate::plain;
-use crate::ram::PAGE_BYTES;
 
 /// Why a snapshot is refused. Every variant is a sentence of its own, so that a user can tell damage from a
 /// mix-up.

@@ -13,7 +13,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::sync::OnceLock;
 
-use crate::ram::PAGE_BYTES;
+use crate::limits::PAGE_BYTES;
 
 const PATH: &str = "/proc/self/pagemap";
 

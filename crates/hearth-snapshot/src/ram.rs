@@ -21,15 +21,12 @@ use std::ptr::{self, NonNull};
 use vm_memory::mmap::{FromRangesError, MmapRegionBuilder, MmapRegionError};
 use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionMmap};
 
-use crate::capture::{Capture, Sealed};
 use crate::chunks;
 use crate::extents::{Extent, ExtentMap, Source};
-use crate::limits::Limits;
+use crate::limits::{Limits, PAGE_BYTES};
 use crate::open::{Lineage, OpenSnapshot};
 use crate::pagemap;
 
-/// Bytes of a page.
-pub const PAGE_BYTES: u64 = 4096;
 /// Where the hole for devices begins in the guest's address space.
 pub const HOLE_START: u64 = 3 << 30;
 /// Where RAM goes on behind the hole.
@@ -187,17 +184,19 @@ impl Ram {
         Ok(joined(ranges))
     }
 
-    /// Maps the pages that `capture` holds from its memory file again, so that the next layer of this
-    /// machine holds only what is written from now on, and clones of it share these pages.
+    /// Maps pages that a capture has written to its file `memory`, at the places that `extents` says, from there again. In a full
+    /// capture's file each page stands at its own offset.
     ///
-    /// The machine must stand still between [`Capture::memory`] and this call. Until [`Self::confirm`] says
-    /// that the capture was sealed, memory has no parent and only a full snapshot can be made of it; its
-    /// content is right either way, because the mapping keeps the file alive.
-    pub fn rebase(&mut self, capture: &Capture) -> Result<(), RamError> {
+    /// Until [`Self::confirm`] memory has no parent.
+    pub(crate) fn rebase(
+        &mut self,
+        memory: &File,
+        extents: &ExtentMap,
+        is_full: bool,
+    ) -> Result<(), RamError> {
         self.lineage = None;
-        self.layered = pages_of(capture.extents());
-        let memory = capture.memory_file();
-        if capture.is_full() {
+        self.layered = pages_of(extents);
+        if is_full {
             let flags = libc::MAP_PRIVATE | libc::MAP_NORESERVE | libc::MAP_FIXED;
             map(
                 Some(self.base),
@@ -212,17 +211,17 @@ impl Ram {
             self.full_memory = Some(memory.try_clone().map_err(RamError::Read)?);
             return Ok(());
         }
-        let own =
-            capture.extents().runs().iter().filter(|run| {
-                matches!(run.source, Source::Zero | Source::File { distance: 0, .. })
-            });
+        let own = extents
+            .runs()
+            .iter()
+            .filter(|run| matches!(run.source, Source::Zero | Source::File { distance: 0, .. }));
         let own: Vec<Extent> = own.copied().collect();
         self.lay(&own, Short::Kept, |_| memory)
     }
 
-    /// The capture that memory was rebased on is sealed: it is the parent from now on.
-    pub fn confirm(&mut self, sealed: &Sealed) {
-        self.lineage = Some(sealed.lineage.clone());
+    /// The snapshot that memory was rebased on is sealed: it is the parent from now on.
+    pub fn confirm(&mut self, lineage: Lineage) {
+        self.lineage = Some(lineage);
     }
 
     /// The bytes of `pages`.

@@ -98,14 +98,14 @@ fn a_machine_that_goes_on_is_rebased_on_its_own_snapshot() {
 
     let mut capture = Capture::begin(&first).unwrap();
     capture.memory(&ram, MemoryKind::Full).unwrap();
-    ram.rebase(&capture).unwrap();
+    capture.rebase(&mut ram).unwrap();
     let mut early = Capture::begin(&second).unwrap();
     assert!(matches!(
         early.memory(&ram, MemoryKind::Layer),
         Err(CaptureError::NoParent)
     ));
     drop(early);
-    ram.confirm(&capture.seal(Vec::new()).unwrap());
+    ram.confirm(capture.seal(Vec::new()).unwrap().lineage);
     assert!(ram.private_pages().unwrap().is_empty());
 
     write(&ram, 9 * PAGE_BYTES, b"later");

@@ -141,7 +141,7 @@ proptest! {
             }
             let (capture, kind) = shelf.capture(&ram, step.kind, &limits);
             if step.goes_on {
-                ram.rebase(&capture).unwrap();
+                capture.rebase(&mut ram).unwrap();
             }
             if step.is_sealed {
                 let sealed = shelf.seal(capture);
@@ -152,7 +152,7 @@ proptest! {
                 prop_assert!(read(&restored) == read(&reference), "{:?}", kind);
                 prop_assert!(verify_chain(&shelf.place(sealed.id), |id| shelf.place(id)).is_empty());
                 if step.goes_on {
-                    ram.confirm(&sealed);
+                    ram.confirm(sealed.lineage.clone());
                 } else {
                     ram = restored;
                 }

@@ -108,9 +108,9 @@ fn a_machine_goes_on_from_its_merged_snapshot() {
     let (full, merged) = (root.path().join("full"), root.path().join("merged"));
     let mut capture = Capture::begin(&merged).unwrap();
     capture.memory(&ram, MemoryKind::Merged).unwrap();
-    ram.rebase(&capture).unwrap();
+    capture.rebase(&mut ram).unwrap();
     let sealed = capture.seal(Vec::new()).unwrap();
-    ram.confirm(&sealed);
+    ram.confirm(sealed.lineage.clone());
     assert!(ram.private_pages().unwrap().is_empty());
     assert_eq!(ram.lineage().unwrap().id, sealed.id);
     fs::remove_dir_all(root.path().join("one")).unwrap();
@@ -143,7 +143,7 @@ fn a_capture_that_is_not_sealed_costs_no_page() {
         let before = read(&ram);
         let mut capture = Capture::begin(&root.path().join("lost")).unwrap();
         capture.memory(&ram, kind).unwrap();
-        ram.rebase(&capture).unwrap();
+        capture.rebase(&mut ram).unwrap();
         drop(capture);
         assert_eq!(read(&ram), before);
         let full = root.path().join("again");

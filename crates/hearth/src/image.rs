@@ -8,7 +8,7 @@ mod pack;
 mod remove;
 mod show;
 
-pub(crate) use build::{build, log_group};
+pub(crate) use build::build;
 pub(crate) use du::name as holding_name;
 
 use std::process::ExitCode;

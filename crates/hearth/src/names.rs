@@ -118,6 +118,11 @@ pub(crate) fn short(id: &str) -> &str {
     id.get(..PREFIX.len() + 8).unwrap_or(id)
 }
 
+/// Where the service writes what builds and microVMs of an image say.
+pub(crate) fn log_group(image: &str) -> String {
+    format!("/aws/lambda-microvms/{image}")
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

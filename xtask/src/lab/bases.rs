@@ -34,7 +34,9 @@ pub(crate) fn prepare_telling(progress: &dyn Fn(&str)) -> Result<PathBuf> {
 }
 
 /// Brings the bases of `directory` into the lab, unless they are there, and answers where.
-pub(super) fn send(session: &Session, directory: &Path) -> Result<&'static str> {
+pub(crate) fn send(session: &Session, directory: &Path) -> Result<&'static str> {
+    // Tests run in parallel, and one sending serves them all.
+    let _lock = session::lock()?;
     let bases = Bases::open(directory)?.context("the bases are gone")?;
     let [builder, store, scratch, record] = bases.files();
     let inside = |path: &Path| -> Result<PathBuf> {

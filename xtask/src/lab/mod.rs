@@ -23,6 +23,7 @@ use hearth_emulated::EmulatedHost;
 
 pub(crate) use bases::{
     BASES_VARIABLE, prepare as prepare_bases, prepare_telling as prepare_bases_telling,
+    send as send_bases,
 };
 pub(crate) use registry::{REGISTRY_VARIABLE, program as registry_program};
 pub(crate) use session::{Boot, Ended, Input, Session, build_base, last_lines, native_environment};

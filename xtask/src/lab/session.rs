@@ -17,7 +17,7 @@ use hearth_emulated::{
 use hearth_wire::agent::{ExecPlace, ExecSpec, ExitStatus};
 
 use super::sync::shell;
-use super::{Shape, bases, data_dir, deaths_file, sync};
+use super::{Shape, data_dir, deaths_file, sync};
 use crate::workspace::{Binaries, lab_dir};
 
 /// Size of the data disk; sparse, so only what tests write takes room.
@@ -99,13 +99,6 @@ impl Session {
     pub(crate) fn send(&self, source: &Path, target: &Path) -> Result<()> {
         sync::send(&self.host.agent(), source, target)
             .with_context(|| format!("cannot send {} into the lab", source.display()))
-    }
-
-    /// Brings the image builder's bases inside and answers their directory there.
-    pub(crate) fn send_bases(&self, directory: &Path) -> Result<&'static str> {
-        // Tests run in parallel, and one sending serves them all.
-        let _lock = lock()?;
-        bases::send(self, directory)
     }
 
     pub(super) fn agent(&self) -> AgentClient {
@@ -312,7 +305,7 @@ pub(super) fn host_dir() -> PathBuf {
     lab_dir().join("host")
 }
 
-fn lock() -> Result<File> {
+pub(super) fn lock() -> Result<File> {
     fs::create_dir_all(lab_dir()).context("cannot create target/lab")?;
     let file = File::create(lab_dir().join("lock")).context("cannot create target/lab/lock")?;
     file.lock().context("cannot lock target/lab/lock")?;

@@ -161,6 +161,7 @@ mod tests {
                     path: to.starts_with("hearth").then(|| "crates".into()),
                 })
                 .collect(),
+            targets: Vec::new(),
         };
         let packages: Vec<Package> = edges.iter().map(|(from, _)| package(from)).collect();
         Metadata {

@@ -2,6 +2,8 @@
 //!
 //! Each rule answers a list of complaints, each with its place and what to do.
 
+mod circles;
+mod documents;
 mod layers;
 mod licences;
 mod sources;
@@ -39,6 +41,8 @@ fn complaints() -> Result<Vec<String>> {
     let mut complaints = layers::complaints(&metadata);
     complaints.extend(licences::complaints(&metadata, &policy));
     complaints.extend(sources::complaints(&root())?);
+    complaints.extend(circles::complaints(&root(), &metadata.crate_roots())?);
+    complaints.extend(documents::complaints(&root())?);
     Ok(complaints)
 }
 
@@ -80,6 +84,14 @@ pub(crate) struct Package {
     /// `None` for packages of the workspace.
     pub(crate) source: Option<String>,
     pub(crate) dependencies: Vec<Dependency>,
+    targets: Vec<Target>,
+}
+
+/// What is built from a package.
+#[derive(Debug, Deserialize)]
+struct Target {
+    kind: Vec<String>,
+    src_path: PathBuf,
 }
 
 /// A declared dependency.
@@ -111,6 +123,22 @@ impl Metadata {
             .packages
             .retain(|package| used.contains(&format!("{} v{}", package.name, package.version)));
         Ok(metadata)
+    }
+
+    /// The root files of what the workspace builds for use: libraries and programs, not tests and examples.
+    fn crate_roots(&self) -> Vec<PathBuf> {
+        let members = self.members();
+        let targets = members.values().flat_map(|package| &package.targets);
+        let is_used = |target: &&Target| {
+            target
+                .kind
+                .iter()
+                .any(|kind| kind == "lib" || kind == "bin")
+        };
+        targets
+            .filter(is_used)
+            .map(|target| target.src_path.clone())
+            .collect()
     }
 
     /// The packages of the workspace, by name.

@@ -26,7 +26,7 @@ const ARGUMENT_DISTANCE: usize = 12;
 
 pub(super) fn complaints(root: &Path) -> Result<Vec<String>> {
     let mut complaints = Vec::new();
-    for path in rust_files(root)? {
+    for path in tracked_files(root, "*.rs")? {
         let text = match fs::read_to_string(root.join(&path)) {
             Ok(text) => text,
             // Deleted, and not yet so in the index.
@@ -38,15 +38,15 @@ pub(super) fn complaints(root: &Path) -> Result<Vec<String>> {
     Ok(complaints)
 }
 
-/// Tracked files and new ones that are not ignored.
-fn rust_files(root: &Path) -> Result<Vec<String>> {
+/// Tracked files whose names fit the pattern, and new ones that are not ignored.
+pub(super) fn tracked_files(root: &Path, pattern: &str) -> Result<Vec<String>> {
     let output = Command::new("git")
         .args([
             "ls-files",
             "--cached",
             "--others",
             "--exclude-standard",
-            "*.rs",
+            pattern,
         ])
         .current_dir(root)
         .output()

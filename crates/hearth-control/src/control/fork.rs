@@ -16,8 +16,10 @@ use super::tokens::Repeatable;
 use super::{Control, Shared};
 use crate::arn::Scope;
 use crate::id::{EndpointId, MicrovmId};
-use crate::machine::microvm::{Denial, Event, Life, Phase, Step, Terms, step};
-use crate::microvm::{ForkMicrovm, LaunchTerms, Microvm, Origin};
+use crate::life::Origin;
+use crate::life::{Life, Phase};
+use crate::machine::microvm::{Denial, Event, Step, Terms, step};
+use crate::microvm::{ForkMicrovm, LaunchTerms, Microvm};
 use crate::refusal::{ControlError, Refusal};
 use crate::store::{Batch, Change, Guard, Intent, Subject, Verdict};
 

@@ -6,7 +6,7 @@ use super::owner::Ask;
 use super::{Control, own};
 use crate::arn::Scope;
 use crate::id::{EndpointId, MicrovmId};
-use crate::machine::microvm::Phase;
+use crate::life::Phase;
 use crate::metrics::Census;
 use crate::microvm::{Activity, Microvm, MicrovmFilter};
 use crate::page::{Cursor, Page, PageRequest};

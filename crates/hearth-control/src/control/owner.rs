@@ -17,9 +17,8 @@ use super::retry::until_done;
 use crate::endpoint::EndpointLease;
 use crate::host::Presence;
 use crate::id::MicrovmId;
-use crate::machine::microvm::{
-    Denial, Event, Life, Phase, Step, Terms, Timer, Wish, adopt, deadline, step,
-};
+use crate::life::{Life, Phase, Wish};
+use crate::machine::microvm::{Denial, Event, Step, Terms, Timer, adopt, deadline, step};
 use crate::microvm::{Activity, Microvm};
 use crate::refusal::{ControlError, Refusal};
 use crate::start_times::{StartKind, StartRecorder};

@@ -13,7 +13,7 @@ use super::owner::{self, Beginning, Holdings};
 use super::{Shared, image_owner, settle};
 use crate::host::{Inventory, Presence};
 use crate::id::MicrovmId;
-use crate::machine::microvm::Phase;
+use crate::life::Phase;
 use crate::microvm::Microvm;
 use crate::refusal::ControlError;
 use crate::store::{Batch, Change, Subject};

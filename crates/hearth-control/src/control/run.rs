@@ -10,9 +10,10 @@ use crate::arn::{ConnectorRef, Scope};
 use crate::hooks::Hook;
 use crate::id::{AccountId, EndpointId, MicrovmId};
 use crate::image::{ImageVersion, MemoryTier};
-use crate::machine::microvm::Life;
+use crate::life::Life;
+use crate::life::Origin;
 use crate::machine::version::Version;
-use crate::microvm::{Activity, LaunchTerms, Microvm, Origin, RunMicrovm};
+use crate::microvm::{Activity, LaunchTerms, Microvm, RunMicrovm};
 use crate::refusal::{ControlError, Refusal};
 use crate::store::{Batch, Change, Guard, Intent, Subject, Verdict};
 

@@ -9,7 +9,7 @@ use crate::id::{
     AccessKeyId, AccountId, ConnectorId, ConnectorName, MicrovmId, RoleName, VersionNumber,
 };
 use crate::image::{Build, ClientToken, Image, ImageVersion, Tags};
-use crate::machine::microvm::Life;
+use crate::life::Life;
 use crate::microvm::{Activity, Microvm};
 use crate::time::Timestamp;
 

@@ -5,7 +5,7 @@ use crate::connector::{
     ComputeKind, ConnectorFault, ConnectorState, ElasticIp, NetworkProtocol, UpdateStatus,
 };
 use crate::image::{Architecture, BuildState, ImageState, VersionState, VersionStatus};
-use crate::machine::microvm::Wish;
+use crate::life::Wish;
 use crate::store::StoreError;
 
 /// A value with one word for each of its cases.

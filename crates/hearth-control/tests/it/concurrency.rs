@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use hearth_control::image::ClientToken;
-use hearth_control::microvm::{MicrovmFilter, MicrovmState, RunMicrovm};
+use hearth_control::life::MicrovmState;
+use hearth_control::microvm::{MicrovmFilter, RunMicrovm};
 use hearth_control::page::PageRequest;
 use hearth_control::{ControlError, Refusal};
 use tokio::task::JoinSet;

@@ -8,7 +8,8 @@ use hearth_control::id::MicrovmId;
 use hearth_control::image::{
     ClientToken, CreateImage, ImageState, Tags, UpdateImage, VersionStatus,
 };
-use hearth_control::microvm::{Activity, ForkMicrovm, Microvm, MicrovmState, RunMicrovm};
+use hearth_control::life::MicrovmState;
+use hearth_control::microvm::{Activity, ForkMicrovm, Microvm, RunMicrovm};
 use hearth_control::{Control, ControlError, Refusal};
 
 use crate::support::{CrashPoint, CrashingStore, Side, World, scope, spec};

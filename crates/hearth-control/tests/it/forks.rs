@@ -7,8 +7,9 @@ use hearth_control::hooks::{Hook, HookOutcome};
 use hearth_control::host::Presence;
 use hearth_control::id::MicrovmId;
 use hearth_control::image::{ClientToken, Logging};
+use hearth_control::life::{MicrovmState, Origin};
 use hearth_control::metrics::End;
-use hearth_control::microvm::{ForkMicrovm, IdlePolicy, Microvm, MicrovmState, Origin, RunMicrovm};
+use hearth_control::microvm::{ForkMicrovm, IdlePolicy, Microvm, RunMicrovm};
 use hearth_control::{Control, Refusal};
 use tokio::task::JoinSet;
 

@@ -4,8 +4,9 @@ use hearth_control::Refusal;
 use hearth_control::arn::{ConnectorRef, ManagedConnector};
 use hearth_control::hooks::{Hook, HookOutcome};
 use hearth_control::host::HostEvent;
+use hearth_control::life::MicrovmState;
 use hearth_control::metrics::End;
-use hearth_control::microvm::{MicrovmFilter, MicrovmState, RunHookPayload, RunMicrovm};
+use hearth_control::microvm::{MicrovmFilter, RunHookPayload, RunMicrovm};
 use hearth_control::page::PageRequest;
 
 use crate::support::{Fault, World, refusal, scope, spec, state_of, terminated_reason};

@@ -1,8 +1,9 @@
 //! A record that is not where its owner left it: its own write, whose answer was lost, or somebody else's.
 
 use hearth_control::id::MicrovmId;
-use hearth_control::machine::microvm::{Life, Phase};
-use hearth_control::microvm::{Microvm, MicrovmState};
+use hearth_control::life::MicrovmState;
+use hearth_control::life::{Life, Phase};
+use hearth_control::microvm::Microvm;
 use hearth_control::store::{Batch, Change, Store as _, StoreError};
 use hearth_control::{Control, ControlError};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use hearth_control::host::Presence;
 use hearth_control::id::{BuildId, MicrovmId};
 use hearth_control::image::{BuildFilter, CreateImage, ImageState, Tags};
-use hearth_control::microvm::MicrovmState;
+use hearth_control::life::MicrovmState;
 use hearth_control::page::PageRequest;
 
 use crate::support::{World, image_state, scope, spec, state_of, terminated_reason};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use hearth_control::Control;
 use hearth_control::host::Presence;
 use hearth_control::id::MicrovmId;
-use hearth_control::microvm::MicrovmState;
+use hearth_control::life::MicrovmState;
 
 use crate::support::{Fault, World, scope, spec, state_of, suspended_reason, terminated_reason};
 

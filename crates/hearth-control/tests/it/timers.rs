@@ -6,7 +6,8 @@ use std::time::Duration;
 use hearth_control::Control;
 use hearth_control::Refusal;
 use hearth_control::id::MicrovmId;
-use hearth_control::microvm::{Activity, ForkMicrovm, IdlePolicy, MicrovmState, RunMicrovm};
+use hearth_control::life::MicrovmState;
+use hearth_control::microvm::{Activity, ForkMicrovm, IdlePolicy, RunMicrovm};
 use hearth_control::time::{Clock, ManualClock, Reading, Timestamp, go_on};
 
 use crate::support::{World, refusal, scope, spec, state_of, terminated_reason};

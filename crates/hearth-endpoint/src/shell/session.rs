@@ -14,7 +14,8 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use uuid::Uuid;
 
 use crate::backend::{Shell, ShellInput, TerminalSize};
-use crate::lane::{Direction, Lane};
+use crate::lane::Lane;
+use crate::traffic::Direction;
 
 /// Largest message of a client: a large paste.
 const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
@@ -68,7 +69,7 @@ async fn show(
     );
     sink.send(Message::text(session)).await?;
     while let Some(bytes) = output.recv().await {
-        let wait = lane.pass(Direction::Down, bytes.len());
+        let wait = lane.traffic.pass(Direction::Down, bytes.len());
         sink.send(Message::Binary(bytes)).await?;
         tokio::time::sleep(wait).await;
     }
@@ -82,7 +83,7 @@ async fn listen(
     lane: &Lane,
 ) {
     while let Some(Ok(message)) = messages.next().await {
-        let wait = lane.pass(Direction::Up, message.len());
+        let wait = lane.traffic.pass(Direction::Up, message.len());
         let did = match message {
             Message::Text(text) => meaning(Bytes::from(text)),
             Message::Binary(bytes) => ShellInput::Bytes(bytes),

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use hearth_control::microvm::{Microvm, MicrovmState};
+use hearth_control::life::MicrovmState;
+use hearth_control::microvm::Microvm;
 
 use super::identifiers::microvm_id;
 use crate::endpoint_tokens::Grant;

@@ -26,7 +26,8 @@ mod upload;
 use std::sync::Arc;
 
 use hearth_control::id::MicrovmId;
-use hearth_control::microvm::{Microvm, MicrovmState};
+use hearth_control::life::MicrovmState;
+use hearth_control::microvm::Microvm;
 use hearth_control::throttle::Rate;
 use hearth_control::{Control, Refusal};
 use hearth_logs::LogStore;

@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hearth_client::Settings;
 use hearth_control::id::AccountId;
+use hearth_image::ArtifactError;
 use hyper_util::rt::TokioIo;
 use s3s::auth::SimpleAuth;
 use s3s::dto::{GetObjectInput, GetObjectOutput, StreamingBlob};

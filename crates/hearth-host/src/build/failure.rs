@@ -7,9 +7,9 @@ use hearth_image::{BuildError, GuestError};
 use hearth_wire::agent::ExitStatus;
 
 use crate::application::NoProgram;
-use crate::artifact::FetchError;
+use crate::fetch_error::FetchError;
 use crate::monitor::exit_code;
-use crate::whole;
+use hearth_node::with_causes;
 
 /// A failed build.
 #[derive(Debug, thiserror::Error)]
@@ -93,7 +93,7 @@ impl Failure {
 
     /// The cause as the build log tells it.
     pub(crate) fn cause(&self) -> String {
-        whole(self)
+        with_causes(self)
     }
 }
 

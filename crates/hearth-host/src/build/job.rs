@@ -18,7 +18,7 @@ use super::checks::Subject;
 use super::failure::Failure;
 use super::{Origin, Workshop};
 use crate::application;
-use crate::local::inventory::{BUILD, BUILDER, VALIDATE};
+use crate::build_names::{BUILD, BUILDER, VALIDATE};
 use crate::monitor;
 use crate::output::{Output, StreamName, now_ms};
 

@@ -4,13 +4,13 @@ use hearth_control::host::{HostError, SnapshotRef};
 use hearth_control::id::BuildId;
 
 use super::LocalHost;
-use super::inventory::{BUILD, BUILDER, VALIDATE, build_of};
-use crate::whole;
+use crate::build_names::{BUILD, BUILDER, VALIDATE, build_of};
+use hearth_node::with_causes;
 
 impl LocalHost {
     /// Ends a build and removes its instances, and its files unless its snapshot stands on them.
     pub(super) async fn discard_files(&self, id: BuildId) -> Result<(), HostError> {
-        let failed = |error: hearth_node::NodeError| HostError(whole(&error));
+        let failed = |error: hearth_node::NodeError| HostError(with_causes(&error));
         for beginning in [BUILDER, BUILD, VALIDATE] {
             let name = format!("{beginning}{id}").parse();
             let name = name.map_err(|error: hearth_node::NameError| failed(error.into()))?;
@@ -28,7 +28,7 @@ impl LocalHost {
 
     /// Removes a sealed snapshot and the disks that only it stands on.
     pub(super) async fn free(&self, snapshot: &SnapshotRef) -> Result<(), HostError> {
-        let failed = |error: hearth_node::NodeError| HostError(whole(&error));
+        let failed = |error: hearth_node::NodeError| HostError(with_causes(&error));
         let snapshots = self.node().snapshots();
         let wanted = snapshots
             .iter()

@@ -20,7 +20,7 @@ use super::{LocalHost, machine_name};
 use crate::hook;
 use crate::monitor::{Monitor, Watched};
 use crate::output::{Output, StreamName};
-use crate::whole;
+use hearth_node::with_causes;
 
 /// How long the last output of an instance that is removed may take to be written.
 const LAST_OUTPUT_LIMIT: Duration = Duration::from_secs(1);
@@ -110,7 +110,7 @@ impl LocalHost {
             Ok(sealed) => sealed,
             Err(error) => {
                 return Err(match self.node().standing(parent).await {
-                    Standing::Gone => Failure::Lost(whole(&error)),
+                    Standing::Gone => Failure::Lost(with_causes(&error)),
                     Standing::Runs | Standing::Suspended | Standing::Busy => unchanged(&error),
                 });
             }
@@ -145,7 +145,7 @@ impl LocalHost {
             }
             (Err(error), Standing::Gone) => {
                 self.close_door(microvm.id);
-                Err(Failure::Lost(whole(&error)))
+                Err(Failure::Lost(with_causes(&error)))
             }
             // Also in spite of an error: whatever failed, all of it lies on disk.
             (_, Standing::Suspended) | (Ok(_), _) => {
@@ -197,8 +197,8 @@ impl LocalHost {
     async fn missing(&self, name: &MachineName, error: &NodeError) -> Failure {
         match self.node().damage_of(name).await {
             Ok(Some(damage)) => Failure::Damaged(self.told(&damage.reason)),
-            Ok(None) => Failure::Lost(whole(error)),
-            Err(error) => Failure::Unchanged(whole(&error)),
+            Ok(None) => Failure::Lost(with_causes(error)),
+            Err(error) => Failure::Unchanged(with_causes(&error)),
         }
     }
 
@@ -317,10 +317,10 @@ fn unchanged(error: &NodeError) -> Failure {
     match error {
         NodeError::NoUser => Failure::NoCapacity,
         NodeError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-            tracing::warn!(error = whole(error), "the host's disk is full");
+            tracing::warn!(error = with_causes(error), "the host's disk is full");
             Failure::NoCapacity
         }
         NodeError::Removed(_) => Failure::Overtaken,
-        error => Failure::Unchanged(whole(error)),
+        error => Failure::Unchanged(with_causes(error)),
     }
 }

@@ -7,11 +7,7 @@ use hearth_control::id::{BuildId, MicrovmId};
 use hearth_node::{NodeError, Purpose, Standing};
 
 use super::LocalHost;
-
-/// Beginnings of the names of instances that belong to builds.
-pub(crate) const BUILDER: &str = "builder-";
-pub(crate) const BUILD: &str = "build-";
-pub(crate) const VALIDATE: &str = "validate-";
+use crate::build_names::build_of;
 
 impl LocalHost {
     /// Blocks.
@@ -85,28 +81,5 @@ impl LocalHost {
             snapshots,
             builds: builds.into_iter().collect(),
         })
-    }
-}
-
-/// The build that an instance belongs to.
-pub fn build_of(machine: &str) -> Option<BuildId> {
-    let id = [BUILDER, BUILD, VALIDATE]
-        .iter()
-        .find_map(|beginning| machine.strip_prefix(beginning))?;
-    id.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn instances_of_builds_are_known_by_their_names() {
-        let id = BuildId::generate();
-        for beginning in [BUILDER, BUILD, VALIDATE] {
-            assert_eq!(build_of(&format!("{beginning}{id}")), Some(id));
-        }
-        assert_eq!(build_of(&MicrovmId::generate().to_string()), None);
-        assert_eq!(build_of("build-first"), None);
     }
 }

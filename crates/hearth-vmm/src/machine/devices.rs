@@ -3,30 +3,26 @@
 //! Order: disks, network cards, vsock, balloon, rng. The place in this order is the device's window,
 //! interrupt line and slot in the event loop, so it never changes within a machine's life.
 
-use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use hearth_wire::vmm::{
-    DeviceSpec, DiskImage, DiskSpec, NetSpec, RateLimit as RateSpec, VsockSpec,
-};
+use hearth_wire::vmm::{DeviceSpec, DiskImage, DiskSpec, NetSpec, VsockSpec};
 use kvm_ioctls::{IoEventAddress, VmFd};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
+use super::device_error::DeviceError;
 use super::disks::{NewOverlays, WritableDisk, block_config};
 use super::parts::Wiring;
+use super::rate_limit::rate_limit;
 use crate::arch::x86_64::layout;
 use crate::serial::{Log, PortState, SerialPort};
 use crate::virtio::balloon::Balloon;
-use crate::virtio::block::{Block, BlockError, ImageError, OverlayError};
-use crate::virtio::limiter::{BucketLimit, RateLimit};
-use crate::virtio::net::{Net, NetConfig, Tap, TapError};
+use crate::virtio::block::Block;
+use crate::virtio::limiter::RateLimit;
+use crate::virtio::net::{Net, NetConfig, Tap};
 use crate::virtio::rng::Rng;
-use crate::virtio::vsock::{Vsock, VsockConfig, VsockError};
-use crate::virtio::{
-    GuestRam, MmioDevice, MmioTransport, NOTIFY_OFFSET, RestoreError, TransportError, VirtioDevice,
-};
+use crate::virtio::vsock::{Vsock, VsockConfig};
+use crate::virtio::{GuestRam, MmioDevice, MmioTransport, NOTIFY_OFFSET, VirtioDevice};
 
 /// Context id of every guest: each has its own host socket, so they need not differ.
 const GUEST_CID: u64 = 3;
@@ -37,90 +33,6 @@ const VSOCK_STREAMS_MAX: usize = 1024;
 
 /// Ethernet's.
 const MTU: u16 = 1500;
-
-/// Why a device could not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum DeviceError {
-    /// More than there are interrupt lines for.
-    #[error("{0} devices were asked for, {max} are possible", max = layout::VIRTIO_DEVICES_MAX)]
-    TooMany(usize),
-    /// A disk does not open.
-    #[error("disk {serial:?}")]
-    Disk {
-        /// Its serial.
-        serial: String,
-        /// The cause.
-        #[source]
-        source: BlockError,
-    },
-    /// A disk's size cannot be found out.
-    #[error("disk {serial:?}: read the images below it")]
-    Backing {
-        /// Its serial.
-        serial: String,
-        /// The cause.
-        #[source]
-        source: ImageError,
-    },
-    /// A disk's overlay cannot be made.
-    #[error("disk {serial:?}: make {path}")]
-    Overlay {
-        /// Its serial.
-        serial: String,
-        /// The overlay.
-        path: PathBuf,
-        /// The cause.
-        #[source]
-        source: OverlayError,
-    },
-    /// A network card's descriptor is none that this process was given.
-    #[error("network card {index}: descriptor {fd} is not one that this process inherited")]
-    TapDescriptor {
-        /// Its number among the cards.
-        index: usize,
-        /// As asked for.
-        fd: i32,
-    },
-    /// A network card's descriptor is no usable TAP.
-    #[error("network card {index}")]
-    Tap {
-        /// Its number among the cards.
-        index: usize,
-        /// The cause.
-        #[source]
-        source: TapError,
-    },
-    /// The vsock device's socket.
-    #[error("vsock")]
-    Vsock(#[source] VsockError),
-    /// The serial log cannot be opened.
-    #[error("open the serial log")]
-    SerialLog(#[source] io::Error),
-    /// No eventfd.
-    #[error("create an eventfd")]
-    EventFd(#[source] io::Error),
-    /// The transport could not be made.
-    #[error(transparent)]
-    Transport(#[from] TransportError),
-    /// The saved state does not fit the device.
-    #[error("restore device {name}")]
-    Restore {
-        /// The device.
-        name: String,
-        /// The cause.
-        #[source]
-        source: RestoreError,
-    },
-    /// KVM does not take the eventfds.
-    #[error("connect device {name} to KVM")]
-    Connect {
-        /// The device.
-        name: String,
-        /// The cause.
-        #[source]
-        source: kvm_ioctls::Error,
-    },
-}
 
 /// All devices.
 pub struct Devices {
@@ -366,18 +278,6 @@ fn connect(vm: &VmFd, index: u64, device: &dyn MmioDevice) -> Result<(), DeviceE
             .map_err(failed)?;
     }
     Ok(())
-}
-
-/// The bucket holds one second.
-pub(super) fn rate_limit(spec: RateSpec) -> RateLimit {
-    let bucket = |per_second| BucketLimit {
-        per_second,
-        burst: per_second,
-    };
-    RateLimit {
-        operations: spec.operations_per_second.map(bucket),
-        bytes: spec.bytes_per_second.map(bucket),
-    }
 }
 
 #[cfg(test)]

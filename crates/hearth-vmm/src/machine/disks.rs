@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use hearth_wire::vmm::{DiskImage, DiskSpec};
 
-use super::devices::{DeviceError, rate_limit};
+use super::device_error::DeviceError;
+use super::rate_limit::rate_limit;
 use crate::virtio::block::{
     Block, BlockConfig, BlockError, DiskFormat, DiskLayer, SealError, create_overlay, disk_size,
     drop_below_top,

@@ -2,6 +2,7 @@
 
 use hearth_snapshot::{OpenError, RamError};
 
+use super::device_error::DeviceError;
 use crate::arch::x86_64::acpi::AcpiError;
 use crate::arch::x86_64::layout;
 use crate::arch::x86_64::msr::MsrError;
@@ -9,7 +10,6 @@ use crate::arch::x86_64::registers::RegistersError;
 use crate::arch::x86_64::vcpu_state::VcpuStateError;
 use crate::boot::BootError;
 use crate::kvm::KvmError;
-use crate::machine::devices::DeviceError;
 use crate::vcpu::VcpuError;
 use crate::vmgenid::GenerationError;
 

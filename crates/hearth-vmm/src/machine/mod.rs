@@ -2,17 +2,21 @@
 //!
 //! ```text
 //!   boot.rs     files ----.
-//!                          >--> Machine --> pause.rs --> snapshot.rs --> sealed directory
+//!                          >--> Machine (running.rs) --> snapshot.rs --> sealed directory
 //!   restore.rs  snapshot --'      |
-//!                                 '-- events of its devices (event_loop)
+//!                                 '-- its devices (devices.rs), disks (disks.rs) and vCPUs (parts.rs)
 //! ```
+//!
+//! state.rs is what a snapshot keeps of a machine beside memory and disks.
 
 mod boot;
+mod device_error;
 mod devices;
 mod disks;
 mod error;
 mod host;
 mod parts;
+mod rate_limit;
 mod restore;
 mod running;
 mod snapshot;
@@ -21,7 +25,8 @@ mod state;
 pub(crate) use host::remember as remember_host_boot;
 
 pub use boot::boot;
-pub use devices::{DeviceError, Devices};
+pub use device_error::DeviceError;
+pub use devices::Devices;
 pub use error::{MachineError, StateError};
 pub use parts::Wiring;
 pub use restore::pretend_asleep;

@@ -18,6 +18,7 @@ use hearth_wire::vmm::{DeviceSpec, GuestClock, RestoreSpec, Started};
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 
 use super::boot::supported_cpuid;
+use super::device_error::DeviceError;
 use super::devices::{self, Devices, SavedDevices};
 use super::error::{MachineError, StateError};
 use super::host;
@@ -156,11 +157,11 @@ fn check_cpu(kvm: &Kvm, state: &MachineState) -> Result<(), MachineError> {
     }
 }
 
-fn restore_devices(devices: &Devices, state: &MachineState) -> Result<(), devices::DeviceError> {
+fn restore_devices(devices: &Devices, state: &MachineState) -> Result<(), DeviceError> {
     for (device, saved) in devices.virtio.iter().zip(&state.devices) {
         device
             .restore(&saved.state)
-            .map_err(|source| devices::DeviceError::Restore {
+            .map_err(|source| DeviceError::Restore {
                 name: saved.name.clone(),
                 source,
             })?;

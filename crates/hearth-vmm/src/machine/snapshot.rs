@@ -190,7 +190,9 @@ impl Machine {
             return Err(self.reopen_disks(failure));
         }
         if goes_on == GoesOn::Yes {
-            self.ram.rebase(&capture).map_err(SnapshotError::Rebase)?;
+            capture
+                .rebase(&mut self.ram)
+                .map_err(SnapshotError::Rebase)?;
         }
         Ok(Sealing {
             capture,
@@ -201,7 +203,7 @@ impl Machine {
 
     /// The capture that this machine went on from is durable: its next layer has it as parent.
     pub fn confirm(&mut self, sealed: &Sealed) {
-        self.ram.confirm(sealed);
+        self.ram.confirm(sealed.lineage.clone());
     }
 
     /// Opens sealed disks for writing again, after a suspend that failed late.

@@ -10,7 +10,7 @@ use virtio_bindings::bindings::virtio_ring::{
 use virtio_queue::desc::split::Descriptor;
 use vm_memory::{Bytes, GuestAddress, GuestMemory, Permissions, VolatileSlice};
 
-use super::device::GuestRam;
+use super::ram::GuestRam;
 
 /// How a driver can break a queue.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]

@@ -10,9 +10,10 @@ use virtio_bindings::bindings::virtio_ring::{VRING_DESC_F_NEXT, VRING_DESC_F_WRI
 use vm_memory::{Bytes, GuestAddress};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
-use super::device::{GuestRam, VirtioDevice};
+use super::device::VirtioDevice;
 use super::fault::{DeviceFault, FaultSink};
 use super::poller::Poller;
+use super::ram::GuestRam;
 use super::transport::{MmioDevice, MmioTransport};
 
 /// Guest memory of the tests: two regions with a hole, as a real machine has.

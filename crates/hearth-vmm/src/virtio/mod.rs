@@ -38,8 +38,10 @@ pub mod chain;
 pub mod device;
 pub mod fault;
 pub mod limiter;
+pub mod link;
 pub mod poller;
 pub mod queue;
+pub mod ram;
 pub mod state;
 pub mod transport;
 mod vectors;
@@ -59,9 +61,11 @@ pub mod fuzz;
 #[cfg(test)]
 mod tests;
 
-pub use device::{ActivateError, Activation, DeviceKind, GuestRam, Link, VirtioDevice};
+pub use device::{ActivateError, Activation, DeviceKind, VirtioDevice};
 pub use fault::{DeviceFault, FaultCause, FaultSink};
+pub use link::Link;
 pub use poller::{PollEvent, Poller, Registrar};
+pub use ram::GuestRam;
 pub use state::{DeviceBody, DeviceState, QueueImage, STATE_VERSION, TransportState};
 pub use transport::{
     MMIO_LEN, MmioDevice, MmioTransport, NOTIFY_OFFSET, RestoreError, TransportError,

@@ -12,7 +12,8 @@ use vm_memory::GuestAddress;
 use vmm_sys_util::eventfd::EventFd;
 
 use super::chain::{Chain, QueueError};
-use super::device::{GuestRam, Interrupt, Link};
+use super::link::{Interrupt, Link};
+use super::ram::GuestRam;
 use super::state::QueueImage;
 
 /// A queue in the hands of a device.

@@ -4,11 +4,12 @@ use std::mem::MaybeUninit;
 use std::time::{Duration, Instant};
 
 use super::chain::QueueError;
-use super::device::{ActivateError, Activation, DeviceKind, GuestRam, VirtioDevice};
+use super::device::{ActivateError, Activation, DeviceKind, VirtioDevice};
 use super::fault::FaultCause;
 use super::limiter::{BucketLimit, RateLimit, RateLimiter, RetryTimer};
 use super::poller::{DEVICE_TOKENS, PollEvent};
 use super::queue::VirtioQueue;
+use super::ram::GuestRam;
 use super::state::{DeviceBody, RestoreBodyError};
 
 /// Linux asks for at most a page at a time.

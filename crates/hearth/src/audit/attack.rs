@@ -79,7 +79,7 @@ async fn values(scene: &Scene) -> Result<Value> {
         "bucket": BUCKET,
         "other_bucket": OTHER_BUCKET,
         "api_port": url.port_u16().unwrap_or(443),
-        "log_group": crate::image::log_group("hearth-audit"),
+        "log_group": crate::names::log_group("hearth-audit"),
         "own_key": key(&scene.tenant),
         "other_key": key(&scene.other),
     });

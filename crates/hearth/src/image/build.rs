@@ -12,6 +12,7 @@ use super::follow::{Building, Progress};
 use super::pack::{self, Package};
 use crate::cli::image::BuildArguments;
 use crate::cli::values::{HookSwitch, IMAGE_HOOKS, MICROVM_HOOKS};
+use crate::names::log_group;
 use crate::shared::Shared;
 use crate::view::{size, text};
 use crate::{names, output};
@@ -76,11 +77,6 @@ pub(crate) async fn build(client: &Client, arguments: &BuildArguments) -> Result
     }
     progress.step(&summary(&name, version, &build, progress.seconds()));
     Ok(client.version(arn, version).await?)
-}
-
-/// Where the service writes what builds and microVMs of an image say.
-pub(crate) fn log_group(image: &str) -> String {
-    format!("/aws/lambda-microvms/{image}")
 }
 
 fn summary(name: &str, version: &str, build: &Value, seconds: f64) -> String {

@@ -10,7 +10,7 @@ use hearth_client::{Client, LogEvent, LogQuery};
 use serde_json::{Value, json};
 
 use crate::cli::microvm::LogsArguments;
-use crate::image::log_group;
+use crate::names::log_group;
 use crate::shared::Shared;
 use crate::view::{harmless, text, time};
 use crate::{names, output};

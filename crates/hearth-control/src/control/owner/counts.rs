@@ -1,9 +1,10 @@
 //! What an owner counts, for metrics.
 
 use super::Owner;
-use crate::machine::microvm::{Event, Life, REASON_FORK_INTERRUPTED, REASON_LOST, Timer};
+use crate::life::Life;
+use crate::life::Origin;
+use crate::machine::microvm::{Event, REASON_FORK_INTERRUPTED, REASON_LOST, Timer};
 use crate::metrics::End;
-use crate::microvm::Origin;
 
 impl Owner {
     /// What the host has done, and how long it took.

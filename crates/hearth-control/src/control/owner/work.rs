@@ -12,8 +12,10 @@ use crate::control::retry::until_done;
 use crate::hooks::{ActiveHook, Hook, HookFailure, HookOutcome};
 use crate::host::{Done, Failure, HookCall, HostOperation, LaunchOrigin, OperationId, Outcome};
 use crate::id::MicrovmId;
-use crate::machine::microvm::{Event, Operation, Phase};
-use crate::microvm::{Microvm, Origin};
+use crate::life::Origin;
+use crate::life::{Operation, Phase};
+use crate::machine::microvm::Event;
+use crate::microvm::Microvm;
 use crate::refusal::{ControlError, Refusal};
 
 /// One operation under way. Dropping it gives it up.

@@ -4,9 +4,9 @@
 //! of the host allows. Hooks are called again too: an application may see one twice across a crash of
 //! the host, which is better than to lose the microVM.
 
-use super::{Life, Phase, Terms, fork, why_it_ends};
+use super::{Terms, fork, why_it_ends};
 use crate::host::Presence;
-use crate::microvm::Origin;
+use crate::life::{Life, Origin, Phase};
 use crate::time::Timestamp;
 
 /// `stateReason` of a microVM that the host has no more.

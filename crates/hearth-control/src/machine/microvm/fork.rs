@@ -1,6 +1,7 @@
 //! A parent that is sealed for a child: where it goes from there.
 
-use super::{Denial, Life, Phase, Step, Terms, Wish};
+use super::{Denial, Step, Terms};
+use crate::life::{Life, Phase, Wish};
 
 /// A child asks for the layer.
 pub(super) fn asked(life: &Life) -> Step {

@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::hooks::{HookOutcome, HookSetting, MicrovmHooks};
 use crate::host::Presence;
+use crate::life::MicrovmState;
 
 const NOON: Timestamp = Timestamp::from_unix_ms(1_795_000_000_000);
 

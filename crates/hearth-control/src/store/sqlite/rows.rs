@@ -6,7 +6,7 @@ use rusqlite::Row;
 
 use crate::arn::Scope;
 use crate::id::VersionNumber;
-use crate::machine::microvm::{Life, Phase};
+use crate::life::{Life, Phase};
 use crate::store::text::Word;
 use crate::store::{Result, StoreError};
 use crate::time::Timestamp;

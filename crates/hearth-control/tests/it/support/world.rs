@@ -12,7 +12,8 @@ use hearth_control::image::{
     ArtifactUri, CreateImage, ImageSpec, ImageState, ManagedImage, ManagedStatus, ManagedVersion,
     MemoryTier, OsCapabilities, Tags,
 };
-use hearth_control::microvm::{Microvm, MicrovmState, RunMicrovm};
+use hearth_control::life::MicrovmState;
+use hearth_control::microvm::{Microvm, RunMicrovm};
 use hearth_control::policy::Policy;
 use hearth_control::store::{SqliteStore, Store};
 use hearth_control::throttle::Rates;

@@ -5,10 +5,11 @@ mod tests;
 
 use super::super::chain::Chain;
 use super::super::device::{
-    ActivateError, Activation, DeviceKind, GuestRam, VirtioDevice, read_config_bytes,
+    ActivateError, Activation, DeviceKind, VirtioDevice, read_config_bytes,
 };
 use super::super::fault::FaultCause;
 use super::super::queue::VirtioQueue;
+use super::super::ram::GuestRam;
 use super::super::state::{BalloonState, DeviceBody, RestoreBodyError};
 use super::discard::{discard_pages, discard_slice, runs};
 

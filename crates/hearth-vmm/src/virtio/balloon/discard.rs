@@ -14,7 +14,7 @@ use std::io;
 
 use vm_memory::{GuestAddress, GuestMemory, Permissions, VolatileSlice};
 
-use super::super::device::GuestRam;
+use super::super::ram::GuestRam;
 
 pub(super) const PAGE: u64 = 4096;
 

@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
-use super::super::device::GuestRam;
 use super::super::fault::FaultCause;
 use super::super::limiter::RateLimiter;
 use super::super::queue::VirtioQueue;
+use super::super::ram::GuestRam;
 use super::request::{Disk, MAX_REQUEST_BYTES};
 use crate::sandbox::{ThreadKind, confine_thread};
 use crate::say;

@@ -11,12 +11,13 @@ use virtio_bindings::virtio_net as net;
 use vmm_sys_util::epoll::EventSet;
 
 use super::super::device::{
-    ActivateError, Activation, DeviceKind, GuestRam, VirtioDevice, read_config_bytes,
+    ActivateError, Activation, DeviceKind, VirtioDevice, read_config_bytes,
 };
 use super::super::fault::FaultCause;
 use super::super::limiter::{RateLimit, RateLimiter, RetryTimer};
 use super::super::poller::{DEVICE_TOKENS, PollEvent};
 use super::super::queue::VirtioQueue;
+use super::super::ram::GuestRam;
 use super::super::state::{DeviceBody, NetState, RestoreBodyError};
 use super::tap::{HEADER_LEN, Tap};
 

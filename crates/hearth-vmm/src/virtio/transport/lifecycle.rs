@@ -4,7 +4,8 @@ use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use virtio_bindings::bindings::virtio_config::{
-    VIRTIO_CONFIG_S_FEATURES_OK, VIRTIO_CONFIG_S_NEEDS_RESET,
+    VIRTIO_CONFIG_S_ACKNOWLEDGE, VIRTIO_CONFIG_S_DRIVER, VIRTIO_CONFIG_S_DRIVER_OK,
+    VIRTIO_CONFIG_S_FAILED, VIRTIO_CONFIG_S_FEATURES_OK, VIRTIO_CONFIG_S_NEEDS_RESET,
 };
 use virtio_bindings::bindings::virtio_mmio as reg;
 use virtio_bindings::bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX;
@@ -12,13 +13,21 @@ use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::super::chain::QueueError;
-use super::super::device::{Activation, DeviceKind, GuestRam, Interrupt, Link, VirtioDevice};
+use super::super::device::{Activation, DeviceKind, VirtioDevice};
 use super::super::fault::{FaultCause, FaultSink};
+use super::super::link::{Interrupt, Link};
 use super::super::poller::{DEVICE_TOKENS, PollEvent, Registrar};
 use super::super::queue::VirtioQueue;
+use super::super::ram::GuestRam;
 use super::super::state::{DeviceState, QueueImage, TransportState};
 use super::interface::{MmioDevice, RestoreError, TransportError};
-use super::registers::DRIVER_STATUS;
+
+/// Status bits that belong to the driver.
+pub(super) const DRIVER_STATUS: u32 = VIRTIO_CONFIG_S_ACKNOWLEDGE
+    | VIRTIO_CONFIG_S_DRIVER
+    | VIRTIO_CONFIG_S_DRIVER_OK
+    | VIRTIO_CONFIG_S_FEATURES_OK
+    | VIRTIO_CONFIG_S_FAILED;
 
 /// The transport around device `D`.
 pub struct MmioTransport<D> {

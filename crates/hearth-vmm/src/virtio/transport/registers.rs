@@ -1,14 +1,14 @@
 //! The register window (VIRTIO 1.3 section 4.2.2) and the driver's handshake.
 
 use virtio_bindings::bindings::virtio_config::{
-    VIRTIO_CONFIG_S_ACKNOWLEDGE, VIRTIO_CONFIG_S_DRIVER, VIRTIO_CONFIG_S_DRIVER_OK,
-    VIRTIO_CONFIG_S_FAILED, VIRTIO_CONFIG_S_FEATURES_OK, VIRTIO_F_VERSION_1,
+    VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_FAILED, VIRTIO_CONFIG_S_FEATURES_OK,
+    VIRTIO_F_VERSION_1,
 };
 use virtio_bindings::bindings::virtio_mmio as reg;
 use virtio_bindings::bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX;
 
 use super::super::device::VirtioDevice;
-use super::lifecycle::{Inner, MmioTransport, Run, fresh_queues};
+use super::lifecycle::{DRIVER_STATUS, Inner, MmioTransport, Run, fresh_queues};
 
 /// VendorID register; no meaning to drivers.
 const VENDOR_ID: u32 = u32::from_le_bytes(*b"HRTH");
@@ -124,13 +124,6 @@ impl<D: VirtioDevice> MmioTransport<D> {
         self.link.set_interrupt_status(0);
     }
 }
-
-/// Status bits that belong to the driver.
-pub(super) const DRIVER_STATUS: u32 = VIRTIO_CONFIG_S_ACKNOWLEDGE
-    | VIRTIO_CONFIG_S_DRIVER
-    | VIRTIO_CONFIG_S_DRIVER_OK
-    | VIRTIO_CONFIG_S_FEATURES_OK
-    | VIRTIO_CONFIG_S_FAILED;
 
 impl<D: VirtioDevice> Inner<D> {
     pub(super) fn offered_features(&self) -> u64 {

@@ -1,9 +1,10 @@
 //! Moving packets between the queues and the streams.
 
 use super::super::chain::{Buffers, Chain};
-use super::super::device::{Activation, GuestRam};
+use super::super::device::Activation;
 use super::super::fault::FaultCause;
 use super::super::queue::VirtioQueue;
+use super::super::ram::GuestRam;
 use super::mux::{Mux, Output};
 use super::packet::{HEADER_LEN, Header};
 

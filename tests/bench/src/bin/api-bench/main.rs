@@ -5,37 +5,17 @@
 
 #![forbid(unsafe_code)]
 
+mod arguments;
 mod caller;
 mod front;
 mod story;
-
-use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Parser;
 use hearth_bench::Samples;
 
+use crate::arguments::Arguments;
 use crate::front::Front;
-
-/// Measures the API.
-#[derive(Debug, Parser)]
-pub(crate) struct Arguments {
-    /// The front over a node without virtual machines: the example `dev_front` of `hearth-front`.
-    #[arg(long)]
-    front: PathBuf,
-    /// How many microVMs are remembered.
-    #[arg(long, value_delimiter = ',', default_values_t = [10, 1_000, 10_000])]
-    records: Vec<usize>,
-    /// Calls of each kind, one after another, whose times are measured.
-    #[arg(long, default_value_t = 500)]
-    calls: usize,
-    /// Where the raw measurements go.
-    #[arg(long, default_value = "bench-api.csv")]
-    csv: PathBuf,
-    /// Where the summary goes, as JSON.
-    #[arg(long)]
-    json: Option<PathBuf>,
-}
 
 #[tokio::main]
 async fn main() -> Result<()> {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use hearth_bench::Samples;
 
-use crate::Arguments;
+use crate::arguments::Arguments;
 use crate::caller::Caller;
 use crate::front::Front;
 

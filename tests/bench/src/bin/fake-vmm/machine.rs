@@ -80,11 +80,11 @@ impl Machine {
                 fs::write(path, OVERLAY)?;
             }
             self.overlays.clone_from(&spec.next_overlays);
-            self.ram.rebase(&capture)?;
+            capture.rebase(&mut self.ram)?;
         }
         let sealed = capture.seal(self.state.clone())?;
         if overlays == Overlays::Continue {
-            self.ram.confirm(&sealed);
+            self.ram.confirm(sealed.lineage.clone());
         }
         Ok(SnapshotSummary {
             id: sealed.id.0,

@@ -9,7 +9,7 @@ use hearth_node::{MachineName, Node, NodeOptions, Purpose};
 use tempfile::TempDir;
 use tokio::task::spawn_blocking;
 
-use crate::Arguments;
+use crate::arguments::Arguments;
 use crate::stretch::Stretches;
 
 /// A node with suspended microVMs.

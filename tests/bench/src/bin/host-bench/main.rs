@@ -5,46 +5,20 @@
 
 #![forbid(unsafe_code)]
 
+mod arguments;
 mod bed;
 mod stretch;
-
-use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use hearth_bench::Samples;
 
+use crate::arguments::Arguments;
 use crate::bed::Bed;
 use crate::stretch::Stretches;
 
 /// Threads of the measured runtime.
 const WORKERS: usize = 2;
-
-/// Measures a node beside many suspended microVMs.
-#[derive(Debug, Clone, Parser)]
-pub(crate) struct Arguments {
-    /// The VMM without a guest: the program `fake-vmm`.
-    #[arg(long)]
-    vmm: PathBuf,
-    /// How many microVMs are suspended.
-    #[arg(long, value_delimiter = ',', default_values_t = [10, 100, 1_000, 10_000])]
-    sleepers: Vec<usize>,
-    /// MicroVMs that are woken, suspended and terminated.
-    #[arg(long, default_value_t = 50)]
-    rounds: usize,
-    /// How often a node is started.
-    #[arg(long, default_value_t = 5)]
-    starts: usize,
-    /// Where the data directories are made, on the disk that is to be measured [default: that for temporary files].
-    #[arg(long)]
-    directory: Option<PathBuf>,
-    /// Where the raw measurements go.
-    #[arg(long, default_value = "bench-host.csv")]
-    csv: PathBuf,
-    /// Where the summary goes, as JSON.
-    #[arg(long)]
-    json: Option<PathBuf>,
-}
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
-use crate::peer;
+use crate::process;
 
 /// The user that a jailed Firecracker becomes, any one that nobody else is.
 const JAIL_USER: &str = "64000";
@@ -61,7 +61,7 @@ impl Firecracker {
         firecracker
             .put("/actions", &json!({"action_type": "InstanceStart"}))
             .await?;
-        peer::wait_until_idle(&console)
+        process::wait_until_idle(&console)
             .await
             .context("boot a guest in Firecracker")?;
         firecracker
@@ -73,7 +73,7 @@ impl Firecracker {
             "mem_file_path": firecracker.directory.join("memory"),
         });
         firecracker.put("/snapshot/create", &target).await?;
-        peer::end(&mut child).await?;
+        process::end(&mut child).await?;
         Ok(firecracker)
     }
 
@@ -172,7 +172,7 @@ async fn load(socket: &Path, directory: &Path) -> Result<()> {
 }
 
 async fn call(socket: &Path, method: &str, path: &str, body: &Value) -> Result<()> {
-    let mut stream = peer::connect(socket).await?;
+    let mut stream = process::connect(socket).await?;
     let body = body.to_string();
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\

@@ -12,6 +12,7 @@ mod hearth;
 mod memory;
 mod network;
 mod peer;
+mod process;
 mod qemu;
 mod root;
 

@@ -17,7 +17,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 
-use crate::peer;
+use crate::process;
 
 /// A QEMU with a snapshot to restore.
 pub(crate) struct Qemu {
@@ -45,14 +45,14 @@ impl Qemu {
         };
         let mut child = qemu.spawn(Memory::Shared, Stdio::null(), &[])?;
         let mut monitor = Monitor::connect(&qemu.socket()).await?;
-        peer::wait_until_idle(&qemu.path("console"))
+        process::wait_until_idle(&qemu.path("console"))
             .await
             .context("boot a guest in QEMU")?;
         let state = qemu.path("state");
         let target = json!({"uri": format!("exec:cat > {}", state.display())});
         monitor.execute("migrate", target).await?;
         monitor.wait_until_migrated().await?;
-        peer::end(&mut child).await?;
+        process::end(&mut child).await?;
         Ok(qemu)
     }
 
@@ -125,7 +125,7 @@ struct Monitor(BufReader<UnixStream>);
 
 impl Monitor {
     async fn connect(socket: &Path) -> Result<Self> {
-        let mut monitor = Self(BufReader::new(peer::connect(socket).await?));
+        let mut monitor = Self(BufReader::new(process::connect(socket).await?));
         monitor.line().await?;
         monitor.execute("qmp_capabilities", json!({})).await?;
         let ignore = json!({"capability": "x-ignore-shared", "state": true});

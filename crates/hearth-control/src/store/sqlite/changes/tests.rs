@@ -6,8 +6,9 @@ use crate::account::KeyStatus;
 use crate::connector::{Connector, ConnectorState};
 use crate::id::{AccountId, ConnectorId, EndpointId, MicrovmId, VersionNumber};
 use crate::image::MemoryTier;
-use crate::machine::microvm::{Life, Phase};
-use crate::microvm::{Activity, LaunchTerms, Microvm, Origin};
+use crate::life::Origin;
+use crate::life::{Life, Phase};
+use crate::microvm::{Activity, LaunchTerms, Microvm};
 use crate::store::{Batch, Change, Store as _, StoreError, Subject, Verdict};
 use crate::time::Timestamp;
 

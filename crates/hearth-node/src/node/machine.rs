@@ -12,8 +12,8 @@ use hearth_wire::vmm::{Command, PageRange, Reply, SnapshotSummary, Status};
 
 use crate::agent::AgentClient;
 use crate::error::{NodeError, failed};
-use crate::launch::SERIAL_LOG_BYTES;
 use crate::layout::MachineName;
+use crate::layout::SERIAL_LOG_BYTES;
 use crate::node::Node;
 use crate::record::{MachineRecord, Purpose};
 use crate::services::ServiceListener;

@@ -15,10 +15,10 @@ use hearth_wire::vmm::GuestClock;
 
 use crate::crash_point::reach;
 use crate::error::NodeError;
-use crate::instance::{Instance, Settled};
-use crate::launch::{CloneRequest, Identity, Launched, Restoring};
 use crate::layout::MachineName;
 use crate::node::Node;
+use crate::node::instance::{Instance, Settled};
+use crate::node::launch::{CloneRequest, Identity, Launched, Restoring};
 use crate::record::Purpose;
 
 /// What a child begins from.

@@ -24,15 +24,15 @@ use hearth_wire::agent::{ControlRequest, StartSpec};
 use hearth_wire::vmm::{Command, Reply, SnapshotSpec, SnapshotSummary, Status};
 
 use crate::agent::AgentClient;
-use crate::chain::{Plan, next_plan, plan};
+use crate::causes::with_causes;
 use crate::crash_point::reach;
-use crate::damage::{self, is_damage, with_causes};
+use crate::damage::{self, is_damage};
 use crate::error::{NodeError, failed};
 use crate::index::SnapshotInfo;
 use crate::jail;
-use crate::launch::overlay_path;
-use crate::layout::{Layout, MachineName};
+use crate::layout::{Layout, MachineName, overlay_path};
 use crate::node::Node;
+use crate::node::chain::{Plan, next_plan, plan};
 use crate::record::{
     self, DiskStack, MachineRecord, NODE_FILE, Purpose, SnapshotRecord, SnapshotShape,
     seconds_since_epoch,

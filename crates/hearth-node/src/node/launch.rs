@@ -23,24 +23,22 @@ use hearth_wire::vmm::{
 };
 
 use crate::agent::AgentError;
+use crate::causes::with_causes;
 use crate::cgroup::Size;
 use crate::crash_point::{self, reach};
 use crate::damage;
 use crate::error::{NodeError, failed};
 use crate::index::SnapshotInfo;
-use crate::instance::{Instance, Settled};
 use crate::jail;
-use crate::layout::{Layout, MachineName};
-use crate::machine::Machine;
+use crate::layout::{Layout, MachineName, SERIAL_LOG_BYTES, overlay_path};
 use crate::node::Node;
+use crate::node::instance::{Instance, Settled};
+use crate::node::machine::Machine;
 use crate::record::{DiskStack, MachineRecord, NetworkRecord, ProcessRecord};
 use crate::records::{Durability, Records};
 use crate::socket;
 use crate::times::{Laps, StepTime, Times};
 use crate::vmm::{Jail, Permitted, VmmClient, VmmError};
-
-/// What a kernel may say on its serial port before the log starts again from its beginning.
-pub(crate) const SERIAL_LOG_BYTES: u64 = 1 << 20;
 
 /// Bytes of a sector, which virtio-blk counts in.
 const SECTOR_BYTES: u64 = 512;
@@ -606,11 +604,6 @@ fn network_record(slot: Option<u16>, egress: Egress) -> Option<NetworkRecord> {
     slot.map(|slot| NetworkRecord { slot, egress })
 }
 
-/// The overlay of the disk with that index, after so many snapshots, in the VMM's own directory.
-pub(crate) fn overlay_path(own: &Path, index: usize, generation: u32) -> PathBuf {
-    own.join(format!("disk-{index}.{generation}.qcow2"))
-}
-
 fn fresh_stack(request: DiskRequest) -> DiskStack {
     DiskStack {
         serial: request.serial,
@@ -701,7 +694,7 @@ fn damage_of(layout: &Layout, id: SnapshotId) -> Option<String> {
     }
     let problems = hearth_snapshot::verify(&layout.snapshot(id));
     let first = problems.iter().find(|problem| problem.is_damage())?;
-    Some(damage::with_causes(first))
+    Some(with_causes(first))
 }
 
 /// The end of a VMM's log: the reason that it could not give over its socket.

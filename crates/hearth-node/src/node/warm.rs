@@ -20,9 +20,9 @@ use hearth_net::Egress;
 use hearth_snapshot::SnapshotId;
 
 use crate::error::{NodeError, failed};
-use crate::launch::{BootRequest, CloneRequest, DiskRequest, Launched};
 use crate::layout::MachineName;
 use crate::node::Node;
+use crate::node::launch::{BootRequest, CloneRequest, DiskRequest, Launched};
 use crate::record::Purpose;
 
 /// How the names of these templates begin.

@@ -1,0 +1,20 @@
+//! What all connections of clients share.
+
+use std::sync::Arc;
+
+use crate::backend::Backend;
+use crate::lane::Lanes;
+use crate::resume::Resumes;
+use crate::settings::Settings;
+use crate::token::TokenKeys;
+use crate::upstream::Dialer;
+
+/// What all connections share.
+pub(crate) struct Core {
+    pub(crate) settings: Settings,
+    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) keys: Arc<TokenKeys>,
+    pub(crate) lanes: Lanes,
+    pub(crate) resumes: Arc<Resumes>,
+    pub(crate) dialer: Arc<Dialer>,
+}

@@ -1,0 +1,56 @@
+//! The bytes that pass between one microVM and its clients: told to the service, and held to a rate.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::backend::{Backend, Microvm};
+use crate::bucket::Bucket;
+use crate::id::MicrovmId;
+use crate::lock::lock;
+
+/// How far ahead of the rate bytes may run: enough to hide the timer's grain, too little to feel.
+const BYTES_BURST: Duration = Duration::from_millis(250);
+
+/// Which way bytes go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// To the application.
+    Up,
+    /// To the client.
+    Down,
+}
+
+/// The traffic of one microVM.
+pub(crate) struct Traffic {
+    microvm: MicrovmId,
+    backend: Arc<dyn Backend>,
+    up: Option<Mutex<Bucket>>,
+    down: Option<Mutex<Bucket>>,
+}
+
+impl Traffic {
+    pub(crate) fn new(backend: Arc<dyn Backend>, microvm: &Microvm, now: Instant) -> Self {
+        let bucket = || {
+            let rate = microvm.limits.bytes_per_second?;
+            Some(Mutex::new(Bucket::new(rate as f64, BYTES_BURST, now)))
+        };
+        Self {
+            microvm: microvm.id,
+            backend,
+            up: bucket(),
+            down: bucket(),
+        }
+    }
+
+    /// Accounts for bytes that passed, and says how long to wait before more may.
+    pub(crate) fn pass(&self, direction: Direction, bytes: usize) -> Duration {
+        self.backend.touched(self.microvm, bytes as u64);
+        let bucket = match direction {
+            Direction::Up => &self.up,
+            Direction::Down => &self.down,
+        };
+        bucket.as_ref().map_or(Duration::ZERO, |bucket| {
+            lock(bucket).take(bytes as f64, Instant::now())
+        })
+    }
+}
