@@ -16,6 +16,7 @@
 //! - Operations on one instance follow each other, except that [`HostOperation::Remove`] overtakes all others.
 //! - What was done without being asked for is told by [`Host::events`], what there is by [`Host::inventory`].
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -27,7 +28,7 @@ use crate::hooks::{ActiveHook, HookOutcome};
 use crate::id::{BuildId, MicrovmId, VersionNumber};
 pub use crate::image::SnapshotRef;
 use crate::image::{BuildSizes, ImageSpec};
-use crate::microvm::{Microvm, RunHookPayload};
+use crate::microvm::{LaunchTerms, Microvm};
 use crate::start_times::StartStep;
 
 mod events;
@@ -134,8 +135,8 @@ pub enum LaunchOrigin {
 pub struct HookCall {
     /// Which hook, on which port, for how long.
     pub hook: ActiveHook,
-    /// The string inside the body of `/run`; the other hooks have no body.
-    pub payload: Option<RunHookPayload>,
+    /// What the microVM was launched with. The body of `/run` is made of it; the other hooks have no body.
+    pub terms: Arc<LaunchTerms>,
 }
 
 /// A failure of the host itself. The call can be repeated.

@@ -40,7 +40,14 @@ impl Activity {
     }
 }
 
-/// What the application is told in `/run`. May hold secrets: `Debug` shows the length alone.
+/// What the application is told when it is run: the members of the body of `/run`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RunInput {
+    /// The caller's payload.
+    pub payload: Option<RunHookPayload>,
+}
+
+/// What a caller hands to the application. May hold secrets: `Debug` shows the length alone.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RunHookPayload(pub String);
 
@@ -72,8 +79,8 @@ pub struct LaunchTerms {
     pub egress: Vec<ConnectorRef>,
     /// Where the output of its application goes.
     pub logging: Option<Logging>,
-    /// What `/run` carries.
-    pub run_hook_payload: Option<RunHookPayload>,
+    /// What the application is told when it is run.
+    pub run_input: RunInput,
 }
 
 /// A microVM. All but `life` and what follows it is fixed at launch.
@@ -155,8 +162,8 @@ pub struct RunMicrovm {
     pub egress: Vec<ConnectorRef>,
     /// Where the output of its application goes.
     pub logging: Option<Logging>,
-    /// What `/run` carries.
-    pub run_hook_payload: Option<RunHookPayload>,
+    /// What the application is told when it is run.
+    pub run_input: RunInput,
     /// Makes the call safe to repeat.
     pub client_token: Option<ClientToken>,
 }

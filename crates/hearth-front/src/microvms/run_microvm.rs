@@ -5,7 +5,7 @@ use std::time::Duration;
 use hearth_control::arn::ImageArn;
 use hearth_control::id::VersionNumber;
 use hearth_control::image::ClientToken;
-use hearth_control::microvm::{IdlePolicy, RunHookPayload, RunMicrovm};
+use hearth_control::microvm::{IdlePolicy, RunHookPayload, RunInput, RunMicrovm};
 
 use super::identifiers::{connectors, launchable_arn};
 use super::image_spec::logging;
@@ -32,9 +32,9 @@ pub(super) async fn perform(
         ingress: connectors(input.ingress_network_connectors)?,
         egress: connectors(input.egress_network_connectors)?,
         logging: input.logging.map(logging),
-        run_hook_payload: input
-            .run_hook_payload
-            .map(|payload| RunHookPayload(payload.0)),
+        run_input: RunInput {
+            payload: input.run_hook_payload.map(|text| RunHookPayload(text.0)),
+        },
         client_token: input.client_token.map(ClientToken),
     };
     let microvm = context.control.run_microvm(context.scope(), run).await;

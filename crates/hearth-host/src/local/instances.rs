@@ -223,7 +223,8 @@ impl LocalHost {
         };
         // Only `/run` has a body (facts section 7).
         let body = (call.hook.hook == Hook::Run).then(|| {
-            let payload = call.payload.as_ref().map(|payload| payload.0.as_str());
+            let payload = call.terms.run_input.payload.as_ref();
+            let payload = payload.map(|payload| payload.0.as_str());
             serde_json::json!({ "microvmId": id.to_string(), "runHookPayload": payload })
                 .to_string()
         });

@@ -188,14 +188,9 @@ async fn call(shared: Arc<Shared>, microvm: Microvm, hook: Hook) -> Event {
         return Event::HookDone;
     };
     let timeout = active.timeout * shared.policy.hook_timeout_scale;
-    let payload = if hook == Hook::Run {
-        microvm.terms.run_hook_payload.clone()
-    } else {
-        None
-    };
     let call = HookCall {
         hook: ActiveHook { timeout, ..active },
-        payload,
+        terms: Arc::clone(&microvm.terms),
     };
     let patience = shared.clock.now().after(timeout + HOOK_GRACE);
     let outcome = tokio::select! {

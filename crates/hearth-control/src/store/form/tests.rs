@@ -8,7 +8,7 @@ use crate::image::{
     Architecture, ArtifactUri, Environment, ImageSpec, Logging, MemoryTier, OsCapabilities,
 };
 use crate::microvm::LaunchTerms;
-use crate::microvm::{IdlePolicy, RunHookPayload};
+use crate::microvm::{IdlePolicy, RunHookPayload, RunInput};
 
 fn hooks() -> Hooks {
     let on = |timeout_s| HookSetting {
@@ -89,7 +89,9 @@ fn what_is_stored_comes_back() {
         ingress: Vec::new(),
         egress: spec.egress.clone(),
         logging: Some(Logging::Disabled),
-        run_hook_payload: Some(RunHookPayload("{}".to_owned())),
+        run_input: RunInput {
+            payload: Some(RunHookPayload("{}".to_owned())),
+        },
     };
     assert_eq!(
         LaunchTerms::from_text(&terms.to_text().unwrap()).unwrap(),
