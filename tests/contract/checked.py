@@ -14,7 +14,7 @@ LOOSE = {("NonBlankString", "stateReason")}
 
 
 # Members that AWS sends and no model has (facts, section 4).
-UNMODELLED = {"id"}
+UNMODELLED = {"id", "terminationReasonCode"}
 
 
 def checked(client):

@@ -176,3 +176,25 @@ def test_roles(server):
     assert name in {role["RoleName"] for role in iam.list_roles()["Roles"]}
     iam.delete_role(RoleName=name)
     assert refusal(iam.get_role, RoleName=name)[:2] == (404, "NoSuchEntity")
+
+
+def test_logs_and_roles_refuse_what_their_models_do_not_allow(server):
+    logs, iam = (server.client(service, parameter_validation=False) for service in ("logs", "iam"))
+    missing = "failed to satisfy constraint: Member must not be null"
+    assert refusal(logs.create_log_stream) == (
+        400,
+        "InvalidParameterException",
+        f"2 validation errors detected: Value null at 'logGroupName' {missing}; Value null at 'logStreamName' {missing}",
+    )
+    assert refusal(logs.describe_log_streams, logGroupName="g", orderBy="Size")[2].endswith(
+        "Member must satisfy enum value set: [LogStreamName, LastEventTime]"
+    )
+    assert refusal(iam.create_role, RoleName="r") == (
+        400, "ValidationError", f"1 validation error detected: Value null at 'assumeRolePolicyDocument' {missing}"
+    )
+    assert refusal(iam.create_role, RoleName="r", AssumeRolePolicyDocument=TRUST, MaxSessionDuration=60)[2] == (
+        "1 validation error detected: Value '60' at 'maxSessionDuration' failed to satisfy constraint: "
+        "Member must have value greater than or equal to 3600"
+    )
+    # IAM words the characters of a name itself.
+    assert "alphanumeric" in refusal(iam.get_role, RoleName="a b")[2]

@@ -1,150 +1,289 @@
-"""Writes the constraint tables of hearth-front from the service models of the installed botocore.
+"""Writes what hearth-front knows of AWS's service models, from those of the installed botocore.
 
-    python tests/tools/model_tables.py            # rewrites crates/hearth-front/src/model/{microvms,connectors}.rs
-    python tests/tools/model_tables.py --check    # exits 1 when a table differs from the model
+    python tests/tools/model_tables.py            # rewrites crates/hearth-front/src/model/<service>/
+    python tests/tools/model_tables.py --check    # exits 1 when a file differs from what the models say
 
-Only what a server checks is taken over: names, places, required, min, max, pattern, enum, sensitive.
+Of each service: its constraints (`constraints.rs`), an input and an output for each operation (`inputs.rs`, `outputs.rs`),
+the shapes below them (`shapes.rs`), and a trait with a method for each operation (`mod.rs`).
 """
 
 import argparse
+import copy
+import dataclasses
 import pathlib
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 
 import botocore.session
+
+import model_constraints
+import model_service
+from model_types import Types
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MODEL_DIR = ROOT / "crates/hearth-front/src/model"
 
-TABLES = {
-    "microvms.rs": ("lambda-microvms", lambda name: True),
-    "connectors.rs": ("lambda-core", lambda name: "NetworkConnector" in name),
+
+@dataclasses.dataclass
+class Service:
+    # As botocore names it.
+    name: str
+    # The Rust trait.
+    trait: str
+    # Whether an operation of the model is answered.
+    wanted: Callable[[str], bool] = lambda name: True
+    # Who writes an output: JSON with nulls, JSON without them, or XML.
+    writer: str = "written"
+    # Whether an integer that cannot be negative has an unsigned type.
+    is_unsigned: bool = True
+    # Whether patterns are among the constraints. IAM words their refusals itself.
+    has_patterns: bool = True
+    is_async: bool = True
+    time_format: str = "unixTimestamp"
+    # Structures of what several shapes have in common: a shape of the model, or a name of ours.
+    parts: dict = dataclasses.field(default_factory=dict)
+    # Members by shape that Hearth neither looks at nor sends.
+    left_out: dict = dataclasses.field(default_factory=dict)
+
+    @property
+    def module(self):
+        return self.name.replace("-", "_")
+
+    def operations(self, model):
+        return [name for name in model.operation_names if self.wanted(name)]
+
+
+# The operations that are answered, where a service has many more.
+LOGS = """
+    CreateLogGroup DeleteLogGroup DescribeLogGroups PutRetentionPolicy DeleteRetentionPolicy
+    CreateLogStream DeleteLogStream DescribeLogStreams PutLogEvents GetLogEvents FilterLogEvents
+"""
+IAM = """
+    CreateRole GetRole ListRoles DeleteRole UpdateAssumeRolePolicy PutRolePolicy GetRolePolicy ListRolePolicies
+    DeleteRolePolicy AttachRolePolicy ListAttachedRolePolicies DetachRolePolicy
+"""
+
+FUNCTIONS = ""
+
+SERVICES = [
+    Service(
+        "lambda-microvms",
+        "LambdaMicrovms",
+        parts={
+            "ImageSpecification": (
+                "CreateMicrovmImageRequest",
+                "UpdateMicrovmImageRequest",
+                "CreateMicrovmImageResponse",
+                "UpdateMicrovmImageResponse",
+                "GetMicrovmImageVersionOutput",
+                "UpdateMicrovmImageVersionResponse",
+                "MicrovmImageVersionSummary",
+            ),
+            "MicrovmImageSummary": (
+                "CreateMicrovmImageResponse",
+                "UpdateMicrovmImageResponse",
+                "GetMicrovmImageOutput",
+            ),
+            "MicrovmImageBuildSummary": ("GetMicrovmImageBuildOutput",),
+        },
+    ),
+    Service(
+        "lambda-core",
+        "LambdaCore",
+        # The rest is about runtimes of functions, which Hearth does not have.
+        wanted=lambda name: "NetworkConnector" in name,
+        writer="written_present",
+        parts={
+            "NetworkConnectorVersionMembers": (
+                "CreateNetworkConnectorResponse",
+                "DeleteNetworkConnectorResponse",
+                "GetNetworkConnectorResponse",
+                "UpdateNetworkConnectorResponse",
+            ),
+        },
+    ),
+    Service(
+        "logs",
+        "CloudWatchLogs",
+        wanted=set(LOGS.split()).__contains__,
+        writer="written_present",
+        # Times are compared with those of events, which are signed.
+        is_unsigned=False,
+        is_async=False,
+        left_out={
+            # Every group is of the standard class, unencrypted by keys of the account, and without tags.
+            "CreateLogGroupRequest": ("kmsKeyId", "tags", "logGroupClass", "deletionProtectionEnabled"),
+            "LogGroup": (
+                "kmsKeyId",
+                "dataProtectionStatus",
+                "inheritedProperties",
+                "deletionProtectionEnabled",
+                "bearerTokenAuthenticationEnabled",
+                "retentionPolicyName",
+            ),
+            # An account sees its own groups.
+            "DescribeLogGroupsRequest": (
+                "accountIdentifiers",
+                "includeLinkedAccounts",
+                "logGroupClass",
+                "logGroupIdentifiers",
+            ),
+            "LogStream": ("uploadSequenceToken",),
+            # The service itself no longer looks at sequence tokens.
+            "PutLogEventsRequest": ("sequenceToken", "entity"),
+            "PutLogEventsResponse": ("rejectedEntityInfo",),
+            "RejectedLogEventsInfo": ("expiredLogEventEndIndex",),
+            # Nothing is masked.
+            "GetLogEventsRequest": ("unmask",),
+            # Events are always interleaved, the oldest first.
+            "FilterLogEventsRequest": ("startFromHead", "interleaved", "unmask"),
+        },
+    ),
+    Service(
+        "iam",
+        "Iam",
+        wanted=set(IAM.split()).__contains__,
+        writer="xml",
+        has_patterns=False,
+        time_format="iso8601",
+        left_out={
+            "CreateRoleRequest": ("PermissionsBoundary", "Tags"),
+            "Role": ("PermissionsBoundary", "Tags", "RoleLastUsed", "SourceRoleTemplate"),
+            "ListRolesRequest": ("PathPrefix",),
+            # A role has few policies: they are one page.
+            "ListRolePoliciesRequest": ("Marker", "MaxItems"),
+            "ListRolePoliciesResponse": ("Marker",),
+            "ListAttachedRolePoliciesRequest": ("PathPrefix", "Marker", "MaxItems"),
+            "ListAttachedRolePoliciesResponse": ("Marker",),
+        },
+    ),
+    Service("sts", "Sts", wanted={"GetCallerIdentity"}.__contains__, writer="xml", is_async=False),
+    # Functions: an operation that is answered is named here. Nothing is written while there is none.
+    Service("lambda", "Lambda", wanted=set(FUNCTIONS.split()).__contains__),
+]
+
+# Members that AWS sends and no model has: service, shapes, member, its shape, whether it is always there, where that was recorded.
+BEYOND_MODEL = [
+    (
+        "lambda-microvms",
+        ("MicrovmImageSummary", "GetMicrovmImageOutput", "CreateMicrovmImageResponse", "UpdateMicrovmImageResponse"),
+        ("id", "String", True),
+        "facts section 4: every answer about an image",
+    ),
+    (
+        "lambda-microvms",
+        ("RunMicrovmResponse", "GetMicrovmResponse", "GetMicrovmImageBuildOutput"),
+        ("terminationReasonCode", "String", False),
+        "facts section 4: microVMs and builds, recorded as null alone",
+    ),
+]
+
+HEAD = """//! {what}
+//!
+//! Generated by `tests/tools/model_tables.py` from the service model {version}: change that, not this.
+//! A test holds this file against the installed model.
+
+"""
+
+# XML has the order in which AWS was recorded to send members, where that is not the model's.
+MEMBER_ORDER = {"GetCallerIdentityResponse": ("Arn", "UserId", "Account")}
+
+# Where the types stand that a file may name.
+PLACES = {
+    "std::collections": {"BTreeMap"},
+    "serde": {"Deserialize", "Serialize"},
+    "super::shapes": None,
+    "crate::model::values": {"Blob", "EpochSeconds", "IsoMillis", "IsoSeconds", "Sensitive", "words"},
+    "crate::wire::xml": {"Structure", "Xml"},
 }
 
-LOCATIONS = {"uri": "Path", "querystring": "Query"}
+
+def load(service):
+    """The model of a service, and its shapes with what AWS sends beyond them."""
+    model = botocore.session.get_session().get_service_model(service.name)
+    raw = copy.deepcopy(dict(model._shape_resolver._shape_map))  # noqa: SLF001: `union` and `sensitive` live here
+    for name, shapes, (member, of, is_required), _ in BEYOND_MODEL:
+        for shape in shapes if name == service.name else ():
+            raw[shape]["members"][member] = {"shape": of}
+            raw[shape].setdefault("required", []).extend([member] if is_required else [])
+    for shape, order in MEMBER_ORDER.items():
+        if shape in raw:
+            raw[shape]["members"] = {member: raw[shape]["members"][member] for member in order}
+    return model, raw
 
 
-def constant(name):
-    """MicrovmImageHooks -> MICROVM_IMAGE_HOOKS"""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).upper()
+def with_uses(text, shapes):
+    """The text behind `use` lines for what it names."""
+    words = set(re.findall(r"\w+", re.sub(r"//.*", "", text)))
+    defined = set(re.findall(r"pub\(crate\) (?:struct|enum|type) (\w+)", text))
+    uses = []
+    for place, names in PLACES.items():
+        found = sorted((shapes if names is None else names) & words - defined)
+        if found:
+            uses.append(f"use {place}::{{{', '.join(found)}}};")
+    # A blank line behind those of other crates.
+    uses = [f"{use}\n" if use.startswith(("use std", "use serde")) else use for use in uses]
+    return "\n".join(uses) + "\n\n" + text
 
 
-def literal(text):
-    return f'r"{text}"' if "\\" in text else f'"{text}"'
+def render(service):
+    """The files of a service by name."""
+    model, raw = load(service)
+    types = Types(service, model, raw)
+    if not types.operations:
+        return {}
+    shapes = types.shapes_text()
+    defined = set(re.findall(r"pub\(crate\) (?:struct|enum|type) (\w+)", shapes))
+    defined |= set(re.findall(r"words! \{\n.*\n    (\w+)", shapes))
+    files = {
+        "mod.rs": (f"The operations of `{service.name}`.", model_service.render(service, model, types)),
+        "constraints.rs": (
+            f"Constraints of the `{service.name}` operations.",
+            model_constraints.render(service, model, raw),
+        ),
+        "inputs.rs": (f"Inputs of the `{service.name}` operations.", with_uses(types.inputs_text(), defined)),
+        "outputs.rs": (f"Outputs of the `{service.name}` operations.", with_uses(types.outputs_text(), defined)),
+        "shapes.rs": (f"Shapes in inputs and outputs of `{service.name}`.", with_uses(shapes, set())),
+    }
+    texts = {"inputs.rs": types.inputs_text(), "outputs.rs": types.outputs_text(), "shapes.rs": shapes}
+    return {
+        f"{service.module}/{file}": formatted(HEAD.format(what=what, version=model.api_version) + text)
+        for file, (what, text) in files.items()
+        if texts.get(file, text)
+    }
 
 
-def option(value):
-    return "None" if value is None else f"Some({value})"
-
-
-class Tables:
-    """Collects the shapes that inputs reach, each once, innermost first."""
-
-    def __init__(self, model):
-        self.model = model
-        self.raw = model._shape_resolver._shape_map  # noqa: SLF001: `union` and `sensitive` live here
-        self.lines = []
-        self.done = set()
-
-    def shape(self, name):
-        constant_name = constant(name)
-        if constant_name in self.done:
-            return constant_name
-        raw = self.raw[name]
-        value = getattr(self, raw["type"])(name, raw)
-        self.done.add(constant_name)
-        self.lines.append(f"static {constant_name}: Shape = {value};")
-        return constant_name
-
-    def string(self, name, raw):
-        values = ", ".join(f'"{value}"' for value in raw.get("enum", []))
-        pattern = raw.get("pattern")
-        return (
-            f"Shape::Text(Text {{ min: {option(raw.get('min'))}, max: {option(raw.get('max'))}, "
-            f"pattern: {option(literal(pattern) if pattern else None)}, values: &[{values}], "
-            f"sensitive: {str(bool(raw.get('sensitive'))).lower()} }})"
-        )
-
-    def integer(self, name, raw):
-        return f"Shape::Integer(Range {{ min: {option(raw.get('min'))}, max: {option(raw.get('max'))} }})"
-
-    long = integer
-
-    def boolean(self, name, raw):
-        return "Shape::Boolean"
-
-    def list(self, name, raw):
-        item = self.shape(raw["member"]["shape"])
-        return f"Shape::List(List {{ min: {option(raw.get('min'))}, max: {option(raw.get('max'))}, item: &{item} }})"
-
-    def map(self, name, raw):
-        key, value = self.shape(raw["key"]["shape"]), self.shape(raw["value"]["shape"])
-        return (
-            f"Shape::Map(Map {{ min: {option(raw.get('min'))}, max: {option(raw.get('max'))}, "
-            f"key: &{key}, value: &{value} }})"
-        )
-
-    def structure(self, name, raw):
-        kind = "Union" if raw.get("union") else "Structure"
-        return f'Shape::{kind}(Structure {{ name: "{name}", members: &[{self.members(raw)}] }})'
-
-    def members(self, raw):
-        required = set(raw.get("required", []))
-        rows = []
-        for name, member in raw["members"].items():
-            location = LOCATIONS.get(member.get("location"), "Body")
-            wire = member.get("locationName", name) if location == "Query" else name
-            label = f'"{name}", "{wire}"' if location == "Query" else f'"{name}"'
-            row = f"{location.lower()}({label}, &{self.shape(member['shape'])})"
-            rows.append(row + (".required()" if name in required else ""))
-        return ", ".join(rows)
-
-    def operation(self, name):
-        operation = self.model.operation_model(name)
-        shape = operation.input_shape
-        members = self.members(self.raw[shape.name]) if shape else ""
-        http = operation.http
-        return (
-            f'Operation {{ name: "{name}", method: "{http["method"]}", path: "{http["requestUri"]}", '
-            f"status: {http.get('responseCode', 200)}, input: &[{members}] }}"
-        )
-
-
-def render(service, wanted):
-    model = botocore.session.get_session().get_service_model(service)
-    tables = Tables(model)
-    operations = [tables.operation(name) for name in model.operation_names if wanted(name)]
-    text = (
-        f"//! Constraints of the `{service}` operations, as its service model {model.api_version} states them.\n"
-        "//!\n"
-        "//! Written by `tests/tools/model_tables.py`; a test holds this file against the installed model.\n\n"
-        "use super::{List, Map, Operation, Range, Shape, Structure, Text, body, path, query};\n\n"
-        "/// Every operation, by name.\n"
-        f"pub(crate) static OPERATIONS: &[Operation] = &[{', '.join(operations)}];\n\n" + "\n".join(tables.lines) + "\n"
-    )
-    for kind in ("List", "Map", "Range", "Structure", "Text"):
-        if f"({kind} {{" not in text:
-            text = re.sub(rf"(use super::{{[^}}]*?)\b{kind}\b,? ?", r"\1", text)
-    return subprocess.run(
-        ["rustfmt", "--edition", "2024", "--config", "max_width=100"], input=text, capture_output=True, text=True, check=True
-    ).stdout
+def formatted(text):
+    command = ["rustfmt", "--edition", "2024", "--config", "max_width=100"]
+    done = subprocess.run(command, input=text, capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{done.stderr}\nrustfmt refuses what was generated")
+    return done.stdout
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="compare instead of writing")
     check = parser.parse_args().check
-    stale = []
-    for file, (service, wanted) in TABLES.items():
-        text = render(service, wanted)
-        path = MODEL_DIR / file
-        if check and path.read_text() != text:
-            stale.append(file)
-        elif not check:
+    files = {name: text for service in SERVICES for name, text in render(service).items()}
+    if not check:
+        for name, text in files.items():
+            path = MODEL_DIR / name
+            path.parent.mkdir(exist_ok=True)
             path.write_text(text)
+        return
+    stale = [name for name, text in files.items() if not (MODEL_DIR / name).exists() or (MODEL_DIR / name).read_text() != text]
+    # A file that the generator no longer writes would look as if it did.
+    stale += [name for name in written_files() if name not in files]
     if stale:
-        sys.exit(f"differs from the service model: {', '.join(stale)}")
+        sys.exit(f"differs from the service models: {', '.join(sorted(stale))}. Run tests/tools/model_tables.py, and answer what has changed")
+
+
+def written_files():
+    """Files in the folders of services."""
+    return [str(path.relative_to(MODEL_DIR)) for path in MODEL_DIR.glob("*/*.rs")]
 
 
 if __name__ == "__main__":

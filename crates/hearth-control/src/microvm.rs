@@ -41,7 +41,24 @@ impl Activity {
     }
 }
 
-/// What the application is told in `/run`. May hold secrets: `Debug` shows the length alone.
+/// What the application is told when it is run: the members of the body of `/run`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RunInput {
+    /// The caller's payload.
+    pub payload: Option<RunHookPayload>,
+}
+
+impl RunInput {
+    /// The body of `/run`.
+    #[must_use]
+    pub fn body(&self, id: MicrovmId) -> String {
+        let payload = self.payload.as_ref();
+        let payload = payload.map(|payload| payload.0.as_str());
+        serde_json::json!({ "microvmId": id.to_string(), "runHookPayload": payload }).to_string()
+    }
+}
+
+/// What a caller hands to the application. May hold secrets: `Debug` shows the length alone.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RunHookPayload(pub String);
 
@@ -73,8 +90,8 @@ pub struct LaunchTerms {
     pub egress: Vec<ConnectorRef>,
     /// Where the output of its application goes.
     pub logging: Option<Logging>,
-    /// What `/run` carries.
-    pub run_hook_payload: Option<RunHookPayload>,
+    /// What the application is told when it is run.
+    pub run_input: RunInput,
 }
 
 /// A microVM. All but `life` and what follows it is fixed at launch.
@@ -172,8 +189,8 @@ pub struct RunMicrovm {
     pub egress: Vec<ConnectorRef>,
     /// Where the output of its application goes.
     pub logging: Option<Logging>,
-    /// What `/run` carries.
-    pub run_hook_payload: Option<RunHookPayload>,
+    /// What the application is told when it is run.
+    pub run_input: RunInput,
     /// Makes the call safe to repeat.
     pub client_token: Option<ClientToken>,
 }

@@ -1,4 +1,6 @@
-//! AWS's words for the domain's enumerations, in both directions.
+//! The domain's enumerations as those of AWS's service models, which have the words.
+//!
+//! Both directions are matches without a wildcard: a value that one side gets and the other does not have stops compiling.
 
 use hearth_control::connector::{
     ComputeKind, ConnectorFault, ConnectorState, ElasticIp, NetworkProtocol, UpdateStatus,
@@ -8,69 +10,90 @@ use hearth_control::image::{
 };
 use hearth_control::life::MicrovmState;
 
-/// An enumeration that AWS spells as a word.
-pub(crate) trait Word: Copy + PartialEq + 'static {
-    /// Every value with its word.
-    const WORDS: &'static [(Self, &'static str)];
+use crate::model::values::ModelWord;
+use crate::model::{lambda_core, lambda_microvms};
 
-    /// The word of a value.
+/// An enumeration of the domain that a service model has too.
+pub(crate) trait Word: Copy + 'static {
+    /// The model's enumeration.
+    type Model: ModelWord + From<Self>;
+
+    /// Every value.
+    const ALL: &'static [Self];
+
+    /// AWS's word for a value.
     fn text(self) -> &'static str {
-        Self::WORDS
-            .iter()
-            .find(|(value, _)| *value == self)
-            .map_or("", |(_, word)| word)
-    }
-
-    /// The value of a word.
-    fn from_text(text: &str) -> Option<Self> {
-        Self::WORDS
-            .iter()
-            .find(|(_, word)| *word == text)
-            .map(|(value, _)| *value)
+        Self::Model::from(self).text()
     }
 }
 
-/// Defines [`Word`] from a list, and a function without a wildcard that stops compiling when the
-/// domain gets a value which the list does not have.
+/// Values of the domain that have the same name in a model.
 macro_rules! words {
-    ($type:ident { $($value:ident = $word:literal),+ $(,)? }) => {
-        impl Word for $type {
-            const WORDS: &'static [(Self, &'static str)] = &[$(($type::$value, $word)),+];
+    ($domain:ident => $service:ident::$model:ident { $($value:ident),+ $(,)? }) => {
+        impl Word for $domain {
+            type Model = $service::$model;
+
+            const ALL: &'static [Self] = &[$(Self::$value),+];
         }
-        const _: fn($type) = |value| match value { $($type::$value => {})+ };
+
+        impl From<$domain> for $service::$model {
+            fn from(value: $domain) -> Self {
+                match value { $($domain::$value => Self::$value),+ }
+            }
+        }
     };
 }
 
-words!(ImageState {
-    Creating = "CREATING", Created = "CREATED", CreateFailed = "CREATE_FAILED",
-    Updating = "UPDATING", Updated = "UPDATED", UpdateFailed = "UPDATE_FAILED",
-    Deleting = "DELETING", DeleteFailed = "DELETE_FAILED",
+/// The same where the domain has every value of the model, which therefore can be read.
+macro_rules! all_words {
+    ($domain:ident => $service:ident::$model:ident { $($value:ident),+ $(,)? }) => {
+        words!($domain => $service::$model { $($value),+ });
+
+        impl From<$service::$model> for $domain {
+            fn from(word: $service::$model) -> Self {
+                match word { $($service::$model::$value => Self::$value),+ }
+            }
+        }
+    };
+}
+
+words!(ImageState => lambda_microvms::MicrovmImageState {
+    Creating, Created, CreateFailed, Updating, Updated, UpdateFailed, Deleting, DeleteFailed,
 });
-words!(VersionState {
-    Pending = "PENDING", InProgress = "IN_PROGRESS", Successful = "SUCCESSFUL", Failed = "FAILED",
-    Deleting = "DELETING", DeleteFailed = "DELETE_FAILED",
+words!(VersionState => lambda_microvms::MicrovmImageVersionState {
+    Pending, InProgress, Successful, Failed, Deleting, DeleteFailed,
 });
-words!(VersionStatus { Active = "ACTIVE", Inactive = "INACTIVE" });
-words!(BuildState {
-    Pending = "PENDING", InProgress = "IN_PROGRESS", Successful = "SUCCESSFUL", Failed = "FAILED",
+all_words!(VersionStatus => lambda_microvms::MicrovmImageVersionStatus { Active, Inactive });
+words!(BuildState => lambda_microvms::BuildState { Pending, InProgress, Successful, Failed });
+all_words!(Architecture => lambda_microvms::Architecture { Arm64, X86_64 });
+words!(ManagedStatus => lambda_microvms::ManagedMicrovmImageVersionStatus {
+    Available, Deprecated, Recalled,
 });
-words!(Architecture { Arm64 = "ARM_64", X86_64 = "X86_64" });
-words!(ManagedStatus {
-    Available = "AVAILABLE", Deprecated = "DEPRECATED", Recalled = "RECALLED",
+words!(MicrovmState => lambda_microvms::MicrovmState {
+    Pending, Running, Suspending, Suspended, Terminating, Terminated,
 });
-words!(MicrovmState {
-    Pending = "PENDING", Running = "RUNNING", Suspending = "SUSPENDING", Suspended = "SUSPENDED",
-    Terminating = "TERMINATING", Terminated = "TERMINATED",
+words!(ConnectorState => lambda_core::NetworkConnectorState {
+    Pending, Active, Failed, Deleting, DeleteFailed,
 });
-words!(ConnectorState {
-    Pending = "PENDING", Active = "ACTIVE", Failed = "FAILED", Deleting = "DELETING",
-    DeleteFailed = "DELETE_FAILED",
+words!(UpdateStatus => lambda_core::NetworkConnectorLastUpdateStatus {
+    Successful, Failed, InProgress,
 });
-words!(UpdateStatus { Successful = "Successful", Failed = "Failed", InProgress = "InProgress" });
-words!(ConnectorFault {
-    InvalidSubnet = "InvalidSubnet", InvalidSecurityGroup = "InvalidSecurityGroup",
-    InternalError = "InternalError",
+words!(ConnectorFault => lambda_core::NetworkConnectorStateReasonCode {
+    InvalidSubnet, InvalidSecurityGroup, InternalError,
 });
-words!(NetworkProtocol { Ipv4 = "IPv4", DualStack = "DualStack" });
-words!(ComputeKind { Microvm = "MicroVm", WebFunction = "WebFunction" });
-words!(ElasticIp { None = "None", ServiceManaged = "ServiceManaged" });
+all_words!(NetworkProtocol => lambda_core::NetworkProtocol { Ipv4, DualStack });
+all_words!(ComputeKind => lambda_core::ComputeResourceType { Microvm, WebFunction });
+all_words!(ElasticIp => lambda_core::ElasticIpType { None, ServiceManaged });
+
+/// The state that a connector is in when AWS calls it so; `None` for a state that no connector here ever takes.
+pub(crate) fn connector_state(word: lambda_core::NetworkConnectorState) -> Option<ConnectorState> {
+    use lambda_core::NetworkConnectorState as Word;
+    match word {
+        Word::Pending => Some(ConnectorState::Pending),
+        Word::Active => Some(ConnectorState::Active),
+        Word::Inactive => None,
+        Word::Failed => Some(ConnectorState::Failed),
+        Word::Deleting => Some(ConnectorState::Deleting),
+        Word::DeleteFailed => Some(ConnectorState::DeleteFailed),
+    }
+}

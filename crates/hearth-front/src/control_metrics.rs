@@ -45,11 +45,11 @@ impl ControlMetrics {
         let help = "Living microVMs by state";
         let mut family =
             encoder.encode_descriptor("hearth_microvms", help, None, MetricType::Gauge)?;
-        for (state, word) in MicrovmState::WORDS {
+        for state in MicrovmState::ALL {
             if *state != MicrovmState::Terminated {
                 let count = census.microvms.get(state).copied().unwrap_or_default();
                 family
-                    .encode_family(&[("state", *word)])?
+                    .encode_family(&[("state", state.text())])?
                     .encode_gauge(&i64::from(count))?;
             }
         }

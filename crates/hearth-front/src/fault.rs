@@ -63,15 +63,6 @@ impl Fault {
     pub(crate) fn access_denied(message: impl Into<String>) -> Self {
         Self::new(403, "AccessDeniedException", message)
     }
-
-    /// An operation of the service that Hearth does not offer.
-    pub(crate) fn not_implemented(operation: &str) -> Self {
-        Self::new(
-            501,
-            "NotImplementedException",
-            format!("{operation} is not implemented by this Hearth installation."),
-        )
-    }
 }
 
 /// The two spellings of authentication errors.

@@ -19,7 +19,7 @@ use crate::id::{EndpointId, MicrovmId};
 use crate::life::Origin;
 use crate::life::{Life, Phase};
 use crate::machine::microvm::{Denial, Event, Step, Terms, step};
-use crate::microvm::{ForkMicrovm, LaunchTerms, Microvm};
+use crate::microvm::{ForkMicrovm, LaunchTerms, Microvm, RunInput};
 use crate::refusal::{ControlError, Refusal};
 use crate::store::{Batch, Change, Guard, Intent, Subject, Verdict};
 
@@ -140,7 +140,7 @@ fn record(
         terms: Arc::new(LaunchTerms {
             endpoint,
             max_duration: asked.unwrap_or(parent.terms.max_duration).min(longest),
-            run_hook_payload: None,
+            run_input: RunInput::default(),
             ..(*parent.terms).clone()
         }),
         started_at: shared.clock.now(),

@@ -37,7 +37,7 @@ impl Control {
         let version = self.launchable(&request).await?;
         let hooks = version.spec.hooks.as_ref();
         let takes_payload = hooks.is_some_and(|hooks| hooks.is_enabled(Hook::Run));
-        if request.run_hook_payload.is_some() && !takes_payload {
+        if request.run_input.payload.is_some() && !takes_payload {
             return Err(Refusal::PayloadWithoutRunHook.into());
         }
         check_ingress(&request.ingress)?;
@@ -203,7 +203,7 @@ fn record(
             .max_duration
             .map_or(longest, |asked| asked.min(longest)),
         logging: request.logging,
-        run_hook_payload: request.run_hook_payload,
+        run_input: request.run_input,
     };
     Microvm {
         id: MicrovmId::generate(),

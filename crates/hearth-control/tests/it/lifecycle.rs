@@ -220,7 +220,7 @@ async fn what_cannot_be_launched_is_refused() {
     let other = run(|request| request.version = "7.0".parse().ok()).await;
     assert!(matches!(refusal(other), Refusal::NoActiveVersion { .. }));
     let payload =
-        run(|request| request.run_hook_payload = Some(RunHookPayload("x".to_owned()))).await;
+        run(|request| request.run_input.payload = Some(RunHookPayload("x".to_owned()))).await;
     assert_eq!(refusal(payload), Refusal::PayloadWithoutRunHook);
     let foreign =
         run(|request| request.image.scope.account = "000000000009".parse().unwrap()).await;

@@ -3,12 +3,12 @@
 use hearth_control::account::{AccessKey, Account, KeyStatus};
 use serde_json::{Value, json};
 
-use crate::wire::json::epoch_seconds;
+use crate::model::values::EpochSeconds;
 
 pub(super) fn account(account: &Account) -> Value {
     json!({
         "accountId": account.id.to_string(),
-        "createdAt": epoch_seconds(account.created_at.unix_ms()),
+        "createdAt": EpochSeconds::from(account.created_at),
     })
 }
 
@@ -17,7 +17,7 @@ pub(super) fn access_key(key: &AccessKey) -> Value {
     json!({
         "accessKeyId": key.id.to_string(),
         "accountId": key.account.to_string(),
-        "createdAt": epoch_seconds(key.created_at.unix_ms()),
+        "createdAt": EpochSeconds::from(key.created_at),
         "status": status(key.status),
     })
 }

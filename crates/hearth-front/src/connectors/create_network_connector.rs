@@ -1,44 +1,34 @@
 //! `CreateNetworkConnector`: whether it is accepted shows later in its state.
 
 use hearth_control::connector::CreateConnector;
-use hearth_control::image::{ClientToken, Tags};
-use serde::Deserialize;
-use serde_json::Value;
+use hearth_control::image::ClientToken;
 
-use super::egress::ConfigurationRequest;
+use super::egress::egress;
 use super::{invalid, shape};
 use crate::fault::Fault;
-use crate::lambda::fields::read;
-use crate::lambda::{Answer, Context};
+use crate::lambda::Context;
+use crate::model::lambda_core::{CreateNetworkConnectorInput, CreateNetworkConnectorOutput};
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Request {
-    name: String,
-    configuration: ConfigurationRequest,
-    operator_role: Option<String>,
-    client_token: Option<String>,
-    tags: Option<Tags>,
-}
-
-pub(super) async fn perform(context: &Context<'_>, input: Value) -> Result<Answer, Fault> {
-    let request: Request = read(input)?;
+pub(super) async fn perform(
+    context: &Context<'_>,
+    input: CreateNetworkConnectorInput,
+) -> Result<CreateNetworkConnectorOutput, Fault> {
     // Optional in the model and demanded by the service (facts section 4).
-    let client_token = request
+    let client_token = input
         .client_token
         .ok_or_else(|| invalid("ClientToken is a required field"))?;
-    let egress = request.configuration.into_egress()?;
-    let operator_role = request.operator_role.ok_or_else(|| {
+    let egress = egress(input.configuration)?;
+    let operator_role = input.operator_role.ok_or_else(|| {
         invalid("NetworkConnectorOperatorRole is required for VPC_EGRESS connector type")
     })?;
     let create = CreateConnector {
-        name: request
+        name: input
             .name
             .parse()
             .map_err(|_| invalid("Name must be a name, not an ARN"))?,
         egress,
         operator_role,
-        tags: request.tags.unwrap_or_default(),
+        tags: input.tags.unwrap_or_default(),
         client_token: ClientToken(client_token),
     };
     let made = context
@@ -46,5 +36,5 @@ pub(super) async fn perform(context: &Context<'_>, input: Value) -> Result<Answe
         .create_connector(context.scope(), create)
         .await;
     let made = made.map_err(|error| context.refused(error))?;
-    Ok(Answer::Json(shape::created(&made)))
+    Ok(shape::created(&made))
 }

@@ -1,27 +1,20 @@
 //! `DeleteNetworkConnector`: all of it, or the version of a qualified ARN.
 
-use serde::Deserialize;
-use serde_json::Value;
-
 use super::key::connector_key;
 use super::shape;
 use crate::fault::Fault;
-use crate::lambda::fields::read;
-use crate::lambda::{Answer, Context};
+use crate::lambda::Context;
+use crate::model::lambda_core::{DeleteNetworkConnectorInput, DeleteNetworkConnectorOutput};
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Request {
-    identifier: String,
-}
-
-pub(super) async fn perform(context: &Context<'_>, input: Value) -> Result<Answer, Fault> {
-    let request: Request = read(input)?;
-    let key = connector_key(context, &request.identifier)?;
+pub(super) async fn perform(
+    context: &Context<'_>,
+    input: DeleteNetworkConnectorInput,
+) -> Result<DeleteNetworkConnectorOutput, Fault> {
+    let key = connector_key(context, &input.identifier)?;
     let found = context
         .control
         .delete_connector(context.scope(), &key)
         .await;
     let found = found.map_err(|error| context.refused(error))?;
-    Ok(Answer::Json(shape::created(&found)))
+    Ok(shape::created(&found))
 }

@@ -1,24 +1,17 @@
 //! `GetNetworkConnector`: with the version of a qualified ARN, or else with its latest.
 
-use serde::Deserialize;
-use serde_json::Value;
-
 use super::key::connector_key;
 use super::shape;
 use crate::fault::Fault;
-use crate::lambda::fields::read;
-use crate::lambda::{Answer, Context};
+use crate::lambda::Context;
+use crate::model::lambda_core::{GetNetworkConnectorInput, GetNetworkConnectorOutput};
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Request {
-    identifier: String,
-}
-
-pub(super) async fn perform(context: &Context<'_>, input: Value) -> Result<Answer, Fault> {
-    let request: Request = read(input)?;
-    let key = connector_key(context, &request.identifier)?;
+pub(super) async fn perform(
+    context: &Context<'_>,
+    input: GetNetworkConnectorInput,
+) -> Result<GetNetworkConnectorOutput, Fault> {
+    let key = connector_key(context, &input.identifier)?;
     let found = context.control.connector(context.scope(), &key).await;
     let found = found.map_err(|error| context.refused(error))?;
-    Ok(Answer::Json(shape::found(&found, &key)))
+    Ok(shape::found(&found, &key))
 }

@@ -1,52 +1,46 @@
 //! `ListNetworkConnectorVersions`: newest first.
 
-use hearth_control::connector::ConnectorState;
-use serde::Deserialize;
-use serde_json::Value;
-
 use super::key::connector_key;
 use super::shape;
-use crate::aws_strings::Word;
+use crate::aws_strings::connector_state;
 use crate::fault::Fault;
-use crate::lambda::fields::read;
-use crate::lambda::{Answer, Context};
+use crate::lambda::Context;
+use crate::model::lambda_core::{
+    ListNetworkConnectorVersionsInput, ListNetworkConnectorVersionsOutput,
+};
+use crate::model::values::ModelWord;
 
 const MAX_ITEMS: u32 = 100;
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Request {
-    identifier: String,
-    state: Option<String>,
-    marker: Option<String>,
-    max_items: Option<u32>,
-}
-
-pub(super) async fn perform(context: &Context<'_>, input: Value) -> Result<Answer, Fault> {
-    let request: Request = read(input)?;
-    let filters = [Some(request.identifier.as_str()), request.state.as_deref()];
-    let limit = request.max_items.unwrap_or(MAX_ITEMS);
-    let page = context.page(limit, request.marker.as_deref(), &filters)?;
-    let key = connector_key(context, &request.identifier)?;
+pub(super) async fn perform(
+    context: &Context<'_>,
+    input: ListNetworkConnectorVersionsInput,
+) -> Result<ListNetworkConnectorVersionsOutput, Fault> {
+    let filters = [
+        Some(input.identifier.as_str()),
+        input.state.map(ModelWord::text),
+    ];
+    let limit = input.max_items.unwrap_or(MAX_ITEMS);
+    let page = context.page(limit, input.marker.as_deref(), &filters)?;
+    let key = connector_key(context, &input.identifier)?;
     let found = context.control.connector(context.scope(), &key).await;
     let connector = found.map_err(|error| context.refused(error))?.connector;
-    let state = match request.state.as_deref() {
-        None => None,
-        // The model has states that a version here never takes.
-        Some(word) => match ConnectorState::from_text(word) {
-            None => return Ok(Answer::Json(shape::versions(&connector, &[], &Value::Null))),
-            state => state,
-        },
-    };
+    let state = input.state.map(connector_state);
+    // The model has a state that no version here ever takes.
+    if state == Some(None) {
+        return Ok(ListNetworkConnectorVersionsOutput {
+            network_connector_versions: Vec::new(),
+            next_marker: None,
+        });
+    }
     let found = context
         .control
-        .connector_versions(context.scope(), &key, state, page)
+        .connector_versions(context.scope(), &key, state.flatten(), page)
         .await;
     let found = found.map_err(|error| context.refused(error))?;
-    let next = context.next_token(found.next, &filters);
-    Ok(Answer::Json(shape::versions(
-        &connector,
-        &found.items,
-        &next,
-    )))
+    let item = |version| shape::version_item(&connector, version);
+    Ok(ListNetworkConnectorVersionsOutput {
+        network_connector_versions: found.items.iter().map(item).collect(),
+        next_marker: context.next_token(found.next, &filters),
+    })
 }

@@ -14,23 +14,51 @@ mod egress;
 mod key;
 mod shape;
 
-use serde_json::Value;
-
 use crate::fault::Fault;
-use crate::lambda::{Answer, Context};
+use crate::lambda::Context;
+use crate::model::lambda_core::*;
 
-/// Performs the operation of the context on an input that its table has accepted.
-pub(crate) async fn perform(context: &Context<'_>, input: Value) -> Result<Answer, Fault> {
-    match context.operation.name {
-        "CreateNetworkConnector" => create_network_connector::perform(context, input).await,
-        "DeleteNetworkConnector" => delete_network_connector::perform(context, input).await,
-        "GetNetworkConnector" => get_network_connector::perform(context, input).await,
-        "ListNetworkConnectorVersions" => {
-            list_network_connector_versions::perform(context, input).await
-        }
-        "ListNetworkConnectors" => list_network_connectors::perform(context, input).await,
-        "UpdateNetworkConnector" => update_network_connector::perform(context, input).await,
-        other => Err(Fault::not_implemented(other)),
+impl LambdaCore for Context<'_> {
+    async fn create_network_connector(
+        &self,
+        input: CreateNetworkConnectorInput,
+    ) -> Result<CreateNetworkConnectorOutput, Fault> {
+        create_network_connector::perform(self, input).await
+    }
+
+    async fn delete_network_connector(
+        &self,
+        input: DeleteNetworkConnectorInput,
+    ) -> Result<DeleteNetworkConnectorOutput, Fault> {
+        delete_network_connector::perform(self, input).await
+    }
+
+    async fn get_network_connector(
+        &self,
+        input: GetNetworkConnectorInput,
+    ) -> Result<GetNetworkConnectorOutput, Fault> {
+        get_network_connector::perform(self, input).await
+    }
+
+    async fn list_network_connector_versions(
+        &self,
+        input: ListNetworkConnectorVersionsInput,
+    ) -> Result<ListNetworkConnectorVersionsOutput, Fault> {
+        list_network_connector_versions::perform(self, input).await
+    }
+
+    async fn list_network_connectors(
+        &self,
+        input: ListNetworkConnectorsInput,
+    ) -> Result<ListNetworkConnectorsOutput, Fault> {
+        list_network_connectors::perform(self, input).await
+    }
+
+    async fn update_network_connector(
+        &self,
+        input: UpdateNetworkConnectorInput,
+    ) -> Result<UpdateNetworkConnectorOutput, Fault> {
+        update_network_connector::perform(self, input).await
     }
 }
 

@@ -1,168 +1,112 @@
-//! Answers of `lambda-core`: absent members are left out, times are ISO 8601.
+//! Answers of `lambda-core`, made of what the control plane says.
 
 use hearth_control::connector::{
     Connector, ConnectorKey, ConnectorVersion, ConnectorWithVersion, VpcEgress,
 };
-use hearth_control::time::Timestamp;
-use serde_json::{Map, Value, json};
 
-use crate::aws_strings::Word;
+use crate::model::lambda_core as model;
 
 /// Creating and deleting answer alike.
-pub(super) fn created(found: &ConnectorWithVersion) -> Value {
-    present(with_version(found))
+pub(super) fn created(found: &ConnectorWithVersion) -> model::CreateNetworkConnectorOutput {
+    model::CreateNetworkConnectorOutput {
+        network_connector_version_members: with_version(found),
+    }
 }
 
 /// Updating tells how the update goes.
-pub(super) fn updated(made: &ConnectorWithVersion) -> Value {
+pub(super) fn updated(made: &ConnectorWithVersion) -> model::UpdateNetworkConnectorOutput {
     let ConnectorWithVersion { connector, .. } = made;
-    let mut members = with_version(made);
-    members.extend([
-        (
-            "LastUpdateStatus",
-            json!(connector.update_status.map(Word::text)),
-        ),
-        ("LastUpdateStatusReason", json!(connector.update_reason)),
-        ("LastModified", time(connector.updated_at)),
-    ]);
-    present(members)
+    model::UpdateNetworkConnectorOutput {
+        network_connector_version_members: with_version(made),
+        last_modified: Some(connector.updated_at.into()),
+        last_update_status: connector.update_status.map(Into::into),
+        last_update_status_reason: connector.update_reason.clone(),
+    }
 }
 
 /// `GetNetworkConnector`: a qualified ARN gets its version, any other name the latest one.
-pub(super) fn found(found: &ConnectorWithVersion, key: &ConnectorKey) -> Value {
+pub(super) fn found(
+    found: &ConnectorWithVersion,
+    key: &ConnectorKey,
+) -> model::GetNetworkConnectorOutput {
     let ConnectorWithVersion { connector, .. } = found;
     let mut members = with_version(found);
-    let is_qualified = matches!(key, ConnectorKey::Arn(arn) if arn.version.is_some());
-    if !is_qualified {
-        members.retain(|(name, _)| !matches!(*name, "Version" | "VersionArn"));
-        members.extend([
-            ("LatestVersion", json!(connector.latest_version)),
-            (
-                "LatestVersionArn",
-                json!(connector.version_arn(connector.latest_version).to_string()),
-            ),
-        ]);
+    let mut latest = None;
+    if !matches!(key, ConnectorKey::Arn(arn) if arn.version.is_some()) {
+        (members.version, members.version_arn) = (None, None);
+        latest = Some(connector.latest_version);
     }
-    members.extend([
-        ("LastModified", time(connector.updated_at)),
-        (
-            "LastUpdateStatus",
-            json!(connector.update_status.map(Word::text)),
-        ),
-        ("LastUpdateStatusReason", json!(connector.update_reason)),
-        (
-            "LastUpdateStatusReasonCode",
-            json!(connector.update_fault.map(Word::text)),
-        ),
-        ("StateReason", json!(connector.reason)),
-        ("StateReasonCode", json!(connector.fault.map(Word::text))),
-    ]);
-    present(members)
+    model::GetNetworkConnectorOutput {
+        network_connector_version_members: members,
+        last_modified: Some(connector.updated_at.into()),
+        last_update_status: connector.update_status.map(Into::into),
+        last_update_status_reason: connector.update_reason.clone(),
+        last_update_status_reason_code: connector.update_fault.map(Into::into),
+        latest_version: latest.map(Into::into),
+        latest_version_arn: latest.map(|version| connector.version_arn(version).to_string()),
+        state_reason: connector.reason.clone(),
+        state_reason_code: connector.fault.map(Into::into),
+    }
 }
 
-/// `ListNetworkConnectors`.
-pub(super) fn connectors(connectors: &[Connector], next: &Value) -> Value {
-    let item = |connector: &Connector| {
-        let mut members = identity(connector);
-        members.extend([
-            ("LastModified", time(connector.updated_at)),
-            ("LatestVersion", json!(connector.latest_version)),
-            (
-                "LatestVersionArn",
-                json!(connector.version_arn(connector.latest_version).to_string()),
-            ),
-            ("State", json!(connector.state.text())),
-            ("Type", json!("VPC_EGRESS")),
-        ]);
-        present(members)
-    };
-    let items: Vec<_> = connectors.iter().map(item).collect();
-    present(vec![
-        ("NetworkConnectors", json!(items)),
-        ("NextMarker", next.clone()),
-    ])
+/// An item of `ListNetworkConnectors`.
+pub(super) fn connector_item(connector: &Connector) -> model::NetworkConnectorSummary {
+    let latest = connector.latest_version;
+    model::NetworkConnectorSummary {
+        arn: connector.arn().to_string(),
+        id: connector.id.to_string(),
+        last_modified: Some(connector.updated_at.into()),
+        latest_version: Some(latest.into()),
+        latest_version_arn: Some(connector.version_arn(latest).to_string()),
+        name: connector.name.to_string(),
+        state: Some(connector.state.into()),
+        r#type: model::NetworkConnectorType::VpcEgress,
+    }
 }
 
-/// `ListNetworkConnectorVersions`.
-pub(super) fn versions(
+/// An item of `ListNetworkConnectorVersions`.
+pub(super) fn version_item(
     connector: &Connector,
-    versions: &[ConnectorVersion],
-    next: &Value,
-) -> Value {
-    let item = |version: &ConnectorVersion| {
-        let mut members = identity(connector);
-        members.extend([
-            ("LastModified", time(version.updated_at)),
-            ("State", json!(version.state.text())),
-            ("StateReason", json!(version.reason)),
-            ("StateReasonCode", json!(version.fault.map(Word::text))),
-            ("Version", json!(version.number)),
-            (
-                "VersionArn",
-                json!(connector.version_arn(version.number).to_string()),
-            ),
-        ]);
-        present(members)
-    };
-    let items: Vec<_> = versions.iter().map(item).collect();
-    present(vec![
-        ("NetworkConnectorVersions", json!(items)),
-        ("NextMarker", next.clone()),
-    ])
+    version: &ConnectorVersion,
+) -> model::NetworkConnectorVersionSummary {
+    model::NetworkConnectorVersionSummary {
+        arn: connector.arn().to_string(),
+        id: connector.id.to_string(),
+        last_modified: Some(version.updated_at.into()),
+        name: connector.name.to_string(),
+        state: version.state.into(),
+        state_reason: version.reason.clone(),
+        state_reason_code: version.fault.map(Into::into),
+        version: version.number.into(),
+        version_arn: connector.version_arn(version.number).to_string(),
+    }
 }
 
-type Members = Vec<(&'static str, Value)>;
-
-fn identity(connector: &Connector) -> Members {
-    vec![
-        ("Arn", json!(connector.arn().to_string())),
-        ("Id", json!(connector.id.to_string())),
-        ("Name", json!(connector.name.as_str())),
-    ]
-}
-
-fn with_version(found: &ConnectorWithVersion) -> Members {
+fn with_version(found: &ConnectorWithVersion) -> model::NetworkConnectorVersionMembers {
     let ConnectorWithVersion { connector, version } = found;
-    let mut members = identity(connector);
-    members.extend([
-        ("Configuration", configuration(&version.egress)),
-        ("OperatorRole", json!(version.operator_role)),
-        ("State", json!(connector.state.text())),
-        ("Version", json!(version.number)),
-        (
-            "VersionArn",
-            json!(connector.version_arn(version.number).to_string()),
-        ),
-    ]);
-    members
+    model::NetworkConnectorVersionMembers {
+        arn: connector.arn().to_string(),
+        configuration: Some(configuration(&version.egress)),
+        id: connector.id.to_string(),
+        name: connector.name.to_string(),
+        operator_role: Some(version.operator_role.clone()),
+        state: Some(connector.state.into()),
+        version: Some(version.number.into()),
+        version_arn: Some(connector.version_arn(version.number).to_string()),
+    }
 }
 
-fn configuration(egress: &VpcEgress) -> Value {
-    let elastic_ip = egress.elastic_ip.map(|kind| json!({"Type": kind.text()}));
-    let arm = present(vec![
-        (
-            "AssociatedComputeResourceTypes",
-            json!([egress.compute.text()]),
-        ),
-        ("ElasticIpConfiguration", json!(elastic_ip)),
-        ("NetworkProtocol", json!(egress.protocol.text())),
-        ("SecurityGroupIds", json!(egress.security_group_ids)),
-        ("SubnetIds", json!(egress.subnet_ids)),
-    ]);
-    json!({"VpcEgressConfiguration": arm})
-}
-
-/// The members that have a value.
-fn present(members: Members) -> Value {
-    let members = members.into_iter().filter(|(_, value)| !value.is_null());
-    Value::Object(
-        members
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect::<Map<_, _>>(),
+fn configuration(egress: &VpcEgress) -> model::NetworkConnectorConfiguration {
+    let elastic_ip = egress.elastic_ip.map(|kind| model::ElasticIpConfiguration {
+        r#type: kind.into(),
+    });
+    model::NetworkConnectorConfiguration::VpcEgressConfiguration(
+        model::NetworkConnectorVpcEgressConfiguration {
+            associated_compute_resource_types: Some(vec![egress.compute.into()]),
+            elastic_ip_configuration: elastic_ip,
+            network_protocol: Some(egress.protocol.into()),
+            security_group_ids: egress.security_group_ids.clone(),
+            subnet_ids: Some(egress.subnet_ids.clone()),
+        },
     )
-}
-
-fn time(time: Timestamp) -> Value {
-    let time = jiff::Timestamp::from_millisecond(time.unix_ms()).ok();
-    json!(time.map(|time| time.strftime("%Y-%m-%dT%H:%M:%S%.3f+0000").to_string()))
 }

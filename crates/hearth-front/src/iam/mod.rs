@@ -1,7 +1,6 @@
 //! IAM: roles and their policies. What they say holds for execution roles ([`crate::identity`]).
 //!
-//! Each action is a function from its
-//! parameters to a result, in [`roles`] and [`policies`].
+//! Each action is a function from its input to its output, in [`roles`] and [`policies`].
 
 mod policies;
 mod roles;
@@ -11,6 +10,7 @@ use hearth_control::{Control, ControlError, Refusal};
 
 use crate::fault::Fault;
 use crate::front::Call;
+use crate::model::iam::{Iam as Actions, *};
 use crate::policy::{Document, Kind};
 use crate::wire::query::{self, Parameters};
 use crate::wire::xml::Xml;
@@ -27,11 +27,7 @@ pub(crate) struct Iam {
 struct Request<'a> {
     control: &'a Control,
     account: AccountId,
-    parameters: Parameters,
 }
-
-/// What an action answers: the name it is answered under and what its result contains.
-type Outcome = Result<(&'static str, Xml), Fault>;
 
 impl Iam {
     pub(crate) async fn answer(&self, call: &Call) -> Reply {
@@ -40,17 +36,20 @@ impl Iam {
             let fault = Fault::new(400, "MalformedQueryString", "The request cannot be read.");
             return query::fault(NAMESPACE, &call.request_id, &fault);
         };
-        let account = call.caller.scope.account;
+        let action = parameters.get("Action").unwrap_or_default();
+        let mut operations = Operation::ALL.iter().copied();
+        let Some(operation) = operations.find(|operation| operation.model().name == action) else {
+            let fault = query::unknown_action(&parameters);
+            return query::fault(NAMESPACE, &call.request_id, &fault);
+        };
         let request = Request {
             control: &self.control,
-            account,
-            parameters,
+            account: call.caller.scope.account,
         };
-        match request.perform().await {
-            Ok((action, result)) => {
-                let mut reply = query::result(action, NAMESPACE, &call.request_id, |xml| {
-                    xml.append(&result)
-                });
+        match request.perform(operation, &parameters).await {
+            Ok(result) => {
+                let action = operation.model().name;
+                let mut reply = query::result(action, NAMESPACE, &call.request_id, &result);
                 Label::of(&mut reply).operation = Some(action);
                 reply
             }
@@ -60,69 +59,99 @@ impl Iam {
 }
 
 impl Request<'_> {
-    async fn perform(&self) -> Outcome {
-        match self.parameters.get("Action").unwrap_or_default() {
-            "CreateRole" => self.create_role().await,
-            "GetRole" => self.get_role().await,
-            "ListRoles" => self.list_roles().await,
-            "DeleteRole" => self.delete_role().await,
-            "UpdateAssumeRolePolicy" => self.update_assume_role_policy().await,
-            "PutRolePolicy" => self.put_role_policy().await,
-            "GetRolePolicy" => self.get_role_policy().await,
-            "ListRolePolicies" => self.list_role_policies().await,
-            "DeleteRolePolicy" => self.delete_role_policy().await,
-            "AttachRolePolicy" => self.attach_role_policy().await,
-            "ListAttachedRolePolicies" => self.list_attached_role_policies().await,
-            "DetachRolePolicy" => self.detach_role_policy().await,
-            _ => Err(query::unknown_action(&self.parameters)),
-        }
+    async fn perform(&self, operation: Operation, parameters: &Parameters) -> Result<Xml, Fault> {
+        let input = parameters.checked_input(operation.model().input)?;
+        operation.perform(self, input).await
+    }
+}
+
+impl Actions for Request<'_> {
+    async fn attach_role_policy(&self, input: AttachRolePolicyInput) -> Result<(), Fault> {
+        policies::attach(self, input).await
     }
 
-    fn required(&self, name: &str) -> Result<&str, Fault> {
-        self.parameters
-            .get(name)
-            .filter(|value| !value.is_empty())
-            .ok_or_else(|| {
-                validation(&format!(
-                    "1 validation error detected: Value null at '{}' failed to satisfy constraint: \
-                 Member must not be null",
-                    lower_first(name)
-                ))
-            })
+    async fn create_role(&self, input: CreateRoleInput) -> Result<CreateRoleOutput, Fault> {
+        roles::create(self, input).await
     }
 
-    fn role_name(&self) -> Result<RoleName, Fault> {
-        self.required("RoleName")?.parse().map_err(|_| {
-            validation(
-                "The specified value for roleName is invalid. It must contain only alphanumeric \
-                 characters and/or the following: +=,.@_-",
-            )
-        })
+    async fn delete_role(&self, input: DeleteRoleInput) -> Result<(), Fault> {
+        roles::delete(self, input).await
     }
 
-    /// A policy document of bounded size that can be read. What it says is decided when it is asked.
-    fn document(&self, name: &str, kind: Kind) -> Result<String, Fault> {
-        /// Longest role policy that IAM takes, all of a role together.
-        const MAX_CHARS: usize = 10_240;
-        let document = self.required(name)?;
-        let refused = |text: String| Err(Fault::new(400, "MalformedPolicyDocument", text));
-        if document.chars().count() > MAX_CHARS {
-            return refused(format!("This policy is longer than {MAX_CHARS} characters"));
-        }
-        match Document::parse(document, kind) {
-            Ok(_) => Ok(document.to_owned()),
-            Err(error) => refused(format!("This policy cannot be read: {error}")),
-        }
+    async fn delete_role_policy(&self, input: DeleteRolePolicyInput) -> Result<(), Fault> {
+        policies::delete(self, input).await
+    }
+
+    async fn detach_role_policy(&self, input: DetachRolePolicyInput) -> Result<(), Fault> {
+        policies::detach(self, input).await
+    }
+
+    async fn get_role(&self, input: GetRoleInput) -> Result<GetRoleOutput, Fault> {
+        roles::get(self, input).await
+    }
+
+    async fn get_role_policy(
+        &self,
+        input: GetRolePolicyInput,
+    ) -> Result<GetRolePolicyOutput, Fault> {
+        policies::get(self, input).await
+    }
+
+    async fn list_attached_role_policies(
+        &self,
+        input: ListAttachedRolePoliciesInput,
+    ) -> Result<ListAttachedRolePoliciesOutput, Fault> {
+        policies::list_attached(self, input).await
+    }
+
+    async fn list_role_policies(
+        &self,
+        input: ListRolePoliciesInput,
+    ) -> Result<ListRolePoliciesOutput, Fault> {
+        policies::list(self, input).await
+    }
+
+    async fn list_roles(&self, input: ListRolesInput) -> Result<ListRolesOutput, Fault> {
+        roles::list(self, input).await
+    }
+
+    async fn put_role_policy(&self, input: PutRolePolicyInput) -> Result<(), Fault> {
+        policies::put(self, input).await
+    }
+
+    async fn update_assume_role_policy(
+        &self,
+        input: UpdateAssumeRolePolicyInput,
+    ) -> Result<(), Fault> {
+        roles::set_trust(self, input).await
+    }
+}
+
+fn role_name(text: &str) -> Result<RoleName, Fault> {
+    text.parse().map_err(|_| {
+        validation(
+            "The specified value for roleName is invalid. It must contain only alphanumeric \
+             characters and/or the following: +=,.@_-",
+        )
+    })
+}
+
+/// A policy document of bounded size that can be read. What it says is decided when it is asked.
+fn document(document: String, kind: Kind) -> Result<String, Fault> {
+    /// Longest role policy that IAM takes, all of a role together.
+    const MAX_CHARS: usize = 10_240;
+    let refused = |text: String| Err(Fault::new(400, "MalformedPolicyDocument", text));
+    if document.chars().count() > MAX_CHARS {
+        return refused(format!("This policy is longer than {MAX_CHARS} characters"));
+    }
+    match Document::parse(&document, kind) {
+        Ok(_) => Ok(document),
+        Err(error) => refused(format!("This policy cannot be read: {error}")),
     }
 }
 
 fn validation(message: &str) -> Fault {
     Fault::new(400, "ValidationError", message)
-}
-
-fn lower_first(name: &str) -> String {
-    let (first, rest) = name.split_at(name.len().min(1));
-    first.to_ascii_lowercase() + rest
 }
 
 /// Refusals of the domain as IAM words them.

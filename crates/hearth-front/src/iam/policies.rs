@@ -2,119 +2,130 @@
 
 use hearth_control::account::RolePolicy;
 
-use super::{Outcome, Request, refused, validation};
+use super::{Request, document, refused, role_name, validation};
 use crate::fault::Fault;
+use crate::model::iam::{
+    AttachRolePolicyInput, AttachedPolicy, DeleteRolePolicyInput, DetachRolePolicyInput,
+    GetRolePolicyInput, GetRolePolicyOutput, ListAttachedRolePoliciesInput,
+    ListAttachedRolePoliciesOutput, ListRolePoliciesInput, ListRolePoliciesOutput,
+    PutRolePolicyInput,
+};
 use crate::policy::Kind;
 use crate::uri::encode;
-use crate::wire::xml::Xml;
 
-impl Request<'_> {
-    pub(super) async fn put_role_policy(&self) -> Outcome {
-        let role = self.role_name()?;
-        let policy = RolePolicy {
-            name: self.policy_name()?.to_owned(),
-            document: self.document("PolicyDocument", Kind::Identity)?,
-        };
-        self.control
-            .put_role_policy(self.account, &role, policy)
-            .await
-            .map_err(refused)?;
-        Ok(("PutRolePolicy", Xml::default()))
+pub(super) async fn put(request: &Request<'_>, input: PutRolePolicyInput) -> Result<(), Fault> {
+    let role = role_name(&input.role_name)?;
+    check_name(&input.policy_name)?;
+    let policy = RolePolicy {
+        name: input.policy_name,
+        document: document(input.policy_document, Kind::Identity)?,
+    };
+    let put = request
+        .control
+        .put_role_policy(request.account, &role, policy);
+    put.await.map_err(refused)
+}
+
+pub(super) async fn get(
+    request: &Request<'_>,
+    input: GetRolePolicyInput,
+) -> Result<GetRolePolicyOutput, Fault> {
+    let role = role_name(&input.role_name)?;
+    check_name(&input.policy_name)?;
+    let found = request
+        .control
+        .role_policy(request.account, &role, &input.policy_name);
+    let policy = found.await.map_err(refused)?;
+    Ok(GetRolePolicyOutput {
+        role_name: role.to_string(),
+        policy_name: policy.name,
+        policy_document: encode(&policy.document),
+    })
+}
+
+pub(super) async fn list(
+    request: &Request<'_>,
+    input: ListRolePoliciesInput,
+) -> Result<ListRolePoliciesOutput, Fault> {
+    let role = role_name(&input.role_name)?;
+    let found = request.control.role_policies(request.account, &role);
+    let policies = found.await.map_err(refused)?;
+    Ok(ListRolePoliciesOutput {
+        policy_names: policies.into_iter().map(|policy| policy.name).collect(),
+        is_truncated: Some(false),
+    })
+}
+
+pub(super) async fn delete(
+    request: &Request<'_>,
+    input: DeleteRolePolicyInput,
+) -> Result<(), Fault> {
+    let role = role_name(&input.role_name)?;
+    check_name(&input.policy_name)?;
+    let deleted = request
+        .control
+        .delete_role_policy(request.account, &role, &input.policy_name);
+    deleted.await.map_err(refused)
+}
+
+pub(super) async fn attach(
+    request: &Request<'_>,
+    input: AttachRolePolicyInput,
+) -> Result<(), Fault> {
+    let role = role_name(&input.role_name)?;
+    check_arn(&input.policy_arn)?;
+    let attached = request
+        .control
+        .attach_role_policy(request.account, &role, &input.policy_arn);
+    attached.await.map_err(refused)
+}
+
+pub(super) async fn list_attached(
+    request: &Request<'_>,
+    input: ListAttachedRolePoliciesInput,
+) -> Result<ListAttachedRolePoliciesOutput, Fault> {
+    let role = role_name(&input.role_name)?;
+    let found = request
+        .control
+        .attached_role_policies(request.account, &role);
+    let arns = found.await.map_err(refused)?;
+    let answer = |arn: String| AttachedPolicy {
+        policy_name: arn.rsplit('/').next().map(str::to_owned),
+        policy_arn: Some(arn),
+    };
+    Ok(ListAttachedRolePoliciesOutput {
+        attached_policies: Some(arns.into_iter().map(answer).collect()),
+        is_truncated: Some(false),
+    })
+}
+
+pub(super) async fn detach(
+    request: &Request<'_>,
+    input: DetachRolePolicyInput,
+) -> Result<(), Fault> {
+    let role = role_name(&input.role_name)?;
+    check_arn(&input.policy_arn)?;
+    let detached = request
+        .control
+        .detach_role_policy(request.account, &role, &input.policy_arn);
+    detached.await.map_err(refused)
+}
+
+/// The characters of a name; the model has its length.
+fn check_name(name: &str) -> Result<(), Fault> {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte);
+    if name.bytes().all(is_allowed) {
+        Ok(())
+    } else {
+        Err(validation("The specified value for policyName is invalid."))
     }
+}
 
-    pub(super) async fn get_role_policy(&self) -> Outcome {
-        let (role, name) = (self.role_name()?, self.policy_name()?);
-        let found = self.control.role_policy(self.account, &role, name).await;
-        let policy = found.map_err(refused)?;
-        let result = Xml::default()
-            .text("RoleName", role.as_str())
-            .text("PolicyName", &policy.name)
-            .text("PolicyDocument", &encode(&policy.document));
-        Ok(("GetRolePolicy", result))
-    }
-
-    pub(super) async fn list_role_policies(&self) -> Outcome {
-        let role = self.role_name()?;
-        let found = self
-            .control
-            .role_policies(self.account, &role)
-            .await
-            .map_err(refused)?;
-        let names = Xml::default().element("PolicyNames", |xml| {
-            found
-                .iter()
-                .fold(xml, |xml, policy| xml.text("member", &policy.name))
-        });
-        Ok(("ListRolePolicies", names.text("IsTruncated", "false")))
-    }
-
-    pub(super) async fn delete_role_policy(&self) -> Outcome {
-        let (role, name) = (self.role_name()?, self.policy_name()?);
-        self.control
-            .delete_role_policy(self.account, &role, name)
-            .await
-            .map_err(refused)?;
-        Ok(("DeleteRolePolicy", Xml::default()))
-    }
-
-    pub(super) async fn attach_role_policy(&self) -> Outcome {
-        let (role, arn) = (self.role_name()?, self.policy_arn()?);
-        self.control
-            .attach_role_policy(self.account, &role, arn)
-            .await
-            .map_err(refused)?;
-        Ok(("AttachRolePolicy", Xml::default()))
-    }
-
-    pub(super) async fn list_attached_role_policies(&self) -> Outcome {
-        let role = self.role_name()?;
-        let found = self
-            .control
-            .attached_role_policies(self.account, &role)
-            .await;
-        let arns = found.map_err(refused)?;
-        let result = Xml::default().members("AttachedPolicies", &arns, |xml, arn| {
-            let name = arn.rsplit('/').next().unwrap_or_default();
-            xml.text("PolicyName", name).text("PolicyArn", arn)
-        });
-        Ok((
-            "ListAttachedRolePolicies",
-            result.text("IsTruncated", "false"),
-        ))
-    }
-
-    pub(super) async fn detach_role_policy(&self) -> Outcome {
-        let (role, arn) = (self.role_name()?, self.policy_arn()?);
-        self.control
-            .detach_role_policy(self.account, &role, arn)
-            .await
-            .map_err(refused)?;
-        Ok(("DetachRolePolicy", Xml::default()))
-    }
-
-    fn policy_name(&self) -> Result<&str, Fault> {
-        /// IAM's own bound.
-        const MAX_BYTES: usize = 128;
-        let name = self.required("PolicyName")?;
-        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte);
-        if name.len() <= MAX_BYTES && name.bytes().all(is_allowed) {
-            Ok(name)
-        } else {
-            Err(validation("The specified value for policyName is invalid."))
-        }
-    }
-
-    fn policy_arn(&self) -> Result<&str, Fault> {
-        let arn = self.required("PolicyArn")?;
-        let is_arn = arn.starts_with("arn:aws") && (20..=2048).contains(&arn.len());
-        if is_arn && arn.bytes().all(|byte| byte.is_ascii_graphic()) {
-            Ok(arn)
-        } else {
-            Err(Fault::new(
-                400,
-                "InvalidInput",
-                format!("ARN {arn} is not valid."),
-            ))
-        }
+fn check_arn(arn: &str) -> Result<(), Fault> {
+    if arn.starts_with("arn:aws") && arn.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(())
+    } else {
+        let message = format!("ARN {arn} is not valid.");
+        Err(Fault::new(400, "InvalidInput", message))
     }
 }

@@ -1,145 +1,113 @@
 //! Roles.
 
-use hearth_control::account::{CreateRole, Role};
+use hearth_control::account;
 use hearth_control::page::{Cursor, PageRequest};
-use hearth_control::time::Timestamp;
 
-use super::{Outcome, Request, refused, validation};
+use super::{Request, document, refused, role_name, validation};
 use crate::fault::Fault;
+use crate::model::iam::{
+    CreateRoleInput, CreateRoleOutput, DeleteRoleInput, GetRoleInput, GetRoleOutput,
+    ListRolesInput, ListRolesOutput, Role, UpdateAssumeRolePolicyInput,
+};
 use crate::policy::Kind;
 use crate::uri::encode;
-use crate::wire::xml::Xml;
 
-/// Shortest, longest and usual session of a role, in seconds.
-const SESSION_S: (u32, u32, u32) = (3600, 43_200, 3600);
+/// The session of a role that does not say how long, in seconds.
+const USUAL_SESSION_S: u32 = 3600;
 
-impl Request<'_> {
-    pub(super) async fn create_role(&self) -> Outcome {
-        let create = CreateRole {
-            name: self.role_name()?,
-            path: self.path()?,
-            description: self.parameters.get("Description").map(str::to_owned),
-            trust_policy: self.document("AssumeRolePolicyDocument", Kind::Trust)?,
-            max_session_s: self.max_session_s()?,
-        };
-        let role = self
-            .control
-            .create_role(self.account, create)
-            .await
-            .map_err(refused)?;
-        Ok(("CreateRole", write_role(Xml::default(), &role)))
-    }
+/// Roles in one answer, where the request says nothing.
+const PAGE_LIMIT: u32 = 100;
 
-    pub(super) async fn get_role(&self) -> Outcome {
-        let name = self.role_name()?;
-        let role = self
-            .control
-            .role(self.account, &name)
-            .await
-            .map_err(refused)?;
-        Ok(("GetRole", write_role(Xml::default(), &role)))
-    }
+pub(super) async fn create(
+    request: &Request<'_>,
+    input: CreateRoleInput,
+) -> Result<CreateRoleOutput, Fault> {
+    let create = account::CreateRole {
+        name: role_name(&input.role_name)?,
+        path: path(input.path)?,
+        description: input.description,
+        trust_policy: document(input.assume_role_policy_document, Kind::Trust)?,
+        max_session_s: input.max_session_duration.unwrap_or(USUAL_SESSION_S),
+    };
+    let made = request.control.create_role(request.account, create).await;
+    let role = answer(&made.map_err(refused)?);
+    Ok(CreateRoleOutput { role })
+}
 
-    pub(super) async fn list_roles(&self) -> Outcome {
-        let after = self
-            .parameters
-            .get("Marker")
-            .map(str::parse::<Cursor>)
-            .transpose();
-        let after = after.map_err(|_| validation("Invalid Marker"))?;
-        let asked = self
-            .parameters
-            .get("MaxItems")
-            .map(str::parse::<u32>)
-            .transpose();
-        let limit = asked
-            .map_err(|_| validation("Invalid MaxItems"))?
-            .unwrap_or(100);
-        let page = PageRequest { limit, after };
-        let found = self
-            .control
-            .roles(self.account, page)
-            .await
-            .map_err(refused)?;
-        let next = found.next.map(|cursor| cursor.to_string());
-        let result = Xml::default()
-            .members("Roles", &found.items, role_members)
-            .text("IsTruncated", if next.is_some() { "true" } else { "false" })
-            .optional("Marker", next.as_deref());
-        Ok(("ListRoles", result))
-    }
+pub(super) async fn get(
+    request: &Request<'_>,
+    input: GetRoleInput,
+) -> Result<GetRoleOutput, Fault> {
+    let name = role_name(&input.role_name)?;
+    let found = request.control.role(request.account, &name).await;
+    let role = answer(&found.map_err(refused)?);
+    Ok(GetRoleOutput { role })
+}
 
-    pub(super) async fn delete_role(&self) -> Outcome {
-        let name = self.role_name()?;
-        self.control
-            .delete_role(self.account, &name)
-            .await
-            .map_err(refused)?;
-        Ok(("DeleteRole", Xml::default()))
-    }
+pub(super) async fn list(
+    request: &Request<'_>,
+    input: ListRolesInput,
+) -> Result<ListRolesOutput, Fault> {
+    let after = input.marker.as_deref().map(str::parse::<Cursor>);
+    let page = PageRequest {
+        limit: input.max_items.unwrap_or(PAGE_LIMIT),
+        after: after
+            .transpose()
+            .map_err(|_| validation("Invalid Marker"))?,
+    };
+    let found = request.control.roles(request.account, page).await;
+    let found = found.map_err(refused)?;
+    Ok(ListRolesOutput {
+        roles: found.items.iter().map(answer).collect(),
+        is_truncated: Some(found.next.is_some()),
+        marker: found.next.map(|cursor| cursor.to_string()),
+    })
+}
 
-    pub(super) async fn update_assume_role_policy(&self) -> Outcome {
-        let name = self.role_name()?;
-        let policy = self.document("PolicyDocument", Kind::Trust)?;
-        self.control
-            .set_role_trust(self.account, &name, policy)
-            .await
-            .map_err(refused)?;
-        Ok(("UpdateAssumeRolePolicy", Xml::default()))
-    }
+pub(super) async fn delete(request: &Request<'_>, input: DeleteRoleInput) -> Result<(), Fault> {
+    let name = role_name(&input.role_name)?;
+    let deleted = request.control.delete_role(request.account, &name).await;
+    deleted.map_err(refused)
+}
 
-    fn path(&self) -> Result<String, Fault> {
-        /// IAM's own bound.
-        const MAX_BYTES: usize = 512;
-        let path = self.parameters.get("Path").unwrap_or("/");
-        let is_path = path.starts_with('/')
-            && path.ends_with('/')
-            && path.len() <= MAX_BYTES
-            && path.bytes().all(|byte| byte.is_ascii_graphic());
-        if is_path {
-            Ok(path.to_owned())
-        } else {
-            Err(validation("The specified path is invalid."))
-        }
-    }
+pub(super) async fn set_trust(
+    request: &Request<'_>,
+    input: UpdateAssumeRolePolicyInput,
+) -> Result<(), Fault> {
+    let name = role_name(&input.role_name)?;
+    let policy = document(input.policy_document, Kind::Trust)?;
+    let set = request
+        .control
+        .set_role_trust(request.account, &name, policy);
+    set.await.map_err(refused)
+}
 
-    fn max_session_s(&self) -> Result<u32, Fault> {
-        let (min_s, max_s, usual_s) = SESSION_S;
-        let Some(text) = self.parameters.get("MaxSessionDuration") else {
-            return Ok(usual_s);
-        };
-        let asked_s = text
-            .parse()
-            .ok()
-            .filter(|seconds| (min_s..=max_s).contains(seconds));
-        asked_s.ok_or_else(|| validation("MaxSessionDuration must be between 3600 and 43200"))
+/// The path of a role; the model has its length.
+fn path(path: Option<String>) -> Result<String, Fault> {
+    let path = path.unwrap_or_else(|| "/".to_owned());
+    let is_path = path.starts_with('/')
+        && path.ends_with('/')
+        && path.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_path {
+        Ok(path)
+    } else {
+        Err(validation("The specified path is invalid."))
     }
 }
 
-fn write_role(xml: Xml, role: &Role) -> Xml {
-    xml.element("Role", |xml| role_members(xml, role))
-}
-
-fn role_members(xml: Xml, role: &Role) -> Xml {
-    xml.text("Path", &role.path)
-        .text("RoleName", role.name.as_str())
-        .text("RoleId", &role.role_id)
-        .text(
-            "Arn",
-            &format!(
-                "arn:aws:iam::{}:role{}{}",
-                role.account, role.path, role.name
-            ),
-        )
-        .text("CreateDate", &iso_time(role.created_at))
+fn answer(role: &account::Role) -> Role {
+    Role {
+        path: role.path.clone(),
+        role_name: role.name.to_string(),
+        role_id: role.role_id.clone(),
+        arn: format!(
+            "arn:aws:iam::{}:role{}{}",
+            role.account, role.path, role.name
+        ),
+        create_date: role.created_at.into(),
         // IAM sends documents percent-encoded.
-        .text("AssumeRolePolicyDocument", &encode(&role.trust_policy))
-        .optional("Description", role.description.as_deref())
-        .text("MaxSessionDuration", &role.max_session_s.to_string())
-}
-
-fn iso_time(time: Timestamp) -> String {
-    jiff::Timestamp::from_millisecond(time.unix_ms())
-        .map(|time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
-        .unwrap_or_default()
+        assume_role_policy_document: Some(encode(&role.trust_policy)),
+        description: role.description.clone(),
+        max_session_duration: Some(role.max_session_s),
+    }
 }

@@ -3,11 +3,8 @@
 //! Paths are matched as they were sent: a label is one segment, so an ARN with a raw slash matches
 //! nothing, just as AWS's gateway finds nothing (facts section 1).
 
-use hearth_control::throttle::Rate;
-
-use crate::model::{Operation, connector_operations, microvm_operations};
+use super::operation::Operation;
 use crate::uri::decode;
-use crate::wire::json::Family;
 
 /// Paths of the runtimes, which Hearth does not have.
 const RUNTIMES: &str = "/2026-10-01/runtimes";
@@ -15,8 +12,7 @@ const RUNTIMES: &str = "/2026-10-01/runtimes";
 /// What a path leads to.
 pub(super) enum Address {
     Operation {
-        family: Family,
-        operation: &'static Operation,
+        operation: Operation,
         /// The decoded labels by name.
         labels: Vec<(&'static str, String)>,
     },
@@ -24,25 +20,13 @@ pub(super) enum Address {
 }
 
 pub(super) fn find(method: &str, path: &str) -> Option<Address> {
-    let families = [
-        (Family::Microvms, microvm_operations()),
-        (Family::Core, connector_operations()),
-    ];
-    for (family, operations) in families {
-        for operation in operations
-            .iter()
-            .filter(|operation| operation.method == method)
-        {
-            if let Some(labels) = match_path(operation.path, path) {
-                return Some(Address::Operation {
-                    family,
-                    operation,
-                    labels,
-                });
-            }
-        }
-    }
-    path.starts_with(RUNTIMES).then_some(Address::Runtime)
+    let mut operations = Operation::all().filter(|operation| operation.model().method == method);
+    let found = operations.find_map(|operation| {
+        let labels = match_path(operation.model().path, path)?;
+        Some(Address::Operation { operation, labels })
+    });
+    let runtime = || path.starts_with(RUNTIMES).then_some(Address::Runtime);
+    found.or_else(runtime)
 }
 
 fn match_path(template: &'static str, path: &str) -> Option<Vec<(&'static str, String)>> {
@@ -62,31 +46,14 @@ fn match_path(template: &'static str, path: &str) -> Option<Vec<(&'static str, S
     segments.next().is_none().then_some(labels)
 }
 
-/// The bucket that a call is taken from.
-pub(super) fn rate(operation: &Operation) -> Rate {
-    match operation.name {
-        "RunMicrovm" => Rate::Run,
-        "ResumeMicrovm" => Rate::Resume,
-        "SuspendMicrovm" => Rate::Suspend,
-        "TerminateMicrovm" => Rate::Terminate,
-        "GetMicrovm" => Rate::Get,
-        "CreateMicrovmAuthToken" => Rate::AuthToken,
-        "CreateMicrovmShellAuthToken" => Rate::ShellToken,
-        _ if operation.method == "GET" => Rate::OtherRead,
-        _ => Rate::OtherWrite,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn found(method: &str, path: &str) -> Option<(&'static str, Vec<String>)> {
         match find(method, path)? {
-            Address::Operation {
-                operation, labels, ..
-            } => Some((
-                operation.name,
+            Address::Operation { operation, labels } => Some((
+                operation.name(),
                 labels.into_iter().map(|(_, value)| value).collect(),
             )),
             Address::Runtime => Some(("runtime", Vec::new())),

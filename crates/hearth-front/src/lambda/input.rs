@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::fault::Fault;
-use crate::model::{Input, Member, Operation, Place, Shape};
+use crate::model::{Input, Member, OperationModel, Place, Shape};
 use crate::uri::query_pairs;
 
 /// Nesting of a body: the deepest input of the model has five levels.
@@ -11,7 +11,7 @@ const MAX_DEPTH: usize = 16;
 
 /// The input by member names. Members that the model does not have are dropped, as AWS drops them.
 pub(super) fn gather(
-    operation: &Operation,
+    operation: &OperationModel,
     labels: &[(&'static str, String)],
     query: Option<&str>,
     body: &[u8],

@@ -2,32 +2,31 @@
 //! `lambda-core`.
 //!
 //! One way for every operation: find it by its path, count it against the caller's rate, gather
-//! its input, hold that against the model, call the operation, shape the answer. Operations are
-//! one file each in [`crate::microvms`] and [`crate::connectors`].
+//! its input, hold that against the model, call the operation, write its output. Operations are
+//! one file each in [`crate::microvms`] and [`crate::connectors`]; the way to them is generated ([`crate::model`]).
 
 mod address;
 mod authorize;
 mod input;
+mod operation;
 pub(crate) mod refusal;
 
-pub(crate) mod fields;
 pub(crate) mod page;
 
 use std::sync::Arc;
-
-use hearth_control::arn::Scope;
-use hearth_control::{Control, ControlError};
-use serde_json::Value;
 
 use crate::endpoint_tokens::EndpointTokens;
 use crate::fault::Fault;
 use crate::front::Call;
 use crate::identity::Caller;
-use crate::model::{Mismatch, Operation, check};
+use crate::model::values::Written;
+use crate::model::{Input, Mismatch, check};
 use crate::wire::json::{Family, rest, rest_fault};
 use crate::wire::{Label, Reply, gateway_not_found, reply};
-use crate::{connectors, microvms};
 use address::Address;
+use hearth_control::arn::Scope;
+use hearth_control::{Control, ControlError};
+use operation::{Operation, Subject};
 use page::PageTokens;
 
 /// What the operations work on.
@@ -43,16 +42,9 @@ pub(crate) struct Context<'a> {
     pub(crate) pages: &'a PageTokens,
     pub(crate) endpoint_tokens: &'a dyn EndpointTokens,
     pub(crate) caller: &'a Caller,
-    pub(crate) operation: &'static Operation,
-    family: Family,
+    pub(crate) operation: Operation,
     /// The resource that the request names, for refusals that have to name it.
     resource: String,
-}
-
-/// What an operation answers; the status stands in its table.
-pub(crate) enum Answer {
-    Json(Value),
-    Empty,
 }
 
 impl Context<'_> {
@@ -78,17 +70,14 @@ impl Lambda {
         match address::find(call.head.method.as_str(), &path) {
             None => gateway_not_found(),
             Some(Address::Runtime) => rest_fault(Family::Core, &no_runtimes()),
-            Some(Address::Operation {
-                family,
-                operation,
-                labels,
-            }) => {
-                let mut reply = match self.perform(call, family, operation, labels).await {
-                    Ok(Answer::Json(body)) => rest(operation.status, Some(&body)),
-                    Ok(Answer::Empty) => reply(operation.status, "application/json", ""),
-                    Err(fault) => rest_fault(family, &fault),
+            Some(Address::Operation { operation, labels }) => {
+                let status = operation.model().status;
+                let mut reply = match self.perform(call, operation, labels).await {
+                    Ok(Some(body)) => rest(status, Some(&body)),
+                    Ok(None) => reply(status, "application/json", ""),
+                    Err(fault) => rest_fault(operation.family(), &fault),
                 };
-                Label::of(&mut reply).operation = Some(operation.name);
+                Label::of(&mut reply).operation = Some(operation.name());
                 reply
             }
         }
@@ -97,29 +86,28 @@ impl Lambda {
     async fn perform(
         &self,
         call: Call,
-        family: Family,
-        operation: &'static Operation,
+        operation: Operation,
         labels: Vec<(&'static str, String)>,
-    ) -> Result<Answer, Fault> {
+    ) -> Result<Written, Fault> {
         let mut context = Context {
             control: &self.control,
             pages: &self.pages,
             endpoint_tokens: self.endpoint_tokens.as_ref(),
             caller: &call.caller,
             operation,
-            family,
             resource: "*".to_owned(),
         };
         let account = call.caller.scope.account;
-        let taken = self.control.throttle(account, address::rate(operation));
+        let taken = self.control.throttle(account, operation.rate());
         taken.map_err(|refusal| context.refused(refusal.into()))?;
-        let input = input::gather(operation, &labels, call.head.uri.query(), &call.body)?;
-        check(operation.input, &input).map_err(mismatch)?;
-        context.resource = named_resource(&input).unwrap_or(context.resource);
+        let model = operation.model();
+        let input = input::gather(model, &labels, call.head.uri.query(), &call.body)?;
+        check(model.input, &input).map_err(mismatch)?;
+        context.resource = named_resource(operation.subject(), &input).unwrap_or(context.resource);
         context.authorize(&input).await?;
-        match family {
-            Family::Microvms => microvms::perform(&context, Value::Object(input)).await,
-            Family::Core => connectors::perform(&context, Value::Object(input)).await,
+        match operation {
+            Operation::Microvms(operation) => operation.perform(&context, input).await,
+            Operation::Core(operation) => operation.perform(&context, input).await,
         }
     }
 }
@@ -141,15 +129,12 @@ fn mismatch(mismatch: Mismatch) -> Fault {
     }
 }
 
-fn named_resource(input: &crate::model::Input) -> Option<String> {
-    [
-        "imageIdentifier",
-        "microvmIdentifier",
-        "Resource",
-        "Identifier",
-        "Name",
-    ]
-    .iter()
-    .find_map(|name| input.get(*name)?.as_str())
-    .map(str::to_owned)
+/// The resource as the request names it.
+fn named_resource(subject: Subject, input: &Input) -> Option<String> {
+    let member = match subject {
+        Subject::All | Subject::NewImage => return None,
+        Subject::Named(member) => member,
+        Subject::Microvm => "microvmIdentifier",
+    };
+    input.get(member)?.as_str().map(str::to_owned)
 }

@@ -5,7 +5,7 @@
 
 use hearth_control::page::{Cursor, PageRequest};
 use hmac::{Hmac, KeyInit, Mac};
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::Sha256;
 
 use super::Context;
@@ -80,16 +80,19 @@ impl Context<'_> {
         }
     }
 
-    /// The token of the next page: explicit null on the last one.
-    pub(crate) fn next_token(&self, next: Option<Cursor>, filters: &[Option<&str>]) -> Value {
+    /// The token of the next page; none on the last one.
+    pub(crate) fn next_token(
+        &self,
+        next: Option<Cursor>,
+        filters: &[Option<&str>],
+    ) -> Option<String> {
         next.map(|cursor| self.pages.seal(&self.list(filters), &cursor.to_string()))
-            .into()
     }
 
     fn list(&self, filters: &[Option<&str>]) -> String {
         let scope = self.scope();
         json!([
-            self.operation.name,
+            self.operation.name(),
             scope.account.to_string(),
             scope.region.as_str(),
             filters

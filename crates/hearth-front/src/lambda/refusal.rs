@@ -11,11 +11,11 @@ use crate::wire::json::Family;
 
 pub(super) fn fault(context: &Context<'_>, error: ControlError) -> Fault {
     match error {
-        ControlError::Refused(refusal) => match context.family {
+        ControlError::Refused(refusal) => match context.operation.family() {
             Family::Microvms => microvms(context, &refusal),
             Family::Core => core(context, &refusal),
         },
-        other => failure(context.family, &other),
+        other => failure(context.operation.family(), &other),
     }
 }
 
@@ -41,7 +41,7 @@ fn throttled(retry_after: Duration) -> Fault {
 
 /// What IAM answers for a resource that the caller has no business with.
 pub(super) fn access_denied(context: &Context<'_>) -> Fault {
-    let action = context.operation.name;
+    let action = context.operation.name();
     Fault::new(
         403,
         "AccessDeniedException",

@@ -6,35 +6,52 @@ use super::names::group_name;
 use crate::fault::Fault;
 use crate::front::Call;
 use crate::guest::Guest;
+use crate::model::Input;
+use crate::model::logs::Operation;
 use crate::policy::Facts;
 
-/// What guests may ask: reading and writing events, and making the place for them.
-const FROM_GUESTS: &[&str] = &[
-    "CreateLogGroup",
-    "CreateLogStream",
-    "DescribeLogGroups",
-    "DescribeLogStreams",
-    "FilterLogEvents",
-    "GetLogEvents",
-    "PutLogEvents",
-];
+/// Whether guests may ask for it: they read and write events, and make the place for them.
+fn is_for_guests(operation: Operation) -> bool {
+    match operation {
+        Operation::CreateLogGroup
+        | Operation::CreateLogStream
+        | Operation::DescribeLogGroups
+        | Operation::DescribeLogStreams
+        | Operation::FilterLogEvents
+        | Operation::GetLogEvents
+        | Operation::PutLogEvents => true,
+        Operation::DeleteLogGroup
+        | Operation::DeleteLogStream
+        | Operation::DeleteRetentionPolicy
+        | Operation::PutRetentionPolicy => false,
+    }
+}
 
-/// Operations on a stream; all others are about a group.
-const ON_STREAMS: &[&str] = &[
-    "CreateLogStream",
-    "DeleteLogStream",
-    "GetLogEvents",
-    "PutLogEvents",
-];
+/// Whether policies are held against the stream. All other operations are about a group.
+fn is_about_a_stream(operation: Operation) -> bool {
+    match operation {
+        Operation::CreateLogStream
+        | Operation::DeleteLogStream
+        | Operation::GetLogEvents
+        | Operation::PutLogEvents => true,
+        Operation::CreateLogGroup
+        | Operation::DeleteLogGroup
+        | Operation::DeleteRetentionPolicy
+        | Operation::DescribeLogGroups
+        | Operation::DescribeLogStreams
+        | Operation::FilterLogEvents
+        | Operation::PutRetentionPolicy => false,
+    }
+}
 
-pub(super) fn check(call: &Call, operation: &str, input: &Value) -> Result<(), Fault> {
-    if call.origin.guest().is_some() && !FROM_GUESTS.contains(&operation) {
+pub(super) fn check(call: &Call, operation: Operation, input: &Input) -> Result<(), Fault> {
+    if call.origin.guest().is_some() && !is_for_guests(operation) {
         return Err(Fault::access_denied(Guest::CLOSED));
     }
     let text = |member: &str| input.get(member).and_then(Value::as_str).map(str::to_owned);
     // What names no group is refused by the operation itself, or is about all groups.
     let group = group_name(text("logGroupName"), text("logGroupIdentifier")).unwrap_or_default();
-    let stream = text("logStreamName").filter(|_| ON_STREAMS.contains(&operation));
+    let stream = text("logStreamName").filter(|_| is_about_a_stream(operation));
     let scope = &call.caller.scope;
     let arn = format!(
         "arn:aws:logs:{}:{}:log-group:{group}",
@@ -44,7 +61,7 @@ pub(super) fn check(call: &Call, operation: &str, input: &Value) -> Result<(), F
         Some(stream) => vec![format!("{arn}:log-stream:{stream}")],
         None => vec![format!("{arn}:log-stream:"), arn],
     };
-    let action = format!("logs:{operation}");
+    let action = format!("logs:{}", operation.model().name);
     let may = call
         .caller
         .principal

@@ -3,12 +3,14 @@
 use hearth_logs::{
     Accepted, Direction, Event, EventFilter, NewEvent, Pattern, Position, StreamSelection,
 };
-use serde::Deserialize;
-use serde_json::{Value, json};
 
-use super::names::{bad_token, group_name, limit, missing, stream_name};
-use super::{Outcome, Request, refused};
+use super::names::{bad_token, group_name, limit, number};
+use super::{Request, refused};
 use crate::fault::Fault;
+use crate::model::logs::{
+    GetLogEventsInput, GetLogEventsOutput, OutputLogEvent, PutLogEventsInput, PutLogEventsOutput,
+    RejectedLogEventsInfo,
+};
 
 /// Events in one answer (CloudWatch Logs model).
 pub(super) const MAX_EVENTS: usize = 10_000;
@@ -16,26 +18,13 @@ pub(super) const MAX_EVENTS: usize = 10_000;
 /// Sequence tokens are no longer checked by the service, but old clients read one.
 const SEQUENCE_TOKEN: &str = "49600000000000000000000000000000000000000000000000000000";
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct PutRequest {
-    log_group_name: Option<String>,
-    log_stream_name: Option<String>,
-    log_events: Option<Vec<EventRequest>>,
-}
-
-#[derive(Deserialize)]
-struct EventRequest {
-    timestamp: i64,
-    message: String,
-}
-
-pub(super) fn put(request: &Request) -> Outcome {
-    let input: PutRequest = request.read()?;
-    let group = group_name(input.log_group_name, None)?;
-    let stream = stream_name(input.log_stream_name)?;
-    let events = input.log_events.ok_or_else(|| missing("logEvents"))?;
-    let events: Vec<_> = events
+pub(super) fn put(
+    request: &Request,
+    input: PutLogEventsInput,
+) -> Result<PutLogEventsOutput, Fault> {
+    let (group, stream) = (&input.log_group_name, &input.log_stream_name);
+    let events: Vec<_> = input
+        .log_events
         .into_iter()
         .map(|event| NewEvent {
             time_ms: event.timestamp,
@@ -44,51 +33,30 @@ pub(super) fn put(request: &Request) -> Outcome {
         .collect();
     let accepted = request
         .store
-        .append(&request.owner, &group, &stream, &events, request.now_ms);
-    let mut answer = json!({"nextSequenceToken": SEQUENCE_TOKEN});
-    if let Some(rejected) = rejected(accepted.map_err(refused)?) {
-        answer["rejectedLogEventsInfo"] = rejected;
-    }
-    Ok(answer)
+        .append(&request.owner, group, stream, &events, request.now_ms);
+    Ok(PutLogEventsOutput {
+        next_sequence_token: Some(SEQUENCE_TOKEN.to_owned()),
+        rejected_log_events_info: rejected(&accepted.map_err(refused)?),
+    })
 }
 
-fn rejected(accepted: Accepted) -> Option<Value> {
-    let mut members = serde_json::Map::new();
-    if accepted.too_old_end > 0 {
-        members.insert(
-            "tooOldLogEventEndIndex".to_owned(),
-            json!(accepted.too_old_end),
-        );
-    }
-    if accepted.too_new_start < accepted.total {
-        members.insert(
-            "tooNewLogEventStartIndex".to_owned(),
-            json!(accepted.too_new_start),
-        );
-    }
-    (!members.is_empty()).then_some(Value::Object(members))
+fn rejected(accepted: &Accepted) -> Option<RejectedLogEventsInfo> {
+    let is_too_old = accepted.too_old_end > 0;
+    let is_too_new = accepted.too_new_start < accepted.total;
+    (is_too_old || is_too_new).then(|| RejectedLogEventsInfo {
+        too_new_log_event_start_index: is_too_new.then(|| number(accepted.too_new_start)),
+        too_old_log_event_end_index: is_too_old.then(|| number(accepted.too_old_end)),
+    })
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct GetRequest {
-    log_group_name: Option<String>,
-    log_group_identifier: Option<String>,
-    log_stream_name: Option<String>,
-    start_time: Option<i64>,
-    end_time: Option<i64>,
-    next_token: Option<String>,
-    limit: Option<i64>,
-    start_from_head: Option<bool>,
-}
-
-pub(super) fn get(request: &Request) -> Outcome {
-    let input: GetRequest = request.read()?;
+pub(super) fn get(
+    request: &Request,
+    input: GetLogEventsInput,
+) -> Result<GetLogEventsOutput, Fault> {
     let group = group_name(input.log_group_name, input.log_group_identifier)?;
-    let stream = stream_name(input.log_stream_name)?;
-    let limit = limit(input.limit, MAX_EVENTS)?;
+    let limit = limit(input.limit, MAX_EVENTS);
     let filter = EventFilter {
-        streams: StreamSelection::Names(vec![stream]),
+        streams: StreamSelection::Names(vec![input.log_stream_name]),
         start_ms: input.start_time,
         end_ms: input.end_time,
         pattern: Pattern::default(),
@@ -107,19 +75,19 @@ pub(super) fn get(request: &Request) -> Outcome {
     let here = position.unwrap_or(Position { time_ms: 0, id: 0 });
     let first = events.first().map_or(here, Position::of);
     let last = events.last().map_or(here, Position::of);
-    Ok(json!({
-        "events": events.iter().map(event_json).collect::<Vec<_>>(),
-        "nextBackwardToken": write_token(Direction::Backward, first),
-        "nextForwardToken": write_token(Direction::Forward, last),
-    }))
+    Ok(GetLogEventsOutput {
+        events: Some(events.iter().map(answer).collect()),
+        next_backward_token: Some(write_token(Direction::Backward, first)),
+        next_forward_token: Some(write_token(Direction::Forward, last)),
+    })
 }
 
-fn event_json(event: &Event) -> Value {
-    json!({
-        "ingestionTime": event.ingestion_ms,
-        "message": event.message,
-        "timestamp": event.time_ms,
-    })
+fn answer(event: &Event) -> OutputLogEvent {
+    OutputLogEvent {
+        ingestion_time: Some(event.ingestion_ms),
+        message: Some(event.message.clone()),
+        timestamp: Some(event.time_ms),
+    }
 }
 
 fn write_token(direction: Direction, position: Position) -> String {

@@ -1,35 +1,19 @@
 //! `FilterLogEvents`: matching events over the streams of a group, in the order of time.
 
 use hearth_logs::{Event, EventFilter, Pattern, StreamSelection};
-use serde::Deserialize;
-use serde_json::{Value, json};
 
 use super::events::{MAX_EVENTS, read_position, write_position};
 use super::names::{group_name, limit};
-use super::{Outcome, Request, invalid, refused};
+use super::{Request, invalid, refused};
 use crate::fault::Fault;
+use crate::model::logs::{FilterLogEventsInput, FilterLogEventsOutput, FilteredLogEvent};
 
-/// Streams that one request may name (CloudWatch Logs model).
-const MAX_STREAMS: usize = 100;
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct FilterRequest {
-    log_group_name: Option<String>,
-    log_group_identifier: Option<String>,
-    log_stream_names: Option<Vec<String>>,
-    log_stream_name_prefix: Option<String>,
-    start_time: Option<i64>,
-    end_time: Option<i64>,
-    filter_pattern: Option<String>,
-    next_token: Option<String>,
-    limit: Option<i64>,
-}
-
-pub(super) fn filter(request: &Request) -> Outcome {
-    let input: FilterRequest = request.read()?;
+pub(super) fn filter(
+    request: &Request,
+    input: FilterLogEventsInput,
+) -> Result<FilterLogEventsOutput, Fault> {
     let group = group_name(input.log_group_name, input.log_group_identifier)?;
-    let limit = limit(input.limit, MAX_EVENTS)?;
+    let limit = limit(input.limit, MAX_EVENTS);
     let after = input.next_token.as_deref().map(read_position).transpose()?;
     let pattern = Pattern::parse(input.filter_pattern.as_deref().unwrap_or_default())
         .map_err(|error| invalid(format!("Invalid filter pattern: {error}")))?;
@@ -44,14 +28,11 @@ pub(super) fn filter(request: &Request) -> Outcome {
         .store
         .filter(&request.owner, &group, &filter, after, limit);
     let (events, next) = found.map_err(refused)?;
-    let mut answer = json!({
-        "events": events.iter().map(event_json).collect::<Vec<_>>(),
-        "searchedLogStreams": [],
-    });
-    if let Some(next) = next {
-        answer["nextToken"] = json!(write_position(next));
-    }
-    Ok(answer)
+    Ok(FilterLogEventsOutput {
+        events: Some(events.iter().map(answer).collect()),
+        next_token: next.map(write_position),
+        searched_log_streams: Some(Vec::new()),
+    })
 }
 
 fn selection(names: Option<Vec<String>>, prefix: Option<String>) -> Result<StreamSelection, Fault> {
@@ -59,21 +40,18 @@ fn selection(names: Option<Vec<String>>, prefix: Option<String>) -> Result<Strea
         (Some(_), Some(_)) => Err(invalid(
             "logStreamNames and logStreamNamePrefix cannot be used together.",
         )),
-        (Some(names), None) if names.len() > MAX_STREAMS => {
-            Err(invalid("logStreamNames has more than 100 names."))
-        }
         (Some(names), None) => Ok(StreamSelection::Names(names)),
         (None, Some(prefix)) => Ok(StreamSelection::Prefix(prefix)),
         (None, None) => Ok(StreamSelection::All),
     }
 }
 
-fn event_json(event: &Event) -> Value {
-    json!({
-        "eventId": format!("{:056}", event.id),
-        "ingestionTime": event.ingestion_ms,
-        "logStreamName": event.stream,
-        "message": event.message,
-        "timestamp": event.time_ms,
-    })
+fn answer(event: &Event) -> FilteredLogEvent {
+    FilteredLogEvent {
+        event_id: Some(format!("{:056}", event.id)),
+        ingestion_time: Some(event.ingestion_ms),
+        log_stream_name: Some(event.stream.clone()),
+        message: Some(event.message.clone()),
+        timestamp: Some(event.time_ms),
+    }
 }

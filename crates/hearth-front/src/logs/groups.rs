@@ -1,77 +1,59 @@
 //! Log groups.
 
-use hearth_logs::Group;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use hearth_logs::{Group, LogError};
 
-use super::names::{bad_token, group_name, limit, missing};
-use super::{Outcome, Request, refused};
+use super::names::{bad_token, limit, number};
+use super::{Request, refused};
+use crate::fault::Fault;
+use crate::model::logs::{
+    CreateLogGroupInput, DeleteLogGroupInput, DeleteRetentionPolicyInput, DescribeLogGroupsInput,
+    DescribeLogGroupsOutput, LogGroup, LogGroupClass, PutRetentionPolicyInput,
+};
 
 /// Groups in one answer (CloudWatch Logs model).
 const MAX_GROUPS: usize = 50;
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct GroupRequest {
-    log_group_name: Option<String>,
-    retention_in_days: Option<u32>,
-}
-
-pub(super) fn create(request: &Request) -> Outcome {
-    let input: GroupRequest = request.read()?;
-    let name = group_name(input.log_group_name, None)?;
+pub(super) fn create(request: &Request, input: &CreateLogGroupInput) -> Result<(), Fault> {
     request
         .store
-        .create_group(&request.owner, &name, request.now_ms)
-        .map_err(refused)?;
-    Ok(json!({}))
+        .create_group(&request.owner, &input.log_group_name, request.now_ms)
+        .map_err(refused)
 }
 
-pub(super) fn delete(request: &Request) -> Outcome {
-    let input: GroupRequest = request.read()?;
-    let name = group_name(input.log_group_name, None)?;
+pub(super) fn delete(request: &Request, input: &DeleteLogGroupInput) -> Result<(), Fault> {
     request
         .store
-        .delete_group(&request.owner, &name)
-        .map_err(refused)?;
-    Ok(json!({}))
+        .delete_group(&request.owner, &input.log_group_name)
+        .map_err(refused)
 }
 
-pub(super) fn put_retention(request: &Request) -> Outcome {
-    let input: GroupRequest = request.read()?;
-    let days = input
-        .retention_in_days
-        .ok_or_else(|| missing("retentionInDays"))?;
-    let name = group_name(input.log_group_name, None)?;
+pub(super) fn put_retention(
+    request: &Request,
+    input: &PutRetentionPolicyInput,
+) -> Result<(), Fault> {
+    let days = u32::try_from(input.retention_in_days);
+    let days = days.map_err(|_| refused(LogError::BadRetention))?;
     request
         .store
-        .set_retention(&request.owner, &name, Some(days))
-        .map_err(refused)?;
-    Ok(json!({}))
+        .set_retention(&request.owner, &input.log_group_name, Some(days))
+        .map_err(refused)
 }
 
-pub(super) fn delete_retention(request: &Request) -> Outcome {
-    let input: GroupRequest = request.read()?;
-    let name = group_name(input.log_group_name, None)?;
+pub(super) fn delete_retention(
+    request: &Request,
+    input: &DeleteRetentionPolicyInput,
+) -> Result<(), Fault> {
     request
         .store
-        .set_retention(&request.owner, &name, None)
-        .map_err(refused)?;
-    Ok(json!({}))
+        .set_retention(&request.owner, &input.log_group_name, None)
+        .map_err(refused)
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct DescribeRequest {
-    log_group_name_prefix: Option<String>,
-    log_group_name_pattern: Option<String>,
-    limit: Option<i64>,
-    next_token: Option<String>,
-}
-
-pub(super) fn describe(request: &Request) -> Outcome {
-    let input: DescribeRequest = request.read()?;
-    let limit = limit(input.limit, MAX_GROUPS)?;
+pub(super) fn describe(
+    request: &Request,
+    input: DescribeLogGroupsInput,
+) -> Result<DescribeLogGroupsOutput, Fault> {
+    let limit = limit(input.limit, MAX_GROUPS);
     let after = match input.next_token.as_deref() {
         None => None,
         // The token is the last name seen: it tells its owner nothing new.
@@ -84,14 +66,12 @@ pub(super) fn describe(request: &Request) -> Outcome {
         .groups(&request.owner, &prefix, &part, after.as_deref(), limit + 1)
         .map_err(refused)?;
     let shown = found.get(..limit).unwrap_or(&found);
-    let mut answer = json!({
-        "logGroups": shown.iter().map(|group| group_json(request, group)).collect::<Vec<_>>(),
-    });
-    if let Some(last) = shown.last().filter(|_| found.len() > limit) {
-        let token = base64_simd::URL_SAFE_NO_PAD.encode_to_string(last.name.as_bytes());
-        answer["nextToken"] = json!(token);
-    }
-    Ok(answer)
+    let last = shown.last().filter(|_| found.len() > limit);
+    Ok(DescribeLogGroupsOutput {
+        log_groups: Some(shown.iter().map(|group| answer(request, group)).collect()),
+        next_token: last
+            .map(|last| base64_simd::URL_SAFE_NO_PAD.encode_to_string(last.name.as_bytes())),
+    })
 }
 
 fn base64_decode(token: &str) -> Option<String> {
@@ -99,23 +79,20 @@ fn base64_decode(token: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-fn group_json(request: &Request, group: &Group) -> Value {
+fn answer(request: &Request, group: &Group) -> LogGroup {
     let owner = &request.owner;
     let arn = format!(
         "arn:aws:logs:{}:{}:log-group:{}",
         owner.region, owner.account, group.name
     );
-    let mut members = json!({
-        "arn": format!("{arn}:*"),
-        "creationTime": group.created_ms,
-        "logGroupArn": arn,
-        "logGroupClass": "STANDARD",
-        "logGroupName": group.name,
-        "metricFilterCount": 0,
-        "storedBytes": group.stored_bytes,
-    });
-    if let Some(days) = group.retention_days {
-        members["retentionInDays"] = json!(days);
+    LogGroup {
+        arn: Some(format!("{arn}:*")),
+        creation_time: Some(group.created_ms),
+        log_group_arn: Some(arn),
+        log_group_class: Some(LogGroupClass::Standard),
+        log_group_name: Some(group.name.clone()),
+        metric_filter_count: Some(0),
+        retention_in_days: group.retention_days.map(Into::into),
+        stored_bytes: Some(number(group.stored_bytes)),
     }
-    members
 }

@@ -9,15 +9,16 @@ mod streams;
 
 use std::sync::Arc;
 
-use hearth_logs::{LogError, LogStore, Owner};
-use jiff::Timestamp;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
-
 use crate::fault::Fault;
 use crate::front::Call;
+use crate::model::logs::*;
+use crate::model::values::Written;
+use crate::model::{Input, Mismatch, check};
 use crate::wire::json::{rpc, rpc_fault};
 use crate::wire::{Label, Reply};
+use hearth_logs::{LogError, LogStore, Owner};
+use jiff::Timestamp;
+use serde_json::json;
 
 const TARGET: &str = "Logs_20140328.";
 
@@ -30,28 +31,8 @@ pub(crate) struct Logs {
 struct Request {
     store: Arc<LogStore>,
     owner: Owner,
-    input: Value,
     now_ms: i64,
 }
-
-type Outcome = Result<Value, Fault>;
-
-/// An operation by name.
-type Operation = (&'static str, fn(&Request) -> Outcome);
-
-const OPERATIONS: &[Operation] = &[
-    ("CreateLogGroup", groups::create),
-    ("DeleteLogGroup", groups::delete),
-    ("DescribeLogGroups", groups::describe),
-    ("PutRetentionPolicy", groups::put_retention),
-    ("DeleteRetentionPolicy", groups::delete_retention),
-    ("CreateLogStream", streams::create),
-    ("DeleteLogStream", streams::delete),
-    ("DescribeLogStreams", streams::describe),
-    ("PutLogEvents", events::put),
-    ("GetLogEvents", events::get),
-    ("FilterLogEvents", filter::filter),
-];
 
 impl Logs {
     pub(crate) async fn answer(&self, call: Call) -> Reply {
@@ -63,47 +44,102 @@ impl Logs {
         let name = target
             .and_then(|target| target.strip_prefix(TARGET))
             .unwrap_or_default();
-        let Some((operation, perform)) = OPERATIONS.iter().find(|(known, _)| *known == name) else {
+        let mut operations = Operation::ALL.iter().copied();
+        let Some(operation) = operations.find(|operation| operation.model().name == name) else {
             let fault = Fault::new(400, "UnknownOperationException", "Unknown operation");
             return rpc_fault(&fault);
         };
-        let mut reply = match self.perform(call, operation, *perform).await {
-            Ok(body) => rpc(&body),
+        let mut reply = match self.perform(call, operation).await {
+            Ok(body) => rpc(&body.unwrap_or_else(|| json!({}))),
             Err(fault) => rpc_fault(&fault),
         };
-        Label::of(&mut reply).operation = Some(operation);
+        Label::of(&mut reply).operation = Some(operation.model().name);
         reply
     }
 
-    async fn perform(
-        &self,
-        call: Call,
-        operation: &str,
-        perform: fn(&Request) -> Outcome,
-    ) -> Outcome {
-        let input = serde_json::from_slice(&call.body).map_err(|_| Fault::unparseable())?;
+    async fn perform(&self, call: Call, operation: Operation) -> Result<Written, Fault> {
+        let input: Input = serde_json::from_slice(&call.body).map_err(|_| Fault::unparseable())?;
         authorize::check(&call, operation, &input)?;
         let scope = call.caller.scope;
         let owner = Owner {
             account: scope.account.to_string(),
             region: scope.region.to_string(),
         };
-        let now_ms = Timestamp::now().as_millisecond();
         let request = Request {
             store: Arc::clone(&self.store),
             owner,
-            input,
-            now_ms,
+            now_ms: Timestamp::now().as_millisecond(),
         };
-        tokio::task::spawn_blocking(move || perform(&request))
+        let perform = move || {
+            check(operation.model().input, &input).map_err(mismatch)?;
+            operation.perform(&request, input)
+        };
+        tokio::task::spawn_blocking(perform)
             .await
             .unwrap_or_else(|error| Err(Fault::internal(&error)))
     }
 }
 
-impl Request {
-    fn read<T: DeserializeOwned>(&self) -> Result<T, Fault> {
-        T::deserialize(&self.input).map_err(|_| Fault::unparseable())
+impl CloudWatchLogs for Request {
+    fn create_log_group(&self, input: CreateLogGroupInput) -> Result<(), Fault> {
+        groups::create(self, &input)
+    }
+
+    fn create_log_stream(&self, input: CreateLogStreamInput) -> Result<(), Fault> {
+        streams::create(self, &input)
+    }
+
+    fn delete_log_group(&self, input: DeleteLogGroupInput) -> Result<(), Fault> {
+        groups::delete(self, &input)
+    }
+
+    fn delete_log_stream(&self, input: DeleteLogStreamInput) -> Result<(), Fault> {
+        streams::delete(self, &input)
+    }
+
+    fn delete_retention_policy(&self, input: DeleteRetentionPolicyInput) -> Result<(), Fault> {
+        groups::delete_retention(self, &input)
+    }
+
+    fn describe_log_groups(
+        &self,
+        input: DescribeLogGroupsInput,
+    ) -> Result<DescribeLogGroupsOutput, Fault> {
+        groups::describe(self, input)
+    }
+
+    fn describe_log_streams(
+        &self,
+        input: DescribeLogStreamsInput,
+    ) -> Result<DescribeLogStreamsOutput, Fault> {
+        streams::describe(self, input)
+    }
+
+    fn filter_log_events(
+        &self,
+        input: FilterLogEventsInput,
+    ) -> Result<FilterLogEventsOutput, Fault> {
+        filter::filter(self, input)
+    }
+
+    fn get_log_events(&self, input: GetLogEventsInput) -> Result<GetLogEventsOutput, Fault> {
+        events::get(self, input)
+    }
+
+    fn put_log_events(&self, input: PutLogEventsInput) -> Result<PutLogEventsOutput, Fault> {
+        events::put(self, input)
+    }
+
+    fn put_retention_policy(&self, input: PutRetentionPolicyInput) -> Result<(), Fault> {
+        groups::put_retention(self, &input)
+    }
+}
+
+/// What the service answers to an input that its model does not have.
+fn mismatch(mismatch: Mismatch) -> Fault {
+    match mismatch {
+        Mismatch::Type | Mismatch::Union => Fault::unparseable(),
+        Mismatch::Constraints(message) => invalid(message),
     }
 }
 

@@ -1,61 +1,41 @@
 //! Log streams.
 
 use hearth_logs::{Stream, StreamOrder};
-use serde::Deserialize;
-use serde_json::{Value, json};
 
-use super::names::{bad_token, group_name, limit, stream_name};
-use super::{Outcome, Request, invalid, refused};
+use super::names::{bad_token, group_name, limit};
+use super::{Request, invalid, refused};
+use crate::fault::Fault;
+use crate::model::logs::{
+    CreateLogStreamInput, DeleteLogStreamInput, DescribeLogStreamsInput, DescribeLogStreamsOutput,
+    LogStream, OrderBy,
+};
 
 /// Streams in one answer (CloudWatch Logs model).
 const MAX_STREAMS: usize = 50;
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct StreamRequest {
-    log_group_name: Option<String>,
-    log_stream_name: Option<String>,
-}
-
-pub(super) fn create(request: &Request) -> Outcome {
-    let input: StreamRequest = request.read()?;
-    let group = group_name(input.log_group_name, None)?;
-    let name = stream_name(input.log_stream_name)?;
+pub(super) fn create(request: &Request, input: &CreateLogStreamInput) -> Result<(), Fault> {
+    let (group, name) = (&input.log_group_name, &input.log_stream_name);
     let made = request
         .store
-        .create_stream(&request.owner, &group, &name, request.now_ms);
-    made.map_err(refused)?;
-    Ok(json!({}))
+        .create_stream(&request.owner, group, name, request.now_ms);
+    made.map_err(refused)
 }
 
-pub(super) fn delete(request: &Request) -> Outcome {
-    let input: StreamRequest = request.read()?;
-    let group = group_name(input.log_group_name, None)?;
-    let name = stream_name(input.log_stream_name)?;
+pub(super) fn delete(request: &Request, input: &DeleteLogStreamInput) -> Result<(), Fault> {
+    let (group, name) = (&input.log_group_name, &input.log_stream_name);
     request
         .store
-        .delete_stream(&request.owner, &group, &name)
-        .map_err(refused)?;
-    Ok(json!({}))
+        .delete_stream(&request.owner, group, name)
+        .map_err(refused)
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct DescribeRequest {
-    log_group_name: Option<String>,
-    log_group_identifier: Option<String>,
-    log_stream_name_prefix: Option<String>,
-    order_by: Option<String>,
-    descending: Option<bool>,
-    limit: Option<i64>,
-    next_token: Option<String>,
-}
-
-pub(super) fn describe(request: &Request) -> Outcome {
-    let input: DescribeRequest = request.read()?;
+pub(super) fn describe(
+    request: &Request,
+    input: DescribeLogStreamsInput,
+) -> Result<DescribeLogStreamsOutput, Fault> {
     let group = group_name(input.log_group_name, input.log_group_identifier)?;
-    let limit = limit(input.limit, MAX_STREAMS)?;
-    let by_time = input.order_by.as_deref() == Some("LastEventTime");
+    let limit = limit(input.limit, MAX_STREAMS);
+    let by_time = input.order_by == Some(OrderBy::LastEventTime);
     if by_time && input.log_stream_name_prefix.is_some() {
         return Err(invalid(
             "Cannot order by LastEventTime with a logStreamNamePrefix.",
@@ -78,37 +58,25 @@ pub(super) fn describe(request: &Request) -> Outcome {
         .streams(&request.owner, &group, &prefix, order, skip, limit + 1)
         .map_err(refused)?;
     let shown = found.get(..limit).unwrap_or(&found);
-    let mut answer = json!({
-        "logStreams":
-            shown.iter().map(|stream| stream_json(request, &group, stream)).collect::<Vec<_>>(),
-    });
-    if found.len() > limit {
-        answer["nextToken"] = json!((skip + limit).to_string());
-    }
-    Ok(answer)
+    let shown = shown.iter().map(|stream| answer(request, &group, stream));
+    Ok(DescribeLogStreamsOutput {
+        log_streams: Some(shown.collect()),
+        next_token: (found.len() > limit).then(|| (skip + limit).to_string()),
+    })
 }
 
-fn stream_json(request: &Request, group: &str, stream: &Stream) -> Value {
+fn answer(request: &Request, group: &str, stream: &Stream) -> LogStream {
     let owner = &request.owner;
-    let mut members = json!({
-        "arn": format!(
+    LogStream {
+        arn: Some(format!(
             "arn:aws:logs:{}:{}:log-group:{group}:log-stream:{}",
             owner.region, owner.account, stream.name
-        ),
-        "creationTime": stream.created_ms,
-        "logStreamName": stream.name,
-        "storedBytes": 0,
-    });
-    let times = [
-        ("firstEventTimestamp", stream.first_event_ms),
-        ("lastEventTimestamp", stream.last_event_ms),
-        ("lastIngestionTime", stream.last_ingestion_ms),
-    ];
-    for (name, time) in times
-        .into_iter()
-        .filter_map(|(name, time)| Some((name, time?)))
-    {
-        members[name] = json!(time);
+        )),
+        creation_time: Some(stream.created_ms),
+        first_event_timestamp: stream.first_event_ms,
+        last_event_timestamp: stream.last_event_ms,
+        last_ingestion_time: stream.last_ingestion_ms,
+        log_stream_name: Some(stream.name.clone()),
+        stored_bytes: Some(0),
     }
-    members
 }

@@ -2,46 +2,25 @@
 
 use std::ops::RangeInclusive;
 
-use serde::Deserialize;
-use serde_json::Value;
-
 use super::token_request::{lifetime, living_microvm, mint};
 use crate::endpoint_tokens::{Access, Grant};
 use crate::fault::Fault;
-use crate::lambda::fields::read;
-use crate::lambda::{Answer, Context};
+use crate::lambda::Context;
+use crate::model::lambda_microvms::{
+    CreateMicrovmAuthTokenInput, CreateMicrovmAuthTokenOutput, PortSpecification,
+};
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Request {
-    microvm_identifier: String,
-    expiration_in_minutes: u64,
-    allowed_ports: Vec<PortRequest>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct PortRequest {
-    port: Option<u16>,
-    range: Option<RangeRequest>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RangeRequest {
-    start_port: u16,
-    end_port: u16,
-}
-
-pub(super) async fn perform(context: &Context<'_>, input: Value) -> Result<Answer, Fault> {
-    let request: Request = read(input)?;
-    let lifetime = lifetime(request.expiration_in_minutes)?;
-    let ports = request
+pub(super) async fn perform(
+    context: &Context<'_>,
+    input: CreateMicrovmAuthTokenInput,
+) -> Result<CreateMicrovmAuthTokenOutput, Fault> {
+    let lifetime = lifetime(input.expiration_in_minutes)?;
+    let ports = input
         .allowed_ports
         .iter()
         .map(ports)
         .collect::<Result<_, _>>()?;
-    let microvm = living_microvm(context, &request.microvm_identifier).await?;
+    let microvm = living_microvm(context, &input.microvm_identifier).await?;
     mint(
         context,
         &Grant {
@@ -52,15 +31,14 @@ pub(super) async fn perform(context: &Context<'_>, input: Value) -> Result<Answe
     )
 }
 
-/// The union has one member; without `port` and `range` it is `allPorts`.
-fn ports(request: &PortRequest) -> Result<RangeInclusive<u16>, Fault> {
-    match (request.port, &request.range) {
-        (Some(port), _) => Ok(port..=port),
-        (None, None) => Ok(1..=u16::MAX),
-        (None, Some(range)) if range.start_port <= range.end_port => {
+fn ports(wanted: &PortSpecification) -> Result<RangeInclusive<u16>, Fault> {
+    match wanted {
+        PortSpecification::Port(port) => Ok(*port..=*port),
+        PortSpecification::AllPorts {} => Ok(1..=u16::MAX),
+        PortSpecification::Range(range) if range.start_port <= range.end_port => {
             Ok(range.start_port..=range.end_port)
         }
-        (None, Some(_)) => Err(Fault::validation(
+        PortSpecification::Range(_) => Err(Fault::validation(
             "startPort must not be greater than endPort.",
         )),
     }

@@ -1,26 +1,21 @@
 //! `CreateMicrovmShellAuthToken`: a token for the shell of a microVM that has one.
 
 use hearth_control::arn::{ConnectorRef, ManagedConnector};
-use serde::Deserialize;
-use serde_json::Value;
 
 use super::token_request::{lifetime, living_microvm, mint};
 use crate::endpoint_tokens::{Access, Grant};
 use crate::fault::Fault;
-use crate::lambda::fields::read;
-use crate::lambda::{Answer, Context};
+use crate::lambda::Context;
+use crate::model::lambda_microvms::{
+    CreateMicrovmShellAuthTokenInput, CreateMicrovmShellAuthTokenOutput,
+};
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Request {
-    microvm_identifier: String,
-    expiration_in_minutes: u64,
-}
-
-pub(super) async fn perform(context: &Context<'_>, input: Value) -> Result<Answer, Fault> {
-    let request: Request = read(input)?;
-    let lifetime = lifetime(request.expiration_in_minutes)?;
-    let microvm = living_microvm(context, &request.microvm_identifier).await?;
+pub(super) async fn perform(
+    context: &Context<'_>,
+    input: CreateMicrovmShellAuthTokenInput,
+) -> Result<CreateMicrovmShellAuthTokenOutput, Fault> {
+    let lifetime = lifetime(input.expiration_in_minutes)?;
+    let microvm = living_microvm(context, &input.microvm_identifier).await?;
     check_ingress(&microvm.terms.ingress)?;
     mint(
         context,

@@ -1,31 +1,22 @@
 //! `GetMicrovmImageBuild`: one build, with what it takes on disk.
 
-use serde::Deserialize;
-use serde_json::Value;
-
 use super::identifiers::{build_id, image_arn, version_number};
 use super::shape;
 use crate::fault::Fault;
-use crate::lambda::fields::read;
-use crate::lambda::{Answer, Context};
+use crate::lambda::Context;
+use crate::model::lambda_microvms::{GetMicrovmImageBuildInput, GetMicrovmImageBuildOutput};
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Request {
-    image_identifier: String,
-    image_version: String,
-    build_id: String,
-}
-
-pub(super) async fn perform(context: &Context<'_>, input: Value) -> Result<Answer, Fault> {
-    let request: Request = read(input)?;
-    let arn = image_arn(context, &request.image_identifier)?;
-    let number = version_number(&arn, &request.image_version)?;
-    let id = build_id(&arn, number, &request.build_id)?;
+pub(super) async fn perform(
+    context: &Context<'_>,
+    input: GetMicrovmImageBuildInput,
+) -> Result<GetMicrovmImageBuildOutput, Fault> {
+    let arn = image_arn(context, &input.image_identifier)?;
+    let number = version_number(&arn, &input.image_version)?;
+    let id = build_id(&arn, number, &input.build_id)?;
     let build = context
         .control
         .build(context.scope(), &arn, number, id)
         .await;
     let build = build.map_err(|error| context.refused(error))?;
-    Ok(Answer::Json(shape::build(&build)))
+    Ok(shape::build(&build))
 }

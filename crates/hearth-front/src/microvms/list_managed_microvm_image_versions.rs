@@ -1,28 +1,21 @@
 //! `ListManagedMicrovmImageVersions`: the versions of a base image, newest first.
 
-use serde::Deserialize;
-use serde_json::Value;
-
 use super::identifiers::{managed_image_arn, page_limit};
 use super::shape;
 use crate::fault::Fault;
-use crate::lambda::fields::read;
-use crate::lambda::{Answer, Context};
+use crate::lambda::Context;
+use crate::model::lambda_microvms::{
+    ListManagedMicrovmImageVersionsInput, ListManagedMicrovmImageVersionsOutput,
+};
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Request {
-    image_identifier: String,
-    max_results: Option<u32>,
-    next_token: Option<String>,
-}
-
-pub(super) async fn perform(context: &Context<'_>, input: Value) -> Result<Answer, Fault> {
-    let request: Request = read(input)?;
-    let filters = [Some(request.image_identifier.as_str())];
-    let token = request.next_token.as_deref();
-    let page = context.page(page_limit(request.max_results), token, &filters)?;
-    let arn = managed_image_arn(context, &request.image_identifier)?;
+pub(super) async fn perform(
+    context: &Context<'_>,
+    input: ListManagedMicrovmImageVersionsInput,
+) -> Result<ListManagedMicrovmImageVersionsOutput, Fault> {
+    let filters = [Some(input.image_identifier.as_str())];
+    let token = input.next_token.as_deref();
+    let page = context.page(page_limit(input.max_results), token, &filters)?;
+    let arn = managed_image_arn(context, &input.image_identifier)?;
     let found = context.control.managed_versions(&arn, page).await;
     let found = found.map_err(|error| context.refused(error))?;
     let items = found
@@ -30,8 +23,8 @@ pub(super) async fn perform(context: &Context<'_>, input: Value) -> Result<Answe
         .iter()
         .map(|version| shape::managed_version(&arn, version))
         .collect();
-    Ok(Answer::Json(shape::page(
+    Ok(ListManagedMicrovmImageVersionsOutput {
         items,
-        context.next_token(found.next, &filters),
-    )))
+        next_token: context.next_token(found.next, &filters),
+    })
 }

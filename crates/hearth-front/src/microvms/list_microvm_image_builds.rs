@@ -1,47 +1,32 @@
 //! `ListMicrovmImageBuilds`: the builds of a version.
 
-use hearth_control::image::{Architecture, Build, BuildFilter};
-use serde::Deserialize;
-use serde_json::Value;
+use hearth_control::image::{Build, BuildFilter};
 
 use super::identifiers::{image_arn, page_limit, version_number};
 use super::shape;
-use crate::aws_strings::Word;
 use crate::fault::Fault;
-use crate::lambda::fields::read;
-use crate::lambda::{Answer, Context};
+use crate::lambda::Context;
+use crate::model::lambda_microvms::{ListMicrovmImageBuildsInput, ListMicrovmImageBuildsOutput};
+use crate::model::values::ModelWord;
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Request {
-    image_identifier: String,
-    image_version: String,
-    max_results: Option<u32>,
-    next_token: Option<String>,
-    architecture: Option<String>,
-    chipset: Option<String>,
-    chipset_generation: Option<String>,
-}
-
-pub(super) async fn perform(context: &Context<'_>, input: Value) -> Result<Answer, Fault> {
-    let request: Request = read(input)?;
+pub(super) async fn perform(
+    context: &Context<'_>,
+    input: ListMicrovmImageBuildsInput,
+) -> Result<ListMicrovmImageBuildsOutput, Fault> {
     let filters = [
-        Some(request.image_identifier.as_str()),
-        Some(request.image_version.as_str()),
-        request.architecture.as_deref(),
-        request.chipset.as_deref(),
-        request.chipset_generation.as_deref(),
+        Some(input.image_identifier.as_str()),
+        Some(input.image_version.as_str()),
+        input.architecture.map(ModelWord::text),
+        input.chipset.map(ModelWord::text),
+        input.chipset_generation.as_deref(),
     ];
-    let token = request.next_token.as_deref();
-    let page = context.page(page_limit(request.max_results), token, &filters)?;
-    let arn = image_arn(context, &request.image_identifier)?;
-    let number = version_number(&arn, &request.image_version)?;
+    let token = input.next_token.as_deref();
+    let page = context.page(page_limit(input.max_results), token, &filters)?;
+    let arn = image_arn(context, &input.image_identifier)?;
+    let number = version_number(&arn, &input.image_version)?;
     let filter = BuildFilter {
-        architecture: request
-            .architecture
-            .as_deref()
-            .and_then(Architecture::from_text),
-        chipset_generation: request.chipset_generation.clone(),
+        architecture: input.architecture.map(Into::into),
+        chipset_generation: input.chipset_generation.clone(),
     };
     let found = context
         .control
@@ -49,10 +34,8 @@ pub(super) async fn perform(context: &Context<'_>, input: Value) -> Result<Answe
         .await;
     let found = found.map_err(|error| context.refused(error))?;
     let of_chipset = |build: &&Build| {
-        request
-            .chipset
-            .as_deref()
-            .is_none_or(|wanted| wanted == shape::chipset(build.architecture))
+        let chipset = shape::chipset(build.architecture);
+        input.chipset.is_none_or(|wanted| wanted == chipset)
     };
     let items = found
         .items
@@ -60,8 +43,8 @@ pub(super) async fn perform(context: &Context<'_>, input: Value) -> Result<Answe
         .filter(of_chipset)
         .map(shape::build_item)
         .collect();
-    Ok(Answer::Json(shape::page(
+    Ok(ListMicrovmImageBuildsOutput {
         items,
-        context.next_token(found.next, &filters),
-    )))
+        next_token: context.next_token(found.next, &filters),
+    })
 }

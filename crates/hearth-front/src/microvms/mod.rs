@@ -1,4 +1,4 @@
-//! `lambda-microvms`: its 24 operations, one file each.
+//! `lambda-microvms`: its operations, one file each.
 
 mod create_microvm_auth_token;
 mod create_microvm_image;
@@ -30,42 +30,158 @@ mod image_spec;
 pub(crate) mod shape;
 mod token_request;
 
-use serde_json::Value;
-
 use crate::fault::Fault;
-use crate::lambda::{Answer, Context};
+use crate::lambda::Context;
+use crate::model::lambda_microvms::*;
 
-/// Performs the operation of the context on an input that its table has accepted.
-pub(crate) async fn perform(context: &Context<'_>, input: Value) -> Result<Answer, Fault> {
-    match context.operation.name {
-        "CreateMicrovmAuthToken" => create_microvm_auth_token::perform(context, input).await,
-        "CreateMicrovmImage" => create_microvm_image::perform(context, input).await,
-        "CreateMicrovmShellAuthToken" => {
-            create_microvm_shell_auth_token::perform(context, input).await
-        }
-        "DeleteMicrovmImage" => delete_microvm_image::perform(context, input).await,
-        "DeleteMicrovmImageVersion" => delete_microvm_image_version::perform(context, input).await,
-        "GetMicrovm" => get_microvm::perform(context, input).await,
-        "GetMicrovmImage" => get_microvm_image::perform(context, input).await,
-        "GetMicrovmImageBuild" => get_microvm_image_build::perform(context, input).await,
-        "GetMicrovmImageVersion" => get_microvm_image_version::perform(context, input).await,
-        "ListManagedMicrovmImageVersions" => {
-            list_managed_microvm_image_versions::perform(context, input).await
-        }
-        "ListManagedMicrovmImages" => list_managed_microvm_images::perform(context, input).await,
-        "ListMicrovmImageBuilds" => list_microvm_image_builds::perform(context, input).await,
-        "ListMicrovmImageVersions" => list_microvm_image_versions::perform(context, input).await,
-        "ListMicrovmImages" => list_microvm_images::perform(context, input).await,
-        "ListMicrovms" => list_microvms::perform(context, input).await,
-        "ListTags" => list_tags::perform(context, input).await,
-        "ResumeMicrovm" => resume_microvm::perform(context, input).await,
-        "RunMicrovm" => run_microvm::perform(context, input).await,
-        "SuspendMicrovm" => suspend_microvm::perform(context, input).await,
-        "TagResource" => tag_resource::perform(context, input).await,
-        "TerminateMicrovm" => terminate_microvm::perform(context, input).await,
-        "UntagResource" => untag_resource::perform(context, input).await,
-        "UpdateMicrovmImage" => update_microvm_image::perform(context, input).await,
-        "UpdateMicrovmImageVersion" => update_microvm_image_version::perform(context, input).await,
-        other => Err(Fault::not_implemented(other)),
+impl LambdaMicrovms for Context<'_> {
+    async fn create_microvm_auth_token(
+        &self,
+        input: CreateMicrovmAuthTokenInput,
+    ) -> Result<CreateMicrovmAuthTokenOutput, Fault> {
+        create_microvm_auth_token::perform(self, input).await
+    }
+
+    async fn create_microvm_image(
+        &self,
+        input: CreateMicrovmImageInput,
+    ) -> Result<CreateMicrovmImageOutput, Fault> {
+        create_microvm_image::perform(self, input).await
+    }
+
+    async fn create_microvm_shell_auth_token(
+        &self,
+        input: CreateMicrovmShellAuthTokenInput,
+    ) -> Result<CreateMicrovmShellAuthTokenOutput, Fault> {
+        create_microvm_shell_auth_token::perform(self, input).await
+    }
+
+    async fn delete_microvm_image(
+        &self,
+        input: DeleteMicrovmImageInput,
+    ) -> Result<DeleteMicrovmImageOutput, Fault> {
+        delete_microvm_image::perform(self, input).await
+    }
+
+    async fn delete_microvm_image_version(
+        &self,
+        input: DeleteMicrovmImageVersionInput,
+    ) -> Result<DeleteMicrovmImageVersionOutput, Fault> {
+        delete_microvm_image_version::perform(self, input).await
+    }
+
+    async fn get_microvm(&self, input: GetMicrovmInput) -> Result<GetMicrovmOutput, Fault> {
+        get_microvm::perform(self, input).await
+    }
+
+    async fn get_microvm_image(
+        &self,
+        input: GetMicrovmImageInput,
+    ) -> Result<GetMicrovmImageOutput, Fault> {
+        get_microvm_image::perform(self, input).await
+    }
+
+    async fn get_microvm_image_build(
+        &self,
+        input: GetMicrovmImageBuildInput,
+    ) -> Result<GetMicrovmImageBuildOutput, Fault> {
+        get_microvm_image_build::perform(self, input).await
+    }
+
+    async fn get_microvm_image_version(
+        &self,
+        input: GetMicrovmImageVersionInput,
+    ) -> Result<GetMicrovmImageVersionOutput, Fault> {
+        get_microvm_image_version::perform(self, input).await
+    }
+
+    async fn list_managed_microvm_image_versions(
+        &self,
+        input: ListManagedMicrovmImageVersionsInput,
+    ) -> Result<ListManagedMicrovmImageVersionsOutput, Fault> {
+        list_managed_microvm_image_versions::perform(self, input).await
+    }
+
+    async fn list_managed_microvm_images(
+        &self,
+        input: ListManagedMicrovmImagesInput,
+    ) -> Result<ListManagedMicrovmImagesOutput, Fault> {
+        list_managed_microvm_images::perform(self, input).await
+    }
+
+    async fn list_microvm_image_builds(
+        &self,
+        input: ListMicrovmImageBuildsInput,
+    ) -> Result<ListMicrovmImageBuildsOutput, Fault> {
+        list_microvm_image_builds::perform(self, input).await
+    }
+
+    async fn list_microvm_image_versions(
+        &self,
+        input: ListMicrovmImageVersionsInput,
+    ) -> Result<ListMicrovmImageVersionsOutput, Fault> {
+        list_microvm_image_versions::perform(self, input).await
+    }
+
+    async fn list_microvm_images(
+        &self,
+        input: ListMicrovmImagesInput,
+    ) -> Result<ListMicrovmImagesOutput, Fault> {
+        list_microvm_images::perform(self, input).await
+    }
+
+    async fn list_microvms(&self, input: ListMicrovmsInput) -> Result<ListMicrovmsOutput, Fault> {
+        list_microvms::perform(self, input).await
+    }
+
+    async fn list_tags(&self, input: ListTagsInput) -> Result<ListTagsOutput, Fault> {
+        list_tags::perform(self, input).await
+    }
+
+    async fn resume_microvm(
+        &self,
+        input: ResumeMicrovmInput,
+    ) -> Result<ResumeMicrovmOutput, Fault> {
+        resume_microvm::perform(self, input).await
+    }
+
+    async fn run_microvm(&self, input: RunMicrovmInput) -> Result<RunMicrovmOutput, Fault> {
+        run_microvm::perform(self, input).await
+    }
+
+    async fn suspend_microvm(
+        &self,
+        input: SuspendMicrovmInput,
+    ) -> Result<SuspendMicrovmOutput, Fault> {
+        suspend_microvm::perform(self, input).await
+    }
+
+    async fn tag_resource(&self, input: TagResourceInput) -> Result<(), Fault> {
+        tag_resource::perform(self, input).await
+    }
+
+    async fn terminate_microvm(
+        &self,
+        input: TerminateMicrovmInput,
+    ) -> Result<TerminateMicrovmOutput, Fault> {
+        terminate_microvm::perform(self, input).await
+    }
+
+    async fn untag_resource(&self, input: UntagResourceInput) -> Result<(), Fault> {
+        untag_resource::perform(self, input).await
+    }
+
+    async fn update_microvm_image(
+        &self,
+        input: UpdateMicrovmImageInput,
+    ) -> Result<UpdateMicrovmImageOutput, Fault> {
+        update_microvm_image::perform(self, input).await
+    }
+
+    async fn update_microvm_image_version(
+        &self,
+        input: UpdateMicrovmImageVersionInput,
+    ) -> Result<UpdateMicrovmImageVersionOutput, Fault> {
+        update_microvm_image_version::perform(self, input).await
     }
 }

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use hearth_control::microvm::Microvm;
-
 use hearth_control::life::MicrovmState;
-use serde_json::json;
+use hearth_control::microvm::Microvm;
 
 use super::identifiers::microvm_id;
 use crate::endpoint_tokens::Grant;
 use crate::fault::Fault;
-use crate::lambda::{Answer, Context, refusal};
+use crate::lambda::{Context, refusal};
+use crate::model::lambda_microvms::CreateMicrovmAuthTokenOutput;
+use crate::model::values::Sensitive;
 
 /// Longest life of a token.
 const MAX_MINUTES: u64 = 60;
@@ -42,10 +42,14 @@ pub(super) async fn living_microvm(context: &Context<'_>, id: &str) -> Result<Mi
     }
 }
 
-pub(super) fn mint(context: &Context<'_>, grant: &Grant) -> Result<Answer, Fault> {
+pub(super) fn mint(
+    context: &Context<'_>,
+    grant: &Grant,
+) -> Result<CreateMicrovmAuthTokenOutput, Fault> {
     let token = context
         .endpoint_tokens
         .mint(grant)
         .map_err(|error| Fault::internal(&error))?;
-    Ok(Answer::Json(json!({"authToken": {TOKEN_HEADER: token}})))
+    let auth_token = [(TOKEN_HEADER.to_owned(), Sensitive(token))].into();
+    Ok(CreateMicrovmAuthTokenOutput { auth_token })
 }

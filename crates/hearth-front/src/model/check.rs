@@ -275,10 +275,7 @@ fn matches(pattern: &str, text: &str) -> bool {
 
 static PATTERNS: LazyLock<HashMap<&'static str, Regex>> = LazyLock::new(|| {
     let mut patterns = HashMap::new();
-    let operations = super::microvm_operations()
-        .iter()
-        .chain(super::connector_operations());
-    for member in operations.flat_map(|operation| operation.input) {
+    for member in super::operations().flat_map(|operation| operation.input) {
         compile(member.shape, &mut patterns);
     }
     patterns
@@ -290,8 +287,11 @@ fn compile(shape: &Shape, patterns: &mut HashMap<&'static str, Regex>) {
             pattern: Some(pattern),
             ..
         }) => {
-            // Java's \d is ASCII.
-            let whole = format!(r"\A(?:{})\z", pattern.replace(r"\d", "[0-9]"));
+            // Java's \d and \w are ASCII.
+            let ascii = pattern
+                .replace(r"\d", "[0-9]")
+                .replace(r"\w", "[0-9A-Za-z_]");
+            let whole = format!(r"\A(?:{ascii})\z");
             if let Ok(regex) = Regex::new(&whole) {
                 patterns.insert(pattern, regex);
             }

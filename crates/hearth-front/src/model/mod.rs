@@ -3,20 +3,27 @@
 //! botocore checks only required members, types and minima before it sends; maxima, patterns and
 //! enumerations are the server's work, and their refusals have fixed texts. [`check`] walks a
 //! request along these tables and words each violation as AWS does.
+//!
+//! Each service has a folder that is generated: its constraints, an input and an output for each operation, and a trait with a
+//! method for each. Whoever implements the trait answers the service; what is missing does not compile.
 
 mod check;
-mod connectors;
 mod display;
-mod microvms;
+pub(crate) mod iam;
+pub(crate) mod lambda_core;
+pub(crate) mod lambda_microvms;
+pub(crate) mod logs;
+pub(crate) mod sts;
 #[cfg(test)]
 mod tests;
+pub(crate) mod values;
 
 use serde_json::{Map as JsonMap, Value};
 
 pub(crate) use check::{Mismatch, check};
 
-/// One API operation: how it is addressed and what it accepts.
-pub(crate) struct Operation {
+/// What a model says of an operation: how it is addressed and what it accepts.
+pub(crate) struct OperationModel {
     pub(crate) name: &'static str,
     pub(crate) method: &'static str,
     /// Path template; a `{label}` stands for exactly one segment.
@@ -131,12 +138,11 @@ impl Member {
 /// A request as one JSON object, whatever place its members came from.
 pub(crate) type Input = JsonMap<String, Value>;
 
-/// The operations of one of the two families.
-pub(crate) fn microvm_operations() -> &'static [Operation] {
-    microvms::OPERATIONS
-}
-
-/// The network connector operations of `lambda-core`.
-pub(crate) fn connector_operations() -> &'static [Operation] {
-    connectors::OPERATIONS
+/// Every operation of every service.
+fn operations() -> impl Iterator<Item = &'static OperationModel> {
+    lambda_microvms::models()
+        .chain(lambda_core::models())
+        .chain(logs::models())
+        .chain(iam::models())
+        .chain(sts::models())
 }

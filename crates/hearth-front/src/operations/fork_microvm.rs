@@ -6,13 +6,14 @@ use hearth_control::id::MicrovmId;
 use hearth_control::image::ClientToken;
 use hearth_control::microvm::{ForkMicrovm, Microvm};
 use hearth_control::throttle::Rate;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::Context;
 use crate::fault::Fault;
 use crate::lambda::refusal;
 use crate::microvms::shape;
+use crate::model::lambda_microvms::GetMicrovmOutput;
 use crate::wire::Reply;
 use crate::wire::json::rest;
 
@@ -36,14 +37,24 @@ pub(super) async fn perform(context: &Context<'_>, body: &[u8]) -> Result<Reply,
     let control = &context.operations.control;
     let forked = control.fork_microvm(&context.caller.scope, parent, request);
     let child = forked.await.map_err(refusal::outside_lambda)?;
-    Ok(rest(200, Some(&answer(parent, &child))))
+    Ok(rest(200, Some(&answer(parent, &child)?)))
 }
 
 /// What `RunMicrovm` answers, and whose child it is.
-fn answer(parent: MicrovmId, child: &Microvm) -> Value {
-    let mut answer = shape::microvm(child);
-    answer["parentMicrovmId"] = json!(parent.to_string());
-    answer
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ForkAnswer {
+    #[serde(flatten)]
+    child: GetMicrovmOutput,
+    parent_microvm_id: String,
+}
+
+fn answer(parent: MicrovmId, child: &Microvm) -> Result<Value, Fault> {
+    let answer = ForkAnswer {
+        child: shape::microvm(child),
+        parent_microvm_id: parent.to_string(),
+    };
+    serde_json::to_value(answer).map_err(|error| Fault::internal(&error))
 }
 
 fn read(body: &[u8]) -> Result<ForkMicrovm, Fault> {

@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 
 use super::Context;
 use crate::fault::Fault;
+use crate::model::values::EpochSeconds;
 use crate::wire::Reply;
-use crate::wire::json::{epoch_seconds, rest};
+use crate::wire::json::rest;
 
 pub(super) async fn perform(context: &Context<'_>) -> Result<Reply, Fault> {
     context.throttle(Rate::OtherRead)?;
@@ -29,7 +30,7 @@ fn shape(times: Option<&StartTimes>) -> Value {
         .collect();
     json!({
         "kind": times.map(|times| times.kind.text()),
-        "beganAt": times.map(|times| epoch_seconds(times.began.unix_ms())),
+        "beganAt": times.map(|times| EpochSeconds::from(times.began)),
         "steps": steps,
         "totalMicroseconds": microseconds(total),
     })

@@ -90,12 +90,3 @@ pub(crate) fn rpc_fault(fault: &Fault) -> Reply {
     add_retry_after(&mut answer, fault);
     answer
 }
-
-/// A time as `lambda-microvms` sends it: epoch seconds with their fraction.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "milliseconds of our era need 41 of 52 bits"
-)]
-pub(crate) fn epoch_seconds(epoch_ms: i64) -> Value {
-    json!(epoch_ms as f64 / 1000.0)
-}

@@ -1,8 +1,11 @@
 //! The query protocol of STS and IAM: form parameters in, XML out.
 
+use serde_json::json;
+
 use super::xml::Xml;
 use super::{Label, Reply, add_retry_after, reply};
 use crate::fault::Fault;
+use crate::model::{Input, Member, Mismatch, Shape, check};
 use crate::uri::decode;
 
 const CONTENT_TYPE: &str = "text/xml";
@@ -37,6 +40,33 @@ impl Parameters {
             .find(|(key, _)| key == name)
             .map(|(_, value)| value.as_str())
     }
+
+    /// The members of an input as their constraints accept them. An empty parameter is an absent one.
+    pub(crate) fn checked_input(&self, members: &'static [Member]) -> Result<Input, Fault> {
+        let mut input = Input::new();
+        for member in members {
+            let Some(text) = self.get(member.name).filter(|text| !text.is_empty()) else {
+                continue;
+            };
+            let value = match member.shape {
+                Shape::Integer(_) => text.parse().map(|number: i64| json!(number)).ok(),
+                Shape::Text(_) => Some(json!(text)),
+                // No operation that is answered has other members.
+                _ => None,
+            };
+            let value = value.ok_or_else(|| invalid(format!("Invalid {}", member.name)))?;
+            input.insert(member.name.to_owned(), value);
+        }
+        check(members, &input).map_err(|mismatch| match mismatch {
+            Mismatch::Constraints(message) => invalid(message),
+            Mismatch::Type | Mismatch::Union => invalid("The request cannot be read.".to_owned()),
+        })?;
+        Ok(input)
+    }
+}
+
+fn invalid(message: String) -> Fault {
+    Fault::new(400, "ValidationError", message)
 }
 
 /// `<ActionResponse><ActionResult>…</ActionResult><ResponseMetadata>…`.
@@ -44,10 +74,10 @@ pub(crate) fn result(
     action: &'static str,
     namespace: &'static str,
     request_id: &str,
-    content: impl FnOnce(Xml) -> Xml,
+    content: &Xml,
 ) -> Reply {
     let body = Xml::default().element_with(&format!("{action}Response"), namespace, |xml| {
-        xml.element(&format!("{action}Result"), content)
+        xml.element(&format!("{action}Result"), |xml| xml.append(content))
             .element("ResponseMetadata", |xml| xml.text("RequestId", request_id))
     });
     reply(200, CONTENT_TYPE, body.finish())

@@ -1,5 +1,7 @@
 //! Writing XML: elements and escaped text, nothing else.
 
+use crate::fault::Fault;
+
 /// An XML document under construction.
 #[derive(Debug, Default)]
 pub(crate) struct Xml(String);
@@ -24,12 +26,9 @@ impl Xml {
         self
     }
 
-    /// An element with text, when there is any.
-    pub(crate) fn optional(self, name: &str, text: Option<&str>) -> Self {
-        match text {
-            Some(text) => self.text(name, text),
-            None => self,
-        }
+    /// An element with a value.
+    pub(crate) fn member(self, name: &str, value: &impl Element) -> Self {
+        value.write(self, name)
     }
 
     /// An element with what `content` writes.
@@ -48,20 +47,6 @@ impl Xml {
         let mut inside = content(self);
         inside.close(name);
         inside
-    }
-
-    /// A list: one `member` element for each item.
-    pub(crate) fn members<T>(
-        self,
-        name: &str,
-        items: &[T],
-        write: impl Fn(Self, &T) -> Self,
-    ) -> Self {
-        self.element(name, |list| {
-            items.iter().fold(list, |list, item| {
-                list.element("member", |xml| write(xml, item))
-            })
-        })
     }
 
     /// What was written elsewhere.
@@ -88,6 +73,70 @@ impl Xml {
     }
 }
 
+/// A value that can be an element.
+pub(crate) trait Element {
+    fn write(&self, xml: Xml, name: &str) -> Xml;
+}
+
+/// A value with members: an element in which they are elements.
+pub(crate) trait Structure {
+    fn members(&self, xml: Xml) -> Xml;
+}
+
+impl<T: Structure> Element for T {
+    fn write(&self, xml: Xml, name: &str) -> Xml {
+        xml.element(name, |xml| self.members(xml))
+    }
+}
+
+impl Element for String {
+    fn write(&self, xml: Xml, name: &str) -> Xml {
+        xml.text(name, self)
+    }
+}
+
+impl Element for bool {
+    fn write(&self, xml: Xml, name: &str) -> Xml {
+        xml.text(name, if *self { "true" } else { "false" })
+    }
+}
+
+impl Element for u32 {
+    fn write(&self, xml: Xml, name: &str) -> Xml {
+        xml.text(name, &self.to_string())
+    }
+}
+
+/// What is absent is no element.
+impl<T: Element> Element for Option<T> {
+    fn write(&self, xml: Xml, name: &str) -> Xml {
+        match self {
+            Some(value) => value.write(xml, name),
+            None => xml,
+        }
+    }
+}
+
+/// A list has one `member` element for each item.
+impl<T: Element> Element for Vec<T> {
+    fn write(&self, xml: Xml, name: &str) -> Xml {
+        xml.element(name, |list| {
+            self.iter()
+                .fold(list, |list, item| item.write(list, "member"))
+        })
+    }
+}
+
+/// The members of an output.
+pub(crate) fn answered(output: &impl Structure) -> Result<Xml, Fault> {
+    Ok(output.members(Xml::default()))
+}
+
+/// The output of an operation that has none.
+pub(crate) fn empty((): ()) -> Result<Xml, Fault> {
+    Ok(Xml::default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,5 +145,33 @@ mod tests {
     fn text_is_escaped() {
         let xml = Xml::default().text("a", "<&>\"\u{1}\n").finish();
         assert_eq!(xml, "<a>&lt;&amp;&gt;&quot;\u{fffd}&#10;</a>");
+    }
+
+    struct Pair {
+        list: Vec<String>,
+        flag: Option<bool>,
+        absent: Option<u32>,
+    }
+
+    impl Structure for Pair {
+        fn members(&self, xml: Xml) -> Xml {
+            xml.member("List", &self.list)
+                .member("Flag", &self.flag)
+                .member("Absent", &self.absent)
+        }
+    }
+
+    #[test]
+    fn structures_are_elements_of_their_members() {
+        let pair = Pair {
+            list: vec!["a".to_owned(), "b".to_owned()],
+            flag: Some(false),
+            absent: None,
+        };
+        let xml = Xml::default().member("Pair", &pair).finish();
+        assert_eq!(
+            xml,
+            "<Pair><List><member>a</member><member>b</member></List><Flag>false</Flag></Pair>"
+        );
     }
 }

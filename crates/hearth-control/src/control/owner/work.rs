@@ -180,22 +180,14 @@ async fn call(shared: Arc<Shared>, microvm: Microvm, hook: Hook) -> Event {
         return Event::HookDone;
     };
     let timeout = active.timeout * shared.policy.hook_timeout_scale;
-    let call = ActiveHook { timeout, ..active }.call(body_of(&microvm, hook));
+    // Only `/run` has a body (facts section 7).
+    let body = (hook == Hook::Run).then(|| microvm.terms.run_input.body(microvm.id));
+    let call = ActiveHook { timeout, ..active }.call(body);
     let outcome = instances::call(&shared, microvm.id.into(), call).await;
     match outcome {
         CallOutcome::Done => Event::HookDone,
         outcome => Event::HookFailed(HookFailure { hook, outcome }),
     }
-}
-
-/// What a hook carries: only `/run` has a body (facts section 7).
-fn body_of(microvm: &Microvm, hook: Hook) -> Option<String> {
-    let payload = microvm.terms.run_hook_payload.as_ref();
-    let body = || {
-        let payload = payload.map(|payload| payload.0.as_str());
-        serde_json::json!({ "microvmId": microvm.id.to_string(), "runHookPayload": payload })
-    };
-    (hook == Hook::Run).then(|| body().to_string())
 }
 
 async fn suspend(shared: Arc<Shared>, microvm: Microvm) -> Event {

@@ -11,7 +11,7 @@ use super::image::{
 use crate::arn::ConnectorRef;
 use crate::id::MicrovmId;
 use crate::image::MemoryTier;
-use crate::microvm::{ForkMicrovm, IdlePolicy, LaunchTerms, RunHookPayload, RunMicrovm};
+use crate::microvm::{ForkMicrovm, IdlePolicy, LaunchTerms, RunHookPayload, RunInput, RunMicrovm};
 
 #[derive(Serialize, Deserialize)]
 pub(crate) struct IdleForm {
@@ -34,6 +34,10 @@ fn idle_from_form(form: &IdleForm) -> IdlePolicy {
         suspended: Duration::from_secs(form.suspended_s),
         auto_resume: form.auto_resume,
     }
+}
+
+fn payload_to_form(input: &RunInput) -> Option<String> {
+    input.payload.as_ref().map(|payload| payload.0.clone())
 }
 
 fn arns(connectors: &[ConnectorRef]) -> Vec<String> {
@@ -69,10 +73,7 @@ impl Stored for LaunchTerms {
             ingress: arns(&self.ingress),
             egress: arns(&self.egress),
             logging: self.logging.as_ref().map(logging_to_form),
-            payload: self
-                .run_hook_payload
-                .as_ref()
-                .map(|payload| payload.0.clone()),
+            payload: payload_to_form(&self.run_input),
         }
     }
 
@@ -92,7 +93,9 @@ impl Stored for LaunchTerms {
             ingress: connectors(form.ingress)?,
             egress: connectors(form.egress)?,
             logging: form.logging.map(logging_from_form),
-            run_hook_payload: form.payload.map(RunHookPayload),
+            run_input: RunInput {
+                payload: form.payload.map(RunHookPayload),
+            },
         })
     }
 }
@@ -123,10 +126,7 @@ impl RunMicrovm {
             ingress: arns(&self.ingress),
             egress: arns(&self.egress),
             logging: self.logging.as_ref().map(logging_to_form),
-            payload: self
-                .run_hook_payload
-                .as_ref()
-                .map(|payload| payload.0.clone()),
+            payload: payload_to_form(&self.run_input),
         };
         // Text and numbers only: writing them as JSON cannot fail.
         super::digest(&[&serde_json::to_string(&form).unwrap_or_default()])

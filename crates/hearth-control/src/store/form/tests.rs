@@ -9,7 +9,7 @@ use crate::id::VersionNumber;
 use crate::image::{
     Architecture, ArtifactUri, Environment, ImageSpec, Logging, MemoryTier, OsCapabilities,
 };
-use crate::microvm::{ForkMicrovm, IdlePolicy, LaunchTerms, RunHookPayload, RunMicrovm};
+use crate::microvm::{ForkMicrovm, IdlePolicy, LaunchTerms, RunHookPayload, RunInput, RunMicrovm};
 
 fn hooks() -> Hooks {
     let on = |timeout_s| HookSetting {
@@ -88,7 +88,9 @@ pub(in crate::store) fn terms() -> LaunchTerms {
         }],
         egress: spec().egress,
         logging: Some(Logging::Disabled),
-        run_hook_payload: Some(RunHookPayload("{}".to_owned())),
+        run_input: RunInput {
+            payload: Some(RunHookPayload("{}".to_owned())),
+        },
     }
 }
 
@@ -165,7 +167,7 @@ fn digests_of_requests_are_those_of_release_0_1() {
         ingress: terms.ingress,
         egress: terms.egress,
         logging: terms.logging,
-        run_hook_payload: terms.run_hook_payload,
+        run_input: terms.run_input,
         client_token: None,
     };
     let fork = ForkMicrovm {

@@ -13,7 +13,7 @@ use hearth_control::image::{
     MemoryTier, OsCapabilities, Tags,
 };
 use hearth_control::life::MicrovmState;
-use hearth_control::microvm::{Microvm, RunMicrovm};
+use hearth_control::microvm::{Microvm, RunInput, RunMicrovm};
 use hearth_control::policy::Policy;
 use hearth_control::store::{SqliteStore, Store};
 use hearth_control::throttle::Rates;
@@ -123,7 +123,7 @@ impl World {
             ingress: Vec::new(),
             egress: Vec::new(),
             logging: None,
-            run_hook_payload: None,
+            run_input: RunInput::default(),
             client_token: None,
         }
     }

@@ -2,82 +2,88 @@
 
 use hearth_control::arn::ManagedImageArn;
 use hearth_control::id::Region;
-use hearth_control::image::{Image, ImageWithVersion, ManagedImage, ManagedVersion, TaggedImage};
-use serde_json::{Map, Value, json};
+use hearth_control::image::{
+    Architecture, Image, ImageWithVersion, ManagedImage, ManagedVersion, TaggedImage, Tags,
+};
 
-use super::version::spec_members;
-use super::{text, time};
-use crate::aws_strings::Word;
+use super::text;
+use super::version::specification;
+use crate::model::lambda_microvms as model;
 
 /// `GetMicrovmImage`: the configuration is on the versions.
-pub(crate) fn image(found: &TaggedImage) -> Value {
-    let mut members = item_members(&found.image);
-    members.insert("tags".to_owned(), json!(found.tags));
-    members.insert("updatedAt".to_owned(), time(found.image.updated_at));
-    Value::Object(members)
+pub(crate) fn image(found: &TaggedImage) -> model::GetMicrovmImageOutput {
+    model::GetMicrovmImageOutput {
+        microvm_image_summary: image_item(&found.image),
+        tags: Some(found.tags.clone()),
+        updated_at: Some(found.image.updated_at.into()),
+    }
 }
 
 /// An item of `ListMicrovmImages`.
-pub(crate) fn image_item(image: &Image) -> Value {
-    Value::Object(item_members(image))
+pub(crate) fn image_item(image: &Image) -> model::MicrovmImageSummary {
+    model::MicrovmImageSummary {
+        created_at: image.created_at.into(),
+        id: image.id.to_string(),
+        image_arn: image.arn.to_string(),
+        latest_active_image_version: text(image.latest_active_version.as_ref()),
+        latest_failed_image_version: text(image.latest_failed_version.as_ref()),
+        name: image.arn.name.to_string(),
+        state: image.state.into(),
+    }
 }
 
-/// What creating and updating answer: the image and what its new version is made from.
-pub(crate) fn image_with_version(made: &ImageWithVersion) -> Map<String, Value> {
-    let mut members = item_members(&made.image);
-    members.extend(spec_members(&made.version.spec));
-    members.insert(
-        "imageVersion".to_owned(),
-        json!(made.version.number.to_string()),
-    );
-    members.insert("updatedAt".to_owned(), time(made.image.updated_at));
-    members
+/// What creating answers: the image, what its first version is made from, and the tags that the request has.
+pub(crate) fn created(
+    made: &ImageWithVersion,
+    tags: Option<Tags>,
+) -> model::CreateMicrovmImageOutput {
+    model::CreateMicrovmImageOutput {
+        image_specification: specification(&made.version.spec),
+        microvm_image_summary: image_item(&made.image),
+        image_version: made.version.number.to_string(),
+        tags,
+        updated_at: Some(made.image.updated_at.into()),
+    }
 }
 
-fn item_members(image: &Image) -> Map<String, Value> {
-    let members = [
-        ("createdAt", time(image.created_at)),
-        // In no model, but in every recorded answer.
-        ("id", json!(image.id.to_string())),
-        ("imageArn", json!(image.arn.to_string())),
-        (
-            "latestActiveImageVersion",
-            json!(text(image.latest_active_version.as_ref())),
-        ),
-        (
-            "latestFailedImageVersion",
-            json!(text(image.latest_failed_version.as_ref())),
-        ),
-        ("name", json!(image.arn.name.as_str())),
-        ("state", json!(image.state.text())),
-    ];
-    members
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect()
+/// What updating answers: the image and what its new version is made from.
+pub(crate) fn updated(made: &ImageWithVersion) -> model::UpdateMicrovmImageOutput {
+    model::UpdateMicrovmImageOutput {
+        image_specification: specification(&made.version.spec),
+        microvm_image_summary: image_item(&made.image),
+        image_version: made.version.number.to_string(),
+        updated_at: made.image.updated_at.into(),
+    }
 }
 
 /// An item of `ListManagedMicrovmImages`.
-pub(crate) fn managed_image(region: &Region, image: &ManagedImage) -> Value {
+pub(crate) fn managed_image(
+    region: &Region,
+    image: &ManagedImage,
+) -> model::ManagedMicrovmImageSummary {
     let arn = ManagedImageArn {
         region: region.clone(),
         name: image.name.clone(),
     };
-    json!({
-        "createdAt": time(image.created_at),
-        "imageArn": arn.to_string(),
-        "updatedAt": time(image.updated_at),
-    })
+    model::ManagedMicrovmImageSummary {
+        created_at: image.created_at.into(),
+        image_arn: arn.to_string(),
+        updated_at: Some(image.updated_at.into()),
+    }
 }
 
 /// An item of `ListManagedMicrovmImageVersions`; its version is a bare number.
-pub(crate) fn managed_version(arn: &ManagedImageArn, version: &ManagedVersion) -> Value {
-    json!({
-        "createdAt": time(version.created_at),
-        "imageArn": arn.to_string(),
-        "imageVersion": version.number.to_string(),
-        "status": version.status.text(),
-        "supportedCpuConfigurations": [{"architecture": "X86_64"}],
-        "updatedAt": time(version.updated_at),
-    })
+pub(crate) fn managed_version(
+    arn: &ManagedImageArn,
+    version: &ManagedVersion,
+) -> model::ManagedMicrovmImageVersion {
+    let architecture = Architecture::X86_64.into();
+    model::ManagedMicrovmImageVersion {
+        created_at: version.created_at.into(),
+        image_arn: arn.to_string(),
+        image_version: version.number.to_string(),
+        status: Some(version.status.into()),
+        supported_cpu_configurations: Some(vec![model::CpuConfiguration { architecture }]),
+        updated_at: Some(version.updated_at.into()),
+    }
 }

@@ -1,45 +1,53 @@
 //! MicroVMs.
 
-use hearth_control::microvm::{IdlePolicy, Microvm};
-use serde_json::{Value, json};
+use std::time::Duration;
 
-use super::{arns, time};
-use crate::aws_strings::Word;
+use hearth_control::microvm::{IdlePolicy, Microvm};
+
+use super::arns;
+use crate::model::lambda_microvms as model;
 
 /// What running and getting answer. Payload, logging and size are not repeated to the caller.
-pub(crate) fn microvm(microvm: &Microvm) -> Value {
-    json!({
-        "egressNetworkConnectors": arns(&microvm.terms.egress),
-        "endpoint": microvm.terms.endpoint,
-        "executionRoleArn": microvm.terms.execution_role_arn,
-        "idlePolicy": microvm.terms.idle_policy.as_ref().map(idle_policy),
-        "imageArn": microvm.image.to_string(),
-        "imageVersion": microvm.version.to_string(),
-        "ingressNetworkConnectors": arns(&microvm.terms.ingress),
-        "maximumDurationInSeconds": microvm.terms.max_duration.as_secs(),
-        "microvmId": microvm.id.to_string(),
-        "startedAt": time(microvm.started_at),
-        "state": microvm.state().text(),
-        "stateReason": microvm.reason(),
-        "terminatedAt": microvm.terminated_at.map(time),
-    })
+pub(crate) fn microvm(microvm: &Microvm) -> model::GetMicrovmOutput {
+    model::GetMicrovmOutput {
+        egress_network_connectors: Some(arns(&microvm.terms.egress)),
+        endpoint: microvm.terms.endpoint.clone(),
+        execution_role_arn: microvm.terms.execution_role_arn.clone(),
+        idle_policy: microvm.terms.idle_policy.as_ref().map(idle_policy),
+        image_arn: microvm.image.to_string(),
+        image_version: microvm.version.to_string(),
+        ingress_network_connectors: Some(arns(&microvm.terms.ingress)),
+        maximum_duration_in_seconds: seconds(microvm.terms.max_duration),
+        microvm_id: microvm.id.to_string(),
+        started_at: microvm.started_at.into(),
+        state: microvm.state().into(),
+        state_reason: microvm.reason().map(Into::into),
+        terminated_at: microvm.terminated_at.map(Into::into),
+        // Recorded as null alone; nobody knows its values.
+        termination_reason_code: None,
+    }
 }
 
 /// An item of `ListMicrovms`.
-pub(crate) fn microvm_item(microvm: &Microvm) -> Value {
-    json!({
-        "imageArn": microvm.image.to_string(),
-        "imageVersion": microvm.version.to_string(),
-        "microvmId": microvm.id.to_string(),
-        "startedAt": time(microvm.started_at),
-        "state": microvm.state().text(),
-    })
+pub(crate) fn microvm_item(microvm: &Microvm) -> model::MicrovmItem {
+    model::MicrovmItem {
+        image_arn: microvm.image.to_string(),
+        image_version: microvm.version.to_string(),
+        microvm_id: microvm.id.to_string(),
+        started_at: microvm.started_at.into(),
+        state: microvm.state().into(),
+    }
 }
 
-fn idle_policy(policy: &IdlePolicy) -> Value {
-    json!({
-        "autoResumeEnabled": policy.auto_resume,
-        "maxIdleDurationSeconds": policy.max_idle.as_secs(),
-        "suspendedDurationSeconds": policy.suspended.as_secs(),
-    })
+fn idle_policy(policy: &IdlePolicy) -> model::IdlePolicy {
+    model::IdlePolicy {
+        auto_resume_enabled: policy.auto_resume,
+        max_idle_duration_seconds: policy.max_idle.as_secs(),
+        suspended_duration_seconds: policy.suspended.as_secs(),
+    }
+}
+
+/// The longest life is eight hours; a duration beyond the type does not exist.
+fn seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }

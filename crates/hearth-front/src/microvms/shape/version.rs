@@ -2,168 +2,153 @@
 
 use hearth_control::hooks::{HookSetting, Hooks, ImageHooks, MicrovmHooks};
 use hearth_control::image::{
-    Architecture, Build, BuildSizes, ImageSpec, ImageVersion, Logging, OsCapabilities,
+    Architecture, Build, BuildSizes, Environment, ImageSpec, ImageVersion, Logging, OsCapabilities,
 };
-use serde_json::{Map, Value, json};
 
-use super::{arns, time};
-use crate::aws_strings::Word;
+use super::arns;
+use crate::model::lambda_microvms as model;
+use crate::model::values::Sensitive;
 
 /// One version, in every operation that answers with one.
-pub(crate) fn version(version: &ImageVersion) -> Value {
-    let mut members = spec_members(&version.spec);
-    let more = [
-        ("createdAt", time(version.created_at)),
-        ("imageArn", json!(version.image.to_string())),
-        ("imageVersion", json!(version.number.to_string())),
-        ("state", json!(version.state.text())),
+pub(crate) fn version(version: &ImageVersion) -> model::MicrovmImageVersionSummary {
+    model::MicrovmImageVersionSummary {
+        image_specification: specification(&version.spec),
+        created_at: version.created_at.into(),
+        image_arn: version.image.to_string(),
+        image_version: version.number.to_string(),
+        state: version.state.into(),
         // Reasons stand on builds alone (facts section 6).
-        ("stateReason", Value::Null),
-        ("status", json!(version.status.text())),
-        ("tags", Value::Null),
-        ("updatedAt", time(version.updated_at)),
-    ];
-    members.extend(
-        more.into_iter()
-            .map(|(name, value)| (name.to_owned(), value)),
-    );
-    Value::Object(members)
+        state_reason: None,
+        status: version.status.into(),
+        tags: None,
+        updated_at: Some(version.updated_at.into()),
+    }
 }
 
 /// What a version is made from.
-pub(super) fn spec_members(spec: &ImageSpec) -> Map<String, Value> {
-    let capabilities = match spec.capabilities {
-        OsCapabilities::Container => Value::Null,
-        OsCapabilities::All => json!(["ALL"]),
+pub(super) fn specification(spec: &ImageSpec) -> model::ImageSpecification {
+    let architecture = |cpu: &Architecture| model::CpuConfiguration {
+        architecture: (*cpu).into(),
     };
-    let cpus = spec.cpu_architectures.as_ref().map(|architectures| {
-        let cpus = architectures
-            .iter()
-            .map(|cpu| json!({"architecture": cpu.text()}));
-        cpus.collect::<Vec<_>>()
-    });
-    let members = [
-        ("additionalOsCapabilities", capabilities),
-        ("baseImageArn", json!(spec.base.to_string())),
-        (
-            "baseImageVersion",
-            json!(spec.base_version.map(|major| format!("{major}.0"))),
-        ),
-        ("buildRoleArn", json!(spec.build_role_arn)),
-        ("codeArtifact", json!({"uri": spec.artifact.to_string()})),
-        ("cpuConfigurations", json!(cpus)),
-        ("description", json!(spec.description)),
-        ("egressNetworkConnectors", json!(arns(&spec.egress))),
-        (
-            "environmentVariables",
-            json!(spec.environment.as_ref().map(|variables| &variables.0)),
-        ),
-        ("hooks", spec.hooks.as_ref().map_or(Value::Null, hooks)),
-        (
-            "logging",
-            spec.logging.as_ref().map_or(Value::Null, logging),
-        ),
-        (
-            "resources",
-            json!([{"minimumMemoryInMiB": spec.tier.baseline_mib()}]),
-        ),
-    ];
-    members
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
+    let cpus = spec.cpu_architectures.as_ref();
+    model::ImageSpecification {
+        additional_os_capabilities: match spec.capabilities {
+            OsCapabilities::Container => None,
+            OsCapabilities::All => Some(vec![model::Capability::All]),
+        },
+        base_image_arn: spec.base.to_string(),
+        base_image_version: spec.base_version.map(|major| format!("{major}.0")),
+        build_role_arn: spec.build_role_arn.clone(),
+        code_artifact: model::CodeArtifact::Uri(spec.artifact.to_string()),
+        cpu_configurations: cpus.map(|cpus| cpus.iter().map(architecture).collect()),
+        description: spec.description.clone(),
+        egress_network_connectors: Some(arns(&spec.egress)),
+        environment_variables: spec.environment.as_ref().map(environment),
+        hooks: spec.hooks.as_ref().map(hooks),
+        logging: spec.logging.as_ref().map(logging),
+        resources: Some(vec![model::Resources {
+            minimum_memory_in_mib: spec.tier.baseline_mib().into(),
+        }]),
+    }
+}
+
+fn environment(variables: &Environment) -> std::collections::BTreeMap<String, Sensitive> {
+    let variables = variables.0.iter();
+    variables
+        .map(|(name, value)| (name.clone(), Sensitive(value.clone())))
         .collect()
 }
 
-fn logging(logging: &Logging) -> Value {
+fn logging(logging: &Logging) -> model::Logging {
     match logging {
-        Logging::Disabled => json!({"disabled": {}}),
+        Logging::Disabled => model::Logging::Disabled {},
         Logging::CloudWatch { group, stream } => {
-            json!({"cloudWatch": {"logGroup": group, "logStream": stream}})
+            model::Logging::CloudWatch(model::CloudWatchLogging {
+                log_group: group.clone(),
+                log_stream: stream.clone(),
+            })
         }
     }
 }
 
-fn hooks(hooks: &Hooks) -> Value {
-    json!({
-        "microvmHooks": hooks.microvm.as_ref().map(microvm_hooks),
-        "microvmImageHooks": hooks.image.as_ref().map(image_hooks),
-        "port": hooks.port,
-    })
+fn hooks(hooks: &Hooks) -> model::Hooks {
+    model::Hooks {
+        microvm_hooks: hooks.microvm.as_ref().map(microvm_hooks),
+        microvm_image_hooks: hooks.image.as_ref().map(image_hooks),
+        port: hooks.port,
+    }
 }
 
-fn microvm_hooks(hooks: &MicrovmHooks) -> Value {
-    json!({
-        "resume": switch(hooks.resume),
-        "resumeTimeoutInSeconds": hooks.resume.timeout_s,
-        "run": switch(hooks.run),
-        "runTimeoutInSeconds": hooks.run.timeout_s,
-        "suspend": switch(hooks.suspend),
-        "suspendTimeoutInSeconds": hooks.suspend.timeout_s,
-        "terminate": switch(hooks.terminate),
-        "terminateTimeoutInSeconds": hooks.terminate.timeout_s,
-    })
+fn microvm_hooks(hooks: &MicrovmHooks) -> model::MicrovmHooks {
+    model::MicrovmHooks {
+        resume: switch(hooks.resume),
+        resume_timeout_in_seconds: hooks.resume.timeout_s,
+        run: switch(hooks.run),
+        run_timeout_in_seconds: hooks.run.timeout_s,
+        suspend: switch(hooks.suspend),
+        suspend_timeout_in_seconds: hooks.suspend.timeout_s,
+        terminate: switch(hooks.terminate),
+        terminate_timeout_in_seconds: hooks.terminate.timeout_s,
+    }
 }
 
-fn image_hooks(hooks: &ImageHooks) -> Value {
-    json!({
-        "ready": switch(hooks.ready),
-        "readyTimeoutInSeconds": hooks.ready.timeout_s,
-        "validate": switch(hooks.validate),
-        "validateTimeoutInSeconds": hooks.validate.timeout_s,
-    })
+fn image_hooks(hooks: &ImageHooks) -> model::MicrovmImageHooks {
+    model::MicrovmImageHooks {
+        ready: switch(hooks.ready),
+        ready_timeout_in_seconds: hooks.ready.timeout_s,
+        validate: switch(hooks.validate),
+        validate_timeout_in_seconds: hooks.validate.timeout_s,
+    }
 }
 
-fn switch(setting: HookSetting) -> Option<&'static str> {
-    setting
-        .enabled
-        .map(|enabled| if enabled { "ENABLED" } else { "DISABLED" })
+fn switch(setting: HookSetting) -> Option<model::HookState> {
+    setting.enabled.map(|enabled| match enabled {
+        true => model::HookState::Enabled,
+        false => model::HookState::Disabled,
+    })
 }
 
 /// `GetMicrovmImageBuild`: an item with its sizes, as far as they are known.
-pub(crate) fn build(build: &Build) -> Value {
-    let mut members = build_members(build);
-    members.insert("snapshotBuild".to_owned(), sizes(&build.sizes));
-    Value::Object(members)
+pub(crate) fn build(build: &Build) -> model::GetMicrovmImageBuildOutput {
+    model::GetMicrovmImageBuildOutput {
+        microvm_image_build_summary: build_item(build),
+        snapshot_build: sizes(&build.sizes),
+        // Recorded as null alone; nobody knows its values.
+        termination_reason_code: None,
+    }
 }
 
 /// An item of `ListMicrovmImageBuilds`.
-pub(crate) fn build_item(build: &Build) -> Value {
-    Value::Object(build_members(build))
-}
-
-fn build_members(build: &Build) -> Map<String, Value> {
-    let members = [
-        ("architecture", json!(build.architecture.text())),
-        ("buildId", json!(build.id.to_string())),
-        ("buildState", json!(build.state.text())),
-        ("chipset", json!(chipset(build.architecture))),
-        ("chipsetGeneration", json!(build.chipset_generation)),
-        ("createdAt", time(build.created_at)),
-        ("imageArn", json!(build.image.to_string())),
-        ("imageVersion", json!(build.version.to_string())),
-        ("stateReason", json!(build.reason)),
-    ];
-    members
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect()
+pub(crate) fn build_item(build: &Build) -> model::MicrovmImageBuildSummary {
+    model::MicrovmImageBuildSummary {
+        architecture: build.architecture.into(),
+        build_id: build.id.to_string(),
+        build_state: build.state.into(),
+        chipset: chipset(build.architecture),
+        chipset_generation: build.chipset_generation.clone(),
+        created_at: build.created_at.into(),
+        image_arn: build.image.to_string(),
+        image_version: build.version.to_string(),
+        state_reason: build.reason.clone(),
+    }
 }
 
 /// The model has one chipset for each architecture.
-pub(crate) fn chipset(architecture: Architecture) -> &'static str {
+pub(crate) fn chipset(architecture: Architecture) -> model::Chipset {
     match architecture {
-        Architecture::Arm64 => "GRAVITON",
-        Architecture::X86_64 => "INTEL",
+        Architecture::Arm64 => model::Chipset::Graviton,
+        Architecture::X86_64 => model::Chipset::Intel,
     }
 }
 
-fn sizes(sizes: &BuildSizes) -> Value {
+fn sizes(sizes: &BuildSizes) -> Option<model::SnapshotBuild> {
     if *sizes == BuildSizes::default() {
-        return Value::Null;
+        return None;
     }
-    json!({
-        "codeInstallSizeInBytes": sizes.code_install_bytes,
-        "diskSnapshotSizeInBytes": sizes.disk_bytes,
-        "memorySnapshotSizeInBytes": sizes.memory_bytes,
+    let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+    Some(model::SnapshotBuild {
+        code_install_size_in_bytes: sizes.code_install_bytes.map(signed),
+        disk_snapshot_size_in_bytes: sizes.disk_bytes.map(signed),
+        memory_snapshot_size_in_bytes: sizes.memory_bytes.map(signed),
     })
 }

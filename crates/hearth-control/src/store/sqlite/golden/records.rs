@@ -13,7 +13,7 @@ use crate::image::{
 };
 use crate::life::Origin;
 use crate::life::{Life, Phase, Wish};
-use crate::microvm::{Activity, LaunchTerms};
+use crate::microvm::{Activity, LaunchTerms, RunInput};
 use crate::store::Subject;
 use crate::store::form::tests::{egress, spec, terms};
 
@@ -123,7 +123,7 @@ fn least_terms() -> LaunchTerms {
         ingress: Vec::new(),
         egress: Vec::new(),
         logging: None,
-        run_hook_payload: None,
+        run_input: RunInput::default(),
         ..terms()
     }
 }

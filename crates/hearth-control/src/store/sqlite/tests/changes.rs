@@ -8,7 +8,7 @@ use crate::id::{AccountId, ConnectorId, EndpointId, MicrovmId, VersionNumber};
 use crate::image::MemoryTier;
 use crate::life::Origin;
 use crate::life::{Life, Phase};
-use crate::microvm::{Activity, LaunchTerms, Microvm};
+use crate::microvm::{Activity, LaunchTerms, Microvm, RunInput};
 use crate::store::{Batch, Change, Store as _, StoreError, Subject, Verdict};
 use crate::time::Timestamp;
 
@@ -39,7 +39,7 @@ fn microvm() -> Microvm {
             ingress: Vec::new(),
             egress: Vec::new(),
             logging: None,
-            run_hook_payload: None,
+            run_input: RunInput::default(),
         }),
         started_at: START,
         life: Life::NEW,

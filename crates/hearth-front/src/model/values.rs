@@ -1,0 +1,193 @@
+//! Values of members that need a type of their own, and how inputs are read and outputs written.
+
+use std::fmt;
+
+use hearth_control::time::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
+
+use super::Input;
+use crate::fault::Fault;
+use crate::wire::xml::{Element, Xml};
+
+/// An output as JSON; `None` for operations that answer with an empty body.
+pub(crate) type Written = Option<Value>;
+
+/// A text that the model calls sensitive. `Debug` does not show it.
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Sensitive(pub(crate) String);
+
+impl fmt::Debug for Sensitive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sensitive({} bytes)", self.0.len())
+    }
+}
+
+/// A time as seconds since 1970 with their fraction.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EpochSeconds(Timestamp);
+
+impl From<Timestamp> for EpochSeconds {
+    fn from(time: Timestamp) -> Self {
+        Self(time)
+    }
+}
+
+impl Serialize for EpochSeconds {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "milliseconds of our era need 41 of 52 bits"
+    )]
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.0.unix_ms() as f64 / 1000.0)
+    }
+}
+
+/// A time as ISO 8601 with milliseconds, in JSON.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IsoMillis(Timestamp);
+
+impl From<Timestamp> for IsoMillis {
+    fn from(time: Timestamp) -> Self {
+        Self(time)
+    }
+}
+
+impl Serialize for IsoMillis {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Every time that the control plane keeps is in the range of `jiff`; one that is not is left out.
+        let time = jiff::Timestamp::from_millisecond(self.0.unix_ms()).ok();
+        let text = time.map(|time| time.strftime("%Y-%m-%dT%H:%M:%S%.3f+0000").to_string());
+        text.serialize(serializer)
+    }
+}
+
+/// A time as ISO 8601 with seconds, in XML.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IsoSeconds(Timestamp);
+
+impl From<Timestamp> for IsoSeconds {
+    fn from(time: Timestamp) -> Self {
+        Self(time)
+    }
+}
+
+impl Element for IsoSeconds {
+    fn write(&self, xml: Xml, name: &str) -> Xml {
+        let time = jiff::Timestamp::from_millisecond(self.0.unix_ms()).ok();
+        let text = time.map(|time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+        xml.text(name, &text.unwrap_or_default())
+    }
+}
+
+/// An enumeration of the model.
+pub(crate) trait ModelWord: Copy {
+    /// The word on the wire.
+    fn text(self) -> &'static str;
+}
+
+/// Defines enumerations of the model with their words.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($value:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[allow(dead_code, reason = "Hearth does not take every value that the model has")]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+        pub(crate) enum $name {
+            $(#[serde(rename = $word)] $value),+
+        }
+
+        impl crate::model::values::ModelWord for $name {
+            fn text(self) -> &'static str {
+                match self { $(Self::$value => $word),+ }
+            }
+        }
+    };
+}
+pub(crate) use words;
+
+/// The input as the operation's own type. The constraints have checked every member that they name, so a
+/// failure is a constraint that is missing. The client is told that its request cannot be parsed.
+pub(super) fn read<T: DeserializeOwned>(input: Input) -> Result<T, Fault> {
+    let mut input = Value::Object(input);
+    remove_nulls(&mut input);
+    serde_json::from_value(input).map_err(|error| {
+        tracing::warn!(%error, "an accepted input could not be read");
+        Fault::unparseable()
+    })
+}
+
+/// Removes members that are null, which means that they are absent.
+fn remove_nulls(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|_, member| !member.is_null());
+            members.values_mut().for_each(remove_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(remove_nulls),
+        _ => {}
+    }
+}
+
+/// The output as JSON. Keys are alphabetical, because maps of `serde_json` are ordered.
+pub(super) fn written<T: Serialize>(output: T) -> Result<Written, Fault> {
+    serde_json::to_value(output)
+        .map(Some)
+        .map_err(|error| Fault::internal(&error))
+}
+
+/// The output as JSON without the members that are null, where the service leaves out what is absent.
+pub(super) fn written_present<T: Serialize>(output: T) -> Result<Written, Fault> {
+    let mut written = written(output)?;
+    written.iter_mut().for_each(remove_nulls);
+    Ok(written)
+}
+
+/// The output of an operation that has none.
+pub(super) fn nothing((): ()) -> Result<Written, Fault> {
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    enum Union {
+        Port(u16),
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct Structure {
+        union: Option<Union>,
+        secret: Option<Sensitive>,
+    }
+
+    fn structure(input: &Value) -> Result<Structure, Fault> {
+        read(input.as_object().cloned().unwrap_or_default())
+    }
+
+    #[test]
+    fn null_members_are_absent_in_unions_too() {
+        let input = json!({"union": {"port": 5, "range": null}, "secret": null});
+        let read = structure(&input).unwrap();
+        assert!(matches!(read.union, Some(Union::Port(5))));
+        assert!(read.secret.is_none());
+    }
+
+    #[test]
+    fn what_no_constraint_refused_is_unparseable() {
+        let refusal = structure(&json!({"union": {"port": "5"}})).unwrap_err();
+        assert_eq!(refusal, Fault::unparseable());
+    }
+
+    #[test]
+    fn sensitive_texts_are_not_printed() {
+        let read = structure(&json!({"secret": "hush"})).unwrap();
+        assert!(!format!("{read:?}").contains("hush"));
+    }
+}

@@ -1,0 +1,81 @@
+"""The trait of a service and the way from an operation to its method."""
+
+from model_names import field
+
+
+def render(service, model, types):
+    """The body of `mod.rs`."""
+    operations = [operation.name for operation in types.operations]
+    names = ", ".join(operations)
+    writers = sorted({writer(service, operation) for operation in types.operations})
+    if service.writer == "xml":
+        uses = f"use super::values::read;\nuse crate::wire::xml::{{Xml, {', '.join(writers)}}};"
+    else:
+        uses = f"use super::values::{{{', '.join(['Written', *sorted(['read', *writers])])}}};"
+    written = "Xml" if service.writer == "xml" else "Written"
+    parts = [name for name, text in (("inputs", types.inputs_text()), ("outputs", types.outputs_text()), ("shapes", types.shapes_text())) if text]
+    models = "\n".join(f"Self::{name} => &constraints::{field(name).upper()}," for name in operations)
+    return f"""mod constraints;
+{" ".join(f"mod {part};" for part in parts)}
+
+{'use std::future::Future;' if service.is_async else ''}
+
+{" ".join(f"pub(crate) use {part}::*;" for part in parts)}
+
+{uses}
+use super::{{Input, OperationModel}};
+use crate::fault::Fault;
+
+/// The operations of `{service.name}` that Hearth answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {{ {names} }}
+
+impl Operation {{
+    /// Every operation.
+    pub(crate) const ALL: &[Self] = &[{", ".join(f"Self::{name}" for name in operations)}];
+
+    /// Its address and what it accepts.
+    pub(crate) fn model(self) -> &'static OperationModel {{
+        match self {{ {models} }}
+    }}
+
+    /// Performs the operation on an input that its constraints have accepted.
+    pub(crate) {'async ' if service.is_async else ''}fn perform<S: {service.trait}>(self, service: &S, input: Input) -> Result<{written}, Fault> {{
+        match self {{ {" ".join(arm(service, operation) for operation in types.operations)} }}
+    }}
+}}
+
+/// What the model says of each operation.
+pub(super) fn models() -> impl Iterator<Item = &'static OperationModel> {{
+    Operation::ALL.iter().map(|operation| operation.model())
+}}
+
+/// One method for each operation of `{service.name}`.
+pub(crate) trait {service.trait}{': Sync' if service.is_async else ''} {{
+    {" ".join(method(service, operation) for operation in types.operations)}
+}}
+"""
+
+
+def writer(service, operation):
+    if service.writer == "xml":
+        return "answered" if operation.output_shape else "empty"
+    if not operation.output_shape:
+        return "nothing"
+    return service.writer
+
+
+def arm(service, operation):
+    argument = "read(input)?" if operation.input_shape else ""
+    call = f"service.{field(operation.name)}({argument}){'.await' if service.is_async else ''}?"
+    how = writer(service, operation)
+    borrow = "&" if how == "answered" else ""
+    return f"Self::{operation.name} => {how}({borrow}{call}),"
+
+
+def method(service, operation):
+    argument = f", input: {operation.name}Input" if operation.input_shape else ""
+    output = f"{operation.name}Output" if operation.output_shape else "()"
+    result = f"Result<{output}, Fault>"
+    returned = f"impl Future<Output = {result}> + Send" if service.is_async else result
+    return f"/// `{operation.name}`.\n fn {field(operation.name)}(&self{argument}) -> {returned};"
