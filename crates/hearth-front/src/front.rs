@@ -1,6 +1,5 @@
 //! The path of a request: identify, route, authenticate, dispatch, record.
 
-use std::net::IpAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -14,6 +13,7 @@ use uuid::Uuid;
 
 use crate::audit::{AuditLog, Entry};
 use crate::body::{BodyError, BodyReader};
+use crate::call::{Call, Origin, Upload};
 use crate::fault::{Fault, SignatureCodes};
 use crate::guest::{Guest, Metadata};
 use crate::iam::Iam;
@@ -25,7 +25,7 @@ use crate::operations::{self, Operations};
 use crate::operator::Operator;
 use crate::route::Service;
 use crate::s3::{S3, access_key};
-use crate::sigv4::{BodyClaim, SignatureError, Signed};
+use crate::sigv4::{SignatureError, Signed};
 use crate::wire::{Label, Reply, json, query};
 use crate::{iam, sts};
 
@@ -43,51 +43,6 @@ pub struct Front {
     pub(crate) metadata: Metadata,
     pub(crate) metrics: FrontMetrics,
     pub(crate) audit: AuditLog,
-}
-
-/// Where a request came in.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Origin {
-    /// The listener, from this address.
-    Listener(IpAddr),
-    /// The door of a guest.
-    Guest(Guest),
-}
-
-impl Origin {
-    /// The guest, if it is one.
-    pub(crate) fn guest(self) -> Option<Guest> {
-        match self {
-            Self::Listener(_) => None,
-            Self::Guest(guest) => Some(guest),
-        }
-    }
-}
-
-impl std::fmt::Display for Origin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Listener(address) => address.fmt(f),
-            Self::Guest(guest) => guest.microvm.fmt(f),
-        }
-    }
-}
-
-/// A request whose signature has been verified.
-pub(crate) struct Call {
-    pub(crate) caller: Caller,
-    pub(crate) origin: Origin,
-    pub(crate) request_id: String,
-    pub(crate) head: Parts,
-    pub(crate) body: Bytes,
-    /// A body that was not read yet; `body` is empty then.
-    pub(crate) upload: Option<Upload>,
-}
-
-/// The body of a request whose head has been verified.
-pub(crate) struct Upload {
-    pub(crate) body: Incoming,
-    pub(crate) claim: BodyClaim,
 }
 
 impl Front {

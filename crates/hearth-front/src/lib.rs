@@ -20,9 +20,11 @@ mod server;
 
 mod audit;
 mod body;
+mod call;
 mod control_metrics;
 mod front;
 mod guest;
+mod guest_door;
 mod identity;
 mod keys;
 mod metrics;
@@ -60,7 +62,7 @@ pub use control_metrics::ControlMetrics;
 pub use disks::{Disks, Holding, HoldingKind};
 pub use endpoint_tokens::{Access, EndpointTokens, Grant, MintError};
 pub use front::Front;
-pub use guest::{GuestDoor, GuestService};
+pub use guest_door::{GuestDoor, GuestService};
 pub use guests::{
     Command, FileContent, GuestError, Guests, Input, OutputPlace, ProcessInput, ProcessOutput,
     TerminalSize,

@@ -18,7 +18,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
-use crate::front::{Front, Origin};
+use crate::call::Origin;
+use crate::front::Front;
 
 /// A head that has not arrived by then belongs to a slowloris; it is also how long a kept-alive
 /// connection may be idle, since hyper waits for the next head in the same way.

@@ -2,8 +2,8 @@
 
 use http::Method;
 
+use crate::call::Call;
 use crate::fault::Fault;
-use crate::front::Call;
 use crate::model::sts::{GetCallerIdentityInput, GetCallerIdentityOutput, Operation, Sts};
 use crate::wire::query::{self, Parameters};
 use crate::wire::xml::Xml;

@@ -14,18 +14,9 @@ use anyhow::Result;
 use graph::Graph;
 use tree::Tree;
 
-/// Crates whose circles are still to be opened.
-const NOT_YET: &[&str] = &["hearth-front"];
-
 pub(super) fn complaints(root: &Path, crates: &[PathBuf]) -> Result<Vec<String>> {
     let mut complaints = Vec::new();
-    let is_ready = |crate_root: &&PathBuf| {
-        let names = crate_root.components().map(|part| part.as_os_str());
-        !names
-            .into_iter()
-            .any(|name| NOT_YET.iter().any(|other| name == *other))
-    };
-    for crate_root in crates.iter().filter(is_ready) {
+    for crate_root in crates {
         let tree = Tree::load(crate_root)?;
         let graph = tree.graph();
         for circle in forbidden(&graph) {

@@ -18,9 +18,9 @@ use hearth_control::id::{AccessKeyId, AccountId};
 use hearth_control::throttle::Rate;
 use hearth_control::{Control, ControlError, Refusal};
 
+use crate::call::Call;
 use crate::disks::Disks;
 use crate::fault::Fault;
-use crate::front::Call;
 use crate::lambda::refusal;
 use crate::sigv4::access_key_hint;
 use crate::wire::json::{Family, rest_fault};

@@ -8,8 +8,8 @@ mod roles;
 use hearth_control::id::{AccountId, RoleName};
 use hearth_control::{Control, ControlError, Refusal};
 
+use crate::call::Call;
 use crate::fault::Fault;
-use crate::front::Call;
 use crate::model::iam::{Iam as Actions, *};
 use crate::policy::{Document, Kind};
 use crate::wire::query::{self, Parameters};

@@ -15,9 +15,9 @@ pub(crate) mod page;
 
 use std::sync::Arc;
 
+use crate::call::Call;
 use crate::endpoint_tokens::EndpointTokens;
 use crate::fault::Fault;
-use crate::front::Call;
 use crate::identity::Caller;
 use crate::model::values::Written;
 use crate::model::{Input, Mismatch, check};

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::names::group_name;
+use crate::call::Call;
 use crate::fault::Fault;
-use crate::front::Call;
 use crate::guest::Guest;
 use crate::model::Input;
 use crate::model::logs::Operation;

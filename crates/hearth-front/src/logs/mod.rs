@@ -9,8 +9,8 @@ mod streams;
 
 use std::sync::Arc;
 
+use crate::call::Call;
 use crate::fault::Fault;
-use crate::front::Call;
 use crate::model::logs::*;
 use crate::model::values::Written;
 use crate::model::{Input, Mismatch, check};

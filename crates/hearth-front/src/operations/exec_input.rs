@@ -14,8 +14,8 @@ use tokio::time::timeout;
 use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 use tokio_util::io::StreamReader;
 
+use crate::call::Upload;
 use crate::fault::Fault;
-use crate::front::Upload;
 use crate::guests::{Input, ProcessInput, TerminalSize};
 use crate::sigv4::BodyClaim;
 

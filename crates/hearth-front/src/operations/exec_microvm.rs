@@ -24,8 +24,8 @@ use super::address::{NDJSON, has_lines};
 use super::exec_input::{Lines, Terminal, only};
 use super::guest_fault::guest_fault;
 use super::streamed::streamed;
+use crate::call::Call;
 use crate::fault::Fault;
-use crate::front::Call;
 use crate::guests::{Command, GuestError, ProcessOutput};
 use crate::wire::Reply;
 

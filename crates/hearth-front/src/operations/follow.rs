@@ -15,7 +15,7 @@ use hearth_logs::{Event, LogError, LogStore, Owner};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::get_microvm_logs::{nothing_yet, text};
+use super::lines::{nothing_yet, text};
 use crate::fault::Fault;
 use crate::guests::OutputPlace;
 

@@ -6,6 +6,7 @@ use hearth_control::throttle::Rate;
 use hearth_logs::{Direction, Event, EventFilter, LogError, Owner, Pattern, StreamSelection};
 
 use super::follow::Follower;
+use super::lines::{nothing_yet, text};
 use super::query::parameters;
 use super::streamed::streamed;
 use super::{Context, conflict};
@@ -102,21 +103,4 @@ async fn newest(follower: &Follower, limit: usize) -> Result<(Vec<Event>, i64), 
         Ok(Err(error)) => Err(Fault::internal(&error)),
         Err(error) => Err(Fault::internal(&error)),
     }
-}
-
-/// Group and stream are made by the first line.
-pub(super) fn nothing_yet(read: Result<Vec<Event>, LogError>) -> Result<Vec<Event>, LogError> {
-    match read {
-        Err(LogError::NoGroup | LogError::NoStream) => Ok(Vec::new()),
-        read => read,
-    }
-}
-
-pub(super) fn text(events: &[Event]) -> String {
-    let mut text = String::new();
-    for event in events {
-        text.push_str(&event.message);
-        text.push('\n');
-    }
-    text
 }

@@ -17,6 +17,7 @@ mod address;
 mod exec_input;
 mod follow;
 mod guest_fault;
+mod lines;
 mod query;
 mod streamed;
 #[cfg(test)]
@@ -34,9 +35,9 @@ use hearth_logs::LogStore;
 
 use crate::accounts;
 use crate::aws_strings::Word;
+use crate::call::Call;
 use crate::disks::Disks;
 use crate::fault::Fault;
-use crate::front::Call;
 use crate::guests::Guests;
 use crate::identity::Caller;
 use crate::lambda::refusal;

@@ -10,8 +10,8 @@ use super::Context;
 use super::guest_fault::guest_fault;
 use super::query::{Format, guest_path, parameters};
 use super::upload::Received;
+use crate::call::Upload;
 use crate::fault::Fault;
-use crate::front::Upload;
 use crate::wire::Reply;
 use crate::wire::json::rest;
 

@@ -12,8 +12,8 @@ use http_body_util::BodyExt;
 use sha2::{Digest, Sha256};
 use tokio_util::io::StreamReader;
 
+use crate::call::Upload;
 use crate::fault::{Fault, SignatureCodes};
-use crate::front::Upload;
 use crate::sigv4::{BodyClaim, SignatureError};
 use crate::upload_body::UploadBody;
 use crate::wire::BodyError;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::Truth;
-use super::document::{ParseError, texts};
+use super::parse::{ParseError, texts};
 use super::pattern::is_match;
 
 /// What is known of a request, by condition key in lower case. A key with no value is known to be absent; a key that is not here

@@ -4,12 +4,8 @@ use serde_json::{Map, Value};
 
 use super::Truth;
 use super::condition::{self, Condition};
+use super::parse::{ParseError, texts};
 use super::pattern::{Letters, Pattern};
-
-/// Why a text is no policy document.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct ParseError(pub(super) &'static str);
 
 /// What a document is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -194,16 +190,4 @@ fn services(value: Option<&Value>) -> Result<Choice, ParseError> {
         .iter()
         .map(|service| Pattern::new(service, Letters::Exact));
     Ok(Choice::Of(patterns.collect()))
-}
-
-/// A text, or a list of texts.
-pub(super) fn texts(value: &Value) -> Option<Vec<String>> {
-    match value {
-        Value::String(text) => Some(vec![text.clone()]),
-        Value::Array(items) => items
-            .iter()
-            .map(|item| item.as_str().map(str::to_owned))
-            .collect(),
-        _ => None,
-    }
 }

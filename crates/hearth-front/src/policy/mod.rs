@@ -12,6 +12,7 @@
 
 mod condition;
 mod document;
+mod parse;
 mod pattern;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Result, s3_error};
 
-use super::account::{AccountBuckets, timestamp};
+use super::store::{AccountBuckets, timestamp};
 
 /// Keys in one answer (S3's own bound).
 const MAX_KEYS: i32 = 1000;

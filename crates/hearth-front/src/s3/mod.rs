@@ -13,6 +13,7 @@ mod multipart;
 mod named;
 mod objects;
 mod receive;
+mod store;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,7 +30,7 @@ use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3Result, s3_error};
 
-use crate::front::Origin;
+use crate::call::Origin;
 use crate::guest::Guest;
 use crate::identity::{Identities, Signer};
 use crate::sigv4::{SignatureError, access_key_hint};
@@ -38,8 +39,8 @@ use crate::uri::query_pairs;
 use crate::wire::xml::Xml;
 use crate::wire::{Label, Reply, reply};
 use access::{Access, Visit};
-use account::AccountBuckets;
 use named::Name;
+use store::AccountBuckets;
 
 /// Clock skew that is tolerated, as everywhere else in the front.
 const MAX_SKEW_S: u32 = 300;

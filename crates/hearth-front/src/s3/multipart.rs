@@ -9,9 +9,9 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Result, s3_error};
 
-use super::account::{AccountBuckets, check_key, now_ms, timestamp};
 use super::objects::{attributes, condition};
 use super::receive::{Stated, receive, stated};
+use super::store::{AccountBuckets, check_key, now_ms, timestamp};
 use hearth_objects::Attributes;
 
 pub(super) async fn create_multipart_upload(

@@ -15,9 +15,9 @@ use s3s::{S3Request, S3Result, s3_error};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
-use super::account::{AccountBuckets, check_key, now_ms, timestamp};
 use super::fault::internal;
 use super::receive::{Stated, receive, stated};
+use super::store::{AccountBuckets, check_key, now_ms, timestamp};
 
 /// Bytes read from a file at once.
 const CHUNK_BYTES: usize = 64 * 1024;

@@ -1,0 +1,20 @@
+//! What reading a policy document has in common everywhere.
+
+use serde_json::Value;
+
+/// Why a text is no policy document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct ParseError(pub(super) &'static str);
+
+/// A text, or a list of texts.
+pub(super) fn texts(value: &Value) -> Option<Vec<String>> {
+    match value {
+        Value::String(text) => Some(vec![text.clone()]),
+        Value::Array(items) => items
+            .iter()
+            .map(|item| item.as_str().map(str::to_owned))
+            .collect(),
+        _ => None,
+    }
+}

@@ -1,0 +1,65 @@
+//! The buckets of one account in the store.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use hearth_control::id::AccountId;
+use hearth_objects::{ObjectError, ObjectStore};
+use s3s::S3Result;
+use s3s::dto::Timestamp;
+
+use super::fault::{internal, refused};
+
+/// Longest key (S3's own bound).
+const MAX_KEY_BYTES: usize = 1024;
+
+/// One account's part of the store.
+#[derive(Clone)]
+pub(super) struct AccountBuckets {
+    store: Arc<ObjectStore>,
+    account: Arc<str>,
+}
+
+impl AccountBuckets {
+    pub(super) fn new(store: Arc<ObjectStore>, account: AccountId) -> Self {
+        Self {
+            store,
+            account: account.to_string().into(),
+        }
+    }
+
+    /// Calls the store on a thread that may wait for the disk.
+    pub(super) async fn with_store<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&ObjectStore, &str) -> Result<T, ObjectError> + Send + 'static,
+    ) -> S3Result<T> {
+        let Self { store, account } = self.clone();
+        tokio::task::spawn_blocking(move || call(&store, &account))
+            .await
+            .map_err(|error| internal(&error))?
+            .map_err(refused)
+    }
+
+    pub(super) async fn check_bucket(&self, bucket: &str) -> S3Result<()> {
+        let bucket = bucket.to_owned();
+        self.with_store(move |store, account| store.bucket(account, &bucket).map(drop))
+            .await
+    }
+}
+
+pub(super) fn check_key(key: &str) -> S3Result<()> {
+    if key.len() > MAX_KEY_BYTES {
+        return Err(s3s::s3_error!(KeyTooLongError, "Your key is too long"));
+    }
+    Ok(())
+}
+
+pub(super) fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+/// S3 tells times of objects in whole seconds.
+pub(super) fn timestamp(epoch_ms: i64) -> Timestamp {
+    let seconds = u64::try_from(epoch_ms / 1000).unwrap_or_default();
+    Timestamp::from(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+}
