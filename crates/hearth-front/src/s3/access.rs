@@ -3,7 +3,9 @@
 
 use async_trait::async_trait;
 use s3s::access::{S3Access, S3AccessContext};
-use s3s::dto::{CopyObjectInput, CopySource, DeleteObjectsInput};
+use s3s::dto::{
+    CopyObjectInput, CopySource, DeleteObjectsInput, ListObjectsInput, ListObjectsV2Input,
+};
 use s3s::path::S3Path;
 use s3s::{S3Request, S3Result, s3_error};
 
@@ -11,7 +13,6 @@ use super::named::Name;
 use crate::guest::Guest;
 use crate::identity::Signer;
 use crate::policy::Facts;
-use crate::uri::query_pairs;
 
 /// Who asks; travels with the request.
 #[derive(Clone, Debug)]
@@ -96,10 +97,21 @@ impl S3Access for Access {
             || format!("s3:{operation}"),
             |action| action.name.to_owned(),
         );
-        let query = context.uri().query().unwrap_or_default();
-        let prefix = query_pairs(query).find(|(name, _)| name == "prefix");
-        let facts = Facts::from([("s3:prefix", prefix.map(|(_, value)| value))]);
-        may(&visit, &name, &resource(context.s3_path()), &facts)
+        // So is a prefix, as `s3s` reads it.
+        if matches!(operation, "ListObjects" | "ListObjectsV2") {
+            return Ok(());
+        }
+        may(&visit, &name, &resource(context.s3_path()), &no_prefix())
+    }
+
+    async fn list_objects(&self, request: &mut S3Request<ListObjectsInput>) -> S3Result<()> {
+        let visit = visit_of(request)?;
+        may_list(&visit, &request.input.bucket, request.input.prefix.as_ref())
+    }
+
+    async fn list_objects_v2(&self, request: &mut S3Request<ListObjectsV2Input>) -> S3Result<()> {
+        let visit = visit_of(request)?;
+        may_list(&visit, &request.input.bucket, request.input.prefix.as_ref())
     }
 
     /// The source is read.
@@ -120,6 +132,21 @@ impl S3Access for Access {
         }
         Ok(())
     }
+}
+
+fn may_list(visit: &Visit, bucket: &str, prefix: Option<&String>) -> S3Result<()> {
+    let facts = Facts::from([("s3:prefix", prefix.cloned())]);
+    may(
+        visit,
+        "s3:ListBucket",
+        &format!("arn:aws:s3:::{bucket}"),
+        &facts,
+    )
+}
+
+/// What is known of a request that lists nothing.
+fn no_prefix() -> Facts {
+    Facts::from([("s3:prefix", None)])
 }
 
 fn visit_of<T>(request: &S3Request<T>) -> S3Result<Visit> {

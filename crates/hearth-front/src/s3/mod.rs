@@ -2,11 +2,13 @@
 //!
 //! Each account has its own service over its own buckets, chosen by the access key that the request
 //! names; `s3s` then verifies the signature (header, presigned, chunked) with that key's secret, so a
-//! key can never reach another account's buckets. Unsigned requests and browser forms, which name no
-//! key there, are denied. What roles and guests may is decided in `access.rs`.
+//! key can never reach another account's buckets. What `s3s` would take and AWS refuses is refused
+//! before, by `admission.rs`. What roles and guests may is decided in `access.rs`.
 
 mod access;
 mod account;
+mod admission;
+mod chunk_limit;
 mod fault;
 mod listing;
 mod multipart;
@@ -39,11 +41,15 @@ use crate::uri::query_pairs;
 use crate::wire::xml::Xml;
 use crate::wire::{Label, Reply, reply};
 use access::{Access, Visit};
+use chunk_limit::LimitedChunks;
 use named::Name;
 use store::AccountBuckets;
 
 /// Clock skew that is tolerated, as everywhere else in the front.
 const MAX_SKEW_S: u32 = 300;
+
+/// Largest body of XML: ten thousand parts with their checksums, or a thousand keys of the greatest length, escaped.
+const MAX_XML_BYTES: usize = 4 << 20;
 
 /// The S3 service of all accounts.
 pub(crate) struct S3 {
@@ -76,6 +82,13 @@ impl S3 {
         head: Parts,
         body: Incoming,
     ) -> (Reply, Option<Signer>) {
+        let now_s = jiff::Timestamp::now().as_second();
+        if let Err(refusal) = admission::admit(&head, now_s) {
+            return (
+                refused(refusal.status, refusal.code, &refusal.message),
+                None,
+            );
+        }
         let Some(access_key) = access_key(&head) else {
             return (denied("AccessDenied", "Access Denied"), None);
         };
@@ -104,7 +117,12 @@ impl S3 {
             let text = format!("This service has no S3 of its own; builds read from {endpoint}.");
             return (refused(501, "NotImplemented", &text), Some(signer));
         }
-        let body = s3s::Body::http_body_unsync(UploadBody::new(body));
+        let body = UploadBody::new(body);
+        let body = if chunk_limit::has_chunks(&head.headers) {
+            s3s::Body::http_body_unsync(LimitedChunks::new(body))
+        } else {
+            s3s::Body::http_body_unsync(body)
+        };
         let mut request = Request::from_parts(head, body);
         let name = Name::of(&mut request);
         request.extensions_mut().insert(Visit {
@@ -140,6 +158,12 @@ impl S3 {
     fn make_service(&self, account: AccountId) -> S3Service {
         let mut config = S3Config::default();
         config.presigned_url_max_skew_time_secs = MAX_SKEW_S;
+        config.xml_max_body_size = MAX_XML_BYTES;
+        // None gets as far: `admission.rs` refuses them.
+        config.post_object_max_file_size = 0;
+        config.form_max_parts = 1;
+        config.form_max_field_size = 1;
+        config.form_max_fields_size = 1;
         let buckets = AccountBuckets::new(Arc::clone(&self.objects), account);
         let mut builder = S3ServiceBuilder::new(buckets);
         builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));

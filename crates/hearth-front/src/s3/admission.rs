@@ -1,0 +1,166 @@
+//! What a request must be like before `s3s` reads it.
+//!
+//! `s3s` reads some requests further than they have shown whose they are, and takes some that AWS refuses:
+//!
+//! | refused here | because |
+//! |---|---|
+//! | forms of browsers (`POST` with `multipart/form-data`) | their file is read into memory before anything is authorised |
+//! | headers `x-amz-*` that are not signed | a presigned `PUT` would become a copy of any object by one of them |
+//! | signatures of version 2 in a header | nothing bounds their age |
+//! | presigned requests for longer than a week | AWS bounds them so; version 2 has no bound of its own |
+//! | more than one signature, more than 64 parameters | what is read here must be what `s3s` reads |
+//!
+//! Texts are those of AWS where it has one.
+
+use http::request::Parts;
+use http::{HeaderMap, Method, header};
+
+use crate::uri::query_pairs;
+
+/// Longest time for which a request may be presigned.
+const MAX_EXPIRES_S: i64 = 7 * 24 * 3600;
+
+/// Parameters in a query. The most that an operation has, with a signature of version 4 and overridden headers, are below thirty.
+const MAX_PARAMETERS: usize = 64;
+
+/// Headers that a presigned request may have without signing them: they only say again what is signed, or what the body must hash to.
+const HARMLESS: &[&str] = &["x-amz-content-sha256", "x-amz-date"];
+
+/// Why `s3s` does not get a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub(super) status: u16,
+    pub(super) code: &'static str,
+    pub(super) message: String,
+}
+
+/// Where the signature of a request stands.
+enum Signature {
+    Header,
+    /// In the query, version 4.
+    Query,
+    /// In the query, version 2.
+    QueryVersion2,
+}
+
+/// Judges a request by its head. `now_s` is in seconds since 1970.
+pub(super) fn admit(head: &Parts, now_s: i64) -> Result<(), Refused> {
+    if is_form(head) {
+        let text = "Uploads by a form of a browser are not taken here. Use a presigned PUT.";
+        return Err(refused(501, "NotImplemented", text));
+    }
+    let query = head.uri.query().unwrap_or_default();
+    if query.split('&').count() > MAX_PARAMETERS {
+        let text = format!("A query has at most {MAX_PARAMETERS} parameters.");
+        return Err(refused(400, "InvalidRequest", &text));
+    }
+    let pairs: Vec<_> = query_pairs(query).collect();
+    match signature(&head.headers, &pairs)? {
+        Signature::Header => {
+            let authorization = text(&head.headers, header::AUTHORIZATION.as_str());
+            let list = authorization.split(',').find_map(|part| {
+                let (_, list) = part.trim().split_once("SignedHeaders=")?;
+                Some(list)
+            });
+            are_signed(&head.headers, list.unwrap_or_default(), &[])
+        }
+        Signature::Query => {
+            lasts_a_week(&pairs)?;
+            let list = value(&pairs, "X-Amz-SignedHeaders").unwrap_or_default();
+            are_signed(&head.headers, list, HARMLESS)
+        }
+        // All `x-amz-*` headers are in what version 2 signs.
+        Signature::QueryVersion2 => ends_within_a_week(&pairs, now_s),
+    }
+}
+
+fn is_form(head: &Parts) -> bool {
+    let kind = text(&head.headers, header::CONTENT_TYPE.as_str());
+    let kind = kind.split(';').next().unwrap_or_default();
+    head.method == Method::POST && kind.trim().eq_ignore_ascii_case("multipart/form-data")
+}
+
+fn signature(headers: &HeaderMap, pairs: &[(String, String)]) -> Result<Signature, Refused> {
+    let in_header = headers.get_all(header::AUTHORIZATION).iter().count();
+    let in_query = |name| pairs.iter().filter(|(known, _)| known == name).count();
+    let (version_4, version_2) = (in_query("X-Amz-Signature"), in_query("Signature"));
+    match (in_header, version_4, version_2) {
+        (1, 0, 0) if text(headers, header::AUTHORIZATION.as_str()).starts_with("AWS4-HMAC-") => {
+            Ok(Signature::Header)
+        }
+        (1, 0, 0) => {
+            let text = "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.";
+            Err(refused(400, "InvalidRequest", text))
+        }
+        (0, 1, 0) => Ok(Signature::Query),
+        (0, 0, 1) => Ok(Signature::QueryVersion2),
+        (0, 0, 0) => Err(refused(403, "AccessDenied", "Access Denied")),
+        _ => {
+            let text = "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the Authorization header should be specified";
+            Err(refused(400, "InvalidArgument", text))
+        }
+    }
+}
+
+/// Whether each `x-amz-*` header stands in the list of what is signed.
+fn are_signed(headers: &HeaderMap, signed: &str, harmless: &[&str]) -> Result<(), Refused> {
+    let is_signed = |name: &str| {
+        signed
+            .split(';')
+            .any(|known| known.eq_ignore_ascii_case(name))
+    };
+    let unsigned = headers
+        .keys()
+        .map(http::HeaderName::as_str)
+        .find(|name| name.starts_with("x-amz-") && !harmless.contains(name) && !is_signed(name));
+    match unsigned {
+        None => Ok(()),
+        Some(name) => {
+            let text =
+                format!("There were headers present in the request which were not signed: {name}");
+            Err(refused(403, "AccessDenied", &text))
+        }
+    }
+}
+
+fn lasts_a_week(pairs: &[(String, String)]) -> Result<(), Refused> {
+    let expires_s = value(pairs, "X-Amz-Expires").and_then(|text| text.parse().ok());
+    if expires_s.is_some_and(|seconds: i64| (0..=MAX_EXPIRES_S).contains(&seconds)) {
+        return Ok(());
+    }
+    let text = format!(
+        "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than {MAX_EXPIRES_S} seconds"
+    );
+    Err(refused(400, "AuthorizationQueryParametersError", &text))
+}
+
+fn ends_within_a_week(pairs: &[(String, String)], now_s: i64) -> Result<(), Refused> {
+    let ends_s = value(pairs, "Expires").and_then(|text| text.parse().ok());
+    if ends_s.is_some_and(|moment: i64| moment <= now_s.saturating_add(MAX_EXPIRES_S)) {
+        return Ok(());
+    }
+    let text = "A presigned request of signature version 2 must expire within a week. Version 4 says it of itself.";
+    Err(refused(403, "AccessDenied", text))
+}
+
+fn value<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    let pair = pairs.iter().find(|(known, _)| known == name);
+    pair.map(|(_, value)| value.as_str())
+}
+
+/// A header's text; empty if it is absent or no text.
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    let value = headers.get(name).and_then(|value| value.to_str().ok());
+    value.unwrap_or_default()
+}
+
+fn refused(status: u16, code: &'static str, message: &str) -> Refused {
+    Refused {
+        status,
+        code,
+        message: message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
