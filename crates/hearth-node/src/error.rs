@@ -122,6 +122,14 @@ pub enum NodeError {
     /// A snapshot is not acceptable.
     #[error(transparent)]
     Snapshot(#[from] OpenError),
+    /// A VMM sealed something else than it was asked for.
+    #[error("{path} is not what its VMM was asked for: {what}")]
+    NotAsked {
+        /// The snapshot.
+        path: PathBuf,
+        /// What differs.
+        what: String,
+    },
     /// The VMM process did not start, or did not do what it was asked.
     #[error(transparent)]
     Vmm(#[from] VmmError),

@@ -6,6 +6,7 @@ pub(crate) mod holdings;
 pub(crate) mod instance;
 pub(crate) mod launch;
 pub(crate) mod machine;
+mod sealed;
 pub(crate) mod warm;
 
 use std::fs::{self, Permissions};

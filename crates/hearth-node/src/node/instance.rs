@@ -23,6 +23,7 @@ use hearth_snapshot::{Description, SnapshotId};
 use hearth_wire::agent::{ControlRequest, StartSpec};
 use hearth_wire::vmm::{Command, Reply, SnapshotSpec, SnapshotSummary, Status};
 
+use super::sealed;
 use crate::agent::AgentClient;
 use crate::causes::with_causes;
 use crate::crash_point::reach;
@@ -359,7 +360,7 @@ impl Instance {
                 // A snapshot that the record knows already and that was not moved yet.
                 return place_known(records, name, &record);
             };
-            match take_in(records.layout(), name) {
+            match take_in(records, name, &record) {
                 Ok(Some(description)) => {
                     finish(records, name, &record, purpose, &description).map(drop)
                 }
@@ -465,8 +466,13 @@ fn writable(record: &MachineRecord) -> impl Iterator<Item = usize> {
         .map(|(index, _)| index)
 }
 
-/// Takes what the VMM has sealed out of its hands; `None` where nothing is sealed.
-fn take_in(layout: &Layout, name: &MachineName) -> Result<Option<Description>, NodeError> {
+/// Takes what the VMM has sealed out of its hands, if it is what it was asked for; `None` where nothing is sealed.
+fn take_in(
+    records: &Records,
+    name: &MachineName,
+    machine: &MachineRecord,
+) -> Result<Option<Description>, NodeError> {
+    let layout = records.layout();
     let (outgoing, incoming) = (layout.outgoing(name), layout.incoming(name));
     if outgoing.exists() {
         fs::rename(&outgoing, &incoming).map_err(failed("take in", &outgoing))?;
@@ -475,7 +481,16 @@ fn take_in(layout: &Layout, name: &MachineName) -> Result<Option<Description>, N
         return Ok(None);
     }
     jail::take_over(&incoming)?;
-    Ok(Some(hearth_snapshot::describe(&incoming)?))
+    let description = hearth_snapshot::describe(&incoming)?;
+    let parent = machine.parent.as_ref().and_then(|id| id.parse().ok());
+    let parent = parent.and_then(|id| records.snapshot(id));
+    sealed::check(&description, machine, parent.as_deref()).map_err(|mismatch| {
+        NodeError::NotAsked {
+            path: incoming.clone(),
+            what: mismatch.to_string(),
+        }
+    })?;
+    Ok(Some(description))
 }
 
 /// What an instance slept in is not what was sealed, and its process is gone: what is left of it is kept for whoever can repair it.

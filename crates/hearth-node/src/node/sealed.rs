@@ -1,0 +1,198 @@
+//! Whether what a VMM says that it sealed is what the node asked it for.
+//!
+//! A VMM that was taken over writes into its `state` file what it likes, with the right checksums: names of files outside of the
+//! snapshot, or another tenant's snapshot as an ancestor. The next VMM would be shown them. So nothing of it is believed that the
+//! node's own records tell, and what differs is refused.
+
+use hearth_snapshot::{Description, SnapshotId};
+
+use crate::index::SnapshotInfo;
+use crate::record::MachineRecord;
+
+/// The name of a snapshot's memory file.
+const MEMORY_FILE: &str = "memory";
+
+/// How a snapshot differs from what was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Mismatch {
+    /// Not the memory file and the writable disks, in their order.
+    #[error("it names the files {0:?}")]
+    Files(Vec<String>),
+    /// Neither none, nor the full snapshot below the instance, nor the instance's own chain.
+    #[error("it names ancestors that are not those of the instance")]
+    Ancestors,
+    /// The memory of another machine.
+    #[error("it has {found} bytes of RAM, the instance has {expected}")]
+    Ram {
+        /// In the snapshot.
+        found: u64,
+        /// By the instance's record.
+        expected: u64,
+    },
+}
+
+/// Holds a description against the record of the instance and the snapshot that it stands on, if the node knows that.
+pub(super) fn check(
+    description: &Description,
+    machine: &MachineRecord,
+    parent: Option<&SnapshotInfo>,
+) -> Result<(), Mismatch> {
+    let disks = machine.disks.iter().filter(|disk| disk.is_writable);
+    let names = (0..disks.count()).map(|index| format!("disk-{index}.qcow2"));
+    let names = std::iter::once(MEMORY_FILE.to_owned()).chain(names);
+    let found = || description.files.iter().map(|(name, _)| name.clone());
+    if !found().eq(names) {
+        return Err(Mismatch::Files(found().collect()));
+    }
+    if !are_own(&description.ancestors, parent) {
+        return Err(Mismatch::Ancestors);
+    }
+    let expected = u64::from(machine.memory_mib) << 20;
+    if description.ram_bytes != expected {
+        return Err(Mismatch::Ram {
+            found: description.ram_bytes,
+            expected,
+        });
+    }
+    Ok(())
+}
+
+/// Whether a snapshot with these ancestors may be made of an instance above `parent`: a full one, a merged one, or a layer.
+fn are_own(ancestors: &[SnapshotId], parent: Option<&SnapshotInfo>) -> bool {
+    let Some(parent) = parent else {
+        return ancestors.is_empty();
+    };
+    let layer = std::iter::once(&parent.id).chain(&parent.ancestors);
+    let full = parent.ancestors.last().unwrap_or(&parent.id);
+    ancestors.is_empty() || ancestors == [*full] || ancestors.iter().eq(layer)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::record::{DiskStack, ProcessRecord, Purpose, SnapshotRecord};
+
+    fn id(number: u8) -> SnapshotId {
+        SnapshotId([number; 32])
+    }
+
+    fn disk(is_writable: bool) -> DiskStack {
+        DiskStack {
+            serial: "a".to_owned(),
+            base: PathBuf::from("/a"),
+            overlays: Vec::new(),
+            is_writable,
+            sealed: Vec::new(),
+        }
+    }
+
+    fn machine() -> MachineRecord {
+        MachineRecord {
+            process: ProcessRecord {
+                pid: 1,
+                start_ticks: 1,
+            },
+            user: None,
+            memory_mib: 1,
+            vcpus: 1,
+            disks: vec![disk(false), disk(true), disk(false), disk(true)],
+            parent: Some(id(1).to_string()),
+            network: None,
+            has_application: true,
+            pending: Some(Purpose::Suspended),
+            folds: Vec::new(),
+            overlay_generation: 0,
+            have_disks_diverged: false,
+        }
+    }
+
+    fn parent() -> SnapshotInfo {
+        SnapshotInfo {
+            id: id(1),
+            ancestors: vec![id(2), id(3)],
+            record: SnapshotRecord {
+                memory_mib: 1,
+                vcpus: 1,
+                disks: Vec::new(),
+                egress: None,
+                has_application: true,
+                purpose: Purpose::Step,
+                machine: "m".to_owned(),
+                created_at: 0,
+                shape: None,
+            },
+        }
+    }
+
+    fn description(files: &[&str], ancestors: Vec<SnapshotId>) -> Description {
+        Description {
+            id: id(9),
+            ancestors,
+            ram_bytes: 1 << 20,
+            files: files.iter().map(|name| ((*name).to_owned(), 1)).collect(),
+            runs: 0,
+            memory_bytes: 0,
+        }
+    }
+
+    const FILES: &[&str] = &["memory", "disk-0.qcow2", "disk-1.qcow2"];
+
+    #[test]
+    fn what_was_asked_for_is_taken_in() {
+        for ancestors in [vec![], vec![id(3)], vec![id(1), id(2), id(3)]] {
+            let told = description(FILES, ancestors);
+            assert_eq!(check(&told, &machine(), Some(&parent())), Ok(()));
+        }
+        assert_eq!(check(&description(FILES, vec![]), &machine(), None), Ok(()));
+    }
+
+    #[test]
+    fn files_of_others_are_refused() {
+        for names in [
+            &[
+                "memory",
+                "/data/machines/victim/vmm/disk-0.0.qcow2",
+                "disk-1.qcow2",
+            ][..],
+            &[
+                "memory",
+                "../../machines/victim/disk-0.qcow2",
+                "disk-1.qcow2",
+            ],
+            &["memory", "disk-1.qcow2", "disk-0.qcow2"],
+            &["memory", "disk-0.qcow2"],
+            &["memory", "disk-0.qcow2", "disk-1.qcow2", "disk-2.qcow2"],
+            &["disk-0.qcow2", "disk-1.qcow2"],
+            &[],
+        ] {
+            let told = description(names, vec![]);
+            let refused = check(&told, &machine(), Some(&parent()));
+            assert!(matches!(refused, Err(Mismatch::Files(_))), "{names:?}");
+        }
+    }
+
+    #[test]
+    fn memory_of_others_is_refused() {
+        for ancestors in [
+            vec![id(7)],
+            vec![id(1), id(2), id(7)],
+            vec![id(1), id(7), id(3)],
+            vec![id(1)],
+            vec![id(2), id(3)],
+            vec![id(1), id(2), id(3), id(7)],
+        ] {
+            let told = description(FILES, ancestors.clone());
+            let refused = check(&told, &machine(), Some(&parent()));
+            assert_eq!(refused, Err(Mismatch::Ancestors), "{ancestors:?}");
+        }
+        // An instance that booted stands on nothing.
+        let told = description(FILES, vec![id(7)]);
+        assert_eq!(check(&told, &machine(), None), Err(Mismatch::Ancestors));
+        let mut larger = description(FILES, vec![]);
+        larger.ram_bytes += 4096;
+        let refused = check(&larger, &machine(), Some(&parent()));
+        assert!(matches!(refused, Err(Mismatch::Ram { .. })));
+    }
+}
