@@ -11,13 +11,20 @@ use hearth_control::machine::microvm::REASON_LOST;
 use hearth_logs::NewEvent;
 use hearth_node::{AgentClient, ProcessRecord};
 use hearth_wire::agent::{AppStatus, ControlReply, ControlRequest, ExitStatus, LogLine};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::output::Output;
 
-/// Lines that may wait for the log store; then the agent's own bounded buffer takes over.
-const QUEUE_LINES: usize = 1024;
+/// Bytes of lines that may wait for the log store, or be on their way there; then the agent's own bounded buffer takes over. A
+/// guest may send what it likes as fast as it likes.
+const QUEUE_BYTES: usize = 1 << 20;
+
+/// What a line takes beside its text, so that empty ones are bounded too.
+const LINE_OVERHEAD_BYTES: usize = 64;
+
+/// Lines that may wait: as many as [`QUEUE_BYTES`] has room for.
+const QUEUE_LINES: usize = QUEUE_BYTES / LINE_OVERHEAD_BYTES;
 
 /// Lines written to the log store at once.
 const BATCH_LINES: usize = 512;
@@ -138,9 +145,15 @@ pub(crate) async fn copy_output(
         return false;
     };
     let (sender, receiver) = mpsc::channel(QUEUE_LINES);
+    let room = Arc::new(Semaphore::new(QUEUE_BYTES));
     let read = async move {
         while let Ok(line) = lines.next().await {
-            if sender.send(line).await.is_err() {
+            // Lines are shorter than the queue: the agent's client takes no longer ones.
+            let bytes = (line.bytes.len() + LINE_OVERHEAD_BYTES).min(QUEUE_BYTES) as u32;
+            let Ok(room) = Arc::clone(&room).acquire_many_owned(bytes).await else {
+                break;
+            };
+            if sender.send(Waiting { line, _room: room }).await.is_err() {
                 break;
             }
         }
@@ -156,8 +169,14 @@ pub(crate) async fn copy_output(
     }
 }
 
+/// A line that is not written yet.
+struct Waiting {
+    line: LogLine,
+    _room: OwnedSemaphorePermit,
+}
+
 async fn write(
-    mut lines: mpsc::Receiver<LogLine>,
+    mut lines: mpsc::Receiver<Waiting>,
     output: Option<&Output>,
     stop: impl Future<Output = Duration>,
 ) -> bool {
@@ -181,10 +200,12 @@ async fn write(
         if count == 0 {
             return quiet.is_some();
         }
-        let events = batch.drain(..).map(|line| event(&line)).collect();
         if let Some(output) = output {
+            let events = batch.iter().map(|waiting| event(&waiting.line)).collect();
             output.write(events).await;
         }
+        // Gives their room back.
+        batch.clear();
     }
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use hearth_wire::agent::{
     AGENT_PORT, AgentHello, Chunk, ControlReply, ControlRequest, ExecInput, ExecOutput, ExecSpec,
-    LogLine, MAX_CHUNK_BYTES, Open, OpenReply, Refusal, Stream, UniqueTimes, Uniqueness,
+    LogLine, MAX_CHUNK_BYTES, MAX_LOG_LINE_BYTES, Open, OpenReply, Refusal, Stream, UniqueTimes,
+    Uniqueness,
 };
 use hearth_wire::frame::FrameError;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
@@ -23,6 +24,18 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Pause between two attempts to reach an agent that does not listen yet.
 const RETRY_PAUSE: Duration = Duration::from_millis(2);
+
+/// Largest answer to a request, in bytes. The longest tells a guest's metrics, or a refusal in words.
+const MAX_REPLY_BYTES: usize = 16 << 10;
+
+/// What a piece of bulk data or a line may have around it, in bytes.
+const AROUND_BYTES: usize = 64;
+
+/// Largest message with a piece of a file or of a process's output, in bytes.
+const MAX_PIECE_BYTES: usize = MAX_CHUNK_BYTES + AROUND_BYTES;
+
+/// Largest message with a line of the application's output, in bytes.
+const MAX_LINE_BYTES: usize = MAX_LOG_LINE_BYTES + AROUND_BYTES;
 
 /// Longest answer of the VMM to `CONNECT`: `OK 4294967295\n`.
 const MAX_CONNECT_ANSWER: usize = 16;
@@ -97,7 +110,7 @@ impl AgentClient {
         let exchange = async {
             let mut socket = self.dial(Stream::Control).await?;
             codec::write(&mut socket, &request).await?;
-            match codec::read(&mut socket).await? {
+            match codec::read(&mut socket, MAX_REPLY_BYTES).await? {
                 ControlReply::Refused(refusal) => Err(AgentError::Refused(refusal)),
                 reply => Ok(reply),
             }
@@ -283,7 +296,7 @@ pub struct ExecReader(OwnedReadHalf);
 impl ExecReader {
     /// The next output; after [`ExecOutput::Exit`] there is none.
     pub async fn next(&mut self) -> Result<ExecOutput, AgentError> {
-        Ok(codec::read(&mut self.0).await?)
+        Ok(codec::read(&mut self.0, MAX_PIECE_BYTES).await?)
     }
 }
 
@@ -309,7 +322,7 @@ pub struct FileReader(UnixStream);
 impl FileReader {
     /// The next piece; `None` at the end of the file.
     pub async fn next(&mut self) -> Result<Option<Vec<u8>>, AgentError> {
-        let Chunk(bytes) = codec::read(&mut self.0).await?;
+        let Chunk(bytes) = codec::read(&mut self.0, MAX_PIECE_BYTES).await?;
         Ok((!bytes.is_empty()).then_some(bytes))
     }
 }
@@ -321,7 +334,7 @@ pub struct LogFollower(UnixStream);
 impl LogFollower {
     /// The next line; [`FrameError::Closed`] when the application ended.
     pub async fn next(&mut self) -> Result<LogLine, AgentError> {
-        Ok(codec::read(&mut self.0).await?)
+        Ok(codec::read(&mut self.0, MAX_LINE_BYTES).await?)
     }
 }
 
@@ -334,7 +347,7 @@ fn has_hung_up(error: &io::Error) -> bool {
 }
 
 async fn expect_ok(socket: &mut UnixStream) -> Result<(), AgentError> {
-    match codec::read(socket).await? {
+    match codec::read(socket, MAX_REPLY_BYTES).await? {
         OpenReply::Ok => Ok(()),
         OpenReply::Refused(refusal) => Err(refusal.into()),
     }
@@ -373,5 +386,47 @@ mod tests {
             reader.next().await,
             Err(AgentError::Stream(FrameError::Closed))
         ));
+    }
+
+    /// What an agent of ours sends at most is taken; one byte more in a message of a hostile one is not waited for.
+    #[tokio::test]
+    async fn each_stream_has_its_largest_message() {
+        async fn told(length: usize) -> UnixStream {
+            let (near, mut far) = UnixStream::pair().unwrap();
+            let prefix = u32::try_from(length).unwrap().to_le_bytes();
+            far.write_all(&prefix).await.unwrap();
+            // Not closed: whoever waits for the rest waits for ever.
+            std::mem::forget(far);
+            near
+        }
+        let refused =
+            |error: &AgentError| matches!(error, AgentError::Stream(FrameError::TooLarge(_)));
+        let mut lines = LogFollower(told(MAX_LINE_BYTES + 1).await);
+        assert!(refused(&lines.next().await.unwrap_err()));
+        let mut file = FileReader(told(MAX_PIECE_BYTES + 1).await);
+        assert!(refused(&file.next().await.unwrap_err()));
+        let mut output = ExecReader(told(MAX_PIECE_BYTES + 1).await.into_split().0);
+        assert!(refused(&output.next().await.unwrap_err()));
+        let mut opening = told(MAX_REPLY_BYTES + 1).await;
+        assert!(refused(&expect_ok(&mut opening).await.unwrap_err()));
+
+        let line = LogLine {
+            realtime_ns: u64::MAX,
+            is_stderr: true,
+            bytes: vec![0; MAX_LOG_LINE_BYTES],
+        };
+        let piece = ExecOutput::Stdout(vec![0; MAX_CHUNK_BYTES]);
+        let (near, mut far) = UnixStream::pair().unwrap();
+        let sent = async {
+            codec::write(&mut far, &line).await.unwrap();
+            codec::write(&mut far, &piece).await.unwrap();
+        };
+        let read = async {
+            let mut lines = LogFollower(near);
+            assert_eq!(lines.next().await.unwrap(), line);
+            let mut output = ExecReader(lines.0.into_split().0);
+            assert_eq!(output.next().await.unwrap(), piece);
+        };
+        tokio::join!(sent, read);
     }
 }

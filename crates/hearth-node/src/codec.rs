@@ -14,11 +14,14 @@ pub(crate) async fn write<T: Serialize>(
     Ok(())
 }
 
-/// Reads one message; [`FrameError::Closed`] when the stream ends between two.
+/// Reads one message, whose body has at most so many bytes; [`FrameError::Closed`] when the stream ends between two.
+///
+/// The other end may be hostile, and so much is allocated for each stream that waits for the rest of a message.
 ///
 /// Not cancellation safe: a read that is dropped half-way has lost bytes, and its stream must be closed.
 pub(crate) async fn read<T: DeserializeOwned>(
     stream: &mut (impl AsyncRead + Unpin),
+    max_bytes: usize,
 ) -> Result<T, FrameError> {
     let mut prefix = [0; PREFIX_BYTES];
     let first = stream.read(&mut prefix).await?;
@@ -26,7 +29,11 @@ pub(crate) async fn read<T: DeserializeOwned>(
         return Err(FrameError::Closed);
     }
     stream.read_exact(&mut prefix[first..]).await?;
-    let mut body = vec![0; frame::body_length(prefix)?];
+    let length = frame::body_length(prefix)?;
+    if length > max_bytes {
+        return Err(FrameError::TooLarge(length));
+    }
+    let mut body = vec![0; length];
     stream.read_exact(&mut body).await?;
     frame::decode(&body)
 }

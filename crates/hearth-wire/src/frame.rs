@@ -32,8 +32,8 @@ pub enum FrameError {
     /// The stream ended between two frames.
     #[error("the stream was closed")]
     Closed,
-    /// The length prefix (or the message to send) is larger than [`MAX_FRAME_BYTES`].
-    #[error("a frame of {0} bytes is larger than the limit of {MAX_FRAME_BYTES}")]
+    /// The length prefix (or the message to send) is larger than [`MAX_FRAME_BYTES`], or than the reader allows on this stream.
+    #[error("a frame of {0} bytes is larger than what is taken here")]
     TooLarge(usize),
     /// The body is not a message of the expected type.
     #[error("a frame does not decode")]
