@@ -1,9 +1,9 @@
 //! Network connectors: named, versioned sets of rules for the way out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::arn::{ConnectorArn, Scope};
-use crate::id::{ConnectorId, ConnectorName};
+use crate::id::{AccountId, ConnectorId, ConnectorName};
 use crate::image::{ClientToken, Tags};
 use crate::time::Timestamp;
 
@@ -209,31 +209,39 @@ pub struct UpdateConnector {
     pub client_token: Option<ClientToken>,
 }
 
-/// The rule sets that the operator defined, by name. What they mean is the host's business.
+/// The rule sets that the operator defined, by name, with the accounts that may name each. What they mean is the host's business.
 #[derive(Debug, Clone, Default)]
 pub struct RuleBook {
-    /// The names of subnets.
-    pub subnet_ids: BTreeSet<String>,
-    /// The names of security groups.
-    pub security_group_ids: BTreeSet<String>,
+    /// Subnets.
+    pub subnets: BTreeMap<String, BTreeSet<AccountId>>,
+    /// Security groups.
+    pub security_groups: BTreeMap<String, BTreeSet<AccountId>>,
 }
 
 impl RuleBook {
-    /// Checks that a configuration names nothing that is not defined.
+    /// Checks that an account's configuration names nothing that is not defined for it. What is defined for others looks the same.
     ///
     /// # Errors
     ///
     /// What is wrong, and a sentence that names it.
-    pub fn check(&self, egress: &VpcEgress) -> Result<(), (ConnectorFault, String)> {
-        let unknown = |names: &[String], known: &BTreeSet<String>| {
-            names.iter().find(|name| !known.contains(*name)).cloned()
+    pub fn check(
+        &self,
+        account: AccountId,
+        egress: &VpcEgress,
+    ) -> Result<(), (ConnectorFault, String)> {
+        let unknown = |names: &[String], sets: &BTreeMap<String, BTreeSet<AccountId>>| {
+            let is_its_own = |name: &String| {
+                let accounts = sets.get(name);
+                accounts.is_some_and(|accounts| accounts.contains(&account))
+            };
+            names.iter().find(|name| !is_its_own(name)).cloned()
         };
-        if let Some(subnet) = unknown(&egress.subnet_ids, &self.subnet_ids) {
+        if let Some(subnet) = unknown(&egress.subnet_ids, &self.subnets) {
             let reason = format!("The subnet ID '{subnet}' does not exist");
             return Err((ConnectorFault::InvalidSubnet, reason));
         }
         let groups = egress.security_group_ids.as_deref().unwrap_or_default();
-        if let Some(group) = unknown(groups, &self.security_group_ids) {
+        if let Some(group) = unknown(groups, &self.security_groups) {
             let reason = format!("The security group ID '{group}' does not exist");
             return Err((ConnectorFault::InvalidSecurityGroup, reason));
         }

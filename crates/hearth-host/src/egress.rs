@@ -5,11 +5,21 @@ use std::sync::Arc;
 
 use hearth_control::arn::{ConnectorArn, ConnectorRef, ManagedConnector};
 use hearth_control::connector::{RuleBook, VpcEgress};
+use hearth_control::id::AccountId;
 use hearth_control::store::Store;
 use hearth_net::{Egress, Names};
 
+/// What one name in a connector opens, and for whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleSet {
+    /// The accounts whose connectors may name it.
+    pub accounts: BTreeSet<AccountId>,
+    /// What it opens.
+    pub egress: Egress,
+}
+
 /// Rule sets by name.
-pub type RuleSets = BTreeMap<String, Egress>;
+pub type RuleSets = BTreeMap<String, RuleSet>;
 
 /// Knows what each connector opens.
 #[derive(Clone)]
@@ -45,7 +55,7 @@ impl Openings {
                     | ManagedConnector::ShellIngress => {}
                 },
                 ConnectorRef::Own(arn) => match self.configuration(arn).await {
-                    Some(egress) => self.add_rule_sets(&mut all, &egress),
+                    Some(egress) => self.add_rule_sets(&mut all, arn.scope.account, &egress),
                     None => tracing::warn!(%arn, "a connector that is not there opens nothing"),
                 },
             }
@@ -62,13 +72,15 @@ impl Openings {
         Some(version.egress)
     }
 
-    fn add_rule_sets(&self, all: &mut Egress, egress: &VpcEgress) {
+    fn add_rule_sets(&self, all: &mut Egress, account: AccountId, egress: &VpcEgress) {
         let groups = egress.security_group_ids.iter().flatten();
         let named = egress.subnet_ids.iter().map(|id| (id, &self.subnets));
         for (id, sets) in named.chain(groups.map(|id| (id, &self.security_groups))) {
-            match sets.get(id) {
-                Some(set) => add(all, set),
-                None => tracing::warn!(id, "a rule set that is not defined opens nothing"),
+            match sets.get(id).filter(|set| set.accounts.contains(&account)) {
+                Some(set) => add(all, &set.egress),
+                None => {
+                    tracing::warn!(id, %account, "a rule set that is not defined for an account opens nothing");
+                }
             }
         }
     }
@@ -76,10 +88,15 @@ impl Openings {
 
 /// The names that callers may use in connectors.
 pub fn rule_book(subnets: &RuleSets, security_groups: &RuleSets) -> RuleBook {
-    let names = |sets: &RuleSets| sets.keys().cloned().collect::<BTreeSet<_>>();
+    let names = |sets: &RuleSets| {
+        let named = sets.iter();
+        named
+            .map(|(name, set)| (name.clone(), set.accounts.clone()))
+            .collect()
+    };
     RuleBook {
-        subnet_ids: names(subnets),
-        security_group_ids: names(security_groups),
+        subnets: names(subnets),
+        security_groups: names(security_groups),
     }
 }
 

@@ -31,7 +31,7 @@ mod retry_frozen;
 pub use artifact::Artifacts;
 pub use build::{Origin, Workshop};
 pub use build_names::build_of;
-pub use egress::{Openings, RuleSets, rule_book};
+pub use egress::{Openings, RuleSet, RuleSets, rule_book};
 pub use external_s3::ExternalS3;
 pub use guest_call::is_refused;
 pub use local::{GuestDoors, LocalHost, OpenDoor};

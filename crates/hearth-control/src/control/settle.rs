@@ -54,7 +54,7 @@ async fn check(
     let Some(version) = version else {
         return Ok(None);
     };
-    let checked = shared.rules.check(&version.egress);
+    let checked = shared.rules.check(connector.scope.account, &version.egress);
     let event = if checked.is_ok() {
         Event::Accepted
     } else {

@@ -1,6 +1,6 @@
 //! Network connectors.
 
-use hearth_control::arn::ConnectorRef;
+use hearth_control::arn::{ConnectorRef, Scope};
 use hearth_control::connector::{
     ComputeKind, ConnectorFault, ConnectorKey, ConnectorState, ConnectorWithVersion,
     CreateConnector, NetworkProtocol, UpdateConnector, UpdateStatus, VpcEgress,
@@ -33,8 +33,12 @@ fn create(name: &str, subnet: &str) -> CreateConnector {
 }
 
 async fn settled(control: &Control, key: &ConnectorKey) -> ConnectorWithVersion {
+    settled_in(&scope(), control, key).await
+}
+
+async fn settled_in(scope: &Scope, control: &Control, key: &ConnectorKey) -> ConnectorWithVersion {
     loop {
-        let found = control.connector(&scope(), key).await.unwrap();
+        let found = control.connector(scope, key).await.unwrap();
         let connector = &found.connector;
         let is_checked = connector.state != ConnectorState::Pending
             && connector.update_status != Some(UpdateStatus::InProgress);
@@ -183,4 +187,29 @@ async fn a_check_that_a_crash_interrupted_is_made_at_start() {
         settled(&control, &key).await.connector.state,
         ConnectorState::Active
     );
+}
+
+/// What the operator opened for one account looks to others as what nobody has defined.
+#[tokio::test]
+async fn a_rule_set_of_another_account_does_not_exist() {
+    let world = World::new();
+    let control = world.start().await;
+    let other = Scope {
+        account: "000000000001".parse().unwrap(),
+        ..scope()
+    };
+    let key = |name: &str| ConnectorKey::Name(name.parse().unwrap());
+    for (name, subnet) in [("taken", "subnet-a"), ("unknown", "subnet-zz")] {
+        let request = create(name, subnet);
+        control.create_connector(&other, request).await.unwrap();
+    }
+    let taken = settled_in(&other, &control, &key("taken")).await.connector;
+    let unknown = settled_in(&other, &control, &key("unknown"))
+        .await
+        .connector;
+    assert_eq!(taken.state, ConnectorState::Failed);
+    assert_eq!(taken.fault, Some(ConnectorFault::InvalidSubnet));
+    assert_eq!(taken.fault, unknown.fault);
+    let reason = unknown.reason.unwrap().replace("subnet-zz", "subnet-a");
+    assert_eq!(taken.reason.unwrap(), reason);
 }

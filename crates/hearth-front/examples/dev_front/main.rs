@@ -141,7 +141,11 @@ async fn stdin_end() {
 
 fn control_config(directory: &Path, rates: Rates) -> Result<ControlConfig, Box<dyn Error>> {
     let clock = SystemClock::start();
-    let names = |names: [&str; 2]| names.into_iter().map(str::to_owned).collect();
+    // For the first account alone, as without more in the configuration.
+    let names = |names: [&str; 2]| {
+        let owned = names.map(|name| (name.to_owned(), [AccountId::FIRST].into()));
+        owned.into()
+    };
     Ok(ControlConfig {
         store: Arc::new(SqliteStore::open(&directory.join("control.db"))?),
         policy: Policy {
@@ -155,8 +159,8 @@ fn control_config(directory: &Path, rates: Rates) -> Result<ControlConfig, Box<d
         },
         default_egress: ManagedConnector::InternetEgress,
         rules: RuleBook {
-            subnet_ids: names(["subnet-1", "subnet-2"]),
-            security_group_ids: names(["sg-1", "sg-2"]),
+            subnets: names(["subnet-1", "subnet-2"]),
+            security_groups: names(["sg-1", "sg-2"]),
         },
         managed_images: vec![managed_image(clock.now())?],
         chipset_generation: "v3".to_owned(),

@@ -1,10 +1,11 @@
 //! `[network]`: what microVMs and builds reach.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use hearth_net::{Domain, Egress, EgressError, Names, Rule};
-use hearth_service::{NetworkConfig, RuleSets};
+use hearth_control::id::AccountId;
+use hearth_net::{Domain, Egress, Names, Rule};
+use hearth_service::{NetworkConfig, RuleSet, RuleSets};
 use serde::{Deserialize, Serialize};
 
 /// The table.
@@ -80,12 +81,14 @@ const EVERY_NAME: &str = "*";
 /// What one name in a connector opens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "OpeningTable", into = "OpeningTable")]
-pub(crate) struct Opening(pub(crate) Egress);
+pub(crate) struct Opening(pub(crate) RuleSet);
 
 /// The same as it is written.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct OpeningTable {
+    /// The accounts whose connectors may name it; the first account if there are none.
+    accounts: Vec<String>,
     /// TCP to every public address.
     internet: bool,
     /// Networks and ports.
@@ -95,9 +98,9 @@ struct OpeningTable {
 }
 
 impl TryFrom<OpeningTable> for Opening {
-    type Error = EgressError;
+    type Error = String;
 
-    fn try_from(table: OpeningTable) -> Result<Self, EgressError> {
+    fn try_from(table: OpeningTable) -> Result<Self, String> {
         let names = if table.names.iter().any(|name| name == EVERY_NAME) {
             Names::All
         } else if table.names.is_empty() {
@@ -105,26 +108,40 @@ impl TryFrom<OpeningTable> for Opening {
         } else {
             let domains: Result<Vec<Domain>, _> =
                 table.names.iter().map(|name| name.parse()).collect();
-            Names::Listed(domains?)
+            Names::Listed(domains.map_err(|error| error.to_string())?)
         };
-        Ok(Self(Egress {
+        let accounts: Result<BTreeSet<_>, _> =
+            table.accounts.iter().map(|text| account(text)).collect();
+        let mut accounts = accounts?;
+        if accounts.is_empty() {
+            accounts.insert(AccountId::FIRST);
+        }
+        let egress = Egress {
             internet: table.internet,
             rules: table.rules,
             names,
-        }))
+        };
+        Ok(Self(RuleSet { accounts, egress }))
     }
 }
 
 impl From<Opening> for OpeningTable {
     fn from(opening: Opening) -> Self {
+        let RuleSet { accounts, egress } = opening.0;
         Self {
-            internet: opening.0.internet,
-            rules: opening.0.rules,
-            names: match opening.0.names {
+            accounts: accounts.iter().map(ToString::to_string).collect(),
+            internet: egress.internet,
+            rules: egress.rules,
+            names: match egress.names {
                 Names::None => Vec::new(),
                 Names::All => vec![EVERY_NAME.to_owned()],
                 Names::Listed(domains) => domains.into_iter().map(String::from).collect(),
             },
         }
     }
+}
+
+fn account(text: &str) -> Result<AccountId, String> {
+    let parsed = text.parse();
+    parsed.map_err(|_| format!("\"{text}\" is no account's number of twelve digits"))
 }

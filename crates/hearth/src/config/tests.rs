@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hearth_net::{Egress, Names};
+use hearth_service::RuleSet;
 
 use super::network::{DefaultEgress, Opening};
 use super::registries::{Login, MirrorTable};
@@ -83,7 +84,8 @@ fn openings(name: &str) -> BTreeMap<String, Opening> {
         rules: vec!["10.1.0.0/16:5432".parse().unwrap()],
         names: Names::Listed(vec!["pypi.org".parse().unwrap()]),
     };
-    BTreeMap::from([(name.to_owned(), Opening(egress))])
+    let accounts = BTreeSet::from(["000000000000".parse().unwrap()]);
+    BTreeMap::from([(name.to_owned(), Opening(RuleSet { accounts, egress }))])
 }
 
 /// Tables whose keys are names that the user gives.
@@ -167,10 +169,24 @@ fn wrong_files_are_told_with_key_and_line() {
     assert!(wrong("region = \"?\"").contains("region"));
     assert!(wrong("[network.subnets.subnet-1]\nrules = [\"x\"]").contains("10.1.0.0/16:5432"));
     assert!(wrong("[network.subnets.subnet-1]\nnames = [\"http://x\"]").contains("pypi.org"));
+    assert!(wrong("[network.subnets.subnet-1]\naccounts = [\"me\"]").contains("twelve digits"));
     assert!(wrong("[network]\ndefault_egress = \"all\"").contains("internet"));
     assert!(wrong("users = \"0-70000\"").contains("FIRST-LAST"));
     assert!(wrong("[limits]\ndisk_mib_per_second = -1").contains("disk_mib_per_second"));
     assert!(wrong("[endpoint]").contains("endpoints"));
+}
+
+#[test]
+fn a_rule_set_is_the_first_accounts_unless_it_names_others() {
+    let accounts = |text: &str| {
+        let config = parse(&format!("[network.subnets.subnet-1]\n{text}")).unwrap();
+        let sets = config.network.to_service().subnets;
+        let accounts = sets["subnet-1"].accounts.iter();
+        accounts.map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(accounts("internet = true"), ["000000000000"]);
+    let others = accounts("accounts = [\"000000000001\", \"000000000002\"]");
+    assert_eq!(others, ["000000000001", "000000000002"]);
 }
 
 #[test]

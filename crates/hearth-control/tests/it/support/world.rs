@@ -1,5 +1,6 @@
 //! A control plane that can be stopped and started again over the same file, host and clock.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,8 +91,8 @@ impl World {
             },
             default_egress: ManagedConnector::InternetEgress,
             rules: RuleBook {
-                subnet_ids: ["subnet-a".to_owned()].into(),
-                security_group_ids: ["sg-a".to_owned()].into(),
+                subnets: of_first_account("subnet-a"),
+                security_groups: of_first_account("sg-a"),
             },
             managed_images: vec![base],
             chipset_generation: "v3".to_owned(),
@@ -239,4 +240,8 @@ pub(crate) fn refusal<T: std::fmt::Debug>(outcome: Result<T, ControlError>) -> R
         Err(ControlError::Refused(refusal)) => refusal,
         other => panic!("not a refusal: {other:?}"),
     }
+}
+
+fn of_first_account(name: &str) -> BTreeMap<String, BTreeSet<AccountId>> {
+    [(name.to_owned(), [AccountId::FIRST].into())].into()
 }
