@@ -11,6 +11,10 @@ const FORMAT: &str = "%Y%m%dT%H%M%SZ";
 /// What AWS tolerates between the signer's clock and its own.
 const MAX_SKEW_S: i64 = 300;
 
+/// Longest time for which a presigned request of these services is valid, whatever its signer chose. Such an URL is a request that
+/// anybody who finds it can send, of `ExecMicrovm` for instance. Those of S3, which are made to be handed on, are checked elsewhere.
+const MAX_PRESIGNED_S: i64 = 900;
+
 /// The date of a signature, as text (it is signed as text) and as a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AmzDate {
@@ -54,7 +58,7 @@ impl Signed {
         }
         let lifetime_s = match self.carrier {
             Carrier::Header => MAX_SKEW_S,
-            Carrier::Query { expires_s } => expires_s,
+            Carrier::Query { expires_s } => expires_s.min(MAX_PRESIGNED_S),
         };
         if self.date.epoch_s.saturating_add(lifetime_s) < now_s {
             let limit = format_time(now_s.saturating_sub(lifetime_s));

@@ -135,6 +135,16 @@ fn clocks_may_differ_by_five_minutes() {
     );
 }
 
+/// It was presigned for an hour.
+#[test]
+fn what_is_presigned_is_valid_for_fifteen_minutes() {
+    let vectors = vectors();
+    let signed = Signed::parse(&vectors.last().unwrap().head()).unwrap();
+    assert_eq!(signed.check_time(at("2026-11-22T06:15:00Z")), Ok(()));
+    let late = signed.check_time(at("2026-11-22T06:15:01Z"));
+    assert!(matches!(late, Err(SignatureError::Expired(_))));
+}
+
 #[test]
 fn nothing_and_half_a_signature_are_told_apart() {
     let head = |authorization: Option<&str>| {
