@@ -110,8 +110,10 @@ impl Follower {
     /// Sends everything that has come since.
     async fn send_news(&mut self, pages: &mpsc::Sender<Bytes>) -> Result<(), NoMore> {
         loop {
-            let events = self.read().await?;
+            let (events, newest) = self.read().await?;
             let Some(last) = events.last() else {
+                // What has come up to there is of other streams, and is not looked through again.
+                self.seen = newest;
                 return Ok(());
             };
             self.seen = last.id;
@@ -120,7 +122,8 @@ impl Follower {
         }
     }
 
-    async fn read(&self) -> Result<Vec<Event>, NoMore> {
+    /// What has come, and the number that the newest event of the store had before.
+    async fn read(&self) -> Result<(Vec<Event>, i64), NoMore> {
         let (store, owner, place) = (
             Arc::clone(&self.store),
             self.owner.clone(),
@@ -128,13 +131,15 @@ impl Follower {
         );
         let seen = self.seen;
         let reading = tokio::task::spawn_blocking(move || {
-            if store.newest()? == seen {
-                return Ok(Vec::new());
+            let newest = store.newest()?;
+            if newest == seen {
+                return Ok((Vec::new(), newest));
             }
-            nothing_yet(store.arrived(&owner, &place.group, &place.stream, seen, PAGE_EVENTS))
+            let arrived = store.arrived(&owner, &place.group, &place.stream, seen, PAGE_EVENTS);
+            Ok((nothing_yet(arrived)?, newest))
         });
         match reading.await {
-            Ok(Ok(events)) => Ok(events),
+            Ok(Ok(read)) => Ok(read),
             Ok(Err(error)) => {
                 let error: &LogError = &error;
                 tracing::error!(%error, "logs cannot be followed");
