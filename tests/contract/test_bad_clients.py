@@ -103,10 +103,12 @@ def test_who_sends_on_after_a_refusal_hears_it(server, path, code):
     length = 16 << 20
     service = "s3" if path.startswith("/bucket") else "lambda"
     scope = f"{time.strftime('%Y%m%d', time.gmtime())}/{server.region}/{service}/aws4_request"
+    # Of the second, that the hash of the body is not signed is what is wrong.
+    signed = "host;x-amz-content-sha256;x-amz-date" if service == "s3" else "host;x-amz-date"
     head = (
         f"PUT {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n"
         f"X-Amz-Date: {time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}\r\nX-Amz-Content-Sha256: UNSIGNED-PAYLOAD\r\n"
-        f"Authorization: AWS4-HMAC-SHA256 Credential=AKIANOBODY/{scope}, SignedHeaders=host;x-amz-date, Signature={'0' * 64}\r\n\r\n"
+        f"Authorization: AWS4-HMAC-SHA256 Credential=AKIANOBODY/{scope}, SignedHeaders={signed}, Signature={'0' * 64}\r\n\r\n"
     )
     with connect(server) as client:
         client.sendall(head.encode() + b"x" * length)

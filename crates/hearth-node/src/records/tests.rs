@@ -352,6 +352,35 @@ async fn a_damaged_suspend_that_was_not_put_into_place_is_set_aside() {
     }
 }
 
+/// A VMM that was taken over may seal what is sound in itself, and not what it was asked for: here a disk that its instance does not
+/// have, as it would be with another instance's disk, and memory above a snapshot that its instance does not stand on.
+#[tokio::test]
+async fn a_suspend_that_is_not_what_was_asked_for_is_set_aside() {
+    for foreign in ["disk", "parent"] {
+        let fixture = Fixture::new();
+        let (disks, parent) = match foreign {
+            "disk" => (vec![], Some(fixture.template.to_string())),
+            _ => (vec![writable_disk()], None),
+        };
+        let record = MachineRecord {
+            pending: Some(Purpose::Suspended),
+            disks,
+            parent,
+            ..dead(fixture.template)
+        };
+        saved_of(&fixture, record);
+        let node = fixture.start().await;
+        assert_eq!(node.standing(&name("third")).await, Standing::Gone);
+        let damage = node.damage_of(&name("third")).await.unwrap().unwrap();
+        let reason = &damage.reason;
+        assert!(
+            reason.contains("not what its VMM was asked for"),
+            "{reason}"
+        );
+        assert_sound(&node, "second", foreign).await;
+    }
+}
+
 /// A VMM that was taken over may leave what leads elsewhere, or what whoever opens it waits for.
 #[tokio::test]
 async fn a_suspend_that_is_no_directory_of_files_is_set_aside() {
@@ -381,13 +410,29 @@ async fn a_suspend_that_is_no_directory_of_files_is_set_aside() {
 
 /// An instance whose VMM has sealed its suspend and ended, as the node ended too. Answers where the snapshot lies.
 fn saved(fixture: &Fixture) -> PathBuf {
+    let record = MachineRecord {
+        pending: Some(Purpose::Suspended),
+        disks: vec![writable_disk()],
+        ..dead(fixture.template)
+    };
+    saved_of(fixture, record)
+}
+
+fn writable_disk() -> DiskStack {
+    DiskStack {
+        serial: "root".to_owned(),
+        base: "/dev/null".into(),
+        overlays: Vec::new(),
+        is_writable: true,
+        sealed: Vec::new(),
+    }
+}
+
+/// The same of an instance with this record.
+fn saved_of(fixture: &Fixture, record: MachineRecord) -> PathBuf {
     let (layout, third) = (fixture.layout(), name("third"));
     let records = Records::load(layout.clone()).unwrap();
     records.make_directory(&third).unwrap();
-    let record = MachineRecord {
-        pending: Some(Purpose::Suspended),
-        ..dead(fixture.template)
-    };
     records
         .write_machine(&third, record, Durability::Durable)
         .unwrap();
