@@ -27,14 +27,13 @@ use hearth_control::host::{
 use hearth_control::id::{AccountId, BuildId};
 use hearth_control::instance::InstanceId;
 use hearth_logs::LogStore;
-use hearth_node::{AgentClient, MachineName, Node, ProcessMemory, ServiceListener};
+use hearth_node::{AgentClient, MachineName, Node, ProcessMemory, ServiceListener, with_causes};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::build::Workshop;
 use crate::egress::Openings;
 use crate::monitor::Monitor;
-use hearth_node::with_causes;
 
 /// Opens what a guest reaches of the service, from when its instance is followed until it is not.
 pub trait GuestDoors: Send + Sync + 'static {

@@ -10,8 +10,7 @@ use hearth_control::id::MicrovmId;
 use hearth_front::{Disks, Holding, HoldingKind};
 use hearth_host::{LocalHost, Origin, build_of};
 use hearth_image::BaseSet;
-use hearth_node::Purpose;
-use hearth_node::with_causes;
+use hearth_node::{Purpose, with_causes};
 
 /// The disks of a host, as the front asks for them.
 pub(crate) struct HostDisks(pub(crate) LocalHost);

@@ -81,7 +81,13 @@ pub(crate) struct FileRecord {
 }
 
 /// Name of the file that holds guest memory.
-pub(crate) const MEMORY_FILE: &str = "memory";
+pub const MEMORY_FILE: &str = "memory";
+
+/// Name of the file that holds the writable disk of this number, counted from 0 among the writable ones.
+pub fn disk_file(index: usize) -> String {
+    format!("disk-{index}.qcow2")
+}
+
 /// Name of the file with header and body.
 pub(crate) const STATE_FILE: &str = "state";
 /// Name of the file with the chunk hashes.

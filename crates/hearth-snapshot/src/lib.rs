@@ -31,7 +31,7 @@ pub mod plain;
 mod ram;
 mod verify;
 
-pub use body::{NotAnId, SnapshotId};
+pub use body::{MEMORY_FILE, NotAnId, SnapshotId, disk_file};
 pub use capture::{Capture, CaptureError, MemoryKind, Sealed};
 pub use extents::{Extent, ExtentMap, Source};
 pub use header::{FORMAT_VERSION, HeaderError};

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use hearth_node::{Node, SnapshotInfo};
+use hearth_node::{Node, SnapshotInfo, with_causes};
 use serde::Serialize;
 
 use crate::cli::machine::SnapshotCommand;
@@ -114,7 +114,10 @@ fn verify(shared: &Shared, node: &Node, beginnings: &[String]) -> Result<ExitCod
                 .collect();
             ids.extend(unseen);
         }
-        let problems = problems.iter().map(|problem| chain_of(problem)).collect();
+        let problems = problems
+            .iter()
+            .map(|problem| with_causes(problem))
+            .collect();
         findings.push(Finding {
             id: id.to_string(),
             problems,
@@ -141,15 +144,4 @@ fn verify(shared: &Shared, node: &Node, beginnings: &[String]) -> Result<ExitCod
     } else {
         ExitCode::FAILURE
     })
-}
-
-/// An error with its causes, in one line.
-fn chain_of(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text.push_str(&format!(": {next}"));
-        cause = next.source();
-    }
-    text
 }

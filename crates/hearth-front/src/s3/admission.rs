@@ -15,6 +15,7 @@
 use http::request::Parts;
 use http::{HeaderMap, Method, header};
 
+use crate::sigv4::parameter;
 use crate::uri::query_pairs;
 
 /// Longest time for which a request may be presigned.
@@ -58,10 +59,7 @@ pub(super) fn admit(head: &Parts, now_s: i64) -> Result<(), Refused> {
     match signature(&head.headers, &pairs)? {
         Signature::Header => {
             let authorization = text(&head.headers, header::AUTHORIZATION.as_str());
-            let list = authorization.split(',').find_map(|part| {
-                let (_, list) = part.trim().split_once("SignedHeaders=")?;
-                Some(list)
-            });
+            let list = parameter(authorization, "SignedHeaders");
             are_signed(&head.headers, list.unwrap_or_default(), &[])
         }
         Signature::Query => {

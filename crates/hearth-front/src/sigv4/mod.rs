@@ -26,7 +26,7 @@ use subtle::ConstantTimeEq;
 pub(crate) use clock::AmzDate;
 pub use error::SignatureError;
 pub(crate) use hearth_sigv4::hex;
-pub(crate) use parse::access_key_hint;
+pub(crate) use parse::{access_key_hint, parameter};
 
 /// The signature material of one request, before any of it is believed.
 #[derive(Clone, Debug)]

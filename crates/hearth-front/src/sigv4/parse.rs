@@ -132,7 +132,8 @@ fn split_headers(list: &str) -> Result<Vec<String>, SignatureError> {
     Ok(headers)
 }
 
-fn parameter<'a>(parameters: &'a str, name: &str) -> Option<&'a str> {
+/// A parameter behind the algorithm of an `Authorization` header.
+pub(crate) fn parameter<'a>(parameters: &'a str, name: &str) -> Option<&'a str> {
     parameters.split(',').find_map(|pair| {
         let (key, value) = pair.trim().split_once('=')?;
         (key == name).then_some(value)

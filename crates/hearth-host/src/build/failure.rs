@@ -5,12 +5,12 @@ use std::time::Duration;
 use hearth_control::guest_call::CallOutcome;
 use hearth_control::hooks::Hook;
 use hearth_image::{BuildError, GuestError};
+use hearth_node::with_causes;
 use hearth_wire::agent::ExitStatus;
 
 use crate::application::NoProgram;
 use crate::fetch_error::FetchError;
 use crate::monitor::exit_code;
-use hearth_node::with_causes;
 
 /// A failed build.
 #[derive(Debug, thiserror::Error)]

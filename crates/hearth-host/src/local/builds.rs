@@ -2,10 +2,10 @@
 
 use hearth_control::host::{HostError, SnapshotRef};
 use hearth_control::id::BuildId;
+use hearth_node::with_causes;
 
 use super::LocalHost;
 use crate::build_names::{BUILD, BUILDER, VALIDATE, build_of};
-use hearth_node::with_causes;
 
 impl LocalHost {
     /// Ends a build and removes its instances, and its files unless its snapshot stands on them.

@@ -9,14 +9,13 @@ use hearth_control::instance::{Instance, InstanceId};
 use hearth_control::start_times::StartStep;
 use hearth_net::Egress;
 use hearth_node::{
-    CloneRequest, Launched, Machine, MachineName, NodeError, Standing, StepTime, Times,
+    CloneRequest, Launched, Machine, MachineName, NodeError, Standing, StepTime, Times, with_causes,
 };
 
 use super::{LocalHost, machine_name};
 use crate::guest_call;
 use crate::monitor::{Monitor, Watched};
 use crate::output::{Output, StreamName};
-use hearth_node::with_causes;
 
 /// How long the last output of an instance that is removed may take to be written.
 const LAST_OUTPUT_LIMIT: Duration = Duration::from_secs(1);
@@ -261,7 +260,6 @@ impl LocalHost {
     }
 }
 
-/// The failure of an operation that left the instance as it was.
 /// What a start tells that began then.
 fn started(began: Instant, times: &Times) -> Done {
     let measured: Duration = times.steps.iter().map(|step| step.took).sum();
@@ -281,6 +279,7 @@ fn started(began: Instant, times: &Times) -> Done {
     }
 }
 
+/// The failure of an operation that left the instance as it was.
 fn unchanged(error: &NodeError) -> Failure {
     match error {
         NodeError::NoUser => Failure::NoCapacity,

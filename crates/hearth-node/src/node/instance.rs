@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hearth_snapshot::{Description, SnapshotId};
+use hearth_snapshot::{Description, MEMORY_FILE, SnapshotId};
 use hearth_wire::agent::{ControlRequest, StartSpec};
 use hearth_wire::vmm::{Command, Reply, SnapshotSpec, SnapshotSummary, Status};
 
@@ -51,9 +51,6 @@ const BUSY_PAUSE: Duration = Duration::from_millis(100);
 
 /// For how long a VMM may answer no question before its process is ended: three times as long as [`VmmClient`] waits for one answer.
 const SILENCE_LIMIT: Duration = Duration::from_secs(180);
-
-/// The file of a snapshot that holds its pages.
-const MEMORY_FILE: &str = "memory";
 
 /// The files of a snapshot that its description does not name.
 const OWN_FILES: [&str; 2] = ["state", "hashes"];

@@ -4,13 +4,10 @@
 //! snapshot, or another tenant's snapshot as an ancestor. The next VMM would be shown them. So nothing of it is believed that the
 //! node's own records tell, and what differs is refused.
 
-use hearth_snapshot::{Description, SnapshotId};
+use hearth_snapshot::{Description, MEMORY_FILE, SnapshotId, disk_file};
 
 use crate::index::SnapshotInfo;
 use crate::record::MachineRecord;
-
-/// The name of a snapshot's memory file.
-const MEMORY_FILE: &str = "memory";
 
 /// How a snapshot differs from what was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,7 +35,7 @@ pub(super) fn check(
     parent: Option<&SnapshotInfo>,
 ) -> Result<(), Mismatch> {
     let disks = machine.disks.iter().filter(|disk| disk.is_writable);
-    let names = (0..disks.count()).map(|index| format!("disk-{index}.qcow2"));
+    let names = (0..disks.count()).map(disk_file);
     let names = std::iter::once(MEMORY_FILE.to_owned()).chain(names);
     let found = || description.files.iter().map(|(name, _)| name.clone());
     if !found().eq(names) {

@@ -32,5 +32,5 @@ pub use parts::Wiring;
 pub use restore::pretend_asleep;
 pub use restore::restore;
 pub use running::Machine;
-pub use snapshot::{GoesOn, Sealing, SnapshotError, disk_name};
+pub use snapshot::{GoesOn, Sealing, SnapshotError};
 pub use state::{MACHINE_STATE_VERSION, MachineState, SavedDevice};

@@ -12,7 +12,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use hearth_snapshot::{Capture, CaptureError, MemoryKind, RamError, Sealed};
+use hearth_snapshot::{Capture, CaptureError, MemoryKind, RamError, Sealed, disk_file};
 use hearth_wire::crash_point::CrashPoint;
 use hearth_wire::vmm::{Refusal, SnapshotKind, SnapshotSpec, SnapshotSummary};
 
@@ -121,11 +121,6 @@ impl SnapshotError {
             _ => None,
         }
     }
-}
-
-/// Name of writable disk `index` in a snapshot's directory.
-pub fn disk_name(index: usize) -> String {
-    format!("disk-{index}.qcow2")
 }
 
 /// A snapshot whose memory and disks are written; what is left needs the machine no more.
@@ -291,7 +286,7 @@ impl Machine {
             let path = disk.top();
             let failed = |source| SnapshotError::Disk { index, source };
             disk.device.with_device(Block::seal).map_err(failed)?;
-            capture.adopt(&disk_name(index), &path)?;
+            capture.adopt(&disk_file(index), &path)?;
         }
         crash_point::reach(CrashPoint::SealDisksSealed);
         Ok(())

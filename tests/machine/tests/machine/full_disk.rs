@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use hearth_machine_tests::guest::{self, Fixture, ask, name};
 use hearth_node::{
-    CloneRequest, DiskRequest, Machine, MachineName, NodeError, SnapshotInfo, Standing,
+    CloneRequest, DiskRequest, Machine, MachineName, NodeError, SnapshotInfo, Standing, with_causes,
 };
 use hearth_snapshot::SnapshotId;
 use hearth_wire::agent::ExitStatus;
@@ -93,19 +93,9 @@ fn fill_holes(memory: &Path) {
     }
 }
 
-fn whole(error: &NodeError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
-}
-
 /// What a failure says of the write that failed: what was tried, and the file.
 fn step(error: &NodeError) -> String {
-    let said = whole(error);
+    let said = with_causes(error);
     assert!(said.contains("No space left on device"), "{said}");
     let (tried, path) = said.split_once(" (").unwrap_or((&said, ""));
     let path = path.split(')').next().unwrap_or_default();

@@ -1,8 +1,7 @@
 //! What an owner counts, for metrics.
 
 use super::Owner;
-use crate::life::Life;
-use crate::life::Origin;
+use crate::life::{Life, Origin};
 use crate::machine::microvm::{Event, REASON_FORK_INTERRUPTED, REASON_LOST, Timer};
 use crate::metrics::End;
 

@@ -2,8 +2,7 @@
 
 use super::forget_name;
 use crate::id::MicrovmId;
-use crate::life::Life;
-use crate::life::Origin;
+use crate::life::{Life, Origin};
 use crate::microvm::{Activity, Microvm};
 use crate::store::Result;
 use crate::store::form::Stored as _;

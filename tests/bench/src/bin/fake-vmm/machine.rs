@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use hearth_snapshot::{
-    Capture, MemoryKind, OpenOptions, OpenSnapshot, PAGE_BYTES, Ram, SnapshotId,
+    Capture, MemoryKind, OpenOptions, OpenSnapshot, PAGE_BYTES, Ram, SnapshotId, disk_file,
 };
 use hearth_wire::vmm::{DeviceSpec, DiskImage, RestoreSpec, SnapshotSpec, SnapshotSummary};
 use vm_memory::{Bytes as _, GuestAddress};
@@ -73,7 +73,7 @@ impl Machine {
         let mut capture = Capture::begin(&spec.directory)?;
         capture.memory(&self.ram, kind)?;
         for (index, path) in self.overlays.iter().enumerate() {
-            capture.adopt(&format!("disk-{index}.qcow2"), path)?;
+            capture.adopt(&disk_file(index), path)?;
         }
         if overlays == Overlays::Continue {
             for path in &spec.next_overlays {

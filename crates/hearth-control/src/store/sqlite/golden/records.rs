@@ -11,8 +11,7 @@ use crate::image::{
     Architecture, BuildSizes, BuildState, ClientToken, ImageSpec, ImageState, OsCapabilities,
     VersionState, VersionStatus,
 };
-use crate::life::Origin;
-use crate::life::{Life, Phase, Wish};
+use crate::life::{Life, Origin, Phase, Wish};
 use crate::microvm::{Activity, LaunchTerms, RunInput};
 use crate::store::Subject;
 use crate::store::form::tests::{egress, spec, terms};
