@@ -25,6 +25,7 @@ pub(crate) struct StreamSlots {
     pub(crate) service: Slots,
     pub(crate) file: Slots,
     pub(crate) logs: Slots,
+    pub(crate) background: Slots,
 }
 
 /// The agent: one value, shared by the tasks of its one thread.
@@ -56,6 +57,7 @@ impl Agent {
                 service: Slots::new(bounds::MAX_SERVICE),
                 file: Slots::new(bounds::MAX_FILE),
                 logs: Slots::new(bounds::MAX_LOGS),
+                background: Slots::new(bounds::MAX_BACKGROUND),
             },
         }
     }

@@ -49,6 +49,8 @@ pub(crate) struct Application {
     state: RefCell<State>,
     gate: Cell<Gate>,
     changed: Notify,
+    /// The user that it was started as, also after its end: [`StartSpec::user`]. Empty is root.
+    user: RefCell<String>,
 }
 
 /// Whether streams into the guest are served.
@@ -118,6 +120,7 @@ impl Application {
         let started = start_container(reaper, logs, spec).await;
         match started {
             Ok((running, exit)) => {
+                self.user.replace(spec.user.clone());
                 self.state.replace(State::Running(running));
                 tokio::task::spawn_local(await_end(Rc::clone(self), exit));
                 Ok(())
@@ -139,6 +142,11 @@ impl Application {
             State::Exited(_) => Ok(root::open(storage::ROOT).step("open the application's root")?),
             State::NotStarted | State::Starting => Err(refused("the application was not started")),
         }
+    }
+
+    /// The user that the application was started as. Empty is root, as before a start.
+    pub(crate) fn user(&self) -> String {
+        self.user.borrow().clone()
     }
 
     /// Starts a process in the application's container.

@@ -28,6 +28,9 @@ pub(crate) const MAX_FILE: u32 = 32;
 /// Log streams: a collector, and a few people who watch.
 pub(crate) const MAX_LOGS: u32 = 8;
 
+/// Ended execs whose background processes still write: each is up to two pipes of the agent.
+pub(crate) const MAX_BACKGROUND: u32 = 256;
+
 /// Largest opening message: an exec with all its arguments and variables.
 pub(crate) const MAX_OPEN_BYTES: usize = 512 << 10;
 

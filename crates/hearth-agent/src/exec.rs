@@ -52,9 +52,12 @@ const HANG_UP_INTERVAL: Duration = Duration::from_secs(1);
 const END_OF_TRANSMISSION: u8 = 4;
 
 /// Serves one stream until the process has ended or the host has closed it.
+///
+/// What the process left running in the background keeps its pipes: as under Docker, its output is read and thrown
+/// away for as long as it lives. Without a reader, its next line would end it (`SIGPIPE`).
 pub(crate) async fn serve(
     agent: &Agent,
-    channel: &Channel,
+    channel: Channel,
     spec: &ExecSpec,
 ) -> Result<(), FrameError> {
     let slot = agent.slots.exec.take();
@@ -67,7 +70,7 @@ pub(crate) async fn serve(
         Err(refusal) => return channel.send(&OpenReply::Refused(refusal)).await,
     };
     let served = match channel.send(&OpenReply::Ok).await {
-        Ok(()) => session.run(channel, exit).await,
+        Ok(()) => session.run(&channel, exit).await,
         Err(error) => Err(error),
     };
     session.kill_unless_ended();
@@ -76,6 +79,11 @@ pub(crate) async fn serve(
         let late = async { while channel.receive::<ExecInput>(MAX_INPUT_BYTES).await.is_ok() {} };
         // Whether it closed it or not, nobody listens any more.
         let _ = tokio::time::timeout(GOODBYE_TIME, late).await;
+    }
+    drop(channel);
+    // With all places taken, the pipes are closed.
+    if let Ok(_slot) = agent.slots.background.take() {
+        session.discard_output().await;
     }
     served
 }
@@ -209,6 +217,18 @@ impl Session {
             // It may have ended without having been reaped yet.
             let _ = rustix::process::kill_process_group(self.pid, signal);
         }
+    }
+
+    /// Reads the pipes until their last writer is gone. A terminal is closed instead: who started a process with one
+    /// expects that it is hung up.
+    async fn discard_output(self) {
+        let Self { stdout, stderr, .. } = self;
+        let discard = async |pipe: Option<Channel>| {
+            while let Some(pipe) = &pipe
+                && pipe.read(<[u8]>::is_empty).await.is_ok_and(|ended| !ended)
+            {}
+        };
+        tokio::join!(discard(stdout), discard(stderr));
     }
 
     /// Nobody is there any more who wants the process.

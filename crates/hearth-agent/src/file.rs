@@ -24,11 +24,13 @@ use crate::sys::process;
 
 mod chunks;
 mod new_file;
+mod owner;
 mod pack;
 mod unpack;
 
 use chunks::Chunks;
 use new_file::NewFile;
+use owner::Owner;
 
 /// How long a worker waits for a peer that neither sends nor takes anything.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -62,6 +64,7 @@ pub(crate) async fn serve(
         Ok(root) => root,
         Err(refusal) => return channel.send(&OpenReply::Refused(refusal)).await,
     };
+    let user = agent.application.user();
     let stream = channel.into_fd();
     let worker = process::fork(|| {
         let kept = [stream.as_fd(), root.as_fd()];
@@ -72,7 +75,7 @@ pub(crate) async fn serve(
         match stream
             .try_clone()
             .map_err(FrameError::from)
-            .and_then(|stream| work(stream, &root, &request))
+            .and_then(|stream| work(stream, &root, &user, &request))
         {
             Ok(()) => 0,
             Err(_) => 1,
@@ -105,7 +108,12 @@ fn check(request: &FileRequest) -> Result<(), Refusal> {
 }
 
 /// What the worker does, with a stream that waits.
-fn work(stream: OwnedFd, root: &OwnedFd, request: &FileRequest) -> Result<(), FrameError> {
+fn work(
+    stream: OwnedFd,
+    root: &OwnedFd,
+    user: &str,
+    request: &FileRequest,
+) -> Result<(), FrameError> {
     set_blocking(&stream, true).map_err(io::Error::from)?;
     for direction in [Timeout::Recv, Timeout::Send] {
         rustix::net::sockopt::set_socket_timeout(&stream, direction, Some(IDLE_TIMEOUT))
@@ -120,7 +128,7 @@ fn work(stream: OwnedFd, root: &OwnedFd, request: &FileRequest) -> Result<(), Fr
             }
             Err(refusal) => frame::write(&mut stream, &OpenReply::Refused(refusal)),
         },
-        FileRequest::Write { path, mode } => match NewFile::create(root, path, *mode) {
+        FileRequest::Write { path, mode } => match create(root, user, path, *mode) {
             Ok(file) => {
                 frame::write(&mut stream, &OpenReply::Ok)?;
                 receive_file(&mut stream, file)
@@ -134,11 +142,11 @@ fn work(stream: OwnedFd, root: &OwnedFd, request: &FileRequest) -> Result<(), Fr
             }
             Err(refusal) => frame::write(&mut stream, &OpenReply::Refused(refusal)),
         },
-        FileRequest::WriteTree { path } => match open_directory(root, path) {
-            Ok(top) => {
+        FileRequest::WriteTree { path } => match make_top(root, user, path) {
+            Ok((top, owner)) => {
                 limit_memory();
                 frame::write(&mut stream, &OpenReply::Ok)?;
-                receive_tree(&mut stream, &top)
+                receive_tree(&mut stream, &top, owner)
             }
             Err(refusal) => frame::write(&mut stream, &OpenReply::Refused(refusal)),
         },
@@ -155,9 +163,9 @@ fn limit_memory() {
 }
 
 /// Unpacks what comes, and answers at its end.
-fn receive_tree(stream: &mut File, top: &OwnedFd) -> Result<(), FrameError> {
+fn receive_tree(stream: &mut File, top: &OwnedFd, owner: Owner) -> Result<(), FrameError> {
     let mut chunks = Chunks::of(stream);
-    let unpacked = unpack::receive(&mut chunks, top);
+    let unpacked = unpack::receive(&mut chunks, top, owner);
     // The host reads the answer when it has sent everything.
     chunks.drain()?;
     let reply = match unpacked {
@@ -165,6 +173,18 @@ fn receive_tree(stream: &mut File, top: &OwnedFd) -> Result<(), FrameError> {
         Err(refusal) => OpenReply::Refused(refusal),
     };
     frame::write(stream, &reply)
+}
+
+/// A file to write, whose missing parent directories are made.
+fn create(root: &OwnedFd, user: &str, path: &str, mode: u32) -> Result<NewFile, Refusal> {
+    NewFile::create(root, path, mode, Owner::of(root, user)?)
+}
+
+/// The directory to unpack into, made when it is missing, and who owns what is unpacked.
+fn make_top(root: &OwnedFd, user: &str, path: &str) -> Result<(OwnedFd, Owner), Refusal> {
+    let owner = Owner::of(root, user)?;
+    owner.make_directories(root, path)?;
+    Ok((open_directory(root, path)?, owner))
 }
 
 fn open_directory(root: &OwnedFd, path: &str) -> Result<OwnedFd, Refusal> {

@@ -47,7 +47,7 @@ async fn serve(agent: &Rc<Agent>, connection: OwnedFd) -> Result<(), FrameError>
     drop(body);
     match stream {
         Stream::Control => control::serve(agent, &channel).await,
-        Stream::Exec(spec) => exec::serve(agent, &channel, &spec).await,
+        Stream::Exec(spec) => exec::serve(agent, channel, &spec).await,
         Stream::ReadFile { path } => file::serve(agent, channel, FileRequest::Read { path }).await,
         Stream::WriteFile { path, mode } => {
             file::serve(agent, channel, FileRequest::Write { path, mode }).await

@@ -5,8 +5,11 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+
+use crate::root;
 
 /// What is read of a user or group file, in bytes: far above any real one.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -51,11 +54,18 @@ struct Group<'a> {
     members: &'a str,
 }
 
-/// Resolves `wanted` with the files of the current root.
+/// Resolves `wanted` with the files of this process's root.
 pub(crate) fn resolve(wanted: &str) -> Result<Identity, UserError> {
-    let users = read_bounded("/etc/passwd").unwrap_or_default();
-    let groups = read_bounded("/etc/group").unwrap_or_default();
-    resolve_in(wanted, &users, &groups)
+    resolve_at(root::open("/").ok().as_ref(), wanted)
+}
+
+/// Resolves `wanted` with the files of `root`. Without a root, only numbers are users.
+pub(crate) fn resolve_at(root: Option<&OwnedFd>, wanted: &str) -> Result<Identity, UserError> {
+    let read = |path| {
+        root.and_then(|root| read_bounded(root, path).ok())
+            .unwrap_or_default()
+    };
+    resolve_in(wanted, &read("/etc/passwd"), &read("/etc/group"))
 }
 
 /// Resolves `wanted` with the contents of the user file and the group file. Empty is root.
@@ -134,11 +144,19 @@ fn parse_groups(text: &str) -> impl Iterator<Item = Group<'_>> {
     })
 }
 
-fn read_bounded(path: &str) -> io::Result<String> {
+/// Reads a file below `root`. Symbolic links in the path stay in `root`.
+fn read_bounded(root: impl AsFd, path: &str) -> io::Result<String> {
     let mut bytes = Vec::new();
     // A named pipe in place of the file would block for ever.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let file = File::from(rustix::fs::openat2(
+        root,
+        path,
+        flags,
+        Mode::empty(),
+        resolve,
+    )?);
     if !file.metadata()?.is_file() {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     }

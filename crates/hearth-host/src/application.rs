@@ -31,10 +31,6 @@ pub(crate) fn start_spec(
         return Err(NoProgram);
     }
     start.all_capabilities = spec.capabilities == OsCapabilities::All;
-    start
-        .env
-        .entry("HOME".to_owned())
-        .or_insert_with(|| "/root".to_owned());
     for name in SERVICES {
         let address = std::net::Ipv4Addr::from(Service::Aws.address());
         start

@@ -4,10 +4,11 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 
 use hearth_wire::agent::Refusal;
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::open_in_root;
+use super::owner::Owner;
 use crate::bounds::refused;
 use crate::fault::{Fault, Step};
 
@@ -24,20 +25,36 @@ pub(super) struct NewFile {
 }
 
 impl NewFile {
-    pub(super) fn create(root: &OwnedFd, path: &str, mode: u32) -> Result<Self, Refusal> {
+    /// A file for `path` in `root`. Missing directories on the way to it are made.
+    pub(super) fn create(
+        root: &OwnedFd,
+        path: &str,
+        mode: u32,
+        owner: Owner,
+    ) -> Result<Self, Refusal> {
         // The path is absolute, so there is a slash.
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
         if matches!(name, "" | "." | "..") {
             return Err(refused(format!("{path} does not name a file")));
         }
         let parent = if parent.is_empty() { "/" } else { parent };
+        owner.make_directories(root, parent)?;
         let directory = open_in_root(root, parent, OFlags::PATH | OFlags::DIRECTORY)
             .step_with(|| format!("open {parent}"))?;
-        Ok(Self::in_directory(directory, name, mode)?)
+        Ok(Self::in_directory(directory, name, mode, owner)?)
     }
 
-    /// One with this name, which is one word, in an open directory.
-    pub(super) fn in_directory(directory: OwnedFd, name: &str, mode: u32) -> Result<Self, Fault> {
+    /// A file in an open directory. `name` is one component of a path.
+    ///
+    /// A regular file that has this name passes its owner and its permissions on. `mode` and `owner` are those of a
+    /// file that is new.
+    pub(super) fn in_directory(
+        directory: OwnedFd,
+        name: &str,
+        mode: u32,
+        owner: Owner,
+    ) -> Result<Self, Fault> {
+        let (mode, owner) = earlier(&directory, name).unwrap_or((mode, owner));
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let (temporary, file) = with_temporary(|temporary| {
@@ -51,6 +68,7 @@ impl NewFile {
             file: File::from(file),
             is_placed: false,
         };
+        owner.take(&new.file).step("set the file's owner")?;
         // Not given at creation, where the umask would have a say.
         rustix::fs::fchmod(&new.file, Mode::from_raw_mode(mode & 0o7777))
             .step("set the file's permissions")?;
@@ -89,6 +107,20 @@ impl Drop for NewFile {
             let _ = rustix::fs::unlinkat(&self.directory, &self.temporary, AtFlags::empty());
         }
     }
+}
+
+/// Permissions and owner of the regular file that has this name already. Set-user-ID and set-group-ID bits do not
+/// pass to new content, as the kernel takes them from a file that is written.
+fn earlier(directory: &OwnedFd, name: &str) -> Option<(u32, Owner)> {
+    let found = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    let is_file = FileType::from_raw_mode(found.st_mode) == FileType::RegularFile;
+    is_file.then_some((
+        found.st_mode & 0o1777,
+        Owner {
+            uid: found.st_uid,
+            gid: found.st_gid,
+        },
+    ))
 }
 
 /// Makes something under a name that nothing has yet.

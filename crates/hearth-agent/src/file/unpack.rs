@@ -16,25 +16,25 @@ use rustix::io::Errno;
 use tar::{Archive, Entry, EntryType};
 
 use super::new_file::{NewFile, with_temporary};
+use super::owner::{DIRECTORY_MODE, Owner};
 use crate::bounds::refused;
 use crate::fault::Step;
 
-/// Permissions of directories that the archive implies and does not name.
-const IMPLIED_MODE: Mode = Mode::from_raw_mode(0o755);
-
 /// Unpacks everything and makes it durable.
-pub(super) fn receive(archive: impl Read, top: &OwnedFd) -> Result<(), Refusal> {
+///
+/// What is new belongs to `owner`, whatever the archive says: its numbers are those of the machine that packed it.
+pub(super) fn receive(archive: impl Read, top: &OwnedFd, owner: Owner) -> Result<(), Refusal> {
     let mut archive = Archive::new(archive);
     let unreadable =
         |error: std::io::Error| refused(format!("the archive cannot be read: {error}"));
     for entry in archive.entries().map_err(unreadable)? {
-        unpack(top, entry.map_err(unreadable)?)?;
+        unpack(top, owner, entry.map_err(unreadable)?)?;
     }
     rustix::fs::syncfs(top).step("sync the files")?;
     Ok(())
 }
 
-fn unpack(top: &OwnedFd, mut entry: Entry<'_, impl Read>) -> Result<(), Refusal> {
+fn unpack(top: &OwnedFd, owner: Owner, mut entry: Entry<'_, impl Read>) -> Result<(), Refusal> {
     let path = entry.path_bytes().into_owned();
     let names = names(&path)?;
     let Some((name, parents)) = names.split_last() else {
@@ -46,16 +46,16 @@ fn unpack(top: &OwnedFd, mut entry: Entry<'_, impl Read>) -> Result<(), Refusal>
     let mtime_s = header.mtime().unwrap_or_default();
     match header.entry_type() {
         EntryType::Directory => {
-            let directory = descend(top, &names, true)?;
+            let directory = descend(top, &names, Some(owner))?;
             set_mode(&directory, mode)?;
             Ok(())
         }
         EntryType::Regular | EntryType::Continuous => {
-            let parent = descend(top, parents, true)?;
+            let parent = descend(top, parents, Some(owner))?;
             let text = name
                 .to_str()
                 .ok_or_else(|| refused("a name is not UTF-8"))?;
-            let mut file = NewFile::in_directory(parent, text, mode)?;
+            let mut file = NewFile::in_directory(parent, text, mode, owner)?;
             let copied = std::io::copy(&mut entry, &mut file.file);
             let copied = copied.map_err(|error| broken(&path, &error))?;
             if copied != entry.size() {
@@ -67,9 +67,10 @@ fn unpack(top: &OwnedFd, mut entry: Entry<'_, impl Read>) -> Result<(), Refusal>
         EntryType::Symlink => {
             let target = entry.link_name_bytes().unwrap_or_default();
             let target = Path::new(OsStr::from_bytes(&target));
-            let parent = descend(top, parents, true)?;
+            let parent = descend(top, parents, Some(owner))?;
             put_link(&parent, name, |new| {
-                rustix::fs::symlinkat(target, &parent, new)
+                rustix::fs::symlinkat(target, &parent, new)?;
+                owner.take_named(&parent, new)
             })
         }
         EntryType::Link => {
@@ -78,8 +79,8 @@ fn unpack(top: &OwnedFd, mut entry: Entry<'_, impl Read>) -> Result<(), Refusal>
             let (target, target_parents) = target
                 .split_last()
                 .ok_or_else(|| refused("a hard link leads to the top"))?;
-            let source = descend(top, target_parents, false)?;
-            let parent = descend(top, parents, true)?;
+            let source = descend(top, target_parents, None)?;
+            let parent = descend(top, parents, Some(owner))?;
             put_link(&parent, name, |new| {
                 rustix::fs::linkat(&source, *target, &parent, new, AtFlags::empty())
             })
@@ -115,18 +116,28 @@ fn names(path: &[u8]) -> Result<Vec<&OsStr>, Refusal> {
     Ok(names)
 }
 
-/// The directory at the end of these names, made when it is missing and wanted.
-fn descend(top: &OwnedFd, names: &[&OsStr], is_made: bool) -> Result<OwnedFd, Refusal> {
+/// The directory at the end of these names. Those that are missing are made for `owner`, if there is one.
+fn descend(top: &OwnedFd, names: &[&OsStr], owner: Option<Owner>) -> Result<OwnedFd, Refusal> {
     let mut directory = top.try_clone().step("open the directory")?;
     for name in names {
         let mut opened = enter(&directory, name);
-        if is_made && opened.as_ref().is_err_and(|errno| *errno == Errno::NOENT) {
-            match rustix::fs::mkdirat(&directory, *name, IMPLIED_MODE) {
+        if let Some(owner) = owner
+            && opened.as_ref().is_err_and(|errno| *errno == Errno::NOENT)
+        {
+            let made = rustix::fs::mkdirat(&directory, *name, DIRECTORY_MODE);
+            opened = enter(&directory, name);
+            match made {
+                Ok(()) => {
+                    if let Ok(new) = &opened {
+                        owner
+                            .take(new)
+                            .step_with(|| format!("make {}", name.display()))?;
+                    }
+                }
                 // Somebody else was faster.
-                Ok(()) | Err(Errno::EXIST) => {}
+                Err(Errno::EXIST) => {}
                 Err(errno) => Err(errno).step_with(|| format!("make {}", name.display()))?,
             }
-            opened = enter(&directory, name);
         }
         directory = match opened {
             Ok(opened) => opened,

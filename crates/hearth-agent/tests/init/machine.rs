@@ -30,8 +30,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Applets of busybox that the tests use.
 const APPLETS: &[&str] = &[
-    "cat", "echo", "grep", "head", "hostname", "id", "ls", "mknod", "mount", "nc", "sh", "sleep",
-    "stty", "touch", "true", "yes",
+    "cat", "chmod", "echo", "grep", "head", "hostname", "id", "ls", "mknod", "mount", "nc", "sh",
+    "sleep", "stty", "touch", "true", "yes",
 ];
 
 /// Directories of the root that are not made by the agent.

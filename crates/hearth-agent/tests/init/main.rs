@@ -154,6 +154,81 @@ fn programs_run_beside_the_agent() {
     assert_eq!(status, OK);
 }
 
+/// As under `docker exec`: a server that an agent starts in the background and that logs a line must not die of it.
+#[test]
+fn what_an_exec_leaves_in_the_background_may_write_on() {
+    let machine = Machine::boot();
+    start(&machine, start_spec("exec sleep 600"));
+    let app = ExecPlace::Application;
+    // More than the two pipes hold, and only shell builtins write, which a broken pipe ends.
+    let script = "(while :; do echo line; echo line >&2; i=$((i+1)); echo $i > /tmp/written; done) & echo started";
+    assert_eq!(machine.shell(app, script).1, OK);
+    let written = || -> u32 {
+        let text = machine.shell(app, "cat /tmp/written").0;
+        text.trim().parse().unwrap_or_default()
+    };
+    assert!(
+        eventually(|| written() > 50_000),
+        "it wrote {} lines",
+        written()
+    );
+    let first = written();
+    assert!(eventually(|| written() > first), "it stands still");
+}
+
+#[test]
+fn home_is_that_of_the_user() {
+    let machine = Machine::boot();
+    let mut spec = start_spec("exec sleep 600");
+    spec.user = "web".into();
+    start(&machine, spec);
+    let app = ExecPlace::Application;
+    let home = |user: &str| {
+        let mut spec = exec_spec(app, &["sh", "-c", "echo $HOME"]);
+        spec.user = user.into();
+        finish_exec(&mut machine.open_confirmed(Stream::Exec(spec)).unwrap()).0
+    };
+    assert_eq!(home(""), "/tmp\n");
+    assert_eq!(home("root"), "/root\n");
+    assert_eq!(home("4242"), "/\n");
+}
+
+#[test]
+fn files_belong_to_the_application() {
+    let machine = Machine::boot();
+    let mut spec = start_spec("exec sleep 600");
+    spec.user = "web".into();
+    start(&machine, spec);
+    let app = ExecPlace::Application;
+    let output = |script: &str| machine.shell(app, script).0;
+
+    machine.write_file("/tmp/new/deep/file", b"x").unwrap();
+    assert_eq!(
+        output(
+            "cd /tmp; ls -ldn new new/deep new/deep/file | while read mode n uid gid rest; do echo $mode $uid $gid; done"
+        ),
+        "drwxr-xr-x 33 33\ndrwxr-xr-x 33 33\n-rw-r----- 33 33\n"
+    );
+    assert_eq!(machine.shell(app, "echo y >> /tmp/new/deep/file").1, OK);
+
+    let mut spec = exec_spec(
+        app,
+        &["sh", "-c", "echo old > /tmp/own; chmod 600 /tmp/own"],
+    );
+    spec.user = "root".into();
+    assert_eq!(
+        finish_exec(&mut machine.open_confirmed(Stream::Exec(spec)).unwrap()).1,
+        OK
+    );
+    machine.write_file("/tmp/own", b"new").unwrap();
+    assert!(
+        output("ls -ln /tmp/own").starts_with("-rw-------    1 0        0"),
+        "{}",
+        output("ls -ln /tmp/own")
+    );
+    assert_eq!(machine.read_file("/tmp/own").unwrap(), b"new");
+}
+
 #[test]
 fn a_closed_exec_takes_its_processes_along() {
     let machine = Machine::boot();
@@ -190,7 +265,8 @@ fn files_arrive_whole() {
         machine.read_file("/dev/zero"),
         Err(Refusal::State(_))
     ));
-    assert!(machine.write_file("/none/file", b"x").is_err());
+    // A file is no directory on the way to another.
+    assert!(machine.write_file("/root/file/file", b"x").is_err());
     assert!(machine.write_file("relative", b"x").is_err());
 }
 

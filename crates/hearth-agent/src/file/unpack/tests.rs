@@ -10,6 +10,14 @@ use tar::{Builder, Header};
 use super::*;
 use crate::file::pack;
 
+/// The user of the tests, whom they may give files to.
+fn me() -> Owner {
+    Owner {
+        uid: rustix::process::geteuid().as_raw(),
+        gid: rustix::process::getegid().as_raw(),
+    }
+}
+
 /// A target directory with a neighbour that nobody may touch.
 struct Place {
     directory: tempfile::TempDir,
@@ -29,7 +37,7 @@ impl Place {
 
     fn unpack(&self, archive: &[u8]) -> Result<(), Refusal> {
         let top = File::open(self.top()).unwrap();
-        let unpacked = receive(Cursor::new(archive), &top.into());
+        let unpacked = receive(Cursor::new(archive), &top.into(), me());
         let outside = self.directory.path();
         assert_eq!(
             fs::read_to_string(outside.join("outside")).unwrap(),
