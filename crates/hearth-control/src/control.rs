@@ -15,7 +15,7 @@ use crate::host::Host;
 use crate::id::{AccountId, MicrovmId};
 use crate::image::ManagedImage;
 use crate::metrics::Metrics;
-use crate::policy::Policy;
+use crate::policy::{Policy, Quotas};
 use crate::refusal::{ControlError, Refusal};
 use crate::start_times::StartTimes;
 use crate::store::{Batch, Store, StoreError, Verdict};
@@ -157,10 +157,20 @@ impl Control {
     /// [`Refusal::Throttled`] alone.
     pub fn throttle(&self, account: AccountId, rate: Rate) -> Result<(), Refusal> {
         let Shared {
-            throttle, clock, ..
+            throttle,
+            clock,
+            policy,
+            ..
         } = &*self.shared;
-        let taken = throttle.take(account, rate, clock.now());
+        let quotas = policy.quotas_of(account);
+        let taken = throttle.take(account, rate, quotas, clock.now());
         taken.map_err(|retry_after| Refusal::Throttled { retry_after })
+    }
+
+    /// What an account may have.
+    #[must_use]
+    pub fn quotas(&self, account: AccountId) -> &Quotas {
+        self.shared.policy.quotas_of(account)
     }
 
     /// Notes that a microVM is active: bytes passed through its endpoint, or what else counts of it is going on. Cheap: meant for

@@ -50,7 +50,7 @@ impl Control {
     /// What the domain refuses, or a failure of the store.
     pub async fn create_access_key(&self, account: AccountId) -> Result<AccessKey, ControlError> {
         let key = self.new_access_key(account)?;
-        let max = self.shared.policy.quotas.access_keys;
+        let max = self.quotas(account).access_keys;
         let batch = Batch::new()
             .guard(Guard::AccountPresent(account))
             .guard(Guard::AccessKeysBelow(account, max))

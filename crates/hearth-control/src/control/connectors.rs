@@ -45,7 +45,7 @@ impl Control {
             return Ok(made);
         }
         let (connector, version) = self.new_connector(scope, &request);
-        let quotas = &self.shared.policy.quotas;
+        let quotas = self.quotas(scope.account);
         let resource = TaggedArn::Connector(connector.arn());
         let batch = Batch::new()
             .guard(Guard::ConnectorNameFree(
@@ -339,7 +339,7 @@ impl Control {
             .clone()
             .unwrap_or_else(|| version.operator_role.clone());
         let is_same = egress == version.egress && role == version.operator_role;
-        let max = self.shared.policy.quotas.versions_per_connector;
+        let max = self.quotas(connector.scope.account).versions_per_connector;
         if !is_same && connector.last_version >= max {
             return Err(Refusal::ConnectorQuota { max });
         }

@@ -247,7 +247,7 @@ impl Owner {
     }
 
     async fn update(&mut self, update: Update) -> Result<ImageWithVersion, ControlError> {
-        let quotas = &self.shared.policy.quotas;
+        let quotas = self.shared.policy.quotas_of(self.image.arn.scope.account);
         let max = quotas.versions_per_image;
         if self.versions.len() >= max as usize {
             return Err(Refusal::VersionQuota {

@@ -286,7 +286,7 @@ async fn create(
         updated_at: now,
     };
     let (version, build) = image_owner::new_version(shared, &image, life.last, request.spec);
-    let quotas = &shared.policy.quotas;
+    let quotas = shared.policy.quotas_of(arn.scope.account);
     let (scope, resource) = (arn.scope.clone(), TaggedArn::Image(arn.clone()));
     let batch = Batch::new()
         .guard(Guard::ImageAbsent(arn.clone()))
