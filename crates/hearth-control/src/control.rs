@@ -6,8 +6,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::Semaphore;
-
 use crate::arn::{ManagedConnector, Scope};
 use crate::connector::RuleBook;
 use crate::endpoint::{EndpointNames, EndpointScheme};
@@ -41,6 +39,7 @@ mod settle;
 mod tags;
 mod tasks;
 mod tokens;
+mod turns;
 mod versions;
 
 use ledger::Ledger;
@@ -90,7 +89,6 @@ struct Shared {
     managed_images: Vec<ManagedImage>,
     chipset_generation: String,
     ledger: Arc<Ledger>,
-    build_places: Arc<Semaphore>,
     microvms: Microvms,
     images: Images,
     metrics: Metrics,
@@ -115,14 +113,10 @@ impl Control {
     ///
     /// A store or a host that does not answer.
     pub async fn start(config: ControlConfig) -> Result<Self, ControlError> {
-        let Policy {
-            quotas, capacity, ..
-        } = &config.policy;
         let shared = Shared {
             throttle: Throttle::new(config.rates),
             endpoints: EndpointNames::new(config.endpoints),
-            ledger: Ledger::new(quotas, *capacity),
-            build_places: Arc::new(Semaphore::new(capacity.concurrent_builds as usize)),
+            ledger: Ledger::new(config.policy.capacity),
             store: config.store,
             host: config.host,
             clock: config.clock,
@@ -140,6 +134,8 @@ impl Control {
             shared: Arc::new(shared),
         };
         control.make_first_account().await?;
+        let accounts = control.shared.store.accounts().await?;
+        control.shared.ledger.add_accounts(accounts.len());
         reconcile::restart(&control.shared).await?;
         housekeeping::begin(&control.shared);
         Ok(control)

@@ -38,6 +38,7 @@ pub mod metrics;
 pub mod store;
 
 mod control;
+mod fair_share;
 
 pub use control::{Control, ControlConfig};
 pub use refusal::{ControlError, Refusal};

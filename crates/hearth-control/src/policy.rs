@@ -53,6 +53,8 @@ pub struct Capacity {
     pub resident_microvms: u32,
     /// Builds that work at one time; others wait.
     pub concurrent_builds: u32,
+    /// Memory that a build takes at least: that of its builder.
+    pub builder_mib: u32,
 }
 
 impl Default for Policy {
@@ -79,6 +81,7 @@ impl Default for Capacity {
             resident_mib: 64 * 1024,
             resident_microvms: 1000,
             concurrent_builds: 2,
+            builder_mib: 2048,
         }
     }
 }

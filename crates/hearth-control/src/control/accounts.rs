@@ -29,7 +29,10 @@ impl Control {
             .guard(Guard::AccountAbsent(id))
             .change(Change::AddAccount(account));
         match self.shared.commit(batch).await? {
-            Verdict::Committed => Ok(account),
+            Verdict::Committed => {
+                self.shared.ledger.add_accounts(1);
+                Ok(account)
+            }
             Verdict::Blocked(_) => Err(Refusal::AccountExists(id).into()),
         }
     }

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::future::pending;
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tracing::info;
 
 use super::Shared;
+use super::ledger::BuildPlace;
 use super::retry::until_done;
 use crate::host::{BuildFailure, Built};
 use crate::id::VersionNumber;
@@ -72,7 +73,7 @@ struct Owner {
     versions: BTreeMap<VersionNumber, ImageVersion>,
     mailbox: mpsc::Receiver<Command>,
     /// The place among the host's builds, while a build works.
-    place: Option<OwnedSemaphorePermit>,
+    place: Option<BuildPlace>,
 }
 
 /// Starts the owner of an image and makes it known.
@@ -97,7 +98,7 @@ pub(super) fn spawn(shared: &Arc<Shared>, image: Image, versions: Vec<ImageVersi
 /// What work ends in.
 enum Outcome {
     /// The host has a place for the build.
-    Place(OwnedSemaphorePermit),
+    Place(BuildPlace),
     /// The build ended.
     Built(Box<Build>, Result<Built, BuildFailure>),
     /// Snapshots were removed.
@@ -156,8 +157,10 @@ impl Owner {
             self.place = None;
         }
         match operation? {
-            machine::Operation::Build(_) if self.place.is_none() => {
-                Some(work::wait_for_place(shared))
+            machine::Operation::Build(number) if self.place.is_none() => {
+                let tier = self.versions.get(&number)?.spec.tier;
+                let account = self.image.arn.scope.account;
+                Some(work::wait_for_place(shared, account, tier))
             }
             machine::Operation::Build(number) => {
                 let build = self.open_build(number).await?;

@@ -19,7 +19,7 @@ use crate::host::Presence;
 use crate::id::MicrovmId;
 use crate::life::{Life, Phase, Wish};
 use crate::machine::microvm::{Denial, Event, Step, Terms, Timer, adopt, deadline, step};
-use crate::microvm::{Activity, Microvm};
+use crate::microvm::{Activity, LaunchTerms, Microvm, RunInput};
 use crate::refusal::{ControlError, Refusal};
 use crate::start_times::{StartKind, StartRecorder};
 use crate::store::{Batch, Change, Intent, StoreError, Subject};
@@ -385,7 +385,8 @@ impl Owner {
         if held || !is_wanted {
             return Ok(None);
         }
-        let residency = self.shared.ledger.reside(self.microvm.terms.tier);
+        let (account, tier) = (self.microvm.scope.account, self.microvm.terms.tier);
+        let residency = self.shared.ledger.reside(account, tier);
         residency.map(Some).ok_or(Refusal::InsufficientCapacity)
     }
 
@@ -473,7 +474,12 @@ impl Owner {
             life: life.clone(),
             terminated_at,
         };
-        let batch = Batch::new().change(moved).change(entry);
+        let mut batch = Batch::new().change(moved).change(entry);
+        if terminated_at.is_some() && self.microvm.terms.run_input != RunInput::default() {
+            // It may hold secrets, and nobody is told it any more.
+            let terms = without_run_input(&self.microvm.terms);
+            batch = batch.change(Change::SetTerms(id, terms));
+        }
         self.shared.commit(batch).await.map(|_| ())
     }
 
@@ -518,6 +524,7 @@ impl Owner {
             }
             Phase::Terminated => {
                 self.holdings = None;
+                self.microvm.terms = without_run_input(&self.microvm.terms);
                 self.microvm.terminated_at = Some(now);
             }
             _ => {}
@@ -526,6 +533,14 @@ impl Owner {
         self.microvm.generation += 1;
         self.view.send_replace(self.microvm.clone());
     }
+}
+
+/// The terms of a microVM that has ended.
+fn without_run_input(terms: &LaunchTerms) -> Arc<LaunchTerms> {
+    Arc::new(LaunchTerms {
+        run_input: RunInput::default(),
+        ..terms.clone()
+    })
 }
 
 async fn finish(work: &mut Option<Work>) -> Event {
