@@ -28,6 +28,7 @@ mod image_owner;
 mod images;
 mod instances;
 mod ledger;
+mod mailbox;
 mod microvms;
 mod owner;
 mod reconcile;

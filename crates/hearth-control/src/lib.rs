@@ -30,6 +30,7 @@ pub mod machine;
 pub mod policy;
 pub mod refusal;
 pub mod start_times;
+pub mod template;
 pub mod throttle;
 
 pub mod endpoint;

@@ -143,8 +143,9 @@ impl Microvm {
             account: self.scope.account,
             egress: self.terms.egress.clone(),
             output: OutputPlace {
-                image: self.image.clone(),
-                version: self.version,
+                scope: self.scope.clone(),
+                group: self.image.log_group(),
+                version: self.version.to_string(),
                 logging: self.terms.logging.clone(),
                 begun_at: self.started_at,
             },

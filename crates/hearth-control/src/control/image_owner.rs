@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use std::future::pending;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tracing::info;
 
 use super::Shared;
 use super::ledger::BuildPlace;
+use super::mailbox::{Mailbox, Reply};
 use super::retry::until_done;
 use crate::host::{BuildFailure, Built};
 use crate::id::VersionNumber;
@@ -31,11 +32,6 @@ use records::allowed;
 pub(super) use records::new_version;
 use work::Work;
 
-/// Commands that may wait for one image. Callers beyond wait themselves.
-const MAILBOX: usize = 16;
-
-type Reply<T> = oneshot::Sender<Result<T, ControlError>>;
-
 /// What others may ask of an image's owner.
 pub(super) enum Command {
     Update(Box<Update>, Reply<ImageWithVersion>),
@@ -51,20 +47,7 @@ pub(super) struct Update {
 }
 
 /// How others reach an image's owner.
-#[derive(Clone)]
-pub(super) struct Handle(mpsc::Sender<Command>);
-
-impl Handle {
-    /// Asks for something; `None` when the owner has ended meanwhile.
-    pub(super) async fn ask<T>(
-        &self,
-        command: impl FnOnce(Reply<T>) -> Command,
-    ) -> Option<Result<T, ControlError>> {
-        let (reply, answer) = oneshot::channel();
-        self.0.send(command(reply)).await.ok()?;
-        answer.await.ok()
-    }
-}
+pub(super) type Handle = Mailbox<Command>;
 
 /// The owner.
 struct Owner {
@@ -78,8 +61,8 @@ struct Owner {
 
 /// Starts the owner of an image and makes it known.
 pub(super) fn spawn(shared: &Arc<Shared>, image: Image, versions: Vec<ImageVersion>) {
-    let (sender, mailbox) = mpsc::channel(MAILBOX);
-    shared.images.insert(image.arn.clone(), Handle(sender));
+    let (handle, mailbox) = Handle::new();
+    shared.images.insert(image.arn.clone(), handle);
     let versions = versions
         .into_iter()
         .map(|version| (version.number, version))
@@ -168,15 +151,15 @@ impl Owner {
                 Some(work::build(shared, build, spec))
             }
             machine::Operation::Free(number) => {
-                let snapshot = self.versions.get(&number)?.snapshot.clone();
-                Some(work::free(shared, snapshot.into_iter().collect()))
+                let template = self.versions.get(&number)?.template.clone();
+                Some(work::free(shared, template.into_iter().collect()))
             }
             machine::Operation::FreeAll => {
-                let snapshots = self
+                let templates = self
                     .versions
                     .values()
-                    .filter_map(|version| version.snapshot.clone());
-                Some(work::free(shared, snapshots.collect()))
+                    .filter_map(|version| version.template.clone());
+                Some(work::free(shared, templates.collect()))
             }
         }
     }

@@ -58,7 +58,7 @@ impl Owner {
                     .build
                     .observe(self.shared.clock.now().since(build.created_at));
                 if let Some(version) = self.versions.get_mut(&build.version) {
-                    version.snapshot = Some(built.snapshot);
+                    version.template = Some(built.template);
                 }
                 (build::Event::Built, built.sizes)
             }

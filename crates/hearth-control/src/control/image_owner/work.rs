@@ -11,7 +11,7 @@ use tracing::{debug, warn};
 use super::Outcome;
 use crate::control::Shared;
 use crate::control::retry::until_done;
-use crate::host::{BuildEvent, BuildFailure, BuildSpec, SnapshotRef};
+use crate::host::{BuildEvent, BuildFailure, BuildSpec, SnapshotRef, Template};
 use crate::id::AccountId;
 use crate::image::{Build, BuildSizes, ImageSpec, MemoryTier};
 use crate::machine::build::REASON_TIMED_OUT;
@@ -61,10 +61,10 @@ async fn log(build: &Build, mut news: mpsc::Receiver<BuildEvent>) {
     std::future::pending::<()>().await;
 }
 
-pub(super) fn free(shared: Arc<Shared>, snapshots: Vec<SnapshotRef>) -> Work {
+pub(super) fn free(shared: Arc<Shared>, templates: Vec<Template>) -> Work {
     Box::pin(async move {
-        for snapshot in snapshots {
-            if !free_one(&shared, &snapshot).await {
+        for template in templates {
+            if !free_one(&shared, &template.snapshot).await {
                 return Outcome::NotFreed;
             }
         }
