@@ -7,6 +7,7 @@ use crate::arn::{ConnectorRef, ImageArn, ManagedImageArn, Scope};
 use crate::hooks::Hooks;
 use crate::id::{BuildId, ImageId, ImageName, VersionNumber};
 pub use crate::instance::Logging;
+use crate::request::RequestToken;
 pub use crate::template::MemoryTier;
 use crate::template::Template;
 use crate::time::Timestamp;
@@ -276,7 +277,7 @@ pub struct CreateImage {
     /// Its first tags.
     pub tags: Tags,
     /// Makes the call safe to repeat.
-    pub client_token: Option<ClientToken>,
+    pub client_token: Option<RequestToken>,
 }
 
 /// What `UpdateMicrovmImage` asks for.
@@ -287,15 +288,11 @@ pub struct UpdateImage {
     /// What its next version is made from.
     pub spec: ImageSpec,
     /// Makes the call safe to repeat.
-    pub client_token: Option<ClientToken>,
+    pub client_token: Option<RequestToken>,
 }
 
 /// Labels on a resource.
 pub type Tags = BTreeMap<String, String>;
-
-/// A caller's mark on a request: the same mark with the same request is the same request.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct ClientToken(pub String);
 
 /// An image together with the version that a call made.
 #[derive(Debug, Clone, PartialEq, Eq)]

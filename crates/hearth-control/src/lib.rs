@@ -15,6 +15,7 @@
 pub mod arn;
 pub mod id;
 pub mod page;
+pub mod request;
 pub mod time;
 
 pub mod account;

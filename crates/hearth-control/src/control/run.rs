@@ -29,7 +29,7 @@ impl Control {
     ) -> Result<Microvm, ControlError> {
         own(scope, &request.image.scope)?;
         let token = request.client_token.clone();
-        let repeatable = Repeatable::new(scope, "RunMicrovm", token, request.digest());
+        let repeatable = Repeatable::new(scope, "RunMicrovm", token);
         if let Some(earlier) = self.earlier(scope, &repeatable).await? {
             return Ok(earlier);
         }

@@ -9,9 +9,10 @@ use crate::connector::{Connector, ConnectorVersion};
 use crate::id::{
     AccessKeyId, AccountId, ConnectorId, ConnectorName, MicrovmId, RoleName, VersionNumber,
 };
-use crate::image::{Build, ClientToken, Image, ImageVersion, Tags};
+use crate::image::{Build, Image, ImageVersion, Tags};
 use crate::life::Life;
 use crate::microvm::{Activity, LaunchTerms, Microvm};
+use crate::request::ClientToken;
 use crate::time::Timestamp;
 
 /// Changes that happen together if every guard holds.

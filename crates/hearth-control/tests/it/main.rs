@@ -17,3 +17,4 @@ mod quotas;
 mod reconcile;
 mod slow_host;
 mod timers;
+mod tokens;

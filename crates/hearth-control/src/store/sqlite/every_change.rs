@@ -11,9 +11,10 @@ use crate::account::KeyStatus;
 use crate::arn::ConnectorArn;
 use crate::connector::{ConnectorFault, UpdateStatus};
 use crate::host::{SnapshotRef, Template};
-use crate::image::{BuildState, ClientToken, ImageState, VersionState, VersionStatus};
+use crate::image::{BuildState, ImageState, VersionState, VersionStatus};
 use crate::life::{Life, Phase};
 use crate::microvm::Activity;
+use crate::request::ClientToken;
 use crate::store::{Change, Guard, Subject};
 
 /// The rows of a text.

@@ -8,11 +8,12 @@ use crate::account::{KeyStatus, SecretKey};
 use crate::connector::{ComputeKind, ConnectorFault, NetworkProtocol, UpdateStatus, VpcEgress};
 use crate::host::{SnapshotRef, Template};
 use crate::image::{
-    Architecture, BuildSizes, BuildState, ClientToken, ImageSpec, ImageState, OsCapabilities,
-    VersionState, VersionStatus,
+    Architecture, BuildSizes, BuildState, ImageSpec, ImageState, OsCapabilities, VersionState,
+    VersionStatus,
 };
 use crate::life::{Life, Origin, Phase, Wish};
 use crate::microvm::{Activity, LaunchTerms, RunInput};
+use crate::request::ClientToken;
 use crate::store::Subject;
 use crate::store::form::tests::{egress, spec, terms};
 
