@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::arn::{ConnectorArn, Scope};
 use crate::id::{AccountId, ConnectorId, ConnectorName};
-use crate::image::{ClientToken, Tags};
+use crate::image::Tags;
+use crate::request::RequestToken;
 use crate::time::Timestamp;
 
 /// Where a connector is in its life. [`crate::machine::connector`] draws it.
@@ -193,7 +194,7 @@ pub struct CreateConnector {
     /// Its first tags.
     pub tags: Tags,
     /// Makes the call safe to repeat.
-    pub client_token: ClientToken,
+    pub client_token: RequestToken,
 }
 
 /// What `UpdateNetworkConnector` asks for; what is left out stays.
@@ -206,7 +207,7 @@ pub struct UpdateConnector {
     /// Its role from now on.
     pub operator_role: Option<String>,
     /// Makes the call safe to repeat.
-    pub client_token: Option<ClientToken>,
+    pub client_token: Option<RequestToken>,
 }
 
 /// The rule sets that the operator defined, by name, with the accounts that may name each. What they mean is the host's business.

@@ -6,8 +6,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::Semaphore;
-
 use crate::arn::{ManagedConnector, Scope};
 use crate::connector::RuleBook;
 use crate::endpoint::{EndpointNames, EndpointScheme};
@@ -15,7 +13,7 @@ use crate::host::Host;
 use crate::id::{AccountId, MicrovmId};
 use crate::image::ManagedImage;
 use crate::metrics::Metrics;
-use crate::policy::Policy;
+use crate::policy::{Policy, Quotas};
 use crate::refusal::{ControlError, Refusal};
 use crate::start_times::StartTimes;
 use crate::store::{Batch, Store, StoreError, Verdict};
@@ -30,6 +28,7 @@ mod image_owner;
 mod images;
 mod instances;
 mod ledger;
+mod mailbox;
 mod microvms;
 mod owner;
 mod reconcile;
@@ -41,6 +40,7 @@ mod settle;
 mod tags;
 mod tasks;
 mod tokens;
+mod turns;
 mod versions;
 
 use ledger::Ledger;
@@ -90,7 +90,6 @@ struct Shared {
     managed_images: Vec<ManagedImage>,
     chipset_generation: String,
     ledger: Arc<Ledger>,
-    build_places: Arc<Semaphore>,
     microvms: Microvms,
     images: Images,
     metrics: Metrics,
@@ -115,14 +114,10 @@ impl Control {
     ///
     /// A store or a host that does not answer.
     pub async fn start(config: ControlConfig) -> Result<Self, ControlError> {
-        let Policy {
-            quotas, capacity, ..
-        } = &config.policy;
         let shared = Shared {
             throttle: Throttle::new(config.rates),
             endpoints: EndpointNames::new(config.endpoints),
-            ledger: Ledger::new(quotas, *capacity),
-            build_places: Arc::new(Semaphore::new(capacity.concurrent_builds as usize)),
+            ledger: Ledger::new(config.policy.capacity),
             store: config.store,
             host: config.host,
             clock: config.clock,
@@ -140,6 +135,8 @@ impl Control {
             shared: Arc::new(shared),
         };
         control.make_first_account().await?;
+        let accounts = control.shared.store.accounts().await?;
+        control.shared.ledger.add_accounts(accounts.len());
         reconcile::restart(&control.shared).await?;
         housekeeping::begin(&control.shared);
         Ok(control)
@@ -157,10 +154,20 @@ impl Control {
     /// [`Refusal::Throttled`] alone.
     pub fn throttle(&self, account: AccountId, rate: Rate) -> Result<(), Refusal> {
         let Shared {
-            throttle, clock, ..
+            throttle,
+            clock,
+            policy,
+            ..
         } = &*self.shared;
-        let taken = throttle.take(account, rate, clock.now());
+        let quotas = policy.quotas_of(account);
+        let taken = throttle.take(account, rate, quotas, clock.now());
         taken.map_err(|retry_after| Refusal::Throttled { retry_after })
+    }
+
+    /// What an account may have.
+    #[must_use]
+    pub fn quotas(&self, account: AccountId) -> &Quotas {
+        self.shared.policy.quotas_of(account)
     }
 
     /// Notes that a microVM is active: bytes passed through its endpoint, or what else counts of it is going on. Cheap: meant for

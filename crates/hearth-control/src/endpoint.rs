@@ -5,7 +5,8 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::id::EndpointId;
+use crate::fair_share::FairShare;
+use crate::id::{AccountId, EndpointId};
 
 /// What an endpoint looks like to callers: a host, perhaps a port, and never a scheme.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,9 +29,11 @@ pub(crate) struct EndpointNames {
     taken: Mutex<Taken>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Taken {
     names: HashSet<String>,
+    /// Who has how many of the ports. Names of a domain are as many as anybody wants.
+    share: FairShare,
     /// Where the search for a free port goes on, counted from the first. A port that was just given back
     /// comes last, so that a late client of its former owner meets nobody for as long as possible.
     next: usize,
@@ -40,47 +43,64 @@ struct Taken {
 #[derive(Debug)]
 pub(crate) struct EndpointLease {
     name: String,
+    account: AccountId,
     names: Arc<EndpointNames>,
 }
 
 impl EndpointNames {
     pub(crate) fn new(scheme: EndpointScheme) -> Arc<Self> {
+        let places = match &scheme {
+            EndpointScheme::Ports { ports, .. } => ports.len() as u64,
+            EndpointScheme::Domain(_) => u64::MAX,
+        };
+        let taken = Taken {
+            names: HashSet::new(),
+            share: FairShare::new(places, 1),
+            next: 0,
+        };
         Arc::new(Self {
             scheme,
-            taken: Mutex::default(),
+            taken: Mutex::new(taken),
         })
     }
 
-    /// A name for a new microVM; `None` when every port is taken.
-    pub(crate) fn assign(self: &Arc<Self>, id: EndpointId) -> Option<EndpointLease> {
+    /// A name for a new microVM of an account; `None` when every port is taken, or when the last one is kept for another of
+    /// so many accounts.
+    pub(crate) fn assign(
+        self: &Arc<Self>,
+        account: AccountId,
+        id: EndpointId,
+        accounts: usize,
+    ) -> Option<EndpointLease> {
+        let mut taken = self.lock();
+        if !taken.share.admits(account, 1, accounts) {
+            return None;
+        }
         let name = match &self.scheme {
             EndpointScheme::Domain(domain) => format!("{id}.{domain}"),
-            EndpointScheme::Ports { host, ports } => self.free_port(host, ports)?,
+            EndpointScheme::Ports { host, ports } => taken.free_port(host, ports)?,
         };
-        Some(self.hold(name))
+        Some(self.lease(&mut taken, account, name))
     }
 
     /// The name that a microVM has from before a restart.
-    pub(crate) fn hold(self: &Arc<Self>, name: String) -> EndpointLease {
-        self.lock().names.insert(name.clone());
-        EndpointLease {
-            name,
-            names: Arc::clone(self),
-        }
+    pub(crate) fn hold(self: &Arc<Self>, account: AccountId, name: String) -> EndpointLease {
+        self.lease(&mut self.lock(), account, name)
     }
 
-    fn free_port(&self, host: &str, ports: &RangeInclusive<u16>) -> Option<String> {
-        let mut taken = self.lock();
-        for offset in 0..ports.len() {
-            let place = (taken.next + offset) % ports.len();
-            let port = ports.clone().nth(place)?;
-            let name = format!("{host}:{port}");
-            if taken.names.insert(name.clone()) {
-                taken.next = place + 1;
-                return Some(name);
-            }
+    fn lease(
+        self: &Arc<Self>,
+        taken: &mut Taken,
+        account: AccountId,
+        name: String,
+    ) -> EndpointLease {
+        taken.names.insert(name.clone());
+        taken.share.take(account, 1);
+        EndpointLease {
+            name,
+            account,
+            names: Arc::clone(self),
         }
-        None
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Taken> {
@@ -88,9 +108,26 @@ impl EndpointNames {
     }
 }
 
+impl Taken {
+    fn free_port(&mut self, host: &str, ports: &RangeInclusive<u16>) -> Option<String> {
+        for offset in 0..ports.len() {
+            let place = (self.next + offset) % ports.len();
+            let port = ports.clone().nth(place)?;
+            let name = format!("{host}:{port}");
+            if !self.names.contains(&name) {
+                self.next = place + 1;
+                return Some(name);
+            }
+        }
+        None
+    }
+}
+
 impl Drop for EndpointLease {
     fn drop(&mut self) {
-        self.names.lock().names.remove(&self.name);
+        let mut taken = self.names.lock();
+        taken.names.remove(&self.name);
+        taken.share.give_back(self.account, 1);
     }
 }
 
@@ -111,7 +148,7 @@ mod tests {
             ports: 100..=102,
         };
         let names = EndpointNames::new(scheme);
-        let assign = || names.assign(EndpointId::generate());
+        let assign = || names.assign(AccountId::FIRST, EndpointId::generate(), 1);
         let first = assign().unwrap();
         assert_eq!(first.to_string(), "127.0.0.1:100");
         drop(first);
@@ -127,10 +164,26 @@ mod tests {
             ports: 1..=2,
         };
         let names = EndpointNames::new(scheme);
-        let _held = names.hold("h:1".to_owned());
-        assert_eq!(
-            names.assign(EndpointId::generate()).unwrap().to_string(),
-            "h:2"
-        );
+        let _held = names.hold(AccountId::FIRST, "h:1".to_owned());
+        let next = names.assign(AccountId::FIRST, EndpointId::generate(), 1);
+        assert_eq!(next.unwrap().to_string(), "h:2");
+    }
+
+    /// Security finding M8: one account takes all ports of the loopback, and nobody else can launch anything.
+    #[test]
+    fn the_last_port_is_for_an_account_that_has_none() {
+        let scheme = EndpointScheme::Ports {
+            host: "h".to_owned(),
+            ports: 1..=4,
+        };
+        let names = EndpointNames::new(scheme);
+        let assign = |account| names.assign(account, EndpointId::generate(), 2);
+        let other = AccountId::from_number(1).unwrap();
+        let greedy: Vec<_> = std::iter::from_fn(|| assign(AccountId::FIRST)).collect();
+        assert_eq!(greedy.len(), 3);
+        let late = assign(other);
+        assert!(late.is_some());
+        drop(greedy);
+        assert!(assign(AccountId::FIRST).is_some());
     }
 }

@@ -25,10 +25,10 @@ use tokio::sync::mpsc;
 use crate::arn::ImageArn;
 use crate::guest_call::{CallOutcome, GuestCall};
 use crate::id::{BuildId, VersionNumber};
-pub use crate::image::SnapshotRef;
 use crate::image::{BuildSizes, ImageSpec};
 use crate::instance::{Instance, InstanceId};
 use crate::start_times::StartStep;
+pub use crate::template::{SnapshotRef, Template};
 
 mod events;
 mod operations;
@@ -48,7 +48,7 @@ pub struct OperationId {
 /// Something to be done with an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostOperation {
-    /// Clones a version, or what was reserved for a fork. When it is done, the guest is unique, thawed and may be called. After a
+    /// Clones a template, or what was reserved for a fork. When it is done, the guest is unique, thawed and may be called. After a
     /// failure nothing of it is left.
     Launch(Box<Instance>, LaunchOrigin),
     /// Seals where the instance is, running or suspended, and reserves that for a child; the instance goes on. When it is done,
@@ -123,8 +123,8 @@ pub enum Failure {
 /// What a launch begins from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LaunchOrigin {
-    /// The snapshot of a version.
-    Version(SnapshotRef),
+    /// A template, as often as anybody likes.
+    Template(Template),
     /// What [`HostOperation::Seal`] of its parent has reserved for it.
     Fork,
 }
@@ -160,7 +160,7 @@ pub enum BuildEvent {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Built {
     /// What launches are cloned from.
-    pub snapshot: SnapshotRef,
+    pub template: Template,
     /// What it takes on disk.
     pub sizes: BuildSizes,
 }

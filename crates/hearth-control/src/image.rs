@@ -6,6 +6,10 @@ use std::fmt;
 use crate::arn::{ConnectorRef, ImageArn, ManagedImageArn, Scope};
 use crate::hooks::Hooks;
 use crate::id::{BuildId, ImageId, ImageName, VersionNumber};
+pub use crate::instance::Logging;
+use crate::request::RequestToken;
+pub use crate::template::MemoryTier;
+use crate::template::Template;
 use crate::time::Timestamp;
 
 /// Where an image is in its life. [`crate::machine::image`] draws it.
@@ -95,10 +99,10 @@ pub struct ImageVersion {
     pub state: VersionState,
     /// Whether it may be launched.
     pub status: VersionStatus,
-    /// What it was made from.
+    /// What it was made from, in AWS's words.
     pub spec: ImageSpec,
-    /// What launches are cloned from, once it is SUCCESSFUL.
-    pub snapshot: Option<SnapshotRef>,
+    /// What its microVMs are launched from, once it is SUCCESSFUL.
+    pub template: Option<Template>,
     /// When it was asked for.
     pub created_at: Timestamp,
     /// When it last changed.
@@ -175,95 +179,6 @@ pub enum Architecture {
     Arm64,
     /// `X86_64`.
     X86_64,
-}
-
-/// Where the output of an application goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Logging {
-    /// Nowhere.
-    Disabled,
-    /// To a log group.
-    CloudWatch {
-        /// The group; `None` is the default group of the image.
-        group: Option<String>,
-        /// The stream; `None` is the default stream of the microVM.
-        stream: Option<String>,
-    },
-}
-
-/// The sizes that a microVM can have, named by their baseline memory. Processor share, peak memory, disk and
-/// connections follow from it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum MemoryTier {
-    /// A quarter of a processor.
-    Mib512,
-    /// Half a processor.
-    Mib1024,
-    /// One processor. The default.
-    Mib2048,
-    /// Two processors.
-    Mib4096,
-    /// Four processors.
-    Mib8192,
-}
-
-impl MemoryTier {
-    /// Every tier, from small to large.
-    pub const ALL: [Self; 5] = [
-        Self::Mib512,
-        Self::Mib1024,
-        Self::Mib2048,
-        Self::Mib4096,
-        Self::Mib8192,
-    ];
-
-    /// The tier with this baseline, if there is one.
-    #[must_use]
-    pub fn from_baseline_mib(baseline_mib: u32) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|tier| tier.baseline_mib() == baseline_mib)
-    }
-
-    /// Memory that counts against the account's quota.
-    #[must_use]
-    pub const fn baseline_mib(self) -> u32 {
-        match self {
-            Self::Mib512 => 512,
-            Self::Mib1024 => 1024,
-            Self::Mib2048 => 2048,
-            Self::Mib4096 => 4096,
-            Self::Mib8192 => 8192,
-        }
-    }
-
-    /// Memory that the guest sees: four times the baseline.
-    #[must_use]
-    pub const fn peak_mib(self) -> u32 {
-        4 * self.baseline_mib()
-    }
-
-    /// Processors that the guest sees; its baseline share is a quarter of them.
-    #[must_use]
-    pub const fn peak_vcpus(self) -> u32 {
-        self.baseline_mib() / 512
-    }
-
-    /// The writable disk.
-    #[must_use]
-    pub const fn disk_gib(self) -> u32 {
-        match self {
-            Self::Mib512 | Self::Mib1024 | Self::Mib2048 => 8,
-            Self::Mib4096 => 16,
-            Self::Mib8192 => 32,
-        }
-    }
-
-    /// Connections through the endpoint at one time.
-    #[must_use]
-    pub const fn max_connections(self) -> u32 {
-        self.baseline_mib() / 64
-    }
 }
 
 /// Where a build is in its life. [`crate::machine::build`] draws it.
@@ -362,7 +277,7 @@ pub struct CreateImage {
     /// Its first tags.
     pub tags: Tags,
     /// Makes the call safe to repeat.
-    pub client_token: Option<ClientToken>,
+    pub client_token: Option<RequestToken>,
 }
 
 /// What `UpdateMicrovmImage` asks for.
@@ -373,15 +288,11 @@ pub struct UpdateImage {
     /// What its next version is made from.
     pub spec: ImageSpec,
     /// Makes the call safe to repeat.
-    pub client_token: Option<ClientToken>,
+    pub client_token: Option<RequestToken>,
 }
 
 /// Labels on a resource.
 pub type Tags = BTreeMap<String, String>;
-
-/// A caller's mark on a request: the same mark with the same request is the same request.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct ClientToken(pub String);
 
 /// An image together with the version that a call made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -431,7 +342,3 @@ impl Image {
         &self.arn.scope
     }
 }
-
-/// A sealed snapshot on the host. Opaque here.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SnapshotRef(pub String);

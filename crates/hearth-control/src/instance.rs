@@ -6,9 +6,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::arn::{ConnectorRef, ImageArn};
-use crate::id::{AccountId, IdError, MicrovmId, VersionNumber};
-use crate::image::Logging;
+use crate::arn::{ConnectorRef, Scope};
+use crate::id::{AccountId, IdError, MicrovmId};
 use crate::time::Timestamp;
 
 /// Names an instance by what it is for. Its text is its name on the host, too.
@@ -56,12 +55,28 @@ pub struct Instance {
 /// The log stream of an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutputPlace {
-    /// Whose group it is, unless `logging` names another one.
-    pub image: ImageArn,
-    /// The version in the stream's name.
-    pub version: VersionNumber,
+    /// Whose groups and streams they are.
+    pub scope: Scope,
+    /// The group, unless `logging` names another one.
+    pub group: String,
+    /// The version in the stream's name, of what the instance is for.
+    pub version: String,
     /// What was asked for.
     pub logging: Option<Logging>,
     /// The day in the stream's name.
     pub begun_at: Timestamp,
+}
+
+/// Where the output of an application goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Logging {
+    /// Nowhere.
+    Disabled,
+    /// To a log group.
+    CloudWatch {
+        /// The group; `None` is the default group of the image.
+        group: Option<String>,
+        /// The stream; `None` is the default stream of the microVM.
+        stream: Option<String>,
+    },
 }

@@ -15,6 +15,7 @@
 pub mod arn;
 pub mod id;
 pub mod page;
+pub mod request;
 pub mod time;
 
 pub mod account;
@@ -30,6 +31,7 @@ pub mod machine;
 pub mod policy;
 pub mod refusal;
 pub mod start_times;
+pub mod template;
 pub mod throttle;
 
 pub mod endpoint;
@@ -38,6 +40,7 @@ pub mod metrics;
 pub mod store;
 
 mod control;
+mod fair_share;
 
 pub use control::{Control, ControlConfig};
 pub use refusal::{ControlError, Refusal};

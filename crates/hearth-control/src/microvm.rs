@@ -7,9 +7,10 @@ use std::time::Duration;
 use crate::arn::{ConnectorRef, ImageArn, Scope};
 use crate::hooks::Hooks;
 use crate::id::{EndpointId, MicrovmId, VersionNumber};
-use crate::image::{ClientToken, Logging, MemoryTier};
+use crate::image::{Logging, MemoryTier};
 use crate::instance::{Instance, OutputPlace};
 use crate::life::{Life, MicrovmState, Origin, Phase};
+use crate::request::RequestToken;
 use crate::time::Timestamp;
 
 /// What happens to a microVM that nobody talks to.
@@ -143,8 +144,9 @@ impl Microvm {
             account: self.scope.account,
             egress: self.terms.egress.clone(),
             output: OutputPlace {
-                image: self.image.clone(),
-                version: self.version,
+                scope: self.scope.clone(),
+                group: self.image.log_group(),
+                version: self.version.to_string(),
                 logging: self.terms.logging.clone(),
                 begun_at: self.started_at,
             },
@@ -192,7 +194,7 @@ pub struct RunMicrovm {
     /// What the application is told when it is run.
     pub run_input: RunInput,
     /// Makes the call safe to repeat.
-    pub client_token: Option<ClientToken>,
+    pub client_token: Option<RequestToken>,
 }
 
 /// What `ForkMicrovm` asks for. All else the child has from its parent.
@@ -201,7 +203,7 @@ pub struct ForkMicrovm {
     /// How long the child may exist, from now; `None` takes what its parent was given.
     pub max_duration: Option<Duration>,
     /// Makes the call safe to repeat.
-    pub client_token: Option<ClientToken>,
+    pub client_token: Option<RequestToken>,
 }
 
 /// Which microVMs are wanted.

@@ -1,12 +1,21 @@
 //! Limits and durations that an operator may change. The defaults are those of AWS (facts section 13).
 
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+use crate::id::AccountId;
+
+mod quotas;
+
+pub use quotas::Quotas;
 
 /// What the control plane goes by.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    /// What one account may have.
+    /// What each account may have.
     pub quotas: Quotas,
+    /// What single accounts may have instead.
+    pub account_quotas: BTreeMap<AccountId, Quotas>,
     /// What the host can carry.
     pub capacity: Capacity,
     /// Longest life of a microVM, and the default.
@@ -27,29 +36,12 @@ pub struct Policy {
     pub max_build_attempts: u32,
 }
 
-/// What one account may have.
-#[derive(Debug, Clone, Copy)]
-pub struct Quotas {
-    /// Baseline memory of all its microVMs that are not TERMINATED.
-    pub memory_mib: u64,
-    /// Images.
-    pub images: u32,
-    /// Versions of one image.
-    pub versions_per_image: u32,
-    /// Builds under way.
-    pub concurrent_builds: u32,
-    /// Network connectors.
-    pub connectors: u32,
-    /// Versions of one network connector.
-    pub versions_per_connector: u32,
-    /// Tags of one resource.
-    pub tags_per_resource: u32,
-    /// Access keys.
-    pub access_keys: u32,
-    /// Roles.
-    pub roles: u32,
-    /// Policies of one role.
-    pub policies_per_role: u32,
+impl Policy {
+    /// What one account may have.
+    #[must_use]
+    pub fn quotas_of(&self, account: AccountId) -> &Quotas {
+        self.account_quotas.get(&account).unwrap_or(&self.quotas)
+    }
 }
 
 /// What the host can carry.
@@ -61,12 +53,15 @@ pub struct Capacity {
     pub resident_microvms: u32,
     /// Builds that work at one time; others wait.
     pub concurrent_builds: u32,
+    /// Memory that a build takes at least: that of its builder.
+    pub builder_mib: u32,
 }
 
 impl Default for Policy {
     fn default() -> Self {
         Self {
             quotas: Quotas::default(),
+            account_quotas: BTreeMap::new(),
             capacity: Capacity::default(),
             max_duration: Duration::from_secs(8 * 60 * 60),
             terminated_retention: Duration::from_secs(24 * 60 * 60),
@@ -80,29 +75,13 @@ impl Default for Policy {
     }
 }
 
-impl Default for Quotas {
-    fn default() -> Self {
-        Self {
-            memory_mib: 400 * 1024,
-            images: 100,
-            versions_per_image: 50,
-            concurrent_builds: 5,
-            connectors: 100,
-            versions_per_connector: 50,
-            tags_per_resource: 50,
-            access_keys: 100,
-            roles: 1000,
-            policies_per_role: 50,
-        }
-    }
-}
-
 impl Default for Capacity {
     fn default() -> Self {
         Self {
             resident_mib: 64 * 1024,
             resident_microvms: 1000,
             concurrent_builds: 2,
+            builder_mib: 2048,
         }
     }
 }

@@ -111,6 +111,13 @@ pub enum Refusal {
     WrongDirection(ConnectorRef),
     /// A connector that does not exist or is not ACTIVE.
     ConnectorUnusable(ConnectorRef),
+    /// The account has as many microVMs as it may.
+    MicrovmQuota {
+        /// The account.
+        account: AccountId,
+        /// How many it may have.
+        max: u32,
+    },
     /// The memory of the account's microVMs would exceed its quota.
     MemoryQuota(AccountId),
     /// The host has no room. Nobody's fault; later it may have.

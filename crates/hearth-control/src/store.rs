@@ -162,6 +162,13 @@ pub trait Store: Send + Sync + 'static {
     async fn living_microvms(&self) -> Result<Vec<Microvm>>;
     /// MicroVMs that were TERMINATED at or before a moment.
     async fn terminated_microvms(&self, until: Timestamp, limit: u32) -> Result<Vec<MicrovmId>>;
+    /// MicroVMs of an account that are TERMINATED, but for the `newest` that ended last.
+    async fn terminated_microvms_beyond(
+        &self,
+        account: AccountId,
+        newest: u32,
+        limit: u32,
+    ) -> Result<Vec<MicrovmId>>;
 
     /// What a client token was used for.
     async fn token(&self, key: &TokenKey) -> Result<Option<TokenUse>>;

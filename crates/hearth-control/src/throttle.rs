@@ -5,12 +5,15 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::id::AccountId;
+use crate::policy::Quotas;
 use crate::time::Timestamp;
 
 /// Operations whose rate is limited apart from others (facts section 13).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Rate {
-    /// `RunMicrovm`.
+    /// Any request of an account to any service: the quota `requests_per_second`.
+    Request,
+    /// `RunMicrovm` and forks: the quota `runs_per_second`.
     Run,
     /// `ResumeMicrovm`.
     Resume,
@@ -32,26 +35,31 @@ pub enum Rate {
     OtherWrite,
 }
 
-/// Calls a second; as many may come at once.
+/// Calls a second; as many may come at once. Some rates are quotas of the account instead.
 #[derive(Debug, Clone)]
-pub struct Rates(HashMap<Rate, u32>);
+pub struct Rates {
+    per_second: HashMap<Rate, u32>,
+    are_quotas_enforced: bool,
+}
 
 impl Default for Rates {
     fn default() -> Self {
-        Self(HashMap::from([
-            (Rate::Run, 5),
-            (Rate::Resume, 5),
-            (Rate::Suspend, 2),
-            (Rate::Terminate, 10),
-            (Rate::Get, 100),
-            (Rate::AuthToken, 50),
-            (Rate::ShellToken, 5),
-            // AWS publishes no rate for these; they are high enough for scripts and low enough for one host.
-            // Data and not administration: more than a script, less than what keeps others from the disks.
-            (Rate::FromGuest, 500),
-            (Rate::OtherRead, 100),
-            (Rate::OtherWrite, 20),
-        ]))
+        Self {
+            per_second: HashMap::from([
+                (Rate::Resume, 5),
+                (Rate::Suspend, 2),
+                (Rate::Terminate, 10),
+                (Rate::Get, 100),
+                (Rate::AuthToken, 50),
+                (Rate::ShellToken, 5),
+                // AWS publishes no rate for these; they are high enough for scripts and low enough for one host.
+                // Data and not administration: more than a script, less than what keeps others from the disks.
+                (Rate::FromGuest, 500),
+                (Rate::OtherRead, 100),
+                (Rate::OtherWrite, 20),
+            ]),
+            are_quotas_enforced: true,
+        }
     }
 }
 
@@ -59,22 +67,51 @@ impl Rates {
     /// The same rates with one of them changed; zero lifts the limit.
     #[must_use]
     pub fn with(mut self, rate: Rate, per_second: u32) -> Self {
-        self.0.insert(rate, per_second);
+        self.per_second.insert(rate, per_second);
         self
     }
 
-    /// No limits at all.
+    /// No limits at all, not even those of quotas.
     #[must_use]
     pub fn unlimited() -> Self {
-        Self(HashMap::new())
+        Self {
+            per_second: HashMap::new(),
+            are_quotas_enforced: false,
+        }
     }
 
-    fn per_second(&self, rate: Rate) -> u32 {
-        self.0.get(&rate).copied().unwrap_or(0)
+    /// What holds for an account with these quotas.
+    fn limit(&self, rate: Rate, quotas: &Quotas) -> Option<Limit> {
+        let limit = match rate {
+            Rate::Request if self.are_quotas_enforced => Limit {
+                per_second: quotas.requests_per_second,
+                burst: quotas.request_burst,
+            },
+            Rate::Run if self.are_quotas_enforced => Limit::second_of(quotas.runs_per_second),
+            _ => Limit::second_of(self.per_second.get(&rate).copied().unwrap_or(0)),
+        };
+        (limit.per_second != 0).then_some(limit)
     }
 }
 
-/// A token bucket whose capacity is one second of its rate.
+/// A rate, and how many calls may come at once.
+#[derive(Debug, Clone, Copy)]
+struct Limit {
+    per_second: u32,
+    burst: u32,
+}
+
+impl Limit {
+    /// As many at once as in a second.
+    const fn second_of(per_second: u32) -> Self {
+        Self {
+            per_second,
+            burst: per_second,
+        }
+    }
+}
+
+/// A token bucket.
 ///
 /// It keeps the moment at which it would be full: taking a token moves that moment on by one interval.
 #[derive(Debug, Clone, Copy)]
@@ -85,12 +122,13 @@ struct Bucket {
 impl Bucket {
     const SECOND_US: i64 = 1_000_000;
 
-    fn take(&mut self, per_second: u32, now: Timestamp) -> Result<(), Duration> {
+    fn take(&mut self, limit: Limit, now: Timestamp) -> Result<(), Duration> {
         let now_us = now.unix_ms().saturating_mul(1000);
-        let interval_us = Self::SECOND_US / i64::from(per_second);
+        // Rounded up: a bucket never gives more than its rate.
+        let interval_us = i64::from(limit.per_second);
+        let interval_us = (Self::SECOND_US + interval_us - 1) / interval_us;
         let full_at_us = self.full_at_us.max(now_us) + interval_us;
-        // Integer division may leave up to a microsecond per token unused: a bucket never gives more than its rate.
-        let debt_us = full_at_us - now_us - Self::SECOND_US;
+        let debt_us = full_at_us - now_us - interval_us * i64::from(limit.burst);
         if debt_us > 0 {
             return Err(Duration::from_micros(u64::try_from(debt_us).unwrap_or(0)));
         }
@@ -121,11 +159,16 @@ impl Throttle {
     /// # Errors
     ///
     /// After which time one more call will be taken.
-    pub fn take(&self, account: AccountId, rate: Rate, now: Timestamp) -> Result<(), Duration> {
-        let per_second = self.rates.per_second(rate);
-        if per_second == 0 {
+    pub fn take(
+        &self,
+        account: AccountId,
+        rate: Rate,
+        quotas: &Quotas,
+        now: Timestamp,
+    ) -> Result<(), Duration> {
+        let Some(limit) = self.rates.limit(rate, quotas) else {
             return Ok(());
-        }
+        };
         // Only accounts with a valid key get here, so there are as many buckets as accounts and rates.
         let mut buckets = self
             .buckets
@@ -134,7 +177,7 @@ impl Throttle {
         let bucket = buckets.entry((account, rate)).or_insert(Bucket {
             full_at_us: i64::MIN,
         });
-        bucket.take(per_second, now)
+        bucket.take(limit, now)
     }
 }
 

@@ -35,5 +35,5 @@ pub use egress::{Openings, RuleSet, RuleSets, rule_book};
 pub use external_s3::ExternalS3;
 pub use guest_call::is_refused;
 pub use local::{GuestDoors, LocalHost, OpenDoor};
-pub use output::{StreamName, now_ms, place};
+pub use output::{now_ms, place};
 pub use retry_frozen::patiently;

@@ -3,10 +3,7 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use hearth_control::arn::ImageArn;
-use hearth_control::id::VersionNumber;
-use hearth_control::image::Logging;
-use hearth_control::time::Timestamp;
+use hearth_control::instance::{Logging, OutputPlace};
 use hearth_logs::{LogStore, MAX_BATCH_BYTES, NewEvent, Owner};
 
 /// Bytes that an event counts beside its text (CloudWatch Logs).
@@ -21,30 +18,15 @@ pub(crate) struct Output {
     stream: String,
 }
 
-/// What tells two streams of a group apart.
-pub struct StreamName<'a> {
-    /// The day in its name.
-    pub begun_at: Timestamp,
-    /// The version in its name.
-    pub version: VersionNumber,
-    /// A microVM's id, or what a build does.
-    pub writer: &'a str,
-}
-
 impl Output {
     /// The stream that `logging` asks for; `None` when the output is not wanted.
-    pub(crate) fn new(
-        store: &Arc<LogStore>,
-        image: &ImageArn,
-        logging: Option<&Logging>,
-        name: &StreamName<'_>,
-    ) -> Option<Self> {
-        let (group, stream) = place(image, logging, name)?;
+    pub(crate) fn new(store: &Arc<LogStore>, wanted: &OutputPlace, writer: &str) -> Option<Self> {
+        let (group, stream) = place(wanted, writer)?;
         Some(Self {
             store: Arc::clone(store),
             owner: Owner {
-                account: image.scope.account.to_string(),
-                region: image.scope.region.to_string(),
+                account: wanted.scope.account.to_string(),
+                region: wanted.scope.region.to_string(),
             },
             group,
             stream,
@@ -110,31 +92,27 @@ fn batches(events: &[NewEvent]) -> impl Iterator<Item = &[NewEvent]> {
     })
 }
 
-/// Group and stream that `logging` asks for; `None` when the output is not wanted. The default is the group of the
-/// image and a stream `YYYY/MM/DD[<version>]<writer>` (facts section 11, measured).
-pub fn place(
-    image: &ImageArn,
-    logging: Option<&Logging>,
-    name: &StreamName<'_>,
-) -> Option<(String, String)> {
-    let (group, stream) = match logging {
+/// Group and stream that the output goes to; `None` when it is not wanted. The default stream is `YYYY/MM/DD[<version>]<writer>` (facts
+/// section 11, measured). The writer is an instance's id, or what a build does.
+pub fn place(wanted: &OutputPlace, writer: &str) -> Option<(String, String)> {
+    let (group, stream) = match &wanted.logging {
         Some(Logging::Disabled) => return None,
         None => (None, None),
         Some(Logging::CloudWatch { group, stream }) => (group.clone(), stream.clone()),
     };
     Some((
-        group.unwrap_or_else(|| format!("/aws/lambda-microvms/{}", image.name)),
-        stream.unwrap_or_else(|| default_stream(name)),
+        group.unwrap_or_else(|| wanted.group.clone()),
+        stream.unwrap_or_else(|| default_stream(wanted, writer)),
     ))
 }
 
-fn default_stream(name: &StreamName<'_>) -> String {
-    let day = jiff::Timestamp::from_millisecond(name.begun_at.unix_ms())
+fn default_stream(wanted: &OutputPlace, writer: &str) -> String {
+    let day = jiff::Timestamp::from_millisecond(wanted.begun_at.unix_ms())
         .unwrap_or_default()
         .to_zoned(jiff::tz::TimeZone::UTC)
         .strftime("%Y/%m/%d")
         .to_string();
-    format!("{day}[{}]{}", name.version, name.writer)
+    format!("{day}[{}]{writer}", wanted.version)
 }
 
 /// Milliseconds since 1970 by this host's wall clock.
@@ -147,16 +125,29 @@ pub fn now_ms() -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use hearth_control::arn::Scope;
+    use hearth_control::id::AccountId;
+    use hearth_control::time::Timestamp;
+
     use super::*;
 
     #[test]
     fn streams_are_named_by_day_version_and_writer() {
-        let name = StreamName {
+        let mut wanted = OutputPlace {
+            scope: Scope {
+                account: AccountId::FIRST,
+                region: "us-east-1".parse().unwrap(),
+            },
+            group: "/aws/lambda-microvms/web".to_owned(),
+            version: "1.0".to_owned(),
+            logging: None,
             begun_at: Timestamp::from_unix_ms(1_763_856_000_000),
-            version: VersionNumber::FIRST,
-            writer: "microvm-x",
         };
-        assert_eq!(default_stream(&name), "2025/11/23[1.0]microvm-x");
+        let placed = place(&wanted, "microvm-x").unwrap();
+        assert_eq!(placed.0, "/aws/lambda-microvms/web");
+        assert_eq!(placed.1, "2025/11/23[1.0]microvm-x");
+        wanted.logging = Some(Logging::Disabled);
+        assert_eq!(place(&wanted, "microvm-x"), None);
     }
 
     #[test]

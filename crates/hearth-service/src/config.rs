@@ -6,7 +6,8 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hearth_control::id::Region;
+use hearth_control::id::{AccountId, Region};
+use hearth_control::policy::Quotas;
 use hearth_host::{ExternalS3, RuleSets};
 use hearth_image::Registries;
 use hearth_node::DeviceLimits;
@@ -44,6 +45,10 @@ pub struct ServiceConfig {
     pub s3: Option<ExternalS3>,
     /// How long an upload in parts to the own S3 may be silent before it is removed; `None` keeps it for ever.
     pub upload_silence: Option<Duration>,
+    /// What each account may have.
+    pub quotas: Quotas,
+    /// What single accounts may have instead.
+    pub account_quotas: BTreeMap<AccountId, Quotas>,
     /// Networks of microVMs.
     pub network: NetworkConfig,
     /// Whether what each VMM takes of memory, processors and processes is limited by a control group.

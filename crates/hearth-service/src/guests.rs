@@ -8,7 +8,7 @@ use hearth_control::microvm::Microvm;
 use hearth_front::{
     Command, FileContent, GuestError, Guests, Input, OutputPlace, ProcessInput, ProcessOutput,
 };
-use hearth_host::{LocalHost, StreamName};
+use hearth_host::LocalHost;
 use hearth_node::{AgentClient, AgentError, ExecReader, ExecWriter, FileReader};
 use hearth_wire::agent::{
     ExecInput, ExecOutput, ExecPlace, ExecSpec, ExitStatus, MAX_CHUNK_BYTES, Refusal, TerminalSize,
@@ -89,13 +89,8 @@ impl Guests for HostGuests {
     }
 
     fn output(&self, microvm: &Microvm) -> Option<OutputPlace> {
-        let name = StreamName {
-            begun_at: microvm.started_at,
-            version: microvm.version,
-            writer: &microvm.id.to_string(),
-        };
-        let (group, stream) =
-            hearth_host::place(&microvm.image, microvm.terms.logging.as_ref(), &name)?;
+        let wanted = microvm.instance().output;
+        let (group, stream) = hearth_host::place(&wanted, &microvm.id.to_string())?;
         Some(OutputPlace { group, stream })
     }
 }

@@ -22,6 +22,7 @@ pub(crate) fn capacity(hosting: Hosting) -> Capacity {
             Hosting::Hardware => default.concurrent_builds,
             Hosting::Emulated => 1,
         },
+        builder_mib: hearth_image::BuildLimits::default().memory_mib,
         ..default
     }
 }

@@ -383,6 +383,8 @@ async fn start_control(config: &ServiceConfig, parts: &Parts) -> Result<Control,
         host: Arc::new(parts.host.clone()),
         clock: Arc::new(clock::go_on(&config.data)),
         policy: Policy {
+            quotas: config.quotas,
+            account_quotas: config.account_quotas.clone(),
             capacity: platform::capacity(config.hosting),
             hook_timeout_scale: config.hook_timeout_scale,
             ..Policy::default()

@@ -12,6 +12,7 @@ mod endpoints;
 mod images;
 mod limits;
 mod network;
+mod quotas;
 mod registries;
 mod s3;
 mod tls;
@@ -35,6 +36,7 @@ pub(crate) use endpoints::{Endpoints, PortRange};
 pub(crate) use images::{ImageAlias, Images};
 pub(crate) use limits::Limits;
 pub(crate) use network::Network;
+pub(crate) use quotas::Quotas;
 #[cfg(test)]
 pub(crate) use registries::Login;
 pub(crate) use registries::Registries;
@@ -80,6 +82,8 @@ pub(crate) struct Config {
     pub(crate) network: Network,
     /// The table `[limits]`.
     pub(crate) limits: Limits,
+    /// The table `[quotas]`.
+    pub(crate) quotas: Quotas,
 }
 
 /// The region that answers where none is named: the one that AWS's tools fall back to.
@@ -104,6 +108,7 @@ impl Default for Config {
             s3: S3::default(),
             network: Network::default(),
             limits: Limits::default(),
+            quotas: Quotas::default(),
         }
     }
 }
@@ -207,6 +212,7 @@ impl Config {
             self.s3.problem(),
             self.network.problem(),
             self.limits.problem(),
+            self.quotas.problem(),
             self.users_problem(),
             self.hook_problem(),
         ];

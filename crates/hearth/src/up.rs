@@ -133,6 +133,8 @@ fn service_config(config: &Config, hosting: Hosting) -> Result<ServiceConfig> {
         registries: config.registries.to_service()?,
         s3: config.s3.to_service(config.region.as_str())?,
         upload_silence: config.limits.upload_silence(),
+        quotas: config.quotas.of_all(),
+        account_quotas: config.quotas.of_accounts()?,
         network: config.network.to_service(),
         has_host_limits: config.host_limits,
         device_limits: config.limits.to_node(),

@@ -29,7 +29,10 @@ impl Control {
             .guard(Guard::AccountAbsent(id))
             .change(Change::AddAccount(account));
         match self.shared.commit(batch).await? {
-            Verdict::Committed => Ok(account),
+            Verdict::Committed => {
+                self.shared.ledger.add_accounts(1);
+                Ok(account)
+            }
             Verdict::Blocked(_) => Err(Refusal::AccountExists(id).into()),
         }
     }
@@ -50,7 +53,7 @@ impl Control {
     /// What the domain refuses, or a failure of the store.
     pub async fn create_access_key(&self, account: AccountId) -> Result<AccessKey, ControlError> {
         let key = self.new_access_key(account)?;
-        let max = self.shared.policy.quotas.access_keys;
+        let max = self.quotas(account).access_keys;
         let batch = Batch::new()
             .guard(Guard::AccountPresent(account))
             .guard(Guard::AccessKeysBelow(account, max))

@@ -12,7 +12,6 @@ use crate::id::ConnectorId;
 use crate::machine::connector::{Event, Standing};
 use crate::page::{Cursor, Page, PageRequest};
 use crate::refusal::{ControlError, Refusal};
-use crate::store::form::{Stored as _, digest};
 use crate::store::{Batch, Change, Guard, Verdict};
 
 /// What AWS says of a new connector (facts section 4).
@@ -31,21 +30,13 @@ impl Control {
         scope: &Scope,
         request: CreateConnector,
     ) -> Result<ConnectorWithVersion, ControlError> {
-        let tags_text = serde_json::to_string(&request.tags).unwrap_or_default();
-        let egress_text = request.egress.to_text()?;
-        let parts = [
-            request.name.as_str(),
-            &egress_text,
-            &request.operator_role,
-            &tags_text,
-        ];
         let token = Some(request.client_token.clone());
-        let repeatable = Repeatable::new(scope, "CreateNetworkConnector", token, digest(&parts));
+        let repeatable = Repeatable::new(scope, "CreateNetworkConnector", token);
         if let Some(made) = self.made_connector(&repeatable).await? {
             return Ok(made);
         }
         let (connector, version) = self.new_connector(scope, &request);
-        let quotas = &self.shared.policy.quotas;
+        let quotas = self.quotas(scope.account);
         let resource = TaggedArn::Connector(connector.arn());
         let batch = Batch::new()
             .guard(Guard::ConnectorNameFree(
@@ -90,19 +81,8 @@ impl Control {
         scope: &Scope,
         request: UpdateConnector,
     ) -> Result<ConnectorWithVersion, ControlError> {
-        let egress_text = request
-            .egress
-            .as_ref()
-            .map(|egress| egress.to_text())
-            .transpose()?;
-        let parts = [
-            format!("{:?}", request.key),
-            egress_text.unwrap_or_default(),
-            request.operator_role.clone().unwrap_or_default(),
-        ];
-        let digest = digest(&parts.each_ref().map(String::as_str));
         let token = request.client_token.clone();
-        let repeatable = Repeatable::new(scope, "UpdateNetworkConnector", token, digest);
+        let repeatable = Repeatable::new(scope, "UpdateNetworkConnector", token);
         if let Some(made) = self.made_connector(&repeatable).await? {
             return Ok(made);
         }
@@ -339,7 +319,7 @@ impl Control {
             .clone()
             .unwrap_or_else(|| version.operator_role.clone());
         let is_same = egress == version.egress && role == version.operator_role;
-        let max = self.shared.policy.quotas.versions_per_connector;
+        let max = self.quotas(connector.scope.account).versions_per_connector;
         if !is_same && connector.last_version >= max {
             return Err(Refusal::ConnectorQuota { max });
         }

@@ -37,7 +37,7 @@ impl Control {
         request: ForkMicrovm,
     ) -> Result<Microvm, ControlError> {
         let token = request.client_token.clone();
-        let repeatable = Repeatable::new(scope, "ForkMicrovm", token, request.digest(parent));
+        let repeatable = Repeatable::new(scope, "ForkMicrovm", token);
         let child = match self.earlier(scope, &repeatable).await? {
             Some(earlier) => earlier,
             None => self.make_fork(scope, parent, request, repeatable).await?,

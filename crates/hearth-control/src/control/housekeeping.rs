@@ -8,6 +8,7 @@ use tracing::{info, warn};
 use super::owner::Command;
 use super::{Shared, reconcile};
 use crate::host::HostEvent;
+use crate::id::{AccountId, MicrovmId};
 use crate::instance::InstanceId;
 use crate::refusal::ControlError;
 use crate::store::{Batch, Change};
@@ -70,19 +71,38 @@ async fn reap(shared: &Shared) -> Result<(), ControlError> {
         if old.is_empty() {
             break;
         }
-        info!(count = old.len(), "forgetting terminated microVMs");
-        let changes = old.into_iter().map(Change::RemoveMicrovm).collect();
-        shared
-            .commit(Batch {
-                guards: Vec::new(),
-                changes,
-            })
-            .await?;
+        forget(shared, old).await?;
+    }
+    for account in shared.store.accounts().await? {
+        forget_beyond_quota(shared, account.id).await?;
     }
     let rest = Batch::new()
         .change(Change::ForgetTokens(before(now, policy.token_retention)))
         .change(Change::ForgetIntents(before(now, policy.journal_retention)));
     shared.commit(rest).await?;
+    Ok(())
+}
+
+/// Forgets the microVMs of an account that ended first, when it has more ended ones than its quota. With them go their client
+/// tokens: so many launches later nobody repeats one of them.
+async fn forget_beyond_quota(shared: &Shared, account: AccountId) -> Result<(), ControlError> {
+    let newest = shared.policy.quotas_of(account).ended_microvms;
+    loop {
+        let store = &shared.store;
+        let beyond = store.terminated_microvms_beyond(account, newest, REAP_AT_ONCE);
+        let beyond = beyond.await?;
+        if beyond.is_empty() {
+            return Ok(());
+        }
+        forget(shared, beyond).await?;
+    }
+}
+
+async fn forget(shared: &Shared, ended: Vec<MicrovmId>) -> Result<(), ControlError> {
+    info!(count = ended.len(), "forgetting terminated microVMs");
+    let changes = ended.into_iter().map(Change::RemoveMicrovm);
+    let batch = changes.fold(Batch::new(), Batch::change);
+    shared.commit(batch).await?;
     Ok(())
 }
 

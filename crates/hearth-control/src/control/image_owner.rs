@@ -7,10 +7,12 @@ use std::collections::BTreeMap;
 use std::future::pending;
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::mpsc;
 use tracing::info;
 
 use super::Shared;
+use super::ledger::BuildPlace;
+use super::mailbox::{Mailbox, Reply};
 use super::retry::until_done;
 use crate::host::{BuildFailure, Built};
 use crate::id::VersionNumber;
@@ -30,11 +32,6 @@ use records::allowed;
 pub(super) use records::new_version;
 use work::Work;
 
-/// Commands that may wait for one image. Callers beyond wait themselves.
-const MAILBOX: usize = 16;
-
-type Reply<T> = oneshot::Sender<Result<T, ControlError>>;
-
 /// What others may ask of an image's owner.
 pub(super) enum Command {
     Update(Box<Update>, Reply<ImageWithVersion>),
@@ -50,20 +47,7 @@ pub(super) struct Update {
 }
 
 /// How others reach an image's owner.
-#[derive(Clone)]
-pub(super) struct Handle(mpsc::Sender<Command>);
-
-impl Handle {
-    /// Asks for something; `None` when the owner has ended meanwhile.
-    pub(super) async fn ask<T>(
-        &self,
-        command: impl FnOnce(Reply<T>) -> Command,
-    ) -> Option<Result<T, ControlError>> {
-        let (reply, answer) = oneshot::channel();
-        self.0.send(command(reply)).await.ok()?;
-        answer.await.ok()
-    }
-}
+pub(super) type Handle = Mailbox<Command>;
 
 /// The owner.
 struct Owner {
@@ -72,13 +56,13 @@ struct Owner {
     versions: BTreeMap<VersionNumber, ImageVersion>,
     mailbox: mpsc::Receiver<Command>,
     /// The place among the host's builds, while a build works.
-    place: Option<OwnedSemaphorePermit>,
+    place: Option<BuildPlace>,
 }
 
 /// Starts the owner of an image and makes it known.
 pub(super) fn spawn(shared: &Arc<Shared>, image: Image, versions: Vec<ImageVersion>) {
-    let (sender, mailbox) = mpsc::channel(MAILBOX);
-    shared.images.insert(image.arn.clone(), Handle(sender));
+    let (handle, mailbox) = Handle::new();
+    shared.images.insert(image.arn.clone(), handle);
     let versions = versions
         .into_iter()
         .map(|version| (version.number, version))
@@ -97,7 +81,7 @@ pub(super) fn spawn(shared: &Arc<Shared>, image: Image, versions: Vec<ImageVersi
 /// What work ends in.
 enum Outcome {
     /// The host has a place for the build.
-    Place(OwnedSemaphorePermit),
+    Place(BuildPlace),
     /// The build ended.
     Built(Box<Build>, Result<Built, BuildFailure>),
     /// Snapshots were removed.
@@ -156,8 +140,10 @@ impl Owner {
             self.place = None;
         }
         match operation? {
-            machine::Operation::Build(_) if self.place.is_none() => {
-                Some(work::wait_for_place(shared))
+            machine::Operation::Build(number) if self.place.is_none() => {
+                let tier = self.versions.get(&number)?.spec.tier;
+                let account = self.image.arn.scope.account;
+                Some(work::wait_for_place(shared, account, tier))
             }
             machine::Operation::Build(number) => {
                 let build = self.open_build(number).await?;
@@ -165,15 +151,15 @@ impl Owner {
                 Some(work::build(shared, build, spec))
             }
             machine::Operation::Free(number) => {
-                let snapshot = self.versions.get(&number)?.snapshot.clone();
-                Some(work::free(shared, snapshot.into_iter().collect()))
+                let template = self.versions.get(&number)?.template.clone();
+                Some(work::free(shared, template.into_iter().collect()))
             }
             machine::Operation::FreeAll => {
-                let snapshots = self
+                let templates = self
                     .versions
                     .values()
-                    .filter_map(|version| version.snapshot.clone());
-                Some(work::free(shared, snapshots.collect()))
+                    .filter_map(|version| version.template.clone());
+                Some(work::free(shared, templates.collect()))
             }
         }
     }
@@ -247,7 +233,7 @@ impl Owner {
     }
 
     async fn update(&mut self, update: Update) -> Result<ImageWithVersion, ControlError> {
-        let quotas = &self.shared.policy.quotas;
+        let quotas = self.shared.policy.quotas_of(self.image.arn.scope.account);
         let max = quotas.versions_per_image;
         if self.versions.len() >= max as usize {
             return Err(Refusal::VersionQuota {

@@ -14,7 +14,6 @@ use crate::image::{
 use crate::machine::image::Life;
 use crate::page::{Cursor, Page, PageRequest};
 use crate::refusal::{ControlError, Refusal};
-use crate::store::form::{Stored as _, digest};
 use crate::store::{Batch, Change, Guard, Intent, Subject, Verdict};
 
 impl Control {
@@ -32,10 +31,8 @@ impl Control {
             scope: scope.clone(),
             name: request.name.clone(),
         };
-        let tags_text = serde_json::to_string(&request.tags).unwrap_or_default();
-        let digest = digest(&[&arn.to_string(), &request.spec.to_text()?, &tags_text]);
         let token = request.client_token.clone();
-        let repeatable = Repeatable::new(scope, "CreateMicrovmImage", token, digest);
+        let repeatable = Repeatable::new(scope, "CreateMicrovmImage", token);
         if repeatable.made_before(&self.shared).await?.is_some() {
             return self.first_version(&arn).await;
         }
@@ -68,9 +65,8 @@ impl Control {
         request: UpdateImage,
     ) -> Result<ImageWithVersion, ControlError> {
         own(scope, &request.arn.scope)?;
-        let digest = digest(&[&request.arn.to_string(), &request.spec.to_text()?]);
         let token = request.client_token;
-        let repeatable = Repeatable::new(scope, "UpdateMicrovmImage", token, digest);
+        let repeatable = Repeatable::new(scope, "UpdateMicrovmImage", token);
         if repeatable.made_before(&self.shared).await?.is_some() {
             return self.last_version(&request.arn).await;
         }
@@ -286,7 +282,7 @@ async fn create(
         updated_at: now,
     };
     let (version, build) = image_owner::new_version(shared, &image, life.last, request.spec);
-    let quotas = &shared.policy.quotas;
+    let quotas = shared.policy.quotas_of(arn.scope.account);
     let (scope, resource) = (arn.scope.clone(), TaggedArn::Image(arn.clone()));
     let batch = Batch::new()
         .guard(Guard::ImageAbsent(arn.clone()))

@@ -8,18 +8,19 @@ use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
 use super::Shared;
 use super::ledger::{Allocation, Residency};
+use super::mailbox::{Mailbox, Reply};
 use super::retry::until_done;
 use crate::endpoint::EndpointLease;
 use crate::host::Presence;
 use crate::id::MicrovmId;
 use crate::life::{Life, Phase, Wish};
 use crate::machine::microvm::{Denial, Event, Step, Terms, Timer, adopt, deadline, step};
-use crate::microvm::{Activity, Microvm};
+use crate::microvm::{Activity, LaunchTerms, Microvm, RunInput};
 use crate::refusal::{ControlError, Refusal};
 use crate::start_times::{StartKind, StartRecorder};
 use crate::store::{Batch, Change, Intent, StoreError, Subject};
@@ -31,17 +32,14 @@ mod work;
 pub(super) use work::REASON_FORK_FAILED;
 use work::Work;
 
-/// Commands that may wait for one microVM. Callers beyond wait themselves.
-const MAILBOX: usize = 16;
-
 /// What others may ask of an owner.
 pub(super) enum Command {
     /// A caller's wish, answered once it is durable.
-    Ask(Ask, oneshot::Sender<Result<(), ControlError>>),
+    Ask(Ask, Reply<()>),
     /// A child's wish to begin where it is, answered once what it begins from is durable.
     Seal(Loan),
     /// What shall count as activity, answered once it is durable.
-    SetActivity(Activity, oneshot::Sender<Result<(), ControlError>>),
+    SetActivity(Activity, Reply<()>),
     /// The host says that it ended.
     Ended(String),
     /// The host had this of it at that moment.
@@ -59,13 +57,13 @@ pub(super) enum Ask {
 /// A layer that a child waits for.
 pub(super) struct Loan {
     child: MicrovmId,
-    reply: oneshot::Sender<Result<(), ControlError>>,
+    reply: Reply<()>,
 }
 
 /// How others reach an owner.
 #[derive(Clone)]
 pub(super) struct Handle {
-    mailbox: mpsc::Sender<Command>,
+    mailbox: Mailbox<Command>,
     view: watch::Receiver<Microvm>,
     activity: Arc<AtomicI64>,
     start: Arc<StartRecorder>,
@@ -74,17 +72,14 @@ pub(super) struct Handle {
 impl Handle {
     /// Asks for something; `None` when the owner has ended meanwhile.
     pub(super) async fn ask(&self, ask: Ask) -> Option<Result<(), ControlError>> {
-        let (reply, answer) = oneshot::channel();
-        self.mailbox.send(Command::Ask(ask, reply)).await.ok()?;
-        answer.await.ok()
+        let command = |reply| Command::Ask(ask, reply);
+        self.mailbox.ask(command).await
     }
 
     /// Has the microVM sealed for a child; `None` when it ended before that was done.
     pub(super) async fn seal(&self, child: MicrovmId) -> Option<Result<(), ControlError>> {
-        let (reply, answer) = oneshot::channel();
-        let loan = Loan { child, reply };
-        self.mailbox.send(Command::Seal(loan)).await.ok()?;
-        answer.await.ok()
+        let command = |reply| Command::Seal(Loan { child, reply });
+        self.mailbox.ask(command).await
     }
 
     /// Says what counts as activity; `None` when the owner has ended meanwhile.
@@ -92,20 +87,18 @@ impl Handle {
         &self,
         activity: Activity,
     ) -> Option<Result<(), ControlError>> {
-        let (reply, answer) = oneshot::channel();
-        let command = Command::SetActivity(activity, reply);
-        self.mailbox.send(command).await.ok()?;
-        answer.await.ok()
+        let command = |reply| Command::SetActivity(activity, reply);
+        self.mailbox.ask(command).await
     }
 
-    /// Tells the owner something, waiting for room in its mailbox. An owner that has ended need not know.
+    /// Tells the owner something, waiting for room in its mailbox.
     pub(super) async fn tell(&self, command: Command) {
-        let _ = self.mailbox.send(command).await;
+        self.mailbox.tell(command).await;
     }
 
     /// Tells the owner what the host had of it, unless it has other things to do: it will be told again.
     pub(super) fn observe(&self, found: Option<Presence>, at: Timestamp) {
-        let _ = self.mailbox.try_send(Command::Observed(found, at));
+        self.mailbox.try_tell(Command::Observed(found, at));
     }
 
     /// The microVM as it was last written.
@@ -168,7 +161,7 @@ pub(super) fn spawn(
     holdings: Holdings,
     beginning: Beginning,
 ) {
-    let (sender, mailbox) = mpsc::channel(MAILBOX);
+    let (sender, mailbox) = Mailbox::new();
     let now = shared.clock.now();
     let activity = Arc::new(AtomicI64::new(now.unix_ms()));
     let view = watch::Sender::new(microvm.clone());
@@ -385,7 +378,8 @@ impl Owner {
         if held || !is_wanted {
             return Ok(None);
         }
-        let residency = self.shared.ledger.reside(self.microvm.terms.tier);
+        let (account, tier) = (self.microvm.scope.account, self.microvm.terms.tier);
+        let residency = self.shared.ledger.reside(account, tier);
         residency.map(Some).ok_or(Refusal::InsufficientCapacity)
     }
 
@@ -473,7 +467,12 @@ impl Owner {
             life: life.clone(),
             terminated_at,
         };
-        let batch = Batch::new().change(moved).change(entry);
+        let mut batch = Batch::new().change(moved).change(entry);
+        if terminated_at.is_some() && self.microvm.terms.run_input != RunInput::default() {
+            // It may hold secrets, and nobody is told it any more.
+            let terms = without_run_input(&self.microvm.terms);
+            batch = batch.change(Change::SetTerms(id, terms));
+        }
         self.shared.commit(batch).await.map(|_| ())
     }
 
@@ -518,6 +517,7 @@ impl Owner {
             }
             Phase::Terminated => {
                 self.holdings = None;
+                self.microvm.terms = without_run_input(&self.microvm.terms);
                 self.microvm.terminated_at = Some(now);
             }
             _ => {}
@@ -526,6 +526,14 @@ impl Owner {
         self.microvm.generation += 1;
         self.view.send_replace(self.microvm.clone());
     }
+}
+
+/// The terms of a microVM that has ended.
+fn without_run_input(terms: &LaunchTerms) -> Arc<LaunchTerms> {
+    Arc::new(LaunchTerms {
+        run_input: RunInput::default(),
+        ..terms.clone()
+    })
 }
 
 async fn finish(work: &mut Option<Work>) -> Event {

@@ -56,8 +56,10 @@ fn take_up(shared: &Arc<Shared>, microvm: Microvm, presence: Option<Presence>) {
         microvm.life.phase,
         Phase::Suspended { .. } | Phase::Sealing { since: Some(_) }
     );
-    let residency = is_resident.then(|| shared.ledger.grant_residency(tier));
-    let endpoint = shared.endpoints.hold(microvm.terms.endpoint.clone());
+    let residency = is_resident.then(|| shared.ledger.grant_residency(account, tier));
+    let endpoint = shared
+        .endpoints
+        .hold(account, microvm.terms.endpoint.clone());
     let holdings = Holdings {
         _allocation: allocation,
         residency,

@@ -32,7 +32,7 @@ impl Control {
             max_session_s: request.max_session_s,
             created_at: self.shared.clock.now(),
         };
-        let max = self.shared.policy.quotas.roles;
+        let max = self.quotas(account).roles;
         let batch = Batch::new()
             .guard(Guard::AccountPresent(account))
             .guard(Guard::RoleAbsent(account, role.name.clone()))
@@ -224,7 +224,7 @@ impl Control {
         name: &RoleName,
         change: Change,
     ) -> Result<(), ControlError> {
-        let max = self.shared.policy.quotas.policies_per_role;
+        let max = self.quotas(account).policies_per_role;
         let room = Guard::RolePoliciesBelow(account, name.clone(), max);
         match self
             .change_role(account, name, Batch::new().guard(room).change(change))

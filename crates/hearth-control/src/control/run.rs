@@ -29,7 +29,7 @@ impl Control {
     ) -> Result<Microvm, ControlError> {
         own(scope, &request.image.scope)?;
         let token = request.client_token.clone();
-        let repeatable = Repeatable::new(scope, "RunMicrovm", token, request.digest());
+        let repeatable = Repeatable::new(scope, "RunMicrovm", token);
         if let Some(earlier) = self.earlier(scope, &repeatable).await? {
             return Ok(earlier);
         }
@@ -164,11 +164,12 @@ pub(super) fn admit(
     tier: MemoryTier,
     endpoint_id: EndpointId,
 ) -> Result<(Holdings, String), Refusal> {
-    let allocation = shared.ledger.allocate(account, tier);
-    let allocation = allocation.ok_or(Refusal::MemoryQuota(account))?;
-    let residency = shared.ledger.reside(tier);
+    let quotas = shared.policy.quotas_of(account);
+    let allocation = shared.ledger.allocate(account, tier, quotas)?;
+    let residency = shared.ledger.reside(account, tier);
     let residency = residency.ok_or(Refusal::InsufficientCapacity)?;
-    let endpoint = shared.endpoints.assign(endpoint_id);
+    let accounts = shared.ledger.accounts();
+    let endpoint = shared.endpoints.assign(account, endpoint_id, accounts);
     let endpoint = endpoint.ok_or(Refusal::InsufficientCapacity)?;
     let name = endpoint.to_string();
     let holdings = Holdings {

@@ -43,7 +43,7 @@ impl Control {
         let fit = Guard::TagsFit {
             resource: bare.clone(),
             keys: tags.keys().cloned().collect(),
-            max: self.shared.policy.quotas.tags_per_resource,
+            max: self.quotas(scope.account).tags_per_resource,
         };
         let batch = Batch::new().guard(fit).change(Change::PutTags(bare, tags));
         self.change_tags(scope, resource, batch).await

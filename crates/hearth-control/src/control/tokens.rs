@@ -2,30 +2,27 @@
 
 use super::Shared;
 use crate::arn::Scope;
-use crate::image::ClientToken;
 use crate::refusal::{ControlError, Refusal};
+use crate::request::RequestToken;
 use crate::store::{Batch, Change, Guard, TokenKey, TokenUse};
 
 /// A request that may have been made before.
 #[derive(Debug, Clone)]
 pub(super) struct Repeatable {
-    key: Option<TokenKey>,
-    digest: [u8; 32],
+    used: Option<(TokenKey, [u8; 32])>,
 }
 
 impl Repeatable {
-    pub(super) fn new(
-        scope: &Scope,
-        operation: &'static str,
-        token: Option<ClientToken>,
-        digest: [u8; 32],
-    ) -> Self {
-        let key = token.map(|token| TokenKey {
-            scope: scope.clone(),
-            operation,
-            token,
+    pub(super) fn new(scope: &Scope, operation: &'static str, token: Option<RequestToken>) -> Self {
+        let used = token.map(|RequestToken { token, digest }| {
+            let key = TokenKey {
+                scope: scope.clone(),
+                operation,
+                token,
+            };
+            (key, digest.to_bytes())
         });
-        Self { key, digest }
+        Self { used }
     }
 
     /// What the request made when it was made before.
@@ -33,22 +30,24 @@ impl Repeatable {
         &self,
         shared: &Shared,
     ) -> Result<Option<String>, ControlError> {
-        let Some(key) = &self.key else {
+        let Some((key, digest)) = &self.used else {
             return Ok(None);
         };
         match shared.store.token(key).await? {
             None => Ok(None),
-            Some(used) if used.digest == self.digest => Ok(Some(used.resource)),
+            Some(used) if used.digest == *digest => Ok(Some(used.resource)),
             Some(_) => Err(Refusal::TokenConflict.into()),
         }
     }
 
     /// The batch with the note that the request made `resource`, if nobody else noted one meanwhile.
     pub(super) fn note(&self, shared: &Shared, batch: Batch, resource: String) -> Batch {
-        let Some(key) = &self.key else { return batch };
+        let Some((key, digest)) = &self.used else {
+            return batch;
+        };
         let at = shared.clock.now();
         let used = TokenUse {
-            digest: self.digest,
+            digest: *digest,
             resource,
             at,
         };
@@ -60,6 +59,6 @@ impl Repeatable {
 
     /// Token and digest, for an owner that notes them itself.
     pub(super) fn into_parts(self) -> Option<(TokenKey, [u8; 32])> {
-        self.key.map(|key| (key, self.digest))
+        self.used
     }
 }

@@ -1,6 +1,7 @@
 //! Writes as plain data.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::account::{AccessKey, Account, KeyStatus, Role, RolePolicy};
 use crate::arn::{ImageArn, Scope, TaggedArn};
@@ -8,9 +9,10 @@ use crate::connector::{Connector, ConnectorVersion};
 use crate::id::{
     AccessKeyId, AccountId, ConnectorId, ConnectorName, MicrovmId, RoleName, VersionNumber,
 };
-use crate::image::{Build, ClientToken, Image, ImageVersion, Tags};
+use crate::image::{Build, Image, ImageVersion, Tags};
 use crate::life::Life;
-use crate::microvm::{Activity, Microvm};
+use crate::microvm::{Activity, LaunchTerms, Microvm};
+use crate::request::ClientToken;
 use crate::time::Timestamp;
 
 /// Changes that happen together if every guard holds.
@@ -154,6 +156,8 @@ pub enum Change {
     },
     /// Says what counts as activity of a microVM.
     SetActivity(MicrovmId, Activity),
+    /// Writes the terms of a microVM anew: those of one that ended, without what only its application was told.
+    SetTerms(MicrovmId, Arc<LaunchTerms>),
     /// Forgets a microVM.
     RemoveMicrovm(MicrovmId),
 

@@ -38,16 +38,5 @@ pub(crate) trait Stored: Sized {
     }
 }
 
-/// A digest of something with a stored form: what client tokens remember of a request.
-pub(crate) fn digest(parts: &[&str]) -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new();
-    for part in parts {
-        // The length keeps ("ab", "c") apart from ("a", "bc").
-        hasher.update(&(part.len() as u64).to_le_bytes());
-        hasher.update(part.as_bytes());
-    }
-    *hasher.finalize().as_bytes()
-}
-
 #[cfg(test)]
 pub(super) mod tests;

@@ -220,6 +220,16 @@ impl Store for SqliteStore {
         self.read(read_microvms::living).await
     }
 
+    async fn terminated_microvms_beyond(
+        &self,
+        account: AccountId,
+        newest: u32,
+        limit: u32,
+    ) -> Result<Vec<MicrovmId>> {
+        self.read(move |db| read_microvms::terminated_beyond(db, account, newest, limit))
+            .await
+    }
+
     async fn terminated_microvms(&self, until: Timestamp, limit: u32) -> Result<Vec<MicrovmId>> {
         self.read(move |db| read_microvms::terminated(db, until, limit))
             .await

@@ -46,6 +46,7 @@ impl Change {
                 *terminated_at,
             )),
             Self::SetActivity(id, activity) => one(microvms::set_activity(*id, *activity)),
+            Self::SetTerms(id, terms) => one(microvms::set_terms(*id, terms)?),
             Self::RemoveMicrovm(id) => Ok(microvms::remove(*id)),
 
             Self::PutTags(resource, tags) => Ok(journal::put_tags(resource, tags)),

@@ -4,36 +4,56 @@ use super::*;
 
 const NOON: Timestamp = Timestamp::from_unix_ms(1_795_000_000_000);
 
+fn take(throttle: &Throttle, rate: Rate, now: Timestamp) -> Result<(), Duration> {
+    throttle.take(AccountId::FIRST, rate, &Quotas::default(), now)
+}
+
 #[test]
 fn a_burst_of_one_second_passes_and_no_more() {
     let throttle = Throttle::new(Rates::default());
     for _ in 0..5 {
-        assert_eq!(throttle.take(AccountId::FIRST, Rate::Run, NOON), Ok(()));
+        assert_eq!(take(&throttle, Rate::Run, NOON), Ok(()));
     }
-    let wait = throttle
-        .take(AccountId::FIRST, Rate::Run, NOON)
-        .unwrap_err();
+    let wait = take(&throttle, Rate::Run, NOON).unwrap_err();
     assert_eq!(wait, Duration::from_millis(200));
-    assert_eq!(
-        throttle.take(AccountId::FIRST, Rate::Run, NOON.after(wait)),
-        Ok(())
-    );
+    assert_eq!(take(&throttle, Rate::Run, NOON.after(wait)), Ok(()));
 }
 
 #[test]
 fn accounts_and_operations_do_not_share() {
     let throttle = Throttle::new(Rates::default());
     for _ in 0..2 {
-        assert_eq!(throttle.take(AccountId::FIRST, Rate::Suspend, NOON), Ok(()));
+        assert_eq!(take(&throttle, Rate::Suspend, NOON), Ok(()));
     }
-    assert!(
-        throttle
-            .take(AccountId::FIRST, Rate::Suspend, NOON)
-            .is_err()
-    );
-    assert_eq!(throttle.take(AccountId::FIRST, Rate::Resume, NOON), Ok(()));
+    assert!(take(&throttle, Rate::Suspend, NOON).is_err());
+    assert_eq!(take(&throttle, Rate::Resume, NOON), Ok(()));
     let other = AccountId::from_number(1).unwrap();
-    assert_eq!(throttle.take(other, Rate::Suspend, NOON), Ok(()));
+    assert_eq!(
+        throttle.take(other, Rate::Suspend, &Quotas::default(), NOON),
+        Ok(())
+    );
+}
+
+/// A quota of one account says nothing of another's, and a burst is as large as it says.
+#[test]
+fn requests_are_limited_by_the_accounts_own_quota() {
+    let throttle = Throttle::new(Rates::default());
+    let quotas = Quotas {
+        requests_per_second: 10,
+        request_burst: 3,
+        ..Quotas::default()
+    };
+    let other = AccountId::from_number(1).unwrap();
+    let take = |now| throttle.take(other, Rate::Request, &quotas, now);
+    for _ in 0..3 {
+        assert_eq!(take(NOON), Ok(()));
+    }
+    let wait = take(NOON).unwrap_err();
+    assert_eq!(wait, Duration::from_millis(100));
+    assert_eq!(take(NOON.after(wait)), Ok(()));
+    let first = |_| self::take(&throttle, Rate::Request, NOON);
+    assert_eq!((0..1000).map(first).filter(Result::is_ok).count(), 1000);
+    assert!(first(0).is_err());
 }
 
 proptest! {
@@ -44,11 +64,11 @@ proptest! {
         let (mut now, mut passed) = (NOON, 0_u64);
         for step_ms in steps_ms {
             now = now.after(Duration::from_millis(step_ms));
-            match throttle.take(AccountId::FIRST, Rate::Get, now) {
+            match take(&throttle, Rate::Get, now) {
                 Ok(()) => passed += 1,
                 Err(wait) => {
                     let due = now.after(wait + Duration::from_millis(1));
-                    prop_assert_eq!(throttle.take(AccountId::FIRST, Rate::Get, due), Ok(()));
+                    prop_assert_eq!(take(&throttle, Rate::Get, due), Ok(()));
                     now = due;
                     passed += 1;
                 }

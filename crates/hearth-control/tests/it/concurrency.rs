@@ -2,23 +2,22 @@
 
 use std::sync::Arc;
 
-use hearth_control::image::ClientToken;
 use hearth_control::life::MicrovmState;
 use hearth_control::microvm::{MicrovmFilter, RunMicrovm};
 use hearth_control::page::PageRequest;
 use hearth_control::{ControlError, Refusal};
 use tokio::task::JoinSet;
 
-use crate::support::{World, refusal, scope, spec, state_of, terminated_reason};
+use crate::support::{self, World, refusal, scope, spec, state_of, terminated_reason};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn fifty_runs_with_one_token_make_one_microvm() {
     let world = World::new();
     let control = world.start().await;
     let image = world.image(&control, spec(false)).await;
-    let token = Some(ClientToken("once".to_owned()));
+    let token = |request| Some(support::token("once", request));
     let request = RunMicrovm {
-        client_token: token,
+        client_token: token("newest"),
         ..world.run(&image)
     };
     let mut runs = JoinSet::new();
@@ -43,6 +42,7 @@ async fn fifty_runs_with_one_token_make_one_microvm() {
     // The same token for something else.
     let other = RunMicrovm {
         version: "1.0".parse().ok(),
+        client_token: token("1.0"),
         ..request.clone()
     };
     assert_eq!(

@@ -5,12 +5,12 @@ use hearth_control::connector::{
     ComputeKind, ConnectorFault, ConnectorKey, ConnectorState, ConnectorWithVersion,
     CreateConnector, NetworkProtocol, UpdateConnector, UpdateStatus, VpcEgress,
 };
-use hearth_control::image::{ClientToken, Tags};
+use hearth_control::image::Tags;
 use hearth_control::microvm::RunMicrovm;
 use hearth_control::page::PageRequest;
 use hearth_control::{Control, Refusal};
 
-use crate::support::{World, refusal, scope, spec, terminated_reason};
+use crate::support::{World, refusal, scope, spec, terminated_reason, token};
 
 fn egress(subnet: &str) -> VpcEgress {
     VpcEgress {
@@ -28,7 +28,7 @@ fn create(name: &str, subnet: &str) -> CreateConnector {
         egress: egress(subnet),
         operator_role: "arn:aws:iam::000000000000:role/operator".to_owned(),
         tags: Tags::new(),
-        client_token: ClientToken(format!("token of {name}")),
+        client_token: token(&format!("token of {name}"), subnet),
     }
 }
 
@@ -164,7 +164,7 @@ async fn what_the_operator_did_not_define_fails_with_a_code() {
         .await;
     assert!(matches!(refusal(run), Refusal::ConnectorUnusable(_)));
     let twin = CreateConnector {
-        client_token: ClientToken("x".to_owned()),
+        client_token: token("x", ""),
         ..create("out", "subnet-a")
     };
     let twin = control.create_connector(&scope(), twin).await;

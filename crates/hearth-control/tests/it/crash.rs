@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use hearth_control::arn::{ImageArn, TaggedArn};
 use hearth_control::id::MicrovmId;
-use hearth_control::image::{
-    ClientToken, CreateImage, ImageState, Tags, UpdateImage, VersionStatus,
-};
+use hearth_control::image::{CreateImage, ImageState, Tags, UpdateImage, VersionStatus};
 use hearth_control::life::MicrovmState;
 use hearth_control::microvm::{Activity, ForkMicrovm, Microvm, RunMicrovm};
+use hearth_control::request::RequestToken;
 use hearth_control::{Control, ControlError, Refusal};
 
-use crate::support::{CrashPoint, CrashingStore, Side, World, scope, spec};
+use crate::support::{self, CrashPoint, CrashingStore, Side, World, scope, spec};
 
 /// More writes than the story makes; reaching it means that the matrix does not end.
 const MAX_WRITES: u32 = 200;
@@ -132,8 +131,8 @@ async fn image_settles(control: &Control, arn: &ImageArn) -> Result<ImageState, 
         .unwrap_or_else(|_| panic!("the image is wedged"))
 }
 
-fn token(text: &str) -> Option<ClientToken> {
-    Some(ClientToken(text.to_owned()))
+fn token(text: &str) -> Option<RequestToken> {
+    Some(support::token(text, text))
 }
 
 /// Image, update, run, suspend, resume, suspend, fork, terminate, delete version, delete image.

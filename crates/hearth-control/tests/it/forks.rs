@@ -7,14 +7,16 @@ use hearth_control::guest_call::CallOutcome;
 use hearth_control::hooks::Hook;
 use hearth_control::host::Presence;
 use hearth_control::id::MicrovmId;
-use hearth_control::image::{ClientToken, Logging};
+use hearth_control::image::Logging;
 use hearth_control::life::{MicrovmState, Origin};
 use hearth_control::metrics::End;
 use hearth_control::microvm::{ForkMicrovm, IdlePolicy, Microvm, RunMicrovm};
 use hearth_control::{Control, Refusal};
 use tokio::task::JoinSet;
 
-use crate::support::{Fault, PAUSE, World, refusal, scope, spec, state_of, terminated_reason};
+use crate::support::{
+    Fault, PAUSE, World, refusal, scope, spec, state_of, terminated_reason, token,
+};
 
 async fn parent(world: &World, control: &Control, with_hooks: bool) -> (ImageArn, MicrovmId) {
     let image = world.image(control, spec(with_hooks)).await;
@@ -249,7 +251,7 @@ async fn one_token_makes_one_child() {
     let (image, id) = parent(&world, &control, false).await;
     let request = ForkMicrovm {
         max_duration: None,
-        client_token: Some(ClientToken("once".to_owned())),
+        client_token: Some(token("once", "")),
     };
     let mut forks = JoinSet::new();
     for _ in 0..20 {
@@ -267,7 +269,7 @@ async fn one_token_makes_one_child() {
     assert_eq!((ids.len(), world.host.calls("fork")), (1, 1));
     let other = ForkMicrovm {
         max_duration: Some(Duration::from_secs(1)),
-        ..request.clone()
+        client_token: Some(token("once", "1")),
     };
     let conflict = control.fork_microvm(&scope(), id, other).await;
     assert_eq!(refusal(conflict), Refusal::TokenConflict);

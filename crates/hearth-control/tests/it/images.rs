@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use hearth_control::arn::TaggedArn;
 use hearth_control::image::{
-    BuildFilter, BuildState, ClientToken, CreateImage, ImageSpec, ImageState, Tags, UpdateImage,
-    VersionState, VersionStatus,
+    BuildFilter, BuildState, CreateImage, ImageSpec, ImageState, Tags, UpdateImage, VersionState,
+    VersionStatus,
 };
 use hearth_control::page::PageRequest;
 use hearth_control::{Control, Refusal};
 
-use crate::support::{Fault, World, image_state, refusal, scope, spec, terminated_reason};
+use crate::support::{self, Fault, World, image_state, refusal, scope, spec, terminated_reason};
 
 fn create(name: &str) -> CreateImage {
     let name = name.parse().unwrap();
@@ -120,9 +120,9 @@ async fn a_failed_build_tells_its_reason_on_the_build() {
 async fn names_and_tokens_are_unique() {
     let world = World::new();
     let control = world.start().await;
-    let token = Some(ClientToken("once".to_owned()));
+    let token = |request| Some(support::token("once", request));
     let request = CreateImage {
-        client_token: token,
+        client_token: token("web"),
         ..create("web")
     };
     let made = control
@@ -140,6 +140,7 @@ async fn names_and_tokens_are_unique() {
             &scope(),
             CreateImage {
                 tags,
+                client_token: token("web with tags"),
                 ..request.clone()
             },
         )

@@ -13,6 +13,8 @@ mod forks;
 mod images;
 mod lifecycle;
 mod moved_elsewhere;
+mod quotas;
 mod reconcile;
 mod slow_host;
 mod timers;
+mod tokens;

@@ -41,6 +41,7 @@ const CAPACITY: Capacity = Capacity {
     resident_mib: u64::MAX,
     resident_microvms: u32::MAX,
     concurrent_builds: 4,
+    builder_mib: 0,
 };
 
 const REGION: &str = "us-east-1";

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use hearth_control::guest_call::{CallOutcome, GuestCall};
 use hearth_control::host::{
     BuildEvent, BuildFailure, BuildSpec, Built, Done, Events, Failure, Host, HostError,
-    HostOperation, Inventory, OperationId, Operations, Outcome, Presence, SnapshotRef,
+    HostOperation, Inventory, OperationId, Operations, Outcome, Presence, SnapshotRef, Template,
 };
 use hearth_control::id::BuildId;
 use hearth_control::image::BuildSizes;
@@ -81,7 +81,11 @@ impl Host for MemoryHost {
         }
         let snapshot = SnapshotRef(spec.id.to_string());
         self.state().snapshots.push((snapshot.clone(), spec.id));
-        Ok(Built { snapshot, sizes })
+        let template = Template {
+            snapshot,
+            tier: spec.spec.tier,
+        };
+        Ok(Built { template, sizes })
     }
 
     async fn discard_build(&self, _: BuildId) -> Result<(), HostError> {

@@ -1,7 +1,6 @@
 //! `CreateNetworkConnector`: whether it is accepted shows later in its state.
 
 use hearth_control::connector::CreateConnector;
-use hearth_control::image::ClientToken;
 
 use super::egress::egress;
 use super::{invalid, shape};
@@ -14,8 +13,8 @@ pub(super) async fn perform(
     input: CreateNetworkConnectorInput,
 ) -> Result<CreateNetworkConnectorOutput, Fault> {
     // Optional in the model and demanded by the service (facts section 4).
-    let client_token = input
-        .client_token
+    let client_token = context
+        .request_token(input.client_token)
         .ok_or_else(|| invalid("ClientToken is a required field"))?;
     let egress = egress(input.configuration)?;
     let operator_role = input.operator_role.ok_or_else(|| {
@@ -29,7 +28,7 @@ pub(super) async fn perform(
         egress,
         operator_role,
         tags: input.tags.unwrap_or_default(),
-        client_token: ClientToken(client_token),
+        client_token,
     };
     let made = context
         .control

@@ -1,7 +1,6 @@
 //! `UpdateNetworkConnector`: makes its next version, or none when nothing changes.
 
 use hearth_control::connector::UpdateConnector;
-use hearth_control::image::ClientToken;
 
 use super::egress::egress;
 use super::key::connector_key;
@@ -18,7 +17,7 @@ pub(super) async fn perform(
         key: connector_key(context, &input.identifier)?,
         egress: input.configuration.map(egress).transpose()?,
         operator_role: input.operator_role,
-        client_token: input.client_token.map(ClientToken),
+        client_token: context.request_token(input.client_token),
     };
     let made = context
         .control

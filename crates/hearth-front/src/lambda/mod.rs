@@ -7,6 +7,7 @@
 
 mod address;
 mod authorize;
+pub(crate) mod canonical;
 mod input;
 mod operation;
 pub(crate) mod refusal;
@@ -25,6 +26,7 @@ use crate::wire::json::{Family, rest, rest_fault};
 use crate::wire::{Label, Reply, gateway_not_found, reply};
 use address::Address;
 use hearth_control::arn::Scope;
+use hearth_control::request::{RequestDigest, RequestToken};
 use hearth_control::{Control, ControlError};
 use operation::{Operation, Subject};
 use page::PageTokens;
@@ -45,11 +47,18 @@ pub(crate) struct Context<'a> {
     pub(crate) operation: Operation,
     /// The resource that the request names, for refusals that have to name it.
     resource: String,
+    /// The input, for a client token to be remembered with.
+    digest: RequestDigest,
 }
 
 impl Context<'_> {
     pub(crate) fn scope(&self) -> &Scope {
         &self.caller.scope
+    }
+
+    /// A client token together with the request that it came with.
+    pub(crate) fn request_token(&self, token: Option<String>) -> Option<RequestToken> {
+        canonical::request_token(token, self.digest)
     }
 
     /// What AWS says when a policy does not allow the call, which is how foreign resources look.
@@ -96,6 +105,7 @@ impl Lambda {
             caller: &call.caller,
             operation,
             resource: "*".to_owned(),
+            digest: canonical::digest(&Input::new()),
         };
         let account = call.caller.scope.account;
         let taken = self.control.throttle(account, operation.rate());
@@ -103,6 +113,7 @@ impl Lambda {
         let model = operation.model();
         let input = input::gather(model, &labels, call.head.uri.query(), &call.body)?;
         check(model.input, &input).map_err(mismatch)?;
+        context.digest = canonical::digest(&input);
         context.resource = named_resource(operation.subject(), &input).unwrap_or(context.resource);
         context.authorize(&input).await?;
         match operation {

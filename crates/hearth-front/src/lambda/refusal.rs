@@ -103,17 +103,20 @@ fn microvm_limits(refusal: &Refusal) -> Fault {
             "InsufficientCapacityException",
             "There is not enough capacity to run the MicroVM. Please try again later.",
         ),
-        R::MemoryQuota(_) => {
-            quota("The base maximum allocated memory limit has been reached for this account.")
-        }
+        R::MemoryQuota(_) => quota(
+            "The base maximum allocated memory limit has been reached for this account (setting quotas.memory_mib).",
+        ),
+        R::MicrovmQuota { account, max } => quota(format!(
+            "Account {account} has reached the maximum number of MicroVMs: {max} (setting quotas.microvms)."
+        )),
         R::ImageQuota { account, max } => quota(format!(
-            "Account {account} has reached the maximum number of images: {max}."
+            "Account {account} has reached the maximum number of images: {max} (setting quotas.images)."
         )),
         R::VersionQuota { image, max } => quota(format!(
-            "{image} has reached the maximum number of versions: {max}."
+            "{image} has reached the maximum number of versions: {max} (setting quotas.versions_per_image)."
         )),
         R::BuildQuota(account) => quota(format!(
-            "Account {account} has reached the maximum number of concurrent builds allowed."
+            "Account {account} has reached the maximum number of concurrent builds allowed (setting quotas.concurrent_builds)."
         )),
         R::TagQuota { max } => {
             Fault::validation(format!("A resource cannot have more than {max} tags"))
@@ -254,7 +257,9 @@ fn core(context: &Context<'_>, refusal: &Refusal) -> Fault {
         R::ConnectorQuota { max } => Fault::new(
             400,
             "NetworkConnectorLimitExceededException",
-            format!("The limit of {max} has been reached"),
+            format!(
+                "The limit of {max} has been reached (settings quotas.connectors and quotas.versions_per_connector)"
+            ),
         ),
         R::TagQuota { .. } => invalid("Too many tags"),
         other => Fault::internal(&format!("a refusal of another family: {other:?}")),

@@ -1,7 +1,7 @@
 //! `CreateMicrovmImage`: creates it and begins to build its first version.
 
 use hearth_control::id::ImageName;
-use hearth_control::image::{ClientToken, CreateImage};
+use hearth_control::image::CreateImage;
 
 use super::image_spec::image_spec;
 use super::shape;
@@ -18,7 +18,7 @@ pub(super) async fn perform(
         name,
         spec: image_spec(input.image_specification)?,
         tags: input.tags.clone().unwrap_or_default(),
-        client_token: input.client_token.map(ClientToken),
+        client_token: context.request_token(input.client_token),
     };
     let made = context.control.create_image(context.scope(), create).await;
     let made = made.map_err(|error| context.refused(error))?;

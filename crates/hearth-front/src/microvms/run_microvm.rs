@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use hearth_control::arn::ImageArn;
 use hearth_control::id::VersionNumber;
-use hearth_control::image::ClientToken;
 use hearth_control::microvm::{IdlePolicy, RunHookPayload, RunInput, RunMicrovm};
 
 use super::identifiers::{connectors, launchable_arn};
@@ -35,7 +34,7 @@ pub(super) async fn perform(
         run_input: RunInput {
             payload: input.run_hook_payload.map(|text| RunHookPayload(text.0)),
         },
-        client_token: input.client_token.map(ClientToken),
+        client_token: context.request_token(input.client_token),
     };
     let microvm = context.control.run_microvm(context.scope(), run).await;
     let microvm = microvm.map_err(|error| context.refused(error))?;

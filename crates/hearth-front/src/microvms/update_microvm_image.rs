@@ -1,6 +1,6 @@
 //! `UpdateMicrovmImage`: replaces everything that was said of it and begins to build the next version.
 
-use hearth_control::image::{ClientToken, UpdateImage};
+use hearth_control::image::UpdateImage;
 
 use super::identifiers::image_arn;
 use super::image_spec::image_spec;
@@ -16,7 +16,7 @@ pub(super) async fn perform(
     let update = UpdateImage {
         arn: image_arn(context, &input.image_identifier)?,
         spec: image_spec(input.image_specification)?,
-        client_token: input.client_token.map(ClientToken),
+        client_token: context.request_token(input.client_token),
     };
     let made = context.control.update_image(context.scope(), update).await;
     let made = made.map_err(|error| context.refused(error))?;

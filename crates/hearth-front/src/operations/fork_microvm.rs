@@ -3,16 +3,19 @@
 use std::time::Duration;
 
 use hearth_control::id::MicrovmId;
-use hearth_control::image::ClientToken;
 use hearth_control::microvm::{ForkMicrovm, Microvm};
+use hearth_control::request::RequestDigest;
 use hearth_control::throttle::Rate;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Context;
 use crate::fault::Fault;
+use crate::lambda::canonical::{self, request_token};
 use crate::lambda::refusal;
 use crate::microvms::shape;
+use crate::model::Input;
 use crate::model::lambda_microvms::GetMicrovmOutput;
 use crate::wire::Reply;
 use crate::wire::json::rest;
@@ -34,6 +37,10 @@ pub(super) async fn perform(context: &Context<'_>, body: &[u8]) -> Result<Reply,
     context.throttle(Rate::Run)?;
     let request = read(body)?;
     let parent = context.microvm().await?.id;
+    let request = ForkMicrovm {
+        max_duration: request.maximum_duration_in_seconds.map(Duration::from_secs),
+        client_token: request_token(request.client_token, digest(parent, body)?),
+    };
     let control = &context.operations.control;
     let forked = control.fork_microvm(&context.caller.scope, parent, request);
     let child = forked.await.map_err(refusal::outside_lambda)?;
@@ -57,12 +64,26 @@ fn answer(parent: MicrovmId, child: &Microvm) -> Result<Value, Fault> {
     serde_json::to_value(answer).map_err(|error| Fault::internal(&error))
 }
 
-fn read(body: &[u8]) -> Result<ForkMicrovm, Fault> {
-    let invalid = |cause: &str| Fault::validation(format!("Invalid request: {cause}"));
-    let request = match body {
-        [] => Request::default(),
-        body => serde_json::from_slice(body).map_err(|error| invalid(&error.to_string()))?,
-    };
+fn invalid(cause: &str) -> Fault {
+    Fault::validation(format!("Invalid request: {cause}"))
+}
+
+fn parse<T: Default + DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
+    match body {
+        [] => Ok(T::default()),
+        body => serde_json::from_slice(body).map_err(|error| invalid(&error.to_string())),
+    }
+}
+
+/// What tells this request from others with its client token: the body, and whose child is asked for.
+fn digest(parent: MicrovmId, body: &[u8]) -> Result<RequestDigest, Fault> {
+    let mut input: Input = parse(body)?;
+    input.insert("microvmIdentifier".to_owned(), parent.to_string().into());
+    Ok(canonical::digest(&input))
+}
+
+fn read(body: &[u8]) -> Result<Request, Fault> {
+    let request: Request = parse(body)?;
     let seconds = request.maximum_duration_in_seconds;
     if seconds.is_some_and(|seconds| !(1..=MAX_DURATION_S).contains(&seconds)) {
         return Err(invalid(&format!(
@@ -77,8 +98,5 @@ fn read(body: &[u8]) -> Result<ForkMicrovm, Fault> {
             "`clientToken` must have 1 to {MAX_TOKEN_CHARS} characters"
         )));
     }
-    Ok(ForkMicrovm {
-        max_duration: seconds.map(Duration::from_secs),
-        client_token: request.client_token.map(ClientToken),
-    })
+    Ok(request)
 }

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use hearth_control::hooks::Hook;
-use hearth_control::host::{BuildEvent, BuildFailure, BuildSpec, Built, SnapshotRef};
+use hearth_control::host::{BuildEvent, BuildFailure, BuildSpec, Built, SnapshotRef, Template};
 use hearth_control::image::BuildSizes;
+use hearth_control::instance::{Logging, OutputPlace};
 use hearth_control::time::Timestamp;
 use hearth_image::{Artifact, BuildLimits, BuildRequest, Root};
 use hearth_logs::NewEvent;
@@ -20,7 +21,7 @@ use super::{Origin, Workshop};
 use crate::application;
 use crate::build_names::{BUILD, BUILDER, VALIDATE};
 use crate::monitor;
-use crate::output::{Output, StreamName, now_ms};
+use crate::output::{Output, now_ms};
 
 /// Name of the disk that a Dockerfile adds.
 const LAYER: &str = "layer.erofs";
@@ -50,18 +51,20 @@ impl<'a> Job<'a> {
         spec: &'a BuildSpec,
         progress: mpsc::Sender<BuildEvent>,
     ) -> Self {
-        let name = StreamName {
-            begun_at: Timestamp::from_unix_ms(now_ms()),
-            version: spec.version,
-            writer: &format!("build-{}", spec.id),
-        };
         // Builds are always logged somewhere, also where the application's output is not wanted.
         let logging = spec
             .spec
             .logging
             .as_ref()
-            .filter(|logging| !matches!(logging, hearth_control::image::Logging::Disabled));
-        let log = Output::new(&workshop.logs, &spec.image, logging, &name);
+            .filter(|logging| !matches!(logging, Logging::Disabled));
+        let wanted = OutputPlace {
+            scope: spec.image.scope.clone(),
+            group: spec.image.log_group(),
+            version: spec.version.to_string(),
+            logging: logging.cloned(),
+            begun_at: Timestamp::from_unix_ms(now_ms()),
+        };
+        let log = Output::new(&workshop.logs, &wanted, &format!("build-{}", spec.id));
         Self {
             workshop,
             node,
@@ -110,7 +113,10 @@ impl<'a> Job<'a> {
         self.validate(snapshot, &root).await?;
         self.describe()?;
         Ok(Built {
-            snapshot: SnapshotRef(snapshot.to_string()),
+            template: Template {
+                snapshot: SnapshotRef(snapshot.to_string()),
+                tier: self.spec.spec.tier,
+            },
             sizes: *sizes,
         })
     }

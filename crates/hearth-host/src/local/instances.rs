@@ -15,7 +15,7 @@ use hearth_node::{
 use super::{LocalHost, machine_name};
 use crate::guest_call;
 use crate::monitor::{Monitor, Watched};
-use crate::output::{Output, StreamName};
+use crate::output::Output;
 
 /// How long the last output of an instance that is removed may take to be written.
 const LAST_OUTPUT_LIMIT: Duration = Duration::from_secs(1);
@@ -47,7 +47,9 @@ impl LocalHost {
         let egress = self.0.openings.of(&instance.egress).await;
         let launched = match origin {
             LaunchOrigin::Fork => self.node().launch_fork(name, Some(egress)).await,
-            LaunchOrigin::Version(snapshot) => self.launch_version(name, snapshot, egress).await,
+            LaunchOrigin::Template(template) => {
+                self.launch_template(name, &template.snapshot, egress).await
+            }
         };
         let launched = launched.map_err(|error| unchanged(&error))?;
         let done = started(began, &launched.times);
@@ -56,7 +58,7 @@ impl LocalHost {
         Ok(done)
     }
 
-    async fn launch_version(
+    async fn launch_template(
         &self,
         name: &MachineName,
         snapshot: &SnapshotRef,
@@ -214,17 +216,11 @@ impl LocalHost {
 
     fn watch(&self, machine: &Machine, instance: &Instance) {
         self.open_door(machine, instance);
-        let place = &instance.output;
-        let name = StreamName {
-            begun_at: place.begun_at,
-            version: place.version,
-            writer: &instance.id.to_string(),
-        };
         let watched = Watched {
             id: instance.id,
             agent: machine.agent(),
             process: machine.record().process,
-            output: Output::new(&self.0.logs, &place.image, place.logging.as_ref(), &name),
+            output: Output::new(&self.0.logs, &instance.output, &instance.id.to_string()),
         };
         self.rewatch(instance.id, watched);
     }

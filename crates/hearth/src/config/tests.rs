@@ -4,6 +4,7 @@ use hearth_net::{Egress, Names};
 use hearth_service::RuleSet;
 
 use super::network::{DefaultEgress, Opening};
+use super::quotas::AccountQuotas;
 use super::registries::{Login, MirrorTable};
 use super::*;
 
@@ -75,6 +76,17 @@ fn every_key() -> Config {
             network_mib_per_second: 20,
             unfinished_upload_days: 1,
         },
+        quotas: Quotas {
+            microvms: 1,
+            accounts: BTreeMap::from([(
+                "000000000001".to_owned(),
+                AccountQuotas {
+                    microvms: Some(2),
+                    ..AccountQuotas::default()
+                },
+            )]),
+            ..Quotas::default()
+        },
     }
 }
 
@@ -89,19 +101,23 @@ fn openings(name: &str) -> BTreeMap<String, Opening> {
 }
 
 /// Tables whose keys are names that the user gives.
-const NAMED: [&str; 5] = [
+const NAMED: [&str; 6] = [
     "network.subnets",
     "network.security_groups",
     "registries.credentials",
     "registries.mirrors",
     "s3.accounts",
+    "quotas.accounts",
 ];
 
-/// Keys with the tables that they are in. What is in `aliases` is the user's.
+/// Tables that are one key: what is in `aliases` is the user's, and quotas of an account have the keys of `[quotas]`.
+const WHOLE: [&str; 2] = ["images.aliases", "quotas.accounts.NAME"];
+
+/// Keys with the tables that they are in.
 fn keys(config: &Config) -> BTreeSet<String> {
     fn collect(value: &toml::Value, place: &str, keys: &mut BTreeSet<String>) {
         match value {
-            toml::Value::Table(table) if place != "images.aliases" => {
+            toml::Value::Table(table) if !WHOLE.contains(&place) => {
                 for (name, value) in table {
                     let is_named = NAMED.contains(&place);
                     let name = if is_named { "NAME" } else { name };
@@ -173,6 +189,8 @@ fn wrong_files_are_told_with_key_and_line() {
     assert!(wrong("[network]\ndefault_egress = \"all\"").contains("internet"));
     assert!(wrong("users = \"0-70000\"").contains("FIRST-LAST"));
     assert!(wrong("[limits]\ndisk_mib_per_second = -1").contains("disk_mib_per_second"));
+    assert!(wrong("[quotas]\nmicrovms = -1").contains("microvms"));
+    assert!(wrong("[quotas.accounts.x]\nmicrovm = 1").contains("microvms"));
     assert!(wrong("[endpoint]").contains("endpoints"));
 }
 
@@ -187,6 +205,18 @@ fn a_rule_set_is_the_first_accounts_unless_it_names_others() {
     assert_eq!(accounts("internet = true"), ["000000000000"]);
     let others = accounts("accounts = [\"000000000001\", \"000000000002\"]");
     assert_eq!(others, ["000000000001", "000000000002"]);
+}
+
+#[test]
+fn an_account_has_the_quotas_of_all_unless_it_has_its_own() {
+    let text =
+        "[quotas]\nmicrovms = 7\nimages = 8\n[quotas.accounts.\"000000000001\"]\nmicrovms = 9";
+    let config = parse(text).unwrap();
+    let (all, accounts) = (config.quotas.of_all(), config.quotas.of_accounts().unwrap());
+    assert_eq!((all.microvms, all.images), (7, 8));
+    let own = accounts[&"000000000001".parse().unwrap()];
+    assert_eq!((own.microvms, own.images), (9, 8));
+    assert_eq!(accounts.len(), 1);
 }
 
 #[test]
@@ -208,6 +238,10 @@ fn contradictions_are_found_before_a_port_opens() {
     assert!(problem("[network.subnets.x]").contains("subnet-"));
     assert!(problem("users = \"100000-100001\"").contains("endpoints.ports"));
     assert!(problem("[limits]\nnetwork_packets_per_second = 5").contains("network_packets"));
+    assert!(problem("[quotas]\nrequests_per_second = 0").contains("quotas.requests_per_second"));
+    assert!(problem("[quotas.accounts.me]").contains("twelve digits"));
+    let zero = "[quotas.accounts.\"000000000001\"]\nruns_per_second = 0";
+    assert!(problem(zero).contains("000000000001"));
     assert!(problem("[images.aliases]\n\"\" = \"x\"").contains("empty"));
 }
 

@@ -1,8 +1,7 @@
 //! How a build begins and ends.
 
-use tokio::sync::OwnedSemaphorePermit;
-
 use super::Owner;
+use crate::control::ledger::BuildPlace;
 use crate::host::{BuildFailure, Built};
 use crate::image::{Build, BuildState};
 use crate::machine::build::{self, Progress};
@@ -11,7 +10,7 @@ use crate::store::{Batch, Change};
 
 impl Owner {
     /// Counts the attempt before it is made: a build that brings the service down is not repeated without end.
-    pub(super) async fn begin_build(&mut self, place: OwnedSemaphorePermit) {
+    pub(super) async fn begin_build(&mut self, place: BuildPlace) {
         let Some(machine::Operation::Build(number)) = machine::operation(&self.life()) else {
             return;
         };
@@ -59,7 +58,7 @@ impl Owner {
                     .build
                     .observe(self.shared.clock.now().since(build.created_at));
                 if let Some(version) = self.versions.get_mut(&build.version) {
-                    version.snapshot = Some(built.snapshot);
+                    version.template = Some(built.template);
                 }
                 (build::Event::Built, built.sizes)
             }

@@ -26,7 +26,7 @@ pub(in crate::control) fn new_version(
         state: Version::NEW.state,
         status: Version::NEW.status,
         spec,
-        snapshot: None,
+        template: None,
         created_at: now,
         updated_at: now,
     };

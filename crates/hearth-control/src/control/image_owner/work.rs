@@ -11,8 +11,9 @@ use tracing::{debug, warn};
 use super::Outcome;
 use crate::control::Shared;
 use crate::control::retry::until_done;
-use crate::host::{BuildEvent, BuildFailure, BuildSpec, SnapshotRef};
-use crate::image::{Build, BuildSizes, ImageSpec};
+use crate::host::{BuildEvent, BuildFailure, BuildSpec, SnapshotRef, Template};
+use crate::id::AccountId;
+use crate::image::{Build, BuildSizes, ImageSpec, MemoryTier};
 use crate::machine::build::REASON_TIMED_OUT;
 
 /// One piece of work under way. Dropping it gives it up.
@@ -25,15 +26,9 @@ const FREE_ATTEMPTS: u32 = 5;
 /// Time between those attempts.
 const FREE_PAUSE: Duration = Duration::from_secs(1);
 
-/// Waits until the host may begin another build. First come, first served.
-pub(super) fn wait_for_place(shared: Arc<Shared>) -> Work {
-    Box::pin(async move {
-        match Arc::clone(&shared.build_places).acquire_owned().await {
-            Ok(place) => Outcome::Place(place),
-            // The places are never closed.
-            Err(_) => std::future::pending().await,
-        }
-    })
+/// Waits until the host may begin another build of this account.
+pub(super) fn wait_for_place(shared: Arc<Shared>, account: AccountId, tier: MemoryTier) -> Work {
+    Box::pin(async move { Outcome::Place(shared.ledger.build_place(account, tier).await) })
 }
 
 pub(super) fn build(shared: Arc<Shared>, build: Build, spec: ImageSpec) -> Work {
@@ -66,10 +61,10 @@ async fn log(build: &Build, mut news: mpsc::Receiver<BuildEvent>) {
     std::future::pending::<()>().await;
 }
 
-pub(super) fn free(shared: Arc<Shared>, snapshots: Vec<SnapshotRef>) -> Work {
+pub(super) fn free(shared: Arc<Shared>, templates: Vec<Template>) -> Work {
     Box::pin(async move {
-        for snapshot in snapshots {
-            if !free_one(&shared, &snapshot).await {
+        for template in templates {
+            if !free_one(&shared, &template.snapshot).await {
                 return Outcome::NotFreed;
             }
         }

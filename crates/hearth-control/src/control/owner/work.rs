@@ -139,7 +139,7 @@ async fn origin(shared: &Shared, microvm: &Microvm) -> Option<LaunchOrigin> {
         Origin::Version => {
             let read = || shared.store.version(&microvm.image, microvm.version);
             let version = until_done("reading a version", read).await;
-            version?.snapshot.map(LaunchOrigin::Version)
+            version?.template.map(LaunchOrigin::Template)
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Stored form of what a microVM was launched with, and of the request that launched it.
+//! Stored form of what a microVM was launched with.
 
 use std::time::Duration;
 
@@ -9,9 +9,8 @@ use super::image::{
     HooksForm, LoggingForm, hooks_from_form, hooks_to_form, logging_from_form, logging_to_form,
 };
 use crate::arn::ConnectorRef;
-use crate::id::MicrovmId;
 use crate::image::MemoryTier;
-use crate::microvm::{ForkMicrovm, IdlePolicy, LaunchTerms, RunHookPayload, RunInput, RunMicrovm};
+use crate::microvm::{IdlePolicy, LaunchTerms, RunHookPayload, RunInput};
 
 #[derive(Serialize, Deserialize)]
 pub(crate) struct IdleForm {
@@ -97,49 +96,5 @@ impl Stored for LaunchTerms {
                 payload: form.payload.map(RunHookPayload),
             },
         })
-    }
-}
-
-/// A `RunMicrovm` request; stored only as a digest.
-#[derive(Serialize)]
-struct RequestForm {
-    image: String,
-    version: Option<String>,
-    execution_role_arn: Option<String>,
-    idle: Option<IdleForm>,
-    max_duration_s: Option<u64>,
-    ingress: Vec<String>,
-    egress: Vec<String>,
-    logging: Option<LoggingForm>,
-    payload: Option<String>,
-}
-
-impl RunMicrovm {
-    /// A digest of everything in the request but its client token.
-    pub(crate) fn digest(&self) -> [u8; 32] {
-        let form = RequestForm {
-            image: self.image.to_string(),
-            version: self.version.map(|version| version.to_string()),
-            execution_role_arn: self.execution_role_arn.clone(),
-            idle: self.idle_policy.as_ref().map(idle_to_form),
-            max_duration_s: self.max_duration.map(|duration| duration.as_secs()),
-            ingress: arns(&self.ingress),
-            egress: arns(&self.egress),
-            logging: self.logging.as_ref().map(logging_to_form),
-            payload: payload_to_form(&self.run_input),
-        };
-        // Text and numbers only: writing them as JSON cannot fail.
-        super::digest(&[&serde_json::to_string(&form).unwrap_or_default()])
-    }
-}
-
-impl ForkMicrovm {
-    /// A digest of everything in the request but its client token.
-    pub(crate) fn digest(&self, parent: MicrovmId) -> [u8; 32] {
-        let max_duration = self.max_duration.map(|duration| duration.as_secs());
-        super::digest(&[
-            &parent.to_string(),
-            &max_duration.map_or(String::new(), |seconds| seconds.to_string()),
-        ])
     }
 }

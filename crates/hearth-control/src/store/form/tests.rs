@@ -5,11 +5,10 @@ use super::*;
 use crate::arn::{ConnectorRef, ManagedConnector};
 use crate::connector::{ComputeKind, ElasticIp, NetworkProtocol, VpcEgress};
 use crate::hooks::{HookSetting, Hooks, ImageHooks, MicrovmHooks};
-use crate::id::VersionNumber;
 use crate::image::{
     Architecture, ArtifactUri, Environment, ImageSpec, Logging, MemoryTier, OsCapabilities,
 };
-use crate::microvm::{ForkMicrovm, IdlePolicy, LaunchTerms, RunHookPayload, RunInput, RunMicrovm};
+use crate::microvm::{IdlePolicy, LaunchTerms, RunHookPayload, RunInput};
 
 fn hooks() -> Hooks {
     let on = |timeout_s| HookSetting {
@@ -140,49 +139,4 @@ fn the_form_of_release_0_1_is_kept() {
     let golden = r#"{"base":"arn:aws:lambda:us-east-1:aws:microvm-image:al2023-1","base_version":1,"build_role_arn":"arn:aws:iam::000000000000:role/build","description":"a \"quoted\" text","bucket":"b","key":"k/e.zip","logging":{"enabled":true,"group":"/g","stream":null},"egress":["arn:aws:lambda:us-east-1:aws:network-connector:aws-network-connector:INTERNET_EGRESS"],"architectures":["X86_64"],"memory_mib":4096,"all_capabilities":true,"hooks":{"port":9000,"microvm":{"run":[true,5],"resume":[true,null],"suspend":[false,null],"terminate":[null,null]},"image":{"ready":[true,300],"validate":[null,null]}},"environment":{"A":"b=c"}}"#;
     assert_eq!(spec().to_text().unwrap(), golden);
     assert_eq!(ImageSpec::from_text(golden).unwrap(), spec());
-}
-
-#[test]
-fn digests_keep_parts_apart() {
-    assert_ne!(digest(&["ab", "c"]), digest(&["a", "bc"]));
-    assert_eq!(digest(&["ab", "c"]), digest(&["ab", "c"]));
-}
-
-fn hex(digest: [u8; 32]) -> String {
-    digest.map(|byte| format!("{byte:02x}")).concat()
-}
-
-/// A request that is repeated after an update of Hearth is still the same request.
-#[test]
-fn digests_of_requests_are_those_of_release_0_1() {
-    let terms = terms();
-    let run = RunMicrovm {
-        image: "arn:aws:lambda:us-east-1:000000000007:microvm-image:hello"
-            .parse()
-            .unwrap(),
-        version: Some(VersionNumber::FIRST),
-        execution_role_arn: terms.execution_role_arn,
-        idle_policy: terms.idle_policy,
-        max_duration: Some(terms.max_duration),
-        ingress: terms.ingress,
-        egress: terms.egress,
-        logging: terms.logging,
-        run_input: terms.run_input,
-        client_token: None,
-    };
-    let fork = ForkMicrovm {
-        max_duration: Some(Duration::from_secs(60)),
-        client_token: None,
-    };
-    let parent = "microvm-00000000-0000-3000-8000-000000000001"
-        .parse()
-        .unwrap();
-    assert_eq!(
-        hex(run.digest()),
-        "0fb033508d428827fa7a00fb62807cb84a824ee3b2ebe651bb06f219e4aa0dd4"
-    );
-    assert_eq!(
-        hex(fork.digest(parent)),
-        "8732bf085a76cf72d93142cf42c9ce3f06dd8e28480ac3f336bff991c7beb3b0"
-    );
 }

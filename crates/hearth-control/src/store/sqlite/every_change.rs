@@ -10,10 +10,11 @@ use super::*;
 use crate::account::KeyStatus;
 use crate::arn::ConnectorArn;
 use crate::connector::{ConnectorFault, UpdateStatus};
-use crate::host::SnapshotRef;
-use crate::image::{BuildState, ClientToken, ImageState, VersionState, VersionStatus};
+use crate::host::{SnapshotRef, Template};
+use crate::image::{BuildState, ImageState, VersionState, VersionStatus};
 use crate::life::{Life, Phase};
 use crate::microvm::Activity;
+use crate::request::ClientToken;
 use crate::store::{Change, Guard, Subject};
 
 /// The rows of a text.
@@ -55,7 +56,10 @@ fn puts() -> Vec<Change> {
         state: VersionState::Deleting,
         status: VersionStatus::Inactive,
         spec: versions().remove(0).spec,
-        snapshot: Some(SnapshotRef("snapshot-2".to_owned())),
+        template: Some(Template {
+            snapshot: SnapshotRef("snapshot-2".to_owned()),
+            tier: versions().remove(0).spec.tier,
+        }),
         created_at: at(903),
         updated_at: at(904),
         ..versions().remove(1)

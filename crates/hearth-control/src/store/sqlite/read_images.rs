@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension as _, Params, Row, params};
 
 use super::rows::Columns;
 use crate::arn::{ImageArn, Scope};
-use crate::host::SnapshotRef;
+use crate::host::{SnapshotRef, Template};
 use crate::id::{BuildId, ImageName, VersionNumber};
 use crate::image::{Build, BuildSizes, Image, ImageSpec, ImageVersion, Tags};
 use crate::store::Result;
@@ -57,15 +57,18 @@ fn image_of(row: &Row<'_>) -> Result<Image> {
 
 fn version_of(row: &Row<'_>) -> Result<ImageVersion> {
     let columns = Columns::of(row, "image version");
+    let spec = ImageSpec::from_text(&columns.plain::<String>("spec")?)?;
+    let snapshot = columns.plain::<Option<String>>("snapshot")?;
     Ok(ImageVersion {
         image: columns.parsed("image")?,
         number: columns.version("number")?,
         state: columns.word("state")?,
         status: columns.word("status")?,
-        spec: ImageSpec::from_text(&columns.plain::<String>("spec")?)?,
-        snapshot: columns
-            .plain::<Option<String>>("snapshot")?
-            .map(SnapshotRef),
+        template: snapshot.map(|snapshot| Template {
+            snapshot: SnapshotRef(snapshot),
+            tier: spec.tier,
+        }),
+        spec,
         created_at: columns.time("created")?,
         updated_at: columns.time("updated")?,
     })

@@ -7,7 +7,7 @@ use rusqlite::{Connection, Row, params};
 use super::read_images::{find, list};
 use super::rows::Columns;
 use crate::arn::Scope;
-use crate::id::{EndpointId, MicrovmId};
+use crate::id::{AccountId, EndpointId, MicrovmId};
 use crate::life::Origin;
 use crate::microvm::{Activity, LaunchTerms, Microvm, MicrovmFilter};
 use crate::store::form::Stored as _;
@@ -98,6 +98,21 @@ pub(super) fn terminated(db: &Connection, until: Timestamp, limit: u32) -> Resul
     let query = "SELECT id FROM microvm WHERE terminated <= ? ORDER BY terminated LIMIT ?";
     let id = |row: &Row<'_>| Columns::of(row, "microVM").parsed("id");
     list(db, query, params![until.unix_ms(), limit], id)
+}
+
+/// The query behind [`terminated_beyond`]; a test looks that it follows an index.
+pub(super) const TERMINATED_BEYOND: &str = "SELECT id FROM microvm WHERE substr(scope, 1, 12) = ?1 AND terminated IS NOT NULL \
+     ORDER BY terminated DESC, id LIMIT ?2 OFFSET ?3";
+
+pub(super) fn terminated_beyond(
+    db: &Connection,
+    account: AccountId,
+    newest: u32,
+    limit: u32,
+) -> Result<Vec<MicrovmId>> {
+    let id = |row: &Row<'_>| Columns::of(row, "microVM").parsed("id");
+    let parameters = params![account.to_string(), limit, newest];
+    list(db, TERMINATED_BEYOND, parameters, id)
 }
 
 pub(super) fn open_intents(db: &Connection) -> Result<Vec<Intent>> {

@@ -1,7 +1,7 @@
 //! The tables, as the steps of migrations that [`hearth_sqlite`] runs. A step that was released is never changed.
 
 /// The steps, in order.
-pub(super) const STEPS: &[&str] = &[FIRST, FORKS, ACTIVITY, GENERATION];
+pub(super) const STEPS: &[&str] = &[FIRST, FORKS, ACTIVITY, GENERATION, ENDED];
 
 /// Times are milliseconds since 1970. `scope` is `<account>/<region>`. Images are known by their ARN.
 const FIRST: &str = "
@@ -183,3 +183,7 @@ ALTER TABLE microvm ADD COLUMN active_by_guest_cpu INTEGER NOT NULL DEFAULT 0;
 
 /// How often a microVM has moved. In files from before it was counted, the count begins with the next move.
 const GENERATION: &str = "ALTER TABLE microvm ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;";
+
+/// Ended microVMs of an account, by when they ended: more than it may keep are forgotten. A scope begins with the twelve
+/// digits of its account.
+const ENDED: &str = "CREATE INDEX microvm_ended ON microvm (substr(scope, 1, 12), terminated DESC, id) WHERE terminated IS NOT NULL;";

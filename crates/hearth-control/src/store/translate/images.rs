@@ -47,8 +47,9 @@ pub(super) fn remove(arn: &ImageArn) -> Vec<Write> {
 }
 
 pub(super) fn put_version(version: &ImageVersion) -> Result<Write> {
-    let snapshot = version.snapshot.as_ref();
-    let snapshot = snapshot.map(|snapshot| snapshot.0.as_str());
+    // The size of the template is in the specification, which is stored whole.
+    let template = version.template.as_ref();
+    let snapshot = template.map(|template| template.snapshot.0.as_str());
     Ok(Write::Put {
         table: "version",
         key: &["image", "number"],

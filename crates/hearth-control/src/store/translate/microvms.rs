@@ -3,7 +3,7 @@
 use super::forget_name;
 use crate::id::MicrovmId;
 use crate::life::{Life, Origin};
-use crate::microvm::{Activity, Microvm};
+use crate::microvm::{Activity, LaunchTerms, Microvm};
 use crate::store::Result;
 use crate::store::form::Stored as _;
 use crate::store::primitive::{IfNone, Rows, Write};
@@ -68,6 +68,14 @@ pub(super) fn set_activity(id: MicrovmId, activity: Activity) -> Write {
         ],
         if_none: IfNone::Fails,
     }
+}
+
+pub(super) fn set_terms(id: MicrovmId, terms: &LaunchTerms) -> Result<Write> {
+    Ok(Write::Update {
+        rows: of(id),
+        columns: vec![("terms", terms.to_text()?.into())],
+        if_none: IfNone::Fails,
+    })
 }
 
 /// Forgets a microVM. Succeeds if it does not exist: it is called by age, not by a caller who means this one.

@@ -13,7 +13,7 @@ use hearth_control::hooks::Hook;
 use hearth_control::host::{
     BuildEvent, BuildFailure, BuildSpec, Built, Done, EventLog, Events, Failure, Host, HostError,
     HostEvent, HostOperation, Inventory, LaunchOrigin, OperationId, Operations, Outcome, Presence,
-    SnapshotRef,
+    SnapshotRef, Template,
 };
 use hearth_control::id::BuildId;
 use hearth_control::image::BuildSizes;
@@ -242,8 +242,8 @@ impl ScriptedHost {
             return Err(Failure::NoCapacity);
         }
         let is_there = match &origin {
-            LaunchOrigin::Version(snapshot) => {
-                self.with(|state| state.snapshots.contains_key(snapshot))
+            LaunchOrigin::Template(template) => {
+                self.with(|state| state.snapshots.contains_key(&template.snapshot))
             }
             LaunchOrigin::Fork => self.presence(id) == Some(Presence::Debris),
         };
@@ -379,7 +379,11 @@ impl Host for ScriptedHost {
             code_install_bytes: Some(186_400_768),
             disk_bytes: Some(25_600_000),
         };
-        Ok(Built { snapshot, sizes })
+        let template = Template {
+            snapshot,
+            tier: spec.spec.tier,
+        };
+        Ok(Built { template, sizes })
     }
 
     async fn discard_build(&self, id: BuildId) -> Result<(), HostError> {

@@ -238,6 +238,19 @@ impl Store for CrashingStore {
         self.store.living_microvms().await
     }
 
+    async fn terminated_microvms_beyond(
+        &self,
+        account: AccountId,
+        newest: u32,
+        limit: u32,
+    ) -> Result<Vec<MicrovmId>> {
+        self.alive()?;
+        let store = &self.store;
+        store
+            .terminated_microvms_beyond(account, newest, limit)
+            .await
+    }
+
     async fn terminated_microvms(&self, until: Timestamp, limit: u32) -> Result<Vec<MicrovmId>> {
         self.alive()?;
         self.store.terminated_microvms(until, limit).await

@@ -16,6 +16,7 @@ use hearth_control::image::{
 use hearth_control::life::MicrovmState;
 use hearth_control::microvm::{Microvm, RunInput, RunMicrovm};
 use hearth_control::policy::Policy;
+use hearth_control::request::{ClientToken, RequestDigest, RequestToken};
 use hearth_control::store::{SqliteStore, Store};
 use hearth_control::throttle::Rates;
 use hearth_control::time::{Clock, ManualClock, Timestamp};
@@ -142,6 +143,14 @@ pub(crate) fn scope() -> Scope {
     Scope {
         account: AccountId::FIRST,
         region: "us-east-1".parse().unwrap(),
+    }
+}
+
+/// A client token of a request that is told from others by a text.
+pub(crate) fn token(token: &str, request: &str) -> RequestToken {
+    RequestToken {
+        token: ClientToken(token.to_owned()),
+        digest: RequestDigest::of(request),
     }
 }
 

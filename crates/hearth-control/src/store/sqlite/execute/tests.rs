@@ -1,6 +1,7 @@
 use super::*;
 use crate::arn::ImageArn;
 use crate::id::{AccountId, MicrovmId};
+use crate::store::sqlite::read_microvms::TERMINATED_BEYOND;
 use crate::store::sqlite::schema;
 use crate::store::{Change, Guard, Subject};
 use crate::time::Timestamp;
@@ -51,6 +52,14 @@ fn guards_and_changes_follow_an_index() {
             assert!(plan.contains(index), "{guard:?}: {plan}");
         }
     }
+    let mut query = db.prepare(&format!("EXPLAIN QUERY PLAN {TERMINATED_BEYOND}"));
+    let query = query.as_mut().unwrap();
+    let steps = query.query_map(("000000000007", 1, 1), |row| row.get::<_, String>(3));
+    let steps: Vec<_> = steps.unwrap().map(|step| step.unwrap()).collect();
+    assert!(
+        steps.len() == 1 && steps[0].contains("microvm_ended"),
+        "{steps:?}"
+    );
     let now = Timestamp::from_unix_ms(1);
     let subject = Subject::Microvm(MicrovmId::generate());
     let changes = [

@@ -6,13 +6,14 @@ use std::time::Duration;
 use super::super::*;
 use crate::account::{KeyStatus, SecretKey};
 use crate::connector::{ComputeKind, ConnectorFault, NetworkProtocol, UpdateStatus, VpcEgress};
-use crate::host::SnapshotRef;
+use crate::host::{SnapshotRef, Template};
 use crate::image::{
-    Architecture, BuildSizes, BuildState, ClientToken, ImageSpec, ImageState, OsCapabilities,
-    VersionState, VersionStatus,
+    Architecture, BuildSizes, BuildState, ImageSpec, ImageState, OsCapabilities, VersionState,
+    VersionStatus,
 };
 use crate::life::{Life, Origin, Phase, Wish};
 use crate::microvm::{Activity, LaunchTerms, RunInput};
+use crate::request::ClientToken;
 use crate::store::Subject;
 use crate::store::form::tests::{egress, spec, terms};
 
@@ -169,7 +170,10 @@ pub(in super::super) fn versions() -> Vec<ImageVersion> {
         state: VersionState::Successful,
         status: VersionStatus::Active,
         spec: spec(),
-        snapshot: Some(SnapshotRef("snapshot-1".to_owned())),
+        template: Some(Template {
+            snapshot: SnapshotRef("snapshot-1".to_owned()),
+            tier: spec().tier,
+        }),
         created_at: at(12),
         updated_at: at(13),
     };
@@ -178,7 +182,7 @@ pub(in super::super) fn versions() -> Vec<ImageVersion> {
         state: VersionState::Failed,
         status: VersionStatus::Inactive,
         spec: least_spec(),
-        snapshot: None,
+        template: None,
         ..successful.clone()
     };
     vec![failed, successful]

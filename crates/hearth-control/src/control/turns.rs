@@ -1,0 +1,98 @@
+//! Who is next among those that wait: accounts in turn, and each account's own in the order in which they came.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::id::AccountId;
+
+/// What waits, by account.
+#[derive(Debug)]
+pub(super) struct Turns<T> {
+    /// Accounts that wait, the next one first.
+    order: VecDeque<AccountId>,
+    waiting: HashMap<AccountId, VecDeque<T>>,
+}
+
+impl<T> Default for Turns<T> {
+    fn default() -> Self {
+        Self {
+            order: VecDeque::new(),
+            waiting: HashMap::new(),
+        }
+    }
+}
+
+impl<T> Turns<T> {
+    /// Joins the end of its account's line.
+    pub(super) fn push(&mut self, account: AccountId, item: T) {
+        let line = self.waiting.entry(account).or_default();
+        if line.is_empty() {
+            self.order.push_back(account);
+        }
+        line.push_back(item);
+    }
+
+    /// Takes out the next one that is admitted. Its account waits behind all others from then on; accounts whose
+    /// first one is not admitted keep their turn.
+    pub(super) fn next(
+        &mut self,
+        is_admitted: impl Fn(AccountId, &T) -> bool,
+    ) -> Option<(AccountId, T)> {
+        let has_turn = |account: &AccountId| {
+            let first = self.waiting.get(account).and_then(VecDeque::front);
+            first.is_some_and(|first| is_admitted(*account, first))
+        };
+        let account = self.order.iter().position(has_turn)?;
+        let account = self.order.remove(account)?;
+        let line = self.waiting.get_mut(&account)?;
+        let item = line.pop_front()?;
+        if line.is_empty() {
+            self.waiting.remove(&account);
+        } else {
+            self.order.push_back(account);
+        }
+        Some((account, item))
+    }
+
+    /// Removes those that do not wait any more.
+    pub(super) fn retain(&mut self, is_waiting: impl Fn(&T) -> bool) {
+        self.waiting.retain(|_, line| {
+            line.retain(&is_waiting);
+            !line.is_empty()
+        });
+        self.order
+            .retain(|account| self.waiting.contains_key(account));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(number: u64) -> AccountId {
+        AccountId::from_number(number).unwrap()
+    }
+
+    #[test]
+    fn accounts_take_turns_and_their_own_keep_their_order() {
+        let mut turns = Turns::default();
+        for (number, item) in [(0, 'a'), (0, 'b'), (0, 'c'), (1, 'd'), (2, 'e'), (1, 'f')] {
+            turns.push(account(number), item);
+        }
+        let order: Vec<_> = std::iter::from_fn(|| turns.next(|_, _| true)).collect();
+        let order: String = order.into_iter().map(|(_, item)| item).collect();
+        assert_eq!(order, "adebfc");
+    }
+
+    #[test]
+    fn who_is_not_admitted_keeps_its_turn() {
+        let mut turns = Turns::default();
+        for (number, item) in [(0, 'a'), (1, 'b'), (1, 'c')] {
+            turns.push(account(number), item);
+        }
+        let not_first = |next: AccountId, _: &char| next != account(0);
+        assert_eq!(turns.next(not_first), Some((account(1), 'b')));
+        assert_eq!(turns.next(|_, _| true), Some((account(0), 'a')));
+        turns.retain(|item| *item != 'c');
+        assert_eq!(turns.next(|_, _| true), None);
+    }
+}

@@ -1,0 +1,56 @@
+//! Requests that are safe to repeat: the same client token with the same request is the same request.
+//!
+//! Whether two requests are the same is decided by their input as the caller wrote it, in a canonical text that the front makes.
+//! So nobody can add a member to an operation and forget it here, which would answer one request with what another one made.
+//!
+//! Digests of releases before this one were made from typed requests and never equal these. A request that was made there and
+//! is repeated here, within the day for which tokens are remembered, is refused with [`Refusal::TokenConflict`]. It is not
+//! run a second time: that is what a token is for. The caller finds what the first one made in the lists.
+//!
+//! [`Refusal::TokenConflict`]: crate::refusal::Refusal::TokenConflict
+
+/// A caller's mark on a request.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ClientToken(pub String);
+
+/// What tells a request from others of the same operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RequestDigest([u8; 32]);
+
+impl RequestDigest {
+    /// Of a request's canonical text, which has everything but the client token.
+    #[must_use]
+    pub fn of(canonical: &str) -> Self {
+        Self(*blake3::hash(canonical.as_bytes()).as_bytes())
+    }
+
+    /// As it is stored.
+    #[must_use]
+    pub const fn to_bytes(self) -> [u8; 32] {
+        self.0
+    }
+}
+
+/// A client token, and the request that it was sent with.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RequestToken {
+    /// The token.
+    pub token: ClientToken,
+    /// The request.
+    pub digest: RequestDigest,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Stored digests are compared for a day, also after an update of Hearth. The value is of BLAKE3's own test vectors.
+    #[test]
+    fn digests_are_those_of_earlier_releases() {
+        let hex = RequestDigest::of("abc")
+            .to_bytes()
+            .map(|byte| format!("{byte:02x}"));
+        let golden = "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85";
+        assert_eq!(hex.concat(), golden);
+    }
+}
