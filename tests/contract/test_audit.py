@@ -25,7 +25,7 @@ def audited(tmp_path_factory):
     server = Server(tmp_path_factory.mktemp("audited"))
     speak(server)
     time.sleep(0.5)
-    yield server, (server.directory / "audit.log").read_text()
+    yield server, (server.directory / "audit.log").read_text(), (server.directory / "audit-unverified.log").read_text()
     server.stop()
 
 
@@ -49,6 +49,12 @@ def speak(server):
     SECRETS["signature"] = presigned.rsplit("Signature=", 1)[1]
     with pytest.raises(urllib.error.HTTPError):
         urllib.request.urlopen(f"{server.url}/2025-09-09/microvms?authorization={SECRETS['query']}")
+    for service in ("lambda", "s3"):
+        assert send(server, "GET", "/forged", secret="wrong", service=service)[0] == 403
+    # The signature is right; what it asks is not the caller's.
+    other = server.keys[1]
+    assert send(server, "GET", "/hearth/v1/accounts", key=other["id"], secret=other["secret"])[0] == 403
+    assert send(server, "GET", "/2025-09-09/microvm-images", region="eu-west-1")[0] == 403
     logs.create_log_group(logGroupName="/audited")
     logs.create_log_stream(logGroupName="/audited", logStreamName="s")
     now = int(time.time() * 1000)
@@ -60,7 +66,8 @@ def speak(server):
 
 
 def test_no_secret_lands_there(audited):
-    server, text = audited
+    server, *texts = audited
+    text = "".join(texts)
     keys = {key["id"]: key["secret"] for key in server.keys}
     for place, secret in [*SECRETS.items(), *keys.items()]:
         assert secret not in text, place
@@ -70,7 +77,7 @@ def test_no_secret_lands_there(audited):
 
 
 def test_every_call_is_a_line_that_says_who_what_and_how(audited):
-    server, text = audited
+    server, text, _ = audited
     entries = [json.loads(line) for line in text.splitlines()]
     said = {entry["operation"] for entry in entries}
     assert {"CreateMicrovmImage", "RunMicrovm", "ExecMicrovm", "PutMicrovmFile", "CreateMicrovmAuthToken",
@@ -82,10 +89,23 @@ def test_every_call_is_a_line_that_says_who_what_and_how(audited):
         assert entry["source"] == "127.0.0.1" and "?" not in entry["path"]
         if entry["status"] == 200:
             assert (entry["account"], entry["accessKey"]) == (server.account, server.keys[0]["id"]), entry
-    refused = [entry for entry in entries if entry["status"] == 403]
-    assert [(entry["account"], entry["accessKey"]) for entry in refused] == [(None, None)]
+    refused = [(entry["account"], entry["service"]) for entry in entries if entry["status"] == 403]
+    assert refused == [(server.keys[1]["account"], "hearth"), (server.account, "lambda")]
+
+
+def test_strangers_leave_no_line_among_those_of_accounts(audited):
+    """Finding M18: their requests rolled over the record, and S3's stood there as those of the account that they named."""
+    server, text, unverified = audited
+    assert all(json.loads(line)["account"] for line in text.splitlines())
+    entries = [json.loads(line) for line in unverified.splitlines()]
+    assert [(entry["account"], entry["accessKey"], entry["service"], entry["status"]) for entry in entries] == [
+        (None, None, "lambda", 403),
+        (None, server.keys[0]["id"], "lambda", 403),
+        (None, server.keys[0]["id"], "s3", 403),
+    ]
 
 
 def test_nobody_else_reads_it(audited):
-    server, _ = audited
-    assert (server.directory / "audit.log").stat().st_mode & 0o777 == 0o600
+    server, *_ = audited
+    for name in ("audit.log", "audit-unverified.log"):
+        assert (server.directory / name).stat().st_mode & 0o777 == 0o600

@@ -1,5 +1,6 @@
 """Clients that get it wrong or mean it badly: a clear error or a bounded refusal, and the service goes on."""
 
+import hashlib
 import json
 import socket
 import time
@@ -12,6 +13,7 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from conftest import Server
@@ -139,6 +141,93 @@ def test_metrics_and_health(server):
     assert urllib.request.urlopen(server.url + "/health").read() == b"ok\n"
     found = families(server.url)
     assert found["hearth_front_requests"].type == "counter" and found["hearth_front_request_seconds"].type == "histogram"
+
+
+def ask_as(server, host, path="/metrics"):
+    """Asks by a name, as the browser of whoever looks at a page would; gives the status."""
+    request = urllib.request.Request(server.url + path, headers={"Host": host})
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_pages_of_others_see_no_metrics(server):
+    """Finding M13: a page whose name means 127.0.0.1 read them."""
+    port = urlsplit(server.url).port
+    assert {ask_as(server, f"{host}:{port}") for host in ("127.0.0.1", "localhost", "[::1]")} == {200}
+    assert {ask_as(server, host) for host in (f"attacker.example:{port}", "attacker.example", "")} == {421}
+    assert ask_as(server, "attacker.example", "/health") == 200
+
+
+def test_metrics_with_a_signature_are_the_first_accounts(server):
+    status, headers, body = send(server, "GET", "/hearth/v1/metrics")
+    assert (status, headers["content-type"].split(";")[0]) == (200, "application/openmetrics-text")
+    names = {family.name for family in text_string_to_metric_families(body.decode())}
+    assert "hearth_front_requests" in names
+    stranger = server.keys[1]
+    assert send(server, "GET", "/hearth/v1/metrics", key=stranger["id"], secret=stranger["secret"])[0] == 403
+
+
+def test_a_head_is_verified_before_its_body_comes(server):
+    """Finding M3: a body was waited for, and held, before anybody had shown whose request it is."""
+    body_hash = "0" * 64
+    scope = f"{time.strftime('%Y%m%d', time.gmtime())}/{server.region}/logs/aws4_request"
+    head = (
+        f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {6 << 20}\r\nX-Amz-Target: Logs_20140328.DescribeLogGroups\r\n"
+        f"X-Amz-Date: {time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}\r\nX-Amz-Content-Sha256: {body_hash}\r\n"
+        f"Authorization: AWS4-HMAC-SHA256 Credential={server.keys[0]['id']}/{scope}, "
+        f"SignedHeaders=host;x-amz-content-sha256;x-amz-date;x-amz-target, Signature={'0' * 64}\r\n\r\n"
+    )
+    with connect(server) as client:
+        client.settimeout(10)
+        client.sendall(head.encode())
+        answer = client.recv(1 << 16)
+    assert b" 403 " in answer.split(b"\r\n")[0], answer
+    # One that is signed is read, and is the body that was signed or none.
+    status, _, answer = send(server, "POST", "/", b"{}", {
+        "X-Amz-Target": "Logs_20140328.DescribeLogGroups", "Content-Type": "application/x-amz-json-1.1",
+        "X-Amz-Content-Sha256": hashlib.sha256(b"{}").hexdigest(),
+    }, service="logs")
+    assert status == 200, answer
+    status, _, answer = send(server, "POST", "/", b"{}", {
+        "X-Amz-Target": "Logs_20140328.DescribeLogGroups", "X-Amz-Content-Sha256": body_hash,
+    }, service="logs")
+    assert status == 403 and b"InvalidSignature" in answer, answer
+
+
+@pytest.mark.parametrize("service, operation, status, code", [
+    ("s3", "list_buckets", 503, "SlowDown"),
+    ("logs", "describe_log_groups", 400, "ThrottlingException"),
+    ("iam", "list_roles", 400, "Throttling"),
+    ("sts", "get_caller_identity", 400, "Throttling"),
+    ("lambda-microvms", "list_microvm_images", 429, "ThrottlingException"),
+])
+def test_every_service_has_a_rate(tmp_path, service, operation, status, code):
+    """Finding M10: only the operations of Lambda and Hearth had one."""
+    server = Server(tmp_path, "--few-requests")
+    try:
+        ask = getattr(server.client(service), operation)
+        # Whoever has no valid signature uses up nobody's rate.
+        for _ in range(20):
+            assert send(server, "GET", "/", secret="wrong", service=service.split("-")[0])[0] == 403
+        ask()
+        with ThreadPoolExecutor(16) as callers:
+            answers = list(callers.map(lambda _: outcome(ask), range(64)))
+        assert (status, code) in answers and answers.count("taken") < 32, answers
+        # Each account has its own.
+        getattr(server.client(service, key=1), operation)()
+    finally:
+        server.stop()
+
+
+def outcome(call):
+    try:
+        call()
+        return "taken"
+    except ClientError as error:
+        return error.response["ResponseMetadata"]["HTTPStatusCode"], error.response["Error"]["Code"]
 
 
 def test_throttling(tmp_path):

@@ -227,6 +227,105 @@ def test_policies_decide_on_microvms(world):
     assert refusal(passing.terminate_microvm, microvmIdentifier=microvm)[:2] == (403, "AccessDeniedException")
 
 
+def make_connector(core, name):
+    made = core.create_network_connector(
+        Name=name, OperatorRole="arn:aws:iam::000000000000:role/network",
+        Configuration={"VpcEgressConfiguration": {"SubnetIds": ["subnet-1"], "NetworkProtocol": "IPv4",
+                                                  "AssociatedComputeResourceTypes": ["MicroVm"]}},
+    )
+    return made["Arn"], made["Id"]
+
+
+def test_a_denial_of_a_connector_holds_for_all_of_its_spellings(world):
+    """Finding M11: the text of the request was held against policies, so another spelling passed."""
+    name = f"closed-{uuid.uuid4().hex[:8]}"
+    arn, key = make_connector(world.server.client("lambda-core"), name)
+    closed = (allow("lambda:*"), deny(["lambda:GetNetworkConnector", "lambda:PassNetworkConnector"], arn))
+    core = world.with_role("lambda-core", *closed)
+    for spelling in (arn, f"{arn}:1", key, name):
+        assert refusal(core.get_network_connector, Identifier=spelling)[:2] == (403, "AccessDeniedException"), spelling
+    # An id in capitals is no id.
+    assert refusal(core.get_network_connector, Identifier=key.upper())[0] == 404
+    assert refusal(core.get_network_connector, Identifier=arn.replace(key, "nc-" + key[3:].upper()))[0] in (403, 404)
+    microvms = world.with_role("lambda-microvms", *closed)
+    for spelling in (arn, f"{arn}:1"):
+        run = {"imageIdentifier": world.image, "egressNetworkConnectors": [spelling]}
+        assert refusal(microvms.run_microvm, **run)[:2] == (403, "AccessDeniedException"), spelling
+    # And an allowance too.
+    core = world.with_role("lambda-core", allow("lambda:GetNetworkConnector", arn))
+    for spelling in (arn, f"{arn}:1", key, name):
+        assert core.get_network_connector(Identifier=spelling)["Id"] == key, spelling
+    assert refusal(core.get_network_connector, Identifier="another-name")[:2] == (403, "AccessDeniedException")
+
+
+def test_connectors_are_made_by_those_who_may(world):
+    core = world.with_role("lambda-core", allow("lambda:CreateNetworkConnector", "arn:aws:lambda:*:*:network-connector:*"), allow("iam:PassRole"))
+    make_connector(core, f"made-{uuid.uuid4().hex[:8]}")
+    core = world.with_role("lambda-core", allow("lambda:GetNetworkConnector"), allow("iam:PassRole"))
+    assert refusal(lambda: make_connector(core, "not-made"))[:2] == (403, "AccessDeniedException")
+
+
+def build(client, world, role="arn:aws:iam::000000000000:role/build", key="code.zip"):
+    return client.create_microvm_image(
+        name=f"built-{uuid.uuid4().hex[:8]}",
+        baseImageArn="arn:aws:lambda:us-east-1:aws:microvm-image:al2023-1",
+        buildRoleArn=role,
+        codeArtifact={"uri": f"s3://{world.bucket}/{key}"},
+    )["imageArn"]
+
+
+def test_who_makes_an_image_may_read_its_artifact(world):
+    """Finding M12: a role that makes images read every zip of its account."""
+    code = f"arn:aws:s3:::{world.bucket}/code.zip"
+    making = allow(["lambda:CreateMicrovmImage", "lambda:UpdateMicrovmImage", "iam:PassRole"])
+    client = world.with_role("lambda-microvms", making, allow("s3:GetObject", code))
+    image = build(client, world)
+    world.wait(lambda: world.microvms.get_microvm_image(imageIdentifier=image)["state"], "CREATED")
+    assert refusal(lambda: build(client, world, key="closed/b"))[:2] == (403, "AccessDeniedException")
+    update = {"imageIdentifier": image, "baseImageArn": "arn:aws:lambda:us-east-1:aws:microvm-image:al2023-1",
+              "buildRoleArn": "arn:aws:iam::000000000000:role/build"}
+    closed = {"uri": f"s3://{world.bucket}/closed/b"}
+    assert refusal(client.update_microvm_image, codeArtifact=closed, **update)[:2] == (403, "AccessDeniedException")
+    for more in ((), (allow("s3:*"), deny("s3:GetObject", code))):
+        client = world.with_role("lambda-microvms", making, *more)
+        assert refusal(lambda: build(client, world))[:2] == (403, "AccessDeniedException")
+
+
+def test_the_build_role_reads_the_artifact(world):
+    """Finding M12: the build role was stored, and asked for nothing."""
+    code = f"arn:aws:s3:::{world.bucket}/code.zip"
+    build(world.microvms, world, world.role(allow("s3:GetObject", code)))
+    status, code_, message = refusal(lambda: build(world.microvms, world, world.role(allow("logs:*"))))
+    assert (status, code_) == (403, "AccessDeniedException") and "s3:GetObject" in message
+    trust = {**TRUST, "Statement": [{**TRUST["Statement"][0], "Principal": {"Service": "ec2.amazonaws.com"}}]}
+    status, _, message = refusal(lambda: build(world.microvms, world, world.role(allow("s3:*"), trust=trust)))
+    assert status == 400 and "cannot be assumed" in message
+
+
+def test_the_policies_of_a_role_are_bounded_together(world):
+    """Finding M10: fifty policies of ten thousand characters were held against each request."""
+    role = world.role().rsplit("/", 1)[1]
+    put = lambda name, length: world.iam.put_role_policy(
+        RoleName=role, PolicyName=name, PolicyDocument=policy(allow("s3:*", "x" * length)) + " " * 5000)
+    put("a", 5000)
+    put("b", 4500)
+    assert refusal(lambda: put("c", 1000))[:2] == (409, "LimitExceeded")
+    # In place of one that is there.
+    put("b", 5000)
+    assert refusal(lambda: put("b", 5500))[:2] == (409, "LimitExceeded")
+
+
+def test_long_lists_are_held_against_policies(world):
+    """Finding M10: a thousand keys against the largest policies kept a thread from all others."""
+    hostile = ["*" + "a?" * 250 + "b"] * 18
+    s3 = world.with_role("s3", allow("s3:DeleteObject", f"arn:aws:s3:::{world.bucket}/*"), deny("s3:DeleteObject", hostile))
+    keys = [{"Key": "a" * 1000 + str(number)} for number in range(1000)]
+    begun = time.monotonic()
+    assert len(s3.delete_objects(Bucket=world.bucket, Delete={"Objects": keys})["Deleted"]) == 1000
+    took = time.monotonic() - begun
+    print("a thousand keys took", took, "s")
+
+
 def test_roles_do_not_administer(world):
     keys = world.run(world.role(allow("*"))).role_keys()
     assert refusal(world.client("iam", keys).list_roles)[:2] == (403, "AccessDeniedException")

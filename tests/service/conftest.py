@@ -13,7 +13,10 @@ import zipfile
 
 import boto3
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 
 EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
 DURATIONS = pathlib.Path(__file__).resolve().parents[1] / "durations.csv"
@@ -96,6 +99,14 @@ class Hearth:
         group = f"/aws/lambda-microvms/{name}"
         events = self.logs.filter_log_events(logGroupName=group)["events"]
         return "\n".join(event["message"] for event in events)
+
+    def metrics(self):
+        """Everything that is measured, as the operator reads it."""
+        url = self.settings["endpoint_url"] + "/hearth/v1/metrics"
+        request = AWSRequest("GET", url)
+        credentials = Credentials(self.settings["access_key_id"], self.settings["secret_access_key"])
+        SigV4Auth(credentials, "lambda", self.settings["region"]).add_auth(request)
+        return urllib.request.urlopen(urllib.request.Request(url, headers=dict(request.headers.items()))).read().decode()
 
     def run(self, image, **members):
         started = self.microvms.run_microvm(imageIdentifier=image, **members)

@@ -164,8 +164,12 @@ macro_rules! uuid_id {
 
             fn from_str(text: &str) -> Result<Self, IdError> {
                 let error = IdError { kind: $kind };
-                let uuid = text.strip_prefix($prefix).filter(|rest| rest.len() == 36).ok_or(error)?;
-                Uuid::try_parse(uuid).map(Self).map_err(|_| error)
+                let rest = text.strip_prefix($prefix).ok_or(error)?;
+                let uuid = Uuid::try_parse(rest).map_err(|_| error)?;
+                // Other spellings of the same UUID would pass by policies that name this one.
+                let mut canonical = Uuid::encode_buffer();
+                let is_canonical = rest == uuid.hyphenated().encode_lower(&mut canonical);
+                is_canonical.then_some(Self(uuid)).ok_or(error)
             }
         }
     };

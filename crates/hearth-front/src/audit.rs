@@ -1,31 +1,36 @@
 //! The audit log: one JSON line for each request to an AWS service, appended before it is forgotten.
 //!
-//! Lines go through a bounded queue to one thread that owns the file; when the disk is slower than
-//! the clients, the clients wait. The file is rotated by size and the oldest parts are removed:
+//! | file | requests | kept |
+//! |---|---|---|
+//! | `audit.log` | with a verified signature | half a gigabyte; when the disk is slower than the clients, the clients wait |
+//! | `audit-unverified.log` | all others | 128 MiB; what comes faster than the disk takes it is counted, not written |
 //!
-//! ```text
-//! open audit.log.new -> .7 to .8 ... .1 to .2 -> audit.log to .1 -> audit.log.new to audit.log
-//! ```
-//!
-//! When a step fails, the file that is open is written on, and the next attempt goes on where this one ended. However
-//! often it fails, no more than the oldest file is lost.
+//! So strangers cannot push out what accounts have done, and cannot make them wait. Lines go through bounded queues to
+//! one thread for each file, which owns it.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+mod ring;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 use tokio::sync::mpsc;
 
+use ring::Ring;
+
 /// Lines that may wait for the disk.
 const QUEUE_LINES: usize = 1024;
 
-/// Size at which a new file is begun.
-const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
-
-/// Files kept besides the current one: half a gigabyte, about three million requests.
+/// Files of verified requests kept besides the current one: half a gigabyte, about three million requests.
 const KEPT_FILES: u32 = 8;
+
+/// Files of all other requests kept besides the current one: enough to see an attack of some hours.
+const KEPT_UNVERIFIED_FILES: u32 = 1;
+
+/// The name of the file of requests without a verified signature, beside the other one.
+const UNVERIFIED: &str = "audit-unverified.log";
 
 /// One request, as the audit log tells it. No payloads and no secrets.
 #[derive(Debug, Serialize)]
@@ -34,7 +39,9 @@ pub(crate) struct Entry {
     pub(crate) time: String,
     pub(crate) request_id: String,
     pub(crate) source: String,
+    /// The account whose signature was verified.
     pub(crate) account: Option<String>,
+    /// The key that the request names, verified or not.
     pub(crate) access_key: Option<String>,
     pub(crate) service: &'static str,
     pub(crate) operation: Option<&'static str>,
@@ -45,310 +52,147 @@ pub(crate) struct Entry {
     pub(crate) elapsed_ms: u64,
 }
 
+/// What stands in the file of unverified requests in place of those that came too fast.
+#[derive(Debug, Serialize)]
+struct Missed {
+    missed: u64,
+}
+
 /// The handle through which requests are recorded.
 #[derive(Clone, Debug)]
 pub struct AuditLog {
-    lines: mpsc::Sender<Vec<u8>>,
+    verified: mpsc::Sender<Vec<u8>>,
+    unverified: mpsc::Sender<Vec<u8>>,
+    /// Unverified requests that were not written, since the last line that says so.
+    missed: Arc<AtomicU64>,
 }
 
 impl AuditLog {
-    /// Opens (appends to) the log at `path` and starts the thread that writes it.
+    /// Opens (appends to) the log at `path`, and the one of unverified requests beside it, and starts the threads that
+    /// write them.
     ///
     /// # Errors
     ///
-    /// When the file cannot be opened.
+    /// When a file cannot be opened or a thread cannot be started.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let mut writer = Writer::open(path)?;
-        let (lines, mut queue) = mpsc::channel::<Vec<u8>>(QUEUE_LINES);
-        std::thread::Builder::new()
-            .name("audit".to_owned())
-            .spawn(move || {
-                while let Some(line) = queue.blocking_recv() {
-                    if let Err(error) = writer.append(&line) {
-                        tracing::error!(%error, "audit log cannot be written");
-                    }
-                }
-            })?;
-        Ok(Self { lines })
+        let missed = Arc::new(AtomicU64::new(0));
+        let verified = Ring::open(path, KEPT_FILES)?;
+        let unverified = Ring::open(&path.with_file_name(UNVERIFIED), KEPT_UNVERIFIED_FILES)?;
+        Ok(Self {
+            verified: write_apart("audit", verified, Arc::default())?,
+            unverified: write_apart("audit-unverified", unverified, Arc::clone(&missed))?,
+            missed,
+        })
     }
 
+    /// Records a request. Waits for the disk only if the signature of the request was verified.
     pub(crate) async fn record(&self, entry: &Entry) {
-        let Ok(mut line) = serde_json::to_vec(entry) else {
+        let Some(line) = line(entry) else {
             return;
         };
-        line.push(b'\n');
-        if self.lines.send(line).await.is_err() {
+        if entry.account.is_none() {
+            if self.unverified.try_send(line).is_err() {
+                self.missed.fetch_add(1, Ordering::Relaxed);
+            }
+        } else if self.verified.send(line).await.is_err() {
             tracing::error!("audit log has ended");
         }
     }
 }
 
-/// Bytes that are written before a rotation that has failed is tried again: some thousand requests.
-const RETRY_BYTES: u64 = 1024 * 1024;
-
-struct Writer {
-    path: PathBuf,
-    file: File,
-    size_bytes: u64,
-    /// The size at which the file is rotated.
-    rotate_at_bytes: u64,
-    /// Whether the last line was not written whole.
-    is_torn: bool,
-}
-
-impl Writer {
-    fn open(path: &Path) -> io::Result<Self> {
-        let file = open(path)?;
-        let size_bytes = file.metadata()?.len();
-        Ok(Self {
-            path: path.to_owned(),
-            file,
-            size_bytes,
-            rotate_at_bytes: MAX_FILE_BYTES,
-            is_torn: false,
-        })
-    }
-
-    /// Writes a line. A rotation that fails is told, and keeps no line from being written.
-    fn append(&mut self, line: &[u8]) -> io::Result<()> {
-        if self.size_bytes + line.len() as u64 > self.rotate_at_bytes {
-            match self.rotate() {
-                Ok(()) => self.rotate_at_bytes = MAX_FILE_BYTES,
-                Err(error) => {
-                    tracing::error!(%error, "audit log cannot be rotated; the file grows until it can");
-                    self.rotate_at_bytes = self.size_bytes + RETRY_BYTES;
+/// Starts a thread that writes what it is sent, and before it how much was missed.
+fn write_apart(
+    name: &str,
+    mut ring: Ring,
+    missed: Arc<AtomicU64>,
+) -> io::Result<mpsc::Sender<Vec<u8>>> {
+    let (lines, mut queue) = mpsc::channel::<Vec<u8>>(QUEUE_LINES);
+    let write = move || {
+        while let Some(next) = queue.blocking_recv() {
+            let missed = match missed.swap(0, Ordering::Relaxed) {
+                0 => None,
+                missed => line(&Missed { missed }),
+            };
+            for line in missed.iter().chain([&next]) {
+                if let Err(error) = ring.append(line) {
+                    tracing::error!(%error, "audit log cannot be written");
                 }
             }
         }
-        if self.is_torn {
-            self.file.write_all(b"\n")?;
-            self.is_torn = false;
-        }
-        self.is_torn = true;
-        self.file.write_all(line)?;
-        self.is_torn = false;
-        self.size_bytes += line.len() as u64;
-        Ok(())
-    }
-
-    fn rotate(&mut self) -> io::Result<()> {
-        let new_path = self.path.with_extension("log.new");
-        // One that an earlier attempt has left is empty.
-        let new = open(&new_path)?;
-        if exists(&self.path)? {
-            self.free_first()?;
-            std::fs::rename(&self.path, self.numbered(1))?;
-        }
-        std::fs::rename(&new_path, &self.path)?;
-        (self.file, self.size_bytes) = (new, 0);
-        Ok(())
-    }
-
-    /// Makes the first number free. An attempt that failed in the middle has left a gap, and only what lies before the
-    /// gap has to move.
-    fn free_first(&self) -> io::Result<()> {
-        let mut first_free = 1;
-        while first_free < KEPT_FILES && exists(&self.numbered(first_free))? {
-            first_free += 1;
-        }
-        for number in (1..first_free).rev() {
-            std::fs::rename(self.numbered(number), self.numbered(number + 1))?;
-        }
-        Ok(())
-    }
-
-    fn numbered(&self, number: u32) -> PathBuf {
-        self.path.with_extension(format!("log.{number}"))
-    }
+    };
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(write)?;
+    Ok(lines)
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(path)
-}
-
-/// Whether something is there, be it a link that leads nowhere.
-fn exists(path: &Path) -> io::Result<bool> {
-    match path.symlink_metadata() {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
+fn line(entry: &impl Serialize) -> Option<Vec<u8>> {
+    let mut line = serde_json::to_vec(entry).ok()?;
+    line.push(b'\n');
+    Some(line)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::time::Duration;
 
     use super::*;
 
-    #[test]
-    fn old_files_go_and_nobody_else_reads_any() {
+    fn entry(account: Option<&str>) -> Entry {
+        Entry {
+            time: "2026-01-01T00:00:00Z".to_owned(),
+            request_id: "r".to_owned(),
+            source: "127.0.0.1".to_owned(),
+            account: account.map(str::to_owned),
+            access_key: None,
+            service: "lambda",
+            operation: None,
+            method: "GET".to_owned(),
+            path: "/".to_owned(),
+            status: 403,
+            error: None,
+            elapsed_ms: 0,
+        }
+    }
+
+    fn lines(path: &Path) -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(path).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+        lines.collect()
+    }
+
+    /// Finding M18: strangers rolled over the record of what accounts do. Here they leave no line in it, and each of
+    /// their requests is written or counted.
+    #[tokio::test]
+    async fn strangers_have_a_file_of_their_own() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("audit.log");
-        for number in 0..20_u64 {
-            let mut writer = Writer::open(&path).unwrap();
-            writer.size_bytes = MAX_FILE_BYTES;
-            writer.append(format!("{number}\n").as_bytes()).unwrap();
+        let log = AuditLog::open(&path).unwrap();
+        let strangers = 50 * QUEUE_LINES as u64;
+        for _ in 0..strangers {
+            log.record(&entry(None)).await;
         }
-        let files: Vec<_> = std::fs::read_dir(directory.path())
-            .unwrap()
-            .flatten()
-            .collect();
-        assert_eq!(files.len(), KEPT_FILES as usize + 1);
-        for file in files {
-            assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        log.record(&entry(Some("000000000001"))).await;
+        let beside = path.with_file_name(UNVERIFIED);
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        let told = || {
+            let missed = lines(&beside);
+            let missed = missed
+                .iter()
+                .map(|line| line["missed"].as_u64().unwrap_or(1));
+            missed.sum::<u64>()
+        };
+        let mut more = 0;
+        while told() < strangers + more || lines(&path).is_empty() {
+            assert!(std::time::Instant::now() < deadline, "{} are told", told());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            // What is missed is told before the next line.
+            log.record(&entry(None)).await;
+            more += 1;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        let oldest = std::fs::read(directory.path().join(format!("audit.log.{KEPT_FILES}")));
-        assert_eq!(oldest.unwrap(), b"11\n");
-    }
-
-    #[test]
-    fn a_full_file_makes_room() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("audit.log");
-        let mut writer = Writer::open(&path).unwrap();
-        writer.append(b"first\n").unwrap();
-        writer.size_bytes = MAX_FILE_BYTES;
-        writer.append(b"second\n").unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), b"second\n");
-        assert_eq!(
-            std::fs::read(directory.path().join("audit.log.1")).unwrap(),
-            b"first\n"
-        );
-    }
-
-    /// Everything in the directory, by name.
-    fn contents(directory: &Path) -> Vec<(String, String)> {
-        let mut files: Vec<_> = std::fs::read_dir(directory)
-            .unwrap()
-            .flatten()
-            .filter(|entry| entry.path().is_file())
-            .map(|entry| {
-                let name = entry.file_name().into_string().unwrap();
-                (name, std::fs::read_to_string(entry.path()).unwrap())
-            })
-            .collect();
-        files.sort();
-        files
-    }
-
-    fn full(path: &Path) -> Writer {
-        let mut writer = Writer::open(path).unwrap();
-        writer.size_bytes = MAX_FILE_BYTES;
-        writer
-    }
-
-    /// Where the new file cannot be opened, a directory lies in its place: as root no mode would keep us out.
-    #[test]
-    fn a_rotation_that_cannot_open_its_file_loses_no_line_and_no_history() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("audit.log");
-        for number in 0..12 {
-            full(&path)
-                .append(format!("{number}\n").as_bytes())
-                .unwrap();
-        }
-        let before = contents(directory.path());
-        let obstacle = directory.path().join("audit.log.new");
-        std::fs::create_dir(&obstacle).unwrap();
-        let mut writer = full(&path);
-        for number in 0..100 {
-            writer
-                .append(format!("more {number}\n").as_bytes())
-                .unwrap();
-        }
-        let after = contents(directory.path());
-        assert_eq!(after[1..], before[1..], "the older files are as they were");
-        let more: String = (0..100).map(|number| format!("more {number}\n")).collect();
-        assert_eq!(after[0].1, format!("11\n{more}"));
-
-        // It is not tried with each line, but again, and it works once the obstacle is gone.
-        std::fs::remove_dir(&obstacle).unwrap();
-        writer.append(b"not yet\n").unwrap();
-        assert!(!directory.path().join("audit.log.new").exists());
-        writer.size_bytes += RETRY_BYTES;
-        writer.append(b"rotated\n").unwrap();
-        assert_eq!(contents(directory.path())[0].1, "rotated\n");
-        assert_eq!(writer.rotate_at_bytes, MAX_FILE_BYTES);
-    }
-
-    /// Wherever in the shift it fails, and however often: what is there stays, and only a finished rotation drops the oldest.
-    #[test]
-    fn a_shift_that_fails_in_the_middle_loses_nothing() {
-        for blocked in 2..=KEPT_FILES {
-            let directory = tempfile::tempdir().unwrap();
-            let path = directory.path().join("audit.log");
-            for number in 0..=KEPT_FILES {
-                full(&path)
-                    .append(format!("{number}\n").as_bytes())
-                    .unwrap();
-            }
-            // A directory cannot be replaced by a file.
-            let place = directory.path().join(format!("audit.log.{blocked}"));
-            std::fs::remove_file(&place).unwrap();
-            std::fs::create_dir(&place).unwrap();
-            let mut kept: Vec<String> = contents(directory.path())
-                .into_iter()
-                .map(|(_, text)| text)
-                .filter(|text| *text != "0\n")
-                .collect();
-            let mut writer = full(&path);
-            for attempt in 0..20 {
-                writer
-                    .append(format!("more {attempt}\n").as_bytes())
-                    .unwrap();
-                writer.size_bytes += RETRY_BYTES;
-            }
-            let found: String = contents(directory.path())
-                .into_iter()
-                .map(|(_, text)| text)
-                .collect();
-            kept.extend((0..20).map(|attempt| format!("more {attempt}\n")));
-            for line in kept {
-                assert!(
-                    found.contains(&line),
-                    "blocked at {blocked}: {line} is lost"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn a_file_that_somebody_removed_is_begun_anew() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("audit.log");
-        for number in 0..3 {
-            full(&path)
-                .append(format!("{number}\n").as_bytes())
-                .unwrap();
-        }
-        let mut writer = full(&path);
-        std::fs::remove_file(&path).unwrap();
-        writer.append(b"new\n").unwrap();
-        // The last one is the empty file that the first rotation moved.
-        let names = ["audit.log", "audit.log.1", "audit.log.2", "audit.log.3"];
-        let texts = ["new\n", "1\n", "0\n", ""];
-        let expected = names.into_iter().zip(texts);
-        let expected: Vec<_> = expected
-            .map(|(name, text)| (name.to_owned(), text.to_owned()))
-            .collect();
-        assert_eq!(contents(directory.path()), expected);
-    }
-
-    #[test]
-    fn a_line_after_a_torn_one_stands_by_itself() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("audit.log");
-        let mut writer = Writer::open(&path).unwrap();
-        let readable = std::mem::replace(&mut writer.file, File::open(&path).unwrap());
-        assert!(writer.append(b"lost\n").is_err());
-        writer.file = readable;
-        writer.file.write_all(b"to").unwrap();
-        writer.append(b"whole\n").unwrap();
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "to\nwhole\n");
+        let verified = lines(&path);
+        assert_eq!(verified.len(), 1);
+        assert_eq!(verified[0]["account"], "000000000001");
     }
 }

@@ -1,14 +1,16 @@
 //! Reading a request body that has to be whole before it can be believed.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use hearth_control::id::AccountId;
 use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use http_body::Body;
 use http_body_util::BodyExt;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Lambda's own request limit.
 const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
@@ -26,6 +28,17 @@ const SMALL_BYTES: usize = 16 * 1024;
 /// Memory for the first bytes of bodies: of four thousand at a time.
 const SMALL_BUDGET_BYTES: usize = 4096 * SMALL_BYTES;
 
+/// One in so many parts of a budget is what one account may hold with heads that are verified: ten of the largest
+/// bodies, so that it takes four busy accounts to make others wait.
+const ACCOUNT_PARTS: usize = 4;
+
+/// The same for requests that only name a key of the account. Ids of keys are no secrets, so anybody may hold this
+/// much in anybody's name: five of the largest bodies.
+const CLAIMED_ACCOUNT_PARTS: usize = 8;
+
+/// What all requests whose heads are not verified may hold together: half, so that the others always find room.
+const CLAIMED_PARTS: usize = 2;
+
 /// The budgets are counted in blocks, since a semaphore counts 32 bits at a time.
 const BLOCK_BYTES: usize = 4096;
 
@@ -40,21 +53,29 @@ pub(crate) enum BodyError {
     Broken,
 }
 
+/// Who sends a body, as far as that is known before it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Sender {
+    /// The account of the key that the request names.
+    pub(crate) account: AccountId,
+    /// Whether the signature of the head has been verified. Else it is a claim.
+    pub(crate) is_verified: bool,
+}
+
 /// Reads bodies within limits of size, time, and memory over all connections.
 ///
-/// A body takes memory from the budget as its bytes come. Its sender is not known yet: whoever only announces a body
-/// takes nothing from others.
+/// A body takes memory from the budgets when its bytes come, so whoever only announces a body takes nothing from others.
 #[derive(Clone, Debug)]
 pub(crate) struct BodyReader {
-    small: Arc<Semaphore>,
-    large: Arc<Semaphore>,
+    small: Arc<Budget>,
+    large: Arc<Budget>,
 }
 
 impl BodyReader {
     pub(crate) fn new() -> Self {
         Self {
-            small: Arc::new(Semaphore::new(SMALL_BUDGET_BYTES / BLOCK_BYTES)),
-            large: Arc::new(Semaphore::new(BUDGET_BYTES / BLOCK_BYTES)),
+            small: Arc::new(Budget::new(SMALL_BUDGET_BYTES)),
+            large: Arc::new(Budget::new(BUDGET_BYTES)),
         }
     }
 
@@ -63,19 +84,30 @@ impl BodyReader {
     /// # Errors
     ///
     /// [`BodyError`], with nothing kept.
-    pub(crate) async fn read<B>(&self, headers: &HeaderMap, body: B) -> Result<Bytes, BodyError>
+    pub(crate) async fn read<B>(
+        &self,
+        sender: Sender,
+        headers: &HeaderMap,
+        body: B,
+    ) -> Result<Bytes, BodyError>
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        if stated_length(headers).is_some_and(|length| length > MAX_BODY_BYTES) {
+        let stated = stated_length(headers).unwrap_or(0);
+        if stated > MAX_BODY_BYTES {
             return Err(BodyError::TooLarge);
         }
-        tokio::time::timeout(BODY_TIME, self.collect(body))
+        tokio::time::timeout(BODY_TIME, self.collect(sender, stated, body))
             .await
             .unwrap_or(Err(BodyError::TooSlow))
     }
 
-    async fn collect<B>(&self, mut body: B) -> Result<Bytes, BodyError>
+    async fn collect<B>(
+        &self,
+        sender: Sender,
+        stated_bytes: usize,
+        mut body: B,
+    ) -> Result<Bytes, BodyError>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -92,8 +124,8 @@ impl BodyReader {
                 return Err(BodyError::TooLarge);
             }
             if length > reserved {
-                let wanted = grown(reserved, length);
-                held.extend(self.reserve(reserved, wanted).await?);
+                let wanted = grown(reserved, length, stated_bytes);
+                held.extend(self.reserve(sender, reserved, wanted).await?);
                 reserved = wanted;
                 whole.reserve(reserved - whole.len());
             }
@@ -105,31 +137,91 @@ impl BodyReader {
     /// Takes from the budgets what a body needs to grow.
     async fn reserve(
         &self,
+        sender: Sender,
         from_bytes: usize,
         to_bytes: usize,
-    ) -> Result<Vec<SemaphorePermit<'_>>, BodyError> {
+    ) -> Result<Vec<OwnedSemaphorePermit>, BodyError> {
         let blocks = |of: fn(usize) -> usize| {
             of(to_bytes).div_ceil(BLOCK_BYTES) - of(from_bytes).div_ceil(BLOCK_BYTES)
         };
         let small = blocks(|bytes| bytes.min(SMALL_BYTES));
         let large = blocks(|bytes| bytes.saturating_sub(SMALL_BYTES));
-        let mut permits = Vec::new();
-        for (budget, blocks) in [(&self.small, small), (&self.large, large)] {
-            let blocks = u32::try_from(blocks).unwrap_or(u32::MAX);
-            // The semaphores are never closed, so a failure cannot happen; it would mean no memory.
-            let permit = budget.acquire_many(blocks).await;
-            permits.push(permit.map_err(|_| BodyError::TooSlow)?);
-        }
+        let mut permits = self.small.take(sender, small).await?;
+        permits.extend(self.large.take(sender, large).await?);
         Ok(permits)
     }
 }
 
-/// The room for a body that has outgrown its own: doubled, so that bytes are not moved too often.
-fn grown(reserved: usize, length: usize) -> usize {
-    length
-        .max(2 * reserved)
-        .next_multiple_of(BLOCK_BYTES)
-        .min(MAX_BODY_BYTES)
+/// Memory that all senders share, and the shares of it.
+#[derive(Debug)]
+struct Budget {
+    blocks: usize,
+    all: Arc<Semaphore>,
+    /// For all that only claim who they are.
+    claimed: Arc<Semaphore>,
+    /// Of each sender: as many as accounts, twice.
+    senders: Mutex<HashMap<Sender, Arc<Semaphore>>>,
+}
+
+impl Budget {
+    fn new(bytes: usize) -> Self {
+        let blocks = bytes / BLOCK_BYTES;
+        Self {
+            blocks,
+            all: Arc::new(Semaphore::new(blocks)),
+            claimed: Arc::new(Semaphore::new(blocks / CLAIMED_PARTS)),
+            senders: Mutex::default(),
+        }
+    }
+
+    /// Waits for one's own share first: whoever has used that up keeps nothing from others while waiting.
+    async fn take(
+        &self,
+        sender: Sender,
+        blocks: usize,
+    ) -> Result<Vec<OwnedSemaphorePermit>, BodyError> {
+        let mut permits = Vec::new();
+        if blocks == 0 {
+            return Ok(permits);
+        }
+        let blocks = u32::try_from(blocks).unwrap_or(u32::MAX);
+        let claimed = (!sender.is_verified).then(|| Arc::clone(&self.claimed));
+        let shares = [
+            Some(self.share(sender)),
+            claimed,
+            Some(Arc::clone(&self.all)),
+        ];
+        for share in shares.into_iter().flatten() {
+            // The semaphores are never closed, so a failure cannot happen; it would mean no memory.
+            let permit = share.acquire_many_owned(blocks).await;
+            permits.push(permit.map_err(|_| BodyError::TooSlow)?);
+        }
+        Ok(permits)
+    }
+
+    fn share(&self, sender: Sender) -> Arc<Semaphore> {
+        let parts = match sender.is_verified {
+            true => ACCOUNT_PARTS,
+            false => CLAIMED_ACCOUNT_PARTS,
+        };
+        let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
+        let share = senders
+            .entry(sender)
+            .or_insert_with(|| Arc::new(Semaphore::new(self.blocks / parts)));
+        Arc::clone(share)
+    }
+}
+
+/// The room for a body that has outgrown its own: doubled, so that bytes are not moved too often. A body that is no
+/// small one takes all that it stated at once: two that each hold half of a share would wait for each other.
+fn grown(reserved: usize, length: usize, stated: usize) -> usize {
+    let room = length.max(2 * reserved).next_multiple_of(BLOCK_BYTES);
+    let room = if room > SMALL_BYTES {
+        room.max(stated)
+    } else {
+        room
+    };
+    room.min(MAX_BODY_BYTES)
 }
 
 fn stated_length(headers: &HeaderMap) -> Option<usize> {
@@ -144,11 +236,25 @@ mod tests {
 
     use super::*;
 
+    fn claimed(account: u64) -> Sender {
+        Sender {
+            account: AccountId::from_number(account).unwrap(),
+            is_verified: false,
+        }
+    }
+
+    fn verified(account: u64) -> Sender {
+        Sender {
+            is_verified: true,
+            ..claimed(account)
+        }
+    }
+
     #[tokio::test]
     async fn a_body_up_to_the_limit_is_read() {
         let body = Full::new(Bytes::from(vec![7; MAX_BODY_BYTES]));
         let read = BodyReader::new()
-            .read(&HeaderMap::new(), body)
+            .read(claimed(1), &HeaderMap::new(), body)
             .await
             .unwrap();
         assert_eq!(read.len(), MAX_BODY_BYTES);
@@ -159,13 +265,13 @@ mod tests {
         let body = || Full::new(Bytes::from(vec![7; MAX_BODY_BYTES + 1]));
         let reader = BodyReader::new();
         assert_eq!(
-            reader.read(&HeaderMap::new(), body()).await,
+            reader.read(claimed(1), &HeaderMap::new(), body()).await,
             Err(BodyError::TooLarge)
         );
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_LENGTH, (MAX_BODY_BYTES + 1).into());
         assert_eq!(
-            reader.read(&headers, body()).await,
+            reader.read(claimed(1), &headers, body()).await,
             Err(BodyError::TooLarge)
         );
     }
@@ -176,7 +282,9 @@ mod tests {
             futures_util::stream::pending::<Result<http_body::Frame<Bytes>, Infallible>>();
         let body = StreamBody::new(pending);
         assert_eq!(
-            BodyReader::new().read(&HeaderMap::new(), body).await,
+            BodyReader::new()
+                .read(claimed(1), &HeaderMap::new(), body)
+                .await,
             Err(BodyError::TooSlow)
         );
     }
@@ -188,9 +296,9 @@ mod tests {
     }
 
     /// Some bytes and then silence.
-    fn stuck(bytes: usize) -> impl Body<Data = Bytes, Error = Infallible> + Unpin {
+    fn stuck(bytes: Bytes) -> impl Body<Data = Bytes, Error = Infallible> + Unpin {
         use futures_util::{StreamExt as _, stream};
-        let data = http_body::Frame::data(Bytes::from(vec![7; bytes]));
+        let data = http_body::Frame::data(bytes);
         StreamBody::new(Box::pin(stream::iter([Ok(data)]).chain(stream::pending())))
     }
 
@@ -203,40 +311,107 @@ mod tests {
         for headers in [HeaderMap::new(), stated] {
             for _ in 0..1000 {
                 let (reader, headers) = (reader.clone(), headers.clone());
-                tokio::spawn(async move { reader.read(&headers, silent()).await });
+                tokio::spawn(async move { reader.read(claimed(1), &headers, silent()).await });
             }
         }
         tokio::task::yield_now().await;
         let begun = tokio::time::Instant::now();
         let body = Full::new(Bytes::from(vec![7; MAX_BODY_BYTES]));
-        let read = reader.read(&HeaderMap::new(), body).await.unwrap();
+        let read = reader
+            .read(claimed(1), &HeaderMap::new(), body)
+            .await
+            .unwrap();
         assert_eq!(read.len(), MAX_BODY_BYTES);
         assert!(begun.elapsed().is_zero(), "{:?}", begun.elapsed());
+    }
+
+    /// Sixty large bodies of each of these senders, none of which comes to its end.
+    async fn stick(reader: &BodyReader, senders: impl IntoIterator<Item = Sender>) {
+        let bytes = Bytes::from(vec![7; MAX_BODY_BYTES]);
+        for sender in senders {
+            for _ in 0..60 {
+                let reader = reader.clone();
+                let body = stuck(bytes.clone());
+                tokio::spawn(async move { reader.read(sender, &HeaderMap::new(), body).await });
+            }
+        }
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Whether a body of this size is read at once.
+    async fn passes(reader: &BodyReader, sender: Sender, bytes: usize) -> bool {
+        let body = Full::new(Bytes::from(vec![7; bytes]));
+        let headers = HeaderMap::new();
+        let reading = reader.read(sender, &headers, body);
+        let read = tokio::time::timeout(Duration::from_millis(1), reading);
+        read.await.is_ok_and(|read| read.is_ok())
     }
 
     /// Large bodies that are stuck hold all of their budget: requests of the usual size still pass, and memory is bounded.
     #[tokio::test(start_paused = true)]
     async fn small_bodies_pass_large_ones_that_are_stuck() {
         let reader = BodyReader::new();
-        for _ in 0..60 {
-            let reader = reader.clone();
-            tokio::spawn(
-                async move { reader.read(&HeaderMap::new(), stuck(MAX_BODY_BYTES)).await },
-            );
-        }
-        tokio::task::yield_now().await;
-        assert_eq!(reader.large.available_permits(), 0);
-        let begun = tokio::time::Instant::now();
-        let body = Full::new(Bytes::from(vec![7; SMALL_BYTES]));
-        assert!(reader.read(&HeaderMap::new(), body).await.is_ok());
-        assert!(begun.elapsed().is_zero(), "{:?}", begun.elapsed());
+        stick(&reader, (1..=6).map(verified)).await;
+        assert_eq!(reader.large.all.available_permits(), 0);
+        assert!(!passes(&reader, verified(7), MAX_BODY_BYTES).await);
+        assert!(passes(&reader, claimed(7), SMALL_BYTES).await);
         // Those that wait for the budget are given up like those that hold it, and all of it comes back.
         tokio::time::sleep(2 * BODY_TIME).await;
-        assert_eq!(reader.large.available_permits(), BUDGET_BYTES / BLOCK_BYTES);
-        assert_eq!(
-            reader.small.available_permits(),
-            SMALL_BUDGET_BYTES / BLOCK_BYTES
-        );
+        for (budget, bytes) in [
+            (&reader.large, BUDGET_BYTES),
+            (&reader.small, SMALL_BUDGET_BYTES),
+        ] {
+            assert_eq!(budget.all.available_permits(), bytes / BLOCK_BYTES);
+            let claimed = bytes / BLOCK_BYTES / CLAIMED_PARTS;
+            assert_eq!(budget.claimed.available_permits(), claimed);
+        }
+    }
+
+    /// Finding M3: forty slow strangers who know the id of one key held all memory for bodies.
+    #[tokio::test(start_paused = true)]
+    async fn strangers_hold_the_share_of_the_account_that_they_name_and_no_more() {
+        let reader = BodyReader::new();
+        stick(&reader, [claimed(1)]).await;
+        assert!(!passes(&reader, claimed(1), MAX_BODY_BYTES).await);
+        assert!(passes(&reader, claimed(2), MAX_BODY_BYTES).await);
+        assert!(passes(&reader, verified(1), MAX_BODY_BYTES).await);
+        // With the ids of many accounts they hold half, and those with a verified head have the other.
+        stick(&reader, (1..=20).map(claimed)).await;
+        assert!(!passes(&reader, claimed(21), MAX_BODY_BYTES).await);
+        assert!(passes(&reader, verified(1), MAX_BODY_BYTES).await);
+        assert!(passes(&reader, claimed(21), SMALL_BYTES).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_account_holds_no_more_than_its_share() {
+        let reader = BodyReader::new();
+        stick(&reader, [verified(1)]).await;
+        assert!(!passes(&reader, verified(1), MAX_BODY_BYTES).await);
+        assert!(passes(&reader, verified(2), MAX_BODY_BYTES).await);
+    }
+
+    /// More large bodies at once than a share has room for, in small pieces: each takes its room at once, so none waits
+    /// for another that waits for it.
+    #[tokio::test(start_paused = true)]
+    async fn large_bodies_with_a_length_do_not_wait_for_each_other() {
+        let reader = BodyReader::new();
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_LENGTH, MAX_BODY_BYTES.into());
+        let begun = tokio::time::Instant::now();
+        let reads = (0..30).map(|_| {
+            let (reader, headers) = (reader.clone(), headers.clone());
+            let piece = Bytes::from(vec![7; 64 * 1024]);
+            let frames = (0..MAX_BODY_BYTES / piece.len())
+                .map(move |_| Ok::<_, Infallible>(http_body::Frame::data(piece.clone())));
+            let body = StreamBody::new(futures_util::stream::iter(frames));
+            tokio::spawn(async move { reader.read(claimed(1), &headers, body).await })
+        });
+        for read in reads.collect::<Vec<_>>() {
+            assert_eq!(read.await.unwrap().unwrap().len(), MAX_BODY_BYTES);
+        }
+        assert!(begun.elapsed() < BODY_TIME, "{:?}", begun.elapsed());
     }
 
     #[tokio::test]
@@ -250,7 +425,16 @@ mod tests {
             .map(|piece| Ok::<_, Infallible>(http_body::Frame::data(Bytes::from(piece))));
         let body = StreamBody::new(futures_util::stream::iter(frames));
         let reader = BodyReader::new();
-        assert_eq!(reader.read(&HeaderMap::new(), body).await.unwrap(), whole);
-        assert_eq!(reader.large.available_permits(), BUDGET_BYTES / BLOCK_BYTES);
+        assert_eq!(
+            reader
+                .read(claimed(1), &HeaderMap::new(), body)
+                .await
+                .unwrap(),
+            whole
+        );
+        assert_eq!(
+            reader.large.all.available_permits(),
+            BUDGET_BYTES / BLOCK_BYTES
+        );
     }
 }

@@ -7,7 +7,7 @@ use hearth_control::Control;
 use hearth_control::id::Region;
 use hearth_logs::LogStore;
 use hearth_objects::ObjectStore;
-use prometheus_client::registry::Registry;
+use tokio::sync::Mutex;
 
 use crate::audit::AuditLog;
 use crate::body::BodyReader;
@@ -19,10 +19,12 @@ use crate::guests::Guests;
 use crate::iam::Iam;
 use crate::identity::{Identities, SessionKey};
 use crate::keys::Keys;
+use crate::known_hosts::KnownHosts;
 use crate::lambda::Lambda;
 use crate::lambda::page::PageTokens;
 use crate::logs::Logs;
 use crate::metrics::FrontMetrics;
+use crate::metrics_page::MetricsPage;
 use crate::operations::{Followers, Operations};
 use crate::operator::Operator;
 use crate::s3::S3;
@@ -55,8 +57,11 @@ pub struct FrontConfig {
     pub audit_log: PathBuf,
     /// The front's metrics.
     pub metrics: FrontMetrics,
-    /// The registry to show at `/metrics`; nothing is shown without.
-    pub registry: Option<Arc<Registry>>,
+    /// What is measured, for the operator.
+    pub page: Arc<MetricsPage>,
+    /// Whether the metrics of the host are shown to everybody at `/metrics`, and who may be called how for that: for a
+    /// listener that only this machine reaches.
+    pub metrics_shown_to: Option<KnownHosts>,
 }
 
 /// Why a front cannot be made.
@@ -83,6 +88,7 @@ impl Front {
             control: config.control.clone(),
             guests: config.guests,
             disks: config.disks,
+            page: Arc::clone(&config.page),
             logs: Arc::clone(&config.logs),
             followers: Followers::default(),
         };
@@ -105,8 +111,12 @@ impl Front {
             logs: Logs { store: config.logs },
             iam: Iam {
                 control: config.control,
+                puts: Mutex::default(),
             },
-            operator: Operator::new(config.registry),
+            operator: Operator {
+                page: config.page,
+                shown_to: config.metrics_shown_to,
+            },
             metrics: config.metrics,
             audit: AuditLog::open(&config.audit_log).map_err(FrontError::AuditLog)?,
         })

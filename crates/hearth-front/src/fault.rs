@@ -51,7 +51,9 @@ impl Fault {
 
     /// Our own failure. The cause goes to the log, never to the client.
     pub(crate) fn internal(cause: &dyn std::fmt::Display) -> Self {
-        tracing::error!(%cause, "request failed");
+        // It may have words of the request, which may hold line feeds.
+        let cause = cause.to_string();
+        tracing::error!(?cause, "request failed");
         Self::new(
             500,
             "InternalFailure",

@@ -3,8 +3,10 @@
 use std::time::Instant;
 
 use bytes::Bytes;
+use hearth_control::Refusal;
 use hearth_control::arn::Scope;
 use hearth_control::id::Region;
+use hearth_control::throttle::Rate;
 use http::request::Parts;
 use http::{HeaderValue, Request};
 use hyper::body::Incoming;
@@ -12,7 +14,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::audit::{AuditLog, Entry};
-use crate::body::{BodyError, BodyReader};
+use crate::body::{BodyError, BodyReader, Sender};
 use crate::call::{Call, Origin, Upload};
 use crate::fault::{Fault, SignatureCodes};
 use crate::guest::{Guest, Metadata};
@@ -25,7 +27,7 @@ use crate::operations::{self, Operations};
 use crate::operator::Operator;
 use crate::route::Service;
 use crate::s3::{S3, access_key};
-use crate::sigv4::{SignatureError, Signed};
+use crate::sigv4::{BodyClaim, SignatureError, Signed};
 use crate::wire::{Label, Reply, json, query};
 use crate::{iam, sts};
 
@@ -115,37 +117,54 @@ impl Front {
             }
             _ => {}
         }
-        let call = match self
-            .authenticate(origin, service, request_id, head, body)
-            .await
-        {
-            Ok(call) => call,
+        let verified = match self.authenticate(service, &head, body).await {
+            Ok(verified) => verified,
             Err(fault) => return refuse(service, request_id, &fault),
         };
-        let caller = call.caller.clone();
-        let mut reply = match service {
-            Service::Lambda => self.lambda.answer(call).await,
-            Service::Hearth => self.operations.answer(call).await,
-            Service::Logs => self.logs.answer(call).await,
-            Service::Sts => sts::answer(&call),
-            _ => self.iam.answer(&call).await,
+        let Verified { caller, content } = verified;
+        let mut reply = match self.admit(origin, service, &caller) {
+            Err(fault) => refuse(service, request_id, &fault),
+            Ok(()) => {
+                let (body, upload) = match content {
+                    Content::Read(body) => (body, None),
+                    Content::Upload(upload) => (Bytes::new(), Some(upload)),
+                };
+                let call = Call {
+                    caller: caller.clone(),
+                    origin,
+                    request_id: request_id.to_owned(),
+                    head,
+                    body,
+                    upload,
+                };
+                self.perform(service, call).await
+            }
         };
         reply.extensions_mut().insert(caller);
         reply
     }
 
-    /// Verifies the signature. The body is read only for a known key and a plausible time, since
-    /// reading is what an attacker could make us pay for. An upload whose hash is stated is not read here.
+    async fn perform(&self, service: Service, call: Call) -> Reply {
+        match service {
+            Service::Lambda => self.lambda.answer(call).await,
+            Service::Hearth => self.operations.answer(call).await,
+            Service::Logs => self.logs.answer(call).await,
+            Service::Sts => sts::answer(&call),
+            _ => self.iam.answer(&call).await,
+        }
+    }
+
+    /// Verifies the signature. Reading a body is what an attacker could make us pay for: where the head says what the
+    /// body hashes to, the head is verified first. Else the body is read for a known key and a plausible time, within
+    /// the share of those that are not verified. An upload whose hash is stated is not read here.
     async fn authenticate(
         &self,
-        origin: Origin,
         service: Service,
-        request_id: &str,
-        head: Parts,
+        head: &Parts,
         body: Incoming,
-    ) -> Result<Call, Fault> {
+    ) -> Result<Verified, Fault> {
         let refuse = |error: SignatureError| signature_codes(service).fault(&error);
-        let signed = Signed::parse(&head).map_err(refuse)?;
+        let signed = Signed::parse(head).map_err(refuse)?;
         signed.check_time(Timestamp::now()).map_err(refuse)?;
         if signed.scope.service != service.signing_name() {
             return Err(refuse(SignatureError::Scope));
@@ -153,53 +172,105 @@ impl Front {
         let token = signed.session_token.as_deref();
         let key = self.identities.find(&signed.access_key, token).await;
         let key = key.map_err(refuse)?;
-        let claim = signed.claim().filter(|_| is_upload(service, &head));
-        let (body, upload) = match claim {
-            Some(claim) => {
-                let verified = signed.verify_head(&head, &claim, &key.secret);
-                verified.map_err(refuse)?;
-                (Bytes::new(), Some(Upload { body, claim }))
+        let is_upload = is_upload(service, head);
+        let claim = match signed.claim() {
+            // What nobody hashes, nobody holds against what was signed.
+            Some(BodyClaim::Unsigned) if !is_upload => {
+                return Err(refuse(SignatureError::Mismatch));
             }
-            None => {
-                let read = self.bodies.read(&head.headers, body).await;
-                let body = read.map_err(body_fault)?;
-                signed.verify(&head, &body, &key.secret).map_err(refuse)?;
-                (body, None)
-            }
+            claim => claim,
         };
-        if service.is_regional() && signed.scope.region != self.region.as_str() {
-            // What AWS answers where the service is not offered (facts section 1).
-            return Err(Fault::silent(403, "AccessDeniedException"));
+        if let Some(claim) = &claim {
+            let verified = signed.verify_head(head, claim, &key.secret);
+            verified.map_err(refuse)?;
         }
-        let region = signed
-            .scope
-            .region
-            .parse()
-            .map_err(|_| refuse(SignatureError::Scope))?;
-        let caller = Caller {
-            scope: Scope {
-                account: key.account,
-                region,
-            },
-            principal: key.principal,
+        let sender = Sender {
+            account: key.account,
+            is_verified: claim.is_some(),
         };
-        if let Some(guest) = origin.guest()
-            && guest.account != caller.scope.account
-        {
-            return Err(Fault::access_denied(Guest::FOREIGN));
+        let content = match claim.filter(|_| is_upload) {
+            Some(claim) => Content::Upload(Upload { body, claim }),
+            None => {
+                let read = self.bodies.read(sender, &head.headers, body).await;
+                let body = read.map_err(body_fault)?;
+                signed.verify(head, &body, &key.secret).map_err(refuse)?;
+                Content::Read(body)
+            }
+        };
+        let region = signed.scope.region.parse().map_err(|_| {
+            if service.is_regional() {
+                elsewhere()
+            } else {
+                refuse(SignatureError::Scope)
+            }
+        })?;
+        let scope = Scope {
+            account: key.account,
+            region,
+        };
+        let principal = key.principal;
+        Ok(Verified {
+            caller: Caller { scope, principal },
+            content,
+        })
+    }
+
+    /// Whether a caller whose signature has been verified may ask this service here and now.
+    fn admit(&self, origin: Origin, service: Service, caller: &Caller) -> Result<(), Fault> {
+        if service.is_regional() && caller.scope.region != self.region {
+            return Err(elsewhere());
+        }
+        match origin.guest() {
+            Some(guest) if guest.account != caller.scope.account => {
+                return Err(Fault::access_denied(Guest::FOREIGN));
+            }
+            // It has been counted at its door.
+            Some(_) => {}
+            None => {
+                let taken = self
+                    .identities
+                    .control
+                    .throttle(caller.scope.account, Rate::Request);
+                taken.map_err(|refusal| throttled(service, &refusal))?;
+            }
         }
         if matches!(caller.principal, Principal::Role(_)) && !may_roles_ask(service) {
             return Err(Fault::access_denied(ROLE_CLOSED));
         }
-        Ok(Call {
-            caller,
-            origin,
-            request_id: request_id.to_owned(),
-            head,
-            body,
-            upload,
-        })
+        Ok(())
     }
+}
+
+/// A request whose signature has been verified.
+struct Verified {
+    caller: Caller,
+    content: Content,
+}
+
+/// The body of a request.
+enum Content {
+    Read(Bytes),
+    Upload(Upload),
+}
+
+/// What AWS answers where the service is not offered (facts section 1).
+fn elsewhere() -> Fault {
+    Fault::silent(403, "AccessDeniedException")
+}
+
+/// Too many requests of one account, as each service says it.
+fn throttled(service: Service, refusal: &Refusal) -> Fault {
+    let (status, code) = match service {
+        Service::Iam | Service::Sts => (400, "Throttling"),
+        Service::Logs => (400, "ThrottlingException"),
+        _ => (429, "ThrottlingException"),
+    };
+    let wait_ms = match refusal {
+        Refusal::Throttled { retry_after } => retry_after.as_millis(),
+        _ => 0,
+    };
+    let seconds = u32::try_from(wait_ms.div_ceil(1000)).unwrap_or(u32::MAX);
+    Fault::new(status, code, "Rate exceeded").retry_after(seconds.max(1))
 }
 
 /// Whether there are actions in policies for what a service does. To the others roles have no way.

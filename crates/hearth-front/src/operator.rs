@@ -1,45 +1,40 @@
-//! What the operator's tools ask without a signature: `/metrics` and `/health`.
+//! What is answered on the API's listener without a signature: `/health`, and `/metrics` where the configuration says so.
 //!
-//! Metrics are answered only where the configuration says so: they name no tenant, but the ids of microVMs, and show
-//! how busy the host is.
+//! These metrics name no tenant, but show how busy the host is. With the ids of microVMs they are for the operator:
+//! on a listener of their own, and with a signature (`GET /hearth/v1/metrics`).
 
 use std::sync::Arc;
 
 use http::Method;
 use http::request::Parts;
-use prometheus_client::encoding::text::encode;
-use prometheus_client::registry::Registry;
 
+use crate::known_hosts::KnownHosts;
+use crate::metrics_page::MetricsPage;
 use crate::wire::{Reply, gateway_not_found, reply};
 
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// The metrics of the whole process, and whether to show them here.
+/// The metrics of the host, and whether to show them here.
 pub(crate) struct Operator {
-    registry: Option<Arc<Registry>>,
+    pub(crate) page: Arc<MetricsPage>,
+    /// The names by which browsers may ask for them; `None` where they are not shown.
+    pub(crate) shown_to: Option<KnownHosts>,
 }
 
 impl Operator {
-    pub(crate) fn new(registry: Option<Arc<Registry>>) -> Self {
-        Self { registry }
-    }
-
     pub(crate) async fn answer(&self, head: &Parts) -> Reply {
-        match (&head.method, head.uri.path(), &self.registry) {
+        match (&head.method, head.uri.path(), &self.shown_to) {
             (&Method::GET, "/health", _) => reply(200, "text/plain", "ok\n"),
-            (&Method::GET, "/metrics", Some(registry)) => {
-                let registry = Arc::clone(registry);
-                // Some are read from the kernel, one file for each microVM.
-                let rendering = tokio::task::spawn_blocking(move || {
-                    let mut text = String::new();
-                    encode(&mut text, &registry).map(|()| text)
-                });
-                match rendering.await {
-                    Ok(Ok(text)) => reply(200, OPENMETRICS, text),
-                    _ => reply(500, "text/plain", "metrics cannot be rendered\n"),
-                }
+            (&Method::GET, "/metrics", Some(hosts)) if hosts.have(head) => {
+                self.page.answer_host().await
             }
+            (&Method::GET, "/metrics", Some(_)) => misdirected(),
             _ => gateway_not_found(),
         }
     }
+}
+
+/// To a request that calls this service by a name which is not its own (RFC 9110 section 15.5.20).
+pub(crate) fn misdirected() -> Reply {
+    let text =
+        "This service is not known by that name. Use its address, or add the name to tls.names.\n";
+    reply(421, "text/plain", text)
 }

@@ -1,7 +1,8 @@
 //! A request body that must keep coming.
 //!
-//! Uploads may be large and take long, so their whole time is not limited; the time between two of
-//! their pieces is.
+//! Uploads may be large and take long, so their whole time is not limited. Two things are: each silence between two of
+//! their pieces, and all silences together, for which a client earns time with each byte that it sends. So a body must
+//! come at [`LEAST_BYTES_PER_SECOND`] in the long run, and a byte every half minute does not keep a connection.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -17,13 +18,21 @@ use crate::wire::BodyError;
 /// Longest silence inside a body.
 const SILENCE: Duration = Duration::from_secs(30);
 
+/// What a body has to bring on the average: less than any line that carries S3, and more than costs nothing.
+const LEAST_BYTES_PER_SECOND: u64 = 1024;
+
+/// The most time that a client has left to be silent in: for lines that break down for a while again and again.
+const MAX_CREDIT: Duration = Duration::from_secs(120);
+
 /// A body with a limit on its silences. Only the time counts in which somebody waits for the client: while the reader
 /// has other things to do (the disk is slow), the client cannot be silent.
 pub(crate) struct UploadBody<B = Incoming> {
     body: B,
     deadline: Pin<Box<Sleep>>,
-    /// Whether the reader waits for the client, and the deadline is that of this wait.
-    is_waiting: bool,
+    /// Since when the reader waits for the client, if it does; the deadline is that of this wait.
+    waiting_since: Option<Instant>,
+    /// How long the client may be silent yet, all together.
+    credit: Duration,
 }
 
 impl<B> UploadBody<B> {
@@ -31,13 +40,24 @@ impl<B> UploadBody<B> {
         Self {
             body,
             deadline: Box::pin(sleep(SILENCE)),
-            is_waiting: false,
+            waiting_since: None,
+            credit: MAX_CREDIT,
         }
+    }
+
+    /// Takes the silence that has ended from the client's time, and adds what its bytes earn.
+    fn settle(&mut self, bytes: usize) {
+        let since = self.waiting_since.take();
+        let silence = since.map_or(Duration::ZERO, |since| since.elapsed());
+        let earned = Duration::from_micros(bytes as u64 * 1_000_000 / LEAST_BYTES_PER_SECOND);
+        self.credit = (self.credit.saturating_sub(silence) + earned).min(MAX_CREDIT);
     }
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("the client was silent for too long")]
+#[error(
+    "the client was silent for too long, or sends less than {LEAST_BYTES_PER_SECOND} bytes a second"
+)]
 struct Silent;
 
 impl<B> Body for UploadBody<B>
@@ -54,12 +74,16 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
-            this.is_waiting = false;
+            let data = frame.as_ref().and_then(|frame| frame.as_ref().ok());
+            let data = data.and_then(Frame::data_ref);
+            this.settle(data.map_or(0, Bytes::len));
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
-        if !this.is_waiting {
-            this.is_waiting = true;
-            this.deadline.as_mut().reset(Instant::now() + SILENCE);
+        if this.waiting_since.is_none() {
+            let now = Instant::now();
+            this.waiting_since = Some(now);
+            let patience = SILENCE.min(this.credit);
+            this.deadline.as_mut().reset(now + patience);
         }
         ready!(this.deadline.as_mut().poll(context));
         Poll::Ready(Some(Err(Box::new(Silent))))
@@ -102,6 +126,12 @@ mod tests {
         Ok(Frame::data(Bytes::from_static(b"piece")))
     }
 
+    /// As much as a client has to send in the time of the longest silence.
+    fn large_piece() -> Piece {
+        let bytes = LEAST_BYTES_PER_SECOND * SILENCE.as_secs();
+        Ok(Frame::data(Bytes::from(vec![7; bytes as usize])))
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_silent_client_is_given_up() {
         let (_sender, mut body) = body();
@@ -111,18 +141,39 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_may_be_silent_again_after_each_piece() {
+    async fn a_client_may_be_silent_again_after_each_piece_that_is_large_enough() {
+        const PIECES: usize = 100;
         let (sender, mut body) = body();
         tokio::spawn(async move {
-            for _ in 0..4 {
+            for _ in 0..PIECES {
                 sleep(SILENCE - Duration::from_secs(1)).await;
-                sender.send(piece()).unwrap();
+                sender.send(large_piece()).unwrap();
             }
         });
-        for _ in 0..4 {
+        for _ in 0..PIECES {
             assert!(body.frame().await.unwrap().is_ok());
         }
         assert!(body.frame().await.is_none());
+    }
+
+    /// Finding H1, its third part: a byte every 29 seconds kept a connection for ever.
+    #[tokio::test(start_paused = true)]
+    async fn pieces_that_trickle_are_given_up() {
+        let (sender, mut body) = body();
+        tokio::spawn(async move {
+            while sender.send(piece()).is_ok() {
+                sleep(SILENCE - Duration::from_secs(1)).await;
+            }
+        });
+        let begun = Instant::now();
+        let read_all = async { while body.frame().await.is_some_and(|frame| frame.is_ok()) {} };
+        let ended = tokio::time::timeout(Duration::from_secs(3600), read_all).await;
+        assert!(ended.is_ok(), "it is read after an hour");
+        assert!(
+            begun.elapsed() <= MAX_CREDIT + SILENCE,
+            "{:?}",
+            begun.elapsed()
+        );
     }
 
     /// The reader was busy for longer than a client may be silent, and the client's next piece is on its way.

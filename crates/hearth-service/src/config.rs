@@ -23,6 +23,8 @@ pub struct ServiceConfig {
     pub busybox: PathBuf,
     /// Where the API listens.
     pub listen: SocketAddr,
+    /// Where metrics are shown to whoever asks, with the ids of microVMs.
+    pub metrics_listen: Option<SocketAddr>,
     /// How it and the endpoints are encrypted.
     pub tls: TlsConfig,
     /// The region that it answers for.
@@ -59,6 +61,19 @@ pub struct ServiceConfig {
     pub users: RangeInclusive<u32>,
     /// Whether connections and bandwidth of endpoints are limited by size tier, as on AWS.
     pub has_endpoint_limits: bool,
+}
+
+impl ServiceConfig {
+    /// Whether the API's listener shows metrics of the host without a signature: where only this machine reaches it.
+    /// An emulated host is reached through the loopback of the machine around it alone, and addresses inside do not
+    /// say so.
+    pub(crate) fn has_metrics_on_api(&self) -> bool {
+        let is_private = match self.hosting {
+            Hosting::Emulated => true,
+            Hosting::Hardware => self.listen.ip().is_loopback(),
+        };
+        is_private && self.metrics_listen.is_none()
+    }
 }
 
 /// How the API and the endpoints are encrypted. Endpoints are in any case.

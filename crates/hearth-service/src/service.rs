@@ -25,7 +25,8 @@ use hearth_control::throttle::Rates;
 use hearth_control::{Control, ControlConfig};
 use hearth_endpoint::{Certificates, Door, Endpoint, Settings, TokenKeys};
 use hearth_front::{
-    ControlMetrics, Front, FrontConfig, FrontMetrics, PageTokens, SessionKey, Transport, serve,
+    ControlMetrics, Front, FrontConfig, FrontMetrics, KnownHosts, MetricsPage, PageTokens,
+    SessionKey, Transport, serve, serve_metrics,
 };
 use hearth_host::{Artifacts, LocalHost, Openings, Workshop, rule_book};
 use hearth_image::{Bases, LayerCaches};
@@ -33,7 +34,6 @@ use hearth_logs::{Limits, LogStore};
 use hearth_net::{Network, NetworkOptions};
 use hearth_node::{Groups, Node, NodeOptions, Shares, with_causes};
 use hearth_objects::ObjectStore;
-use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -61,6 +61,7 @@ const MAX_API_CONNECTIONS: usize = 10_000;
 pub struct Service {
     control: Control,
     front: JoinHandle<()>,
+    metrics: JoinHandle<()>,
     endpoints: JoinHandle<()>,
     activity: JoinHandle<()>,
     shares: JoinHandle<()>,
@@ -97,6 +98,10 @@ impl Service {
                 listen: address, ..
             } => Some(listen(*address).await?),
         };
+        let metrics_listener = match config.metrics_listen {
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
         let reserve = disk_reserve::release(&config.data);
         let parts = open_parts(config).await?;
         let control = start_control(config, &parts).await?;
@@ -109,7 +114,8 @@ impl Service {
         let (stop, stopped) = watch::channel(false);
         let transport = tls::transport(config, &certificates)?;
         let endpoint = endpoint(config, &control, &parts, &certificates)?;
-        let front = Arc::new(front(config, &control, &parts)?);
+        let (front, page) = front(config, &control, &parts)?;
+        let front = Arc::new(front);
         parts.services.begin(Arc::clone(&front));
         let address = api.local_addr().unwrap_or(config.listen);
         let settings = client_settings(config, &control, address).await?;
@@ -127,6 +133,7 @@ impl Service {
             // Endpoints first: whoever is answered by the front may expect them.
             endpoints: spawn_endpoints(config, &control, endpoint, shared_door, stopped.clone())
                 .await,
+            metrics: spawn_metrics(config, page, metrics_listener, stopped.clone()),
             front: spawn_front(front, api, transport, stopped),
             control,
             stop,
@@ -159,6 +166,7 @@ impl Service {
         let _ = self.stop.send(true);
         let _ = tokio::join!(
             self.front,
+            self.metrics,
             self.endpoints,
             self.activity,
             self.shares,
@@ -433,11 +441,16 @@ fn endpoint(
         .map_err(part("the endpoints"))
 }
 
-fn front(config: &ServiceConfig, control: &Control, parts: &Parts) -> Result<Front, ServiceError> {
-    let mut registry = Registry::default();
-    let metrics = FrontMetrics::register(&mut registry);
-    ControlMetrics::register(&mut registry, control.clone());
-    MemoryMetrics::register(&mut registry, parts.host.clone());
+fn front(
+    config: &ServiceConfig,
+    control: &Control,
+    parts: &Parts,
+) -> Result<(Front, Arc<MetricsPage>), ServiceError> {
+    let mut page = MetricsPage::default();
+    let metrics = FrontMetrics::register(&mut page.host);
+    ControlMetrics::register(&mut page.host, control.clone());
+    MemoryMetrics::register(&mut page.microvms, parts.host.clone());
+    let page = Arc::new(page);
     let page_key = config.data.join("page-key");
     let session_key = config.data.join("session-key");
     let front = Front::new(FrontConfig {
@@ -456,9 +469,31 @@ fn front(config: &ServiceConfig, control: &Control, parts: &Parts) -> Result<Fro
         pages: PageTokens::new(secret_file::key(&page_key).map_err(file("read", &page_key))?),
         audit_log: config.data.join("audit.log"),
         metrics,
-        registry: Some(Arc::new(registry)),
+        page: Arc::clone(&page),
+        metrics_shown_to: config
+            .has_metrics_on_api()
+            .then(|| KnownHosts::new(&config.tls.names)),
     });
-    front.map_err(part("the front"))
+    Ok((front.map_err(part("the front"))?, page))
+}
+
+/// Shows the metrics on the listener of their own, if there is one.
+fn spawn_metrics(
+    config: &ServiceConfig,
+    page: Arc<MetricsPage>,
+    listener: Option<TcpListener>,
+    mut stopped: watch::Receiver<bool>,
+) -> JoinHandle<()> {
+    let hosts = KnownHosts::new(&config.tls.names);
+    tokio::spawn(async move {
+        let Some(listener) = listener else {
+            return;
+        };
+        let stop = async move {
+            let _ = stopped.wait_for(|&stop| stop).await;
+        };
+        serve_metrics(page, hosts, listener, stop).await;
+    })
 }
 
 fn spawn_front(

@@ -11,6 +11,7 @@
 mod endpoints;
 mod images;
 mod limits;
+mod metrics;
 mod network;
 mod quotas;
 mod registries;
@@ -35,6 +36,7 @@ use crate::cli::service::UpArguments;
 pub(crate) use endpoints::{Endpoints, PortRange};
 pub(crate) use images::{ImageAlias, Images};
 pub(crate) use limits::Limits;
+pub(crate) use metrics::Metrics;
 pub(crate) use network::Network;
 pub(crate) use quotas::Quotas;
 #[cfg(test)]
@@ -84,6 +86,8 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     /// The table `[quotas]`.
     pub(crate) quotas: Quotas,
+    /// The table `[metrics]`.
+    pub(crate) metrics: Metrics,
 }
 
 /// The region that answers where none is named: the one that AWS's tools fall back to.
@@ -109,6 +113,7 @@ impl Default for Config {
             network: Network::default(),
             limits: Limits::default(),
             quotas: Quotas::default(),
+            metrics: Metrics::default(),
         }
     }
 }
@@ -258,6 +263,11 @@ impl Config {
                 "endpoints.ports = \"{}\" has the port of the API, {}",
                 self.endpoints.ports,
                 self.listen.port()
+            ))
+        } else if self.metrics.listen == Some(self.listen) {
+            Some(format!(
+                "metrics.listen is the listener of the API, {}; choose another port",
+                self.listen
             ))
         } else {
             None

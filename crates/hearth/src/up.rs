@@ -120,6 +120,7 @@ fn service_config(config: &Config, hosting: Hosting) -> Result<ServiceConfig> {
         busybox: hearth_emulated::find_static_busybox()
             .context("no statically linked busybox is installed (package busybox-static)")?,
         listen: config.listen,
+        metrics_listen: config.metrics.listen,
         tls: config.tls.to_service(),
         region: config.region.clone(),
         endpoints,

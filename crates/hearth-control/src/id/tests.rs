@@ -43,6 +43,27 @@ fn ids_of_another_kind_are_refused() {
     );
 }
 
+/// Finding M11: in capitals an id passed by policies that name it.
+#[test]
+fn ids_have_one_spelling() {
+    let id = ConnectorId::generate().to_string();
+    assert!(id.parse::<ConnectorId>().is_ok());
+    let (prefix, uuid) = id.split_once('-').unwrap();
+    for other in [
+        format!("{prefix}-{}", uuid.to_uppercase()),
+        format!("{prefix}-{}", uuid.replace('-', "")),
+        format!("{prefix}-{{{uuid}}}"),
+        format!("{prefix}-urn:uuid:{uuid}"),
+        id.to_uppercase(),
+    ] {
+        // Digits alone have no capitals.
+        assert!(
+            other == id || other.parse::<ConnectorId>().is_err(),
+            "{other}"
+        );
+    }
+}
+
 #[test]
 fn versions_have_one_spelling() {
     assert_eq!("12.0".parse(), Ok(VersionNumber(12)));

@@ -17,20 +17,20 @@ use hearth_control::connector::RuleBook;
 use hearth_control::endpoint::EndpointScheme;
 use hearth_control::id::AccountId;
 use hearth_control::image::{ManagedImage, ManagedStatus, ManagedVersion};
-use hearth_control::policy::{Capacity, Policy};
+use hearth_control::policy::{Capacity, Policy, Quotas};
 use hearth_control::store::SqliteStore;
 use hearth_control::throttle::Rates;
 use hearth_control::time::{Clock, SystemClock, Timestamp};
 use hearth_control::{Control, ControlConfig};
 use hearth_front::{
     ControlMetrics, Disks, EndpointTokens, Front, FrontConfig, FrontMetrics, Grant, Holding,
-    HoldingKind, Keys, MintError, PageTokens, SessionKey, Transport, serve,
+    HoldingKind, Keys, KnownHosts, MetricsPage, MintError, PageTokens, SessionKey, Transport,
+    serve,
 };
 use hearth_logs::{Limits, LogStore};
 use hearth_objects::ObjectStore;
 use memory_guests::MemoryGuests;
 use memory_host::MemoryHost;
-use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
 /// Connections at one time: small, so that a test can exceed it.
@@ -58,16 +58,22 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let directory = PathBuf::from(
         arguments
             .next()
-            .ok_or("usage: dev_front DIRECTORY [--throttle]")?,
+            .ok_or("usage: dev_front DIRECTORY [--throttle | --few-requests]")?,
     );
-    let rates = match arguments.next().as_deref() {
-        Some("--throttle") => Rates::default(),
+    let limits = arguments.next();
+    let rates = match limits.as_deref() {
+        Some("--throttle" | "--few-requests") => Rates::default(),
         _ => Rates::unlimited(),
     };
-    let control = Control::start(control_config(&directory, rates)?).await?;
-    let mut registry = Registry::default();
-    let metrics = FrontMetrics::register(&mut registry);
-    ControlMetrics::register(&mut registry, control.clone());
+    let mut quotas = Quotas::default();
+    if limits.as_deref() == Some("--few-requests") {
+        // So few that a test exceeds them with some requests.
+        (quotas.requests_per_second, quotas.request_burst) = (1, 5);
+    }
+    let control = Control::start(control_config(&directory, rates, quotas)?).await?;
+    let mut page = MetricsPage::default();
+    let metrics = FrontMetrics::register(&mut page.host);
+    ControlMetrics::register(&mut page.host, control.clone());
     let front = Front::new(FrontConfig {
         region: REGION.parse()?,
         control,
@@ -85,7 +91,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         pages: PageTokens::new([1; 32]),
         audit_log: directory.join("audit.log"),
         metrics,
-        registry: Some(Arc::new(registry)),
+        page: Arc::new(page),
+        metrics_shown_to: Some(KnownHosts::default()),
     })?;
     let front = Arc::new(front);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -140,7 +147,11 @@ async fn stdin_end() {
             .await;
 }
 
-fn control_config(directory: &Path, rates: Rates) -> Result<ControlConfig, Box<dyn Error>> {
+fn control_config(
+    directory: &Path,
+    rates: Rates,
+    quotas: Quotas,
+) -> Result<ControlConfig, Box<dyn Error>> {
     let clock = SystemClock::start();
     // For the first account alone, as without more in the configuration.
     let names = |names: [&str; 2]| {
@@ -150,6 +161,7 @@ fn control_config(directory: &Path, rates: Rates) -> Result<ControlConfig, Box<d
     Ok(ControlConfig {
         store: Arc::new(SqliteStore::open(&directory.join("control.db"))?),
         policy: Policy {
+            quotas,
             capacity: CAPACITY,
             ..Policy::default()
         },

@@ -13,10 +13,11 @@ pub(crate) enum Operation {
     UpdateAccessKey,
     DeleteAccessKey,
     GetDiskUsage,
+    GetMetrics,
 }
 
 /// Method, path behind the prefix, operation. `{id}` stands for a name.
-pub(crate) const ROUTES: [(&str, &str, Operation); 7] = [
+pub(crate) const ROUTES: [(&str, &str, Operation); 8] = [
     ("GET", "accounts", Operation::ListAccounts),
     ("POST", "accounts", Operation::CreateAccount),
     ("GET", "accounts/{id}/keys", Operation::ListAccessKeys),
@@ -24,6 +25,7 @@ pub(crate) const ROUTES: [(&str, &str, Operation); 7] = [
     ("PUT", "keys/{id}", Operation::UpdateAccessKey),
     ("DELETE", "keys/{id}", Operation::DeleteAccessKey),
     ("GET", "disk-usage", Operation::GetDiskUsage),
+    ("GET", "metrics", Operation::GetMetrics),
 ];
 
 impl Operation {
@@ -37,6 +39,7 @@ impl Operation {
             Self::UpdateAccessKey => "UpdateAccountAccessKey",
             Self::DeleteAccessKey => "DeleteAccountAccessKey",
             Self::GetDiskUsage => "GetDiskUsage",
+            Self::GetMetrics => "GetMetrics",
         }
     }
 
@@ -44,7 +47,7 @@ impl Operation {
     pub(super) fn is_read(self) -> bool {
         matches!(
             self,
-            Self::ListAccounts | Self::ListAccessKeys | Self::GetDiskUsage
+            Self::ListAccounts | Self::ListAccessKeys | Self::GetDiskUsage | Self::GetMetrics
         )
     }
 }

@@ -1,5 +1,5 @@
-//! Accounts, access keys and disks: `/hearth/v1/accounts...`, `/hearth/v1/keys...` and `/hearth/v1/disk-usage`, one file each
-//! operation.
+//! Accounts, access keys, disks and metrics: `/hearth/v1/accounts...`, `/hearth/v1/keys...`, `/hearth/v1/disk-usage` and
+//! `/hearth/v1/metrics`, one file each operation.
 //!
 //! They are the operator's alone: only keys of the account that is there from the first start on may call them. Secrets
 //! are shown once, in the answer that makes them.
@@ -9,10 +9,13 @@ mod create_access_key;
 mod create_account;
 mod delete_access_key;
 mod get_disk_usage;
+mod get_metrics;
 mod list_access_keys;
 mod list_accounts;
 mod shape;
 mod update_access_key;
+
+use std::sync::Arc;
 
 use hearth_control::id::{AccessKeyId, AccountId};
 use hearth_control::throttle::Rate;
@@ -22,6 +25,7 @@ use crate::call::Call;
 use crate::disks::Disks;
 use crate::fault::Fault;
 use crate::lambda::refusal;
+use crate::metrics_page::MetricsPage;
 use crate::sigv4::access_key_hint;
 use crate::wire::json::{Family, rest_fault};
 use crate::wire::{Label, Reply, gateway_not_found};
@@ -33,13 +37,19 @@ pub(crate) use address::ROUTES;
 struct Context<'a> {
     control: &'a Control,
     disks: &'a dyn Disks,
+    page: &'a Arc<MetricsPage>,
     /// The name in the path: an account or a key.
     name: &'a str,
     call: &'a Call,
 }
 
 /// Answers one request.
-pub(crate) async fn answer(control: &Control, disks: &dyn Disks, call: &Call) -> Reply {
+pub(crate) async fn answer(
+    control: &Control,
+    disks: &dyn Disks,
+    page: &Arc<MetricsPage>,
+    call: &Call,
+) -> Reply {
     let found = address::find(call.head.method.as_str(), call.head.uri.path());
     let Some((operation, name)) = found else {
         return gateway_not_found();
@@ -47,6 +57,7 @@ pub(crate) async fn answer(control: &Control, disks: &dyn Disks, call: &Call) ->
     let context = Context {
         control,
         disks,
+        page,
         name,
         call,
     };
@@ -79,6 +90,7 @@ impl Context<'_> {
             Operation::CreateAccessKey => create_access_key::perform(self).await,
             Operation::UpdateAccessKey => update_access_key::perform(self).await,
             Operation::GetDiskUsage => get_disk_usage::perform(self).await,
+            Operation::GetMetrics => Ok(get_metrics::perform(self).await),
             Operation::DeleteAccessKey => delete_access_key::perform(self).await,
         }
     }

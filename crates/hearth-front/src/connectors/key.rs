@@ -1,30 +1,17 @@
-//! Connectors by id, by name or by ARN: every operation takes all three.
+//! What is answered to a name of a connector that names none.
 
 use hearth_control::arn::ArnError;
 use hearth_control::connector::ConnectorKey;
 
 use crate::fault::Fault;
-use crate::lambda::Context;
+use crate::lambda::{Context, connector_key as parse};
 
 pub(super) fn connector_key(context: &Context<'_>, text: &str) -> Result<ConnectorKey, Fault> {
-    let not_found = || {
-        let message = format!("Network connector not found for: {text}");
-        Fault::new(404, "ResourceNotFoundException", message)
-    };
-    if text.starts_with("arn:") {
-        return text
-            .parse()
-            .map(ConnectorKey::Arn)
-            .map_err(|error| match error {
-                ArnError::Foreign => context.access_denied(),
-                ArnError::NotAnArn | ArnError::Resource => not_found(),
-            });
-    }
-    match text.parse() {
-        Ok(id) => Ok(ConnectorKey::Id(id)),
-        Err(_) => text
-            .parse()
-            .map(ConnectorKey::Name)
-            .map_err(|_| not_found()),
-    }
+    parse::connector_key(text).map_err(|error| match error {
+        ArnError::Foreign => context.access_denied(),
+        ArnError::NotAnArn | ArnError::Resource => {
+            let message = format!("Network connector not found for: {text}");
+            Fault::new(404, "ResourceNotFoundException", message)
+        }
+    })
 }

@@ -100,7 +100,7 @@ impl Metadata {
             Ok(_) => self.sessions.issue(&Life::from(microvm), now),
             Err(RoleError::None) => return text(404, "Not Found"),
             Err(RoleError::Unavailable) => return text(500, "Internal Server Error"),
-            Err(RoleError::NotAssumable) => {
+            Err(RoleError::Absent | RoleError::NotAssumable) => {
                 // What EC2 says of a role that does not trust it.
                 let refusal = json!({
                     "Code": "AssumeRoleUnauthorizedAccess",

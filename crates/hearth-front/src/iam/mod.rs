@@ -8,6 +8,8 @@ mod roles;
 use hearth_control::id::{AccountId, RoleName};
 use hearth_control::{Control, ControlError, Refusal};
 
+use tokio::sync::Mutex;
+
 use crate::call::Call;
 use crate::fault::Fault;
 use crate::model::iam::{Iam as Actions, *};
@@ -21,11 +23,14 @@ pub(crate) const NAMESPACE: &str = " xmlns=\"https://iam.amazonaws.com/doc/2010-
 /// The IAM service.
 pub(crate) struct Iam {
     pub(crate) control: Control,
+    /// One policy is put at a time: what all of a role may be is counted before.
+    pub(crate) puts: Mutex<()>,
 }
 
 /// One request of an account.
 struct Request<'a> {
     control: &'a Control,
+    puts: &'a Mutex<()>,
     account: AccountId,
 }
 
@@ -44,6 +49,7 @@ impl Iam {
         };
         let request = Request {
             control: &self.control,
+            puts: &self.puts,
             account: call.caller.scope.account,
         };
         match request.perform(operation, &parameters).await {
@@ -136,13 +142,23 @@ fn role_name(text: &str) -> Result<RoleName, Fault> {
     })
 }
 
+/// Longest trust policy, and the longest that the inline policies of a role may be together: the quota of IAM for the
+/// latter. Every request of a role is held against all of them.
+const MAX_POLICY_CHARS: usize = 10_240;
+
+/// The size of a policy as IAM counts it: without blanks.
+fn policy_chars(document: &str) -> usize {
+    let counted = document.chars().filter(|char| !char.is_whitespace());
+    counted.count()
+}
+
 /// A policy document of bounded size that can be read. What it says is decided when it is asked.
 fn document(document: String, kind: Kind) -> Result<String, Fault> {
-    /// Longest role policy that IAM takes, all of a role together.
-    const MAX_CHARS: usize = 10_240;
     let refused = |text: String| Err(Fault::new(400, "MalformedPolicyDocument", text));
-    if document.chars().count() > MAX_CHARS {
-        return refused(format!("This policy is longer than {MAX_CHARS} characters"));
+    if kind == Kind::Trust && policy_chars(&document) > MAX_POLICY_CHARS {
+        return refused(format!(
+            "This policy is longer than {MAX_POLICY_CHARS} characters"
+        ));
     }
     match Document::parse(&document, kind) {
         Ok(_) => Ok(document),

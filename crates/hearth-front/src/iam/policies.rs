@@ -2,7 +2,7 @@
 
 use hearth_control::account::RolePolicy;
 
-use super::{Request, document, refused, role_name, validation};
+use super::{MAX_POLICY_CHARS, Request, document, policy_chars, refused, role_name, validation};
 use crate::fault::Fault;
 use crate::model::iam::{
     AttachRolePolicyInput, AttachedPolicy, DeleteRolePolicyInput, DetachRolePolicyInput,
@@ -20,6 +20,18 @@ pub(super) async fn put(request: &Request<'_>, input: PutRolePolicyInput) -> Res
         name: input.policy_name,
         document: document(input.policy_document, Kind::Identity)?,
     };
+    let _turn = request.puts.lock().await;
+    let known = request.control.role_policies(request.account, &role);
+    let known = known.await.map_err(refused)?;
+    let others = known.iter().filter(|known| known.name != policy.name);
+    let sizes = others
+        .chain([&policy])
+        .map(|policy| policy_chars(&policy.document));
+    if sizes.sum::<usize>() > MAX_POLICY_CHARS {
+        let message =
+            format!("Maximum policy size of {MAX_POLICY_CHARS} bytes exceeded for role {role}");
+        return Err(Fault::new(409, "LimitExceeded", message));
+    }
     let put = request
         .control
         .put_role_policy(request.account, &role, policy);

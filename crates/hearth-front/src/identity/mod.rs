@@ -7,6 +7,7 @@
 //!
 //! Both are asked for in one place, [`Identities::find`], which S3 and everything else go through.
 
+mod build_role;
 mod managed;
 mod role;
 mod sessions;
@@ -20,9 +21,10 @@ use hearth_control::{Control, microvm::Microvm};
 use jiff::Timestamp;
 
 use crate::keys::Keys;
-use crate::policy::{Decision, Facts, Question, decide};
+use crate::policy::{Decision, Document, Facts, Question, decide};
 use crate::sigv4::SignatureError;
 
+pub(crate) use build_role::{BuildRoleError, may_build_role_read};
 pub(crate) use role::{Role, RoleError, RoleName};
 pub(crate) use sessions::Life;
 use sessions::Session;
@@ -134,27 +136,43 @@ impl Principal {
         let Self::Role(role) = self else {
             return Ok(());
         };
-        let question = Question {
-            service: None,
+        ask(
+            &role.policies,
+            &role.session_arn(),
             action,
             resources,
             facts,
-        };
-        let reason = match decide(&role.policies, &question) {
-            Decision::Allowed => return Ok(()),
-            Decision::DeniedExplicitly => {
-                "with an explicit deny in an identity-based policy".to_owned()
-            }
-            Decision::NotAllowed => {
-                format!("because no identity-based policy allows the {action} action")
-            }
-        };
-        let resource = resources.first().map_or("*", String::as_str);
-        Err(Denied(format!(
-            "User: {} is not authorized to perform: {action} on resource: {resource} {reason}",
-            role.session_arn()
-        )))
+        )
     }
+}
+
+/// Whether these policies, which are those of this session, allow it.
+fn ask(
+    policies: &[Document],
+    session_arn: &str,
+    action: &str,
+    resources: &[String],
+    facts: &Facts,
+) -> Result<(), Denied> {
+    let question = Question {
+        service: None,
+        action,
+        resources,
+        facts,
+    };
+    let reason = match decide(policies, &question) {
+        Decision::Allowed => return Ok(()),
+        Decision::DeniedExplicitly => {
+            "with an explicit deny in an identity-based policy".to_owned()
+        }
+        Decision::NotAllowed => {
+            format!("because no identity-based policy allows the {action} action")
+        }
+    };
+    let resource = resources.first().map_or("*", String::as_str);
+    Err(Denied(format!(
+        "User: {session_arn} is not authorized to perform: {action} on resource: {resource} {reason}"
+    )))
 }
 
 impl Caller {

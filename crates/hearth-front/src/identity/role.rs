@@ -15,8 +15,7 @@ const SERVICE: &str = "lambda.amazonaws.com";
 /// A role that its microVM was given.
 #[derive(Debug)]
 pub(crate) struct Role {
-    pub(crate) account: AccountId,
-    pub(crate) name: hearth_control::id::RoleName,
+    name: RoleName,
     /// `AROA...`.
     pub(crate) id: String,
     pub(crate) microvm: MicrovmId,
@@ -28,7 +27,9 @@ pub(crate) struct Role {
 pub(crate) enum RoleError {
     /// It was launched without.
     None,
-    /// Its role is not there, does not trust the service, or has a policy that is not understood.
+    /// There is no such role.
+    Absent,
+    /// It does not trust the service, or has a policy that is not understood.
     NotAssumable,
     /// The store failed.
     Unavailable,
@@ -58,22 +59,37 @@ impl FromStr for RoleName {
     }
 }
 
-impl Role {
-    /// The role of a microVM, if it may have it now.
-    pub(crate) async fn of(control: &Control, microvm: &Microvm) -> Result<Self, RoleError> {
-        let arn = microvm.terms.execution_role_arn.as_deref();
-        let wanted: RoleName = arn.ok_or(RoleError::None)?.parse()?;
-        let account = microvm.scope.account;
-        if wanted.account != account {
-            return Err(RoleError::NotAssumable);
-        }
-        let found = control.role(account, &wanted.name).await;
+/// A role that the service may take now.
+pub(super) struct Assumable {
+    /// `AROA...`.
+    pub(super) id: String,
+    pub(super) policies: Vec<Document>,
+}
+
+impl RoleName {
+    /// The role of this name, when it trusts the service on behalf of this image.
+    ///
+    /// # Errors
+    ///
+    /// [`RoleError::Absent`] when there is none, [`RoleError::NotAssumable`] when it does not trust the service or has a
+    /// policy that is not understood.
+    pub(super) async fn assume(
+        &self,
+        control: &Control,
+        image: &str,
+    ) -> Result<Assumable, RoleError> {
+        let found = control.role(self.account, &self.name).await;
         let found = found.map_err(unavailable)?;
-        if found.path != wanted.path || !trusts(&found.trust_policy, microvm) {
+        if found.path != self.path {
+            return Err(RoleError::Absent);
+        }
+        if !trusts(&found.trust_policy, self.account, image) {
             return Err(RoleError::NotAssumable);
         }
-        let inline = control.role_policies(account, &wanted.name).await;
-        let attached = control.attached_role_policies(account, &wanted.name).await;
+        let inline = control.role_policies(self.account, &self.name).await;
+        let attached = control
+            .attached_role_policies(self.account, &self.name)
+            .await;
         let mut policies = Vec::new();
         for policy in inline.map_err(unavailable)? {
             // One that is not understood may forbid anything.
@@ -82,10 +98,34 @@ impl Role {
         }
         let attached = attached.map_err(unavailable)?;
         policies.extend(attached.iter().filter_map(|arn| managed::document(arn)));
-        Ok(Self {
-            account,
-            name: wanted.name,
+        Ok(Assumable {
             id: found.role_id,
+            policies,
+        })
+    }
+
+    /// How AWS names a session of this role.
+    pub(super) fn session_arn(&self, session: &str) -> String {
+        format!(
+            "arn:aws:sts::{}:assumed-role/{}/{session}",
+            self.account, self.name
+        )
+    }
+}
+
+impl Role {
+    /// The role of a microVM, if it may have it now.
+    pub(crate) async fn of(control: &Control, microvm: &Microvm) -> Result<Self, RoleError> {
+        let arn = microvm.terms.execution_role_arn.as_deref();
+        let name: RoleName = arn.ok_or(RoleError::None)?.parse()?;
+        if name.account != microvm.scope.account {
+            return Err(RoleError::NotAssumable);
+        }
+        let image = microvm.image.to_string();
+        let Assumable { id, policies } = name.assume(control, &image).await?;
+        Ok(Self {
+            name,
+            id,
             microvm: microvm.id,
             policies,
         })
@@ -93,16 +133,13 @@ impl Role {
 
     /// How AWS names who has taken the role.
     pub(crate) fn session_arn(&self) -> String {
-        format!(
-            "arn:aws:sts::{}:assumed-role/{}/{}",
-            self.account, self.name, self.microvm
-        )
+        self.name.session_arn(&self.microvm.to_string())
     }
 }
 
 fn unavailable(error: hearth_control::ControlError) -> RoleError {
     match error {
-        hearth_control::ControlError::Refused(_) => RoleError::NotAssumable,
+        hearth_control::ControlError::Refused(_) => RoleError::Absent,
         error => {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
@@ -113,13 +150,13 @@ fn unavailable(error: hearth_control::ControlError) -> RoleError {
     }
 }
 
-fn trusts(policy: &str, microvm: &Microvm) -> bool {
+fn trusts(policy: &str, account: AccountId, image: &str) -> bool {
     let Ok(document) = Document::parse(policy, Kind::Trust) else {
         return false;
     };
     let facts = Facts::from([
-        ("aws:sourceaccount", Some(microvm.scope.account.to_string())),
-        ("aws:sourcearn", Some(microvm.image.to_string())),
+        ("aws:sourceaccount", Some(account.to_string())),
+        ("aws:sourcearn", Some(image.to_owned())),
     ]);
     let question = Question {
         service: Some(SERVICE),

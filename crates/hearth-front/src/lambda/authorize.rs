@@ -4,12 +4,15 @@
 //! A role that could hand on a stronger one, or open a way that it must not open, could do everything. Therefore roles and
 //! connectors that a request names need `iam:PassRole` and `lambda:PassNetworkConnector` as well.
 
+use hearth_control::arn::{ConnectorArn, ConnectorRef};
+use hearth_control::connector::ConnectorKey;
 use serde_json::Value;
 
 use super::Context;
+use super::connector_key::connector_key;
 use super::operation::Subject;
 use crate::fault::Fault;
-use crate::identity::{Denied, Principal, RoleName};
+use crate::identity::{BuildRoleError, Denied, Principal, RoleName, may_build_role_read};
 use crate::model::Input;
 use crate::policy::Facts;
 
@@ -25,29 +28,59 @@ impl Context<'_> {
     /// AWS's words for what no policy allows.
     pub(super) async fn authorize(&self, input: &Input) -> Result<(), Fault> {
         self.refuse_foreign_role(input)?;
+        self.authorize_caller(input).await?;
+        self.authorize_build_role(input).await
+    }
+
+    async fn authorize_caller(&self, input: &Input) -> Result<(), Fault> {
         let principal = &self.caller.principal;
         if matches!(principal, Principal::Account) {
             return Ok(());
         }
-        let may = |action: &str, resource: String| {
-            let allowed = principal.may(action, &[resource], &Facts::new());
+        let may = |action: &str, resources: &[String]| {
+            let allowed = principal.may(action, resources, &Facts::new());
             allowed.map_err(|denied: Denied| Fault::access_denied(denied.to_string()))
         };
         let action = format!("lambda:{}", self.operation.name());
-        may(&action, self.resource_of(input).await)?;
+        may(&action, &self.resources_of(input).await)?;
         for role in ROLES
             .iter()
             .filter_map(|member| input.get(*member)?.as_str())
         {
-            may("iam:PassRole", role.to_owned())?;
+            may("iam:PassRole", &[role.to_owned()])?;
         }
         for connector in CONNECTORS
             .iter()
             .flat_map(|member| texts(input.get(*member)))
         {
-            may("lambda:PassNetworkConnector", connector.to_owned())?;
+            may("lambda:PassNetworkConnector", &passed_connector(connector))?;
         }
-        Ok(())
+        match artifact(input) {
+            Some(object) => may("s3:GetObject", &[object]),
+            None => Ok(()),
+        }
+    }
+
+    /// The build role reads the artifact. The build begins at once, so what it may is decided here.
+    async fn authorize_build_role(&self, input: &Input) -> Result<(), Fault> {
+        let role = input.get("buildRoleArn").and_then(Value::as_str);
+        let (Some(role), Some(object)) = (role, artifact(input)) else {
+            return Ok(());
+        };
+        let image = match self.operation.subject() {
+            Subject::NewImage => self.new_image(input),
+            _ => self.resource.clone(),
+        };
+        let account = self.scope().account;
+        let may_read = may_build_role_read(self.control, account, role, &image, object).await;
+        may_read.map_err(|error| match error {
+            BuildRoleError::Denied(denied) => Fault::access_denied(denied.to_string()),
+            BuildRoleError::NotAssumable => Fault::validation(format!(
+                "The role {role} cannot be assumed by Lambda. It has to trust lambda.amazonaws.com, and its policies \
+                 have to be ones that can be read."
+            )),
+            BuildRoleError::Unavailable => Fault::internal(&"the build role cannot be read"),
+        })
     }
 
     /// Nobody gives a microVM the role of somebody else.
@@ -63,20 +96,53 @@ impl Context<'_> {
         }
     }
 
-    async fn resource_of(&self, input: &Input) -> String {
+    /// All spellings of the resource that the operation is about.
+    async fn resources_of(&self, input: &Input) -> Vec<String> {
         let text = |member: &str| input.get(member).and_then(Value::as_str);
         match self.operation.subject() {
-            Subject::All | Subject::Named(_) => self.resource.clone(),
-            Subject::NewImage => {
-                let scope = self.scope();
-                let name = text("name").unwrap_or_default();
-                format!(
-                    "arn:aws:lambda:{}:{}:microvm-image:{name}",
-                    scope.region, scope.account
-                )
-            }
-            Subject::Microvm => self.image_of(text("microvmIdentifier")).await,
+            Subject::All => vec![self.resource.clone()],
+            Subject::Named(_) => match self.resource.parse::<ConnectorArn>() {
+                Ok(arn) => connector_spellings(&arn),
+                Err(_) => vec![self.resource.clone()],
+            },
+            Subject::NewImage => vec![self.new_image(input)],
+            Subject::Microvm => vec![self.image_of(text("microvmIdentifier")).await],
+            Subject::NewConnector => vec![self.arn("network-connector:*")],
+            Subject::Connector => self.named_connector(text("Identifier")).await,
         }
+    }
+
+    fn new_image(&self, input: &Input) -> String {
+        let name = input.get("name").and_then(Value::as_str);
+        self.arn(&format!("microvm-image:{}", name.unwrap_or_default()))
+    }
+
+    fn arn(&self, resource: &str) -> String {
+        let scope = self.scope();
+        format!(
+            "arn:aws:lambda:{}:{}:{resource}",
+            scope.region, scope.account
+        )
+    }
+
+    /// A connector by its ARN, whichever of its names the request has. What names none is refused by the operation, to
+    /// callers that are allowed on `*`.
+    async fn named_connector(&self, identifier: Option<&str>) -> Vec<String> {
+        let unqualified = |id| ConnectorArn {
+            scope: self.scope().clone(),
+            id,
+            version: None,
+        };
+        let arn = match identifier.map(connector_key) {
+            Some(Ok(ConnectorKey::Arn(arn))) => Some(arn),
+            Some(Ok(ConnectorKey::Id(id))) => Some(unqualified(id)),
+            Some(Ok(key @ ConnectorKey::Name(_))) => {
+                let found = self.control.connector(self.scope(), &key).await;
+                found.ok().map(|found| unqualified(found.connector.id))
+            }
+            Some(Err(_)) | None => None,
+        };
+        arn.map_or_else(|| vec!["*".to_owned()], |arn| connector_spellings(&arn))
     }
 
     /// Only a caller that is allowed on `*` may learn that a microVM does not exist.
@@ -89,6 +155,35 @@ impl Context<'_> {
     }
 }
 
+/// A connector that is passed on, by its ARNs. What is no ARN is refused by the operation.
+fn passed_connector(text: &str) -> Vec<String> {
+    match text.parse() {
+        Ok(ConnectorRef::Own(arn)) => connector_spellings(&arn),
+        Ok(managed @ ConnectorRef::Managed { .. }) => vec![managed.to_string()],
+        Err(_) => vec![text.to_owned()],
+    }
+}
+
+/// A version is also what the unqualified ARN names: a policy on the connector holds for all of its versions.
+fn connector_spellings(arn: &ConnectorArn) -> Vec<String> {
+    let unqualified = ConnectorArn {
+        version: None,
+        ..arn.clone()
+    };
+    match arn.version {
+        None => vec![unqualified.to_string()],
+        Some(_) => vec![arn.to_string(), unqualified.to_string()],
+    }
+}
+
+/// The object of the artifact that a request names, as policies name it. What is no address of S3 is refused by the
+/// operation.
+fn artifact(input: &Input) -> Option<String> {
+    let uri = input.get("codeArtifact")?.get("uri")?.as_str()?;
+    let object = uri.strip_prefix("s3://")?;
+    Some(format!("arn:aws:s3:::{object}"))
+}
+
 fn texts(value: Option<&Value>) -> impl Iterator<Item = &str> {
     let items = value.and_then(Value::as_array).into_iter().flatten();
     items.filter_map(Value::as_str)
@@ -96,8 +191,28 @@ fn texts(value: Option<&Value>) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::super::operation::Operation;
     use super::*;
+
+    const CONNECTOR: &str = "arn:aws:lambda:us-east-1:000000000001:network-connector:nc-a991cd0b-3321-3e2c-a982-d5c4db52b17a";
+
+    /// Finding M11: a version of a connector passed by a policy on the connector.
+    #[test]
+    fn a_version_of_a_connector_is_the_connector() {
+        let version = format!("{CONNECTOR}:2");
+        assert_eq!(passed_connector(CONNECTOR), [CONNECTOR]);
+        assert_eq!(passed_connector(&version), [version.as_str(), CONNECTOR]);
+    }
+
+    /// Finding M12: nothing was asked about the artifact.
+    #[test]
+    fn an_artifact_is_an_object() {
+        let input = json!({"codeArtifact": {"uri": "s3://bucket/a/b.zip"}});
+        let object = artifact(input.as_object().unwrap());
+        assert_eq!(object.as_deref(), Some("arn:aws:s3:::bucket/a/b.zip"));
+    }
 
     /// A role or a connector that is not in the lists above would be handed on without a policy that allows it.
     #[test]

@@ -8,6 +8,7 @@
 mod address;
 mod authorize;
 pub(crate) mod canonical;
+pub(crate) mod connector_key;
 mod input;
 mod operation;
 pub(crate) mod refusal;
@@ -143,8 +144,9 @@ fn mismatch(mismatch: Mismatch) -> Fault {
 /// The resource as the request names it.
 fn named_resource(subject: Subject, input: &Input) -> Option<String> {
     let member = match subject {
-        Subject::All | Subject::NewImage => return None,
+        Subject::All | Subject::NewImage | Subject::NewConnector => return None,
         Subject::Named(member) => member,
+        Subject::Connector => "Identifier",
         Subject::Microvm => "microvmIdentifier",
     };
     input.get(member)?.as_str().map(str::to_owned)

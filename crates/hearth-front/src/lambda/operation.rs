@@ -23,6 +23,10 @@ pub(super) enum Subject {
     Microvm,
     /// The image that is to be made, which `name` names.
     NewImage,
+    /// The connector that `Identifier` names, by id, name or ARN.
+    Connector,
+    /// The connector that is to be made, whose ARN nobody knows yet.
+    NewConnector,
 }
 
 impl Operation {
@@ -107,11 +111,11 @@ fn microvms_subject(operation: lambda_microvms::Operation) -> Subject {
 fn core_subject(operation: lambda_core::Operation) -> Subject {
     use lambda_core::Operation as Op;
     match operation {
-        Op::CreateNetworkConnector => Subject::Named("Name"),
+        Op::CreateNetworkConnector => Subject::NewConnector,
         Op::DeleteNetworkConnector
         | Op::GetNetworkConnector
         | Op::ListNetworkConnectorVersions
-        | Op::UpdateNetworkConnector => Subject::Named("Identifier"),
+        | Op::UpdateNetworkConnector => Subject::Connector,
         Op::ListNetworkConnectors => Subject::All,
     }
 }
@@ -124,8 +128,9 @@ mod tests {
     fn subjects_are_members_of_their_inputs() {
         for operation in Operation::all() {
             let member = match operation.subject() {
-                Subject::All => continue,
+                Subject::All | Subject::NewConnector => continue,
                 Subject::Named(member) => member,
+                Subject::Connector => "Identifier",
                 Subject::Microvm => "microvmIdentifier",
                 Subject::NewImage => "name",
             };

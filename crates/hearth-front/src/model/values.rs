@@ -113,7 +113,9 @@ pub(super) fn read<T: DeserializeOwned>(input: Input) -> Result<T, Fault> {
     let mut input = Value::Object(input);
     remove_nulls(&mut input);
     serde_json::from_value(input).map_err(|error| {
-        tracing::warn!(%error, "an accepted input could not be read");
+        // It has words of the request, which may hold line feeds.
+        let error = error.to_string();
+        tracing::warn!(?error, "an accepted input could not be read");
         Fault::unparseable()
     })
 }

@@ -41,6 +41,7 @@ use crate::fault::Fault;
 use crate::guests::Guests;
 use crate::identity::Caller;
 use crate::lambda::refusal;
+use crate::metrics_page::MetricsPage;
 use crate::wire::json::{Family, rest_fault};
 use crate::wire::{Label, Reply};
 use address::Operation;
@@ -52,6 +53,7 @@ pub(crate) struct Operations {
     pub(crate) control: Control,
     pub(crate) guests: Arc<dyn Guests>,
     pub(crate) disks: Arc<dyn Disks>,
+    pub(crate) page: Arc<MetricsPage>,
     pub(crate) logs: Arc<LogStore>,
     pub(crate) followers: Followers,
 }
@@ -70,7 +72,8 @@ impl Operations {
     pub(crate) async fn answer(&self, call: Call) -> Reply {
         let found = address::find(call.head.method.as_str(), call.head.uri.path());
         let Some((operation, microvm)) = found else {
-            return accounts::answer(&self.control, self.disks.as_ref(), &call).await;
+            let (disks, page) = (self.disks.as_ref(), &self.page);
+            return accounts::answer(&self.control, disks, page, &call).await;
         };
         let context = Context {
             operations: self,

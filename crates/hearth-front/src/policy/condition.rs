@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Truth;
 use super::parse::{ParseError, texts};
-use super::pattern::is_match;
+use super::pattern::{Letters, Pattern};
 
 /// What is known of a request, by condition key in lower case. A key with no value is known to be absent; a key that is not here
 /// is not known.
@@ -17,7 +17,14 @@ pub(crate) type Facts = BTreeMap<&'static str, Option<String>>;
 pub(super) struct Condition {
     operator: String,
     key: String,
-    values: Vec<String>,
+    values: Vec<Wanted>,
+}
+
+/// A value that a key may have: as a text, and as a pattern for the operators that know wildcards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Wanted {
+    text: String,
+    pattern: Pattern,
 }
 
 /// Reads `{"StringEquals": {"key": "value" | ["value"]}}`.
@@ -30,7 +37,11 @@ pub(super) fn parse(value: &Value) -> Result<Vec<Condition>, ParseError> {
             conditions.push(Condition {
                 operator: operator.clone(),
                 key: key.to_ascii_lowercase(),
-                values: texts(values).ok_or(malformed)?,
+                values: texts(values)
+                    .ok_or(malformed)?
+                    .into_iter()
+                    .map(Wanted::new)
+                    .collect(),
             });
         }
     }
@@ -43,22 +54,29 @@ pub(super) fn all_hold(conditions: &[Condition], facts: &Facts) -> Truth {
     each.fold(Truth::Yes, Truth::and)
 }
 
+impl Wanted {
+    fn new(text: String) -> Self {
+        let pattern = Pattern::new(&text, Letters::Exact);
+        Self { text, pattern }
+    }
+}
+
 impl Condition {
     fn holds(&self, facts: &Facts) -> Truth {
         let Some(fact) = facts.get(self.key.as_str()) else {
             return Truth::Unknown;
         };
-        if self.values.iter().any(|value| value.contains("${")) {
+        if self.values.iter().any(|value| value.text.contains("${")) {
             return Truth::Unknown;
         }
-        let any = |holds: fn(&str, &str) -> bool| match fact {
+        let any = |holds: fn(&Wanted, &str) -> bool| match fact {
             Some(fact) => Truth::of(self.values.iter().any(|value| holds(value, fact))),
             // A key that is absent equals nothing.
             None => Truth::No,
         };
         match self.operator.as_str() {
-            "StringEquals" => any(|value, fact| value == fact),
-            "StringNotEquals" => any(|value, fact| value == fact).not(),
+            "StringEquals" => any(|value, fact| value.text == fact),
+            "StringNotEquals" => any(|value, fact| value.text == fact).not(),
             "StringLike" | "ArnLike" | "ArnEquals" => any(like),
             "StringNotLike" | "ArnNotLike" | "ArnNotEquals" => any(like).not(),
             _ => Truth::Unknown,
@@ -66,6 +84,6 @@ impl Condition {
     }
 }
 
-fn like(value: &str, fact: &str) -> bool {
-    is_match(value.as_bytes(), fact.as_bytes())
+fn like(value: &Wanted, fact: &str) -> bool {
+    value.pattern.matches(fact) == Truth::Yes
 }

@@ -12,6 +12,7 @@
 
 mod condition;
 mod document;
+mod glob;
 mod parse;
 mod pattern;
 #[cfg(test)]

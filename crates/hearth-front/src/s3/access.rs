@@ -2,16 +2,19 @@
 //! ask at all. By the time this is asked, the signature has been verified.
 
 use async_trait::async_trait;
+use hearth_control::Control;
+use hearth_control::throttle::Rate;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::dto::{
     CopyObjectInput, CopySource, DeleteObjectsInput, ListObjectsInput, ListObjectsV2Input,
 };
 use s3s::path::S3Path;
 use s3s::{S3Request, S3Result, s3_error};
+use tokio::sync::Semaphore;
 
-use super::named::Name;
+use super::found::Found;
 use crate::guest::Guest;
-use crate::identity::Signer;
+use crate::identity::{Principal, Signer};
 use crate::policy::Facts;
 
 /// Who asks; travels with the request.
@@ -64,8 +67,26 @@ fn action(operation: &str) -> Option<Action> {
     }
 }
 
-/// The decisions of this module, as `s3s` asks for them.
-pub(super) struct Access;
+/// Keys of a list that are held against policies where they are: of one key, the largest policies cost a millisecond at
+/// most.
+const FEW_KEYS: usize = 8;
+
+/// The decisions of this module for one account, as `s3s` asks for them.
+pub(super) struct Access {
+    control: Control,
+    /// One list of keys at a time is held against the policies of a role. The longest list takes a second or so with the
+    /// largest policies, and threads that may block are for all accounts.
+    lists: Semaphore,
+}
+
+impl Access {
+    pub(super) fn new(control: Control) -> Self {
+        Self {
+            control,
+            lists: Semaphore::new(1),
+        }
+    }
+}
 
 #[async_trait]
 impl S3Access for Access {
@@ -73,9 +94,9 @@ impl S3Access for Access {
     async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
         let operation = context.s3_op().name().to_owned();
         let operation = operation.as_str();
-        if let Some(place) = context.extensions_mut().get::<Name>() {
-            place.set(operation);
-        }
+        let found = context.extensions_mut().get::<Found>().cloned();
+        let found = found.unwrap_or_default();
+        found.set_operation(operation);
         let signed_by = context
             .credentials()
             .map(|signed| signed.access_key.clone());
@@ -85,6 +106,13 @@ impl S3Access for Access {
         else {
             return Err(s3_error!(AccessDenied, "Signature is required"));
         };
+        found.set_verified();
+        // Guests have been counted at their door.
+        if !visit.is_guest {
+            let account = visit.signer.account;
+            let taken = self.control.throttle(account, Rate::Request);
+            taken.map_err(|_| s3_error!(SlowDown, "Please reduce your request rate."))?;
+        }
         let action = action(operation);
         if visit.is_guest && !action.as_ref().is_some_and(|action| action.is_data) {
             return Err(s3_error!(AccessDenied, "{}", Guest::CLOSED));
@@ -126,12 +154,27 @@ impl S3Access for Access {
     /// A list with one key that may not be deleted deletes nothing.
     async fn delete_objects(&self, request: &mut S3Request<DeleteObjectsInput>) -> S3Result<()> {
         let visit = visit_of(request)?;
-        for named in &request.input.delete.objects {
-            let resource = object(&request.input.bucket, &named.key);
-            may(&visit, "s3:DeleteObject", &resource, &Facts::new())?;
+        let input = &request.input;
+        let keys = input.delete.objects.iter();
+        let resources = keys.map(|named| object(&input.bucket, &named.key));
+        let resources: Vec<_> = resources.collect();
+        let is_account = matches!(visit.signer.principal, Principal::Account);
+        if is_account || resources.len() <= FEW_KEYS {
+            return may_delete(&visit, &resources);
         }
-        Ok(())
+        // The semaphore is never closed.
+        let _turn = self.lists.acquire().await;
+        let decided = tokio::task::spawn_blocking(move || may_delete(&visit, &resources));
+        decided
+            .await
+            .unwrap_or_else(|error| Err(super::fault::internal(&error)))
     }
+}
+
+fn may_delete(visit: &Visit, resources: &[String]) -> S3Result<()> {
+    resources
+        .iter()
+        .try_for_each(|resource| may(visit, "s3:DeleteObject", resource, &Facts::new()))
 }
 
 fn may_list(visit: &Visit, bucket: &str, prefix: Option<&String>) -> S3Result<()> {

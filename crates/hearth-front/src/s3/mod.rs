@@ -10,9 +10,9 @@ mod account;
 mod admission;
 mod chunk_limit;
 mod fault;
+mod found;
 mod listing;
 mod multipart;
-mod named;
 mod objects;
 mod receive;
 mod store;
@@ -42,7 +42,7 @@ use crate::wire::xml::Xml;
 use crate::wire::{Label, Reply, reply};
 use access::{Access, Visit};
 use chunk_limit::LimitedChunks;
-use named::Name;
+use found::Found;
 use store::AccountBuckets;
 
 /// Clock skew that is tolerated, as everywhere else in the front.
@@ -75,7 +75,7 @@ impl S3 {
         }
     }
 
-    /// Answers one request; says whose it was when its key exists.
+    /// Answers one request; says whose it was when its signature was verified.
     pub(crate) async fn answer(
         &self,
         origin: Origin,
@@ -110,12 +110,12 @@ impl S3 {
             .guest()
             .is_some_and(|guest| guest.account != signer.account)
         {
-            return (denied("AccessDenied", Guest::FOREIGN), Some(signer));
+            return (denied("AccessDenied", Guest::FOREIGN), None);
         }
         if let Some(endpoint) = &self.elsewhere {
             // Not to be taken for an empty S3: what was uploaded here would be found by no build.
             let text = format!("This service has no S3 of its own; builds read from {endpoint}.");
-            return (refused(501, "NotImplemented", &text), Some(signer));
+            return (refused(501, "NotImplemented", &text), None);
         }
         let body = UploadBody::new(body);
         let body = if chunk_limit::has_chunks(&head.headers) {
@@ -124,7 +124,7 @@ impl S3 {
             s3s::Body::http_body_unsync(body)
         };
         let mut request = Request::from_parts(head, body);
-        let name = Name::of(&mut request);
+        let found = Found::of(&mut request);
         request.extensions_mut().insert(Visit {
             signer: signer.clone(),
             is_guest: origin.guest().is_some(),
@@ -141,10 +141,10 @@ impl S3 {
         };
         let label = reply.extensions().get::<Label>().copied();
         reply.extensions_mut().insert(Label {
-            operation: name.get(),
+            operation: found.operation(),
             ..label.unwrap_or_default()
         });
-        (reply, Some(signer))
+        (reply, found.is_verified().then_some(signer))
     }
 
     fn service(&self, account: AccountId) -> S3Service {
@@ -171,7 +171,7 @@ impl S3 {
             identities: self.identities.clone(),
             account,
         });
-        builder.set_access(Access);
+        builder.set_access(Access::new(self.identities.control.clone()));
         builder.build()
     }
 }

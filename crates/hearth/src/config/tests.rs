@@ -87,6 +87,9 @@ fn every_key() -> Config {
             )]),
             ..Quotas::default()
         },
+        metrics: Metrics {
+            listen: Some("127.0.0.1:3".parse().unwrap()),
+        },
     }
 }
 

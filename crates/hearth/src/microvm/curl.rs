@@ -1,7 +1,7 @@
 //! `hearth curl`: a request through the endpoint of a microVM.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{IsTerminal, Read, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -55,13 +55,23 @@ pub(crate) async fn curl(
     if arguments.include {
         target.write(describe(&head).as_bytes())?;
     }
+    let mut last = None;
     while let Some(frame) = body.frame().await {
         let frame = frame.context("the answer was cut off")?;
         if let Some(data) = frame.data_ref() {
             target.write(data)?;
+            last = data.last().copied().or(last);
         }
     }
+    if target.is_terminal() && lacks_newline(last) {
+        target.write(b"\n")?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether the prompt of a shell would stand behind a body that ends with this byte.
+fn lacks_newline(last: Option<u8>) -> bool {
+    last.is_some_and(|last| last != b'\n')
 }
 
 /// Where the answer goes.
@@ -71,6 +81,10 @@ enum Target {
 }
 
 impl Target {
+    fn is_terminal(&self) -> bool {
+        matches!(self, Self::Standard) && std::io::stdout().is_terminal()
+    }
+
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         match self {
             Self::Standard => output::bytes(bytes),
@@ -149,6 +163,13 @@ mod tests {
             Command::Client(ClientCommand::Curl(arguments)) => request(&arguments).unwrap(),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn a_prompt_never_stands_behind_the_body() {
+        assert!(lacks_newline(Some(b'}')));
+        assert!(!lacks_newline(Some(b'\n')));
+        assert!(!lacks_newline(None));
     }
 
     #[test]

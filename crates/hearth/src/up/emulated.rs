@@ -71,6 +71,14 @@ pub(super) fn run(shared: &Shared, config: &Config) -> Result<ExitCode> {
             config.listen
         );
     }
+    if let Some(address) = config.metrics.listen
+        && address.ip() != Ipv4Addr::LOCALHOST
+    {
+        bail!(
+            "an emulated host is reached through 127.0.0.1 alone, and metrics.listen = \"{address}\"; other addresses need \
+             KVM that runs guests"
+        );
+    }
     if let Some(problem) = config.s3.problem_in_emulated_host() {
         bail!(problem);
     }
@@ -144,7 +152,8 @@ fn forwards(config: &Config) -> Result<Vec<PortForward>> {
             "the emulated host has at most {MAX_ENDPOINT_PORTS} endpoint ports; narrow endpoints.ports"
         );
     }
-    let all = ports.chain([config.listen.port()]);
+    let metrics = config.metrics.listen.map(|address| address.port());
+    let all = ports.chain([config.listen.port()]).chain(metrics);
     Ok(all
         .map(|port| PortForward {
             host_port: port,
@@ -159,6 +168,9 @@ fn inner(config: &Config) -> Config {
     let mut inner = config.clone();
     inner.data = INNER_DATA.into();
     inner.listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, config.listen.port()));
+    if let Some(address) = &mut inner.metrics.listen {
+        address.set_ip(Ipv4Addr::UNSPECIFIED.into());
+    }
     // Where `furnish_certificates` puts them, they are the host's own.
     inner.registries.ca_bundle = None;
     if let Some(chain) = &mut inner.tls.certificate {
@@ -334,6 +346,7 @@ mod tests {
         let back = Config {
             data: config.data.clone(),
             listen: config.listen,
+            metrics: config.metrics.clone(),
             registries: config.registries.clone(),
             tls: config.tls.clone(),
             s3: config.s3.clone(),
@@ -352,6 +365,8 @@ mod tests {
             .map(|forward| forward.host_port)
             .collect();
         assert_eq!(ports, [30_000, 30_001, 4580]);
+        config.metrics.listen = Some("127.0.0.1:9000".parse().unwrap());
+        assert_eq!(forwards(&config).unwrap().len(), 4);
         config.endpoints.ports = "30000-30256".parse().unwrap();
         assert!(forwards(&config).is_err());
     }

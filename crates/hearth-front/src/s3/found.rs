@@ -1,33 +1,50 @@
-//! Which operation a request turned out to be: `s3s` finds out, metrics and the audit log want to know.
+//! What a request turned out to be: `s3s` finds out, metrics and the audit log want to know.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use http::Request;
 
 use super::account::INPUTS;
 
-/// Where the name is put while a request is answered.
+/// Where it is noted while a request is answered.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Name(Arc<OnceLock<&'static str>>);
+pub(super) struct Found(Arc<Notes>);
 
-impl Name {
+#[derive(Debug, Default)]
+struct Notes {
+    name: OnceLock<&'static str>,
+    is_verified: AtomicBool,
+}
+
+impl Found {
     /// The place of a request, which travels with it.
     pub(super) fn of<B>(request: &mut Request<B>) -> Self {
-        let name = Self::default();
-        request.extensions_mut().insert(name.clone());
-        name
+        let found = Self::default();
+        request.extensions_mut().insert(found.clone());
+        found
     }
 
     /// Notes the name of an operation. A request has one.
-    pub(super) fn set(&self, name: &str) {
+    pub(super) fn set_operation(&self, name: &str) {
         if let Some(name) = known(name) {
-            let _ = self.0.set(name);
+            let _ = self.0.name.set(name);
         }
     }
 
     /// The name; `None` of what is no operation of ours, or was refused before it was looked at.
-    pub(super) fn get(&self) -> Option<&'static str> {
-        self.0.get().copied()
+    pub(super) fn operation(&self) -> Option<&'static str> {
+        self.0.name.get().copied()
+    }
+
+    /// Notes that the signature is that of the key that the request names.
+    pub(super) fn set_verified(&self) {
+        self.0.is_verified.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the signature was verified.
+    pub(super) fn is_verified(&self) -> bool {
+        self.0.is_verified.load(Ordering::Relaxed)
     }
 }
 
