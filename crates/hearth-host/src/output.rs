@@ -21,7 +21,7 @@ pub(crate) struct Output {
     stream: String,
 }
 
-/// What tells two streams of a group apart.
+/// The parts of a stream's name.
 pub struct StreamName<'a> {
     /// The day in its name.
     pub begun_at: Timestamp,
@@ -32,7 +32,7 @@ pub struct StreamName<'a> {
 }
 
 impl Output {
-    /// The stream that `logging` asks for; `None` when the output is not wanted.
+    /// The stream that `logging` asks for; `None` if logging is off.
     pub(crate) fn new(
         store: &Arc<LogStore>,
         image: &ImageArn,
@@ -51,8 +51,8 @@ impl Output {
         })
     }
 
-    /// Appends lines, each with the time it was written. What the store does not take is lost and told to the
-    /// operator: output must never hold up what writes it.
+    /// Appends lines, each with the time it was written. Lines that the store refuses are lost and logged for the
+    /// operator: output must never block its writer.
     pub(crate) async fn write(&self, mut events: Vec<NewEvent>) {
         events.retain(|event| !event.message.is_empty());
         events.sort_by_key(|event| event.time_ms);
@@ -72,7 +72,7 @@ impl Output {
         }
     }
 
-    /// Appends one line, written now.
+    /// Appends one line with the present time.
     pub(crate) async fn say(&self, message: impl Into<String>) {
         let message = message.into();
         let time_ms = now_ms();
@@ -94,7 +94,7 @@ impl Output {
     }
 }
 
-/// Cuts events into batches that the store takes whole.
+/// Splits events into batches within the store's limits.
 fn batches(events: &[NewEvent]) -> impl Iterator<Item = &[NewEvent]> {
     let mut rest = events;
     std::iter::from_fn(move || {
@@ -110,8 +110,8 @@ fn batches(events: &[NewEvent]) -> impl Iterator<Item = &[NewEvent]> {
     })
 }
 
-/// Group and stream that `logging` asks for; `None` when the output is not wanted. The default is the group of the
-/// image and a stream `YYYY/MM/DD[<version>]<writer>` (facts section 11, measured).
+/// Group and stream that `logging` asks for; `None` if logging is off. The default is the group of the image and a
+/// stream `YYYY/MM/DD[<version>]<writer>` (facts section 11, measured).
 pub fn place(
     image: &ImageArn,
     logging: Option<&Logging>,
