@@ -1,4 +1,4 @@
-//! `.dockerignore`: what of a folder does not belong to its build.
+//! `.dockerignore`: which files of a folder are left out of its build.
 //!
 //! One pattern a line; `#` begins a comment, `!` takes back, the last pattern that matches decides. `*` and `?` stay within
 //! one part of a path, `**` is any number of parts, `[a-c]` a character of a set. A pattern that matches a folder means all
@@ -16,7 +16,7 @@ struct Rule {
     takes_back: bool,
 }
 
-/// The build needs it whatever the patterns say.
+/// Never excluded: the build needs the Dockerfile.
 const DOCKERFILE: &str = "Dockerfile";
 
 impl Ignore {
@@ -42,7 +42,7 @@ impl Ignore {
         }
     }
 
-    /// Whether the file with this path (parts from the folder on) stays away.
+    /// Whether the file with this path (its parts, relative to the folder) is left out.
     pub(super) fn excludes(&self, path: &[&str]) -> bool {
         if path == [DOCKERFILE] {
             return false;
