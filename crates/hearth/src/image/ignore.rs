@@ -1,8 +1,8 @@
 //! `.dockerignore`: which files of a folder are left out of its build.
 //!
-//! One pattern a line; `#` begins a comment, `!` takes back, the last pattern that matches decides. `*` and `?` stay within
-//! one part of a path, `**` is any number of parts, `[a-c]` a character of a set. A pattern that matches a folder means all
-//! in it. (Reference: docs.docker.com, "Build context", section ".dockerignore files".)
+//! One pattern a line. `#` begins a comment, `!` includes again, the last matching pattern decides. `*` and `?` stay
+//! within one part of a path, `**` matches any number of parts, `[a-c]` one character of a set. A pattern that matches
+//! a folder matches everything in it. (Reference: docs.docker.com, "Build context", section ".dockerignore files".)
 
 /// The patterns of one file.
 #[derive(Debug, Default)]
