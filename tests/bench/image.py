@@ -22,7 +22,8 @@ from botocore.config import Config
 EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
 HOOKS = {"port": 8080, "microvmImageHooks": {"ready": "ENABLED", "validate": "ENABLED"}}
 
-# What the service says when a phase begins, and the metric of that phase. Those of the Dockerfile tell themselves apart.
+# The service's log line at the beginning of a phase, and the metric of that phase. Phases of the Dockerfile have names
+# of their own.
 PHASES = [
     ("fetching the artifact", "fetch_s"),
     ("running the Dockerfile", None),

@@ -164,7 +164,8 @@ SERVICES = [
     Service("lambda", "Lambda", wanted=set(FUNCTIONS.split()).__contains__),
 ]
 
-# Members that AWS sends and no model has: service, shapes, member, its shape, whether it is always there, where that was recorded.
+# Members that AWS sends and no model has: service, shapes, member, its shape, whether it is always present, where that
+# was recorded.
 BEYOND_MODEL = [
     (
         "lambda-microvms",

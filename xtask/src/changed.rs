@@ -1,7 +1,8 @@
 //! `cargo xtask test --changed`: what a change can reach, by git and by `cargo metadata`.
 //!
-//! A changed file belongs to a package, or to one of the suites in Python, or may reach everything. A changed package reaches the
-//! packages that depend on it, and those that run its program. It is a quick look for developers: CI runs everything.
+//! A changed file belongs to a package, or to one of the suites in Python, or may reach everything. A changed package
+//! reaches the packages that depend on it, and those that run its program. This is a shortcut for developers: CI runs
+//! everything.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -30,7 +31,7 @@ const RUN_BY: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// What some steps test without being of a package: a path that begins so reaches them.
+/// Steps that test files outside of packages: a changed path with one of these prefixes reaches them.
 const SUITES: &[(&str, &[&str])] = &[
     ("tests/contract/", &["contract tests"]),
     ("tests/clients/", &["contract tests"]),
@@ -44,7 +45,7 @@ const SUITES: &[(&str, &[&str])] = &[
     ("examples/", &["contract tests", "service tests"]),
 ];
 
-/// Packages whose change reaches a step that is of no package.
+/// Packages whose change reaches a step that belongs to no package.
 const STEPS_OF: &[(&str, &[&str])] = &[
     ("hearth", &["package", "service tests"]),
     ("hearth-front", &["contract tests"]),
@@ -57,13 +58,13 @@ pub(crate) enum Reach {
     Everything,
     Only {
         packages: BTreeSet<String>,
-        /// Steps that are of no package.
+        /// Steps that belong to no package.
         steps: BTreeSet<&'static str>,
     },
 }
 
 impl Reach {
-    /// Of what differs from `revision`, or from where this branch left it.
+    /// For the files that differ from `revision`, or from the commit where this branch left it.
     pub(crate) fn since(revision: &str) -> Result<Self> {
         Ok(reach(&changed_files(revision)?, &packages()?))
     }
@@ -136,7 +137,7 @@ fn reach(files: &[String], packages: &[Package]) -> Reach {
     }
 }
 
-/// Adds what depends on what was reached, or runs it.
+/// Adds the packages that depend on a reached package, or run its program.
 fn extend(reached: &mut BTreeSet<String>, packages: &[Package]) {
     loop {
         let runs_reached = |name: &str| {

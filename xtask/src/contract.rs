@@ -1,5 +1,5 @@
-//! The contract tests: boto3, botocore and the AWS CLI against the front (`tests/contract`), the AWS SDK for Rust (`tests/sdk`), and real
-//! clients of the endpoint (`tests/clients`).
+//! The contract tests: boto3, botocore and the AWS CLI against the front (`tests/contract`), the AWS SDK for Rust
+//! (`tests/sdk`), and real clients of the endpoint (`tests/clients`).
 
 use std::path::PathBuf;
 use std::process::Command;

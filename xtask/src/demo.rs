@@ -1,7 +1,7 @@
 //! `cargo xtask demo`: the main job in one command, from this checkout.
 //!
-//! `hearth up` as a user starts it, and `examples/quickstart.py` against it. What was prepared once (kernel, base images, layers of
-//! builds) is kept in `target/demo`; microVMs, images and the emulated host end with the command.
+//! Runs `hearth up` as a user starts it, and `examples/quickstart.py` against it. The kernel, the base images and the
+//! layers of builds are kept in `target/demo`. MicroVMs, images and the emulated host are removed at the end.
 //!
 //! ```text
 //! output of the demo            steps with their times, results
@@ -31,7 +31,7 @@ use crate::up::{self, Traces};
 use crate::workspace::{self, Binaries};
 use crate::{lab, python, setup};
 
-/// Says that nothing is left in the data directory but what was prepared.
+/// Marks a data directory that holds only the prepared files.
 const ENDED: &str = "demo-ended";
 
 /// Lines of the log that a failure shows.
@@ -40,7 +40,7 @@ const SHOWN_OF_LOG: usize = 25;
 /// The command `demo`.
 pub(crate) fn run() -> Result<ExitCode> {
     let data = workspace::target_dir().join("demo");
-    // Of a run that was cut short, microVMs and an image would be in the way.
+    // An interrupted run may have left microVMs and an image, which would be in the way.
     if !data.join(ENDED).exists() {
         up::clear(&data)?;
     }
@@ -160,7 +160,7 @@ fn start(binaries: &Binaries, data: &Path, screen: &Arc<Screen>) -> Result<(Serv
         if place == Place::Lab {
             lab::power_off();
         }
-        // From here on something may be left.
+        // From here on the data directory may hold more than the prepared files.
         let _ = fs::remove_file(data.join(ENDED));
         let service = Service::start(binaries, data, screen)?;
         screen.detail(Step::Start, "waiting until the host is at rest");
@@ -174,7 +174,7 @@ fn start(binaries: &Binaries, data: &Path, screen: &Arc<Screen>) -> Result<(Serv
     })
 }
 
-/// The last lines: how long things took here and on AWS, and what else came of it.
+/// The last lines: times here and on AWS, and the other results.
 fn report(summary: Vec<String>, traces: usize, plot: &Path, taken: &str) -> Vec<String> {
     let mut lines = vec![String::new()];
     lines.extend(summary);

@@ -1,4 +1,4 @@
-//! How long steps and tests take: kept after each run, and held against a table of an earlier one.
+//! How long steps and tests take: recorded after each run, and compared with a table of an earlier run.
 //!
 //! ```text
 //! target/durations.csv   of the last run: every step and every test
@@ -26,7 +26,7 @@ const SHOWN: usize = 30;
 /// The checked-in table leaves out faster tests.
 const KEPT_FROM_S: f64 = 1.0;
 
-/// A step that grew by less than this is not worth a line, whatever part of it that is.
+/// A step that grew by less than this is not reported, also if the increase is large in per cent.
 const GROWTH_S: f64 = 20.0;
 
 /// The time of a test, or of a step.

@@ -89,7 +89,7 @@ fn pass_on(source: impl Read, mut target: impl Write) -> Outcome {
             Ok(0) | Err(_) => return outcome,
             Ok(_) => {}
         }
-        // Whoever closed our output still wants the count.
+        // The tests are counted also if the reader has closed our output.
         let _ = target.write_all(&line).and_then(|()| target.flush());
         let line = String::from_utf8_lossy(&line);
         outcome = outcome.plus(count(&line));

@@ -1,7 +1,7 @@
 //! `cargo xtask package`: a Debian package of the programs, the configuration and the systemd unit.
 //!
-//! Staged as a tree and packed by `dpkg-deb`, which every Debian has. The programs are linked statically, so that one package fits
-//! every release; what it depends on are programs that `hearth up` runs.
+//! Staged as a tree and packed by `dpkg-deb`, which every Debian has. The programs are linked statically, so that one
+//! package fits every release. Its dependencies are programs that `hearth up` runs.
 
 mod install;
 mod trial;
@@ -44,7 +44,7 @@ const FILES: [(&str, &str, u32); 7] = [
     ("README.md", "usr/share/doc/hearth/README.md", 0o644),
 ];
 
-/// Where completions of shells are looked for.
+/// Where shells look for completions.
 const COMPLETIONS: [(&str, &str); 3] = [
     ("bash", "usr/share/bash-completion/completions/hearth"),
     ("fish", "usr/share/fish/vendor_completions.d/hearth.fish"),
@@ -90,7 +90,7 @@ pub(crate) fn test() -> Result<Outcome> {
     install::test(&package)
 }
 
-/// Builds, stages and packs; answers where the package is.
+/// Builds, stages and packs. Answers the path of the package.
 fn make(profile: Profile, output: &Path) -> Result<PathBuf> {
     let built = workspace::build(profile, &PROGRAMS)?;
     let tree = output.join("tree");

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::workspace::{Binaries, lab_dir};
 
-/// Where.
+/// Where tests run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     Here,

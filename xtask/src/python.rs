@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::workspace;
 
-/// Makes the environment when it is missing or stands on other requirements; answers where it is.
+/// Makes the environment if it is absent or was made from other requirements. Answers its path.
 pub(crate) fn environment() -> Result<PathBuf> {
     let environment = workspace::target_dir().join("venv-e2e");
     let requirements = requirements()?;
@@ -63,7 +63,7 @@ fn install(
         .with_context(|| format!("cannot write {}", installed.display()))
 }
 
-/// Where [`environment`] keeps what tests bring into guests.
+/// Where [`environment`] keeps the files that tests copy into guests.
 pub(crate) fn guest_wheels(environment: &Path) -> PathBuf {
     environment.join("guest-wheels")
 }

@@ -3,8 +3,8 @@
 //! Where KVM runs no guests, `hearth up` starts an emulated host of its own. Kernels and base images are kept between
 //! runs; everything that the service itself wrote is not.
 //!
-//! Two services on two hosts can share the tests: each takes one module after the other from the same queue, so that neither host
-//! idles while the other one still has something to do (`tests/service/conftest.py`).
+//! Two services on two hosts can share the tests: each takes one module after the other from the same queue, so that
+//! neither host idles while the other one still has tests to run (`tests/service/conftest.py`).
 
 use std::fs::{self, File};
 use std::io;
@@ -40,7 +40,7 @@ impl Share {
     }
 }
 
-/// Where a service that takes a module says so.
+/// Where a service records the modules that it has taken.
 fn queue() -> PathBuf {
     workspace::target_dir().join("service-queue")
 }
@@ -71,7 +71,7 @@ pub(crate) fn run_share(share: Share) -> Result<Outcome> {
     let environment = python::environment()?;
     let place = place::find(&binaries)?;
     if place == Place::Lab && share != Share::First {
-        // Three emulated hosts at once would take each other's processor and memory.
+        // Three emulated hosts at once would compete for processor and memory.
         lab::power_off();
     }
     let data = share.data();

@@ -1,4 +1,4 @@
-//! Installs what the developer commands need of the distribution.
+//! Installs the distribution's packages that the developer commands need.
 
 mod backports;
 
@@ -156,25 +156,25 @@ pub(crate) fn run() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes sure that everything is there; costs next to nothing when it is.
+/// Installs everything that is missing. Nearly free if nothing is.
 pub(crate) fn ensure() -> Result<()> {
     install(everything())?;
     backports::ensure_fast_qemu(Attempt::Once)
 }
 
-/// Makes sure that all is there which `lab` uses: it makes no base images, and runs no Python.
+/// Installs what `lab` uses: it makes no base images, and runs no Python.
 pub(crate) fn ensure_lab() -> Result<()> {
     install(NEEDED.iter().chain(OF_LAB))?;
     backports::ensure_fast_qemu(Attempt::Once)
 }
 
-/// Makes sure that all is there which `lab-test` uses: no browser, for one.
+/// Installs what `lab-test` uses, which needs no browser.
 pub(crate) fn ensure_lab_tests() -> Result<()> {
     install(NEEDED.iter().chain(OF_BASES).chain(OF_LAB))?;
     backports::ensure_fast_qemu(Attempt::Once)
 }
 
-/// Makes sure that all is there which `demo` uses.
+/// Installs what `demo` uses.
 pub(crate) fn ensure_demo() -> Result<()> {
     install(of_demo())?;
     backports::ensure_fast_qemu(Attempt::Once)
@@ -194,7 +194,7 @@ fn everything() -> impl Iterator<Item = &'static Needed> {
     of_demo().chain(OF_LAB).chain(OF_TESTS)
 }
 
-/// Makes sure that nginx is there.
+/// Installs nginx if it is missing.
 pub(crate) fn ensure_nginx() -> Result<()> {
     install(&[OF_BENCHMARKS])
 }

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that decides whether a change may land, in one command.
 //!
-//! Steps run in the order in which they fail fastest; a failing step does not keep the later ones from running, except that
+//! Steps run in the order in which they fail fastest. A failing step does not stop the later ones, except that
 //! nothing is tested that does not compile. The last line is the sum.
 
 use std::fs::{self, File};

@@ -1,4 +1,4 @@
-//! Failures of the guest's kernel, told with the step that failed.
+//! Failed system calls, with the step that failed.
 
 use std::borrow::Cow;
 use std::io;
@@ -6,13 +6,13 @@ use std::io;
 use hearth_wire::agent::Refusal;
 use rustix::io::Errno;
 
-/// A step that the kernel refused.
+/// A step that failed in the kernel.
 #[derive(Debug, thiserror::Error)]
 #[error("{step}")]
 pub(crate) struct Fault {
-    /// What was tried, for example `mount /proc`.
+    /// The step, for example `mount /proc`.
     pub(crate) step: Cow<'static, str>,
-    /// What the kernel said.
+    /// The kernel's error.
     #[source]
     pub(crate) errno: Errno,
 }

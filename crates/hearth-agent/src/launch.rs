@@ -1,4 +1,4 @@
-//! Starting a process: fork, stdio, the place where it runs, exec; and how the agent learns that it worked.
+//! Starts a process: fork, stdio, the namespaces and the root where it runs, exec. A status pipe reports failures.
 //!
 //! ```text
 //! agent                             child

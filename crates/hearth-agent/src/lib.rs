@@ -16,10 +16,10 @@
 //! also what makes plain `fork` right and lets the agent step in and out of namespaces ([`sys`]). Whatever
 //! may block on something that the application controls happens in a forked child.
 //!
-//! Besides, the agent takes the application's connections to services of the host (`services`).
+//! The agent also forwards the application's connections to services of the host (`services`).
 //!
-//! The guest's kernel is the application's to attack, the agent is not: it lives in another PID and mount
-//! namespace, with its files in an initramfs that the application cannot see.
+//! The application can attack the guest's kernel, but cannot reach the agent: the agent lives in another PID and
+//! mount namespace, with its files in an initramfs that the application cannot see.
 
 #![deny(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! Where streams come in: a vsock port in a guest, a TCP port in the emulated host.
+//! Accepts streams: on a vsock port in a guest, on a TCP port in the emulated host.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -13,7 +13,7 @@ use tokio::io::unix::AsyncFd;
 
 use crate::sys::{readiness, vsock};
 
-/// How long the agent rests when no connection can be accepted, for example for want of descriptors.
+/// Pause after a connection could not be accepted, for example because no descriptor was free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Connections that may wait to be accepted.
@@ -48,7 +48,7 @@ impl Listener {
         })
     }
 
-    /// The next connection of somebody who may connect.
+    /// The next connection of an allowed peer.
     pub(crate) async fn accept(&self) -> OwnedFd {
         loop {
             match self.accept_any().await {
@@ -72,8 +72,8 @@ impl Listener {
         }
     }
 
-    /// On vsock only the host is: should a kernel have the loopback transport (`vsock_loopback`, which
-    /// the agent does not load), the application could otherwise connect too. TCP peers show a token.
+    /// On vsock only the host is allowed. With the loopback transport (`vsock_loopback`, which the agent does not load)
+    /// the application could connect too. TCP peers prove themselves with a token.
     fn is_welcome(&self, connection: &OwnedFd) -> bool {
         if self.is_vsock {
             return vsock::peer_cid(connection) == Ok(vsock::HOST_CID);

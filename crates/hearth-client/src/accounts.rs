@@ -15,7 +15,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ClientError`]; also when there is one with this number.
+    /// [`ClientError`]; also if the account exists already.
     pub async fn create_account(&self, account: &str) -> Result<Value, ClientError> {
         let call = Call::lambda("CreateAccount", Method::POST, ACCOUNTS.to_owned());
         self.call(call.json(&json!({ "accountId": account }))).await

@@ -22,7 +22,7 @@ const MAX_REFUSAL_BYTES: usize = 64 * 1024;
 /// Largest answer that is read whole: a page of log events.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
 
-/// How often a call is made that is refused as too frequent, and the pause after the first one, which doubles.
+/// How often a throttled call is made, and the pause after the first attempt, which doubles.
 const ATTEMPTS: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
@@ -69,7 +69,7 @@ impl Call {
 }
 
 impl Client {
-    /// A client; connects to nothing yet.
+    /// A client. Opens no connection yet.
     ///
     /// # Errors
     ///
@@ -82,13 +82,13 @@ impl Client {
         })
     }
 
-    /// What it was told.
+    /// The settings of this client.
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// Calls, again after a pause where the service says that there were too many calls, and reads the answer's JSON.
+    /// Calls and reads the answer's JSON. Retries after a pause if the service throttles.
     pub(crate) async fn call(&self, call: Call) -> Result<Value, ClientError> {
         let operation = call.operation;
         let answer = self.send(call).await?;
@@ -196,7 +196,7 @@ async fn refusal(operation: &'static str, answer: Response<Incoming>) -> Refusal
     let status = answer.status().as_u16();
     let code = answer.headers().get("x-amzn-errortype").cloned();
     let code = code.as_ref().and_then(|code| code.to_str().ok());
-    // Without a body the status still says something.
+    // Without a body the status alone is the error.
     let body = read(operation, answer, MAX_REFUSAL_BYTES).await;
     Refusal::read(operation, status, code, &body.unwrap_or_default())
 }

@@ -1,4 +1,4 @@
-//! Connections: TCP, TLS where the address says so, HTTP/1.1 over it.
+//! Connections: TCP, TLS for `https`, HTTP/1.1 over it.
 
 use std::io;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use tokio_rustls::TlsConnector;
 use crate::error::ClientError;
 use crate::payload::Body;
 
-/// How long a connection may take to come about, TLS included.
+/// Longest time to connect, TLS included.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
 
 /// How long the head of an answer may take: a request to an endpoint may first have to wake its microVM.
@@ -79,7 +79,7 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// Makes connections; trusts the certificates that it was given and no others.
+/// Makes connections. Trusts only the certificates that it was given.
 #[derive(Clone)]
 pub(crate) struct Connector {
     tls: TlsConnector,
@@ -133,7 +133,7 @@ impl Connector {
         }
     }
 
-    /// Sends one request over a connection of its own. It ends with the answer's body.
+    /// Sends one request over a connection of its own. The connection ends with the answer's body.
     pub(crate) async fn send(
         &self,
         operation: &'static str,

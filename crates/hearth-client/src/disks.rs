@@ -1,4 +1,4 @@
-//! The operator's look at the host's disks (`docs/hearth-api.md`).
+//! Disk usage of the host, for the operator (`docs/hearth-api.md`).
 
 use http::Method;
 use serde_json::Value;
@@ -7,7 +7,7 @@ use crate::client::{Call, Client};
 use crate::error::ClientError;
 
 impl Client {
-    /// Who holds what.
+    /// Disk usage by owner.
     ///
     /// # Errors
     ///

@@ -32,11 +32,11 @@ pub struct EndpointRequest {
 }
 
 impl Client {
-    /// Sends a request through an endpoint with a token; the answer's body is still to come. Wakes a microVM that sleeps.
+    /// Sends a request through an endpoint with a token, and reads the head of the answer. Wakes a suspended microVM.
     ///
     /// # Errors
     ///
-    /// [`ClientError`]; whatever status the application answers is no error.
+    /// [`ClientError`]; no status of the application is an error.
     pub async fn request(
         &self,
         endpoint: &str,

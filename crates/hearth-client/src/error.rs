@@ -1,10 +1,10 @@
-//! What can go wrong between here and the service.
+//! Errors of calls to the service.
 
 use std::io;
 
 use hearth_sigv4::SignError;
 
-/// Why a call has no answer, or not the one that was hoped for.
+/// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The address of the service cannot be read.
@@ -13,7 +13,7 @@ pub enum ClientError {
     /// The certificates to trust cannot be read.
     #[error("the CA bundle has no certificates that can be used")]
     Bundle,
-    /// Nobody listens there, or not in time.
+    /// No connection in time.
     #[error("nothing answers at {address}")]
     Connect {
         /// Host and port.
@@ -22,7 +22,7 @@ pub enum ClientError {
         #[source]
         source: io::Error,
     },
-    /// The other side is not who it should be, or speaks no TLS.
+    /// The server's certificate is not trusted, or the server does not speak TLS.
     #[error("{address} did not prove who it is")]
     Handshake {
         /// Host and port.
@@ -46,13 +46,13 @@ pub enum ClientError {
         #[source]
         source: hyper::Error,
     },
-    /// No answer within the time that one may take.
+    /// No answer in time.
     #[error("{0} was not answered in time")]
     Silent(&'static str),
-    /// The service says no.
+    /// The service refuses the call.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The answer is not what the API promises.
+    /// The answer does not have the form that the API defines.
     #[error("the answer to {operation} cannot be read")]
     Malformed {
         /// What was asked.
@@ -61,7 +61,7 @@ pub enum ClientError {
         #[source]
         source: serde_json::Error,
     },
-    /// An answer that streams ended before its last word.
+    /// A streamed answer ended early.
     #[error("the answer to {0} was cut off")]
     CutOff(&'static str),
     /// An answer is larger than what was asked for.
@@ -90,7 +90,7 @@ pub struct Refusal {
     pub status: u16,
     /// The code, such as `ResourceNotFoundException`.
     pub code: String,
-    /// What the service says of it.
+    /// The service's message.
     pub message: String,
 }
 
@@ -104,7 +104,7 @@ impl ClientError {
         }
     }
 
-    /// Whether the service says that what was asked for does not exist.
+    /// Whether the service answered that the resource does not exist.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         self.refusal().is_some_and(Refusal::is_not_found)
@@ -112,7 +112,7 @@ impl ClientError {
 }
 
 impl Refusal {
-    /// Whether what was asked for does not exist.
+    /// Whether the resource does not exist.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         self.status == 404 || self.code == "ResourceNotFoundException"

@@ -1,4 +1,4 @@
-//! A process in a guest, as it talks: one JSON object a line.
+//! A process in a guest, over a stream of JSON objects, one a line.
 
 use std::collections::BTreeMap;
 
@@ -13,10 +13,10 @@ use crate::error::{ClientError, Refusal};
 
 const OPERATION: &str = "ExecMicrovm";
 
-/// Longest line: 64 KiB in base64 and a few names, with room.
+/// Longest line: 64 KiB in base64 and a few member names, with a margin.
 const MAX_LINE_BYTES: usize = 1 << 20;
 
-/// What to run.
+/// The process to run.
 #[derive(Debug, Clone, Default)]
 pub struct ExecRequest {
     /// Program and arguments.
@@ -29,7 +29,7 @@ pub struct ExecRequest {
     pub user: String,
     /// A terminal of so many columns and rows; then all output is [`ExecEvent::Stdout`].
     pub terminal: Option<(u16, u16)>,
-    /// After that it is killed.
+    /// Time after which the process is killed.
     pub timeout_s: u32,
 }
 
@@ -46,7 +46,7 @@ impl ExecRequest {
     }
 }
 
-/// What a process does.
+/// An event of a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExecEvent {
     /// It wrote to its standard output.
@@ -71,7 +71,7 @@ impl Exec {
         }
     }
 
-    /// What it does next. Nothing comes after [`ExecEvent::Exited`].
+    /// The next event. [`ExecEvent::Exited`] is the last one.
     ///
     /// # Errors
     ///
@@ -102,7 +102,7 @@ impl Exec {
     }
 }
 
-/// What a process is told while it runs. Dropping it ends the process's standard input.
+/// The input of a running process. Dropping it ends the process's standard input.
 pub struct ExecInput {
     lines: mpsc::Sender<Bytes>,
 }
@@ -111,7 +111,7 @@ pub struct ExecInput {
 const INPUTS: usize = 4;
 
 impl ExecInput {
-    /// The input, and what carries it; the request goes first.
+    /// The input, and the request body that carries it. The first line of the body is the request.
     pub(crate) fn new(request: &ExecRequest) -> (Self, mpsc::Receiver<Bytes>) {
         let (lines, carried) = mpsc::channel(INPUTS);
         // There is room.
@@ -119,18 +119,18 @@ impl ExecInput {
         (Self { lines }, carried)
     }
 
-    /// More for the process to read. False when nobody listens any more: what the process does tells why.
+    /// Sends bytes to the process's standard input. False if the stream is closed: the events of the process tell why.
     pub async fn stdin(&self, bytes: &[u8]) -> bool {
         let text = base64_simd::STANDARD.encode_to_string(bytes);
         self.say(&json!({"stdin": text})).await
     }
 
-    /// Nothing more to read.
+    /// Ends the process's standard input.
     pub async fn end(&self) -> bool {
         self.say(&json!({"stdinEnd": true})).await
     }
 
-    /// The terminal has another size.
+    /// Changes the size of the process's terminal.
     pub async fn resize(&self, columns: u16, rows: u16) -> bool {
         self.say(&json!({"resize": {"columns": columns, "rows": rows}}))
             .await

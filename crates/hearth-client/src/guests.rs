@@ -14,7 +14,7 @@ use crate::exec::{Exec, ExecInput, ExecRequest};
 use crate::microvms::with_query;
 use crate::payload::Payload;
 
-/// A file of a guest, or what its application writes, as it comes.
+/// A stream of bytes: a file of a guest, or the output of its application.
 pub struct FileContent {
     body: Incoming,
     operation: &'static str,
@@ -28,7 +28,7 @@ impl FileContent {
     ///
     /// # Errors
     ///
-    /// When it could not be read to its end.
+    /// When the stream could not be read to its end.
     pub async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
         while let Some(frame) = self.body.frame().await {
             let frame = frame.map_err(|source| ClientError::Broken {
@@ -55,7 +55,7 @@ impl Client {
         Ok(Exec::new(answer.into_body()))
     }
 
-    /// The same, with what can be told to the process while it runs.
+    /// The same, with input to the process while it runs.
     ///
     /// # Errors
     ///
@@ -83,7 +83,7 @@ impl Client {
         self.get(id, [("path", path)].into_iter()).await
     }
 
-    /// What is in a directory, as a tar archive. The guest has made it: believe nothing in it.
+    /// The content of a directory, as a tar archive. The guest makes the archive, so it is not trusted.
     ///
     /// # Errors
     ///
@@ -106,7 +106,7 @@ impl Client {
         })
     }
 
-    /// Writes one file with these permissions, whole or not at all.
+    /// Writes one file with these permissions, atomically.
     ///
     /// # Errors
     ///
@@ -150,7 +150,7 @@ impl Client {
         self.call(call).await
     }
 
-    /// What the application wrote, wherever its output goes: the newest lines, oldest first.
+    /// The newest lines of the application's output, oldest first, whichever log group they are in.
     ///
     /// # Errors
     ///
@@ -165,7 +165,7 @@ impl Client {
             .await
     }
 
-    /// The same, and what comes after, until the microVM is TERMINATED or an hour is over.
+    /// The same, and later output, until the microVM is TERMINATED or an hour has passed.
     ///
     /// # Errors
     ///
@@ -181,7 +181,7 @@ impl Client {
         })
     }
 
-    /// Makes a second microVM that begins where the first is now.
+    /// Forks a microVM: makes a second one with the present state of the first.
     ///
     /// # Errors
     ///
@@ -202,7 +202,7 @@ impl Client {
             .await
     }
 
-    /// Says what keeps a microVM from being idle, beside traffic.
+    /// Sets which activity beside traffic keeps a microVM from being idle.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! STS: whose key it is.
+//! STS: the account of a key.
 
 use bytes::Bytes;
 use http::Method;
@@ -9,7 +9,7 @@ use crate::error::{ClientError, element};
 use crate::payload::Payload;
 
 impl Client {
-    /// The number of the account that the key belongs to.
+    /// The number of the account that this client's key belongs to.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
 //! A small client of the APIs that Hearth serves.
 //!
-//! It speaks what every AWS client speaks (requests signed with Signature Version 4 to `lambda-microvms`, S3, CloudWatch
-//! Logs and STS), Hearth's own operations beside them, and the endpoints of microVMs. Answers are handed on as the JSON that
-//! they are: what the command line prints with `--json` is what the service said.
+//! It sends the requests of an AWS client (signed with Signature Version 4, to `lambda-microvms`, S3, CloudWatch Logs
+//! and STS), those of Hearth's own operations, and requests to the endpoints of microVMs. Answers stay JSON: the
+//! command line prints the service's own answer with `--json`.
 //!
 //! ```text
 //! Client ── signed HTTP ──> the API        images, microvms, guests, objects, logs, identity

@@ -24,7 +24,7 @@ pub struct LogQuery<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LogEvent {
-    /// Unlike that of any other event.
+    /// Unique id of the event.
     pub event_id: String,
     /// The stream that it is in.
     pub log_stream_name: String,
@@ -34,11 +34,11 @@ pub struct LogEvent {
     pub message: String,
 }
 
-/// Pages that are read of one query: ten thousand events each.
+/// Most pages that one query reads, of ten thousand events each.
 const MAX_PAGES: usize = 1000;
 
 impl Client {
-    /// `FilterLogEvents`: every page of it, in the order of time. A group or stream that is not there has no events yet.
+    /// `FilterLogEvents`: all pages, in the order of time. A group or stream that does not exist has no events yet.
     ///
     /// # Errors
     ///

@@ -22,11 +22,11 @@ pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
 /// Read from a file at once.
 const CHUNK_BYTES: usize = 256 * 1024;
 
-/// What a request carries, with the hash that is signed.
+/// The body of a request, with the hash that is signed.
 pub struct Payload {
     content: Content,
     pub(crate) hash: String,
-    /// Nothing when it is not known before the end.
+    /// `None` if the length is not known before the end.
     pub(crate) length: Option<u64>,
 }
 
@@ -53,7 +53,7 @@ impl Payload {
         Bytes::new().into()
     }
 
-    /// Enough of the content's hash to tell it from others of the same name.
+    /// A prefix of the content's hash, long enough to tell versions of one name apart.
     #[must_use]
     pub fn short_hash(&self) -> &str {
         self.hash.get(..16).unwrap_or(&self.hash)
@@ -87,7 +87,8 @@ impl Payload {
         })
     }
 
-    /// What comes over a channel, until that closes. Nobody has seen it when the request is signed, so it is not signed.
+    /// The bytes of a channel, until the channel closes. They are not known when the request is signed, so they are not
+    /// signed.
     pub(crate) fn lines(lines: mpsc::Receiver<Bytes>) -> Self {
         Self {
             content: Content::Lines(lines),
@@ -96,7 +97,7 @@ impl Payload {
         }
     }
 
-    /// The same payload once more, to be sent again; all but bytes in memory are sent once.
+    /// A copy of the payload for a retry. Only bytes in memory can be sent again.
     pub(crate) fn again(&self) -> Option<Self> {
         match &self.content {
             Content::Bytes(bytes) => Some(Self {

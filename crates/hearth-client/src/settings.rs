@@ -1,11 +1,11 @@
-//! What a client has to know.
+//! Settings of a client.
 
-/// Where the service is and who asks. Holds a secret, so `Debug` leaves it out.
+/// The address of the service, and a key. `Debug` omits the secret.
 #[derive(Clone)]
 pub struct Settings {
     /// The API: `http://127.0.0.1:4580`.
     pub endpoint_url: String,
-    /// The region that it answers for.
+    /// The AWS region of the service.
     pub region: String,
     /// The key that signs.
     pub access_key_id: String,

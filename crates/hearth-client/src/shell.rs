@@ -112,7 +112,7 @@ impl Client {
     }
 }
 
-/// A handshake that is answered with a status is a refusal like others.
+/// Turns a handshake that was answered with an HTTP status into a refusal.
 fn failed(error: Error) -> ClientError {
     match error {
         Error::Http(answer) => Refusal::read(

@@ -1,4 +1,4 @@
-//! The client against a service that says what it was told to: one canned answer for each connection.
+//! The client against a service with one canned answer for each connection.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

@@ -14,7 +14,7 @@ use hearth_wire::frame::{self, FrameError};
 /// QEMU accepts connections to a forwarded port at once, so this only bounds a broken loopback.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why the agent did not do what it was asked to.
+/// Why a request to the agent failed.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
     /// No connection to the forwarded port.
@@ -26,7 +26,7 @@ pub enum AgentError {
     /// The agent refused.
     #[error("the emulated host's agent refuses: {0}")]
     Refused(#[from] Refusal),
-    /// The agent answered something that does not belong there.
+    /// The agent's answer does not belong to the request.
     #[error("the emulated host's agent gave an unexpected answer")]
     Unexpected,
     /// Reading or writing on this side failed.
@@ -34,7 +34,7 @@ pub enum AgentError {
     Local(&'static str, #[source] io::Error),
 }
 
-/// Where the agent of an emulated host listens, and what it wants to hear first.
+/// A client of an emulated host's agent: its port and its token.
 #[derive(Debug, Clone)]
 pub struct AgentClient {
     port: u16,
@@ -42,12 +42,12 @@ pub struct AgentClient {
 }
 
 impl AgentClient {
-    /// A client for the agent behind `port` of the loopback. Nothing is connected yet.
+    /// A client for the agent behind `port` of the loopback. Opens no connection yet.
     pub fn new(port: u16, token: Token) -> Self {
         Self { port, token }
     }
 
-    /// Asks the agent who it is; an answer within `timeout` is the sign of life.
+    /// Sends the agent a `Hello`. The emulated host is alive if an answer comes within `timeout`.
     pub fn hello(&self, timeout: Duration) -> Result<AgentHello, AgentError> {
         let mut stream = self.open(Stream::Control)?;
         set_timeout(&stream, Some(timeout))?;
@@ -65,7 +65,7 @@ impl AgentClient {
         set_timeout(&stream, Some(timeout))?;
         frame::write(&mut stream, &ControlRequest::Shutdown)?;
         match frame::read(&mut stream) {
-            // It may be gone before its answer is out.
+            // The host may be gone before the agent has sent its answer.
             Ok(ControlReply::Done) | Err(FrameError::Closed | FrameError::Io(_)) => Ok(()),
             Ok(ControlReply::Refused(refusal)) => Err(refusal.into()),
             Ok(_) => Err(AgentError::Unexpected),
@@ -93,7 +93,7 @@ impl AgentClient {
                 thread::spawn(move || feed(stdin, sending));
             }
             None => {
-                // The process may have ended already; how is told below.
+                // The process may have ended already; its exit status is read below.
                 let _ = frame::write(&mut &sending, &ExecInput::StdinEnd);
             }
         }
@@ -193,7 +193,7 @@ fn pass_on(target: &mut dyn Write, bytes: &[u8], step: &'static str) -> Result<(
         .map_err(|error| AgentError::Local(step, error))
 }
 
-/// Sends `stdin` until it ends or nobody takes it any more.
+/// Sends `stdin` until its end or until the stream is closed.
 fn feed(mut stdin: Box<dyn Read + Send>, mut stream: TcpStream) {
     let mut piece = vec![0; MAX_CHUNK_BYTES];
     loop {

@@ -1,14 +1,14 @@
 //! The frequency of this machine's time stamp counter.
 //!
-//! QEMU's TCG hands the host's counter to the guest as it is, and the microvm machine has nothing that the
-//! guest's kernel could calibrate it against, so the kernel is told (`tsc_early_khz=`). With the right value the
-//! guest's clock runs at exactly the host's rate.
+//! QEMU's TCG passes the host's counter to the guest unchanged. The microvm machine has no device against which the
+//! guest's kernel could calibrate the counter, so the kernel gets the frequency on its command line
+//! (`tsc_early_khz=`). With the right value the guest's clock runs at exactly the host's rate.
 
 /// Frequency of the counter in kHz, from the text of `/proc/cpuinfo`.
 ///
-/// `bogomips` is twice the counter's frequency in MHz wherever the kernel uses the counter for its delay
-/// loops, whatever the present clock of the core is. `cpu MHz` has one digit more, but is the counter's frequency only
-/// where frequency scaling is invisible (virtual machines), so it counts only where both agree.
+/// `bogomips` is twice the counter's frequency in MHz if the kernel uses the counter for its delay loops, whatever
+/// the present clock of the core is. `cpu MHz` has one digit more. But it is the counter's frequency only where
+/// frequency scaling is invisible (virtual machines), so it is used only where both agree.
 pub fn tsc_khz(cpuinfo: &str) -> Option<u32> {
     let field = |name: &str| -> Option<f64> {
         cpuinfo

@@ -1,17 +1,17 @@
-//! The emulated host's console: a file that QEMU appends to, bounded by whoever watches it.
+//! The emulated host's console: a file that QEMU appends to. The process that watches the host limits its size.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-/// The console log is cut when it is larger than this. Only kernel messages go there, so a megabyte of them
-/// means that something floods it.
+/// The console log is cut when it is larger than this. Only kernel messages go there, so a megabyte of them means
+/// that something floods the log.
 const MAX_CONSOLE_BYTES: u64 = 4 << 20;
 
-/// How much of its end is looked at for a reason of death, and shown.
+/// Bytes at the end of the log that are shown, and searched for a kernel panic.
 const TAIL_BYTES: u64 = 16 << 10;
 
-/// Lines with which a kernel says that it is lost.
+/// Beginnings of the lines that a kernel prints when it cannot continue.
 const LAST_WORDS: &[&str] = &[
     "Kernel panic - not syncing",
     "Oops:",
@@ -35,7 +35,7 @@ pub(crate) fn tail(path: &Path) -> io::Result<String> {
     }
 }
 
-/// The line in which the kernel gave up, if it did.
+/// The line of a kernel panic, if there is one.
 pub(crate) fn last_words(tail: &str) -> Option<&str> {
     tail.lines()
         .find(|line| LAST_WORDS.iter().any(|words| line.contains(words)))

@@ -5,17 +5,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A file that a new data disk holds from the start. Written with the file system it costs what a copy costs; sent
-/// inside, every byte crosses an emulated network card.
+/// A file that a new data disk holds from the start. Written with the file system it costs as much as a copy. Sent to
+/// the running host, every byte would cross an emulated network card.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InitialFile {
     /// The file here; its holes are kept.
     pub source: PathBuf,
-    /// Where it is on the disk, without a leading `/`.
+    /// Its path on the disk, without a leading `/`.
     pub target: PathBuf,
 }
 
-/// Why there is no data disk.
+/// Why a data disk was not made.
 #[derive(Debug, thiserror::Error)]
 pub enum DiskError {
     /// The file cannot be made.
@@ -24,7 +24,7 @@ pub enum DiskError {
     /// A file for it cannot be copied.
     #[error("cannot copy what the data disk is to hold: {0}")]
     Copy(String),
-    /// `mke2fs` is not there.
+    /// `mke2fs` is not installed.
     #[error("cannot run mke2fs (package e2fsprogs)")]
     Run(#[source] io::Error),
     /// `mke2fs` failed.
@@ -32,7 +32,7 @@ pub enum DiskError {
     Format(String),
 }
 
-/// Makes a formatted disk at `path` that holds `files`; it appears under its name only when it is complete.
+/// Makes a formatted disk at `path` that holds `files`. The file appears under its name only when it is complete.
 pub(crate) fn create(path: &Path, size_gib: u32, files: &[InitialFile]) -> Result<(), DiskError> {
     let unfinished = path.with_extension("unfinished");
     let tree = path.with_extension("tree");
@@ -50,7 +50,7 @@ pub(crate) fn create(path: &Path, size_gib: u32, files: &[InitialFile]) -> Resul
             ),
         )
         .args(["-q", "-F", "-t", "ext4", "-m", "0"])
-        // What is lazy here would be written by the emulated processor later.
+        // What mke2fs leaves uninitialised, the emulated processor would have to write later.
         .args(["-E", "lazy_itable_init=0,lazy_journal_init=0,discard"])
         // Few inodes: the tables are written at once, and Hearth keeps few and large files.
         .args(["-i", "65536"])
@@ -67,13 +67,13 @@ pub(crate) fn create(path: &Path, size_gib: u32, files: &[InitialFile]) -> Resul
     fs::rename(&unfinished, path).map_err(DiskError::Create)
 }
 
-/// Makes a tree of these files alone, of links where that can be.
+/// Makes a directory tree of these files, with hard links where possible.
 fn gather(files: &[InitialFile], tree: &Path) -> Result<(), DiskError> {
     match fs::remove_dir_all(tree) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(DiskError::Create(error));
         }
-        // Of a call that was killed.
+        // Left behind by a call that was killed.
         _ => fs::create_dir_all(tree).map_err(DiskError::Create)?,
     }
     for file in files {

@@ -1,4 +1,4 @@
-//! Is the emulated host still there? Its emulator has faults of its own, and they must be neither hidden nor
+//! Judges whether the emulated host is alive. Its emulator has faults of its own, which must be neither hidden nor
 //! mistaken for Hearth's.
 
 use std::fmt;
@@ -15,18 +15,18 @@ pub enum Health {
     Well,
     /// The agent did not answer this time; it may be busy.
     Silent,
-    /// It does not come back.
+    /// The host is dead and will not come back.
     Dead(Death),
 }
 
 /// Why an emulated host is dead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Death {
-    /// Its kernel gave up, with these words.
+    /// Its kernel panicked, with this message.
     Panic(String),
     /// QEMU is gone and the console does not say why.
     Gone,
-    /// It runs, but its agent has been silent for too long.
+    /// QEMU runs, but the agent has been silent for too long.
     Hang,
 }
 
@@ -44,7 +44,7 @@ impl fmt::Display for Death {
     }
 }
 
-/// What one look at an emulated host showed.
+/// Result of one probe of an emulated host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Look {
     pub(crate) is_running: bool,
@@ -52,7 +52,7 @@ pub(crate) struct Look {
     pub(crate) last_words: Option<String>,
 }
 
-/// Judges looks over time.
+/// Judges an emulated host by its probes over time.
 #[derive(Debug)]
 pub struct Watch {
     last_answer: Instant,

@@ -9,7 +9,7 @@
 //! <state>/qemu.pid
 //! ```
 //!
-//! QEMU is detached: it outlives the command that started it, and whoever comes next attaches by the record.
+//! QEMU is detached: it outlives the command that started it. Later commands attach by the record.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read};
@@ -39,13 +39,13 @@ use crate::record::{Record, private_file, start_ticks};
 /// How long the boot may take. It takes 4-6 s; a machine under load needed 30.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(180);
 
-/// How long the agent may take for one sign of life while the host is judged.
+/// Longest wait for the agent's answer to one probe.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Pause between two looks while waiting for a process to come or go.
+/// Pause between two polls while waiting for a process to start or to end.
 const POLL: Duration = Duration::from_millis(50);
 
-/// How often another port is tried when somebody took the one that was free a moment ago.
+/// How many ports are tried: another process may take a port that was free a moment ago.
 const PORT_ATTEMPTS: u32 = 5;
 
 /// Run by the agent of the emulated host before it listens.
@@ -62,27 +62,27 @@ pub struct HostConfig {
     pub agent: PathBuf,
     /// Its kernel.
     pub kernel: KernelSource,
-    /// Processors. More than one is faster and less stable under QEMU 7.2; the agent then keeps an idle
-    /// KVM machine open, without which the emulated host panics after some twenty machines.
+    /// Processors. More than one is faster and less stable under QEMU 7.2. The agent then keeps an idle KVM machine
+    /// open: without it the emulated host panics after some twenty machines.
     pub cpus: u8,
     /// Memory, in MiB.
     pub memory_mib: u32,
-    /// What becomes of the data disk of an earlier start.
+    /// Whether the data disk of an earlier start is kept.
     pub data_disk: DataDisk,
-    /// Size of a new data disk, in GiB; it takes only the room that is used.
+    /// Size of a new data disk, in GiB. The file is sparse.
     pub disk_gib: u32,
-    /// What a new data disk holds from the start.
+    /// Files that a new data disk holds from the start.
     pub initial_files: Vec<InitialFile>,
     /// Ports of the loopback that lead inside, beside the agent's.
     pub forwards: Vec<PortForward>,
 }
 
-/// What becomes of a data disk that is there at the start.
+/// Whether a data disk that exists at the start is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DataDisk {
-    /// It is kept, as a machine keeps its disk over a power cut.
+    /// Keep it, as a machine keeps its disk over a power cut.
     Keep,
-    /// It is replaced by an empty one.
+    /// Replace it with a new disk.
     Fresh,
 }
 
@@ -98,7 +98,7 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
-    /// There is one already.
+    /// An emulated host runs already.
     #[error("an emulated host is running in {0} already")]
     Running(PathBuf),
     /// QEMU is missing.
@@ -243,11 +243,11 @@ impl EmulatedHost {
         )
     }
 
-    /// Syncs its disks and powers it off; kills it when that takes longer than `patience`.
-    pub fn stop(&self, patience: Duration) {
-        // Whatever the agent answers, what counts is whether the process ends.
-        let _ = self.agent().shutdown(patience);
-        if !self.wait_until_gone(patience) {
+    /// Syncs its disks and powers it off; kills it when that takes longer than `limit`.
+    pub fn stop(&self, limit: Duration) {
+        // The agent's answer does not matter: only the end of the process counts.
+        let _ = self.agent().shutdown(limit);
+        if !self.wait_until_gone(limit) {
             self.kill();
         }
         self.forget();
@@ -274,8 +274,8 @@ impl EmulatedHost {
         self.state_dir.join("console.log")
     }
 
-    fn wait_until_gone(&self, patience: Duration) -> bool {
-        let deadline = Instant::now() + patience;
+    fn wait_until_gone(&self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
         while self.record.is_alive() {
             if Instant::now() > deadline {
                 return false;
@@ -330,7 +330,7 @@ fn available_mib(meminfo: &str) -> Option<u64> {
 fn lock_directory(directory: &Path) -> Result<File, StartError> {
     let prepare = || {
         fs::create_dir_all(directory)?;
-        // The token lies here.
+        // The directory holds the token.
         fs::set_permissions(directory, Permissions::from_mode(0o700))?;
         let file = private_file(&directory.join("lock"))?;
         file.lock()?;
@@ -382,16 +382,16 @@ fn write_initramfs(
 
 /// Fills the last page of an initramfs; its kernel skips the zeros.
 ///
-/// QEMU 10 puts the end of the initramfs into the last page of memory below 4 GiB, where the firmware has put the ACPI tables at the end: an
-/// initramfs that leaves less than about a thousand bytes of that page overwrites them, and the kernel finds no devices. QEMU
-/// leaves the whole page to the tables when the size is a multiple of it.
+/// QEMU 10 puts the end of the initramfs into the last page of memory below 4 GiB. At the end of that page the firmware
+/// has put the ACPI tables. An initramfs that leaves less than about a thousand bytes of the page overwrites them, and
+/// the kernel finds no devices. QEMU leaves the whole page to the tables if the size is a multiple of the page.
 fn pad(initramfs: &Path) -> io::Result<()> {
     const PAGE_BYTES: u64 = 4096;
     let file = File::options().write(true).open(initramfs)?;
     file.set_len(file.metadata()?.len().next_multiple_of(PAGE_BYTES))
 }
 
-/// Where this machine has a busybox that needs no libraries.
+/// The path of a statically linked busybox on this machine.
 pub fn find_static_busybox() -> Option<PathBuf> {
     // A dynamically linked program names its loader.
     let loader = b"/ld-linux";

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A program and the libraries that it is linked with, to be put at the same places inside.
+/// A program and the libraries that it is linked with, to be put at the same paths in the emulated host.
 ///
 /// # Errors
 ///

@@ -1,6 +1,6 @@
 //! The QEMU command line of the emulated host; a pure function of its settings.
 //!
-//! Every argument is there because a measurement asked for it; `docs/emulated-host.md` has them all.
+//! Every argument has a measurement as its reason; `docs/emulated-host.md` has them all.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -25,7 +25,7 @@ pub struct PortForward {
     pub guest_port: u16,
 }
 
-/// What the command line depends on.
+/// Settings of the command line.
 #[derive(Debug)]
 pub(crate) struct Machine<'a> {
     pub(crate) vmlinux: &'a Path,
@@ -46,9 +46,9 @@ pub(crate) fn arguments(machine: &Machine<'_>) -> Vec<OsString> {
         arguments.push(flag.into());
         arguments.push(value.into());
     };
-    // ACPI describes the virtio-mmio devices; Debian's kernel takes none from its command line. It is told that there are no legacy timer
-    // and interrupt controller, and sets up neither: with QEMU 10 on a quiet machine, two boots in three ended when the timer
-    // raised vector 0, which is a division error.
+    // ACPI describes the virtio-mmio devices; Debian's kernel takes none from its command line. ACPI also says that
+    // there is no legacy timer and no legacy interrupt controller, so the kernel sets up neither. With QEMU 10 on a
+    // quiet machine two boots in three failed otherwise: the timer raised vector 0, which is a division error.
     push(
         "-M",
         "microvm,isa-serial=on,rtc=on,acpi=on,pit=off,pic=off,auto-kernel-cmdline=off".into(),
@@ -99,10 +99,10 @@ fn kernel_command_line(tsc_khz: Option<u32>) -> String {
     let mut words = vec![
         "console=ttyS0".to_owned(),
         "quiet".into(),
-        // Triple fault is the one way of rebooting that the microvm machine knows.
+        // The microvm machine can reboot only by a triple fault.
         "reboot=t".into(),
         "panic=-1".into(),
-        // After an Oops nothing that happens here could be trusted.
+        // After an Oops no result could be trusted.
         "oops=panic".into(),
         "no_timer_check".into(),
         // On a busy machine the emulated timer loses ticks; the kernel then blames the counter, which is right,
@@ -145,14 +145,15 @@ pub struct QemuVersion {
 }
 
 impl QemuVersion {
-    /// With an older one, a large program takes twice as long to start in the emulated host, a suspend of a microVM nearly so, and a
-    /// resume half as long again. Measured with 7.2 and 10.0 (docs/emulated-host.md), and not with the versions between them.
+    /// The oldest version that is fast. With an older one a large program takes twice as long to start in the emulated
+    /// host, a suspend of a microVM nearly twice as long, and a resume half as long again. Measured with 7.2 and 10.0
+    /// (docs/emulated-host.md), and not with the versions between them.
     pub const FAST: Self = Self {
         major: 10,
         minor: 0,
     };
 
-    /// The version of the `qemu-system-x86_64` in this process's `PATH`; none if there is no such program or it cannot be run.
+    /// The version of the `qemu-system-x86_64` in this process's `PATH`; `None` if it is absent or cannot be run.
     pub fn installed() -> Option<Self> {
         let program = find_program(&std::env::var("PATH").unwrap_or_default())?;
         let output = Command::new(program).arg("--version").output().ok()?;

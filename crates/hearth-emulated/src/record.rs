@@ -1,4 +1,4 @@
-//! What is written down about a running emulated host, so that another process finds it again.
+//! The record of a running emulated host, by which another process finds it again.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -25,7 +25,7 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// Reads the record at `path`; `None` when there is none or a torn one.
+    /// Reads the record at `path`; `None` if it is absent or torn.
     pub(crate) fn read(path: &Path) -> io::Result<Option<Self>> {
         match fs::read(path) {
             Ok(text) => Ok(serde_json::from_slice(&text).ok()),
@@ -34,7 +34,7 @@ impl Record {
         }
     }
 
-    /// Writes it, whole or not at all.
+    /// Writes the record atomically.
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
         let unfinished = path.with_extension("unfinished");
         let mut file = private_file(&unfinished)?;
@@ -42,7 +42,7 @@ impl Record {
         fs::rename(&unfinished, path)
     }
 
-    /// Whether the process of the record is still there.
+    /// Whether the process of the record still runs.
     pub(crate) fn is_alive(&self) -> bool {
         start_ticks(self.pid).is_ok_and(|ticks| ticks == self.start_ticks)
     }

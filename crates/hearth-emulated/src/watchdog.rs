@@ -1,4 +1,4 @@
-//! Keeps an emulated host running: whatever it dies of, another one starts on the same data disk.
+//! Keeps an emulated host running: after each death another one starts on the same data disk.
 //!
 //! MicroVMs that ran in it are then recovered as after a power cut. Every death is reported, never hidden.
 //!
@@ -19,17 +19,17 @@ use crate::agent::AgentClient;
 use crate::health::{Death, Health, Watch};
 use crate::host::{DataDisk, EmulatedHost, HostConfig, StartError};
 
-/// How often the host is looked at.
+/// Time between two probes of the host.
 const INTERVAL: Duration = Duration::from_secs(5);
 
 /// How long a host that is asked to stop may take.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
 
-/// More deaths than this within the window mean that restarting does not help.
+/// After more deaths than this within the window the host is not restarted.
 const RESTARTS: usize = 5;
 const RESTART_WINDOW: Duration = Duration::from_secs(600);
 
-/// What happens to a watched host.
+/// An event of a watched host.
 #[derive(Debug, Clone)]
 pub enum Event {
     /// It is up, and its agent is reached by this client.
@@ -38,9 +38,9 @@ pub enum Event {
     Died(Death),
 }
 
-/// Starts (or finds) the emulated host of `config` and keeps it running until `stop` is sent to or closed;
-/// then it is stopped. The data disk of `config` is replaced at most once, at the first start. `progress` is told what a start
-/// is doing.
+/// Starts (or finds) the emulated host of `config` and keeps it running until `stop` receives a message or closes. Then
+/// the host is stopped. The data disk of `config` is replaced at most once, at the first start. `progress` receives the
+/// steps of a start.
 pub fn keep_running(
     config: &HostConfig,
     stop: &Receiver<()>,
@@ -68,7 +68,7 @@ pub fn keep_running(
     }
 }
 
-/// Answers `None` when it is time to stop.
+/// Answers `None` if `stop` was signalled.
 fn watch_until_death(host: &EmulatedHost, stop: &Receiver<()>) -> Option<Death> {
     let mut watch = Watch::new(Instant::now());
     while stop.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
@@ -79,14 +79,14 @@ fn watch_until_death(host: &EmulatedHost, stop: &Receiver<()>) -> Option<Death> 
     None
 }
 
-/// Restarts that are left.
+/// Limit on restarts within a window of time.
 #[derive(Debug, Default)]
 struct Budget {
     recent: VecDeque<Instant>,
 }
 
 impl Budget {
-    /// Whether one more restart is in order at `now`; it is then spent.
+    /// Whether one more restart is allowed at `now`. Counts it if it is.
     fn grants(&mut self, now: Instant) -> bool {
         self.recent
             .retain(|spent| now.duration_since(*spent) < RESTART_WINDOW);

@@ -7,10 +7,10 @@ use hearth_image::Root;
 use hearth_wire::agent::StartSpec;
 use hearth_wire::service::Service;
 
-/// Host name in the snapshot; each clone gets one of its own before it runs.
+/// Host name in the snapshot. Each clone gets its own host name before it runs.
 const HOSTNAME: &str = "microvm";
 
-/// Variables by which AWS's clients find S3 and CloudWatch Logs. Whoever means another one sets them.
+/// Variables by which AWS's clients find S3 and CloudWatch Logs. An image or a caller may override them.
 const SERVICES: &[&str] = &["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS"];
 
 /// An image without a program to run.
@@ -18,8 +18,8 @@ const SERVICES: &[&str] = &["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_CLOUDWATCH_
 #[error("the image has neither ENTRYPOINT nor CMD: it says nothing that could run")]
 pub(crate) struct NoProgram;
 
-/// The container of one version. The image's variables come first, then the caller's, then those that the
-/// service sets, each over the ones before.
+/// The container of one version. Environment variables of the image come first, then the caller's, then the
+/// service's; later ones override earlier ones.
 pub(crate) fn start_spec(
     root: &Root,
     image: &ImageArn,

@@ -1,4 +1,4 @@
-//! The zip of an image: where the account's object lies.
+//! Fetches the code artifact of an image: a zip in this service's S3 or in another one.
 
 use std::fs::File;
 use std::path::Path;
@@ -12,18 +12,18 @@ use hearth_objects::{ObjectError, ObjectStore};
 use crate::external_s3::ExternalS3;
 use crate::fetch_error::FetchError;
 
-/// Where artifacts lie.
+/// Where artifacts are.
 #[derive(Debug, Clone)]
 pub enum Artifacts {
-    /// With this service.
+    /// In this service's S3.
     Own(Arc<ObjectStore>),
-    /// With another S3.
+    /// In another S3.
     External(ExternalS3),
 }
 
 impl Artifacts {
-    /// Opens and judges an artifact of this account, with room for a copy in the directory `place`. Another account's objects are not
-    /// there: accounts share nothing.
+    /// Opens and checks an artifact of this account. An artifact of another S3 is copied into the directory `place`
+    /// first. Objects of other accounts do not exist for this account: accounts share nothing.
     pub(crate) async fn fetch(
         &self,
         scope: &Scope,
@@ -34,7 +34,7 @@ impl Artifacts {
             Self::Own(objects) => {
                 let (objects, uri) = (Arc::clone(objects), uri.clone());
                 let account = scope.account.to_string();
-                apart(move || judge(find(&objects, &account, &uri)?)).await
+                run_blocking(move || judge(find(&objects, &account, &uri)?)).await
             }
             Self::External(other) => {
                 let limit_bytes = ArtifactLimits::default().archive_bytes;
@@ -43,11 +43,11 @@ impl Artifacts {
                 let opened = match fetched {
                     Ok(()) => {
                         let copy = copy.clone();
-                        apart(move || open(&copy)).await
+                        run_blocking(move || open(&copy)).await
                     }
                     Err(error) => Err(error),
                 };
-                // What is open stays readable; what is left without a name goes with the build.
+                // The open file stays readable after this; its space is freed when the build closes it.
                 let _ = std::fs::remove_file(&copy);
                 opened
             }
@@ -55,8 +55,8 @@ impl Artifacts {
     }
 }
 
-/// Runs something that blocks.
-async fn apart<T: Send + 'static>(
+/// Runs a function that blocks, off the runtime's threads.
+async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, FetchError> + Send + 'static,
 ) -> Result<T, FetchError> {
     let done = tokio::task::spawn_blocking(work).await;
@@ -71,7 +71,7 @@ fn judge(archive: File) -> Result<Artifact, FetchError> {
     Ok(Artifact::of_file(archive, &ArtifactLimits::default())?)
 }
 
-/// The archive, open: it may be replaced or deleted meanwhile.
+/// The open archive: the object may be replaced or deleted meanwhile.
 fn find(objects: &ObjectStore, account: &str, uri: &ArtifactUri) -> Result<File, FetchError> {
     match objects.open_object(account, &uri.bucket, &uri.key) {
         Ok((_, file)) => Ok(file),

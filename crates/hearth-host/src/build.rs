@@ -4,8 +4,8 @@
 //! fetch -> root file system (hearth-image, in a builder microVM) -> boot -> /ready -> seal -> /validate on a clone
 //! ```
 //!
-//! `images/<build id>/` holds what a version's snapshot stands on. A build that fails leaves nothing; one that is
-//! dropped leaves what [`hearth_control::host::Host::discard_build`] removes.
+//! `images/<build id>/` holds the disks that a version's snapshot needs. A build that fails leaves nothing. A build
+//! whose future is dropped leaves files, which [`hearth_control::host::Host::discard_build`] removes.
 
 mod checks;
 mod failure;
@@ -27,7 +27,7 @@ use hearth_node::Node;
 use tokio::sync::mpsc;
 
 use crate::artifact::Artifacts;
-use crate::egress::Openings;
+use crate::egress::ConnectorEgress;
 #[cfg(test)]
 pub(crate) use failure::Failure;
 use job::Job;
@@ -45,19 +45,19 @@ pub struct Workshop {
     pub builder_initramfs: PathBuf,
     /// Layers of earlier builds.
     pub caches: Arc<LayerCaches>,
-    /// Names of images and the images that stand for them.
+    /// Names that `FROM` may use, and the images in their place.
     pub aliases: BTreeMap<String, String>,
-    /// Where all other images come from.
+    /// Registries of all other images.
     pub registries: Registries,
-    /// What connectors open.
-    pub openings: Openings,
+    /// What each connector allows.
+    pub connector_egress: ConnectorEgress,
     /// Where the zips are.
     pub artifacts: Artifacts,
-    /// Where builds say what they do.
+    /// Where build logs go.
     pub logs: Arc<LogStore>,
     /// Whether builders and applications begin from templates of the booted guest.
     pub has_boot_templates: bool,
-    /// Factor on what applications have to answer.
+    /// Factor on the time that applications have to answer hooks.
     pub hook_timeout_scale: u32,
 }
 
@@ -91,7 +91,7 @@ impl Workshop {
         self.directory.join(id.to_string())
     }
 
-    /// The builds that have files here.
+    /// The builds that have files on this host.
     pub fn left_behind(&self) -> Vec<BuildId> {
         let Ok(entries) = fs::read_dir(&self.directory) else {
             return Vec::new();

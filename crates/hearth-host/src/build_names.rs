@@ -2,14 +2,14 @@
 
 use hearth_control::id::BuildId;
 
-/// How the name of the instance begins in which a Dockerfile is run.
+/// Prefix of the instance in which a Dockerfile is run.
 pub(crate) const BUILDER: &str = "builder-";
-/// How the name of the instance begins that is sealed as the version.
+/// Prefix of the instance that is sealed as the version.
 pub(crate) const BUILD: &str = "build-";
-/// How the name of the clone begins in which `/validate` is called.
+/// Prefix of the clone in which `/validate` is called.
 pub(crate) const VALIDATE: &str = "validate-";
 
-/// The build that an instance belongs to.
+/// The build that an instance belongs to, by the instance's name.
 pub fn build_of(machine: &str) -> Option<BuildId> {
     let id = [BUILDER, BUILD, VALIDATE]
         .iter()

@@ -1,4 +1,4 @@
-//! From egress connectors to what a network card may reach.
+//! Turns egress connectors into the rules of a network card.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,28 +9,28 @@ use hearth_control::id::AccountId;
 use hearth_control::store::Store;
 use hearth_net::{Egress, Names};
 
-/// What one name in a connector opens, and for whom.
+/// What one name in a connector allows, and which accounts may use the name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleSet {
     /// The accounts whose connectors may name it.
     pub accounts: BTreeSet<AccountId>,
-    /// What it opens.
+    /// What the name allows.
     pub egress: Egress,
 }
 
 /// Rule sets by name.
 pub type RuleSets = BTreeMap<String, RuleSet>;
 
-/// Knows what each connector opens.
+/// Looks up what connectors allow.
 #[derive(Clone)]
-pub struct Openings {
+pub struct ConnectorEgress {
     store: Arc<dyn Store>,
     subnets: Arc<RuleSets>,
     security_groups: Arc<RuleSets>,
 }
 
-impl Openings {
-    /// Connectors are in `store`; what `subnet-...` and `sg-...` mean in them is the operator's.
+impl ConnectorEgress {
+    /// Connectors are in `store`. The operator defines `subnet-...` and `sg-...`.
     pub fn new(store: Arc<dyn Store>, subnets: RuleSets, security_groups: RuleSets) -> Self {
         Self {
             store,
@@ -39,15 +39,15 @@ impl Openings {
         }
     }
 
-    /// What all of these open together. A connector that is gone, or names a rule set that the operator has removed, opens
-    /// nothing: closed is the safe mistake, and the log says so.
+    /// What all of these connectors allow together. A connector that is gone, or that names a rule set that the
+    /// operator has removed, allows nothing (fail closed) and is logged.
     pub(crate) async fn of(&self, connectors: &[ConnectorRef]) -> Egress {
         let mut all = Egress::closed();
         for connector in connectors {
             match connector {
                 ConnectorRef::Managed { connector, .. } => match connector {
                     ManagedConnector::InternetEgress => add(&mut all, &Egress::internet()),
-                    // Ways in, and the one that leads nowhere.
+                    // Ingress connectors, and the one that allows nothing.
                     ManagedConnector::NoEgress
                     | ManagedConnector::AllIngress
                     | ManagedConnector::HttpIngress

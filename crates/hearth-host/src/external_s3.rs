@@ -1,7 +1,8 @@
-//! An S3 that is not this service's own: whose buckets are whose, and reading an artifact there.
+//! An S3 other than this service's own: which account may read which bucket, and reading an artifact there.
 //!
-//! The operator's key reads every bucket that the operator lets it, whoever asks for a build. So the configuration says which buckets
-//! an account may name, and no other is asked for: an account that names another one's learns nothing, not even whether it is there.
+//! The operator's key may read the buckets of all accounts. So the configuration says which buckets an account may
+//! name, and requests for other buckets are never sent: an account cannot learn whether a bucket of
+//! another account exists.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -15,10 +16,10 @@ use tokio::io::AsyncWriteExt as _;
 
 use crate::fetch_error::FetchError;
 
-/// Longest wait for the next piece of an object. One that comes more slowly does not come.
+/// Longest wait for the next piece of an object. A slower transfer fails.
 const PIECE_LIMIT: Duration = Duration::from_secs(60);
 
-/// Another S3, and who may read what there.
+/// Another S3, and which account may read which bucket.
 #[derive(Clone)]
 pub struct ExternalS3 {
     client: Client,
@@ -35,7 +36,7 @@ impl std::fmt::Debug for ExternalS3 {
 }
 
 impl ExternalS3 {
-    /// Connects to nothing yet. `accounts` are the buckets that each account may read.
+    /// Opens no connection yet. `accounts` are the buckets that each account may read.
     ///
     /// # Errors
     ///

@@ -33,7 +33,7 @@ pub(crate) enum FetchError {
 }
 
 impl FetchError {
-    /// What the other S3 said, or did not say.
+    /// The error for a failed request to the other S3.
     pub(crate) fn of_client(error: ClientError, uri: &ArtifactUri) -> Self {
         if let ClientError::TooLarge { limit_bytes, .. } = error {
             return ArtifactError::ArchiveTooLarge {

@@ -1,4 +1,4 @@
-//! Calls of an application: one HTTP request over a stream into the guest.
+//! Guest calls: one HTTP request to the application over a stream into the guest.
 
 use std::time::Duration;
 
@@ -15,7 +15,8 @@ use hyper_util::rt::TokioIo;
 /// `ECONNREFUSED` of Linux, as the guest's kernel numbers it.
 pub(crate) const CONNECTION_REFUSED: i32 = 111;
 
-/// Calls an application once. The answer's body is not read: only the status counts, and the guest could send for ever.
+/// Calls an application once. The answer's body is not read: only the status counts, and a guest could send
+/// without end.
 pub(crate) async fn call(agent: &AgentClient, call: GuestCall) -> CallOutcome {
     tokio::time::timeout(call.timeout, exchange(agent, call))
         .await
@@ -34,8 +35,8 @@ async fn exchange(agent: &AgentClient, call: GuestCall) -> CallOutcome {
     let Some(request) = request(call) else {
         return CallOutcome::Broken;
     };
-    // The connection makes progress only while it is polled, and ends with this call. When the application has
-    // closed it, its answer may have come before.
+    // The connection makes progress only while it is polled, and ends with this call. The application may close it
+    // right after its answer, so the answer is looked for once more.
     let answer = std::pin::pin!(sender.send_request(request));
     let answered = match select(answer, connection).await {
         Either::Left((answered, _)) => answered,
@@ -53,7 +54,7 @@ fn request(call: GuestCall) -> Option<Request<Full<Bytes>>> {
         .method(Method::POST)
         .uri(call.path)
         .header(header::HOST, format!("localhost:{}", call.port))
-        // A connection that survived a freeze would be of no use after it.
+        // A connection must not be kept: it would be broken after a freeze.
         .header(header::CONNECTION, "close");
     if call.body.is_some() {
         request = request.header(header::CONTENT_TYPE, "application/json");
@@ -62,10 +63,10 @@ fn request(call: GuestCall) -> Option<Request<Full<Bytes>>> {
     request.body(Full::new(body)).ok()
 }
 
-/// Whether nobody listened on the port.
+/// Whether the guest's kernel refused the connection: nothing listens on the port.
 pub fn is_refused(error: &AgentError) -> bool {
     matches!(error, AgentError::Refused(Refusal::Os { errno, .. }) if *errno == CONNECTION_REFUSED)
 }
 
-/// Pause between two calls of a hook that asks for patience, and between two looks at a port.
+/// Pause between two calls of a hook that is not ready, and between two connection attempts to a port.
 pub(crate) const RETRY_PAUSE: Duration = Duration::from_millis(250);

@@ -5,12 +5,12 @@
 //!   control ── submit, outcome, inventory, events ──> local.rs ── operations on instances (local/instances.rs)
 //!                                                        │       └─> hearth-node: VMM processes, snapshots
 //!                                                        ├── builds (build.rs) ──> hearth-image, hearth-node
-//!                                                        └── what follows a running instance: its output (monitor.rs, output.rs),
-//!                                                            its end, its guest's door to services
+//!                                                        └── what follows a running instance: its output
+//!                                                            (monitor.rs, output.rs), its end, its services
 //! ```
 //!
-//! It decides nothing about resources and serves no protocol. What it is asked to do outlives whoever asked, and what became of it is
-//! asked for: the same seam can be a network some day.
+//! This crate decides nothing about resources and serves no protocol. An operation outlives its caller, and its
+//! outcome is asked for separately. So the same seam can become a network protocol later.
 
 #![forbid(unsafe_code)]
 
@@ -31,9 +31,9 @@ mod retry_frozen;
 pub use artifact::Artifacts;
 pub use build::{Origin, Workshop};
 pub use build_names::build_of;
-pub use egress::{Openings, RuleSet, RuleSets, rule_book};
+pub use egress::{ConnectorEgress, RuleSet, RuleSets, rule_book};
 pub use external_s3::ExternalS3;
 pub use guest_call::is_refused;
-pub use local::{GuestDoors, LocalHost, OpenDoor};
+pub use local::{GuestServer, GuestServerTask, LocalHost};
 pub use output::{now_ms, place};
-pub use retry_frozen::patiently;
+pub use retry_frozen::retry_while_frozen;

@@ -9,7 +9,7 @@
 //! validate-<uuid>   a clone of that snapshot
 //! ```
 //!
-//! Nothing is remembered beside these names: what there is after a restart is read from the node.
+//! No other record of these names exists: after a restart the instances are read from the node.
 
 mod builds;
 mod instances;
@@ -32,28 +32,32 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::build::Workshop;
-use crate::egress::Openings;
+use crate::egress::ConnectorEgress;
 use crate::monitor::Monitor;
 
-/// Opens what a guest reaches of the service, from when its instance is followed until it is not.
-pub trait GuestDoors: Send + Sync + 'static {
-    /// Serves the streams that come in by `listener`, which are that microVM's.
-    fn open(&self, listener: ServiceListener, instance: InstanceId, account: AccountId)
-    -> OpenDoor;
+/// Serves a guest's streams to services of its host, while the guest's instance is followed.
+pub trait GuestServer: Send + Sync + 'static {
+    /// Serves the streams that arrive at `listener`: those of this instance.
+    fn serve(
+        &self,
+        listener: ServiceListener,
+        instance: InstanceId,
+        account: AccountId,
+    ) -> GuestServerTask;
 }
 
-/// An open door; dropping it closes it and what goes through it.
+/// The task that serves one guest. Dropping it ends the task and the guest's streams.
 #[derive(Debug)]
-pub struct OpenDoor(JoinHandle<()>);
+pub struct GuestServerTask(JoinHandle<()>);
 
-impl OpenDoor {
-    /// A door that is open as long as a task runs.
+impl GuestServerTask {
+    /// The guest is served while `task` runs.
     pub fn new(task: JoinHandle<()>) -> Self {
         Self(task)
     }
 }
 
-impl Drop for OpenDoor {
+impl Drop for GuestServerTask {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -66,42 +70,42 @@ pub struct LocalHost(Arc<Inner>);
 struct Inner {
     node: Node,
     logs: Arc<LogStore>,
-    openings: Openings,
+    connector_egress: ConnectorEgress,
     workshop: Workshop,
-    doors: Arc<dyn GuestDoors>,
+    guest_server: Arc<dyn GuestServer>,
     operations: Operations,
     events: Arc<EventLog>,
-    watches: Mutex<HashMap<InstanceId, Watch>>,
+    followed: Mutex<HashMap<InstanceId, Followed>>,
 }
 
-/// What is kept in memory of an instance that was launched, resumed or taken up by this process.
+/// State in memory of an instance that this process launched, resumed or took up.
 #[derive(Debug, Default)]
-struct Watch {
+struct Followed {
     monitor: Option<Monitor>,
-    /// Through which its guest reaches the service while it is followed.
-    door: Option<OpenDoor>,
+    /// Serves the guest's streams while the instance is followed.
+    services: Option<GuestServerTask>,
     /// How often it was resumed.
     resumes: u64,
 }
 
 impl LocalHost {
-    /// A host whose guests' output goes to `logs` and whose guests' streams go through `doors`.
+    /// A host whose guests' output goes to `logs` and whose guests' streams go to `guest_server`.
     pub fn new(
         node: Node,
         logs: Arc<LogStore>,
-        openings: Openings,
+        connector_egress: ConnectorEgress,
         workshop: Workshop,
-        doors: Arc<dyn GuestDoors>,
+        guest_server: Arc<dyn GuestServer>,
     ) -> Self {
         Self(Arc::new(Inner {
             node,
             logs,
-            openings,
+            connector_egress,
             workshop,
-            doors,
+            guest_server,
             operations: Operations::default(),
             events: Arc::default(),
-            watches: Mutex::default(),
+            followed: Mutex::default(),
         }))
     }
 
@@ -115,19 +119,19 @@ impl LocalHost {
         &self.0.workshop
     }
 
-    /// How often an instance was resumed since this process knows it.
+    /// How often this process has resumed an instance.
     pub fn resumes_of(&self, id: impl Into<InstanceId>) -> u64 {
-        self.watches()
+        self.followed()
             .get(&id.into())
-            .map_or(0, |watch| watch.resumes)
+            .map_or(0, |followed| followed.resumes)
     }
 
-    /// What the processes of running instances take of this host's memory. Reads a file of each process.
+    /// Memory of the processes of running instances. Reads a file in `/proc` for each process.
     pub fn memory(&self) -> Vec<(InstanceId, ProcessMemory)> {
         let processes: Vec<_> = self
-            .watches()
+            .followed()
             .iter()
-            .filter_map(|(id, watch)| Some((*id, watch.monitor.as_ref()?.process())))
+            .filter_map(|(id, followed)| Some((*id, followed.monitor.as_ref()?.process())))
             .collect();
         processes
             .into_iter()
@@ -144,9 +148,9 @@ impl LocalHost {
         Ok(self.0.node.agent(&machine_name(id.into())?))
     }
 
-    fn watches(&self) -> MutexGuard<'_, HashMap<InstanceId, Watch>> {
+    fn followed(&self) -> MutexGuard<'_, HashMap<InstanceId, Followed>> {
         self.0
-            .watches
+            .followed
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
@@ -198,7 +202,7 @@ impl Host for LocalHost {
 
     async fn inventory(&self) -> Result<Inventory, HostError> {
         let host = self.clone();
-        // It looks at a file of each running process.
+        // It reads a file of each running process.
         let taken = tokio::task::spawn_blocking(move || host.take_inventory()).await;
         let taken = taken.map_err(|error| HostError(error.to_string()))?;
         taken.map_err(|error| HostError(with_causes(&error)))

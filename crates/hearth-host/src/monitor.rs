@@ -1,6 +1,6 @@
-//! Follows one running microVM: its application's output goes to the log store, its end becomes an event.
+//! Follows one running instance: its application's output goes to the log store, its end becomes an event.
 //!
-//! The stream of output is the watch: it ends when the application ends and breaks when the VMM does.
+//! The stream of output shows the end: it ends when the application ends and breaks when the VMM ends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,11 +16,11 @@ use tokio::task::JoinHandle;
 
 use crate::output::Output;
 
-/// Bytes of lines that may wait for the log store, or be on their way there; then the agent's own bounded buffer takes over. A
-/// guest may send what it likes as fast as it likes.
+/// Bytes of lines that may wait for the log store or be written to it. Beyond them the agent's own bounded buffer
+/// fills. The limit is there because a guest may send without end.
 const QUEUE_BYTES: usize = 1 << 20;
 
-/// What a line takes beside its text, so that empty ones are bounded too.
+/// Bytes that a line counts beside its text, so that empty lines are bounded too.
 const LINE_OVERHEAD_BYTES: usize = 64;
 
 /// Lines that may wait: as many as [`QUEUE_BYTES`] has room for.
@@ -29,26 +29,26 @@ const QUEUE_LINES: usize = QUEUE_BYTES / LINE_OVERHEAD_BYTES;
 /// Lines written to the log store at once.
 const BATCH_LINES: usize = 512;
 
-/// How long what was read may take to be written when a monitor stops.
+/// Longest wait for lines that were read to be written when a monitor stops.
 const STOP_LIMIT: Duration = Duration::from_secs(1);
 
-/// For how long nothing more has to come until all is taken to be there that the agent has sent.
+/// After this time without a line, everything that the agent has sent is taken to have arrived.
 const QUIET: Duration = Duration::from_millis(20);
 
 /// Pause before a stream that broke is opened again.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
-/// Whom to follow.
+/// The instance to follow.
 #[derive(Debug, Clone)]
 pub(crate) struct Watched {
     pub(crate) id: InstanceId,
     pub(crate) agent: AgentClient,
     pub(crate) process: ProcessRecord,
-    /// Where its output goes; it is read and dropped without.
+    /// Where its output goes. Without it the output is read and dropped.
     pub(crate) output: Option<Output>,
 }
 
-/// A monitor that works until it is dropped or its microVM ends.
+/// A monitor that works until it is dropped or its instance ends.
 #[derive(Debug)]
 pub(crate) struct Monitor {
     watched: Watched,
@@ -77,21 +77,22 @@ impl Monitor {
         }
     }
 
-    /// The process that runs the microVM.
+    /// The VMM process of the instance.
     pub(crate) fn process(&self) -> ProcessRecord {
         self.watched.process
     }
 
-    /// Stops following once what was read is written; answers whom it followed. What the agent still has, it keeps.
+    /// Stops following after the lines that were read are written. Answers the instance that it followed. Output
+    /// that is still in the agent stays there.
     pub(crate) async fn stop(mut self) -> Watched {
-        // What the application wrote last may still be in its pipe. The agent has read that before it answers once, and sent it before it
-        // answers again.
+        // The application's last output may still be in its pipe. The agent has read the pipe before its first answer,
+        // and has sent the output before its second answer.
         for _ in 0..2 {
             let answer = self.watched.agent.control(ControlRequest::Status);
             let _ = tokio::time::timeout(STOP_LIMIT, answer).await;
         }
         self.stop.notify_one();
-        // A log store that is slower loses lines instead of holding up the microVM.
+        // A slower log store loses lines instead of delaying the instance.
         let _ = tokio::time::timeout(STOP_LIMIT, &mut self.task).await;
         self.watched.clone()
     }
@@ -103,7 +104,7 @@ impl Drop for Monitor {
     }
 }
 
-/// Returns the reason of the microVM's end; `None` when it is to stop before.
+/// Returns the reason of the instance's end; `None` if `stop` came first.
 async fn follow(watched: &Watched, stop: &Notify) -> Option<String> {
     let stopped = stop.notified();
     tokio::pin!(stopped);
@@ -129,8 +130,8 @@ async fn follow(watched: &Watched, stop: &Notify) -> Option<String> {
     }
 }
 
-/// Reads output until the stream ends, whatever the reason, or until `stop`: then what was read by now is written, and what comes
-/// until it was quiet for as long as `stop` says. Answers whether it was stopped.
+/// Reads output until the stream ends, whatever the reason, or until `stop`. After `stop` it goes on until no line
+/// came for the duration that `stop` gives, and writes all that it has read. Answers whether it was stopped.
 pub(crate) async fn copy_output(
     agent: &AgentClient,
     output: Option<&Output>,
@@ -204,7 +205,7 @@ async fn write(
             let events = batch.iter().map(|waiting| event(&waiting.line)).collect();
             output.write(events).await;
         }
-        // Gives their room back.
+        // Frees their space in the queue.
         batch.clear();
     }
 }
@@ -217,7 +218,7 @@ fn event(line: &LogLine) -> NewEvent {
     }
 }
 
-/// An exit code as shells tell it.
+/// The exit code that a shell reports: 128 and the number for a signal.
 pub(crate) fn exit_code(status: ExitStatus) -> i32 {
     match status {
         ExitStatus::Code(code) => code,

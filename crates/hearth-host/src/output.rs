@@ -33,8 +33,8 @@ impl Output {
         })
     }
 
-    /// Appends lines, each with the time it was written. What the store does not take is lost and told to the
-    /// operator: output must never hold up what writes it.
+    /// Appends lines, each with the time it was written. Lines that the store refuses are lost and logged for the
+    /// operator: output must never block its writer.
     pub(crate) async fn write(&self, mut events: Vec<NewEvent>) {
         events.retain(|event| !event.message.is_empty());
         events.sort_by_key(|event| event.time_ms);
@@ -54,7 +54,7 @@ impl Output {
         }
     }
 
-    /// Appends one line, written now.
+    /// Appends one line with the present time.
     pub(crate) async fn say(&self, message: impl Into<String>) {
         let message = message.into();
         let time_ms = now_ms();
@@ -76,7 +76,7 @@ impl Output {
     }
 }
 
-/// Cuts events into batches that the store takes whole.
+/// Splits events into batches within the store's limits.
 fn batches(events: &[NewEvent]) -> impl Iterator<Item = &[NewEvent]> {
     let mut rest = events;
     std::iter::from_fn(move || {

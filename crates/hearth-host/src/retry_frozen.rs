@@ -1,23 +1,23 @@
-//! Waiting for a guest that stands still for its fork: who connects then is not told of it.
+//! Retries connections to a guest that is frozen for a fork, so that the callers do not notice.
 
 use std::time::{Duration, Instant};
 
 use hearth_node::AgentError;
 use hearth_wire::agent::Refusal;
 
-/// How long a connection waits for a guest that stands still: longer than the largest guest takes to be sealed.
-const FROZEN_PATIENCE: Duration = Duration::from_secs(20);
+/// Longest wait for a frozen guest: longer than the largest guest takes to be sealed.
+const FROZEN_LIMIT: Duration = Duration::from_secs(20);
 
-/// Pause before it is asked again.
+/// Pause between two attempts.
 const FROZEN_PAUSE: Duration = Duration::from_millis(5);
 
-/// Asks again while the guest stands still. A RUNNING one does so only for as long as it takes to seal it for a fork, and
-/// its users should not notice more than that.
-pub async fn patiently<T, F>(ask: impl Fn() -> F) -> Result<T, AgentError>
+/// Repeats `ask` while the guest's agent refuses because the application is frozen. A RUNNING guest is frozen only
+/// while it is sealed for a fork, and its users should notice no more than the delay.
+pub async fn retry_while_frozen<T, F>(ask: impl Fn() -> F) -> Result<T, AgentError>
 where
     F: Future<Output = Result<T, AgentError>>,
 {
-    let deadline = Instant::now() + FROZEN_PATIENCE;
+    let deadline = Instant::now() + FROZEN_LIMIT;
     loop {
         match ask().await {
             Err(AgentError::Refused(Refusal::Frozen)) if Instant::now() < deadline => {
@@ -38,7 +38,7 @@ mod tests {
     #[tokio::test]
     async fn a_thaw_is_waited_for_and_nothing_else() {
         let asked = Cell::new(0);
-        let thaws = patiently(|| {
+        let thaws = retry_while_frozen(|| {
             asked.set(asked.get() + 1);
             ready(match asked.get() {
                 1..=3 => Err(AgentError::Refused(Refusal::Frozen)),
@@ -47,7 +47,7 @@ mod tests {
         });
         assert_eq!(thaws.await.unwrap(), 4);
         asked.set(0);
-        let gone = patiently(|| {
+        let gone = retry_while_frozen(|| {
             asked.set(asked.get() + 1);
             ready(Err::<(), _>(AgentError::NotListening))
         });

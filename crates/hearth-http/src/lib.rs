@@ -1,4 +1,4 @@
-//! What every HTTP server of Hearth needs beneath its protocol: the API's listener, the doors of guests, the endpoints.
+//! Closing HTTP connections: shared by every HTTP server of Hearth (the API, the guest services, the endpoints).
 
 #![forbid(unsafe_code)]
 

@@ -1,9 +1,9 @@
 //! Closing a connection so that its last answer arrives.
 //!
-//! A server may answer before it has read the whole request: it refuses an upload for its signature, its size, or for want
-//! of room. If it then closes its socket while the client still sends, the client's system is told of a reset, throws away
-//! what it has not read yet, and its program sees a broken connection where the refusal was (RFC 9112 section 9.6). So the
-//! server says that it has said all, and reads on for a while.
+//! A server may answer before it has read the whole request: it refuses an upload for its signature, for its size, or
+//! because the disk is full. If it then closes its socket while the client still sends, the client's kernel receives a
+//! reset and discards the answer. The client's program sees a broken connection instead of the refusal (RFC 9112
+//! section 9.6). So the server shuts down its writing side and keeps reading for a while.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -17,23 +17,23 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep};
 
-/// What is read at a time, and thrown away.
+/// Bytes that are read and discarded at a time.
 const PIECE_BYTES: usize = 8 * 1024;
 
-/// How much patience a server has with a client that still sends.
+/// How long and how much a server reads from a client that still sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// In all.
+    /// Longest time in total.
     pub time: Duration,
-    /// Without a byte.
+    /// Longest time without a byte.
     pub silence: Duration,
-    /// What is read and thrown away.
+    /// Most bytes that are read and discarded.
     pub bytes: u64,
 }
 
 impl Limits {
-    /// For clients on the network: nginx's `lingering_time` and `lingering_timeout`. What they send costs no more than an
-    /// upload would that is not refused, so its size is not limited.
+    /// For clients on the network: the times are nginx's `lingering_time` and `lingering_timeout`. The size is not
+    /// limited: these bytes cost no more than those of an accepted upload.
     pub const CLIENT: Self = Self {
         time: Duration::from_secs(30),
         silence: Duration::from_secs(5),
@@ -41,7 +41,7 @@ impl Limits {
     };
 }
 
-/// A stream of HTTP/1.1 that reads on for a while once it was shut down, unless its peer has ended first.
+/// A stream of HTTP/1.1 that keeps reading for a while after its shutdown, unless its peer closed first.
 pub struct Lingering<S> {
     stream: S,
     limits: Limits,
@@ -51,7 +51,7 @@ pub struct Lingering<S> {
     rest: Option<Rest>,
 }
 
-/// What is read behind the last answer.
+/// State of the reading after the last answer.
 struct Rest {
     bytes: u64,
     deadline: Instant,
@@ -59,7 +59,7 @@ struct Rest {
 }
 
 impl<S> Lingering<S> {
-    /// This stream, with these limits.
+    /// Wraps `stream`.
     pub fn new(stream: S, limits: Limits) -> Self {
         Self {
             stream,
@@ -71,15 +71,15 @@ impl<S> Lingering<S> {
         }
     }
 
-    /// Does not begin to wait once the server was told to stop: connections that stand idle then would hold it up.
+    /// Does not begin to wait after `stopped` is set: idle connections would delay the server's end.
     #[must_use]
     pub fn unless(mut self, stopped: watch::Receiver<bool>) -> Self {
         self.stopped = Some(stopped);
         self
     }
 
-    /// Does not wait once this is set. Behind an upgrade it is a stream like any other: its two directions end on their own, and what
-    /// comes in after one was shut down is somebody's to read.
+    /// Does not wait after `upgraded` is set. The two directions of an upgraded stream end independently, and bytes
+    /// that arrive after a shutdown of one direction belong to the upgraded protocol.
     #[must_use]
     pub fn unless_upgraded(mut self, upgraded: Arc<AtomicBool>) -> Self {
         self.upgraded = Some(upgraded);
@@ -106,7 +106,7 @@ impl Rest {
         }
     }
 
-    /// Ready when nothing more is to be read, for whatever reason.
+    /// Ready when the reading has ended: at the peer's end, an error, or a limit.
     fn poll<S: AsyncRead + Unpin>(
         &mut self,
         stream: &mut S,

@@ -1,7 +1,7 @@
-//! Activity beside traffic, of microVMs for which it counts ([`Activity`]).
+//! Activity other than traffic, of microVMs that have it enabled ([`Activity`]).
 //!
-//! Bytes through an endpoint are seen as they pass. Processes and CPU time are the guest's, so its agent is asked again and
-//! again, and what begins and ends between two looks is not seen. A microVM that is found active is touched, as by traffic.
+//! Bytes through an endpoint are counted as they pass. Processes and CPU time are known to the guest alone, so its
+//! agent is polled. Activity that begins and ends between two polls is not seen. An active microVM is touched, as by traffic.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -16,30 +16,30 @@ use hearth_host::LocalHost;
 use hearth_wire::agent::{ControlReply, ControlRequest};
 use tokio::sync::watch;
 
-/// Between two looks at all of them. The shortest idle time is a minute: several looks fit in, late ones too.
+/// Time between two polls of all guests. The shortest idle time is a minute, so several polls fit in, also late ones.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// How long a guest may take to answer. It counts as it did before then.
+/// Longest wait for a guest's answer. A guest that does not answer in time keeps its last sample.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
-/// Guests that are asked at one time; each takes a descriptor. A thousand that do not answer take 20 s, which
-/// others can wait for.
+/// Guests that are polled at one time; each takes a descriptor. A thousand that do not answer take 20 s, which
+/// the others can wait for.
 const MAX_ASKED: usize = 256;
 
-/// From how much of one CPU on a guest is busy. Timers and keep-alives of a runtime that waits take less.
+/// A guest is busy from this share of one CPU on. Timers and keep-alives of a waiting runtime take less.
 const BUSY_PERCENT: u64 = 5;
 
-/// What was seen of a guest at one moment.
+/// A guest's counters at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Sample {
     at: Instant,
-    /// Which of its lives: CPU time is measured within one.
+    /// How often the microVM was resumed: CPU time is comparable only between samples with the same number.
     resumes: u64,
     execs: u32,
     cpu_us: u64,
 }
 
-/// Whether a guest is active, by what was seen of it last and now.
+/// Whether a guest is active, by its last sample and this one.
 fn is_active(counts: Activity, before: Option<&Sample>, now: &Sample) -> bool {
     (counts.execs && now.execs > 0)
         || (counts.guest_cpu && before.is_some_and(|before| is_busy(before, now)))
@@ -53,7 +53,7 @@ fn is_busy(before: &Sample, now: &Sample) -> bool {
         && u128::from(cpu_us) * 100 >= elapsed_us * u128::from(BUSY_PERCENT)
 }
 
-/// What looks.
+/// Polls guests for activity.
 pub(crate) struct ActivityWatch {
     control: Control,
     host: LocalHost,
@@ -69,7 +69,7 @@ impl ActivityWatch {
         }
     }
 
-    /// Looks until `stop` says so.
+    /// Polls until `stop` is set.
     pub(crate) async fn keep(mut self, mut stop: watch::Receiver<bool>) {
         tokio::select! {
             never = self.look_on() => match never {},
@@ -99,7 +99,7 @@ impl ActivityWatch {
             {
                 self.control.touch(microvm.id);
             }
-            // Of one that did not answer, the next look is compared with what was seen before.
+            // A guest that did not answer keeps its last sample for the next comparison.
             if let Some(sample) = sample.or(before.copied()) {
                 seen.insert(microvm.id, sample);
             }
@@ -151,7 +151,7 @@ mod tests {
         }
     }
 
-    /// What is seen after ten seconds with so much CPU time.
+    /// A sample ten seconds later, with so much more CPU time.
     fn after(before: &Sample, cpu_ms: u64) -> Sample {
         Sample {
             at: before.at + TEN_SECONDS,

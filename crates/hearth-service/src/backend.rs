@@ -1,4 +1,4 @@
-//! What traffic needs of the rest: where a microVM is, a stream into it, waking it.
+//! The endpoint's trait `Backend` on this host: finding a microVM, opening a stream into it, resuming it.
 
 use hearth_control::Control;
 use hearth_control::arn::{ConnectorRef, ManagedConnector};
@@ -8,11 +8,11 @@ use hearth_endpoint::{
     Backend, EndpointId, Ingress, Limits, MicrovmId, OpenError, ResumeError, Shell, State, Stream,
     TerminalSize,
 };
-use hearth_host::{LocalHost, patiently};
+use hearth_host::{LocalHost, retry_while_frozen};
 
 use crate::shell;
 
-/// The endpoint's view of this host.
+/// This host, as the endpoint sees it.
 pub(crate) struct HostBackend {
     pub(crate) control: Control,
     pub(crate) host: LocalHost,
@@ -40,7 +40,7 @@ impl Backend for HostBackend {
 
     async fn open(&self, microvm: MicrovmId, port: u16) -> Result<Box<dyn Stream>, OpenError> {
         let agent = self.agent(microvm)?;
-        let opened = patiently(|| agent.proxy(port)).await;
+        let opened = retry_while_frozen(|| agent.proxy(port)).await;
         match opened {
             Ok(stream) => Ok(Box::new(stream)),
             Err(error) if hearth_host::is_refused(&error) => Err(OpenError::Refused),
@@ -98,7 +98,7 @@ impl HostBackend {
     }
 }
 
-/// The same microVM in the control plane's words.
+/// The same id as the control plane's type.
 fn control_id(microvm: MicrovmId) -> Result<hearth_control::id::MicrovmId, String> {
     let parsed = microvm.to_string().parse();
     parsed.map_err(|error: hearth_control::id::IdError| error.to_string())

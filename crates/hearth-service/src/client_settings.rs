@@ -1,4 +1,4 @@
-//! What clients of a service need, and where it is written down.
+//! Settings for clients of a service, and the file that holds them.
 
 use std::path::{Path, PathBuf};
 
@@ -34,24 +34,24 @@ impl std::fmt::Debug for ClientSettings {
 }
 
 impl ClientSettings {
-    /// Where a service writes its settings for clients of the same host: readable by its owner alone.
+    /// Where a service writes its settings for clients of the same host. Only the file's owner may read them.
     #[must_use]
     pub fn path(data: &Path) -> PathBuf {
         data.join("client.json")
     }
 
-    /// Reads them there.
+    /// Reads the settings of a data directory.
     ///
     /// # Errors
     ///
-    /// When no service has written them, or something else has.
+    /// When the file does not exist, or is not one that a service wrote.
     pub fn read(data: &Path) -> Result<Self, ServiceError> {
         let path = Self::path(data);
         let text = std::fs::read(&path).map_err(file("read", &path))?;
         serde_json::from_slice(&text).map_err(part("the client settings"))
     }
 
-    /// Writes them there.
+    /// Writes the settings into a data directory.
     ///
     /// # Errors
     ///

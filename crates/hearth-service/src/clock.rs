@@ -1,4 +1,4 @@
-//! The clock of the control plane, which goes on over restarts: what it showed lies in the data directory.
+//! The clock of the control plane. It continues over restarts: its last time is a file in the data directory.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use hearth_control::time::{Reading, SystemClock};
 
 use crate::secret_file;
 
-/// How often what the clock shows is written down. Only a boot of the host loses what passed since.
+/// How often the clock's time is written to disk. Only a reboot of the host loses the time since the last write.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// Goes on with the clock of this data directory, and writes down what it shows from time to time for as long as the runtime lives.
+/// Continues the clock of this data directory, and writes its time to disk regularly while the runtime lives.
 pub(crate) fn go_on(data: &Path) -> SystemClock {
     let path = data.join("clock.json");
     let before = fs::read(&path)

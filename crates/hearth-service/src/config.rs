@@ -1,4 +1,4 @@
-//! What a service is told at its start.
+//! Configuration of a service.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -25,9 +25,9 @@ pub struct ServiceConfig {
     pub listen: SocketAddr,
     /// Where metrics are shown to whoever asks, with the ids of microVMs.
     pub metrics_listen: Option<SocketAddr>,
-    /// How it and the endpoints are encrypted.
+    /// How the API and the endpoints are encrypted.
     pub tls: TlsConfig,
-    /// The region that it answers for.
+    /// The AWS region of the service.
     pub region: Region,
     /// How endpoints are named and where they listen.
     pub endpoints: EndpointConfig,
@@ -43,9 +43,9 @@ pub struct ServiceConfig {
     pub has_boot_templates: bool,
     /// Where images come from that are not bases, and how.
     pub registries: Registries,
-    /// Where artifacts lie, if not with this service.
+    /// The S3 that holds artifacts, if it is not this service's own.
     pub s3: Option<ExternalS3>,
-    /// How long an upload in parts to the own S3 may be silent before it is removed; `None` keeps it for ever.
+    /// How long a multipart upload to this service's S3 may receive nothing before it is removed; `None` keeps it.
     pub upload_silence: Option<Duration>,
     /// What each account may have.
     pub quotas: Quotas,
@@ -53,11 +53,11 @@ pub struct ServiceConfig {
     pub account_quotas: BTreeMap<AccountId, Quotas>,
     /// Networks of microVMs.
     pub network: NetworkConfig,
-    /// Whether what each VMM takes of memory, processors and processes is limited by a control group.
+    /// Whether a control group limits each VMM's memory, processor time and processes.
     pub has_host_limits: bool,
-    /// What each microVM may take of disk and network.
+    /// Rate limits of each microVM's disks and network card.
     pub device_limits: DeviceLimits,
-    /// Users that VMMs become, if this process is root.
+    /// Users under which VMMs run, if this process is root.
     pub users: RangeInclusive<u32>,
     /// Whether connections and bandwidth of endpoints are limited by size tier, as on AWS.
     pub has_endpoint_limits: bool,
@@ -76,21 +76,21 @@ impl ServiceConfig {
     }
 }
 
-/// How the API and the endpoints are encrypted. Endpoints are in any case.
+/// How the API and the endpoints are encrypted. Endpoints always are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsConfig {
-    /// Whether the API is: it has to be where it listens beyond the loopback.
+    /// Whether the API is encrypted. Required if it listens beyond the loopback.
     pub is_api_encrypted: bool,
-    /// The operator's certificate, shown to whoever asks for a name that it covers.
+    /// The operator's certificate, for connections that ask for a name that it covers.
     pub own: Option<OwnCertificate>,
-    /// What clients call this host beside localhost: names and addresses. The first is in the URL that clients are given.
+    /// Names and addresses of this host other than localhost. The first one is in the URL that clients are given.
     pub names: Vec<String>,
 }
 
 /// Files of the operator, PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnCertificate {
-    /// The certificate, and those between it and one that clients trust.
+    /// The certificate and its intermediates.
     pub chain: PathBuf,
     /// Its private key.
     pub key: PathBuf,
@@ -103,11 +103,11 @@ pub struct NetworkConfig {
     pub is_off: bool,
     /// Whether microVMs and builds that name no connector reach nothing, instead of the internet as on AWS.
     pub is_closed_by_default: bool,
-    /// Whom guests' questions for names are passed on to; empty means the host's own servers.
+    /// Name servers to which guests' queries are forwarded; empty means the host's own servers.
     pub name_servers: Vec<SocketAddr>,
     /// What `subnet-...` means in a connector.
     pub subnets: RuleSets,
-    /// What `sg-...` means in a connector. It adds to what the subnets open.
+    /// What `sg-...` means in a connector. It adds to what the subnets allow.
     pub security_groups: RuleSets,
 }
 
@@ -147,7 +147,7 @@ impl Hosting {
         }
     }
 
-    /// The address on which the ports of microVMs are opened. Callers see 127.0.0.1 either way.
+    /// The address on which the endpoint ports listen. Callers see 127.0.0.1 either way.
     pub(crate) fn endpoint_address(self) -> IpAddr {
         match self {
             Self::Hardware => Ipv4Addr::LOCALHOST.into(),

@@ -1,7 +1,8 @@
-//! Room that is kept for a start on a full disk.
+//! Disk space that is reserved for a start on a full disk.
 //!
-//! Databases are opened with files of their own beside them, and a service that could not start again would leave running microVMs
-//! without endpoints until somebody makes room. So a file takes a little of the disk, which each start gives back to itself first.
+//! Opening a database writes files beside it. A service that could not start on a full disk would leave running
+//! microVMs without endpoints until somebody frees space. So a file reserves a little of the disk, and each start
+//! removes it first.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -10,20 +11,20 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, fallocate};
 
-/// More than the files of three databases at their opening, and the small ones that are written at every start.
+/// More than three databases write when they are opened, and the small files that every start writes.
 const BYTES: u64 = 16 << 20;
 
 fn path(data: &Path) -> PathBuf {
     data.join("reserve")
 }
 
-/// The room, given back for a start. It is taken again when this is dropped: at the end of the start, however it ends.
+/// The reserve is free while this exists. It is taken again on drop: at the end of the start, also if the start failed.
 #[must_use = "the room is taken again when this is dropped"]
 pub(crate) struct Released {
     data: PathBuf,
 }
 
-/// Gives the room back until the start is through.
+/// Frees the reserve until the start has ended.
 pub(crate) fn release(data: &Path) -> Released {
     remove(data);
     Released {
@@ -38,11 +39,11 @@ impl Drop for Released {
 }
 
 fn remove(data: &Path) {
-    // If it is absent or cannot be removed, the start tells what it lacks.
+    // If the file is absent or cannot be removed, the start itself reports the full disk.
     let _ = fs::remove_file(path(data));
 }
 
-/// Takes the room for the next start, if there is any.
+/// Reserves disk space for the next start, if enough is free.
 fn take(data: &Path) {
     let take = || {
         let mut options = OpenOptions::new();
@@ -51,7 +52,7 @@ fn take(data: &Path) {
         Ok::<_, io::Error>(())
     };
     if let Err(error) = take() {
-        // A piece of it would be taken from those who need it now.
+        // A partial reserve would only take space from others.
         remove(data);
         tracing::warn!(%error, "no room is kept for the next start");
     }

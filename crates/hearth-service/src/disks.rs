@@ -1,4 +1,4 @@
-//! Who holds what on this host's disks, read from the node's records and the files themselves.
+//! Disk usage of this host by owner, read from the node's records and the files themselves.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -12,25 +12,25 @@ use hearth_host::{LocalHost, Origin, build_of};
 use hearth_image::BaseSet;
 use hearth_node::{Purpose, with_causes};
 
-/// The disks of a host, as the front asks for them.
+/// Disk usage of a host, for the front.
 pub(crate) struct HostDisks(pub(crate) LocalHost);
 
 #[async_trait]
 impl Disks for HostDisks {
     async fn holdings(&self) -> Result<Vec<Holding>, String> {
         let host = self.0.clone();
-        // Thousands of files may be looked at.
+        // There may be thousands of files.
         let walk = tokio::task::spawn_blocking(move || holdings(&host));
         walk.await.map_err(|error| error.to_string())?
     }
 }
 
-/// Adds up files, each once: a sealed disk has two names while its microVM goes on.
+/// Adds up files, each once: a sealed disk has two names while its microVM runs on.
 #[derive(Default)]
 struct Taken(HashSet<(u64, u64)>);
 
 impl Taken {
-    /// What a file, or a directory with all in it, takes. What vanishes meanwhile takes nothing.
+    /// Bytes that a file or a directory tree takes on disk. A file that vanishes meanwhile counts nothing.
     fn by(&mut self, path: &Path) -> u64 {
         let Ok(metadata) = path.symlink_metadata() else {
             return 0;
@@ -88,7 +88,7 @@ fn holdings(host: &LocalHost) -> Result<Vec<Holding>, String> {
     Ok(holdings)
 }
 
-/// Versions, builds under way, and microVMs.
+/// Disk usage of versions, builds in progress, and microVMs.
 fn of_snapshots_and_instances(host: &LocalHost, taken: &mut Taken) -> Vec<Holding> {
     let (node, workshop) = (host.node(), host.workshop());
     let mut builds = BTreeMap::new();

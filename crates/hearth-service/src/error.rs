@@ -1,4 +1,4 @@
-//! Why the service does not start, or ended.
+//! Why the service does not start, or has ended.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,24 +6,24 @@ use std::path::{Path, PathBuf};
 
 use hearth_net::NetworkError;
 
-/// Why the service does not start, or ended.
+/// Why the service does not start, or has ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
-    /// Another one uses the data directory.
+    /// Another process uses the data directory.
     #[error("another hearth uses {0}; stop it first, or choose another --data")]
     InUse(PathBuf),
     /// A file or directory of the data directory failed.
     #[error("cannot {step} {path}")]
     File {
-        /// What was tried.
+        /// The step that failed.
         step: &'static str,
-        /// Where.
+        /// The file or directory.
         path: PathBuf,
         /// What failed.
         #[source]
         source: io::Error,
     },
-    /// An address is taken or not ours.
+    /// An address is in use, or is not an address of this host.
     #[error("cannot listen on {address}")]
     Listen {
         /// The address.
@@ -32,22 +32,22 @@ pub enum ServiceError {
         #[source]
         source: io::Error,
     },
-    /// There is nothing to boot guests with.
+    /// There is no guest kernel.
     #[error("there is no guest kernel yet; `hearth base build` makes one")]
     NoBase,
     /// The base images of builds are missing.
     #[error("the base images of builds are missing; `hearth base prepare` makes them")]
     NoBases,
-    /// MicroVMs can have no network on this host.
+    /// This host cannot give microVMs a network.
     #[error("no networks for microVMs; --no-network starts without them")]
     Network(#[source] NetworkError),
-    /// What VMMs take of this host cannot be limited.
+    /// This host has no control groups to limit VMMs.
     #[error("microVMs cannot be limited on this host; --no-host-limits starts without")]
     Limits(#[source] hearth_node::NodeError),
     /// A part could not be opened.
     #[error("cannot open {part}")]
     Part {
-        /// Which.
+        /// Name of the part.
         part: &'static str,
         /// What failed.
         #[source]

@@ -1,9 +1,10 @@
-//! What microVMs reach of this service: a door for each that runs, through which its guest's streams go to the front.
+//! Serves the guests' streams: a task for each running microVM passes its guest's streams to the front.
 //!
-//! A door is open while its microVM runs and this process knows it: from its launch, its resume, or its being taken up after a restart,
-//! to its suspension or end. In between the guest's agent waits; what was under way breaks, as connections over a suspend do.
+//! A microVM is served while it runs and this process follows it: from its launch, its resume, or its being taken up
+//! after a restart, until its suspend or end. Otherwise the guest's agent waits. Open streams break, as all connections
+//! over a suspend do.
 //!
-//! What a guest can take is bounded here: streams at one time, and bytes.
+//! The streams and the byte rate of a guest are limited here.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use hearth_control::id::AccountId;
 use hearth_control::instance::InstanceId;
 use hearth_endpoint::Bucket;
 use hearth_front::{Front, GuestDoor, GuestService};
-use hearth_host::{GuestDoors, OpenDoor};
+use hearth_host::{GuestServer, GuestServerTask};
 use hearth_node::{ServiceListener, service_of};
 use hearth_wire::service::Service;
 use tokio::net::UnixStream;
@@ -21,45 +22,45 @@ use tokio::task::JoinSet;
 
 use crate::rate_limited_stream::RateLimited;
 
-/// Streams of one microVM at one time; more wait in the backlog. An SDK opens ten by default, and each upload may fill a
-/// buffer here.
+/// Streams of one microVM at one time; more wait in the backlog. An SDK opens ten by default. The limit is there
+/// because each upload may fill a buffer in this process.
 const MAX_STREAMS: usize = 64;
 
-/// Bytes a second of one microVM, both ways together: what AWS gives at best (facts section 8), and a small part of what
-/// a host's memory moves.
+/// Bytes a second of one microVM, both directions together: the most that AWS gives (facts section 8), and a small
+/// part of a host's memory bandwidth.
 const BYTES_PER_SECOND: f64 = 100e6;
 
-/// How much may come at once before the rate holds.
+/// How much may pass at once before the rate is enforced.
 const BURST: Duration = Duration::from_millis(500);
 
-/// The front, once it is there. MicroVMs are taken up before.
+/// The front, after it was made. MicroVMs are taken up before that.
 #[derive(Clone, Default)]
 pub(crate) struct GuestServices {
     front: Arc<OnceLock<Arc<Front>>>,
 }
 
 impl GuestServices {
-    /// From here on guests are served.
+    /// Begins to serve guests.
     pub(crate) fn begin(&self, front: Arc<Front>) {
         // There is one front.
         let _ = self.front.set(front);
     }
 }
 
-impl GuestDoors for GuestServices {
-    fn open(
+impl GuestServer for GuestServices {
+    fn serve(
         &self,
         listener: ServiceListener,
         instance: InstanceId,
         account: AccountId,
-    ) -> OpenDoor {
+    ) -> GuestServerTask {
         let InstanceId::Microvm(microvm) = instance;
         let services = self.clone();
         let task = tokio::spawn(async move {
             let streams = Arc::new(Semaphore::new(MAX_STREAMS));
             let bucket = Bucket::new(BYTES_PER_SECOND, BURST, Instant::now());
             let bucket = Arc::new(Mutex::new(bucket));
-            // Dropped with this task, and what runs in it.
+            // Dropping this set with the task ends the guest's streams.
             let mut served = JoinSet::new();
             loop {
                 let Ok(slot) = Arc::clone(&streams).acquire_owned().await else {
@@ -68,7 +69,7 @@ impl GuestDoors for GuestServices {
                 let stream = listener.accept().await;
                 while served.try_join_next().is_some() {}
                 let Some(front) = services.front.get().cloned() else {
-                    // The guest's agent asks again.
+                    // The guest's agent retries.
                     continue;
                 };
                 let door = GuestDoor::new(front, microvm, account);
@@ -79,7 +80,7 @@ impl GuestDoors for GuestServices {
                 });
             }
         });
-        OpenDoor::new(task)
+        GuestServerTask::new(task)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Running guests for Hearth's own operations: processes, files, and where output goes.
+//! The front's trait `Guests` on this host: processes, files and log groups of running guests.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use hearth_wire::agent::{
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 
-/// Pieces of output that wait to be taken; then the process waits.
+/// Pieces of output that may wait for their reader; then the process waits.
 const QUEUE: usize = 4;
 
 /// `ENOENT` of Linux, as the guest's kernel numbers it.
@@ -102,7 +102,7 @@ impl HostGuests {
     }
 }
 
-/// What is read, piece by piece. A failure is the last piece.
+/// The content of a file, piece by piece. A failure is the last piece.
 fn content(reader: FileReader) -> FileContent {
     let pieces = unfold(Some(reader), |reader| async {
         let mut reader = reader?;
@@ -113,7 +113,7 @@ fn content(reader: FileReader) -> FileContent {
     Box::pin(pieces)
 }
 
-/// Passes output on until the process has ended or nobody takes it any more.
+/// Passes output on until the process has ended or the reader is gone.
 async fn tell(mut reader: ExecReader, output: &mpsc::Sender<ProcessOutput>) {
     loop {
         let said = match reader.next().await {
@@ -130,11 +130,11 @@ async fn tell(mut reader: ExecReader, output: &mpsc::Sender<ProcessOutput>) {
     }
 }
 
-/// Gives the process its input, then waits: closing this half would kill it.
+/// Gives the process its input, then waits for ever: closing this half would kill the process.
 async fn feed(writer: &mut ExecWriter, mut input: Input) -> std::convert::Infallible {
     'input: while let Some(said) = input.next().await {
         for frame in frames(&said) {
-            // When the stream has failed, the other half says so.
+            // If the stream has failed, the other half reports it.
             if writer.send(&frame).await.is_err() {
                 break 'input;
             }
@@ -143,7 +143,7 @@ async fn feed(writer: &mut ExecWriter, mut input: Input) -> std::convert::Infall
     std::future::pending().await
 }
 
-/// What the agent is told.
+/// The frames to the agent for one input.
 fn frames(said: &ProcessInput) -> Vec<ExecInput> {
     let stdin = |piece: &[u8]| ExecInput::Stdin(piece.to_vec());
     match said {
@@ -175,7 +175,7 @@ fn guest_error(error: AgentError) -> GuestError {
     }
 }
 
-/// A refusal in the guest's words, without the number that the host has read already.
+/// The text of a guest's refusal, without the error number: the caller has handled the number already.
 fn words(refusal: &Refusal) -> String {
     match refusal {
         Refusal::Os { step, message, .. } => format!("{step}: {message}"),

@@ -1,6 +1,6 @@
-//! What is removed by age: log events past the retention of their groups, and uploads in parts that nobody goes on with.
+//! Removes by age: log events past the retention of their groups, and multipart uploads that were abandoned.
 //!
-//! Triggered by the timer alone: each pass looks for whatever is due, so that nothing has to be remembered over a restart.
+//! Only a timer triggers it. Each pass looks for everything that is due, so it needs no state over a restart.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -13,25 +13,25 @@ use tokio::sync::watch;
 use hearth_host::now_ms;
 use hearth_node::with_causes;
 
-/// How often it is looked for what is due. Retention is counted in days, and CloudWatch Logs removes events up to three
-/// days after their time; a quarter of an hour keeps each pass small.
+/// Time between two passes. Retention is counted in days, and CloudWatch Logs removes events up to three days after
+/// their time. A quarter of an hour keeps each pass small.
 const PERIOD: Duration = Duration::from_secs(15 * 60);
 
-/// Pause between two slices, at least: requests that wait for the same lock come in between.
+/// Shortest pause between two slices: requests that wait for the same lock run in between.
 const MIN_PAUSE: Duration = Duration::from_millis(5);
 
-/// Removes what is due, until the service stops.
+/// Removes events and uploads that are due, until the service stops.
 pub(crate) struct Housekeeping {
     pub(crate) logs: Arc<LogStore>,
     pub(crate) objects: Arc<ObjectStore>,
-    /// How long an upload in parts may be silent; `None` keeps it for ever.
+    /// How long a multipart upload may receive nothing; `None` keeps it.
     pub(crate) upload_silence: Option<Duration>,
 }
 
 type Removed = Result<usize, Box<dyn Error + Send + Sync>>;
 
 impl Housekeeping {
-    /// Looks at once, and then again and again.
+    /// Makes a pass at once, then one every [`PERIOD`].
     pub(crate) async fn keep(self, mut stopped: watch::Receiver<bool>) {
         let passes = async {
             loop {

@@ -8,8 +8,8 @@
 //!             hearth-host
 //! ```
 //!
-//! The parts know nothing of each other; this crate is the only place that knows them all. It decides nothing
-//! about resources and speaks no protocol of its own.
+//! The parts do not know each other; this crate is the only place that knows them all. It decides nothing about
+//! resources and speaks no protocol of its own.
 
 #![forbid(unsafe_code)]
 
@@ -28,7 +28,7 @@ mod housekeeping;
 mod activity;
 mod backend;
 mod disks;
-mod doors;
+mod endpoint_ports;
 mod guest_services;
 mod guests;
 mod memory;

@@ -11,7 +11,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
-/// The microVMs of a host, measured when they are asked for.
+/// Memory of a host's microVMs, measured at each request for metrics.
 pub(crate) struct MemoryMetrics(LocalHost);
 
 impl MemoryMetrics {

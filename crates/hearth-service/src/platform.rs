@@ -1,4 +1,4 @@
-//! What this host offers: room, processor level, base images.
+//! What this host offers: capacity, processor level, base images.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,8 @@ use hearth_control::time::Timestamp;
 use crate::config::Hosting;
 use crate::error::{ServiceError, part};
 
-/// What fits: baseline memory is what a microVM may count on, so all baselines together fit what is free now.
+/// Capacity of this host. Baseline memory is guaranteed to a microVM, so the sum of all baselines must fit the memory
+/// that is free now.
 pub(crate) fn capacity(hosting: Hosting) -> Capacity {
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let default = Capacity::default();
@@ -35,8 +36,8 @@ fn available_mib(meminfo: &str) -> Option<u64> {
     Some(kib / 1024)
 }
 
-/// The names under which callers ask for a base: AWS's, so that their scripts work, and what it is. Their
-/// versions are the base versions of this host, oldest first.
+/// The names under which callers ask for a base image: AWS's names, so that existing scripts work, and descriptive
+/// ones. Their versions are the base versions of this host, oldest first.
 pub(crate) fn managed_images(data: &Path) -> Result<Vec<ManagedImage>, ServiceError> {
     let bases = hearth_base::list(data).map_err(part("the guest kernels"))?;
     let newest = bases.len();

@@ -1,4 +1,4 @@
-//! A stream that pauses when it is ahead of its rate.
+//! A stream with a byte rate: it pauses when it is ahead of the rate.
 
 use std::io;
 use std::pin::Pin;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// Counts bytes with `take`, which answers how long to wait before the next.
+/// Counts bytes with `take`, which answers how long to wait before the next byte.
 pub(crate) struct RateLimited<S, F> {
     stream: S,
     take: F,

@@ -1,11 +1,11 @@
 //! The service put together, in the order in which it starts.
 //!
 //! ```text
-//! lock the data directory -> bind the listeners -> open the stores -> settle what a crash cut in two
-//!    -> control plane (takes up what lives, removes what belongs to nobody) -> endpoints -> front
+//! lock the data directory -> bind the listeners -> open the stores -> finish what a crash interrupted
+//!    -> control plane (takes up living microVMs, removes orphaned instances) -> endpoints -> front
 //! ```
 //!
-//! Stopping touches no microVM: their processes run on, and the next start takes them up again.
+//! Stopping leaves microVMs alone: their processes run on, and the next start takes them up again.
 
 use std::fs::{self, File, OpenOptions};
 use std::net::SocketAddr;
@@ -28,7 +28,7 @@ use hearth_front::{
     ControlMetrics, Front, FrontConfig, FrontMetrics, KnownHosts, MetricsPage, PageTokens,
     SessionKey, Transport, serve, serve_metrics,
 };
-use hearth_host::{Artifacts, LocalHost, Openings, Workshop, rule_book};
+use hearth_host::{Artifacts, ConnectorEgress, LocalHost, Workshop, rule_book};
 use hearth_image::{Bases, LayerCaches};
 use hearth_logs::{Limits, LogStore};
 use hearth_net::{Network, NetworkOptions};
@@ -44,7 +44,7 @@ use crate::client_settings::ClientSettings;
 use crate::clock;
 use crate::config::{EndpointConfig, ServiceConfig};
 use crate::disks::HostDisks;
-use crate::doors::Keeper;
+use crate::endpoint_ports::EndpointPorts;
 use crate::error::{ServiceError, file, part};
 use crate::guest_services::GuestServices;
 use crate::guests::HostGuests;
@@ -71,7 +71,7 @@ pub struct Service {
     _lock: File,
 }
 
-/// What all parts share while they are put together.
+/// The parts that others are built from during a start.
 struct Parts {
     store: Arc<dyn Store>,
     logs: Arc<LogStore>,
@@ -87,12 +87,12 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// [`ServiceError`]; nothing listens then.
+    /// [`ServiceError`]: nothing listens.
     pub async fn start(config: &ServiceConfig) -> Result<Self, ServiceError> {
         let lock = lock(&config.data)?;
         let certificates = tls::certificates(config)?;
         let api = listen(config.listen).await?;
-        let shared_door = match &config.endpoints {
+        let shared_listener = match &config.endpoints {
             EndpointConfig::Ports(_) => None,
             EndpointConfig::Domain {
                 listen: address, ..
@@ -106,7 +106,7 @@ impl Service {
         let parts = open_parts(config).await?;
         let control = start_control(config, &parts).await?;
         for microvm in control.living_microvms() {
-            // Whoever performs an operation between two processes follows the new one.
+            // An operation that has ended the old VMM and not started the new one follows the new one itself.
             if !microvm.is_between_machines() {
                 parts.host.take_up(&microvm.instance());
             }
@@ -130,9 +130,15 @@ impl Service {
             housekeeping: tokio::spawn(housekeeping.keep(stopped.clone())),
             activity: tokio::spawn(activity.keep(stopped.clone())),
             shares: tokio::spawn(keep_shares(parts.groups, stopped.clone())),
-            // Endpoints first: whoever is answered by the front may expect them.
-            endpoints: spawn_endpoints(config, &control, endpoint, shared_door, stopped.clone())
-                .await,
+            // Endpoints first: a client that the front has answered may use them at once.
+            endpoints: spawn_endpoints(
+                config,
+                &control,
+                endpoint,
+                shared_listener,
+                stopped.clone(),
+            )
+            .await,
             metrics: spawn_metrics(config, page, metrics_listener, stopped.clone()),
             front: spawn_front(front, api, transport, stopped),
             control,
@@ -142,7 +148,7 @@ impl Service {
         })
     }
 
-    /// What a client needs to talk to it.
+    /// Settings for clients of this service.
     #[must_use]
     pub fn client_settings(&self) -> &ClientSettings {
         &self.settings
@@ -162,7 +168,7 @@ impl Service {
 
     /// Lets requests in flight finish and stops. MicroVMs run on.
     pub async fn stop(self) {
-        // All tasks listen as long as they run.
+        // Every running task has a receiver.
         let _ = self.stop.send(true);
         let _ = tokio::join!(
             self.front,
@@ -176,15 +182,15 @@ impl Service {
     }
 }
 
-/// Takes a data directory for this process alone, until the file is closed: one service, or one command that changes what a service
-/// would know.
+/// Locks a data directory for this process, until the file is closed. A service takes the lock, and so does each
+/// command that changes state that a service keeps in memory.
 ///
 /// # Errors
 ///
 /// [`ServiceError::InUse`] when another process has it.
 pub fn lock(data: &Path) -> Result<File, ServiceError> {
     fs::create_dir_all(data).map_err(file("make the directory", data))?;
-    // Whatever is below it, and whoever made it: keys, disks and memory of tenants are nobody else's.
+    // Whoever made the directory: the keys, disks and memory of tenants below it are private.
     fs::set_permissions(data, fs::Permissions::from_mode(0o700)).map_err(file("close", data))?;
     let path = data.join("service.lock");
     let file_handle = OpenOptions::new()
@@ -242,7 +248,7 @@ async fn open_parts(config: &ServiceConfig) -> Result<Parts, ServiceError> {
     };
     node.sweep_booted(booted).await.map_err(part("the node"))?;
     remove_unused_bases(&node, &bases)?;
-    let openings = Openings::new(
+    let connector_egress = ConnectorEgress::new(
         Arc::clone(&store),
         config.network.subnets.clone(),
         config.network.security_groups.clone(),
@@ -263,13 +269,19 @@ async fn open_parts(config: &ServiceConfig) -> Result<Parts, ServiceError> {
             None => Artifacts::Own(Arc::clone(&objects)),
         },
         logs: Arc::clone(&logs),
-        openings: openings.clone(),
+        connector_egress: connector_egress.clone(),
         has_boot_templates: config.has_boot_templates,
         hook_timeout_scale: config.hook_timeout_scale,
     };
     let services = GuestServices::default();
-    let doors = Arc::new(services.clone());
-    let host = LocalHost::new(node, Arc::clone(&logs), openings, workshop, doors);
+    let guest_server = Arc::new(services.clone());
+    let host = LocalHost::new(
+        node,
+        Arc::clone(&logs),
+        connector_egress,
+        workshop,
+        guest_server,
+    );
     Ok(Parts {
         store,
         logs,
@@ -281,7 +293,7 @@ async fn open_parts(config: &ServiceConfig) -> Result<Parts, ServiceError> {
     })
 }
 
-/// In a debug build a test may say at which write this process has to die.
+/// In a debug build a test may choose a write at which this process ends.
 fn open_store(data: &Path) -> Result<SqliteStore, StoreError> {
     let path = data.join("control.db");
     if !cfg!(debug_assertions) {
@@ -291,11 +303,11 @@ fn open_store(data: &Path) -> Result<SqliteStore, StoreError> {
     SqliteStore::open_watched(&path, move |moment| point.reach(moment))
 }
 
-/// Removes sets of base images that no version, microVM or build stands on. At the start: later, a build may be about to use
-/// the one that was current when this process began.
+/// Removes sets of base images that no version, microVM or build needs. Only at the start: later, a build may be about
+/// to use the set that was current when this process began.
 fn remove_unused_bases(node: &Node, bases: &Bases) -> Result<(), ServiceError> {
     if !node.damaged().map_err(part("the node"))?.is_empty() {
-        // Which sets something damaged stands on may be what cannot be read, and an operator may repair it.
+        // A damaged record may be the one that names its set, and an operator may repair it.
         return Ok(());
     }
     let mut disks = Vec::new();
@@ -305,7 +317,7 @@ fn remove_unused_bases(node: &Node, bases: &Bases) -> Result<(), ServiceError> {
     for (_, record) in node.machines() {
         disks.extend(record.disks.iter().map(|disk| disk.base.clone()));
     }
-    // By the set's id, whichever way the data directory was written when the disk was recorded.
+    // By the set's id: the data directory may have had another path when the disk was recorded.
     let lies_in = |disk: &PathBuf, set: &str| disk.iter().any(|component| component == set);
     let removed = bases.remove_others(|set| disks.iter().any(|disk| lies_in(disk, set)));
     for set in removed.map_err(file("remove base images of", bases.directory()))? {
@@ -314,7 +326,7 @@ fn remove_unused_bases(node: &Node, bases: &Bases) -> Result<(), ServiceError> {
     Ok(())
 }
 
-/// Limits on what VMMs take, unless they are not wanted.
+/// Control groups for VMMs, unless the configuration turns them off.
 fn groups(config: &ServiceConfig) -> Result<Option<Groups>, ServiceError> {
     if !config.has_host_limits {
         return Ok(None);
@@ -328,7 +340,7 @@ fn groups(config: &ServiceConfig) -> Result<Option<Groups>, ServiceError> {
     groups.map(Some).map_err(ServiceError::Limits)
 }
 
-/// Lets the microVMs that ask for little go first, until the service stops.
+/// Adjusts the processor shares of microVMs until the service stops: those that use little run first.
 async fn keep_shares(groups: Option<Groups>, mut stopped: watch::Receiver<bool>) {
     let Some(groups) = groups else {
         return;
@@ -355,7 +367,7 @@ async fn keep_shares(groups: Option<Groups>, mut stopped: watch::Receiver<bool>)
     }
 }
 
-/// Networks, unless they are not wanted.
+/// Networks of microVMs, unless the configuration turns them off.
 async fn network(config: &ServiceConfig) -> Result<Option<Network>, ServiceError> {
     if config.network.is_off {
         return Ok(None);
@@ -373,7 +385,7 @@ fn newest_base(data: &Path) -> Result<BaseVersion, ServiceError> {
     versions.into_iter().next_back().ok_or(ServiceError::NoBase)
 }
 
-/// Made at every start: it is small, and neither agent nor busybox may be an older one.
+/// The builders' initramfs. Made at every start: it is small, and its agent and busybox must be the current ones.
 fn builder_initramfs(config: &ServiceConfig, base: &BaseVersion) -> Result<PathBuf, ServiceError> {
     let path = config.data.join("builder.cpio");
     hearth_image::write_initramfs(&base.initramfs(), &config.busybox, &path)
@@ -413,7 +425,7 @@ fn scheme(endpoints: &EndpointConfig) -> EndpointScheme {
             host: "127.0.0.1".to_owned(),
             ports: ports.clone(),
         },
-        // Clients look for it where they look for HTTPS, unless they are told.
+        // Without a port in the URL, clients connect to port 443.
         EndpointConfig::Domain { domain, listen }
             if listen.port() == 443 || domain.contains(':') =>
         {
@@ -517,22 +529,22 @@ async fn spawn_endpoints(
     config: &ServiceConfig,
     control: &Control,
     endpoint: Endpoint,
-    shared_door: Option<TcpListener>,
+    shared_listener: Option<TcpListener>,
     stopped: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
-    match shared_door {
+    match shared_listener {
         Some(listener) => tokio::spawn(async move {
             endpoint.serve(listener, Door::Shared, stopped).await;
         }),
         None => {
             let address = config.hosting.endpoint_address();
-            let keeper = Keeper::open(control.clone(), endpoint, address).await;
-            tokio::spawn(keeper.keep(stopped))
+            let ports = EndpointPorts::open(control.clone(), endpoint, address).await;
+            tokio::spawn(ports.keep(stopped))
         }
     }
 }
 
-/// Writes down what clients need; the key is an active one of the first account.
+/// Writes the settings for clients. Their key is an active key of the first account.
 async fn client_settings(
     config: &ServiceConfig,
     control: &Control,

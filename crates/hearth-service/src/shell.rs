@@ -8,9 +8,9 @@ use hearth_node::{AgentClient, ExecReader, ExecWriter};
 use hearth_wire::agent::{ExecInput, ExecOutput, ExecPlace, ExecSpec, MAX_CHUNK_BYTES};
 use tokio::sync::mpsc;
 
-use hearth_host::patiently;
+use hearth_host::retry_while_frozen;
 
-/// Pieces that may wait in either direction; then whoever sends waits.
+/// Pieces that may wait in either direction; then the sender waits.
 const QUEUE: usize = 16;
 
 /// The login shell: bash where the image has it.
@@ -25,7 +25,7 @@ pub(crate) async fn open(agent: &AgentClient, size: TerminalSize) -> Result<Shel
         tty: Some(terminal_size(size)),
         place: ExecPlace::Application,
     };
-    let exec = patiently(|| agent.exec(spec.clone()))
+    let exec = retry_while_frozen(|| agent.exec(spec.clone()))
         .await
         .map_err(|error| OpenError::Unreachable(Box::new(error)))?;
     let (reader, writer) = exec.split();
@@ -66,7 +66,7 @@ async fn feed(mut writer: ExecWriter, mut input: mpsc::Receiver<ShellInput>) {
     }
 }
 
-/// A terminal has at least one place.
+/// A terminal has at least one column and one row.
 fn terminal_size(size: TerminalSize) -> hearth_wire::agent::TerminalSize {
     hearth_wire::agent::TerminalSize {
         columns: size.cols.max(1),

@@ -1,4 +1,4 @@
-//! Certificates of the listeners, and what clients are told of them.
+//! Certificates of the listeners, and the certificates that clients must trust.
 
 use std::fs;
 use std::io;
@@ -18,7 +18,7 @@ const HOST_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// Directory of the local authority, in the data directory.
 const AUTHORITY: &str = "authority";
 
-/// Certificates of the local authority, and the operator's if there is one.
+/// Certificates of the local authority, and the operator's certificate if there is one.
 pub(crate) fn certificates(config: &ServiceConfig) -> Result<Arc<Certificates>, ServiceError> {
     let directory = config.data.join(AUTHORITY);
     fs::create_dir_all(&directory).map_err(file("make the directory", &directory))?;
@@ -74,8 +74,8 @@ pub(crate) fn url(config: &ServiceConfig, listening: SocketAddr) -> String {
     }
 }
 
-/// What clients are to trust, PEM: the local authority; and with a certificate of the operator's, its issuers and those that
-/// this host trusts, since one of them vouches for it.
+/// The certificates that clients must trust, as PEM: the local authority. With a certificate of the operator's also its
+/// issuers and the authorities that this host trusts, since one of them has signed it.
 pub(crate) fn client_bundle(config: &ServiceConfig) -> Result<String, ServiceError> {
     let mut bundle = read(&bundle_path(&config.data.join(AUTHORITY)))?;
     if let Some(own) = &config.tls.own {

@@ -1,7 +1,9 @@
-//! Ends the process right before or right after a write of the control plane, for the test that shows that nothing is lost then.
+//! Ends the process right before or right after a write of the control plane, for the test that shows that no write
+//! loses a microVM.
 //!
-//! Only in builds with debug assertions. `<data>/write-crash-point` says when: `before 3` is before the third write from when the
-//! file is seen on. A process of a later start counts anew, so the file goes when it has done its work.
+//! Only in builds with debug assertions. The file `<data>/write-crash-point` chooses the write: `before 3` is before
+//! the third write after the file was first seen. The file is removed when the process ends, since the next process counts
+//! from the beginning.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,13 +11,13 @@ use std::path::{Path, PathBuf};
 use hearth_control::store::CommitMoment;
 use rustix::process::{Signal, getpid, kill_process};
 
-/// Name of the file that says when.
+/// Name of the file that chooses the write.
 const FILE: &str = "write-crash-point";
 
 /// The write at which a test wants this process to end.
 pub(crate) struct WriteCrashPoint {
     file: PathBuf,
-    /// What the file said at the last write, and how many there were since it says so.
+    /// The file's text at the last write, and the number of writes since that text was first seen.
     text: String,
     writes: u32,
 }
@@ -29,7 +31,7 @@ impl WriteCrashPoint {
         }
     }
 
-    /// Does not return when the moment is the one.
+    /// Ends the process if this is the chosen moment.
     pub(crate) fn reach(&mut self, moment: CommitMoment) {
         let text = fs::read_to_string(&self.file).unwrap_or_default();
         if text != self.text {

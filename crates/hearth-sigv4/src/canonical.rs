@@ -1,16 +1,16 @@
-//! The canonical request: what both sides hash.
+//! The canonical request, which signer and verifier hash.
 
 use http::request::Parts;
 
 use crate::uri::{canonical_query, encode};
 
-/// A request and what of it is signed.
+/// A request and the parts of it that are signed.
 pub struct CanonicalRequest<'a> {
     /// Method, address and headers.
     pub head: &'a Parts,
     /// Names of the signed headers, in lower case and sorted.
     pub signed_headers: &'a [String],
-    /// The hash of the body, or what stands for it.
+    /// The hash of the body, or the constant in its place.
     pub payload_hash: &'a str,
     /// A presigned query carries its own signature, which cannot sign itself.
     pub is_presigned: bool,
@@ -40,7 +40,7 @@ impl PathForm {
 }
 
 impl CanonicalRequest<'_> {
-    /// The text to hash, or nothing when a signed header did not arrive.
+    /// The text to hash; `None` if a signed header is missing.
     #[must_use]
     pub fn render(&self) -> Option<String> {
         let mut headers = String::new();

@@ -4,8 +4,8 @@
 //! request -> canonical request -> its hash, date and scope -> string to sign -> HMAC with the day's key
 //! ```
 //!
-//! The front verifies with it and the client signs with it, so a request is put into canonical form in one place. Which
-//! signatures are believed (time, scope, what must be signed) is the front's business.
+//! The front verifies and the client signs with this crate, so one place puts requests into canonical form. The front
+//! decides which signatures it accepts (time, scope, which headers must be signed).
 //!
 //! Reference: "Create a signed AWS API request", IAM User Guide.
 

@@ -1,4 +1,4 @@
-//! What a signature is good for: a day, a region, a service.
+//! The credential scope of a signature: a day, a region, a service.
 
 use std::fmt;
 

@@ -18,7 +18,7 @@ pub struct Signer<'a> {
     pub access_key_id: &'a str,
     /// Its secret.
     pub secret_access_key: &'a str,
-    /// The region that is asked.
+    /// The region to which the request goes.
     pub region: &'a str,
     /// The signing name of the service.
     pub service: &'a str,
@@ -41,7 +41,7 @@ impl Signer<'_> {
     ///
     /// # Errors
     ///
-    /// [`SignError`]; the request has no signature then.
+    /// [`SignError`]: the request is not signed.
     pub fn sign(
         &self,
         head: &mut Parts,

@@ -7,7 +7,7 @@ use crate::scope::{CredentialScope, TERMINATOR};
 /// The one algorithm of version 4.
 pub const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
-/// Stands for the hash of a body that is not signed.
+/// In place of the hash of a body that is not signed.
 pub const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 
 /// The signature of a canonical request at a time (`YYYYMMDDTHHMMSSZ`), in lower-case hexadecimal.

@@ -31,8 +31,8 @@ pub fn encode(text: &str) -> String {
         })
 }
 
-/// A query as it is signed: every pair encoded anew, in order. A raw `=` inside a value stays, since
-/// clients that send one have signed it so.
+/// The canonical query: every pair decoded and encoded again, in order. A raw `=` inside a value stays: clients
+/// that send one have signed it so.
 #[must_use]
 pub fn canonical_query(query: &str, is_signed: impl Fn(&str) -> bool) -> String {
     let anew = |text: &str| {
@@ -59,7 +59,7 @@ pub fn canonical_query(query: &str, is_signed: impl Fn(&str) -> bool) -> String 
     pairs.join("&")
 }
 
-/// Decodes percent escapes; nothing when an escape is broken or the result is not UTF-8.
+/// Decodes percent escapes; `None` if an escape is invalid or the result is not UTF-8.
 #[must_use]
 pub fn decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());

@@ -72,7 +72,7 @@ impl Open {
 pub struct Token(pub [u8; 32]);
 
 impl Token {
-    /// Compares in a time that does not depend on where the two differ.
+    /// Compares in constant time.
     pub fn matches(&self, other: &Self) -> bool {
         let difference = self
             .0
@@ -160,7 +160,7 @@ pub enum Refusal {
         /// The limit that was met.
         limit: u32,
     },
-    /// The request makes no sense in the present state, for example a second start.
+    /// The agent's state does not allow the request, for example a second start.
     #[error("{0}")]
     State(String),
     /// An operation of the guest's kernel failed.
@@ -223,9 +223,9 @@ pub enum ControlReply {
     Status(AppStatus),
     /// To [`ControlRequest::Metrics`].
     Metrics(GuestMetrics),
-    /// The request was carried out.
+    /// The request succeeded and has no other answer.
     Done,
-    /// It was not; the guest is in the state that [`Refusal`] says.
+    /// The request failed; [`Refusal`] says why.
     Refused(Refusal),
     /// To [`ControlRequest::Restored`]; agents in older snapshots answer [`ControlReply::Done`].
     MadeUnique(UniqueTimes),

@@ -1,4 +1,4 @@
-//! Names of the points at which a test ends a VMM at once, or holds it up: arguments of `hearth-vmm` in debug builds.
+//! Names of the points at which a test kills or stalls a VMM: arguments of `hearth-vmm` in debug builds.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,13 +10,13 @@ pub enum CrashPoint {
     RestoreMapped,
     /// A restore is complete, before its reply.
     RestoreRunning,
-    /// The machine stands still for a snapshot.
+    /// The instance is paused for a snapshot.
     SealBegun,
     /// Its memory is written.
     SealMemoryWritten,
     /// Its writable disks are sealed.
     SealDisksSealed,
-    /// Its writable disks continue on their next overlays. A suspend does not come here.
+    /// Its writable disks continue on their next overlays. A suspend does not reach this point.
     SealDisksStacked,
     /// The snapshot is durable and in its directory, before the reply.
     SealDurable,
@@ -36,10 +36,10 @@ pub const CRASH_POINTS: [(CrashPoint, &str); 8] = [
     (CrashPoint::SuspendReplied, "suspend.replied"),
 ];
 
-/// Exit status of a process that a test ended at a point; what a shell says of one that was killed.
+/// Exit status of a VMM that a test ended at a point: what a shell reports for a process killed by SIGKILL.
 pub const CRASH_STATUS: i32 = 137;
 
-/// A name that no point has.
+/// No crash point has this name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no crash point {0:?}")]
 pub struct UnknownCrashPoint(String);

@@ -26,7 +26,7 @@ pub const PREFIX_BYTES: usize = 4;
 /// Why a frame could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
-    /// The stream failed or ended inside a frame.
+    /// The stream failed, or ended inside a frame.
     #[error("the stream failed inside a frame")]
     Io(#[from] io::Error),
     /// The stream ended between two frames.

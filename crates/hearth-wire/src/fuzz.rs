@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 
 use crate::{agent, frame, vmm};
 
-/// Reads any bytes as every message of both protocols. Nothing may panic, and a message that was read must
-/// mean the same when it is written and read again.
+/// Decodes any bytes as every message of the protocols. Nothing may panic, and a decoded message must be equal
+/// after it was encoded and decoded again.
 pub fn messages(body: &[u8]) {
     round_trip::<agent::Open>(body);
     round_trip::<agent::OpenReply>(body);

@@ -1,8 +1,8 @@
 //! Settings of an agent that is PID 1 of the emulated host.
 //!
-//! They lie in the initramfs at [`HOST_MODE_CONFIG`] (mode 0600), as lines of `key=value`: readable without a
-//! JSON parser in the agent, whose size every clone pays for. Unknown keys are ignored, so that both sides
-//! may grow on their own.
+//! They lie in the initramfs at [`HOST_MODE_CONFIG`] (mode 0600), as lines of `key=value`. The agent needs no
+//! JSON parser for them: every clone pays for the agent's size. Unknown keys are ignored, so that either side
+//! can be newer than the other.
 //!
 //! ```text
 //! port=1024
@@ -12,28 +12,28 @@
 
 use crate::agent::Token;
 
-/// Where the settings lie. Without this file the agent is that of a guest.
+/// Path of the settings file. An agent without this file runs in guest mode.
 pub const HOST_MODE_CONFIG: &str = "/etc/hearth/host.conf";
 
 /// A shell script that the agent of an emulated host runs (with `/bin/busybox sh`) when its file systems are
 /// mounted and its modules loaded, and before it listens.
 pub const HOST_SETUP_SCRIPT: &str = "/etc/hearth/host-setup";
 
-/// What the agent of an emulated host must know.
+/// Settings of an agent in an emulated host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostModeConfig {
     /// TCP port to listen on.
     pub port: u16,
-    /// What every [`crate::agent::Open`] must carry.
+    /// The token that every [`crate::agent::Open`] must carry.
     pub token: Token,
     /// Keeps one idle KVM machine open, so that KVM's static keys are not patched while two emulated CPUs run.
     pub hold_vm: bool,
 }
 
-/// Why settings are not understood.
+/// Why a settings file is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HostModeConfigError {
-    /// A key that must be there is not.
+    /// A required key is missing.
     #[error("`{0}` is missing")]
     Missing(&'static str),
     /// A value does not parse.
@@ -66,7 +66,7 @@ impl HostModeConfig {
         })
     }
 
-    /// The lines of a settings file; a secret.
+    /// The lines of a settings file. They contain the token, which is a secret.
     pub fn to_text(&self) -> String {
         let token: String = self
             .token

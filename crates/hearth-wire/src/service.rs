@@ -1,7 +1,7 @@
-//! The service protocol: what a guest asks of its host.
+//! The service protocol: streams from a guest to services of its host.
 //!
-//! The guest's agent listens on addresses that the application knows, and takes every connection to the one vsock port of the host
-//! that is offered, [`SERVICE_PORT`]:
+//! The guest's agent listens on addresses that the application knows. It forwards every connection to the only
+//! vsock port that the host offers to guests, [`SERVICE_PORT`]:
 //!
 //! ```text
 //! application             agent                          host
@@ -12,8 +12,8 @@
 //!  |        raw bytes both ways; half-close is passed on    |
 //! ```
 //!
-//! Nothing is answered to a [`ServiceOpen`]: what the host does not serve it closes. Who the guest is the host knows from where the
-//! stream comes in.
+//! The host does not answer a [`ServiceOpen`]. It closes the stream of a service that it does not serve. The host
+//! knows which guest asks by the socket on which the stream arrives.
 
 use serde::{Deserialize, Serialize};
 
@@ -35,10 +35,10 @@ pub struct ServiceOpen {
     pub service: Service,
 }
 
-/// What a host serves.
+/// A service that a host offers to its guests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Service {
-    /// S3 and what belongs to it.
+    /// AWS APIs: S3, STS, CloudWatch Logs.
     Aws,
     /// Instance metadata.
     Metadata,

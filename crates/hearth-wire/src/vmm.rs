@@ -1,10 +1,10 @@
 //! The VMM protocol: what the node asks of a `hearth-vmm` process.
 //!
-//! The VMM is started with one connected Unix stream socket. Its node sends [`Request`]s; the VMM answers each
+//! The VMM is started with one connected Unix stream socket. Its node sends [`Request`]s. The VMM answers each
 //! with one [`Message::Reply`] that carries the id of the request, to the client that asked. Replies need not come
-//! in the order of the requests. [`Message::Event`]s go to every client when something happens by itself. When a
-//! socket closes the microVM goes on; a node that comes back connects to the VMM's listening socket and finds it
-//! as it is. A VMM serves [`CLIENTS_MAX`] clients at a time.
+//! in the order of the requests. [`Message::Event`]s go to every client when something happens without a request.
+//! The instance keeps running when a socket closes. A restarted node connects to the VMM's listening socket.
+//! A VMM serves [`CLIENTS_MAX`] clients at a time.
 //!
 //! ```text
 //!            Boot / Restore                 Pause
@@ -33,8 +33,8 @@ use crate::frame;
 /// Version of this protocol. A VMM and its node differ after an upgrade of the node, until the VMM ends.
 pub const PROTOCOL_VERSION: u16 = 2;
 
-/// Clients that a VMM serves at a time: a node, its successor, and one that looks on beside each. When one more
-/// comes, the client goes that asked for nothing for the longest time.
+/// Clients that a VMM serves at a time: a node, its successor, and one observer beside each. One more client
+/// replaces the client that has been idle for the longest time.
 pub const CLIENTS_MAX: usize = 4;
 
 /// Number of a request, chosen by the client. A client whose numbers are random can find the outcome of its
@@ -47,7 +47,7 @@ pub struct RequestId(pub u64);
 pub struct Request {
     /// [`PROTOCOL_VERSION`] of the node; always the first member.
     pub version: u16,
-    /// What the reply will carry.
+    /// The id that the reply will carry.
     pub id: RequestId,
     /// What to do.
     pub command: Command,
@@ -75,12 +75,13 @@ pub enum Command {
     Pause,
     /// Lets a paused machine run again.
     Resume,
-    /// Writes a snapshot, beside which [`Command::Status`] and [`Command::Terminate`] are served. The machine stands
-    /// still until its memory is written, then goes on (or stays paused, if it was) while the snapshot is made durable. Its writable disks continue on new overlays above the
-    /// sealed ones, which the snapshot owns as `disk-<n>.qcow2`, counted over the writable disks.
+    /// Writes a snapshot. [`Command::Status`] and [`Command::Terminate`] are served meanwhile. The instance is paused
+    /// until its memory is written. Then it runs again (or stays paused, if it was) while the snapshot is made
+    /// durable. Its writable disks continue on new overlays above the sealed ones. The snapshot owns the sealed
+    /// overlays as `disk-<n>.qcow2`, counted over the writable disks.
     Snapshot(SnapshotSpec),
-    /// Pauses, writes a layer, makes it durable, answers, and ends the process. After a failure the machine is as
-    /// it was before.
+    /// Pauses the instance, writes a snapshot, makes it durable, answers, and ends the process. After a failure the
+    /// instance is as it was before.
     Suspend(SnapshotSpec),
     /// Sets the size of the balloon.
     SetBalloon {
@@ -95,11 +96,11 @@ pub enum Command {
     Terminate,
 }
 
-/// The byte that a node sends ahead of all requests to a VMM that it starts with `--slot`: with it come, as ancillary
-/// data (`SCM_RIGHTS`), the namespaces to live in (network, IPC, UTS) and the TAP of the first.
+/// The byte that a node sends before all requests to a VMM that it starts with `--slot`. Its ancillary data
+/// (`SCM_RIGHTS`) holds the namespaces that the VMM enters (network, IPC, UTS) and the TAP of the network namespace.
 pub const SLOT_MARK: u8 = b'S';
 
-/// The number under which that TAP is found: behind the standard descriptors and the namespaces.
+/// Descriptor of that TAP: the next after the standard descriptors and the namespaces.
 pub const SLOT_TAP_FD: i32 = 6;
 
 /// A machine to boot.
@@ -109,7 +110,7 @@ pub struct BootSpec {
     pub kernel: PathBuf,
     /// Initial ramdisk.
     pub initramfs: Option<PathBuf>,
-    /// Kernel command line, added to what the VMM needs itself.
+    /// Kernel command line, appended to the VMM's own parameters.
     pub command_line: String,
     /// Number of vCPUs, 1-16.
     pub vcpus: u8,
@@ -126,7 +127,8 @@ pub struct RestoreSpec {
     pub snapshot: PathBuf,
     /// Directories of its ancestors, nearest first, down to the full one. Empty for a full snapshot.
     pub ancestors: Vec<PathBuf>,
-    /// Ids of members of the chain whose chunks were verified since they were sealed: their memory is not read for it again.
+    /// Ids of the snapshots of the chain whose checksums were verified since they were sealed: the VMM does not
+    /// verify their memory again.
     pub verified: Vec<[u8; 32]>,
     /// Host resources of the devices; the set of devices must be that of the snapshot.
     pub devices: DeviceSpec,
@@ -136,17 +138,17 @@ pub struct RestoreSpec {
     pub prefetch: Vec<PageRange>,
     /// Whether the machine runs at once, or stays paused.
     pub run: bool,
-    /// What the time since the snapshot is to the guest.
+    /// Whether the guest's clocks include the time since the snapshot.
     pub clock: GuestClock,
 }
 
 /// What a guest's CLOCK_MONOTONIC and CLOCK_BOOTTIME do between a snapshot and a restore of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GuestClock {
-    /// They go on where they stood: a clone of a template was never asleep.
+    /// They continue where they stood: a clone of a template was never asleep.
     Stands,
-    /// They have moved on with the host's wall clock: the guest was asleep. A wall clock that was set back moves
-    /// them by nothing.
+    /// They move on with the host's wall clock: the guest was asleep. They stay where they stood if the host's wall
+    /// clock was set back.
     MovesOn,
 }
 
@@ -159,8 +161,8 @@ pub struct PageRange {
     pub count: u64,
 }
 
-/// Most ranges of an answer to `TouchedPages`; where there are more, the smallest gaps between them are closed. Every launch
-/// of a version reads its list.
+/// Most ranges of an answer to `TouchedPages`. If there are more, the smallest gaps between them are closed. The
+/// limit is there because every launch of a version reads its list.
 pub const TOUCHED_RANGES_MAX: usize = 1024;
 
 /// Host resources of a machine's devices.
@@ -172,7 +174,7 @@ pub struct DeviceSpec {
     pub nets: Vec<NetSpec>,
     /// The vsock device.
     pub vsock: Option<VsockSpec>,
-    /// Where serial output goes; without it, nowhere.
+    /// Where serial output goes. `None` discards it.
     pub serial_log: Option<SerialLogSpec>,
     /// Whether there is a balloon.
     pub balloon: bool,
@@ -187,8 +189,8 @@ pub struct DiskSpec {
     pub image: DiskImage,
     /// Limits of the device.
     pub rate_limit: Option<RateLimit>,
-    /// Of a restore: the image is another one than in the snapshot, perhaps of another size, and the guest has read nothing of
-    /// either. It is told of the size.
+    /// In a restore: this image replaces the one of the snapshot, perhaps with another size. The guest must have read
+    /// neither of the two. The device tells it the new size.
     pub is_replaced: bool,
 }
 
@@ -224,15 +226,15 @@ pub struct NetSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VsockSpec {
     /// Unix socket on which the VMM listens: a client sends `CONNECT <port>\n` and gets `OK <port>\n`.
-    /// What the guest opens towards host port P is connected to `<path>_<P>`. Not longer than an address holds (unix(7)); without a
-    /// directory it is in the first one that the VMM may write.
+    /// A guest's connection to host port P is connected to `<path>_<P>`. Not longer than a Unix address (unix(7)).
+    /// A path without a directory is in the first directory that the VMM may write.
     pub path: PathBuf,
 }
 
 /// A bounded log of what the guest writes to its serial port.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SerialLogSpec {
-    /// The file; it starts again from its beginning when it is full.
+    /// The file. When it is full the VMM overwrites it from the beginning.
     pub path: PathBuf,
     /// Its largest size, in bytes.
     pub limit_bytes: u64,
@@ -255,17 +257,17 @@ pub struct SnapshotSpec {
     pub directory: PathBuf,
     /// All of RAM, or what changed since the snapshot that the machine was made from.
     pub kind: SnapshotKind,
-    /// For a snapshot of a machine that goes on: where its writable disks continue, in the order of the
-    /// writable disks. Empty for a suspend. These files exist afterwards exactly when the disks continue there,
-    /// whatever became of the snapshot.
+    /// For a snapshot of an instance that keeps running: where its writable disks continue, in the order of the
+    /// writable disks. Empty for a suspend. These files exist afterwards if and only if the disks continue there,
+    /// also when the snapshot failed.
     pub next_overlays: Vec<PathBuf>,
-    /// For each writable disk, how many of the images below its overlay, nearest first, are copied into the overlay before
-    /// it is sealed. The sealed file then stands directly on the rest of the images, and so does a machine that goes on. The
-    /// last image stays. Empty when nothing is folded.
+    /// For each writable disk, how many of the images below its overlay, nearest first, are copied into the overlay
+    /// before it is sealed. The remaining images are the backing chain of the sealed file, and of the disk of an
+    /// instance that keeps running. The last image is never copied. Empty when nothing is folded.
     pub fold: Vec<u16>,
 }
 
-/// What of the memory a snapshot holds.
+/// Which part of the memory a snapshot holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SnapshotKind {
     /// Every page that was ever touched; has no parent.
@@ -318,7 +320,7 @@ pub enum Message {
 /// Answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
-    /// Done, nothing to tell.
+    /// The request succeeded and has no other answer.
     Done,
     /// To `Boot` and `Restore`.
     Started(Started),
@@ -328,16 +330,16 @@ pub enum Reply {
     Status(Status),
     /// To `TouchedPages`: ascending and apart, at most [`TOUCHED_RANGES_MAX`].
     Pages(Vec<PageRange>),
-    /// It was not done.
+    /// The request failed.
     Failed {
         /// Whether the machine is as it was before the request.
         machine_intact: bool,
         /// What failed and why, a sentence for a person.
         reason: String,
-        /// To `Snapshot` and `Suspend`: what is in the way of this kind of snapshot, where another kind is possible.
+        /// To `Snapshot` and `Suspend`: why this kind of snapshot is impossible, if another kind is possible.
         refusal: Option<Refusal>,
     },
-    /// Refused, and the machine is as it was: a snapshot is being sealed. Ask again when that is done, which
+    /// The request is refused and changed nothing: a snapshot is being sealed. Ask again when it is sealed;
     /// [`Command::Status`] tells at any time.
     Busy(Sealing),
 }
@@ -353,18 +355,18 @@ pub enum Refusal {
     Fragmented,
 }
 
-/// Times of a start, in microseconds since the VMM read the request.
+/// When the steps of a start ended, in microseconds since the VMM read the request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Started {
     /// Memory was mapped.
     pub memory_us: u64,
-    /// The virtual machine and its devices were there.
+    /// The virtual machine and its devices were made.
     pub machine_us: u64,
-    /// The vCPUs were let go.
+    /// The vCPUs ran.
     pub running_us: u64,
 }
 
-/// What a snapshot came to.
+/// Identity and sizes of a sealed snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotSummary {
     /// Identity: BLAKE3 of the header of the state file.
@@ -375,7 +377,7 @@ pub struct SnapshotSummary {
     pub state_bytes: u64,
     /// Runs of the merged map; 0 of a full snapshot.
     pub runs: u64,
-    /// How long the machine stood still, in microseconds (so far, when it is still paused).
+    /// How long the instance was paused, in microseconds (until now, if it is still paused).
     pub paused_us: u64,
 }
 
@@ -390,7 +392,7 @@ pub struct Status {
     /// Streams that are open through the vsock device; while memory is being written to a snapshot, those that
     /// were open before.
     pub vsock_streams: u64,
-    /// Faults of the guest's device drivers that were counted.
+    /// Faults of the guest's device drivers so far.
     pub device_faults: u64,
     /// The snapshot that is being sealed.
     pub sealing: Option<Sealing>,
@@ -450,7 +452,7 @@ pub enum Phase {
     Paused,
 }
 
-/// What happens by itself.
+/// What a VMM reports without a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// The microVM ended; the process exits after this.
@@ -489,12 +491,13 @@ pub enum EndReason {
 mod tests {
     use super::*;
 
-    /// What a VMM of version 1 answers to a request of a later version, byte for byte: `Message::Reply` (0),
-    /// `Reply::Failed` (5), the machine is intact, a sentence.
+    /// The answer of a VMM of version 1 to a request of a later version, byte for byte: `Message::Reply` (0),
+    /// `Reply::Failed` (5), `machine_intact`, a sentence.
     const REFUSAL_OF_VERSION_1: &[u8] =
         b"\x00\x05\x01\x3fthe request has protocol version 2, this VMM speaks 1 and no other";
 
-    /// What it sends when the microVM ends: `Message::Event` (1), `Event::Ended` (0), `EndReason::Suspended` (5).
+    /// The event of a VMM of version 1 when the instance ends: `Message::Event` (1), `Event::Ended` (0),
+    /// `EndReason::Suspended` (5).
     const EVENT_OF_VERSION_1: &[u8] = b"\x01\x00\x05";
 
     #[test]

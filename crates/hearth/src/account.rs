@@ -1,4 +1,4 @@
-//! `hearth account` and `hearth key`: asked of the running service, wherever it runs.
+//! `hearth account` and `hearth key`: calls of the running service, local or remote.
 
 use std::process::ExitCode;
 
@@ -94,7 +94,7 @@ async fn switch(
     show(shared, &said, || output::say(&format!("{key} is {status}")))
 }
 
-/// Prints an answer as it came, or in words.
+/// Prints an answer as JSON, or as text.
 fn show(
     shared: &Shared,
     answer: &Value,

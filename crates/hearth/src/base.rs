@@ -55,7 +55,7 @@ fn build(
     Ok(ExitCode::SUCCESS)
 }
 
-/// The base version of the kernel that is there (or the newest) and this agent.
+/// The base version of the kernel that is cached (or the newest) and this agent.
 pub(crate) fn current(shared: &Shared) -> Result<BaseVersion> {
     Ok(hearth_base::build(&BuildOptions {
         data_dir: shared.data.clone(),
@@ -66,7 +66,7 @@ pub(crate) fn current(shared: &Shared) -> Result<BaseVersion> {
     })?)
 }
 
-/// The base images of builds, made when they are not there yet.
+/// The base images of builds, made if they are absent.
 pub(crate) fn prepare(shared: &Shared) -> Result<Bases> {
     Ok(hearth_image::prepare(&prepare_options(shared))?)
 }
@@ -93,7 +93,7 @@ fn refresh(shared: &Shared) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The base version of the newest kernel there is and this agent.
+/// The base version of the newest kernel and this agent.
 fn newest(shared: &Shared) -> Result<BaseVersion> {
     Ok(hearth_base::build(&BuildOptions {
         data_dir: shared.data.clone(),

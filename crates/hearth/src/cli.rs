@@ -1,4 +1,4 @@
-//! What can be typed: the commands here, what each takes in a module for each group.
+//! The command line: the commands are in this file, the arguments of each group in a module of its own.
 
 pub(crate) mod account;
 pub(crate) mod base;
@@ -104,7 +104,7 @@ pub(crate) enum Command {
     Vmm(VmmArguments),
 }
 
-/// What asks the service, by its public APIs alone.
+/// Commands that call the service, only by its public APIs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClientCommand {
     /// Attack this service with microVMs of its own, and say what stopped each attempt.

@@ -1,4 +1,4 @@
-//! The client side of the command line: which service, which key.
+//! Connects the command line to a service: which address, which key.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -31,7 +31,7 @@ fn connect(shared: &Shared) -> Result<Client> {
     let settings = match environment("AWS_ENDPOINT_URL") {
         None => of_data(&shared.data)?,
         Some(url) => {
-            // What `hearth env` has exported needs no data directory.
+            // Settings that `hearth env` has exported need no data directory.
             let known = of_data(&shared.data)
                 .ok()
                 .filter(|known| known.endpoint_url == url);
@@ -77,8 +77,8 @@ pub(crate) fn read(data: &Path) -> Result<ClientSettings> {
         .with_context(|| format!("{} is not what `hearth up` writes", path.display()))
 }
 
-/// Another service than that of the data directory, or another key of the same one. Keys in the environment count only
-/// here: without an address they are meant for AWS, which should never see them used elsewhere.
+/// Settings from the environment: another service than that of the data directory, or another key of the same one. Keys
+/// in the environment are used only with an address: without one they are meant for AWS and must not be sent elsewhere.
 fn overridden(
     endpoint_url: String,
     known: Option<&Settings>,
@@ -104,7 +104,7 @@ fn overridden(
             &["AWS_SECRET_ACCESS_KEY"],
             of_known(|known| &known.secret_access_key),
         )?,
-        // Without one, endpoints cannot be believed; all else works.
+        // Without certificates only requests to endpoints fail.
         ca_bundle_pem: bundle
             .or(of_known(|known| &known.ca_bundle_pem))
             .unwrap_or_default(),

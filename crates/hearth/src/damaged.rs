@@ -1,4 +1,4 @@
-//! What lies under `damaged/` of the data directory, and what helps.
+//! Lists the damaged files under `damaged/` of the data directory, and says how to repair or remove each.
 
 use std::path::Path;
 
@@ -11,13 +11,13 @@ use serde::Serialize;
 use crate::host::{self, INNER_DATA};
 use crate::shared::Shared;
 
-/// Largest reason that is read: a sentence with a path or two.
+/// Largest file with a reason that is read: it holds a sentence with a path or two.
 const MAX_REASON_BYTES: usize = 64 << 10;
 
-/// How the names of instances begin that are microVMs of the API.
+/// Prefix of the names of instances that are microVMs of the API.
 const MICROVM: &str = "microvm-";
 
-/// Instances that live no longer than a build.
+/// Prefixes of the names of instances that live no longer than a build.
 const BUILD_INSTANCES: [&str; 3] = ["builder-", "build-", "validate-"];
 
 /// Something damaged, for people and programs.
@@ -42,7 +42,7 @@ impl Damaged {
         }
     }
 
-    /// Where it lies, whose it is, and what is wrong with it.
+    /// Its path, its owner, and what is wrong with it.
     pub(crate) fn sentence(&self) -> String {
         let owner = self.instance.as_deref().unwrap_or("owner unknown");
         format!("{} ({owner}): {}", self.path, self.reason)
@@ -99,7 +99,7 @@ fn what_helps(damage: &Damage, data: &Path) -> String {
         home.display()
     );
     match owner.starts_with(MICROVM) {
-        // The service would take it for the rest of a microVM that has ended, and remove it.
+        // After the microVM has ended the service would take the repaired files for an orphan and remove them.
         true => format!(
             "while the microVM is SUSPENDED: {repair}; when it has ended: copy what you need, and {remove}"
         ),

@@ -13,7 +13,7 @@ use crate::shared::Shared;
 use crate::up::UpRecord;
 use crate::{client, microvm};
 
-/// How long it may take to stop: requests in flight have ten seconds, the emulated host syncs and powers off.
+/// Longest time for the stop: requests in flight have ten seconds, the emulated host syncs and powers off.
 const LIMIT: Duration = Duration::from_secs(90);
 
 const POLL: Duration = Duration::from_millis(50);
@@ -38,7 +38,7 @@ pub(crate) fn run(shared: &Shared, arguments: &DownArguments) -> Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-/// Takes away what the service has left on this host for the microVMs that there might have been.
+/// Removes the network rules and the address that the service has left on this host.
 fn leave_host(shared: &Shared) -> Result<()> {
     Groups::leave(&shared.data);
     tokio::runtime::Runtime::new()?
@@ -50,7 +50,7 @@ fn leave_host(shared: &Shared) -> Result<()> {
 fn stop(process: ProcessRecord) -> Result<()> {
     let pid = i32::try_from(process.pid).ok().and_then(Pid::from_raw);
     let pid = pid.context("the record names no process")?;
-    // The descriptor stays with the process that has the number now; that it is ours is looked at after.
+    // The descriptor stays with the process that has this pid now. Whether that is our process is checked after.
     let descriptor = match pidfd_open(pid, PidfdFlags::empty()) {
         Err(rustix::io::Errno::SRCH) => return Ok(()),
         other => other.context("cannot reach the process")?,

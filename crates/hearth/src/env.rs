@@ -1,4 +1,4 @@
-//! `hearth env`: what AWS clients have to know, as shell exports.
+//! `hearth env`: settings for AWS clients, as shell exports.
 
 use std::process::ExitCode;
 
@@ -13,7 +13,7 @@ pub(crate) fn run(shared: &Shared) -> Result<ExitCode> {
         output::json(&settings)?;
         return Ok(ExitCode::SUCCESS);
     }
-    // Whoever uses it may stand in another directory.
+    // The path must be absolute: clients may run in another directory.
     let bundle = std::path::absolute(shared.data.join("ca.pem"))?;
     std::fs::write(&bundle, &settings.ca_bundle_pem)
         .with_context(|| format!("cannot write {}", bundle.display()))?;
@@ -27,7 +27,7 @@ pub(crate) fn run(shared: &Shared) -> Result<ExitCode> {
         println!("export {name}={value}");
     }
     println!("export HEARTH_CA_BUNDLE='{}'", bundle.display());
-    // Elsewhere it would take AWS itself from whoever uses it in the same shell.
+    // Not needed for http, where it would only make other clients in this shell distrust AWS itself.
     if settings.endpoint_url.starts_with("https:") {
         println!("export AWS_CA_BUNDLE='{}'", bundle.display());
     }

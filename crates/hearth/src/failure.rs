@@ -1,4 +1,4 @@
-//! How a command ends that has failed: what is said, and the exit status that a script can tell apart.
+//! Reports of failed commands: the error, a hint, and an exit status that scripts can tell apart.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,22 +10,22 @@ use crate::microvm::wait::WaitError;
 use crate::names::NameError;
 use crate::output::Unread;
 
-/// The command line or the configuration is wrong; clap exits so too.
+/// The command line or the configuration is wrong. clap uses the same status.
 const WRONG_USAGE: u8 = 2;
-/// What was named does not exist.
+/// The named resource does not exist.
 const NOT_FOUND: u8 = 3;
 /// The service does not answer.
 const NO_SERVICE: u8 = 4;
 
-/// What was waited for did not come in time.
+/// A wait took longer than its limit.
 const LATE: u8 = 5;
 
-/// As of a program that SIGINT has ended.
+/// The status of a program that SIGINT has ended.
 const INTERRUPTED: u8 = 128 + 2;
-/// As of a program that SIGPIPE has ended.
+/// The status of a program that SIGPIPE has ended.
 const UNREAD: u8 = 128 + 13;
 
-/// There is no service to ask.
+/// There is no service to call.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Absent {
     /// Nothing was ever started with this data directory.
@@ -36,13 +36,13 @@ pub(crate) enum Absent {
     NotRunning(PathBuf),
 }
 
-/// Tells why, and what to do, and answers the exit status.
+/// Prints the error and a hint, and answers the exit status.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     tell(error);
     ExitCode::from(status(error))
 }
 
-/// Tells why, and what to do.
+/// Prints the error and a hint.
 pub(crate) fn tell(error: &anyhow::Error) {
     if cause::<Unread>(error).is_some() {
         return;
@@ -53,13 +53,13 @@ pub(crate) fn tell(error: &anyhow::Error) {
     }
 }
 
-/// The first cause of that type, or what was said of one.
+/// The first cause of type `E`, or the context of that type.
 fn cause<E: std::error::Error + Send + Sync + 'static>(error: &anyhow::Error) -> Option<&E> {
     let causes = || error.chain().find_map(|cause| cause.downcast_ref());
     error.downcast_ref().or_else(causes)
 }
 
-/// What the service said, if it said no.
+/// The service's refusal, if there is one.
 fn refusal(error: &anyhow::Error) -> Option<&Refusal> {
     cause::<ClientError>(error)?.refusal()
 }

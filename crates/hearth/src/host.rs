@@ -128,7 +128,7 @@ pub(crate) fn config(shared: &Shared, forwards: Vec<PortForward>) -> Result<Host
     })
 }
 
-/// Brings this program, the guest's kernel and the agent inside.
+/// Copies this program, the guest's kernel and the agent into the emulated host.
 pub(crate) fn furnish(shared: &Shared, agent: &AgentClient) -> Result<()> {
     let version = base::current(shared)?;
     let base = format!("{INNER_DATA}/base/{}", version.id);
@@ -146,13 +146,13 @@ pub(crate) fn furnish(shared: &Shared, agent: &AgentClient) -> Result<()> {
     transfer::once(agent, &record, 0o444, &format!("{base}/base.json"))
 }
 
-/// Makes a directory inside, with its parents.
+/// Makes a directory in the emulated host, with its parents.
 fn make_directory(agent: &AgentClient, path: &str) -> Result<()> {
     let mkdir = ["/bin/busybox", "mkdir", "-p", path].map(str::to_owned);
     run_inside(agent, mkdir.to_vec())
 }
 
-/// Runs a command of the set-up inside; it has to succeed.
+/// Runs a command of the set-up in the emulated host. A status other than 0 is an error.
 pub(crate) fn run_inside(agent: &AgentClient, argv: Vec<String>) -> Result<()> {
     let shown = argv.join(" ");
     let mut said = Vec::new();
@@ -166,7 +166,7 @@ pub(crate) fn run_inside(agent: &AgentClient, argv: Vec<String>) -> Result<()> {
     Ok(())
 }
 
-/// Brings the program inside that gives the kernel its network rules; the emulated host has no libraries of its own.
+/// Copies nft and its libraries into the emulated host, which has no libraries of its own.
 pub(crate) fn furnish_nftables(agent: &AgentClient) -> Result<()> {
     let program = Path::new(hearth_net::PROGRAM);
     let files = hearth_emulated::with_libraries(program).with_context(|| {
@@ -185,7 +185,7 @@ pub(crate) fn furnish_nftables(agent: &AgentClient) -> Result<()> {
     Ok(())
 }
 
-/// Brings the certificates inside that builds believe.
+/// Copies the certificates that builds trust into the emulated host.
 pub(crate) fn furnish_certificates(agent: &AgentClient, bundle: &[u8]) -> Result<()> {
     const PLACE: &str = "/etc/ssl/certs";
     make_directory(agent, PLACE)?;
@@ -195,7 +195,7 @@ pub(crate) fn furnish_certificates(agent: &AgentClient, bundle: &[u8]) -> Result
         .context("cannot send the certificates inside")
 }
 
-/// The base images of builds, prepared unless they are there, and where they are inside.
+/// The base images of builds, made if they are absent: the path of each on this host and in the emulated host.
 pub(crate) fn bases(shared: &Shared) -> Result<Vec<(PathBuf, PathBuf)>> {
     let bases = base::prepare(shared).context("cannot prepare the base images of builds")?;
     let inside = |file: PathBuf| {
@@ -207,7 +207,7 @@ pub(crate) fn bases(shared: &Shared) -> Result<Vec<(PathBuf, PathBuf)>> {
     bases.files().into_iter().map(inside).collect()
 }
 
-/// The same for a data disk that is to be made with them.
+/// The base images as the first files of a new data disk.
 pub(crate) fn initial_bases(shared: &Shared) -> Result<Vec<InitialFile>> {
     let on_disk = |(source, target): (PathBuf, PathBuf)| {
         let target = target.strip_prefix(DISK).context("the data is elsewhere")?;
@@ -217,10 +217,10 @@ pub(crate) fn initial_bases(shared: &Shared) -> Result<Vec<InitialFile>> {
     bases(shared)?.into_iter().map(on_disk).collect()
 }
 
-/// Brings the base images of builds inside, unless they are there: those that are newer than the data disk.
+/// Copies base images that are newer than the data disk into the emulated host. No-op for those that are there.
 pub(crate) fn furnish_bases(shared: &Shared, agent: &AgentClient) -> Result<()> {
     let bases = bases(shared)?;
-    // The record goes in last, so with it everything is there.
+    // The record is copied last: if it is there, the images are complete.
     if let Some((record, inner)) = bases.last() {
         let known = agent.read_file(&inner.display().to_string(), MAX_RECORD_BYTES);
         if known.ok() == std::fs::read(record).ok() {

@@ -1,4 +1,4 @@
-//! `hearth machine`: microVMs of this host by hand, without the service.
+//! `hearth machine`: instances of this host by hand, without the service.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -44,15 +44,15 @@ pub(crate) fn run(shared: &Shared, command: MachineCommand) -> Result<ExitCode> 
     outcome
 }
 
-/// The node of the data directory that was given, for as long as the lock is held: the service keeps an index of its node in memory,
-/// so nobody else may change anything below it.
+/// The node of the given data directory, with the lock of the directory. The service keeps an index of its node in
+/// memory, so no other process may change the node while the service runs.
 pub(crate) fn own_node(shared: &Shared) -> Result<(Node, File)> {
     let options = node_options(shared)?;
     let lock = hearth_service::lock(&shared.data)?;
     Ok((Node::open(options)?, lock))
 }
 
-/// The node of the data directory that was given, also while the service runs.
+/// The node of the given data directory without the lock, for reading: also while the service runs.
 pub(crate) fn look_at_node(shared: &Shared) -> Result<Node> {
     Ok(Node::look_at(node_options(shared)?)?)
 }
@@ -183,7 +183,7 @@ async fn terminate(node: &Node, names: Vec<MachineName>, all: bool) -> Result<Ex
     for name in names {
         match node.machine(&name) {
             Ok(machine) => machine.terminate().await?,
-            // A suspended microVM has no process; its snapshot is all there is of it.
+            // A suspended instance has no process; only its snapshot exists.
             Err(_) => node.delete_snapshot(node.suspended(&name)?.id).await?,
         }
     }
@@ -250,7 +250,7 @@ fn ls(shared: &Shared, node: &Node) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Times of a launch; the last three are the VMM's own, each since it read its request.
+/// Times of a launch. The last three are measured by the VMM, each since it read its request.
 #[derive(Serialize)]
 struct LaunchLine {
     name: String,

@@ -1,7 +1,7 @@
 //! The `hearth` command line.
 //!
-//! Parsing ([`cli`]) and doing are apart: every command is a module whose function takes what was typed and
-//! answers an exit code. MicroVMs run in processes of their own, `hearth-vmm`.
+//! Parsing ([`cli`]) is separate from execution: every command is a module whose function takes the parsed arguments
+//! and answers an exit code. MicroVMs run in processes of their own, `hearth-vmm`.
 //!
 //! ```text
 //! up, down, status, doctor, env              the service of a data directory

@@ -1,4 +1,4 @@
-//! Commands on microVMs of the service: run, list, look into, sleep, wake, end.
+//! Commands on microVMs of the service: run, list, show, suspend, resume, terminate, and access to their guests.
 
 pub(crate) mod copy;
 mod curl;

@@ -1,4 +1,4 @@
-//! What people type for a microVM or an image, and what the API wants to hear.
+//! Turns the names that people type for microVMs and images into the ids and ARNs of the API.
 
 use anyhow::Result;
 use hearth_client::Client;
@@ -6,13 +6,13 @@ use serde_json::Value;
 
 use crate::view::text;
 
-/// What ids of microVMs begin with; it may be left out.
+/// Prefix of microVM ids; people may omit it.
 const PREFIX: &str = "microvm-";
 
 /// Characters of a whole id: the prefix and a UUID.
 const ID_CHARACTERS: usize = 44;
 
-/// A name that names nothing, or too much.
+/// A name that matches nothing, or more than one thing.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(crate) enum NameError {
     /// No microVM.
@@ -26,7 +26,7 @@ pub(crate) enum NameError {
     NoImage(String),
 }
 
-/// The id of a microVM by its beginning. A whole id is not looked up: the operation that follows says what is wrong with it.
+/// The id of a microVM by a prefix. A full id is not looked up: the operation that follows reports a wrong one.
 pub(crate) async fn microvm(client: &Client, typed: &str) -> Result<String> {
     if typed.starts_with(PREFIX) && typed.len() == ID_CHARACTERS {
         return Ok(typed.to_owned());
@@ -34,7 +34,7 @@ pub(crate) async fn microvm(client: &Client, typed: &str) -> Result<String> {
     Ok(choose(typed, &client.microvms(None).await?)?)
 }
 
-/// The one that lives and has that beginning, else the one that has it at all.
+/// The only living microVM with this prefix, else the only one with it.
 fn choose(typed: &str, microvms: &[Value]) -> Result<String, NameError> {
     let beginning = typed.strip_prefix(PREFIX).unwrap_or(typed);
     let has_beginning = |microvm: &&Value| {
@@ -94,7 +94,7 @@ pub(crate) async fn find_image(client: &Client, name: &str) -> Result<Option<Str
 /// Colons of an image's ARN: `arn:aws:lambda:REGION:ACCOUNT:microvm-image:NAME`.
 const ARN_COLONS: usize = 6;
 
-/// Parts a version from the name before it.
+/// Splits a version from the name before it.
 fn split_version(typed: &str) -> (&str, Option<&str>) {
     let colons = typed.bytes().filter(|byte| *byte == b':').count();
     let expected = if typed.starts_with("arn:") {
@@ -118,7 +118,7 @@ pub(crate) fn short(id: &str) -> &str {
     id.get(..PREFIX.len() + 8).unwrap_or(id)
 }
 
-/// Where the service writes what builds and microVMs of an image say.
+/// The log group of an image's builds and microVMs.
 pub(crate) fn log_group(image: &str) -> String {
     format!("/aws/lambda-microvms/{image}")
 }

@@ -1,11 +1,11 @@
-//! Standard output: tables for people, JSON for programs. And, on standard error, what takes a while.
+//! Standard output: tables for people, JSON for programs. On standard error: announcements of slow steps.
 
 use std::io::{self, Write};
 
 use anyhow::Result;
 use serde::Serialize;
 
-/// Whoever read our standard output has stopped, as `head` does. Not a failure that anybody wants to hear of.
+/// The reader of our standard output has closed it, as `head` does. Not reported as a failure.
 #[derive(Debug, thiserror::Error)]
 #[error("standard output is not read any more")]
 pub(crate) struct Unread;
@@ -15,12 +15,12 @@ pub(crate) fn say(line: &str) -> Result<()> {
     bytes(format!("{line}\n").as_bytes())
 }
 
-/// Says that this takes a while. `cargo xtask demo` knows such a line among others by its three dots.
+/// Announces a slow step. `cargo xtask demo` recognises such a line by its three dots.
 pub(crate) fn announce(step: &str) {
     eprintln!("{step} ...");
 }
 
-/// Prints bytes as they are, and at once: what a process says without an end of line is a prompt or a progress bar.
+/// Prints bytes unchanged and at once: output without an end of line is a prompt or a progress bar.
 pub(crate) fn bytes(bytes: &[u8]) -> Result<()> {
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(bytes).and_then(|()| stdout.flush());

@@ -1,11 +1,11 @@
-//! What every command is told: the options of [`GlobalArguments`] with the configuration under them.
+//! Settings of every command: the options of [`GlobalArguments`] over the configuration file.
 
 use std::path::PathBuf;
 
 use crate::cli::GlobalArguments;
 use crate::config::{Config, ConfigError};
 
-/// What is meant by the options of every command.
+/// The global options, resolved with the configuration file.
 #[derive(Debug, Clone)]
 pub(crate) struct Shared {
     /// The data directory.

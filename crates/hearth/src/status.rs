@@ -1,4 +1,4 @@
-//! `hearth status`: is the service up, and what does it have?
+//! `hearth status`: whether the service is up, and its images and microVMs.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -28,7 +28,7 @@ struct Status {
     is_emulated: bool,
     microvms: BTreeMap<String, usize>,
     images: BTreeMap<String, usize>,
-    /// What was set aside as damaged; nothing where the data directory is not ours to read.
+    /// Files that were set aside as damaged; empty if this user may not read the data directory.
     damaged: Vec<Damaged>,
 }
 
@@ -37,7 +37,7 @@ pub(crate) fn run(shared: &Shared) -> Result<ExitCode> {
         let status = match ask(shared, &client).await {
             Ok(status) => status,
             Err(error) => {
-                // A process that does not answer is another matter than none.
+                // Tell a process that does not answer from no process.
                 let is_running = UpRecord::running(&shared.data)?.is_some();
                 return Err(if is_running {
                     error.context("hearth runs, but does not answer (yet)")

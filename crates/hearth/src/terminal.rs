@@ -1,4 +1,4 @@
-//! Our terminal, while one in a microVM takes its place.
+//! Our terminal, while it is connected to a terminal in a microVM.
 
 use anyhow::{Context, Result};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
@@ -12,7 +12,7 @@ pub(crate) fn size() -> Result<(u16, u16)> {
     Ok((size.ws_col, size.ws_row))
 }
 
-/// A terminal that passes every key on as it is. Becomes itself again when dropped.
+/// A terminal in raw mode: every key is passed on. Restored on drop.
 pub(crate) struct RawTerminal {
     before: Termios,
 }

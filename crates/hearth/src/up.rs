@@ -31,7 +31,7 @@ pub(crate) fn run(shared: &Shared, arguments: &UpArguments) -> Result<ExitCode> 
     if arguments.print_config {
         return print(shared, &config);
     }
-    // The files that it names are read again where they are needed.
+    // This only checks them; the files are read again where they are needed.
     config.registries.to_service()?;
     config.s3.to_service(config.region.as_str())?;
     let _record = UpRecord::write(&shared.data)?;
@@ -59,8 +59,8 @@ fn serve(config: &Config, hosting: Hosting) -> Result<ExitCode> {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-        // Told on standard error, that a line of the log could not be written would end the task that wrote it: where the log is
-        // a file on a full disk, every one.
+        // A line of the log that cannot be written is not reported on standard error: on a full disk that report would
+        // fail too, and the failure would end the task that wrote the line.
         .log_internal_errors(false)
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("HEARTH_LOG")
@@ -95,8 +95,8 @@ fn serve(config: &Config, hosting: Hosting) -> Result<ExitCode> {
     outcome
 }
 
-/// What the service writes is its user's alone, whatever the shell that started it allows; and its memory, in which keys
-/// are, is never written out.
+/// Files of the service are private to its user, whatever the umask of the shell that started it. Core dumps are
+/// forbidden: the service's memory holds keys.
 fn keep_private() -> Result<()> {
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     let none = Rlimit {

@@ -1,4 +1,4 @@
-//! Answers of the service as people read them.
+//! Formats values of the service's answers for people.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -64,7 +64,8 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
-/// Text of a guest or a build without what a terminal would obey: escape sequences and other controls but the tabulator.
+/// Text of a guest or a build without escape sequences and control characters (except the tabulator), which a terminal
+/// would obey.
 pub(crate) fn harmless(text: &str) -> String {
     text.chars()
         .filter(|character| !character.is_control() || *character == '\t')

@@ -1,8 +1,8 @@
-//! `cargo xtask bench endpoint`: the way to an application, with nothing, the endpoint and nginx in between; and a suspended microVM
-//! that a request wakes.
+//! `cargo xtask bench endpoint`: requests to an application directly, through the endpoint and through nginx; and
+//! requests that wake a suspended microVM.
 //!
-//! The first is measured on loopback, by `tests/bench`'s `endpoint-bench`. The second needs guests: a `hearth up` of its own, and
-//! `tests/bench/waking.py` against it. Both end up in one file.
+//! The first part is measured on loopback, by `endpoint-bench` of `tests/bench`. The second part needs guests: it
+//! starts a `hearth up` of its own and runs `tests/bench/waking.py` against it. The results of both are in one file.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -70,7 +70,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     })
 }
 
-/// Wakes microVMs, before all else: nothing else may keep this machine busy meanwhile. Answers where the measurements are.
+/// Measures waking, before the other part: nothing else may use this machine meanwhile. Answers the path of the
+/// results.
 fn measure_wakes(wakes: u32) -> Result<PathBuf> {
     let executables = workspace::build(Profile::Release, &workspace::PROGRAMS)?;
     let binaries = Binaries::among(&executables)?;

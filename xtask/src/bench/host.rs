@@ -1,4 +1,4 @@
-//! `cargo xtask bench host`: one microVM of many that sleep, without KVM.
+//! `cargo xtask bench host`: operations on one microVM beside many suspended ones, without KVM.
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};

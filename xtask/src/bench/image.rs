@@ -1,4 +1,4 @@
-//! `cargo xtask bench image`: builds.
+//! `cargo xtask bench image`: how long image builds take.
 
 use std::fs;
 use std::process::ExitCode;

@@ -44,7 +44,7 @@ pub(super) struct Arguments {
     /// Measure this machine's QEMU, as a microvm, in the same run.
     #[arg(long)]
     qemu: bool,
-    /// Measure the long run, and nothing else: one microVM that sleeps and wakes so many times, forks, scattered pages.
+    /// Measure only the long run: one microVM that is suspended and resumed so many times, forks, scattered pages.
     #[arg(long, value_name = "N")]
     cycles: Option<u32>,
     /// Measure the development profile, which is built sooner.
@@ -163,8 +163,8 @@ fn in_lab(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Brings QEMU inside, which has no libraries: the program, what it is linked with, and the firmware of a microvm, all
-/// at the places that they have here.
+/// Copies QEMU into the emulated host, which has no libraries: the program, its libraries, and the firmware of a
+/// microvm, all at the same paths as here.
 fn send_qemu(session: &Session) -> Result<()> {
     let firmware = FIRMWARE.into_iter().filter(|path| Path::new(path).exists());
     for path in hearth_emulated::with_libraries(Path::new(QEMU))? {

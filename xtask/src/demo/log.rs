@@ -1,4 +1,4 @@
-//! The demo's log: everything that this process and its children print goes there, so that only the steps are seen.
+//! The demo's log: the output of this process and its children goes there, so that the terminal shows only the steps.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -10,7 +10,7 @@ use rustix::stdio::{dup2_stderr, dup2_stdout};
 
 use crate::lab;
 
-/// Standard output and standard error of this process are a file; they are themselves again when this is dropped.
+/// Redirects standard output and standard error of this process to a file. Restored on drop.
 pub(super) struct Log {
     path: PathBuf,
     stdout: OwnedFd,

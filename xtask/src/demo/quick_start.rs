@@ -1,4 +1,4 @@
-//! `examples/quickstart.py` as a step of the demo: what it does is shown, what its build says goes to the log.
+//! `examples/quickstart.py` as a step of the demo: its steps are shown, the output of its build goes to the log.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};

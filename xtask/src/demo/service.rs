@@ -1,4 +1,4 @@
-//! `hearth up` as a step of the demo: what it says goes to the log, and what it announces is shown.
+//! `hearth up` as a step of the demo: its output goes to the log, and the steps that it announces are shown.
 
 use std::io::{BufRead, BufReader, PipeReader};
 use std::path::Path;
@@ -14,14 +14,14 @@ use super::steps::Step;
 use crate::up::Up;
 use crate::workspace::Binaries;
 
-/// How long the last words of a service that has ended may take to reach the log.
+/// Longest wait for the last output of an ended service to reach the log.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// A service whose words go to the log.
+/// A service whose output goes to the log.
 pub(super) struct Service {
-    // Dropped first, so that it has ended when its last words are waited for.
+    // Dropped first, so that the service has ended before its last output is awaited.
     up: Option<Up>,
-    /// Closed when all that it said is in the log.
+    /// Closed when all output is in the log.
     logged: Receiver<()>,
 }
 
@@ -71,7 +71,7 @@ fn log(output: PipeReader, screen: &Screen) {
     }
 }
 
-/// What a line announces that takes a while: Hearth's programs end such a line with three dots.
+/// The slow step that a line announces: Hearth's programs end such a line with three dots.
 fn announced(line: &str) -> Option<&str> {
     line.strip_suffix(" ...")
 }

@@ -11,10 +11,10 @@ use super::session::Session;
 use super::sync::shell;
 use super::{data_dir, session};
 
-/// Where tests find the bases.
+/// The variable that tells tests the path of the bases.
 pub(crate) const BASES_VARIABLE: &str = "HEARTH_TEST_BASES";
 
-/// Where they stand in the lab.
+/// The path of the bases in the lab.
 const GUEST_BASES: &str = "/data/bases";
 
 /// The directory of the bases on this machine; they are prepared if they are not there yet.
@@ -22,7 +22,7 @@ pub(crate) fn prepare() -> Result<PathBuf> {
     prepare_telling(&session::say)
 }
 
-/// The same, with another listener for what takes a while.
+/// The same, with a callback that receives the announcements of slow steps.
 pub(crate) fn prepare_telling(progress: &dyn Fn(&str)) -> Result<PathBuf> {
     let directory = data_dir().join("bases");
     hearth_image::prepare(&PrepareOptions {
@@ -33,7 +33,7 @@ pub(crate) fn prepare_telling(progress: &dyn Fn(&str)) -> Result<PathBuf> {
     Ok(directory)
 }
 
-/// Brings the bases of `directory` into the lab, unless they are there, and answers where.
+/// Copies the bases of `directory` into the lab and answers their path. No-op if they are there.
 pub(crate) fn send(session: &Session, directory: &Path) -> Result<&'static str> {
     // Tests run in parallel, and one sending serves them all.
     let _lock = session::lock()?;
@@ -43,7 +43,7 @@ pub(crate) fn send(session: &Session, directory: &Path) -> Result<&'static str> 
         Ok(Path::new(GUEST_BASES).join(path.strip_prefix(directory)?))
     };
     let target = inside(&record)?;
-    // It goes in last, so with it everything is there.
+    // It is copied last: if it is there, the bases are complete.
     let text = fs::read(&record)?;
     let path = target.display().to_string();
     if session

@@ -1,7 +1,7 @@
 //! Files into the lab, each content once.
 //!
-//! Beside every file that was sent stands its digest (`<file>.b3`), written after it; what is missing or
-//! differs is sent. The record lives where the files live, so a new boot starts from nothing by itself.
+//! Beside every file that was sent is its digest (`<file>.b3`), written after the file. A file is sent if its digest is
+//! missing or differs. The digests are lost together with the files, so a new boot sends everything again.
 
 use std::collections::BTreeMap;
 use std::fs;

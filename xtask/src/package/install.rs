@@ -11,10 +11,10 @@ use crate::workspace;
 /// Runs in that Debian, as root.
 const SCRIPT: &str = "xtask/src/package/install.sh";
 
-/// The release that the package is tried on: its programs are static, what it depends on has been there for long.
+/// The release that the package is tried on. Its programs are static, and their dependencies are in old releases too.
 const SUITE: &str = "bookworm";
 
-/// Installs, upgrades, removes and purges `package` with apt, and looks at what each leaves.
+/// Installs, upgrades, removes and purges `package` with apt, and checks which files each leaves.
 pub(super) fn test(package: &Path) -> Result<Outcome> {
     let script = workspace::root().join(SCRIPT);
     let upload =

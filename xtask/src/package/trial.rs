@@ -1,8 +1,8 @@
 //! `cargo xtask package --try`: the package on a machine whose KVM runs guests.
 //!
-//! The machine is QEMU's, with its own KVM like the emulated host; what runs on it is no part of Hearth but an ordinary Debian with
-//! systemd, which boots from a disk and has nothing beside the package, a guest's kernel and the base images. A unit runs
-//! `trial.sh` there and powers off.
+//! The machine is a QEMU with its own KVM, like the emulated host. It runs an ordinary Debian with systemd, which boots
+//! from a disk and has only the package, a guest's kernel and the base images. A unit runs `trial.sh` there and powers
+//! off.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -16,10 +16,10 @@ use crate::lab;
 use crate::python::checked;
 use crate::workspace::{self, Binaries};
 
-/// The newest stable release: its kernel is one that operators have.
+/// The newest stable release: operators run its kernel.
 const SUITE: &str = "trixie";
 
-/// What a server has, and what the package depends on, since there is no network to fetch it from.
+/// Packages of a server, and the dependencies of the package: the machine has no network to fetch them from.
 const PACKAGES: &str = "busybox-static,dbus,e2fsprogs,initramfs-tools,iproute2,linux-image-amd64,mmdebstrap,mount,nftables,\
                         procps,systemd,systemd-sysv,udev,zstd";
 
@@ -31,7 +31,7 @@ const APPLICATION: &str = "examples/hello";
 /// Would hang up the terminal that the trial writes to.
 const LOGIN: &str = "etc/systemd/system/serial-getty@ttyS0.service";
 
-/// What the last line on the console begins with that matters.
+/// Prefix of the line on the console with the trial's result.
 const VERDICT: &str = "trial: ";
 
 /// Runs the script, says how it ended, and ends the machine with it. Long enough for one emulated processor.
@@ -48,7 +48,7 @@ ExecStart=/bin/sh -c '{ sh /trial.sh 2>&1; echo "trial: status $$?"; } | cat'
 ExecStopPost=/bin/systemctl poweroff --force
 "#;
 
-/// Makes the machine start it: the target that it boots to wants it.
+/// Link that starts the unit: the target that the machine boots to wants the unit.
 const WANTED: &str = "etc/systemd/system/graphical.target.wants/trial.service";
 
 const DISK_BYTES: &str = "24G";

@@ -1,8 +1,8 @@
 //! The QEMU of Debian 12's backports, on which the emulated host is faster than on Debian 12's own (docs/emulated-host.md).
 //!
-//! Debian's backports are built by Debian from the packages of its next release, and apt takes nothing from them by itself. They are
-//! added as a source of their own, and pinned so that QEMU and its firmware are all that can come from there, now and in later
-//! upgrades. Nothing depends on it: where it fails, the distribution's QEMU stays, and a line says so.
+//! Debian's backports are built by Debian from the packages of its next release, and apt takes nothing from them by
+//! default. They are added as a source of their own, and pinned so that only QEMU and its firmware can come from there,
+//! now and in later upgrades. Best effort: if it fails, the distribution's QEMU stays, and a message says so.
 
 use std::fs;
 use std::path::Path;
@@ -117,7 +117,7 @@ fn add_source() -> Result<()> {
 
 fn remove_source() {
     for path in [SOURCE, PREFERENCES] {
-        // What was never written is as good as removed.
+        // No-op if the file was never written.
         let _ = fs::remove_file(path);
     }
 }
@@ -139,7 +139,7 @@ fn preferences() -> String {
     )
 }
 
-/// Runs apt-get; its last words are the error.
+/// Runs apt-get. The end of its output is the error.
 fn apt(arguments: &[&str], packages: &[&str]) -> Result<()> {
     let Output { status, stderr, .. } = Command::new("apt-get")
         .args(arguments)

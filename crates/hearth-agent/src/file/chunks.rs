@@ -1,4 +1,4 @@
-//! A stream of pieces as something to read or to write, for who knows nothing of pieces.
+//! Adapts a stream of chunks to `Read` and `Write`.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -24,7 +24,7 @@ impl<'a> Chunks<'a> {
         }
     }
 
-    /// Reads to the end and forgets it.
+    /// Reads to the end and discards the bytes.
     pub(super) fn drain(&mut self) -> Result<(), FrameError> {
         while !self.has_ended {
             self.has_ended = next_piece(self.stream)?.is_none();
@@ -62,7 +62,7 @@ impl<'a> Pieces<'a> {
         }
     }
 
-    /// Sends what is left, and that it was all.
+    /// Sends the buffered bytes and the empty chunk that ends the stream.
     pub(super) fn end(mut self) -> Result<(), FrameError> {
         self.send()?;
         frame::write(self.stream, &Chunk(Vec::new()))

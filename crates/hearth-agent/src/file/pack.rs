@@ -1,8 +1,8 @@
 //! A directory as a tar archive, while the application may change it.
 //!
-//! Every name is opened relative to the directory that it was found in and never followed, so that nothing outside of the
-//! top is read. Directories, regular files and symbolic links are packed; sockets, pipes, devices and what is
-//! mounted below are left out. Hard links become files of their own.
+//! Every name is opened relative to the directory that it was found in and never followed, so that nothing outside of
+//! the top is read. Directories, regular files and symbolic links are packed. Sockets, pipes, devices and mounts below
+//! the top are left out. Hard links become files of their own.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -21,7 +21,7 @@ use super::chunks::Pieces;
 /// Deepest tree: each level holds a directory open.
 const MAX_DEPTH: usize = 128;
 
-/// Sends the tree below `top`. What fails ends the stream without its last piece: the host sees a cut.
+/// Sends the tree below `top`. A failure ends the stream without its last chunk: the host sees a truncated stream.
 pub(super) fn send(stream: &mut File, top: &OwnedFd) -> Result<(), FrameError> {
     let device = rustix::fs::fstat(top).map_err(io::Error::from)?.st_dev;
     let mut packer = Packer {

@@ -16,7 +16,7 @@ use crate::build::Failure;
 const KEY: &str = "AKIAEXAMPLE";
 const SECRET: &str = "a secret";
 
-/// An S3 of somebody else's: it verifies signatures, and has one bucket.
+/// Another S3: it verifies signatures, and has one bucket.
 struct OtherS3;
 
 #[async_trait::async_trait]
@@ -111,7 +111,8 @@ fn artifacts(url: &str, secret: &str) -> Artifacts {
     Artifacts::External(ExternalS3::new(settings, accounts).unwrap())
 }
 
-/// What an account is told of an artifact, and what the build log has; the place of the build is empty afterwards.
+/// What an account is told about an artifact, and the lines of the build log. Checks that the build's directory is
+/// empty afterwards.
 async fn attempt(
     artifacts: &Artifacts,
     account: AccountId,

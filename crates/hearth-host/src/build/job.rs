@@ -271,7 +271,10 @@ impl<'a> Job<'a> {
 
     /// What the build, and the application before its snapshot, may reach.
     async fn egress(&self) -> hearth_net::Egress {
-        self.workshop.openings.of(&self.spec.spec.egress).await
+        self.workshop
+            .connector_egress
+            .of(&self.spec.spec.egress)
+            .await
     }
 
     fn hooks(&self) -> Option<&hearth_control::hooks::Hooks> {

@@ -1,4 +1,4 @@
-//! What builds leave: removing it.
+//! Removes the instances, files and snapshots of builds.
 
 use hearth_control::host::{HostError, SnapshotRef};
 use hearth_control::id::BuildId;
@@ -26,7 +26,7 @@ impl LocalHost {
         }
     }
 
-    /// Removes a sealed snapshot and the disks that only it stands on.
+    /// Removes a sealed snapshot and the disks that only this snapshot needs. No-op if the snapshot is absent.
     pub(super) async fn free(&self, snapshot: &SnapshotRef) -> Result<(), HostError> {
         let failed = |error: hearth_node::NodeError| HostError(with_causes(&error));
         let snapshots = self.node().snapshots();

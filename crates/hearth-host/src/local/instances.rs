@@ -17,11 +17,11 @@ use crate::guest_call;
 use crate::monitor::{Monitor, Watched};
 use crate::output::Output;
 
-/// How long the last output of an instance that is removed may take to be written.
+/// Longest wait for the last output of an instance to be written before the instance is removed.
 const LAST_OUTPUT_LIMIT: Duration = Duration::from_secs(1);
 
 impl LocalHost {
-    /// Does one operation to its end. Operations on one instance come one after the other, but for a removal.
+    /// Does one operation to its end. Operations on one instance are sequential; only a removal overtakes others.
     pub(super) async fn perform(
         &self,
         id: InstanceId,
@@ -44,7 +44,7 @@ impl LocalHost {
         origin: &LaunchOrigin,
     ) -> Result<Done, Failure> {
         let began = Instant::now();
-        let egress = self.0.openings.of(&instance.egress).await;
+        let egress = self.0.connector_egress.of(&instance.egress).await;
         let launched = match origin {
             LaunchOrigin::Fork => self.node().launch_fork(name, Some(egress)).await,
             LaunchOrigin::Template(template) => {
@@ -54,7 +54,7 @@ impl LocalHost {
         let launched = launched.map_err(|error| unchanged(&error))?;
         let done = started(began, &launched.times);
         tracing::info!(id = %instance.id, times = ?launched.times, "launched");
-        self.watch(&launched.machine, instance);
+        self.follow(&launched.machine, instance);
         Ok(done)
     }
 
@@ -70,7 +70,7 @@ impl LocalHost {
         let snapshot = snapshot.0.parse().map_err(no_snapshot)?;
         let request = CloneRequest {
             egress: Some(egress),
-            // Without the list the guest only waits for its pages itself.
+            // Without the list the guest is only slower: each page is read when the guest touches it.
             prefetch: self.node().prefetch(snapshot).await.unwrap_or_default(),
             ..CloneRequest::new(snapshot)
         };
@@ -102,7 +102,7 @@ impl LocalHost {
             // Asked again after a restart.
             return Ok(Done::default());
         }
-        let output = self.unwatch(instance.id).await;
+        let output = self.stop_following(instance.id).await;
         let suspended = self.node().suspend(name).await;
         let standing = match &suspended {
             Ok(_) => Standing::Suspended,
@@ -111,19 +111,19 @@ impl LocalHost {
         match (suspended, standing) {
             (Err(error), Standing::Runs | Standing::Busy) => {
                 match output {
-                    Some(output) => self.rewatch(instance.id, output),
+                    Some(output) => self.start_monitor(instance.id, output),
                     // An earlier process began this suspend.
                     None => self.take_up(instance),
                 }
                 Err(unchanged(&error))
             }
             (Err(error), Standing::Gone) => {
-                self.close_door(instance.id);
+                self.stop_serving(instance.id);
                 Err(Failure::Lost(with_causes(&error)))
             }
-            // Also in spite of an error: whatever failed, all of it lies on disk.
+            // Also after an error: the suspended state is complete on disk.
             (_, Standing::Suspended) | (Ok(_), _) => {
-                self.close_door(instance.id);
+                self.stop_serving(instance.id);
                 Ok(Done::default())
             }
         }
@@ -133,13 +133,13 @@ impl LocalHost {
         let began = Instant::now();
         let mut done = Done::default();
         let failed = |error: NodeError| unchanged(&error);
-        // What an earlier resume left: an instance that runs is done, a dead one is removed.
+        // An earlier resume may have left a process: if it runs, this resume is done; if it is dead, it is removed.
         let is_running = self.node().settle(name).await.map_err(failed)?;
         let machine = if is_running {
             self.node().machine(name).map_err(failed)?
         } else {
-            // The operator may have changed the rules while it slept.
-            let egress = self.0.openings.of(&instance.egress).await;
+            // The operator may have changed the rules while the instance was suspended.
+            let egress = self.0.connector_egress.of(&instance.egress).await;
             match self.node().resume_with(name, Some(egress)).await {
                 Ok(launched) => {
                     done = started(began, &launched.times);
@@ -154,12 +154,12 @@ impl LocalHost {
                 Err(error) => return Err(failed(error)),
             }
         };
-        self.watches().entry(instance.id).or_default().resumes += 1;
-        self.watch(&machine, instance);
+        self.followed().entry(instance.id).or_default().resumes += 1;
+        self.follow(&machine, instance);
         Ok(done)
     }
 
-    /// Keeps what is left of a damaged instance for the operator, and tells callers which file it is.
+    /// Sets the files of a damaged instance aside for the operator, and tells callers which file is damaged.
     async fn damaged(&self, name: &MachineName, reason: String) -> Failure {
         if let Err(error) = self.node().set_aside(name, reason.clone()).await {
             tracing::error!(%error, %name, "a damaged snapshot is not set aside");
@@ -167,7 +167,7 @@ impl LocalHost {
         Failure::Damaged(self.told(&reason))
     }
 
-    /// Why there is nothing of an instance: it was set aside before, or it is lost.
+    /// Why an instance has no files: they were set aside earlier, or they are lost.
     async fn missing(&self, name: &MachineName, error: &NodeError) -> Failure {
         match self.node().damage_of(name).await {
             Ok(Some(damage)) => Failure::Damaged(self.told(&damage.reason)),
@@ -176,16 +176,16 @@ impl LocalHost {
         }
     }
 
-    /// What is wrong with a file, for callers: without saying where the host keeps it.
+    /// What is wrong with a file, for callers: without the file's path on the host.
     pub(super) fn told(&self, reason: &str) -> String {
         let data = format!("{}/", self.node().layout().data().display());
         reason.replace(&data, "")
     }
 
     async fn remove(&self, name: &MachineName, id: InstanceId) -> Result<Done, Failure> {
-        // A guest that hangs does not hold up its own end.
-        let _ = tokio::time::timeout(LAST_OUTPUT_LIMIT, self.unwatch(id)).await;
-        self.watches().remove(&id);
+        // A guest that hangs does not delay its own removal.
+        let _ = tokio::time::timeout(LAST_OUTPUT_LIMIT, self.stop_following(id)).await;
+        self.followed().remove(&id);
         let erased = self.node().erase(name).await;
         erased.map_err(|error| unchanged(&error))?;
         Ok(Done::default())
@@ -198,65 +198,68 @@ impl LocalHost {
         }
     }
 
-    /// Follows an instance that an earlier process launched. No-op if it is followed already, or if an operation is between two of its
-    /// processes: whoever performs that follows the new one.
+    /// Follows an instance that an earlier process launched. No-op if the instance is followed already. No-op also if
+    /// an operation has ended its VMM and not started the next one: that operation follows the next VMM.
     pub fn take_up(&self, instance: &Instance) {
         let is_followed = self
-            .watches()
+            .followed()
             .get(&instance.id)
-            .is_some_and(|watch| watch.monitor.is_some());
+            .is_some_and(|followed| followed.monitor.is_some());
         if is_followed {
             return;
         }
         let machine = machine_name(instance.id).and_then(|name| self.node().machine(&name));
         if let Ok(machine) = machine {
-            self.watch(&machine, instance);
+            self.follow(&machine, instance);
         }
     }
 
-    fn watch(&self, machine: &Machine, instance: &Instance) {
-        self.open_door(machine, instance);
+    fn follow(&self, machine: &Machine, instance: &Instance) {
+        self.serve_guest(machine, instance);
         let watched = Watched {
             id: instance.id,
             agent: machine.agent(),
             process: machine.record().process,
             output: Output::new(&self.0.logs, &instance.output, &instance.id.to_string()),
         };
-        self.rewatch(instance.id, watched);
+        self.start_monitor(instance.id, watched);
     }
 
-    fn open_door(&self, machine: &Machine, instance: &Instance) {
+    fn serve_guest(&self, machine: &Machine, instance: &Instance) {
         match machine.listen_for_services() {
             Ok(listener) => {
-                let door = self.0.doors.open(listener, instance.id, instance.account);
-                self.watches().entry(instance.id).or_default().door = Some(door);
+                let services = self
+                    .0
+                    .guest_server
+                    .serve(listener, instance.id, instance.account);
+                self.followed().entry(instance.id).or_default().services = Some(services);
             }
-            // The guest runs without; it waits for a door and then gives up.
+            // The guest runs without services: its agent waits for them and then gives up.
             Err(error) => tracing::error!(%error, id = %instance.id, "a guest has no services"),
         }
     }
 
-    fn close_door(&self, id: InstanceId) {
-        let door = self
-            .watches()
+    fn stop_serving(&self, id: InstanceId) {
+        let services = self
+            .followed()
             .get_mut(&id)
-            .and_then(|watch| watch.door.take());
-        drop(door);
+            .and_then(|followed| followed.services.take());
+        drop(services);
     }
 
-    /// Stops following; answers what is needed to go on.
-    async fn unwatch(&self, id: InstanceId) -> Option<Watched> {
-        let monitor = self.watches().get_mut(&id)?.monitor.take()?;
+    /// Stops following. Answers what [`Self::start_monitor`] needs to continue.
+    async fn stop_following(&self, id: InstanceId) -> Option<Watched> {
+        let monitor = self.followed().get_mut(&id)?.monitor.take()?;
         Some(monitor.stop().await)
     }
 
-    fn rewatch(&self, id: InstanceId, watched: Watched) {
+    fn start_monitor(&self, id: InstanceId, watched: Watched) {
         let monitor = Monitor::start(watched, self.0.events.clone());
-        self.watches().entry(id).or_default().monitor = Some(monitor);
+        self.followed().entry(id).or_default().monitor = Some(monitor);
     }
 }
 
-/// What a start tells that began then.
+/// The outcome of a start that began at `began`.
 fn started(began: Instant, times: &Times) -> Done {
     let measured: Duration = times.steps.iter().map(|step| step.took).sum();
     let waited = StepTime {

@@ -1,4 +1,4 @@
-//! What there is on the host, read from the node's index.
+//! The inventory of the host, read from the node's index.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,14 +11,14 @@ use super::LocalHost;
 use crate::build_names::build_of;
 
 impl LocalHost {
-    /// Blocks.
+    /// Blocks: it reads files.
     pub(super) fn take_inventory(&self) -> Result<Inventory, NodeError> {
         let node = self.node();
         let mut instances: BTreeMap<InstanceId, Presence> = BTreeMap::new();
         let mut snapshots = Vec::new();
         let mut builds: BTreeSet<BuildId> = self.workshop().left_behind().into_iter().collect();
         let damaged = node.damaged()?;
-        // What is there in a better condition below is told as that.
+        // Entries below overwrite these if the same instance exists in a better condition.
         for damage in &damaged {
             let instance = damage.instance.as_ref();
             if let Some(id) = instance.and_then(|name| name.parse().ok()) {
@@ -69,7 +69,8 @@ impl LocalHost {
                 *presence = Presence::Busy;
             }
         }
-        // The files of a build that has a snapshot belong to the snapshot, also to one that was set aside: it may be repaired.
+        // The files of a build that has a snapshot belong to the snapshot, also if the snapshot was set aside: the
+        // operator may repair it.
         for (_, build) in &snapshots {
             builds.remove(build);
         }

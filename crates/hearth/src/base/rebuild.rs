@@ -1,4 +1,4 @@
-//! What building a version of an image again would bring: asked of the service, judged by the bases that are here.
+//! What a rebuild of an image version would update: the service lists the versions, this host's bases are compared.
 
 use std::process::ExitCode;
 
@@ -13,7 +13,7 @@ use crate::shared::Shared;
 use crate::view::text;
 use crate::{client, output};
 
-/// A version of an image and what it stands on.
+/// A version of an image and the bases that it was built on.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Version {
@@ -24,7 +24,7 @@ pub(super) struct Version {
     rebuild_brings: Vec<String>,
 }
 
-/// The versions of the service with this data directory; `None` when none answers, or not to this key.
+/// The image versions of this data directory's service; `None` if no service answers, or not to this key.
 pub(super) fn versions(
     shared: &Shared,
     bases: &[BaseVersion],

@@ -8,7 +8,7 @@ use super::values::{HookSwitch, Variable};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ImageCommand {
-    /// Build an image from a folder with a Dockerfile: zip, upload, create (or begin its next version), follow the build log.
+    /// Build an image from a folder with a Dockerfile: zip, upload, create (or add a version), follow the build log.
     ///
     /// Prints the image's name when it is ready. Its log and its progress go to standard error.
     Build(Box<BuildArguments>),

@@ -1,4 +1,4 @@
-//! Values as they are typed.
+//! Types of arguments, parsed from the command line.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -85,9 +85,9 @@ impl FromStr for HeaderArgument {
 pub(crate) enum Place {
     /// Standard input or output.
     Standard,
-    /// Here.
+    /// A path on this host.
     Local(PathBuf),
-    /// There.
+    /// A path in a microVM.
     Guest { microvm: String, path: String },
 }
 
@@ -97,7 +97,7 @@ impl FromStr for Place {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once(':') {
             _ if text == "-" => Ok(Self::Standard),
-            // ./a:b is a file of ours, as for scp.
+            // ./a:b is a local file, as for scp.
             Some((microvm, _)) if microvm.is_empty() || microvm.contains('/') => {
                 Ok(Self::Local(text.into()))
             }

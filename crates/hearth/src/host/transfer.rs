@@ -1,6 +1,6 @@
-//! Bringing files into the emulated host.
+//! Copies files into the emulated host.
 //!
-//! Every byte crosses an emulated network card, so nothing is sent that is there already, and no holes.
+//! Every byte crosses an emulated network card, so neither holes nor files that are there already are sent.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -19,7 +19,7 @@ const DIGEST_BYTES: usize = 64;
 /// Unit in which busybox places an extent; holes of files are at least as large.
 const BLOCK_BYTES: u64 = 4096;
 
-/// Sends a file unless the same content was sent to that place before; its digest is kept beside it.
+/// Sends a file, unless a file with the same content was sent to that path before. Its digest is kept beside it.
 pub(super) fn once(agent: &AgentClient, from: &Path, mode: u32, to: &str) -> Result<()> {
     let (mut file, digest) = open(from)?;
     let beside = format!("{to}.blake3");
@@ -52,7 +52,7 @@ pub(super) fn sparse(agent: &AgentClient, from: &Path, to: &str) -> Result<()> {
         .sum::<u64>()
         < length;
     if !has_holes {
-        // Looking for holes has moved the position.
+        // The search for holes has moved the position.
         file.rewind()?;
         return agent
             .write_file(to, 0o444, &mut file)

@@ -42,7 +42,7 @@ fn name(arguments: &BuildArguments) -> Result<String> {
     }
 }
 
-/// Builds, and answers the version; without waiting, what it was when it was begun.
+/// Builds and answers the version. With `--no-wait` it answers the version as it was when its build began.
 pub(crate) async fn build(client: &Client, arguments: &BuildArguments) -> Result<Value> {
     let progress = Progress::start();
     let name = name(arguments)?;
@@ -96,7 +96,7 @@ fn summary(name: &str, version: &str, build: &Value, seconds: f64) -> String {
     )
 }
 
-/// The name of the folder, with a dash for what no image's name may have.
+/// The name of the folder, with a dash for each character that an image's name may not have.
 fn name_of(folder: &Path) -> Result<String> {
     let whole = folder
         .canonicalize()
@@ -120,7 +120,7 @@ fn name_of(folder: &Path) -> Result<String> {
     Ok(name)
 }
 
-/// The key carries the content's hash: what is built stays what was uploaded, whoever builds the same name meanwhile.
+/// The key contains the content's hash, so a concurrent build of the same name cannot replace the upload.
 async fn upload(client: &Client, bucket: &str, name: &str, package: Package) -> Result<String> {
     let payload = Payload::from(Bytes::from(package.zip));
     let key = format!("{name}/{}.zip", payload.short_hash());

@@ -1,4 +1,4 @@
-//! `hearth image du`: who holds what on the host's disks.
+//! `hearth image du`: disk usage of the host by owner.
 
 use std::process::ExitCode;
 
@@ -62,7 +62,7 @@ pub(crate) fn name(holding: &Value) -> String {
     }
 }
 
-/// What else is to be said: the state of a microVM, who stands on what is shared.
+/// The last column: the state of a microVM, or the users of shared files.
 fn remark(holding: &Value, all: &[Value]) -> String {
     let is_current = holding["current"].as_bool();
     let shared_as = match text(holding, "kind") {

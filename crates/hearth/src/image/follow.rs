@@ -1,4 +1,4 @@
-//! A build as it happens: its state, its phases, its log.
+//! Follows a running build: its state, its phases, its log.
 
 use std::time::{Duration, Instant};
 
@@ -9,13 +9,13 @@ use serde_json::Value;
 use crate::microvm::logs::Tail;
 use crate::view::{harmless, text, time};
 
-/// Pause between two looks.
+/// Pause between two polls.
 const POLL: Duration = Duration::from_millis(500);
 
-/// What the service's own lines in a build log begin with; the others are the Dockerfile's and the application's.
+/// Prefix of the service's own lines in a build log. The other lines are the Dockerfile's and the application's.
 const PHASE: &str = "hearth: ";
 
-/// Tells what happens, with the time since the beginning.
+/// Prints the progress of a build, with the time since its beginning.
 pub(super) struct Progress {
     began: Instant,
 }
@@ -62,7 +62,7 @@ impl Building<'_> {
             let builds = self.client.builds(self.arn, self.version).await?;
             let build = builds.into_iter().next_back();
             if let Some(build) = &build {
-                // After the state, so that the last words are read before the end is told.
+                // Read the log after the state, so that the last lines are printed before the end.
                 let stream = format!("build-{}", text(build, "buildId"));
                 // The group has the logs of earlier builds too.
                 let tail = tail.get_or_insert_with(|| Tail::since(begun_ms(build)));

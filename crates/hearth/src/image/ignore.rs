@@ -1,8 +1,8 @@
-//! `.dockerignore`: what of a folder does not belong to its build.
+//! `.dockerignore`: which files of a folder are left out of its build.
 //!
-//! One pattern a line; `#` begins a comment, `!` takes back, the last pattern that matches decides. `*` and `?` stay within
-//! one part of a path, `**` is any number of parts, `[a-c]` a character of a set. A pattern that matches a folder means all
-//! in it. (Reference: docs.docker.com, "Build context", section ".dockerignore files".)
+//! One pattern a line. `#` begins a comment, `!` includes again, the last matching pattern decides. `*` and `?` stay
+//! within one part of a path, `**` matches any number of parts, `[a-c]` one character of a set. A pattern that matches
+//! a folder matches everything in it. (Reference: docs.docker.com, "Build context", section ".dockerignore files".)
 
 /// The patterns of one file.
 #[derive(Debug, Default)]
@@ -16,7 +16,7 @@ struct Rule {
     takes_back: bool,
 }
 
-/// The build needs it whatever the patterns say.
+/// Never excluded: the build needs the Dockerfile.
 const DOCKERFILE: &str = "Dockerfile";
 
 impl Ignore {
@@ -42,7 +42,7 @@ impl Ignore {
         }
     }
 
-    /// Whether the file with this path (parts from the folder on) stays away.
+    /// Whether the file with this path (its parts, relative to the folder) is left out.
     pub(super) fn excludes(&self, path: &[&str]) -> bool {
         if path == [DOCKERFILE] {
             return false;

@@ -1,4 +1,4 @@
-//! A folder as the zip that a build is made from.
+//! Packs a folder into the zip of a build.
 //!
 //! The same folder gives the same bytes: names sorted, no times, permissions only as far as "may be executed".
 
@@ -29,7 +29,7 @@ pub(super) struct Package {
     pub(super) count: usize,
 }
 
-/// What goes into the zip.
+/// An entry of the zip.
 struct Entry {
     /// Parts of its name, with slashes between them.
     name: String,
@@ -64,7 +64,7 @@ pub(super) fn pack(folder: &Path) -> Result<Package> {
     })
 }
 
-/// Folders are not entries of their own: they come into being with what is in them, and empty ones with nothing.
+/// Folders are not entries of their own: unpacking a file makes its folders. Empty folders are left out.
 fn collect(folder: &Path, place: &str, ignore: &Ignore, entries: &mut Vec<Entry>) -> Result<()> {
     let listed =
         fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
@@ -80,7 +80,7 @@ fn collect(folder: &Path, place: &str, ignore: &Ignore, entries: &mut Vec<Entry>
         };
         let kind = item.file_type()?;
         if kind.is_dir() {
-            // Not skipped as a whole: a later pattern may take back something in it.
+            // An excluded folder is searched too: a later pattern may include a file in it.
             collect(&path, &format!("{name}/"), ignore, entries)?;
             continue;
         }

@@ -12,10 +12,10 @@ use crate::output;
 use crate::shared::Shared;
 use crate::view::text;
 
-/// Pause between two looks.
+/// Pause between two polls.
 const POLL: Duration = Duration::from_millis(200);
 
-/// How long a deletion may take: snapshots of some GiB are removed in it.
+/// Longest wait for a deletion: it removes snapshots of some GiB.
 const LIMIT: Duration = Duration::from_secs(300);
 
 pub(super) async fn run(

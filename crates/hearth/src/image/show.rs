@@ -34,7 +34,7 @@ pub(super) async fn list(shared: &Shared, client: &Client) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Everything of an image: what it is, and each version with its builds.
+/// Shows an image, and each version with its builds.
 pub(super) async fn show(shared: &Shared, client: &Client, typed: &str) -> Result<ExitCode> {
     let named = names::image(client, typed).await?;
     let image = client.image(&named.arn).await?;
@@ -101,7 +101,7 @@ fn memory(version: &Value) -> String {
     mib.map_or("-".to_owned(), |mib| format!("{mib} MiB"))
 }
 
-/// What a version takes on disk: its memory and disk snapshots. Code is shared with others.
+/// The size of a version on disk: its memory and disk snapshots. Code is shared with other versions.
 fn stored(build: &Value) -> String {
     let sizes = &build["snapshotBuild"];
     let bytes = ["diskSnapshotSizeInBytes", "memorySnapshotSizeInBytes"]

@@ -20,10 +20,10 @@ use crate::cli::values::Place;
 use crate::shared::Shared;
 use crate::{names, output};
 
-/// Permissions of what comes from standard input.
+/// Permissions of a file that is made from standard input.
 const MODE: u32 = 0o644;
 
-/// The bits of permissions.
+/// Mask of the permission bits in a mode.
 const MODE_BITS: u32 = 0o7777;
 
 pub(crate) async fn copy(
@@ -65,7 +65,7 @@ pub(crate) async fn copy(
     Ok(ExitCode::SUCCESS)
 }
 
-/// What goes in: content, permissions, name.
+/// Opens the source of an upload: content, permissions, name.
 async fn open(source: Place) -> Result<(Payload, u32, Option<String>)> {
     let Place::Local(path) = source else {
         let mut content = Vec::new();
@@ -88,7 +88,7 @@ async fn open(source: Place) -> Result<(Payload, u32, Option<String>)> {
     Ok((Payload::file(file).await?, mode, name))
 }
 
-/// The path in the guest: a slash at its end means a folder that keeps the name.
+/// The target path in the guest. A path with a slash at its end is a folder: the file keeps its name in it.
 fn inside(path: &str, name: Option<&str>) -> Result<String> {
     match (path.ends_with('/'), name) {
         (false, _) => Ok(path.to_owned()),
@@ -97,7 +97,7 @@ fn inside(path: &str, name: Option<&str>) -> Result<String> {
     }
 }
 
-/// The path here: a folder that is there keeps the name.
+/// The target path on this host. In a folder that exists the file keeps its name.
 fn outside(path: &str, target: &Path) -> Result<PathBuf> {
     if !target.is_dir() {
         return Ok(target.to_owned());
@@ -108,7 +108,7 @@ fn outside(path: &str, target: &Path) -> Result<PathBuf> {
     }
 }
 
-/// The file appears whole or not at all, unless its place is no file (a pipe, `/dev/null`).
+/// Writes the file atomically, unless the target is not a regular file (a pipe, `/dev/null`).
 async fn download(content: FileContent, target: &Path) -> Result<()> {
     let failed = || format!("cannot write {}", target.display());
     if target.exists() && !target.is_file() {
@@ -119,7 +119,7 @@ async fn download(content: FileContent, target: &Path) -> Result<()> {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    // Removed if it is not kept, with what it has by then.
+    // The temporary file is removed on drop unless it was kept.
     let beside = tempfile::Builder::new()
         .permissions(std::fs::Permissions::from_mode(MODE))
         .tempfile_in(folder)
@@ -130,7 +130,7 @@ async fn download(content: FileContent, target: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes all of what comes.
+/// Writes the stream to a file.
 async fn write(mut content: FileContent, file: &mut File) -> Result<()> {
     while let Some(bytes) = content.next().await? {
         file.write_all(&bytes).await?;

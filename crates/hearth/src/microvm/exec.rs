@@ -13,7 +13,7 @@ use crate::shared::Shared;
 use crate::terminal::{self, INPUT_BYTES, RawTerminal};
 use crate::{failure, names, output};
 
-/// The exit status when there is none of the process, as of `docker exec`.
+/// The exit status if the process has none, as of `docker exec`.
 const NO_STATUS: u8 = 125;
 
 pub(crate) async fn exec(
@@ -24,7 +24,7 @@ pub(crate) async fn exec(
     match status(client, arguments).await {
         Ok(status) => Ok(ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX))),
         Err(error) => {
-            // Ours must not be taken for a status of the process.
+            // Our own exit status must not be mistaken for one of the process.
             failure::tell(&error);
             Ok(ExitCode::from(NO_STATUS))
         }
@@ -63,7 +63,7 @@ async fn status(client: &Client, arguments: ExecArguments) -> Result<i32> {
     status
 }
 
-/// Shows what the process says until it exits.
+/// Prints the process's output until the process exits.
 async fn show(mut process: Exec) -> Result<i32> {
     loop {
         match process.next().await? {
@@ -76,8 +76,8 @@ async fn show(mut process: Exec) -> Result<i32> {
     }
 }
 
-/// Passes our standard input on until it ends, and the size of our terminal. Returns only when it fails: the process's
-/// end is told by what it says.
+/// Passes on our standard input until its end, and the size of our terminal. Returns only on failure: `show` returns at
+/// the process's end.
 async fn feed(input: ExecInput, has_terminal: bool) -> Result<i32> {
     let mut resized = signal(SignalKind::window_change())?;
     let mut stdin = tokio::io::stdin();

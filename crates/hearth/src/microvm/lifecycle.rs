@@ -78,7 +78,7 @@ pub(crate) async fn fork(
     print(shared, &child)
 }
 
-/// Everything that was typed is looked up before anything is asked for.
+/// Looks up all ids before the first request, so that a wrong one changes nothing.
 async fn ids(client: &Client, typed: &[String]) -> Result<Vec<String>> {
     let mut ids = Vec::new();
     for typed in typed {
@@ -97,8 +97,8 @@ async fn living(client: &Client) -> Result<Vec<String>> {
         .collect())
 }
 
-/// Asks for all, then waits for all, if it is to be waited: they go on side by side. One that fails does not keep the
-/// others from it.
+/// Asks for the state of all microVMs, then waits for all if there is a limit. They change concurrently, and one
+/// failure does not stop the others.
 async fn bring(
     shared: &Shared,
     client: &Client,

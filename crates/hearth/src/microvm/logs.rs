@@ -18,13 +18,13 @@ use crate::{names, output};
 /// Pause between two reads.
 const POLL: Duration = Duration::from_millis(500);
 
-/// How much later than others an event may come that was written before them.
+/// How late an event may appear in the log store after events with later times.
 const LATE_MS: i64 = 10_000;
 
-/// Most lines of a microVM whose output goes to another place than the usual one.
+/// Most lines of a microVM whose output goes to another log group or stream than the default.
 const MAX_LINES: usize = 10_000;
 
-/// Longest line that is waited for.
+/// Longest line that is buffered until its end.
 const MAX_LINE_BYTES: usize = 1 << 20;
 
 pub(crate) async fn logs(
@@ -36,7 +36,7 @@ pub(crate) async fn logs(
     let mut tail = Tail::default();
     let mut skips = arguments.tail;
     loop {
-        // Before the events, so that the last words are read after the end is known.
+        // Read the state before the events, so that the last lines are read after the end is known.
         let has_ended = source.has_ended(client).await?;
         let mut events = tail
             .read(client, &source.group, source.stream.as_deref())
@@ -64,7 +64,7 @@ pub(crate) async fn logs(
     }
 }
 
-/// Follows a microVM whose output goes to another place than the usual one, which only the service knows.
+/// Follows a microVM whose output goes to another log group or stream than the default. Only the service knows which.
 async fn follow_elsewhere(
     shared: &Shared,
     client: &Client,
@@ -90,7 +90,7 @@ async fn follow_elsewhere(
     )
 }
 
-/// The lines that have ended, and all of one that grows too long; what has begun stays.
+/// Takes complete lines, and a line that is too long. An incomplete line stays in the buffer.
 fn take_lines(begun: &mut Vec<u8>) -> Vec<String> {
     let end = match begun.iter().rposition(|byte| *byte == b'\n') {
         Some(last) => last + 1,
@@ -102,11 +102,11 @@ fn take_lines(begun: &mut Vec<u8>) -> Vec<String> {
     ended.lines().map(str::to_owned).collect()
 }
 
-/// Where to read.
+/// The log group and stream to read.
 struct Source {
     group: String,
     stream: Option<String>,
-    /// Whose end is the end of its output.
+    /// The microVM whose end is the end of the output.
     microvm: Option<String>,
 }
 
@@ -119,7 +119,7 @@ impl Source {
     }
 }
 
-/// An image by its whole name, else a microVM by the beginning of its id.
+/// The logs of an image by its full name, else of a microVM by a prefix of its id.
 async fn find(client: &Client, typed: &str) -> Result<Source> {
     let is_image = typed.starts_with("arn:")
         || (!typed.starts_with("microvm-") && names::find_image(client, typed).await?.is_some());
@@ -139,7 +139,7 @@ async fn find(client: &Client, typed: &str) -> Result<Source> {
     })
 }
 
-/// The stream of a microVM that was run without another one: `YYYY/MM/DD[VERSION]ID`.
+/// The default stream of a microVM: `YYYY/MM/DD[VERSION]ID`.
 fn stream(microvm: &Value) -> String {
     let day = time(microvm, "startedAt").unwrap_or_default();
     format!(
@@ -165,7 +165,7 @@ fn print(shared: &Shared, source: &Source, events: &[LogEvent]) -> Result<()> {
     Ok(())
 }
 
-/// A line of which nothing else is known.
+/// Prints a line without time and writer.
 fn print_line(shared: &Shared, line: &str) -> Result<()> {
     if shared.json {
         output::say(&json!({ "message": line }).to_string())
@@ -174,7 +174,7 @@ fn print_line(shared: &Shared, line: &str) -> Result<()> {
     }
 }
 
-/// As a terminal may see it; whatever else reads it gets it as it is.
+/// Text for standard output: harmless for a terminal, unchanged for a pipe or file.
 fn shown(message: &str) -> String {
     if std::io::stdout().is_terminal() {
         harmless(message)
@@ -183,7 +183,7 @@ fn shown(message: &str) -> String {
     }
 }
 
-/// Who wrote into a stream: what follows the version in its name, shortened.
+/// The writer of a stream: the part of its name after the version, shortened.
 fn writer(stream: &str) -> &str {
     let name = stream.rsplit_once(']').map_or(stream, |(_, name)| name);
     // "build-" and "microvm-" with eight digits of the id.
@@ -191,11 +191,11 @@ fn writer(stream: &str) -> &str {
     name.get(..end).unwrap_or(name)
 }
 
-/// Reads what came since the last time.
+/// Reads the events since the last read.
 #[derive(Debug, Default)]
 pub(crate) struct Tail {
     start_ms: Option<i64>,
-    /// Events that may be read again, with their times.
+    /// Ids of events that may be read again, with their times.
     seen: HashMap<String, i64>,
 }
 

@@ -42,7 +42,7 @@ pub(crate) async fn run(
     print(shared, &microvm)
 }
 
-/// The id, or the whole answer.
+/// Prints the id, or the whole answer as JSON.
 pub(super) fn print(shared: &Shared, microvm: &Value) -> Result<ExitCode> {
     if shared.json {
         output::json(microvm)?;
@@ -52,7 +52,7 @@ pub(super) fn print(shared: &Shared, microvm: &Value) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What was typed, or the content of the file that was.
+/// The payload: the argument itself, or the content of the file after `@`.
 fn payload(typed: &str) -> Result<String> {
     match typed.strip_prefix('@') {
         Some(file) => std::fs::read_to_string(file).with_context(|| format!("cannot read {file}")),

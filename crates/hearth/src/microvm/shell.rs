@@ -45,7 +45,7 @@ pub(crate) async fn shell(
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the terminal there shows, until the shell exits.
+/// Prints the shell's output until the shell exits.
 async fn show(mut output: ShellOutput) -> Result<()> {
     while let Some(bytes) = output.next().await? {
         output::bytes(&bytes)?;
@@ -53,7 +53,7 @@ async fn show(mut output: ShellOutput) -> Result<()> {
     Ok(())
 }
 
-/// What is typed here, and how large the terminal is.
+/// Passes on the keystrokes and the size of our terminal.
 async fn pass_on(mut input: ShellInput, mut resized: Signal) -> Result<()> {
     let mut stdin = tokio::io::stdin();
     let mut buffer = [0; INPUT_BYTES];
@@ -63,7 +63,7 @@ async fn pass_on(mut input: ShellInput, mut resized: Signal) -> Result<()> {
             count = stdin.read(&mut buffer) => {
                 let count = count.context("cannot read what is typed")?;
                 if count == 0 {
-                    // The terminal is gone; the shell hangs up with us.
+                    // Our terminal is gone; the shell ends with us.
                     return Ok(());
                 }
                 input.send(Bytes::copy_from_slice(&buffer[..count])).await?;

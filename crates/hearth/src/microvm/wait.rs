@@ -1,4 +1,4 @@
-//! Waiting for a state of a microVM: until it is there, cannot come any more, takes too long, or nobody waits any longer.
+//! Waits for a state of a microVM: until it is reached, has become impossible, takes too long, or the user interrupts.
 //!
 //! ```text
 //! launch, fork    PENDING -> RUNNING             SUSPENDING, SUSPENDED: somebody else has suspended it
@@ -8,7 +8,7 @@
 //! any but the last one                           TERMINATED: it has ended
 //! ```
 //!
-//! A stateReason beside a state that is not the wanted one says that the operation came to nothing.
+//! A stateReason in another state than the wanted one means that the operation failed.
 
 use std::time::Duration;
 
@@ -19,11 +19,11 @@ use tokio::time::Instant;
 
 use crate::view::{harmless, text};
 
-/// Pause between two looks at a microVM: its states last tens of milliseconds.
+/// Pause between two polls of a microVM: its states last tens of milliseconds.
 const POLL: Duration = Duration::from_millis(50);
 
-/// How often a state is asked for again that does not begin to come. The service may have been busy with something that
-/// does not show (a fork is made of it), or may have given up silently; asking twice does no harm.
+/// Time after which a state is asked for again if the microVM has not begun to change. The service may have been busy
+/// with an operation that no state shows (a fork), or may have given up silently. Asking twice is idempotent.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 
 /// A state that can be asked for.
@@ -45,7 +45,7 @@ impl Wish {
         }
     }
 
-    /// Asks the service for it. A launch has been asked for already.
+    /// Asks the service for the state. No-op for a launch: it has been asked for already.
     pub(crate) async fn ask(self, client: &Client, id: &str) -> Result<(), ClientError> {
         match self {
             Self::Launched => {}
@@ -57,13 +57,13 @@ impl Wish {
     }
 }
 
-/// Why a state was not waited for to the end.
+/// Why a wait ended without the wanted state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum WaitError {
-    /// It has ended.
+    /// The microVM has ended.
     #[error("{id} is TERMINATED: {reason}")]
     Ended { id: String, reason: String },
-    /// It is in a state that does not lead to the wanted one.
+    /// The microVM is in a state that does not lead to the wanted one.
     #[error("{id} is {state}, not {wanted}{}", because(.reason))]
     Failed {
         id: String,
@@ -71,7 +71,7 @@ pub(crate) enum WaitError {
         wanted: &'static str,
         reason: String,
     },
-    /// It takes longer than was to be waited for.
+    /// The wait has reached its limit.
     #[error("{id} is {state} still after {} s, not {wanted}{}", .limit.as_secs(), because(.reason))]
     Late {
         id: String,
@@ -92,7 +92,7 @@ fn because(reason: &str) -> String {
     }
 }
 
-/// How long is waited, from when it was asked for.
+/// Limit of a wait, counted from when the state was asked for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
     since: Instant,
@@ -129,7 +129,7 @@ pub(crate) async fn wait(
     patience: Patience,
 ) -> Result<Value> {
     let interrupted = async {
-        // Without a handler Ctrl-C ends us as ever.
+        // Without a handler Ctrl-C ends this process, which is as good.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -151,7 +151,7 @@ pub(crate) async fn wait(
     }
 }
 
-/// Looks until it is clear how it ends. `ask` asks for the state again.
+/// Polls until the outcome is clear. `ask` asks for the state again.
 async fn follow(
     id: &str,
     wish: Wish,
@@ -186,24 +186,24 @@ async fn follow(
     }
 }
 
-/// State and stateReason, as they may be printed.
+/// State and stateReason, made harmless for a terminal.
 fn described(microvm: &Value) -> (String, String) {
     let member = |name| harmless(text(microvm, name));
     (member("state"), member("stateReason"))
 }
 
-/// What follows from a look.
+/// What follows from one poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
     /// It is in the wanted state.
     Done,
-    /// It is on its way.
+    /// The change has begun.
     UnderWay,
-    /// It is where it was before it was asked for.
+    /// The microVM is in its old state.
     NotBegun,
 }
 
-/// What has been seen of the way to a state.
+/// The changes that were seen on the way to a state.
 struct Course {
     wish: Wish,
     was_suspending: bool,
@@ -233,7 +233,7 @@ impl Course {
                 id: id.to_owned(),
                 reason,
             }),
-            // It comes to its end, which has the reason.
+            // TERMINATED will follow and has the reason.
             (_, "TERMINATING") => Ok(Next::UnderWay),
             (Wish::Suspended, "SUSPENDING") => {
                 self.was_suspending = true;

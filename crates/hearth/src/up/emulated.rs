@@ -4,7 +4,8 @@
 //! 127.0.0.1:4580, :20000-20063 ──QEMU's port forwarding──> hearth up --in-emulated-host
 //! ```
 //!
-//! The service inside writes what clients need; it is copied out, so that `hearth env` works here.
+//! The service in the emulated host writes its settings for clients. They are copied out, so that `hearth env` works on
+//! this host.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -26,7 +27,7 @@ use crate::up::log::Log;
 /// Most ports that QEMU forwards: each is a listener of its own from the start.
 const MAX_ENDPOINT_PORTS: usize = 256;
 
-/// So many starts in a row after which the service did not come to serve mean that another one does not help.
+/// After this many starts in a row without the service coming up it is not started again.
 const RESTARTS: u32 = 5;
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
 
@@ -46,18 +47,18 @@ const INNER_KEY: &str = "/run/hearth-tls-key.pem";
 const INNER_S3_SECRET: &str = "/run/hearth-s3-secret";
 const INNER_S3_CERTIFICATES: &str = "/run/hearth-s3-certificates.pem";
 
-/// What the service inside writes for clients when it serves.
+/// Path of the settings for clients that the service inside writes when it serves.
 fn inner_settings() -> String {
     format!("{INNER_DATA}/client.json")
 }
 
-/// How long the service inside may take until it serves.
+/// Longest wait until the service inside serves.
 const START_LIMIT: Duration = Duration::from_secs(300);
 
-/// Pause between two looks for it.
+/// Pause between two polls for the settings.
 const POLL: Duration = Duration::from_millis(500);
 
-/// Largest file that says what clients need: certificates and a few lines.
+/// Largest file with settings for clients: certificates and a few lines.
 const MAX_SETTINGS_BYTES: usize = 2 << 20;
 
 pub(super) fn run(shared: &Shared, config: &Config) -> Result<ExitCode> {
@@ -85,7 +86,7 @@ pub(super) fn run(shared: &Shared, config: &Config) -> Result<ExitCode> {
     let forwards = forwards(config)?;
     match EmulatedHost::attach(&host::state_dir(shared)) {
         None => eprintln!("starting the emulated host: the same Hearth, some twenty times slower"),
-        // It outlived the `hearth` that started it.
+        // The emulated host outlived the `hearth` that started it.
         Some(running) if running.forwards() == forwards => {
             eprintln!("the emulated host is running already");
         }
@@ -114,7 +115,7 @@ pub(super) fn run(shared: &Shared, config: &Config) -> Result<ExitCode> {
                 log: Arc::clone(&log),
             };
             let failed = failed.clone();
-            // Apart, so that the watchdog goes on watching.
+            // In a thread of its own, so that the watchdog keeps watching.
             std::thread::spawn(move || {
                 if let Err(error) = up.run() {
                     eprintln!("error: the service in the emulated host: {error:#}");
@@ -162,8 +163,8 @@ fn forwards(config: &Config) -> Result<Vec<PortForward>> {
         .collect())
 }
 
-/// The same configuration inside, where other things are called by other names: the data directory, the network card
-/// that only QEMU's port forwarding reaches, and files.
+/// The configuration for the service inside. Different are the data directory, the listening addresses (only QEMU's
+/// port forwarding reaches them), and the paths of files.
 fn inner(config: &Config) -> Config {
     let mut inner = config.clone();
     inner.data = INNER_DATA.into();
@@ -171,7 +172,7 @@ fn inner(config: &Config) -> Config {
     if let Some(address) = &mut inner.metrics.listen {
         address.set_ip(Ipv4Addr::UNSPECIFIED.into());
     }
-    // Where `furnish_certificates` puts them, they are the host's own.
+    // `furnish_certificates` installs them as the emulated host's own certificates.
     inner.registries.ca_bundle = None;
     if let Some(chain) = &mut inner.tls.certificate {
         *chain = INNER_CHAIN.into();
@@ -199,7 +200,7 @@ struct Up {
 }
 
 impl Up {
-    /// Keeps the service inside running; returns when it has ended as it was asked to.
+    /// Keeps the service inside running; returns after a requested end.
     fn run(self) -> Result<()> {
         output::announce("bringing Hearth and the guests' kernel inside");
         host::furnish(&self.shared, &self.agent)?;
@@ -224,7 +225,7 @@ impl Up {
         }
     }
 
-    /// Brings the configuration inside, and what it names.
+    /// Copies the configuration, and the files that it names, into the emulated host.
     fn configure(&self) -> Result<()> {
         let registries = &self.config.registries;
         if let Some(bundle) = registries.certificates()? {
@@ -287,7 +288,7 @@ impl Up {
     }
 }
 
-/// Copies out what clients need once the service has written it, and says that it is up.
+/// Copies out the settings for clients after the service has written them, and prints that the service is up.
 fn announce(shared: &Shared, agent: &AgentClient, inner: &str, began: Instant) {
     let deadline = Instant::now() + START_LIMIT;
     while Instant::now() < deadline {

@@ -1,5 +1,5 @@
-//! Where the log of the service in the emulated host goes: to our standard error, which is what collects logs here. A terminal
-//! shows what `hearth up` itself has to say; the log is then in a file.
+//! Where the log of the service in the emulated host goes: to our standard error. If standard error is a terminal, it
+//! shows only the messages of `hearth up` itself, and the log goes to a file.
 
 use std::fs::{self, File};
 use std::io::{self, IsTerminal, Write};
@@ -9,10 +9,10 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 
-/// Lines that say why a service has ended.
+/// Lines at the end of the log that are shown when a service has ended.
 const LAST_LINES: usize = 8;
 
-/// Longest log in a file; as much again is kept of what came before.
+/// Largest log file, in bytes. One earlier file of the same size is kept.
 const MAX_BYTES: u64 = 4 << 20;
 
 /// A log of the service in the emulated host.
@@ -33,7 +33,7 @@ impl Log {
         Ok(Self::File(path.to_owned(), Mutex::new(file)))
     }
 
-    /// What cannot have been seen of it: the last lines of a file.
+    /// The last lines of a log that went to a file, which the user has not seen.
     pub(super) fn unseen(&self) -> String {
         let Some(path) = self.path() else {
             return String::new();
@@ -45,7 +45,7 @@ impl Log {
         format!("; the end of {}:\n{last}", path.display())
     }
 
-    /// Where it is, if it is not before our eyes.
+    /// The path of the log, if it goes to a file.
     pub(super) fn path(&self) -> Option<&Path> {
         match self {
             Self::StandardError => None,
@@ -60,7 +60,7 @@ impl Write for &Log {
             Log::StandardError => io::stderr().write(bytes),
             Log::File(_, file) => {
                 let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
-                // A service goes on without its log, on a full disk for one.
+                // A service goes on without its log, for example on a full disk.
                 let _ = file.write_all(bytes);
                 Ok(bytes.len())
             }
@@ -72,7 +72,7 @@ impl Write for &Log {
     }
 }
 
-/// A file that is begun anew when it has become too long.
+/// A file that is rotated when it has become too large.
 #[derive(Debug)]
 pub(super) struct LogFile {
     path: PathBuf,
@@ -83,7 +83,7 @@ pub(super) struct LogFile {
 
 impl LogFile {
     fn create(path: &Path, max_bytes: u64) -> io::Result<Self> {
-        // The one before it is kept, since it may say why that ended.
+        // The earlier file is kept: it may say why the earlier service ended.
         match fs::rename(path, before(path)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}

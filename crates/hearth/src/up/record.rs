@@ -1,7 +1,7 @@
 //! Which process is `hearth up` of a data directory: `up.json`, for `hearth down` and `hearth status`.
 //!
-//! The number alone would be no proof, since numbers are used again: the process's start time is in it too. Another `hearth
-//! up` of the same directory overwrites nothing while the first one runs.
+//! The record holds the process's start time too, since pids are used again. A second `hearth up` of the same directory
+//! does not overwrite the record while the first one runs.
 
 use std::fs;
 use std::io;
@@ -34,7 +34,7 @@ impl UpRecord {
         let path = path(data);
         fs::create_dir_all(data)
             .with_context(|| format!("cannot make the directory {}", data.display()))?;
-        // Whole or not at all: a record that cannot be read is nobody's.
+        // Written atomically: a torn record would name no process.
         let beside = path.with_extension("new");
         fs::write(&beside, serde_json::to_vec(&process)?)
             .and_then(|()| fs::rename(&beside, &path))
@@ -58,7 +58,7 @@ impl UpRecord {
 impl Drop for UpRecord {
     fn drop(&mut self) {
         let data = self.path.parent().unwrap_or(Path::new("."));
-        // Whatever happens, the record of another process stays.
+        // The record of another process must stay.
         if Self::running(data).is_ok_and(|running| running == Some(self.process)) {
             let _ = fs::remove_file(&self.path);
         }

@@ -151,7 +151,8 @@ async fn a_running_parent_is_forked_as_often_as_it_likes() {
     node.delete_snapshot(template).await.unwrap();
 }
 
-/// The format bounds the runs of a map: a guest that writes here and there is folded before that, and comes back each time.
+/// The format limits the runs of a map. The chain of a guest with scattered writes is folded before the limit, and the
+/// instance resumes each time.
 #[tokio::test]
 async fn scattered_pages_are_no_reason_not_to_sleep() {
     let node = node().await.with(|options| {

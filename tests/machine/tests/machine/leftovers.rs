@@ -43,7 +43,7 @@ async fn forty_cycles_leave_nothing() {
     assert_eq!(after.files, before.files);
     assert_eq!(after.temporary, before.temporary);
     assert_eq!(after.descriptors, before.descriptors);
-    // Leaks would be one or more a cycle. Threads of the runtime come and go with the load, each with mappings of its own.
+    // A leak would be one or more a cycle. Threads of the runtime come and go, each with its own mappings.
     assert!(
         after.mappings < before.mappings + CYCLES / 2,
         "{} after {}",

@@ -1,4 +1,5 @@
-//! Guests that begin from a template of a booted guest: with disks of their own, of other sizes, and nothing of each other.
+//! Guests that begin from a template of a booted guest: each has disks of its own, of other sizes, and shares nothing
+//! with the others.
 
 use std::fs;
 use std::path::PathBuf;

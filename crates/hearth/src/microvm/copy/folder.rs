@@ -1,7 +1,8 @@
-//! Folders, which travel as tar archives.
+//! Copies folders as tar archives.
 //!
-//! What comes out was packed by a guest, which may lie: it is unpacked into a new folder, without owners, devices, hard
-//! links and special permissions, and never through a link. What goes in is packed here, and the guest's side does the same.
+//! A guest packs the archive of a download, so the archive is not trusted. It is unpacked into a new folder, without
+//! owners, devices, hard links and special permissions, and never through a symbolic link. The archive of an upload is
+//! packed here, and the guest's agent takes the same care.
 
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -14,7 +15,7 @@ use tar::{Archive, Builder, EntryType};
 
 use super::{outside, write};
 
-/// Copies a folder in: to that path, or with a slash at its end under it.
+/// Copies a folder into a guest: to `path`, or below it if `path` ends with a slash.
 pub(crate) async fn upload(client: &Client, id: &str, source: &Path, path: &str) -> Result<Value> {
     let (parent, name) = destination(source, path)?;
     let mut archive =
@@ -24,7 +25,7 @@ pub(crate) async fn upload(client: &Client, id: &str, source: &Path, path: &str)
     Ok(client.put_directory(id, &parent, payload).await?)
 }
 
-/// The directory in the guest that is there already, and the name of the one that comes into it.
+/// The existing directory in the guest, and the name of the new directory in it.
 fn destination(source: &Path, path: &str) -> Result<(String, String)> {
     if let Some(parent) = path.strip_suffix('/') {
         let whole = std::path::absolute(source)?;
@@ -50,7 +51,7 @@ fn pack(source: &Path, name: &str) -> Result<File> {
     Ok(archive.into_inner()?)
 }
 
-/// Copies a directory out: to that path, or into the folder that is there.
+/// Copies a directory out of a guest: to `target`, or into it if that folder exists.
 pub(crate) async fn download(client: &Client, id: &str, path: &str, target: &Path) -> Result<()> {
     let target = outside(path, target)?;
     if target.exists() {
@@ -66,7 +67,7 @@ pub(crate) async fn download(client: &Client, id: &str, path: &str, target: &Pat
     unpack(archive, &target).with_context(|| format!("cannot unpack into {}", target.display()))
 }
 
-/// Unpacks what nobody vouches for.
+/// Unpacks an archive that is not trusted.
 fn unpack(archive: impl Read, target: &Path) -> Result<()> {
     let mut archive = Archive::new(archive);
     archive.set_preserve_permissions(false);
@@ -83,7 +84,7 @@ fn unpack(archive: impl Read, target: &Path) -> Result<()> {
         ) {
             bail!("{} is no file, folder or link", path.display());
         }
-        // Answers whether the name stays in the folder, links on the way included.
+        // Answers whether the entry stays in the folder, also through symbolic links.
         let stays = entry.unpack_in(target)?;
         if !stays {
             bail!("{} leads out of the folder", path.display());

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 
-/// A service that tells one state after the other, and the last one for ever.
+/// A service that answers these states in order, and then the last one for ever.
 struct Script {
     states: RefCell<Vec<(&'static str, &'static str)>>,
     asked: Cell<u32>,
@@ -77,7 +77,7 @@ async fn each_wish_comes_true_by_its_usual_way() {
     }
 }
 
-/// The fault that this module is there for: it runs again, and no look will ever find it SUSPENDED.
+/// The fault that this module handles: the microVM runs again and will never be SUSPENDED.
 #[tokio::test(start_paused = true)]
 async fn a_suspend_that_did_not_work_is_told() {
     let without = [("SUSPENDING", ""), ("RUNNING", "")];

@@ -1,4 +1,5 @@
-//! The application and the endpoint as processes: they share no runtime with the client, and end with their standard input.
+//! The application and the endpoint as processes: they share no runtime with the client, and end when their standard
+//! input ends.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};

@@ -114,7 +114,8 @@ async fn open(options: NodeOptions) -> Result<Node> {
     Ok(spawn_blocking(|| Node::open(options)).await??)
 }
 
-/// Looks at everything as the host's inventory does (`hearth-host/src/local/inventory.rs`). Answers how many are suspended.
+/// Reads all instances as the host's inventory does (`hearth-host/src/local/inventory.rs`). Answers how many are
+/// suspended.
 async fn inventory(node: &Node) -> Result<usize> {
     let node = node.clone();
     spawn_blocking(move || {

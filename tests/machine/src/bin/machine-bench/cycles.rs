@@ -1,4 +1,5 @@
-//! The long run: one microVM that sleeps and wakes again and again, one that is forked as often, and one whose pages lie scattered.
+//! The long run: one instance that is suspended and resumed many times, one that is forked as often, and one whose
+//! dirty pages are scattered.
 //!
 //! Memory and disk are checked after each step: a figure of what is not right would be worth nothing.
 

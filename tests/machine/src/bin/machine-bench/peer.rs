@@ -1,4 +1,4 @@
-//! Other monitors, doing the same in the same run: restore one snapshot of the same kernel and initramfs with the same RAM.
+//! Other VMMs, measured in the same run: each restores a snapshot of the same kernel and initramfs with the same RAM.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

@@ -9,8 +9,8 @@ use nix::sched::{CloneFlags, unshare};
 use rustix::mount::mount_bind_recursive;
 use rustix::process::{chdir, chroot};
 
-/// Leaves the initial ramdisk, where the emulated host runs, for a mount of the same files: what lies in the ramdisk itself
-/// cannot be parted with (pivot_root(2)), which is what Firecracker's jailer does. For the calling thread, and those it starts.
+/// Leaves the initial ramdisk, where the emulated host runs, for a mount of the same files: the ramdisk cannot be the
+/// old root of pivot_root(2), which Firecracker's jailer calls. For the calling thread, and the threads that it starts.
 pub(crate) fn leave_initial() -> Result<()> {
     let mounts = fs::read_to_string("/proc/self/mounts").context("read the mounts")?;
     if !mounts.lines().any(|line| line.starts_with("rootfs / ")) {

@@ -1,4 +1,4 @@
-//! A listening port for each living microVM, where endpoints are ports.
+//! Opens a listening port for each living microVM, if endpoints are ports.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -8,30 +8,30 @@ use hearth_control::Control;
 use hearth_endpoint::{Doors, Endpoint, EndpointId};
 use tokio::sync::watch;
 
-/// How often open and wanted ports are held against each other when nothing has changed: a port that somebody
-/// else had is opened once it is free.
+/// How often open and wanted ports are compared when nothing has changed: a port that another process had is
+/// opened after it is free.
 const INTERVAL: Duration = Duration::from_secs(30);
 
-/// The open ports, and what says which they should be.
-pub(crate) struct Keeper {
+/// The open ports, and the control plane that knows which ports should be open.
+pub(crate) struct EndpointPorts {
     control: Control,
-    doors: Doors,
+    listeners: Doors,
     changes: watch::Receiver<u64>,
 }
 
-impl Keeper {
-    /// Opens the ports of the microVMs that live already.
+impl EndpointPorts {
+    /// Opens the ports of the microVMs that exist already.
     pub(crate) async fn open(control: Control, endpoint: Endpoint, address: IpAddr) -> Self {
-        let mut keeper = Self {
+        let mut ports = Self {
             changes: control.microvm_changes(),
-            doors: Doors::new(endpoint, address),
+            listeners: Doors::new(endpoint, address),
             control,
         };
-        keeper.reconcile().await;
-        keeper
+        ports.reconcile().await;
+        ports
     }
 
-    /// Keeps the ports right until `stop` says so; then closes them and lets requests in flight finish.
+    /// Opens and closes ports until `stop` is set. Then closes all and lets requests in flight finish.
     pub(crate) async fn keep(mut self, mut stop: watch::Receiver<bool>) {
         loop {
             tokio::select! {
@@ -41,13 +41,13 @@ impl Keeper {
             }
             self.reconcile().await;
         }
-        self.doors.close().await;
+        self.listeners.close().await;
     }
 
     async fn reconcile(&mut self) {
         self.changes.mark_unchanged();
         let wanted = wanted(&self.control);
-        for (port, error) in self.doors.reconcile(&wanted).await {
+        for (port, error) in self.listeners.reconcile(&wanted).await {
             tracing::warn!(port, %error, "the endpoint's port cannot be opened; it is tried again");
         }
     }
