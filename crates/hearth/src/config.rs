@@ -22,7 +22,7 @@ mod words;
 mod tests;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
@@ -56,6 +56,8 @@ pub(crate) struct Config {
     pub(crate) data: PathBuf,
     /// Where the API listens.
     pub(crate) listen: SocketAddr,
+    /// Addresses behind which many clients are.
+    pub(crate) proxies: Vec<IpAddr>,
     /// The region that it answers for.
     #[serde(with = "words")]
     pub(crate) region: Region,
@@ -93,6 +95,7 @@ impl Default for Config {
         Self {
             data: "/var/lib/hearth".into(),
             listen: SocketAddr::from(([127, 0, 0, 1], 4580)),
+            proxies: Vec::new(),
             region: default_region(),
             host_limits: true,
             hook_timeout_scale: 1,
