@@ -127,6 +127,7 @@ fn a_hundred_answers_open_addresses_without_a_process() {
             rules: Vec::new(),
             names: Names::Listed(vec!["many.test".parse().unwrap()]),
         });
+        world.settle();
         let before = faults_of_children();
         for number in 1..=100 {
             let name = format!("a{number}.many.test");

@@ -194,7 +194,10 @@ mod tests {
         let mut forged = answer.clone();
         forged[..2].copy_from_slice(&[0, 9]);
         forged[3] |= 0x03;
-        assert_ne!(forged[..2], answer[..2], "one run in 65536 fails here");
+        // One time in 65536 the id is the guest's, and nothing is forged.
+        if forged[..2] == answer[..2] {
+            return;
+        }
         socket.send_to(&forged, from).await.unwrap();
         socket.send_to(&answer, from).await.unwrap();
         let taken = asking.await.unwrap().unwrap();
