@@ -39,6 +39,21 @@ impl Bucket {
         true
     }
 
+    /// Takes an amount and says how long to wait for it, or takes nothing when that would be longer than this.
+    pub(crate) fn take_within(
+        &mut self,
+        amount: f64,
+        limit: Duration,
+        now: Instant,
+    ) -> Option<Duration> {
+        if self.debt(now) > limit {
+            return None;
+        }
+        let wait = self.debt(now);
+        self.take(amount, now);
+        Some(wait)
+    }
+
     fn debt(&self, now: Instant) -> Duration {
         self.paid_at
             .saturating_duration_since(now)
@@ -65,6 +80,25 @@ mod tests {
         assert_eq!(bucket.take(50.0, now), Duration::from_millis(500));
         assert!(!bucket.try_take(1.0, now));
         assert!(bucket.try_take(1.0, now + Duration::from_millis(500)));
+    }
+
+    #[test]
+    fn a_queue_is_as_long_as_its_wait() {
+        let now = Instant::now();
+        let mut bucket = Bucket::new(10.0, Duration::from_secs(1), now);
+        let limit = Duration::from_secs(2);
+        let mut waits = Vec::new();
+        while let Some(wait) = bucket.take_within(1.0, limit, now) {
+            waits.push(wait);
+        }
+        assert_eq!(waits[..11], [Duration::ZERO; 11]);
+        assert_eq!(waits[11], Duration::from_millis(100));
+        assert_eq!((waits.len(), waits.last()), (31, Some(&limit)));
+        assert!(
+            bucket
+                .take_within(1.0, limit, now + Duration::from_millis(100))
+                .is_some()
+        );
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Which certificate a client is shown: the operator's own where it fits, else one of the local authority.
 //!
-//! Leaves are made when a name is first asked for. Names come from the client, so only those are served that can be
-//! an endpoint, and the cache is bounded: a stranger can cost one signature a handshake, as in any TLS server.
+//! A leaf is made when its name is first asked for, before the handshake goes on ([`Certificates::prepare`]). The name comes
+//! from the client: names of microVMs that exist are signed for always, others that look like one so often a second. Over
+//! that, the client is shown the certificate of this host. The leaf that was not asked for the longest makes room.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,13 +18,19 @@ use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use crate::authority::{Authority, AuthorityError};
-use crate::id::EndpointId;
+use crate::bucket::Bucket;
+use crate::lock::lock;
 
 /// Leaves kept at one time; a few KiB each.
 const MAX_LEAVES: usize = 4096;
 
 /// A leaf is made anew long before it expires.
 const LEAF_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Leaves a second for names that are nobody's, and for how many seconds ahead: enough for a client that tries a microVM
+/// that is gone, and sees a 403 as on AWS; and half a percent of one processor.
+const STRANGE_LEAVES: f64 = 20.0;
+const STRANGE_BURST: Duration = Duration::from_secs(5);
 
 /// What every host calls itself.
 const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
@@ -60,7 +67,8 @@ pub struct Certificates {
     authority: Authority,
     /// For clients that say what this host is called, or nothing: they came by address.
     by_address: Leaf,
-    leaves: Mutex<HashMap<String, Leaf>>,
+    leaves: Mutex<HashMap<String, CachedLeaf>>,
+    strange: Mutex<Bucket>,
     names: Vec<String>,
 }
 
@@ -68,6 +76,11 @@ pub struct Certificates {
 struct Leaf {
     key: Arc<CertifiedKey>,
     made_at: Instant,
+}
+
+struct CachedLeaf {
+    leaf: Leaf,
+    asked_at: Instant,
 }
 
 impl Certificates {
@@ -86,6 +99,7 @@ impl Certificates {
             authority,
             by_address,
             leaves: Mutex::default(),
+            strange: Mutex::new(Bucket::new(STRANGE_LEAVES, STRANGE_BURST, Instant::now())),
             names,
         })
     }
@@ -143,6 +157,37 @@ impl Certificates {
         Ok(config)
     }
 
+    /// Whether there is a certificate for a name, so that none has to be made.
+    pub(crate) fn is_ready(&self, name: &str) -> bool {
+        self.by_name(name).is_some()
+    }
+
+    /// Whether a leaf may be made for a name that is nobody's.
+    pub(crate) fn may_sign_for_stranger(&self) -> bool {
+        lock(&self.strange).try_take(1.0, Instant::now())
+    }
+
+    /// Makes a leaf for a name. Others do not wait for the signature.
+    pub(crate) fn prepare(&self, name: &str) {
+        let leaf = match self.authority.leaf(&[name.to_owned()]) {
+            Ok(key) => Leaf::new(key),
+            Err(error) => {
+                tracing::warn!(name, %error, "no certificate for an endpoint");
+                return;
+            }
+        };
+        let mut leaves = lock(&self.leaves);
+        if leaves.len() >= MAX_LEAVES && !leaves.contains_key(name) {
+            let oldest = leaves.iter().min_by_key(|(_, cached)| cached.asked_at);
+            if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
+                leaves.remove(&oldest);
+            }
+        }
+        let asked_at = Instant::now();
+        leaves.insert(name.to_owned(), CachedLeaf { leaf, asked_at });
+    }
+
+    /// What there is for a name, without making anything.
     fn by_name(&self, name: &str) -> Option<Arc<CertifiedKey>> {
         if let Some(own) = self.own.as_ref().filter(|own| covers(own, name)) {
             return Some(Arc::clone(own));
@@ -150,17 +195,13 @@ impl Certificates {
         if self.names.iter().any(|known| known == name) {
             return self.by_address();
         }
-        EndpointId::from_host(name)?;
-        let mut leaves = self.leaves.lock().ok()?;
-        if let Some(leaf) = leaves.get(name).filter(|leaf| leaf.is_fresh()) {
-            return Some(Arc::clone(&leaf.key));
+        let mut leaves = lock(&self.leaves);
+        let cached = leaves.get_mut(name)?;
+        if !cached.leaf.is_fresh() {
+            return None;
         }
-        let leaf = Leaf::new(self.authority.leaf(&[name.to_owned()]).ok()?);
-        if leaves.len() >= MAX_LEAVES {
-            leaves.clear();
-        }
-        leaves.insert(name.to_owned(), leaf.clone());
-        Some(leaf.key)
+        cached.asked_at = Instant::now();
+        Some(Arc::clone(&cached.leaf.key))
     }
 
     fn by_address(&self) -> Option<Arc<CertifiedKey>> {

@@ -8,8 +8,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use hearth_http::Place;
 use http::uri::Authority;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::door::Door;
 use crate::id::EndpointId;
@@ -28,7 +28,7 @@ pub(crate) struct Client {
 
 struct Standing {
     /// The place among strangers; given back with the first valid token.
-    unproven: Option<OwnedSemaphorePermit>,
+    unproven: Option<Place>,
     slot: Option<ConnectionSlot>,
     idle_since: Instant,
 }
@@ -38,7 +38,7 @@ impl Client {
         door: Door,
         server_name: Option<String>,
         malformed: Arc<AtomicBool>,
-        place: OwnedSemaphorePermit,
+        place: Place,
     ) -> Self {
         let standing = Standing {
             unproven: Some(place),
@@ -65,12 +65,12 @@ impl Client {
     }
 
     /// Counts the connection as one of its microVM's, from its first valid token on. It stays with that microVM: a
-    /// request to another one belongs on another connection.
+    /// request to another one belongs on another connection, which the client is told (RFC 9110 section 15.5.20).
     pub(crate) fn admit(&self, lane: &Arc<Lane>) -> Result<(), Refusal> {
         let mut standing = lock(&self.standing);
         match &standing.slot {
             Some(slot) if slot.is_of(lane.id) => Ok(()),
-            Some(_) => Err(Refusal::AuthenticationFailed),
+            Some(_) => Err(Refusal::Misdirected),
             None => {
                 standing.slot = Some(lane.admit_connection().ok_or(Refusal::TooMany)?);
                 standing.unproven = None;

@@ -7,20 +7,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use hearth_http::{Limits, Lingering};
+use hearth_http::{Limits, Lingering, Place};
 use http::StatusCode;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::ServerConfig;
+use rustls::server::Acceptor;
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio_rustls::TlsAcceptor;
+use tokio::sync::watch;
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::client::Client;
 use crate::core::Core;
 use crate::door::Door;
 use crate::framing::Watched;
+use crate::id::EndpointId;
 use crate::proxy;
 use crate::settings::Settings;
 
@@ -55,18 +58,18 @@ pub(crate) enum ConnectionError {
 pub(crate) struct Visitor {
     pub(crate) core: Arc<Core>,
     pub(crate) door: Door,
-    pub(crate) place: OwnedSemaphorePermit,
+    pub(crate) place: Place,
 }
 
 impl Visitor {
     pub(crate) async fn run(
         self,
         stream: TcpStream,
-        tls: TlsAcceptor,
+        tls: Arc<ServerConfig>,
         stop: watch::Receiver<bool>,
     ) -> Result<(), ConnectionError> {
         let settings = &self.core.settings;
-        let stream = tokio::time::timeout(settings.handshake_time, tls.accept(stream))
+        let stream = tokio::time::timeout(settings.handshake_time, self.shake_hands(stream, tls))
             .await
             .map_err(|_| ConnectionError::HandshakeTime)?
             .map_err(ConnectionError::Handshake)?;
@@ -86,6 +89,42 @@ impl Visitor {
             session.http1(stream, malformed).await
         }
     }
+
+    /// TLS. The certificate for the name that the client says is made before the handshake goes on, if it is to be made.
+    async fn shake_hands(
+        &self,
+        stream: TcpStream,
+        tls: Arc<ServerConfig>,
+    ) -> io::Result<TlsStream<TcpStream>> {
+        let begun = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        let name = begun.client_hello().server_name().map(str::to_owned);
+        if let Some(name) = name {
+            self.prepare_certificate(&name).await;
+        }
+        begun.into_stream(tls).await
+    }
+
+    async fn prepare_certificate(&self, name: &str) {
+        let Some(id) = EndpointId::from_host(name) else {
+            return;
+        };
+        let certificates = &self.core.certificates;
+        if certificates.is_ready(name) {
+            return;
+        }
+        let domain = self.core.settings.domain.as_deref();
+        let is_ours = domain.is_some_and(|domain| is_below(name, domain))
+            && self.core.backend.find(id).await.is_some();
+        if is_ours || certificates.may_sign_for_stranger() {
+            certificates.prepare(name);
+        }
+    }
+}
+
+/// Whether a name is one label below a domain.
+fn is_below(name: &str, domain: &str) -> bool {
+    name.split_once('.')
+        .is_some_and(|(_, parent)| parent.eq_ignore_ascii_case(domain))
 }
 
 struct Session {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::backend::Backend;
+use crate::certificates::Certificates;
 use crate::lane::Lanes;
 use crate::resume::Resumes;
 use crate::settings::Settings;
@@ -15,6 +16,7 @@ pub(crate) struct Core {
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) keys: Arc<TokenKeys>,
     pub(crate) lanes: Lanes,
+    pub(crate) certificates: Arc<Certificates>,
     pub(crate) resumes: Arc<Resumes>,
     pub(crate) dialer: Arc<Dialer>,
 }

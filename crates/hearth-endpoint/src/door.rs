@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! own port          the listener says it; a name that says another microVM is refused
-//! shared listener   first label of SNI and of Host, which must agree where both name an endpoint
+//! shared listener   first label of SNI and of Host; where they differ, the request belongs on another connection (421)
 //! ```
 
 use http::header::HOST;
@@ -38,11 +38,14 @@ impl Door {
         let id = named.next().ok_or(Refusal::AuthenticationFailed)?;
         // A request that names two microVMs may have been steered: the token would open one of them.
         if named.any(|other| other != id) {
-            return Err(Refusal::AuthenticationFailed);
+            return Err(match self {
+                Self::Own(_) => Refusal::AuthenticationFailed,
+                Self::Shared => Refusal::Misdirected,
+            });
         }
         // With a name in TLS, the request must not go to another host on the same connection.
         if self == Self::Shared && by_name.is_some() && by_host.is_none() {
-            return Err(Refusal::AuthenticationFailed);
+            return Err(Refusal::Misdirected);
         }
         Ok(id)
     }

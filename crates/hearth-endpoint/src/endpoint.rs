@@ -4,11 +4,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hearth_http::Places;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 
 use crate::authority::AuthorityError;
 use crate::backend::Backend;
@@ -44,8 +44,8 @@ pub enum EndpointError {
 #[derive(Clone)]
 pub struct Endpoint {
     core: Arc<Core>,
-    tls: TlsAcceptor,
-    strangers: Arc<Semaphore>,
+    tls: Arc<rustls::ServerConfig>,
+    strangers: Places,
 }
 
 impl Endpoint {
@@ -60,7 +60,7 @@ impl Endpoint {
         keys: Arc<TokenKeys>,
         certificates: &Arc<Certificates>,
     ) -> Result<Self, EndpointError> {
-        let tls = TlsAcceptor::from(Arc::new(certificates.endpoint_tls()?));
+        let tls = Arc::new(certificates.endpoint_tls()?);
         let dialer = Arc::new(Dialer::new(Arc::clone(&backend), &settings)?);
         let resumes = Resumes::new(
             Arc::clone(&backend),
@@ -69,11 +69,12 @@ impl Endpoint {
         );
         Ok(Self {
             tls,
-            strangers: Arc::new(Semaphore::new(settings.max_unproven_connections)),
+            strangers: settings.sources.places(settings.max_unproven_connections),
             core: Arc::new(Core {
-                lanes: Lanes::new(Arc::clone(&backend)),
+                lanes: Lanes::new(Arc::clone(&backend), settings.request_wait),
                 resumes: Arc::new(resumes),
                 dialer,
+                certificates: Arc::clone(certificates),
                 backend,
                 keys,
                 settings,
@@ -96,7 +97,7 @@ impl Endpoint {
                 continue;
             };
             // Over the limit a stranger is sent away without a word: TLS would cost more than the connection.
-            let Ok(place) = Arc::clone(&self.strangers).try_acquire_owned() else {
+            let Some(place) = self.strangers.take(peer.ip()) else {
                 continue;
             };
             if let Err(error) = prepare(&stream) {
@@ -109,7 +110,7 @@ impl Endpoint {
                 place,
             };
             let stop = stop.clone();
-            let tls = self.tls.clone();
+            let tls = Arc::clone(&self.tls);
             connections.spawn(async move {
                 let end = visitor.run(stream, tls, stop).await;
                 if let Err(error) = end {

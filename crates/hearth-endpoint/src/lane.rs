@@ -10,6 +10,7 @@ use crate::bucket::Bucket;
 use crate::id::MicrovmId;
 use crate::lock::lock;
 use crate::pool::Pool;
+use crate::reply::Refusal;
 use crate::traffic::Traffic;
 
 /// How far ahead of the rate requests may run: a page with its parts comes all at once.
@@ -23,13 +24,19 @@ pub(crate) struct Lane {
     pub(crate) pool: Pool,
     pub(crate) traffic: Arc<Traffic>,
     requests: Option<Mutex<Bucket>>,
+    request_wait: Duration,
     max_connections: u32,
     connections: AtomicU32,
     used_at: Mutex<Instant>,
 }
 
 impl Lane {
-    fn new(backend: Arc<dyn Backend>, microvm: &Microvm, now: Instant) -> Self {
+    fn new(
+        backend: Arc<dyn Backend>,
+        microvm: &Microvm,
+        request_wait: Duration,
+        now: Instant,
+    ) -> Self {
         let limits = &microvm.limits;
         let requests = limits.requests_per_second;
         Self {
@@ -38,17 +45,25 @@ impl Lane {
             traffic: Arc::new(Traffic::new(backend, microvm, now)),
             requests: requests
                 .map(|rate| Mutex::new(Bucket::new(rate.into(), REQUESTS_BURST, now))),
+            request_wait,
             max_connections: limits.connections.unwrap_or(u32::MAX),
             connections: AtomicU32::new(0),
             used_at: Mutex::new(now),
         }
     }
 
-    /// Whether one more request keeps within the rate.
-    pub(crate) fn admit_request(&self) -> bool {
-        self.requests
-            .as_ref()
-            .is_none_or(|bucket| lock(bucket).try_take(1.0, Instant::now()))
+    /// Waits until one more request keeps within the rate. Fails at once if that would take too long. So what waits for one
+    /// microVM is bounded by its rate times that wait.
+    pub(crate) async fn admit_request(&self) -> Result<(), Refusal> {
+        let Some(bucket) = &self.requests else {
+            return Ok(());
+        };
+        let wait = lock(bucket).take_within(1.0, self.request_wait, Instant::now());
+        let wait = wait.ok_or(Refusal::TooMany)?;
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        Ok(())
     }
 
     /// A place for one more client connection.
@@ -85,13 +100,15 @@ impl Drop for ConnectionSlot {
 /// The lanes of all microVMs with traffic.
 pub(crate) struct Lanes {
     backend: Arc<dyn Backend>,
+    request_wait: Duration,
     lanes: Mutex<HashMap<MicrovmId, Arc<Lane>>>,
 }
 
 impl Lanes {
-    pub(crate) fn new(backend: Arc<dyn Backend>) -> Self {
+    pub(crate) fn new(backend: Arc<dyn Backend>, request_wait: Duration) -> Self {
         Self {
             backend,
+            request_wait,
             lanes: Mutex::default(),
         }
     }
@@ -105,7 +122,12 @@ impl Lanes {
             return Arc::clone(lane);
         }
         lanes.retain(|_, lane| !lane.is_forgotten(now));
-        let lane = Arc::new(Lane::new(Arc::clone(&self.backend), microvm, now));
+        let lane = Arc::new(Lane::new(
+            Arc::clone(&self.backend),
+            microvm,
+            self.request_wait,
+            now,
+        ));
         lanes.insert(microvm.id, Arc::clone(&lane));
         lane
     }

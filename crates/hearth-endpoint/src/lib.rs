@@ -64,7 +64,7 @@ pub use doors::Doors;
 pub use endpoint::{Endpoint, EndpointError};
 pub use id::{EndpointId, MicrovmId};
 pub use limits::Limits;
-pub use settings::Settings;
+pub use settings::{Settings, Sources};
 pub use token::{
     Access, Grant, IssueError, MAX_LIFETIME, OpenRingError, Token, TokenKeys, VerifyError,
 };

@@ -101,9 +101,7 @@ impl Visit<'_> {
         let Addressee { endpoint, microvm } = addressee;
         let lane = self.core.lanes.of(&microvm);
         self.client.admit(&lane)?;
-        if !lane.admit_request() {
-            return Err(Refusal::TooMany);
-        }
+        lane.admit_request().await?;
         let microvm = self.awake(endpoint, microvm).await?;
         // Heads count as bytes: a microVM that only gets small requests is not idle. What they cost of the rate
         // is paid by the first body.

@@ -1,5 +1,6 @@
 //! What the endpoint itself answers: exactly the statuses and texts that AWS sends (facts section 9).
 //!
+//! The exception is 421, which HTTP asks for where two names share a connection; AWS was not seen to be asked.
 //! 401, 404, 410 and 503 are not among them. Anything that is wrong behind the endpoint is an empty 502; a fault of the
 //! endpoint itself would be a 500, and there is none that it could survive and know of.
 
@@ -24,6 +25,10 @@ pub(crate) enum Refusal {
     /// A token that does not open this microVM, or a host name that is nobody's.
     #[error("Token authentication failed")]
     AuthenticationFailed,
+    /// A request to another host than the connection's: by its name in TLS, or by an earlier request. Browsers send such
+    /// requests over one connection where the operator's certificate covers both names, and then again over another.
+    #[error("this connection is another host's")]
+    Misdirected,
     /// A token that does not open this port.
     #[error("Access to port denied")]
     PortDenied,
@@ -42,6 +47,7 @@ impl Refusal {
             Self::MissingAuthentication | Self::AuthenticationFailed | Self::PortDenied => {
                 StatusCode::FORBIDDEN
             }
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Self::BadGateway => StatusCode::BAD_GATEWAY,
         }
@@ -52,7 +58,7 @@ impl Refusal {
             Self::MissingAuthentication => "Request missing authentication",
             Self::AuthenticationFailed => "Token authentication failed",
             Self::PortDenied => "Access to port denied",
-            Self::Malformed | Self::TooMany | Self::BadGateway => "",
+            Self::Malformed | Self::Misdirected | Self::TooMany | Self::BadGateway => "",
         }
     }
 

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hearth_http::{Limits, Lingering};
+use hearth_http::{Limits, Lingering, Place, Places};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -15,7 +15,7 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::call::Origin;
@@ -70,7 +70,7 @@ pub async fn serve(
     front: Arc<Front>,
     listener: TcpListener,
     transport: Transport,
-    max_connections: usize,
+    places: Places,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let address = listener.local_addr().map_err(ServeError::Listen)?;
@@ -81,7 +81,6 @@ pub async fn serve(
         }
         Transport::Loopback | Transport::PrivateNetwork => None,
     };
-    let slots = Arc::new(Semaphore::new(max_connections));
     let graceful = GracefulShutdown::new();
     let (stopping, stopped) = watch::channel(false);
     tokio::pin!(stop);
@@ -94,7 +93,7 @@ pub async fn serve(
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+        let Some(place) = places.take(peer.ip()) else {
             refuse(&front, stream);
             continue;
         };
@@ -104,7 +103,7 @@ pub async fn serve(
             watcher: graceful.watcher(),
             stopped: stopped.clone(),
         };
-        tokio::spawn(connection.run(stream, tls.clone(), slot));
+        tokio::spawn(connection.run(stream, tls.clone(), place));
     }
     drop(listener);
     stopping.send_replace(true);
@@ -112,7 +111,7 @@ pub async fn serve(
     Ok(())
 }
 
-/// Tells a client over the limit to come back, as far as its socket buffer takes that.
+/// Tells a client over a limit to come back, as far as its socket buffer takes that.
 fn refuse(front: &Front, mut stream: TcpStream) {
     front.metrics.refused_connections.inc();
     tokio::spawn(async move {
@@ -128,7 +127,7 @@ struct Connection {
 }
 
 impl Connection {
-    async fn run(self, stream: TcpStream, tls: Option<TlsAcceptor>, slot: OwnedSemaphorePermit) {
+    async fn run(self, stream: TcpStream, tls: Option<TlsAcceptor>, place: Place) {
         let connections = self.front.metrics.connections.clone();
         connections.inc();
         // Small answers leave at once; a failure costs only latency.
@@ -143,7 +142,7 @@ impl Connection {
             }
         }
         connections.dec();
-        drop(slot);
+        drop(place);
     }
 
     async fn http<S>(self, stream: S)

@@ -3,5 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod linger;
+mod places;
 
 pub use linger::{Limits, Lingering};
+pub use places::{Place, Places};

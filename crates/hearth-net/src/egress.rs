@@ -7,6 +7,8 @@ use std::str::FromStr;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
+use crate::dns_name::DnsName;
+
 /// Where no microVM gets to unless a [`Rule`] opens it by name: the host's own networks, other microVMs, metadata
 /// services, and what is no unicast address (the special-purpose registry of RFC 6890).
 pub const CLOSED: &[&str] = &[
@@ -115,8 +117,8 @@ impl Egress {
 }
 
 impl Names {
-    /// Whether a name, as it stands in a question, is answered.
-    pub(crate) fn allow(&self, name: &str) -> bool {
+    /// Whether a question for this name is answered.
+    pub(crate) fn allow(&self, name: &DnsName) -> bool {
         match self {
             Self::None => false,
             Self::All => true,
@@ -126,12 +128,10 @@ impl Names {
 }
 
 impl Domain {
-    fn contains(&self, name: &str) -> bool {
-        let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
-        match name.strip_suffix(self.0.as_str()) {
-            Some(before) => before.is_empty() || before.ends_with('.'),
-            None => false,
-        }
+    /// Whether a name is this domain or lies below it. Labels are compared one by one: `evil.pypi` as one label, with a dot
+    /// in it, is not a name below `pypi`.
+    fn contains(&self, name: &DnsName) -> bool {
+        name.ends_with(self.0.split('.').map(str::as_bytes))
     }
 }
 
@@ -246,13 +246,16 @@ mod tests {
     #[test]
     fn a_domain_contains_itself_and_what_is_below_it() {
         let names = Names::Listed(vec!["PyPI.org.".parse().unwrap()]);
-        for name in ["pypi.org", "files.pypi.org.", "PYPI.ORG"] {
-            assert!(names.allow(name), "{name}");
+        let name = |text: &str| DnsName::of_labels(text.split('.').map(str::as_bytes));
+        for below in ["pypi.org", "files.pypi.org", "PYPI.ORG"] {
+            assert!(names.allow(&name(below)), "{below}");
         }
-        for name in ["notpypi.org", "pypi.org.evil.com", "org", "", "xpypi.org"] {
-            assert!(!names.allow(name), "{name}");
+        for other in ["notpypi.org", "pypi.org.evil.com", "org", "xpypi.org"] {
+            assert!(!names.allow(&name(other)), "{other}");
         }
-        assert!(Names::All.allow("anything") && !Names::None.allow("pypi.org"));
+        assert!(!names.allow(&DnsName::of_labels([])), "the root");
+        let anything = name("anything");
+        assert!(Names::All.allow(&anything) && !Names::None.allow(&anything));
         for bad in [
             "",
             "*.pypi.org",
@@ -264,6 +267,23 @@ mod tests {
         ] {
             assert!(bad.parse::<Domain>().is_err(), "{bad}");
         }
+    }
+
+    /// Finding M14: the bytes of a label may be anything, also dots.
+    #[test]
+    fn a_dot_inside_a_label_separates_nothing() {
+        let names = Names::Listed(vec!["pypi.org".parse().unwrap()]);
+        for labels in [
+            &[&b"pypi.org"[..]][..],
+            &[b"x.pypi.org"],
+            &[b"x.pypi", b"org"],
+            &[b"pypi.org", b"evil"],
+        ] {
+            let name = DnsName::of_labels(labels.iter().copied());
+            assert!(!names.allow(&name), "{name:?}");
+        }
+        let below = DnsName::of_labels([&b"a.b"[..], b"pypi", b"org"]);
+        assert!(names.allow(&below));
     }
 
     #[test]

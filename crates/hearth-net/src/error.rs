@@ -78,7 +78,7 @@ impl Step {
             Self::Ipv6 => "cannot switch IPv6 off in a slot",
             Self::Forwarding => "cannot switch on forwarding (net.ipv4.ip_forward)",
             Self::Rules => {
-                "the kernel does not take the rules; it needs nftables with NAT, limits and reject"
+                "the kernel does not take the rules; it needs nftables with NAT, limits, reject and timeouts of connections (CONFIG_NF_CONNTRACK_TIMEOUT)"
             }
             Self::Resolver => {
                 "cannot listen on 198.18.0.1; does another program hold all addresses of that port?"

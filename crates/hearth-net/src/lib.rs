@@ -13,6 +13,8 @@
 #![deny(unsafe_code)]
 
 mod addresses;
+mod answered_set;
+mod dns_name;
 mod egress;
 mod error;
 mod namespace;
@@ -32,4 +34,5 @@ pub use egress::{CLOSED, Domain, Egress, EgressError, Names, Protocol, Rule};
 pub use error::{NetworkError, Step};
 pub use network::{Network, NetworkOptions, leave_host};
 pub use nft::PROGRAM;
+pub use rules::TRACKED_CONNECTIONS_MAX;
 pub use slot::Slot;

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::addresses::{HOST, HOST_LINKS, SLOTS};
+use crate::answered_set::AnsweredSet;
 use crate::egress::{Egress, Names};
 use crate::error::{NetworkError, Step, failed};
 use crate::resolver::Resolver;
@@ -122,12 +123,14 @@ impl Network {
     }
 
     fn admit(&self, slot: u16, egress: &Egress, own: &OwnedFd) -> Result<(), NetworkError> {
-        let namespace = match egress.names {
-            Names::Listed(_) => Some(duplicate(own)?),
+        let set = match egress.names {
+            Names::Listed(_) => {
+                Some(namespace::within(own, AnsweredSet::open).map_err(failed(Step::Namespace))?)
+            }
             Names::None | Names::All => None,
         };
         let names = egress.names.clone();
-        self.shared.resolver.admit(slot, names, namespace);
+        self.shared.resolver.admit(slot, names, set);
         Ok(())
     }
 

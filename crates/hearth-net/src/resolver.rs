@@ -1,18 +1,19 @@
 //! The name server of all guests: asks the host's own, for the names that a guest may know.
 //!
-//! A guest's questions arrive here from the address of its slot, which says whose they are. With a list of names,
-//! an answer first opens the addresses in it and then goes to the guest.
+//! A guest's questions arrive here from the address of its slot, which says whose they are. They go on with an id and a
+//! spelling that the guest does not know, so that it cannot help anybody to forge an answer. With a list of names, an
+//! answer first opens the addresses in it that belong to the name, and then goes to the guest.
 //!
 //! Guests share places for questions under way, and for streams. A place for a question is held only while it is answered.
 //! The fewer places are free, the fewer one guest may have, so that no number of busy guests keeps another one from asking.
 
 mod message;
+mod openings;
 mod upstream;
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,9 +24,10 @@ use tokio::task::JoinSet;
 use tokio::time;
 
 use crate::addresses;
+use crate::answered_set::AnsweredSet;
 use crate::egress::Names;
-use crate::{namespace, nft};
 use message::Question;
+use openings::Openings;
 use upstream::Upstream;
 
 /// Largest message over UDP that is read; questions are far smaller.
@@ -45,10 +47,6 @@ const SHARE_OF_FREE: usize = 4;
 
 /// How long a guest's TCP connection may be silent.
 const TCP_IDLE: Duration = Duration::from_secs(10);
-
-/// How long an address that was answered stays open, at least and at most. The lower bound is for programs that keep
-/// an answer longer than it says.
-const OPEN_SECONDS: std::ops::RangeInclusive<u32> = 60..=3600;
 
 /// How long a resolver that ended may take to let its port go.
 const PREDECESSOR: Duration = Duration::from_secs(2);
@@ -70,8 +68,8 @@ struct Guests {
 #[derive(Debug)]
 struct Guest {
     names: Names,
-    /// Where answers open addresses, if they do.
-    namespace: Option<OwnedFd>,
+    /// What answers have opened, if they open anything.
+    openings: Option<Openings>,
     questions: Own,
     streams: Own,
 }
@@ -108,18 +106,18 @@ impl Resolver {
         self.port
     }
 
-    /// Lets a slot's guest ask. The namespace is where answers open addresses, and lives on until the guest is dismissed.
-    pub(crate) fn admit(&self, slot: u16, names: Names, namespace: Option<OwnedFd>) {
+    /// Lets a slot's guest ask. The set is where answers open addresses. It keeps the slot until the guest is dismissed.
+    pub(crate) fn admit(&self, slot: u16, names: Names, set: Option<AnsweredSet>) {
         let guest = Guest {
             names,
-            namespace,
+            openings: set.map(Openings::new),
             questions: Own::new(QUESTIONS_OF_ONE),
             streams: Own::new(STREAMS_OF_ONE),
         };
         self.guests.lock().insert(slot, Arc::new(guest));
     }
 
-    /// Forgets a slot. Its namespace is let go.
+    /// Forgets a slot, and lets it go.
     pub(crate) fn dismiss(&self, slot: u16) {
         self.guests.lock().remove(&slot);
     }
@@ -202,7 +200,7 @@ impl Shared {
             let (shared, socket) = (self.clone(), Arc::clone(&socket));
             let question = buffer[..length].to_vec();
             answers.spawn(async move {
-                if let Some(answer) = shared.answer(&guest, &question, false).await {
+                if let Some(answer) = shared.answer(&guest, question, false).await {
                     let _ = socket.send_to(&answer, from).await;
                 }
                 drop(place);
@@ -244,7 +242,7 @@ impl Shared {
             let Some(place) = guest.questions.take(&self.questions) else {
                 return Ok(());
             };
-            let answer = self.answer(guest, &question, true).await;
+            let answer = self.answer(guest, question, true).await;
             drop(place);
             let Some(answer) = answer else {
                 return Ok(());
@@ -257,23 +255,24 @@ impl Shared {
     }
 
     /// The answer to a message; `None` to what is no question, or when no server answers.
-    async fn answer(&self, guest: &Guest, message: &[u8], is_stream: bool) -> Option<Vec<u8>> {
+    async fn answer(&self, guest: &Guest, message: Vec<u8>, is_stream: bool) -> Option<Vec<u8>> {
         let question = Question::read(message)?;
         if !guest.names.allow(&question.name) {
             return Some(question.refusal());
         }
-        let answer = match self.upstream.ask(&question, message, is_stream).await {
+        let answer = match self.upstream.ask(&question, is_stream).await {
             Ok(answer) => answer,
             Err(error) => {
                 tracing::debug!(%error, "no name server answers");
                 return Some(question.failure());
             }
         };
-        if let Some(namespace) = &guest.namespace
-            && let Err(error) = open(namespace, &answer).await
-        {
-            tracing::warn!(%error, "what was answered could not be opened");
-            return Some(question.failure());
+        if let Some(openings) = &guest.openings {
+            let addresses = message::addresses(&answer, &question.name);
+            if let Err(error) = openings.open(&addresses).await {
+                tracing::warn!(%error, "what was answered could not be opened");
+                return Some(question.failure());
+            }
         }
         Some(answer)
     }
@@ -310,28 +309,6 @@ async fn listen_anywhere() -> io::Result<(u16, UdpSocket, TcpListener)> {
         }
     }
     Err(last)
-}
-
-/// Opens the addresses in an answer for as long as it may be kept.
-async fn open(namespace: &OwnedFd, answer: &[u8]) -> io::Result<()> {
-    let addresses = message::addresses(answer);
-    if addresses.is_empty() {
-        return Ok(());
-    }
-    let element = |(address, seconds): &(Ipv4Addr, u32)| {
-        let seconds = (*seconds).clamp(*OPEN_SECONDS.start(), *OPEN_SECONDS.end());
-        // Added first, so that an older one can be removed; then with the new time.
-        format!(
-            "add element inet hearth answered {{ {address} }}\n\
-             delete element inet hearth answered {{ {address} }}\n\
-             add element inet hearth answered {{ {address} timeout {seconds}s }}\n"
-        )
-    };
-    let text: String = addresses.iter().map(element).collect();
-    let namespace = namespace.try_clone()?;
-    let applied =
-        tokio::task::spawn_blocking(move || namespace::within(&namespace, || nft::apply(&text)));
-    applied.await.map_err(io::Error::other)?
 }
 
 #[cfg(test)]

@@ -16,6 +16,21 @@ const CONNECTIONS_PER_SECOND: u32 = 500;
 const CONNECTIONS_AT_ONCE: u32 = 1_000;
 const CONNECTIONS_MAX: u32 = 4_096;
 
+/// How long a connection that is over is remembered, in the slot and on the host. `ct count` does not count it any more, but
+/// it has an entry in the host's table of connections, which all microVMs share. The kernel's own two minutes would let
+/// one guest fill that table. Late packets of a connection take less than these seconds; without an entry they are
+/// dropped, and nothing else happens.
+pub(crate) const OVER_SECONDS: u32 = 5;
+
+/// Entries that one guest can have in the host's table of connections (`net.netfilter.nf_conntrack_max`): those that are
+/// alive, and those that are over and not yet forgotten.
+pub const TRACKED_CONNECTIONS_MAX: u32 =
+    CONNECTIONS_MAX + CONNECTIONS_AT_ONCE + CONNECTIONS_PER_SECOND * OVER_SECONDS;
+
+/// Addresses that answers may have opened for one guest at the same time. Far more than programs talk to; an element takes
+/// some 100 bytes of the kernel's memory.
+pub(crate) const ANSWERED_MAX: usize = 4096;
+
 /// Questions a second that a guest may ask the resolver.
 const QUESTIONS_PER_SECOND: u32 = 200;
 
@@ -32,6 +47,11 @@ pub(crate) fn host() -> String {
         r#"table inet hearth
 delete table inet hearth
 table inet hearth {{
+    ct timeout guests {{
+        protocol tcp;
+        l3proto ip;
+        policy = {{ close : {OVER_SECONDS}, time_wait : {OVER_SECONDS} }};
+    }}
     chain input {{
         type filter hook input priority filter - 10; policy accept;
         iifname "{HOST_LINKS}*" ip daddr {HOST} udp dport {first}-{last} accept
@@ -44,6 +64,7 @@ table inet hearth {{
         iifname "{HOST_LINKS}*" ip saddr != {SLOT_NETWORK} counter drop
         iifname "{HOST_LINKS}*" meta nfproto ipv6 drop
         iifname "{HOST_LINKS}*" oifname "{HOST_LINKS}*" counter reject with icmpx admin-prohibited
+        iifname "{HOST_LINKS}*" ct state new ip protocol tcp ct timeout set "guests"
         oifname "{HOST_LINKS}*" ct state != {{ established, related }} counter drop
     }}
     chain postrouting {{
@@ -71,7 +92,7 @@ table inet hearth {{
     set answered {{
         type ipv4_addr
         flags timeout
-        size 4096
+        size {ANSWERED_MAX}
     }}
     chain prerouting {{
         type nat hook prerouting priority dstnat; policy accept;

@@ -93,6 +93,11 @@ async fn assemble(first: u16, resolver_port: u16) -> Result<Slot, NetworkError> 
     // In one go: nft takes longer to start than for all its rules.
     let rules = rules::slot(resolver_port) + &rules::egress(&Egress::internet());
     nft::apply(&rules).map_err(failed(Step::Rules))?;
+    // They are there once a rule looks at connections.
+    for state in ["close", "time_wait"] {
+        let name = format!("net/netfilter/nf_conntrack_tcp_timeout_{state}");
+        set(&name, &rules::OVER_SECONDS.to_string()).map_err(failed(Step::Rules))?;
+    }
     Ok(Slot {
         number,
         namespace: own,

@@ -106,7 +106,73 @@ fn listed_names_open_what_they_answer() {
         // Asked again, it is still open, and for a time that ends.
         assert_eq!(resolve("public.test"), (0, vec![PUBLIC]));
         assert!(reaches(&guest, PUBLIC));
-        assert!(guest.rules().contains("timeout 1m"), "{}", guest.rules());
+        assert!(guest.rules().contains("timeout 1m30s"), "{}", guest.rules());
+    });
+}
+
+/// Page faults of all child processes that have ended: every one of them has some.
+fn faults_of_children() -> i64 {
+    use nix::sys::resource::{UsageWho, getrusage};
+    getrusage(UsageWho::RUSAGE_CHILDREN)
+        .unwrap()
+        .minor_page_faults()
+}
+
+/// Finding M15: it took a process of nftables for each.
+#[test]
+fn a_hundred_answers_open_addresses_without_a_process() {
+    with_world(|world| {
+        let guest = world.guest(&Egress {
+            internet: false,
+            rules: Vec::new(),
+            names: Names::Listed(vec!["many.test".parse().unwrap()]),
+        });
+        world.settle();
+        let before = faults_of_children();
+        for number in 1..=100 {
+            let name = format!("a{number}.many.test");
+            let (code, addresses) = world.during(|| guest.resolve(&name)).unwrap();
+            assert_eq!((code, addresses.len()), (0, 1), "{name}");
+        }
+        assert_eq!(faults_of_children(), before, "a process was started");
+        let rules = guest.rules();
+        assert!(faults_of_children() > before, "nft was a process");
+        assert_eq!(rules.matches("timeout 1m30s").count(), 100, "{rules}");
+    });
+}
+
+/// Entries of connections in the table of the calling thread's network, those that are over and forgotten left out.
+const COUNT_CONNECTIONS: &str = "cat /proc/net/nf_conntrack";
+
+/// Finding M7: connections that are over stayed for two minutes, 60,000 of one guest.
+#[test]
+fn connections_that_are_over_are_soon_forgotten() {
+    with_world(|world| {
+        let guest = world.guest(&Egress::internet());
+        for _ in 0..200 {
+            guest.connect(PUBLIC, PORT).unwrap();
+        }
+        let on_host = || {
+            let listed = namespace::within(&world.host, || {
+                let mut words = COUNT_CONNECTIONS.split(' ');
+                std::process::Command::new(words.next().unwrap())
+                    .args(words)
+                    .output()
+            });
+            String::from_utf8(listed.unwrap().stdout).unwrap()
+        };
+        let in_slot = || guest.within_slot(COUNT_CONNECTIONS);
+        let is_over = |line: &&str| line.contains(" TIME_WAIT ") || line.contains(" CLOSE ");
+        for listed in [on_host(), in_slot()] {
+            let over: Vec<_> = listed.lines().filter(is_over).collect();
+            assert!(over.len() > 100, "{listed}");
+            for line in over {
+                // ipv4 2 tcp 6 SECONDS STATE ...
+                let seconds = line.split_whitespace().nth(4).unwrap();
+                let seconds: u32 = seconds.parse().unwrap();
+                assert!(seconds <= rules::OVER_SECONDS, "{line}");
+            }
+        }
     });
 }
 

@@ -59,6 +59,8 @@ pub struct ServiceConfig {
     pub device_limits: DeviceLimits,
     /// Users under which VMMs run, if this process is root.
     pub users: RangeInclusive<u32>,
+    /// Addresses behind which many clients are.
+    pub proxies: Vec<IpAddr>,
     /// Whether connections and bandwidth of endpoints are limited by size tier, as on AWS.
     pub has_endpoint_limits: bool,
 }

@@ -23,7 +23,7 @@ use hearth_control::policy::Policy;
 use hearth_control::store::{SqliteStore, Store, StoreError};
 use hearth_control::throttle::Rates;
 use hearth_control::{Control, ControlConfig};
-use hearth_endpoint::{Certificates, Door, Endpoint, Settings, TokenKeys};
+use hearth_endpoint::{Certificates, Door, Endpoint, Settings, Sources, TokenKeys};
 use hearth_front::{
     ControlMetrics, Front, FrontConfig, FrontMetrics, KnownHosts, MetricsPage, PageTokens,
     SessionKey, Transport, serve, serve_metrics,
@@ -42,7 +42,7 @@ use crate::activity::ActivityWatch;
 use crate::backend::HostBackend;
 use crate::client_settings::ClientSettings;
 use crate::clock;
-use crate::config::{EndpointConfig, ServiceConfig};
+use crate::config::{EndpointConfig, Hosting, ServiceConfig};
 use crate::disks::HostDisks;
 use crate::endpoint_ports::EndpointPorts;
 use crate::error::{ServiceError, file, part};
@@ -140,7 +140,7 @@ impl Service {
             )
             .await,
             metrics: spawn_metrics(config, page, metrics_listener, stopped.clone()),
-            front: spawn_front(front, api, transport, stopped),
+            front: spawn_front(front, api, transport, sources(config), stopped),
             control,
             stop,
             settings,
@@ -449,8 +449,23 @@ fn endpoint(
         has_limits: config.has_endpoint_limits,
     };
     let keys = Arc::clone(&parts.keys);
-    Endpoint::new(Settings::default(), Arc::new(backend), keys, certificates)
-        .map_err(part("the endpoints"))
+    let settings = Settings {
+        sources: sources(config),
+        domain: match &config.endpoints {
+            EndpointConfig::Ports(_) => None,
+            EndpointConfig::Domain { domain, .. } => domain.split(':').next().map(str::to_owned),
+        },
+        ..Settings::default()
+    };
+    Endpoint::new(settings, Arc::new(backend), keys, certificates).map_err(part("the endpoints"))
+}
+
+/// Where connections come from: in the emulated host all from the machine around it.
+fn sources(config: &ServiceConfig) -> Sources {
+    match config.hosting {
+        Hosting::Hardware => Sources::Many(config.proxies.clone()),
+        Hosting::Emulated => Sources::One,
+    }
 }
 
 fn front(
@@ -512,13 +527,15 @@ fn spawn_front(
     front: Arc<Front>,
     listener: TcpListener,
     transport: Transport,
+    sources: Sources,
     mut stopped: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
         let stop = async move {
             let _ = stopped.wait_for(|&stop| stop).await;
         };
-        let served = serve(front, listener, transport, MAX_API_CONNECTIONS, stop).await;
+        let places = sources.places(MAX_API_CONNECTIONS);
+        let served = serve(front, listener, transport, places, stop).await;
         if let Err(error) = served {
             tracing::error!(error = with_causes(&error), "the API does not listen");
         }

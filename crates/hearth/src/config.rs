@@ -24,7 +24,7 @@ mod words;
 mod tests;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
@@ -60,6 +60,8 @@ pub(crate) struct Config {
     pub(crate) data: PathBuf,
     /// Where the API listens.
     pub(crate) listen: SocketAddr,
+    /// Addresses behind which many clients are.
+    pub(crate) proxies: Vec<IpAddr>,
     /// The region that it answers for.
     #[serde(with = "words")]
     pub(crate) region: Region,
@@ -101,6 +103,7 @@ impl Default for Config {
         Self {
             data: "/var/lib/hearth".into(),
             listen: SocketAddr::from(([127, 0, 0, 1], 4580)),
+            proxies: Vec::new(),
             region: default_region(),
             host_limits: true,
             hook_timeout_scale: 1,

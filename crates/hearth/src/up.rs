@@ -140,6 +140,7 @@ fn service_config(config: &Config, hosting: Hosting) -> Result<ServiceConfig> {
         has_host_limits: config.host_limits,
         device_limits: config.limits.to_node(),
         users: config.users.0.clone(),
+        proxies: config.proxies.clone(),
         has_endpoint_limits: config.endpoints.limits,
     })
 }

@@ -110,7 +110,14 @@ fn listen_everywhere() {
     });
 }
 
-/// Knows `public.test`, `registry.test` and `other.test`, and `private.test`, which has a private address.
+/// The address that the world's name server gives `aNUMBER.many.test`.
+fn one_of_many(name: &str) -> Option<Ipv4Addr> {
+    let number = name.strip_prefix('a')?.strip_suffix(".many.test")?;
+    Some(Ipv4Addr::new(203, 0, 114, number.parse().ok()?))
+}
+
+/// Knows `public.test`, `registry.test` and `other.test`, `private.test`, which has a private address, and the names below
+/// `many.test`.
 fn serve_names() {
     use simple_dns::rdata::{A, RData};
     use simple_dns::{CLASS, Packet, ResourceRecord};
@@ -123,11 +130,11 @@ fn serve_names() {
             };
             let mut answer = asked.into_reply();
             let name = answer.questions[0].qname.clone();
-            let address = match name.to_string().as_str() {
+            let address = match name.to_string().to_ascii_lowercase().as_str() {
                 "public.test" | "registry.test" => Some(PUBLIC),
                 "other.test" => Some(OTHER_PUBLIC),
                 "private.test" => Some(PRIVATE),
-                _ => None,
+                other => one_of_many(other),
             };
             let is_for_ipv4 =
                 answer.questions[0].qtype == simple_dns::QTYPE::TYPE(simple_dns::TYPE::A);

@@ -31,6 +31,8 @@ fn each_endpoint_gets_its_own_leaf_and_strangers_none() {
     let directory = tempfile::tempdir().unwrap();
     let certificates = open(directory.path());
     let name = "0192d3a4-0000-3000-8000-000000000001.hearth.test";
+    assert!(!certificates.is_ready(name));
+    certificates.prepare(name);
     let leaf = certificates.by_name(name).unwrap();
     assert!(covers(&leaf, name));
     assert!(!covers(
@@ -64,12 +66,47 @@ fn the_operators_certificate_goes_first_where_it_fits() {
     std::fs::write(&chain, own.cert.pem()).unwrap();
     std::fs::write(&key, own.signing_key.serialize_pem()).unwrap();
     let certificates = open(directory.path()).with_own(&chain, &key).unwrap();
+    assert!(certificates.is_ready("0192d3a4-0000-3000-8000-000000000001.example.org"));
     let shown = certificates
         .by_name("0192d3a4-0000-3000-8000-000000000001.example.org")
         .unwrap();
     assert_eq!(shown.cert[0], *own.cert.der());
+    certificates.prepare("0192d3a4-0000-3000-8000-000000000001.hearth.test");
     let local = certificates
         .by_name("0192d3a4-0000-3000-8000-000000000001.hearth.test")
         .unwrap();
     assert_ne!(local.cert[0], *own.cert.der());
+}
+
+/// Finding L12: when the cache was full, all leaves were thrown away.
+#[test]
+fn the_leaf_that_was_not_asked_for_the_longest_makes_room() {
+    let directory = tempfile::tempdir().unwrap();
+    let certificates = open(directory.path());
+    certificates.prepare("busy.hearth.test");
+    certificates.prepare("quiet.hearth.test");
+    let busy = certificates.by_name("busy.hearth.test").unwrap();
+    let begun = Instant::now();
+    let quiet = lock(&certificates.leaves)["quiet.hearth.test"].leaf.clone();
+    for number in 2..MAX_LEAVES {
+        let cached = CachedLeaf {
+            leaf: quiet.clone(),
+            asked_at: begun,
+        };
+        lock(&certificates.leaves).insert(number.to_string(), cached);
+    }
+    certificates.prepare("one-more.hearth.test");
+    assert_eq!(lock(&certificates.leaves).len(), MAX_LEAVES);
+    assert!(!certificates.is_ready("quiet.hearth.test"));
+    let still = certificates.by_name("busy.hearth.test").unwrap();
+    assert!(Arc::ptr_eq(&busy, &still));
+}
+
+/// Finding L12: names that are nobody's cost so many signatures a second and no more.
+#[test]
+fn strange_names_are_signed_for_at_a_rate() {
+    let directory = tempfile::tempdir().unwrap();
+    let certificates = open(directory.path());
+    let signed = (0..1000).filter(|_| certificates.may_sign_for_stranger());
+    assert!((100..200).contains(&signed.count()));
 }

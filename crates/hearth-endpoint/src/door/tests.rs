@@ -32,18 +32,15 @@ fn a_shared_listener_goes_by_name() {
     assert_eq!(door.endpoint(Some(at(one).host()), Some(&at(one))), Ok(one));
     assert_eq!(door.endpoint(None, Some(&at(one))), Ok(one));
     let any = Authority::from_static("example.org");
-    for (name, host) in [
-        (Some(at(one)), Some(at(two))),
-        (Some(at(one)), Some(any.clone())),
-        (Some(at(one)), None),
-        (None, Some(any)),
-        (None, None),
+    for (name, host, refusal) in [
+        (Some(at(one)), Some(at(two)), Refusal::Misdirected),
+        (Some(at(one)), Some(any.clone()), Refusal::Misdirected),
+        (Some(at(one)), None, Refusal::Misdirected),
+        (None, Some(any), Refusal::AuthenticationFailed),
+        (None, None, Refusal::AuthenticationFailed),
     ] {
         let name = name.as_ref().map(Authority::host);
-        assert_eq!(
-            door.endpoint(name, host.as_ref()),
-            Err(Refusal::AuthenticationFailed)
-        );
+        assert_eq!(door.endpoint(name, host.as_ref()), Err(refusal));
     }
 }
 

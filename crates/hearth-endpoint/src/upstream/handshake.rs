@@ -23,9 +23,6 @@ use crate::upload::Upload;
 /// for more (a line's end, say) takes long, and that one does not speak TLS.
 const PROBE_TIME: Duration = Duration::from_secs(1);
 
-/// Largest head of an answer.
-const MAX_HEAD_BYTES: usize = 256 * 1024;
-
 /// Opens connections into guests.
 pub(crate) struct Dialer {
     backend: Arc<dyn Backend>,
@@ -34,6 +31,9 @@ pub(crate) struct Dialer {
     open_time: Duration,
     stream_window_bytes: u32,
     connection_window_bytes: u32,
+    /// Heads of answers have the limits of heads of requests.
+    max_head_bytes: usize,
+    max_headers: usize,
 }
 
 impl Dialer {
@@ -48,6 +48,8 @@ impl Dialer {
             open_time: settings.open_time,
             stream_window_bytes: settings.stream_window_bytes,
             connection_window_bytes: settings.connection_window_bytes,
+            max_head_bytes: settings.max_head_bytes,
+            max_headers: settings.max_headers,
         })
     }
 
@@ -94,7 +96,8 @@ impl Dialer {
         stream: Box<dyn Stream>,
     ) -> Result<http1::SendRequest<Upload>, hyper::Error> {
         let (sender, connection) = http1::Builder::new()
-            .max_buf_size(MAX_HEAD_BYTES)
+            .max_buf_size(self.max_head_bytes)
+            .max_headers(self.max_headers)
             .handshake(TokioIo::new(stream))
             .await?;
         tokio::spawn(async move {
@@ -112,7 +115,7 @@ impl Dialer {
             .timer(TokioTimer::new())
             .initial_stream_window_size(self.stream_window_bytes)
             .initial_connection_window_size(self.connection_window_bytes)
-            .max_header_list_size(MAX_HEAD_BYTES as u32)
+            .max_header_list_size(u32::try_from(self.max_head_bytes).unwrap_or(u32::MAX))
             .handshake(TokioIo::new(stream))
             .await?;
         tokio::spawn(async move {

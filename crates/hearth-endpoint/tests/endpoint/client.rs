@@ -41,6 +41,20 @@ impl Answer {
 
 /// A TLS connection that trusts the rig's authority alone.
 pub(crate) async fn tls(rig: &Rig, to: SocketAddr, name: &str, alpn: &str) -> TlsStream<TcpStream> {
+    try_tls(rig, to, name, alpn).await.unwrap()
+}
+
+/// Whether a client that asks for this name is shown a certificate for it.
+pub(crate) async fn is_shown_its_name(rig: &Rig, to: SocketAddr, name: &str) -> bool {
+    try_tls(rig, to, name, "http/1.1").await.is_ok()
+}
+
+async fn try_tls(
+    rig: &Rig,
+    to: SocketAddr,
+    name: &str,
+    alpn: &str,
+) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots.add(rig.authority.clone()).unwrap();
     let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -52,10 +66,8 @@ pub(crate) async fn tls(rig: &Rig, to: SocketAddr, name: &str, alpn: &str) -> Tl
     let stream = TcpStream::connect(to).await.unwrap();
     stream.set_nodelay(true).unwrap();
     let name = ServerName::try_from(name.to_owned()).unwrap();
-    TlsConnector::from(Arc::new(config))
-        .connect(name, stream)
-        .await
-        .unwrap()
+    let connector = TlsConnector::from(Arc::new(config));
+    connector.connect(name, stream).await
 }
 
 /// A connection of HTTP/1.1 to the microVM's own port.

@@ -292,3 +292,45 @@ async fn strangers_do_not_push_out_who_is_in() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(get_in(&rig, "/seen").await.status, 200);
 }
+
+/// Finding L11: connections of one address that shows no token leave places for others.
+#[tokio::test]
+async fn one_address_does_not_take_every_place() {
+    let rig = with(Settings {
+        max_unproven_connections: 16,
+        ..Settings::default()
+    })
+    .await;
+    let mut strangers = Vec::new();
+    for _ in 0..32 {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        // Another address than 127.0.0.1, behind which everybody is.
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        strangers.push(socket.connect(rig.own).await.unwrap());
+    }
+    // Those over the bound are closed, so the listener has seen all of them.
+    let mut last = strangers.pop().unwrap();
+    assert_eq!(last.read(&mut [0; 1]).await.unwrap_or(0), 0);
+    assert_eq!(get_in(&rig, "/seen").await.status, 200);
+}
+
+/// Finding L12: names that are nobody's do not use up what the name of a microVM needs.
+#[tokio::test]
+async fn strange_names_do_not_keep_a_microvm_from_its_certificate() {
+    let rig = with(Settings {
+        domain: Some("hearth.test".to_owned()),
+        ..Settings::default()
+    })
+    .await;
+    let mut is_refused = false;
+    for _ in 0..1000 {
+        let name = format!("{}.hearth.test", uuid::Uuid::new_v4());
+        is_refused = !crate::client::is_shown_its_name(&rig, rig.shared, &name).await;
+        if is_refused {
+            break;
+        }
+    }
+    assert!(is_refused, "every strange name is signed for");
+    let name = format!("{}.hearth.test", rig.guest.endpoint);
+    assert!(crate::client::is_shown_its_name(&rig, rig.shared, &name).await);
+}

@@ -3,15 +3,25 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use hearth_endpoint::Limits;
+use hearth_endpoint::{Limits, Settings};
 use hyper::Request;
 
 use crate::application::{self, Speech};
 use crate::client::{Answer, get_in, http1};
 use crate::rig::Rig;
 
+fn two_a_second() -> Limits {
+    Limits {
+        requests_per_second: Some(2),
+        ..Limits::NONE
+    }
+}
+
 async fn rig(limits: Limits) -> Rig {
-    let rig = Rig::new().await;
+    limited(Rig::new().await, limits).await
+}
+
+async fn limited(rig: Rig, limits: Limits) -> Rig {
     rig.put(8080, application::start(Speech::Http1).await);
     rig.guest.set(|microvm| microvm.limits = limits);
     rig
@@ -50,17 +60,31 @@ async fn connections_are_limited_and_given_back() {
 
 #[tokio::test]
 async fn requests_are_limited() {
-    let rig = rig(Limits {
-        requests_per_second: Some(2),
-        ..Limits::NONE
+    let rig = Rig::with(Settings {
+        request_wait: Duration::from_millis(100),
+        ..Settings::default()
     })
     .await;
+    let rig = limited(rig, two_a_second()).await;
     let mut statuses = Vec::new();
     for _ in 0..15 {
         statuses.push(get_in(&rig, "/seen").await.status.as_u16());
     }
     assert!(statuses.starts_with(&[200; 10]), "{statuses:?}");
     assert!(statuses.contains(&429), "{statuses:?}");
+}
+
+/// A page whose parts are more than the burst: the last ones wait and are not refused.
+#[tokio::test]
+async fn requests_over_the_rate_wait_for_their_turn() {
+    let rig = rig(two_a_second()).await;
+    let begun = Instant::now();
+    let gets = (0..15).map(|_| get_in(&rig, "/seen"));
+    for answer in futures_util::future::join_all(gets).await {
+        assert_eq!(answer.status, 200);
+    }
+    let taken = begun.elapsed();
+    assert!(taken > Duration::from_millis(1500), "{taken:?}");
 }
 
 #[tokio::test]

@@ -174,8 +174,8 @@ async fn names_must_be_the_microvms_own() {
         (rig.own, "127.0.0.1", other.as_str(), 403),
         (rig.shared, own.as_str(), own.as_str(), 200),
         (rig.shared, "127.0.0.1", own.as_str(), 200),
-        (rig.shared, own.as_str(), other.as_str(), 403),
-        (rig.shared, own.as_str(), "example.org", 403),
+        (rig.shared, own.as_str(), other.as_str(), 421),
+        (rig.shared, own.as_str(), "example.org", 421),
         (rig.shared, other.as_str(), other.as_str(), 403),
         (rig.shared, "127.0.0.1", "127.0.0.1", 403),
     ] {

@@ -1,9 +1,13 @@
 //! Questions and answers (RFC 1035). What guests send is hostile, what servers send is not trusted.
 
+use std::io;
 use std::net::Ipv4Addr;
 
-use simple_dns::rdata::RData;
-use simple_dns::{OPCODE, Packet, PacketFlag};
+use rustix::rand::{GetRandomFlags, getrandom};
+use simple_dns::rdata::{CNAME, RData};
+use simple_dns::{CLASS, Name, OPCODE, Packet, PacketFlag, ResourceRecord};
+
+use crate::dns_name::DnsName;
 
 /// Length of a message's header.
 const HEADER: usize = 12;
@@ -12,23 +16,55 @@ const HEADER: usize = 12;
 const SERVER_FAILURE: u8 = 2;
 const REFUSED: u8 = 5;
 
+/// The bit TC in the third byte of a message: ask again over TCP.
+const TRUNCATED: u8 = 0x02;
+
+/// What every client takes over UDP (RFC 1035 section 2.3.4).
+const SMALLEST_DATAGRAM: usize = 512;
+
 /// More addresses than this in one answer are not opened: no honest name has them.
 const ADDRESSES_MAX: usize = 32;
+
+/// More aliases one after the other are not followed. Resolvers stop at about as many.
+const ALIASES_MAX: usize = 16;
+
+/// A name of 255 bytes has fewer letters, each of which takes one random bit.
+const SPELLING_BYTES: usize = 32;
 
 /// One question for one name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Question {
     pub(super) id: u16,
-    pub(super) name: String,
-    /// The question as it was written, without header and what follows.
-    asked: Vec<u8>,
-    wants_recursion: bool,
+    pub(super) name: DnsName,
+    /// The whole message.
+    message: Vec<u8>,
+    /// Where in the message the question ends, which begins behind the header.
+    end: usize,
+}
+
+/// A question as it goes to a name server: with an id and a spelling of its own. Whoever forges an answer has to guess
+/// both, and the port.
+#[derive(Debug)]
+pub(super) struct Query<'a> {
+    question: &'a Question,
+    message: Vec<u8>,
+}
+
+/// What a message is to a query.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Match {
+    /// Its answer.
+    Answer,
+    /// Its answer, but for the spelling: of a server that does not keep it, or forged.
+    Respelled,
+    /// Something else.
+    Other,
 }
 
 impl Question {
     /// Reads a message; `None` if it is anything but one ordinary question.
-    pub(super) fn read(message: &[u8]) -> Option<Self> {
-        let packet = Packet::parse(message).ok()?;
+    pub(super) fn read(message: Vec<u8>) -> Option<Self> {
+        let packet = Packet::parse(&message).ok()?;
         let [question] = packet.questions.as_slice() else {
             return None;
         };
@@ -36,19 +72,14 @@ impl Question {
         if !is_question || packet.opcode() != OPCODE::StandardQuery || !packet.answers.is_empty() {
             return None;
         }
+        let (id, name) = (packet.id(), name_of(&question.qname));
+        let end = HEADER + asked(&message)?.len();
         Some(Self {
-            id: packet.id(),
-            name: question.qname.to_string(),
-            asked: asked(message)?.to_vec(),
-            wants_recursion: packet.has_flags(PacketFlag::RECURSION_DESIRED),
+            id,
+            name,
+            message,
+            end,
         })
-    }
-
-    /// Whether a message answers this very question.
-    pub(super) fn is_answered_by(&self, message: &[u8]) -> bool {
-        let is_answer = Packet::parse(message)
-            .is_ok_and(|packet| packet.id() == self.id && packet.has_flags(PacketFlag::RESPONSE));
-        is_answer && asked(message).is_some_and(|asked| asked.eq_ignore_ascii_case(&self.asked))
     }
 
     /// The answer to a name that the guest may not know.
@@ -61,14 +92,72 @@ impl Question {
         self.empty_answer(SERVER_FAILURE)
     }
 
+    /// An answer that may be too long for the datagram in which it goes to the guest.
+    pub(super) fn datagram(&self, answer: Vec<u8>) -> Vec<u8> {
+        if answer.len() <= SMALLEST_DATAGRAM {
+            return answer;
+        }
+        let mut shorter = self.empty_answer(0);
+        shorter[2] |= TRUNCATED;
+        shorter
+    }
+
     fn empty_answer(&self, code: u8) -> Vec<u8> {
         let [high, low] = self.id.to_be_bytes();
         // QR, and RD as it was asked; RA; one question and nothing else.
-        let flags = 0x80 | u8::from(self.wants_recursion);
+        let flags = 0x80 | self.message[2] & 1;
         let mut answer = vec![high, low, flags, 0x80 | code, 0, 1, 0, 0, 0, 0, 0, 0];
-        answer.extend(&self.asked);
+        answer.extend(&self.message[HEADER..self.end]);
         answer
     }
+}
+
+impl<'a> Query<'a> {
+    pub(super) fn of(question: &'a Question) -> io::Result<Self> {
+        let mut random = [0; 2 + SPELLING_BYTES];
+        // As few bytes as these always come at once (getrandom(2)).
+        getrandom(&mut random[..], GetRandomFlags::empty())?;
+        let (id, spelling) = random.split_at(2);
+        let mut message = question.message.clone();
+        message[..2].copy_from_slice(id);
+        let labels = &mut message[HEADER..question.end - 4];
+        // A label's length is at most 63, which is no letter.
+        let letters = labels.iter_mut().filter(|byte| byte.is_ascii_alphabetic());
+        for (number, letter) in letters.enumerate() {
+            let bit = spelling[number / 8 % SPELLING_BYTES] >> (number % 8) & 1;
+            *letter ^= bit << 5;
+        }
+        Ok(Self { question, message })
+    }
+
+    /// What goes to the name server.
+    pub(super) fn message(&self) -> &[u8] {
+        &self.message
+    }
+
+    /// Whether a message answers this very query.
+    pub(super) fn judge(&self, message: &[u8]) -> Match {
+        let is_answer = message.starts_with(&self.message[..2])
+            && Packet::parse(message).is_ok_and(|packet| packet.has_flags(PacketFlag::RESPONSE));
+        let own = &self.message[HEADER..self.question.end];
+        match asked(message) {
+            Some(asked) if is_answer && asked == own => Match::Answer,
+            Some(asked) if is_answer && asked.eq_ignore_ascii_case(own) => Match::Respelled,
+            _ => Match::Other,
+        }
+    }
+
+    /// An answer as the guest expects it: with its id, and the question as it wrote it.
+    pub(super) fn to_guest(&self, mut answer: Vec<u8>) -> Vec<u8> {
+        let question = self.question;
+        answer[..2].copy_from_slice(&question.message[..2]);
+        answer[HEADER..question.end].copy_from_slice(&question.message[HEADER..question.end]);
+        answer
+    }
+}
+
+fn name_of(name: &Name<'_>) -> DnsName {
+    DnsName::of_labels(name.as_bytes())
 }
 
 /// The bytes of a message's first question: labels up to the empty one, type and class.
@@ -87,92 +176,40 @@ fn asked(message: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// The IPv4 addresses in an answer, and for how many seconds each may be kept.
-pub(super) fn addresses(answer: &[u8]) -> Vec<(Ipv4Addr, u32)> {
+/// The IPv4 addresses that an answer gives a name or what the name is an alias of, and for how many seconds each may be
+/// kept. Records of other names are no answer, and open nothing.
+pub(super) fn addresses(answer: &[u8], name: &DnsName) -> Vec<(Ipv4Addr, u32)> {
     let Ok(packet) = Packet::parse(answer) else {
         return Vec::new();
     };
-    let address = |record: &simple_dns::ResourceRecord<'_>| match &record.rdata {
-        RData::A(a) => Some((Ipv4Addr::from_bits(a.address), record.ttl)),
+    let chain = aliases(&packet.answers, name);
+    let address = |record: &ResourceRecord<'_>| match &record.rdata {
+        RData::A(a) if record.class == CLASS::IN && chain.contains(&name_of(&record.name)) => {
+            Some((Ipv4Addr::from_bits(a.address), record.ttl))
+        }
         _ => None,
     };
     let addresses = packet.answers.iter().filter_map(address);
     addresses.take(ADDRESSES_MAX).collect()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use simple_dns::rdata::A;
-    use simple_dns::{CLASS, Name, QCLASS, QTYPE, ResourceRecord, TYPE};
-
-    fn question(name: &str) -> Vec<u8> {
-        let mut packet = Packet::new_query(7);
-        packet.set_flags(PacketFlag::RECURSION_DESIRED);
-        packet.questions.push(simple_dns::Question::new(
-            Name::new(name).unwrap().into_owned(),
-            QTYPE::TYPE(TYPE::A),
-            QCLASS::CLASS(CLASS::IN),
-            false,
-        ));
-        packet.build_bytes_vec().unwrap()
-    }
-
-    fn answer(name: &str, addresses: &[[u8; 4]]) -> Vec<u8> {
-        let mut packet = Packet::parse(&question(name))
-            .unwrap()
-            .into_reply()
-            .build_bytes_vec()
-            .unwrap();
-        let mut reply = Packet::parse(&packet).unwrap();
-        for address in addresses {
-            let address = Ipv4Addr::from(*address).to_bits();
-            reply.answers.push(ResourceRecord::new(
-                Name::new(name).unwrap().into_owned(),
-                CLASS::IN,
-                30,
-                RData::A(A { address }),
-            ));
+/// A name and what it is an alias of, by these records.
+fn aliases(records: &[ResourceRecord<'_>], name: &DnsName) -> Vec<DnsName> {
+    let mut chain = vec![name.clone()];
+    for _ in 0..ALIASES_MAX {
+        let alias = |record: &ResourceRecord<'_>| match &record.rdata {
+            RData::CNAME(CNAME(target)) if Some(&name_of(&record.name)) == chain.last() => {
+                Some(name_of(target))
+            }
+            _ => None,
+        };
+        match records.iter().find_map(alias) {
+            Some(next) if !chain.contains(&next) => chain.push(next),
+            _ => break,
         }
-        packet = reply.build_bytes_vec().unwrap();
-        packet
     }
-
-    #[test]
-    fn a_question_is_read_and_refused_in_its_own_words() {
-        let bytes = question("Example.org");
-        let question = Question::read(&bytes).unwrap();
-        assert_eq!((question.id, question.name.as_str()), (7, "Example.org"));
-        let refusal = question.refusal();
-        assert!(question.is_answered_by(&refusal));
-        assert_eq!(refusal[3] & 15, 5);
-        assert_eq!(refusal[HEADER..], bytes[HEADER..]);
-        assert!(question.is_answered_by(&answer("example.ORG", &[])));
-        assert!(!question.is_answered_by(&answer("example.com", &[])));
-        assert!(!question.is_answered_by(&bytes), "a question is no answer");
-    }
-
-    #[test]
-    fn what_is_no_question_is_not_one() {
-        let good = question("a.b");
-        assert!(Question::read(&answer("a.b", &[])).is_none());
-        for length in 0..good.len() {
-            assert!(Question::read(&good[..length]).is_none(), "{length}");
-        }
-        let mut twice = good.clone();
-        twice[5] = 2;
-        twice.extend_from_within(HEADER..);
-        assert!(Question::read(&twice).is_none());
-        let mut update = good;
-        update[2] |= 5 << 3;
-        assert!(Question::read(&update).is_none());
-    }
-
-    #[test]
-    fn addresses_are_taken_from_answers() {
-        let bytes = answer("x.y", &[[192, 0, 2, 1], [192, 0, 2, 2]]);
-        let expected = [1, 2].map(|last| (Ipv4Addr::new(192, 0, 2, last), 30));
-        assert_eq!(addresses(&bytes), expected);
-        assert_eq!(addresses(&bytes[..20]), []);
-    }
+    chain
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,17 @@
 use simple_dns::{CLASS, Name, Packet, QCLASS, QTYPE, TYPE};
 
+use std::net::Ipv4Addr;
+
 use super::*;
 
 fn question(id: u16) -> Vec<u8> {
+    named_question(id, "a.example")
+}
+
+fn named_question(id: u16, name: &str) -> Vec<u8> {
     let mut packet = Packet::new_query(id);
     packet.questions.push(simple_dns::Question::new(
-        Name::new("a.example").unwrap().into_owned(),
+        Name::new(name).unwrap().into_owned(),
         QTYPE::TYPE(TYPE::A),
         QCLASS::CLASS(CLASS::IN),
         false,
@@ -16,7 +22,7 @@ fn question(id: u16) -> Vec<u8> {
 fn guest() -> Arc<Guest> {
     Arc::new(Guest {
         names: Names::All,
-        namespace: None,
+        openings: None,
         questions: Own::new(QUESTIONS_OF_ONE),
         streams: Own::new(STREAMS_OF_ONE),
     })
@@ -146,4 +152,57 @@ fn one_guest_alone_has_what_it_may_and_gets_it_back() {
     drop(held);
     assert_eq!(all.available_permits(), QUESTIONS_MAX);
     assert!(guest.take(&all).is_some());
+}
+
+/// Answers only names that do not begin with `slow`, over UDP.
+async fn name_server_that_is_slow_for_some() -> SocketAddr {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = socket.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut message = [0; 512];
+        while let Ok((length, from)) = socket.recv_from(&mut message).await {
+            if !message[13..17].eq_ignore_ascii_case(b"slow") {
+                message[2] |= 0x80;
+                socket.send_to(&message[..length], from).await.unwrap();
+            }
+        }
+    });
+    address
+}
+
+/// Finding M6 in its own numbers: 16 guests with 32 questions each that nobody answers for seconds.
+#[tokio::test]
+async fn slow_names_of_sixteen_guests_leave_the_others_their_places() {
+    let shared = shared(name_server_that_is_slow_for_some().await);
+    let asked = |name: &str| named_question(3, name);
+    let mut waiting = JoinSet::new();
+    for _ in 0..16 {
+        let greedy = guest();
+        for _ in 0..32 {
+            let Some(place) = greedy.questions.take(&shared.questions) else {
+                continue;
+            };
+            let (shared, greedy, slow) =
+                (shared.clone(), Arc::clone(&greedy), asked("slow.example"));
+            waiting.spawn(async move {
+                let _place = place;
+                shared.answer(&greedy, slow, false).await
+            });
+        }
+    }
+    tokio::task::yield_now().await;
+    for _ in 0..8 {
+        let modest = guest();
+        let place = modest.questions.take(&shared.questions);
+        assert!(place.is_some(), "{} ask already", waiting.len());
+        let answered = shared.answer(&modest, asked("quick.example"), false);
+        let answer = time::timeout(Duration::from_secs(2), answered)
+            .await
+            .unwrap();
+        assert_eq!(answer.unwrap()[3] & 15, 0);
+    }
+    assert!(
+        waiting.try_join_next().is_none(),
+        "the slow ones still wait"
+    );
 }

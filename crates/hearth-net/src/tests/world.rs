@@ -108,6 +108,11 @@ impl World {
         }
     }
 
+    /// Waits until no slot is being made, which takes processes of nftables.
+    pub(super) fn settle(&self) {
+        self.runtime.block_on(self.network.settled());
+    }
+
     /// Lets the name server work while a guest does something.
     pub(super) fn during<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         std::thread::scope(|scope| {

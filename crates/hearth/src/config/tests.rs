@@ -16,6 +16,7 @@ fn every_key() -> Config {
     Config {
         data: "/srv/hearth".into(),
         listen: "127.0.0.1:1".parse().unwrap(),
+        proxies: Vec::new(),
         region: "eu-central-1".parse().unwrap(),
         host_limits: false,
         hook_timeout_scale: 3,

@@ -3,6 +3,7 @@
 //! Those that *fail* keep microVMs from running. The others are *advice*, most of it from Firecracker's checklist for
 //! production hosts (docs/prod-host-setup.md there): what matters when strangers run code.
 
+mod connection_table;
 #[cfg(test)]
 mod tests;
 
@@ -57,6 +58,7 @@ pub(super) const ALL: &[fn(&Facts) -> Check] = &[
     base_images,
     network_rules,
     network_cards,
+    connection_table::connection_table,
     listen,
     memory,
     disk,

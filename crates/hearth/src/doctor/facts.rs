@@ -28,6 +28,8 @@ pub(super) struct Facts {
     pub(super) has_mke2fs: bool,
     pub(super) has_nft: bool,
     pub(super) has_tun: bool,
+    /// `net.netfilter.nf_conntrack_max`; nothing before a rule looks at connections.
+    pub(super) connection_table: Option<u64>,
     /// Whether the base images of builds are there already.
     pub(super) has_bases: bool,
     /// Whether microVMs are to have networks.
@@ -92,6 +94,8 @@ impl Facts {
             has_mke2fs: exists("/usr/sbin/mke2fs") || exists("/sbin/mke2fs"),
             has_nft: exists(hearth_net::PROGRAM),
             has_tun: exists("/dev/net/tun"),
+            connection_table: text("/proc/sys/net/netfilter/nf_conntrack_max")
+                .and_then(|entries| entries.parse().ok()),
             has_bases: data.join("bases/bases.json").exists(),
             wants_network: shared.config.network.enabled,
             listen: listen.to_string(),

@@ -15,6 +15,7 @@ fn healthy() -> Facts {
         has_mke2fs: true,
         has_nft: true,
         has_tun: true,
+        connection_table: Some(1 << 20),
         has_bases: false,
         wants_network: true,
         listen: "127.0.0.1:4580".to_owned(),
@@ -124,6 +125,11 @@ fn what_strangers_could_use_is_advice() {
             |facts| facts.damaged = Err("denied".into()),
             "damaged files",
         ),
+        // Finding M7: one guest after the other fills it.
+        (
+            |facts| facts.connection_table = Some(262_144),
+            "connections",
+        ),
         (|facts| facts.open_files = 1024, "open files"),
         (|facts| facts.free_bytes = Some(10 << 30), "disk"),
         (
@@ -176,6 +182,8 @@ fn the_emulated_host_needs_less_of_this_one() {
         facts.has_tun = false;
     };
     assert_eq!(complaints(closed), []);
+    let unknown = |facts: &mut Facts| facts.connection_table = None;
+    assert_eq!(complaints(unknown), []);
     let prepared = |facts: &mut Facts| {
         facts.has_bases = true;
         facts.has_mmdebstrap = false;
