@@ -28,6 +28,7 @@ use tokio::sync::mpsc;
 
 use crate::artifact::Artifacts;
 use crate::egress::Openings;
+use crate::registry::RegistryLogins;
 #[cfg(test)]
 pub(crate) use failure::Failure;
 use job::Job;
@@ -49,6 +50,8 @@ pub struct Workshop {
     pub aliases: BTreeMap<String, String>,
     /// Where all other images come from.
     pub registries: Registries,
+    /// The operator's logins there.
+    pub registry_logins: RegistryLogins,
     /// What connectors open.
     pub openings: Openings,
     /// Where the zips are.

@@ -38,7 +38,7 @@ pub use config::{ConfigError, ContainerConfig};
 pub use failure::Failure;
 pub use guest::GuestError;
 pub use prepare::{PrepareError, PrepareOptions, prepare, refresh};
-pub use registries::{Credentials, Mirror, Registries};
+pub use registries::{Mirror, Registries, RegistryProxy};
 pub use root::{Root, RootDisk, UPPER};
 pub use sparse::data_extents;
 pub use store::StoreError;

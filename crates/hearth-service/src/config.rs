@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hearth_control::id::Region;
-use hearth_host::{ExternalS3, RuleSets};
+use hearth_host::{ExternalS3, RegistryLogins, RuleSets};
 use hearth_image::Registries;
 use hearth_node::DeviceLimits;
 
@@ -40,6 +40,8 @@ pub struct ServiceConfig {
     pub has_boot_templates: bool,
     /// Where images come from that are not bases, and how.
     pub registries: Registries,
+    /// The operator's logins there, and whose builds use them.
+    pub registry_logins: RegistryLogins,
     /// Where artifacts lie, if not with this service.
     pub s3: Option<ExternalS3>,
     /// How long an upload in parts to the own S3 may be silent before it is removed; `None` keeps it for ever.
