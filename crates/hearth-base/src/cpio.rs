@@ -55,7 +55,7 @@ impl<W: Write> CpioWriter<W> {
         self.member(path, CHARACTER_DEVICE | permissions, (major, minor), &[])
     }
 
-    /// Ends the archive and returns what it was written to.
+    /// Ends the archive and returns its output.
     pub fn finish(self) -> io::Result<W> {
         newc::trailer(self.output)
     }

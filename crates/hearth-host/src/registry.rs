@@ -1,6 +1,8 @@
-//! Registries with a login: a proxy through which the builder microVM of one account reads images with the account's logins.
+//! Registries with a login: a proxy through which the builder microVM of one account reads images with the account's
+//! logins.
 //!
-//! A Dockerfile's `RUN` is root in the builder microVM, so a password in it would be the tenant's. Here it stays in this process:
+//! A Dockerfile's `RUN` is root in the builder microVM, so a password in it would be the tenant's. Here it stays in
+//! this process:
 //!
 //! ```text
 //! buildah ── GET /v2/r0/team/tool/manifests/1.0 ──> Proxy ── allowed? ──> Upstream ── GET + Authorization ──> registry

@@ -1,8 +1,8 @@
 //! The artifact: a zip with a `Dockerfile` at its root, judged whole before anything is done with it.
 //!
 //! The zip is never unpacked on the host. [`Artifact::open`] reads its directory as a stream, within limits, and
-//! refuses every name, kind and size that an honest `zip -r` does not write; [`Artifact::write_tar`] then turns it into a tar
-//! stream for the builder microVM, where it is unpacked beside the code that it belongs to.
+//! refuses every name, kind and size that an honest `zip -r` does not write; [`Artifact::write_tar`] then turns it
+//! into a tar stream for the builder microVM, where it is unpacked beside the code that it belongs to.
 
 use std::cmp::Ordering;
 use std::fs::File;
@@ -146,8 +146,8 @@ impl Artifact {
         Ok(String::from_utf8(text).ok())
     }
 
-    /// Writes everything as a tar stream. Blocks. Content that is longer, shorter or other than the zip's directory says
-    /// ends it with an error.
+    /// Writes everything as a tar stream. Blocks. Content that is longer, shorter or other than the zip's directory
+    /// says ends it with an error.
     pub fn write_tar(&self, sink: impl Write) -> Result<(), ArtifactError> {
         let mut tar = tar::Builder::new(sink);
         for entry in &self.entries {
@@ -383,9 +383,9 @@ fn check_tree(entries: &[Entry]) -> Result<(), ArtifactError> {
     }
 }
 
-/// Sorts names so that everything below one follows it directly. Neighbours then say whether a name is there twice, or below
-/// something that is no directory: asking for every parent of every name would cost as much as all their lengths multiplied by
-/// their depths.
+/// Sorts names so that everything below one follows it directly. Neighbours then say whether a name is there twice,
+/// or below something that is no directory: asking for every parent of every name would cost as much as all their
+/// lengths multiplied by their depths.
 fn sort_as_tree(
     tree: &mut [(&str, Kind)],
     mut order: impl FnMut(&str, &str) -> Ordering,

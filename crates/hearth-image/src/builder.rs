@@ -5,11 +5,11 @@
 //!   └────────────── whatever happens, the microVM is ended: by result, time, error or drop ──┘
 //! ```
 //!
-//! Nothing but what the Dockerfile added leaves the microVM: the layers of its base are on the store disk already. All layers of one
-//! build lie side by side on one EROFS disk, which is as large as what is in it.
+//! Nothing but what the Dockerfile added leaves the microVM: the layers of its base are on the store disk already.
+//! All layers of one build lie side by side on one EROFS disk, which is as large as what is in it.
 //!
-//! The work disk is thrown away with the microVM. The store with the layers may be on a disk that survives it (`cache.rs`):
-//! `buildah bud --layers` then finds those of earlier builds.
+//! The work disk is thrown away with the microVM. The store with the layers may be on a disk that survives it
+//! (`cache.rs`): `buildah bud --layers` then finds those of earlier builds.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -143,7 +143,8 @@ pub struct BuildTimes {
 }
 
 impl fmt::Display for BuildTimes {
-    /// `boot 1.2 s, context 0.1 s, build 3.4 s, pack 0.2 s, export 0.1 s`: `cargo xtask bench image` reads it in build logs.
+    /// `boot 1.2 s, context 0.1 s, build 3.4 s, pack 0.2 s, export 0.1 s`: `cargo xtask bench image` reads it in
+    /// build logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = |time: Duration| format!("{:.1} s", time.as_secs_f64());
         write!(

@@ -1,7 +1,7 @@
 //! What a builder knows of image registries: where they are, and whose certificates it trusts.
 //!
-//! It knows no login. A registry for which the account of a build has one is asked through a proxy of the host, which adds
-//! the login where no code of the guest sees it:
+//! It knows no login. A registry for which the account of a build has one is asked through a proxy of the host, which
+//! adds the login where no code of the guest sees it:
 //!
 //! ```text
 //! buildah ── http://169.254.170.9/v2/r0/... ──> agent ── vsock ──> RegistryProxy (host) ── login ──> the registry
@@ -41,8 +41,8 @@ pub struct Mirror {
 
 /// Asks registries for one build, with the logins of its account.
 ///
-/// Repositories of the registry at index `n` of [`Self::registries`] are called `rN/...` there: a name of a registry with a
-/// port cannot be part of a repository's name.
+/// Repositories of the registry at index `n` of [`Self::registries`] are called `rN/...` there: a name of a registry
+/// with a port cannot be part of a repository's name.
 pub trait RegistryProxy: fmt::Debug + Send + Sync {
     /// The registries that it asks, as they are written in names of images.
     fn registries(&self) -> &[String];
@@ -55,8 +55,8 @@ pub trait RegistryProxy: fmt::Debug + Send + Sync {
 }
 
 impl Registries {
-    /// The files of the builder that say so, as a tar archive for its root. The registries of `proxied` are asked through the
-    /// build's [`RegistryProxy`], which is where these names come from.
+    /// The files of the builder that say so, as a tar archive for its root. The registries of `proxied` are asked
+    /// through the build's [`RegistryProxy`], which is where these names come from.
     pub(crate) fn to_tar(&self, proxied: &[String]) -> io::Result<Vec<u8>> {
         let mut archive = tar::Builder::new(Vec::new());
         let mut add = |path: &str, content: &[u8]| {

@@ -1,5 +1,5 @@
-//! What a builder may ask of a registry: manifests and blobs, by paths that mean the same to everybody (OCI distribution
-//! specification, "Endpoints").
+//! What a builder may ask of a registry: manifests and blobs, by paths that mean the same to everybody (OCI
+//! distribution specification, "Endpoints").
 
 /// Longest name of a repository, as registries have it.
 const MAX_REPOSITORY_BYTES: usize = 255;
@@ -33,8 +33,8 @@ pub(super) struct Content<'a> {
 }
 
 impl<'a> Wanted<'a> {
-    /// Reads a path. `None` if it asks for anything else, or is spelled in a way that a registry might read differently:
-    /// with escapes, empty parts or dots.
+    /// Reads a path. `None` if it asks for anything else, or is spelled in a way that a registry might read
+    /// differently: with escapes, empty parts or dots.
     pub(super) fn parse(path: &'a str) -> Option<Self> {
         let rest = path.strip_prefix("/v2/")?;
         if rest.is_empty() {

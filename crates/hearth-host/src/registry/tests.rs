@@ -45,7 +45,8 @@ impl Seen {
     }
 }
 
-/// A server on the loopback that answers by a function, and remembers what it was asked. It ends with the test's runtime.
+/// A server on the loopback that answers by a function, and remembers what it was asked. It ends with the test's
+/// runtime.
 struct Server {
     authority: String,
     seen: Arc<Mutex<Vec<Seen>>>,

@@ -178,8 +178,8 @@ impl Build<'_> {
         Ok(())
     }
 
-    /// Takes the disk of `bytes` bytes out, to a file that gets its name when it is complete. A thread of its own writes: a disk
-    /// of the host that is slow holds nobody up but this build.
+    /// Takes the disk of `bytes` bytes out, to a file that gets its name when it is complete. A thread of its own
+    /// writes: a disk of the host that is slow holds nobody up but this build.
     async fn stream_layer(&self, bytes: u64) -> Result<(), BuildError> {
         let failed = |source| BuildError::Layer {
             path: self.layer.to_owned(),
