@@ -4,6 +4,7 @@
 //! the guest's network            a network of the agent's own          host
 //!  hearth0 169.254.170.1  <veth>  services 169.254.170.8, :80    --vsock--> SERVICE_PORT
 //!  169.254.169.254 via .170.8              169.254.169.254, :80
+//!                                          169.254.170.9, :80
 //! ```
 //!
 //! The addresses are not on `lo`: a listener on port 80 of one address keeps everybody else from port 80 of all addresses (ip(7)), and
@@ -108,7 +109,8 @@ fn connect_guest() -> Result<(), Fault> {
     let control = interface::control_socket().step("open a socket for interfaces")?;
     interface::set_address(&control, OUTER, OUTER_ADDRESS, NETMASK).step("set an address")?;
     interface::bring_up(&control, OUTER).step("bring the link up")?;
-    let [aws, metadata] = Service::ALL.map(|service| Ipv4Addr::from(service.address()));
+    let [aws, metadata] =
+        [Service::Aws, Service::Metadata].map(|service| Ipv4Addr::from(service.address()));
     interface::add_route(&control, metadata, Ipv4Addr::BROADCAST, aws).step("add a route")
 }
 

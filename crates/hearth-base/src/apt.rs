@@ -47,14 +47,14 @@ pub enum AptError {
     #[error("Debian's archive keys are not installed: apt-get install debian-archive-keyring")]
     NoKeyring,
     /// No archive has a kernel of the line.
-    #[error("no Debian archive in reach has a linux-image-{LINE}.*-cloud-amd64 package")]
+    #[error("no reachable Debian archive has a linux-image-{LINE}.*-cloud-amd64 package")]
     NoKernel,
     /// The package or the private state could not be written.
     #[error("cannot write the package cache")]
     Cache(#[from] io::Error),
 }
 
-/// Downloads the newest kernel package of the line into `packages`, unless it is there, and answers its path.
+/// Downloads the newest kernel package of the line into `packages` unless the package is there, and returns its path.
 pub fn fetch_newest(packages: &Path, progress: Progress<'_>) -> Result<PathBuf, AptError> {
     fs::create_dir_all(packages)?;
     let packages = fs::canonicalize(packages)?;
@@ -69,7 +69,7 @@ pub fn fetch_newest(packages: &Path, progress: Progress<'_>) -> Result<PathBuf, 
                 "the host's apt has no kernel ({error}); asking Debian's archives"
             ));
             let private = Apt::private(&packages.join("apt"))?;
-            // A suite whose keys an old keyring lacks must not hide the other one.
+            // An old keyring may lack the keys of one suite; the other suite must still be found.
             let updated = private.get(&["update"]);
             let package = match (private.newest_kernel()?, updated) {
                 (Some(package), _) => package,

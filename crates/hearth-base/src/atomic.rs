@@ -1,7 +1,7 @@
-//! Directories that appear whole or not at all.
+//! Directories that appear complete or not at all.
 //!
-//! Everything is written beside its final name, synced, and renamed into place; a reader (or a second
-//! builder at the same time) never meets half a result, whatever is killed when.
+//! A directory is written beside its final name, synced, and renamed into place. A reader, or a second builder at the
+//! same time, never sees a partial result, even if a process is killed at any point.
 
 use std::fs::{self, File};
 use std::io;
@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// Calls `fill` on an empty directory beside `target`, syncs it and renames it to `target`.
 ///
-/// When `target` exists by then, what stands there wins and the new directory is dropped.
+/// If `target` exists by then, the existing directory is kept and the new one is removed.
 pub(crate) fn directory<E: From<io::Error>>(
     target: &Path,
     fill: impl FnOnce(&Path) -> Result<(), E>,

@@ -1,4 +1,4 @@
-//! Bounded decompression of what kernels and packages are compressed with.
+//! Bounded decompression of the formats that kernels and packages are compressed with.
 
 use std::io::{self, Read};
 

@@ -5,8 +5,7 @@
 
 use std::io::{self, Write};
 
-/// Name that ends an archive.
-const TRAILER: &str = "TRAILER!!!";
+use ::cpio::newc;
 
 /// File type bits of `st_mode`.
 const DIRECTORY: u32 = 0o040_000;
@@ -18,7 +17,6 @@ const CHARACTER_DEVICE: u32 = 0o020_000;
 #[derive(Debug)]
 pub struct CpioWriter<W: Write> {
     output: W,
-    offset: u64,
     next_inode: u32,
 }
 
@@ -27,7 +25,6 @@ impl<W: Write> CpioWriter<W> {
     pub fn new(output: W) -> Self {
         Self {
             output,
-            offset: 0,
             next_inode: 1,
         }
     }
@@ -58,11 +55,9 @@ impl<W: Write> CpioWriter<W> {
         self.member(path, CHARACTER_DEVICE | permissions, (major, minor), &[])
     }
 
-    /// Ends the archive and returns what it was written to.
-    pub fn finish(mut self) -> io::Result<W> {
-        self.next_inode = 0;
-        self.member(TRAILER, 0, (0, 0), &[])?;
-        Ok(self.output)
+    /// Ends the archive and returns its output.
+    pub fn finish(self) -> io::Result<W> {
+        newc::trailer(self.output)
     }
 
     fn member(
@@ -88,42 +83,15 @@ impl<W: Write> CpioWriter<W> {
         let inode = self.next_inode;
         self.next_inode += 1;
         let links = if mode & DIRECTORY != 0 { 2 } else { 1 };
-        let fields = [
-            inode,
-            mode,
-            0, // uid
-            0, // gid
-            links,
-            0, // mtime
-            size,
-            0, // major number of the archive's own device
-            0,
-            device.0,
-            device.1,
-            name.len() as u32 + 1,
-            0, // checksum, unused in this variant
-        ];
-        let mut header = String::from("070701");
-        for field in fields {
-            header.push_str(&format!("{field:08x}"));
-        }
-        self.write(header.as_bytes())?;
-        self.write(name.as_bytes())?;
-        self.write(&[0])?;
-        self.pad()?;
-        self.write(content)?;
-        self.pad()
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.offset += bytes.len() as u64;
-        self.output.write_all(bytes)
-    }
-
-    /// Headers and contents start at multiples of four bytes.
-    fn pad(&mut self) -> io::Result<()> {
-        let missing = self.offset.next_multiple_of(4) - self.offset;
-        self.write(&[0; 3][..missing as usize])
+        let mut member = newc::Builder::new(name)
+            .ino(inode)
+            .mode(mode)
+            .nlink(links)
+            .rdev_major(device.0)
+            .rdev_minor(device.1)
+            .write(&mut self.output, size);
+        member.write_all(content)?;
+        member.finish().map(drop)
     }
 }
 

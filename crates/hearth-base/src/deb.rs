@@ -1,7 +1,7 @@
 //! Reading Debian binary packages (deb(5)): an `ar` archive of `control.tar.*` and `data.tar.*`.
 //!
-//! The package is read into memory once; its files are visited in archive order and never touch the disk,
-//! so that unpacking needs neither privileges nor room for what is not wanted.
+//! The package is read into memory once. Its files are visited in archive order and are never written to disk, so
+//! unpacking needs no privileges and no space for files that nobody asked for.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -26,7 +26,7 @@ pub enum DebError {
     /// It is not an `ar` archive, or a damaged one.
     #[error("not a Debian package: {0}")]
     Malformed(&'static str),
-    /// `control.tar` or `data.tar` is compressed in a way that is not supported.
+    /// The compression of `control.tar` or `data.tar` is not supported.
     #[error("{0} is compressed neither with xz nor with zstd")]
     Compression(String),
     /// The inner archive could not be unpacked.

@@ -1,4 +1,4 @@
-//! From a kernel image as distributions ship it to the `vmlinux` that the VMM loads.
+//! Extracts the `vmlinux` that the VMM loads from a kernel image as distributions ship it.
 //!
 //! Debian ships a bzImage: a real-mode setup header, a decompressor, and the compressed ELF. The VMM loads
 //! the ELF itself, so the guest never runs the decompressor: that is the slowest part of a boot under
@@ -47,8 +47,8 @@ pub enum ImageError {
     NoVersion,
 }
 
-/// Answers the uncompressed ELF of `image`, which is a bzImage or already an ELF file, after checking that
-/// it can be booted through its PVH entry.
+/// Returns the uncompressed ELF of `image`, which is a bzImage or already an ELF file. Checks that the kernel has a PVH
+/// entry.
 pub fn vmlinux(image: Vec<u8>) -> Result<Vec<u8>, ImageError> {
     let vmlinux = if image.starts_with(b"\x7fELF") {
         image
@@ -98,7 +98,7 @@ fn carve(image: &[u8]) -> Result<Vec<u8>, ImageError> {
     if version & 0xffff < 0x208 {
         return Err(ImageError::Header("boot protocol older than 2.08"));
     }
-    // Zero means four, for history's sake.
+    // Zero means four, for historical reasons (boot protocol, `setup_sects`).
     let setup_sectors = match image[SETUP_SECTORS] {
         0 => 4,
         count => usize::from(count),

@@ -19,9 +19,9 @@ const DIRECTORIES: &[&str] = &["dev", "etc", "modules", "proc", "root", "run", "
 pub struct InitramfsSpec {
     /// The program that becomes `/init`; static, or its libraries are among `files`.
     pub init: PathBuf,
-    /// Modules to load; what they need comes along.
+    /// Modules to load. Their dependencies are added.
     pub modules: Vec<String>,
-    /// Anything else.
+    /// Further files.
     pub files: Vec<ExtraFile>,
 }
 
@@ -32,7 +32,7 @@ pub struct ExtraFile {
     pub path: String,
     /// Permission bits.
     pub permissions: u32,
-    /// What is in it.
+    /// The content.
     pub content: FileContent,
 }
 
@@ -48,7 +48,7 @@ pub enum FileContent {
 /// Why an initramfs could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum InitramfsError {
-    /// A file that belongs into it cannot be read.
+    /// A file of the initramfs cannot be read.
     #[error("cannot read {path}")]
     Read {
         /// The file of the host.
@@ -57,7 +57,7 @@ pub enum InitramfsError {
         #[source]
         source: io::Error,
     },
-    /// The kernel's modules cannot be taken.
+    /// The kernel's modules cannot be used.
     #[error(transparent)]
     Kernel(#[from] KernelError),
     /// The archive cannot be written.

@@ -25,7 +25,7 @@ use crate::{Progress, atomic};
 pub enum KernelSource {
     /// The newest one that apt offers now.
     Newest,
-    /// The newest one that was unpacked before; apt is asked only when there is none.
+    /// The newest kernel that was unpacked before. apt is asked only if there is none.
     Cached,
     /// A `.deb` of a Debian kernel, a bzImage, or an uncompressed ELF. With an image alone, modules are
     /// taken from `modules` (a directory tree of `*.ko[.xz|.zst]`), or must be built in.
@@ -91,7 +91,7 @@ struct Unpacked {
     package: String,
     package_version: String,
     vmlinux: Vec<u8>,
-    /// As they stand in the package, by module name.
+    /// Modules as the package has them (perhaps compressed), by name.
     modules: BTreeMap<String, Vec<u8>>,
 }
 
@@ -140,7 +140,7 @@ impl Kernel {
         &self.index.release
     }
 
-    /// The modules `wanted` and what they need, in load order. What the kernel has built in is left out.
+    /// The modules `wanted` and their dependencies, in load order. Modules that are built into the kernel are left out.
     pub fn load_order(&self, wanted: &[&str]) -> Result<Vec<String>, KernelError> {
         for name in wanted {
             let name = name.replace('-', "_");
@@ -229,8 +229,8 @@ fn read_image(path: &Path, module_tree: Option<&Path>) -> Result<Unpacked, Kerne
     })
 }
 
-/// A kernel built by hand keeps its release from build to build, and may be given with other modules or with none:
-/// the digest tells them apart.
+/// A kernel built by hand has the same release after each build, and its modules may differ. The digest distinguishes
+/// them.
 fn version_of_image(release: &str, vmlinux: &[u8], modules: &BTreeMap<String, Vec<u8>>) -> String {
     let mut hasher = blake3::Hasher::new();
     hasher.update(blake3::hash(vmlinux).as_bytes());
@@ -248,7 +248,7 @@ fn collect_modules(
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let path = entry.path();
-        // Symbolic links (`build`, `source`) lead out of the tree.
+        // Symbolic links (`build`, `source`) point outside the tree.
         if entry.file_type()?.is_dir() {
             collect_modules(&path, found)?;
         } else if let Some(name) = modules::name_of_file(&path.to_string_lossy()) {

@@ -1,8 +1,8 @@
 //! Managed base images: guest kernel, modules and initramfs.
 //!
 //! A *base version* is a stock distribution kernel, uncompressed, and an initramfs with the agent and the few
-//! modules that a guest needs. Who patches what follows from its two halves: the kernel gets its security
-//! fixes from the distribution (apt's signatures are the trust chain), the agent from Hearth.
+//! modules that a guest needs. The kernel gets its security fixes from the distribution (apt's signatures are the
+//! trust chain), the agent from Hearth.
 //!
 //! ```text
 //! apt ([`apt`]) -> .deb ([`deb`]) -> bzImage -> vmlinux ([`image`])  -+

@@ -1,4 +1,4 @@
-//! Kernel modules: which are wanted, and what they need, in load order.
+//! Kernel modules: the lists that guests and the emulated host load, and their dependencies in load order.
 //!
 //! Distribution packages carry no `modules.dep` (it is made at installation), so the dependencies are read
 //! where they come from: the `.modinfo` section of each module.
@@ -63,7 +63,7 @@ pub const EMULATED_HOST_MODULES: &[&str] = &[
 /// Largest decompressed module, in bytes.
 const MAX_MODULE_BYTES: u64 = 64 << 20;
 
-/// Why the modules of a kernel could not be taken.
+/// Why the modules of a kernel cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ModuleError {
     /// A module could not be decompressed.
@@ -92,12 +92,12 @@ pub enum ModuleError {
         /// The module that asks for it.
         needed_by: String,
     },
-    /// The modules need each other in a circle.
-    #[error("module {0} needs itself through others")]
+    /// Modules depend on each other in a cycle.
+    #[error("module {0} depends on itself through other modules")]
     Circle(String),
 }
 
-/// What a module needs loaded before it.
+/// A dependency: a module that is loaded before another one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Needs {
     /// `depends=`: cannot be loaded without.
@@ -106,8 +106,8 @@ pub struct Needs {
     pub soft: Vec<String>,
 }
 
-/// Answers the name of the module in the file `path`, or `None` if it is none. Dashes and underscores are the
-/// same in module names; underscores are used here throughout.
+/// Returns the name of the module in the file `path`, or `None` if the file is no module. Dashes and underscores are
+/// equivalent in module names. This crate always uses underscores.
 pub fn name_of_file(path: &str) -> Option<String> {
     let file = path.rsplit('/').next().unwrap_or(path);
     [".ko", ".ko.xz", ".ko.zst"]
@@ -116,7 +116,7 @@ pub fn name_of_file(path: &str) -> Option<String> {
         .map(canonical)
 }
 
-/// Decompresses a module as it stands in a package; a plain one is answered as it is.
+/// Decompresses a module of a package. A module that is not compressed is returned unchanged.
 pub fn decompressed(name: &str, bytes: &[u8]) -> Result<Vec<u8>, ModuleError> {
     match Format::detect(bytes) {
         None => Ok(bytes.to_vec()),
@@ -190,13 +190,13 @@ struct Walk<'a> {
     lookup: &'a mut dyn FnMut(&str) -> Result<Option<Needs>, ModuleError>,
     /// Finished names, and whether they are modules.
     known: BTreeMap<String, bool>,
-    /// Names on the path from the wanted module to here.
+    /// Names on the path from the wanted module to the current one.
     entered: BTreeSet<String>,
     order: Vec<String>,
 }
 
 impl Walk<'_> {
-    /// Puts `name` in order after its needs; answers whether it is a module.
+    /// Appends `name` after its dependencies. Returns whether it is a module.
     fn enter(&mut self, name: &str) -> Result<bool, ModuleError> {
         if let Some(is_module) = self.known.get(name) {
             return Ok(*is_module);

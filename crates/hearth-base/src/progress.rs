@@ -1,4 +1,4 @@
-//! How long work tells what it does.
+//! Progress reports of long work.
 
 /// Receives one sentence about each step that takes long enough to be noticed.
 pub type Progress<'a> = &'a dyn Fn(&str);

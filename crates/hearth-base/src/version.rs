@@ -17,7 +17,7 @@ use crate::kernel::{Kernel, KernelError, KernelSource};
 use crate::modules::GUEST_MODULES;
 use crate::{Progress, atomic};
 
-/// What a base version is made of.
+/// The parts of a base version.
 pub struct BuildOptions<'a> {
     /// Hearth's data directory.
     pub data_dir: PathBuf,
@@ -34,7 +34,7 @@ pub struct BuildOptions<'a> {
 /// Why a base version could not be built or listed.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// The kernel is not to be had.
+    /// There is no kernel to use.
     #[error("cannot prepare the guest kernel")]
     Kernel(#[from] KernelError),
     /// The agent cannot be read.
@@ -64,7 +64,7 @@ pub struct BaseVersion {
     pub id: String,
     /// The distribution's package.
     pub kernel_package: String,
-    /// Version of that package: this is what the distribution's advisories speak of.
+    /// Version of that package. The distribution's advisories name it.
     pub kernel_package_version: String,
     /// `uname -r` in the guest.
     pub kernel_release: String,
@@ -90,7 +90,7 @@ impl BaseVersion {
     }
 }
 
-/// Builds the base version of this kernel and agent, or answers the one that is there.
+/// Builds the base version of this kernel and agent. Returns the existing one if there is one.
 pub fn build(options: &BuildOptions<'_>) -> Result<BaseVersion, BuildError> {
     let kernel = Kernel::obtain(&options.data_dir, &options.kernel, options.progress)?;
     let agent = fs::read(&options.agent).map_err(|source| BuildError::Agent {
@@ -155,7 +155,7 @@ fn open(directory: &Path) -> Result<Option<BaseVersion>, BuildError> {
             directory: directory.to_owned(),
             ..serde_json::from_slice(&text)?
         })),
-        // Unfinished directories and strangers have none.
+        // Unfinished directories and unrelated ones have no `base.json`.
         Err(error)
             if matches!(
                 error.kind(),

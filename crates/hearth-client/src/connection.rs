@@ -1,5 +1,6 @@
 //! Connections: TCP, TLS for `https`, HTTP/1.1 over it.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +28,7 @@ const HEAD_TIME: Duration = Duration::from_secs(300);
 
 /// Where to connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Address {
+pub struct Address {
     host: String,
     port: u16,
     is_tls: bool,
@@ -35,7 +36,11 @@ pub(crate) struct Address {
 
 impl Address {
     /// The address in `http://host:port` or `https://host:port`.
-    pub(crate) fn of_url(url: &str) -> Result<Self, ClientError> {
+    ///
+    /// # Errors
+    ///
+    /// When it is none, or has a path or query behind it.
+    pub fn of_url(url: &str) -> Result<Self, ClientError> {
         let wrong = || ClientError::Address(url.to_owned());
         let uri: Uri = url.parse().map_err(|_| wrong())?;
         let is_tls = match uri.scheme_str() {
@@ -58,8 +63,21 @@ impl Address {
         Self::of_url(&format!("https://{endpoint}"))
     }
 
+    /// The host without the brackets of an IPv6 address, which belong to the URL.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.host.trim_matches(['[', ']'])
+    }
+
+    /// The port, also where the URL leaves it out.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// What goes into the `host` header.
-    pub(crate) fn authority(&self) -> String {
+    #[must_use]
+    pub fn authority(&self) -> String {
         match (self.is_tls, self.port) {
             (true, 443) | (false, 80) => self.host.clone(),
             (_, port) => format!("{}:{port}", self.host),
@@ -67,26 +85,37 @@ impl Address {
     }
 }
 
-impl std::fmt::Display for Address {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.is_tls { "https" } else { "http" };
         write!(f, "{scheme}://{}", self.authority())
     }
 }
 
 /// A byte stream, whatever carries it.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// Makes connections. Trusts only the certificates that it was given.
 #[derive(Clone)]
-pub(crate) struct Connector {
+pub struct Connector {
     tls: TlsConnector,
 }
 
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connector")
+    }
+}
+
 impl Connector {
-    pub(crate) fn new(ca_bundle_pem: &str) -> Result<Self, ClientError> {
+    /// Trusts the certificates in this bundle, and nothing without TLS: that is [`Address`]'s to say.
+    ///
+    /// # Errors
+    ///
+    /// When one of them cannot be read.
+    pub fn new(ca_bundle_pem: &str) -> Result<Self, ClientError> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(ca_bundle_pem.as_bytes()) {
             let certificate = certificate.map_err(|_| ClientError::Bundle)?;
@@ -109,18 +138,34 @@ impl Connector {
             address: address.to_string(),
             source,
         };
-        // The brackets of an IPv6 address belong to the URL.
-        let host = address.host.trim_matches(['[', ']']);
-        let connecting = TcpStream::connect((host, address.port));
+        let connecting = TcpStream::connect((address.host(), address.port));
         let stream = timeout(CONNECT_TIME, connecting).await;
         let stream = stream
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(failed)?;
-        stream.set_nodelay(true).map_err(failed)?;
+        self.secure(address, stream).await
+    }
+
+    /// Makes a connection to `address` one that can be used: with TLS where the address has it.
+    ///
+    /// # Errors
+    ///
+    /// When the other side does not prove that it is that host.
+    pub async fn secure(
+        &self,
+        address: &Address,
+        stream: TcpStream,
+    ) -> Result<Box<dyn Stream>, ClientError> {
+        stream
+            .set_nodelay(true)
+            .map_err(|source| ClientError::Connect {
+                address: address.to_string(),
+                source,
+            })?;
         if !address.is_tls {
             return Ok(Box::new(stream));
         }
-        let name = ServerName::try_from(host.to_owned())
+        let name = ServerName::try_from(address.host().to_owned())
             .map_err(|_| ClientError::Address(address.to_string()))?;
         let shaken = timeout(CONNECT_TIME, self.tls.connect(name, stream)).await;
         let shaken = shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));

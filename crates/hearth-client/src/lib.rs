@@ -33,6 +33,7 @@ mod raw;
 mod shell;
 
 pub use client::Client;
+pub use connection::{Address, Connector, Stream};
 pub use endpoint::EndpointRequest;
 pub use error::{ClientError, Refusal};
 pub use exec::{Exec, ExecEvent, ExecInput, ExecRequest};

@@ -28,6 +28,7 @@ use tokio::sync::mpsc;
 
 use crate::artifact::Artifacts;
 use crate::egress::ConnectorEgress;
+use crate::registry::RegistryLogins;
 #[cfg(test)]
 pub(crate) use failure::Failure;
 use job::Job;
@@ -49,6 +50,8 @@ pub struct Workshop {
     pub aliases: BTreeMap<String, String>,
     /// Registries of all other images.
     pub registries: Registries,
+    /// The operator's logins there.
+    pub registry_logins: RegistryLogins,
     /// What each connector allows.
     pub connector_egress: ConnectorEgress,
     /// Where the zips are.

@@ -5,6 +5,7 @@
 //!   control ── submit, outcome, inventory, events ──> local.rs ── operations on instances (local/instances.rs)
 //!                                                        │       └─> hearth-node: VMM processes, snapshots
 //!                                                        ├── builds (build.rs) ──> hearth-image, hearth-node
+//!                                                        │       └─> registries with a login (registry.rs)
 //!                                                        └── what follows a running instance: its output
 //!                                                            (monitor.rs, output.rs), its end, its services
 //! ```
@@ -26,6 +27,7 @@ mod fetch_error;
 mod guest_call;
 mod monitor;
 mod output;
+mod registry;
 mod retry_frozen;
 
 pub use artifact::Artifacts;
@@ -36,4 +38,5 @@ pub use external_s3::ExternalS3;
 pub use guest_call::is_refused;
 pub use local::{GuestServer, GuestServerTask, LocalHost};
 pub use output::{now_ms, place};
+pub use registry::{RegistryLogin, RegistryLogins};
 pub use retry_frozen::retry_while_frozen;

@@ -105,6 +105,7 @@ async fn build_and_run(directory: &Path, artifact: &Path, time: Duration) -> Res
         artifact,
         layer: directory.join("layer.erofs"),
         egress: Egress::closed(),
+        registry_proxy: None,
         limits: BuildLimits {
             memory_mib: 1024,
             time,

@@ -1,10 +1,10 @@
 //! The artifact: a zip with a `Dockerfile` at its root, judged whole before anything is done with it.
 //!
 //! The zip is never unpacked on the host. [`Artifact::open`] reads its directory as a stream, within limits, and
-//! refuses every name, kind and size that an honest `zip -r` does not write; [`Artifact::write_tar`] then turns it into a tar
-//! stream for the builder microVM, where it is unpacked beside the code that it belongs to.
+//! refuses every name, kind and size that an honest `zip -r` does not write; [`Artifact::write_tar`] then turns it
+//! into a tar stream for the builder microVM, where it is unpacked beside the code that it belongs to.
 
-use std::collections::HashMap;
+use std::cmp::Ordering;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -146,8 +146,8 @@ impl Artifact {
         Ok(String::from_utf8(text).ok())
     }
 
-    /// Writes everything as a tar stream. Blocks. Content that is longer, shorter or other than the zip's directory says
-    /// ends it with an error.
+    /// Writes everything as a tar stream. Blocks. Content that is longer, shorter or other than the zip's directory
+    /// says ends it with an error.
     pub fn write_tar(&self, sink: impl Write) -> Result<(), ArtifactError> {
         let mut tar = tar::Builder::new(sink);
         for entry in &self.entries {
@@ -369,26 +369,47 @@ fn check_sizes(
 
 /// Every name once, everything below directories, and a Dockerfile.
 fn check_tree(entries: &[Entry]) -> Result<(), ArtifactError> {
-    let mut kinds = HashMap::new();
-    for entry in entries {
-        if kinds.insert(entry.name.as_str(), entry.kind).is_some() {
-            return Err(ArtifactError::Duplicate(entry.name.clone()));
+    let mut tree: Vec<_> = entries
+        .iter()
+        .map(|entry| (entry.name.as_str(), entry.kind))
+        .collect();
+    sort_as_tree(&mut tree, tree_order)?;
+    match tree
+        .iter()
+        .any(|(name, kind)| *name == DOCKERFILE && *kind == Kind::File)
+    {
+        true => Ok(()),
+        false => Err(ArtifactError::NoDockerfile),
+    }
+}
+
+/// Sorts names so that everything below one follows it directly. Neighbours then say whether a name is there twice,
+/// or below something that is no directory: asking for every parent of every name would cost as much as all their
+/// lengths multiplied by their depths.
+fn sort_as_tree(
+    tree: &mut [(&str, Kind)],
+    mut order: impl FnMut(&str, &str) -> Ordering,
+) -> Result<(), ArtifactError> {
+    tree.sort_unstable_by(|(a, _), (b, _)| order(a, b));
+    for (&(above, kind), &(name, _)) in tree.iter().zip(tree.iter().skip(1)) {
+        if above == name {
+            return Err(ArtifactError::Duplicate(name.to_owned()));
+        }
+        // A zip need not list directories.
+        let rest = name.strip_prefix(above);
+        let is_below = rest.is_some_and(|rest| rest.starts_with('/'));
+        if is_below && kind != Kind::Directory {
+            return Err(ArtifactError::BelowFile(name.to_owned()));
         }
     }
-    for entry in entries {
-        let is_below_file = entry.name.match_indices('/').any(|(end, _)| {
-            // A zip need not list directories.
-            let above = kinds.get(&entry.name[..end]);
-            above.is_some_and(|kind| *kind != Kind::Directory)
-        });
-        if is_below_file {
-            return Err(ArtifactError::BelowFile(entry.name.clone()));
-        }
-    }
-    match kinds.get(DOCKERFILE) {
-        Some(Kind::File) => Ok(()),
-        _ => Err(ArtifactError::NoDockerfile),
-    }
+    Ok(())
+}
+
+/// The order of names in which a slash comes before every other character.
+fn tree_order(a: &str, b: &str) -> Ordering {
+    // No name has a zero byte.
+    let slash_first = |byte: u8| if byte == b'/' { 0 } else { byte };
+    a.bytes().map(slash_first).cmp(b.bytes().map(slash_first))
 }
 
 /// Whether a link leads to a place within the archive, by its words alone. Nothing lies below a link, so that

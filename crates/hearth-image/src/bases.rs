@@ -1,14 +1,14 @@
-//! The bases of a host: what every build and every root stands on, and the record of it.
+//! The bases of a host: the disks that every build and every root file system use, and the record that names them.
 //!
 //! ```text
-//! <directory>/bases.json            the record: which set is the current one; written last, by rename
-//!             lock                  held by whoever prepares
+//! <directory>/bases.json            the record, which names the current set; written last, by rename
+//!             lock                  held while bases are prepared
 //!             <id>/builder.erofs    Debian with buildah: root of the builder microVM
 //!                  store.erofs      image store with the base images; their layers are lower directories of roots
-//!                  scratch.ext4     empty: what every writable disk is a copy-on-write overlay of
+//!                  scratch.ext4     empty: every writable disk is a copy-on-write overlay of it
 //! ```
 //!
-//! A set is never changed: roots refer to its disks. A newer set stands beside it.
+//! A set is never changed, because roots refer to its disks. A newer set gets a directory of its own.
 
 use std::fs;
 use std::io;
@@ -31,9 +31,9 @@ pub(crate) const SCRATCH: &str = "scratch.ext4";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bases {
     format: u32,
-    /// Digest of the recipe by which they were made.
+    /// Digest of the recipe (`prepare.sh` and its sizes) that made them.
     pub(crate) recipe: String,
-    /// Names this set by its content.
+    /// Id of this set, a digest of its content.
     pub id: String,
     /// The images that `FROM` finds without any network.
     pub images: Vec<BaseImage>,
@@ -52,10 +52,10 @@ pub struct BaseImage {
     pub layers: Vec<String>,
 }
 
-/// A set of base images on a host, the current one or an older.
+/// A set of base images on a host, the current or an older one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaseSet {
-    /// Names it by its content.
+    /// Its id, a digest of its content.
     pub id: String,
     /// Where its disks are.
     pub directory: PathBuf,
@@ -64,7 +64,7 @@ pub struct BaseSet {
 /// Why the record of the bases cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum BasesError {
-    /// The file system says no.
+    /// The file cannot be read.
     #[error("cannot read {path}")]
     Read {
         /// The file.
@@ -93,8 +93,8 @@ impl BaseImage {
 }
 
 impl Bases {
-    /// Boots a guest, or begins it from a template of the booted guest ([`Node::boot_warm`]). The blank disks of such a template are
-    /// of these bases: nothing of any account is on them.
+    /// Boots a guest, or starts it from a template of the booted guest ([`Node::boot_warm`]). The blank disks of such
+    /// a template come from these bases and hold nothing of any account.
     ///
     /// # Errors
     ///
@@ -133,8 +133,8 @@ impl Bases {
         }
     }
 
-    /// What [`crate::prepare`] left in `directory` (or was copied there): the current set if it is complete and of this
-    /// release.
+    /// Opens the bases that [`crate::prepare`] made in `directory`, or that were copied there. Returns the current
+    /// set if it is complete and was made by this release.
     pub fn open(directory: &Path) -> Result<Option<Self>, BasesError> {
         let path = directory.join(RECORD);
         let text = match fs::read(&path) {
@@ -146,7 +146,7 @@ impl Bases {
             Ok(value) => value,
             Err(source) => return Err(BasesError::Parse { path, source }),
         };
-        // Of another release: as good as none, bases are made again at little cost.
+        // Another release made it. That counts as none: making bases again is cheap.
         if value.get("format") != Some(&FORMAT.into()) {
             return Ok(None);
         }
@@ -161,12 +161,12 @@ impl Bases {
         Ok(is_complete.then_some(bases))
     }
 
-    /// Where all sets are.
+    /// The directory with all sets.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// Removes the sets that are not this one and whose id is not in use; answers which those were.
+    /// Removes all other sets whose id is not in use. Returns their ids.
     pub fn remove_others(&self, is_in_use: impl Fn(&str) -> bool) -> io::Result<Vec<String>> {
         let mut removed = Vec::new();
         for set in BaseSet::list(&self.directory)? {
@@ -193,8 +193,8 @@ impl Bases {
         self.file(SCRATCH)
     }
 
-    /// All there is to copy to another host, the record last. Their paths relative to the bases' directory have to
-    /// stay; [`crate::data_extents`] says what to send of the scratch disk.
+    /// The files to copy to another host, the record last. Their paths relative to the directory of the bases must
+    /// stay the same. [`crate::data_extents`] tells which ranges of the scratch disk hold data.
     pub fn files(&self) -> [PathBuf; 4] {
         [
             self.builder(),
@@ -215,7 +215,7 @@ impl BaseSet {
         let mut sets = Vec::new();
         for entry in fs::read_dir(directory)? {
             let directory = entry?.path();
-            // Beside the sets there is where new ones are prepared.
+            // The directory where new sets are prepared lies beside the sets.
             let id = directory.file_name().and_then(|name| name.to_str());
             if let Some(id) = id
                 && directory.join(STORE).is_file()

@@ -5,11 +5,11 @@
 //!   └────────────── whatever happens, the microVM is ended: by result, time, error or drop ──┘
 //! ```
 //!
-//! Nothing but what the Dockerfile added leaves the microVM: the layers of its base are on the store disk already. All layers of one
-//! build lie side by side on one EROFS disk, which is as large as what is in it.
+//! Nothing but what the Dockerfile added leaves the microVM: the layers of its base are on the store disk already.
+//! All layers of one build lie side by side on one EROFS disk, which is as large as what is in it.
 //!
-//! The work disk is thrown away with the microVM. The store with the layers may be on a disk that survives it (`cache.rs`):
-//! `buildah bud --layers` then finds those of earlier builds.
+//! The work disk is thrown away with the microVM. The store with the layers may be on a disk that survives it
+//! (`cache.rs`): `buildah bud --layers` then finds those of earlier builds.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,6 +23,7 @@ use hearth_base::cpio::CpioWriter;
 use hearth_net::Egress;
 use hearth_node::{BootRequest, DiskRequest, Machine, MachineName, Node, NodeError};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use crate::artifact::Artifact;
 use crate::bases::Bases;
@@ -30,7 +31,7 @@ use crate::cache::{Kept, Lease};
 use crate::config::ConfigError;
 use crate::failure::Failure;
 use crate::guest::{Guest, GuestError};
-use crate::registries::Registries;
+use crate::registries::{Registries, RegistryProxy};
 use crate::reuse::Digest;
 use crate::root::Root;
 use crate::store::StoreError;
@@ -63,7 +64,8 @@ pub struct Builder {
     /// Names that `FROM` and `COPY --from` may use for a base image, for example
     /// `public.ecr.aws/lambda/microvms:al2023-minimal` for `hearth/python:3.11`. Stages of a Dockerfile come first.
     pub aliases: BTreeMap<String, String>,
-    /// Where other images come from, if a build's egress leads there.
+    /// Where other images come from, if a build's egress leads there. For those with a login see
+    /// [`BuildRequest::registry_proxy`].
     pub registries: Registries,
 }
 
@@ -78,6 +80,8 @@ pub struct BuildRequest {
     pub layer: PathBuf,
     /// What the Dockerfile's commands may reach.
     pub egress: Egress,
+    /// Asks the registries that the account of this build has logins for; none if it has none.
+    pub registry_proxy: Option<Arc<dyn RegistryProxy>>,
     /// How much it may take.
     pub limits: BuildLimits,
     /// Layers of earlier builds of the same account, of [`Builder::bases`]; those of this one are added.
@@ -139,7 +143,8 @@ pub struct BuildTimes {
 }
 
 impl fmt::Display for BuildTimes {
-    /// `boot 1.2 s, context 0.1 s, build 3.4 s, pack 0.2 s, export 0.1 s`: `cargo xtask bench image` reads it in build logs.
+    /// `boot 1.2 s, context 0.1 s, build 3.4 s, pack 0.2 s, export 0.1 s`: `cargo xtask bench image` reads it in
+    /// build logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = |time: Duration| format!("{:.1} s", time.as_secs_f64());
         write!(
@@ -186,6 +191,9 @@ pub enum BuildError {
     /// The builder microVM does not start, or does not end.
     #[error("the builder microVM failed")]
     Machine(#[from] NodeError),
+    /// The builder microVM's way to registries with a login cannot be made.
+    #[error("cannot listen for the builder microVM's requests to registries")]
+    Listen(#[source] io::Error),
     /// The layer disk cannot be written.
     #[error("cannot write the layer disk {path}")]
     Layer {
@@ -220,6 +228,7 @@ impl Builder {
     /// Builds an image. Nothing is left running when this has answered; when it is dropped before, a task of the
     /// runtime ends the microVM.
     pub async fn build(&self, mut request: BuildRequest) -> Result<Built, BuildError> {
+        let start = Instant::now();
         let mut cache = request.cache.take();
         let artifact = Arc::new(request.artifact);
         let digest = match &cache {
@@ -241,13 +250,15 @@ impl Builder {
             digest: digest.as_ref(),
             layer: &request.layer,
             egress: &request.egress,
+            registry_proxy: request.registry_proxy.as_ref(),
             limits: &request.limits,
             log: &request.log,
         };
-        let start = Instant::now();
         let limit = request.limits.time;
         let had_layers = cache.as_ref().is_some_and(Lease::has_layers);
-        let outcome = task.attempt(&mut cache, limit).await;
+        // Reading the artifact for its digest is part of the build's time.
+        let left = limit.saturating_sub(start.elapsed());
+        let outcome = task.attempt(&mut cache, left).await;
         match outcome {
             // Whatever lies in a cache, a Dockerfile that builds without it is built.
             Err(error) if had_layers && is_suspicious(&error) => {
@@ -321,6 +332,7 @@ struct Task<'a> {
     digest: Option<&'a Digest>,
     layer: &'a Path,
     egress: &'a Egress,
+    registry_proxy: Option<&'a Arc<dyn RegistryProxy>>,
     limits: &'a BuildLimits,
     log: &'a mpsc::Sender<String>,
 }
@@ -336,12 +348,25 @@ impl Task<'_> {
         let running = self.boot(cache.as_ref()).await?;
         let boot = start.elapsed();
         let guest = Guest(running.machine()?.agent());
+        let has_network = has_network(running.machine()?);
+        // The proxy asks for the guest, so it is closed where the guest's own network is.
+        let registry_proxy = self.registry_proxy.filter(|_| has_network);
+        // Dropped at the end of the attempt, and what runs in it.
+        let mut serving = JoinSet::new();
+        if let Some(proxy) = registry_proxy {
+            let listener = running.machine()?.listen_for_services();
+            let listener = listener.map_err(BuildError::Listen)?;
+            serving.spawn(Arc::clone(proxy).serve(listener));
+        }
         let build = Build {
             guest: guest.clone(),
             bases: &self.builder.bases,
             aliases: &self.builder.aliases,
             registries: &self.builder.registries,
-            has_network: has_network(running.machine()?),
+            proxied: registry_proxy
+                .map(|proxy| proxy.registries())
+                .unwrap_or_default(),
+            has_network,
             has_cache: cache.is_some(),
             layer: self.layer,
             limits: self.limits,

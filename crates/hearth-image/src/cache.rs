@@ -3,17 +3,16 @@
 //! ```text
 //! <directory>/<account>/<set of bases>/1.qcow2     what the first build wrote to the empty disk
 //!                                      2.qcow2     what a later one added, an overlay of the one before
-//!                                      <name>.new  of a build under way that is about to hand in its layers
-//!                                      <digest>.*  what a whole build gave (`results.rs`)
+//!                                      <name>.new  of a running build, before its layers are added
+//!                                      <digest>.*  the result of a whole build (`results.rs`)
 //! ```
 //!
-//! A build sees the newest disk and writes to an overlay of its own. Files are never written again: builds of one account
-//! read the same ones at the same time, the first that ends adds its overlay, the others' are dropped, and one that is
-//! killed changes nothing. The disk was written by code of the account: it is mounted in builders of that account
-//! alone, and never on the host.
+//! A build reads the newest disk and writes to an overlay of its own. Files are never written again. So builds of one
+//! account can read the same files at the same time. The first build that ends adds its overlay, and the overlays of
+//! the others are dropped. A build that is killed changes nothing. Code of the account wrote the disk, so it is
+//! mounted only in builders of that account, and never on the host.
 //!
-//! A cache that is too large, too old or in too many pieces starts anew. So does one that a build failed on in a way that
-//! the cache may be to blame for.
+//! A cache is emptied if it is too large, is too old, has too many overlays, or may have caused a build to fail.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -26,10 +25,10 @@ use std::time::{Duration, SystemTime};
 
 mod results;
 
-/// Overlays that lie one on another: a read that finds nothing asks each, and the VMM holds each open.
+/// Longest chain of overlays: a read may have to look into each of them, and the VMM keeps each open.
 const MAX_OVERLAYS: usize = 24;
 
-/// `RUN apt-get update` is repeated at least that often.
+/// Oldest cache. So `RUN apt-get update` is run again at least that often.
 const MAX_AGE: Duration = Duration::from_hours(7 * 24);
 
 const OVERLAY: &str = "qcow2";
@@ -39,13 +38,13 @@ const PENDING: &str = "new";
 #[derive(Debug)]
 pub struct LayerCaches {
     directory: PathBuf,
-    /// Of one account, in bytes; 0 keeps nothing.
+    /// Limit of one account, in bytes; 0 keeps nothing.
     limit_bytes: u64,
-    /// Accounts that build right now.
+    /// Accounts with a running build.
     in_use: Mutex<HashMap<String, Weak<()>>>,
 }
 
-/// What one build has of its account's cache.
+/// The cache of an account, as one build uses it.
 #[derive(Debug)]
 pub struct Lease {
     caches: Arc<LayerCaches>,
@@ -53,18 +52,18 @@ pub struct Lease {
     place: PathBuf,
     /// Overlays when the build began, the first at the bottom.
     overlays: Vec<PathBuf>,
-    /// Lives as long as the account builds.
+    /// Shared by all running builds of the account.
     user: Arc<()>,
 }
 
-/// What became of the layers of a build.
+/// What happened to the layers of a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kept {
-    /// The next build finds them.
+    /// They were added: the next build finds them.
     Added,
     /// Another build of this account ended first.
     Overtaken,
-    /// All is more than the cache may take: it is empty now.
+    /// The cache would exceed its limit, and was emptied.
     TooLarge {
         /// What it would be, in bytes.
         bytes: u64,
@@ -81,8 +80,8 @@ impl LayerCaches {
         }
     }
 
-    /// What a build of that account, a plain word, has of its cache on this set of bases; nothing when caches are off or
-    /// their directory cannot be used, which is logged.
+    /// The cache of `account` (a plain word) on this set of bases, for one build. `None` if caches are off, or if the
+    /// directory cannot be used, which is logged.
     pub fn lease(self: &Arc<Self>, account: &str, bases: &str) -> Option<Lease> {
         if self.limit_bytes == 0 {
             return None;
@@ -96,7 +95,7 @@ impl LayerCaches {
         }
     }
 
-    /// What each account's cache takes on the host's disks, in bytes.
+    /// Disk space of each account's cache, in bytes.
     pub fn usage(&self) -> io::Result<Vec<(String, u64)>> {
         let mut usage = Vec::new();
         for account in entries(&self.directory)? {
@@ -133,7 +132,8 @@ impl LayerCaches {
         })
     }
 
-    /// Nobody builds: removes what a crash left, other sets' layers, and a cache that has to start anew.
+    /// Called while the account has no running build. Removes what a crash left, layers of other sets, and a cache
+    /// that has to be emptied.
     fn tidy(&self, of_account: &Path, place: &Path) -> io::Result<()> {
         for set in entries(of_account)? {
             if set != place {
@@ -145,7 +145,7 @@ impl LayerCaches {
         }
         let overlays = chain(place);
         let is_old = overlays.first().is_some_and(|first| is_old(first));
-        // The limit may have been another one.
+        // The limit may have changed.
         if is_old || overlays.len() >= MAX_OVERLAYS || taken(&entries(place)?) > self.limit_bytes {
             fs::remove_dir_all(place)?;
         }
@@ -158,7 +158,7 @@ impl LayerCaches {
 }
 
 impl Lease {
-    /// The overlays, nearest to the top first.
+    /// The overlays, the top one first.
     pub(crate) fn overlays(&self) -> Vec<PathBuf> {
         self.overlays.iter().rev().cloned().collect()
     }
@@ -168,12 +168,12 @@ impl Lease {
         !self.overlays.is_empty()
     }
 
-    /// Where the build of that name puts its overlay for [`Self::keep`].
+    /// The path where the build of that name puts its overlay for [`Self::keep`].
     pub(crate) fn pending(&self, name: &str) -> PathBuf {
         self.place.join(format!("{name}.{PENDING}"))
     }
 
-    /// Adds a pending overlay to the cache, unless there are reasons not to.
+    /// Adds a pending overlay to the cache if [`Kept`] names no reason against it.
     pub(crate) fn keep(self, pending: &Path) -> io::Result<Kept> {
         let _users = self.caches.users();
         let next = self
@@ -184,7 +184,7 @@ impl Lease {
             return Ok(Kept::Overtaken);
         }
         let bytes = taken(&self.overlays) + taken(&[pending.to_owned()]);
-        // Results give way.
+        // Results are removed before layers.
         self.make_room(
             self.caches
                 .limit_bytes
@@ -200,15 +200,15 @@ impl Lease {
         Ok(Kept::Added)
     }
 
-    /// What is kept for later builds, results included.
+    /// Disk space of layers and results, in bytes.
     fn held(&self) -> io::Result<Vec<PathBuf>> {
         let mut held = entries(&self.place)?;
         held.retain(|path| !is_pending(path));
         Ok(held)
     }
 
-    /// Forgets all layers: a build failed on them, or may have. Answers the empty cache, unless others of the account build
-    /// on it.
+    /// Forgets all layers, because they may have caused a build to fail. Returns the empty cache, or `None` if other
+    /// builds of the account still use the layers.
     pub(crate) fn discard(self) -> Option<Self> {
         let users = self.caches.users();
         if let Err(error) = self.start_anew() {
@@ -219,7 +219,7 @@ impl Lease {
         overlays.is_empty().then_some(Self { overlays, ..self })
     }
 
-    /// Others of the account may be about to open the files; then the last of them finds the same reason.
+    /// Other builds of the account may be about to open the files. Then the last of them finds the same reason.
     fn start_anew(&self) -> io::Result<()> {
         if Arc::strong_count(&self.user) > 1 {
             return Ok(());
@@ -229,7 +229,7 @@ impl Lease {
     }
 }
 
-/// The overlays in a directory as far as their numbers go on.
+/// The overlays in a directory, up to the first missing number.
 fn chain(place: &Path) -> Vec<PathBuf> {
     (1..)
         .map(|number: usize| place.join(format!("{number}.{OVERLAY}")))
@@ -237,7 +237,7 @@ fn chain(place: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Whether it is of a build that is still under way, or was killed.
+/// Whether the file belongs to a build that is running or was killed.
 fn is_pending(path: &Path) -> bool {
     path.extension() == Some(OsStr::new(PENDING))
 }
@@ -252,13 +252,13 @@ fn is_old(path: &Path) -> bool {
     })
 }
 
-/// What files take, holes left out. One that is gone by now takes nothing.
+/// Disk space of files without their holes. A missing file counts as zero.
 fn taken(files: &[PathBuf]) -> u64 {
     let blocks = |file: &PathBuf| file.metadata().map_or(0, |metadata| metadata.blocks());
     files.iter().map(blocks).sum::<u64>() * 512
 }
 
-/// What is in a directory; nothing when there is none.
+/// The entries of a directory; none if it does not exist.
 fn entries(directory: &Path) -> io::Result<Vec<PathBuf>> {
     match fs::read_dir(directory) {
         Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),

@@ -71,6 +71,8 @@ const NO_NETWORK: &[&str] = &[
     "Network is unreachable",
     "network is unreachable",
     "dial tcp",
+    // What a proxy of the host says of a registry with a login.
+    "egress connector does not lead to",
 ];
 
 const UNKNOWN_IMAGE: &[&str] = &[

@@ -1,6 +1,6 @@
 //! Steps of a build inside the builder microVM: `guest.sh`, run beside its agent.
 //!
-//! Whatever comes from there is bounded: lines of output by their length and their sum, answers by their size.
+//! All data from the guest is bounded: lines of output by their length and their sum, answers by their size.
 
 use std::collections::VecDeque;
 use std::future::ready;
@@ -15,20 +15,19 @@ use crate::artifact::{Artifact, ArtifactError};
 
 pub(crate) const SCRIPT: &str = include_str!("guest.sh");
 
-/// What is kept of a step's complaints, in bytes: its last words.
+/// Bytes of a failed step's error output that are kept: its end.
 const MAX_COMPLAINT_BYTES: usize = 4 << 10;
 
 /// A word and the end of the line.
 const MAX_ANSWER_BYTES: u64 = 64;
 
-/// Pieces of the context that wait for the guest; with them a stream holds half a megabyte.
+/// Pieces of the context that wait for the guest. Together they are half a megabyte.
 const PIECES: usize = 8;
 
-/// Why a step did not give what it should. What a Dockerfile can cause is told apart by
-/// [`crate::Failure`].
+/// Why a step failed. Failures that a Dockerfile can cause are [`crate::Failure`].
 #[derive(Debug, thiserror::Error)]
 pub enum GuestError {
-    /// The agent is gone or refuses.
+    /// The agent is gone or refuses the request.
     #[error("lost the builder microVM")]
     Agent(#[from] AgentError),
     /// The artifact turned out to be damaged.
@@ -41,7 +40,7 @@ pub enum GuestError {
         step: &'static str,
         /// How it ended.
         status: ExitStatus,
-        /// What it said last.
+        /// The end of its error output.
         complaint: String,
     },
     /// A step answered more than it may.
@@ -52,12 +51,12 @@ pub enum GuestError {
         /// What is allowed.
         limit: u64,
     },
-    /// What it answered cannot be kept.
+    /// Its answer cannot be stored.
     #[error("cannot write what the builder microVM sends")]
     Keep(#[source] io::Error),
 }
 
-/// The builder's agent, and what is asked of it.
+/// The builder's agent, and the steps that it runs.
 #[derive(Debug, Clone)]
 pub(crate) struct Guest(pub(crate) AgentClient);
 
@@ -78,18 +77,18 @@ impl Guest {
             ready(keep(&mut answer, &bytes, "context", 0))
         });
         tokio::pin!(end);
-        // The step may end before everything is sent: it failed.
+        // A step that ends before everything is sent has failed.
         let fed = tokio::select! {
             fed = feed => fed,
             ended = &mut end => return ended,
         };
         drop(pieces);
-        // An artifact that ends in the middle must not look like a whole one.
+        // A truncated artifact must not look like a complete one.
         match reading.await {
             Ok(read) => read?,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
-        // Kept until the end: a stream whose host closes its side kills the process.
+        // The writer is kept until the end: closing the host's side kills the process.
         let mut writer = fed?;
         writer.send(&ExecInput::StdinEnd).await?;
         end.await
@@ -105,7 +104,7 @@ impl Guest {
         finish(reader, "settings", |_| ready(Ok(()))).await
     }
 
-    /// Makes the disk of layers fit for later builds. Answers whether anything was added to it.
+    /// Prepares the disk of layers for later builds. Returns whether anything was added to it.
     pub(crate) async fn settle_cache(&self) -> Result<bool, GuestError> {
         let answer = self.ask("keep", &[], MAX_ANSWER_BYTES).await?;
         Ok(answer.trim_ascii() == b"changed")
@@ -124,7 +123,7 @@ impl Guest {
         })
     }
 
-    /// Runs a step that answers at most `limit` bytes.
+    /// Runs a step and returns its output of at most `limit` bytes.
     pub(crate) async fn ask(
         &self,
         step: &'static str,
@@ -139,7 +138,7 @@ impl Guest {
         Ok(answer)
     }
 
-    /// Runs a step and gives its answer, piece by piece, to `take`.
+    /// Runs a step and passes its output, piece by piece, to `take`.
     pub(crate) async fn receive<F: Future<Output = Result<(), GuestError>>>(
         &self,
         step: &'static str,
@@ -169,29 +168,29 @@ impl Guest {
     }
 }
 
-/// What a running buildah says.
+/// An event of a running buildah.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Said {
     /// A line, of either stream.
     Line(String),
-    /// It has ended so; nothing comes after.
+    /// It has ended with this status; no event follows.
     End(ExitStatus),
 }
 
 /// A running buildah; dropping it ends it.
 pub(crate) struct Buildah {
     reader: ExecReader,
-    /// An exec without its writer is hung up.
+    /// The agent ends an exec whose writer is dropped.
     _writer: ExecWriter,
-    /// Beginnings of lines of stdout and stderr.
+    /// Incomplete lines of stdout and stderr.
     pending: [Lines; 2],
-    /// Lines that were not asked for yet.
+    /// Complete lines that were not returned yet.
     whole: VecDeque<String>,
     ended: Option<ExitStatus>,
 }
 
 impl Buildah {
-    /// What it says next.
+    /// The next event.
     pub(crate) async fn next(&mut self) -> Result<Said, GuestError> {
         loop {
             if let Some(line) = self.whole.pop_front() {
@@ -214,7 +213,7 @@ impl Buildah {
     }
 }
 
-/// Reads a step to its end, which has to be a good one.
+/// Reads the output of a step to its end. Fails unless the step succeeded.
 async fn finish<F: Future<Output = Result<(), GuestError>>>(
     mut reader: ExecReader,
     step: &'static str,
@@ -265,7 +264,7 @@ impl Lines {
     fn push(&mut self, bytes: &[u8]) -> Vec<String> {
         let mut lines = Vec::new();
         for byte in bytes {
-            // Progress bars go back to the start of their line: every state of one is a line here.
+            // Progress bars return to the start of their line. Each state becomes a line.
             if matches!(byte, b'\n' | b'\r') {
                 lines.extend(std::mem::take(self).rest());
                 continue;
@@ -278,13 +277,13 @@ impl Lines {
         lines
     }
 
-    /// What is there without an end of line. Empty lines say nothing.
+    /// The rest without an end of line; `None` if it is empty.
     fn rest(self) -> Option<String> {
         (!self.0.is_empty()).then(|| String::from_utf8_lossy(&self.0).into_owned())
     }
 }
 
-/// Passes what is written on in pieces of a frame's size. It lives on a blocking thread.
+/// Passes written bytes on in pieces of a frame's size. Used on a blocking thread.
 struct PieceSink {
     sink: mpsc::Sender<Vec<u8>>,
     piece: Vec<u8>,
@@ -324,7 +323,7 @@ impl io::Write for PieceSink {
 impl Drop for PieceSink {
     fn drop(&mut self) {
         if !self.piece.is_empty() {
-            // A receiver that is gone has its own error to tell.
+            // A receiver that is gone reports its own error.
             let _ = self.pass_on();
         }
     }

@@ -8,9 +8,9 @@
 //!                             root ([`Root`]): store disk below, layer disk above ─┘
 //! ```
 //!
-//! The Dockerfile is hostile code: it runs in a microVM made for it, and what comes out of there is bounded,
-//! parsed with care and mounted nowhere but in guests. The store disk serves twice, as buildah's additional image
-//! store and as lower layers of every root: a base is neither copied nor read through by a build.
+//! The Dockerfile is hostile code. It runs in a microVM of its own. The output of that microVM is bounded, parsed
+//! with care, and mounted only in guests. The store disk is used twice: as buildah's additional image store, and as
+//! the lower layers of every root. So a build neither copies a base nor reads all of it.
 
 #![forbid(unsafe_code)]
 
@@ -38,7 +38,7 @@ pub use config::{ConfigError, ContainerConfig};
 pub use failure::Failure;
 pub use guest::GuestError;
 pub use prepare::{PrepareError, PrepareOptions, prepare, refresh};
-pub use registries::{Credentials, Mirror, Registries};
+pub use registries::{Mirror, Registries, RegistryProxy};
 pub use root::{Root, RootDisk, UPPER};
 pub use sparse::data_extents;
 pub use store::StoreError;

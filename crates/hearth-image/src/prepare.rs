@@ -1,4 +1,4 @@
-//! Making the bases, natively and once: from Debian's packages to disks.
+//! Makes the bases from Debian's packages, on the host and once.
 //!
 //! ```text
 //! builder tree ─┬─> store (buildah in a chroot of it: add Debian, install Python) ─┬─> disks ──> record
@@ -6,7 +6,7 @@
 //! scratch disk ────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! Every step leaves a result that appears by rename, so that a call that was killed is taken up where it stood.
+//! The result of every step appears by rename. So a call that was killed is continued with the first missing step.
 //! `prepare.sh` has the steps.
 
 use std::fs::{self, File, OpenOptions};
@@ -24,15 +24,15 @@ const SCRIPT: &str = include_str!("prepare.sh");
 /// Size of the scratch disk, and so of what a microVM or a build may write. Sparse.
 const SCRATCH_BYTES: u64 = 8 << 30;
 
-/// What is shown of a failed step's output.
+/// Lines of a failed step's output that are shown.
 const LAST_LINES: usize = 12;
 
 /// How the bases are prepared.
 pub struct PrepareOptions<'a> {
-    /// Where they stand; made when missing. It takes about 1.2 GB while preparing and 0.5 GB after.
+    /// Their directory, made if it is missing. It takes about 1.2 GB while preparing and 0.5 GB afterwards.
     pub directory: PathBuf,
-    /// Apt sources (`deb http://mirror.example/debian bookworm main`) instead of Debian's own; they also are the
-    /// sources inside the base images.
+    /// Apt sources (`deb http://mirror.example/debian bookworm main`) instead of Debian's own. The base images get
+    /// them too.
     pub sources: Vec<String>,
     /// Told about each step.
     pub progress: Progress<'a>,
@@ -68,7 +68,7 @@ pub enum PrepareError {
     Step {
         /// The step, in words.
         step: &'static str,
-        /// File with all it said.
+        /// File with all of its output.
         log: PathBuf,
         /// Its last lines.
         tail: String,
@@ -84,7 +84,7 @@ pub enum PrepareError {
 /// A step of `prepare.sh`.
 struct Step {
     name: &'static str,
-    /// What it leaves in the working directory.
+    /// Its result in the working directory.
     result: &'static str,
     words: &'static str,
 }
@@ -112,8 +112,8 @@ const STEPS: &[Step] = &[
     },
 ];
 
-/// Prepares the bases, or answers those that are there and were made as this release makes them. Takes about 70 s and
-/// needs root, Debian's `mmdebstrap` and a Debian mirror. Callers of several processes wait for each other.
+/// Prepares the bases. Returns the existing ones if this release's recipe made them. Takes about 70 s and needs root,
+/// Debian's `mmdebstrap` and a Debian mirror. Processes that call it at the same time wait for each other.
 pub fn prepare(options: &PrepareOptions<'_>) -> Result<Bases, PrepareError> {
     let directory = &options.directory;
     if let Some(bases) = current(directory)? {
@@ -122,15 +122,15 @@ pub fn prepare(options: &PrepareOptions<'_>) -> Result<Bases, PrepareError> {
     check_host()?;
     fs::create_dir_all(directory).map_err(failed("make the directory", directory))?;
     let lock = lock(options)?;
-    // Somebody else may have been at work until now.
+    // Another process may have prepared them while this one waited for the lock.
     if let Some(bases) = current(directory)? {
         return Ok(bases);
     }
     make(options, &lock)
 }
 
-/// Makes a new set of bases from the packages of today and makes it the current one; roots of older sets keep
-/// their disks. As [`prepare`] otherwise.
+/// Makes a new set of bases from today's packages and makes it the current one. Roots of older sets keep their disks.
+/// Otherwise as [`prepare`].
 pub fn refresh(options: &PrepareOptions<'_>) -> Result<Bases, PrepareError> {
     check_host()?;
     let directory = &options.directory;
@@ -144,7 +144,7 @@ fn current(directory: &Path) -> Result<Option<Bases>, BasesError> {
     Ok(bases.filter(|bases| bases.recipe == recipe()))
 }
 
-/// Names what `prepare.sh` does, and to which size.
+/// Digest of `prepare.sh` and of the sizes that it is given.
 fn recipe() -> String {
     let mut digest = blake3::Hasher::new();
     digest.update(SCRIPT.as_bytes());
@@ -224,7 +224,7 @@ fn run(
         .env("LC_ALL", "C.UTF-8")
         .env("SOURCES", options.sources.join("\n"))
         .env("SCRATCH_BYTES", SCRATCH_BYTES.to_string())
-        // Holds the lock as long as anything of the step lives, should this process be killed.
+        // If this process is killed, the lock is held until the last process of the step has ended.
         .stdin(Stdio::from(shared(lock)?))
         .stdout(Stdio::from(shared(&output)?))
         .stderr(Stdio::from(output))
@@ -243,7 +243,7 @@ fn run(
     })
 }
 
-/// Removes what a killed attempt of this step left.
+/// Removes leftovers of a killed attempt at this step.
 fn remove_unfinished(work: &Path, step: &Step) -> Result<(), PrepareError> {
     let leftovers = match step.name {
         "pack" => work.join("disks"),
@@ -257,7 +257,7 @@ fn remove_unfinished(work: &Path, step: &Step) -> Result<(), PrepareError> {
     }
 }
 
-/// What the trees say about themselves.
+/// Reads ids, images and layers from the prepared trees.
 fn describe(directory: &Path, work: &Path) -> Result<Bases, PrepareError> {
     let read = |path: PathBuf| fs::read(&path).map_err(failed("read", &path));
     let layers = Layers::parse(&read(work.join("store/overlay-layers/layers.json"))?)?;
@@ -290,7 +290,7 @@ fn publish(bases: &Bases, directory: &Path, work: &Path) -> Result<(), PrepareEr
         sync(&path)?;
     }
     if target.exists() {
-        // The same content by its id; whoever uses it goes on to do so.
+        // The id says that the content is the same, and the existing directory may be in use.
         fs::remove_dir_all(&disks).map_err(failed("remove", &disks))?;
     } else {
         fs::rename(&disks, &target).map_err(failed("rename", &disks))?;
@@ -303,7 +303,7 @@ fn publish(bases: &Bases, directory: &Path, work: &Path) -> Result<(), PrepareEr
     sync(&unfinished)?;
     fs::rename(&unfinished, &record).map_err(failed("rename", &unfinished))?;
     sync(directory)?;
-    // The record counts; trees that stay behind only take room.
+    // Only the record matters; trees that cannot be removed only take space.
     let _ = fs::remove_dir_all(work);
     Ok(())
 }

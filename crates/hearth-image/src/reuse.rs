@@ -1,4 +1,4 @@
-//! When two builds must give the same: what a build reads, as a digest.
+//! A digest of everything that a build reads: builds of the same digest have the same result.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,12 +8,13 @@ use hearth_net::Egress;
 use crate::artifact::{Artifact, ArtifactError};
 use crate::guest;
 
-/// Everything that a build reads but for its bases, which the cache is of. BLAKE3.
+/// BLAKE3 digest of everything that a build reads except its bases, which the cache belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Digest(pub(crate) blake3::Hash);
 
 impl Digest {
-    /// Of a build of `artifact`; none when its Dockerfile may read what nobody here knows. Blocks: it reads the artifact.
+    /// The digest of a build of `artifact`. `None` if the Dockerfile may fetch something that may have changed.
+    /// Blocks: it reads the artifact.
     pub(crate) fn of(
         artifact: &Artifact,
         aliases: &BTreeMap<String, String>,
@@ -24,9 +25,9 @@ impl Digest {
             return Ok(None);
         }
         let mut hasher = blake3::Hasher::new();
-        // Another release may build otherwise.
+        // Another release may build in another way.
         let surroundings = (env!("CARGO_PKG_VERSION"), guest::SCRIPT, aliases, egress);
-        // What can be written down can be written to a hasher.
+        // Serialising these values to a hasher does not fail.
         if serde_json::to_writer(&mut hasher, &surroundings).is_err() {
             return Ok(None);
         }
@@ -41,8 +42,9 @@ impl fmt::Display for Digest {
     }
 }
 
-/// Whether a Dockerfile may have an `ADD`, which asks the address again that it names. Rather too often: a line that
-/// goes on from the one before counts, too. (What `FROM` and `COPY --from` ask a registry for is seen in the store.)
+/// Whether a Dockerfile may have an `ADD`, which fetches its address again. Errs on the safe side: a continuation
+/// line that begins with `add` counts, too. Images that `FROM` and `COPY --from` pull are found in the store after
+/// the build.
 fn may_fetch(dockerfile: &str) -> bool {
     dockerfile.lines().any(|line| {
         let mut words = line.split_whitespace().map(str::to_ascii_lowercase);

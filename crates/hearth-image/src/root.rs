@@ -1,4 +1,4 @@
-//! The result of a build: what a machine needs to run the image.
+//! The result of a build: the disks and settings that an instance of the image needs.
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ pub(crate) const STORE_SERIAL: &str = "store";
 /// Serial of the disk with the image's own layers.
 pub(crate) const LAYER_SERIAL: &str = "layer";
 
-/// Where programs are looked for when the image does not say; as Docker.
+/// Default `PATH` when the image sets none, as Docker has it.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Limit of open files of an application (facts of the service that we follow).
@@ -29,18 +29,18 @@ const SHM_MIB: u32 = 64;
 /// The root file system of an image and how its container is started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Root {
-    /// The read-only disks, shared by all machines that use them.
+    /// The read-only disks, shared by all instances.
     pub disks: Vec<RootDisk>,
     /// The layers on them, top first.
     pub lower: Vec<LowerDirectory>,
-    /// What the image says about its container.
+    /// The image's configuration of its container.
     pub config: ContainerConfig,
 }
 
 /// A read-only disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootDisk {
-    /// What the guest reads as serial number.
+    /// The serial number that the guest reads.
     pub serial: String,
     /// Its raw image.
     pub image: PathBuf,
@@ -65,8 +65,8 @@ impl Root {
         read_only.chain([upper]).collect()
     }
 
-    /// How the agent of such a machine starts the application: as the image says, with Docker's default
-    /// capabilities. The members are the caller's to change. `argv` is empty when the image has no command.
+    /// How the agent starts the application: as the image says, with Docker's default capabilities. The caller may
+    /// change the members. `argv` is empty if the image has no command.
     pub fn start_spec(&self, hostname: String) -> StartSpec {
         let mut env = self.config.env.clone();
         env.entry("PATH".to_owned())

@@ -1,4 +1,4 @@
-//! Sparse files: where they hold data, and writing them so that they stay sparse.
+//! Sparse files: finding the ranges that hold data, and writing files so that they stay sparse.
 
 use std::fs::File;
 use std::io;
@@ -8,13 +8,11 @@ use std::os::unix::fs::FileExt;
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
-/// Unit in which zeros are left out: the block of every file system that Hearth writes to.
+/// Zeros are left out in units of this size: the block size of every file system that Hearth writes to.
 const BLOCK_BYTES: usize = 4096;
 
-/// The ranges of a file that hold data, in order, as its file system knows them; between them are holes. A file system
-/// without holes answers one range.
-///
-/// For sending a sparse image to another host: what is not in a range is zero.
+/// The ranges of a file that hold data, in order, as its file system knows them. All bytes between them are zero. A
+/// file system without holes reports one range. Used to send a sparse image to another host.
 pub fn data_extents(file: &File) -> io::Result<Vec<Range<u64>>> {
     let length = file.metadata()?.len();
     let mut extents = Vec::new();
@@ -22,7 +20,7 @@ pub fn data_extents(file: &File) -> io::Result<Vec<Range<u64>>> {
     while offset < length {
         let start = match rustix::fs::seek(file, SeekFrom::Data(offset)) {
             Ok(start) => start,
-            // Nothing but a hole up to the end.
+            // There is only a hole up to the end.
             Err(Errno::NXIO) => break,
             Err(errno) => return Err(errno.into()),
         };
@@ -38,12 +36,12 @@ pub fn data_extents(file: &File) -> io::Result<Vec<Range<u64>>> {
 pub(crate) struct SparseWriter {
     file: File,
     length: u64,
-    /// The block that is not whole yet.
+    /// The last block, which is not complete yet.
     block: Vec<u8>,
 }
 
 impl SparseWriter {
-    /// `file` is empty.
+    /// Writes to `file`, which must be empty.
     pub(crate) fn new(file: File) -> Self {
         Self {
             file,
@@ -72,7 +70,7 @@ impl SparseWriter {
         Ok(())
     }
 
-    /// Makes the file as long as what was written, and durable.
+    /// Sets the length of the file to the bytes written, and syncs it.
     pub(crate) fn finish(mut self) -> io::Result<()> {
         self.flush_block()?;
         self.file.set_len(self.length)?;
@@ -115,7 +113,7 @@ mod tests {
             let mut read = Vec::new();
             file.read_to_end(&mut read).unwrap();
             prop_assert_eq!(&read, &whole);
-            // Whatever the file system calls a hole holds zeros.
+            // Every hole holds zeros.
             let mut covered = vec![false; whole.len()];
             for extent in data_extents(&file).unwrap() {
                 covered[extent.start as usize..extent.end as usize].fill(true);

@@ -1,7 +1,7 @@
 //! What a microVM may reach, as data.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::str::FromStr;
 
 use ipnet::Ipv4Net;
@@ -113,6 +113,29 @@ impl Egress {
             rules: Vec::new(),
             names: Names::All,
         }
+    }
+
+    /// Whether a guest with this egress may connect to `address` by TCP, when it asked for `name` to find it. For services of the
+    /// host that connect for a guest: what they reach must not be more than the rules of the guest's own network let through.
+    #[must_use]
+    pub fn opens(&self, name: Option<&str>, address: SocketAddrV4) -> bool {
+        let (ip, port) = (*address.ip(), address.port());
+        let is_closed = |network: &&str| {
+            let network: Result<Ipv4Net, _> = network.parse();
+            // One that did not parse would close everything: the safe mistake.
+            network.map_or(true, |network| network.contains(&ip))
+        };
+        let is_public = !CLOSED.iter().any(is_closed);
+        let is_opened_by_name = match &self.names {
+            Names::Listed(_) => name.is_some_and(|name| self.names.allow(name)),
+            Names::None | Names::All => false,
+        };
+        let is_opened_by_rule = self.rules.iter().any(|rule| {
+            rule.protocol == Protocol::Tcp
+                && rule.network.contains(&ip)
+                && (rule.ports.0..=rule.ports.1).contains(&port)
+        });
+        is_opened_by_rule || is_public && (self.internet || is_opened_by_name)
     }
 }
 
@@ -284,6 +307,42 @@ mod tests {
         }
         let below = DnsName::of_labels([&b"a.b"[..], b"pypi", b"org"]);
         assert!(names.allow(&below));
+    }
+
+    #[test]
+    fn what_is_open_for_a_guest_is_open_for_what_connects_for_it() {
+        let opens = |egress: &Egress, name: Option<&str>, address: &str| {
+            egress.opens(name, address.parse().unwrap())
+        };
+        let internet = Egress::internet();
+        assert!(opens(&internet, None, "203.0.113.1:443"));
+        assert!(!opens(&internet, Some("x"), "10.0.0.1:443"));
+        assert!(!opens(&internet, None, "127.0.0.1:443"));
+        let ruled = Egress {
+            rules: vec!["10.0.0.0/8:5000-5001".parse().unwrap()],
+            names: Names::All,
+            ..Egress::closed()
+        };
+        assert!(opens(&ruled, None, "10.0.0.1:5001"));
+        assert!(!opens(&ruled, None, "10.0.0.1:5002"));
+        assert!(!opens(&ruled, Some("x"), "203.0.113.1:5000"));
+        let named = Egress {
+            names: Names::Listed(vec!["example.org".parse().unwrap()]),
+            ..Egress::closed()
+        };
+        assert!(opens(
+            &named,
+            Some("registry.example.org"),
+            "203.0.113.1:443"
+        ));
+        assert!(!opens(&named, Some("example.com"), "203.0.113.1:443"));
+        assert!(!opens(&named, Some("example.org"), "192.168.0.1:443"));
+        assert!(!opens(&named, None, "203.0.113.1:443"));
+        let datagrams = Egress {
+            rules: vec!["203.0.113.1:443/udp".parse().unwrap()],
+            ..Egress::closed()
+        };
+        assert!(!opens(&datagrams, None, "203.0.113.1:443"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hearth_control::id::{AccountId, Region};
 use hearth_control::policy::Quotas;
-use hearth_host::{ExternalS3, RuleSets};
+use hearth_host::{ExternalS3, RegistryLogins, RuleSets};
 use hearth_image::Registries;
 use hearth_node::DeviceLimits;
 
@@ -43,6 +43,8 @@ pub struct ServiceConfig {
     pub has_boot_templates: bool,
     /// Where images come from that are not bases, and how.
     pub registries: Registries,
+    /// The operator's logins there, and whose builds use them.
+    pub registry_logins: RegistryLogins,
     /// The S3 that holds artifacts, if it is not this service's own.
     pub s3: Option<ExternalS3>,
     /// How long a multipart upload to this service's S3 may receive nothing before it is removed; `None` keeps it.

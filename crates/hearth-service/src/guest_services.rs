@@ -88,7 +88,8 @@ async fn serve(door: &GuestDoor, mut stream: UnixStream, bucket: Arc<Mutex<Bucke
     let service = match service_of(&mut stream).await {
         Some(Service::Aws) => GuestService::Aws,
         Some(Service::Metadata) => GuestService::Metadata,
-        None => return,
+        // Builders alone are served those, by their builds.
+        Some(Service::Registries) | None => return,
     };
     let take = move |bytes: usize| {
         let mut bucket = bucket.lock().unwrap_or_else(PoisonError::into_inner);

@@ -43,5 +43,5 @@ pub use config::{
     EndpointConfig, Hosting, NetworkConfig, OwnCertificate, ServiceConfig, TlsConfig,
 };
 pub use error::ServiceError;
-pub use hearth_host::{ExternalS3, RuleSet, RuleSets};
+pub use hearth_host::{ExternalS3, RegistryLogin, RegistryLogins, RuleSet, RuleSets};
 pub use service::{Service, lock};

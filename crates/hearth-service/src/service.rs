@@ -264,6 +264,7 @@ async fn open_parts(config: &ServiceConfig) -> Result<Parts, ServiceError> {
             config.layer_cache_bytes,
         )),
         registries: config.registries.clone(),
+        registry_logins: config.registry_logins.clone(),
         artifacts: match &config.s3 {
             Some(other) => Artifacts::External(other.clone()),
             None => Artifacts::Own(Arc::clone(&objects)),

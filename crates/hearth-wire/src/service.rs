@@ -42,11 +42,13 @@ pub enum Service {
     Aws,
     /// Instance metadata.
     Metadata,
+    /// Image registries that a builder's account has logins for. Other guests are not served.
+    Registries,
 }
 
 impl Service {
     /// All services.
-    pub const ALL: [Self; 2] = [Self::Aws, Self::Metadata];
+    pub const ALL: [Self; 3] = [Self::Aws, Self::Metadata, Self::Registries];
 
     /// The address in the guest on whose port 80 the service is reached.
     #[must_use]
@@ -55,6 +57,7 @@ impl Service {
             // Beside those that AWS uses in this network for containers: .2 and .23.
             Self::Aws => [169, 254, 170, 8],
             Self::Metadata => [169, 254, 169, 254],
+            Self::Registries => [169, 254, 170, 9],
         }
     }
 }

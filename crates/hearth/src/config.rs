@@ -217,6 +217,7 @@ impl Config {
             self.tls.problem(),
             self.endpoints.problem(),
             self.images.problem(),
+            self.registries.problem(),
             self.s3.problem(),
             self.network.problem(),
             self.limits.problem(),

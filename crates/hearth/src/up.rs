@@ -33,6 +33,7 @@ pub(crate) fn run(shared: &Shared, arguments: &UpArguments) -> Result<ExitCode> 
     }
     // This only checks them; the files are read again where they are needed.
     config.registries.to_service()?;
+    config.registries.logins()?;
     config.s3.to_service(config.region.as_str())?;
     let _record = UpRecord::write(&shared.data)?;
     let finding = probe::probe();
@@ -132,6 +133,7 @@ fn service_config(config: &Config, hosting: Hosting) -> Result<ServiceConfig> {
         layer_cache_bytes: u64::from(config.images.layer_cache_mib) << 20,
         has_boot_templates: config.images.boot_templates,
         registries: config.registries.to_service()?,
+        registry_logins: config.registries.logins()?,
         s3: config.s3.to_service(config.region.as_str())?,
         upload_silence: config.limits.upload_silence(),
         quotas: config.quotas.of_all(),

@@ -4,6 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// Name that ends an archive.
+const TRAILER: &str = "TRAILER!!!";
+
 #[derive(Debug, PartialEq, Eq)]
 struct Member {
     name: String,

@@ -62,7 +62,10 @@ impl Failure {
                 format!("The code artifact is not valid: {error}.")
             }
             Self::Root(
-                BuildError::Machine(_) | BuildError::Guest(_) | BuildError::Layer { .. },
+                BuildError::Machine(_)
+                | BuildError::Listen(_)
+                | BuildError::Guest(_)
+                | BuildError::Layer { .. },
             ) => INTERNAL.to_owned(),
             // What went wrong in the Dockerfile stands in the build log.
             Self::Root(_) => "The container image build failed.".to_owned(),

@@ -135,15 +135,17 @@ impl<'a> Job<'a> {
     async fn build_root(&self, artifact: Artifact) -> Result<Root, Failure> {
         let place = self.workshop.place(self.spec.id);
         let (log, lines) = mpsc::channel(LOG_QUEUE);
-        let account = self.spec.image.scope.account.to_string();
+        let account = self.spec.image.scope.account;
         let builder = self.workshop.builder(self.node);
+        let egress = self.egress().await;
         let request = BuildRequest {
             machine: self.name(BUILDER).map_err(Failure::Start)?,
             artifact,
             layer: place.join(LAYER),
             limits: BuildLimits::default(),
-            egress: self.egress().await,
-            cache: self.workshop.caches.lease(&account, &builder.bases.id),
+            registry_proxy: self.workshop.registry_logins.proxy(account, &egress),
+            egress,
+            cache: (self.workshop.caches).lease(&account.to_string(), &builder.bases.id),
             log,
         };
         let (built, ()) = tokio::join!(builder.build(request), self.write_lines(lines));

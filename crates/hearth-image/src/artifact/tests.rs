@@ -278,3 +278,49 @@ proptest! {
         }
     }
 }
+
+/// Finding L16: every parent of every name was hashed, 13 GB for the longest names that are taken.
+#[test]
+fn deep_names_are_compared_and_not_taken_apart() {
+    let count: u32 = 4096;
+    let deep = "a/".repeat(505);
+    let names: Vec<String> = (0..count).map(|number| format!("{deep}{number}")).collect();
+    assert!(
+        names
+            .iter()
+            .all(|name| name.len() <= ArtifactLimits::default().name_bytes)
+    );
+    let mut tree: Vec<_> = names
+        .iter()
+        .map(|name| (name.as_str(), Kind::File))
+        .collect();
+    let mut comparisons = 0_u32;
+    sort_as_tree(&mut tree, |a, b| {
+        comparisons += 1;
+        tree_order(a, b)
+    })
+    .unwrap();
+    // Two for each name and each power of two below their number; parents would be 505 for each name.
+    let bound = 2 * count * count.ilog2();
+    assert!(comparisons <= bound, "{comparisons} of {bound}");
+}
+
+proptest! {
+    /// Neighbours say the same as asking for every parent of every name.
+    #[test]
+    fn neighbours_show_what_lies_below_a_file(
+        items in prop::collection::vec(("[ab!-]{1,2}(/[ab!-]{1,2}){0,3}", any::<bool>()), 0..12)
+    ) {
+        let kind = |is_file: bool| if is_file { Kind::File } else { Kind::Directory };
+        let mut tree: Vec<_> = items
+            .iter()
+            .map(|(name, is_file)| (name.as_str(), kind(*is_file)))
+            .collect();
+        let kinds: BTreeMap<&str, Kind> = tree.iter().copied().collect();
+        let is_file = |name: &str| kinds.get(name) == Some(&Kind::File);
+        let is_unique = kinds.len() == tree.len();
+        let is_above = |name: &str| name.match_indices('/').any(|(end, _)| is_file(&name[..end]));
+        let is_good = is_unique && !kinds.keys().any(|name| is_above(name));
+        prop_assert_eq!(sort_as_tree(&mut tree, tree_order).is_ok(), is_good);
+    }
+}

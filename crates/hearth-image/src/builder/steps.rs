@@ -51,6 +51,8 @@ pub(super) struct Build<'a> {
     pub(super) bases: &'a Bases,
     pub(super) aliases: &'a BTreeMap<String, String>,
     pub(super) registries: &'a Registries,
+    /// The registries that the build's proxy asks.
+    pub(super) proxied: &'a [String],
     pub(super) has_network: bool,
     /// Whether the image store outlives the build.
     pub(super) has_cache: bool,
@@ -67,7 +69,10 @@ impl Build<'_> {
     ) -> Result<Made, BuildError> {
         let start = Instant::now();
         self.guest.send_context(artifact).await?;
-        let settings = self.registries.to_tar().map_err(GuestError::Keep)?;
+        let settings = self
+            .registries
+            .to_tar(self.proxied)
+            .map_err(GuestError::Keep)?;
         self.guest.send_settings(settings).await?;
         self.times.context = start.elapsed();
 
@@ -173,8 +178,8 @@ impl Build<'_> {
         Ok(())
     }
 
-    /// Takes the disk of `bytes` bytes out, to a file that gets its name when it is complete. A thread of its own writes: a disk
-    /// of the host that is slow holds nobody up but this build.
+    /// Takes the disk of `bytes` bytes out, to a file that gets its name when it is complete. A thread of its own
+    /// writes: a disk of the host that is slow holds nobody up but this build.
     async fn stream_layer(&self, bytes: u64) -> Result<(), BuildError> {
         let failed = |source| BuildError::Layer {
             path: self.layer.to_owned(),

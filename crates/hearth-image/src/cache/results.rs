@@ -1,12 +1,12 @@
-//! What whole builds gave: the same artifact on the same bases need not be built again.
+//! Results of whole builds: the same artifact on the same bases is not built again.
 //!
 //! ```text
 //! <directory>/<account>/<set of bases>/<digest>.json    the root
 //!                                      <digest>.erofs   its layer disk: the same file as the version's
 //! ```
 //!
-//! A result is the answer that buildah would give if it found every layer, without the microVM that would ask it. It lives and
-//! dies with the layers beside it, and gives way to them where both are more than the cache may take.
+//! A result is what buildah would produce if it found every layer, without the microVM to run it. Results are removed
+//! together with the layers beside them, and before the layers if both exceed the limit of the cache.
 
 use std::fs::{self, File};
 use std::io;
@@ -21,8 +21,8 @@ const ROOT: &str = "json";
 const LAYER: &str = "erofs";
 
 impl Lease {
-    /// The root of an earlier build of that digest; its layer disk, if it has one, is at `layer` then. One that cannot be read
-    /// is none.
+    /// The root of an earlier build of that digest. Its layer disk, if it has one, is linked to `layer`. A result
+    /// that cannot be read counts as none.
     pub(crate) fn find(&self, digest: &Digest, bases: &Bases, layer: &Path) -> Option<Root> {
         let record = self.result(digest, ROOT);
         if is_old(&record) {
@@ -42,7 +42,7 @@ impl Lease {
         Some(root)
     }
 
-    /// Keeps what a build gave, unless there is no room for it.
+    /// Keeps the result of a build. No-op if there is no room for it.
     pub(crate) fn remember(&self, digest: &Digest, root: &Root) -> io::Result<()> {
         let _users = self.caches.users();
         let layer = root.disks.iter().find(|disk| disk.serial == LAYER_SERIAL);
@@ -57,12 +57,12 @@ impl Lease {
             remove(&kept)?;
             publish(layer, &kept)?;
         }
-        // Not by rename: half a record parses as none, and the next build writes it again.
+        // No rename is needed: a partial record does not parse, and the next build writes it again.
         let text = serde_json::to_vec(root).map_err(io::Error::other)?;
         fs::write(self.result(digest, ROOT), text)
     }
 
-    /// Removes results, the oldest first, until all that is kept takes no more than that.
+    /// Removes results, the oldest first, until layers and results fit in that many bytes.
     pub(super) fn make_room(&self, bytes: u64) -> io::Result<()> {
         let mut results: Vec<PathBuf> = entries(&self.place)?;
         results.retain(|path| path.extension().is_some_and(|kind| kind == ROOT));
@@ -86,7 +86,7 @@ fn has_layer(root: &Root) -> bool {
     root.disks.iter().any(|disk| disk.serial == LAYER_SERIAL)
 }
 
-/// Removes a file; of none, it is a success.
+/// Removes a file. Succeeds if it does not exist.
 fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -94,7 +94,7 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// A second name for a disk that nobody writes any more.
+/// Gives a disk that nobody writes any more a second name.
 fn publish(disk: &Path, name: &Path) -> io::Result<()> {
     fs::hard_link(disk, name)?;
     File::open(name.parent().unwrap_or(Path::new(".")))?.sync_all()

@@ -104,6 +104,7 @@ impl Fixture {
             artifact,
             layer: self.layer(name),
             egress: Egress::closed(),
+            registry_proxy: None,
             cache: None,
             limits: BuildLimits {
                 memory_mib: BUILDER_MIB,

@@ -1,4 +1,5 @@
-//! Images from a registry: Debian's `docker-registry`, with TLS and a password, in the world around the host.
+//! Images from a registry: Debian's `docker-registry`, with TLS and a password, in the world around the host. The password is used
+//! by the proxy of `hearth-host`, never in the builder.
 
 use std::env;
 use std::fs::{self, File};
@@ -10,7 +11,9 @@ use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use hearth_image::{BuildError, BuildLimits, Credentials, Failure, Mirror, Registries};
+use hearth_control::id::AccountId;
+use hearth_host::{RegistryLogin, RegistryLogins};
+use hearth_image::{BuildError, BuildLimits, Failure, Mirror, Registries};
 use hearth_net::{Egress, Network, NetworkOptions};
 use hearth_test_world::PUBLIC;
 use hearth_wire::agent::ExitStatus;
@@ -19,9 +22,13 @@ use sha2::{Digest, Sha256};
 
 use crate::fixture::{self, Fixture};
 
-const REGISTRY: &str = "registry.test:5000";
+/// The registry by its address: the proxy asks the resolver of this process, which knows no name of the world's.
+const REGISTRY: &str = "203.0.113.1:5000";
 const USER: &str = "builder";
 const PASSWORD: &str = "correct horse";
+
+/// User and password as files of Docker's have them.
+const PASSWORD_BASE64: &str = "YnVpbGRlcjpjb3JyZWN0IGhvcnNl";
 
 /// bcrypt of the password, the only form that the registry reads.
 const PASSWORD_HASH: &str = "$2b$04$PgUATVy48zkjsgr3T.NlwuHZLoEWvQPOBbeOzUWkbmM3bdSbYEWYO";
@@ -92,7 +99,7 @@ async fn wait_for_registry() {
 
 /// Certificate, password, and one image; answers the certificate.
 fn furnish(directory: &Path) -> Vec<u8> {
-    let own = rcgen::generate_simple_self_signed(vec!["registry.test".to_owned()]).unwrap();
+    let own = rcgen::generate_simple_self_signed(vec![PUBLIC.to_string()]).unwrap();
     let certificate = own.cert.pem();
     let write = |name: &str, text: &str| fs::write(directory.join(name), text).unwrap();
     write("certificate.pem", &certificate);
@@ -202,56 +209,90 @@ fn digest(bytes: &[u8]) -> String {
     format!("sha256:{}", hex(bytes))
 }
 
-fn registries(certificate: &[u8]) -> Registries {
-    let credentials = Credentials {
-        user: USER.to_owned(),
-        password: PASSWORD.to_owned(),
-    };
-    let mirror = Mirror {
-        location: format!("{REGISTRY}/team"),
-        is_insecure: false,
-    };
-    Registries {
-        ca_bundle: Some(certificate.to_vec()),
-        credentials: [(REGISTRY.to_owned(), credentials)].into(),
-        mirrors: [("docker.io/library".to_owned(), mirror)].into(),
+/// What leads to the registry.
+#[derive(Clone)]
+struct Ways {
+    registries: Registries,
+    logins: RegistryLogins,
+}
+
+impl Ways {
+    fn new(certificate: &[u8]) -> Self {
+        let mirror = Mirror {
+            location: format!("{REGISTRY}/team"),
+            is_insecure: false,
+        };
+        let registries = Registries {
+            ca_bundle: Some(certificate.to_vec()),
+            mirrors: [("docker.io/library".to_owned(), mirror)].into(),
+        };
+        let bundle = std::str::from_utf8(certificate).unwrap();
+        Self {
+            registries,
+            logins: RegistryLogins::new(vec![login()], bundle).unwrap(),
+        }
+    }
+
+    /// The account has no login.
+    fn without_login(self) -> Self {
+        let logins = RegistryLogins::new(Vec::new(), "").unwrap();
+        Self { logins, ..self }
+    }
+
+    /// Nobody vouches for the registry.
+    fn without_certificate(self) -> Self {
+        Self {
+            registries: Registries {
+                ca_bundle: None,
+                ..self.registries
+            },
+            logins: RegistryLogins::new(vec![login()], "").unwrap(),
+        }
     }
 }
 
-/// Builds with what leads to the registry, changed.
+fn login() -> RegistryLogin {
+    RegistryLogin {
+        registry: REGISTRY.to_owned(),
+        user: USER.to_owned(),
+        password: PASSWORD.to_owned(),
+        accounts: [AccountId::FIRST].into(),
+        repositories: ["team".to_owned()].into(),
+        is_plain: false,
+    }
+}
+
+/// Builds with what leads to the registry, changed. Answers the lines of its output, too.
 async fn build(
     fixture: &Fixture,
     name: &str,
     dockerfile: &str,
-    registries: Registries,
+    ways: Ways,
     egress: Egress,
-) -> Result<hearth_image::Built, BuildError> {
+) -> (Result<hearth_image::Built, BuildError>, Vec<String>) {
     let artifact = fixture::artifact(&[("Dockerfile", dockerfile.as_bytes())]);
     let (mut request, mut lines) = fixture.request(name, artifact, BuildLimits::default());
+    request.registry_proxy = ways.logins.proxy(AccountId::FIRST, &egress);
     request.egress = egress;
     let mut builder = fixture.builder();
-    builder.registries = registries;
-    let print = async {
+    builder.registries = ways.registries;
+    let collect = async {
+        let mut said = Vec::new();
         while let Some(line) = lines.recv().await {
             println!("{name}: {line}");
+            said.push(line);
         }
+        said
     };
-    tokio::join!(builder.build(request), print).0
+    tokio::join!(builder.build(request), collect)
 }
 
 #[test]
 fn an_image_is_pulled_with_a_password_from_a_mirror() {
     with_registry(|fixture, certificate| async move {
-        let registries = registries(&certificate);
-        let built = build(
-            &fixture,
-            "pulled",
-            DOCKERFILE,
-            registries,
-            Egress::internet(),
-        )
-        .await;
-        let built = built.unwrap();
+        let ways = Ways::new(&certificate);
+        let built = build(&fixture, "pulled", DOCKERFILE, ways, Egress::internet()).await;
+        let built = built.0.unwrap();
         let (said, status) = fixture.run("run-pulled", &built.root).await;
         assert_eq!(
             (said, status),
@@ -263,49 +304,57 @@ fn an_image_is_pulled_with_a_password_from_a_mirror() {
     });
 }
 
+/// Finding H3: the password was a file of the builder's kernel, which every Dockerfile owns. Here one mounts the builder's root into
+/// its container by way of a link (CVE-2024-1753), and reads everything.
+#[test]
+fn the_password_is_nowhere_in_the_builder() {
+    with_registry(|fixture, certificate| async move {
+        let dockerfile = format!(
+            "FROM {REGISTRY}/team/tool:1.0 AS link\n\
+             RUN busybox ln -s / /x\n\
+             FROM {REGISTRY}/team/tool:1.0\n\
+             RUN --mount=type=bind,from=link,source=/x,target=/h \
+             cd /h && cat root/.docker/config.json root/.config/containers/auth.json run/containers/0/auth.json; \
+             echo looked\n"
+        );
+        let ways = Ways::new(&certificate);
+        let (built, said) = build(&fixture, "curious", &dockerfile, ways, Egress::internet()).await;
+        // A buildah that refuses the mount is as good.
+        if built.is_ok() {
+            assert!(said.iter().any(|line| line == "looked"), "{said:?}");
+        }
+        let is_secret = |line: &&String| line.contains(PASSWORD) || line.contains(PASSWORD_BASE64);
+        assert_eq!(said.iter().find(is_secret), None);
+    });
+}
+
 #[test]
 fn what_keeps_an_image_from_being_pulled_is_named() {
     with_registry(|fixture, certificate| async move {
         let direct = format!("FROM {REGISTRY}/team/tool:1.0\n");
-        let good = registries(&certificate);
-        let stranger = Registries {
-            credentials: Default::default(),
-            ..good.clone()
-        };
+        let good = Ways::new(&certificate);
         let failure = |built: Result<_, BuildError>| match built.map(drop) {
             Err(BuildError::Failed(failure)) => failure,
             other => panic!("{other:?}"),
         };
-        let built = build(&fixture, "stranger", &direct, stranger, Egress::internet()).await;
+        let internet = Egress::internet;
+        let stranger = good.clone().without_login();
+        let (built, _) = build(&fixture, "stranger", &direct, stranger, internet()).await;
         assert!(matches!(failure(built), Failure::UnknownImage { .. }));
 
-        let unbelieving = Registries {
-            ca_bundle: None,
-            ..good.clone()
-        };
-        let built = build(
-            &fixture,
-            "unbelieving",
-            &direct,
-            unbelieving,
-            Egress::internet(),
-        )
-        .await;
+        let unbelieving = good.clone().without_certificate();
+        let (built, _) = build(&fixture, "unbelieving", &direct, unbelieving, internet()).await;
         let said = failure(built).to_string();
         assert!(said.contains("certificate"), "{said}");
 
-        let other = format!("FROM {REGISTRY}/team/other:1.0\n");
-        let built = build(
-            &fixture,
-            "missing",
-            &other,
-            good.clone(),
-            Egress::internet(),
-        )
-        .await;
-        assert!(matches!(failure(built), Failure::UnknownImage { .. }));
+        for (name, repository) in [("missing", "team/other"), ("forbidden", "private/tool")] {
+            let other = format!("FROM {REGISTRY}/{repository}:1.0\n");
+            let (built, _) = build(&fixture, name, &other, good.clone(), internet()).await;
+            let failure = failure(built);
+            assert!(matches!(failure, Failure::UnknownImage { .. }), "{failure}");
+        }
 
-        let built = build(&fixture, "closed", &direct, good.clone(), Egress::closed()).await;
+        let (built, _) = build(&fixture, "closed", &direct, good.clone(), Egress::closed()).await;
         assert!(matches!(failure(built), Failure::UnknownImage { .. }));
 
         let elsewhere = Egress {
@@ -313,7 +362,7 @@ fn what_keeps_an_image_from_being_pulled_is_named() {
             names: hearth_net::Names::All,
             ..Egress::closed()
         };
-        let built = build(&fixture, "elsewhere", &direct, good, elsewhere).await;
+        let (built, _) = build(&fixture, "elsewhere", &direct, good, elsewhere).await;
         assert!(matches!(failure(built), Failure::NoNetwork { .. }));
     });
 }

@@ -1,12 +1,14 @@
 //! `[registries]`: where images come from that are not bases, and how.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
-use hearth_image::{Credentials, Mirror};
+use anyhow::{Context, Result, anyhow};
+use hearth_control::id::AccountId;
+use hearth_image::Mirror;
+use hearth_service::{RegistryLogin, RegistryLogins};
 use serde::{Deserialize, Serialize};
 
 /// The host's own certificates, on Debian and its relatives.
@@ -19,20 +21,32 @@ pub(crate) struct Registries {
     /// Certificates that builds believe when they pull images; without one, those of this host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ca_bundle: Option<PathBuf>,
-    /// Whom builds are, by registry.
+    /// Logins of builds, by registry.
     pub(crate) credentials: BTreeMap<String, Login>,
     /// Where images really are, by the beginning of their names.
     pub(crate) mirrors: BTreeMap<String, MirrorTable>,
 }
 
-/// A user of a registry. The password stays in a file of its own, so that this one may be read and printed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// A login at a registry. The password stays in a file of its own, so that this one may be read and printed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Login {
     /// The name.
     pub(crate) user: String,
     /// The file with the password or token.
     pub(crate) password_file: PathBuf,
+    /// The registry, if the table's name is not it: several accounts may have logins of their own at one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) registry: Option<String>,
+    /// The accounts whose builds use it; the first account if there are none.
+    #[serde(default)]
+    pub(crate) accounts: Vec<String>,
+    /// The repositories that they may read with it; all if there are none.
+    #[serde(default)]
+    pub(crate) repositories: Vec<String>,
+    /// Whether it is asked without TLS.
+    #[serde(default)]
+    pub(crate) insecure: bool,
 }
 
 /// Another place for images.
@@ -47,16 +61,45 @@ pub(crate) struct MirrorTable {
 }
 
 impl Registries {
-    /// As the service is told, with the files that it names.
-    pub(crate) fn to_service(&self) -> Result<hearth_image::Registries> {
-        let mut credentials = BTreeMap::new();
-        for (registry, login) in &self.credentials {
-            let known = Credentials {
-                user: login.user.clone(),
-                password: login.password()?,
+    /// What makes no sense in it.
+    pub(crate) fn problem(&self) -> Option<String> {
+        let mut known = BTreeSet::new();
+        for (name, login) in &self.credentials {
+            let registry = login.registry(name);
+            let table = format!("registries.credentials.\"{name}\"");
+            if registry.is_empty() || registry.contains(['/', '@', ' ']) {
+                return Some(format!(
+                    "{table}: \"{registry}\" is no registry; write its host, perhaps with a port, and what the login is \
+                     for in repositories"
+                ));
+            }
+            let unusable = |path: &&String| path.starts_with('/') || path.ends_with('/');
+            if let Some(path) = login.repositories.iter().find(unusable) {
+                return Some(format!(
+                    "{table}: repositories has \"{path}\"; write it as in the image's name, for example team/tool"
+                ));
+            }
+            let accounts = match login.account_ids() {
+                Ok(accounts) => accounts,
+                Err(text) => {
+                    return Some(format!(
+                        "{table}: accounts has \"{text}\", which is no account's number of twelve digits"
+                    ));
+                }
             };
-            credentials.insert(registry.clone(), known);
+            for account in accounts {
+                if !known.insert((registry, account)) {
+                    return Some(format!(
+                        "{table}: account {account} has another login at {registry}; a build could use only one of them"
+                    ));
+                }
+            }
         }
+        None
+    }
+
+    /// Mirrors and certificates, as the service is told.
+    pub(crate) fn to_service(&self) -> Result<hearth_image::Registries> {
         let mirrors = self.mirrors.iter().map(|(name, mirror)| {
             let known = Mirror {
                 location: mirror.location.clone(),
@@ -66,9 +109,28 @@ impl Registries {
         });
         Ok(hearth_image::Registries {
             ca_bundle: self.certificates()?,
-            credentials,
             mirrors: mirrors.collect(),
         })
+    }
+
+    /// Logins with their passwords, as the service is told.
+    pub(crate) fn logins(&self) -> Result<RegistryLogins> {
+        let mut logins = Vec::new();
+        for (name, login) in &self.credentials {
+            logins.push(RegistryLogin {
+                registry: login.registry(name).to_owned(),
+                user: login.user.clone(),
+                password: login.password()?,
+                accounts: login
+                    .account_ids()
+                    .map_err(|text| anyhow!("{text} is no account"))?,
+                repositories: login.repositories.iter().cloned().collect(),
+                is_plain: login.insecure,
+            });
+        }
+        let bundle = self.certificates()?.unwrap_or_default();
+        let bundle = String::from_utf8(bundle).context("certificates are text")?;
+        RegistryLogins::new(logins, &bundle).context("table registries of the configuration")
     }
 
     /// The certificates that builds believe: the chosen ones, or this host's if it has any.
@@ -89,6 +151,23 @@ pub(super) fn certificates(named: Option<&Path>) -> Result<Option<Vec<u8>>> {
 }
 
 impl Login {
+    /// The registry that it is for, in the table `name`.
+    fn registry<'a>(&'a self, name: &'a str) -> &'a str {
+        self.registry.as_deref().unwrap_or(name)
+    }
+
+    /// The accounts whose builds use it, or the text that is none.
+    fn account_ids(&self) -> Result<BTreeSet<AccountId>, &str> {
+        if self.accounts.is_empty() {
+            return Ok([AccountId::FIRST].into());
+        }
+        let mut accounts = BTreeSet::new();
+        for text in &self.accounts {
+            accounts.insert(text.parse().map_err(|_| text.as_str())?);
+        }
+        Ok(accounts)
+    }
+
     /// The password, without the end of line that editors leave.
     pub(crate) fn password(&self) -> Result<String> {
         let text = fs::read_to_string(&self.password_file).with_context(|| {
@@ -102,28 +181,101 @@ impl Login {
 mod tests {
     use super::*;
 
+    fn login() -> Login {
+        Login {
+            user: "build".to_owned(),
+            password_file: "/etc/hearth/password".into(),
+            ..Login::default()
+        }
+    }
+
+    fn registries(logins: &[(&str, Login)]) -> Registries {
+        let named = |(name, login): &(&str, Login)| ((*name).to_owned(), login.clone());
+        Registries {
+            credentials: logins.iter().map(named).collect(),
+            ..Registries::default()
+        }
+    }
+
     #[test]
     fn what_is_named_has_to_be_there() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("password");
-        let registries = Registries {
-            credentials: BTreeMap::from([(
-                "registry.example.org".to_owned(),
-                Login {
-                    user: "build".to_owned(),
-                    password_file: file.clone(),
-                },
-            )]),
-            ..Registries::default()
+        let own = Login {
+            password_file: file.clone(),
+            ..login()
         };
-        assert!(registries.to_service().is_err());
+        let registries = registries(&[("registry.example.org", own.clone())]);
+        assert!(registries.logins().is_err());
         fs::write(&file, "secret \n").unwrap();
-        let told = registries.to_service().unwrap();
-        assert_eq!(told.credentials["registry.example.org"].password, "secret ");
+        assert_eq!(own.password().unwrap(), "secret ");
         let named = Registries {
             ca_bundle: Some(folder.path().join("none.pem")),
             ..Registries::default()
         };
         assert!(named.certificates().is_err());
+    }
+
+    /// Finding H3: one login was every account's.
+    #[test]
+    fn a_login_is_the_first_accounts_unless_it_names_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("password");
+        fs::write(&file, "secret").unwrap();
+        let ca_bundle = folder.path().join("ca.pem");
+        fs::write(&ca_bundle, "").unwrap();
+        let own = Login {
+            password_file: file,
+            ..login()
+        };
+        let of_two = Login {
+            registry: Some("registry.example.org".to_owned()),
+            accounts: vec!["000000000001".to_owned(), "000000000002".to_owned()],
+            ..own.clone()
+        };
+        let registries = Registries {
+            ca_bundle: Some(ca_bundle),
+            ..registries(&[("registry.example.org", own), ("others", of_two)])
+        };
+        assert_eq!(registries.problem(), None);
+        let logins = registries.logins().unwrap();
+        let has_login = |account: &str| {
+            let egress = hearth_net::Egress::closed();
+            let proxy = logins.proxy(account.parse().unwrap(), &egress);
+            proxy.is_some_and(|proxy| proxy.registries() == ["registry.example.org"])
+        };
+        let accounts = [
+            "000000000000",
+            "000000000001",
+            "000000000002",
+            "000000000003",
+        ];
+        assert_eq!(accounts.map(has_login), [true, true, true, false]);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_told_with_its_table() {
+        let problem = |name: &str, login: Login| {
+            let others = [(name, login), ("registry.example.org", self::login())];
+            registries(&others).problem().unwrap_or_default()
+        };
+        assert_eq!(problem("other.example.org:5000", login()), "");
+        assert!(problem("registry.example.org/team", login()).contains("repositories"));
+        assert!(problem("", login()).contains("no registry"));
+        let strange = Login {
+            accounts: vec!["me".to_owned()],
+            ..login()
+        };
+        assert!(problem("x", strange).contains("\"me\""));
+        let twice = Login {
+            registry: Some("registry.example.org".to_owned()),
+            ..login()
+        };
+        assert!(problem("x", twice).contains("another login"));
+        let slash = Login {
+            repositories: vec!["/team".to_owned()],
+            ..login()
+        };
+        assert!(problem("x", slash).contains("team/tool"));
     }
 }

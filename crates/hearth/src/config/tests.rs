@@ -45,6 +45,10 @@ fn every_key() -> Config {
                 Login {
                     user: "build".to_owned(),
                     password_file: "/etc/hearth/password".into(),
+                    registry: Some("registry.example.org".to_owned()),
+                    accounts: vec!["000000000000".to_owned()],
+                    repositories: vec!["team".to_owned()],
+                    insecure: true,
                 },
             )]),
             mirrors: BTreeMap::from([(

@@ -329,6 +329,7 @@ mod tests {
         let login = Login {
             user: "build".to_owned(),
             password_file: "/etc/hearth/password".into(),
+            ..Login::default()
         };
         config.registries.credentials = BTreeMap::from([("r.example.org".to_owned(), login)]);
         config.registries.ca_bundle = Some("/etc/hearth/ca.pem".into());
