@@ -5,7 +5,7 @@ Standard output: a line of JSON for each. An expression is true when the attacke
 that nobody has foreseen is neither true nor false, and told. {"name": ..., "value": expression} answers a value.
 """
 
-import base64, concurrent.futures, ctypes, glob, hashlib, hmac, http.client, json, mmap, os, resource, signal, socket, stat, struct
+import base64, concurrent.futures, ctypes, glob, hashlib, hmac, http.client, json, mmap, os, resource, select, signal, socket, stat, struct
 import sys, time, urllib.parse
 
 GATEWAY, SELF = "198.19.0.1", "198.19.0.2"
@@ -336,12 +336,8 @@ def form_is_taken(size):
         left = memoryview(f"{head}Content-Length: {2 * size}\r\n\r\n".encode() + begin)
         sent, end = 0, time.monotonic() + 40
         while sent < size and time.monotonic() < end:
-            try:
-                if s.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) is not None:
-                    return False
-            except BlockingIOError:
-                pass
-            except OSError:
+            # An answer, or the end.
+            if select.select([s], [], [], 0)[0]:
                 return False
             try:
                 count = s.send(left)

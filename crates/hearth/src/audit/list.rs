@@ -83,7 +83,10 @@ fn words(attack: &Attack) -> Result<Words> {
             let control = "the same with the token of this microVM, at its port";
             (format!("GET / with {token}{port}"), control.to_owned())
         }
-        Kind::Code { control, .. } => ("crates/hearth/src/audit/by".to_owned(), control.to_owned()),
+        Kind::Code { control, .. } => (
+            "several requests (hearth/src/audit/by)".to_owned(),
+            control.to_owned(),
+        ),
     };
     Ok(Words { how, control })
 }
@@ -99,4 +102,18 @@ fn request(api: &Api) -> String {
     ];
     let words = words.into_iter().filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_attack_says_how_it_is_tried_and_what_must_succeed_beside_it() {
+        for attack in table::attacks().unwrap() {
+            let Words { how, control } = words(&attack).unwrap();
+            assert!(!how.is_empty() && !control.is_empty(), "{}", attack.name);
+            assert!(!attack.group.is_empty(), "{}", attack.name);
+        }
+    }
 }

@@ -177,7 +177,7 @@ mod tests {
         let attacks = attacks().unwrap();
         let names: BTreeSet<_> = attacks.iter().map(|attack| &attack.name).collect();
         assert_eq!(names.len(), attacks.len());
-        assert!(attacks.len() >= 60, "{}", attacks.len());
+        assert!(attacks.len() >= 90, "{}", attacks.len());
         for attack in &attacks {
             assert!(attack.kind().is_some(), "{}", attack.name);
         }
