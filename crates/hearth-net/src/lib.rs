@@ -15,6 +15,8 @@
 mod addresses;
 mod egress;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod namespace;
 mod network;
 mod nft;

@@ -166,5 +166,7 @@ fn refused(status: u16, code: &'static str, message: &str) -> Refused {
     }
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzz;
 #[cfg(test)]
 mod tests;

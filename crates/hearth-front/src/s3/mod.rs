@@ -10,6 +10,8 @@ mod account;
 mod admission;
 mod chunk_limit;
 mod fault;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod listing;
 mod multipart;
 mod named;
