@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 mod accounts;
+mod by_hand;
 mod client;
 mod connection;
 mod disks;
@@ -32,6 +33,7 @@ mod payload;
 mod raw;
 mod shell;
 
+pub use by_hand::Head;
 pub use client::Client;
 pub use connection::{Address, Connector, Stream};
 pub use endpoint::EndpointRequest;
@@ -39,6 +41,7 @@ pub use error::{ClientError, Refusal};
 pub use exec::{Exec, ExecEvent, ExecInput, ExecRequest};
 pub use guests::FileContent;
 pub use hearth_sigv4::uri::encode;
+pub use hearth_sigv4::{UNSIGNED_PAYLOAD, payload_hash};
 pub use logs::{LogEvent, LogQuery};
 pub use objects::ObjectContent;
 pub use payload::Payload;

@@ -56,6 +56,8 @@ mod s3;
 mod sts;
 
 mod build;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 
 use hearth_sigv4::uri;
 

@@ -16,6 +16,8 @@ use rawzip::{
 };
 
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 
 pub use error::ArtifactError;
 

@@ -28,6 +28,9 @@ mod root;
 mod sparse;
 mod store;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
+
 pub use artifact::{Artifact, ArtifactError, ArtifactLimits};
 pub use bases::{BaseImage, BaseSet, Bases, BasesError};
 pub use builder::{

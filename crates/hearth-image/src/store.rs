@@ -9,6 +9,9 @@
 //!
 //! What comes from the builder is hostile: ids are checked before they become parts of paths, and a chain has an end.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
+
 use std::collections::BTreeMap;
 use std::fmt;
 

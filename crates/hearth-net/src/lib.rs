@@ -17,6 +17,8 @@ mod answered_set;
 mod dns_name;
 mod egress;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod namespace;
 mod network;
 mod nft;

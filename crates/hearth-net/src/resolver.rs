@@ -8,6 +8,8 @@
 //! The fewer places are free, the fewer one guest may have, so that no number of busy guests keeps another one from asking.
 
 mod message;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use message::fuzz;
 mod openings;
 mod upstream;
 

@@ -1,5 +1,8 @@
 //! The framing of hearth-wire on asynchronous streams.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
+
 use hearth_wire::frame::{self, FrameError, PREFIX_BYTES};
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -37,6 +37,8 @@ pub mod crash_point;
 mod damage;
 mod directory;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod index;
 mod jail;
 mod layout;

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use crate::canonical::{CanonicalRequest, PathForm};
 use crate::scope::CredentialScope;
 use crate::signature::{ALGORITHM, signature};
+use crate::uri::encode;
 
 /// Time as it is signed.
 const FORMAT: &str = "%Y%m%dT%H%M%SZ";
@@ -66,11 +67,7 @@ impl Signer<'_> {
             path: PathForm::of(self.service),
         };
         let canonical = canonical.render().ok_or(SignError::Unreadable)?;
-        let scope = CredentialScope {
-            date: time.chars().take(8).collect(),
-            region: self.region.to_owned(),
-            service: self.service.to_owned(),
-        };
+        let scope = self.scope(&time);
         let signature = signature(self.secret_access_key, &time, &scope, &canonical);
         let authorization = format!(
             "{ALGORITHM} Credential={}/{scope}, SignedHeaders={}, Signature={signature}",
@@ -81,6 +78,57 @@ impl Signer<'_> {
         authorization.set_sensitive(true);
         head.headers.insert(AUTHORIZATION, authorization);
         Ok(())
+    }
+
+    /// The path and query of a request that whoever has them may make for so many seconds. Signs the headers that the request
+    /// has by now, `host` among them.
+    ///
+    /// # Errors
+    ///
+    /// [`SignError`].
+    pub fn presign(
+        &self,
+        mut head: Parts,
+        payload_hash: &str,
+        expires_s: u32,
+        now: Timestamp,
+    ) -> Result<String, SignError> {
+        let time = now.strftime(FORMAT).to_string();
+        let scope = self.scope(&time);
+        let mut signed_headers: Vec<String> = head
+            .headers
+            .keys()
+            .map(|name| name.as_str().to_owned())
+            .collect();
+        signed_headers.sort();
+        let credential = format!("{}/{scope}", self.access_key_id);
+        let query = head.uri.query().map(|query| format!("{query}&"));
+        let address = format!(
+            "{}?{}X-Amz-Algorithm={ALGORITHM}&X-Amz-Credential={}&X-Amz-Date={time}&X-Amz-Expires={expires_s}&X-Amz-SignedHeaders={}",
+            head.uri.path(),
+            query.unwrap_or_default(),
+            encode(&credential),
+            encode(&signed_headers.join(";")),
+        );
+        head.uri = address.parse().map_err(|_| SignError::Unreadable)?;
+        let canonical = CanonicalRequest {
+            head: &head,
+            signed_headers: &signed_headers,
+            payload_hash,
+            is_presigned: true,
+            path: PathForm::of(self.service),
+        };
+        let canonical = canonical.render().ok_or(SignError::Unreadable)?;
+        let signature = signature(self.secret_access_key, &time, &scope, &canonical);
+        Ok(format!("{address}&X-Amz-Signature={signature}"))
+    }
+
+    fn scope(&self, time: &str) -> CredentialScope {
+        CredentialScope {
+            date: time.chars().take(8).collect(),
+            region: self.region.to_owned(),
+            service: self.service.to_owned(),
+        }
     }
 }
 
@@ -129,6 +177,21 @@ mod tests {
         assert_eq!(
             signature_of(list, b""),
             "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7"
+        );
+    }
+
+    /// The example of "Authenticating Requests: Using Query Parameters", S3 API Reference.
+    #[test]
+    fn aws_presigns_its_example_alike() {
+        let get = Request::get("/test.txt").header("host", "examplebucket.s3.amazonaws.com");
+        let (head, ()) = get.body(()).unwrap().into_parts();
+        let now = "2013-05-24T00:00:00Z".parse().unwrap();
+        let address = SIGNER.presign(head, crate::UNSIGNED_PAYLOAD, 86400, now);
+        let address = address.unwrap();
+        assert!(address.starts_with("/test.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256&"));
+        assert_eq!(
+            address.rsplit_once('=').unwrap().1,
+            "aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404"
         );
     }
 }

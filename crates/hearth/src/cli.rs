@@ -21,7 +21,7 @@ use microvm::{
     CopyArguments, CurlArguments, ExecArguments, ForkArguments, ListArguments, LogsArguments,
     OneMicrovm, RemoveArguments, RunArguments, ShowArguments, SomeMicrovms, TokenArguments,
 };
-use service::{DownArguments, UpArguments};
+use service::{AuditArguments, DownArguments, UpArguments};
 
 const EXIT_STATUS: &str = "\
 Exit status:
@@ -111,7 +111,7 @@ pub(crate) enum ClientCommand {
     ///
     /// Makes two accounts, 999999999998 and 999999999997, an image and two microVMs, and removes all but the accounts.
     /// Needs a key of the first account. Exits with 1 unless every attack was stopped, and each could have worked.
-    Audit,
+    Audit(AuditArguments),
     /// Accounts of the service: create, list.
     #[command(subcommand)]
     Account(AccountCommand),

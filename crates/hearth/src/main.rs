@@ -45,6 +45,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{CommandFactory, Parser};
 
+use crate::cli::service::AuditArguments;
 use crate::cli::{Cli, ClientCommand, Command};
 use crate::shared::Shared;
 
@@ -74,6 +75,8 @@ fn run(shared: &Shared, command: Command) -> Result<ExitCode> {
             output::bytes(&script)?;
             Ok(ExitCode::SUCCESS)
         }
+        // What it would do is said without a service.
+        Command::Client(ClientCommand::Audit(AuditArguments { list: true })) => audit::list(shared),
         Command::Client(command) => {
             client::run(shared, async |client| ask(shared, &client, command).await)
         }
@@ -87,7 +90,7 @@ async fn ask(
     command: ClientCommand,
 ) -> Result<ExitCode> {
     match command {
-        ClientCommand::Audit => audit::run(shared, client).await,
+        ClientCommand::Audit(_) => audit::run(shared, client).await,
         ClientCommand::Account(command) => account::run(shared, client, &command).await,
         ClientCommand::Key(command) => account::run_key(shared, client, &command).await,
         ClientCommand::Image(command) => image::run(shared, client, command).await,

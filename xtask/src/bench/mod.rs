@@ -31,7 +31,8 @@ enum What {
     /// The way to an application through the endpoint and through nginx: latency, throughput, requests a second; and the first
     /// request on a suspended microVM.
     Endpoint(endpoint::Arguments),
-    /// Requests to one microVM while another one attacks processor, memory, disk and network.
+    /// Requests to one microVM while another one attacks processor, memory, disk and network; with `--native` calls of one account
+    /// while another one attacks what both share.
     Neighbour(neighbour::Arguments),
     /// The API over a node without virtual machines: times and calls a second, by the number of records.
     Api(api::Arguments),

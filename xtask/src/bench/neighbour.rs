@@ -1,11 +1,15 @@
-//! `cargo xtask bench neighbour`: what one microVM notices of another.
+//! `cargo xtask bench neighbour`: what one microVM notices of another, and one account of another.
+//!
+//! With guests, by `tests/bench`'s `neighbour.py` against a `hearth up` of its own. With `--native`, without virtual machines, by
+//! `tests/bench`'s `account-bench`: attacks on what all accounts share above the machines.
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 
 use super::script::{self, Results};
+use crate::workspace::{self, Profile};
 
 /// Arguments of `bench neighbour`.
 #[derive(Debug, Args)]
@@ -15,7 +19,13 @@ pub(crate) struct Arguments {
     /// Turns of each load.
     #[arg(long, default_value_t = 5)]
     rounds: u32,
-    /// Further arguments of the benchmark, for example `--attacker-mib 512`.
+    /// Measure accounts over a node without virtual machines.
+    #[arg(long)]
+    native: bool,
+    /// Measure the development profile, which is built sooner.
+    #[arg(long, requires = "native")]
+    development: bool,
+    /// Further arguments of the benchmark, for example `--attacker-mib 512`, or `--seconds 5` of the native one.
     #[arg(last = true)]
     further: Vec<String>,
 }
@@ -23,5 +33,31 @@ pub(crate) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let rounds = ["--rounds".to_owned(), arguments.rounds.to_string()];
     let further = rounds.iter().chain(&arguments.further);
-    script::run("neighbour", &arguments.results, None, further)
+    if !arguments.native {
+        return script::run("neighbour", &arguments.results, None, further);
+    }
+    let profile = match arguments.development {
+        true => Profile::Development,
+        false => Profile::Release,
+    };
+    let built = workspace::build_targets(profile, &["account-bench"], &["dev_front"])?;
+    let mut command = Command::new(workspace::named(&built, "account-bench")?);
+    command
+        .arg("--front")
+        .arg(workspace::named(&built, "dev_front")?);
+    command
+        .arg("--csv")
+        .arg(arguments.results.csv_of("neighbour"));
+    if let Some(json) = arguments.results.json() {
+        command.arg("--json").arg(json);
+    }
+    let status = command
+        .args(further)
+        .status()
+        .context("cannot run the benchmark")?;
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

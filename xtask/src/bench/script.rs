@@ -32,6 +32,11 @@ impl Results {
         }
     }
 
+    /// Where the summary goes, if anywhere.
+    pub(super) fn json(&self) -> Option<&Path> {
+        self.json.as_deref()
+    }
+
     /// Where the raw measurements of the benchmark NAME go.
     pub(super) fn csv_of(&self, name: &str) -> PathBuf {
         let usual = || format!("bench-{name}.csv").into();

@@ -32,6 +32,7 @@ const FLOORS: &[&[&str]] = &[
 /// Crates of the workspace that are no part of the house.
 const OUTSIDE: &[&str] = &[
     "hearth-bench",
+    "hearth-corpus",
     "hearth-machine-tests",
     "hearth-test-world",
     "xtask",

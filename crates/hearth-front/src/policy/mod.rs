@@ -12,6 +12,8 @@
 
 mod condition;
 mod document;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod glob;
 mod parse;
 mod pattern;

@@ -13,7 +13,7 @@
 //! Texts are those of AWS where it has one.
 
 use http::request::Parts;
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 
 use crate::sigv4::parameter;
 use crate::uri::query_pairs;
@@ -72,10 +72,16 @@ pub(super) fn admit(head: &Parts, now_s: i64) -> Result<(), Refused> {
     }
 }
 
+/// Whether a header says that it is a form. `s3s` leaves out headers that are no UTF-8, takes other letters than those of ASCII, and
+/// asks for what stands before a `+`: so each value counts, by its beginning.
 fn is_form(head: &Parts) -> bool {
-    let kind = text(&head.headers, header::CONTENT_TYPE.as_str());
-    let kind = kind.split(';').next().unwrap_or_default();
-    head.method == Method::POST && kind.trim().eq_ignore_ascii_case("multipart/form-data")
+    const FORM: &[u8] = b"multipart/form-data";
+    let begins = |kind: &HeaderValue| {
+        let kind = kind.as_bytes().trim_ascii_start().get(..FORM.len());
+        kind.is_some_and(|kind| kind.eq_ignore_ascii_case(FORM))
+    };
+    let mut kinds = head.headers.get_all(header::CONTENT_TYPE).iter();
+    head.method == Method::POST && kinds.any(begins)
 }
 
 fn signature(headers: &HeaderMap, pairs: &[(String, String)]) -> Result<Signature, Refused> {
@@ -160,5 +166,7 @@ fn refused(status: u16, code: &'static str, message: &str) -> Refused {
     }
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzz;
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,9 @@
 //! `s3s` keeps a chunk in memory until it has all of it and can verify it. The size is the client's word, so it is read here on its
 //! way, and a body with a larger one ends in an error.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzz;
+
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 

@@ -11,6 +11,8 @@ mod admission;
 mod chunk_limit;
 mod fault;
 mod found;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod listing;
 mod multipart;
 mod objects;

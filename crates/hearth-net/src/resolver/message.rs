@@ -1,5 +1,8 @@
 //! Questions and answers (RFC 1035). What guests send is hostile, what servers send is not trusted.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
+
 use std::io;
 use std::net::Ipv4Addr;
 

@@ -4,20 +4,15 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use hearth_client::{Client, EndpointRequest, ExecEvent, ExecRequest, RawRequest, Settings};
+use hearth_client::{Client, EndpointRequest, RawRequest, Settings};
 use http::Method;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::microvm::copy;
-
+use super::attempt::Attempt;
+use super::by;
+use super::guest::{Line, execute, script};
 use super::stage::{BUCKET, Microvm, OTHER_BUCKET, Scene, say};
 use super::table::{Api, Attack, From, Kind, Owner};
-
-const SCRIPT: &str = include_str!("attacks.py");
-
-/// How long all attacks of one guest may take, in the emulated host too.
-const GUEST_LIMIT_S: u32 = 1800;
 
 /// How long the neighbour of an attacker may take for a command, in the emulated host too.
 const NEIGHBOUR_LIMIT: Duration = Duration::from_secs(60);
@@ -26,13 +21,6 @@ const NEIGHBOUR_LIMIT: Duration = Duration::from_secs(60);
 pub(super) struct Finding<'a> {
     pub(super) attack: &'a Attack,
     pub(super) result: Result<Attempt, String>,
-}
-
-/// Whether each attempt got what it wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Attempt {
-    pub(super) attack: bool,
-    pub(super) control: bool,
 }
 
 impl Finding<'_> {
@@ -55,9 +43,9 @@ pub(super) async fn make_all<'a>(scene: &Scene, attacks: &'a [Attack]) -> Result
         match from {
             From::Open => findings.extend(in_guest(scene, &scene.open, group, &values).await?),
             From::Closed => findings.extend(in_guest(scene, &scene.closed, group, &values).await?),
-            From::Client | From::Endpoint | From::Copy => {
+            From::Client | From::Stranger | From::Endpoint | From::Copy | From::Dockerfile => {
                 for attack in group {
-                    let result = from_outside(scene, attack).await;
+                    let result = from_outside(scene, attack, &values).await;
                     let result = result.map_err(|error| format!("{error:#}"));
                     findings.push(Finding { attack, result });
                 }
@@ -93,16 +81,6 @@ async fn values(scene: &Scene) -> Result<Value> {
         values[line.name] = value;
     }
     Ok(values)
-}
-
-/// A line of the script.
-#[derive(Debug, Deserialize)]
-struct Line {
-    name: String,
-    attack: Option<bool>,
-    control: Option<bool>,
-    value: Option<Value>,
-    error: Option<String>,
 }
 
 async fn in_guest<'a>(
@@ -157,97 +135,7 @@ async fn answers(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command in a microVM.
-async fn execute(tenant: &Client, microvm: &Microvm, command: &[&str]) -> Result<()> {
-    let request = ExecRequest {
-        command: command.iter().map(|word| (*word).to_owned()).collect(),
-        timeout_s: 300,
-        ..ExecRequest::default()
-    };
-    let mut process = tenant.exec(&microvm.id, &request).await?;
-    loop {
-        match process.next().await? {
-            ExecEvent::Exited(0) => return Ok(()),
-            ExecEvent::Exited(status) => bail!("{} ended with {status}", command.join(" ")),
-            _ => {}
-        }
-    }
-}
-
-/// Copies a folder out and in again in which links lead to a file of this host and to the folder that it is in. The attack is to have
-/// that file then, the control is a file of the guest's own.
-async fn copy_out_and_in(scene: &Scene) -> Result<Attempt> {
-    const PREPARE: &str = r#"rm -rf /tmp/out /tmp/back && mkdir /tmp/out && ln -s "$0" /tmp/out/link &&
-        ln -s "$1" /tmp/out/folder && printf mine > /tmp/out/own"#;
-    const SECRET: &[u8] = b"of the host";
-    let host = tempfile::tempdir()?;
-    let secret = host.path().join("secret");
-    std::fs::write(&secret, SECRET)?;
-    let (tenant, microvm) = (&scene.tenant, &scene.open);
-    let links = [&*secret, host.path()].map(|path| path.to_string_lossy());
-    let prepare = ["sh", "-c", PREPARE, &links[0], &links[1]];
-    execute(tenant, microvm, &prepare).await?;
-    let copy = host.path().join("copy");
-    copy::download_folder(tenant, &microvm.id, "/tmp/out", &copy).await?;
-    copy::upload_folder(tenant, &microvm.id, &copy, "/tmp/back").await?;
-    let has = async |path: &str, wanted: &[u8]| {
-        // What is not there is no file.
-        let Ok(mut content) = tenant.get_file(&microvm.id, path).await else {
-            return false;
-        };
-        let mut bytes = Vec::new();
-        while let Ok(Some(more)) = content.next().await {
-            bytes.extend_from_slice(&more);
-        }
-        bytes == wanted
-    };
-    Ok(Attempt {
-        attack: has("/tmp/back/link", SECRET).await || has("/tmp/back/folder/secret", SECRET).await,
-        control: has("/tmp/back/own", b"mine").await,
-    })
-}
-
-/// Runs the script in a microVM.
-async fn script(
-    tenant: &Client,
-    microvm: &Microvm,
-    values: &Value,
-    attacks: &Value,
-) -> Result<Vec<Line>> {
-    let request = ExecRequest {
-        command: ["python3", "-c", SCRIPT].map(str::to_owned).to_vec(),
-        timeout_s: GUEST_LIMIT_S,
-        ..ExecRequest::default()
-    };
-    let (mut process, input) = tenant.converse(&microvm.id, &request).await?;
-    let told = json!({"values": values, "attacks": attacks}).to_string();
-    input.stdin(told.as_bytes()).await;
-    input.end().await;
-    let (mut said, mut complaint) = (Vec::new(), Vec::new());
-    loop {
-        match process.next().await {
-            Ok(ExecEvent::Stdout(bytes)) => said.extend(bytes),
-            Ok(ExecEvent::Stderr(bytes)) => complaint.extend(bytes),
-            Ok(ExecEvent::Exited(0)) => break,
-            // What it did before counts.
-            Ok(ExecEvent::Exited(_)) | Err(_) if !said.is_empty() => break,
-            Ok(ExecEvent::Exited(status)) => {
-                bail!(
-                    "the script ended with {status}: {}",
-                    String::from_utf8_lossy(&complaint)
-                );
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-    let lines = said.split(|byte| *byte == b'\n');
-    // A line that was cut off by the end of its guest is none.
-    Ok(lines
-        .filter_map(|line| serde_json::from_slice(line).ok())
-        .collect())
-}
-
-async fn from_outside(scene: &Scene, attack: &Attack) -> Result<Attempt> {
+async fn from_outside(scene: &Scene, attack: &Attack, values: &Value) -> Result<Attempt> {
     match attack.kind().context("the table says too little")? {
         Kind::Client { api, owner } => {
             let owner = match owner {
@@ -263,7 +151,7 @@ async fn from_outside(scene: &Scene, attack: &Attack) -> Result<Attempt> {
             attack: reach(scene, &filled(scene, token), port).await?,
             control: reach(scene, &scene.open.token, None).await?,
         }),
-        Kind::Copy => copy_out_and_in(scene).await,
+        Kind::Code { by, .. } => by::make(scene, values, by).await,
         Kind::Guest { .. } => bail!("this is made in a guest"),
     }
 }
@@ -327,6 +215,7 @@ fn filled(scene: &Scene, text: &str) -> String {
         ("{token}", &scene.open.token),
         ("{other_token}", &scene.closed.token),
         ("{altered_token}", &altered),
+        ("{shell_token}", &scene.open.shell_token),
     ];
     values
         .into_iter()

@@ -5,7 +5,7 @@ Standard output: a line of JSON for each. An expression is true when the attacke
 that nobody has foreseen is neither true nor false, and told. {"name": ..., "value": expression} answers a value.
 """
 
-import base64, concurrent.futures, ctypes, glob, hashlib, hmac, http.client, json, mmap, os, resource, signal, socket, stat, struct
+import base64, concurrent.futures, ctypes, glob, hashlib, hmac, http.client, json, mmap, os, resource, select, signal, socket, stat, struct
 import sys, time, urllib.parse
 
 GATEWAY, SELF = "198.19.0.1", "198.19.0.2"
@@ -266,11 +266,11 @@ def keys(found=None, **changes):
     return found["AccessKeyId"], found["SecretAccessKey"], found.get("Token")
 
 
-def signed(who, service, method, path, body=b"", headers=None, unsigned_query=""):
+def signed(who, service, method, path, body=b"", headers=None, signed_path=None):
     """Status and body of a signed request through the guest's own door."""
     access, secret, token = who
     now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    route, _, query = path.partition("?")
+    route, _, query = (signed_path or path).partition("?")
     digest = hashlib.sha256(body).hexdigest()
     headers = {k.lower(): v for k, v in (headers or {}).items()}
     headers.update({"host": AWS, "x-amz-date": now, "x-amz-content-sha256": digest})
@@ -287,7 +287,7 @@ def signed(who, service, method, path, body=b"", headers=None, unsigned_query=""
         key = hmac.new(key, part.encode(), hashlib.sha256).digest()
     signature = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
     headers["authorization"] = f"AWS4-HMAC-SHA256 Credential={access}/{scope}, SignedHeaders={names}, Signature={signature}"
-    return call(AWS, method, urllib.parse.quote(path, safe="/?&=-_.~"), body, headers)
+    return call(AWS, method, urllib.parse.quote(path, safe="/?&=-_.~%+"), body, headers)
 
 
 def may(*arguments, **more):
@@ -307,6 +307,62 @@ def delete_many(*names):
     body = ("<Delete>" + "".join(f"<Object><Key>{name}</Key></Object>" for name in names) + "</Delete>").encode()
     md5 = base64.b64encode(hashlib.md5(body).digest()).decode()
     return s3("POST", f"/{V['bucket']}?delete=", body=body, headers={"Content-MD5": md5})
+
+
+TAGS = b"<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>"
+
+
+def begins_upload(path):
+    """Begins an upload in parts, and ends it again."""
+    status, answer = signed(keys(), "s3", "POST", path + "?uploads=")
+    if status >= 300:
+        return False
+    upload = answer.split(b"<UploadId>")[1].split(b"<")[0].decode()
+    s3("DELETE", f"{path}?uploadId={upload}")
+    return True
+
+
+def form(key, content=b"planted"):
+    parts = [b'name="key"\r\n\r\n' + key.encode(), b'name="file"; filename="f"\r\n\r\n' + content]
+    return b"".join(b"--b\r\nContent-Disposition: form-data; " + part + b"\r\n" for part in parts) + b"--b--\r\n"
+
+
+def form_is_taken(size):
+    """Whether so much of the file of a form is taken before anything is answered. Nobody has signed it."""
+    head = f"POST /{V['bucket']}?AWSAccessKeyId={V['own_key'][0]} HTTP/1.1\r\nHost: {AWS}\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+    begin = form("x")[: -len(b"planted\r\n--b--\r\n")]
+    with socket.create_connection((AWS, 80), timeout=30) as s:
+        s.settimeout(0.01)
+        left = memoryview(f"{head}Content-Length: {2 * size}\r\n\r\n".encode() + begin)
+        sent, end = 0, time.monotonic() + 40
+        while sent < size and time.monotonic() < end:
+            # An answer, or the end.
+            if select.select([s], [], [], 0)[0]:
+                return False
+            try:
+                count = s.send(left)
+                sent, left = sent + count, left[count:] or memoryview(bytes(1 << 18))
+            except TimeoutError:
+                pass
+            except OSError:
+                return False
+    return sent >= size
+
+
+def s3_version_2(path):
+    """Reads an object by a signature of version 2 in a header. The key stands in the query too, where it is looked for."""
+    access, secret, _ = V["own_key"]
+    date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())
+    mac = hmac.new(secret.encode(), f"GET\n\n\n{date}\n{path}".encode(), hashlib.sha1).digest()
+    headers = {"Date": date, "Authorization": f"AWS {access}:{base64.b64encode(mac).decode()}"}
+    return any(200 <= call(AWS, "GET", path + more, None, headers)[0] < 300 for more in ("", f"?AWSAccessKeyId={access}"))
+
+
+def listed(prefix, signed_as=None):
+    """The list of a prefix that is spelled like that, and signed as if it were spelled otherwise."""
+    path = f"/{V['bucket']}?list-type=2&prefix="
+    status, answer = signed(keys(), "s3", "GET", path + prefix, signed_path=path + (signed_as or prefix))
+    return answer if status < 300 else b""
 
 
 # The guest's own machine

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde_json::json;
 
-use super::attack::{Attempt, Finding};
+use super::attack::Finding;
+use super::attempt::Attempt;
 use crate::output;
 use crate::shared::Shared;
 

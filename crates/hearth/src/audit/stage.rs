@@ -8,6 +8,8 @@
 //! The accounts stay, since accounts cannot be removed; their keys and everything else go. An audit that was killed leaves a microVM for an
 //! hour at most, and the next one uses and removes the rest.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use hearth_client::{Client, RawAnswer, RawRequest, Settings};
@@ -21,20 +23,26 @@ use crate::view::text;
 
 const TENANT: &str = "999999999998";
 const OTHER: &str = "999999999997";
-const NAME: &str = "hearth-audit";
+pub(super) const NAME: &str = "hearth-audit";
 pub(super) const BUCKET: &str = "hearth-audit";
 pub(super) const OTHER_BUCKET: &str = "hearth-audit-other";
 
-/// A small web server on two ports is all that the microVMs run.
+/// Two small web servers are all that the microVMs run: one of Python's, and one that keeps connections and believes each length
+/// that it is told, as the applications do in which hidden requests come out.
 const DOCKERFILE: &str = r#"FROM hearth/python:3.11
-CMD ["sh", "-c", "python3 -m http.server 8081 & exec python3 -m http.server 8080"]
+COPY server.py /server.py
+CMD ["sh", "-c", "python3 -m http.server 8081 & exec python3 /server.py"]
 "#;
+
+const SERVER: &str = include_str!("server.py");
 
 const TRUST: &str = r#"{"Statement": {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}}"#;
 
 const POLICY: &str = r#"{"Statement": [
     {"Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], "Resource": "arn:aws:s3:::hearth-audit/mine/*"},
     {"Effect": "Deny", "Action": "*", "Resource": "arn:aws:s3:::hearth-audit/mine/denied"},
+    {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": "arn:aws:s3:::hearth-audit",
+        "Condition": {"StringEquals": {"s3:prefix": ["mine/", "closed+b"]}}},
     {"Effect": "Allow", "Action": "logs:*", "Resource": "arn:aws:logs:*:*:log-group:/hearth-audit/*"}]}"#;
 
 /// What attacks need to know.
@@ -53,6 +61,8 @@ pub(super) struct Microvm {
     pub(super) endpoint: String,
     /// For port 8080 of its endpoint.
     pub(super) token: String,
+    /// For its shell.
+    pub(super) shell_token: String,
 }
 
 /// What was made, if all of it could be. What an attempt has left, the next one removes.
@@ -90,7 +100,7 @@ async fn set_up(operator: &Client) -> Result<Scene> {
     let tenant = account(operator, TENANT).await?;
     let other = account(operator, OTHER).await?;
     tenant.ensure_bucket(BUCKET).await?;
-    for key in ["mine/a", "mine/denied", "closed/b"] {
+    for key in ["mine/a", "mine/denied", "closed/b", "closed b/c"] {
         let content = Bytes::from_static(b"an object of the audit").into();
         tenant.put_object(BUCKET, key, content).await?;
     }
@@ -136,24 +146,31 @@ async fn account(operator: &Client, account: &str) -> Result<Client> {
 }
 
 async fn make_role(tenant: &Client) -> Result<()> {
-    let form = |parameters: &[(&str, &str)]| {
-        let pairs = parameters
-            .iter()
-            .chain(&[("Version", "2010-05-08"), ("RoleName", NAME)]);
-        let pairs = pairs.map(|(name, value)| format!("{name}={}", hearth_client::encode(value)));
-        pairs.collect::<Vec<_>>().join("&")
-    };
     let create = form(&[
         ("Action", "CreateRole"),
         ("AssumeRolePolicyDocument", TRUST),
     ]);
     expect(&send(tenant, "iam", create).await?)?;
+    put_role_policy(tenant, "audit", POLICY).await
+}
+
+/// Gives the role one more policy.
+pub(super) async fn put_role_policy(tenant: &Client, name: &str, policy: &str) -> Result<()> {
     let put = form(&[
         ("Action", "PutRolePolicy"),
-        ("PolicyName", "audit"),
-        ("PolicyDocument", POLICY),
+        ("PolicyName", name),
+        ("PolicyDocument", policy),
     ]);
     expect(&send(tenant, "iam", put).await?)
+}
+
+/// A request to IAM about the role.
+fn form(parameters: &[(&str, &str)]) -> String {
+    let pairs = parameters
+        .iter()
+        .chain(&[("Version", "2010-05-08"), ("RoleName", NAME)]);
+    let pairs = pairs.map(|(name, value)| format!("{name}={}", hearth_client::encode(value)));
+    pairs.collect::<Vec<_>>().join("&")
 }
 
 async fn send(client: &Client, service: &'static str, body: String) -> Result<RawAnswer> {
@@ -182,7 +199,7 @@ async fn send_logs(client: &Client, target: &'static str, body: String) -> Resul
 }
 
 /// Done, or there already.
-fn expect(answer: &RawAnswer) -> Result<()> {
+pub(super) fn expect(answer: &RawAnswer) -> Result<()> {
     let is_there = answer.body.contains("AlreadyExists");
     if answer.status >= 300 && !is_there {
         bail!("{} ({})", answer.body, answer.status);
@@ -193,9 +210,16 @@ fn expect(answer: &RawAnswer) -> Result<()> {
 async fn make_image(tenant: &Client) -> Result<String> {
     let folder = tempfile::tempdir()?;
     std::fs::write(folder.path().join("Dockerfile"), DOCKERFILE)?;
-    let arguments = BuildArguments {
-        folder: folder.path().to_owned(),
-        name: Some(NAME.to_owned()),
+    std::fs::write(folder.path().join("server.py"), SERVER)?;
+    let version = image::build(tenant, &arguments(folder.path(), NAME)).await?;
+    Ok(text(&version, "imageArn").to_owned())
+}
+
+/// What an image of an audit is built with.
+pub(super) fn arguments(folder: &Path, name: &str) -> BuildArguments {
+    BuildArguments {
+        folder: folder.to_owned(),
+        name: Some(name.to_owned()),
         memory: Some(512),
         port: None,
         hooks: Vec::new(),
@@ -207,19 +231,19 @@ async fn make_image(tenant: &Client) -> Result<String> {
         egress: Vec::new(),
         bucket: format!("{NAME}-builds"),
         no_wait: false,
-    };
-    let version = image::build(tenant, &arguments).await?;
-    Ok(text(&version, "imageArn").to_owned())
+    }
 }
 
 async fn run(tenant: &Client, image: &str, egress: &str) -> Result<Microvm> {
     let region = &tenant.settings().region;
-    let egress =
-        format!("arn:aws:lambda:{region}:aws:network-connector:aws-network-connector:{egress}");
+    let connector = |name: &str| {
+        format!("arn:aws:lambda:{region}:aws:network-connector:aws-network-connector:{name}")
+    };
     let input = json!({
         "imageIdentifier": image,
         "executionRoleArn": format!("arn:aws:iam::{TENANT}:role/{NAME}"),
-        "egressNetworkConnectors": [egress],
+        "egressNetworkConnectors": [connector(egress)],
+        "ingressNetworkConnectors": [connector("HTTP_INGRESS"), connector("SHELL_INGRESS")],
         "maximumDurationInSeconds": 3600,
     });
     let microvm = tenant.run_microvm(&input).await?;
@@ -227,9 +251,11 @@ async fn run(tenant: &Client, image: &str, egress: &str) -> Result<Microvm> {
     let patience = Patience::seconds(Patience::DEFAULT_SECONDS);
     wait(tenant, &id, Wish::Launched, patience).await?;
     let token = tenant.auth_token(&id, Some(8080), 60).await?;
+    let shell = tenant.shell_token(&id, 60).await?;
     Ok(Microvm {
         endpoint: text(&microvm, "endpoint").to_owned(),
         token: text(&token["authToken"], "X-aws-proxy-auth").to_owned(),
+        shell_token: text(&shell["authToken"], "X-aws-proxy-auth").to_owned(),
         id,
     })
 }

@@ -10,6 +10,9 @@ const TABLE: &str = include_str!("attacks.toml");
 #[serde(deny_unknown_fields)]
 pub(super) struct Attack {
     pub(super) name: String,
+    /// What it stands under in the table.
+    #[serde(skip)]
+    pub(super) group: String,
     /// What the attacker wants.
     pub(super) tries: String,
     /// The layer that must stop it.
@@ -17,8 +20,10 @@ pub(super) struct Attack {
     pub(super) from: From,
     /// In a guest: the attempt, as an expression of `attacks.py`.
     attack: Option<String>,
-    /// In a guest: the same at something that is open.
+    /// In a guest: the same at something that is open. For what has code: the same in words.
     control: Option<String>,
+    /// What code makes it.
+    by: Option<By>,
     /// By a client: the request.
     api: Option<Api>,
     /// By a client: whose key may do it; otherwise that of the account that it is about.
@@ -40,10 +45,14 @@ pub(super) enum From {
     Closed,
     /// A client of the API with a key of another account.
     Client,
+    /// Somebody who reaches the API, and has a key's id or somebody's URL at most.
+    Stranger,
     /// Somebody who reaches an endpoint.
     Endpoint,
     /// What a guest has prepared for whoever copies its files to the host.
     Copy,
+    /// What runs in a builder.
+    Dockerfile,
 }
 
 impl From {
@@ -52,10 +61,33 @@ impl From {
             Self::Open => "guest",
             Self::Closed => "closed guest",
             Self::Client => "client",
+            Self::Stranger => "stranger",
             Self::Endpoint => "endpoint",
             Self::Copy => "guest's folder",
+            Self::Dockerfile => "Dockerfile",
         }
     }
+}
+
+/// Attacks that are more than one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum By {
+    FormBeforeSignature,
+    ChunkWithoutEnd,
+    OldSignature,
+    MoreHeaders,
+    PresignedExec,
+    DeletedKey,
+    Metrics,
+    HeldBodies,
+    NeighboursLogs,
+    OtherSpelling,
+    Smuggling,
+    PortTokenAtTheShell,
+    CopiedLinks,
+    HostileFolder,
+    LoginInTheBuilder,
 }
 
 /// Who may do what a client of another account may not.
@@ -85,12 +117,16 @@ pub(super) enum Kind<'a> {
     Guest { attack: &'a str, control: &'a str },
     Client { api: &'a Api, owner: Owner },
     Endpoint { token: &'a str, port: Option<u16> },
-    Copy,
+    Code { by: By, control: &'a str },
 }
 
 impl Attack {
     /// What is done; `None` when the table says too little.
     pub(super) fn kind(&self) -> Option<Kind<'_>> {
+        if let Some(by) = self.by {
+            let control = self.control.as_deref()?;
+            return Some(Kind::Code { by, control });
+        }
         Some(match self.from {
             From::Open | From::Closed => Kind::Guest {
                 attack: self.attack.as_deref()?,
@@ -104,7 +140,7 @@ impl Attack {
                 token: self.token.as_deref()?,
                 port: self.port,
             },
-            From::Copy => Kind::Copy,
+            From::Stranger | From::Copy | From::Dockerfile => return None,
         })
     }
 }
@@ -112,11 +148,22 @@ impl Attack {
 /// All attacks, in the order in which they are made.
 pub(super) fn attacks() -> Result<Vec<Attack>> {
     #[derive(Deserialize)]
-    struct Table {
+    struct Group {
+        name: String,
         attack: Vec<Attack>,
     }
+    #[derive(Deserialize)]
+    struct Table {
+        group: Vec<Group>,
+    }
     let table: Table = toml::from_str(TABLE).context("the table of attacks cannot be read")?;
-    Ok(table.attack)
+    let attacks = table.group.into_iter().flat_map(|Group { name, attack }| {
+        attack.into_iter().map(move |attack| Attack {
+            group: name.clone(),
+            ..attack
+        })
+    });
+    Ok(attacks.collect())
 }
 
 #[cfg(test)]
@@ -130,7 +177,7 @@ mod tests {
         let attacks = attacks().unwrap();
         let names: BTreeSet<_> = attacks.iter().map(|attack| &attack.name).collect();
         assert_eq!(names.len(), attacks.len());
-        assert!(attacks.len() >= 60, "{}", attacks.len());
+        assert!(attacks.len() >= 90, "{}", attacks.len());
         for attack in &attacks {
             assert!(attack.kind().is_some(), "{}", attack.name);
         }

@@ -65,3 +65,11 @@ pub(crate) struct DownArguments {
     #[arg(long)]
     pub(crate) all: bool,
 }
+
+/// Arguments of `hearth audit`.
+#[derive(Debug, Args)]
+pub(crate) struct AuditArguments {
+    /// Print every attack with what stops it and its control, and make none. Needs no service.
+    #[arg(long)]
+    pub(crate) list: bool,
+}

@@ -43,7 +43,13 @@ fn what_clients_send_is_admitted() {
 
 #[test]
 fn forms_are_refused_whoever_signs_them() {
-    for kind in ["multipart/form-data; boundary=b", "Multipart/Form-Data"] {
+    // The last two are forms to `s3s`, which reads headers as UTF-8 and leaves out what follows a `+`.
+    for kind in [
+        "multipart/form-data; boundary=b",
+        "Multipart/Form-Data",
+        "multipart/form-data+x; boundary=b",
+        "multipart/form-data; boundary=b; x=\"\u{e9}\"",
+    ] {
         let form = ("content-type", kind);
         assert_eq!(
             judge("POST", "/b?AWSAccessKeyId=K", &[form]),
@@ -125,4 +131,19 @@ fn nothing_is_presigned_for_longer_than_a_week() {
         judge("GET", &until(NOW_S + MAX_EXPIRES_S + 1), &[]),
         Err("AccessDenied")
     );
+}
+
+/// `s3s` does not see a header that is no UTF-8, and so takes the one behind it.
+#[test]
+fn a_form_is_seen_behind_a_header_that_is_no_text() {
+    let request = Request::post("/b")
+        .header(
+            "content-type",
+            http::HeaderValue::from_bytes(b"\xff").unwrap(),
+        )
+        .header("content-type", "multipart/form-data; boundary=b")
+        .header("authorization", V4);
+    let (head, ()) = request.body(()).unwrap().into_parts();
+    let refused = admit(&head, NOW_S).unwrap_err();
+    assert_eq!(refused.code, "NotImplemented");
 }

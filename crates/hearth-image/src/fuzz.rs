@@ -1,0 +1,4 @@
+//! Bodies of fuzz targets: what reads artifacts, and what a builder microVM has written.
+
+pub use crate::artifact::fuzz::archive as artifact_zip;
+pub use crate::store::fuzz::indexes as image_store;

@@ -1,0 +1,50 @@
+//! What a Dockerfile finds in the builder.
+
+use anyhow::Result;
+use hearth_client::LogQuery;
+use jiff::{SignedDuration, Timestamp};
+
+use super::super::attempt::Attempt;
+use super::super::stage::{NAME, Scene, arguments};
+use crate::image;
+use crate::names::log_group;
+
+/// Looks for logins of registries: in files of the builder, of its processes, through a link of another stage and through a cache
+/// whose id is a path. What it finds it says. The planted one shows that it would; the last line ends the build, so that nothing boots.
+const DOCKERFILE: &str = r#"FROM hearth/python:3.11 AS linked
+RUN ln -s / /up && mkdir /planted && echo '{"auths": {"planted": {}}}' > /planted/config.json
+FROM hearth/python:3.11
+RUN mkdir /planted && echo '{"auths": {"planted": {}}}' > /planted/config.json
+RUN for f in /planted/config.json /root/.docker/config.json /run/containers/0/auth.json /proc/*/root/root/.docker/config.json /proc/*/root/run/containers/0/auth.json /proc/*/environ; do if grep -qs -e '"auths"' -e REGISTRY_AUTH -e '"auth"' "$f"; then echo "audit-found $f"; fi; done
+RUN --mount=type=bind,from=linked,source=/up,target=/h for f in /h/root/.docker/config.json /h/run/containers/0/auth.json; do if grep -qs '"auth"' "$f"; then echo "audit-found $f"; fi; done
+RUN --mount=type=cache,id=../../../root/.docker,target=/h if grep -qs '"auth"' /h/config.json; then echo "audit-found by a cache"; fi
+RUN echo audit-ended && exit 1
+"#;
+
+/// Builds it as the other account, which was given no login.
+pub(super) async fn login(scene: &Scene) -> Result<Attempt> {
+    let folder = tempfile::tempdir()?;
+    std::fs::write(folder.path().join("Dockerfile"), DOCKERFILE)?;
+    let began = Timestamp::now() - SignedDuration::from_secs(1);
+    let name = format!("{NAME}-login");
+    // It ends in a failure, or else its image is removed.
+    let built = image::build(&scene.other, &arguments(folder.path(), &name)).await;
+    let query = LogQuery {
+        group: &log_group(&name),
+        stream: None,
+        start_ms: Some(began.as_millisecond()),
+    };
+    let events = scene.other.log_events(&query).await?;
+    if let Some(arn) = crate::names::find_image(&scene.other, &name).await? {
+        scene.other.delete_image(&arn).await?;
+    }
+    let found: Vec<_> = events
+        .iter()
+        .filter_map(|event| event.message.trim().strip_prefix("audit-found "))
+        .collect();
+    let is_planted = |path: &&str| *path == "/planted/config.json";
+    Ok(Attempt {
+        attack: built.is_ok() || found.iter().any(|path| !is_planted(path)),
+        control: found.iter().any(is_planted),
+    })
+}

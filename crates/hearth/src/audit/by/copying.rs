@@ -1,0 +1,108 @@
+//! What a guest has prepared for whoever copies its folders.
+
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::time::timeout;
+
+use super::super::attempt::Attempt;
+use super::super::guest::execute;
+use super::super::stage::Scene;
+use crate::microvm::copy;
+
+/// Copies a folder out and in again in which links lead to a file of this host and to the folder that it is in. The attack is to have
+/// that file then, the control is a file of the guest's own.
+pub(super) async fn links(scene: &Scene) -> Result<Attempt> {
+    const PREPARE: &str = r#"rm -rf /tmp/out /tmp/back && mkdir /tmp/out && ln -s "$0" /tmp/out/link &&
+        ln -s "$1" /tmp/out/folder && printf mine > /tmp/out/own"#;
+    const SECRET: &[u8] = b"of the host";
+    let host = tempfile::tempdir()?;
+    let secret = host.path().join("secret");
+    std::fs::write(&secret, SECRET)?;
+    let (tenant, microvm) = (&scene.tenant, &scene.open);
+    let links = [&*secret, host.path()].map(|path| path.to_string_lossy());
+    let prepare = ["sh", "-c", PREPARE, &links[0], &links[1]];
+    execute(tenant, microvm, &prepare).await?;
+    let copy = host.path().join("copy");
+    copy::download_folder(tenant, &microvm.id, "/tmp/out", &copy).await?;
+    copy::upload_folder(tenant, &microvm.id, &copy, "/tmp/back").await?;
+    let has = async |path: &str, wanted: &[u8]| {
+        // What is not there is no file.
+        let Ok(mut content) = tenant.get_file(&microvm.id, path).await else {
+            return false;
+        };
+        let mut bytes = Vec::new();
+        while let Ok(Some(more)) = content.next().await {
+            bytes.extend_from_slice(&more);
+        }
+        bytes == wanted
+    };
+    Ok(Attempt {
+        attack: has("/tmp/back/link", SECRET).await || has("/tmp/back/folder/secret", SECRET).await,
+        control: has("/tmp/back/own", b"mine").await,
+    })
+}
+
+/// How long a folder of a few files may take, in the emulated host too.
+const COPY_TIME: Duration = Duration::from_secs(60);
+
+/// Copies out a folder of what does harm when it is made on the host as it is: a device, a pipe that nobody writes, a program of
+/// root's, names with an end of line and a way up in them, a path of a hundred folders. The attack is that the copy does not end,
+/// or that it has a special file or a program that runs as its owner.
+pub(super) async fn hostile_folder(scene: &Scene) -> Result<Attempt> {
+    const PREPARE: &str = r#"rm -rf /tmp/hostile && mkdir /tmp/hostile && cd /tmp/hostile && printf mine > own &&
+        mkdir special && mknod special/kmsg c 1 11 && mkfifo special/pipe && mkdir setuid && cp /bin/true setuid/program &&
+        chmod 6755 setuid/program && mkdir odd && printf x > "$(printf 'odd/..\n..')" && printf x > 'odd/..\..\up' &&
+        python3 -c 'import os; os.makedirs("deep" + "/d" * 100)' && mkdir own-folder && printf mine > own-folder/own"#;
+    let (tenant, microvm) = (&scene.tenant, &scene.open);
+    execute(tenant, microvm, &["sh", "-c", PREPARE]).await?;
+    let host = tempfile::tempdir()?;
+    let mut attack = false;
+    for part in ["special", "setuid", "odd", "deep"] {
+        let target = host.path().join(part);
+        let from = format!("/tmp/hostile/{part}");
+        // A refusal is as good as a harmless copy.
+        let copied = copy::download_folder(tenant, &microvm.id, &from, &target);
+        let is_endless = timeout(COPY_TIME, copied).await.is_err();
+        attack |= is_endless || (target.exists() && has_harm(&target)?);
+    }
+    // Beside the targets there is nothing.
+    let beside = std::fs::read_dir(host.path())?.count();
+    let own = host.path().join("own-folder");
+    copy::download_folder(tenant, &microvm.id, "/tmp/hostile/own-folder", &own).await?;
+    Ok(Attempt {
+        attack: attack || beside > 4,
+        control: find(&own, "own").is_some_and(|content| content == b"mine"),
+    })
+}
+
+/// Whether something in it is a special file, or a program that runs as its owner.
+fn has_harm(folder: &Path) -> Result<bool> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let metadata = std::fs::symlink_metadata(entry.path())?;
+        let kind = metadata.file_type();
+        let is_special = kind.is_fifo() || kind.is_char_device() || kind.is_block_device();
+        if is_special || (kind.is_file() && metadata.mode() & 0o6000 != 0) {
+            return Ok(true);
+        }
+        if kind.is_dir() && has_harm(&entry.path())? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The content of a file of that name, in the folder or one below.
+fn find(folder: &Path, name: &str) -> Option<Vec<u8>> {
+    let direct = std::fs::read(folder.join(name)).ok();
+    direct.or_else(|| {
+        let entries = std::fs::read_dir(folder).ok()?;
+        let folders = entries.flatten().filter(|entry| entry.path().is_dir());
+        folders
+            .into_iter()
+            .find_map(|entry| find(&entry.path(), name))
+    })
+}

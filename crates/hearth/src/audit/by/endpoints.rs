@@ -1,0 +1,138 @@
+//! Requests to an endpoint that mean two things, or come with the wrong token.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use hearth_client::LogQuery;
+use jiff::{SignedDuration, Timestamp};
+
+use super::super::attempt::Attempt;
+use super::super::stage::{NAME, Scene};
+use super::super::wire::{hear, status};
+use crate::names::log_group;
+
+/// How long the application's output takes to come to its log, in the emulated host too.
+const LOG_TIME: Duration = Duration::from_secs(20);
+
+/// What the second requests ask for.
+const HIDDEN: &str = "/smuggled";
+
+/// Hides a request in another one, in a dozen ways that servers have read differently. The attack is that the application has seen the
+/// hidden one, which its log tells; its control, that it sees one that is not hidden.
+pub(super) async fn smuggling(scene: &Scene) -> Result<Attempt> {
+    let began = Timestamp::now() - SignedDuration::from_secs(1);
+    let mark = format!("/seen-{}", began.as_millisecond());
+    let (endpoint, token) = (&scene.open.endpoint, &scene.open.token);
+    let common = format!("Host: {endpoint}\r\nX-aws-proxy-auth: {token}\r\n");
+    let mut requests = ambiguous(&common);
+    requests.push(format!("GET {mark} HTTP/1.1\r\n{common}\r\n"));
+    for request in requests {
+        let mut stream = scene.tenant.open_endpoint(endpoint).await?;
+        let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await;
+        hear(&mut *stream, Duration::from_secs(2)).await;
+    }
+    let end = std::time::Instant::now() + LOG_TIME;
+    let mut seen = Attempt {
+        attack: false,
+        control: false,
+    };
+    // The last request was the open one: what was hidden came before it.
+    while !seen.control && std::time::Instant::now() < end {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let query = LogQuery {
+            group: &log_group(NAME),
+            stream: None,
+            start_ms: Some(began.as_millisecond()),
+        };
+        let events = scene.tenant.log_events(&query).await?;
+        let has = |text: &str| events.iter().any(|event| event.message.contains(text));
+        seen = Attempt {
+            attack: has(HIDDEN),
+            control: has(&mark),
+        };
+    }
+    Ok(seen)
+}
+
+/// Requests with another one in them that asks for [`HIDDEN`].
+fn ambiguous(common: &str) -> Vec<String> {
+    let hidden = format!("GET {HIDDEN} HTTP/1.1\r\nHost: x\r\n\r\n");
+    let length = hidden.len();
+    let chunked = format!("0\r\n\r\n{hidden}");
+    let post =
+        |headers: &str, body: &str| format!("POST / HTTP/1.1\r\n{common}{headers}\r\n{body}");
+    let both = chunked.len();
+    vec![
+        // A length and chunks.
+        post(
+            &format!("Content-Length: {both}\r\nTransfer-Encoding: chunked\r\n"),
+            &chunked,
+        ),
+        post(
+            &format!("Transfer-Encoding: chunked\r\nContent-Length: {both}\r\n"),
+            &chunked,
+        ),
+        // Two lengths.
+        post(
+            &format!("Content-Length: 0\r\nContent-Length: {length}\r\n"),
+            &hidden,
+        ),
+        post(
+            &format!("Content-Length: {length}\r\nContent-Length: 0\r\n"),
+            &hidden,
+        ),
+        post(&format!("Content-Length: 0, {length}\r\n"), &hidden),
+        // Chunks that not everybody sees.
+        post(
+            &format!("Content-Length: {both}\r\nTransfer-Encoding:\r\n chunked\r\n"),
+            &chunked,
+        ),
+        post(
+            &format!("Content-Length: {both}\r\nTransfer-Encoding : chunked\r\n"),
+            &chunked,
+        ),
+        post(
+            &format!("Content-Length: {both}\r\nTransfer-Encoding: xchunked\r\n"),
+            &chunked,
+        ),
+        post(
+            &format!("Content-Length: {both}\r\nTransfer-Encoding: chunked, identity\r\n"),
+            &chunked,
+        ),
+        // An extension of a chunk with an end of line in it.
+        post(
+            "Transfer-Encoding: chunked\r\n",
+            &format!("2;\nxx\r\n{length:x}\r\n0\r\n\r\n{hidden}"),
+        ),
+        // Chunks with a size that is no number, or overflows one.
+        post(
+            "Transfer-Encoding: chunked\r\n",
+            &format!("10000000000000000\r\n\r\n{hidden}"),
+        ),
+        // An end of line that not everybody sees, in a header.
+        format!("GET / HTTP/1.1\r\n{common}X: a\nGET {HIDDEN} HTTP/1.1\r\n\r\n"),
+        // Two hosts, another host, two tokens, and names of headers that the endpoint sets itself.
+        format!("GET {HIDDEN} HTTP/1.1\r\nHost: other.example\r\n{common}\r\n"),
+        format!("GET http://other.example{HIDDEN} HTTP/1.1\r\n{common}\r\n"),
+        format!("GET {HIDDEN} HTTP/1.1\r\nX-aws-proxy-auth: x\r\n{common}\r\n"),
+    ]
+}
+
+/// Opens the shell with a token for a port. Control: with a token for the shell.
+pub(super) async fn port_token_at_the_shell(scene: &Scene) -> Result<Attempt> {
+    let opens = async |token: &str| -> Result<bool> {
+        let endpoint = &scene.open.endpoint;
+        let request = format!(
+            "GET / HTTP/1.1\r\nHost: {endpoint}\r\nX-aws-proxy-auth: {token}\r\nX-aws-proxy-port: 8022\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        );
+        let mut stream = scene.tenant.open_endpoint(endpoint).await?;
+        tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await?;
+        // A shell says nothing more until it is told something.
+        let answer = hear(&mut *stream, Duration::from_secs(5)).await;
+        Ok(status(&answer) == Some(101))
+    };
+    Ok(Attempt {
+        attack: opens(&scene.open.token).await?,
+        control: opens(&scene.open.shell_token).await?,
+    })
+}

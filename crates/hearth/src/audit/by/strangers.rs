@@ -1,0 +1,77 @@
+//! What somebody does who has a URL, or nothing.
+
+use anyhow::Result;
+use hearth_client::{Client, Head, Settings};
+use http::Method;
+
+use super::super::attempt::Attempt;
+use super::super::stage::Scene;
+use super::super::wire::{is_good, say, status};
+use crate::view::text;
+
+const EXEC: &str = r#"{"command": ["id"]}"#;
+
+/// Runs a command by a URL that is presigned for a day, as URLs of objects may be.
+pub(super) async fn presigned_exec(scene: &Scene) -> Result<Attempt> {
+    let client = &scene.tenant;
+    let path = format!("/hearth/v1/microvms/{}/exec", scene.open.id);
+    let head = Head::new("lambda", Method::POST, path);
+    let address = client.presigned(&head, EXEC.as_bytes(), 24 * 3600)?;
+    Ok(Attempt {
+        attack: ask(client, "POST", &address, EXEC).await?,
+        control: ask(client, "GET", &presigned_get(scene, client)?, "").await?,
+    })
+}
+
+/// Uses a presigned URL whose key was deleted.
+pub(super) async fn deleted_key(scene: &Scene) -> Result<Attempt> {
+    let account = scene.tenant.account().await?;
+    let key = scene.operator.create_key(&account).await?;
+    let id = text(&key, "accessKeyId").to_owned();
+    let client = Client::new(Settings {
+        access_key_id: id.clone(),
+        secret_access_key: text(&key, "secretAccessKey").to_owned(),
+        ..scene.tenant.settings().clone()
+    })?;
+    let address = presigned_get(scene, &client)?;
+    let control = ask(&client, "GET", &address, "").await?;
+    scene.operator.delete_key(&id).await?;
+    Ok(Attempt {
+        attack: ask(&client, "GET", &address, "").await?,
+        control,
+    })
+}
+
+fn presigned_get(scene: &Scene, client: &Client) -> Result<String> {
+    let path = format!("/2025-09-09/microvms/{}", scene.open.id);
+    let head = Head::new("lambda", Method::GET, path);
+    Ok(client.presigned(&head, b"", 300)?)
+}
+
+async fn ask(client: &Client, method: &str, address: &str, body: &str) -> Result<bool> {
+    let request = format!(
+        "{method} {address} HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        client.host()?,
+        body.len()
+    );
+    let mut stream = client.open().await?;
+    Ok(is_good(&say(&mut *stream, request.as_bytes()).await))
+}
+
+/// Reads metrics without a key: by the service's own name, in which no tenant's microVM may be named, and as a page of the web does
+/// whose name leads here.
+pub(super) async fn metrics(scene: &Scene) -> Result<Attempt> {
+    let client = &scene.tenant;
+    let get = async |path: &str, host: &str| -> Result<String> {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        Ok(say(&mut *client.open().await?, request.as_bytes()).await)
+    };
+    let own = get("/metrics", &client.host()?).await?;
+    let foreign = get("/metrics", "rebound.example").await?;
+    // A listener that is there answers, whatever it says.
+    let is_there = status(&get("/health", &client.host()?).await?).is_some();
+    Ok(Attempt {
+        attack: own.contains("microvm-") || is_good(&foreign),
+        control: is_there,
+    })
+}

@@ -1,0 +1,294 @@
+//! What the other account does.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::Result;
+use bytes::Bytes;
+use clap::ValueEnum;
+use http::Method;
+use jiff::Timestamp;
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use crate::request::{Account, Call, member};
+use crate::victim::{begin_image, create_image, lambda};
+
+const GROUP: &str = "/attacker";
+const STREAM: &str = "flood";
+
+/// Events of one call, which is the most.
+const EVENTS: usize = 10_000;
+/// Calls that fill the group which is looked through.
+const FILLED_CALLS: usize = 20;
+
+/// An object that is copied.
+const OBJECT_BYTES: usize = 32 << 20;
+
+/// What is offered of a form.
+const FORM_BYTES: usize = 64 << 20;
+
+/// A pause of whoever was refused: without it an attack is of the attacker's processor.
+const REFUSED_PAUSE: Duration = Duration::from_millis(20);
+
+/// How long a connection that says nothing is held.
+const HELD: Duration = Duration::from_secs(60);
+
+/// An attack. Those that need guests, endpoints, names or the host's network are of the emulated host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Attack {
+    Idle,
+    /// Forms of browsers, with a key's id alone.
+    Forms,
+    /// Ten thousand events a call.
+    LogFlood,
+    /// Searches that find nothing, in a group of two hundred thousand events.
+    LogScan,
+    /// Copies of an object of 32 MiB.
+    Copies,
+    /// Bodies that come a byte a second.
+    SlowBodies,
+    /// Followers of a microVM's output.
+    Followers,
+    /// Images, one after another.
+    Builds,
+    /// Connections that say nothing.
+    Connections,
+}
+
+impl Attack {
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Idle,
+        Self::Forms,
+        Self::LogFlood,
+        Self::LogScan,
+        Self::Copies,
+        Self::SlowBodies,
+        Self::Followers,
+        Self::Builds,
+        Self::Connections,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Forms => "forms",
+            Self::LogFlood => "log floods",
+            Self::LogScan => "log scans",
+            Self::Copies => "copies",
+            Self::SlowBodies => "slow bodies",
+            Self::Followers => "followers",
+            Self::Builds => "builds",
+            Self::Connections => "connections",
+        }
+    }
+
+    /// How many do it at a time.
+    fn attackers(self) -> usize {
+        match self {
+            Self::Idle => 0,
+            Self::Forms | Self::LogFlood | Self::Builds => 8,
+            Self::LogScan => 16,
+            Self::Copies => 32,
+            Self::SlowBodies | Self::Followers => 100,
+            // As many as the front takes at a time.
+            Self::Connections => 200,
+        }
+    }
+}
+
+/// Attackers at work.
+pub(crate) struct Attackers {
+    tasks: JoinSet<()>,
+    done: Arc<AtomicU64>,
+}
+
+impl Attackers {
+    /// Makes what the attack needs, and begins.
+    pub(crate) async fn start(attack: Attack, account: &Account) -> Result<Self> {
+        let subject = prepare(attack, account).await?;
+        let done = Arc::new(AtomicU64::new(0));
+        let mut tasks = JoinSet::new();
+        for number in 0..attack.attackers() {
+            let (account, subject, done) = (account.clone(), subject.clone(), Arc::clone(&done));
+            tasks.spawn(async move {
+                loop {
+                    match once(attack, &account, &subject, number, &done).await {
+                        Ok(()) => {}
+                        // A refusal is what an attack gets. It goes on.
+                        Err(_) => tokio::time::sleep(REFUSED_PAUSE).await,
+                    }
+                }
+            });
+        }
+        Ok(Self { tasks, done })
+    }
+
+    /// Ends it; answers what was done: calls, or bytes or connections that were taken.
+    pub(crate) async fn stop(mut self) -> f64 {
+        self.tasks.shutdown().await;
+        self.done.load(Ordering::Relaxed) as f64
+    }
+}
+
+async fn prepare(attack: Attack, account: &Account) -> Result<String> {
+    match attack {
+        Attack::LogFlood | Attack::LogScan => {
+            let named = json!({"logGroupName": GROUP, "logStreamName": STREAM});
+            account
+                .logs("CreateLogGroup", &json!({"logGroupName": GROUP}))
+                .await?;
+            account.logs("CreateLogStream", &named).await?;
+            let calls = if attack == Attack::LogScan {
+                FILLED_CALLS
+            } else {
+                0
+            };
+            for _ in 0..calls {
+                flood(account).await?;
+            }
+        }
+        Attack::Copies => {
+            for (path, body) in [
+                ("/attacker", Bytes::new()),
+                ("/attacker/large", vec![1; OBJECT_BYTES].into()),
+            ] {
+                account.call(Call::s3(Method::PUT, path, body)).await?;
+            }
+        }
+        Attack::Followers => {
+            let image = create_image(account, "followed").await?;
+            let input = json!({"imageIdentifier": image});
+            let run = lambda(Method::POST, "/2025-09-09/microvms", Some(&input));
+            return member(&account.call(run).await?, "microvmId");
+        }
+        _ => {}
+    }
+    Ok(String::new())
+}
+
+/// One step of one attacker.
+async fn once(
+    attack: Attack,
+    account: &Account,
+    subject: &str,
+    number: usize,
+    done: &AtomicU64,
+) -> Result<()> {
+    let count = |work: usize| {
+        done.fetch_add(work as u64, Ordering::Relaxed);
+    };
+    match attack {
+        Attack::Idle => {}
+        Attack::Forms => form(account, &count).await?,
+        Attack::LogFlood => {
+            flood(account).await?;
+            count(EVENTS);
+        }
+        Attack::LogScan => {
+            let vain =
+                json!({"logGroupName": GROUP, "logStreamNamePrefix": "zzz", "filterPattern": "y"});
+            account.logs("FilterLogEvents", &vain).await?;
+            count(1);
+        }
+        Attack::Copies => {
+            let path = format!("/attacker/copy-{number}");
+            let call = Call {
+                headers: &[("x-amz-copy-source", "/attacker/large")],
+                ..Call::s3(Method::PUT, &path, Bytes::new())
+            };
+            account.call(call).await?;
+            count(1);
+        }
+        Attack::SlowBodies => slow_body(account, &count).await?,
+        Attack::Followers => {
+            let path = format!("/hearth/v1/microvms/{subject}/logs?follow=true");
+            let head = account.head(&lambda(Method::GET, &path, None))?;
+            hold(account, &format!("{head}\r\n"), &count).await?;
+        }
+        Attack::Builds => {
+            let name = format!("image-{number}-{}", done.load(Ordering::Relaxed));
+            begin_image(account, &name).await?;
+            count(1);
+        }
+        Attack::Connections => hold(account, "", &count).await?,
+    }
+    Ok(())
+}
+
+async fn flood(account: &Account) -> Result<()> {
+    let now = Timestamp::now().as_millisecond();
+    let events = vec![json!({"timestamp": now, "message": "x"}); EVENTS];
+    let input = json!({"logGroupName": GROUP, "logStreamName": STREAM, "logEvents": events});
+    account.logs("PutLogEvents", &input).await?;
+    Ok(())
+}
+
+/// Offers the file of a form until somebody answers. The work is in bytes that were taken.
+async fn form(account: &Account, count: &impl Fn(usize)) -> Result<()> {
+    let head = format!(
+        "POST /bucket?AWSAccessKeyId={} HTTP/1.1\r\nhost: {}\r\ncontent-type: multipart/form-data; boundary=b\r\ncontent-length: {}\r\n\r\n--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\n",
+        account.key_id, account.host, FORM_BYTES
+    );
+    let stream = TcpStream::connect(&account.host).await?;
+    let (mut from, mut to) = stream.into_split();
+    to.write_all(head.as_bytes()).await?;
+    let piece = vec![0; 64 << 10];
+    let pouring = async {
+        for _ in 0..FORM_BYTES / piece.len() {
+            to.write_all(&piece).await?;
+            count(piece.len());
+        }
+        anyhow::Ok(())
+    };
+    let mut answer = [0; 1];
+    tokio::select! {
+        poured = pouring => poured,
+        read = from.read(&mut answer) => {
+            // What is refused at once is work of one byte: an attack was made.
+            count(read?);
+            tokio::time::sleep(REFUSED_PAUSE).await;
+            Ok(())
+        }
+    }
+}
+
+/// An input that comes a byte a second, from somebody who may make it.
+async fn slow_body(account: &Account, count: &impl Fn(usize)) -> Result<()> {
+    let body = vec![b' '; 1 << 20];
+    let length = body.len().to_string();
+    let call = Call {
+        headers: &[
+            ("content-type", "application/json"),
+            ("content-length", &length),
+        ],
+        body: body.clone().into(),
+        ..lambda(Method::POST, "/2025-09-09/microvms", None)
+    };
+    let head = account.head(&call)?;
+    let mut stream = TcpStream::connect(&account.host).await?;
+    stream.write_all(format!("{head}\r\n").as_bytes()).await?;
+    // All but a little at once: what is held counts.
+    stream.write_all(&body[..body.len() - 100]).await?;
+    for _ in 0..100 {
+        stream.write_all(b" ").await?;
+        count(1);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    Ok(())
+}
+
+/// Says this on a connection, and holds it as long as the other side does.
+async fn hold(account: &Account, request: &str, count: &impl Fn(usize)) -> Result<()> {
+    let mut stream = TcpStream::connect(&account.host).await?;
+    stream.write_all(request.as_bytes()).await?;
+    count(1);
+    let mut nothing = [0; 4096];
+    let held = async { while stream.read(&mut nothing).await.is_ok_and(|read| read > 0) {} };
+    let _ = tokio::time::timeout(HELD, held).await;
+    tokio::time::sleep(REFUSED_PAUSE).await;
+    Ok(())
+}
