@@ -1,8 +1,10 @@
 //! The path of a request: identify, route, authenticate, dispatch, record.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use hearth_control::arn::Scope;
 use hearth_control::id::Region;
 use http::request::Parts;
@@ -24,7 +26,7 @@ use crate::metrics::FrontMetrics;
 use crate::operations::{self, Operations};
 use crate::operator::Operator;
 use crate::route::Service;
-use crate::s3::{S3, access_key};
+use crate::s3::{self, S3, access_key};
 use crate::sigv4::{SignatureError, Signed};
 use crate::wire::{Label, Reply, json, query};
 use crate::{iam, sts};
@@ -53,9 +55,10 @@ impl Front {
         let (head, body) = request.into_parts();
         let service = Service::of(&head);
         let mut entry = entry(origin, &request_id, service, &head);
-        let mut reply = self
-            .dispatch(origin, service, &request_id, head, body)
-            .await;
+        let answering = self.dispatch(origin, service, &request_id, head, body);
+        // Unwind safe: what requests share is behind locks that hold no half-done change, and behind transactions.
+        let answered = AssertUnwindSafe(answering).catch_unwind().await;
+        let mut reply = answered.unwrap_or_else(|_| panicked(service, &request_id));
         if let Ok(value) = HeaderValue::from_str(&request_id) {
             let name = if service == Service::S3 {
                 "x-amz-request-id"
@@ -230,6 +233,32 @@ fn refuse(service: Service, request_id: &str, fault: &Fault) -> Reply {
         _ => json::rest_fault(json::Family::Microvms, fault),
     }
 }
+
+/// The answer to a request whose handler panicked. The panic hook has told the operator where.
+fn panicked(service: Service, request_id: &str) -> Reply {
+    match service {
+        Service::S3 => s3::internal_error(),
+        Service::Logs => {
+            let fault = Fault::new(
+                500,
+                "ServiceUnavailableException",
+                "The service cannot complete the request.",
+            );
+            refuse(service, request_id, &fault)
+        }
+        Service::Lambda => {
+            let fault = Fault::new(500, "ServiceException", INTERNAL);
+            refuse(service, request_id, &fault)
+        }
+        _ => refuse(
+            service,
+            request_id,
+            &Fault::new(500, "InternalFailure", INTERNAL),
+        ),
+    }
+}
+
+const INTERNAL: &str = "The service encountered an internal error.";
 
 fn body_fault(error: BodyError) -> Fault {
     match error {

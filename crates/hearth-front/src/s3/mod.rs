@@ -133,10 +133,7 @@ impl S3 {
             Ok(response) => response.map(|body| body.map_err(Into::into).boxed_unsync()),
             Err(error) => {
                 tracing::error!(?error, "S3 request failed");
-                denied(
-                    "InternalError",
-                    "We encountered an internal error. Please try again.",
-                )
+                internal_error()
             }
         };
         let label = reply.extensions().get::<Label>().copied();
@@ -224,10 +221,15 @@ impl S3Auth for AccountAuth {
     }
 }
 
-/// An S3 error before `s3s` has seen the request.
+/// Our own failure.
+pub(crate) fn internal_error() -> Reply {
+    let text = "We encountered an internal error. Please try again.";
+    refused(500, "InternalError", text)
+}
+
+/// A refusal before `s3s` has seen the request.
 fn denied(code: &'static str, message: &str) -> Reply {
-    let status = if code == "InternalError" { 500 } else { 403 };
-    refused(status, code, message)
+    refused(403, code, message)
 }
 
 fn refused(status: u16, code: &'static str, message: &str) -> Reply {
