@@ -22,6 +22,9 @@ const GUEST_LIMIT_S: u32 = 1800;
 /// How long the neighbour of an attacker may take for a command, in the emulated host too.
 const NEIGHBOUR_LIMIT: Duration = Duration::from_secs(60);
 
+/// What may come of a folder with a file and two links.
+const MAX_FOLDER_BYTES: u64 = 1 << 20;
+
 /// What became of an attack.
 pub(super) struct Finding<'a> {
     pub(super) attack: &'a Attack,
@@ -188,7 +191,7 @@ async fn copy_out_and_in(scene: &Scene) -> Result<Attempt> {
     let prepare = ["sh", "-c", PREPARE, &links[0], &links[1]];
     execute(tenant, microvm, &prepare).await?;
     let copy = host.path().join("copy");
-    copy::download_folder(tenant, &microvm.id, "/tmp/out", &copy).await?;
+    copy::download_folder(tenant, &microvm.id, "/tmp/out", &copy, MAX_FOLDER_BYTES).await?;
     copy::upload_folder(tenant, &microvm.id, &copy, "/tmp/back").await?;
     let has = async |path: &str, wanted: &[u8]| {
         // What is not there is no file.
