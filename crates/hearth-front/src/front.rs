@@ -20,7 +20,7 @@ use crate::fault::{Fault, SignatureCodes};
 use crate::guest::{Guest, Metadata};
 use crate::iam::Iam;
 use crate::identity::{Caller, Identities, Principal};
-use crate::lambda::Lambda;
+use crate::lambda::{self, Lambda};
 use crate::logs::Logs;
 use crate::metrics::FrontMetrics;
 use crate::operations::{self, Operations};
@@ -28,6 +28,7 @@ use crate::operator::Operator;
 use crate::route::Service;
 use crate::s3::{self, S3, access_key};
 use crate::sigv4::{SignatureError, Signed};
+use crate::wire::json::Family;
 use crate::wire::{Label, Reply, json, query};
 use crate::{iam, sts};
 
@@ -55,10 +56,11 @@ impl Front {
         let (head, body) = request.into_parts();
         let service = Service::of(&head);
         let mut entry = entry(origin, &request_id, service, &head);
+        let family = lambda::family(&head);
         let answering = self.dispatch(origin, service, &request_id, head, body);
         // Unwind safe: what requests share is behind locks that hold no half-done change, and behind transactions.
         let answered = AssertUnwindSafe(answering).catch_unwind().await;
-        let mut reply = answered.unwrap_or_else(|_| panicked(service, &request_id));
+        let mut reply = answered.unwrap_or_else(|_| panicked(service, family, &request_id));
         if let Ok(value) = HeaderValue::from_str(&request_id) {
             let name = if service == Service::S3 {
                 "x-amz-request-id"
@@ -235,30 +237,21 @@ fn refuse(service: Service, request_id: &str, fault: &Fault) -> Reply {
 }
 
 /// The answer to a request whose handler panicked. The panic hook has told the operator where.
-fn panicked(service: Service, request_id: &str) -> Reply {
-    match service {
-        Service::S3 => s3::internal_error(),
-        Service::Logs => {
-            let fault = Fault::new(
-                500,
-                "ServiceUnavailableException",
-                "The service cannot complete the request.",
-            );
-            refuse(service, request_id, &fault)
-        }
-        Service::Lambda => {
-            let fault = Fault::new(500, "ServiceException", INTERNAL);
-            refuse(service, request_id, &fault)
-        }
-        _ => refuse(
-            service,
-            request_id,
-            &Fault::new(500, "InternalFailure", INTERNAL),
+fn panicked(service: Service, family: Family, request_id: &str) -> Reply {
+    let (code, text) = match service {
+        Service::S3 => return s3::internal_error(),
+        Service::Lambda => return json::rest_fault(family, &lambda::refusal::internal(family)),
+        Service::Logs => (
+            "ServiceUnavailableException",
+            "The service cannot complete the request.",
         ),
-    }
+        _ => (
+            "InternalFailure",
+            "The service encountered an internal error.",
+        ),
+    };
+    refuse(service, request_id, &Fault::new(500, code, text))
 }
-
-const INTERNAL: &str = "The service encountered an internal error.";
 
 fn body_fault(error: BodyError) -> Fault {
     match error {

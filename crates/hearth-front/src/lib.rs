@@ -29,6 +29,7 @@ mod identity;
 mod keys;
 mod metrics;
 mod operator;
+mod places;
 mod policy;
 mod route;
 mod sigv4;

@@ -26,6 +26,7 @@ use crate::wire::{Label, Reply, gateway_not_found, reply};
 use address::Address;
 use hearth_control::arn::Scope;
 use hearth_control::{Control, ControlError};
+use http::request::Parts;
 use operation::{Operation, Subject};
 use page::PageTokens;
 
@@ -60,6 +61,15 @@ impl Context<'_> {
     /// A refusal of the control plane in the words of this operation's family.
     pub(crate) fn refused(&self, error: ControlError) -> Fault {
         refusal::fault(self, error)
+    }
+}
+
+/// The family whose words a request understands.
+pub(crate) fn family(head: &Parts) -> Family {
+    match address::find(head.method.as_str(), head.uri.path()) {
+        Some(Address::Operation { operation, .. }) => operation.family(),
+        Some(Address::Runtime) => Family::Core,
+        None => Family::Microvms,
     }
 }
 

@@ -9,11 +9,15 @@ mod access;
 mod account;
 mod admission;
 mod chunk_limit;
+mod conditions;
+mod encoding;
 mod fault;
 mod listing;
+mod memory;
 mod multipart;
 mod named;
 mod objects;
+mod part_copy;
 mod receive;
 mod store;
 
@@ -35,6 +39,7 @@ use s3s::{S3Result, s3_error};
 use crate::call::Origin;
 use crate::guest::Guest;
 use crate::identity::{Identities, Signer};
+use crate::places::Places;
 use crate::sigv4::{SignatureError, access_key_hint};
 use crate::upload_body::UploadBody;
 use crate::uri::query_pairs;
@@ -42,11 +47,12 @@ use crate::wire::xml::Xml;
 use crate::wire::{Label, Reply, reply};
 use access::{Access, Visit};
 use chunk_limit::LimitedChunks;
+use memory::{Memory, held_bytes};
 use named::Name;
 use store::AccountBuckets;
 
-/// Clock skew that is tolerated, as everywhere else in the front.
-const MAX_SKEW_S: u32 = 300;
+/// Clock skew that is tolerated: three times that of the other services, as on AWS.
+const MAX_SKEW_S: u32 = 900;
 
 /// Largest body of XML: ten thousand parts with their checksums, or a thousand keys of the greatest length, escaped.
 const MAX_XML_BYTES: usize = 4 << 20;
@@ -55,6 +61,9 @@ const MAX_XML_BYTES: usize = 4 << 20;
 pub(crate) struct S3 {
     identities: Identities,
     objects: Arc<ObjectStore>,
+    places: Arc<Places>,
+    joins: Arc<Places>,
+    memory: Memory,
     /// Where another S3 is that is used instead.
     elsewhere: Option<String>,
     /// Services are made when an account first asks; there are as many as accounts.
@@ -65,11 +74,15 @@ impl S3 {
     pub(crate) fn new(
         identities: Identities,
         objects: Arc<ObjectStore>,
+        places: Arc<Places>,
         elsewhere: Option<String>,
     ) -> Self {
         Self {
             identities,
             objects,
+            places,
+            joins: Arc::new(Places::for_joins()),
+            memory: Memory::default(),
             elsewhere,
             services: Mutex::default(),
         }
@@ -117,6 +130,11 @@ impl S3 {
             let text = format!("This service has no S3 of its own; builds read from {endpoint}.");
             return (refused(501, "NotImplemented", &text), Some(signer));
         }
+        let account = signer.account.to_string();
+        let Some(_memory) = self.memory.take(&account, held_bytes(&head)) else {
+            let text = "Please reduce your request rate.";
+            return (refused(503, "SlowDown", text), Some(signer));
+        };
         let body = UploadBody::new(body);
         let body = if chunk_limit::has_chunks(&head.headers) {
             s3s::Body::http_body_unsync(LimitedChunks::new(body))
@@ -161,7 +179,12 @@ impl S3 {
         config.form_max_parts = 1;
         config.form_max_field_size = 1;
         config.form_max_fields_size = 1;
-        let buckets = AccountBuckets::new(Arc::clone(&self.objects), account);
+        let buckets = AccountBuckets::new(
+            Arc::clone(&self.objects),
+            account,
+            Arc::clone(&self.places),
+            Arc::clone(&self.joins),
+        );
         let mut builder = S3ServiceBuilder::new(buckets);
         builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
         builder.set_auth(AccountAuth {
