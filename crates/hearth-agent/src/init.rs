@@ -27,6 +27,7 @@ pub fn run() -> ExitCode {
         boot::say("this program is the init of a Hearth guest and runs as PID 1 only");
         return ExitCode::FAILURE;
     }
+    end_machine_on_panic();
     match boot_and_serve() {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
@@ -34,6 +35,15 @@ pub fn run() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// An agent of which a part is gone would keep the host waiting for answers. The end of PID 1 ends the machine, and the host sees
+/// that at once.
+fn end_machine_on_panic() {
+    std::panic::set_hook(Box::new(|panic| {
+        boot::say(&format!("{panic}"));
+        std::process::abort();
+    }));
 }
 
 fn boot_and_serve() -> Result<(), Fault> {

@@ -27,6 +27,7 @@ use crate::metrics::FrontMetrics;
 use crate::metrics_page::MetricsPage;
 use crate::operations::{Followers, Operations};
 use crate::operator::Operator;
+use crate::places::Places;
 use crate::s3::S3;
 
 /// Everything a front needs.
@@ -97,9 +98,15 @@ impl Front {
             sessions: config.sessions,
             control: config.control.clone(),
         };
+        let places = Arc::new(Places::for_calls());
         Ok(Self {
             region: config.region,
-            s3: S3::new(identities.clone(), config.objects, config.s3_elsewhere),
+            s3: S3::new(
+                identities.clone(),
+                config.objects,
+                Arc::clone(&places),
+                config.s3_elsewhere,
+            ),
             metadata: Metadata {
                 sessions: identities.sessions.clone(),
                 control: config.control.clone(),
@@ -108,7 +115,10 @@ impl Front {
             bodies: BodyReader::new(),
             lambda,
             operations,
-            logs: Logs { store: config.logs },
+            logs: Logs {
+                store: config.logs,
+                places,
+            },
             iam: Iam {
                 control: config.control,
                 puts: Mutex::default(),

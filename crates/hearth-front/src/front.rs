@@ -1,8 +1,10 @@
 //! The path of a request: identify, route, authenticate, dispatch, record.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use hearth_control::Refusal;
 use hearth_control::arn::Scope;
 use hearth_control::id::Region;
@@ -20,14 +22,15 @@ use crate::fault::{Fault, SignatureCodes};
 use crate::guest::{Guest, Metadata};
 use crate::iam::Iam;
 use crate::identity::{Caller, Identities, Principal};
-use crate::lambda::Lambda;
+use crate::lambda::{self, Lambda};
 use crate::logs::Logs;
 use crate::metrics::FrontMetrics;
 use crate::operations::{self, Operations};
 use crate::operator::Operator;
 use crate::route::Service;
-use crate::s3::{S3, access_key};
+use crate::s3::{self, S3, access_key};
 use crate::sigv4::{BodyClaim, SignatureError, Signed};
+use crate::wire::json::Family;
 use crate::wire::{Label, Reply, json, query};
 use crate::{iam, sts};
 
@@ -55,9 +58,11 @@ impl Front {
         let (head, body) = request.into_parts();
         let service = Service::of(&head);
         let mut entry = entry(origin, &request_id, service, &head);
-        let mut reply = self
-            .dispatch(origin, service, &request_id, head, body)
-            .await;
+        let family = lambda::family(&head);
+        let answering = self.dispatch(origin, service, &request_id, head, body);
+        // Unwind safe: what requests share is behind locks that hold no half-done change, and behind transactions.
+        let answered = AssertUnwindSafe(answering).catch_unwind().await;
+        let mut reply = answered.unwrap_or_else(|_| panicked(service, family, &request_id));
         if let Ok(value) = HeaderValue::from_str(&request_id) {
             let name = if service == Service::S3 {
                 "x-amz-request-id"
@@ -300,6 +305,23 @@ fn refuse(service: Service, request_id: &str, fault: &Fault) -> Reply {
         Service::Iam => query::fault(iam::NAMESPACE, request_id, fault),
         _ => json::rest_fault(json::Family::Microvms, fault),
     }
+}
+
+/// The answer to a request whose handler panicked. The panic hook has told the operator where.
+fn panicked(service: Service, family: Family, request_id: &str) -> Reply {
+    let (code, text) = match service {
+        Service::S3 => return s3::internal_error(),
+        Service::Lambda => return json::rest_fault(family, &lambda::refusal::internal(family)),
+        Service::Logs => (
+            "ServiceUnavailableException",
+            "The service cannot complete the request.",
+        ),
+        _ => (
+            "InternalFailure",
+            "The service encountered an internal error.",
+        ),
+    };
+    refuse(service, request_id, &Fault::new(500, code, text))
 }
 
 fn body_fault(error: BodyError) -> Fault {

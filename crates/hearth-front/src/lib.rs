@@ -32,6 +32,7 @@ mod metrics;
 mod metrics_listener;
 mod metrics_page;
 mod operator;
+mod places;
 mod policy;
 mod route;
 mod sigv4;

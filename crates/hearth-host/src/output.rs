@@ -38,19 +38,11 @@ impl Output {
     pub(crate) async fn write(&self, mut events: Vec<NewEvent>) {
         events.retain(|event| !event.message.is_empty());
         events.sort_by_key(|event| event.time_ms);
-        let output = self.clone();
-        let written = tokio::task::spawn_blocking(move || {
-            for batch in batches(&events) {
-                output.append(batch)?;
-            }
-            Ok::<_, hearth_logs::LogError>(())
-        });
-        match written.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
+        for batch in batches(&events) {
+            if let Err(error) = self.append(batch).await {
                 tracing::warn!(%error, group = self.group, stream = self.stream, "output was lost");
+                return;
             }
-            Err(error) => tracing::error!(%error, "writing output ended early"),
         }
     }
 
@@ -61,15 +53,19 @@ impl Output {
         self.write(vec![NewEvent { time_ms, message }]).await;
     }
 
-    fn append(&self, events: &[NewEvent]) -> Result<(), hearth_logs::LogError> {
-        let now_ms = now_ms();
+    async fn append(&self, events: &[NewEvent]) -> Result<(), hearth_logs::LogError> {
+        let (store, now_ms) = (&self.store, now_ms());
         let (owner, group, stream) = (&self.owner, &self.group, &self.stream);
-        match self.store.append(owner, group, stream, events, now_ms) {
+        match store
+            .append_async(owner, group, stream, events, now_ms)
+            .await
+        {
             Err(hearth_logs::LogError::NoGroup | hearth_logs::LogError::NoStream) => {
-                self.store.ensure_stream(owner, group, stream, now_ms)?;
-                self.store
-                    .append(owner, group, stream, events, now_ms)
-                    .map(drop)
+                store
+                    .ensure_stream_async(owner, group, stream, now_ms)
+                    .await?;
+                let again = store.append_async(owner, group, stream, events, now_ms);
+                again.await.map(drop)
             }
             appended => appended.map(drop),
         }

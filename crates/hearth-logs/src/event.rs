@@ -2,6 +2,8 @@
 
 use rusqlite::{Connection, params};
 
+use crate::kept::{Volume, charge, give_back, make_room};
+use crate::limits::Limits;
 use crate::store::{LogError, LogStore, Owner, group_id, stream_id};
 
 /// Events that one batch may have (CloudWatch Logs quota).
@@ -89,12 +91,12 @@ fn check_batch(events: &[NewEvent]) -> Result<(), LogError> {
 }
 
 impl LogStore {
-    /// Appends a batch to a stream.
+    /// Appends a batch to a stream. The oldest events go when their group or account has too many.
     ///
     /// # Errors
     ///
     /// [`LogError::NoGroup`], [`LogError::NoStream`], [`LogError::NotChronological`],
-    /// [`LogError::BatchTooLarge`] or a database failure; then nothing is written.
+    /// [`LogError::BatchTooLarge`], [`LogError::AccountFull`] or a database failure; then nothing is written.
     pub fn append(
         &self,
         owner: &Owner,
@@ -103,19 +105,69 @@ impl LogStore {
         events: &[NewEvent],
         now_ms: i64,
     ) -> Result<Accepted, LogError> {
+        let (accepted, batch) = Batch::new(owner, group, stream, events, now_ms)?;
+        let limits = self.limits;
+        self.write(move |db| batch.write(db, &limits))?;
+        Ok(accepted)
+    }
+
+    /// Appends like [`LogStore::append`], and holds no thread meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As [`LogStore::append`].
+    pub async fn append_async(
+        &self,
+        owner: &Owner,
+        group: &str,
+        stream: &str,
+        events: &[NewEvent],
+        now_ms: i64,
+    ) -> Result<Accepted, LogError> {
+        let (accepted, batch) = Batch::new(owner, group, stream, events, now_ms)?;
+        let limits = self.limits;
+        self.write_async(move |db| batch.write(db, &limits)).await?;
+        Ok(accepted)
+    }
+}
+
+/// Events on their way to the writer.
+struct Batch {
+    owner: Owner,
+    group: String,
+    stream: String,
+    events: Vec<NewEvent>,
+    now_ms: i64,
+}
+
+impl Batch {
+    /// Those of the events that are taken.
+    fn new(
+        owner: &Owner,
+        group: &str,
+        stream: &str,
+        events: &[NewEvent],
+        now_ms: i64,
+    ) -> Result<(Accepted, Self), LogError> {
         check_batch(events)?;
         let accepted = Accepted::of(events, now_ms);
         let taken = events.get(accepted.too_old_end..accepted.too_new_start);
-        let taken = taken.unwrap_or_default().to_vec();
-        let (owner, group, stream) = (owner.clone(), group.to_owned(), stream.to_owned());
-        let max_group_bytes = self.limits.max_group_bytes;
-        self.write(move |db| {
-            let group_id = group_id(db, &owner, &group)?;
-            let stream_id = stream_id(db, group_id, &stream)?;
-            insert(db, group_id, stream_id, &taken, now_ms)?;
-            evict(db, group_id, max_group_bytes)
-        })?;
-        Ok(accepted)
+        let batch = Self {
+            owner: owner.clone(),
+            group: group.to_owned(),
+            stream: stream.to_owned(),
+            events: taken.unwrap_or_default().to_vec(),
+            now_ms,
+        };
+        Ok((accepted, batch))
+    }
+
+    fn write(&self, db: &Connection, limits: &Limits) -> Result<(), LogError> {
+        let group_id = group_id(db, &self.owner, &self.group)?;
+        let stream_id = stream_id(db, group_id, &self.stream)?;
+        insert(db, group_id, stream_id, &self.events, self.now_ms)?;
+        evict(db, group_id, limits.max_group_bytes)?;
+        make_room(db, &self.owner.account, limits.max_account_bytes)
     }
 }
 
@@ -130,6 +182,7 @@ fn evict(db: &Connection, group_id: i64, max_group_bytes: i64) -> Result<(), Log
             group_id,
             before_ms: i64::MAX,
             excess_bytes,
+            event_bytes: OVERHEAD_BYTES,
             limit: EVICTION_EVENTS,
         };
         oldest.remove(db)?;
@@ -151,7 +204,7 @@ fn insert(
         "INSERT INTO log_event (group_id, stream_id, time_ms, ingestion_ms, message)
          VALUES (?, ?, ?, ?, ?)",
     )?;
-    let mut bytes = 0;
+    let mut volume = Volume::default();
     for event in events {
         statement.execute(params![
             group_id,
@@ -160,10 +213,9 @@ fn insert(
             now_ms,
             event.message
         ])?;
-        bytes += i64::try_from(event.message.len()).unwrap_or(i64::MAX) + OVERHEAD_BYTES;
+        volume.add(i64::try_from(event.message.len()).unwrap_or(i64::MAX));
     }
-    db.prepare_cached("UPDATE log_group SET stored_bytes = stored_bytes + ? WHERE id = ?")?
-        .execute(params![bytes, group_id])?;
+    charge(db, group_id, volume)?;
     db.prepare_cached(
         "UPDATE log_stream SET first_event_ms = min(coalesce(first_event_ms, ?1), ?1),
                last_event_ms = max(coalesce(last_event_ms, ?2), ?2), last_ingestion_ms = ?3
@@ -180,42 +232,32 @@ pub(crate) struct Oldest {
     pub(crate) before_ms: i64,
     /// As many as hold so many bytes.
     pub(crate) excess_bytes: i64,
+    /// What each of them counts for that besides its text.
+    pub(crate) event_bytes: i64,
     /// At most so many.
     pub(crate) limit: i64,
 }
 
 impl Oldest {
     /// Removes them and says how many they were.
-    pub(crate) fn remove(&self, db: &Connection) -> Result<usize, LogError> {
+    pub(crate) fn remove(&self, db: &Connection) -> Result<Volume, LogError> {
         let mut oldest = db.prepare_cached(
-            "SELECT id, length(CAST(message AS BLOB)) + ? FROM log_event
+            "SELECT id, length(CAST(message AS BLOB)) FROM log_event
              WHERE group_id = ? AND time_ms < ? ORDER BY time_ms, id LIMIT ?",
         )?;
-        let mut rows = oldest.query(params![
-            OVERHEAD_BYTES,
-            self.group_id,
-            self.before_ms,
-            self.limit
-        ])?;
+        let mut rows = oldest.query(params![self.group_id, self.before_ms, self.limit])?;
         let mut delete = db.prepare_cached("DELETE FROM log_event WHERE id = ?")?;
-        let (mut removed, mut removed_bytes) = (0, 0);
+        let (mut removed, mut removed_bytes) = (Volume::default(), 0);
         while let Some(row) = rows.next()? {
-            let (id, bytes): (i64, i64) = (row.get(0)?, row.get(1)?);
+            let (id, text_bytes): (i64, i64) = (row.get(0)?, row.get(1)?);
             delete.execute([id])?;
-            removed += 1;
-            removed_bytes += bytes;
+            removed.add(text_bytes);
+            removed_bytes += text_bytes + self.event_bytes;
             if removed_bytes >= self.excess_bytes {
                 break;
             }
         }
-        give_back(db, self.group_id, removed_bytes)?;
+        give_back(db, self.group_id, removed)?;
         Ok(removed)
     }
-}
-
-/// Takes bytes of removed events from what a group holds.
-pub(crate) fn give_back(db: &Connection, group_id: i64, bytes: i64) -> Result<(), LogError> {
-    db.prepare_cached("UPDATE log_group SET stored_bytes = max(stored_bytes - ?, 0) WHERE id = ?")?
-        .execute(params![bytes, group_id])?;
-    Ok(())
 }

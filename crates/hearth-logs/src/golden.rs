@@ -6,9 +6,12 @@ use rusqlite::Connection;
 use super::*;
 
 /// Two groups, one with a retention; two streams, one without events; two events.
-const NEWEST: &str = include_str!("goldens/schema-2.sql");
-/// The same before streams could be marked as removed.
-const OLDER: &str = include_str!("goldens/schema-1.sql");
+const NEWEST: &str = include_str!("goldens/schema-3.sql");
+/// The same before streams could be marked as removed, and before accounts were charged.
+const OLDER: [&str; 2] = [
+    include_str!("goldens/schema-1.sql"),
+    include_str!("goldens/schema-2.sql"),
+];
 
 const NOW: i64 = 1_800_000_000_000;
 
@@ -116,7 +119,10 @@ fn todays_reader_reads_the_newest_file_and_changes_nothing() {
 }
 
 #[test]
-fn todays_reader_reads_a_file_of_an_older_release() {
-    let directory = tempfile::tempdir().unwrap();
-    is_read_whole(&directory, OLDER);
+fn todays_reader_reads_files_of_older_releases_and_makes_them_new() {
+    for older in OLDER {
+        let directory = tempfile::tempdir().unwrap();
+        is_read_whole(&directory, older);
+        assert_eq!(text(&directory), NEWEST);
+    }
 }

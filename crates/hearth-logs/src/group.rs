@@ -2,6 +2,8 @@
 
 use rusqlite::{Connection, Row, params};
 
+use crate::kept::make_room;
+use crate::limits::Limits;
 use crate::schema::REMOVED_OWNER;
 use crate::store::{LogError, LogStore, Owner, group_id, is_duplicate};
 
@@ -40,11 +42,11 @@ impl LogStore {
     ///
     /// # Errors
     ///
-    /// [`LogError::GroupExists`], [`LogError::TooMany`] or a database failure.
+    /// [`LogError::GroupExists`], [`LogError::TooMany`], [`LogError::AccountFull`] or a database failure.
     pub fn create_group(&self, owner: &Owner, name: &str, now_ms: i64) -> Result<(), LogError> {
         let (owner, name) = (owner.clone(), name.to_owned());
-        let max_groups = self.limits.max_groups;
-        self.write(move |db| insert_group(db, &owner, &name, now_ms, max_groups))
+        let limits = self.limits;
+        self.write(move |db| insert_group(db, &owner, &name, now_ms, &limits))
     }
 
     /// Removes a group with its streams and events. It is gone for everybody when this returns; of a large one some
@@ -135,12 +137,12 @@ pub(crate) fn insert_group(
     owner: &Owner,
     name: &str,
     now_ms: i64,
-    max_groups: i64,
+    limits: &Limits,
 ) -> Result<(), LogError> {
     let inserted = db
         .prepare_cached(
-            "INSERT INTO log_group (account, region, name, created_ms)
-             SELECT ?1, ?2, ?3, ?4
+            "INSERT INTO log_group (account, region, name, created_ms, charged_account)
+             SELECT ?1, ?2, ?3, ?4, ?1
              WHERE (SELECT count(*) FROM log_group WHERE account = ?1 AND region = ?2) < ?5",
         )?
         .execute(params![
@@ -148,11 +150,11 @@ pub(crate) fn insert_group(
             owner.region,
             name,
             now_ms,
-            max_groups
+            limits.max_groups
         ]);
     match inserted {
         Ok(0) => Err(LogError::TooMany),
-        Ok(_) => Ok(()),
+        Ok(_) => make_room(db, &owner.account, limits.max_account_bytes),
         Err(error) if is_duplicate(&error) => Err(LogError::GroupExists),
         Err(error) => Err(error.into()),
     }

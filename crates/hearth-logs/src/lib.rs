@@ -1,7 +1,7 @@
 //! The log store: groups, streams and events of every account, bounded in size and age.
 //!
-//! Guests write here what they like, so each group has a byte limit: past it the oldest events go,
-//! and no application can fill the host's disk by talking. Events are kept in one SQLite database of
+//! Guests write here what they like, so each group and each account has a byte limit: past it the oldest events go,
+//! and no application can fill the host's disk by talking. What an account may keep is counted as SQLite takes it (`kept.rs`). Events are kept in one SQLite database of
 //! their own ([`hearth_sqlite`]), because readers want them by time over many streams at once. A power
 //! failure may take the events of the last second ([`hearth_sqlite::Durability::Normal`]).
 //!
@@ -12,6 +12,7 @@
 mod event;
 mod follow;
 mod group;
+mod kept;
 mod limits;
 mod pattern;
 mod read;
@@ -21,6 +22,7 @@ mod stream;
 mod sweep;
 
 pub use event::{Accepted, Event, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, NewEvent};
+pub use follow::Arrived;
 pub use group::{Group, RETENTION_DAYS};
 pub use limits::Limits;
 pub use pattern::{Pattern, PatternError};

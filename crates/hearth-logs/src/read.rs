@@ -314,17 +314,30 @@ impl Range {
             sql.push_str(condition);
             values.extend(of.iter().map(|value| Value::from(*value)));
         };
-        if let Some(start_ms) = self.start_ms {
-            and("e.time_ms >= ?", &[start_ms]);
-        }
-        if let Some(end_ms) = self.end_ms {
-            and("e.time_ms < ?", &[end_ms]);
-        }
         let (comparison, order) = match self.direction {
             Direction::Forward => (">", "ASC"),
             Direction::Backward => ("<", "DESC"),
         };
-        if let Some(Position { time_ms, id }) = self.position {
+        // The page begins where the index is entered. Of two bounds at that end SQLite would take one and look at all that
+        // lies between them, which nothing counts, so only the narrower one is named.
+        let begins_at_position =
+            self.position
+                .is_some_and(|Position { time_ms, .. }| match self.direction {
+                    Direction::Forward => self.start_ms.is_none_or(|start_ms| start_ms <= time_ms),
+                    Direction::Backward => self.end_ms.is_none_or(|end_ms| time_ms < end_ms),
+                });
+        let is_entered = |end: Direction| begins_at_position && self.direction == end;
+        if let Some(start_ms) = self.start_ms
+            && !is_entered(Direction::Forward)
+        {
+            and("e.time_ms >= ?", &[start_ms]);
+        }
+        if let Some(end_ms) = self.end_ms
+            && !is_entered(Direction::Backward)
+        {
+            and("e.time_ms < ?", &[end_ms]);
+        }
+        if begins_at_position && let Some(Position { time_ms, id }) = self.position {
             and(
                 &format!("(e.time_ms, e.id) {comparison} (?, ?)"),
                 &[time_ms, id],

@@ -2,13 +2,14 @@
 //!
 //! Removing a group or a stream with many events takes seconds, so its row is first made invisible and its events go
 //! in slices ([`crate::sweep`]): a removed group belongs to the owner [`REMOVED_OWNER`], a removed stream has `is_removed`
-//! set. Both get a name that nothing else can have.
+//! set. Both get a name that nothing else can have. Their bytes are charged to the account that had them until they are gone
+//! ([`crate::kept`]).
 
 /// The account of groups that are being removed. No account has an empty name.
 pub(crate) const REMOVED_OWNER: &str = "";
 
 /// The steps, in order. A step that was released is never changed.
-pub(crate) const STEPS: &[&str] = &[FIRST, REMOVED_STREAMS];
+pub(crate) const STEPS: &[&str] = &[FIRST, REMOVED_STREAMS, ACCOUNTS];
 
 const FIRST: &str = "
 CREATE TABLE log_group (
@@ -46,4 +47,38 @@ CREATE INDEX log_event_by_stream ON log_event (stream_id, time_ms, id);
 const REMOVED_STREAMS: &str = "
 ALTER TABLE log_stream ADD COLUMN is_removed INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX log_stream_removed ON log_stream (id) WHERE is_removed;
+";
+
+/// What the groups of each account take of the disk. Groups and streams are few, so triggers count them; events are counted by the
+/// batch. A name takes 1200 bytes at most: a row and an index entry, with 512 characters each. An event takes
+/// [`crate::kept::EVENT_BYTES`], of which `stored_bytes` has 26.
+const ACCOUNTS: &str = "
+CREATE TABLE log_account (
+    account TEXT PRIMARY KEY,
+    kept_bytes INTEGER NOT NULL
+) WITHOUT ROWID;
+ALTER TABLE log_group ADD COLUMN charged_account TEXT NOT NULL DEFAULT '';
+UPDATE log_group SET charged_account = account;
+INSERT INTO log_account
+SELECT charged_account, sum(
+    1200 + stored_bytes
+    + 74 * (SELECT count(*) FROM log_event WHERE group_id = log_group.id)
+    + 1200 * (SELECT count(*) FROM log_stream WHERE group_id = log_group.id)
+) FROM log_group GROUP BY charged_account;
+CREATE INDEX log_group_charged ON log_group (charged_account);
+CREATE TRIGGER log_group_counted AFTER INSERT ON log_group BEGIN
+    INSERT INTO log_account VALUES (NEW.charged_account, 1200)
+    ON CONFLICT (account) DO UPDATE SET kept_bytes = kept_bytes + 1200;
+END;
+CREATE TRIGGER log_group_uncounted AFTER DELETE ON log_group BEGIN
+    UPDATE log_account SET kept_bytes = max(kept_bytes - 1200, 0) WHERE account = OLD.charged_account;
+END;
+CREATE TRIGGER log_stream_counted AFTER INSERT ON log_stream BEGIN
+    UPDATE log_account SET kept_bytes = kept_bytes + 1200
+    WHERE account = (SELECT charged_account FROM log_group WHERE id = NEW.group_id);
+END;
+CREATE TRIGGER log_stream_uncounted AFTER DELETE ON log_stream BEGIN
+    UPDATE log_account SET kept_bytes = max(kept_bytes - 1200, 0)
+    WHERE account = (SELECT charged_account FROM log_group WHERE id = OLD.group_id);
+END;
 ";

@@ -35,6 +35,9 @@ pub enum LogError {
     /// The owner has as many groups, or the group as many streams, as allowed.
     #[error("too many log groups or streams")]
     TooMany,
+    /// What the account keeps takes all the bytes that it may, and no event can be removed for more.
+    #[error("the logs of the account take all the bytes that they may")]
+    AccountFull,
     /// A retention that is not in the list of allowed ones.
     #[error("not an allowed retention")]
     BadRetention,
@@ -97,6 +100,14 @@ impl LogStore {
         job: impl FnMut(&Connection) -> Result<T, LogError> + Send + 'static,
     ) -> Result<T, LogError> {
         self.database.blocking_write(job)
+    }
+
+    /// Runs a job like [`LogStore::write`], and holds no thread meanwhile.
+    pub(crate) async fn write_async<T: Send + 'static>(
+        &self,
+        job: impl FnMut(&Connection) -> Result<T, LogError> + Send + 'static,
+    ) -> Result<T, LogError> {
+        self.database.write(job).await
     }
 
     /// Runs a query. It waits neither for a writer nor for other readers, and sees one commit.

@@ -3,6 +3,8 @@
 use rusqlite::{Connection, Row, params};
 
 use crate::group::{insert_group, sql_limit};
+use crate::kept::make_room;
+use crate::limits::Limits;
 use crate::store::{LogError, LogStore, Owner, group_id, is_duplicate, stream_id};
 
 /// A sequence of events from one source.
@@ -50,29 +52,9 @@ impl LogStore {
     ///
     /// # Errors
     ///
-    /// [`LogError::NoGroup`], [`LogError::StreamExists`], [`LogError::TooMany`] or a database failure.
+    /// [`LogError::NoGroup`], [`LogError::StreamExists`], [`LogError::TooMany`], [`LogError::AccountFull`] or a database
+    /// failure.
     pub fn create_stream(
-        &self,
-        owner: &Owner,
-        group: &str,
-        name: &str,
-        now_ms: i64,
-    ) -> Result<(), LogError> {
-        let (owner, group, name) = (owner.clone(), group.to_owned(), name.to_owned());
-        let max_streams = self.limits.max_streams;
-        self.write(move |db| {
-            let group_id = group_id(db, &owner, &group)?;
-            insert_stream(db, group_id, &name, now_ms, max_streams)
-        })
-    }
-
-    /// Makes the group and the stream where they are not there yet: for output that the service
-    /// itself brings.
-    ///
-    /// # Errors
-    ///
-    /// [`LogError::TooMany`] or a database failure.
-    pub fn ensure_stream(
         &self,
         owner: &Owner,
         group: &str,
@@ -82,16 +64,63 @@ impl LogStore {
         let (owner, group, name) = (owner.clone(), group.to_owned(), name.to_owned());
         let limits = self.limits;
         self.write(move |db| {
-            match insert_group(db, &owner, &group, now_ms, limits.max_groups) {
+            let group_id = group_id(db, &owner, &group)?;
+            insert_stream(db, &owner, group_id, &name, now_ms, &limits)
+        })
+    }
+
+    /// Makes the group and the stream where they are not there yet: for output that the service
+    /// itself brings.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::TooMany`], [`LogError::AccountFull`] or a database failure.
+    pub fn ensure_stream(
+        &self,
+        owner: &Owner,
+        group: &str,
+        name: &str,
+        now_ms: i64,
+    ) -> Result<(), LogError> {
+        self.write(self.ensuring(owner, group, name, now_ms))
+    }
+
+    /// Does what [`LogStore::ensure_stream`] does, and holds no thread meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As [`LogStore::ensure_stream`].
+    pub async fn ensure_stream_async(
+        &self,
+        owner: &Owner,
+        group: &str,
+        name: &str,
+        now_ms: i64,
+    ) -> Result<(), LogError> {
+        let job = self.ensuring(owner, group, name, now_ms);
+        self.write_async(job).await
+    }
+
+    fn ensuring(
+        &self,
+        owner: &Owner,
+        group: &str,
+        name: &str,
+        now_ms: i64,
+    ) -> impl FnMut(&Connection) -> Result<(), LogError> + Send + use<> {
+        let (owner, group, name) = (owner.clone(), group.to_owned(), name.to_owned());
+        let limits = self.limits;
+        move |db| {
+            match insert_group(db, &owner, &group, now_ms, &limits) {
                 Ok(()) | Err(LogError::GroupExists) => {}
                 Err(error) => return Err(error),
             }
             let group_id = group_id(db, &owner, &group)?;
-            match insert_stream(db, group_id, &name, now_ms, limits.max_streams) {
+            match insert_stream(db, &owner, group_id, &name, now_ms, &limits) {
                 Ok(()) | Err(LogError::StreamExists) => Ok(()),
                 Err(error) => Err(error),
             }
-        })
+        }
     }
 
     /// Removes a stream with its events. It is gone for everybody when this returns; of a large one some events still
@@ -154,10 +183,11 @@ impl LogStore {
 /// Makes a stream.
 fn insert_stream(
     db: &Connection,
+    owner: &Owner,
     group_id: i64,
     name: &str,
     now_ms: i64,
-    max_streams: i64,
+    limits: &Limits,
 ) -> Result<(), LogError> {
     let inserted = db
         .prepare_cached(
@@ -165,10 +195,10 @@ fn insert_stream(
              SELECT ?1, ?2, ?3
              WHERE (SELECT count(*) FROM log_stream WHERE group_id = ?1 AND NOT is_removed) < ?4",
         )?
-        .execute(params![group_id, name, now_ms, max_streams]);
+        .execute(params![group_id, name, now_ms, limits.max_streams]);
     match inserted {
         Ok(0) => Err(LogError::TooMany),
-        Ok(_) => Ok(()),
+        Ok(_) => make_room(db, &owner.account, limits.max_account_bytes),
         Err(error) if is_duplicate(&error) => Err(LogError::StreamExists),
         Err(error) => Err(error.into()),
     }

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::event::{DAY_MS, OVERHEAD_BYTES, Oldest, give_back};
+use crate::event::{DAY_MS, OVERHEAD_BYTES, Oldest};
+use crate::kept::{Volume, give_back};
 use crate::schema::REMOVED_OWNER;
 use crate::store::{LogError, LogStore};
 
@@ -82,9 +83,10 @@ fn expire(db: &Connection, now_ms: i64) -> Result<usize, LogError> {
             group_id,
             before_ms: now_ms.saturating_sub(days * DAY_MS),
             excess_bytes: i64::MAX,
+            event_bytes: OVERHEAD_BYTES,
             limit,
         };
-        removed += oldest.remove(db)?;
+        removed += usize::try_from(oldest.remove(db)?.events).unwrap_or_default();
     }
     Ok(removed)
 }
@@ -105,38 +107,52 @@ fn removed_stream(db: &Connection) -> Result<Option<(i64, i64)>, LogError> {
 
 /// Events first, then streams, then the group: nothing is left for a cascade to remove at once.
 fn slice_of_group(db: &Connection, group_id: i64) -> Result<usize, LogError> {
-    for statement in [
-        "DELETE FROM log_event WHERE id IN (SELECT id FROM log_event WHERE group_id = ? LIMIT ?)",
-        "DELETE FROM log_stream WHERE id IN (SELECT id FROM log_stream WHERE group_id = ? LIMIT ?)",
-    ] {
-        let removed = db
-            .prepare_cached(statement)?
-            .execute(params![group_id, SLICE])?;
-        if removed > 0 {
-            return Ok(removed);
-        }
+    let events = db
+        .prepare_cached(
+            "SELECT id, length(CAST(message AS BLOB)) FROM log_event WHERE group_id = ? LIMIT ?",
+        )?
+        .query_map(params![group_id, SLICE], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?
+        .collect::<Result<Vec<_>, _>>()?;
+    if !events.is_empty() {
+        return remove_events(db, group_id, &events);
+    }
+    let streams = db
+        .prepare_cached(
+            "DELETE FROM log_stream WHERE id IN (SELECT id FROM log_stream WHERE group_id = ? LIMIT ?)",
+        )?
+        .execute(params![group_id, SLICE])?;
+    if streams > 0 {
+        return Ok(streams);
     }
     Ok(db.execute("DELETE FROM log_group WHERE id = ?", [group_id])?)
 }
 
 fn slice_of_stream(db: &Connection, stream_id: i64, group_id: i64) -> Result<usize, LogError> {
-    let events: Vec<(i64, i64)> = db
+    let events = db
         .prepare_cached(
-            "SELECT id, length(CAST(message AS BLOB)) + ? FROM log_event WHERE stream_id = ? LIMIT ?",
+            "SELECT id, length(CAST(message AS BLOB)) FROM log_event WHERE stream_id = ? LIMIT ?",
         )?
-        .query_map(params![OVERHEAD_BYTES, stream_id, SLICE], |row| {
+        .query_map(params![stream_id, SLICE], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })?
-        .collect::<Result<_, _>>()?;
+        .collect::<Result<Vec<_>, _>>()?;
     if events.is_empty() {
         return Ok(db.execute("DELETE FROM log_stream WHERE id = ?", [stream_id])?);
     }
+    remove_events(db, group_id, &events)
+}
+
+/// Removes events of a group, each given with the bytes of its text. Says how many they were.
+fn remove_events(db: &Connection, group_id: i64, events: &[(i64, i64)]) -> Result<usize, LogError> {
     let mut delete = db.prepare_cached("DELETE FROM log_event WHERE id = ?")?;
-    for (id, _) in &events {
+    let mut removed = Volume::default();
+    for (id, text_bytes) in events {
         delete.execute([id])?;
+        removed.add(*text_bytes);
     }
-    let bytes = events.iter().map(|(_, bytes)| bytes).sum();
-    give_back(db, group_id, bytes)?;
+    give_back(db, group_id, removed)?;
     Ok(events.len())
 }
 

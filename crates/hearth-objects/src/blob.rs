@@ -3,11 +3,12 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use uuid::Uuid;
 
 use crate::error::ObjectError;
+use crate::quota::{Arriving, Share};
 
 /// Digits of a blob's name that name its directory.
 const SPREAD_DIGITS: usize = 2;
@@ -18,6 +19,7 @@ pub(crate) struct Blobs {
     directory: PathBuf,
     /// Shared by those who look up a blob and have not opened it yet.
     openings: RwLock<()>,
+    arriving: Arc<Arriving>,
 }
 
 /// A blob that nobody names yet. It is removed when dropped, unless it was given to the store.
@@ -26,6 +28,7 @@ pub struct NewBlob {
     pub(crate) name: String,
     path: PathBuf,
     is_kept: bool,
+    share: Share,
 }
 
 impl NewBlob {
@@ -33,6 +36,15 @@ impl NewBlob {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Takes room of the account for bytes, before they are written.
+    ///
+    /// # Errors
+    ///
+    /// [`ObjectError::AccountFull`].
+    pub fn take(&mut self, bytes: u64) -> Result<(), ObjectError> {
+        self.share.take(bytes)
     }
 
     pub(crate) fn keep(mut self) {
@@ -55,6 +67,7 @@ impl Blobs {
         Ok(Self {
             directory: directory.to_owned(),
             openings: RwLock::default(),
+            arriving: Arc::default(),
         })
     }
 
@@ -64,7 +77,8 @@ impl Blobs {
         open()
     }
 
-    pub(crate) fn create(&self) -> io::Result<NewBlob> {
+    /// A blob for an account that has so much room left.
+    pub(crate) fn create(&self, account: &str, room_bytes: u64) -> io::Result<NewBlob> {
         let name = Uuid::new_v4().simple().to_string();
         let path = self.path(&name);
         if let Some(parent) = path.parent() {
@@ -74,6 +88,7 @@ impl Blobs {
             name,
             path,
             is_kept: false,
+            share: self.arriving.share(account, room_bytes),
         })
     }
 

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::error::ObjectError;
-use crate::store::{ObjectStore, bucket_id};
+use crate::store::{ObjectStore, bucket_id, unnamed};
 
 /// A bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,10 +19,18 @@ impl ObjectStore {
     ///
     /// # Errors
     ///
-    /// [`ObjectError::BucketExists`] or a failure of the index.
+    /// [`ObjectError::BucketExists`], [`ObjectError::TooManyBuckets`] or a failure of the index.
     pub fn create_bucket(&self, account: &str, name: &str, now_ms: i64) -> Result<(), ObjectError> {
         let (account, name) = (account.to_owned(), name.to_owned());
+        let max_buckets = self.limits.max_buckets;
         let made = self.write(move |index| {
+            let has_bucket = bucket_id(index, &account, &name).is_ok();
+            let count: u32 = index
+                .prepare_cached("SELECT count(*) FROM bucket WHERE account = ?")?
+                .query_row([&account], |row| row.get(0))?;
+            if !has_bucket && count >= max_buckets {
+                return Err(ObjectError::TooManyBuckets);
+            }
             Ok(index.execute(
                 "INSERT OR IGNORE INTO bucket (account, name, created_ms) VALUES (?, ?, ?)",
                 params![account, name, now_ms],
@@ -97,13 +105,17 @@ fn remove(index: &Connection, account: &str, name: &str) -> Result<Vec<String>, 
     if has_objects {
         return Err(ObjectError::BucketNotEmpty);
     }
-    let parts = index
+    let parts: Vec<String> = index
         .prepare(
             "SELECT blob FROM part WHERE upload_id IN (SELECT id FROM upload WHERE bucket_id = ?)",
         )?
         .query_map([id], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
+    index.execute(
+        "DELETE FROM part WHERE upload_id IN (SELECT id FROM upload WHERE bucket_id = ?)",
+        [id],
+    )?;
     index.execute("DELETE FROM upload WHERE bucket_id = ?", [id])?;
     index.execute("DELETE FROM bucket WHERE id = ?", [id])?;
-    Ok(parts)
+    unnamed(index, parts)
 }

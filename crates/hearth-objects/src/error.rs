@@ -14,6 +14,12 @@ pub enum ObjectError {
     /// The bucket still has objects or uploads.
     #[error("the bucket is not empty")]
     BucketNotEmpty,
+    /// The account has as many buckets as it may.
+    #[error("too many buckets")]
+    TooManyBuckets,
+    /// The account keeps as many bytes as it may.
+    #[error("the objects of the account take all the bytes that they may")]
+    AccountFull,
     /// The bucket has no such object.
     #[error("no such object")]
     NoObject,

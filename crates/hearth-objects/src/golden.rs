@@ -10,9 +10,12 @@ use rusqlite::Connection;
 use super::*;
 
 /// A bucket with two objects, of which one has attributes, and an upload with a part.
-const NEWEST: &str = include_str!("goldens/schema-2.sql");
-/// The same before blobs had indexes.
-const OLDER: &str = include_str!("goldens/schema-1.sql");
+const NEWEST: &str = include_str!("goldens/schema-3.sql");
+/// The same before blobs had indexes, and before accounts were charged.
+const OLDER: [&str; 2] = [
+    include_str!("goldens/schema-1.sql"),
+    include_str!("goldens/schema-2.sql"),
+];
 
 const ACCOUNT: &str = "000000000007";
 const NOW: i64 = 1_800_000_000_000;
@@ -58,7 +61,7 @@ fn todays_writer_writes_the_newest_file_to_the_byte() {
     let store = ObjectStore::open(directory.path()).unwrap();
     let mut names = Vec::new();
     let mut blob = || {
-        let blob = store.new_blob().unwrap();
+        let blob = store.new_blob(ACCOUNT).unwrap();
         std::fs::write(blob.path(), b"bytes").unwrap();
         names.push(blob.name.clone());
         blob
@@ -154,19 +157,23 @@ fn todays_reader_reads_the_newest_file() {
     is_read_whole(directory.path(), NEWEST);
 }
 
-/// A file of the current release is opened without any change to it.
+/// A file of the current release is opened without any change to it, and one of an older release becomes the same.
 #[test]
-fn opening_the_newest_file_changes_nothing() {
-    let directory = tempfile::tempdir().unwrap();
-    let db = Connection::open(directory.path().join("objects.db")).unwrap();
-    db.execute_batch(NEWEST).unwrap();
-    drop(db);
-    drop(ObjectStore::open(directory.path()).unwrap());
-    assert_eq!(text(directory.path()), NEWEST);
+fn opening_a_file_makes_it_the_newest_and_changes_nothing_else() {
+    for file in OLDER.into_iter().chain([NEWEST]) {
+        let directory = tempfile::tempdir().unwrap();
+        let db = Connection::open(directory.path().join("objects.db")).unwrap();
+        db.execute_batch(file).unwrap();
+        drop(db);
+        drop(ObjectStore::open(directory.path()).unwrap());
+        assert_eq!(text(directory.path()), NEWEST);
+    }
 }
 
 #[test]
-fn todays_reader_reads_a_file_of_an_older_release() {
-    let directory = tempfile::tempdir().unwrap();
-    is_read_whole(directory.path(), OLDER);
+fn todays_reader_reads_files_of_older_releases() {
+    for older in OLDER {
+        let directory = tempfile::tempdir().unwrap();
+        is_read_whole(directory.path(), older);
+    }
 }

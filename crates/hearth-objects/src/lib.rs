@@ -12,6 +12,9 @@
 //! forgotten it and whoever looked it up before has it open. What a crash leaves is a file without a name, removed at the next start. Keys are
 //! rows, not paths: any text is a key, and no key can reach out of its bucket.
 //!
+//! A copy of an object is another row that names the same file, which goes with the last of them. What an account keeps is
+//! counted and bounded (`quota.rs`).
+//!
 //! The crate knows neither HTTP nor S3's XML.
 
 #![forbid(unsafe_code)]
@@ -21,6 +24,7 @@ mod bucket;
 mod error;
 mod listing;
 mod object;
+mod quota;
 mod schema;
 mod store;
 mod upload;
@@ -29,7 +33,8 @@ pub use blob::NewBlob;
 pub use bucket::Bucket;
 pub use error::ObjectError;
 pub use listing::{Listing, ListingRequest};
-pub use object::{Attributes, Condition, NewObject, Object};
+pub use object::{Attributes, Condition, Copy, NewObject, Object};
+pub use quota::Limits;
 pub use store::ObjectStore;
 pub use upload::{MAX_PARTS, Part, Upload};
 

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::blob::NewBlob;
 use crate::error::ObjectError;
-use crate::store::{ObjectStore, bucket_id};
+use crate::quota::{kept_bytes, within};
+use crate::store::{ObjectStore, bucket_id, unnamed};
 
 /// What a client says of an object besides its bytes. Written into the index as JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,24 +59,73 @@ pub enum Condition {
     Present(Option<String>),
 }
 
+/// What conditions of writes ask about.
+struct Existing {
+    blob: String,
+    etag: String,
+}
+
+fn existing(
+    index: &Connection,
+    bucket_id: i64,
+    key: &str,
+) -> Result<Option<Existing>, ObjectError> {
+    let mut query =
+        index.prepare_cached("SELECT blob, etag FROM object WHERE bucket_id = ? AND key = ?")?;
+    let existing = query.query_row(params![bucket_id, key], |row| {
+        Ok(Existing {
+            blob: row.get(0)?,
+            etag: row.get(1)?,
+        })
+    });
+    Ok(existing.optional()?)
+}
+
+impl Condition {
+    fn holds(&self, existing: Option<&Existing>) -> bool {
+        match (self, existing) {
+            (Self::Always, _) | (Self::Absent, None) => true,
+            (Self::Present(wanted), Some(existing)) => wanted
+                .as_ref()
+                .is_none_or(|wanted| *wanted == existing.etag),
+            (Self::Absent, Some(_)) | (Self::Present(_), None) => false,
+        }
+    }
+}
+
+/// A copy to be made in one account.
+#[derive(Clone, Debug)]
+pub struct Copy<'a> {
+    /// Bucket and key of the object.
+    pub source: (&'a str, &'a str),
+    /// Bucket and key of the copy.
+    pub target: (&'a str, &'a str),
+    /// What is said of the copy; what is said of the object without.
+    pub attributes: Option<Attributes>,
+    /// What must hold at the target.
+    pub condition: Condition,
+}
+
 /// The columns that [`object_from_row`] reads.
 pub(crate) const COLUMNS: &str = "key, size, etag, modified_ms, attributes, blob";
 
 impl ObjectStore {
-    /// A file for bytes to come.
+    /// A file for bytes to come to an account.
     ///
     /// # Errors
     ///
-    /// When its directory cannot be made.
-    pub fn new_blob(&self) -> Result<NewBlob, ObjectError> {
-        Ok(self.blobs.create()?)
+    /// When its directory cannot be made, or a failure of the index.
+    pub fn new_blob(&self, account: &str) -> Result<NewBlob, ObjectError> {
+        let kept_bytes = self.read(|index| kept_bytes(index, account))?;
+        let room_bytes = self.limits.max_account_bytes.saturating_sub(kept_bytes);
+        Ok(self.blobs.create(account, room_bytes)?)
     }
 
     /// Keeps an object under a key, in place of the one that was there.
     ///
     /// # Errors
     ///
-    /// [`ObjectError::NoBucket`], [`ObjectError::ConditionFailed`] or a failure of the index.
+    /// [`ObjectError::NoBucket`], [`ObjectError::ConditionFailed`], [`ObjectError::AccountFull`] or a failure of the index.
     pub fn put(
         &self,
         account: &str,
@@ -94,14 +144,68 @@ impl ObjectStore {
             blob: object.blob.name.clone(),
         };
         let (account, bucket) = (account.to_owned(), bucket.to_owned());
-        let condition = condition.clone();
+        let (condition, limits) = (condition.clone(), self.limits);
         let replaced = self.write(move |index| {
             let bucket_id = bucket_id(index, &account, &bucket)?;
-            insert(index, bucket_id, &row, &condition)
+            let put = || insert(index, bucket_id, &row, &condition);
+            let replaced = within(index, &account, &limits, put)?;
+            unnamed(index, replaced)
         })?;
         object.blob.keep();
         self.blobs.remove(replaced);
         Ok(())
+    }
+
+    /// Copies an object of an account, if `judge` agrees with what it is. The copy shares the bytes, so it takes no longer for a
+    /// large object than for a small one.
+    ///
+    /// # Errors
+    ///
+    /// [`ObjectError::NoBucket`] or [`ObjectError::NoObject`] of the source, what `judge` answers, and those of
+    /// [`ObjectStore::put`].
+    pub fn copy(
+        &self,
+        account: &str,
+        copy: Copy<'_>,
+        judge: impl Fn(&Object) -> Result<(), ObjectError> + Send + 'static,
+        now_ms: i64,
+    ) -> Result<Object, ObjectError> {
+        let Copy {
+            source: (source_bucket, source_key),
+            target: (bucket, key),
+            attributes,
+            condition,
+        } = copy;
+        let account = account.to_owned();
+        let (source_bucket, source_key) = (source_bucket.to_owned(), source_key.to_owned());
+        let (bucket, key) = (bucket.to_owned(), key.to_owned());
+        let limits = self.limits;
+        let (copied, replaced) = self.write(move |index| {
+            let (source, blob) = find(index, &account, &source_bucket, &source_key)?;
+            judge(&source)?;
+            let attributes = attributes.clone().unwrap_or(source.attributes);
+            let row = ObjectRow {
+                key: key.clone(),
+                size: source.size,
+                etag: source.etag.clone(),
+                modified_ms: now_ms,
+                attributes: serde_json::to_string(&attributes)?,
+                blob,
+            };
+            let bucket_id = bucket_id(index, &account, &bucket)?;
+            let put = || insert(index, bucket_id, &row, &condition);
+            let replaced = within(index, &account, &limits, put)?;
+            let copied = Object {
+                key: row.key,
+                size: row.size,
+                etag: row.etag,
+                modified_ms: now_ms,
+                attributes,
+            };
+            Ok((copied, unnamed(index, replaced)?))
+        })?;
+        self.blobs.remove(replaced);
+        Ok(copied)
     }
 
     /// One object.
@@ -139,14 +243,36 @@ impl ObjectStore {
     ///
     /// [`ObjectError::NoBucket`] or a failure of the index.
     pub fn delete(&self, account: &str, bucket: &str, key: &str) -> Result<(), ObjectError> {
+        self.delete_if(account, bucket, key, &Condition::Always)
+    }
+
+    /// Removes an object if it is what the caller expects. Succeeds if it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// [`ObjectError::NoBucket`], [`ObjectError::ConditionFailed`] or a failure of the index.
+    pub fn delete_if(
+        &self,
+        account: &str,
+        bucket: &str,
+        key: &str,
+        condition: &Condition,
+    ) -> Result<(), ObjectError> {
         let (account, bucket, key) = (account.to_owned(), bucket.to_owned(), key.to_owned());
+        let condition = condition.clone();
         let blob = self.write(move |index| {
             let bucket_id = bucket_id(index, &account, &bucket)?;
+            let existing = existing(index, bucket_id, &key)?;
+            if existing.is_some() && !condition.holds(existing.as_ref()) {
+                return Err(ObjectError::ConditionFailed);
+            }
             let mut delete = index.prepare_cached(
                 "DELETE FROM object WHERE bucket_id = ? AND key = ? RETURNING blob",
             )?;
-            let blob = delete.query_row(params![bucket_id, key], |row| row.get(0));
-            Ok(blob.optional()?)
+            let blob: Option<String> = delete
+                .query_row(params![bucket_id, key], |row| row.get(0))
+                .optional()?;
+            unnamed(index, blob)
         })?;
         self.blobs.remove(blob);
         Ok(())
@@ -199,27 +325,16 @@ pub(crate) fn insert(
     object: &ObjectRow,
     condition: &Condition,
 ) -> Result<Option<String>, ObjectError> {
-    let existing: Option<(String, String)> = index
-        .prepare_cached("SELECT blob, etag FROM object WHERE bucket_id = ? AND key = ?")?
-        .query_row(params![bucket_id, object.key], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
-        .optional()?;
-    let holds = match (condition, &existing) {
-        (Condition::Always, _) | (Condition::Absent, None) => true,
-        (Condition::Present(wanted), Some((_, etag))) => {
-            wanted.as_ref().is_none_or(|wanted| wanted == etag)
-        }
-        (Condition::Absent, Some(_)) | (Condition::Present(_), None) => false,
-    };
-    if !holds {
+    let existing = existing(index, bucket_id, &object.key)?;
+    if !condition.holds(existing.as_ref()) {
         return Err(ObjectError::ConditionFailed);
     }
     index
         .prepare_cached(
-            "INSERT OR REPLACE INTO object
-               (bucket_id, key, size, etag, modified_ms, attributes, blob)
-             VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO object (bucket_id, key, size, etag, modified_ms, attributes, blob)
+             VALUES (?, ?, ?, ?, ?, ?, ?)
+             ON CONFLICT (bucket_id, key) DO UPDATE SET size = excluded.size, etag = excluded.etag,
+               modified_ms = excluded.modified_ms, attributes = excluded.attributes, blob = excluded.blob",
         )?
         .execute(params![
             bucket_id,
@@ -230,5 +345,5 @@ pub(crate) fn insert(
             object.attributes,
             object.blob
         ])?;
-    Ok(existing.map(|(blob, _)| blob))
+    Ok(existing.map(|existing| existing.blob))
 }

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::blob::Blobs;
 use crate::error::ObjectError;
+use crate::quota::Limits;
 use crate::schema;
 
 impl From<hearth_sqlite::Error> for ObjectError {
@@ -29,23 +30,37 @@ impl From<rusqlite::Error> for ObjectError {
 pub struct ObjectStore {
     index: Database,
     pub(crate) blobs: Blobs,
+    pub(crate) limits: Limits,
 }
 
 impl ObjectStore {
+    /// Opens the store in `directory` with the usual bounds.
+    ///
+    /// # Errors
+    ///
+    /// As [`ObjectStore::open_within`].
+    pub fn open(directory: &Path) -> Result<Self, ObjectError> {
+        Self::open_within(directory, Limits::default())
+    }
+
     /// Opens the store in `directory`, which is created if it does not exist, and removes what a crash
     /// left behind.
     ///
     /// # Errors
     ///
     /// When directory or index cannot be opened, or the index comes from a later release.
-    pub fn open(directory: &Path) -> Result<Self, ObjectError> {
+    pub fn open_within(directory: &Path, limits: Limits) -> Result<Self, ObjectError> {
         std::fs::create_dir_all(directory)?;
         // Fully durable: an answer to a client means that its object is kept.
         let options = Options::new(schema::STEPS);
         let index = Database::open(&directory.join("objects.db"), &options)?;
         let blobs = Blobs::open(&directory.join("blobs"))?;
         index.blocking_read(|db| remove_unnamed(db, &blobs))?;
-        Ok(Self { index, blobs })
+        Ok(Self {
+            index,
+            blobs,
+            limits,
+        })
     }
 
     /// Runs a job that writes into the index, as a whole or not at all. It may run more than once.
@@ -80,4 +95,21 @@ pub(crate) fn bucket_id(index: &Connection, account: &str, name: &str) -> Result
         .query_row(params![account, name], |row| row.get(0))
         .optional()?
         .ok_or(ObjectError::NoBucket)
+}
+
+/// Those of the blobs that the index does not name any more. To be asked in the transaction that forgets them.
+pub(crate) fn unnamed(
+    index: &Connection,
+    blobs: impl IntoIterator<Item = String>,
+) -> Result<Vec<String>, ObjectError> {
+    let mut named = index.prepare_cached(
+        "SELECT 1 FROM object WHERE blob = ?1 UNION ALL SELECT 1 FROM part WHERE blob = ?1",
+    )?;
+    let mut unnamed = Vec::new();
+    for blob in blobs {
+        if !named.exists([&blob])? {
+            unnamed.push(blob);
+        }
+    }
+    Ok(unnamed)
 }

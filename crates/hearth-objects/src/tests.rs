@@ -17,7 +17,7 @@ fn store() -> (tempfile::TempDir, ObjectStore) {
 }
 
 fn object(store: &ObjectStore, bytes: &[u8]) -> NewObject {
-    let blob = store.new_blob().unwrap();
+    let blob = store.new_blob(ACCOUNT).unwrap();
     std::fs::write(blob.path(), bytes).unwrap();
     NewObject {
         blob,
@@ -81,7 +81,7 @@ fn what_is_replaced_or_deleted_leaves_no_file() {
 fn a_crash_before_the_index_leaves_nothing_after_the_next_start() {
     let (directory, store) = store();
     put(&store, "k", b"kept");
-    let lost = store.new_blob().unwrap();
+    let lost = store.new_blob(ACCOUNT).unwrap();
     std::fs::write(lost.path(), b"half").unwrap();
     std::mem::forget(lost);
     drop(store);

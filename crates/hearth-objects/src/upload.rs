@@ -9,7 +9,8 @@ use uuid::Uuid;
 use crate::blob::NewBlob;
 use crate::error::ObjectError;
 use crate::object::{Attributes, Condition, ObjectRow, insert};
-use crate::store::{ObjectStore, bucket_id};
+use crate::quota::within;
+use crate::store::{ObjectStore, bucket_id, unnamed};
 
 /// Parts of one upload (S3's own bound).
 pub const MAX_PARTS: i32 = 10_000;
@@ -86,7 +87,7 @@ impl ObjectStore {
     ///
     /// # Errors
     ///
-    /// [`ObjectError::NoBucket`] or a failure of the index.
+    /// [`ObjectError::NoBucket`], [`ObjectError::AccountFull`] or a failure of the index.
     pub fn create_upload(
         &self,
         account: &str,
@@ -98,14 +99,16 @@ impl ObjectStore {
         let id = Uuid::new_v4().simple().to_string();
         let (account, bucket, key) = (account.to_owned(), bucket.to_owned(), key.to_owned());
         let attributes = serde_json::to_string(attributes)?;
-        let new_id = id.clone();
+        let (new_id, limits) = (id.clone(), self.limits);
         self.write(move |index| {
             let bucket_id = bucket_id(index, &account, &bucket)?;
-            index.execute(
-                "INSERT INTO upload (id, bucket_id, key, attributes, created_ms) VALUES (?, ?, ?, ?, ?)",
-                params![new_id, bucket_id, key, attributes, now_ms],
-            )?;
-            Ok(())
+            within(index, &account, &limits, || {
+                index.execute(
+                    "INSERT INTO upload (id, bucket_id, key, attributes, created_ms) VALUES (?, ?, ?, ?, ?)",
+                    params![new_id, bucket_id, key, attributes, now_ms],
+                )?;
+                Ok(())
+            })
         })?;
         Ok(id)
     }
@@ -114,7 +117,7 @@ impl ObjectStore {
     ///
     /// # Errors
     ///
-    /// [`ObjectError::NoUpload`] or a failure of the index.
+    /// [`ObjectError::NoUpload`], [`ObjectError::AccountFull`] or a failure of the index.
     pub fn put_part(
         &self,
         upload: Upload<'_>,
@@ -132,9 +135,12 @@ impl ObjectStore {
             modified_ms: now_ms,
             blob: blob.name.clone(),
         };
+        let limits = self.limits;
         let replaced = self.write(move |index| {
             find(index, upload.as_ref())?;
-            insert_part(index, &upload.id, &part)
+            let put = || insert_part(index, &upload.id, &part);
+            let replaced = within(index, &upload.account, &limits, put)?;
+            unnamed(index, replaced)
         })?;
         blob.keep();
         self.blobs.remove(replaced);
@@ -159,7 +165,8 @@ impl ObjectStore {
     /// # Errors
     ///
     /// [`ObjectError::NoUpload`], [`ObjectError::InvalidPart`], [`ObjectError::PartOrder`],
-    /// [`ObjectError::PartTooSmall`], [`ObjectError::ConditionFailed`], or a failure of files or index.
+    /// [`ObjectError::PartTooSmall`], [`ObjectError::ConditionFailed`], [`ObjectError::AccountFull`], or a failure of files or
+    /// index.
     pub fn complete_upload(
         &self,
         upload: Upload<'_>,
@@ -171,7 +178,7 @@ impl ObjectStore {
         let (chosen, blob, size) = self.join_named(upload, named)?;
         let etags: Vec<_> = chosen.iter().map(|part| part.etag.clone()).collect();
         let etag = join_etags(&etags);
-        let (upload, condition) = (upload.to_owned(), condition.clone());
+        let (upload, condition, limits) = (upload.to_owned(), condition.clone(), self.limits);
         let (blob_name, object_etag) = (blob.name.clone(), etag.clone());
         let forgotten = self.write(move |index| {
             // Looked up again: the upload may have been ended while its parts were joined.
@@ -184,10 +191,12 @@ impl ObjectStore {
                 attributes,
                 blob: blob_name.clone(),
             };
-            let replaced = insert(index, bucket_id, &object, &condition)?;
-            let mut forgotten = remove(index, &upload.id)?;
-            forgotten.extend(replaced);
-            Ok(forgotten)
+            within(index, &upload.account, &limits, || {
+                let replaced = insert(index, bucket_id, &object, &condition)?;
+                let mut forgotten = remove(index, &upload.id)?;
+                forgotten.extend(unnamed(index, replaced)?);
+                Ok(forgotten)
+            })
         })?;
         blob.keep();
         self.blobs.remove(forgotten);
@@ -219,7 +228,7 @@ impl ObjectStore {
         let mut attempt = 1;
         loop {
             let chosen = choose(&self.parts(upload)?, named)?;
-            let blob = self.new_blob()?;
+            let blob = self.new_blob(upload.account)?;
             match self.join(&chosen, &blob) {
                 Ok(size) => return Ok((chosen, blob, size)),
                 Err(error) if error.kind() == NotFound && attempt < JOIN_ATTEMPTS => attempt += 1,
@@ -286,8 +295,9 @@ fn insert_part(
         .optional()?;
     index
         .prepare_cached(
-            "INSERT OR REPLACE INTO part (upload_id, number, size, etag, modified_ms, blob)
-             VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO part (upload_id, number, size, etag, modified_ms, blob) VALUES (?, ?, ?, ?, ?, ?)
+             ON CONFLICT (upload_id, number) DO UPDATE SET size = excluded.size, etag = excluded.etag,
+               modified_ms = excluded.modified_ms, blob = excluded.blob",
         )?
         .execute(params![
             upload,
@@ -300,11 +310,12 @@ fn insert_part(
     Ok(replaced)
 }
 
-/// Removes an upload with its parts. Gives their blobs.
+/// Removes an upload with its parts, which are counted by it. Gives their blobs.
 fn remove(index: &Connection, upload: &str) -> Result<Vec<String>, ObjectError> {
     let parts = read_parts(index, upload)?;
+    index.execute("DELETE FROM part WHERE upload_id = ?", [upload])?;
     index.execute("DELETE FROM upload WHERE id = ?", [upload])?;
-    Ok(parts.into_iter().map(|part| part.blob).collect())
+    unnamed(index, parts.into_iter().map(|part| part.blob))
 }
 
 fn read_parts(index: &Connection, upload: &str) -> Result<Vec<Part>, ObjectError> {

@@ -110,7 +110,8 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// Those of the job, and [`Error::Commit`], [`Error::Sqlite`] or [`Error::Closed`] as an error of the job.
+    /// Those of the job, and [`Error::Commit`], [`Error::Sqlite`], [`Error::Panicked`] or [`Error::Closed`] as an error
+    /// of the job.
     pub async fn write<T, E>(
         &self,
         job: impl FnMut(&Connection) -> Result<T, E> + Send + 'static,
@@ -151,7 +152,7 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// Those of the query, and [`Error::Sqlite`] or [`Error::Closed`] as an error of the query.
+    /// Those of the query, and [`Error::Sqlite`], [`Error::Panicked`] or [`Error::Closed`] as an error of the query.
     pub async fn read<T, E>(
         &self,
         query: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
@@ -162,10 +163,17 @@ impl Database {
     {
         let readers = Arc::clone(&self.readers);
         let task = tokio::task::spawn_blocking(move || readers.read(query));
-        task.await.map_err(|_| Error::Closed)?
+        match task.await {
+            Ok(result) => result,
+            Err(error) => Err(match error.try_into_panic() {
+                Ok(payload) => Error::of_panic(payload.as_ref()),
+                // The runtime ends.
+                Err(_) => Error::Closed,
+            })?,
+        }
     }
 
-    /// Runs a query on this thread. All of it sees the same commit.
+    /// Runs a query on this thread, which a panic of it unwinds. All of it sees the same commit.
     ///
     /// # Errors
     ///

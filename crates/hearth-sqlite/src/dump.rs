@@ -7,7 +7,8 @@ use rusqlite::Connection;
 use crate::Error;
 
 /// Everything in a database as SQL text that makes it anew: the number of steps of its schema, then its tables and
-/// indexes in the order of their creation, then its rows in the order of their columns. Equal databases have equal texts.
+/// indexes in the order of their creation, its rows in the order of their columns, and triggers last, so that they do not
+/// run for those rows. Equal databases have equal texts.
 ///
 /// Stores keep files of their releases as such texts, and their tests hold today's readers and writers against them.
 ///
@@ -17,13 +18,17 @@ use crate::Error;
 pub fn dump(db: &Connection) -> Result<String, Error> {
     let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let mut text = format!("PRAGMA user_version = {version};\n");
-    let mut tables = Vec::new();
+    let (mut tables, mut triggers) = (Vec::new(), Vec::new());
     let mut schema = db.prepare(
         "SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' ORDER BY rowid",
     )?;
     let mut rows = schema.query([])?;
     while let Some(row) = rows.next()? {
         let (kind, name, sql): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        if kind == "trigger" {
+            triggers.push(sql);
+            continue;
+        }
         push_line(&mut text, &format!("{sql};"));
         if kind == "table" {
             tables.push(name);
@@ -33,6 +38,9 @@ pub fn dump(db: &Connection) -> Result<String, Error> {
         for row in rows_of(db, &table)? {
             push_line(&mut text, &format!("INSERT INTO {table} VALUES ({row});"));
         }
+    }
+    for trigger in triggers {
+        push_line(&mut text, &format!("{trigger};"));
     }
     Ok(text)
 }

@@ -1,5 +1,7 @@
 //! A job on its way to the writer, whose types the writer does not know.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use rusqlite::Connection;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -15,6 +17,7 @@ pub(crate) struct Request {
 /// What the writer runs and answers.
 pub(crate) trait Job: Send {
     /// Runs it. Answers whether what it wrote is to be kept. May be called again when the transaction was rolled back.
+    /// A job that panics has failed, and is not run again: nobody knows what is left of its state.
     fn run(&mut self, db: &Connection) -> bool;
 
     /// Replaces the result of the last run by a failure.
@@ -25,7 +28,8 @@ pub(crate) trait Job: Send {
 }
 
 struct Typed<W, R, T, E> {
-    work: W,
+    /// `None` once it has panicked.
+    work: Option<W>,
     result: Option<Result<T, E>>,
     reply: R,
 }
@@ -43,7 +47,7 @@ impl Request {
     {
         Self {
             job: Box::new(Typed {
-                work,
+                work: Some(work),
                 result: None,
                 reply,
             }),
@@ -60,10 +64,22 @@ where
     E: From<Error> + Send,
 {
     fn run(&mut self, db: &Connection) -> bool {
-        let result = (self.work)(db);
-        let is_kept = result.is_ok();
-        self.result = Some(result);
-        is_kept
+        let Some(work) = &mut self.work else {
+            return false;
+        };
+        // Unwind safe: of a job that panicked neither its state nor what it wrote is used again.
+        match catch_unwind(AssertUnwindSafe(|| work(db))) {
+            Ok(result) => {
+                let is_kept = result.is_ok();
+                self.result = Some(result);
+                is_kept
+            }
+            Err(payload) => {
+                self.work = None;
+                self.fail(Error::of_panic(payload.as_ref()));
+                false
+            }
+        }
     }
 
     fn fail(&mut self, error: Error) {

@@ -9,6 +9,7 @@
 //! - Jobs that wait at the same time share one commit. Each is answered only after that commit.
 //! - A job may run more than once: when SQLite rolls back the whole transaction because of one job, the others run again.
 //!   So a job changes nothing but the database. It does not wait for another job either: there is one writer.
+//! - A job that panics fails alone: it is rolled back, its caller is told, and the writer goes on.
 //! - A read sees one commit from its beginning to its end. It waits neither for the writer nor for other reads.
 //! - A schema is a list of steps. `PRAGMA user_version` is the number of steps that a file has been through.
 //!

@@ -25,7 +25,8 @@ impl Readers {
         }
     }
 
-    /// Runs a query in a read transaction: all of it sees the same commit.
+    /// Runs a query in a read transaction: all of it sees the same commit. The connection of one that panics is closed
+    /// with its transaction, and the next reader opens another.
     pub(crate) fn read<T, E: From<Error>>(
         &self,
         query: impl FnOnce(&Connection) -> Result<T, E>,

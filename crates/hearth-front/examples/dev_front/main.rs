@@ -52,6 +52,9 @@ const KEYS: [(&str, &str, u64); 2] = [
     ("AKIAHEARTHTESTTWO000", "second-secret", 111_111_111_111),
 ];
 
+/// Whoever signs with this key has the handler of its request panic.
+const PANICKING_KEY: &str = "AKIAHEARTHTESTPANIC0";
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -206,6 +209,10 @@ struct FixedKeys;
 #[async_trait]
 impl Keys for FixedKeys {
     async fn find(&self, access_key: &str) -> Option<AccessKey> {
+        assert_ne!(
+            access_key, PANICKING_KEY,
+            "a test asks for a handler that panics"
+        );
         let (id, secret, account) = KEYS.iter().find(|(id, ..)| *id == access_key)?;
         Some(AccessKey {
             id: id.parse().ok()?,

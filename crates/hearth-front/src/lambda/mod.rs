@@ -29,6 +29,7 @@ use address::Address;
 use hearth_control::arn::Scope;
 use hearth_control::request::{RequestDigest, RequestToken};
 use hearth_control::{Control, ControlError};
+use http::request::Parts;
 use operation::{Operation, Subject};
 use page::PageTokens;
 
@@ -70,6 +71,15 @@ impl Context<'_> {
     /// A refusal of the control plane in the words of this operation's family.
     pub(crate) fn refused(&self, error: ControlError) -> Fault {
         refusal::fault(self, error)
+    }
+}
+
+/// The family whose words a request understands.
+pub(crate) fn family(head: &Parts) -> Family {
+    match address::find(head.method.as_str(), head.uri.path()) {
+        Some(Address::Operation { operation, .. }) => operation.family(),
+        Some(Address::Runtime) => Family::Core,
+        None => Family::Microvms,
     }
 }
 

@@ -54,7 +54,8 @@ pub(super) fn access_denied(context: &Context<'_>) -> Fault {
     )
 }
 
-fn internal(family: Family) -> Fault {
+/// Our own failure, as a family words it.
+pub(crate) fn internal(family: Family) -> Fault {
     let code = match family {
         Family::Microvms => "InternalServerException",
         Family::Core => "ServiceException",

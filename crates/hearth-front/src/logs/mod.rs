@@ -14,6 +14,7 @@ use crate::fault::Fault;
 use crate::model::logs::*;
 use crate::model::values::Written;
 use crate::model::{Input, Mismatch, check};
+use crate::places::Places;
 use crate::wire::json::{rpc, rpc_fault};
 use crate::wire::{Label, Reply};
 use hearth_logs::{LogError, LogStore, Owner};
@@ -25,6 +26,7 @@ const TARGET: &str = "Logs_20140328.";
 /// The logs service.
 pub(crate) struct Logs {
     pub(crate) store: Arc<LogStore>,
+    pub(crate) places: Arc<Places>,
 }
 
 /// One request of an owner, to be answered on a thread that may wait for the disk.
@@ -65,6 +67,7 @@ impl Logs {
             account: scope.account.to_string(),
             region: scope.region.to_string(),
         };
+        let account = owner.account.clone();
         let request = Request {
             store: Arc::clone(&self.store),
             owner,
@@ -74,7 +77,8 @@ impl Logs {
             check(operation.model().input, &input).map_err(mismatch)?;
             operation.perform(&request, input)
         };
-        tokio::task::spawn_blocking(perform)
+        self.places
+            .run(&account, perform)
             .await
             .unwrap_or_else(|error| Err(Fault::internal(&error)))
     }
@@ -167,6 +171,10 @@ fn refused(error: LogError) -> Fault {
             "The specified log stream already exists",
         ),
         LogError::TooMany => ("LimitExceededException", "Resource limit exceeded."),
+        LogError::AccountFull => (
+            "LimitExceededException",
+            "The logs of this account take all the bytes that [quotas] in the configuration of the service lets them take. Delete log groups or log streams, or raise the quota.",
+        ),
         LogError::BadRetention => (
             "InvalidParameterException",
             "The retention is not one of the allowed values.",

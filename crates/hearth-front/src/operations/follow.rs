@@ -11,11 +11,11 @@ use hearth_control::Control;
 use hearth_control::id::MicrovmId;
 use hearth_control::life::MicrovmState;
 use hearth_control::microvm::Microvm;
-use hearth_logs::{Event, LogError, LogStore, Owner};
+use hearth_logs::{Arrived, LogError, LogStore, Owner};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::lines::{nothing_yet, text};
+use super::lines::text;
 use crate::fault::Fault;
 use crate::guests::OutputPlace;
 
@@ -54,10 +54,15 @@ impl Followers {
     }
 }
 
-/// The stream of one microVM, and how far it was read.
+/// A client that follows, and what it follows.
 pub(super) struct Follower {
     pub(super) control: Control,
     pub(super) microvm: MicrovmId,
+    pub(super) reading: Reading,
+}
+
+/// The stream of one microVM, and how far it was read.
+pub(super) struct Reading {
     pub(super) store: Arc<LogStore>,
     pub(super) owner: Owner,
     pub(super) place: OutputPlace,
@@ -110,20 +115,21 @@ impl Follower {
     /// Sends everything that has come since.
     async fn send_news(&mut self, pages: &mpsc::Sender<Bytes>) -> Result<(), NoMore> {
         loop {
-            let (events, newest) = self.read().await?;
-            let Some(last) = events.last() else {
-                // What has come up to there is of other streams, and is not looked through again.
-                self.seen = newest;
+            let arrived = self.reading.next().await?;
+            if !arrived.events.is_empty() {
+                let sent = pages.send(text(&arrived.events).into()).await;
+                sent.map_err(|_| NoMore)?;
+            }
+            if !arrived.has_more {
                 return Ok(());
-            };
-            self.seen = last.id;
-            let sent = pages.send(text(&events).into()).await;
-            sent.map_err(|_| NoMore)?;
+            }
         }
     }
+}
 
-    /// What has come, and the number that the newest event of the store had before.
-    async fn read(&self) -> Result<(Vec<Event>, i64), NoMore> {
+impl Reading {
+    /// What has come to the stream. What has come to other streams meanwhile is not looked through again.
+    async fn next(&mut self) -> Result<Arrived, NoMore> {
         let (store, owner, place) = (
             Arc::clone(&self.store),
             self.owner.clone(),
@@ -132,14 +138,25 @@ impl Follower {
         let seen = self.seen;
         let reading = tokio::task::spawn_blocking(move || {
             let newest = store.newest()?;
+            let nothing = Arrived {
+                events: Vec::new(),
+                seen: newest,
+                has_more: false,
+            };
             if newest == seen {
-                return Ok((Vec::new(), newest));
+                return Ok(nothing);
             }
-            let arrived = store.arrived(&owner, &place.group, &place.stream, seen, PAGE_EVENTS);
-            Ok((nothing_yet(arrived)?, newest))
+            match store.arrived(&owner, &place.group, &place.stream, seen, PAGE_EVENTS) {
+                // Group and stream are made by the first line.
+                Err(LogError::NoGroup | LogError::NoStream) => Ok(nothing),
+                arrived => arrived,
+            }
         });
         match reading.await {
-            Ok(Ok(read)) => Ok(read),
+            Ok(Ok(arrived)) => {
+                self.seen = arrived.seen;
+                Ok(arrived)
+            }
             Ok(Err(error)) => {
                 let error: &LogError = &error;
                 tracing::error!(%error, "logs cannot be followed");
@@ -159,5 +176,61 @@ async fn ended(control: Control, microvm: MicrovmId) {
         let has_ended = |microvm: &Microvm| microvm.state() == MicrovmState::Terminated;
         // A view that closes ends too: its owner is done with it.
         let _ = view.wait_for(has_ended).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hearth_logs::{Limits, NewEvent};
+
+    use super::*;
+
+    const NOW: i64 = 1_800_000_000_000;
+
+    /// Finding M5: what others write is passed over once. Without, a quiet follower looks at all of it each time it asks.
+    #[tokio::test]
+    async fn a_quiet_follower_goes_on_from_what_others_have_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = LogStore::open(&directory.path().join("logs.db"), Limits::default());
+        let store = Arc::new(store.unwrap());
+        let owner = |account: &str| Owner {
+            account: account.to_owned(),
+            region: "eu-1".to_owned(),
+        };
+        let write = |account: &str, lines: i64| {
+            let owner = owner(account);
+            let event = |time_ms| NewEvent {
+                time_ms,
+                message: "x".to_owned(),
+            };
+            let events: Vec<_> = (0..lines).map(|line| event(NOW + line)).collect();
+            store.ensure_stream(&owner, "/g", "s", NOW).unwrap();
+            store.append(&owner, "/g", "s", &events, NOW).unwrap();
+        };
+        write("quiet", 1);
+        let mut reading = Reading {
+            store: Arc::clone(&store),
+            owner: owner("quiet"),
+            place: OutputPlace {
+                group: "/g".to_owned(),
+                stream: "s".to_owned(),
+            },
+            seen: store.newest().unwrap(),
+        };
+        write("loud", 5000);
+        let Ok(arrived) = reading.next().await else {
+            panic!("cannot be followed");
+        };
+        assert!(
+            arrived.events.is_empty() && !arrived.has_more,
+            "{arrived:?}"
+        );
+        assert_eq!(reading.seen, store.newest().unwrap());
+        write("quiet", 2);
+        let Ok(arrived) = reading.next().await else {
+            panic!("cannot be followed");
+        };
+        assert_eq!(arrived.events.len(), 2);
+        assert_eq!(reading.seen, store.newest().unwrap());
     }
 }

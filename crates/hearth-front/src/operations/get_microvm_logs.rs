@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hearth_control::throttle::Rate;
 use hearth_logs::{Direction, Event, EventFilter, LogError, Owner, Pattern, StreamSelection};
 
-use super::follow::Follower;
+use super::follow::{Follower, Reading};
 use super::lines::{nothing_yet, text};
 use super::query::parameters;
 use super::streamed::streamed;
@@ -42,15 +42,17 @@ pub(super) async fn perform(context: &Context<'_>) -> Result<Reply, Fault> {
     let mut follower = Follower {
         control: context.operations.control.clone(),
         microvm: microvm.id,
-        store: Arc::clone(&context.operations.logs),
-        owner,
-        place,
-        seen: 0,
+        reading: Reading {
+            store: Arc::clone(&context.operations.logs),
+            owner,
+            place,
+            seen: 0,
+        },
     };
     let permit = is_followed.then(|| context.operations.followers.admit());
     let permit = permit.transpose()?;
-    let (events, seen) = newest(&follower, limit).await?;
-    follower.seen = seen;
+    let (events, seen) = newest(&follower.reading, limit).await?;
+    follower.reading.seen = seen;
     let lines = text(&events);
     Ok(match permit {
         Some(permit) => streamed(CONTENT_TYPE, follower.begin(lines, permit)),
@@ -80,9 +82,9 @@ fn read_follow(follow: Option<&str>) -> Result<bool, Fault> {
 }
 
 /// The newest lines, and the number up to which they are complete.
-async fn newest(follower: &Follower, limit: usize) -> Result<(Vec<Event>, i64), Fault> {
-    let (store, owner) = (Arc::clone(&follower.store), follower.owner.clone());
-    let OutputPlace { group, stream } = follower.place.clone();
+async fn newest(reading: &Reading, limit: usize) -> Result<(Vec<Event>, i64), Fault> {
+    let (store, owner) = (Arc::clone(&reading.store), reading.owner.clone());
+    let OutputPlace { group, stream } = reading.place.clone();
     let reading = tokio::task::spawn_blocking(move || {
         let filter = EventFilter {
             streams: StreamSelection::Names(vec![stream]),

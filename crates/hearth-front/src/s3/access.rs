@@ -6,7 +6,8 @@ use hearth_control::Control;
 use hearth_control::throttle::Rate;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::dto::{
-    CopyObjectInput, CopySource, DeleteObjectsInput, ListObjectsInput, ListObjectsV2Input,
+    CopyObjectInput, CopySource, DeleteObjectsInput, GetObjectAttributesInput,
+    ListObjectVersionsInput, ListObjectsInput, ListObjectsV2Input, UploadPartCopyInput,
 };
 use s3s::path::S3Path;
 use s3s::{S3Request, S3Result, s3_error};
@@ -50,15 +51,18 @@ const fn administration(name: &'static str) -> Option<Action> {
 fn action(operation: &str) -> Option<Action> {
     match operation {
         "GetObject" | "HeadObject" => data("s3:GetObject"),
+        "GetObjectAttributes" => data("s3:GetObjectAttributes"),
         "PutObject"
         | "CopyObject"
         | "CreateMultipartUpload"
         | "UploadPart"
+        | "UploadPartCopy"
         | "CompleteMultipartUpload" => data("s3:PutObject"),
         "DeleteObject" | "DeleteObjects" => data("s3:DeleteObject"),
         "AbortMultipartUpload" => data("s3:AbortMultipartUpload"),
         "ListParts" => data("s3:ListMultipartUploadParts"),
         "ListObjects" | "ListObjectsV2" | "HeadBucket" => data("s3:ListBucket"),
+        "ListObjectVersions" => data("s3:ListBucketVersions"),
         "GetBucketLocation" => data("s3:GetBucketLocation"),
         "ListBuckets" => data("s3:ListAllMyBuckets"),
         "CreateBucket" => administration("s3:CreateBucket"),
@@ -126,7 +130,10 @@ impl S3Access for Access {
             |action| action.name.to_owned(),
         );
         // So is a prefix, as `s3s` reads it.
-        if matches!(operation, "ListObjects" | "ListObjectsV2") {
+        if matches!(
+            operation,
+            "ListObjects" | "ListObjectsV2" | "ListObjectVersions"
+        ) {
             return Ok(());
         }
         may(&visit, &name, &resource(context.s3_path()), &no_prefix())
@@ -134,21 +141,45 @@ impl S3Access for Access {
 
     async fn list_objects(&self, request: &mut S3Request<ListObjectsInput>) -> S3Result<()> {
         let visit = visit_of(request)?;
-        may_list(&visit, &request.input.bucket, request.input.prefix.as_ref())
+        let prefix = request.input.prefix.as_ref();
+        may_list(&visit, "s3:ListBucket", &request.input.bucket, prefix)
     }
 
     async fn list_objects_v2(&self, request: &mut S3Request<ListObjectsV2Input>) -> S3Result<()> {
         let visit = visit_of(request)?;
-        may_list(&visit, &request.input.bucket, request.input.prefix.as_ref())
+        let prefix = request.input.prefix.as_ref();
+        may_list(&visit, "s3:ListBucket", &request.input.bucket, prefix)
     }
 
-    /// The source is read.
+    async fn list_object_versions(
+        &self,
+        request: &mut S3Request<ListObjectVersionsInput>,
+    ) -> S3Result<()> {
+        let visit = visit_of(request)?;
+        let prefix = request.input.prefix.as_ref();
+        may_list(
+            &visit,
+            "s3:ListBucketVersions",
+            &request.input.bucket,
+            prefix,
+        )
+    }
+
+    /// An object's attributes are asked for by who may read it.
+    async fn get_object_attributes(
+        &self,
+        request: &mut S3Request<GetObjectAttributesInput>,
+    ) -> S3Result<()> {
+        let read = object(&request.input.bucket, &request.input.key);
+        may(&visit_of(request)?, "s3:GetObject", &read, &Facts::new())
+    }
+
     async fn copy_object(&self, request: &mut S3Request<CopyObjectInput>) -> S3Result<()> {
-        let CopySource::Bucket { bucket, key, .. } = &request.input.copy_source else {
-            return Err(s3_error!(NotImplemented));
-        };
-        let source = object(bucket, key);
-        may(&visit_of(request)?, "s3:GetObject", &source, &Facts::new())
+        may_copy(&visit_of(request)?, &request.input.copy_source)
+    }
+
+    async fn upload_part_copy(&self, request: &mut S3Request<UploadPartCopyInput>) -> S3Result<()> {
+        may_copy(&visit_of(request)?, &request.input.copy_source)
     }
 
     /// A list with one key that may not be deleted deletes nothing.
@@ -177,14 +208,17 @@ fn may_delete(visit: &Visit, resources: &[String]) -> S3Result<()> {
         .try_for_each(|resource| may(visit, "s3:DeleteObject", resource, &Facts::new()))
 }
 
-fn may_list(visit: &Visit, bucket: &str, prefix: Option<&String>) -> S3Result<()> {
+/// The source is read.
+fn may_copy(visit: &Visit, source: &CopySource) -> S3Result<()> {
+    let CopySource::Bucket { bucket, key, .. } = source else {
+        return Err(s3_error!(NotImplemented));
+    };
+    may(visit, "s3:GetObject", &object(bucket, key), &Facts::new())
+}
+
+fn may_list(visit: &Visit, action: &str, bucket: &str, prefix: Option<&String>) -> S3Result<()> {
     let facts = Facts::from([("s3:prefix", prefix.cloned())]);
-    may(
-        visit,
-        "s3:ListBucket",
-        &format!("arn:aws:s3:::{bucket}"),
-        &facts,
-    )
+    may(visit, action, &format!("arn:aws:s3:::{bucket}"), &facts)
 }
 
 /// What is known of a request that lists nothing.

@@ -7,11 +7,12 @@ use s3s::dto::{
     CompleteMultipartUploadOutput, CopyObjectInput, CopyObjectOutput, CreateBucketInput,
     CreateBucketOutput, CreateMultipartUploadInput, CreateMultipartUploadOutput, DeleteBucketInput,
     DeleteBucketOutput, DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput,
-    DeleteObjectsOutput, GetBucketLocationInput, GetBucketLocationOutput, GetObjectInput,
-    GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput,
-    ListBucketsInput, ListBucketsOutput, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input,
-    ListObjectsV2Output, ListPartsInput, ListPartsOutput, PutObjectInput, PutObjectOutput,
-    UploadPartInput, UploadPartOutput,
+    DeleteObjectsOutput, GetBucketLocationInput, GetBucketLocationOutput, GetObjectAttributesInput,
+    GetObjectAttributesOutput, GetObjectInput, GetObjectOutput, HeadBucketInput, HeadBucketOutput,
+    HeadObjectInput, HeadObjectOutput, ListBucketsInput, ListBucketsOutput,
+    ListObjectVersionsInput, ListObjectVersionsOutput, ListObjectsInput, ListObjectsOutput,
+    ListObjectsV2Input, ListObjectsV2Output, ListPartsInput, ListPartsOutput, PutObjectInput,
+    PutObjectOutput, UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
 };
 use s3s::{S3, S3Request, S3Response, S3Result};
 
@@ -32,7 +33,7 @@ macro_rules! hand_on {
     };
 }
 
-use super::{listing, multipart, objects};
+use super::{listing, multipart, objects, part_copy};
 
 hand_on! {
     create_bucket: buckets(CreateBucketInput) -> CreateBucketOutput;
@@ -42,6 +43,9 @@ hand_on! {
     list_buckets: buckets(ListBucketsInput) -> ListBucketsOutput;
     list_objects: listing(ListObjectsInput) -> ListObjectsOutput;
     list_objects_v2: listing(ListObjectsV2Input) -> ListObjectsV2Output;
+    list_object_versions: listing(ListObjectVersionsInput) -> ListObjectVersionsOutput;
+    get_object_attributes:
+        objects(GetObjectAttributesInput) -> GetObjectAttributesOutput;
     get_object: objects(GetObjectInput) -> GetObjectOutput;
     head_object: objects(HeadObjectInput) -> HeadObjectOutput;
     put_object: objects(PutObjectInput) -> PutObjectOutput;
@@ -51,6 +55,7 @@ hand_on! {
     create_multipart_upload:
         multipart(CreateMultipartUploadInput) -> CreateMultipartUploadOutput;
     upload_part: multipart(UploadPartInput) -> UploadPartOutput;
+    upload_part_copy: part_copy(UploadPartCopyInput) -> UploadPartCopyOutput;
     list_parts: multipart(ListPartsInput) -> ListPartsOutput;
     complete_multipart_upload:
         multipart(CompleteMultipartUploadInput) -> CompleteMultipartUploadOutput;

@@ -1,7 +1,8 @@
 //! Refusals of the store as S3 words them.
 
 use hearth_objects::ObjectError;
-use s3s::{S3Error, s3_error};
+use http::StatusCode;
+use s3s::{S3Error, S3ErrorCode, s3_error};
 
 #[expect(
     clippy::needless_pass_by_value,
@@ -20,6 +21,11 @@ pub(super) fn refused(error: ObjectError) -> S3Error {
                 "The bucket you tried to delete is not empty"
             )
         }
+        ObjectError::TooManyBuckets => s3_error!(
+            TooManyBuckets,
+            "You have attempted to create more buckets than allowed"
+        ),
+        ObjectError::AccountFull => full(),
         ObjectError::NoObject => s3_error!(NoSuchKey, "The specified key does not exist."),
         ObjectError::ConditionFailed => s3_error!(
             PreconditionFailed,
@@ -47,6 +53,14 @@ pub(super) fn refused(error: ObjectError) -> S3Error {
         | ObjectError::Index(_)
         | ObjectError::Damaged(_) => internal(&error),
     }
+}
+
+/// AWS has no bound of this kind. The code and the status are those of Ceph.
+pub(super) fn full() -> S3Error {
+    let text = "The objects and unfinished uploads of this account take all the bytes that [quotas] in the configuration of the service lets them take. Delete some, or raise the quota.";
+    let mut error = S3Error::with_message(S3ErrorCode::Custom("QuotaExceeded".into()), text);
+    error.set_status_code(StatusCode::FORBIDDEN);
+    error
 }
 
 /// Our own failure; its cause goes to the log.

@@ -1,22 +1,28 @@
-//! Listings of objects, in both versions of the operation.
+//! Listings of objects, in both versions of the operation, and as versions.
 
 use hearth_objects::{Listing, ListingRequest};
 use s3s::dto::{
-    CommonPrefix, ETag, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input,
-    ListObjectsV2Output, Object, ObjectStorageClass,
+    CommonPrefix, ETag, ListObjectVersionsInput, ListObjectVersionsOutput, ListObjectsInput,
+    ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, Object, ObjectStorageClass,
+    ObjectVersion, ObjectVersionStorageClass,
 };
 use s3s::{S3Request, S3Result, s3_error};
 
+use super::encoding::Encoding;
 use super::store::{AccountBuckets, timestamp};
 
 /// Keys in one answer (S3's own bound).
 const MAX_KEYS: i32 = 1000;
+
+/// The version of an object in a bucket that has none.
+const ONLY_VERSION: &str = "null";
 
 pub(super) async fn list_objects(
     buckets: &AccountBuckets,
     request: S3Request<ListObjectsInput>,
 ) -> S3Result<ListObjectsOutput> {
     let input = request.input;
+    let encoding = Encoding::of(input.encoding_type.as_ref())?;
     let max_keys = input.max_keys.unwrap_or(MAX_KEYS).min(MAX_KEYS);
     let wanted = ListingRequest {
         prefix: input.prefix.clone().unwrap_or_default(),
@@ -27,13 +33,14 @@ pub(super) async fn list_objects(
     let found = list(buckets, &input.bucket, wanted).await?;
     Ok(ListObjectsOutput {
         is_truncated: Some(found.next.is_some()),
-        next_marker: found.next.filter(|_| input.delimiter.is_some()),
-        contents: Some(found.objects.into_iter().map(object).collect()),
-        common_prefixes: Some(found.prefixes.into_iter().map(common_prefix).collect()),
+        next_marker: encoding
+            .write_some(found.next.as_ref().filter(|_| input.delimiter.is_some()))?,
+        contents: Some(objects(found.objects, encoding)?),
+        common_prefixes: Some(common_prefixes(&found.prefixes, encoding)?),
         name: Some(input.bucket),
-        prefix: input.prefix,
-        marker: Some(input.marker.unwrap_or_default()),
-        delimiter: input.delimiter,
+        prefix: encoding.write_some(input.prefix.as_ref())?,
+        marker: Some(encoding.write(&input.marker.unwrap_or_default())?),
+        delimiter: encoding.write_some(input.delimiter.as_ref())?,
         encoding_type: input.encoding_type,
         max_keys: Some(max_keys),
         ..Default::default()
@@ -45,6 +52,7 @@ pub(super) async fn list_objects_v2(
     request: S3Request<ListObjectsV2Input>,
 ) -> S3Result<ListObjectsV2Output> {
     let input = request.input;
+    let encoding = Encoding::of(input.encoding_type.as_ref())?;
     let max_keys = input.max_keys.unwrap_or(MAX_KEYS).min(MAX_KEYS);
     let after = match input.continuation_token.as_deref() {
         Some(token) => Some(read_token(token)?),
@@ -62,14 +70,61 @@ pub(super) async fn list_objects_v2(
         is_truncated: Some(found.next.is_some()),
         next_continuation_token: found.next.as_deref().map(write_token),
         key_count: i32::try_from(count).ok(),
-        contents: Some(found.objects.into_iter().map(object).collect()),
-        common_prefixes: Some(found.prefixes.into_iter().map(common_prefix).collect()),
+        contents: Some(objects(found.objects, encoding)?),
+        common_prefixes: Some(common_prefixes(&found.prefixes, encoding)?),
         name: Some(input.bucket),
-        prefix: input.prefix,
-        delimiter: input.delimiter,
+        prefix: encoding.write_some(input.prefix.as_ref())?,
+        delimiter: encoding.write_some(input.delimiter.as_ref())?,
         encoding_type: input.encoding_type,
-        start_after: input.start_after,
+        start_after: encoding.write_some(input.start_after.as_ref())?,
         continuation_token: input.continuation_token,
+        max_keys: Some(max_keys),
+        ..Default::default()
+    })
+}
+
+/// A bucket without versions: each object is its only one, and its name is `null`.
+pub(super) async fn list_object_versions(
+    buckets: &AccountBuckets,
+    request: S3Request<ListObjectVersionsInput>,
+) -> S3Result<ListObjectVersionsOutput> {
+    let input = request.input;
+    let encoding = Encoding::of(input.encoding_type.as_ref())?;
+    let max_keys = input.max_keys.unwrap_or(MAX_KEYS).min(MAX_KEYS);
+    let wanted = ListingRequest {
+        prefix: input.prefix.clone().unwrap_or_default(),
+        delimiter: input.delimiter.clone(),
+        after: input.key_marker.clone(),
+        limit: limit(max_keys)?,
+    };
+    let found = list(buckets, &input.bucket, wanted).await?;
+    let version = |object: hearth_objects::Object| {
+        Ok(ObjectVersion {
+            key: Some(encoding.write(&object.key)?),
+            version_id: Some(ONLY_VERSION.to_owned()),
+            is_latest: Some(true),
+            size: i64::try_from(object.size).ok(),
+            e_tag: Some(ETag::Strong(object.etag)),
+            last_modified: Some(timestamp(object.modified_ms)),
+            storage_class: Some(ObjectVersionStorageClass::from_static(
+                ObjectVersionStorageClass::STANDARD,
+            )),
+            ..Default::default()
+        })
+    };
+    let versions: S3Result<_> = found.objects.into_iter().map(version).collect();
+    Ok(ListObjectVersionsOutput {
+        is_truncated: Some(found.next.is_some()),
+        next_key_marker: encoding.write_some(found.next.as_ref())?,
+        next_version_id_marker: found.next.map(|_| ONLY_VERSION.to_owned()),
+        versions: Some(versions?),
+        common_prefixes: Some(common_prefixes(&found.prefixes, encoding)?),
+        name: Some(input.bucket),
+        prefix: encoding.write_some(input.prefix.as_ref())?,
+        key_marker: Some(encoding.write(&input.key_marker.unwrap_or_default())?),
+        version_id_marker: input.version_id_marker,
+        delimiter: encoding.write_some(input.delimiter.as_ref())?,
+        encoding_type: input.encoding_type,
         max_keys: Some(max_keys),
         ..Default::default()
     })
@@ -90,23 +145,29 @@ fn limit(max_keys: i32) -> S3Result<usize> {
     usize::try_from(max_keys).map_err(|_| s3_error!(InvalidArgument, "max-keys is negative"))
 }
 
-fn object(object: hearth_objects::Object) -> Object {
-    Object {
-        key: Some(object.key),
-        size: i64::try_from(object.size).ok(),
-        e_tag: Some(ETag::Strong(object.etag)),
-        last_modified: Some(timestamp(object.modified_ms)),
-        storage_class: Some(ObjectStorageClass::from_static(
-            ObjectStorageClass::STANDARD,
-        )),
-        ..Default::default()
-    }
+fn objects(found: Vec<hearth_objects::Object>, encoding: Encoding) -> S3Result<Vec<Object>> {
+    let object = |object: hearth_objects::Object| {
+        Ok(Object {
+            key: Some(encoding.write(&object.key)?),
+            size: i64::try_from(object.size).ok(),
+            e_tag: Some(ETag::Strong(object.etag)),
+            last_modified: Some(timestamp(object.modified_ms)),
+            storage_class: Some(ObjectStorageClass::from_static(
+                ObjectStorageClass::STANDARD,
+            )),
+            ..Default::default()
+        })
+    };
+    found.into_iter().map(object).collect()
 }
 
-fn common_prefix(prefix: String) -> CommonPrefix {
-    CommonPrefix {
-        prefix: Some(prefix),
-    }
+fn common_prefixes(found: &[String], encoding: Encoding) -> S3Result<Vec<CommonPrefix>> {
+    let prefix = |prefix: &String| {
+        Ok(CommonPrefix {
+            prefix: Some(encoding.write(prefix)?),
+        })
+    };
+    found.iter().map(prefix).collect()
 }
 
 /// Tokens are keys, but not legible ones: clients must not make their own.

@@ -9,13 +9,17 @@ mod access;
 mod account;
 mod admission;
 mod chunk_limit;
+mod conditions;
+mod encoding;
 mod fault;
 mod found;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
 mod listing;
+mod memory;
 mod multipart;
 mod objects;
+mod part_copy;
 mod receive;
 mod store;
 
@@ -37,6 +41,7 @@ use s3s::{S3Result, s3_error};
 use crate::call::Origin;
 use crate::guest::Guest;
 use crate::identity::{Identities, Signer};
+use crate::places::Places;
 use crate::sigv4::{SignatureError, access_key_hint};
 use crate::upload_body::UploadBody;
 use crate::uri::query_pairs;
@@ -45,10 +50,11 @@ use crate::wire::{Label, Reply, reply};
 use access::{Access, Visit};
 use chunk_limit::LimitedChunks;
 use found::Found;
+use memory::{Memory, held_bytes};
 use store::AccountBuckets;
 
-/// Clock skew that is tolerated, as everywhere else in the front.
-const MAX_SKEW_S: u32 = 300;
+/// Clock skew that is tolerated: three times that of the other services, as on AWS.
+const MAX_SKEW_S: u32 = 900;
 
 /// Largest body of XML: ten thousand parts with their checksums, or a thousand keys of the greatest length, escaped.
 const MAX_XML_BYTES: usize = 4 << 20;
@@ -57,6 +63,9 @@ const MAX_XML_BYTES: usize = 4 << 20;
 pub(crate) struct S3 {
     identities: Identities,
     objects: Arc<ObjectStore>,
+    places: Arc<Places>,
+    joins: Arc<Places>,
+    memory: Memory,
     /// Where another S3 is that is used instead.
     elsewhere: Option<String>,
     /// Services are made when an account first asks; there are as many as accounts.
@@ -67,11 +76,15 @@ impl S3 {
     pub(crate) fn new(
         identities: Identities,
         objects: Arc<ObjectStore>,
+        places: Arc<Places>,
         elsewhere: Option<String>,
     ) -> Self {
         Self {
             identities,
             objects,
+            places,
+            joins: Arc::new(Places::for_joins()),
+            memory: Memory::default(),
             elsewhere,
             services: Mutex::default(),
         }
@@ -119,6 +132,11 @@ impl S3 {
             let text = format!("This service has no S3 of its own; builds read from {endpoint}.");
             return (refused(501, "NotImplemented", &text), None);
         }
+        let account = signer.account.to_string();
+        let Some(_memory) = self.memory.take(&account, held_bytes(&head)) else {
+            let text = "Please reduce your request rate.";
+            return (refused(503, "SlowDown", text), None);
+        };
         let body = UploadBody::new(body);
         let body = if chunk_limit::has_chunks(&head.headers) {
             s3s::Body::http_body_unsync(LimitedChunks::new(body))
@@ -135,10 +153,7 @@ impl S3 {
             Ok(response) => response.map(|body| body.map_err(Into::into).boxed_unsync()),
             Err(error) => {
                 tracing::error!(?error, "S3 request failed");
-                denied(
-                    "InternalError",
-                    "We encountered an internal error. Please try again.",
-                )
+                internal_error()
             }
         };
         let label = reply.extensions().get::<Label>().copied();
@@ -166,7 +181,12 @@ impl S3 {
         config.form_max_parts = 1;
         config.form_max_field_size = 1;
         config.form_max_fields_size = 1;
-        let buckets = AccountBuckets::new(Arc::clone(&self.objects), account);
+        let buckets = AccountBuckets::new(
+            Arc::clone(&self.objects),
+            account,
+            Arc::clone(&self.places),
+            Arc::clone(&self.joins),
+        );
         let mut builder = S3ServiceBuilder::new(buckets);
         builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
         builder.set_auth(AccountAuth {
@@ -226,10 +246,15 @@ impl S3Auth for AccountAuth {
     }
 }
 
-/// An S3 error before `s3s` has seen the request.
+/// Our own failure.
+pub(crate) fn internal_error() -> Reply {
+    let text = "We encountered an internal error. Please try again.";
+    refused(500, "InternalError", text)
+}
+
+/// A refusal before `s3s` has seen the request.
 fn denied(code: &'static str, message: &str) -> Reply {
-    let status = if code == "InternalError" { 500 } else { 403 };
-    refused(status, code, message)
+    refused(403, code, message)
 }
 
 fn refused(status: u16, code: &'static str, message: &str) -> Reply {

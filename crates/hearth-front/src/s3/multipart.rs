@@ -1,6 +1,6 @@
 //! Multipart uploads.
 
-use hearth_objects::{MAX_PARTS, Upload};
+use hearth_objects::{MAX_PARTS, ObjectStore, Upload};
 use s3s::crypto::{Checksum as _, Md5};
 use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, Checksum, CompleteMultipartUploadInput,
@@ -9,7 +9,8 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Result, s3_error};
 
-use super::objects::{attributes, condition};
+use super::conditions::condition;
+use super::objects::attributes;
 use super::receive::{Stated, receive, stated};
 use super::store::{AccountBuckets, check_key, now_ms, timestamp};
 use hearth_objects::Attributes;
@@ -40,16 +41,10 @@ pub(super) async fn upload_part(
     request: S3Request<UploadPartInput>,
 ) -> S3Result<UploadPartOutput> {
     let input = request.input;
-    let number = input.part_number;
-    if !(1..=MAX_PARTS).contains(&number) {
-        return Err(s3_error!(
-            InvalidArgument,
-            "Part number must be an integer between 1 and 10000, inclusive"
-        ));
-    }
+    let number = check_number(input.part_number)?;
     let stated = stated!(input, request.trailing_headers);
-    let blob = buckets.with_store(|store, _| store.new_blob()).await?;
-    let received = receive(input.body, &blob, stated).await?;
+    let mut blob = buckets.with_store(ObjectStore::new_blob).await?;
+    let received = receive(input.body, &mut blob, stated).await?;
     let etag = crate::sigv4::hex(&received.md5);
     let (bucket, key, id, part_etag) = (input.bucket, input.key, input.upload_id, etag.clone());
     buckets
@@ -72,6 +67,16 @@ pub(super) async fn upload_part(
         checksum_sha256: received.checksum.checksum_sha256,
         ..Default::default()
     })
+}
+
+pub(super) fn check_number(number: i32) -> S3Result<i32> {
+    if (1..=MAX_PARTS).contains(&number) {
+        return Ok(number);
+    }
+    Err(s3_error!(
+        InvalidArgument,
+        "Part number must be an integer between 1 and 10000, inclusive"
+    ))
 }
 
 pub(super) async fn list_parts(
@@ -128,7 +133,7 @@ pub(super) async fn complete_multipart_upload(
         .ok_or_else(|| s3_error!(InvalidPart))?;
     let (bucket, key, id) = (input.bucket.clone(), input.key.clone(), input.upload_id);
     let (etag, _) = buckets
-        .with_store(move |store, account| {
+        .with_store_for_long(move |store, account| {
             let upload = Upload {
                 account,
                 bucket: &bucket,

@@ -4,17 +4,19 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::SeekFrom;
 
-use hearth_objects::{Attributes, Condition, NewObject, Object};
+use hearth_objects::{Attributes, Copy, NewObject, Object, ObjectError, ObjectStore};
 use s3s::dto::{
     Checksum, CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, DeleteObjectInput,
     DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, ETag,
-    ETagCondition, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, Metadata,
-    MetadataDirective, PutObjectInput, PutObjectOutput, StreamingBlob,
+    GetObjectAttributesInput, GetObjectAttributesOutput, GetObjectInput, GetObjectOutput,
+    HeadObjectInput, HeadObjectOutput, Metadata, MetadataDirective, PutObjectInput,
+    PutObjectOutput, StorageClass, StreamingBlob,
 };
 use s3s::{S3Request, S3Result, s3_error};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
+use super::conditions::{ReadConditions, condition, condition_of_headers};
 use super::fault::internal;
 use super::receive::{Stated, receive, stated};
 use super::store::{AccountBuckets, check_key, now_ms, timestamp};
@@ -57,31 +59,16 @@ async fn find(buckets: &AccountBuckets, bucket: &str, key: &str) -> S3Result<Obj
 }
 
 /// An object with its bytes, which stay readable whatever becomes of the object.
-async fn open(buckets: &AccountBuckets, bucket: &str, key: &str) -> S3Result<(Object, File)> {
+pub(super) async fn open(
+    buckets: &AccountBuckets,
+    bucket: &str,
+    key: &str,
+) -> S3Result<(Object, File)> {
     check_key(key)?;
     let (bucket, key) = (bucket.to_owned(), key.to_owned());
     buckets
         .with_store(move |store, account| store.open_object(account, &bucket, &key))
         .await
-}
-
-/// The conditions of a read (RFC 9110 section 13).
-fn check_conditions(
-    object: &Object,
-    if_match: Option<&ETagCondition>,
-    if_none_match: Option<&ETagCondition>,
-) -> S3Result<()> {
-    let matches = |condition: &ETagCondition| match condition {
-        ETagCondition::Any => true,
-        ETagCondition::ETag(etag) => etag.value() == object.etag,
-    };
-    if if_match.is_some_and(|condition| !matches(condition)) {
-        return Err(s3_error!(PreconditionFailed));
-    }
-    if if_none_match.is_some_and(matches) {
-        return Err(s3_error!(NotModified));
-    }
-    Ok(())
 }
 
 fn metadata(object: &Object) -> Option<Metadata> {
@@ -107,11 +94,13 @@ pub(super) async fn get_object(
 ) -> S3Result<GetObjectOutput> {
     let input = request.input;
     let (object, file) = open(buckets, &input.bucket, &input.key).await?;
-    check_conditions(
-        &object,
-        input.if_match.as_ref(),
-        input.if_none_match.as_ref(),
-    )?;
+    let conditions = ReadConditions {
+        if_match: input.if_match,
+        if_none_match: input.if_none_match,
+        if_modified_since: input.if_modified_since,
+        if_unmodified_since: input.if_unmodified_since,
+    };
+    conditions.check(&object)?;
     let range = match &input.range {
         Some(range) => range.check(object.size)?,
         None => 0..object.size,
@@ -176,11 +165,13 @@ pub(super) async fn head_object(
 ) -> S3Result<HeadObjectOutput> {
     let input = request.input;
     let object = find(buckets, &input.bucket, &input.key).await?;
-    check_conditions(
-        &object,
-        input.if_match.as_ref(),
-        input.if_none_match.as_ref(),
-    )?;
+    let conditions = ReadConditions {
+        if_match: input.if_match,
+        if_none_match: input.if_none_match,
+        if_modified_since: input.if_modified_since,
+        if_unmodified_since: input.if_unmodified_since,
+    };
+    conditions.check(&object)?;
     let header = |name: &str| object.attributes.headers.get(name).cloned();
     let checksum = checksums(&object.attributes.headers);
     Ok(HeadObjectOutput {
@@ -203,17 +194,29 @@ pub(super) async fn head_object(
     })
 }
 
-/// The condition of a write; a tag and `*` are all that S3 takes here.
-pub(super) fn condition(
-    if_match: Option<&ETagCondition>,
-    if_none_match: Option<&ETagCondition>,
-) -> Condition {
-    match (if_match, if_none_match) {
-        (Some(ETagCondition::ETag(etag)), _) => Condition::Present(Some(etag.value().to_owned())),
-        (Some(ETagCondition::Any), _) => Condition::Present(None),
-        (None, Some(ETagCondition::Any)) => Condition::Absent,
-        (None, _) => Condition::Always,
-    }
+/// What a client asks about an object without its bytes. The parts that it was joined of are not kept.
+pub(super) async fn get_object_attributes(
+    buckets: &AccountBuckets,
+    request: S3Request<GetObjectAttributesInput>,
+) -> S3Result<GetObjectAttributesOutput> {
+    let input = request.input;
+    let object = find(buckets, &input.bucket, &input.key).await?;
+    let is_asked = |name: &str| {
+        let mut asked = input.object_attributes.iter();
+        asked.any(|attribute| attribute.as_str() == name)
+    };
+    let checksum = checksums(&object.attributes.headers);
+    Ok(GetObjectAttributesOutput {
+        checksum: is_asked("Checksum").then_some(checksum),
+        e_tag: is_asked("ETag").then(|| ETag::Strong(object.etag.clone())),
+        last_modified: Some(timestamp(object.modified_ms)),
+        object_size: is_asked("ObjectSize")
+            .then(|| i64::try_from(object.size).ok())
+            .flatten(),
+        storage_class: is_asked("StorageClass")
+            .then(|| StorageClass::from_static(StorageClass::STANDARD)),
+        ..Default::default()
+    })
 }
 
 pub(super) async fn put_object(
@@ -226,8 +229,8 @@ pub(super) async fn put_object(
     let mut attributes = attributes!(input);
     let condition = condition(input.if_match.as_ref(), input.if_none_match.as_ref());
     let stated = stated!(input, request.trailing_headers);
-    let blob = buckets.with_store(|store, _| store.new_blob()).await?;
-    let received = receive(input.body, &blob, stated).await?;
+    let mut blob = buckets.with_store(ObjectStore::new_blob).await?;
+    let received = receive(input.body, &mut blob, stated).await?;
     let computed = [
         ("x-amz-checksum-crc32", &received.checksum.checksum_crc32),
         ("x-amz-checksum-crc32c", &received.checksum.checksum_crc32c),
@@ -275,41 +278,38 @@ pub(super) async fn copy_object(
     let CopySource::Bucket { bucket, key, .. } = &input.copy_source else {
         return Err(s3_error!(NotImplemented));
     };
-    let (source, mut bytes) = open(buckets, bucket, key).await?;
+    let conditions = ReadConditions {
+        if_match: input.copy_source_if_match.clone(),
+        if_none_match: input.copy_source_if_none_match.clone(),
+        if_modified_since: input.copy_source_if_modified_since.clone(),
+        if_unmodified_since: input.copy_source_if_unmodified_since.clone(),
+    };
+    let condition = condition_of_headers(&request.headers)?;
     let directive = input
         .metadata_directive
         .as_ref()
         .map(MetadataDirective::as_str);
-    let attributes = if directive == Some(MetadataDirective::REPLACE) {
-        attributes!(input)
-    } else {
-        source.attributes
-    };
-    let (etag, size) = (source.etag.clone(), source.size);
+    let attributes = (directive == Some(MetadataDirective::REPLACE)).then(|| attributes!(input));
+    let (source_bucket, source_key) = (bucket.to_string(), key.to_string());
     let (bucket, key) = (input.bucket, input.key);
     let modified_ms = now_ms();
-    buckets
+    let copied = buckets
         .with_store(move |store, account| {
-            let blob = store.new_blob()?;
-            let mut copy = File::create(blob.path())?;
-            std::io::copy(&mut bytes, &mut copy)?;
-            copy.sync_all()?;
-            let object = NewObject {
-                blob,
-                size,
-                etag: source.etag,
+            let copy = Copy {
+                source: (&source_bucket, &source_key),
+                target: (&bucket, &key),
                 attributes,
+                condition,
             };
-            store.put(
-                account,
-                &bucket,
-                &key,
-                object,
-                &Condition::Always,
-                modified_ms,
-            )
+            // Here both are answered alike: there is nothing that the client could have already.
+            let judge = move |source: &Object| {
+                let judged = conditions.judge(source);
+                judged.map_err(|_| ObjectError::ConditionFailed)
+            };
+            store.copy(account, copy, judge, modified_ms)
         })
         .await?;
+    let etag = copied.etag;
     let result = CopyObjectResult {
         e_tag: Some(ETag::Strong(etag)),
         last_modified: Some(timestamp(modified_ms)),
@@ -325,9 +325,10 @@ pub(super) async fn delete_object(
     buckets: &AccountBuckets,
     request: S3Request<DeleteObjectInput>,
 ) -> S3Result<DeleteObjectOutput> {
+    let condition = condition(request.input.if_match.as_ref(), None);
     let (bucket, key) = (request.input.bucket, request.input.key);
     buckets
-        .with_store(move |store, account| store.delete(account, &bucket, &key))
+        .with_store(move |store, account| store.delete_if(account, &bucket, &key, &condition))
         .await?;
     Ok(DeleteObjectOutput::default())
 }

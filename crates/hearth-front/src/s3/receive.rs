@@ -9,7 +9,7 @@ use s3s::{S3Result, TrailingHeaders, s3_error};
 use tokio::fs::File;
 use tokio::io::{AsyncWriteExt, BufWriter};
 
-use super::fault::internal;
+use super::fault::{internal, refused};
 
 /// Largest object of one request (S3's own bound).
 const MAX_BYTES: u64 = 5 * 1024 * 1024 * 1024;
@@ -54,7 +54,7 @@ pub(super) use stated;
 /// does not match what was stated leaves no object.
 pub(super) async fn receive(
     body: Option<StreamingBlob>,
-    blob: &NewBlob,
+    blob: &mut NewBlob,
     stated: Stated,
 ) -> S3Result<Received> {
     let mut hasher = hasher(&stated);
@@ -70,6 +70,7 @@ pub(super) async fn receive(
         if size > MAX_BYTES {
             return Err(s3_error!(EntityTooLarge));
         }
+        blob.take(bytes.len() as u64).map_err(refused)?;
         md5.update(&bytes);
         hasher.update(&bytes);
         file.write_all(&bytes)

@@ -9,6 +9,7 @@ use s3s::S3Result;
 use s3s::dto::Timestamp;
 
 use super::fault::{internal, refused};
+use crate::places::Places;
 
 /// Longest key (S3's own bound).
 const MAX_KEY_BYTES: usize = 1024;
@@ -18,13 +19,23 @@ const MAX_KEY_BYTES: usize = 1024;
 pub(super) struct AccountBuckets {
     store: Arc<ObjectStore>,
     account: Arc<str>,
+    places: Arc<Places>,
+    joins: Arc<Places>,
 }
 
 impl AccountBuckets {
-    pub(super) fn new(store: Arc<ObjectStore>, account: AccountId) -> Self {
+    /// `places` are those for calls, `joins` those for calls that copy the bytes of objects.
+    pub(super) fn new(
+        store: Arc<ObjectStore>,
+        account: AccountId,
+        places: Arc<Places>,
+        joins: Arc<Places>,
+    ) -> Self {
         Self {
             store,
             account: account.to_string().into(),
+            places,
+            joins,
         }
     }
 
@@ -33,8 +44,25 @@ impl AccountBuckets {
         &self,
         call: impl FnOnce(&ObjectStore, &str) -> Result<T, ObjectError> + Send + 'static,
     ) -> S3Result<T> {
-        let Self { store, account } = self.clone();
-        tokio::task::spawn_blocking(move || call(&store, &account))
+        self.run(&self.places, call).await
+    }
+
+    /// Calls the store for something that takes as long as the bytes of objects take to be copied.
+    pub(super) async fn with_store_for_long<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&ObjectStore, &str) -> Result<T, ObjectError> + Send + 'static,
+    ) -> S3Result<T> {
+        self.run(&self.joins, call).await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        places: &Places,
+        call: impl FnOnce(&ObjectStore, &str) -> Result<T, ObjectError> + Send + 'static,
+    ) -> S3Result<T> {
+        let (store, account) = (Arc::clone(&self.store), Arc::clone(&self.account));
+        places
+            .run(&self.account, move || call(&store, &account))
             .await
             .map_err(|error| internal(&error))?
             .map_err(refused)

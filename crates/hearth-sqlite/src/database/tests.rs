@@ -247,3 +247,20 @@ fn a_long_read_delays_the_emptying_of_the_log() {
     database.blocking_write(|_| Ok::<_, Error>(())).unwrap();
     assert!(std::fs::metadata(&log).unwrap().len() < 2 * LIMIT);
 }
+
+/// The thread that writes and the pool of readers go on after callers whose code panics.
+#[tokio::test]
+async fn panics_of_callers_are_their_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = open(&directory);
+    let written = database
+        .write(|_| -> Result<(), Error> { panic!("a job of a test") })
+        .await;
+    assert!(matches!(written, Err(Error::Panicked(_))), "{written:?}");
+    let read = database
+        .read(|_| -> Result<(), Error> { panic!("a query of a test") })
+        .await;
+    assert!(matches!(read, Err(Error::Panicked(_))), "{read:?}");
+    database.write(insert(1, 10)).await.unwrap();
+    assert_eq!(database.read(count).await.unwrap(), 1);
+}

@@ -146,6 +146,38 @@ fn a_job_that_fails_leaves_nothing_and_does_not_touch_others() {
     assert_eq!(accounts(&db), [1, 3]);
 }
 
+/// A job that panics takes neither the others of its group with it nor the thread that writes, and is not run again when
+/// the group is.
+#[test]
+fn a_job_that_panics_fails_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut db = database(&directory);
+    let pages: i64 = db
+        .pragma_query_value(None, "page_count", |row| row.get(0))
+        .unwrap();
+    db.pragma_update(None, "max_page_count", pages + 64)
+        .unwrap();
+    let runs = Arc::new(Mutex::new(0));
+    let counted = Arc::clone(&runs);
+    let panicking: Work = Box::new(move |db| {
+        *counted.lock().unwrap() += 1;
+        insert(db, 2, "")?;
+        panic!("a job of a test");
+    });
+
+    let answers = write(&mut db, vec![add(1), panicking, huge(), add(3)]);
+
+    assert!(answers[0].is_ok() && answers[3].is_ok(), "{answers:?}");
+    let Err(Error::Panicked(text)) = &answers[1] else {
+        panic!("{:?}", answers[1]);
+    };
+    assert_eq!(text, "a job of a test");
+    assert!(answers[2].is_err(), "the group was not run again");
+    assert_eq!(*runs.lock().unwrap(), 1);
+    assert!(write(&mut db, vec![add(4)])[0].is_ok());
+    assert_eq!(accounts(&db), [1, 3, 4]);
+}
+
 #[test]
 fn a_group_shares_one_commit_and_none_is_answered_before_it() {
     let directory = tempfile::tempdir().unwrap();

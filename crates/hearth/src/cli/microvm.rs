@@ -183,6 +183,10 @@ pub(crate) struct CopyArguments {
     /// Copy a folder with all that is in it.
     #[arg(long, short = 'r')]
     pub(crate) recursive: bool,
+    /// The most that may come out of a microVM with --recursive: the guest says how much it is, and may never end. The default
+    /// is more than most working directories have, and less than most disks have free.
+    #[arg(long, value_name = "MIB", default_value_t = 4096)]
+    pub(crate) max_size: u32,
     /// A file here, ID:/absolute/path, or - for standard input.
     pub(crate) source: Place,
     /// Where to: a file or folder here, ID:/absolute/path (with a slash at its end for a folder), or - for standard output.

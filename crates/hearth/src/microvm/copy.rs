@@ -11,7 +11,7 @@ use bytes::Bytes;
 use hearth_client::{Client, FileContent, Payload};
 use serde_json::Value;
 use tokio::fs::File;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 pub(crate) use folder::{download as download_folder, upload as upload_folder};
 
@@ -38,7 +38,8 @@ pub(crate) async fn copy(
         }
         (Place::Guest { microvm, path }, Place::Local(target)) if arguments.recursive => {
             let id = names::microvm(client, &microvm).await?;
-            folder::download(client, &id, &path, &target).await?;
+            let max_bytes = u64::from(arguments.max_size) << 20;
+            folder::download(client, &id, &path, &target, max_bytes).await?;
             Value::Null
         }
         _ if arguments.recursive => bail!("a folder is copied from here to ID:/path or back"),
@@ -130,8 +131,8 @@ async fn download(content: FileContent, target: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes the stream to a file.
-async fn write(mut content: FileContent, file: &mut File) -> Result<()> {
+/// Writes the stream to a file, or whatever else takes bytes.
+async fn write(mut content: FileContent, file: &mut (impl AsyncWrite + Unpin)) -> Result<()> {
     while let Some(bytes) = content.next().await? {
         file.write_all(&bytes).await?;
     }

@@ -26,7 +26,7 @@ pub(super) async fn links(scene: &Scene) -> Result<Attempt> {
     let prepare = ["sh", "-c", PREPARE, &links[0], &links[1]];
     execute(tenant, microvm, &prepare).await?;
     let copy = host.path().join("copy");
-    copy::download_folder(tenant, &microvm.id, "/tmp/out", &copy).await?;
+    copy::download_folder(tenant, &microvm.id, "/tmp/out", &copy, MAX_FOLDER_BYTES).await?;
     copy::upload_folder(tenant, &microvm.id, &copy, "/tmp/back").await?;
     let has = async |path: &str, wanted: &[u8]| {
         // What is not there is no file.
@@ -44,6 +44,9 @@ pub(super) async fn links(scene: &Scene) -> Result<Attempt> {
         control: has("/tmp/back/own", b"mine").await,
     })
 }
+
+/// What the folders of this module may take: many times what is in them.
+const MAX_FOLDER_BYTES: u64 = 1 << 20;
 
 /// How long a folder of a few files may take, in the emulated host too.
 const COPY_TIME: Duration = Duration::from_secs(60);
@@ -64,14 +67,21 @@ pub(super) async fn hostile_folder(scene: &Scene) -> Result<Attempt> {
         let target = host.path().join(part);
         let from = format!("/tmp/hostile/{part}");
         // A refusal is as good as a harmless copy.
-        let copied = copy::download_folder(tenant, &microvm.id, &from, &target);
+        let copied = copy::download_folder(tenant, &microvm.id, &from, &target, MAX_FOLDER_BYTES);
         let is_endless = timeout(COPY_TIME, copied).await.is_err();
         attack |= is_endless || (target.exists() && has_harm(&target)?);
     }
     // Beside the targets there is nothing.
     let beside = std::fs::read_dir(host.path())?.count();
     let own = host.path().join("own-folder");
-    copy::download_folder(tenant, &microvm.id, "/tmp/hostile/own-folder", &own).await?;
+    copy::download_folder(
+        tenant,
+        &microvm.id,
+        "/tmp/hostile/own-folder",
+        &own,
+        MAX_FOLDER_BYTES,
+    )
+    .await?;
     Ok(Attempt {
         attack: attack || beside > 4,
         control: find(&own, "own").is_some_and(|content| content == b"mine"),

@@ -5,13 +5,16 @@
 //! packed here, and the guest's agent takes the same care.
 
 use std::fs::File;
-use std::io::{Read, Seek};
+use std::io::{self, Read, Seek};
 use std::path::Path;
+use std::pin::Pin;
+use std::task::{self, Poll, ready};
 
 use anyhow::{Context, Result, bail};
 use hearth_client::{Client, Payload};
 use serde_json::Value;
 use tar::{Archive, Builder, EntryType};
+use tokio::io::AsyncWrite;
 
 use super::{outside, write};
 
@@ -52,30 +55,100 @@ fn pack(source: &Path, name: &str) -> Result<File> {
 }
 
 /// Copies a directory out of a guest: to `target`, or into it if that folder exists.
-pub(crate) async fn download(client: &Client, id: &str, path: &str, target: &Path) -> Result<()> {
+///
+/// At most `max_bytes` come, packed and unpacked: a guest can send an archive that never ends, or one whose holes
+/// become zeros here.
+pub(crate) async fn download(
+    client: &Client,
+    id: &str,
+    path: &str,
+    target: &Path,
+    max_bytes: u64,
+) -> Result<()> {
     let target = outside(path, target)?;
     if target.exists() {
         bail!("{} is there already", target.display());
     }
     let content = client.get_directory(id, path).await?;
-    let mut spool = tokio::fs::File::from_std(tempfile::tempfile()?);
+    let mut spool = Bounded::new(tempfile::tempfile()?, max_bytes);
     write(content, &mut spool).await?;
-    let mut archive = spool.into_std().await;
+    let mut archive = spool.into_file().await;
     archive.rewind()?;
     std::fs::create_dir(&target)
         .with_context(|| format!("cannot make the folder {}", target.display()))?;
-    unpack(archive, &target).with_context(|| format!("cannot unpack into {}", target.display()))
+    unpack(archive, &target, max_bytes)
+        .with_context(|| format!("cannot unpack into {}", target.display()))
+}
+
+fn too_large(max_bytes: u64) -> String {
+    let max_mib = max_bytes >> 20;
+    format!("the folder has more than {max_mib} MiB; --max-size lets more come")
+}
+
+/// A file that takes so many bytes and no more.
+struct Bounded {
+    file: tokio::fs::File,
+    max_bytes: u64,
+    left_bytes: u64,
+}
+
+impl Bounded {
+    fn new(file: File, max_bytes: u64) -> Self {
+        Self {
+            file: tokio::fs::File::from_std(file),
+            max_bytes,
+            left_bytes: max_bytes,
+        }
+    }
+
+    async fn into_file(self) -> File {
+        self.file.into_std().await
+    }
+}
+
+impl AsyncWrite for Bounded {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut task::Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if bytes.len() as u64 > self.left_bytes {
+            return Poll::Ready(Err(io::Error::other(too_large(self.max_bytes))));
+        }
+        let written = ready!(Pin::new(&mut self.file).poll_write(context, bytes))?;
+        self.left_bytes -= written as u64;
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(
+        mut self: Pin<&mut Self>,
+        context: &mut task::Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.file).poll_flush(context)
+    }
+
+    fn poll_shutdown(
+        mut self: Pin<&mut Self>,
+        context: &mut task::Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.file).poll_shutdown(context)
+    }
 }
 
 /// Unpacks an archive that is not trusted.
-fn unpack(archive: impl Read, target: &Path) -> Result<()> {
+fn unpack(archive: impl Read, target: &Path, max_bytes: u64) -> Result<()> {
     let mut archive = Archive::new(archive);
     archive.set_preserve_permissions(false);
     archive.set_preserve_ownerships(false);
     archive.set_unpack_xattrs(false);
     archive.set_overwrite(false);
+    let mut left_bytes = max_bytes;
     for entry in archive.entries()? {
         let mut entry = entry?;
+        // Of a sparse file with its holes.
+        left_bytes = left_bytes
+            .checked_sub(entry.size())
+            .with_context(|| too_large(max_bytes))?;
         let path = entry.path()?.into_owned();
         let kind = entry.header().entry_type();
         if !matches!(
@@ -96,10 +169,10 @@ fn unpack(archive: impl Read, target: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::io;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use tar::Header;
+    use tokio::io::AsyncWriteExt as _;
 
     use super::*;
 
@@ -117,7 +190,7 @@ mod tests {
         let mut archive = pack(source.path(), "name").unwrap();
         archive.rewind().unwrap();
         let target = tempfile::tempdir().unwrap();
-        unpack(archive, target.path()).unwrap();
+        unpack(archive, target.path(), u64::MAX).unwrap();
         let back = target.path().join("name");
         assert_eq!(fs::read_to_string(back.join("link")).unwrap(), "content");
         assert!(back.join("link").is_symlink());
@@ -161,7 +234,7 @@ mod tests {
                     archive.append(header, io::empty()).unwrap();
                 }
             });
-            let unpacked = unpack(archive.as_slice(), target.path());
+            let unpacked = unpack(archive.as_slice(), target.path(), u64::MAX);
             assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
             unpacked
         };
@@ -186,6 +259,33 @@ mod tests {
         }
     }
 
+    /// Finding L20: an archive that never ends stops at the bound, and so does one that grows when it is unpacked.
+    #[tokio::test]
+    async fn no_more_comes_than_is_let_in() {
+        let mut spool = Bounded::new(tempfile::tempfile().unwrap(), 100);
+        spool.write_all(&[0; 100]).await.unwrap();
+        let refused = spool.write_all(&[0]).await.unwrap_err();
+        assert!(refused.to_string().contains("--max-size"), "{refused}");
+        let file = spool.into_file().await;
+        assert_eq!(file.metadata().unwrap().len(), 100);
+
+        let file = |archive: &mut Builder<Vec<u8>>, name: &str| {
+            let mut header = entry(EntryType::Regular, name, None, 0o644);
+            header.set_size(60);
+            header.set_cksum();
+            archive.append(&header, &[0; 60][..]).unwrap();
+        };
+        let archive = hostile(|archive| {
+            file(archive, "a");
+            file(archive, "b");
+        });
+        let target = tempfile::tempdir().unwrap();
+        assert!(unpack(archive.as_slice(), target.path(), 119).is_err());
+        assert!(!target.path().join("b").exists());
+        let target = tempfile::tempdir().unwrap();
+        unpack(archive.as_slice(), target.path(), 120).unwrap();
+    }
+
     #[test]
     fn no_file_gets_its_owners_rights() {
         let target = tempfile::tempdir().unwrap();
@@ -193,7 +293,7 @@ mod tests {
             let header = entry(EntryType::Regular, "x", None, 0o4777);
             archive.append(&header, io::empty()).unwrap();
         });
-        unpack(archive.as_slice(), target.path()).unwrap();
+        unpack(archive.as_slice(), target.path(), u64::MAX).unwrap();
         let mode = fs::metadata(target.path().join("x"))
             .unwrap()
             .permissions()

@@ -1,0 +1,128 @@
+//! Places for calls that wait for the disk.
+//!
+//! Such a call takes a thread of the runtime's pool, which everything else that blocks shares. So an account has few places and
+//! all accounts together have a part of the pool. Who finds none waits without a thread.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinError, spawn_blocking};
+
+/// Calls of one account at a time: one disk serves no more at once.
+const OF_ACCOUNT: usize = 4;
+
+/// Calls of all accounts at a time: an eighth of the runtime's pool of 512 threads.
+const OF_ALL: usize = 64;
+
+/// Joins of parts take as long as their bytes take to be copied, so they have places of their own.
+const JOINS_OF_ACCOUNT: usize = 1;
+const JOINS_OF_ALL: usize = 8;
+
+/// Places for one kind of call.
+#[derive(Debug)]
+pub(crate) struct Places {
+    of_account: usize,
+    all: Arc<Semaphore>,
+    /// As many as accounts have ever asked, a hundred bytes each.
+    accounts: Mutex<HashMap<String, Arc<Semaphore>>>,
+}
+
+/// A place in the own account's share, then one among all: who waits for the first holds none of the second.
+struct Place {
+    _own: Option<OwnedSemaphorePermit>,
+    _all: Option<OwnedSemaphorePermit>,
+}
+
+impl Places {
+    /// For calls that are short.
+    pub(crate) fn for_calls() -> Self {
+        Self::new(OF_ACCOUNT, OF_ALL)
+    }
+
+    /// For joins of the parts of an upload.
+    pub(crate) fn for_joins() -> Self {
+        Self::new(JOINS_OF_ACCOUNT, JOINS_OF_ALL)
+    }
+
+    fn new(of_account: usize, of_all: usize) -> Self {
+        Self {
+            of_account,
+            all: Arc::new(Semaphore::new(of_all)),
+            accounts: Mutex::default(),
+        }
+    }
+
+    /// Waits for a place, and runs `work` on a thread that may block. The place is held until `work` has ended, also when nobody
+    /// waits for it any more.
+    ///
+    /// # Errors
+    ///
+    /// When `work` panicked, or the runtime ends.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        account: &str,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, JoinError> {
+        let place = self.take(account).await;
+        spawn_blocking(move || {
+            let _place = place;
+            work()
+        })
+        .await
+    }
+
+    async fn take(&self, account: &str) -> Place {
+        let own = self.of(account);
+        // Neither semaphore is ever closed.
+        Place {
+            _own: own.acquire_owned().await.ok(),
+            _all: Arc::clone(&self.all).acquire_owned().await.ok(),
+        }
+    }
+
+    fn of(&self, account: &str) -> Arc<Semaphore> {
+        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = accounts.get(account) {
+            return Arc::clone(own);
+        }
+        let own = Arc::new(Semaphore::new(self.of_account));
+        accounts.insert(account.to_owned(), Arc::clone(&own));
+        own
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Findings H6 and M4: an account whose calls never end takes its own places and no others.
+    #[tokio::test]
+    async fn an_account_takes_no_place_of_another() {
+        let places = Arc::new(Places::for_calls());
+        let (release, held) = mpsc::channel::<()>();
+        let held = Arc::new(Mutex::new(held));
+        let mut callers = Vec::new();
+        for _ in 0..100 {
+            let (places, held) = (Arc::clone(&places), Arc::clone(&held));
+            callers.push(tokio::spawn(async move {
+                let work = move || held.lock().unwrap().recv();
+                let _ = places.run("busy", work).await;
+            }));
+        }
+        let other = places.run("other", || 7);
+        let answered = tokio::time::timeout(Duration::from_secs(60), other).await;
+        assert_eq!(answered.unwrap().unwrap(), 7);
+        assert_eq!(places.all.available_permits(), OF_ALL - OF_ACCOUNT);
+        // Clients that leave give no place back: their work goes on.
+        for caller in &callers {
+            caller.abort();
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(places.all.available_permits(), OF_ALL - OF_ACCOUNT);
+        drop(release);
+    }
+}

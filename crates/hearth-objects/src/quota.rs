@@ -1,0 +1,122 @@
+//! How much an account may keep, and what holds it to that.
+//!
+//! | bytes | counted |
+//! |---|---|
+//! | of objects, uploads and parts | by the index, in the transaction that changes them (`schema.rs`); a change that exceeds the quota is undone |
+//! | on their way | in memory, as they come ([`NewBlob::take`](crate::NewBlob::take)): an upload ends where they would exceed what was left of the quota when it began |
+//!
+//! So while uploads run an account takes twice its quota at most, and its quota once they have ended. A join of parts is not counted
+//! on its way: it takes what its parts take, which go when it is done.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::Connection;
+
+use crate::error::ObjectError;
+
+/// Bounds of one account.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of the disk that objects, uploads and their parts may take.
+    pub max_account_bytes: u64,
+    /// Buckets.
+    pub max_buckets: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // Artifacts of hundreds of images, and a part of a small server's disk.
+            max_account_bytes: 64 << 30,
+            // Ten times what AWS gave an account for long.
+            max_buckets: 1000,
+        }
+    }
+}
+
+/// Bytes that an account keeps.
+pub(crate) fn kept_bytes(index: &Connection, account: &str) -> Result<u64, ObjectError> {
+    let mut query = index
+        .prepare_cached("SELECT coalesce(sum(kept_bytes), 0) FROM account WHERE account = ?")?;
+    let kept_bytes: i64 = query.query_row([account], |row| row.get(0))?;
+    Ok(u64::try_from(kept_bytes).unwrap_or_default())
+}
+
+/// Runs a change of the index. One that takes more than before, and more than the account may have, fails.
+pub(crate) fn within<T>(
+    index: &Connection,
+    account: &str,
+    limits: &Limits,
+    change: impl FnOnce() -> Result<T, ObjectError>,
+) -> Result<T, ObjectError> {
+    let before_bytes = kept_bytes(index, account)?;
+    let changed = change()?;
+    let after_bytes = kept_bytes(index, account)?;
+    if after_bytes > limits.max_account_bytes && after_bytes > before_bytes {
+        return Err(ObjectError::AccountFull);
+    }
+    Ok(changed)
+}
+
+/// Bytes on their way into blobs, by account.
+#[derive(Debug, Default)]
+pub(crate) struct Arriving(Mutex<HashMap<String, u64>>);
+
+/// What one blob has of them.
+#[derive(Debug)]
+pub(crate) struct Share {
+    arriving: Arc<Arriving>,
+    account: String,
+    taken_bytes: u64,
+    /// What the account had left when the blob was begun.
+    room_bytes: u64,
+}
+
+impl Arriving {
+    pub(crate) fn share(self: &Arc<Self>, account: &str, room_bytes: u64) -> Share {
+        Share {
+            arriving: Arc::clone(self),
+            account: account.to_owned(),
+            taken_bytes: 0,
+            room_bytes,
+        }
+    }
+}
+
+impl Share {
+    /// Takes room for bytes before they are written.
+    pub(crate) fn take(&mut self, bytes: u64) -> Result<(), ObjectError> {
+        let mut accounts = self
+            .arriving
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let of_account = accounts.entry(self.account.clone()).or_default();
+        let sum = of_account.saturating_add(bytes);
+        if sum > self.room_bytes {
+            return Err(ObjectError::AccountFull);
+        }
+        *of_account = sum;
+        self.taken_bytes += bytes;
+        Ok(())
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut accounts = self
+            .arriving
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let left = accounts.get(&self.account).copied().unwrap_or_default();
+        match left.saturating_sub(self.taken_bytes) {
+            0 => drop(accounts.remove(&self.account)),
+            left => drop(accounts.insert(self.account.clone(), left)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
