@@ -3,6 +3,7 @@
 //! Those that *fail* keep microVMs from running. The others are *advice*, most of it from Firecracker's checklist for
 //! production hosts (docs/prod-host-setup.md there): what matters when strangers run code.
 
+mod groups;
 #[cfg(test)]
 mod tests;
 
@@ -64,6 +65,8 @@ pub(super) const ALL: &[fn(&Facts) -> Check] = &[
     kernel,
     landlock,
     cgroups,
+    groups::controllers,
+    groups::pressure,
     disk_limits,
     data_directory,
     damaged,
