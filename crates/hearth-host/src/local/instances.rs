@@ -222,6 +222,7 @@ impl LocalHost {
         };
         let watched = Watched {
             id: instance.id,
+            node: self.node().clone(),
             agent: machine.agent(),
             process: machine.record().process,
             output: Output::new(&self.0.logs, &place.image, place.logging.as_ref(), &name),
