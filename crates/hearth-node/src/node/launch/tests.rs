@@ -298,10 +298,11 @@ async fn a_vmm_is_asked_for_a_guest_once_its_group_has_it() {
     }
     // Longer than a shell takes to read a byte.
     tokio::time::sleep(Duration::from_millis(300)).await;
-    assert!(!asked.exists(), "it was asked before it was limited");
+    let was_asked = asked.exists();
     let pid = tokio::task::spawn_blocking(move || fs::read_to_string(entrance).unwrap());
     let process = node.machine(&name).unwrap().record().process;
     assert_eq!(pid.await.unwrap(), process.pid.to_string());
+    assert!(!was_asked, "it was asked before it was limited");
     // What the program does then is not what a VMM does.
     booted.await.unwrap().unwrap_err();
     assert!(asked.exists());
