@@ -134,7 +134,7 @@ def test_a_vmm_that_is_killed_while_its_microvm_runs_ends_it_with_a_reason(heart
     session = hearth.run(hello)
     assert session.get()["count"] == 1
     kill_vmm(session.id)
-    assert comes_to_rest(hearth, session, ("TERMINATED",))["stateReason"] == LOST
+    assert comes_to_rest(hearth, session, ("TERMINATED",))["stateReason"] == "The MicroVM was lost on its host: killed."
     nobody_is_left_without_an_owner(hearth)
 
 

@@ -9,7 +9,7 @@ use hearth_control::host::{EventLog, HostEvent};
 use hearth_control::instance::InstanceId;
 use hearth_control::machine::microvm::REASON_LOST;
 use hearth_logs::NewEvent;
-use hearth_node::{AgentClient, ProcessRecord};
+use hearth_node::{AgentClient, Node, ProcessRecord, VmmEnd};
 use hearth_wire::agent::{AppStatus, ControlReply, ControlRequest, ExitStatus, LogLine};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
@@ -42,6 +42,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone)]
 pub(crate) struct Watched {
     pub(crate) id: InstanceId,
+    pub(crate) node: Node,
     pub(crate) agent: AgentClient,
     pub(crate) process: ProcessRecord,
     /// Where its output goes. Without it the output is read and dropped.
@@ -124,9 +125,17 @@ async fn follow(watched: &Watched, stop: &Notify) -> Option<String> {
             return Some(format!("Container Stopped with Exit Code: {code}"));
         }
         if !watched.process.is_alive() {
-            return Some(REASON_LOST.to_owned());
+            return Some(reason_lost(watched.node.end_of(watched.process).await));
         }
         tokio::time::sleep(RETRY_PAUSE).await;
+    }
+}
+
+/// Tells how the process of a microVM ended, if that is known.
+fn reason_lost(end: Option<VmmEnd>) -> String {
+    match end {
+        Some(end) => format!("{}: {end}.", REASON_LOST.trim_end_matches('.')),
+        None => REASON_LOST.to_owned(),
     }
 }
 
@@ -223,5 +232,20 @@ pub(crate) fn exit_code(status: ExitStatus) -> i32 {
     match status {
         ExitStatus::Code(code) => code,
         ExitStatus::Signal(signal) => 128 + signal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_microvm_says_why_where_that_is_known() {
+        let told = reason_lost(Some(VmmEnd::DeviceFaults));
+        assert_eq!(
+            told,
+            "The MicroVM was lost on its host: ended by its VMM: device faults."
+        );
+        assert_eq!(reason_lost(None), REASON_LOST);
     }
 }

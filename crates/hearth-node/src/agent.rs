@@ -17,6 +17,7 @@ use tokio::time;
 
 use crate::codec;
 use crate::socket::Address;
+use crate::told::harmless;
 
 /// Longest wait for the answer to one request on a control stream. The slowest, a start or a sync, has
 /// disks to wait for.
@@ -63,7 +64,7 @@ pub enum AgentError {
     Stream(#[from] FrameError),
     /// The agent said no.
     #[error("the agent refused: {0}")]
-    Refused(#[from] Refusal),
+    Refused(Refusal),
     /// It answered something else.
     #[error("the agent answered something else than was asked")]
     Confused,
@@ -111,7 +112,7 @@ impl AgentClient {
             let mut socket = self.dial(Stream::Control).await?;
             codec::write(&mut socket, &request).await?;
             match codec::read(&mut socket, MAX_REPLY_BYTES).await? {
-                ControlReply::Refused(refusal) => Err(AgentError::Refused(refusal)),
+                ControlReply::Refused(refusal) => Err(refused(refusal)),
                 reply => Ok(reply),
             }
         };
@@ -349,8 +350,25 @@ fn has_hung_up(error: &io::Error) -> bool {
 async fn expect_ok(socket: &mut UnixStream) -> Result<(), AgentError> {
     match codec::read(socket, MAX_REPLY_BYTES).await? {
         OpenReply::Ok => Ok(()),
-        OpenReply::Refused(refusal) => Err(refusal.into()),
+        OpenReply::Refused(refusal) => Err(refused(refusal)),
     }
+}
+
+/// What a guest said, for our own logs.
+fn refused(refusal: Refusal) -> AgentError {
+    AgentError::Refused(match refusal {
+        Refusal::State(text) => Refusal::State(harmless(&text)),
+        Refusal::Os {
+            step,
+            errno,
+            message,
+        } => Refusal::Os {
+            step: harmless(&step),
+            errno,
+            message: harmless(&message),
+        },
+        other => other,
+    })
 }
 
 /// Reads `OK <port>\n` and not a byte more: what follows belongs to the agent.

@@ -3,15 +3,20 @@
 //! ```text
 //! /sys/fs/cgroup/hearth/            cpu.weight as any other group's: what is not a guest keeps half of a busy host
 //!   <data directory>/               so that two nodes do not meet
-//!     <machine>/                    memory.max cpu.max cpu.weight pids.max io.max
+//!     <machine>/                    memory.max memory.min cpu.max cpu.weight pids.max io.max
 //! ```
+//!
+//! `memory.min` of a machine is its baseline, which it is promised; what it has beyond that, up to `memory.max`, is lent. The groups
+//! above have the sums of theirs, without which the kernel would keep nothing.
 //!
 //! `io.max` is of the one device that the data directory is on, where the kernel can limit it ([`limitable_device`]). It counts
 //! what the limiters of the virtual disks do not see: pages that come from snapshots, and what a suspend writes.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hearth_wire::vmm::RateLimit;
@@ -19,6 +24,7 @@ use hearth_wire::vmm::RateLimit;
 use crate::block_device::{BlockDevice, NoBlockDevice};
 use crate::error::{NodeError, failed};
 use crate::layout::MachineName;
+use crate::memory_guard;
 
 /// Where the kernel's one hierarchy is.
 const ROOT: &str = "/sys/fs/cgroup";
@@ -47,6 +53,9 @@ const DEVICES_PERMILLE: u32 = 250;
 /// Threads beside vCPUs: the main one, disks, a snapshot's.
 const THREADS: u32 = 32;
 
+/// What is never reclaimed of a group.
+const MEMORY_MIN: &str = "memory.min";
+
 /// Period of `cpu.max`, in microseconds.
 const PERIOD_US: u32 = 100_000;
 
@@ -56,6 +65,8 @@ pub struct Groups {
     own: PathBuf,
     /// What `io.max` is of.
     device: Option<BlockDevice>,
+    /// What is kept for each machine, in bytes.
+    kept: Arc<Mutex<HashMap<MachineName, u64>>>,
 }
 
 /// Why the host cannot limit what a microVM takes of its disk.
@@ -121,7 +132,20 @@ impl Groups {
             make(child)?;
         }
         delegate(&own, &controllers)?;
-        Ok(Self { own, device })
+        Ok(Self::at(own, device))
+    }
+
+    pub(crate) fn at(own: PathBuf, device: Option<BlockDevice>) -> Self {
+        // Those of microVMs that outlived an earlier service.
+        let kept = groups_in(&own).filter_map(|group| {
+            let name = group.file_name()?.to_str()?.parse().ok()?;
+            Some((name, memory_min(&group)))
+        });
+        Self {
+            kept: Arc::new(Mutex::new(kept.collect())),
+            own,
+            device,
+        }
     }
 
     /// Removes the groups of a data directory without machines, and those of all if no other Hearth has any.
@@ -142,11 +166,13 @@ impl Groups {
         let vcpus = u32::from(size.vcpus);
         let quota = vcpus * PERIOD_US + PERIOD_US / 1000 * DEVICES_PERMILLE;
         write(&group, "memory.max", &memory.to_string())?;
+        let baseline = (memory_guard::baseline_mib(size.memory_mib) + OVERHEAD_MIB) << 20;
+        self.keep(name, baseline)?;
         // All of the process or nothing: half a VMM is of no use.
         write(&group, "memory.oom.group", "1")?;
         write(&group, "cpu.max", &format!("{quota} {PERIOD_US}"))?;
-        // It has used nothing yet.
-        write(&group, "cpu.weight", &weight(vcpus, true).to_string())?;
+        // What it uses is not known yet (shares.rs).
+        write(&group, "cpu.weight", &weight(vcpus, false).to_string())?;
         write(&group, "pids.max", &(vcpus + THREADS).to_string())?;
         if let (Some(device), Some(limit)) = (self.device, size.disk) {
             write(&group, "io.max", &io_max(device, limit))?;
@@ -168,6 +194,7 @@ impl Groups {
         const TRIES: u32 = 50;
         const PAUSE: Duration = Duration::from_millis(2);
         let group = self.group(name);
+        self.keep_no_longer(name);
         for _ in 0..TRIES {
             match fs::remove_dir(&group) {
                 // The kernel is not done with the process yet.
@@ -192,9 +219,42 @@ impl Groups {
 
     /// The machines that have a group.
     pub(crate) fn machines(&self) -> impl Iterator<Item = MachineName> + use<> {
-        let entries = fs::read_dir(&self.own).into_iter().flatten().flatten();
-        let groups = entries.filter(|entry| entry.path().is_dir());
-        groups.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        groups_in(&self.own).filter_map(|group| group.file_name()?.to_str()?.parse().ok())
+    }
+
+    /// Keeps memory for a machine: whatever others take, the kernel reclaims nothing of it below that (`memory.min`). A group has no
+    /// more of this than the groups above it, so theirs are the sums.
+    fn keep(&self, name: &MachineName, bytes: u64) -> Result<(), NodeError> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.insert(name.clone(), bytes);
+        write(&self.group(name), MEMORY_MIN, &bytes.to_string())?;
+        self.sum_up(&kept)
+    }
+
+    fn keep_no_longer(&self, name: &MachineName) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.remove(name).is_some()
+            && let Err(error) = self.sum_up(&kept)
+        {
+            tracing::warn!(%error, "more memory is kept for microVMs than they are promised");
+        }
+    }
+
+    fn sum_up(&self, kept: &HashMap<MachineName, u64>) -> Result<(), NodeError> {
+        let own: u64 = kept.values().sum();
+        write(&self.own, MEMORY_MIN, &own.to_string())?;
+        let Some(all) = self.own.parent() else {
+            return Ok(());
+        };
+        // Other data directories have their own.
+        let sum = groups_in(all).map(|group| memory_min(&group)).sum::<u64>();
+        write(all, MEMORY_MIN, &sum.to_string())
+    }
+
+    /// Whether the kernel has killed something of a machine's group for want of memory.
+    pub(crate) fn was_out_of_memory(&self, name: &MachineName) -> bool {
+        let events = fs::read_to_string(self.group(name).join("memory.events"));
+        kills_of(&events.unwrap_or_default()) > 0
     }
 
     /// Processor time that a machine has used since its group was made.
@@ -224,6 +284,28 @@ impl Groups {
 
 fn weight(vcpus: u32, goes_first: bool) -> u32 {
     WEIGHT_PER_VCPU * vcpus * if goes_first { FIRST } else { 1 }
+}
+
+/// The groups directly below one.
+fn groups_in(group: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let entries = fs::read_dir(group).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir())
+}
+
+/// What is kept for a group; nothing for one that has just gone.
+fn memory_min(group: &Path) -> u64 {
+    let text = fs::read_to_string(group.join(MEMORY_MIN)).unwrap_or_default();
+    text.trim().parse().unwrap_or(0)
+}
+
+/// `memory.events`: how many processes were killed.
+fn kills_of(text: &str) -> u64 {
+    let kills = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+    kills
+        .and_then(|kills| kills.trim().parse().ok())
+        .unwrap_or(0)
 }
 
 /// `cpu.stat`.
@@ -298,6 +380,40 @@ mod tests {
         assert_eq!(used_of("user_usec 1\n"), None);
         assert_eq!(vcpus_of("425000 100000\n"), Some(4));
         assert_eq!(vcpus_of("max 100000\n"), None);
+    }
+
+    /// On directories as the kernel's files are: the sums are what matters (finding H7).
+    #[test]
+    fn what_is_kept_for_machines_is_kept_by_the_groups_above() {
+        let all = tempfile::tempdir().unwrap();
+        let (own, other) = (all.path().join("data"), all.path().join("other"));
+        let group = |name: &str| own.join(name);
+        for directory in [&own, &other, &group("old"), &group("a"), &group("b")] {
+            fs::create_dir(directory).unwrap();
+        }
+        fs::write(other.join(MEMORY_MIN), "5\n").unwrap();
+        fs::write(group("old").join(MEMORY_MIN), "7\n").unwrap();
+        let groups = Groups::at(own.clone(), None);
+        let name = |text: &str| text.parse::<MachineName>().unwrap();
+        let sums = || (memory_min(&own), memory_min(all.path()));
+        groups.keep(&name("a"), 10).unwrap();
+        assert_eq!((memory_min(&group("a")), sums()), (10, (17, 22)));
+        // A copy is of the same groups; a machine that is made again counts once.
+        groups.clone().keep(&name("b"), 100).unwrap();
+        groups.keep(&name("b"), 200).unwrap();
+        assert_eq!(sums(), (217, 222));
+        groups.keep_no_longer(&name("old"));
+        groups.keep_no_longer(&name("b"));
+        groups.keep_no_longer(&name("b"));
+        assert_eq!(sums(), (10, 15));
+    }
+
+    #[test]
+    fn kills_for_want_of_memory_are_counted() {
+        let events = "low 0\nhigh 0\nmax 31\noom 1\noom_kill 1\noom_group_kill 1\n";
+        assert_eq!(kills_of(events), 1);
+        assert_eq!(kills_of("oom 3\noom_kill 0\n"), 0);
+        assert_eq!(kills_of(""), 0);
     }
 
     #[test]

@@ -29,12 +29,16 @@ use crate::directory::names;
 use crate::error::{NodeError, failed};
 use crate::layout::{DAMAGED, Layout, MachineName};
 use crate::record::{self, NODE_FILE, ProcessRecord, SnapshotRecord, seconds_since_epoch};
+use crate::write_lock;
 
 /// How the names of damaged instances begin.
 pub(crate) const INSTANCE_PREFIX: &str = "instance-";
 
 /// How the names of damaged snapshots begin.
 pub(crate) const SNAPSHOT_PREFIX: &str = "snapshot-";
+
+/// Longest reason that is read. It is a sentence with some paths; what a VMM has left in its place may be of any length.
+const MAX_REASON_BYTES: u64 = 64 << 10;
 
 /// Name of the directory with what something damaged stands on.
 const CHAIN_DIRECTORY: &str = "chain";
@@ -231,7 +235,7 @@ fn keep_chain(layout: &Layout, damaged: &Path) -> Result<(), NodeError> {
         let to = chain.join(id.to_string());
         fs::create_dir_all(&to).map_err(failed("make the directory", &to))?;
         for file in names(&from)? {
-            let linked = fs::hard_link(from.join(&file), to.join(&file));
+            let linked = write_lock::link(&from.join(&file), &to.join(&file));
             linked.map_err(failed("link into", &to))?;
         }
     }
@@ -266,7 +270,7 @@ pub(crate) fn take_back(layout: &Layout, id: SnapshotId) -> Result<(), NodeError
             fs::rename(&from, &to).map_err(failed("move back", &from))?;
         }
     }
-    fs::remove_dir_all(&chain).map_err(failed("remove", &chain))
+    write_lock::remove_all(&chain)
 }
 
 /// The snapshots that something stands on, by whichever of its files can be read. It may hold a snapshot on its way to the others.
@@ -333,7 +337,8 @@ pub(crate) fn reason_of(layout: &Layout, id: SnapshotId) -> Option<String> {
 }
 
 fn damage_at(path: PathBuf) -> Damage {
-    let reason = fs::read(path.join(Damage::REASON_FILE)).ok();
+    let reason = path.join(Damage::REASON_FILE);
+    let reason = hearth_snapshot::plain::read(&reason, MAX_REASON_BYTES).ok();
     Damage::told(path, reason.as_deref())
 }
 

@@ -8,18 +8,23 @@ use std::collections::hash_map::Entry;
 use std::fs;
 use std::io;
 use std::ops::RangeInclusive;
-use std::os::unix::fs::{PermissionsExt as _, chown, lchown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, lchown};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use hearth_snapshot::{MEMORY_FILE, disk_file};
 use rustix::process::{getegid, geteuid};
 
+use crate::directory::names;
 use crate::error::{NodeError, failed};
 use crate::layout::MachineName;
 
 /// Numbers that neither distributions, systemd nor container engines give to anybody (systemd's UIDS-GIDS.md: 0x70000000 and
 /// more are free).
 pub const DEFAULT_USERS: RangeInclusive<u32> = 0x7000_0000..=0x7000_ffff;
+
+/// The files of a snapshot that a VMM writes, beside those of disks.
+const SNAPSHOT_FILES: [&str; 3] = [MEMORY_FILE, "state", "hashes"];
 
 /// Users of running machines.
 #[derive(Debug)]
@@ -106,22 +111,42 @@ pub(crate) fn take_over(directory: &Path) -> Result<(), NodeError> {
     chown(directory, Some(user), Some(group)).map_err(failed("take over", directory))?;
     fs::set_permissions(directory, fs::Permissions::from_mode(0o755))
         .map_err(failed("open to readers", directory))?;
-    for entry in fs::read_dir(directory).map_err(failed("list", directory))? {
-        take_over_file(&entry.map_err(failed("list", directory))?.path())?;
+    for name in names(directory)? {
+        let path = directory.join(&name);
+        take_over_file(&path)?;
+        if !is_sealed_file(&name) {
+            // Else it would be read as something that the node wrote: its record, its list of pages.
+            fs::remove_file(&path).map_err(failed("remove", &path))?;
+        }
     }
     Ok(())
+}
+
+/// Whether a VMM puts a file of this name into a snapshot.
+fn is_sealed_file(name: &str) -> bool {
+    let is_disk = |number: &str| number.parse().is_ok_and(|index| disk_file(index) == name);
+    let number = name
+        .strip_prefix("disk-")
+        .and_then(|rest| rest.strip_suffix(".qcow2"));
+    SNAPSHOT_FILES.contains(&name) || number.is_some_and(is_disk)
 }
 
 /// The same of one file, of a VMM that has ended or cannot change its directory any more.
 pub(crate) fn take_over_file(path: &Path) -> Result<(), NodeError> {
     let here = || failed("take over", path);
-    if !fs::symlink_metadata(path).map_err(here())?.is_file() {
+    let found = fs::symlink_metadata(path).map_err(here())?;
+    if !found.is_file() {
         return Err(here()(io::Error::new(
             io::ErrorKind::InvalidData,
             "it is no plain file",
         )));
     }
-    lchown(path, Some(geteuid().as_raw()), Some(getegid().as_raw())).map_err(here())
+    let (user, group) = (geteuid().as_raw(), getegid().as_raw());
+    if (found.uid(), found.gid()) == (user, group) {
+        // Perhaps it is locked already, and then not even root changes it.
+        return Ok(());
+    }
+    lchown(path, Some(user), Some(group)).map_err(here())
 }
 
 /// Lets every user read what a VMM is made of, a file or a directory of files in the data directory. Nobody comes that far but
@@ -225,6 +250,29 @@ mod tests {
         };
         assert_eq!(number(true).await, "1\n");
         assert_ne!(number(false).await, "1\n");
+    }
+
+    /// A VMM that was taken over might leave a record that says whose its snapshot is, or gigabytes to be read as a reason.
+    #[test]
+    fn what_a_vmm_adds_to_a_snapshot_is_not_taken_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let sealed = ["memory", "state", "hashes", "disk-0.qcow2", "disk-12.qcow2"];
+        let added = [
+            "node.json",
+            "prefetch.json",
+            "reason.json",
+            "disk-01.qcow2",
+            "disk-.qcow2",
+        ];
+        for name in sealed.iter().chain(&added) {
+            fs::write(directory.path().join(name), "x").unwrap();
+        }
+        take_over(directory.path()).unwrap();
+        let mut left = names(directory.path()).unwrap();
+        left.sort();
+        let mut expected = sealed;
+        expected.sort_unstable();
+        assert_eq!(left, expected);
     }
 
     #[test]

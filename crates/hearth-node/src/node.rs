@@ -40,6 +40,12 @@ use crate::record::{self, MachineRecord, PREFETCH_FILE, ProcessRecord, Purpose};
 use crate::records::Records;
 use crate::socket;
 use crate::turns::Turns;
+use crate::vmm_end::{Ends, VmmEnd};
+use crate::vmm_log::VmmLog;
+use crate::write_lock;
+
+/// How long the end of a process that has ended may take to be known: its child has to be collected and its log written.
+const END_LIMIT: Duration = Duration::from_secs(2);
 
 /// How a node works.
 #[derive(Debug, Clone)]
@@ -111,6 +117,7 @@ struct Inner {
     turns: Turns,
     users: Option<Users>,
     holdings: Holdings,
+    ends: Ends,
     /// Templates of booted guests are made one at a time.
     booting: tokio::sync::Mutex<()>,
 }
@@ -184,6 +191,7 @@ impl Node {
             turns: Turns::default(),
             users,
             holdings: Holdings::default(),
+            ends: Ends::default(),
             booting: tokio::sync::Mutex::default(),
         }))
     }
@@ -623,21 +631,39 @@ impl Node {
         });
     }
 
-    /// Waits for a child so that it does not stay a zombie while this node lives.
-    pub(crate) fn collect(&self, process: ProcessRecord, mut child: tokio::process::Child) {
+    /// How a process ended of which is known that it has; `None` of one that an earlier node started.
+    pub async fn end_of(&self, process: ProcessRecord) -> Option<VmmEnd> {
+        self.0.ends.of(process, END_LIMIT).await
+    }
+
+    /// Waits for a child, so that it does not stay a zombie while this node lives, and notes how it ended.
+    pub(crate) fn collect(
+        &self,
+        name: &MachineName,
+        process: ProcessRecord,
+        mut child: tokio::process::Child,
+        log: VmmLog,
+    ) {
         // Not the node itself, which may be closed before the child ends.
-        let node = Arc::downgrade(&self.0);
+        let (node, name) = (Arc::downgrade(&self.0), name.clone());
         tokio::spawn(async move {
-            // How it ended is told by its control socket and its log.
-            let _ = child.wait().await;
-            if let Some(node) = node.upgrade() {
-                let node = Self(node);
-                node.with_records({
-                    let node = node.clone();
-                    move |_| node.release(process)
-                })
-                .await;
-            }
+            let status = child.wait().await;
+            log.written().await;
+            let Some(node) = node.upgrade().map(Self) else {
+                return;
+            };
+            let work = node.clone();
+            let settle = move |_: &Arc<Records>| {
+                if let Ok(status) = status {
+                    let groups = work.options().groups.as_ref();
+                    let was_out_of_memory =
+                        groups.is_some_and(|groups| groups.was_out_of_memory(&name));
+                    let end = VmmEnd::of(status, was_out_of_memory);
+                    work.0.ends.add(process, end);
+                }
+                work.release(process);
+            };
+            node.with_records(settle).await;
         });
     }
 }
@@ -648,7 +674,7 @@ fn remove_partial(layout: &Layout) -> Result<Vec<PathBuf>, NodeError> {
     for entry in names(&layout.snapshots())? {
         if entry.parse::<SnapshotId>().is_err() {
             let path = layout.snapshots().join(entry);
-            fs::remove_dir_all(&path).map_err(failed("remove", &path))?;
+            write_lock::remove_all(&path)?;
             removed.push(path);
         }
     }

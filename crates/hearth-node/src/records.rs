@@ -27,6 +27,7 @@ use crate::record::{
 };
 use crate::socket;
 use crate::verified::Verified;
+use crate::write_lock::{self, remove_all};
 
 /// Whether a record has to be there after a power cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -271,14 +272,33 @@ impl Records {
         Ok(())
     }
 
-    /// Removes the directory of an instance. Succeeds if there is none.
+    /// Removes the directory of an instance, whose process has ended. Succeeds if there is none.
     pub(crate) fn remove_machine(&self, name: &MachineName) -> Result<(), NodeError> {
+        self.unlock_sealed_by(name);
         // The record goes last: files of a VMM without a record would be taken for damage after a crash in between.
         remove_all(&self.layout.own(name))?;
         remove_all(&self.layout.incoming(name))?;
         remove_all(&self.layout.machine(name))?;
         self.index().remove_instance(name);
         Ok(())
+    }
+
+    /// Unlocks what an instance sealed and stands on: nobody has a descriptor any more that writes it.
+    fn unlock_sealed_by(&self, name: &MachineName) {
+        let parent = self
+            .machine(name)
+            .and_then(|record| record.parent.as_ref()?.parse().ok());
+        let Some(parent) = parent.and_then(|id| self.snapshot(id)) else {
+            return;
+        };
+        let name = name.to_string();
+        let ancestors = parent.ancestors.iter().map_while(|id| self.snapshot(*id));
+        let own = std::iter::once(Arc::clone(&parent))
+            .chain(ancestors)
+            .take_while(|info| info.record.machine == name);
+        for info in own {
+            write_lock::unlock(&self.layout.snapshot(info.id));
+        }
     }
 
     // Snapshots.
@@ -489,14 +509,6 @@ fn read_snapshot(layout: &Layout, id: SnapshotId) -> Result<SnapshotInfo, NodeEr
         ancestors,
         record,
     })
-}
-
-/// Removes a directory. Succeeds if there is none.
-fn remove_all(path: &Path) -> Result<(), NodeError> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed.map_err(failed("remove", path)),
-    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,9 @@
 //! first   when u falls below 0.4 mean, until it rises above 0.6 mean
 //! ```
 //!
-//! Who computes all the time has about the mean itself, whatever its size is, so size alone makes nobody first.
+//! Who computes all the time has about the mean itself, whatever its size is, so size alone makes nobody first. Neither does being
+//! new: a microVM has its plain weight until it was measured once. Else whoever starts microVMs without end, each for a second, would
+//! beat all that run long.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -43,8 +45,8 @@ pub struct Shares {
 struct Seen {
     vcpus: u32,
     used: Duration,
-    /// Processors, smoothed.
-    lately: f64,
+    /// Processors, smoothed; `None` until it was measured.
+    lately: Option<f64>,
     goes_first: bool,
 }
 
@@ -95,35 +97,44 @@ impl Seen {
         Self {
             vcpus,
             used,
-            lately: 0.0,
-            goes_first: true,
+            lately: None,
+            goes_first: false,
         }
     }
 
     fn after(self, used: Duration, seconds: f64) -> Self {
         let more = used.saturating_sub(self.used).as_secs_f64() / seconds.max(f64::EPSILON);
+        let before = self.lately.unwrap_or(more);
         Self {
             used,
-            lately: self.lately + SMOOTHING * (more - self.lately),
+            lately: Some(before + SMOOTHING * (more - before)),
             ..self
         }
     }
 
+    /// Processors by size; nothing for one that was not measured.
     fn for_its_size(&self) -> f64 {
-        self.lately / f64::from(self.vcpus)
+        self.used_lately() / f64::from(self.vcpus)
+    }
+
+    fn used_lately(&self) -> f64 {
+        self.lately.unwrap_or(0.0)
     }
 }
 
 /// Decides who goes first; answers for whom that has changed.
 fn decide(all: &mut HashMap<MachineName, Seen>, processors: f64) -> Vec<MachineName> {
-    let total: f64 = all.values().map(|seen| seen.lately).sum();
+    let total: f64 = all.values().map(Seen::used_lately).sum();
     if total < SHORT * processors {
         return Vec::new();
     }
-    let weighed = all.values().map(|seen| seen.lately * seen.for_its_size());
+    let weighed = all
+        .values()
+        .map(|seen| seen.used_lately() * seen.for_its_size());
     let mean = weighed.sum::<f64>() / total;
     let mut changed = Vec::new();
-    for (name, seen) in all {
+    let measured = all.iter_mut().filter(|(_, seen)| seen.lately.is_some());
+    for (name, seen) in measured {
         let bound = if seen.goes_first { ABOVE } else { BELOW };
         let goes_first = seen.for_its_size() < bound * mean;
         if goes_first != seen.goes_first {
@@ -140,7 +151,7 @@ mod tests {
 
     fn all(machines: &[(&str, u32, f64)]) -> HashMap<MachineName, Seen> {
         let seen = |vcpus, lately| Seen {
-            lately,
+            lately: Some(lately),
             ..Seen::new(vcpus, Duration::ZERO)
         };
         machines
@@ -163,13 +174,35 @@ mod tests {
             ("small-hog", 1, 0.7),
             ("light", 1, 0.1),
             ("large-light", 4, 0.5),
-            ("new", 1, 0.0),
         ]);
         let mut changed = decide(&mut all, 4.0);
         changed.sort();
         assert_eq!(changed.len(), 2);
-        assert_eq!(first(&all), ["large-light", "light", "new"]);
+        assert_eq!(first(&all), ["large-light", "light"]);
         assert_eq!(decide(&mut all, 4.0), [], "once");
+    }
+
+    /// MicroVMs that are started without end, each for less than it takes to be measured twice (finding L19).
+    #[test]
+    fn being_new_makes_nobody_first() {
+        let mut all = all(&[("hog", 1, 1.0)]);
+        let new = || Seen::new(1, Duration::ZERO);
+        all.insert("churn".parse().unwrap(), new());
+        decide(&mut all, 1.0);
+        assert_eq!(first(&all), Vec::<String>::new());
+        // Measured once, it is known for what it does.
+        all.insert(
+            "churn".parse().unwrap(),
+            new().after(Duration::from_secs(1), 1.0),
+        );
+        decide(&mut all, 1.0);
+        assert_eq!(first(&all), Vec::<String>::new());
+        all.insert(
+            "quiet".parse().unwrap(),
+            new().after(Duration::from_millis(1), 1.0),
+        );
+        decide(&mut all, 1.0);
+        assert_eq!(first(&all), ["quiet"]);
     }
 
     #[test]
@@ -191,7 +224,7 @@ mod tests {
             let mut all = all(&[("hog", 1, 100.0), ("other", 1, used * 100.0)]);
             // What it uses itself is part of the mean.
             let mean = (100.0 * 100.0 + used * 100.0 * used * 100.0) / (100.0 + used * 100.0);
-            all.get_mut(&name).unwrap().lately = used * mean;
+            all.get_mut(&name).unwrap().lately = Some(used * mean);
             all.get_mut(&name).unwrap().goes_first = goes_first;
             decide(&mut all, 1.0);
             assert_eq!(all[&name].goes_first, expected, "{used} {goes_first}");
@@ -200,14 +233,15 @@ mod tests {
 
     #[test]
     fn what_is_used_lately_follows_within_seconds() {
-        let mut seen = Seen::new(1, Duration::from_secs(100));
+        let mut seen = Seen::new(1, Duration::from_secs(100)).after(Duration::from_secs(100), 1.0);
         for second in 1..=3 {
             seen = seen.after(Duration::from_secs(100 + second), 1.0);
         }
-        assert!(seen.lately > 0.75 && seen.lately < 1.0, "{}", seen.lately);
+        let lately = seen.used_lately();
+        assert!(lately > 0.75 && lately < 1.0, "{lately}");
         for _ in 0..5 {
             seen = seen.after(Duration::from_secs(103), 1.0);
         }
-        assert!(seen.lately < 0.1, "{}", seen.lately);
+        assert!(seen.used_lately() < 0.1, "{}", seen.used_lately());
     }
 }

@@ -23,6 +23,7 @@ use tokio::time;
 
 use crate::socket::Address;
 use crate::spawn::spawn_apart;
+use crate::told::harmless;
 
 /// Longest wait for the answer to anything but a snapshot. A VMM that needs longer is broken: the slowest
 /// host that is supported boots a kernel image into memory in a few seconds.
@@ -163,6 +164,8 @@ impl VmmClient {
             .env_clear()
             .process_group(0);
         command.args(&permitted.further);
+        // All that may fail comes before there is a process.
+        let stream = UnixStream::from_std(ours).map_err(failed)?;
         let child = match &permitted.jail {
             Some(jail) => {
                 command.arg("--root").arg(&jail.root);
@@ -171,9 +174,7 @@ impl VmmClient {
             }
             None => command.spawn(),
         };
-        let child = child.map_err(failed)?;
-        let stream = UnixStream::from_std(ours).map_err(failed)?;
-        Ok((Self::new(stream), child))
+        Ok((Self::new(stream), child.map_err(failed)?))
     }
 
     /// Connects to a VMM that runs already.
@@ -226,7 +227,7 @@ impl VmmClient {
                 refusal,
             } => Err(VmmError::Refused {
                 machine_intact,
-                reason,
+                reason: harmless(&reason),
                 refusal,
             }),
             Reply::Busy(sealing) => Err(VmmError::Busy(sealing)),
@@ -242,7 +243,9 @@ impl VmmClient {
                 Message::Reply { id: found, reply } if found == id => return Ok(reply),
                 // An earlier request gave up on this one.
                 Message::Reply { .. } => {}
-                Message::Event(Event::Ended(reason)) => return Err(VmmError::Ended(reason)),
+                Message::Event(Event::Ended(reason)) => {
+                    return Err(VmmError::Ended(harmless_end(reason)));
+                }
             }
         }
     }
@@ -251,7 +254,7 @@ impl VmmClient {
     pub async fn ended(&mut self) -> Result<EndReason, VmmError> {
         loop {
             match self.message().await? {
-                Message::Event(Event::Ended(reason)) => return Ok(reason),
+                Message::Event(Event::Ended(reason)) => return Ok(harmless_end(reason)),
                 Message::Reply { .. } => {}
             }
         }
@@ -292,6 +295,18 @@ impl VmmClient {
                 _ => {}
             }
         }
+    }
+}
+
+/// What a VMM said of its end, for our own logs.
+fn harmless_end(reason: EndReason) -> EndReason {
+    match reason {
+        EndReason::DeviceMisuse { device, fault } => EndReason::DeviceMisuse {
+            device: harmless(&device),
+            fault: harmless(&fault),
+        },
+        EndReason::Kvm(text) => EndReason::Kvm(harmless(&text)),
+        other => other,
     }
 }
 

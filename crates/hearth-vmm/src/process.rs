@@ -19,7 +19,7 @@ use std::time::Instant;
 use hearth_wire::crash_point::CrashPoint;
 use hearth_wire::vmm::{
     Command, EndReason, Event, LastSeal, PROTOCOL_VERSION, Phase, Reply, Request, SealOutcome,
-    SnapshotSpec, Status,
+    SnapshotSpec, Status, VmmExit,
 };
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
@@ -41,12 +41,6 @@ const SEALED_TOKEN: u32 = 4;
 /// Faults of its drivers that a guest is forgiven. A driver that works makes none; one that is being
 /// unloaded in a hurry may make one for each queue.
 const FAULTS_MAX: u64 = 32;
-
-/// Exit status when the microVM ended for a reason that nobody asked for.
-const EXIT_ENDED: u8 = 2;
-
-/// Exit status of a panic, as Rust's own.
-const EXIT_PANIC: libc::c_int = 101;
 
 /// How the process is reached.
 #[derive(Debug, Default)]
@@ -75,18 +69,14 @@ pub fn run(options: VmmOptions) -> ExitCode {
         Ok(reason) => reason,
         Err(error) => {
             say(format_args!("{}", error_chain(&error)));
-            return ExitCode::FAILURE;
+            return ExitCode::from(VmmExit::NotStarted as u8);
         }
     };
-    match reason {
-        EndReason::GuestShutdown | EndReason::Terminated | EndReason::Suspended => {
-            ExitCode::SUCCESS
-        }
-        other => {
-            say(format_args!("{other}"));
-            ExitCode::from(EXIT_ENDED)
-        }
+    let exit = VmmExit::from(&reason);
+    if exit != VmmExit::Orderly {
+        say(format_args!("{reason}"));
     }
+    ExitCode::from(exit as u8)
 }
 
 /// A thread that panicked leaves a machine that nobody can vouch for, and possibly one that hangs.
@@ -95,7 +85,7 @@ fn end_process_on_panic() {
         say(format_args!("{panic}"));
         // SAFETY: ends the process without running anything of it; nothing can be left half done that
         // a kill would not leave as well.
-        unsafe { libc::_exit(EXIT_PANIC) }
+        unsafe { libc::_exit(VmmExit::Panic as libc::c_int) }
     }));
 }
 

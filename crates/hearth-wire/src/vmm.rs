@@ -487,9 +487,75 @@ pub enum EndReason {
     Suspended,
 }
 
+/// Exit statuses of the VMM's process. A node that never hears an [`Event`] knows by them how a microVM ended; a number is all that
+/// it takes of a VMM that may have been taken over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum VmmExit {
+    /// The guest shut down, or the node asked for the end.
+    Orderly = 0,
+    /// The process could not begin: its sandbox, or its control socket.
+    NotStarted = 1,
+    /// KVM could not go on.
+    Kvm = 2,
+    /// Too many faults of devices.
+    DeviceFaults = 3,
+    /// A triple fault.
+    TripleFault = 4,
+    /// A panic, as Rust's own.
+    Panic = 101,
+}
+
+impl VmmExit {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Orderly,
+        Self::NotStarted,
+        Self::Kvm,
+        Self::DeviceFaults,
+        Self::TripleFault,
+        Self::Panic,
+    ];
+
+    /// The one with this number.
+    #[must_use]
+    pub fn of_code(code: i32) -> Option<Self> {
+        Self::ALL.into_iter().find(|exit| *exit as i32 == code)
+    }
+}
+
+impl From<&EndReason> for VmmExit {
+    fn from(reason: &EndReason) -> Self {
+        match reason {
+            EndReason::GuestShutdown | EndReason::Terminated | EndReason::Suspended => {
+                Self::Orderly
+            }
+            EndReason::Kvm(_) => Self::Kvm,
+            EndReason::DeviceMisuse { .. } => Self::DeviceFaults,
+            EndReason::TripleFault => Self::TripleFault,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A VMM of one release may end under a node of a later one.
+    #[test]
+    fn exit_statuses_keep_their_numbers() {
+        let codes = VmmExit::ALL.map(|exit| exit as u8);
+        assert_eq!(codes, [0, 1, 2, 3, 4, 101]);
+        for exit in VmmExit::ALL {
+            assert_eq!(VmmExit::of_code(i32::from(exit as u8)), Some(exit));
+        }
+        assert_eq!(VmmExit::of_code(77), None);
+        let misuse = EndReason::DeviceMisuse {
+            device: "vda".to_owned(),
+            fault: "a loop".to_owned(),
+        };
+        assert_eq!(VmmExit::from(&misuse), VmmExit::DeviceFaults);
+    }
 
     /// The answer of a VMM of version 1 to a request of a later version, byte for byte: `Message::Reply` (0),
     /// `Reply::Failed` (5), `machine_intact`, a sentence.

@@ -218,6 +218,7 @@ impl LocalHost {
         self.serve_guest(machine, instance);
         let watched = Watched {
             id: instance.id,
+            node: self.node().clone(),
             agent: machine.agent(),
             process: machine.record().process,
             output: Output::new(&self.0.logs, &instance.output, &instance.id.to_string()),

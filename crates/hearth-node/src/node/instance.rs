@@ -42,6 +42,7 @@ use crate::records::{Durability, Records};
 use crate::socket;
 use crate::turns::Turn;
 use crate::vmm::{VmmClient, VmmError};
+use crate::write_lock;
 
 /// Longest wait for a process that was killed to be gone.
 const EXIT_LIMIT: Duration = Duration::from_secs(10);
@@ -357,7 +358,7 @@ impl Instance {
                 // A snapshot that the record knows already and that was not moved yet.
                 return place_known(records, name, &record);
             };
-            match take_in(records, name, &record) {
+            match take_in(records, name, &record, runs) {
                 Ok(Some(description)) => {
                     finish(records, name, &record, purpose, &description).map(drop)
                 }
@@ -463,11 +464,13 @@ fn writable(record: &MachineRecord) -> impl Iterator<Item = usize> {
         .map(|(index, _)| index)
 }
 
-/// Takes what the VMM has sealed out of its hands, if it is what it was asked for; `None` where nothing is sealed.
+/// Takes what the VMM has sealed out of its hands, if it is what it was asked for; `None` where nothing is sealed. A VMM that runs on
+/// has descriptors of it, which write nothing any more afterwards.
 fn take_in(
     records: &Records,
     name: &MachineName,
     machine: &MachineRecord,
+    runs: bool,
 ) -> Result<Option<Description>, NodeError> {
     let layout = records.layout();
     let (outgoing, incoming) = (layout.outgoing(name), layout.incoming(name));
@@ -478,6 +481,10 @@ fn take_in(
         return Ok(None);
     }
     jail::take_over(&incoming)?;
+    // As the node's own user it could undo that.
+    if runs && machine.user.is_some() {
+        write_lock::lock(&incoming)?;
+    }
     let description = hearth_snapshot::describe(&incoming)?;
     let parent = machine.parent.as_ref().and_then(|id| id.parse().ok());
     let parent = parent.and_then(|id| records.snapshot(id));
@@ -560,8 +567,9 @@ fn finish(
     records.write_machine(name, goes_on, Durability::Durable)?;
     reach(layout, "finish.stands-on-it");
     let id = records.place(&incoming, info)?;
-    remove_folded(layout, name, machine);
     records.drop_idle_steps()?;
+    // A step that somebody stands on is locked, and so are its other names: those go with the instance.
+    remove_folded(layout, name, machine);
     Ok(id)
 }
 
@@ -707,7 +715,7 @@ fn keep_disk(
     let overlay = overlay_path(&layout.own(name), index, record.overlay_generation);
     jail::take_over_file(&overlay)?;
     let sync = || {
-        let file = fs::File::open(&overlay)?;
+        let file = hearth_snapshot::plain::open(&overlay)?;
         file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o444))?;
         file.sync_all()
     };

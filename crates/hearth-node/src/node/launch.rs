@@ -9,7 +9,6 @@
 //! step; until that is written down, the layer says that the instance is suspended, and a failure leaves it so.
 
 use std::fs::{File, OpenOptions};
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -21,6 +20,7 @@ use hearth_wire::vmm::{
     BootSpec, Command, DeviceSpec, DiskImage, DiskSpec, GuestClock, NetSpec, PageRange, RateLimit,
     Reply, RestoreSpec, SerialLogSpec, Started, VsockSpec,
 };
+use tokio::process::Child;
 
 use crate::agent::AgentError;
 use crate::causes::with_causes;
@@ -31,6 +31,7 @@ use crate::error::{NodeError, failed};
 use crate::index::SnapshotInfo;
 use crate::jail;
 use crate::layout::{Layout, MachineName, SERIAL_LOG_BYTES, overlay_path};
+use crate::memory_guard;
 use crate::node::Node;
 use crate::node::instance::{Instance, Settled};
 use crate::node::machine::Machine;
@@ -39,6 +40,7 @@ use crate::records::{Durability, Records};
 use crate::socket;
 use crate::times::{Laps, StepTime, Times};
 use crate::vmm::{Jail, Permitted, VmmClient, VmmError};
+use crate::vmm_log;
 
 /// Bytes of a sector, which virtio-blk counts in.
 const SECTOR_BYTES: u64 = 512;
@@ -201,10 +203,12 @@ impl Instance {
             record.process.kill();
             // What cannot be ended now is swept later.
             let _ = self.wait_for_exit(&record).await;
+            // Then its log is written too.
+            self.node.end_of(record.process).await;
         }
         let _ = self
             .with_files(|records, name| {
-                if let Some(log) = last_words(&records.layout().machine(name)) {
+                if let Some(log) = vmm_log::last_words(&log_path(records.layout(), name)) {
                     tracing::warn!(%name, "launch failed; the VMM said: {log}");
                 }
                 records.remove_machine(name)?;
@@ -477,17 +481,25 @@ impl Instance {
                 root: node.layout().empty(),
             }),
         };
+        let begun = vmm_log::begin(log);
+        let (stderr, log) =
+            begun.map_err(failed("make a pipe for", &log_path(node.layout(), name)))?;
         laps.lap("prepared");
         let program = node.options().vmm_program.clone();
         // A process that starts another one in a namespace of its own does nothing else for milliseconds.
         let spawned = tokio::task::spawn_blocking(move || {
-            VmmClient::spawn(&program, Path::new(socket::CONTROL), &permitted, slot, log)
+            VmmClient::spawn(
+                &program,
+                Path::new(socket::CONTROL),
+                &permitted,
+                slot,
+                stderr,
+            )
         });
         let (mut client, child) = spawned.await.map_err(|_| NodeError::Panicked)??;
-        let pid = child.id().ok_or(VmmError::Confused)?;
-        let process = ProcessRecord::of(pid).ok_or(VmmError::Confused)?;
+        let (process, child) = identify(child, ProcessRecord::of).await?;
         reserved.pass_to(process);
-        node.collect(process, child);
+        node.collect(name, process, child, log);
         laps.lap("VMM spawned");
         reach(node.layout(), "launch.spawned");
         // Written before the machine runs: from here on a crash of the node leaves a process that its
@@ -498,10 +510,10 @@ impl Instance {
         laps.lap("recorded");
         reach(node.layout(), "launch.recorded");
         self.check_wanted()?;
-        // The kernel takes its time to move a process, and the VMM to start.
-        let (limited, answered) = tokio::join!(node.limit(name, &record), client.request(command));
-        limited?;
-        let started = match answered? {
+        // The VMM puts up its walls meanwhile. There is no guest before its first request, so none that its group does not count.
+        node.limit(name, &record).await?;
+        laps.lap("limited");
+        let started = match client.request(command).await? {
             Reply::Started(started) => started,
             _ => return Err(VmmError::Confused.into()),
         };
@@ -524,7 +536,9 @@ impl Node {
         };
         let limited = tokio::task::spawn_blocking(move || {
             groups.make(&name, size)?;
-            groups.put(&name, pid)
+            groups.put(&name, pid)?;
+            memory_guard::prefer(pid, size.memory_mib);
+            Ok(())
         });
         limited.await.map_err(|_| VmmError::Confused)?
     }
@@ -668,14 +682,33 @@ fn realtime_ns() -> u64 {
     u64::try_from(realtime.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// The process that was just started. One that cannot be named is ended before the user that it has is given to another.
+async fn identify(
+    mut child: Child,
+    find: impl FnOnce(u32) -> Option<ProcessRecord>,
+) -> Result<(ProcessRecord, Child), VmmError> {
+    match child.id().and_then(find) {
+        Some(process) => Ok((process, child)),
+        None => {
+            // Waits for it, too.
+            let _ = child.kill().await;
+            Err(VmmError::Confused)
+        }
+    }
+}
+
+fn log_path(layout: &Layout, name: &MachineName) -> PathBuf {
+    layout.machine(name).join("vmm.log")
+}
+
 /// Makes the directory that the VMM writes, lets it read what it is made of, and opens its log.
 fn prepare(
     layout: &Layout,
     name: &MachineName,
     user: Option<u32>,
     readable: &[PathBuf],
-) -> Result<OwnedFd, NodeError> {
-    let path = layout.machine(name).join("vmm.log");
+) -> Result<File, NodeError> {
+    let path = log_path(layout, name);
     let log = OpenOptions::new().create(true).append(true).open(&path);
     let log = log.map_err(failed("open", &path))?;
     jail::make_own(&layout.own(name), user)?;
@@ -684,7 +717,7 @@ fn prepare(
             .iter()
             .try_for_each(|path| jail::let_read(path, layout.data()))?;
     }
-    Ok(OwnedFd::from(log))
+    Ok(log)
 }
 
 /// What is wrong with a snapshot, if it was set aside or if reading it all shows that waiting cannot help.
@@ -695,20 +728,6 @@ fn damage_of(layout: &Layout, id: SnapshotId) -> Option<String> {
     let problems = hearth_snapshot::verify(&layout.snapshot(id));
     let first = problems.iter().find(|problem| problem.is_damage())?;
     Some(with_causes(first))
-}
-
-/// The end of a VMM's log: the reason that it could not give over its socket.
-fn last_words(machine: &Path) -> Option<String> {
-    use std::io::{Read, Seek, SeekFrom};
-    const LENGTH: u64 = 2048;
-    let mut file = File::open(machine.join("vmm.log")).ok()?;
-    let bytes = file.metadata().ok()?.len();
-    file.seek(SeekFrom::Start(bytes.saturating_sub(LENGTH)))
-        .ok()?;
-    let mut text = Vec::new();
-    file.take(LENGTH).read_to_end(&mut text).ok()?;
-    let text = String::from_utf8_lossy(&text).trim().to_owned();
-    (!text.is_empty()).then_some(text)
 }
 
 #[cfg(test)]

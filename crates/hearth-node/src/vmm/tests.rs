@@ -98,3 +98,29 @@ async fn a_vmm_that_left_has_closed_the_stream() {
         "{error}"
     );
 }
+
+/// What a VMM says stands in logs beside what the service says (finding L5).
+#[tokio::test]
+async fn what_a_vmm_says_is_one_harmless_line() {
+    let (mut client, mut vmm) = connected();
+    let vmm = tokio::spawn(async move {
+        let request = asked(&mut vmm).await;
+        let reply = Reply::Failed {
+            machine_intact: true,
+            reason: "no\n2026-01-01 INFO all is well\x1b[2J".to_owned(),
+            refusal: None,
+        };
+        vmm.write_all(&answer(request.id, reply)).await.unwrap();
+        let ended = Event::Ended(EndReason::Kvm("a\nb".to_owned()));
+        let ended = frame::encode(&Envelope::new(Message::Event(ended))).unwrap();
+        vmm.write_all(&ended).await.unwrap();
+    });
+    let error = client.request(Command::Resume).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "no\\n2026-01-01 INFO all is well\\u{1b}[2J"
+    );
+    let reason = client.ended().await.unwrap();
+    assert_eq!(reason, EndReason::Kvm("a\\nb".to_owned()));
+    vmm.await.unwrap();
+}

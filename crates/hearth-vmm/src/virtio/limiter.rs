@@ -124,8 +124,13 @@ impl RateLimiter {
 
     /// Charges a request that was let through.
     pub fn charge(&mut self, bytes: u64) {
+        self.charge_more(1, bytes);
+    }
+
+    /// Charges what a request turned out to cost beside what was charged for it.
+    pub fn charge_more(&mut self, operations: u64, bytes: u64) {
         if let Some(bucket) = &mut self.operations {
-            bucket.take(1);
+            bucket.take(operations);
         }
         if let Some(bucket) = &mut self.bytes {
             bucket.take(bytes);

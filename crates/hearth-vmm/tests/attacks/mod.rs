@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
-use hearth_wire::vmm::{DiskImage, DiskSpec, EndReason, NetSpec, Phase, VsockSpec};
+use hearth_wire::vmm::{DiskImage, DiskSpec, EndReason, NetSpec, Phase, VmmExit, VsockSpec};
 
 use crate::boot_spec;
 use crate::support::{Vmm, guest, wait_serial};
@@ -75,7 +75,7 @@ fn a_hostile_guest_is_ended_with_a_reason_within_its_memory() {
         matches!(reason, EndReason::DeviceMisuse { .. }),
         "{reason:?}"
     );
-    assert_eq!(status.code(), Some(2));
+    assert_eq!(status.code(), Some(VmmExit::DeviceFaults as i32));
     assert!(
         peak_kib < ram_kib + BESIDE_GUEST_KIB,
         "{peak_kib} KiB at most, {ram_kib} of them guest RAM"

@@ -4,6 +4,7 @@
 //! production hosts (docs/prod-host-setup.md there): what matters when strangers run code.
 
 mod connection_table;
+mod groups;
 #[cfg(test)]
 mod tests;
 
@@ -66,6 +67,8 @@ pub(super) const ALL: &[fn(&Facts) -> Check] = &[
     kernel,
     landlock,
     cgroups,
+    groups::controllers,
+    groups::pressure,
     disk_limits,
     data_directory,
     damaged,

@@ -15,6 +15,9 @@ use crate::damaged::{self, Damaged};
 use crate::shared::Shared;
 use crate::up::UpRecord;
 
+/// The controllers that groups below the root have.
+const HANDED_DOWN: &str = "/sys/fs/cgroup/cgroup.subtree_control";
+
 /// A host, as far as it is judged.
 #[derive(Debug, Clone)]
 pub(super) struct Facts {
@@ -52,6 +55,15 @@ pub(super) struct Facts {
     pub(super) data: String,
     /// The data directory's device as a control group limits it, or why none does.
     pub(super) limitable_device: Result<String, String>,
+    /// Whether microVMs are to have control groups.
+    pub(super) wants_host_limits: bool,
+    /// `/sys/fs/cgroup/cgroup.controllers`
+    pub(super) controllers: Option<String>,
+    /// `/sys/fs/cgroup/cgroup.subtree_control`, and whether this process may write it.
+    pub(super) handed_down: Option<String>,
+    pub(super) can_hand_down: bool,
+    /// `/proc/pressure/memory`
+    pub(super) pressure: Option<String>,
     /// Whether microVMs are to have limits of disk there.
     pub(super) wants_disk_limits: bool,
     /// Permissions of the data directory; nothing when it is not there yet.
@@ -113,6 +125,11 @@ impl Facts {
             limitable_device: hearth_node::limitable_device(data)
                 .map(|device| device.to_string())
                 .map_err(|reason| reason.to_string()),
+            wants_host_limits: shared.config.host_limits,
+            controllers: text("/sys/fs/cgroup/cgroup.controllers"),
+            handed_down: text(HANDED_DOWN),
+            can_hand_down: rustix::fs::access(HANDED_DOWN, rustix::fs::Access::WRITE_OK).is_ok(),
+            pressure: text("/proc/pressure/memory"),
             wants_disk_limits: shared.config.host_limits
                 && shared.config.limits.to_node().disk.is_some(),
             data_mode: fs::metadata(data)

@@ -69,9 +69,15 @@ async fn every_machine_has_a_group_of_its_size() {
     assert_eq!(limit(&group, "cpu.max"), "125000 100000");
     assert_eq!(
         limit(&group, "cpu.weight"),
-        "400",
-        "it has used nothing yet, so it goes first"
+        "25",
+        "what it uses is not known yet"
     );
+    // A quarter of what its guest sees, and the VMM's own share; the groups above have at least that.
+    let kept = |group: &Path| limit(group, "memory.min").parse::<u64>().unwrap();
+    assert_eq!(kept(&group), guest / 4 + (96 << 20));
+    for above in group.ancestors().skip(1).take(2) {
+        assert!(kept(above) >= kept(&group), "{}", above.display());
+    }
     assert_eq!(limit(&group, "pids.max"), "33");
     assert_eq!(limit(&group, "memory.oom.group"), "1");
     match limitable_device(plain.layout().data()) {
@@ -87,7 +93,7 @@ async fn every_machine_has_a_group_of_its_size() {
     let events = limit(&group, "memory.events");
     assert!(events.contains("oom_kill 0"), "{events}");
 
-    // It computes all the time, on what counts as the only processor, and does not go first any more.
+    // It computes all the time, on what counts as the only processor, and does not go first.
     let mut shares = Shares::new(groups, 1);
     shares.look();
     for _ in 0..4 {

@@ -3,6 +3,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use super::*;
+use crate::cgroup::Groups;
 use crate::node::{DeviceLimits, NodeOptions, Standing};
 
 fn node(data: &Path, limits: DeviceLimits) -> Node {
@@ -249,4 +250,76 @@ async fn what_an_adopted_process_had_is_given_back_when_it_has_died_and_is_settl
     let (_, _reserved) = later.reserve(&"next".parse().unwrap(), None).unwrap();
     later.release(process);
     assert!(!is_free(&later));
+}
+
+/// A guest that ran before its VMM was in its group would have memory and processors that nobody counts (finding L1). The group here
+/// lets nobody in until a pipe is read.
+#[tokio::test]
+async fn a_vmm_is_asked_for_a_guest_once_its_group_has_it() {
+    let data = tempfile::tempdir().unwrap();
+    let (asked, program) = (data.path().join("asked"), data.path().join("program"));
+    let script = format!(
+        "#!/bin/sh\nhead --bytes=1 >/dev/null\n: >{}\n",
+        asked.display()
+    );
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
+    let groups = data.path().join("groups/own");
+    let group = groups.join("guest");
+    fs::create_dir_all(&group).unwrap();
+    let entrance = group.join("cgroup.procs");
+    let made = std::process::Command::new("mkfifo").arg(&entrance).status();
+    assert!(made.unwrap().success());
+    let node = Node::open(NodeOptions {
+        groups: Some(Groups::at(groups, None)),
+        users: None,
+        ..NodeOptions::new(data.path().join("data"), program)
+    })
+    .unwrap();
+    let request = BootRequest {
+        kernel: "/kernel".into(),
+        initramfs: "/initramfs".into(),
+        command_line: String::new(),
+        vcpus: 1,
+        memory_mib: 512,
+        disks: Vec::new(),
+        egress: Egress::closed(),
+    };
+    let name: MachineName = "guest".parse().unwrap();
+    let booted = {
+        let (node, name) = (node.clone(), name.clone());
+        tokio::spawn(async move { node.boot(&name, request).await })
+    };
+    let limit = Duration::from_secs(20);
+    let began = Instant::now();
+    while node.machine(&name).is_err() {
+        assert!(began.elapsed() < limit, "it was not started");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // Longer than a shell takes to read a byte.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let was_asked = asked.exists();
+    let pid = tokio::task::spawn_blocking(move || fs::read_to_string(entrance).unwrap());
+    let process = node.machine(&name).unwrap().record().process;
+    assert_eq!(pid.await.unwrap(), process.pid.to_string());
+    assert!(!was_asked, "it was asked before it was limited");
+    // What the program does then is not what a VMM does.
+    booted.await.unwrap().unwrap_err();
+    assert!(asked.exists());
+    assert!(node.machine(&name).is_err(), "nothing is left of it");
+    assert_eq!(
+        node.end_of(process).await,
+        Some(crate::vmm_end::VmmEnd::GuestShutDown)
+    );
+}
+
+/// Its user is about to be given to another (finding L6).
+#[tokio::test]
+async fn a_process_that_cannot_be_named_does_not_live_on() {
+    let child = tokio::process::Command::new("sleep").arg("600").spawn();
+    let child = child.unwrap();
+    let process = ProcessRecord::of(child.id().unwrap()).unwrap();
+    let identified = identify(child, |_| None).await;
+    assert!(matches!(identified, Err(VmmError::Confused)));
+    assert!(!process.is_alive());
 }

@@ -19,6 +19,10 @@ pub(super) const MAX_DISCARD_SECTORS: u32 = (256 << 20) / SECTOR as u32;
 /// Segments in one discard or write-zeroes request; Linux merges up to this many.
 pub(super) const MAX_DISCARD_SEGMENTS: u32 = 8;
 
+/// Bytes of an erased range that cost the host as much as one byte of data: the entry of each cluster of 16 KiB is written, at worst
+/// a block of 512 bytes. A segment has 16 bytes and may cover 256 MiB, so its own length says nothing.
+const ERASED_PER_BYTE: u64 = 32;
+
 const SEGMENT_LEN: usize = 16;
 
 /// The identity of the disk, padded with NULs.
@@ -31,6 +35,24 @@ pub(super) struct Disk {
     pub(super) sectors: u64,
     pub(super) read_only: bool,
     pub(super) serial: Serial,
+}
+
+/// A request that was served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Served {
+    /// Bytes written into the chain.
+    pub(super) written: u32,
+    /// What the limiter has to know of beside the request and the bytes in its buffers.
+    pub(super) erased: Erased,
+}
+
+/// What a discard or write-zeroes request has cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Erased {
+    /// Segments that came before the last one: each is a request of its own to the image.
+    pub(super) further_segments: u64,
+    /// Bytes of the disk's tables, about.
+    pub(super) table_bytes: u64,
 }
 
 /// How a request ended for the driver.
@@ -52,11 +74,11 @@ impl From<io::Error> for Failure {
 }
 
 impl Disk {
-    /// Serves a chain and writes its status byte. Returns the bytes written into the chain, or nothing when the host has no room
+    /// Serves a chain and writes its status byte. Returns nothing when the host has no room
     /// for what the driver writes: the chain is to be served again, as a whole, once there is. A guest that was told of an error
     /// would give up its file system for what passes.
     /// An error means that the chain is not a request at all.
-    pub(super) fn serve(&mut self, chain: &mut Chain<'_>) -> Result<Option<u32>, FaultCause> {
+    pub(super) fn serve(&mut self, chain: &mut Chain<'_>) -> Result<Option<Served>, FaultCause> {
         let [kind, _reserved, sector @ ..] =
             header(&mut chain.readable).ok_or(FaultCause::Request("block header is short"))?;
         let sector = u64::from(sector[1]) << 32 | u64::from(sector[0]);
@@ -64,7 +86,13 @@ impl Disk {
             return Err(FaultCause::Request("block request without a status byte"));
         };
         let mut status_byte = chain.writable.split_off(data_len);
-        let result = self.execute(kind, sector, &mut chain.readable, &mut chain.writable);
+        let mut erased = Erased::default();
+        let result = match kind {
+            blk::VIRTIO_BLK_T_DISCARD | blk::VIRTIO_BLK_T_WRITE_ZEROES => self
+                .erase(kind, &mut chain.readable, &mut erased)
+                .map(|()| 0),
+            _ => self.execute(kind, sector, &mut chain.readable, &mut chain.writable),
+        };
         let (status, written) = match result {
             Ok(written) => (blk::VIRTIO_BLK_S_OK, written),
             Err(Failure::Io) => (blk::VIRTIO_BLK_S_IOERR, 0),
@@ -73,7 +101,10 @@ impl Disk {
         };
         status_byte.write(&[status as u8]);
         // On failure the data part is unspecified, and so is the used length before the status.
-        Ok(Some(written + 1))
+        Ok(Some(Served {
+            written: written + 1,
+            erased,
+        }))
     }
 
     fn execute(
@@ -101,16 +132,18 @@ impl Disk {
                 Ok(0)
             }
             blk::VIRTIO_BLK_T_GET_ID => Ok(writable.write(&self.serial) as u32),
-            blk::VIRTIO_BLK_T_DISCARD | blk::VIRTIO_BLK_T_WRITE_ZEROES => {
-                self.writable()?;
-                self.erase(kind, readable)?;
-                Ok(0)
-            }
             _ => Err(Failure::Unsupported),
         }
     }
 
-    fn erase(&mut self, kind: u32, readable: &mut Buffers<'_>) -> Result<(), Failure> {
+    /// Also of a request that fails in the middle, `erased` says what was done.
+    fn erase(
+        &mut self,
+        kind: u32,
+        readable: &mut Buffers<'_>,
+        erased: &mut Erased,
+    ) -> Result<(), Failure> {
+        self.writable()?;
         let count = readable.len() / SEGMENT_LEN;
         if !readable.len().is_multiple_of(SEGMENT_LEN)
             || count == 0
@@ -118,7 +151,7 @@ impl Disk {
         {
             return Err(Failure::Io);
         }
-        for _ in 0..count {
+        for index in 0..count {
             let [low, high, sectors, flags] = header(readable).ok_or(Failure::Io)?;
             // Only one flag is defined, and not for discards (VIRTIO 1.3 section 5.2.6.2).
             let allowed = match kind {
@@ -133,6 +166,8 @@ impl Disk {
             }
             let len = u64::from(sectors) * SECTOR;
             let offset = self.range(u64::from(high) << 32 | u64::from(low), len)?;
+            erased.further_segments = index as u64;
+            erased.table_bytes += len.div_ceil(ERASED_PER_BYTE);
             let done = match kind {
                 blk::VIRTIO_BLK_T_DISCARD => self.image.discard(offset, len),
                 _ => self.image.write_zeroes(offset, len, flags != 0),

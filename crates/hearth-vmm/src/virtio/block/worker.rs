@@ -139,11 +139,12 @@ fn drain(work: &mut Work, stop: &Stop) -> Result<Wait, FaultCause> {
                 break;
             };
             limiter.charge((chain.readable.len() + chain.writable.len()) as u64);
-            let Some(written) = disk.serve(&mut chain)? else {
+            let Some(served) = disk.serve(&mut chain)? else {
                 queue.undo_pop();
                 return Ok(Wait::Full);
             };
-            queue.push_used(ram, chain.head, written)?;
+            limiter.charge_more(served.erased.further_segments, served.erased.table_bytes);
+            queue.push_used(ram, chain.head, served.written)?;
             queue.signal(ram)?;
         }
         if stop.requested.load(Ordering::SeqCst) {

@@ -19,6 +19,7 @@ use super::super::poller::{DEVICE_TOKENS, PollEvent};
 use super::super::queue::VirtioQueue;
 use super::super::ram::GuestRam;
 use super::super::state::{DeviceBody, NetState, RestoreBodyError};
+use super::offload::sanitize;
 use super::tap::{HEADER_LEN, Tap};
 
 const RX: usize = 0;
@@ -103,14 +104,13 @@ impl Net {
         let Some(active) = &mut self.active else {
             return;
         };
-        let offloads = active.features & OFFLOADS != 0;
         let queue = &mut active.queues[TX];
         let delay = transmit(
             queue,
             &active.ram,
             &self.tap,
             &mut self.tx_limiter,
-            offloads,
+            active.features,
         );
         finish(active, TX, delay, &mut self.tx_timer);
     }
@@ -196,7 +196,7 @@ fn transmit(
     ram: &GuestRam,
     tap: &Tap,
     limiter: &mut RateLimiter,
-    offloads: bool,
+    features: u64,
 ) -> Delay {
     let mut delay = None;
     let mut budget = queue.size();
@@ -215,11 +215,11 @@ fn transmit(
         if let Some(header) = header
             && chain.readable.len() >= MIN_FRAME
         {
-            // Without the features the fields have no meaning, and no business in the host's kernel.
-            let header = if offloads { header } else { [0; HEADER_LEN] };
             limiter.charge(chain.readable.len() as u64);
-            // A network may lose frames: what the TAP does not take is lost.
-            let _ = tap.send(&header, &chain.readable);
+            // A network may lose frames: what may not be asked of the TAP, or what it does not take, is lost.
+            if let Some(header) = sanitize(header, features, chain.readable.len()) {
+                let _ = tap.send(&header, &chain.readable);
+            }
         }
         queue.push_used(ram, chain.head, 0)?;
         budget -= 1;

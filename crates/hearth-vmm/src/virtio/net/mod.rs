@@ -5,6 +5,7 @@
 //! segmentation to the kernel; towards the guest the kernel does both, so that receive buffers stay small.
 
 mod device;
+mod offload;
 mod tap;
 
 pub use device::{Net, NetConfig};

@@ -28,6 +28,11 @@ fn healthy() -> Facts {
         free_bytes: Some(100 << 30),
         data: "/var/lib/hearth".to_owned(),
         limitable_device: Ok("254:0".to_owned()),
+        wants_host_limits: true,
+        controllers: Some("cpuset cpu io memory pids".to_owned()),
+        handed_down: Some("cpu memory pids".to_owned()),
+        can_hand_down: true,
+        pressure: Some("some avg10=0.00 avg60=0.00 avg300=0.00 total=0".to_owned()),
         wants_disk_limits: true,
         data_mode: Some(0o40_700),
         damaged: Ok(Vec::new()),
@@ -57,6 +62,28 @@ fn complaints(change: impl FnOnce(&mut Facts)) -> Vec<(&'static str, Verdict)> {
 #[test]
 fn a_healthy_host_has_no_complaints() {
     assert_eq!(complaints(|_| ()), []);
+}
+
+#[test]
+fn groups_that_keep_nothing_are_told() {
+    let fails = [("limits", Verdict::Fails)];
+    assert_eq!(complaints(|facts| facts.controllers = None), fails);
+    let without_memory = |facts: &mut Facts| facts.controllers = Some("cpu pids".to_owned());
+    assert_eq!(complaints(without_memory), fails);
+    // The first start hands them down, where it may.
+    assert_eq!(complaints(|facts| facts.handed_down = None), []);
+    let contained = |facts: &mut Facts| {
+        facts.handed_down = Some("cpu pids".to_owned());
+        facts.can_hand_down = false;
+    };
+    assert_eq!(complaints(contained), fails);
+    let unlimited = |facts: &mut Facts| {
+        facts.controllers = None;
+        facts.wants_host_limits = false;
+    };
+    assert_eq!(complaints(unlimited), []);
+    let unmeasured = |facts: &mut Facts| facts.pressure = None;
+    assert_eq!(complaints(unmeasured), [("pressure", Verdict::Advice)]);
 }
 
 #[test]

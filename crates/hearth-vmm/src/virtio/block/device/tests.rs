@@ -430,6 +430,29 @@ fn the_limiter_delays_but_loses_nothing() {
     assert!(before.elapsed().as_millis() >= 80);
 }
 
+/// A segment of sixteen bytes costs the host what its range costs, and its limiter knows.
+#[test]
+fn erased_ranges_are_charged() {
+    let scratch = Scratch::new();
+    let base = scratch.base();
+    let top = scratch.overlay("top", &base);
+    let mut config = config(vec![base, top], false);
+    // Erasing the whole disk costs a quarter of a second of these.
+    config.limit.bytes = Some(BucketLimit {
+        per_second: DISK_BYTES / 32 * 4,
+        burst: 1,
+    });
+    let mut driver = Driver::started(Block::open(config).unwrap(), 0);
+    let all = segment(0, (DISK_BYTES / 512) as u32, 0);
+    let before = Instant::now();
+    assert_eq!(
+        simple(&mut driver, blk::VIRTIO_BLK_T_DISCARD, 0, &all),
+        blk::VIRTIO_BLK_S_OK
+    );
+    flush(&mut driver);
+    assert!(before.elapsed().as_millis() >= 200);
+}
+
 #[test]
 fn what_was_flushed_is_in_the_file() {
     let scratch = Scratch::new();

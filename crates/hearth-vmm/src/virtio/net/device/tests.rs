@@ -77,6 +77,12 @@ fn header_fields_pass_only_with_their_feature() {
         header[0] = 1;
         send(&mut driver, header, &[7; 60]);
         assert_eq!(taken(&wire).unwrap()[0], expected);
+        // UDP fragmentation was never offered: the frame is dropped, and the card goes on.
+        header[1] = net::VIRTIO_NET_HDR_GSO_UDP as u8;
+        send(&mut driver, header, &[7; 60]);
+        assert_eq!(taken(&wire), None);
+        send(&mut driver, [0; HEADER_LEN], &[8; 60]);
+        assert_eq!(taken(&wire).unwrap()[HEADER_LEN], 8);
     }
 }
 

@@ -1,0 +1,52 @@
+//! Texts of guests and VMMs, as they may stand in logs, in reasons and on terminals.
+//!
+//! A guest owns its agent, and may own its VMM. What these say is read by an operator beside what the service itself says, so it must
+//! not look like that: one line, no control characters, and not long.
+
+/// Longest text that is passed on. The longest of our own VMM and agent, with a path in it, is a tenth of it.
+const MAX_CHARS: usize = 1024;
+
+/// The text in one line, without control characters and cut to [`MAX_CHARS`].
+pub(crate) fn harmless(text: &str) -> String {
+    let is_plain = |c: &char| !c.is_control() && !is_direction(*c);
+    if text.chars().all(|c| is_plain(&c)) && text.chars().nth(MAX_CHARS).is_none() {
+        return text.to_owned();
+    }
+    let mut told = String::new();
+    for c in text.chars().take(MAX_CHARS) {
+        if is_plain(&c) {
+            told.push(c);
+        } else {
+            told.extend(c.escape_default());
+        }
+    }
+    if text.chars().nth(MAX_CHARS).is_some() {
+        told.push('…');
+    }
+    told
+}
+
+/// Characters that turn the order of those around them (Unicode UAX #9).
+fn is_direction(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_text_stays_and_nothing_else_does() {
+        assert_eq!(
+            harmless("cannot open \"/a\": größer"),
+            "cannot open \"/a\": größer"
+        );
+        assert_eq!(
+            harmless("a\nINFO b\x1b[2J\u{202e}"),
+            "a\\nINFO b\\u{1b}[2J\\u{202e}"
+        );
+        let long = harmless(&"x".repeat(MAX_CHARS + 1));
+        assert_eq!(long.chars().count(), MAX_CHARS + 1);
+        assert!(long.ends_with('…'));
+    }
+}
