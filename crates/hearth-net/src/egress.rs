@@ -127,7 +127,10 @@ impl Egress {
         };
         let is_public = !CLOSED.iter().any(is_closed);
         let is_opened_by_name = match &self.names {
-            Names::Listed(_) => name.is_some_and(|name| self.names.allow(name)),
+            Names::Listed(_) => {
+                let name = name.map(|name| DnsName::of_labels(name.split('.').map(str::as_bytes)));
+                name.is_some_and(|name| self.names.allow(&name))
+            }
             Names::None | Names::All => false,
         };
         let is_opened_by_rule = self.rules.iter().any(|rule| {

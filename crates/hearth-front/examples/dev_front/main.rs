@@ -107,7 +107,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         front,
         listener,
         Transport::Loopback,
-        MAX_CONNECTIONS,
+        hearth_http::Places::new(MAX_CONNECTIONS, &[]),
         stdin_end(),
     )
     .await?;

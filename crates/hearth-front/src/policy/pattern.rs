@@ -27,7 +27,8 @@ enum Form {
     Everything,
     /// Without wildcards.
     Text(String),
-    Glob(Glob),
+    /// Boxed, as it has a table of 256 bytes and most texts have no wildcard.
+    Glob(Box<Glob>),
 }
 
 impl Pattern {
@@ -41,7 +42,7 @@ impl Pattern {
         } else if text == "*" {
             Form::Everything
         } else if text.contains(['*', '?']) {
-            Form::Glob(Glob::new(&text))
+            Form::Glob(Box::new(Glob::new(&text)))
         } else {
             Form::Text(text)
         };

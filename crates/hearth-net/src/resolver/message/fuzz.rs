@@ -1,27 +1,39 @@
 //! The body of the fuzz target `dns_messages`.
 
-use super::{ADDRESSES_MAX, Question, addresses};
+use super::{ADDRESSES_MAX, DnsName, Match, Query, Question, addresses};
 
-/// Reads a message of a guest or of a name server. What is read as a question is answered in its own words, and no answer opens more
-/// addresses than it may.
+/// Reads a message of a guest or of a name server. A question is answered in its own words, which answer no query that
+/// was made of it, and no answer opens more addresses than it may.
 pub fn messages(input: &[u8]) {
+    let other = DnsName::of_labels([b"example".as_slice(), b"com"]);
     assert!(
-        addresses(input).len() <= ADDRESSES_MAX,
+        addresses(input, &other).len() <= ADDRESSES_MAX,
         "too many addresses"
     );
-    let Some(question) = Question::read(input) else {
+    let Some(question) = Question::read(input.to_vec()) else {
         return;
     };
     for answer in [question.refusal(), question.failure()] {
-        assert!(question.is_answered_by(&answer), "{question:?} {answer:?}");
         assert!(
-            Question::read(&answer).is_none(),
+            Question::read(answer.clone()).is_none(),
             "an answer is no question"
         );
-        assert!(addresses(&answer).is_empty());
+        assert!(addresses(&answer, &question.name).is_empty());
         assert!(answer.len() <= 512, "{} bytes for a datagram", answer.len());
     }
-    assert!(!question.is_answered_by(input), "a question is no answer");
+    let Ok(query) = Query::of(&question) else {
+        return;
+    };
+    let asked = query.message();
+    assert_eq!(query.judge(asked), Match::Other, "a question is no answer");
+    let mut answer = asked.to_vec();
+    answer[2] |= 0x80;
+    assert_eq!(query.judge(&answer), Match::Answer, "{question:?}");
+    assert_eq!(
+        query.to_guest(answer).len(),
+        input.len(),
+        "the guest's own question comes back"
+    );
 }
 
 #[cfg(test)]
