@@ -2,8 +2,9 @@
 
 use rusqlite::{Connection, params};
 
-use crate::kept::{Volume, charge, give_back, make_room};
+use crate::kept::{OVERHEAD_BYTES, Volume, charge};
 use crate::limits::Limits;
+use crate::oldest::{Oldest, make_room};
 use crate::store::{LogError, LogStore, Owner, group_id, stream_id};
 
 /// Events that one batch may have (CloudWatch Logs quota).
@@ -11,9 +12,6 @@ pub const MAX_BATCH_EVENTS: usize = 10_000;
 
 /// Bytes that one batch may have, each event counted with 26 bytes on top (CloudWatch Logs quota).
 pub const MAX_BATCH_BYTES: usize = 1_048_576;
-
-/// What an event counts besides its text.
-pub(crate) const OVERHEAD_BYTES: i64 = 26;
 
 pub(crate) const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
@@ -223,41 +221,4 @@ fn insert(
     )?
     .execute(params![first.time_ms, last.time_ms, now_ms, stream_id])?;
     Ok(())
-}
-
-/// The oldest events of a group.
-pub(crate) struct Oldest {
-    pub(crate) group_id: i64,
-    /// Those from before this moment.
-    pub(crate) before_ms: i64,
-    /// As many as hold so many bytes.
-    pub(crate) excess_bytes: i64,
-    /// What each of them counts for that besides its text.
-    pub(crate) event_bytes: i64,
-    /// At most so many.
-    pub(crate) limit: i64,
-}
-
-impl Oldest {
-    /// Removes them and says how many they were.
-    pub(crate) fn remove(&self, db: &Connection) -> Result<Volume, LogError> {
-        let mut oldest = db.prepare_cached(
-            "SELECT id, length(CAST(message AS BLOB)) FROM log_event
-             WHERE group_id = ? AND time_ms < ? ORDER BY time_ms, id LIMIT ?",
-        )?;
-        let mut rows = oldest.query(params![self.group_id, self.before_ms, self.limit])?;
-        let mut delete = db.prepare_cached("DELETE FROM log_event WHERE id = ?")?;
-        let (mut removed, mut removed_bytes) = (Volume::default(), 0);
-        while let Some(row) = rows.next()? {
-            let (id, text_bytes): (i64, i64) = (row.get(0)?, row.get(1)?);
-            delete.execute([id])?;
-            removed.add(text_bytes);
-            removed_bytes += text_bytes + self.event_bytes;
-            if removed_bytes >= self.excess_bytes {
-                break;
-            }
-        }
-        give_back(db, self.group_id, removed)?;
-        Ok(removed)
-    }
 }

@@ -2,8 +2,8 @@
 
 use rusqlite::{Connection, Row, params};
 
-use crate::kept::make_room;
 use crate::limits::Limits;
+use crate::oldest::make_room;
 use crate::schema::REMOVED_OWNER;
 use crate::store::{LogError, LogStore, Owner, group_id, is_duplicate};
 

@@ -14,6 +14,7 @@ mod follow;
 mod group;
 mod kept;
 mod limits;
+mod oldest;
 mod pattern;
 mod read;
 mod schema;

@@ -3,8 +3,8 @@
 use rusqlite::{Connection, Row, params};
 
 use crate::group::{insert_group, sql_limit};
-use crate::kept::make_room;
 use crate::limits::Limits;
+use crate::oldest::make_room;
 use crate::store::{LogError, LogStore, Owner, group_id, is_duplicate, stream_id};
 
 /// A sequence of events from one source.

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::event::{DAY_MS, OVERHEAD_BYTES, Oldest};
-use crate::kept::{Volume, give_back};
+use crate::event::DAY_MS;
+use crate::kept::{OVERHEAD_BYTES, Volume, give_back};
+use crate::oldest::Oldest;
 use crate::schema::REMOVED_OWNER;
 use crate::store::{LogError, LogStore};
 
