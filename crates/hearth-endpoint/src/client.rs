@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use hearth_http::Place;
 use http::uri::Authority;
 
-use crate::door::Door;
 use crate::id::EndpointId;
-use crate::lane::{ConnectionSlot, Lane};
 use crate::lock::lock;
+use crate::per_microvm::{ConnectionSlot, Lane};
 use crate::reply::Refusal;
+use crate::routing::Door;
 
 pub(crate) struct Client {
     door: Door,

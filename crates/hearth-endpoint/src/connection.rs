@@ -21,10 +21,10 @@ use tokio_rustls::server::TlsStream;
 
 use crate::client::Client;
 use crate::core::Core;
-use crate::door::Door;
 use crate::framing::Watched;
 use crate::id::EndpointId;
 use crate::proxy;
+use crate::routing::Door;
 use crate::settings::Settings;
 
 /// Largest frame of HTTP/2 that a client may send: fewer, larger frames make uploads cheaper.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::backend::Backend;
 use crate::certificates::Certificates;
-use crate::lane::Lanes;
+use crate::per_microvm::Lanes;
 use crate::resume::Resumes;
 use crate::settings::Settings;
 use crate::token::TokenKeys;

@@ -24,22 +24,22 @@ mod authority;
 mod certificates;
 
 mod core;
-mod doors;
 mod endpoint;
+mod microvm_ports;
 
 mod client;
 mod connection;
 mod framing;
 
 mod credentials;
-mod door;
 mod headers;
 mod proxy;
 mod reply;
+mod routing;
 
 mod bucket;
-mod lane;
 mod lock;
+mod per_microvm;
 mod resume;
 mod traffic;
 
@@ -59,11 +59,11 @@ pub use backend::{
 };
 pub use bucket::Bucket;
 pub use certificates::{Certificates, OwnCertificateError};
-pub use door::Door;
-pub use doors::Doors;
 pub use endpoint::{Endpoint, EndpointError};
 pub use id::{EndpointId, MicrovmId};
 pub use limits::Limits;
+pub use microvm_ports::Doors;
+pub use routing::Door;
 pub use settings::{Settings, Sources};
 pub use token::{
     Access, Grant, IssueError, MAX_LIFETIME, OpenRingError, Token, TokenKeys, VerifyError,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 
-use crate::lane::Lane;
+use crate::per_microvm::Lane;
 use crate::traffic::Direction;
 
 /// Buffers begin small, because most of a thousand open WebSockets are silent, and grow with the traffic.

@@ -24,7 +24,7 @@ use crate::backend::{Backend, TerminalSize};
 use crate::client::Client;
 use crate::credentials::BASE_SUBPROTOCOL;
 use crate::download::Download;
-use crate::lane::Lane;
+use crate::per_microvm::Lane;
 use crate::reply::{REQUEST_ID, Refusal, RequestId};
 
 /// The port that means the shell.

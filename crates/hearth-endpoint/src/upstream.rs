@@ -20,7 +20,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 
 use crate::backend::OpenError;
-use crate::lane::Lane;
+use crate::per_microvm::Lane;
 use crate::pool::{PRUNE_INTERVAL, Place, Wire};
 use crate::upload::{Kept, Upload};
 

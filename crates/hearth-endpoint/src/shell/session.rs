@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use uuid::Uuid;
 
 use crate::backend::{Shell, ShellInput, TerminalSize};
-use crate::lane::Lane;
+use crate::per_microvm::Lane;
 use crate::traffic::Direction;
 
 /// Largest message of a client: a large paste.

@@ -7,13 +7,13 @@ mod application;
 mod client;
 mod rig;
 
-mod doors;
 mod grpc;
 mod guest;
 mod hostile;
 mod http;
 mod latency;
 mod limits;
+mod microvm_ports;
 mod shell;
 mod tokens;
 mod transfer;

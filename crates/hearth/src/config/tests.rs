@@ -16,7 +16,7 @@ fn every_key() -> Config {
     Config {
         data: "/srv/hearth".into(),
         listen: "127.0.0.1:1".parse().unwrap(),
-        proxies: Vec::new(),
+        proxies: vec!["192.0.2.7".parse().unwrap()],
         region: "eu-central-1".parse().unwrap(),
         host_limits: false,
         hook_timeout_scale: 3,

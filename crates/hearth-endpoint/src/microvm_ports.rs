@@ -11,9 +11,9 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::door::Door;
 use crate::endpoint::Endpoint;
 use crate::id::EndpointId;
+use crate::routing::Door;
 
 /// The ports of microVMs.
 #[derive(Debug)]
