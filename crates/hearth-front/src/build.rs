@@ -91,7 +91,7 @@ impl Front {
             disks: config.disks,
             page: Arc::clone(&config.page),
             logs: Arc::clone(&config.logs),
-            followers: Followers::default(),
+            followers: Arc::<Followers>::default(),
         };
         let identities = Identities {
             keys: config.keys,

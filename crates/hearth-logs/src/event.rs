@@ -104,7 +104,7 @@ impl LogStore {
         now_ms: i64,
     ) -> Result<Accepted, LogError> {
         let (accepted, batch) = Batch::new(owner, group, stream, events, now_ms)?;
-        let limits = self.limits;
+        let limits = self.limits.clone();
         self.write(move |db| batch.write(db, &limits))?;
         Ok(accepted)
     }
@@ -123,7 +123,7 @@ impl LogStore {
         now_ms: i64,
     ) -> Result<Accepted, LogError> {
         let (accepted, batch) = Batch::new(owner, group, stream, events, now_ms)?;
-        let limits = self.limits;
+        let limits = self.limits.clone();
         self.write_async(move |db| batch.write(db, &limits)).await?;
         Ok(accepted)
     }
@@ -165,7 +165,11 @@ impl Batch {
         let stream_id = stream_id(db, group_id, &self.stream)?;
         insert(db, group_id, stream_id, &self.events, self.now_ms)?;
         evict(db, group_id, limits.max_group_bytes)?;
-        make_room(db, &self.owner.account, limits.max_account_bytes)
+        make_room(
+            db,
+            &self.owner.account,
+            limits.bytes_of(&self.owner.account),
+        )
     }
 }
 

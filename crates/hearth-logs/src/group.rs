@@ -45,7 +45,7 @@ impl LogStore {
     /// [`LogError::GroupExists`], [`LogError::TooMany`], [`LogError::AccountFull`] or a database failure.
     pub fn create_group(&self, owner: &Owner, name: &str, now_ms: i64) -> Result<(), LogError> {
         let (owner, name) = (owner.clone(), name.to_owned());
-        let limits = self.limits;
+        let limits = self.limits.clone();
         self.write(move |db| insert_group(db, &owner, &name, now_ms, &limits))
     }
 
@@ -154,7 +154,7 @@ pub(crate) fn insert_group(
         ]);
     match inserted {
         Ok(0) => Err(LogError::TooMany),
-        Ok(_) => make_room(db, &owner.account, limits.max_account_bytes),
+        Ok(_) => make_room(db, &owner.account, limits.bytes_of(&owner.account)),
         Err(error) if is_duplicate(&error) => Err(LogError::GroupExists),
         Err(error) => Err(error.into()),
     }

@@ -1,12 +1,17 @@
 //! How much may be kept.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 /// Bounds of a store. The defaults suit one host with many tenants.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Limits {
     /// Bytes of events in one group; past them its oldest events are removed.
     pub max_group_bytes: i64,
     /// Bytes that all groups of one account may take of the disk; past them its oldest events are removed.
     pub max_account_bytes: i64,
+    /// Accounts that may have another number of bytes.
+    pub accounts: Arc<BTreeMap<String, i64>>,
     /// Groups of one owner.
     pub max_groups: i64,
     /// Streams of one group: one for each microVM that was launched while the group is kept.
@@ -19,8 +24,17 @@ impl Default for Limits {
             max_group_bytes: 1 << 30,
             // Two full groups of short lines, which take about twice of what they count. A dozen accounts fit on a small disk.
             max_account_bytes: 4 << 30,
+            accounts: Arc::default(),
             max_groups: 1000,
             max_streams: 100_000,
         }
+    }
+}
+
+impl Limits {
+    /// Bytes that an account may have.
+    pub(crate) fn bytes_of(&self, account: &str) -> i64 {
+        let own = self.accounts.get(account).copied();
+        own.unwrap_or(self.max_account_bytes)
     }
 }

@@ -62,7 +62,7 @@ impl LogStore {
         now_ms: i64,
     ) -> Result<(), LogError> {
         let (owner, group, name) = (owner.clone(), group.to_owned(), name.to_owned());
-        let limits = self.limits;
+        let limits = self.limits.clone();
         self.write(move |db| {
             let group_id = group_id(db, &owner, &group)?;
             insert_stream(db, &owner, group_id, &name, now_ms, &limits)
@@ -109,7 +109,7 @@ impl LogStore {
         now_ms: i64,
     ) -> impl FnMut(&Connection) -> Result<(), LogError> + Send + use<> {
         let (owner, group, name) = (owner.clone(), group.to_owned(), name.to_owned());
-        let limits = self.limits;
+        let limits = self.limits.clone();
         move |db| {
             match insert_group(db, &owner, &group, now_ms, &limits) {
                 Ok(()) | Err(LogError::GroupExists) => {}
@@ -198,7 +198,7 @@ fn insert_stream(
         .execute(params![group_id, name, now_ms, limits.max_streams]);
     match inserted {
         Ok(0) => Err(LogError::TooMany),
-        Ok(_) => make_room(db, &owner.account, limits.max_account_bytes),
+        Ok(_) => make_room(db, &owner.account, limits.bytes_of(&owner.account)),
         Err(error) if is_duplicate(&error) => Err(LogError::StreamExists),
         Err(error) => Err(error.into()),
     }

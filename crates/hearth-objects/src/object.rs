@@ -117,7 +117,7 @@ impl ObjectStore {
     /// When its directory cannot be made, or a failure of the index.
     pub fn new_blob(&self, account: &str) -> Result<NewBlob, ObjectError> {
         let kept_bytes = self.read(|index| kept_bytes(index, account))?;
-        let room_bytes = self.limits.max_account_bytes.saturating_sub(kept_bytes);
+        let room_bytes = self.limits.bytes_of(account).saturating_sub(kept_bytes);
         Ok(self.blobs.create(account, room_bytes)?)
     }
 
@@ -144,7 +144,7 @@ impl ObjectStore {
             blob: object.blob.name.clone(),
         };
         let (account, bucket) = (account.to_owned(), bucket.to_owned());
-        let (condition, limits) = (condition.clone(), self.limits);
+        let (condition, limits) = (condition.clone(), self.limits.clone());
         let replaced = self.write(move |index| {
             let bucket_id = bucket_id(index, &account, &bucket)?;
             let put = || insert(index, bucket_id, &row, &condition);
@@ -179,7 +179,7 @@ impl ObjectStore {
         let account = account.to_owned();
         let (source_bucket, source_key) = (source_bucket.to_owned(), source_key.to_owned());
         let (bucket, key) = (bucket.to_owned(), key.to_owned());
-        let limits = self.limits;
+        let limits = self.limits.clone();
         let (copied, replaced) = self.write(move |index| {
             let (source, blob) = find(index, &account, &source_bucket, &source_key)?;
             judge(&source)?;

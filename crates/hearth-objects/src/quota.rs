@@ -8,7 +8,7 @@
 //! So while uploads run an account takes twice its quota at most, and its quota once they have ended. A join of parts is not counted
 //! on its way: it takes what its parts take, which go when it is done.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
@@ -16,10 +16,12 @@ use rusqlite::Connection;
 use crate::error::ObjectError;
 
 /// Bounds of one account.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Limits {
     /// Bytes of the disk that objects, uploads and their parts may take.
     pub max_account_bytes: u64,
+    /// Accounts that may have another number of bytes.
+    pub accounts: Arc<BTreeMap<String, u64>>,
     /// Buckets.
     pub max_buckets: u32,
 }
@@ -29,9 +31,18 @@ impl Default for Limits {
         Self {
             // Artifacts of hundreds of images, and a part of a small server's disk.
             max_account_bytes: 64 << 30,
+            accounts: Arc::default(),
             // Ten times what AWS gave an account for long.
             max_buckets: 1000,
         }
+    }
+}
+
+impl Limits {
+    /// Bytes that an account may have.
+    pub(crate) fn bytes_of(&self, account: &str) -> u64 {
+        let own = self.accounts.get(account).copied();
+        own.unwrap_or(self.max_account_bytes)
     }
 }
 
@@ -53,7 +64,7 @@ pub(crate) fn within<T>(
     let before_bytes = kept_bytes(index, account)?;
     let changed = change()?;
     let after_bytes = kept_bytes(index, account)?;
-    if after_bytes > limits.max_account_bytes && after_bytes > before_bytes {
+    if after_bytes > limits.bytes_of(account) && after_bytes > before_bytes {
         return Err(ObjectError::AccountFull);
     }
     Ok(changed)

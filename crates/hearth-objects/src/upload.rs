@@ -99,7 +99,7 @@ impl ObjectStore {
         let id = Uuid::new_v4().simple().to_string();
         let (account, bucket, key) = (account.to_owned(), bucket.to_owned(), key.to_owned());
         let attributes = serde_json::to_string(attributes)?;
-        let (new_id, limits) = (id.clone(), self.limits);
+        let (new_id, limits) = (id.clone(), self.limits.clone());
         self.write(move |index| {
             let bucket_id = bucket_id(index, &account, &bucket)?;
             within(index, &account, &limits, || {
@@ -135,7 +135,7 @@ impl ObjectStore {
             modified_ms: now_ms,
             blob: blob.name.clone(),
         };
-        let limits = self.limits;
+        let limits = self.limits.clone();
         let replaced = self.write(move |index| {
             find(index, upload.as_ref())?;
             let put = || insert_part(index, &upload.id, &part);
@@ -178,7 +178,8 @@ impl ObjectStore {
         let (chosen, blob, size) = self.join_named(upload, named)?;
         let etags: Vec<_> = chosen.iter().map(|part| part.etag.clone()).collect();
         let etag = join_etags(&etags);
-        let (upload, condition, limits) = (upload.to_owned(), condition.clone(), self.limits);
+        let (upload, condition, limits) =
+            (upload.to_owned(), condition.clone(), self.limits.clone());
         let (blob_name, object_etag) = (blob.name.clone(), etag.clone());
         let forgotten = self.write(move |index| {
             // Looked up again: the upload may have been ended while its parts were joined.

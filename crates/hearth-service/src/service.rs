@@ -7,6 +7,7 @@
 //!
 //! Stopping leaves microVMs alone: their processes run on, and the next start takes them up again.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -19,7 +20,7 @@ use hearth_control::account::KeyStatus;
 use hearth_control::arn::ManagedConnector;
 use hearth_control::endpoint::EndpointScheme;
 use hearth_control::id::AccountId;
-use hearth_control::policy::Policy;
+use hearth_control::policy::{Policy, Quotas};
 use hearth_control::store::{SqliteStore, Store, StoreError};
 use hearth_control::throttle::Rates;
 use hearth_control::{Control, ControlConfig};
@@ -212,12 +213,39 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, ServiceError> {
         .map_err(|source| ServiceError::Listen { address, source })
 }
 
+/// What each account may keep of logs.
+fn log_limits(config: &ServiceConfig) -> Limits {
+    let bytes = |quotas: &Quotas| i64::try_from(quotas.log_bytes()).unwrap_or(i64::MAX);
+    Limits {
+        max_account_bytes: bytes(&config.quotas),
+        accounts: Arc::new(of_accounts(config, bytes)),
+        ..Limits::default()
+    }
+}
+
+/// What each account may keep of objects.
+fn object_limits(config: &ServiceConfig) -> hearth_objects::Limits {
+    hearth_objects::Limits {
+        max_account_bytes: config.quotas.object_bytes(),
+        accounts: Arc::new(of_accounts(config, Quotas::object_bytes)),
+        ..hearth_objects::Limits::default()
+    }
+}
+
+/// A quota of the accounts that have quotas of their own.
+fn of_accounts<T>(config: &ServiceConfig, of: impl Fn(&Quotas) -> T) -> BTreeMap<String, T> {
+    let accounts = config.account_quotas.iter();
+    accounts
+        .map(|(account, quotas)| (account.to_string(), of(quotas)))
+        .collect()
+}
+
 async fn open_parts(config: &ServiceConfig) -> Result<Parts, ServiceError> {
     let data = &config.data;
-    let logs = LogStore::open(&data.join("logs.db"), Limits::default());
+    let logs = LogStore::open(&data.join("logs.db"), log_limits(config));
     let logs = Arc::new(logs.map_err(part("the log store"))?);
-    let objects = ObjectStore::open(&data.join("objects")).map_err(part("the object store"))?;
-    let objects = Arc::new(objects);
+    let objects = ObjectStore::open_within(&data.join("objects"), object_limits(config));
+    let objects = Arc::new(objects.map_err(part("the object store"))?);
     let keys = TokenKeys::open(&data.join("endpoint-keys.json"), SystemTime::now());
     let keys = Arc::new(keys.map_err(part("the keys of endpoint tokens"))?);
     let store = open_store(data);

@@ -3,12 +3,14 @@
 //! The log store is asked for news a few times a second, and read only when there are any. A client that does not read
 //! holds up itself alone: the store keeps what it keeps, and pages of it are read when there is room.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use hearth_control::Control;
-use hearth_control::id::MicrovmId;
+use hearth_control::id::{AccountId, MicrovmId};
 use hearth_control::life::MicrovmState;
 use hearth_control::microvm::Microvm;
 use hearth_logs::{Arrived, LogError, LogStore, Owner};
@@ -36,21 +38,68 @@ const PAGE_EVENTS: usize = 1000;
 const PAGES: usize = 2;
 
 /// Places for those who follow.
-pub(crate) struct Followers(Arc<Semaphore>);
+pub(crate) struct Followers {
+    all: Arc<Semaphore>,
+    /// How many places each account has taken; none of accounts that have none.
+    accounts: Mutex<HashMap<AccountId, u32>>,
+}
 
 impl Default for Followers {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(MAX_FOLLOWERS)))
+        Self {
+            all: Arc::new(Semaphore::new(MAX_FOLLOWERS)),
+            accounts: Mutex::default(),
+        }
     }
 }
 
+/// The place of one client, until it is dropped.
+pub(super) struct FollowerPlace {
+    followers: Arc<Followers>,
+    account: AccountId,
+    _place: OwnedSemaphorePermit,
+}
+
 impl Followers {
-    /// A place, as long as there is one.
-    pub(super) fn admit(&self) -> Result<OwnedSemaphorePermit, Fault> {
-        Arc::clone(&self.0).try_acquire_owned().map_err(|_| {
-            let text = format!("{MAX_FOLLOWERS} clients follow logs already.");
-            Fault::new(429, "ThrottlingException", text).retry_after(1)
+    /// A place, as long as there is one and the account may have one more.
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        account: AccountId,
+        max: u32,
+    ) -> Result<FollowerPlace, Fault> {
+        let refused = |text| Fault::new(429, "ThrottlingException", text).retry_after(1);
+        let mut accounts = self.accounts();
+        let taken = accounts.get(&account).copied().unwrap_or_default();
+        if taken >= max {
+            return Err(refused(format!(
+                "{taken} clients of this account follow logs already, as many as quotas.followers allows."
+            )));
+        }
+        let place = Arc::clone(&self.all)
+            .try_acquire_owned()
+            .map_err(|_| refused(format!("{MAX_FOLLOWERS} clients follow logs already.")))?;
+        accounts.insert(account, taken + 1);
+        Ok(FollowerPlace {
+            followers: Arc::clone(self),
+            account,
+            _place: place,
         })
+    }
+
+    fn accounts(&self) -> MutexGuard<'_, HashMap<AccountId, u32>> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for FollowerPlace {
+    fn drop(&mut self) {
+        let mut accounts = self.followers.accounts();
+        if let Entry::Occupied(mut taken) = accounts.entry(self.account) {
+            match taken.get() {
+                0 | 1 => drop(taken.remove()),
+                _ => *taken.get_mut() -= 1,
+            }
+        }
     }
 }
 
@@ -72,14 +121,10 @@ pub(super) struct Reading {
 
 impl Follower {
     /// Sends the first lines, and what comes after them.
-    pub(super) fn begin(
-        self,
-        first: String,
-        permit: OwnedSemaphorePermit,
-    ) -> mpsc::Receiver<Bytes> {
+    pub(super) fn begin(self, first: String, place: FollowerPlace) -> mpsc::Receiver<Bytes> {
         let (sender, pages) = mpsc::channel(PAGES);
         tokio::spawn(async move {
-            let _permit = permit;
+            let _place = place;
             let deadline = Instant::now() + MAX_TIME;
             let following = async {
                 if first.is_empty() || sender.send(first.into()).await.is_ok() {
@@ -184,6 +229,25 @@ mod tests {
     use hearth_logs::{Limits, NewEvent};
 
     use super::*;
+
+    /// One account finds no more places than its quota, and another one still does.
+    #[test]
+    fn an_account_has_as_many_followers_as_it_may() {
+        let followers = Arc::<Followers>::default();
+        let (one, other) = (
+            "000000000001".parse().unwrap(),
+            "000000000002".parse().unwrap(),
+        );
+        let mut places: Vec<_> = (0..3)
+            .map(|_| followers.admit(one, 3).ok().unwrap())
+            .collect();
+        assert!(followers.admit(one, 3).is_err());
+        assert!(followers.admit(other, 3).is_ok());
+        places.pop();
+        assert!(followers.admit(one, 3).is_ok());
+        places.clear();
+        assert!(followers.accounts().is_empty());
+    }
 
     const NOW: i64 = 1_800_000_000_000;
 

@@ -9,7 +9,7 @@ use super::follow::{Follower, Reading};
 use super::lines::{nothing_yet, text};
 use super::query::parameters;
 use super::streamed::streamed;
-use super::{Context, conflict};
+use super::{Context, Operations, conflict};
 use crate::fault::Fault;
 use crate::guests::OutputPlace;
 use crate::wire::{Reply, reply};
@@ -49,13 +49,18 @@ pub(super) async fn perform(context: &Context<'_>) -> Result<Reply, Fault> {
             seen: 0,
         },
     };
-    let permit = is_followed.then(|| context.operations.followers.admit());
-    let permit = permit.transpose()?;
+    let account = microvm.scope.account;
+    let Operations {
+        control, followers, ..
+    } = context.operations;
+    let max = control.quotas(account).followers;
+    let place = is_followed.then(|| followers.admit(account, max));
+    let place = place.transpose()?;
     let (events, seen) = newest(&follower.reading, limit).await?;
     follower.reading.seen = seen;
     let lines = text(&events);
-    Ok(match permit {
-        Some(permit) => streamed(CONTENT_TYPE, follower.begin(lines, permit)),
+    Ok(match place {
+        Some(place) => streamed(CONTENT_TYPE, follower.begin(lines, place)),
         None => reply(200, CONTENT_TYPE, lines),
     })
 }

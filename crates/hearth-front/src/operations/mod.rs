@@ -55,7 +55,7 @@ pub(crate) struct Operations {
     pub(crate) disks: Arc<dyn Disks>,
     pub(crate) page: Arc<MetricsPage>,
     pub(crate) logs: Arc<LogStore>,
-    pub(crate) followers: Followers,
+    pub(crate) followers: Arc<Followers>,
 }
 
 /// One call of one operation.

@@ -6,6 +6,7 @@ use super::*;
 use crate::{Attributes, Condition, Copy, NewObject, ObjectStore, Upload};
 
 const ACCOUNT: &str = "000000000000";
+const OTHER: &str = "999999999999";
 const ROW_BYTES: u64 = 8192;
 
 fn store(max_account_bytes: u64) -> (tempfile::TempDir, ObjectStore) {
@@ -13,6 +14,11 @@ fn store(max_account_bytes: u64) -> (tempfile::TempDir, ObjectStore) {
     let limits = Limits {
         max_account_bytes,
         max_buckets: 2,
+        // `OTHER` may have nothing.
+        accounts: [(OTHER.to_owned(), 0)]
+            .into_iter()
+            .collect::<BTreeMap<_, _>>()
+            .into(),
     };
     let store = ObjectStore::open_within(directory.path(), limits).unwrap();
     store.create_bucket(ACCOUNT, "b", 0).unwrap();
@@ -206,4 +212,16 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn an_account_has_the_quota_of_its_own() {
+    let (_directory, store) = store(1 << 20);
+    store.create_bucket(OTHER, "b", 0).unwrap();
+    put(&store, ACCOUNT, "k", 100).unwrap();
+    let refused = put(&store, OTHER, "k", 100);
+    assert!(
+        matches!(refused, Err(ObjectError::AccountFull)),
+        "{refused:?}"
+    );
 }
