@@ -5,6 +5,24 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::task::JoinSet;
 
+/// Ends the process when a task panics.
+///
+/// An owner that is gone leaves its microVM without anybody who answers for it, and nothing in the process would
+/// notice. A start brings everything back from records and host, so the process ends, and whoever supervises it
+/// starts it again. Requests have a task of their own each, and fail alone (`hearth-front`).
+struct EndOnPanic;
+
+impl Drop for EndOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!(
+                "a task of the control plane panicked: the service ends, and starts from its records"
+            );
+            std::process::abort();
+        }
+    }
+}
+
 /// Every task that was started and has not ended; `None` once stopped.
 #[derive(Debug)]
 pub(super) struct Tasks(Mutex<Option<JoinSet<()>>>);
@@ -22,7 +40,10 @@ impl Tasks {
         if let Some(tasks) = tasks.as_mut() {
             // Collects what has ended, so that the set stays as large as what lives.
             while tasks.try_join_next().is_some() {}
-            tasks.spawn(task);
+            tasks.spawn(async move {
+                let _guard = EndOnPanic;
+                task.await;
+            });
         }
     }
 
@@ -33,5 +54,33 @@ impl Tasks {
         if let Some(mut tasks) = tasks {
             tasks.shutdown().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// Named so that [`a_panic_ends_the_process`] finds it.
+    #[tokio::test]
+    #[ignore = "ends its process: the next test runs it in one of its own"]
+    async fn panics() {
+        let tasks = Tasks::default();
+        tasks.spawn(async { panic!("an owner has a fault") });
+        std::future::pending::<()>().await;
+    }
+
+    #[test]
+    fn a_panic_ends_the_process() {
+        let name = "control::tasks::tests::panics";
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--ignored", "--nocapture"])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("an owner has a fault"), "{said}");
+        assert!(output.status.code().is_none(), "{}: {said}", output.status);
     }
 }
