@@ -248,7 +248,15 @@ fn an_index_of_an_older_release_opens_with_what_it_names() {
     drop(store);
     let index = rusqlite::Connection::open(directory.path().join("objects.db")).unwrap();
     index
-        .execute_batch("DROP INDEX object_blob; DROP INDEX part_blob; PRAGMA user_version = 1;")
+        .execute_batch(
+            "DROP INDEX object_blob; DROP INDEX part_blob;
+             DROP TRIGGER bucket_made;
+             DROP TRIGGER object_made; DROP TRIGGER object_replaced; DROP TRIGGER object_removed;
+             DROP TRIGGER upload_made; DROP TRIGGER upload_removed;
+             DROP TRIGGER part_made; DROP TRIGGER part_replaced; DROP TRIGGER part_removed;
+             DROP TABLE account;
+             PRAGMA user_version = 1;",
+        )
         .unwrap();
     drop(index);
     let store = ObjectStore::open(directory.path()).unwrap();
