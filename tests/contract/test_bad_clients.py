@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import pytest
-from botocore.auth import SigV4Auth
+from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
@@ -27,7 +27,9 @@ def stream(server, method, path, body=b"", headers=(), key=None, secret=None, se
     """One signed request, put on the wire as it stands; gives the answer, to be read."""
     credentials = Credentials(key or server.keys[0]["id"], secret or server.keys[0]["secret"])
     request = AWSRequest(method=method, url=server.url + path, data=body, headers=dict(headers))
-    SigV4Auth(credentials, service, region or server.region).add_auth(request)
+    # S3 wants the body's hash among the headers.
+    auth = S3SigV4Auth if service == "s3" else SigV4Auth
+    auth(credentials, service, region or server.region).add_auth(request)
     raw = urllib.request.Request(server.url + path, data=body or None, method=method, headers=dict(request.headers.items()))
     return urllib.request.urlopen(raw, timeout=60)
 

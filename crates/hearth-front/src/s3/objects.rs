@@ -202,8 +202,10 @@ pub(super) async fn get_object_attributes(
     let input = request.input;
     let object = find(buckets, &input.bucket, &input.key).await?;
     let is_asked = |name: &str| {
-        let mut asked = input.object_attributes.iter();
-        asked.any(|attribute| attribute.as_str() == name)
+        // One header with all names, which `s3s` gives as it stands.
+        let asked = input.object_attributes.iter();
+        let mut asked = asked.flat_map(|attributes| attributes.as_str().split(','));
+        asked.any(|attribute| attribute.trim() == name)
     };
     let checksum = checksums(&object.attributes.headers);
     Ok(GetObjectAttributesOutput {
