@@ -7,7 +7,8 @@
 //! - **The immutable attribute** (`chattr +i`), where the file system enforces it on open descriptors, as ext4 does. That costs an
 //!   `ioctl` for each file. Whether it is enforced is tried out on the file itself. The attribute is taken off when the writer is gone.
 //! - **A copy**, elsewhere: of extents where the file system shares them (XFS, btrfs), else of the data. The old file stays the writer's
-//!   own.
+//!   own. Without room for a copy the file stays as it is, with a warning: by then the guest's disks have moved on, and a
+//!   fork that fails there would cost the parent its next sleep. What is written then is of the same tenant.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
@@ -28,9 +29,11 @@ const COPY_SUFFIX: &str = ".copy";
 enum Kept {
     ByAttribute,
     ByCopy,
+    /// There was no room for a copy.
+    Not,
 }
 
-/// Makes every file of a directory, which must be the node's own, unwritable also through descriptors that are open. Idempotent.
+/// Makes every file of a directory, which must be the node's own, unwritable also through descriptors that are open, as far as there is room. Idempotent.
 pub(crate) fn lock(directory: &Path) -> Result<(), NodeError> {
     let (mut locked, mut copied) = (0, 0);
     for name in names(directory)? {
@@ -38,6 +41,10 @@ pub(crate) fn lock(directory: &Path) -> Result<(), NodeError> {
         match lock_file(&path).map_err(failed("keep from being written", &path))? {
             Kept::ByAttribute => locked += 1,
             Kept::ByCopy => copied += 1,
+            Kept::Not => tracing::warn!(
+                path = %path.display(),
+                "no room to keep a sealed file from its writer: the microVM that sealed it can change it"
+            ),
         }
     }
     if copied > 0 {
@@ -111,8 +118,18 @@ fn lock_file(path: &Path) -> io::Result<Kept> {
         // It would only be in the way.
         set_immutable(&file, false)?;
     }
-    copy(path, &file)?;
-    Ok(Kept::ByCopy)
+    match copy(path, &file) {
+        Ok(()) => Ok(Kept::ByCopy),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            ) =>
+        {
+            Ok(Kept::Not)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn is_immutable(file: &File) -> bool {
