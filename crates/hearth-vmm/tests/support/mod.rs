@@ -22,6 +22,7 @@ use hearth_wire::frame::{self, FrameError};
 use hearth_wire::vmm::{
     BootSpec, Command, DeviceSpec, EndReason, Envelope, Event, Message, Reply, Request, RequestId,
     RestoreSpec, SerialLogSpec, SnapshotKind, SnapshotSpec, SnapshotSummary, Started, Status,
+    VmmExit,
 };
 
 /// Environment variable with the number of the inherited socket.
@@ -72,11 +73,10 @@ pub(crate) fn vmm_process() {
         listen,
         connection: Some(connection),
     });
-    let status = if code == std::process::ExitCode::SUCCESS {
-        0
-    } else {
-        2
-    };
+    // What `main` would return is not a number that can be read.
+    let is_it = |exit: &VmmExit| std::process::ExitCode::from(*exit as u8) == code;
+    let status = VmmExit::ALL.into_iter().find(is_it);
+    let status = status.map_or(77, |exit| exit as i32);
     std::process::exit(status);
 }
 
