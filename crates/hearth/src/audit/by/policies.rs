@@ -75,7 +75,7 @@ async fn make(tenant: &Client, name: &str) -> Result<Value> {
         "ClientToken": name,
         "OperatorRole": format!("arn:aws:iam::{account}:role/{NAME}"),
         "Configuration": {"VpcEgressConfiguration": {
-            "SubnetIds": ["subnet-hearth-audit"], "SecurityGroupIds": ["sg-hearth-audit"],
+            "SubnetIds": ["subnet-0aud17"], "SecurityGroupIds": ["sg-0aud17"],
             "NetworkProtocol": "IPv4", "AssociatedComputeResourceTypes": ["MicroVm"],
         }},
     });
