@@ -9,8 +9,8 @@ import pytest
 from .test_accounts import hearth_command
 
 
-# These decide nothing until each was seen to hold: the first had an impossible name, the second's control fails, and the third is
-# a URL that is taken, as presigned requests of Lambda are for fifteen minutes.
+# These decide nothing until each was seen to hold: the first had an impossible name, the second's control fails, and the third asks
+# at once by a URL of a day, which is rightly taken: the service lets no URL live longer than fifteen minutes, whatever it says.
 UNSETTLED = {"role-by-another-spelling", "s3-chunk-without-end", "presigned-exec"}
 
 
