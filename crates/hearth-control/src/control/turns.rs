@@ -1,13 +1,13 @@
-//! Who is next among those that wait: accounts in turn, and each account's own in the order in which they came.
+//! A queue that is fair between accounts: round-robin over the accounts, first come first served within one.
 
 use std::collections::{HashMap, VecDeque};
 
 use crate::id::AccountId;
 
-/// What waits, by account.
+/// The waiting items, by account.
 #[derive(Debug)]
 pub(super) struct Turns<T> {
-    /// Accounts that wait, the next one first.
+    /// Accounts with waiting items, the next one first.
     order: VecDeque<AccountId>,
     waiting: HashMap<AccountId, VecDeque<T>>,
 }
@@ -22,7 +22,7 @@ impl<T> Default for Turns<T> {
 }
 
 impl<T> Turns<T> {
-    /// Joins the end of its account's line.
+    /// Adds an item at the end of its account's queue.
     pub(super) fn push(&mut self, account: AccountId, item: T) {
         let line = self.waiting.entry(account).or_default();
         if line.is_empty() {
@@ -31,8 +31,8 @@ impl<T> Turns<T> {
         line.push_back(item);
     }
 
-    /// Takes out the next one that is admitted. Its account waits behind all others from then on; accounts whose
-    /// first one is not admitted keep their turn.
+    /// Takes out the next admitted item. Its account then goes behind all others. Accounts whose first item is not
+    /// admitted keep their place.
     pub(super) fn next(
         &mut self,
         is_admitted: impl Fn(AccountId, &T) -> bool,
@@ -53,7 +53,7 @@ impl<T> Turns<T> {
         Some((account, item))
     }
 
-    /// Removes those that do not wait any more.
+    /// Removes the items that no longer wait.
     pub(super) fn retain(&mut self, is_waiting: impl Fn(&T) -> bool) {
         self.waiting.retain(|_, line| {
             line.retain(&is_waiting);

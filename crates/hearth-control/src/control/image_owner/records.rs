@@ -1,4 +1,4 @@
-//! The records of an image, from what the machine says to what is written.
+//! The records of an image, derived from the state of its state machine.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::machine::version::Version;
 use crate::refusal::Refusal;
 use crate::store::{Batch, Change, Intent, Subject};
 
-/// The records of a version that was just asked for.
+/// The records of a version that was just requested.
 pub(in crate::control) fn new_version(
     shared: &Shared,
     image: &Image,
@@ -45,7 +45,7 @@ pub(in crate::control) fn new_version(
     (version, build)
 }
 
-/// What a caller's event does, or the refusal of it.
+/// The state after an event that a caller asks for, or why the event is refused.
 pub(super) fn allowed(
     step: Step,
     image: &Image,
@@ -64,7 +64,7 @@ pub(super) fn allowed(
 }
 
 impl Owner {
-    /// The records after a step.
+    /// The records after a transition.
     pub(super) fn after(&self, life: &Life) -> (Image, BTreeMap<VersionNumber, ImageVersion>) {
         let now = self.shared.clock.now();
         let image = Image {

@@ -1,9 +1,9 @@
-//! A parent that is sealed for a child: where it goes from there.
+//! Transitions of a parent that is sealed for a child.
 
 use super::{Denial, Step, Terms};
 use crate::life::{Life, Phase, Wish};
 
-/// A child asks for the layer.
+/// A child asks for a layer.
 pub(super) fn asked(life: &Life) -> Step {
     let since = match life.phase {
         Phase::Running => None,
@@ -14,7 +14,7 @@ pub(super) fn asked(life: &Life) -> Step {
     Step::Moved(Life::at(Phase::Sealing { since }))
 }
 
-/// The layer is there: the child is launched from it, the parent goes on.
+/// The layer is durable: the child is launched from it, the parent goes on.
 pub(super) fn sealed(life: &Life, terms: &Terms<'_>) -> Step {
     match life.phase {
         Phase::Forking => Step::Moved(Life::at(Phase::Launching)),
@@ -22,7 +22,7 @@ pub(super) fn sealed(life: &Life, terms: &Terms<'_>) -> Step {
     }
 }
 
-/// To the parent it is the same whether there is a layer or not.
+/// The layer could not be written. The parent goes on as if it were.
 pub(super) fn seal_failed(life: &Life, terms: &Terms<'_>) -> Step {
     match life.phase {
         Phase::Sealing { .. } => Step::Moved(after(life, terms)),
@@ -30,7 +30,7 @@ pub(super) fn seal_failed(life: &Life, terms: &Terms<'_>) -> Step {
     }
 }
 
-/// What a parent is after it was sealed: what it was before, or what the caller has wished for meanwhile.
+/// The state of a parent after it was sealed: the same as before, or what a caller has asked for meanwhile.
 pub(super) fn after(life: &Life, terms: &Terms<'_>) -> Life {
     let phase = match (life.phase, life.wish) {
         (Phase::Sealing { since: Some(since) }, Some(Wish::Run)) => Phase::Restoring { since },

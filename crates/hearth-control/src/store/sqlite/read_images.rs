@@ -11,7 +11,7 @@ use crate::store::Result;
 use crate::store::form::Stored as _;
 use crate::store::text::scope_text;
 
-/// Runs a query and makes something of each row.
+/// Runs a query and converts each row.
 pub(super) fn list<T>(
     db: &Connection,
     query: &str,

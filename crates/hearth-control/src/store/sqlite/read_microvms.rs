@@ -68,7 +68,7 @@ pub(super) fn microvms(
         None => (i64::MAX, String::new()),
     };
     let version = filter.version.map(|number| number.major());
-    // Two texts, so that each has an index to follow.
+    // Two texts, so that each can use an index.
     let by_image = "SELECT * FROM microvm WHERE image = ?5 AND scope = ?1 AND started <= ?2 \
                     AND (started < ?2 OR id > ?3) AND (?6 IS NULL OR number = ?6) \
                     ORDER BY started DESC, id LIMIT ?4";
@@ -100,7 +100,7 @@ pub(super) fn terminated(db: &Connection, until: Timestamp, limit: u32) -> Resul
     list(db, query, params![until.unix_ms(), limit], id)
 }
 
-/// The query behind [`terminated_beyond`]; a test looks that it follows an index.
+/// The query behind [`terminated_beyond`]. A test checks that it uses an index.
 pub(super) const TERMINATED_BEYOND: &str = "SELECT id FROM microvm WHERE substr(scope, 1, 12) = ?1 AND terminated IS NOT NULL \
      ORDER BY terminated DESC, id LIMIT ?2 OFFSET ?3";
 

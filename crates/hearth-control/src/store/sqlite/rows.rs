@@ -1,4 +1,4 @@
-//! Columns that mean more than text and numbers.
+//! Typed reading of columns.
 
 use std::str::FromStr;
 
@@ -11,7 +11,7 @@ use crate::store::text::{Word, phase_of};
 use crate::store::{Result, StoreError};
 use crate::time::Timestamp;
 
-/// A row with typed access.
+/// A row with typed access to its columns.
 pub(super) struct Columns<'r, 's> {
     row: &'r Row<'s>,
     kind: &'static str,
