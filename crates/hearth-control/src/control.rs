@@ -20,7 +20,9 @@ use crate::store::{Batch, Store, StoreError, Verdict};
 use crate::throttle::{Rate, Rates, Throttle};
 use crate::time::Clock;
 
+mod account_queue;
 mod accounts;
+mod client_tokens;
 mod connectors;
 mod fork;
 mod housekeeping;
@@ -36,11 +38,9 @@ mod registry;
 mod retry;
 mod roles;
 mod run;
-mod settle;
+mod settle_connector;
 mod tags;
 mod tasks;
-mod tokens;
-mod turns;
 mod versions;
 
 use ledger::Ledger;

@@ -86,7 +86,7 @@ pub enum Outcome {
     /// The operation succeeded.
     Done(Done),
     /// The operation failed.
-    Failed(Failure),
+    Failed(OperationFailure),
     /// The host does not know the operation, for example after a restart. Submit it again.
     Unknown,
 }
@@ -102,7 +102,7 @@ pub struct Done {
 
 /// Why a host operation failed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Failure {
+pub enum OperationFailure {
     /// The host lacks the memory, disk space or other room for it.
     #[error("no capacity")]
     NoCapacity,

@@ -29,7 +29,7 @@ mod sqlite;
 mod text;
 mod translate;
 
-pub use batch::{Batch, Change, Guard, Intent, Subject, TokenKey, TokenUse, Verdict};
+pub use batch::{Batch, Change, Guard, Intent, IntentSubject, TokenKey, TokenUse, Verdict};
 pub use hearth_sqlite::CommitMoment;
 pub use sqlite::SqliteStore;
 
@@ -47,7 +47,7 @@ pub enum StoreError {
     },
     /// A microVM was to be moved from a generation that it is not at, or no longer.
     #[error(
-        "the microVM {id} is not at generation {from_generation}: somebody else has moved or removed it"
+        "the microVM {id} is not at generation {from_generation}: another owner has moved or removed it"
     )]
     MovedElsewhere {
         /// The microVM.

@@ -12,7 +12,7 @@ mod manual;
 mod system;
 
 pub use manual::ManualClock;
-pub use system::{Continuation, Reading, SystemClock, go_on};
+pub use system::{ClockReading, Continuation, SystemClock, go_on};
 
 /// A point in time: milliseconds since 1970-01-01 UTC.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,7 +1,7 @@
 //! Operations on network connectors.
 
-use super::settle::{self, later, standing};
-use super::tokens::Repeatable;
+use super::client_tokens::Repeatable;
+use super::settle_connector::{self, later, standing};
 use super::{Control, own};
 use crate::arn::{ConnectorArn, Scope, TaggedArn};
 use crate::connector::{
@@ -67,7 +67,7 @@ impl Control {
             }
             Verdict::Blocked(_) => return Err(Refusal::ConnectorNameTaken(request.name).into()),
         }
-        settle::begin(&self.shared, connector.id);
+        settle_connector::begin(&self.shared, connector.id);
         Ok(ConnectorWithVersion { connector, version })
     }
 
@@ -92,7 +92,7 @@ impl Control {
             let batch = repeatable.note(&self.shared, batch, connector.id.to_string());
             match self.shared.commit(batch).await? {
                 Verdict::Committed => {
-                    settle::begin(&self.shared, connector.id);
+                    settle_connector::begin(&self.shared, connector.id);
                     return Ok(ConnectorWithVersion { connector, version });
                 }
                 Verdict::Blocked(Guard::TokenFree(_)) => {
@@ -202,7 +202,7 @@ impl Control {
             let id = found.connector.id;
             match self.shared.commit(batch).await? {
                 Verdict::Committed => {
-                    settle::begin(&self.shared, id);
+                    settle_connector::begin(&self.shared, id);
                     return Ok(found);
                 }
                 Verdict::Blocked(Guard::ConnectorUnused(_)) => {

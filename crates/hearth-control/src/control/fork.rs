@@ -10,17 +10,17 @@
 
 use std::sync::Arc;
 
+use super::client_tokens::Repeatable;
 use super::owner::{self, Beginning, REASON_FORK_FAILED};
 use super::run::admit;
-use super::tokens::Repeatable;
 use super::{Control, Shared};
 use crate::arn::Scope;
 use crate::id::{EndpointId, MicrovmId};
 use crate::life::{Life, Origin, Phase};
-use crate::machine::microvm::{Denial, Event, Step, Terms, step};
+use crate::machine::microvm::{Denial, Event, Terms, Transition, step};
 use crate::microvm::{ForkMicrovm, LaunchTerms, Microvm, RunInput};
 use crate::refusal::{ControlError, Refusal};
-use crate::store::{Batch, Change, Guard, Intent, Subject, Verdict};
+use crate::store::{Batch, Change, Guard, Intent, IntentSubject, Verdict};
 
 impl Control {
     /// Forks a running or suspended microVM. When this returns, the layer that the child begins from is durable, and
@@ -65,8 +65,10 @@ impl Control {
     fn check_forkable(&self, parent: &Microvm) -> Result<(), Refusal> {
         let now = self.shared.clock.now();
         match step(&parent.life, &Terms::of(parent), &Event::Fork, now) {
-            Step::Refused(Denial::Ended) => Err(Refusal::MicrovmTerminated(parent.id)),
-            Step::Refused(Denial::Busy) if !matches!(parent.life.phase, Phase::Sealing { .. }) => {
+            Transition::Refused(Denial::Ended) => Err(Refusal::MicrovmTerminated(parent.id)),
+            Transition::Refused(Denial::Busy)
+                if !matches!(parent.life.phase, Phase::Sealing { .. }) =>
+            {
                 Err(Refusal::MicrovmBusy(parent.id, parent.state()))
             }
             _ => Ok(()),
@@ -110,7 +112,7 @@ async fn begin(
         .guard(Guard::MicrovmLiving(parent.id))
         .change(Change::AddMicrovm(child.clone()))
         .change(Change::Intend(Intent {
-            subject: Subject::Microvm(child.id),
+            subject: IntentSubject::Microvm(child.id),
             what: "Fork".to_owned(),
             at: child.started_at,
         }));

@@ -41,7 +41,7 @@ async fn listen(shared: Arc<Shared>) {
         if told.are_missing
             && let Err(error) = reconcile::pass(&shared).await
         {
-            warn!(%error, "events of the host are missing, and reconciliation failed; the timer repeats it");
+            warn!(%error, "events of the host are missing, and reconciliation failed; the timer retries");
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::id::VersionNumber;
 use crate::image::{
     Build, BuildState, Image, ImageSpec, ImageState, ImageVersion, ImageWithVersion, VersionStatus,
 };
-use crate::machine::image::{self as machine, Event, Life, Step};
+use crate::machine::image::{self as machine, Event, Life, Transition};
 use crate::machine::version::Version;
 use crate::refusal::{ControlError, Refusal};
 use crate::store::{Batch, Change, Guard, TokenKey, TokenUse, Verdict};
@@ -195,7 +195,7 @@ impl Owner {
     /// Applies an event that has happened. It is written together with `batch`; the write is retried until it
     /// succeeds.
     async fn happen(&mut self, event: Event, batch: Batch) {
-        if let Step::Moved(life) = machine::step(&self.life(), event) {
+        if let Transition::Moved(life) = machine::step(&self.life(), event) {
             let (image, versions) = self.after(&life);
             let batch = self.written(batch, &life, &image, &versions);
             self.write_surely(batch).await;

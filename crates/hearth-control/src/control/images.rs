@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use super::client_tokens::Repeatable;
 use super::image_owner::{self, Command, Update};
-use super::tokens::Repeatable;
 use super::{Control, Shared, own};
 use crate::arn::{ConnectorRef, ImageArn, ManagedConnector, Scope, TaggedArn};
 use crate::hooks::{Hook, Hooks};
@@ -14,7 +14,7 @@ use crate::image::{
 use crate::machine::image::Life;
 use crate::page::{Cursor, Page, PageRequest};
 use crate::refusal::{ControlError, Refusal};
-use crate::store::{Batch, Change, Guard, Intent, Subject, Verdict};
+use crate::store::{Batch, Change, Guard, Intent, IntentSubject, Verdict};
 
 impl Control {
     /// Creates an image and starts the build of its first version.
@@ -298,7 +298,7 @@ async fn create(
         .change(Change::PutBuild(build))
         .change(Change::PutTags(resource, request.tags))
         .change(Change::Intend(Intent {
-            subject: Subject::Image(arn.clone()),
+            subject: IntentSubject::Image(arn.clone()),
             what: "Build".to_owned(),
             at: now,
         }));

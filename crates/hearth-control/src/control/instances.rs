@@ -10,7 +10,7 @@ use tracing::warn;
 use super::Shared;
 use super::retry::until_done;
 use crate::guest_call::{CallOutcome, GuestCall};
-use crate::host::{Done, Failure, HostOperation, OperationId, Outcome};
+use crate::host::{Done, HostOperation, OperationFailure, OperationId, Outcome};
 use crate::instance::InstanceId;
 
 /// How long after a call's own timeout the host may still answer: the way to the guest and back.
@@ -22,7 +22,7 @@ pub(super) async fn perform(
     shared: &Shared,
     id: OperationId,
     operation: HostOperation,
-) -> Result<Done, Failure> {
+) -> Result<Done, OperationFailure> {
     loop {
         let submit = || shared.host.submit(id, operation.clone());
         until_done("submitting a host operation", submit).await;
@@ -35,7 +35,7 @@ pub(super) async fn perform(
                 Outcome::Unknown => break,
             }
         }
-        warn!(%id.instance, "the host was started anew; its operation is submitted again");
+        warn!(%id.instance, "the host has restarted and does not know the operation; submitting it again");
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 use tracing::info;
 
-use super::turns::Turns;
+use super::account_queue::AccountQueue;
 use crate::fair_share::FairShare;
 use crate::id::AccountId;
 use crate::image::MemoryTier;
@@ -37,7 +37,7 @@ struct Taken {
     resident_mib: FairShare,
     resident_microvms: FairShare,
     builds: FairShare,
-    waiting: Turns<WaitingBuild>,
+    waiting: AccountQueue<WaitingBuild>,
 }
 
 #[derive(Debug, Default)]
@@ -86,7 +86,7 @@ impl Ledger {
             resident_mib: FairShare::new(capacity.resident_mib, last_mib),
             resident_microvms: FairShare::new(capacity.resident_microvms.into(), 1),
             builds: FairShare::new(capacity.concurrent_builds.into(), 1),
-            waiting: Turns::default(),
+            waiting: AccountQueue::default(),
         };
         Arc::new(Self {
             capacity,

@@ -19,11 +19,11 @@ use crate::endpoint::EndpointLease;
 use crate::host::Presence;
 use crate::id::MicrovmId;
 use crate::life::{Life, Phase, Wish};
-use crate::machine::microvm::{Denial, Event, Step, Terms, Timer, adopt, deadline, step};
+use crate::machine::microvm::{Denial, Event, Terms, Timer, Transition, adopt, deadline, step};
 use crate::microvm::{Activity, LaunchTerms, Microvm, RunInput};
 use crate::refusal::{ControlError, Refusal};
 use crate::start_times::{StartKind, StartRecorder};
-use crate::store::{Batch, Change, Intent, StoreError, Subject};
+use crate::store::{Batch, Change, Intent, IntentSubject, StoreError};
 use crate::time::{Clock, Timestamp};
 
 mod counts;
@@ -37,7 +37,7 @@ pub(super) enum Command {
     /// A caller asks for a change. Answered once the change is durable.
     Ask(Ask, Reply<()>),
     /// A child asks for a layer to begin from. Answered once the layer is durable.
-    Seal(Loan),
+    Seal(SealRequest),
     /// Sets what counts as activity. Answered once it is durable.
     SetActivity(Activity, Reply<()>),
     /// The host reports that the instance ended, with the reason.
@@ -55,7 +55,7 @@ pub(super) enum Ask {
 }
 
 /// A child's request for a layer.
-pub(super) struct Loan {
+pub(super) struct SealRequest {
     child: MicrovmId,
     reply: Reply<()>,
 }
@@ -78,7 +78,7 @@ impl Handle {
 
     /// Has the microVM sealed for a child. `None` if the owner ended before that was done.
     pub(super) async fn seal(&self, child: MicrovmId) -> Option<Result<(), ControlError>> {
-        let command = |reply| Command::Seal(Loan { child, reply });
+        let command = |reply| Command::Seal(SealRequest { child, reply });
         self.mailbox.ask(command).await
     }
 
@@ -150,7 +150,7 @@ struct Owner {
     /// When the microVM last began to run. Having been sealed for a child does not count.
     ran_at: Timestamp,
     /// The child's request, while the microVM is sealed for it.
-    loan: Option<Loan>,
+    seal_request: Option<SealRequest>,
     /// Another owner has moved the record. This owner must not act any more.
     is_superseded: bool,
 }
@@ -189,7 +189,7 @@ pub(super) fn spawn(
         start,
         moved_at: now,
         ran_at: now,
-        loan: None,
+        seal_request: None,
         is_superseded: false,
     };
     shared.tasks.spawn(owner.run(beginning));
@@ -215,7 +215,7 @@ impl Owner {
                     // A caller that has disconnected does not need the answer.
                     let _ = reply.send(self.answer(ask).await);
                 }
-                Next::Command(Command::Seal(loan)) => self.lend(loan).await,
+                Next::Command(Command::Seal(request)) => self.begin_seal(request).await,
                 Next::Command(Command::SetActivity(activity, reply)) => {
                     let _ = reply.send(self.set_activity(activity).await);
                 }
@@ -224,7 +224,7 @@ impl Owner {
             }
             if self.microvm.life.phase != phase {
                 work = self.begin();
-                self.call_off_loan();
+                self.drop_seal_request();
             }
         }
         self.shared.microvms.remove(&self.microvm);
@@ -232,7 +232,7 @@ impl Owner {
 
     fn begin(&self) -> Option<Work> {
         let operation = self.microvm.life.phase.operation()?;
-        let child = self.loan.as_ref().map(|loan| loan.child);
+        let child = self.seal_request.as_ref().map(|request| request.child);
         Some(work::begin(
             Arc::clone(&self.shared),
             self.microvm.clone(),
@@ -278,43 +278,43 @@ impl Owner {
         self.count(&event);
         let now = self.shared.clock.now();
         let terms = Terms::of(&self.microvm);
-        if let Step::Moved(life) = step(&self.microvm.life, &terms, &event, now) {
+        if let Transition::Moved(life) = step(&self.microvm.life, &terms, &event, now) {
             self.count_end(&life, counts::end_of(&event));
             self.move_on(life).await;
         }
         if event == Event::Sealed
-            && let Some(loan) = self.loan.take()
+            && let Some(request) = self.seal_request.take()
         {
-            self.hand_over(loan);
+            self.answer_seal_request(request);
         }
     }
 
     /// Starts to seal the microVM for a child.
-    async fn lend(&mut self, loan: Loan) {
+    async fn begin_seal(&mut self, request: SealRequest) {
         match self.ask(&Event::Fork).await {
-            Ok(()) => self.loan = Some(loan),
+            Ok(()) => self.seal_request = Some(request),
             // A child that has gone does not need the answer.
-            Err(error) => drop(loan.reply.send(Err(error))),
+            Err(error) => drop(request.reply.send(Err(error))),
         }
     }
 
     /// Answers the child: its layer is durable and reserved. If the child has ended meanwhile, removes the reserved
     /// layer.
-    fn hand_over(&self, loan: Loan) {
-        if loan.reply.send(Ok(())).is_ok() {
+    fn answer_seal_request(&self, request: SealRequest) {
+        if request.reply.send(Ok(())).is_ok() {
             return;
         }
         let shared = Arc::clone(&self.shared);
         self.shared.tasks.spawn(async move {
-            let remove = || shared.host.discard(loan.child.into());
+            let remove = || shared.host.discard(request.child.into());
             until_done("removing what was reserved for a fork", remove).await;
         });
     }
 
     /// Drops the child's request once the phase has changed: it will not be answered.
-    fn call_off_loan(&mut self) {
+    fn drop_seal_request(&mut self) {
         if !matches!(self.microvm.life.phase, Phase::Sealing { .. }) {
-            self.loan = None;
+            self.seal_request = None;
         }
     }
 
@@ -333,12 +333,12 @@ impl Owner {
         let now = self.shared.clock.now();
         let id = self.microvm.id;
         match step(&self.microvm.life, &Terms::of(&self.microvm), event, now) {
-            Step::Kept => Ok(()),
-            Step::Refused(Denial::Ended) => Err(Refusal::MicrovmTerminated(id).into()),
-            Step::Refused(Denial::Busy) => {
+            Transition::Kept => Ok(()),
+            Transition::Refused(Denial::Ended) => Err(Refusal::MicrovmTerminated(id).into()),
+            Transition::Refused(Denial::Busy) => {
                 Err(Refusal::MicrovmBusy(id, self.microvm.state()).into())
             }
-            Step::Moved(life) => {
+            Transition::Moved(life) => {
                 let residency = self.residency_for(&life)?;
                 self.write_wish(&life).await?;
                 if let Some(holdings) = &mut self.holdings {
@@ -391,7 +391,7 @@ impl Owner {
         let now = self.shared.clock.now();
         let life = adopt(&self.microvm.life, &terms, found.as_ref(), now);
         if life != self.microvm.life {
-            warn!(id = %self.microvm.id, ?found, from = ?self.microvm.life.phase, to = ?life.phase, "adopted otherwise");
+            warn!(id = %self.microvm.id, ?found, from = ?self.microvm.life.phase, to = ?life.phase, "record and host disagree: the microVM goes on in another phase");
             self.count_end(&life, Some(counts::end_found(&life)));
             self.move_on(life).await;
         }
@@ -447,7 +447,7 @@ impl Owner {
     fn stop_as_superseded(&mut self, life: &Life) {
         let (id, generation) = (self.microvm.id, self.microvm.generation);
         let wanted = life.phase;
-        error!(%id, generation, ?wanted, "somebody else has moved this microVM's record; its owner stops");
+        error!(%id, generation, ?wanted, "another owner has moved the record of this microVM; this owner stops");
         self.is_superseded = true;
     }
 
@@ -456,7 +456,7 @@ impl Owner {
         let now = self.shared.clock.now();
         let id = self.microvm.id;
         let terminated_at = (life.phase == Phase::Terminated).then_some(now);
-        let subject = Subject::Microvm(id);
+        let subject = IntentSubject::Microvm(id);
         let entry = match life.phase.operation() {
             Some(operation) => Change::Intend(Intent {
                 subject,

@@ -10,13 +10,13 @@ use std::sync::Arc;
 use tracing::{info, warn};
 
 use super::owner::{self, Beginning, Holdings};
-use super::{Shared, image_owner, settle};
+use super::{Shared, image_owner, settle_connector};
 use crate::host::{Inventory, Presence};
 use crate::instance::InstanceId;
 use crate::life::Phase;
 use crate::microvm::Microvm;
 use crate::refusal::ControlError;
-use crate::store::{Batch, Change, Subject};
+use crate::store::{Batch, Change, IntentSubject};
 
 /// Starts the owners of everything that lives according to the records, and removes what is orphaned.
 pub(super) async fn restart(shared: &Arc<Shared>) -> Result<(), ControlError> {
@@ -31,7 +31,7 @@ pub(super) async fn restart(shared: &Arc<Shared>) -> Result<(), ControlError> {
         image_owner::spawn(shared, image, versions);
     }
     for connector in shared.store.unsettled_connectors().await? {
-        settle::begin(shared, connector.id);
+        settle_connector::begin(shared, connector.id);
     }
     conclude_orphans(shared).await?;
     remove_orphans(shared, &inventory).await
@@ -73,11 +73,11 @@ fn take_up(shared: &Arc<Shared>, microvm: Microvm, presence: Option<Presence>) {
 async fn conclude_orphans(shared: &Shared) -> Result<(), ControlError> {
     for intent in shared.store.open_intents().await? {
         let is_owned = match &intent.subject {
-            Subject::Microvm(id) => shared.microvms.get(*id).is_some(),
-            Subject::Image(arn) => shared.images.get(arn).is_some(),
+            IntentSubject::Microvm(id) => shared.microvms.get(*id).is_some(),
+            IntentSubject::Image(arn) => shared.images.get(arn).is_some(),
         };
         if !is_owned {
-            warn!(?intent, "an intent without a record");
+            warn!(?intent, "concluding an intent whose subject has no record");
             let outcome = "abandoned".to_owned();
             let closed = Change::Conclude(intent.subject, outcome, shared.clock.now());
             shared.commit(Batch::new().change(closed)).await?;

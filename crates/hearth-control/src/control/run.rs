@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use super::client_tokens::Repeatable;
 use super::images::{check_ingress, default_ingress};
 use super::owner::{self, Beginning, Holdings};
-use super::tokens::Repeatable;
 use super::{Control, Shared, own};
 use crate::arn::{ConnectorRef, Scope};
 use crate::hooks::Hook;
@@ -14,7 +14,7 @@ use crate::life::{Life, Origin};
 use crate::machine::version::Version;
 use crate::microvm::{Activity, LaunchTerms, Microvm, RunMicrovm};
 use crate::refusal::{ControlError, Refusal};
-use crate::store::{Batch, Change, Guard, Intent, Subject, Verdict};
+use crate::store::{Batch, Change, Guard, Intent, IntentSubject, Verdict};
 
 impl Control {
     /// Launches a microVM. It is PENDING when this returns. A repeated request returns the microVM of the first one.
@@ -121,7 +121,7 @@ async fn begin(
         .guard(Guard::Launchable(microvm.image.clone(), microvm.version))
         .change(Change::AddMicrovm(microvm.clone()))
         .change(Change::Intend(Intent {
-            subject: Subject::Microvm(microvm.id),
+            subject: IntentSubject::Microvm(microvm.id),
             what: "Launch".to_owned(),
             at: microvm.started_at,
         }));

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::{Done, Failure, HostError, HostOperation, OperationId, Outcome};
+use super::{Done, HostError, HostOperation, OperationFailure, OperationId, Outcome};
 use crate::instance::InstanceId;
 
 /// How long [`Operations::outcome`] waits before it answers that an operation is under way.
@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const REMOVALS_KEPT: usize = 1024;
 
 /// The outcome of an operation, once it has ended.
-type Ending = Option<Result<Done, Failure>>;
+type Ending = Option<Result<Done, OperationFailure>>;
 
 /// The newest operation of each instance.
 #[derive(Debug, Default)]
@@ -52,7 +52,7 @@ impl Operations {
         perform: impl FnOnce(HostOperation) -> F + Send + 'static,
     ) -> Result<(), HostError>
     where
-        F: Future<Output = Result<Done, Failure>> + Send,
+        F: Future<Output = Result<Done, OperationFailure>> + Send,
     {
         let mut table = self.lock();
         let mut before = None;
@@ -99,7 +99,7 @@ impl Operations {
         let ending = match self.lock().newest.get(&id.instance) {
             Some(newest) if newest.id == id => newest.ending.clone(),
             Some(newest) if newest.id.generation > id.generation => {
-                return Outcome::Failed(Failure::Overtaken);
+                return Outcome::Failed(OperationFailure::Overtaken);
             }
             _ => return Outcome::Unknown,
         };
@@ -186,7 +186,7 @@ mod tests {
         }
     }
 
-    async fn done(_: HostOperation) -> Result<Done, Failure> {
+    async fn done(_: HostOperation) -> Result<Done, OperationFailure> {
         Ok(Done::default())
     }
 
@@ -207,7 +207,7 @@ mod tests {
                 async move |_| {
                     begun.fetch_add(1, Ordering::SeqCst);
                     go.notified().await;
-                    Err(Failure::Unchanged("full".to_owned()))
+                    Err(OperationFailure::Unchanged("full".to_owned()))
                 },
             )
         };
@@ -218,7 +218,7 @@ mod tests {
         tokio::task::yield_now().await;
         assert!(operations.is_busy(instance));
         go.notify_one();
-        let failed = Outcome::Failed(Failure::Unchanged("full".to_owned()));
+        let failed = Outcome::Failed(OperationFailure::Unchanged("full".to_owned()));
         assert_eq!(operations.outcome(id(instance, 4)).await, failed);
         assert_eq!(operations.outcome(id(instance, 4)).await, failed);
         assert_eq!(begun.load(Ordering::SeqCst), 1);
@@ -249,7 +249,7 @@ mod tests {
         );
         assert_eq!(
             operations.outcome(id(instance, 1)).await,
-            Outcome::Failed(Failure::Overtaken)
+            Outcome::Failed(OperationFailure::Overtaken)
         );
     }
 

@@ -60,7 +60,7 @@ pub enum Event {
 
 /// The result of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub enum Transition {
     /// The image changes.
     Moved(Life),
     /// The image stays as it is: the event is stale.
@@ -175,7 +175,7 @@ fn building(life: &Life) -> Option<VersionNumber> {
 
 /// The state after an event.
 #[must_use]
-pub fn step(life: &Life, event: Event) -> Step {
+pub fn step(life: &Life, event: Event) -> Transition {
     match event {
         Event::Update => update(life),
         Event::Began => build_step(life, version::Event::Began),
@@ -186,11 +186,11 @@ pub fn step(life: &Life, event: Event) -> Step {
         Event::VersionFreed => freed(life),
         Event::VersionNotFreed => not_freed(life),
         Event::Delete => delete(life),
-        Event::DeleteFailed if life.state == ImageState::Deleting => Step::Moved(Life {
+        Event::DeleteFailed if life.state == ImageState::Deleting => Transition::Moved(Life {
             state: ImageState::DeleteFailed,
             ..life.clone()
         }),
-        Event::DeleteFailed => Step::Kept,
+        Event::DeleteFailed => Transition::Kept,
     }
 }
 
@@ -199,26 +199,26 @@ fn takes_changes(life: &Life) -> bool {
     !life.state.is_transient() && life.state != ImageState::DeleteFailed
 }
 
-fn update(life: &Life) -> Step {
+fn update(life: &Life) -> Transition {
     if !takes_changes(life) {
-        return Step::Refused(Denial::Busy);
+        return Transition::Refused(Denial::Busy);
     }
     let number = life.last.next();
     let mut next = life.with(ImageState::Updating, number, Version::NEW);
     next.last = number;
-    Step::Moved(next)
+    Transition::Moved(next)
 }
 
-fn build_step(life: &Life, event: version::Event) -> Step {
+fn build_step(life: &Life, event: version::Event) -> Transition {
     let Some(Operation::Build(number)) = operation(life) else {
-        return Step::Kept;
+        return Transition::Kept;
     };
     let Some(next) = life
         .versions
         .get(&number)
         .and_then(|version| version.step(event))
     else {
-        return Step::Kept;
+        return Transition::Kept;
     };
     let state = match (next.state, life.state) {
         (VersionState::Successful, ImageState::Creating) => ImageState::Created,
@@ -227,62 +227,64 @@ fn build_step(life: &Life, event: version::Event) -> Step {
         (VersionState::Failed, _) => ImageState::UpdateFailed,
         (_, state) => state,
     };
-    Step::Moved(life.with(state, number, next))
+    Transition::Moved(life.with(state, number, next))
 }
 
-fn set_status(life: &Life, number: VersionNumber, status: VersionStatus) -> Step {
+fn set_status(life: &Life, number: VersionNumber, status: VersionStatus) -> Transition {
     let Some(version) = life.versions.get(&number) else {
-        return Step::Refused(Denial::NoVersion);
+        return Transition::Refused(Denial::NoVersion);
     };
     if !takes_changes(life) {
-        return Step::Refused(Denial::Busy);
+        return Transition::Refused(Denial::Busy);
     }
     match version.step(version::Event::SetStatus(status)) {
-        Some(next) if next == *version => Step::Kept,
-        Some(next) => Step::Moved(life.with(life.state, number, next)),
-        None => Step::Refused(Denial::NotReady),
+        Some(next) if next == *version => Transition::Kept,
+        Some(next) => Transition::Moved(life.with(life.state, number, next)),
+        None => Transition::Refused(Denial::NotReady),
     }
 }
 
-fn delete_version(life: &Life, number: VersionNumber) -> Step {
+fn delete_version(life: &Life, number: VersionNumber) -> Transition {
     let Some(version) = life.versions.get(&number) else {
-        return Step::Refused(Denial::NoVersion);
+        return Transition::Refused(Denial::NoVersion);
     };
     if !takes_changes(life) {
-        return Step::Refused(Denial::Busy);
+        return Transition::Refused(Denial::Busy);
     }
     if life.versions.len() == 1 {
-        return Step::Refused(Denial::LastVersion);
+        return Transition::Refused(Denial::LastVersion);
     }
     match version.step(version::Event::Delete) {
-        Some(next) => Step::Moved(life.with(ImageState::Updating, number, next)),
-        None => Step::Refused(Denial::NotReady),
+        Some(next) => Transition::Moved(life.with(ImageState::Updating, number, next)),
+        None => Transition::Refused(Denial::NotReady),
     }
 }
 
-fn freed(life: &Life) -> Step {
+fn freed(life: &Life) -> Transition {
     match operation(life) {
-        Some(Operation::Free(number)) => Step::Moved(life.without(ImageState::Updated, number)),
-        _ => Step::Kept,
+        Some(Operation::Free(number)) => {
+            Transition::Moved(life.without(ImageState::Updated, number))
+        }
+        _ => Transition::Kept,
     }
 }
 
-fn not_freed(life: &Life) -> Step {
+fn not_freed(life: &Life) -> Transition {
     let Some(Operation::Free(number)) = operation(life) else {
-        return Step::Kept;
+        return Transition::Kept;
     };
     let version = life.versions.get(&number);
     match version.and_then(|version| version.step(version::Event::DeleteFailed)) {
-        Some(next) => Step::Moved(life.with(ImageState::UpdateFailed, number, next)),
-        None => Step::Kept,
+        Some(next) => Transition::Moved(life.with(ImageState::UpdateFailed, number, next)),
+        None => Transition::Kept,
     }
 }
 
-fn delete(life: &Life) -> Step {
+fn delete(life: &Life) -> Transition {
     if life.state.is_transient() {
-        return Step::Refused(Denial::NotDeletable);
+        return Transition::Refused(Denial::NotDeletable);
     }
-    Step::Moved(Life {
+    Transition::Moved(Life {
         state: ImageState::Deleting,
         ..life.clone()
     })

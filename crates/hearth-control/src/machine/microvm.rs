@@ -146,7 +146,7 @@ pub enum Timer {
 
 /// The result of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub enum Transition {
     /// The microVM changes.
     Moved(Life),
     /// The microVM stays as it is: what the event asks for is so already, or the event is stale.
@@ -175,7 +175,7 @@ pub const REASON_IDLE: &str = "The MicroVM reached its maximum idle duration.";
 
 /// The state after an event.
 #[must_use]
-pub fn step(life: &Life, terms: &Terms<'_>, event: &Event, now: Timestamp) -> Step {
+pub fn step(life: &Life, terms: &Terms<'_>, event: &Event, now: Timestamp) -> Transition {
     match event {
         Event::Suspend => suspend(life, terms),
         Event::Resume => resume(life),
@@ -189,15 +189,19 @@ pub fn step(life: &Life, terms: &Terms<'_>, event: &Event, now: Timestamp) -> St
         Event::Ended(reason) => ended(life, reason),
         Event::HookDone => hook_done(life, terms),
         Event::HookFailed(failure) => hook_failed(life, *failure),
-        Event::Launched if life.phase == Phase::Launching => Step::Moved(Life::at(launched(terms))),
+        Event::Launched if life.phase == Phase::Launching => {
+            Transition::Moved(Life::at(launched(terms)))
+        }
         Event::LaunchFailed(reason) if matches!(life.phase, Phase::Forking | Phase::Launching) => {
             end(life, reason)
         }
-        Event::Saved if life.phase == Phase::Saving => Step::Moved(saved(life, now)),
-        Event::SaveFailed if life.phase == Phase::Saving => Step::Moved(Life::at(back(terms))),
+        Event::Saved if life.phase == Phase::Saving => Transition::Moved(saved(life, now)),
+        Event::SaveFailed if life.phase == Phase::Saving => {
+            Transition::Moved(Life::at(back(terms)))
+        }
         Event::Restored if matches!(life.phase, Phase::Restoring { .. }) => restored(life, terms),
         Event::RestoreFailed(reason) => restore_failed(life, reason),
-        Event::Removed if life.phase == Phase::Removing => Step::Moved(Life {
+        Event::Removed if life.phase == Phase::Removing => Transition::Moved(Life {
             phase: Phase::Terminated,
             ..life.clone()
         }),
@@ -206,7 +210,7 @@ pub fn step(life: &Life, terms: &Terms<'_>, event: &Event, now: Timestamp) -> St
         | Event::Saved
         | Event::SaveFailed
         | Event::Restored
-        | Event::Removed => Step::Kept,
+        | Event::Removed => Transition::Kept,
     }
 }
 
@@ -232,12 +236,12 @@ pub fn deadline(
     Some(policy.filter(|(at, _)| *at < expiry.0).unwrap_or(expiry))
 }
 
-fn suspend(life: &Life, terms: &Terms<'_>) -> Step {
+fn suspend(life: &Life, terms: &Terms<'_>) -> Transition {
     match life.phase {
         Phase::Forking | Phase::Launching | Phase::RunHook | Phase::ForkHook => {
-            Step::Refused(Denial::Busy)
+            Transition::Refused(Denial::Busy)
         }
-        Phase::Running => Step::Moved(Life::at(terms.suspending())),
+        Phase::Running => Transition::Moved(Life::at(terms.suspending())),
         Phase::SuspendHook
         | Phase::Saving
         | Phase::Suspended { .. }
@@ -246,24 +250,28 @@ fn suspend(life: &Life, terms: &Terms<'_>) -> Step {
         | Phase::ResumeHook
         | Phase::BackHook
         | Phase::Sealing { since: None } => wish(life, Some(Wish::Sleep)),
-        Phase::TerminateHook | Phase::Removing | Phase::Terminated => Step::Refused(Denial::Ended),
+        Phase::TerminateHook | Phase::Removing | Phase::Terminated => {
+            Transition::Refused(Denial::Ended)
+        }
     }
 }
 
-fn resume(life: &Life) -> Step {
+fn resume(life: &Life) -> Transition {
     match life.phase {
         Phase::Forking | Phase::Launching | Phase::RunHook | Phase::ForkHook | Phase::Running => {
-            Step::Kept
+            Transition::Kept
         }
         Phase::SuspendHook | Phase::Saving | Phase::Sealing { since: Some(_) } => {
             wish(life, Some(Wish::Run))
         }
-        Phase::Suspended { since } => Step::Moved(Life::at(Phase::Restoring { since })),
+        Phase::Suspended { since } => Transition::Moved(Life::at(Phase::Restoring { since })),
         Phase::Restoring { .. }
         | Phase::ResumeHook
         | Phase::BackHook
         | Phase::Sealing { since: None } => wish(life, None),
-        Phase::TerminateHook | Phase::Removing | Phase::Terminated => Step::Refused(Denial::Ended),
+        Phase::TerminateHook | Phase::Removing | Phase::Terminated => {
+            Transition::Refused(Denial::Ended)
+        }
     }
 }
 
@@ -281,11 +289,11 @@ fn launched(terms: &Terms<'_>) -> Phase {
     }
 }
 
-fn wish(life: &Life, wish: Option<Wish>) -> Step {
+fn wish(life: &Life, wish: Option<Wish>) -> Transition {
     if life.wish == wish {
-        Step::Kept
+        Transition::Kept
     } else {
-        Step::Moved(Life {
+        Transition::Moved(Life {
             wish,
             ..life.clone()
         })
@@ -294,11 +302,11 @@ fn wish(life: &Life, wish: Option<Wish>) -> Step {
 
 /// Terminates a microVM. `/terminate` is called only if it runs (facts section 7). In other states it is removed at
 /// once.
-fn terminate(life: &Life, terms: &Terms<'_>, reason: &str) -> Step {
+fn terminate(life: &Life, terms: &Terms<'_>, reason: &str) -> Transition {
     match life.phase {
         Phase::Running => {
             let reason = Some(reason.to_owned());
-            Step::Moved(Life {
+            Transition::Moved(Life {
                 phase: terms.terminating(),
                 wish: None,
                 reason,
@@ -309,14 +317,14 @@ fn terminate(life: &Life, terms: &Terms<'_>, reason: &str) -> Step {
 }
 
 /// Goes straight to the removal.
-fn end(life: &Life, reason: &str) -> Step {
+fn end(life: &Life, reason: &str) -> Transition {
     match life.phase {
-        Phase::Removing | Phase::Terminated => Step::Kept,
+        Phase::Removing | Phase::Terminated => Transition::Kept,
         // `/terminate` is under way: another request changes nothing, but a crash or a deadline ends the call.
-        Phase::TerminateHook if reason == REASON_TERMINATED => Step::Kept,
+        Phase::TerminateHook if reason == REASON_TERMINATED => Transition::Kept,
         _ => {
             let reason = Some(why_it_ends(life, reason));
-            Step::Moved(Life {
+            Transition::Moved(Life {
                 phase: Phase::Removing,
                 wish: None,
                 reason,
@@ -333,32 +341,32 @@ fn why_it_ends(life: &Life, reason: &str) -> String {
 }
 
 /// A suspended microVM may be repaired. One that runs or is being launched is lost.
-fn damaged(life: &Life, what: &str, now: Timestamp) -> Step {
+fn damaged(life: &Life, what: &str, now: Timestamp) -> Transition {
     let Some(asleep) = adopt::damaged(life.phase, what, now) else {
         return end(life, &adopt::reason_damaged(what));
     };
     if asleep == *life {
-        return Step::Kept;
+        return Transition::Kept;
     }
-    Step::Moved(asleep)
+    Transition::Moved(asleep)
 }
 
 /// Handles the end of the process. Ignored while an operation launches, saves or restores: it is the end of an
 /// earlier process, or the operation itself reports it. A suspended microVM has no process.
-fn ended(life: &Life, reason: &str) -> Step {
+fn ended(life: &Life, reason: &str) -> Transition {
     match life.phase {
         Phase::Forking
         | Phase::Launching
         | Phase::Saving
         | Phase::Suspended { .. }
-        | Phase::Restoring { .. } => Step::Kept,
+        | Phase::Restoring { .. } => Transition::Kept,
         _ => end(life, reason),
     }
 }
 
-fn due(life: &Life, terms: &Terms<'_>, timer: Timer) -> Step {
+fn due(life: &Life, terms: &Terms<'_>, timer: Timer) -> Transition {
     match (timer, life.phase) {
-        _ if life.phase.is_ending() => Step::Kept,
+        _ if life.phase.is_ending() => Transition::Kept,
         (Timer::Expiry, _) => terminate(life, terms, REASON_EXPIRED),
         (Timer::Suspended, Phase::Suspended { .. }) => end(life, REASON_SUSPENDED_LONG),
         (Timer::Idle, Phase::Running) => match terms.idle_policy {
@@ -366,39 +374,39 @@ fn due(life: &Life, terms: &Terms<'_>, timer: Timer) -> Step {
                 suspended: Duration::ZERO,
                 ..
             }) => terminate(life, terms, REASON_IDLE),
-            _ => Step::Moved(Life::at(terms.suspending())),
+            _ => Transition::Moved(Life::at(terms.suspending())),
         },
-        (Timer::Idle | Timer::Suspended, _) => Step::Kept,
+        (Timer::Idle | Timer::Suspended, _) => Transition::Kept,
     }
 }
 
-fn hook_done(life: &Life, terms: &Terms<'_>) -> Step {
+fn hook_done(life: &Life, terms: &Terms<'_>) -> Transition {
     match life.phase {
-        Phase::RunHook | Phase::ForkHook => Step::Moved(Life::at(Phase::Running)),
-        Phase::ResumeHook | Phase::BackHook => Step::Moved(running(life, terms)),
-        Phase::SuspendHook => Step::Moved(Life {
+        Phase::RunHook | Phase::ForkHook => Transition::Moved(Life::at(Phase::Running)),
+        Phase::ResumeHook | Phase::BackHook => Transition::Moved(running(life, terms)),
+        Phase::SuspendHook => Transition::Moved(Life {
             phase: Phase::Saving,
             ..life.clone()
         }),
-        Phase::TerminateHook => Step::Moved(Life {
+        Phase::TerminateHook => Transition::Moved(Life {
             phase: Phase::Removing,
             ..life.clone()
         }),
-        _ => Step::Kept,
+        _ => Transition::Kept,
     }
 }
 
-fn hook_failed(life: &Life, failure: HookFailure) -> Step {
+fn hook_failed(life: &Life, failure: HookFailure) -> Transition {
     match life.phase.operation() {
         Some(Operation::Call(hook)) if hook == failure.hook => {
             let reason = Some(failure.to_string());
-            Step::Moved(Life {
+            Transition::Moved(Life {
                 phase: Phase::Removing,
                 wish: None,
                 reason,
             })
         }
-        _ => Step::Kept,
+        _ => Transition::Kept,
     }
 }
 
@@ -409,23 +417,23 @@ fn saved(life: &Life, now: Timestamp) -> Life {
     }
 }
 
-fn restored(life: &Life, terms: &Terms<'_>) -> Step {
+fn restored(life: &Life, terms: &Terms<'_>) -> Transition {
     if terms.has(Hook::Resume) {
-        return Step::Moved(Life {
+        return Transition::Moved(Life {
             phase: Phase::ResumeHook,
             ..life.clone()
         });
     }
-    Step::Moved(running(life, terms))
+    Transition::Moved(running(life, terms))
 }
 
-fn restore_failed(life: &Life, reason: &str) -> Step {
+fn restore_failed(life: &Life, reason: &str) -> Transition {
     match life.phase {
-        Phase::Restoring { since } => Step::Moved(Life {
+        Phase::Restoring { since } => Transition::Moved(Life {
             reason: Some(reason.to_owned()),
             ..Life::at(Phase::Suspended { since })
         }),
-        _ => Step::Kept,
+        _ => Transition::Kept,
     }
 }
 

@@ -200,7 +200,7 @@ pub enum Change {
     /// Writes the intent of an operation. Replaces the open intent of the same subject.
     Intend(Intent),
     /// Writes the outcome of the open intent of a subject.
-    Conclude(Subject, String, Timestamp),
+    Conclude(IntentSubject, String, Timestamp),
     /// Removes concluded intents that ended before a time.
     ForgetIntents(Timestamp),
 }
@@ -229,14 +229,14 @@ pub struct TokenUse {
 
 /// The subject of an intent.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Subject {
+pub enum IntentSubject {
     /// A microVM.
     Microvm(MicrovmId),
     /// An image.
     Image(ImageArn),
 }
 
-impl fmt::Display for Subject {
+impl fmt::Display for IntentSubject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Microvm(id) => id.fmt(f),
@@ -249,7 +249,7 @@ impl fmt::Display for Subject {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Intent {
     /// The subject.
-    pub subject: Subject,
+    pub subject: IntentSubject,
     /// The operation.
     pub what: String,
     /// When the intent was written.

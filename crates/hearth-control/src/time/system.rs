@@ -27,7 +27,7 @@ const MAX_DRIFT: Duration = Duration::from_secs(60);
 
 /// What a clock showed at a moment of a boot of its host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reading {
+pub struct ClockReading {
     /// The boot, by the kernel's boot id.
     pub boot_id: String,
     /// Milliseconds of the boot clock.
@@ -47,7 +47,7 @@ pub struct Continuation {
 
 /// How a clock that showed `before` continues on a host whose boot and wall clock show `host`.
 #[must_use]
-pub fn go_on(before: Option<&Reading>, host: &Reading) -> Continuation {
+pub fn go_on(before: Option<&ClockReading>, host: &ClockReading) -> Continuation {
     let wall_ms = host.shown_ms;
     let follow = |shown_ms| Continuation {
         shown_ms,
@@ -98,12 +98,12 @@ impl SystemClock {
     /// A clock that continues an earlier one. Also returns how far wall time is ahead in milliseconds, if the clock
     /// does not follow it.
     #[must_use]
-    pub fn resume(before: Option<&Reading>) -> (Self, Option<i64>) {
+    pub fn resume(before: Option<&ClockReading>) -> (Self, Option<i64>) {
         let boot = boot_time();
         let since_epoch = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        let host = Reading {
+        let host = ClockReading {
             boot_id: boot_id(),
             boot_ms: milliseconds(boot),
             shown_ms: milliseconds(since_epoch),
@@ -118,9 +118,9 @@ impl SystemClock {
 
     /// What the clock shows now, for [`SystemClock::resume`] of a later process.
     #[must_use]
-    pub fn read(&self) -> Reading {
+    pub fn read(&self) -> ClockReading {
         let boot = boot_time();
-        Reading {
+        ClockReading {
             boot_id: boot_id(),
             boot_ms: milliseconds(boot),
             shown_ms: self.at(boot).unix_ms(),
@@ -175,8 +175,8 @@ mod tests {
 
     const HOUR_MS: i64 = 3_600_000;
 
-    fn reading(boot_id: &str, boot_ms: i64, shown_ms: i64) -> Reading {
-        Reading {
+    fn reading(boot_id: &str, boot_ms: i64, shown_ms: i64) -> ClockReading {
+        ClockReading {
             boot_id: boot_id.to_owned(),
             boot_ms,
             shown_ms,

@@ -56,7 +56,7 @@ pub(super) fn build(shared: Arc<Shared>, build: Build, spec: ImageSpec) -> Work 
 
 async fn log(build: &Build, mut news: mpsc::Receiver<BuildEvent>) {
     while let Some(event) = news.recv().await {
-        debug!(id = %build.id, ?event, "build goes on");
+        debug!(id = %build.id, ?event, "build progress");
     }
     std::future::pending::<()>().await;
 }

@@ -17,7 +17,7 @@ impl Owner {
                 Origin::Fork { .. } => metrics.fork.observe(now.since(self.microvm.started_at)),
             },
             // A child gets this event too, but has no request of another child.
-            Event::Sealed if self.loan.is_some() => metrics.seal.observe(took),
+            Event::Sealed if self.seal_request.is_some() => metrics.seal.observe(took),
             Event::Saved => metrics.suspend.observe(took),
             Event::Restored => metrics.resume.observe(took),
             Event::SealFailed => metrics.seal_failures.increment(),

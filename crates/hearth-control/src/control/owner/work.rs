@@ -10,7 +10,7 @@ use crate::control::retry::until_done;
 use crate::control::{Shared, instances};
 use crate::guest_call::CallOutcome;
 use crate::hooks::{ActiveHook, Hook, HookFailure};
-use crate::host::{Done, Failure, HostOperation, LaunchOrigin, OperationId};
+use crate::host::{Done, HostOperation, LaunchOrigin, OperationFailure, OperationId};
 use crate::id::MicrovmId;
 use crate::life::{Operation, Origin, Phase};
 use crate::machine::microvm::Event;
@@ -55,7 +55,7 @@ async fn perform(
     shared: &Shared,
     microvm: &Microvm,
     operation: HostOperation,
-) -> Result<Done, Failure> {
+) -> Result<Done, OperationFailure> {
     let id = OperationId {
         instance: microvm.id.into(),
         generation: microvm.generation,
@@ -123,12 +123,14 @@ async fn seal(shared: Arc<Shared>, microvm: Microvm, child: Option<MicrovmId>) -
 }
 
 /// The event after a failure on an existing instance: it is unchanged, damaged or lost.
-fn after_failure(failure: Failure, unchanged: Event) -> Event {
+fn after_failure(failure: OperationFailure, unchanged: Event) -> Event {
     match failure {
-        Failure::Lost(_) => Event::Lost,
-        Failure::Damaged(what) => Event::Damaged(what),
+        OperationFailure::Lost(_) => Event::Lost,
+        OperationFailure::Damaged(what) => Event::Damaged(what),
         // The removal that overtook the operation decides what comes next.
-        Failure::NoCapacity | Failure::Unchanged(_) | Failure::Overtaken => unchanged,
+        OperationFailure::NoCapacity
+        | OperationFailure::Unchanged(_)
+        | OperationFailure::Overtaken => unchanged,
     }
 }
 
@@ -154,7 +156,7 @@ async fn launch(shared: Arc<Shared>, microvm: Microvm) -> Event {
             note_start(&shared, &microvm, done);
             Event::Launched
         }
-        Err(Failure::NoCapacity) => Event::LaunchFailed(REASON_NO_CAPACITY.to_owned()),
+        Err(OperationFailure::NoCapacity) => Event::LaunchFailed(REASON_NO_CAPACITY.to_owned()),
         Err(failure) => {
             warn!(id = %microvm.id, %failure, "launch failed");
             Event::LaunchFailed(REASON_LAUNCH_FAILED.to_owned())
@@ -210,7 +212,7 @@ async fn resume(shared: Arc<Shared>, microvm: Microvm) -> Event {
         Err(failure) => {
             warn!(id = %microvm.id, %failure, "resume failed");
             let reason = match failure {
-                Failure::NoCapacity => REASON_NO_ROOM_TO_RESUME,
+                OperationFailure::NoCapacity => REASON_NO_ROOM_TO_RESUME,
                 _ => REASON_RESUME_FAILED,
             };
             after_failure(failure, Event::RestoreFailed(reason.to_owned()))

@@ -1,32 +1,32 @@
 //! Transitions of a parent that is sealed for a child.
 
-use super::{Denial, Step, Terms};
+use super::{Denial, Terms, Transition};
 use crate::life::{Life, Phase, Wish};
 
 /// A child asks for a layer.
-pub(super) fn asked(life: &Life) -> Step {
+pub(super) fn asked(life: &Life) -> Transition {
     let since = match life.phase {
         Phase::Running => None,
         Phase::Suspended { since } => Some(since),
-        phase if phase.is_ending() => return Step::Refused(Denial::Ended),
-        _ => return Step::Refused(Denial::Busy),
+        phase if phase.is_ending() => return Transition::Refused(Denial::Ended),
+        _ => return Transition::Refused(Denial::Busy),
     };
-    Step::Moved(Life::at(Phase::Sealing { since }))
+    Transition::Moved(Life::at(Phase::Sealing { since }))
 }
 
 /// The layer is durable: the child is launched from it, the parent goes on.
-pub(super) fn sealed(life: &Life, terms: &Terms<'_>) -> Step {
+pub(super) fn sealed(life: &Life, terms: &Terms<'_>) -> Transition {
     match life.phase {
-        Phase::Forking => Step::Moved(Life::at(Phase::Launching)),
+        Phase::Forking => Transition::Moved(Life::at(Phase::Launching)),
         _ => seal_failed(life, terms),
     }
 }
 
 /// The layer could not be written. The parent goes on as if it were.
-pub(super) fn seal_failed(life: &Life, terms: &Terms<'_>) -> Step {
+pub(super) fn seal_failed(life: &Life, terms: &Terms<'_>) -> Transition {
     match life.phase {
-        Phase::Sealing { .. } => Step::Moved(after(life, terms)),
-        _ => Step::Kept,
+        Phase::Sealing { .. } => Transition::Moved(after(life, terms)),
+        _ => Transition::Kept,
     }
 }
 

@@ -12,12 +12,12 @@ use crate::store::{Result, StoreError};
 use crate::time::Timestamp;
 
 /// A row with typed access to its columns.
-pub(super) struct Columns<'r, 's> {
+pub(super) struct RowReader<'r, 's> {
     row: &'r Row<'s>,
     kind: &'static str,
 }
 
-impl<'r, 's> Columns<'r, 's> {
+impl<'r, 's> RowReader<'r, 's> {
     pub(super) fn of(row: &'r Row<'s>, kind: &'static str) -> Self {
         Self { row, kind }
     }

@@ -4,7 +4,7 @@ use crate::arn::TaggedArn;
 use crate::image::Tags;
 use crate::store::primitive::{IfNone, Rows, Test, Write};
 use crate::store::text::scope_text;
-use crate::store::{Intent, Subject, TokenKey, TokenUse};
+use crate::store::{Intent, IntentSubject, TokenKey, TokenUse};
 use crate::time::Timestamp;
 
 pub(super) fn put_tags(resource: &TaggedArn, tags: &Tags) -> Vec<Write> {
@@ -64,7 +64,7 @@ pub(super) fn intend(intent: &Intent) -> Vec<Write> {
 }
 
 /// Writes an outcome if an intent of the subject is open: not every transition had one.
-pub(super) fn conclude(subject: &Subject, outcome: &str, at: Timestamp) -> Write {
+pub(super) fn conclude(subject: &IntentSubject, outcome: &str, at: Timestamp) -> Write {
     Write::Update {
         rows: Rows::of("journal")
             .is("subject", subject.to_string())

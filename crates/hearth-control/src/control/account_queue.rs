@@ -6,13 +6,13 @@ use crate::id::AccountId;
 
 /// The waiting items, by account.
 #[derive(Debug)]
-pub(super) struct Turns<T> {
+pub(super) struct AccountQueue<T> {
     /// Accounts with waiting items, the next one first.
     order: VecDeque<AccountId>,
     waiting: HashMap<AccountId, VecDeque<T>>,
 }
 
-impl<T> Default for Turns<T> {
+impl<T> Default for AccountQueue<T> {
     fn default() -> Self {
         Self {
             order: VecDeque::new(),
@@ -21,7 +21,7 @@ impl<T> Default for Turns<T> {
     }
 }
 
-impl<T> Turns<T> {
+impl<T> AccountQueue<T> {
     /// Adds an item at the end of its account's queue.
     pub(super) fn push(&mut self, account: AccountId, item: T) {
         let line = self.waiting.entry(account).or_default();
@@ -74,25 +74,25 @@ mod tests {
 
     #[test]
     fn accounts_take_turns_and_their_own_keep_their_order() {
-        let mut turns = Turns::default();
+        let mut queue = AccountQueue::default();
         for (number, item) in [(0, 'a'), (0, 'b'), (0, 'c'), (1, 'd'), (2, 'e'), (1, 'f')] {
-            turns.push(account(number), item);
+            queue.push(account(number), item);
         }
-        let order: Vec<_> = std::iter::from_fn(|| turns.next(|_, _| true)).collect();
+        let order: Vec<_> = std::iter::from_fn(|| queue.next(|_, _| true)).collect();
         let order: String = order.into_iter().map(|(_, item)| item).collect();
         assert_eq!(order, "adebfc");
     }
 
     #[test]
     fn who_is_not_admitted_keeps_its_turn() {
-        let mut turns = Turns::default();
+        let mut queue = AccountQueue::default();
         for (number, item) in [(0, 'a'), (1, 'b'), (1, 'c')] {
-            turns.push(account(number), item);
+            queue.push(account(number), item);
         }
         let not_first = |next: AccountId, _: &char| next != account(0);
-        assert_eq!(turns.next(not_first), Some((account(1), 'b')));
-        assert_eq!(turns.next(|_, _| true), Some((account(0), 'a')));
-        turns.retain(|item| *item != 'c');
-        assert_eq!(turns.next(|_, _| true), None);
+        assert_eq!(queue.next(not_first), Some((account(1), 'b')));
+        assert_eq!(queue.next(|_, _| true), Some((account(0), 'a')));
+        queue.retain(|item| *item != 'c');
+        assert_eq!(queue.next(|_, _| true), None);
     }
 }
