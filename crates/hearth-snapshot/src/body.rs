@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::extents::Extent;
 
-/// Identity of a snapshot: BLAKE3 of its header, which names the hash of the body, which names the hashes of
-/// everything else.
+/// Identity of a snapshot: BLAKE3 of its header. The header contains the hash of the body, and the body the hashes of
+/// all files, so the id covers everything.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SnapshotId(pub [u8; 32]);
 
 impl SnapshotId {
-    /// The identity of the snapshot with this header.
+    /// Computes the identity of the snapshot with this header.
     pub(crate) fn of_header(header: &[u8]) -> Self {
         Self(*blake3::hash(header).as_bytes())
     }
@@ -28,7 +28,7 @@ impl fmt::Display for SnapshotId {
 impl FromStr for SnapshotId {
     type Err = NotAnId;
 
-    /// Reads the 64 hexadecimal digits that [`fmt::Display`] writes.
+    /// Parses the 64 hexadecimal digits that [`fmt::Display`] writes.
     fn from_str(text: &str) -> Result<Self, NotAnId> {
         let (pairs, rest) = text.as_bytes().as_chunks::<2>();
         if pairs.len() != 32 || !rest.is_empty() {
@@ -43,7 +43,7 @@ impl FromStr for SnapshotId {
     }
 }
 
-/// A text that is not the id of a snapshot.
+/// The error for a text that is not the id of a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a snapshot id has 64 hexadecimal digits")]
 pub struct NotAnId;
@@ -54,9 +54,9 @@ impl fmt::Debug for SnapshotId {
     }
 }
 
-/// What follows the header, encoded by postcard.
+/// The body of a state file, which follows the header. Encoded by postcard.
 ///
-/// The order of the members is the format; a new member is a new [`crate::FORMAT_VERSION`].
+/// The order of the fields is the format. Any change needs a new [`crate::FORMAT_VERSION`].
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Body {
     /// Ids of the ancestors, nearest first, down to the full snapshot.
@@ -67,11 +67,11 @@ pub(crate) struct Body {
     pub(crate) files: Vec<FileRecord>,
     /// BLAKE3 of the `hashes` file.
     pub(crate) hashes_digest: [u8; 32],
-    /// State of the machine, opaque here.
+    /// State of the machine, opaque to this crate.
     pub(crate) machine: Vec<u8>,
 }
 
-/// A file of the snapshot.
+/// Name and size of a sealed file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FileRecord {
     /// Name in the directory.

@@ -1,4 +1,4 @@
-//! Writing a snapshot: first the part during which the machine stands still, then the rest.
+//! Writes a snapshot: first the part during which the machine is paused, then the rest.
 //!
 //! ```text
 //!  begin ── memory ── adopt ──┬── seal ───────────────────────────────────────────> sealed
@@ -8,10 +8,11 @@
 //!                             └── drop: the unfinished directory is removed
 //! ```
 //!
-//! A machine that runs again before the seal needs it to succeed, so [`Capture::make_room`] comes before it does.
+//! A machine that runs again before the seal needs the seal to succeed, so its disk space is allocated before the
+//! machine continues ([`Capture::make_room`]).
 //!
-//! Until the rename nothing exists under the final name, so a crash leaves either no snapshot or a whole one
-//! (and perhaps a directory `<name>.partial`, which belongs to nobody and may be deleted).
+//! Until the rename nothing exists under the final name, so a crash leaves either no snapshot or a whole one (and
+//! perhaps an orphaned directory `<name>.partial`, which may be deleted).
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -32,16 +33,16 @@ use crate::ram::{Ram, RamError};
 /// Largest single write, in pages: bounds what the page cache takes at once.
 const WRITE_PAGES: u64 = 256;
 
-/// Most bytes of an encoded extent: three numbers of at most ten bytes, one of three, and which kind it is.
+/// Most bytes of an encoded extent: three numbers of at most ten bytes each, one of at most three, and a tag.
 const EXTENT_BYTES: usize = 3 * 10 + 3 + 1;
 
-/// Most bytes of an encoded file record: a size and a name of the few that there are.
+/// Most bytes of an encoded file record: a size, and one of a few short names.
 const FILE_RECORD_BYTES: usize = 64;
 
 /// Most bytes of the rest of an encoded body: the digest and the lengths of its lists.
 const BODY_REST_BYTES: usize = 128;
 
-/// What of the memory a snapshot holds, and so what it stands on.
+/// Which pages of memory a snapshot holds, and so which snapshot it is based on.
 ///
 /// ```text
 /// chain before      full <- layer 1 <- layer 2        a machine runs on layer 2, has changed pages since
@@ -51,45 +52,45 @@ const BODY_REST_BYTES: usize = 128;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MemoryKind {
-    /// All of memory.
+    /// All pages of memory.
     Full,
-    /// What changed since the parent of the memory.
+    /// The pages that changed since the snapshot that memory was mapped from, which becomes the parent.
     Layer,
-    /// What changed since the full snapshot at the bottom of the chain: all layers folded into one. It is written from
-    /// memory, so no layer is read for it, and it goes on sharing the pages of the full snapshot.
+    /// The pages that changed since the full snapshot at the bottom of the chain: all layers folded into one. The pages
+    /// are written from memory, so no layer is read, and the pages of the full snapshot stay shared.
     Merged,
 }
 
-/// Why a snapshot was not written. Nothing is left of it.
+/// Why a snapshot was not written. Nothing of it is left on disk.
 #[derive(Debug, thiserror::Error)]
 pub enum CaptureError {
-    /// The final directory is there already.
+    /// The final directory exists already.
     #[error("{0} exists already; a sealed snapshot is never written again")]
     Exists(PathBuf),
     /// A layer was asked for, but the memory has no parent.
     #[error("this machine has no sealed parent; take a full snapshot")]
     NoParent,
-    /// The chain is as long as it may be.
+    /// The chain has the largest allowed number of layers.
     #[error("the snapshot chain already has {0} layers; take a merged or a full snapshot")]
     ChainTooLong(usize),
-    /// The merged map would have more runs than may be opened.
+    /// The merged map would have more runs than the format allows.
     #[error("the memory map would have more than {0} runs; take a merged or a full snapshot")]
     Fragmented(usize),
-    /// The state file would be larger than may be opened.
+    /// The state file would be larger than the format allows.
     #[error("the state of the machine has {0} bytes; at most {MAX_BODY_BYTES} are possible")]
     StateTooLarge(u64),
     /// A file operation failed.
     #[error("cannot {step} ({path})")]
     Io {
-        /// What was tried.
+        /// The step that failed.
         step: &'static str,
-        /// On what.
+        /// The file or directory of that step.
         path: PathBuf,
-        /// Why it failed.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// The machine's state does not encode.
+    /// The body could not be encoded.
     #[error("the state of the machine does not encode")]
     Encode(#[source] postcard::Error),
 }
@@ -110,18 +111,19 @@ pub struct Capture {
 /// A snapshot that is complete and durable.
 #[derive(Debug)]
 pub struct Sealed {
-    /// Its identity.
+    /// Identity of the snapshot.
     pub id: SnapshotId,
     /// Bytes of memory pages that were written.
     pub memory_bytes: u64,
     /// Bytes of the state file.
     pub state_bytes: u64,
-    /// What memory that was mapped from it descends from.
+    /// The lineage of memory that is mapped from the snapshot.
     pub lineage: Lineage,
 }
 
 impl Capture {
-    /// Makes the unfinished directory. What an earlier crash left under that name is removed.
+    /// Creates the unfinished directory `<directory>.partial`. A directory that an earlier crash left under that name
+    /// is removed.
     pub fn begin(directory: &Path) -> Result<Self, CaptureError> {
         if directory.symlink_metadata().is_ok() {
             return Err(CaptureError::Exists(directory.to_owned()));
@@ -155,13 +157,13 @@ impl Capture {
         })
     }
 
-    /// Writes the pages of `ram`. The vCPUs must be paused and the devices quiesced. After a refusal the memory is as it
-    /// was, and a capture of another kind can be begun.
+    /// Writes the pages of `ram`. The vCPUs must be paused and the devices quiesced. After an error the memory is
+    /// unchanged, and a capture of another kind can be begun.
     pub fn memory(&mut self, ram: &Ram, kind: MemoryKind) -> Result<(), CaptureError> {
         self.memory_within(ram, kind, &Limits::CAPTURE)
     }
 
-    /// [`Self::memory`] with other limits than the usual ones.
+    /// Same as [`Self::memory`], with limits other than [`Limits::CAPTURE`].
     pub fn memory_within(
         &mut self,
         ram: &Ram,
@@ -197,7 +199,7 @@ impl Capture {
         Ok(())
     }
 
-    /// Takes a drained and flushed disk into the snapshot by a hard link named `name`.
+    /// Adds a drained and flushed disk to the snapshot, as a hard link named `name`.
     pub fn adopt(&mut self, name: &str, disk: &Path) -> Result<(), CaptureError> {
         let link = self.partial.join(name);
         fs::hard_link(disk, &link).map_err(failed("link a disk into the snapshot", disk))?;
@@ -206,19 +208,19 @@ impl Capture {
         Ok(())
     }
 
-    /// Maps the pages of `ram` that this capture holds from its memory file again, so that the next layer of the machine holds
-    /// only what is written from now on, and clones of it share these pages.
+    /// Maps the pages of `ram` that this capture holds from its memory file. The next layer of the machine then holds
+    /// only pages that are written from now on, and its clones share the captured pages.
     ///
-    /// The machine must stand still between [`Self::memory`] and this call. Until [`Ram::confirm`] says that the capture was
-    /// sealed, memory has no parent and only a full snapshot can be made of it; its content is right either way, because the
-    /// mapping keeps the file alive.
+    /// The machine must stay paused between [`Self::memory`] and this call. Until [`Ram::confirm`] is called after the
+    /// seal, memory has no parent and only a full snapshot can be made of it. The content of memory is correct either
+    /// way, because the mapping keeps the file alive.
     pub fn rebase(&self, ram: &mut Ram) -> Result<(), RamError> {
         let is_full = self.ancestors.is_empty();
         ram.rebase(&self.memory, &self.extents, is_full)
     }
 
-    /// Makes room on the disk for what [`Self::seal`] writes with so many bytes of the machine's state, so that a machine that
-    /// goes on before does not depend on what is free then. Once memory and disks are in.
+    /// Allocates the disk space that [`Self::seal`] needs for a machine state of `machine_bytes`, so that sealing does
+    /// not depend on free space after the machine has continued. Must be called after memory and disks were added.
     pub fn make_room(&self, machine_bytes: usize) -> Result<(), CaptureError> {
         let mut chunks = 0;
         let memory = std::iter::once((MEMORY_FILE, &self.memory));
@@ -242,7 +244,7 @@ impl Capture {
         )
     }
 
-    /// Completes the snapshot and makes it durable. The machine may run meanwhile.
+    /// Completes the snapshot with the encoded `machine` state and makes it durable. The machine may run meanwhile.
     pub fn seal(mut self, machine: Vec<u8>) -> Result<Sealed, CaptureError> {
         let (files, hashes) = self.hash_files()?;
         let hashes_path = self.partial.join(HASHES_FILE);
@@ -306,8 +308,7 @@ impl Capture {
         })
     }
 
-    /// fsync of every file, of the directory, rename, fsync of the directory above: promise 1 of DESIGN
-    /// section 7.
+    /// Makes the snapshot durable: fsyncs every file and the directory, renames it, fsyncs the directory above.
     fn make_durable(&mut self) -> Result<(), CaptureError> {
         let files = std::iter::once((MEMORY_FILE, &self.memory))
             .chain(self.disks.iter().map(|(name, file)| (name.as_str(), file)));
@@ -374,7 +375,7 @@ fn write_run(memory: &File, ram: &Ram, run: Range<u64>, to_page: u64) -> io::Res
     Ok(())
 }
 
-/// What is larger is not opened again.
+/// Refuses a state file that is larger than the format allows.
 fn check_state_bytes(bytes: u64) -> Result<(), CaptureError> {
     if bytes > MAX_BODY_BYTES {
         return Err(CaptureError::StateTooLarge(bytes));
@@ -392,7 +393,7 @@ fn create(path: &Path) -> Result<File, CaptureError> {
         .map_err(failed("create", path))
 }
 
-/// Makes a file of so many bytes, all of which the disk has room for. On a file system that cannot promise that, an empty one.
+/// Creates a file and allocates `bytes` on disk for it. On a file system without `fallocate`, the file is empty.
 fn allocate(path: &Path, bytes: u64) -> Result<(), CaptureError> {
     let file = create(path)?;
     let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
@@ -406,7 +407,7 @@ fn allocate(path: &Path, bytes: u64) -> Result<(), CaptureError> {
     }
 }
 
-/// Writes a file, into the room that [`allocate`] has made for it, if any.
+/// Writes a file, into the space that [`allocate`] has reserved for it, if any.
 fn write_sealed(path: &Path, parts: &[&[u8]]) -> Result<(), CaptureError> {
     let mut file = OpenOptions::new()
         .write(true)

@@ -49,7 +49,7 @@ pub(crate) fn hash_file(file: &File, index: u32) -> io::Result<Vec<ChunkHash>> {
     Ok(hashes)
 }
 
-/// Compares `file` with what was recorded; answers the chunks that differ.
+/// Compares `file` with the recorded hashes. Answers the indices of chunks that differ.
 pub(crate) fn verify_file(file: &File, index: u32, records: &[ChunkHash]) -> io::Result<Vec<u32>> {
     let zero_chunk = blake3::hash(&vec![0; CHUNK_BYTES as usize]);
     let found = hash_file(file, index)?;
@@ -134,7 +134,7 @@ pub(crate) fn data_range(
     Ok(Some((start, end)))
 }
 
-/// `lseek`, with `ENXIO` (nothing of that kind behind `from`) as `None`.
+/// `lseek` to the next data or hole at or after `from`. `None` if there is none (`ENXIO`).
 fn seek(file: &File, from: u64, whence: i32) -> io::Result<Option<u64>> {
     let from = i64::try_from(from).map_err(io::Error::other)?;
     // SAFETY: lseek takes no pointers; the descriptor is open as long as `file` is borrowed.

@@ -11,10 +11,10 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Where the pages of a run are.
+/// Where the pages of a run are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Source {
-    /// Nowhere: they are zero.
+    /// Not stored: the pages are zero.
     Zero,
     /// In the packed memory file of a layer.
     File {
@@ -25,14 +25,14 @@ pub enum Source {
     },
 }
 
-/// A run of guest pages that lie together.
+/// A run of consecutive guest pages that are stored together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Extent {
     /// First page, counted from the start of RAM.
     pub first: u64,
     /// Number of pages, at least one.
     pub count: u64,
-    /// Where they are.
+    /// Where the pages are stored.
     pub source: Source,
 }
 
@@ -87,8 +87,8 @@ impl Extent {
 pub struct ExtentMap(Vec<Extent>);
 
 impl ExtentMap {
-    /// Takes runs in ascending order; joins what lies together. `None` when they overlap, are out of
-    /// order or empty, reach beyond `ram_pages`, or are more than `max_runs`.
+    /// Builds a map from runs in ascending order; joins adjacent runs. `None` if runs overlap, are out of order or
+    /// empty, reach beyond `ram_pages`, or are more than `max_runs`.
     pub fn from_sorted(runs: Vec<Extent>, ram_pages: u64, max_runs: usize) -> Option<Self> {
         let mut map = Self(Vec::with_capacity(runs.len()));
         let mut end = 0;
@@ -103,7 +103,7 @@ impl ExtentMap {
         (map.0.len() <= max_runs).then_some(map)
     }
 
-    /// Of runs that are ascending and apart by the way they were found.
+    /// Builds a map from runs that the caller knows to be ascending and disjoint; joins adjacent runs.
     pub(crate) fn of_ascending(runs: impl Iterator<Item = Extent>) -> Self {
         let mut map = Self::default();
         runs.for_each(|run| map.push(run));
@@ -115,7 +115,8 @@ impl ExtentMap {
         &self.0
     }
 
-    /// Lays `layer` (whose files have distance 0) over this map, which becomes one further away.
+    /// The map that results when `layer` (whose files have distance 0) is laid over this map. Distances in this map
+    /// grow by one.
     pub fn overlaid(&self, layer: &Self) -> Self {
         let mut merged = Self(Vec::with_capacity(self.0.len() + 2 * layer.0.len()));
         let mut old = self.0.iter().map(farther).peekable();
@@ -129,7 +130,7 @@ impl ExtentMap {
         merged
     }
 
-    /// Appends the parts of `old` that lie in `[from, to)`; leaves a run that reaches beyond for the next call.
+    /// Appends the parts of `old` that lie in `[from, to)`. A run that reaches beyond `to` is kept for the next call.
     fn copy_between(
         &mut self,
         old: &mut std::iter::Peekable<impl Iterator<Item = Extent>>,

@@ -14,8 +14,8 @@
 //! | 104..112| reserved, zeros |
 //! | 112..128| first half of the BLAKE3 of bytes 0..112 |
 //!
-//! The version is judged before any checksum, so that a snapshot of another release is called that and not
-//! "corrupt".
+//! The version is checked before any checksum, so that a snapshot of another release is reported as such and not as
+//! corrupt.
 
 use crate::body::SnapshotId;
 
@@ -33,7 +33,7 @@ const MAGIC: [u8; 8] = *b"HRTHSNAP";
 const ARCH_X86_64: u16 = 1;
 const CHECKED_BYTES: usize = 112;
 
-/// What the header says.
+/// The decoded header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Header {
     /// Parent of a layer; `None` for a full snapshot.
@@ -51,19 +51,19 @@ pub(crate) struct Header {
 /// Why a header is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
-    /// Fewer bytes than a header has.
+    /// The file has fewer bytes than a header.
     #[error("the state file is too short to hold a header ({0} bytes)")]
     Short(usize),
-    /// Something else.
+    /// The file does not begin with the magic of a snapshot.
     #[error("this is not a snapshot (wrong magic)")]
     Magic,
-    /// Another format.
+    /// The snapshot has another format version.
     #[error("the snapshot has format version {found}; this Hearth reads version {FORMAT_VERSION}")]
     Version {
         /// Version in the header.
         found: u16,
     },
-    /// Another architecture.
+    /// The snapshot was made on another CPU architecture.
     #[error("the snapshot was made on another CPU architecture (code {found})")]
     Architecture {
         /// Code in the header.
@@ -72,7 +72,7 @@ pub enum HeaderError {
     /// The header's own checksum is wrong.
     #[error("the header of the snapshot is corrupt (checksum)")]
     Checksum,
-    /// The checksum is right but a value makes no sense.
+    /// The checksum is right but a value is out of range.
     #[error("the header of the snapshot makes no sense: {0}")]
     Value(&'static str),
 }

@@ -1,8 +1,8 @@
-//! Which pages a layer holds, and how they are cut into runs.
+//! Decides which pages a layer holds, and divides them into runs.
 //!
-//! Each run of the merged map costs a mapping (or a copy) at every restore, so short runs of zeros are stored
-//! as data, and where a map would have too many runs the smallest gaps are closed: the unchanged pages between
-//! two changed ones are written too.
+//! Each run of the merged map costs a mapping (or a copy) at every restore. So short runs of zeros are stored as data,
+//! and if a map would have too many runs, the smallest gaps are closed: the unchanged pages between two changed ones
+//! are written too.
 //!
 //! ```text
 //! changed pages   [##]  [###]      [0000000000000000000]   [#]            [##]
@@ -19,7 +19,7 @@ use crate::ram::Ram;
 /// Runs of zero pages shorter than this are stored as data: each extent costs a mapping at restore.
 const MIN_ZERO_RUN: u64 = 16;
 
-/// A run of pages, all of zeros or all to be stored.
+/// A run of pages that are either all zero or all stored as data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PageRun {
     pub(crate) pages: Range<u64>,
@@ -32,7 +32,7 @@ impl PageRun {
     }
 }
 
-/// The runs of a layer, and the merged map with them on top.
+/// The runs of a layer, and the merged map that includes them.
 #[derive(Debug)]
 pub(crate) struct LayerRuns {
     pub(crate) runs: Vec<PageRun>,
@@ -40,9 +40,9 @@ pub(crate) struct LayerRuns {
 }
 
 impl LayerRuns {
-    /// Lays `runs` over `below`. Where the map would have more runs than a restore maps, the smallest gaps are closed: a page
-    /// that is written once costs less than one that each restore copies, and that the next layer holds again because it was
-    /// copied. `None` when the map is longer than the limit even so.
+    /// Lays `runs` over the map `below`. If the result would have more runs than a restore maps, the smallest gaps are
+    /// closed: writing a page once costs less than copying it at each restore, after which the next layer holds it
+    /// again. `None` if the map exceeds the limit even so.
     pub(crate) fn fit(runs: Vec<PageRun>, below: &ExtentMap, limits: &Limits) -> Option<Self> {
         let mut layer = Self::over(runs, below);
         let wanted = limits.mapped_runs.min(limits.runs);
@@ -103,7 +103,7 @@ fn is_zero_page(ram: &Ram, page: u64) -> bool {
     words.iter().all(|word| u64::from_ne_bytes(*word) == 0)
 }
 
-/// Where each run lies in a file that holds the data runs one after the other.
+/// The map of the runs in a packed file, which holds the data runs one after the other.
 fn packed(runs: &[PageRun]) -> ExtentMap {
     let mut next_page = 0;
     let extents = runs.iter().map(|run| {
@@ -123,8 +123,8 @@ fn packed(runs: &[PageRun]) -> ExtentMap {
     ExtentMap::of_ascending(extents)
 }
 
-/// Closes up to `wanted` gaps between data runs, the smallest first, with the zero runs inside them. Their pages are never
-/// more than those of the data, so a layer at most doubles.
+/// Closes up to `wanted` gaps between data runs, the smallest first, including the zero runs inside them. Closed gaps
+/// have at most as many pages as the data, so a layer at most doubles.
 fn close_gaps(runs: &[PageRun], wanted: usize) -> Vec<PageRun> {
     let data: Vec<&PageRun> = runs.iter().filter(|run| !run.is_zero).collect();
     let between = |pair: &[&PageRun]| pair[0].pages.end..pair[1].pages.start;

@@ -1,4 +1,4 @@
-//! Sealed snapshots: guest RAM as copy-on-write memory, and its durable form.
+//! Guest RAM as copy-on-write memory, and sealed snapshots on disk.
 //!
 //! A *snapshot* is a directory that is never written again once it is sealed:
 //!
@@ -11,12 +11,12 @@
 //! ```
 //!
 //! A *full* snapshot stands alone. A *layer* holds what changed since its parent; its body carries the
-//! complete merged map from guest pages to files of the chain, so that restoring walks no chain.
+//! complete merged map from guest pages to files of the chain, so that a restore reads the body of one snapshot only.
 //!
-//! [`Ram`] is the other half: guest memory that starts as a private mapping of a snapshot, whose untouched
-//! pages all clones share, and of which the kernel can tell what became private since ([`pagemap`]).
+//! [`Ram`] is guest memory that starts as a private mapping of a snapshot. All clones share the pages that they do not
+//! write, and the kernel reports which pages became private since ([`pagemap`]).
 //!
-//! The crate knows nothing of KVM or devices: the machine state is bytes to it.
+//! The crate knows nothing of KVM or devices: the machine state is opaque bytes to it.
 
 mod body;
 mod capture;

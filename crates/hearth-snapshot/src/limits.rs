@@ -1,6 +1,6 @@
-//! How long a chain may be, and how fragmented a map.
+//! Limits on the length of a chain and on the fragmentation of its memory map.
 //!
-//! What a capture accepts, [`crate::OpenSnapshot::open`] accepts: [`Limits::CAPTURE`] is nowhere wider than
+//! [`crate::OpenSnapshot::open`] accepts every snapshot that a capture makes: [`Limits::CAPTURE`] is nowhere wider than
 //! [`Limits::FORMAT`]. Both sides take the limits as a parameter, so that a test can make them small.
 
 /// Bytes of a page.
@@ -9,24 +9,25 @@ pub const PAGE_BYTES: u64 = 4096;
 /// Limits of a chain and of its merged map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Layers above the full snapshot. This bounds the open files of a restore and the damage of one lost file.
+    /// Most layers above the full snapshot. This bounds the open files of a restore and the damage of one lost file.
     pub layers: usize,
-    /// Runs of the merged map. A capture that would have more is refused.
+    /// Most runs of the merged map. A capture that would have more is refused.
     pub runs: usize,
-    /// Runs that a restore maps; those beyond are copied. A capture that would have more closes gaps between
-    /// its runs instead, where that at most doubles what it writes.
+    /// Most runs that a restore maps; further runs are copied. A capture that would have more closes gaps between its
+    /// runs, as far as that at most doubles the written pages.
     pub mapped_runs: usize,
 }
 
 impl Limits {
-    /// What a new snapshot keeps to.
+    /// Limits of new snapshots.
     pub const CAPTURE: Self = Self {
         layers: 16,
         ..Self::FORMAT
     };
 
-    /// What is opened. Earlier releases made chains of 32 layers. At 24 bytes each the runs stay below 2 MiB, and
-    /// Linux allows a process 65,530 mappings by default (`vm.max_map_count`), of which one run may cost two.
+    /// Limits of snapshots that can be opened. Earlier releases made chains of 32 layers. At 24 bytes each the runs
+    /// stay below 2 MiB, and Linux allows a process 65,530 mappings by default (`vm.max_map_count`), of which one run
+    /// may cost two.
     pub const FORMAT: Self = Self {
         layers: 32,
         runs: 65_536,

@@ -1,4 +1,4 @@
-//! Opening a sealed snapshot: what is checked before anything of it is used.
+//! Opens a sealed snapshot, and checks it before any of its data is used.
 
 #[cfg(test)]
 mod tests;
@@ -15,8 +15,7 @@ use crate::limits::Limits;
 use crate::limits::PAGE_BYTES;
 use crate::plain;
 
-/// Why a snapshot is refused. Every variant is a sentence of its own, so that a user can tell damage from a
-/// mix-up.
+/// Why a snapshot cannot be opened. Damage and mix-ups are different variants with messages of their own.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// A file cannot be read.
@@ -24,19 +23,19 @@ pub enum OpenError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// The header is not acceptable.
+    /// The header is not valid.
     #[error("{path}: {source}")]
     Header {
         /// The state file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The violation.
         source: HeaderError,
     },
-    /// A file is shorter or longer than was sealed.
+    /// A file is shorter or longer than when it was sealed.
     #[error("{path} has {found} bytes, {expected} were sealed")]
     Length {
         /// The file.
@@ -49,12 +48,12 @@ pub enum OpenError {
     /// The body's checksum is wrong.
     #[error("{0}: the state of the machine is corrupt (checksum)")]
     Body(PathBuf),
-    /// The checksum is right but the content makes no sense.
+    /// The checksum is right but the content is inconsistent.
     #[error("{path}: the state makes no sense: {what}")]
     Value {
         /// The state file.
         path: PathBuf,
-        /// What does not fit.
+        /// The inconsistency.
         what: &'static str,
     },
     /// The list of chunk hashes does not have the digest that the body names.
@@ -68,38 +67,38 @@ pub enum OpenError {
         /// Index of the first bad chunk.
         chunk: u32,
     },
-    /// The number of ancestors that were given is not that of the chain.
+    /// The number of given ancestors does not match the chain.
     #[error("the snapshot has {expected} ancestors, {found} were given")]
     ChainLength {
-        /// As sealed.
+        /// Number of ancestors when the snapshot was sealed.
         expected: usize,
-        /// As given.
+        /// Number of ancestors that were given.
         found: usize,
     },
-    /// Another snapshot stands where an ancestor should be.
+    /// The directory of an ancestor holds another snapshot.
     #[error("{path} is snapshot {found}, the chain needs {expected} there")]
     WrongParent {
         /// Directory of the ancestor.
         path: PathBuf,
-        /// What it is.
+        /// Id of the snapshot in that directory.
         found: SnapshotId,
-        /// What it should be.
+        /// Id of the ancestor.
         expected: SnapshotId,
     },
 }
 
-/// What guest memory descends from.
+/// The snapshot that guest memory was mapped from, with its ancestors and map.
 #[derive(Debug, Clone)]
 pub struct Lineage {
     /// The snapshot that memory was mapped from.
     pub id: SnapshotId,
-    /// Its ancestors, nearest first.
+    /// The ancestors of that snapshot, nearest first.
     pub ancestors: Vec<SnapshotId>,
-    /// Its merged map.
+    /// The merged map of that snapshot.
     pub extents: ExtentMap,
 }
 
-/// What a snapshot is, by its state file alone.
+/// Description of a snapshot, read from its state file alone.
 #[derive(Debug, Clone)]
 pub struct Description {
     /// Identity.
@@ -112,11 +111,11 @@ pub struct Description {
     pub files: Vec<(String, u64)>,
     /// Runs of the merged map.
     pub runs: usize,
-    /// Bytes of the memory file: of a full snapshot the size of RAM, of a layer what its pages take.
+    /// Bytes of the memory file: the size of RAM for a full snapshot, the size of the packed pages for a layer.
     pub memory_bytes: u64,
 }
 
-/// Reads what the snapshot in `directory` is; header and body are checked, nothing else is read.
+/// Reads the description of the snapshot in `directory`. Header and body are checked; nothing else is read.
 pub fn describe(directory: &Path) -> Result<Description, OpenError> {
     let (header, body, id) = read_state(directory)?;
     let files = body
@@ -134,13 +133,13 @@ pub fn describe(directory: &Path) -> Result<Description, OpenError> {
     })
 }
 
-/// How much of a chain is checked.
+/// How thoroughly a chain is checked when it is opened.
 #[derive(Debug, Clone, Copy)]
 pub struct OpenOptions<'a> {
-    /// Snapshots of which every chunk was verified since they were sealed, and that nobody could write to since. Their
-    /// memory is not read again, and of ancestors only the header.
+    /// Snapshots whose chunks were all verified since they were sealed, and that nobody could write to since. Their
+    /// memory is not read again; of ancestors only the header is read.
     pub verified: &'a [SnapshotId],
-    /// The longest chain and map.
+    /// Limits on the chain and the map.
     pub limits: Limits,
 }
 
@@ -166,14 +165,14 @@ pub struct OpenSnapshot {
 impl OpenSnapshot {
     /// Opens the snapshot in `directory` whose ancestors, nearest first, are in `ancestors`.
     ///
-    /// Checked are: the header and body of every member of the chain, its identity, the sizes of its memory
-    /// files, and every chunk of the layers' memory. The full snapshot's memory is not read: that would
-    /// cost what the whole design avoids; [`crate::verify()`] does it.
+    /// It checks the header, body and identity of every member of the chain, the sizes of the memory files, and every
+    /// chunk of the layers' memory. The full snapshot's memory is not read, as that would take time proportional to
+    /// RAM; [`crate::verify()`] does it.
     pub fn open(directory: &Path, ancestors: &[PathBuf]) -> Result<Self, OpenError> {
         Self::open_with(directory, ancestors, &OpenOptions::default())
     }
 
-    /// [`Self::open`], which checks less of what is known to be verified.
+    /// Same as [`Self::open`], with options: snapshots that are known to be verified are not read again.
     pub fn open_with(
         directory: &Path,
         ancestors: &[PathBuf],
@@ -238,12 +237,12 @@ impl OpenSnapshot {
         self.ram_bytes
     }
 
-    /// State of the machine, as it was given to [`crate::Capture::seal`].
+    /// State of the machine, as passed to [`crate::Capture::seal`].
     pub fn machine(&self) -> &[u8] {
         &self.machine
     }
 
-    /// Identity, ancestors and map.
+    /// Identity, ancestors and merged map.
     pub fn lineage(&self) -> &Lineage {
         &self.lineage
     }
@@ -258,7 +257,7 @@ impl OpenSnapshot {
     }
 }
 
-/// Reads the header and opens the memory of an ancestor, which must be `expected`.
+/// Reads the header and opens the memory file of an ancestor, whose id must be `expected`.
 fn open_ancestor(
     directory: &Path,
     expected: SnapshotId,
@@ -287,7 +286,7 @@ fn open_ancestor(
     Ok((header, memory))
 }
 
-/// Reads and checks the header of the snapshot in `directory`, which is what its identity is made of.
+/// Reads and checks the header of the snapshot in `directory`, and computes its identity.
 fn read_header(directory: &Path) -> Result<(Header, SnapshotId), OpenError> {
     let path = directory.join(STATE_FILE);
     let mut bytes = Vec::with_capacity(HEADER_BYTES);
@@ -324,7 +323,7 @@ pub(crate) fn read_state(directory: &Path) -> Result<(Header, Body, SnapshotId),
     parse_state(&path, &bytes)
 }
 
-/// Header, body and identity of a state file with these bytes; `path` is for the messages.
+/// Parses a state file with these bytes to header, body and identity. `path` is for error messages.
 pub(crate) fn parse_state(
     path: &Path,
     bytes: &[u8],
@@ -360,8 +359,8 @@ fn decode_body(bytes: &[u8]) -> Option<Body> {
     rest.is_empty().then_some(body)
 }
 
-/// What a fuzzer calls with any bytes: as a whole state file, as the body of a good header, and as a list of
-/// checksums. Nothing of it may panic, and what is accepted must hold its own invariants.
+/// Fuzz target: parses the bytes as a whole state file, as the body of a valid header, and as a list of checksums.
+/// Nothing may panic, and whatever is accepted must keep its invariants.
 #[cfg(any(test, feature = "fuzzing"))]
 pub fn fuzz_state(bytes: &[u8]) {
     let _ = parse_state(Path::new("state"), bytes);
@@ -382,7 +381,7 @@ pub fn fuzz_state(bytes: &[u8]) {
     );
 }
 
-/// Longest list of chunk hashes: of 1.6 TiB of data.
+/// Largest list of chunk hashes in bytes: enough for 1.6 TiB of data.
 const MAX_HASHES_BYTES: u64 = 256 << 20;
 
 /// Reads the list of chunk hashes that `body` names.
@@ -415,7 +414,7 @@ pub(crate) fn check_chain(
     Ok(())
 }
 
-/// The map of `body`, if it is one.
+/// Checks the map of `body`.
 pub(crate) fn checked_map(
     header: &Header,
     body: &Body,
@@ -429,7 +428,7 @@ pub(crate) fn checked_map(
         .ok_or("its memory map is out of order")
 }
 
-/// Opens the memory file, which must be as long as it was sealed.
+/// Opens the memory file, whose length must be that of the header.
 fn open_memory(directory: &Path, header: &Header) -> Result<File, OpenError> {
     let path = directory.join(MEMORY_FILE);
     let read = |source| OpenError::Read {

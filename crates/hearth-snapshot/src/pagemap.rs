@@ -1,4 +1,4 @@
-//! Which pages of a private mapping are the process's own, and which it has at all.
+//! Finds the pages of a private mapping that the process has written, and those that are mapped at all.
 //!
 //! Guest RAM is a private mapping of a snapshot's files (or anonymous, after a fresh boot). A page that was
 //! written became an anonymous copy; one that was only read still is a page of the file. The kernel tells
@@ -17,7 +17,7 @@ use crate::limits::PAGE_BYTES;
 
 const PATH: &str = "/proc/self/pagemap";
 
-/// Runs that are asked for in one ioctl.
+/// Most runs that one ioctl returns.
 const REGIONS: usize = 512;
 
 const PAGE_IS_FILE: u64 = 1 << 2;
@@ -58,14 +58,14 @@ const PAGEMAP_SCAN: libc::c_ulong =
 
 const _: () = assert!(size_of::<ScanArgument>() == 96 && size_of::<PageRegion>() == 24);
 
-/// Opened while this process still could.
+/// `/proc/self/pagemap`, opened before the sandbox closed the way to it.
 static PAGEMAP: OnceLock<File> = OnceLock::new();
 
-/// Opens what later captures ask the kernel with, for a process that is about to lose its way to `/proc`.
+/// Opens `/proc/self/pagemap` for later captures, for a process that is about to lose its access to `/proc`.
 ///
 /// # Errors
 ///
-/// What the kernel said.
+/// The file cannot be opened.
 pub fn open_pagemap_ahead() -> io::Result<()> {
     let pagemap = File::open(PATH)?;
     // Of two, either will do.
@@ -73,22 +73,22 @@ pub fn open_pagemap_ahead() -> io::Result<()> {
     Ok(())
 }
 
-/// A question about pages.
+/// The pages that a scan looks for.
 #[derive(Debug, Clone, Copy)]
 enum Wanted {
-    /// The process's own: not of a file, not the zero page, and present or swapped.
+    /// Private pages: not of a file, not the zero page, and present or swapped.
     Private,
-    /// In its page table, whatever they are of.
+    /// Pages in the process's page table, of any kind.
     Mapped,
 }
 
-/// Finds the private pages in `[start, start + bytes)` of this process's address space; answers runs of page
-/// numbers relative to `start`, ascending and apart.
+/// Finds the private pages in `[start, start + bytes)` of this process's address space. Answers runs of page numbers
+/// relative to `start`, ascending and disjoint.
 pub(crate) fn private_pages(start: usize, bytes: usize) -> io::Result<Vec<Range<u64>>> {
     find(Wanted::Private, start, bytes)
 }
 
-/// As [`private_pages`], the pages that are in the process's page table.
+/// Same as [`private_pages`], for the pages that are in the process's page table.
 pub(crate) fn mapped_pages(start: usize, bytes: usize) -> io::Result<Vec<Range<u64>>> {
     find(Wanted::Mapped, start, bytes)
 }
@@ -111,7 +111,7 @@ fn find(wanted: Wanted, start: usize, bytes: usize) -> io::Result<Vec<Range<u64>
 }
 
 impl Wanted {
-    /// The categories that a page must not have, and those of which it must have one.
+    /// The PAGEMAP_SCAN categories that a page must not have, and those of which it must have at least one.
     fn categories(self) -> (u64, u64) {
         match self {
             Self::Private => (
@@ -122,7 +122,8 @@ impl Wanted {
         }
     }
 
-    /// Judges a word of `/proc/self/pagemap`. The zero page cannot be told from others there; its content can.
+    /// Whether a word of `/proc/self/pagemap` describes a wanted page. The zero page cannot be told apart there, only
+    /// by its content.
     fn is_met_by(self, word: u64) -> bool {
         let (is_present, is_swapped, is_file) = (
             word >> 63 & 1 == 1,

@@ -1,7 +1,8 @@
-//! Files that somebody hostile may have made: a VMM writes its snapshots itself, and may have been taken over by its guest.
+//! Reads files that an attacker may have made: a VMM writes its snapshots itself, and may have been taken over by its
+//! guest.
 //!
-//! A symbolic link is not followed, as it would lead elsewhere; a FIFO or a device is refused and not waited for; and nobody reads
-//! more than they have said.
+//! Symbolic links are not followed, as they would lead elsewhere. FIFOs and devices are refused without blocking. Every
+//! read has a size limit.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
@@ -12,7 +13,7 @@ use std::path::Path;
 ///
 /// # Errors
 ///
-/// When it cannot be opened, or is anything but a plain file.
+/// The file cannot be opened, or is not a regular file.
 pub fn open(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .read(true)
@@ -32,7 +33,7 @@ pub fn open(path: &Path) -> io::Result<File> {
 ///
 /// # Errors
 ///
-/// As [`open`], and when it is longer.
+/// As for [`open`], and if the file is longer than `limit`.
 pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open(path)?.take(limit + 1).read_to_end(&mut bytes)?;

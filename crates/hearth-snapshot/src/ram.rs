@@ -1,4 +1,4 @@
-//! Guest RAM: one host mapping, shared with a snapshot until it is written.
+//! Guest RAM: one mapping of host memory, whose pages are shared with a snapshot until they are written.
 //!
 //! ```text
 //! RAM offset   0                     3 GiB                       bytes
@@ -6,10 +6,10 @@
 //! guest        [ 0 .. 3 GiB )   hole 3-4 GiB (MMIO)   [ 4 GiB .. )
 //! ```
 //!
-//! A fresh machine has anonymous memory. A restored one has a `MAP_PRIVATE` mapping of the full snapshot's
-//! memory file, with the runs of its layers mapped over it: no copy, no cost that grows with RAM, and all
-//! clones share the pages they do not write. Files of a snapshot are never truncated or written after they
-//! were sealed, so such a mapping cannot fault by itself.
+//! A fresh machine has anonymous memory. A restored one has a `MAP_PRIVATE` mapping of the full snapshot's memory file,
+//! with the runs of its layers mapped over it. So a restore copies nothing, its cost does not grow with RAM, and all
+//! clones share the pages that they do not write. Files of a snapshot are never truncated or written after they were
+//! sealed, so access to such a mapping does not raise SIGBUS.
 
 use std::fs::File;
 use std::io;
@@ -27,26 +27,26 @@ use crate::limits::{Limits, PAGE_BYTES};
 use crate::open::{Lineage, OpenSnapshot};
 use crate::pagemap;
 
-/// Where the hole for devices begins in the guest's address space.
+/// Start of the hole for devices in the guest's physical address space.
 pub const HOLE_START: u64 = 3 << 30;
-/// Where RAM goes on behind the hole.
+/// End of the hole; RAM continues here.
 pub const HOLE_END: u64 = 4 << 30;
 
-/// Most runs that are mapped one by one; further ones (the shortest) are copied. Captures close gaps to stay below.
+/// Most runs that are mapped one by one. Further ones (the shortest) are copied. Captures close gaps to stay below it.
 const MAX_MAPPED_RUNS: usize = Limits::FORMAT.mapped_runs;
 
-/// Why RAM could not be made.
+/// Why guest RAM could not be created or mapped.
 #[derive(Debug, thiserror::Error)]
 pub enum RamError {
-    /// Zero bytes, or not a whole number of MiB.
+    /// The size is zero or not a whole number of MiB.
     #[error("RAM of {0} bytes is not a whole number of MiB")]
     Size(u64),
     /// `mmap` failed.
     #[error("cannot map {what}")]
     Map {
-        /// What was to be mapped.
+        /// What could not be mapped.
         what: &'static str,
-        /// Why not.
+        /// The cause.
         #[source]
         source: io::Error,
     },
@@ -69,7 +69,8 @@ pub struct Ram {
     lineage: Option<Lineage>,
     /// The full snapshot's memory file, at the bottom of the mapping.
     full_memory: Option<File>,
-    /// Pages that were mapped (or copied) from elsewhere than that file. Known also while memory has no parent.
+    /// Pages that were mapped (or copied) from layers instead of that file. Kept up to date also while memory has no
+    /// parent.
     layered: Vec<Range<u64>>,
 }
 
@@ -79,7 +80,7 @@ unsafe impl Send for Ram {}
 unsafe impl Sync for Ram {}
 
 impl Ram {
-    /// Fresh memory, all zeros.
+    /// Creates memory that is all zeros.
     pub fn anonymous(bytes: u64) -> Result<Self, RamError> {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
         let base = map(None, checked(bytes)?, flags, None).map_err(|source| RamError::Map {
@@ -95,7 +96,7 @@ impl Ram {
         })
     }
 
-    /// Memory as it was in `snapshot`, shared until written.
+    /// Maps memory from `snapshot`. Pages are shared until they are written.
     pub fn restored(snapshot: &OpenSnapshot) -> Result<Self, RamError> {
         let bytes = snapshot.ram_bytes();
         let flags = libc::MAP_PRIVATE | libc::MAP_NORESERVE;
@@ -125,7 +126,7 @@ impl Ram {
         Ok(ram)
     }
 
-    /// The regions for the machine.
+    /// The memory regions of the guest's physical address space.
     pub fn guest_memory(&self) -> Result<GuestMemoryMmap, RamError> {
         let low = self.bytes.min(HOLE_START);
         let mut regions = vec![self.region(0, low, 0)?];
@@ -152,13 +153,13 @@ impl Ram {
         self.lineage.as_ref()
     }
 
-    /// Pages that this process wrote since the memory was made (for fresh memory: that were ever touched).
+    /// Pages that this process has written since the memory was created (for fresh memory: that were ever touched).
     pub fn private_pages(&self) -> io::Result<Vec<Range<u64>>> {
         pagemap::private_pages(self.host_base(), self.bytes as usize)
     }
 
-    /// Pages that this process has in its address space: read or written since the memory was made, or mapped by the
-    /// kernel beside one that was.
+    /// Pages in this process's page table: pages that were read or written since the memory was created, or that the
+    /// kernel mapped around those.
     pub fn mapped_pages(&self) -> io::Result<Vec<Range<u64>>> {
         pagemap::mapped_pages(self.host_base(), self.bytes as usize)
     }
@@ -184,10 +185,10 @@ impl Ram {
         Ok(joined(ranges))
     }
 
-    /// Maps pages that a capture has written to its file `memory`, at the places that `extents` says, from there again. In a full
-    /// capture's file each page stands at its own offset.
+    /// Maps the pages that a capture has written to its file `memory` from that file, at the positions in `extents`. In
+    /// a full capture's file each page lies at its own offset.
     ///
-    /// Until [`Self::confirm`] memory has no parent.
+    /// Memory has no parent until [`Self::confirm`] is called.
     pub(crate) fn rebase(
         &mut self,
         memory: &File,
@@ -219,7 +220,7 @@ impl Ram {
         self.lay(&own, Short::Kept, |_| memory)
     }
 
-    /// The snapshot that memory was rebased on is sealed: it is the parent from now on.
+    /// Makes `lineage` the parent of memory. Called once the snapshot that memory was rebased on is sealed.
     pub fn confirm(&mut self, lineage: Lineage) {
         self.lineage = Some(lineage);
     }
@@ -321,12 +322,12 @@ impl Ram {
     }
 }
 
-/// What happens to runs that are too many to be mapped.
+/// How runs beyond the limit of mappings are handled.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Short {
-    /// They are copied into memory.
+    /// The runs are copied into memory.
     Copied,
-    /// Memory has their content already and stays as it is.
+    /// Memory holds the content of the runs already and is not changed.
     Kept,
 }
 
@@ -336,7 +337,7 @@ fn pages_of(map: &ExtentMap) -> Vec<Range<u64>> {
     joined(runs.map(|run| run.first..run.first + run.count).collect())
 }
 
-/// The length from which runs are mapped, such that no more than [`MAX_MAPPED_RUNS`] are.
+/// Smallest length of runs that are mapped, so that at most [`MAX_MAPPED_RUNS`] are.
 fn shortest_mapped(runs: &[Extent]) -> u64 {
     if runs.len() <= MAX_MAPPED_RUNS {
         return 1;
@@ -366,7 +367,7 @@ fn checked(bytes: u64) -> Result<usize, RamError> {
     usize::try_from(bytes).map_err(|_| RamError::Size(bytes))
 }
 
-/// `mmap`, readable and writable; `at` replaces what is mapped there and must lie inside RAM's own mapping.
+/// Calls `mmap`, readable and writable. With `at`, the mapping there is replaced; it must lie inside RAM's own mapping.
 fn map(
     at: Option<NonNull<u8>>,
     length: usize,

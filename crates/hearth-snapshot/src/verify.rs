@@ -1,4 +1,4 @@
-//! `hearth snapshot verify`: reads everything of a snapshot and says what is wrong with it.
+//! `hearth snapshot verify`: reads all files of a snapshot and reports damage.
 
 use std::path::{Path, PathBuf};
 
@@ -9,10 +9,10 @@ use crate::limits::Limits;
 use crate::open::{self, OpenError, OpenOptions, OpenSnapshot};
 use crate::plain;
 
-/// Something that is wrong with a snapshot.
+/// A problem of a snapshot.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
-    /// Header, body or the list of checksums; nothing behind them can be judged.
+    /// Header, body or the list of checksums is not valid, so the files cannot be checked.
     #[error(transparent)]
     State(#[from] OpenError),
     /// A sealed file cannot be read.
@@ -20,7 +20,7 @@ pub enum Problem {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
@@ -45,8 +45,8 @@ pub enum Problem {
 }
 
 impl Problem {
-    /// Whether the files are not (any more) what was sealed. A file that could not be read for want of descriptors or memory may
-    /// be right, and a snapshot of another release is.
+    /// Whether the files differ from what was sealed. `false` if a file could not be read for lack of descriptors or
+    /// memory, and for a snapshot of another release: those may be intact.
     pub fn is_damage(&self) -> bool {
         match self {
             Self::Unreadable { source, .. } | Self::State(OpenError::Read { source, .. }) => {
@@ -62,8 +62,8 @@ impl Problem {
     }
 }
 
-/// Checks every byte of the snapshot in `directory`, by itself; the members of a chain are verified one by one. Whether the
-/// chain fits together is what [`verify_chain`] says.
+/// Checks every byte of the snapshot in `directory`, without its ancestors. [`verify_chain`] also checks that the chain
+/// fits together.
 pub fn verify(directory: &Path) -> Vec<Problem> {
     let (header, body, _) = match open::read_state(directory) {
         Ok(state) => state,
@@ -92,8 +92,9 @@ pub fn verify(directory: &Path) -> Vec<Problem> {
     problems
 }
 
-/// [`verify`], and whether the snapshot opens: its ancestors, which are where `place` says, are those that it was sealed on,
-/// and every run of its map lies inside one of their files. The bytes of the ancestors are not read.
+/// Same as [`verify`], and checks that the snapshot opens: the ancestors, in the directories that `place` answers, are
+/// those that it was sealed on, and every run of its map lies inside one of their files. The bytes of the ancestors are
+/// not read.
 pub fn verify_chain(directory: &Path, place: impl Fn(SnapshotId) -> PathBuf) -> Vec<Problem> {
     let mut problems = verify(directory);
     let Ok((_, body, id)) = open::read_state(directory) else {

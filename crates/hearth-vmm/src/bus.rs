@@ -1,4 +1,5 @@
-//! From an address to a device. Built once, then shared by all vCPU threads without a lock.
+//! Dispatches guest accesses to MMIO addresses and ports to devices. Built once, then shared by all vCPU threads
+//! without a lock.
 
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use crate::i8042;
 use crate::serial::SerialPort;
 use crate::virtio::MmioDevice;
 
-/// What a read of nothing gives: all lines high.
+/// The value that a read from an unused address gives: all lines high.
 const FLOATING: u8 = 0xff;
 
 /// The devices of one machine.
@@ -29,19 +30,19 @@ impl std::fmt::Debug for Bus {
 /// What a write to a port means for the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PortEffect {
-    /// Nothing.
+    /// No effect on the machine.
     None,
     /// The guest reset or turned itself off.
     Shutdown,
 }
 
 impl Bus {
-    /// A bus with `virtio` in consecutive windows.
+    /// Builds a bus with the devices of `virtio` in consecutive windows.
     pub fn new(virtio: Vec<Arc<dyn MmioDevice>>, serial: Option<Arc<SerialPort>>) -> Self {
         Self { virtio, serial }
     }
 
-    /// Guest read of `data.len()` bytes from memory that is no RAM.
+    /// Serves a guest's read of `data.len()` bytes from an address outside RAM.
     pub fn mmio_read(&self, address: u64, data: &mut [u8]) {
         match self.window(address) {
             Some((device, offset)) => device.read(offset, data),
@@ -49,14 +50,14 @@ impl Bus {
         }
     }
 
-    /// Guest write to memory that is no RAM.
+    /// Serves a guest's write to an address outside RAM.
     pub fn mmio_write(&self, address: u64, data: &[u8]) {
         if let Some((device, offset)) = self.window(address) {
             device.write(offset, data);
         }
     }
 
-    /// Guest read from a port. A repeated read (`insb`) comes as several bytes of the same port.
+    /// Serves a guest's read from a port. A repeated read (`insb`) arrives as several bytes of the same port.
     pub fn port_read(&self, port: u16, data: &mut [u8]) {
         for byte in data {
             *byte = match (self.serial_register(port), i8042::read(port)) {
@@ -67,7 +68,7 @@ impl Bus {
         }
     }
 
-    /// Guest write to a port; likewise for `outsb`.
+    /// Serves a guest's write to a port. A repeated write (`outsb`) arrives as several bytes of the same port.
     pub fn port_write(&self, port: u16, data: &[u8]) -> PortEffect {
         if let Some((serial, register)) = self.serial_register(port) {
             for byte in data {

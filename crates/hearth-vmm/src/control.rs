@@ -29,27 +29,28 @@ pub(crate) const LISTENER_TOKEN: u32 = 0;
 /// Token of the first client's socket in the process's slot; those of the others follow, and nothing else does.
 pub(crate) const CLIENT_TOKENS: u32 = 16;
 
-/// Bytes of replies that wait for a client; one that lets more gather is cut off. A reply has less than 24 KiB.
+/// Most bytes of replies that wait for one client. A client that lets more gather is disconnected. One reply has less
+/// than 24 KiB.
 const OUTPUT_MAX_BYTES: usize = 256 << 10;
 
 /// Bytes of one read.
 const READ_BYTES: usize = 16 << 10;
 
-/// Why there is no control socket.
+/// Why the control socket could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
-    /// The listening socket.
+    /// The listening socket could not be made.
     #[error("listen on the control socket")]
     Listen(#[source] io::Error),
-    /// The inherited connection.
+    /// The inherited connection cannot be used.
     #[error("use the inherited control connection")]
     Inherit(#[source] io::Error),
-    /// The event loop.
+    /// A socket could not be registered with the event loop.
     #[error("watch the control socket")]
     Watch(#[source] io::Error),
 }
 
-/// The sockets.
+/// The control sockets: a listener and its clients.
 #[derive(Debug)]
 pub(crate) struct Control {
     listener: Option<UnixListener>,
@@ -62,11 +63,11 @@ pub(crate) struct Control {
     registrar: Registrar,
 }
 
-/// Who asked, and what the reply must carry.
+/// The client that sent a request, and the number of that request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Asker {
     place: usize,
-    /// A later client in the same place has another one.
+    /// Number of the connection. A later client in the same place has another number.
     client: u64,
     /// Number of the request.
     pub(crate) request: RequestId,
@@ -76,16 +77,16 @@ pub(crate) struct Asker {
 struct Client {
     stream: UnixStream,
     number: u64,
-    /// When it last came or asked.
+    /// Value of the clock when the client last connected or sent a request.
     active: u64,
-    /// Requests that have no reply yet.
+    /// Number of requests that have no reply yet.
     waiting: usize,
     input: Vec<u8>,
     output: Vec<u8>,
 }
 
 impl Control {
-    /// Sockets without anyone on them.
+    /// Creates it without a listener and without clients.
     pub(crate) fn new(registrar: Registrar) -> Self {
         Self {
             listener: None,
@@ -96,7 +97,7 @@ impl Control {
         }
     }
 
-    /// Listens at `path`.
+    /// Starts to listen on a Unix socket at `path`.
     pub(crate) fn listen(&mut self, path: &Path) -> Result<(), ControlError> {
         let listener = UnixListener::bind(path).map_err(ControlError::Listen)?;
         listener
@@ -110,18 +111,18 @@ impl Control {
         Ok(())
     }
 
-    /// Takes over a connected socket.
+    /// Takes over a socket that is connected already, as the first client.
     pub(crate) fn inherit(&mut self, connection: OwnedFd) -> Result<(), ControlError> {
         let stream = UnixStream::from(connection);
         self.attach(stream).map_err(ControlError::Inherit)
     }
 
-    /// Whether anybody is or can be there.
+    /// Whether a client is connected or can connect.
     pub(crate) fn is_reachable(&self) -> bool {
         self.listener.is_some() || self.clients.iter().any(Option::is_some)
     }
 
-    /// Takes the clients that wait.
+    /// Accepts all clients that wait in the listener's backlog.
     pub(crate) fn accept(&mut self) {
         while let Some(Ok((stream, _))) = self.listener.as_ref().map(UnixListener::accept) {
             // A client that cannot be watched is dropped, which it sees as a closed connection.
@@ -146,8 +147,8 @@ impl Control {
         Ok(())
     }
 
-    /// A place for one more client. If all are taken, the one leaves that was quiet for longest; one that waits for
-    /// a reply leaves only when all do.
+    /// Finds a place for one more client. If all places are taken, the client that was idle for longest is
+    /// disconnected. A client that waits for a reply is disconnected only if all of them do.
     fn free_place(&mut self) -> usize {
         let rank = |client: &Option<Client>| {
             client
@@ -171,8 +172,8 @@ impl Control {
         self.clock
     }
 
-    /// The next whole request of the client with this token, if there is one. A client that breaks the protocol or
-    /// left is forgotten.
+    /// The next whole request of the client with this token, if there is one. A client that breaks the protocol or has
+    /// disconnected is removed.
     pub(crate) fn next_request(&mut self, token: u32) -> Option<(Asker, Request)> {
         let place = place(token)?;
         let now = self.tick();
@@ -196,7 +197,7 @@ impl Control {
         }
     }
 
-    /// Answers a request, now or when its client reads again. The reply to a client that left is dropped.
+    /// Answers a request, now or when its client reads again. The reply to a client that has disconnected is dropped.
     pub(crate) fn reply(&mut self, to: Asker, reply: Reply) {
         let client = self.clients[to.place].as_mut();
         let Some(client) = client.filter(|client| client.number == to.client) else {
@@ -207,7 +208,7 @@ impl Control {
         self.send(to.place, Message::Reply { id, reply });
     }
 
-    /// Tells all clients.
+    /// Sends an event to all clients.
     pub(crate) fn tell(&mut self, event: &Event) {
         for place in 0..CLIENTS_MAX {
             self.send(place, Message::Event(event.clone()));
@@ -225,7 +226,7 @@ impl Control {
         self.flush(token(place));
     }
 
-    /// Writes what waits for the client with this token.
+    /// Writes the output that waits for the client with this token.
     pub(crate) fn flush(&mut self, token: u32) {
         let Some(place) = place(token) else {
             return;

@@ -1,8 +1,8 @@
 //! Named points at which a test ends this process at once, or holds it up like a slow disk.
 //!
-//! Only builds with debug assertions have them: `--crash-point NAME` and `--slow-point NAME=MS`. A crash runs nothing
-//! of the process any more and leaves behind what a kill would leave. In release builds [`reach`] does nothing.
-//! All of it is compiled there too, so that what one build accepts the other does.
+//! Only builds with debug assertions have the arguments `--crash-point NAME` and `--slow-point NAME=MS`. A crash runs
+//! no clean-up code and leaves behind the same as a kill. In release builds [`reach`] is a no-op. The code is compiled
+//! there too, so that both kinds of build accept the same code.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -13,17 +13,17 @@ static CRASH: OnceLock<CrashPoint> = OnceLock::new();
 
 static SLOW: OnceLock<(CrashPoint, Duration)> = OnceLock::new();
 
-/// Ends this process when it reaches `point`. The first call decides.
+/// Makes this process end when it reaches `point`. Only the first call has an effect.
 pub fn crash_at(point: CrashPoint) {
     let _ = CRASH.set(point);
 }
 
-/// Holds up the thread that reaches `point`, every time. The first call decides.
+/// Delays every thread that reaches `point` by `time`. Only the first call has an effect.
 pub fn wait_at(point: CrashPoint, time: Duration) {
     let _ = SLOW.set((point, time));
 }
 
-/// Reads `NAME=MS`.
+/// Parses `NAME=MS`.
 pub fn parse_slow(text: &str) -> Option<(CrashPoint, Duration)> {
     let (name, time_ms) = text.split_once('=')?;
     Some((
@@ -32,7 +32,7 @@ pub fn parse_slow(text: &str) -> Option<(CrashPoint, Duration)> {
     ))
 }
 
-/// The process is at `point`.
+/// Says that the process is at `point`: ends or delays it there if a test asked for that.
 #[inline]
 pub(crate) fn reach(point: CrashPoint) {
     if cfg!(debug_assertions) {

@@ -1,11 +1,11 @@
-//! Errors as a sentence for a person.
+//! Errors formatted as one line for a person.
 
 use std::error::Error;
 
 /// Longest text of an error that is passed on: paths and causes fit, a runaway one does not fill a log.
 const TEXT_MAX_BYTES: usize = 4096;
 
-/// The error and its causes, joined by colons.
+/// Formats an error and all its causes, joined by colons and cut to 4096 bytes.
 pub fn error_chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

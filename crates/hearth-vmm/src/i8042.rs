@@ -1,6 +1,6 @@
 //! The reset line behind the keyboard controller, and the ACPI sleep register.
 //!
-//! No keyboard: only what a guest needs to end itself (`reboot=k`, power off).
+//! There is no keyboard: only the registers with which a guest resets itself (`reboot=k`) or powers off.
 
 use crate::arch::x86_64::aml::SLEEP_TYPE_OFF;
 use crate::arch::x86_64::layout;
@@ -13,7 +13,7 @@ const SLEEP_ENABLE: u8 = 1 << 5;
 const SLEEP_TYPE_SHIFT: u8 = 2;
 const SLEEP_TYPE_MASK: u8 = 0b111;
 
-/// Whether this write ends the guest.
+/// Whether this write to a port resets the guest or powers it off.
 pub fn is_shutdown(port: u16, value: u8) -> bool {
     match port {
         layout::I8042_COMMAND => value == RESET,
@@ -25,7 +25,7 @@ pub fn is_shutdown(port: u16, value: u8) -> bool {
     }
 }
 
-/// What a port of these reads as; `None` for others.
+/// The value that a read from one of these ports gives; `None` for other ports.
 ///
 /// Status 0 says "input buffer empty", so the kernel does not wait before it resets.
 pub fn read(port: u16) -> Option<u8> {

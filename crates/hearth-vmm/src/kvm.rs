@@ -1,4 +1,4 @@
-//! Opening KVM and making an empty virtual machine.
+//! Opens KVM and creates an empty virtual machine.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -9,7 +9,7 @@ use crate::arch::x86_64::layout;
 /// The version that every kernel of the last fifteen years has.
 const API_VERSION: i32 = 12;
 
-/// What Hearth cannot do without, with the name for the refusal.
+/// The KVM capabilities that Hearth needs, each with its name for the error message.
 const NEEDED: [(Cap, &str); 8] = [
     (Cap::Irqchip, "in-kernel interrupt controllers"),
     (Cap::Irqfd, "irqfd"),
@@ -21,22 +21,22 @@ const NEEDED: [(Cap, &str); 8] = [
     (Cap::AdjustClock, "clock adjustment"),
 ];
 
-/// Why there is no virtual machine.
+/// Why KVM cannot be used, or a virtual machine cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum KvmError {
-    /// No access to the device.
+    /// `/dev/kvm` cannot be opened.
     #[error("open /dev/kvm")]
     Open(#[source] kvm_ioctls::Error),
-    /// Not the interface that Hearth speaks.
+    /// KVM has another API version than Hearth uses.
     #[error("KVM has API version {0}, Hearth speaks {API_VERSION}")]
     Version(i32),
     /// A capability is missing.
     #[error("this KVM has no {0}")]
     Missing(&'static str),
-    /// A step failed.
+    /// KVM refused a step.
     #[error("KVM cannot {step}")]
     Step {
-        /// Which one.
+        /// The step that failed.
         step: &'static str,
         /// The cause.
         #[source]
@@ -49,15 +49,16 @@ pub(crate) fn step(step: &'static str) -> impl FnOnce(kvm_ioctls::Error) -> KvmE
     move |source| KvmError::Step { step, source }
 }
 
-/// Opened while this process still could; the first machine takes it.
+/// `/dev/kvm`, opened before the sandbox closed the way to it. The first machine takes it.
 static AHEAD: Mutex<Option<Kvm>> = Mutex::new(None);
 
-/// Opens `/dev/kvm` for a process that is about to lose its way there. A host without it is told so by [`open`].
+/// Opens `/dev/kvm` ahead of time, for a process that is about to enter its sandbox. Best effort: if the device is
+/// missing, [`open`] reports it later.
 pub(crate) fn open_ahead() {
     *AHEAD.lock().unwrap_or_else(PoisonError::into_inner) = Kvm::new().ok();
 }
 
-/// Opens `/dev/kvm` and checks that it is what Hearth needs.
+/// Opens `/dev/kvm` and checks that it has the API version and the capabilities that Hearth needs.
 pub fn open() -> Result<Kvm, KvmError> {
     let ahead = AHEAD.lock().unwrap_or_else(PoisonError::into_inner).take();
     let kvm = match ahead {
@@ -76,7 +77,7 @@ pub fn open() -> Result<Kvm, KvmError> {
     Ok(kvm)
 }
 
-/// Makes a virtual machine with interrupt controllers and without memory or CPUs.
+/// Creates a virtual machine with interrupt controllers and without memory or CPUs.
 pub fn create_vm(kvm: &Kvm) -> Result<VmFd, KvmError> {
     let vm = kvm.create_vm().map_err(step("create a virtual machine"))?;
     vm.set_identity_map_address(layout::IDENTITY_MAP)

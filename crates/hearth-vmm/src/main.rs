@@ -1,7 +1,7 @@
 //! `hearth-vmm`: the process of one microVM, started by a node.
 //!
-//! It is a program of its own, and not a command of `hearth`, because every microVM pays for it: what is not
-//! in it is not mapped, not relocated at its start, and not there for a guest that breaks out.
+//! It is a program of its own, and not a command of `hearth`, because every microVM pays for its size: code that is not
+//! in it is not mapped, not relocated at start, and not available to a guest that breaks out.
 
 use std::ffi::OsString;
 use std::io;
@@ -15,10 +15,10 @@ use hearth_vmm::sandbox::{self, SandboxError, SandboxOptions};
 use hearth_vmm::{VmmOptions, error_chain, say};
 use hearth_wire::vmm::SLOT_TAP_FD;
 
-/// Whether tests may end this process, hold it up, or lie to it about the time. Nobody may in a release.
+/// Whether tests may end this process, delay it, or change its idea of the time. Never in release builds.
 const IS_TESTABLE: bool = cfg!(debug_assertions);
 
-/// What was typed.
+/// The command-line arguments.
 #[derive(Debug, Default)]
 struct Arguments {
     listen: PathBuf,
@@ -26,7 +26,8 @@ struct Arguments {
     sandbox: SandboxOptions,
 }
 
-/// Serves the node whose end of a socket pair is our standard input, and later ones on the listening socket.
+/// Serves the node at the other end of the socket pair that is our standard input, and later nodes on the listening
+/// socket.
 fn main() -> ExitCode {
     let Some(mut arguments) = parse(std::env::args_os().skip(1)) else {
         return usage();
@@ -50,7 +51,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// Puts up the walls, around the network of a slot if there is one.
+/// Enters the sandbox, with the network of a slot if there is one.
 fn confine(arguments: &mut Arguments) -> Result<(), SandboxError> {
     let sandbox = &mut arguments.sandbox;
     if arguments.has_slot {
@@ -60,7 +61,7 @@ fn confine(arguments: &mut Arguments) -> Result<(), SandboxError> {
     sandbox::enter(sandbox)
 }
 
-/// Flags and their values, in any order.
+/// Parses flags and their values, in any order. `None` if they are malformed.
 fn parse(mut words: impl Iterator<Item = OsString>) -> Option<Arguments> {
     let mut arguments = Arguments::default();
     while let Some(flag) = words.next() {

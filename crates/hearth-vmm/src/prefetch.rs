@@ -1,8 +1,8 @@
-//! Brings in pages of guest memory in the background, so that the guest need not wait for the disk.
+//! Prefetches pages of guest memory in the background, so that the guest need not wait for the disk.
 //!
 //! `MADV_POPULATE_READ` maps the shared page of the snapshot's file without making it private. The
-//! guest's own page tables still fault once for each page; `KVM_PRE_FAULT_MEMORY` would save that, but it
-//! needs the vCPU for itself, and a vCPU that waits for prefetching is what this is to prevent.
+//! guest still faults once for each page; `KVM_PRE_FAULT_MEMORY` would save that fault, but it occupies the vCPU, and
+//! a vCPU that waits for prefetching is what this module is to prevent.
 
 use std::ops::Range;
 
@@ -12,13 +12,13 @@ use hearth_wire::vmm::{PageRange, TOUCHED_RANGES_MAX};
 /// `MADV_POPULATE_READ` (Linux 5.14).
 const MADV_POPULATE_READ: libc::c_int = 22;
 
-/// Pages of one call: the process's memory map is locked for reading meanwhile.
+/// Pages of one call. The kernel locks the process's memory map for reading meanwhile.
 const PAGES_AT_ONCE: u64 = 256;
 
-/// Most ranges of a request that are followed.
+/// Most ranges of a request that are prefetched; the rest is ignored.
 const RANGES_MAX: usize = 1 << 16;
 
-/// Starts to bring in `ranges` of the RAM at host address `base`. Nothing depends on its success.
+/// Starts a thread that prefetches `ranges` of the RAM of `bytes` bytes at host address `base`. Best effort.
 pub fn start((base, bytes): (usize, u64), ranges: &[PageRange]) {
     let pages = bytes / PAGE_BYTES;
     let ranges: Vec<PageRange> = ranges
@@ -37,8 +37,8 @@ pub fn start((base, bytes): (usize, u64), ranges: &[PageRange]) {
         .spawn(body);
 }
 
-/// Runs of pages, ascending and apart, as a list for [`start`]. Where they are too many, those with the smallest gaps become
-/// one.
+/// Converts runs of pages, ascending and disjoint, to a list for [`start`]. If there are too many runs, those with the
+/// smallest gaps between them are joined.
 pub fn list(runs: &[Range<u64>]) -> Vec<PageRange> {
     let surplus = runs.len().saturating_sub(TOUCHED_RANGES_MAX);
     let mut gaps: Vec<u64> = runs
@@ -63,7 +63,7 @@ pub fn list(runs: &[Range<u64>]) -> Vec<PageRange> {
     list
 }
 
-/// The part of `range` that lies in RAM.
+/// Clips `range` to RAM; `None` if nothing of it lies there.
 fn clipped(range: PageRange, pages: u64) -> Option<PageRange> {
     let count = range.count.min(pages.checked_sub(range.first)?);
     (count > 0).then_some(PageRange {

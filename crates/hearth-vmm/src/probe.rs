@@ -1,4 +1,4 @@
-//! Does `/dev/kvm` here run guests? Found out by running one.
+//! Finds out whether `/dev/kvm` can run guests, by running one.
 //!
 //! A device file proves little: there are paravirtual KVMs that open, create machines and interpret real-mode
 //! programs, and then give up at the first instruction of an ordinary kernel that their interpreter lacks.
@@ -19,7 +19,8 @@ use kvm_bindings::{
 use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 
-/// The guest has some thirty instructions; even where each is emulated it ends within milliseconds.
+/// Longest time that the test guest may take. It has some thirty instructions, and ends within milliseconds even where
+/// each of them is emulated.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Guest-physical layout; everything lies below the size of the memory.
@@ -31,28 +32,28 @@ const CODE: u64 = 0x4000;
 // 0x6000: scratch memory of the stages; its address is in their code.
 const STACK_TOP: u32 = 0x8000;
 
-/// The port on which the guest reports; nothing is there.
+/// The port to which the guest writes its reports. No device uses it.
 const PORT: u16 = 0xf4;
 
-/// What the probe found. `Display` says it in one sentence.
+/// The result of the probe. `Display` formats it as one sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
     /// KVM runs guests.
     Works,
     /// There is no device file.
     NoDevice,
-    /// This user may not open it.
+    /// This user may not open the device file.
     NoPermission,
-    /// It opens, but refuses a request without which there is no guest.
+    /// The device opens, but refuses a request that every guest needs.
     Refuses {
-        /// The request.
+        /// The request that was refused.
         request: &'static str,
-        /// The kernel's answer.
+        /// The kernel's error.
         answer: String,
     },
-    /// The guest started, but a stage of it did not get through.
+    /// The guest started, but did not complete a stage.
     CannotExecute {
-        /// The stage.
+        /// The stage that failed.
         stage: &'static str,
         /// How the guest ended.
         exit: String,
@@ -124,7 +125,7 @@ pub struct IdleVm {
 }
 
 impl IdleVm {
-    /// Creates it.
+    /// Creates the virtual machine.
     pub fn create() -> Result<Self, Finding> {
         let vm = open()?
             .create_vm()
@@ -133,7 +134,7 @@ impl IdleVm {
     }
 }
 
-/// One stage of the guest. A wrong result halts, so the stage's report never comes.
+/// One stage of the guest. On a wrong result the guest halts before it reports the stage.
 struct Stage {
     name: &'static str,
     code: &'static [u8],
@@ -259,7 +260,7 @@ fn run_guest() -> Result<Finding, Finding> {
     // The machine and its processor are gone here, and only then their memory.
 }
 
-/// Guest memory with page tables (the first 2 MiB mapped one to one) and `code`.
+/// Creates guest memory with page tables (the first 2 MiB identity-mapped) and `code`.
 fn load(code: &[u8]) -> Result<GuestMemoryMmap, Finding> {
     const PRESENT_WRITABLE: u64 = 0b11;
     const LARGE: u64 = 1 << 7;
@@ -294,7 +295,7 @@ fn give_memory(vm: &VmFd, memory: &GuestMemoryMmap) -> Result<(), Finding> {
         .map_err(|error| refuses("map memory")(error.into()))
 }
 
-/// Puts the processor where a kernel's 64-bit entry is: long mode, paging, flat segments, SSE enabled.
+/// Sets the vCPU's registers as at a kernel's 64-bit entry: long mode, paging, flat segments, SSE enabled.
 fn enter_long_mode(vcpu: &VcpuFd) -> Result<(), Finding> {
     const CR0_PE_MP_ET_NE_WP_PG: u64 = 1 | 1 << 1 | 1 << 4 | 1 << 5 | 1 << 16 | 1 << 31;
     const CR4_PAE_OSFXSR_OSXMMEXCPT: u64 = 1 << 5 | 1 << 9 | 1 << 10;

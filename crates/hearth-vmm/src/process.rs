@@ -38,31 +38,31 @@ const FAULTS_TOKEN: u32 = 2;
 const ENDED_TOKEN: u32 = 3;
 const SEALED_TOKEN: u32 = 4;
 
-/// Faults of its drivers that a guest is forgiven. A driver that works makes none; one that is being
-/// unloaded in a hurry may make one for each queue.
+/// Number of driver faults after which a guest is ended. A correct driver makes none; a driver that is unloaded while
+/// busy may make one for each queue.
 const FAULTS_MAX: u64 = 32;
 
-/// How the process is reached.
+/// The control sockets of the process.
 #[derive(Debug, Default)]
 pub struct VmmOptions {
-    /// Where to listen for a node.
+    /// Path of the Unix socket on which to listen for nodes.
     pub listen: Option<PathBuf>,
     /// A connected socket that was inherited from the node.
     pub connection: Option<OwnedFd>,
 }
 
-/// Why the process could not begin.
+/// Why the VMM process could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The event loop.
+    /// The event loop could not be created.
     #[error("create the event loop")]
     Loop(#[source] io::Error),
-    /// The control socket.
+    /// The control socket could not be set up.
     #[error(transparent)]
     Control(#[from] ControlError),
 }
 
-/// Serves one microVM until it ends. This is the whole life of the process.
+/// Serves one microVM until it ends. This is the main function of the process.
 pub fn run(options: VmmOptions) -> ExitCode {
     end_process_on_panic();
     let reason = match Process::new(options).map(Process::serve) {
@@ -79,7 +79,7 @@ pub fn run(options: VmmOptions) -> ExitCode {
     ExitCode::from(exit as u8)
 }
 
-/// A thread that panicked leaves a machine that nobody can vouch for, and possibly one that hangs.
+/// Ends the process when any thread panics: the machine would be in an unknown state, and might hang.
 fn end_process_on_panic() {
     std::panic::set_hook(Box::new(|panic| {
         say(format_args!("{panic}"));
@@ -93,15 +93,15 @@ struct Process {
     poller: Poller,
     control: Control,
     faults: FaultSink,
-    /// Written when a vCPU stops by itself.
+    /// Eventfd that is written when a vCPU stops by itself.
     ended: Arc<EventFd>,
-    /// Not here before it is made, and while the thread of `sealing` has it.
+    /// The machine; `None` before it is built, and while the thread of `sealing` owns it.
     machine: Option<Machine>,
     sealing: Option<Sealing>,
     last_seal: Option<LastSeal>,
 }
 
-/// Goes on, or ends with a reason.
+/// `None` to continue, or the reason for which the process ends.
 type Flow = Option<EndReason>;
 
 impl Process {
@@ -194,7 +194,7 @@ impl Process {
         None
     }
 
-    /// Serves the requests of a client that are there, in order.
+    /// Serves the pending requests of a client, in order.
     fn on_client(&mut self, client: u32) -> Flow {
         while let Some((asker, request)) = self.control.next_request(client) {
             if let Some(reason) = self.on_request(asker, request) {
@@ -303,7 +303,7 @@ impl Process {
         }
     }
 
-    /// Hands the machine to a thread that makes the snapshot. An answer is a refusal.
+    /// Hands the machine to a thread that makes the snapshot. Answers a reply only if the request is refused.
     fn seal(&mut self, asker: Asker, spec: SnapshotSpec, goes_on: GoesOn) -> Option<Reply> {
         let Some(machine) = self.machine.take() else {
             return Some(no_machine());
@@ -321,7 +321,7 @@ impl Process {
         }
     }
 
-    /// The sealing thread has something to tell.
+    /// Handles a message of the sealing thread.
     fn on_sealing(&mut self) -> Flow {
         while let Some(step) = self.sealing.as_mut().and_then(Sealing::next_step) {
             let flow = match step {
@@ -343,7 +343,7 @@ impl Process {
         None
     }
 
-    /// The machine is here again and does what it did before the snapshot.
+    /// Takes the machine back from the sealing thread, and runs it if it ran before the snapshot.
     fn take_back(&mut self, mut machine: Machine) {
         if let Some(sealing) = &mut self.sealing
             && sealing.phase_before == Phase::Running
@@ -385,7 +385,7 @@ impl Process {
         }
     }
 
-    /// The snapshot that is under way came to this.
+    /// Ends the snapshot that is under way: sends `reply` to the client that asked for it.
     fn settle(&mut self, reply: Reply) {
         let Some(sealing) = self.sealing.take() else {
             return;
@@ -465,7 +465,7 @@ fn gone(reason: &EndReason) -> Reply {
     }
 }
 
-/// A machine that was lost by a failed snapshot ends.
+/// The reply to a failed snapshot. The process ends if the machine was lost by the failure.
 fn failed(error: &SnapshotError) -> (Reply, Flow) {
     let (machine_intact, reason) = (error.machine_is_intact(), error_chain(error));
     let flow = (!machine_intact).then(|| EndReason::Kvm(reason.clone()));

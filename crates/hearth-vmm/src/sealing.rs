@@ -1,4 +1,4 @@
-//! A snapshot that is made beside the event loop, by a thread that owns the machine meanwhile.
+//! Makes a snapshot in a thread of its own, which owns the machine meanwhile.
 //!
 //! ```text
 //!   event loop                          sealing thread
@@ -11,8 +11,8 @@
 //!   Suspend:   reply <- machine, outcome - '-- hashes, fsync, rename   (after a failure: disks open again)
 //! ```
 //!
-//! While the thread has the machine, nobody serves its devices: they stand still with it, and the event loop waits
-//! on the control socket alone (`Poller::wait_own`).
+//! While the thread owns the machine, its devices are paused with it, and the event loop waits on the control socket
+//! alone (`Poller::wait_own`).
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -33,17 +33,17 @@ use crate::virtio::{Poller, Registrar};
 
 /// A snapshot that is under way.
 pub(crate) struct Sealing {
-    /// Who waits for the outcome.
+    /// The client that waits for the outcome.
     pub(crate) asker: Asker,
-    /// What was asked for.
+    /// The snapshot that was asked for.
     pub(crate) spec: SnapshotSpec,
-    /// Whether the machine goes on afterwards.
+    /// Whether the machine continues afterwards.
     pub(crate) goes_on: GoesOn,
-    /// What the machine did before; it does that again afterwards.
+    /// Whether the machine ran or was paused before. It returns to that phase afterwards.
     pub(crate) phase_before: Phase,
-    /// Streams of the machine that were open when it was handed over.
+    /// Number of open vsock streams when the machine was handed over.
     pub(crate) vsock_streams: u64,
-    /// How long the machine stood still, when it goes on already.
+    /// How long the machine was paused, in microseconds; `None` as long as it has not continued.
     pub(crate) paused_us: Option<u64>,
     since: Instant,
     steps: Receiver<Step>,
@@ -51,22 +51,22 @@ pub(crate) struct Sealing {
     registrar: Registrar,
 }
 
-/// What the thread tells the event loop.
+/// A message of the sealing thread to the event loop.
 pub(crate) enum Step {
-    /// The guest ended before it stood still.
+    /// The guest ended before it could be paused.
     Ended(Box<Machine>, EndReason),
-    /// Memory and disks are written: the machine may go on.
+    /// Memory and disks are written: the machine may continue.
     Captured(Box<Machine>),
-    /// It is durable, or failed. With the machine, unless it went on already.
+    /// The snapshot is durable, or failed. With the machine, unless it was handed back before.
     Finished(Option<Box<Machine>>, SealResult),
 }
 
-/// What became of a snapshot.
+/// The outcome of a snapshot.
 pub(crate) type SealResult = Result<(Sealed, SnapshotSummary), SnapshotError>;
 
 impl Sealing {
-    /// Hands the machine to a thread. `token` in the process's slot wakes the event loop for [`Sealing::next_step`].
-    /// On a failure the machine comes back as it was.
+    /// Hands the machine to a new thread. `token` in the process's slot wakes the event loop for
+    /// [`Sealing::next_step`]. On a failure the machine comes back unchanged.
     pub(crate) fn begin(
         machine: Box<Machine>,
         asker: Asker,
@@ -99,7 +99,8 @@ impl Sealing {
         Ok(sealing)
     }
 
-    /// The machine follows the thread by a channel: one that does not start would take it along.
+    /// Starts the thread and sends it the machine through a channel. If the closure owned the machine, a thread that
+    /// does not start would drop it.
     fn start(
         &self,
         machine: Box<Machine>,
@@ -121,14 +122,14 @@ impl Sealing {
         }
     }
 
-    /// What the thread did since it was asked last.
+    /// The next message of the thread, if there is one. Does not block.
     pub(crate) fn next_step(&mut self) -> Option<Step> {
         let _ = self.wake.read();
         // Nothing yet; and a thread that panics ends the process.
         self.steps.try_recv().ok()
     }
 
-    /// For a status.
+    /// Describes the snapshot for `wire::Status`.
     pub(crate) fn describe(&self) -> wire::Sealing {
         wire::Sealing {
             request: self.asker.request,
@@ -145,7 +146,7 @@ impl Drop for Sealing {
     }
 }
 
-/// The thread's end.
+/// The thread's side of the channel.
 struct Teller {
     tell: Sender<Step>,
     wake: Arc<EventFd>,
@@ -159,7 +160,7 @@ impl Teller {
     }
 }
 
-/// The thread: everything that takes time.
+/// The main function of the sealing thread.
 fn seal(mut machine: Box<Machine>, spec: &SnapshotSpec, goes_on: GoesOn, teller: &Teller) {
     if let Err(reason) = machine.pause() {
         return teller.tell(Step::Ended(machine, reason));

@@ -1,8 +1,8 @@
-//! The serial port: what the guest prints, into a bounded log.
+//! The serial port: writes the guest's output to a bounded log.
 //!
-//! Output only. The guest decides how much it prints, so the log is limited twice: its size
-//! ([`SerialLogSpec::limit_bytes`]; full, it starts again from its beginning) and its rate (what comes
-//! faster is dropped and counted in a line of its own).
+//! There is no input. The guest decides how much it prints, so the log has two limits: its size
+//! ([`SerialLogSpec::limit_bytes`]; a full log starts again from its beginning) and its rate (output above the rate is
+//! dropped, and the dropped bytes are counted in a line of their own).
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -16,19 +16,20 @@ use vm_superio::serial::NoEvents;
 use vm_superio::{Serial, SerialState, Trigger};
 use vmm_sys_util::eventfd::EventFd;
 
-/// Sustained bytes a second. A kernel's boot log comes at far less; a flood must not keep the disk busy.
+/// Sustained rate of the log in bytes a second. A kernel's boot log needs far less, and a flood must not keep the disk
+/// busy.
 const BYTES_PER_SECOND: u64 = 128 << 10;
 
-/// Bytes that may come at once: several boot logs.
+/// Burst of the log in bytes: several boot logs.
 const BURST_BYTES: u64 = 512 << 10;
 
-/// Bytes that wait for the end of their line.
+/// Most bytes of a line that are buffered until the line ends.
 const LINE_BYTES: usize = 512;
 
-/// Smallest log that makes sense.
+/// Smallest limit of a log, in bytes.
 const LIMIT_MIN_BYTES: u64 = 4096;
 
-/// Registers of the port, for the snapshot.
+/// Saved registers of the serial port.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortState {
     /// Divisor latch, low and high.
@@ -54,14 +55,14 @@ impl Trigger for Line {
     }
 }
 
-/// The port on the bus.
+/// The serial port, as a device on the bus.
 #[derive(Debug)]
 pub struct SerialPort {
     uart: Mutex<Serial<Line, NoEvents, Log>>,
 }
 
 impl SerialPort {
-    /// A port in the state after reset, or in `state`. `line` becomes its interrupt.
+    /// Creates a port in its reset state, or in `state` if that is given. `line` becomes its interrupt.
     pub fn new(line: EventFd, log: Log, state: Option<&PortState>) -> Self {
         let line = Line(line);
         let uart = match state {
@@ -73,22 +74,22 @@ impl SerialPort {
         }
     }
 
-    /// Guest read of register `offset`.
+    /// Serves a guest's read of register `offset`.
     pub fn read(&self, offset: u8) -> u8 {
         self.lock().read(offset)
     }
 
-    /// Guest write of register `offset`. A log that cannot be written loses output, not the guest.
+    /// Serves a guest's write of register `offset`. Output is lost if the log cannot be written; the guest continues.
     pub fn write(&self, offset: u8, value: u8) {
         let _ = self.lock().write(offset, value);
     }
 
-    /// Writes out what waits for the end of its line.
+    /// Writes the buffered, incomplete line to the log.
     pub fn flush(&self) {
         let _ = self.lock().writer_mut().write_out();
     }
 
-    /// Registers.
+    /// The registers of the port, for a snapshot.
     pub fn save(&self) -> PortState {
         let state = self.lock().state();
         PortState {
@@ -129,10 +130,10 @@ fn restored(line: Line, log: Log, state: &PortState) -> Serial<Line, NoEvents, L
     }
 }
 
-/// Where the output goes.
+/// The bounded log of a serial port.
 #[derive(Debug)]
 pub struct Log {
-    /// `None`: nowhere.
+    /// The log file; `None` drops all output.
     file: Option<File>,
     limit_bytes: u64,
     position: u64,
@@ -141,12 +142,12 @@ pub struct Log {
 }
 
 impl Log {
-    /// Output that is dropped.
+    /// Creates a log that drops all output.
     pub fn nowhere() -> Self {
         Self::new(None, LIMIT_MIN_BYTES, 0)
     }
 
-    /// A log that goes on at the end of what is there.
+    /// Opens a log and appends to its content.
     pub fn open(spec: &SerialLogSpec) -> io::Result<Self> {
         let file = OpenOptions::new()
             .write(true)
@@ -215,7 +216,7 @@ impl Write for Log {
         Ok(bytes.len())
     }
 
-    /// The port flushes after each byte; lines are what is worth a system call.
+    /// No-op: the port flushes after each byte, but only whole lines are worth a system call.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -244,7 +245,7 @@ impl Budget {
         }
     }
 
-    /// `Some(bytes lost before)` if `bytes` may pass.
+    /// Takes `bytes` from the bucket: `Some(bytes refused before)` if they may pass, `None` if not.
     fn take(&mut self, bytes: u64, now: Instant) -> Option<u64> {
         let elapsed_ms = now.duration_since(self.filled).as_millis() as u64;
         let gained = elapsed_ms.saturating_mul(BYTES_PER_SECOND) / 1000;

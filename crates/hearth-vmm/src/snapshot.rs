@@ -1,4 +1,4 @@
-//! Snapshot directories and guest RAM live in their own crate, which knows no KVM.
+//! Re-exports of `hearth-snapshot`: snapshot directories and guest RAM are a crate of their own, which knows no KVM.
 //!
 //! Pause the machine, [`Capture::begin`], [`Capture::memory`], [`Capture::adopt`] each writable disk, then
 //! (machine running again, or not) [`Capture::seal`] with the encoded machine state. For a machine that goes

@@ -1,4 +1,4 @@
-//! vCPU threads. Whoever runs a vCPU owns it.
+//! vCPU threads. The thread that runs a vCPU owns its descriptor.
 //!
 //! ```text
 //!            give(VcpuFd)
@@ -7,8 +7,8 @@
 //!    '------- VcpuFd, Stop -------'   stop flag and signal, or the guest's own end
 //! ```
 //!
-//! A held vCPU has no half-done instruction: before it is handed back, an access to a device that was
-//! served is also completed. So "save" is only reading registers.
+//! A held vCPU has no half-done instruction: a device access that was served is completed before the vCPU is handed
+//! back. So saving a vCPU means only reading its registers.
 
 use std::cell::Cell;
 use std::io;
@@ -30,22 +30,22 @@ use crate::sandbox::{ThreadKind, confine_thread};
 /// Stack of a vCPU thread: its loop calls into devices, none of which recurses.
 const STACK_BYTES: usize = 256 << 10;
 
-/// Why a vCPU came back.
+/// Why a vCPU thread stopped running its vCPU.
 #[derive(Debug)]
 enum Stop {
-    /// It was asked to.
+    /// The machine asked for it.
     Asked,
-    /// The guest ended, or KVM did.
+    /// The guest ended, or KVM failed.
     Ended(EndReason),
 }
 
-/// Why the threads could not be started.
+/// Why the vCPU threads could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum VcpuError {
     /// The signal that interrupts a vCPU could not be set up.
     #[error("install the handler of the signal that interrupts vCPUs")]
     Signal(#[source] vmm_sys_util::errno::Error),
-    /// No thread.
+    /// A thread could not be started.
     #[error("start the thread of vCPU {index}")]
     Spawn {
         /// Number of the vCPU.
@@ -72,7 +72,7 @@ struct VcpuThread {
 }
 
 impl Vcpus {
-    /// Threads for `vcpus`, which are held at first. `ended` is written when one stops by itself.
+    /// Starts a thread for each of `vcpus`, which are held at first. `ended` is written when a vCPU stops by itself.
     pub fn start(
         vcpus: Vec<VcpuFd>,
         bus: &Arc<Bus>,
@@ -91,7 +91,7 @@ impl Vcpus {
         Ok(Self { threads })
     }
 
-    /// Lets all run.
+    /// Lets all vCPUs run.
     pub fn resume(&mut self) {
         for thread in &mut self.threads {
             if let Some(vcpu) = thread.held.take() {
@@ -102,7 +102,7 @@ impl Vcpus {
         }
     }
 
-    /// Takes all back. If one ended meanwhile, that is what the machine came to.
+    /// Stops all vCPUs and takes them back. Answers why the guest ended, if a vCPU ended meanwhile.
     pub fn pause(&mut self) -> Option<EndReason> {
         for thread in self.threads.iter().filter(|thread| thread.held.is_none()) {
             thread.stop.store(true, Ordering::SeqCst);
@@ -126,7 +126,7 @@ impl Vcpus {
         reason
     }
 
-    /// Whether one stopped by itself, and why.
+    /// Why a vCPU stopped by itself, if one did.
     pub fn take_ended(&mut self) -> Option<EndReason> {
         self.threads
             .iter_mut()
@@ -142,7 +142,7 @@ impl Vcpus {
             })
     }
 
-    /// The vCPUs; all of them only while the machine is paused.
+    /// The vCPUs that are held: all of them while the machine is paused, else none or some.
     pub fn held(&self) -> impl Iterator<Item = &VcpuFd> {
         self.threads
             .iter()
@@ -218,12 +218,13 @@ impl VcpuThread {
 }
 
 thread_local! {
-    /// The byte that makes KVM_RUN return at once, of the vCPU that the current thread runs.
+    /// Address of the `immediate_exit` byte of the vCPU that the current thread runs: set, it makes KVM_RUN return at
+    /// once.
     static IMMEDIATE_EXIT: Cell<*mut u8> = const { Cell::new(ptr::null_mut()) };
 }
 
-/// Makes the thread's `KVM_RUN` return at once: the one under way by being a signal, one that is about to
-/// begin by the flag.
+/// Signal handler that makes the thread's `KVM_RUN` return at once. The signal itself interrupts a call that is under
+/// way; the flag stops a call that is about to begin.
 extern "C" fn interrupt(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
     let immediate_exit = IMMEDIATE_EXIT.get();
     if !immediate_exit.is_null() {
@@ -233,7 +234,7 @@ extern "C" fn interrupt(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c
     }
 }
 
-/// Runs the vCPU until somebody asks for it or it ends.
+/// Runs the vCPU until `stop` is set or the guest ends.
 fn run(vcpu: &mut VcpuFd, bus: &Bus, stop: &AtomicBool) -> Stop {
     loop {
         vcpu.set_kvm_immediate_exit(0);
@@ -272,7 +273,7 @@ fn complete(vcpu: &mut VcpuFd, bus: &Bus) -> Stop {
     Stop::Asked
 }
 
-/// Enters the guest once.
+/// Enters the guest once and serves its exit. `Some` is the end of the guest.
 fn step(vcpu: &mut VcpuFd, bus: &Bus) -> Option<EndReason> {
     let result = match vcpu.run() {
         Ok(exit) => serve(exit, bus),
@@ -322,7 +323,7 @@ fn serve(exit: VcpuExit<'_>, bus: &Bus) -> Result<Option<EndReason>, Unserved> {
     Ok(None)
 }
 
-/// What KVM says about an internal error: its kind, and for a failed emulation the instruction's bytes.
+/// Describes an internal error of KVM: its kind, and for a failed emulation the instruction's bytes.
 fn internal_error(vcpu: &mut VcpuFd) -> String {
     let rip = vcpu.get_regs().map(|regs| regs.rip).unwrap_or_default();
     // SAFETY: KVM filled this member of the union: the exit was KVM_EXIT_INTERNAL_ERROR.
@@ -335,8 +336,8 @@ fn internal_error(vcpu: &mut VcpuFd) -> String {
     format!("{kind} at {rip:#x}, data {:x?}", &internal.data[..count])
 }
 
-/// Asks KVM to tell the guest that it stood still, so that its watchdogs forgive it. A guest without a
-/// paravirtual clock cannot be told.
+/// Asks KVM to tell the guest that it was paused, so that its watchdogs do not fire. No-op for a guest without a
+/// paravirtual clock.
 pub fn tell_of_pause(vcpu: &VcpuFd) {
     let _ = vcpu.kvmclock_ctrl();
 }

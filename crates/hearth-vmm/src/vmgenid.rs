@@ -7,24 +7,24 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryError};
 use crate::arch::x86_64::layout;
 use crate::virtio::GuestRam;
 
-/// Why the guest could not be told.
+/// Why the generation id could not be written, or the guest not notified.
 #[derive(Debug, thiserror::Error)]
 pub enum GenerationError {
-    /// Its page is not in guest memory.
+    /// The page of the id is not in guest memory.
     #[error("write the generation id")]
     Write(#[source] GuestMemoryError),
-    /// The interrupt failed.
+    /// The interrupt could not be raised.
     #[error("interrupt the guest for its generation id")]
     Interrupt(#[source] kvm_ioctls::Error),
 }
 
-/// Puts the id into guest memory.
+/// Writes the id into guest memory.
 pub fn write(ram: &GuestRam, id: u128) -> Result<(), GenerationError> {
     ram.write_slice(&id.to_le_bytes(), GuestAddress(layout::VMGENID))
         .map_err(GenerationError::Write)
 }
 
-/// Raises the event device's line, an edge: the guest then reads the id again.
+/// Pulses the interrupt line of the generic event device. The guest then reads the id again.
 pub fn notify(vm: &VmFd) -> Result<(), GenerationError> {
     vm.set_irq_line(layout::EVENT_GSI, true)
         .map_err(GenerationError::Interrupt)?;

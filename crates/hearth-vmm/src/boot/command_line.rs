@@ -1,4 +1,4 @@
-//! The kernel command line: what the VMM's devices need, then what the node asks for.
+//! The kernel command line: parameters that the VMM's devices need, then those that the node asks for.
 
 use crate::arch::x86_64::layout;
 
@@ -8,12 +8,12 @@ pub enum CommandLineError {
     /// Longer than the kernel reads.
     #[error("the kernel command line has {0} bytes, the kernel reads {max}", max = layout::COMMAND_LINE_MAX - 1)]
     TooLong(usize),
-    /// It would end early, or be more than one line.
+    /// A NUL would end the command line early, or a line break would split it.
     #[error("the kernel command line has a control character")]
     ControlCharacter,
 }
 
-/// What every guest gets.
+/// The parameters that every guest gets.
 ///
 /// - `reboot=k`: reset through the keyboard controller's port, the only reset there is.
 /// - `panic=-1`: a panic resets at once instead of hanging.
@@ -28,7 +28,7 @@ pub enum CommandLineError {
 const ALWAYS: &str = "reboot=k panic=-1 tsc=reliable no_timer_check random.trust_cpu=on \
 cryptomgr.notests initcall_blacklist=jent_mod_init quiet";
 
-/// Composes the command line, without its final zero.
+/// Composes the command line, without its final NUL byte. `asked` are the node's parameters.
 pub fn compose(has_serial: bool, asked: &str) -> Result<String, CommandLineError> {
     // Without a log, no serial driver: its probing costs an exit for each register.
     let console = if has_serial {

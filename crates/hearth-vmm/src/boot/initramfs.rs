@@ -8,7 +8,7 @@ use vm_memory::{Bytes, GuestAddress};
 use crate::arch::x86_64::layout;
 use crate::virtio::GuestRam;
 
-/// Where the ramdisk is.
+/// Where the ramdisk lies in guest memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Placed {
     /// First byte.
@@ -17,13 +17,13 @@ pub struct Placed {
     pub bytes: u64,
 }
 
-/// Why it could not be placed.
+/// Why the ramdisk could not be placed.
 #[derive(Debug, thiserror::Error)]
 pub enum InitramfsError {
-    /// Its size cannot be found out.
+    /// The size of the file cannot be read.
     #[error("measure the initramfs")]
     Measure(#[source] io::Error),
-    /// It does not fit beside the kernel.
+    /// The ramdisk does not fit between the kernel and the end of low memory.
     #[error(
         "the initramfs has {bytes} bytes, between the kernel and the end of low memory are {room}"
     )]
@@ -33,7 +33,7 @@ pub enum InitramfsError {
         /// Bytes that are free.
         room: u64,
     },
-    /// It could not be read into guest memory.
+    /// The file could not be read into guest memory.
     #[error("read the initramfs into guest memory")]
     Read(#[source] vm_memory::GuestMemoryError),
 }
@@ -50,7 +50,7 @@ pub fn place(bytes: u64, kernel_end: u64, limit: u64) -> Result<Placed, Initramf
     }
 }
 
-/// Reads the file to its place below `limit`.
+/// Reads the file into guest memory, at the highest address below `limit`.
 pub fn load(
     ram: &GuestRam,
     file: &mut File,

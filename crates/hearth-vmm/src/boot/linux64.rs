@@ -17,7 +17,7 @@ pub const ENTRY_OFFSET: u64 = 0x200;
 /// `XLF_KERNEL_64`: the kernel has that entry.
 const HAS_ENTRY_64: u16 = 1;
 
-/// Whether the kernel's header offers the 64-bit entry.
+/// Whether the kernel's header says that it has the 64-bit entry point.
 pub fn is_supported(header: &setup_header) -> bool {
     header.xloadflags & HAS_ENTRY_64 != 0
 }

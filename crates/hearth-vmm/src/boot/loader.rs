@@ -1,4 +1,4 @@
-//! Loads everything that the first instruction needs, and says where it is.
+//! Loads kernel, initramfs, command line and boot parameters into guest memory, and finds the kernel's entry point.
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -16,14 +16,14 @@ use crate::arch::x86_64::layout;
 use crate::arch::x86_64::registers::Entry;
 use crate::virtio::GuestRam;
 
-/// What to boot.
+/// The files and parameters of a boot.
 #[derive(Debug, Clone, Copy)]
 pub struct BootFiles<'a> {
     /// ELF kernel or bzImage.
     pub kernel: &'a Path,
     /// Initial ramdisk.
     pub initramfs: Option<&'a Path>,
-    /// What is added to the VMM's own command line.
+    /// Parameters that are appended to the VMM's own kernel command line.
     pub command_line: &'a str,
     /// Whether there is a serial port.
     pub has_serial: bool,
@@ -44,7 +44,7 @@ pub enum BootError {
         #[source]
         source: io::Error,
     },
-    /// The kernel does not load.
+    /// The kernel image could not be loaded.
     #[error("load the kernel")]
     Kernel(#[source] loader::Error),
     /// An ELF file without PVH entry, or a bzImage without 64-bit entry.
@@ -61,7 +61,7 @@ pub enum BootError {
 /// First bytes of an ELF file.
 const ELF_MAGIC: [u8; 4] = *b"\x7fELF";
 
-/// Loads kernel, initramfs, command line and boot parameters into `ram`.
+/// Loads kernel, initramfs, command line and boot parameters into `ram`. Answers the kernel's entry point.
 pub fn load(ram: &GuestRam, ram_bytes: u64, files: &BootFiles<'_>) -> Result<Entry, BootError> {
     let command_line = command_line::compose(files.has_serial, files.command_line)?;
     let mut text = command_line.into_bytes();

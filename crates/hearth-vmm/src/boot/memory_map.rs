@@ -6,9 +6,9 @@ use crate::arch::x86_64::layout;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum MemoryType {
-    /// To be used.
+    /// Usable RAM.
     Ram = 1,
-    /// Not to be touched: ACPI tables, generation id.
+    /// Reserved for ACPI tables and the generation id.
     Reserved = 2,
 }
 
@@ -23,7 +23,7 @@ pub struct MemoryRange {
     pub kind: MemoryType,
 }
 
-/// The map of a machine with `ram_bytes` of RAM (at least [`layout::MEMORY_MIB`]'s lower end).
+/// The memory map of a machine with `ram_bytes` of RAM (at least the lower end of [`layout::MEMORY_MIB`]).
 pub fn of(ram_bytes: u64) -> Vec<MemoryRange> {
     let range = |start, end, kind| MemoryRange {
         start,

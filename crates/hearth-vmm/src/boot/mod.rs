@@ -1,7 +1,7 @@
-//! From files to a guest that can begin: kernel, initramfs, command line, memory map.
+//! Loading a guest from files: kernel, initramfs, command line, memory map.
 //!
-//! Two ways in: an uncompressed ELF kernel by its PVH entry (the fast one: nothing is decompressed), and
-//! a bzImage by the 64-bit boot protocol.
+//! Two boot protocols are supported: PVH for an uncompressed ELF kernel (faster: nothing is decompressed), and the
+//! 64-bit boot protocol for a bzImage.
 
 pub mod command_line;
 pub mod initramfs;

@@ -1,4 +1,4 @@
-//! What the PVH entry gets: `hvm_start_info` and the tables that it points to (Xen,
+//! The boot parameters of the PVH protocol: `hvm_start_info` and the tables that it points to (Xen,
 //! `xen/include/public/arch-x86/hvm/start_info.h`).
 
 use linux_loader::loader::elf::start_info::{

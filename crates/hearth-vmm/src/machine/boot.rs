@@ -1,4 +1,4 @@
-//! Making a machine that boots: the recipe, in order.
+//! Builds a machine that boots, step by step.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,7 +21,8 @@ use crate::kvm::{self, KvmError};
 use crate::vcpu::Vcpus;
 use crate::virtio::GuestRam;
 
-/// Builds the machine of `spec` and lets it run. `since` is when the request was read.
+/// Builds the machine of `spec` and starts its vCPUs. `since` is when the request was read; the times in the answer
+/// count from there.
 pub fn boot(
     spec: &BootSpec,
     wiring: Wiring<'_>,
@@ -94,8 +95,8 @@ fn load(
     Ok(entry)
 }
 
-/// CPUID and model-specific registers of all; the first one's registers point to the kernel, the others
-/// wait for it to start them.
+/// Sets CPUID and model-specific registers of all vCPUs. The registers of the first point to the kernel; the others
+/// wait until the kernel starts them.
 fn set_up_vcpus(
     kvm: &Kvm,
     vcpus: &[VcpuFd],
@@ -118,7 +119,7 @@ fn set_up_vcpus(
     Ok(())
 }
 
-/// What KVM supports on this host.
+/// The CPUID entries that KVM supports on this host.
 pub(super) fn supported_cpuid(kvm: &Kvm) -> Result<Vec<kvm_bindings::kvm_cpuid_entry2>, KvmError> {
     let entries = kvm
         .get_supported_cpuid(kvm_bindings::KVM_MAX_CPUID_ENTRIES)

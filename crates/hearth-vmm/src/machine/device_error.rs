@@ -1,4 +1,4 @@
-//! Why a device could not be made.
+//! The error type for devices that could not be created.
 
 use std::io;
 use std::path::PathBuf;
@@ -12,80 +12,80 @@ use crate::virtio::{RestoreError, TransportError};
 /// Why a device could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
-    /// More than there are interrupt lines for.
+    /// More devices were asked for than there are interrupt lines.
     #[error("{0} devices were asked for, {max} are possible", max = layout::VIRTIO_DEVICES_MAX)]
     TooMany(usize),
     /// A disk does not open.
     #[error("disk {serial:?}")]
     Disk {
-        /// Its serial.
+        /// Serial of the disk.
         serial: String,
         /// The cause.
         #[source]
         source: BlockError,
     },
-    /// A disk's size cannot be found out.
+    /// The images below a disk could not be read, so its size is unknown.
     #[error("disk {serial:?}: read the images below it")]
     Backing {
-        /// Its serial.
+        /// Serial of the disk.
         serial: String,
         /// The cause.
         #[source]
         source: ImageError,
     },
-    /// A disk's overlay cannot be made.
+    /// A disk's overlay could not be created.
     #[error("disk {serial:?}: make {path}")]
     Overlay {
-        /// Its serial.
+        /// Serial of the disk.
         serial: String,
-        /// The overlay.
+        /// Path of the overlay.
         path: PathBuf,
         /// The cause.
         #[source]
         source: OverlayError,
     },
-    /// A network card's descriptor is none that this process was given.
+    /// The descriptor for a network card is not one that this process inherited.
     #[error("network card {index}: descriptor {fd} is not one that this process inherited")]
     TapDescriptor {
-        /// Its number among the cards.
+        /// Index of the network card.
         index: usize,
-        /// As asked for.
+        /// Number of the descriptor.
         fd: i32,
     },
-    /// A network card's descriptor is no usable TAP.
+    /// The descriptor for a network card is not a usable TAP.
     #[error("network card {index}")]
     Tap {
-        /// Its number among the cards.
+        /// Index of the network card.
         index: usize,
         /// The cause.
         #[source]
         source: TapError,
     },
-    /// The vsock device's socket.
+    /// The socket of the vsock device could not be made.
     #[error("vsock")]
     Vsock(#[source] VsockError),
     /// The serial log cannot be opened.
     #[error("open the serial log")]
     SerialLog(#[source] io::Error),
-    /// No eventfd.
+    /// An eventfd could not be created.
     #[error("create an eventfd")]
     EventFd(#[source] io::Error),
-    /// The transport could not be made.
+    /// The MMIO transport could not be made.
     #[error(transparent)]
     Transport(#[from] TransportError),
     /// The saved state does not fit the device.
     #[error("restore device {name}")]
     Restore {
-        /// The device.
+        /// Name of the device.
         name: String,
         /// The cause.
         #[source]
         source: RestoreError,
     },
-    /// KVM does not take the eventfds.
+    /// KVM refused to register the device's eventfds.
     #[error("connect device {name} to KVM")]
     Connect {
-        /// The device.
+        /// Name of the device.
         name: String,
         /// The cause.
         #[source]

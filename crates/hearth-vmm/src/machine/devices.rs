@@ -1,4 +1,4 @@
-//! The devices of a machine: made from the node's request, in the order in which the guest finds them.
+//! Creates the devices of a machine from the node's request, in the order in which the guest finds them.
 //!
 //! Order: disks, network cards, vsock, balloon, rng. The place in this order is the device's window,
 //! interrupt line and slot in the event loop, so it never changes within a machine's life.
@@ -24,21 +24,21 @@ use crate::virtio::rng::Rng;
 use crate::virtio::vsock::{Vsock, VsockConfig};
 use crate::virtio::{GuestRam, MmioDevice, MmioTransport, NOTIFY_OFFSET, VirtioDevice};
 
-/// Context id of every guest: each has its own host socket, so they need not differ.
+/// vsock context id of every guest. Each guest has its own socket on the host, so the ids need not differ.
 const GUEST_CID: u64 = 3;
 
-/// Streams of one guest at the same time: each proxied connection is one, and one stream costs the host a
-/// descriptor and some KiB.
+/// Most vsock streams of one guest at the same time. Each proxied connection is one stream, and a stream costs the host
+/// a descriptor and some KiB.
 const VSOCK_STREAMS_MAX: usize = 1024;
 
-/// Ethernet's.
+/// Largest packet of a network card in bytes, that of Ethernet.
 const MTU: u16 = 1500;
 
-/// All devices.
+/// All devices of a machine.
 pub struct Devices {
     /// virtio devices in the order of their windows.
     pub(super) virtio: Vec<Arc<dyn MmioDevice>>,
-    /// Those of them that are writable disks, in order.
+    /// The writable disks among them, in order.
     pub(super) writable: Vec<WritableDisk>,
     /// The vsock device.
     pub(super) vsock: Option<Arc<MmioTransport<Vsock>>>,
@@ -46,12 +46,12 @@ pub struct Devices {
     pub(super) balloon: Option<Arc<MmioTransport<Balloon>>>,
     /// The serial port.
     pub(super) serial: Option<Arc<SerialPort>>,
-    /// Overlays that were made for this machine.
+    /// Overlay files that were created for this machine.
     overlays: NewOverlays,
 }
 
 impl Devices {
-    /// The machine exists: its files stay when the devices go.
+    /// Keeps the overlay files when the devices are dropped. Called when the machine is complete.
     pub(super) fn keep_overlays(&mut self) {
         self.overlays.keep();
     }
@@ -65,10 +65,10 @@ impl std::fmt::Debug for Devices {
     }
 }
 
-/// What a restored machine's devices must agree with.
+/// The saved device states of the machine that is restored.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SavedDevices<'a> {
-    /// States by position.
+    /// States of the virtio devices, by position.
     pub(super) virtio: &'a [super::SavedDevice],
     /// Registers of the serial port.
     pub(super) serial: Option<&'a PortState>,
@@ -91,7 +91,7 @@ pub(super) fn names(spec: &DeviceSpec) -> Vec<String> {
         .collect()
 }
 
-/// Makes the devices of `spec`; with `saved`, those of a machine that already was.
+/// Creates the devices of `spec`. With `saved`, restores their states.
 pub(super) fn build(
     spec: &DeviceSpec,
     saved: Option<SavedDevices<'_>>,
@@ -135,8 +135,8 @@ pub(super) fn build(
     Ok(builder.devices)
 }
 
-/// The port exists in a fresh machine when its log is asked for, and in a restored one when the guest
-/// knows it.
+/// Creates the serial port. A fresh machine has it if its log is asked for; a restored one if it had it when it was
+/// saved.
 fn build_serial(
     spec: &DeviceSpec,
     saved: Option<SavedDevices<'_>>,
@@ -165,7 +165,7 @@ fn build_serial(
 
 struct Builder<'a> {
     devices: Devices,
-    /// Place of the first network card.
+    /// Index of the first network card among the devices.
     first_net: usize,
     names: Vec<String>,
     memory: &'a GuestRam,
@@ -223,7 +223,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// Puts a device into the next window and connects it to KVM.
+    /// Puts a device into the next MMIO window and connects it to KVM.
     fn add<D: VirtioDevice + 'static>(
         &mut self,
         device: D,

@@ -1,5 +1,5 @@
-//! Disks of a machine: what the node's request means for the block device, and how a writable one is sealed and
-//! continued.
+//! Disks of a machine: the configuration of block devices from the node's request, and how writable disks are sealed
+//! and continued on a new overlay.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -20,23 +20,23 @@ use crate::virtio::{DeviceBody, DeviceState, MmioTransport};
 
 /// A writable disk.
 pub(super) struct WritableDisk {
-    /// Its device.
+    /// The block device.
     pub(super) device: Arc<MmioTransport<Block>>,
-    /// What it was opened with; `layers` follows the device.
+    /// The configuration that the disk was opened with; `layers` is kept in step with the device.
     pub(super) config: BlockConfig,
 }
 
-/// Overlay files that are removed again unless the machine comes to be.
+/// Newly created overlay files. They are removed on drop, unless [`NewOverlays::keep`] was called.
 #[derive(Debug, Default)]
 pub(super) struct NewOverlays(Vec<PathBuf>);
 
 impl NewOverlays {
-    /// One more was made.
+    /// Adds a file that was created.
     pub(super) fn add(&mut self, path: PathBuf) {
         self.0.push(path);
     }
 
-    /// The machine exists: its files stay.
+    /// Keeps the files. Called when the machine is complete.
     pub(super) fn keep(&mut self) {
         self.0.clear();
     }
@@ -51,22 +51,22 @@ impl Drop for NewOverlays {
     }
 }
 
-/// Why a sealed disk did not open for writing again.
+/// Why a sealed disk could not be opened for writing again.
 #[derive(Debug, thiserror::Error)]
 pub enum ReopenError {
     /// A snapshot has the file under a name of its own, so it must never be written again.
     #[error("its file belongs to a snapshot already")]
     Owned,
-    /// Its file could not be made writable.
+    /// The file could not be made writable.
     #[error("make its file writable")]
     Permissions(#[source] io::Error),
-    /// It does not open.
+    /// The disk could not be opened.
     #[error(transparent)]
     Open(#[from] BlockError),
 }
 
 impl WritableDisk {
-    /// The file that takes the writes.
+    /// Path of the top layer, which takes the guest's writes.
     pub(super) fn top(&self) -> PathBuf {
         self.config
             .layers
@@ -75,7 +75,7 @@ impl WritableDisk {
             .unwrap_or_default()
     }
 
-    /// How many images can be folded into that file: all below it but the last.
+    /// How many images can be folded into the top layer: all images below it except the base.
     pub(super) fn foldable(&self) -> usize {
         self.config.layers.len().saturating_sub(2)
     }
@@ -88,7 +88,7 @@ impl WritableDisk {
             .with_device(|block| block.stack(sealed, folded, overlay))
     }
 
-    /// All disks of the machine are on their overlays.
+    /// Notes that the disk continues on `overlay`. Called when all disks of the machine are on their overlays.
     pub(super) fn moved_to(&mut self, overlay: &Path, folded: usize) {
         drop_below_top(&mut self.config.layers, folded);
         let layer = DiskLayer {
@@ -98,7 +98,7 @@ impl WritableDisk {
         self.config.layers.push(layer);
     }
 
-    /// Takes the sealed file back as the writable one. A disk that was not sealed stays as it is.
+    /// Makes the sealed file writable again and opens it as the top layer. No-op for a disk that was not sealed.
     pub(super) fn reopen(&mut self) -> Result<(), ReopenError> {
         let top = self.top();
         let metadata = fs::metadata(&top).map_err(ReopenError::Permissions)?;
@@ -116,7 +116,7 @@ impl WritableDisk {
     }
 }
 
-/// Translates the request, and makes the overlay of a writable disk.
+/// Translates the node's request to the configuration of a block device, and creates the overlay of a writable disk.
 pub(super) fn block_config(
     spec: &DiskSpec,
     saved: Option<&DeviceState>,
@@ -158,7 +158,7 @@ pub(super) fn block_config(
     })
 }
 
-/// A request names images nearest first, the last one raw; the device wants them base first.
+/// Orders the images for the device, base first. The node names them nearest to the top first, the raw base last.
 fn backing_layers(backing: &[PathBuf]) -> Vec<DiskLayer> {
     let formats = std::iter::once(DiskFormat::Raw).chain(std::iter::repeat(DiskFormat::Qcow2));
     let layer = |(path, format): (&PathBuf, DiskFormat)| DiskLayer {
@@ -168,7 +168,7 @@ fn backing_layers(backing: &[PathBuf]) -> Vec<DiskLayer> {
     backing.iter().rev().zip(formats).map(layer).collect()
 }
 
-/// A restored disk has the size it had, which saves opening the images to ask them.
+/// The size of the disk in bytes. A restored disk has its saved size, so its images need not be opened to find out.
 fn disk_bytes(
     serial: &str,
     layers: &[DiskLayer],

@@ -1,4 +1,4 @@
-//! Why there is no machine.
+//! The error types for machines that could not be booted or restored.
 
 use hearth_snapshot::{OpenError, RamError};
 
@@ -26,37 +26,37 @@ pub enum MachineError {
         to = layout::MEMORY_MIB.end()
     )]
     Memory(u32),
-    /// RAM could not be made.
+    /// Guest RAM could not be mapped.
     #[error("make guest memory")]
     Ram(#[source] RamError),
-    /// KVM could not do a step.
+    /// KVM refused a step.
     #[error(transparent)]
     Kvm(#[from] KvmError),
     /// A device could not be made.
     #[error(transparent)]
     Device(#[from] DeviceError),
-    /// Kernel, initramfs or boot parameters.
+    /// Kernel, initramfs or boot parameters could not be loaded.
     #[error(transparent)]
     Boot(#[from] BootError),
-    /// ACPI tables.
+    /// The ACPI tables could not be written.
     #[error(transparent)]
     Acpi(#[from] AcpiError),
-    /// First registers.
+    /// The initial registers could not be set.
     #[error(transparent)]
     Registers(#[from] RegistersError),
-    /// First model-specific registers.
+    /// The initial model-specific registers could not be set.
     #[error(transparent)]
     Msr(#[from] MsrError),
-    /// vCPU threads.
+    /// The vCPU threads could not be started.
     #[error(transparent)]
     Vcpu(#[from] VcpuError),
-    /// The snapshot is refused.
+    /// The snapshot could not be opened.
     #[error("open the snapshot")]
     Open(#[from] OpenError),
-    /// The state in the snapshot is refused.
+    /// The machine state in the snapshot cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
-    /// A vCPU does not take its state.
+    /// The state of a vCPU could not be restored.
     #[error("restore vCPU {index}")]
     VcpuState {
         /// Number of the vCPU.
@@ -65,15 +65,15 @@ pub enum MachineError {
         #[source]
         source: VcpuStateError,
     },
-    /// The generation id.
+    /// The generation id could not be written.
     #[error(transparent)]
     Generation(#[from] GenerationError),
 }
 
-/// Why the state in a snapshot does not fit here.
+/// Why the machine state in a snapshot cannot be restored on this host.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    /// Written by another version of Hearth.
+    /// The state was written by another version of Hearth.
     #[error(
         "the machine state has version {found_machine}.{found_devices}, this Hearth reads {machine}.{devices}"
     )]
@@ -82,18 +82,18 @@ pub enum StateError {
         found_machine: u16,
         /// Version of the devices' part in the snapshot.
         found_devices: u16,
-        /// What is read here.
+        /// Version that this Hearth reads.
         machine: u16,
-        /// What is read here.
+        /// Version that this Hearth reads.
         devices: u16,
     },
-    /// Not even a version.
+    /// The state is too short to hold a version.
     #[error("the machine state is cut off")]
     Short,
-    /// The checksum was right, but it does not decode.
+    /// The state has the right checksum but does not decode.
     #[error("the machine state does not decode")]
     Decode(#[source] postcard::Error),
-    /// Another set of devices.
+    /// The request asks for another set of devices.
     #[error("the snapshot has the devices [{saved}], the request has [{now}]")]
     Devices {
         /// Names in the snapshot.
@@ -101,10 +101,10 @@ pub enum StateError {
         /// Names in the request.
         now: String,
     },
-    /// The CPUs lack something that the guest uses.
+    /// This host's CPUs lack features that the guest was given.
     #[error("this host lacks what the guest's CPUs have: {}", .0.join(", "))]
     Cpu(Vec<String>),
-    /// The number of vCPUs makes no sense.
+    /// The number of vCPUs is out of range.
     #[error("the snapshot has {0} vCPUs")]
     Vcpus(usize),
 }

@@ -1,10 +1,10 @@
-//! Which host this is, to know when it was already asked what it can do.
+//! Identifies the host and its boot: CPU compatibility was checked already if a snapshot was taken on the same boot.
 
 use std::fs::File;
 use std::io::Read;
 use std::sync::OnceLock;
 
-/// Identity of one boot of one host: what KVM offers cannot change within it.
+/// Identity of one boot of one host. What KVM supports does not change within it.
 pub(super) type HostBoot = [u8; 16];
 
 /// Length of a UUID as text.
@@ -16,7 +16,7 @@ pub(super) fn boot_id() -> Option<HostBoot> {
     *BOOT_ID.get_or_init(read)
 }
 
-/// Reads it now, for a process that is about to lose its way to `/proc`.
+/// Reads the boot id ahead of time, for a process that is about to lose its access to `/proc`.
 pub(crate) fn remember() {
     let _ = boot_id();
 }

@@ -1,4 +1,4 @@
-//! One virtual machine: how it is made, paused, saved and ended.
+//! One virtual machine: how it is built, paused, saved and ended.
 //!
 //! ```text
 //!   boot.rs     files ----.

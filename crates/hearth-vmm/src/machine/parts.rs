@@ -10,18 +10,18 @@ use vmm_sys_util::eventfd::EventFd;
 use crate::kvm::{self, KvmError};
 use crate::virtio::{FaultSink, GuestRam, Poller};
 
-/// What of the process a machine is wired to.
+/// The parts of the process that a machine is connected to.
 #[derive(Debug, Clone, Copy)]
 pub struct Wiring<'a> {
-    /// The event loop's wait object.
+    /// The event loop's poller.
     pub poller: &'a Poller,
-    /// Where devices leave the faults of their drivers.
+    /// Where devices record the faults of their drivers.
     pub faults: &'a FaultSink,
-    /// Written when a vCPU stops by itself.
+    /// Eventfd that is written when a vCPU stops by itself.
     pub ended: &'a Arc<EventFd>,
 }
 
-/// Gives RAM to the virtual machine, a slot for each region.
+/// Registers guest RAM with the virtual machine, one memory slot for each region.
 pub(super) fn attach_memory(vm: &VmFd, memory: &GuestRam) -> Result<(), KvmError> {
     for (slot, region) in (0..).zip(memory.iter()) {
         let region = kvm_userspace_memory_region {
@@ -38,7 +38,7 @@ pub(super) fn attach_memory(vm: &VmFd, memory: &GuestRam) -> Result<(), KvmError
     Ok(())
 }
 
-/// Makes `count` empty vCPUs.
+/// Creates `count` vCPUs.
 pub(super) fn create_vcpus(vm: &VmFd, count: usize) -> Result<Vec<VcpuFd>, KvmError> {
     let create = |index| {
         vm.create_vcpu(index as u64)

@@ -1,10 +1,10 @@
-//! What the node's request means for a device's rate limiter.
+//! Translates a rate limit of the node's request for a device's rate limiter.
 
 use hearth_wire::vmm::RateLimit as RateSpec;
 
 use crate::virtio::limiter::{BucketLimit, RateLimit};
 
-/// The bucket holds one second.
+/// Translates the limit. The token bucket holds one second's worth.
 pub(super) fn rate_limit(spec: RateSpec) -> RateLimit {
     let bucket = |per_second| BucketLimit {
         per_second,

@@ -1,12 +1,12 @@
-//! Making a machine from a snapshot: the recipe, in order. Nothing here may cost what grows with RAM.
+//! Builds a machine from a snapshot, step by step. The cost of no step here may grow with the size of RAM.
 //!
-//! The guest's clocks go on where they stood, or have moved on with the wall clock ([`GuestClock`]): what the state
-//! says of them is changed before any of it is written (`arch/x86_64/clock.rs`). The agent steps the guest's realtime
-//! clock in either case.
+//! The guest's clocks either continue where they stood or have moved on with the wall clock ([`GuestClock`]). The saved
+//! clocks are adjusted before any state is written (`arch/x86_64/clock.rs`). The agent sets the guest's realtime clock
+//! in either case.
 //!
-//! Order of the state: vCPUs, then interrupt controllers, then the clock. An interrupt that the IOAPIC
-//! delivers when it is written must find the local APICs as they were, and the clock of all vCPUs is computed
-//! anew when it is set.
+//! The state is written in this order: vCPUs, then interrupt controllers, then the clock. An interrupt that the IOAPIC
+//! delivers when it is written must find the local APICs as they were, and KVM recomputes the clock of all vCPUs when
+//! it is set.
 
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -36,7 +36,8 @@ use crate::say;
 use crate::vcpu::{self, Vcpus};
 use crate::vmgenid;
 
-/// Makes the machine of `spec`; lets it run if that is asked for. `since` is when the request was read.
+/// Builds the machine of `spec` from its snapshot, and starts it if that is asked for. `since` is when the request was
+/// read.
 pub fn restore(
     spec: &RestoreSpec,
     wiring: Wiring<'_>,
@@ -101,14 +102,15 @@ fn open(spec: &RestoreSpec) -> Result<OpenSnapshot, OpenError> {
     OpenSnapshot::open_with(&spec.snapshot, &spec.ancestors, &options)
 }
 
-/// Adds to the absence of every guest whose clocks move on, for tests of long sleeps. The first call decides.
+/// Adds `time` to the absence of every guest whose clocks move on, for tests of long sleeps. Only the first call has an
+/// effect.
 pub fn pretend_asleep(time: Duration) {
     let _ = PRETENDED.set(time);
 }
 
 static PRETENDED: OnceLock<Duration> = OnceLock::new();
 
-/// By how much the guest's clocks move on.
+/// By how much the guest's clocks are moved on.
 fn absence(state: &MachineState, clock: GuestClock) -> Duration {
     if clock == GuestClock::Stands {
         return Duration::ZERO;
@@ -122,7 +124,7 @@ fn absence(state: &MachineState, clock: GuestClock) -> Duration {
     absence + PRETENDED.get().copied().unwrap_or_default()
 }
 
-/// The set and order of devices is part of what the guest knows.
+/// Checks that the request has the saved devices in the same order: the guest depends on both.
 fn check_devices(state: &MachineState, spec: &DeviceSpec) -> Result<(), StateError> {
     let saved: Vec<&str> = state
         .devices
@@ -139,7 +141,7 @@ fn check_devices(state: &MachineState, spec: &DeviceSpec) -> Result<(), StateErr
     Ok(())
 }
 
-/// Refuses a guest whose CPUs this host cannot give. Within one boot of one host the answer is known.
+/// Refuses a guest whose CPU features this host lacks. Skipped if the snapshot was taken on the same boot of this host.
 fn check_cpu(kvm: &Kvm, state: &MachineState) -> Result<(), MachineError> {
     if state.host_boot.is_some() && state.host_boot == host::boot_id() {
         return Ok(());

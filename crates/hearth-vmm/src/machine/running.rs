@@ -1,4 +1,4 @@
-//! A machine in operation.
+//! A machine that is running or paused.
 
 use std::time::Instant;
 
@@ -17,18 +17,18 @@ pub struct Machine {
     pub(super) kvm: Kvm,
     pub(super) vm: VmFd,
     pub(super) ram: Ram,
-    /// Before the devices, so that it goes first: its threads share the devices, and may not remove their files.
+    /// Declared before the devices, so that it is dropped first: the vCPU threads share the devices.
     pub(super) vcpus: Vcpus,
     pub(super) devices: Devices,
     pub(super) phase: Phase,
-    /// Since when it stands still.
+    /// When the machine was paused; `None` while it runs.
     pub(super) paused_at: Option<Instant>,
-    /// How long it stood still the last time, in microseconds.
+    /// Duration of the last pause in microseconds.
     pub(super) last_pause_us: u64,
 }
 
 impl Machine {
-    /// A machine that stands still.
+    /// Creates a machine that is paused.
     pub(super) fn new(kvm: Kvm, vm: VmFd, ram: Ram, devices: Devices, vcpus: Vcpus) -> Self {
         let phase = Phase::Paused;
         Self {
@@ -43,12 +43,12 @@ impl Machine {
         }
     }
 
-    /// Running or paused.
+    /// Whether the machine is running or paused.
     pub fn phase(&self) -> Phase {
         self.phase
     }
 
-    /// Stops the vCPUs, then the devices. `Err` when the guest ended before it could be stopped.
+    /// Stops the vCPUs, then the devices. `Err` if the guest ended before it could be stopped.
     pub fn pause(&mut self) -> Result<(), EndReason> {
         if self.phase == Phase::Paused {
             return Ok(());
@@ -78,17 +78,17 @@ impl Machine {
         self.phase = Phase::Running;
     }
 
-    /// Microseconds that it stands still, 0 when it runs.
+    /// Microseconds since the machine was paused; 0 while it runs.
     pub fn paused_us(&self) -> u64 {
         self.paused_at.map_or(0, elapsed_us)
     }
 
-    /// Microseconds that it stood still the last time.
+    /// Duration of the last pause in microseconds.
     pub fn last_pause_us(&self) -> u64 {
         self.last_pause_us
     }
 
-    /// Hands an event to the device of its slot.
+    /// Passes an event to the device of its slot.
     pub fn on_device_event(&self, event: PollEvent) {
         if let Some(device) = self.devices.virtio.get(event.slot as usize) {
             device.on_event(event);
@@ -100,7 +100,7 @@ impl Machine {
         self.vcpus.take_ended()
     }
 
-    /// Bytes of guest memory that only this process has.
+    /// Bytes of guest memory that are private to this process.
     pub fn private_guest_bytes(&self) -> u64 {
         let pages = self.ram.private_pages().unwrap_or_default();
         pages
@@ -110,12 +110,12 @@ impl Machine {
             * hearth_snapshot::PAGE_BYTES
     }
 
-    /// Pages of guest memory that were touched since it was made, in few ranges.
+    /// Pages of guest memory that were touched since the machine was built, as a short list of ranges.
     pub fn touched_pages(&self) -> std::io::Result<Vec<PageRange>> {
         Ok(prefetch::list(&self.ram.mapped_pages()?))
     }
 
-    /// Streams that are open through the vsock device.
+    /// Number of open streams of the vsock device.
     pub fn vsock_streams(&self) -> u64 {
         self.devices
             .vsock
@@ -123,7 +123,8 @@ impl Machine {
             .map_or(0, |vsock| vsock.with_device(|v| v.streams()) as u64)
     }
 
-    /// Asks the guest to give back that much memory in all; `false` without a balloon.
+    /// Sets the target of the balloon: the MiB that the guest is asked to give up in all. `false` if there is no
+    /// balloon.
     pub fn set_balloon(&self, target_mib: u32) -> bool {
         let balloon = self.devices.balloon.as_ref();
         balloon
@@ -131,14 +132,14 @@ impl Machine {
             .is_some()
     }
 
-    /// Writes out what the guest printed last.
+    /// Writes the guest's last, incomplete line to the serial log.
     pub fn flush_serial(&self) {
         if let Some(serial) = &self.devices.serial {
             serial.flush();
         }
     }
 
-    /// Host address of RAM and its size.
+    /// Address of guest RAM in this process, and its size in bytes.
     pub fn ram_range(&self) -> (usize, u64) {
         (self.ram.host_base(), self.ram.bytes())
     }

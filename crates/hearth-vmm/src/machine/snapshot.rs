@@ -1,13 +1,13 @@
-//! Saving a machine: a snapshot from which it goes on, or the layer with which it ends.
+//! Saves a machine as a snapshot, after which it continues or ends.
 //!
 //! ```text
 //!   paused -> memory written -> disks folded -> disks sealed -> [room made, disks continue on overlays, memory rebased -> running]
 //!                                                                  -> sealed: hashes, fsync, rename
 //! ```
 //!
-//! Until the disks are sealed, a failure leaves everything as it was; a disk that is sealed when a later step
-//! fails is opened for writing again. From the moment that disks continue on overlays there is no way back, so
-//! what is written after it has its room on the disk before.
+//! A failure before the disks are sealed changes nothing. A disk that is sealed when a later step fails is opened for
+//! writing again. Continuing the disks on overlays is irreversible, so space on the host's disk for everything that is
+//! written later is allocated before it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -26,47 +26,47 @@ use crate::arch::x86_64::vcpu_state::{VcpuState, VcpuStateError, kept_msrs};
 use crate::crash_point;
 use crate::virtio::block::{Block, SealError};
 
-/// Why a snapshot was not made.
+/// Why a snapshot could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// The number of overlays is not that of the writable disks.
     #[error("{overlays} overlays were given for {disks} writable disks")]
     Overlays {
-        /// As given.
+        /// Number that the request gave.
         overlays: usize,
-        /// As there are.
+        /// Number of writable disks.
         disks: usize,
     },
-    /// The numbers of images to fold are not as many as there are writable disks.
+    /// The request must give a number of images to fold for each writable disk.
     #[error("images to fold were given for {given} of {disks} writable disks")]
     Folds {
-        /// As given.
+        /// Number that the request gave.
         given: usize,
-        /// As there are.
+        /// Number of writable disks.
         disks: usize,
     },
-    /// There are not so many images to fold.
+    /// A disk has fewer images than it is to fold.
     #[error(
         "disk {index} has {possible} images that can be folded into its overlay, {asked} were asked for"
     )]
     FoldTooDeep {
-        /// Its number among the writable ones.
+        /// Index among the writable disks.
         index: usize,
-        /// As asked for.
+        /// Number of images that the request asked to fold.
         asked: u16,
-        /// All but the last.
+        /// Number of images that can be folded: all except the base.
         possible: usize,
     },
-    /// A vCPU could not be read.
+    /// The state of a vCPU could not be read.
     #[error("save vCPU {index}")]
     Vcpu {
-        /// Its number.
+        /// Number of the vCPU.
         index: usize,
         /// The cause.
         #[source]
         source: VcpuStateError,
     },
-    /// KVM could not say what the machine is.
+    /// A part of the machine's state could not be read from KVM.
     #[error("save the {what}")]
     Kvm {
         /// Which part.
@@ -75,16 +75,16 @@ pub enum SnapshotError {
         #[source]
         source: kvm_ioctls::Error,
     },
-    /// The state does not encode.
+    /// The state could not be encoded.
     #[error("encode the state of the machine")]
     Encode(#[source] postcard::Error),
     /// Memory or the directory could not be written.
     #[error(transparent)]
     Capture(#[from] CaptureError),
-    /// A disk could not be sealed or continued.
+    /// A disk could not be sealed, or continued on its overlay.
     #[error("seal disk {index}")]
     Disk {
-        /// Its number among the writable ones.
+        /// Index among the writable disks.
         index: usize,
         /// The cause.
         #[source]
@@ -96,9 +96,9 @@ pub enum SnapshotError {
     /// A disk that had been sealed could not be opened again: the machine is lost.
     #[error("open disk {index} again after a failure ({failure})")]
     Reopen {
-        /// Its number among the writable ones.
+        /// Index among the writable disks.
         index: usize,
-        /// What had failed before.
+        /// The failure after which the disk was to be opened again.
         failure: String,
         /// The cause.
         #[source]
@@ -107,12 +107,12 @@ pub enum SnapshotError {
 }
 
 impl SnapshotError {
-    /// Whether the machine can go on.
+    /// Whether the machine can continue after this error.
     pub fn machine_is_intact(&self) -> bool {
         !matches!(self, Self::Reopen { .. } | Self::Rebase(_))
     }
 
-    /// What is in the way of this kind of snapshot, where another kind is possible.
+    /// The reason why this kind of snapshot is not possible, if another kind is.
     pub fn refusal(&self) -> Option<Refusal> {
         match self {
             Self::Capture(CaptureError::NoParent) => Some(Refusal::NoParent),
@@ -123,17 +123,17 @@ impl SnapshotError {
     }
 }
 
-/// A snapshot whose memory and disks are written; what is left needs the machine no more.
+/// A snapshot whose memory and disks are written. The remaining steps do not need the machine.
 #[derive(Debug)]
 pub struct Sealing {
     capture: Capture,
     machine: Vec<u8>,
-    /// How long the machine stood still for it.
+    /// How long the machine was paused for the snapshot, in microseconds.
     pub paused_us: u64,
 }
 
 impl Sealing {
-    /// Makes it durable and puts it into place.
+    /// Makes the snapshot durable and moves it to its final name.
     pub fn finish(self) -> Result<(Sealed, SnapshotSummary), CaptureError> {
         let sealed = self.capture.seal(self.machine)?;
         let summary = SnapshotSummary {
@@ -148,8 +148,8 @@ impl Sealing {
 }
 
 impl Machine {
-    /// Writes what this paused machine is. It goes on afterwards: its disks on `next_overlays`, its memory
-    /// on the new snapshot's file (or ends, when there are none).
+    /// Writes memory and disks of this paused machine to a snapshot. With `next_overlays`, the machine can continue
+    /// afterwards: its disks on these overlays, its memory on the new snapshot's file. Without, it ends.
     pub fn capture(
         &mut self,
         spec: &SnapshotSpec,
@@ -196,12 +196,13 @@ impl Machine {
         })
     }
 
-    /// The capture that this machine went on from is durable: its next layer has it as parent.
+    /// Notes that the snapshot from which this machine continued is durable. It becomes the parent of the next layer.
     pub fn confirm(&mut self, sealed: &Sealed) {
         self.ram.confirm(sealed.lineage.clone());
     }
 
-    /// Opens sealed disks for writing again, after a suspend that failed late.
+    /// Opens sealed disks for writing again, after a suspend that failed once they were sealed. Answers the error to
+    /// report.
     pub fn reopen_disks(&mut self, failure: SnapshotError) -> SnapshotError {
         for (index, disk) in self.devices.writable.iter_mut().enumerate() {
             if let Err(source) = disk.reopen() {
@@ -245,7 +246,7 @@ impl Machine {
         })
     }
 
-    /// How many images are folded into each writable disk.
+    /// Checks the number of images to fold for each writable disk.
     fn folds(&self, asked: &[u16]) -> Result<Vec<usize>, SnapshotError> {
         let disks = &self.devices.writable;
         if asked.is_empty() {
@@ -269,7 +270,7 @@ impl Machine {
         Ok(asked.iter().map(|count| usize::from(*count)).collect())
     }
 
-    /// Copies into each writable disk's overlay what the images below it hold that it is to stand without.
+    /// Copies into each writable disk's overlay the data of the images below that are folded into it.
     fn fold_disks(&self, folds: &[usize]) -> Result<(), SnapshotError> {
         for (index, (disk, count)) in self.devices.writable.iter().zip(folds).enumerate() {
             let failed = |source| SnapshotError::Disk { index, source };
@@ -292,7 +293,8 @@ impl Machine {
         Ok(())
     }
 
-    /// Continues each sealed disk on its overlay, above the images that were not folded. All must be sealed and adopted: before this, all can be opened again.
+    /// Continues each sealed disk on its overlay, above the images that were not folded. All disks must be sealed and
+    /// part of the capture: before this step, all of them can still be opened again.
     fn stack_disks(&mut self, overlays: &[PathBuf], folds: &[usize]) -> Result<(), SnapshotError> {
         let disks = self.devices.writable.iter_mut();
         for (index, ((disk, overlay), folded)) in disks.zip(overlays).zip(folds).enumerate() {
@@ -313,12 +315,12 @@ impl Machine {
     }
 }
 
-/// Whether a machine goes on after its capture.
+/// Whether a machine continues after its capture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GoesOn {
-    /// It does.
+    /// The machine continues.
     Yes,
-    /// It is suspended.
+    /// The machine is suspended: it ends.
     No,
 }
 

@@ -1,4 +1,4 @@
-//! What a snapshot keeps of a machine beside its memory and disks.
+//! The machine state in a snapshot: everything except memory and disks.
 //!
 //! ```text
 //! u16 LE  version of the types here and in arch      MACHINE_STATE_VERSION
@@ -6,7 +6,7 @@
 //! ...     MachineState, encoded by postcard
 //! ```
 //!
-//! The order of the members is the format. Any change of a type in it is a new version.
+//! The order of the fields is the format. Any change of a type in it needs a new version.
 
 use std::time::Duration;
 
@@ -30,19 +30,19 @@ const PREFIX_BYTES: usize = 4;
 
 const _: () = assert!(size_of::<kvm_clock_data>() == 48);
 
-/// One virtio device.
+/// Saved state of one virtio device.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SavedDevice {
-    /// Its name, which says kind and role.
+    /// Name of the device, which says its kind and role.
     pub name: String,
-    /// Registers, queues, and its own part.
+    /// Registers, queues, and the device-specific part.
     pub state: DeviceState,
 }
 
-/// The machine.
+/// Saved state of a machine.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct MachineState {
-    /// The host's boot on which this was saved. On the same one, what KVM supports need not be compared.
+    /// The boot of the host on which the state was saved. On the same boot, the CPU features need not be compared.
     pub(super) host_boot: Option<HostBoot>,
     /// vCPUs in the order of their numbers.
     pub(super) vcpus: Vec<VcpuState>,
@@ -57,7 +57,7 @@ pub struct MachineState {
 }
 
 impl MachineState {
-    /// Encodes with the versions in front.
+    /// Encodes the state, with the versions in front.
     pub fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
         let mut bytes = Vec::with_capacity(16 << 10);
         bytes.extend_from_slice(&MACHINE_STATE_VERSION.to_le_bytes());
@@ -65,7 +65,7 @@ impl MachineState {
         postcard::to_extend(self, bytes)
     }
 
-    /// Moves all clocks on by the time in which the guest did not run.
+    /// Moves all clocks of the guest on by the time in which it did not run.
     pub(super) fn move_on(&mut self, absence: Duration) {
         self.clock = clock::moved_on(&self.clock, absence);
         let moved = self.vcpus.iter_mut().map(|vcpu| vcpu.move_on(absence));
@@ -78,7 +78,7 @@ impl MachineState {
         }
     }
 
-    /// Decodes what [`MachineState::encode`] gave.
+    /// Decodes the bytes that [`MachineState::encode`] wrote. Fails if they are of another version or malformed.
     pub fn decode(bytes: &[u8]) -> Result<Self, StateError> {
         let (prefix, body) = bytes
             .split_first_chunk::<PREFIX_BYTES>()

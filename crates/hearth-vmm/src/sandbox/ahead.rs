@@ -1,9 +1,9 @@
-//! What a VMM opens while it is root and sees the host, because it needs it when it is neither.
+//! Files that a VMM opens while it is still root and sees the host's files: in its sandbox it can no longer open them.
 
 use super::SandboxError;
 use crate::{kvm, machine};
 
-/// The device that makes machines, which of its pages are its own, and which boot of the host this is.
+/// Opens `/dev/kvm` and `/proc/self/pagemap`, and reads the host's boot id.
 pub(super) fn open() -> Result<(), SandboxError> {
     kvm::open_ahead();
     hearth_snapshot::open_pagemap_ahead().map_err(SandboxError::Pagemap)?;

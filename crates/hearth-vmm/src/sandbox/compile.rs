@@ -1,4 +1,4 @@
-//! Lists of system calls as programs of the kernel's classic BPF (seccomp(2)): compiled when this crate is built.
+//! Compiles lists of system calls to classic BPF programs for seccomp(2), when this crate is built.
 //!
 //! A program finds the call by bisection. The kernel runs each program once for every system call number when it takes it (to
 //! remember what is always allowed), so a program that compares with one number after the other costs every microVM's start
@@ -32,7 +32,7 @@ const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
 const KILL_PROCESS: u32 = libc::SECCOMP_RET_KILL_PROCESS;
 const NO_SUCH_CALL: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
 
-/// What must be so for a call to be allowed: the lower half of an argument, under a mask.
+/// A condition under which a call is allowed: the masked lower half of an argument equals a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Condition {
     pub(super) argument: u8,
@@ -40,13 +40,15 @@ pub(super) struct Condition {
     pub(super) value: u32,
 }
 
-/// Calls, and for each the cases in which it is allowed; a case is a number of conditions. Without a case it always is.
+/// System calls, each with the cases in which it is allowed. A case is a list of conditions that must all hold. A call
+/// without cases is always allowed.
 pub(super) type Rules = BTreeMap<i64, Vec<Vec<Condition>>>;
 
-/// Stands in a condition for the number of the process that applies the program. It is no mask and no number of a process.
+/// Placeholder in a condition for the pid of the process that applies the program. No mask and no pid has this value.
 pub(super) const OWN_PROCESS: u32 = 0xdead_9105;
 
-/// Allows these calls; any other ends the process, but for one that is answered as if the kernel did not have it.
+/// Compiles a program that allows these calls and ends the process at any other. The call `missing` fails with ENOSYS
+/// instead.
 pub(super) fn allow_only(rules: &Rules, missing: Option<i64>) -> Vec<libc::sock_filter> {
     let mut program = vec![
         statement(LOAD, ARCHITECTURE_OFFSET),
@@ -65,7 +67,7 @@ pub(super) fn allow_only(rules: &Rules, missing: Option<i64>) -> Vec<libc::sock_
 
 type Entry<'a> = (&'a i64, &'a Vec<Vec<Condition>>);
 
-/// The part that decides among these calls; the number is in the accumulator.
+/// The part of a program that decides among these calls. It expects the call's number in the accumulator.
 fn bisect(rules: &[Entry<'_>], missing: Option<i64>) -> Vec<libc::sock_filter> {
     match rules {
         [] => vec![statement(RETURN, KILL_PROCESS)],
@@ -96,7 +98,7 @@ fn bisect(rules: &[Entry<'_>], missing: Option<i64>) -> Vec<libc::sock_filter> {
     }
 }
 
-/// Whether one of the cases holds.
+/// The part of a program that allows a call if one of the cases holds.
 fn judge(cases: &[Vec<Condition>]) -> Vec<libc::sock_filter> {
     let mut program = Vec::new();
     for case in cases {

@@ -1,4 +1,4 @@
-//! Landlock (landlock(7)): which files the process reaches at all, whatever their permissions say.
+//! Landlock (landlock(7)): limits the files that the process can reach, whatever their permissions say.
 
 use std::ffi::CString;
 use std::io;
@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::SandboxError;
 
-/// The first ABI that can allow a link from one directory into another, which a snapshot makes of each disk.
+/// The first ABI that can allow hard links from one directory to another: a snapshot makes one of each disk.
 const ABI_MIN: i64 = 2;
 
 const CREATE_RULESET_VERSION: u32 = 1;
@@ -30,7 +30,7 @@ const IOCTL_DEV: u64 = 1 << 15;
 /// All rights of ABI 2; later ones are added where the kernel has them.
 const RIGHTS_ABI_2: u64 = (1 << 14) - 1;
 
-/// Rights that make sense on something that is no directory.
+/// Rights that apply to files that are not directories.
 const FILE_RIGHTS: u64 = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV;
 
 const READ: u64 = READ_FILE | READ_DIR;
@@ -44,13 +44,13 @@ const CHANGE: u64 = READ
     | REFER
     | TRUNCATE;
 
-/// The device that makes machines.
+/// The KVM device.
 const KVM: &str = "/dev/kvm";
 
-/// What the process reads of itself and of the host: which pages became private, and which boot this is.
+/// Files of `/proc` that the process reads: its page map, and the host's boot id.
 const PROC_FILES: [&str; 2] = ["/proc/self/pagemap", "/proc/sys/kernel/random/boot_id"];
 
-/// `struct landlock_ruleset_attr`, whose later members older kernels do not know.
+/// `struct landlock_ruleset_attr`. Older kernels do not know its later fields.
 #[repr(C)]
 struct Ruleset {
     files: u64,
@@ -65,7 +65,7 @@ struct PathBeneath {
     parent: i32,
 }
 
-/// Limits the process to these paths; `false` where the kernel has no Landlock.
+/// Limits the process to these paths. Answers `false` if the kernel has no Landlock.
 pub(super) fn restrict(
     readable: &[impl AsRef<Path>],
     writable: &[impl AsRef<Path>],
@@ -96,7 +96,7 @@ pub(super) fn restrict(
     }
 }
 
-/// The kernel's ABI; 0 or less without Landlock.
+/// Version of the kernel's Landlock ABI; 0 or less without Landlock.
 fn version() -> i64 {
     // SAFETY: with this flag the call takes no attributes and answers a number.
     unsafe {
@@ -115,7 +115,8 @@ fn handled(abi: i64) -> u64 {
     RIGHTS_ABI_2 | truncate | ioctl
 }
 
-/// From ABI 4 on also no TCP, from 6 on no abstract Unix sockets and signals out of the sandbox.
+/// Creates a rule set. From ABI 4 on it also denies TCP, from ABI 6 on abstract Unix sockets and signals to processes
+/// outside the sandbox.
 fn create(abi: i64, files: u64) -> io::Result<OwnedFd> {
     let attributes = Ruleset {
         files,
@@ -143,7 +144,7 @@ fn create(abi: i64, files: u64) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })
 }
 
-/// A path that is missing gets no rule: opening it later fails as it would without.
+/// Adds a rule for a path. A missing path gets no rule: opening it fails anyway.
 fn allow_if_there(ruleset: &OwnedFd, path: &Path, allowed: u64) -> Result<(), SandboxError> {
     match path.exists() {
         true => allow(ruleset, path, allowed),

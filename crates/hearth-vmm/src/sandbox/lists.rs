@@ -1,12 +1,12 @@
 //! Which system calls each kind of thread may make, and in which cases.
 //!
-//! Compiled into programs when this crate is built (`build.rs`, which includes this file): a VMM that compiled them at its start
-//! would do nothing else for a tenth of it.
+//! `build.rs` includes this file and compiles the lists to BPF programs: compiling them at the start of each VMM would
+//! take a tenth of the start.
 
 use super::compile::{Condition, OWN_PROCESS, Rules};
 use super::requests;
 
-/// What every thread needs: memory, locks, its own start and end, time, descriptors that are open.
+/// Calls that every thread needs: memory, locks, its own start and end, time, I/O on open descriptors.
 const ANY: &[i64] = &[
     libc::SYS_brk,
     libc::SYS_clock_gettime,
@@ -38,7 +38,7 @@ const ANY: &[i64] = &[
     libc::SYS_writev,
 ];
 
-/// A disk: its image is open.
+/// Calls of a disk thread. Its image is open already.
 const DISK: &[i64] = &[
     libc::SYS_fallocate,
     libc::SYS_fcntl,
@@ -55,7 +55,7 @@ const DISK: &[i64] = &[
     libc::SYS_statx,
 ];
 
-/// A vCPU: device registers start and stop queues, and the serial port's log is written.
+/// Calls of a vCPU thread: accesses to device registers start and stop queues, and write the serial port's log.
 const VCPU: &[i64] = &[
     libc::SYS_epoll_ctl,
     libc::SYS_eventfd2,
@@ -66,7 +66,7 @@ const VCPU: &[i64] = &[
     libc::SYS_shutdown,
 ];
 
-/// The main thread, and those that seal a snapshot or bring in pages: files by name, sockets, waiting.
+/// Calls of the main thread, and of those that seal a snapshot or prefetch pages: files by name, sockets, waiting.
 const PROCESS: &[i64] = &[
     libc::SYS_accept4,
     libc::SYS_bind,
@@ -158,7 +158,7 @@ pub(super) fn disk() -> Rules {
     rules
 }
 
-/// Without a case, a call is allowed whatever its arguments.
+/// Allows these calls whatever their arguments.
 fn allow_all(rules: &mut Rules, calls: &[i64]) {
     rules.extend(calls.iter().map(|call| (*call, Vec::new())));
 }

@@ -1,14 +1,14 @@
-//! The walls around a VMM, which it puts up itself before any guest instruction runs.
+//! The sandbox of a VMM, which the process enters by itself before any guest instruction runs.
 //!
-//! Whoever breaks out of the guest finds a process that can do what a VMM does and nothing else. [`enter`] is a
-//! straight list of steps, each with its reason and its error; a step that cannot be done ends the process, because
-//! a guest must not run with a wall missing. The exceptions are layers that a host may not offer (namespaces, root and user
-//! where the node is not root, Landlock); what is left out is said once in the log.
+//! An attacker who breaks out of the guest finds a process that can do what a VMM does and nothing else. [`enter`] is a
+//! straight list of steps, each with its reason and its error. A step that fails ends the process, because a guest must
+//! not run with a layer missing. The exceptions are layers that a host may not offer (namespaces, root and user if the
+//! node is not root, Landlock): each one that is left out is logged once.
 //!
 //! ```text
-//! namespaces -> descriptors -> what is needed later is opened -> a root of its own -> limits -> a user of its own
+//! namespaces -> descriptors -> open files needed later -> own root -> resource limits -> own user
 //!            -> no new privileges -> files (Landlock) -> capabilities -> not dumpable -> system calls (seccomp);
-//!            then each vCPU and disk thread: a shorter list
+//!            then each vCPU and disk thread: a shorter list of system calls
 //! ```
 
 mod ahead;
@@ -34,32 +34,32 @@ pub use error::SandboxError;
 pub use filters::{ThreadKind, confine_thread};
 pub use slot::receive_slot;
 
-/// What the process is allowed.
+/// The files, namespaces, root and user that the process gets.
 #[derive(Debug, Clone, Default)]
 pub struct SandboxOptions {
-    /// Files and directories to read.
+    /// Files and directories that the process may read.
     pub readable: Vec<PathBuf>,
-    /// Directories in which to make, change and remove files.
+    /// Directories in which the process may create, change and remove files.
     pub writable: Vec<PathBuf>,
-    /// Descriptors of the namespaces to live in (network, IPC, UTS), made ahead of time by the node; they are closed with all
-    /// others. Without them, the process makes empty ones.
+    /// Descriptors of the namespaces to enter (network, IPC, UTS), made ahead of time by the node. They are closed
+    /// afterwards with all others. `None`: the process creates empty namespaces.
     pub prepared: Option<[RawFd; slot::NAMESPACES]>,
-    /// An empty directory at which the process makes a root of its own, with nothing in it but the paths above.
+    /// An empty directory at which the process mounts a root of its own, with nothing in it but the paths above.
     pub root: Option<PathBuf>,
-    /// Number of the user and the group that the process becomes.
+    /// Numeric id of the user and of the group to which the process switches.
     pub user: Option<u32>,
-    /// Inherited descriptors that are wanted, beside the standard ones.
+    /// Inherited descriptors to keep, beside the standard ones.
     pub keep: Vec<RawFd>,
-    /// Layers that are left out. Only tests have a reason to.
+    /// Layers to leave out. Only tests use this.
     pub without: Vec<Layer>,
 }
 
-/// A layer, for the tests that show what each is good for.
+/// A layer of the sandbox. Tests leave out one at a time to show what it protects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layer {
     /// Network, IPC and UTS namespaces of its own.
     Namespaces,
-    /// Closed descriptors.
+    /// Closing of inherited descriptors.
     Descriptors,
     /// A root directory of its own.
     Root,
@@ -67,7 +67,7 @@ pub enum Layer {
     Limits,
     /// A user of its own.
     User,
-    /// No capabilities, and no way to get any.
+    /// Dropped capabilities, and no way to get new ones.
     Privileges,
     /// Landlock.
     Files,
@@ -75,7 +75,11 @@ pub enum Layer {
     SystemCalls,
 }
 
-/// Puts up the walls around the calling thread, and all that it starts. Called while it is the only one.
+/// Confines the calling thread and all threads that it starts. Must be called while it is the only thread.
+///
+/// # Errors
+///
+/// The layer that could not be applied. The caller must then end the process.
 pub fn enter(options: &SandboxOptions) -> Result<(), SandboxError> {
     let wants = |layer| !options.without.contains(&layer);
     // First, as the steps down to the user need privileges.

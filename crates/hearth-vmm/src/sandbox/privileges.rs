@@ -1,4 +1,4 @@
-//! Steps that take something away from the process: namespaces, descriptors, limits, capabilities.
+//! Sandbox steps that take rights away from the process: namespaces, descriptors, limits, user, capabilities.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -9,19 +9,20 @@ use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use super::SandboxError;
 use super::slot::NAMESPACES;
 
-/// Descriptors of one VMM: 1024 vsock streams, and with room to spare the disks, eventfds and vCPUs of a machine.
+/// Most descriptors of one VMM: 1024 vsock streams, and the disks, eventfds and vCPUs of a machine with room to spare.
 const DESCRIPTORS_MAX: libc::rlim_t = 4096;
 
 /// First descriptor behind standard input, output and error.
 const FIRST_INHERITED: RawFd = 3;
 
-/// Threads of one VMM: 16 vCPUs, a thread a disk, and what seals a snapshot. Counted by user, so only of a VMM that has one of its own.
+/// Most threads of one VMM: 16 vCPUs, a thread for each disk, and the sealing thread. The kernel counts by user, so
+/// this is set only for a VMM that has a user of its own.
 const THREADS_MAX: libc::rlim_t = 128;
 
 /// `_LINUX_CAPABILITY_VERSION_3` (capget(2)).
 const CAPABILITY_VERSION: u32 = 0x2008_0522;
 
-/// More than any kernel has: their sets are of 64 bits.
+/// Upper bound of capability numbers: the kernel's sets have 64 bits.
 const CAPABILITIES_MAX: libc::c_ulong = 64;
 
 /// Header of capset(2).
@@ -40,8 +41,8 @@ struct CapabilitySets {
     inheritable: u32,
 }
 
-/// Into namespaces where there is no network of the host and no IPC object of it; `false` if not root. Unix sockets with
-/// a path are found by their file, so the node still reaches the process.
+/// Enters namespaces that contain no network and no IPC object of the host. Answers `false` if the process is not root.
+/// Unix sockets with a path are found by their file, so the node still reaches the process.
 pub(super) fn leave_namespaces(
     prepared: Option<[RawFd; NAMESPACES]>,
 ) -> Result<bool, SandboxError> {
@@ -63,7 +64,8 @@ pub(super) fn leave_namespaces(
     Ok(true)
 }
 
-/// A descriptor that the node left open by mistake is a door that no other layer closes.
+/// Closes all descriptors but those in `keep` and the standard ones: no other layer protects a descriptor that the node
+/// left open by mistake.
 pub(super) fn close_descriptors(keep: &[RawFd]) -> Result<(), SandboxError> {
     let mut keep: Vec<RawFd> = keep.to_vec();
     keep.retain(|fd| *fd >= FIRST_INHERITED);
@@ -84,15 +86,15 @@ fn close_range(first: RawFd, last: RawFd) -> Result<(), SandboxError> {
     check(closed as libc::c_int).map_err(SandboxError::Descriptors)
 }
 
-/// No core dump, which would hold the guest's memory; a bounded table of descriptors.
+/// Forbids core dumps, which would hold the guest's memory, and bounds the number of descriptors.
 pub(super) fn limit_resources() -> Result<(), SandboxError> {
     set_limit(libc::RLIMIT_CORE, 0).map_err(|error| SandboxError::Limit("RLIMIT_CORE", error))?;
     set_limit(libc::RLIMIT_NOFILE, DESCRIPTORS_MAX)
         .map_err(|error| SandboxError::Limit("RLIMIT_NOFILE", error))
 }
 
-/// A user and a group that nobody else on the host is, instead of root. The capabilities that count go with it. Called while the
-/// process has one thread: the C library is not told.
+/// Switches from root to a user and a group that no other process on the host has. The effective capabilities go with
+/// it. Must be called while the process has one thread, as the system calls bypass the C library.
 pub(super) fn become_user(number: u32) -> Result<(), SandboxError> {
     let failed = |errno: rustix::io::Errno| SandboxError::User(number, errno.into());
     set_limit(libc::RLIMIT_NPROC, THREADS_MAX)
@@ -117,13 +119,14 @@ fn set_limit(resource: libc::__rlimit_resource_t, value: libc::rlim_t) -> io::Re
     check(unsafe { libc::setrlimit(resource, &raw const limit) })
 }
 
-/// Nothing that this process executes can have more rights than it; seccomp and Landlock ask for it too.
+/// Sets `no_new_privs`: no program that this process executes gets more rights than it has. seccomp and Landlock
+/// require it.
 pub(super) fn no_new_privileges() -> Result<(), SandboxError> {
     prctl(libc::PR_SET_NO_NEW_PRIVS, 1).map_err(SandboxError::NoNewPrivileges)
 }
 
-/// All five sets. Without privileges the bounding set cannot be changed, and with no_new_privs nothing can be
-/// gained from it.
+/// Drops all five sets of capabilities. An unprivileged process cannot change its bounding set, but with `no_new_privs`
+/// it can gain nothing from it.
 pub(super) fn drop_capabilities() -> Result<(), SandboxError> {
     let failed = |set| move |error| SandboxError::Capabilities(set, error);
     let ambient = libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong;
@@ -153,8 +156,8 @@ fn is_root() -> bool {
     unsafe { libc::geteuid() == 0 }
 }
 
-/// No other process of the same user reads this one's memory, and no dump is made of it. Only as root: the files in
-/// `/proc/self` become root's, and a snapshot reads one of them.
+/// Keeps other processes of the same user from reading this one's memory, and forbids dumps. Done only as root: the
+/// files in `/proc/self` become root's, and a snapshot reads one of them.
 pub(super) fn become_opaque() -> Result<(), SandboxError> {
     if !is_root() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! The programs that were compiled when this crate was built, and giving one to the kernel.
+//! The seccomp programs that were compiled when this crate was built, and how one is applied.
 
 use std::io;
 
@@ -9,7 +9,7 @@ const fn instruction(code: u16, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
 // PROCESS, VCPU and DISK.
 include!(concat!(env!("OUT_DIR"), "/programs.rs"));
 
-/// Binds the calling thread, and what it starts, for good. It needs `no_new_privs`.
+/// Applies a program to the calling thread and to all threads that it starts, for good. Requires `no_new_privs`.
 pub(super) fn apply(program: &[libc::sock_filter]) -> io::Result<()> {
     const NO_FLAGS: libc::c_uint = 0;
     let length = u16::try_from(program.len()).map_err(io::Error::other)?;
@@ -32,7 +32,7 @@ pub(super) fn apply(program: &[libc::sock_filter]) -> io::Result<()> {
     }
 }
 
-/// The program of a process, which names the process.
+/// The program of this process: its pid is filled in.
 pub(super) fn of_this_process() -> Vec<libc::sock_filter> {
     let own = std::process::id();
     let mut program = PROCESS.to_vec();

@@ -14,14 +14,14 @@ const fn request(direction: u32, number: u32, bytes: usize) -> u32 {
     direction << 30 | (bytes as u32) << 16 | KVMIO << 8 | number
 }
 
-/// Runs the guest. First in its list: it is by far the most frequent call.
+/// `KVM_RUN`, which runs the guest. First in its list, because it is by far the most frequent call.
 const KVM_RUN: u32 = request(NONE, 0x80, 0);
 const KVM_GET_REGS: u32 = request(READ, 0x81, size_of::<kvm::kvm_regs>());
 
-/// What a vCPU's thread asks of KVM.
+/// Requests of vCPU threads to KVM.
 pub(super) const VCPU: &[u32] = &[KVM_RUN, KVM_GET_REGS];
 
-/// What the process asks of KVM, of its files and of network cards.
+/// Requests of the process to KVM, files and network cards.
 pub(super) const PROCESS: &[u32] = &[
     KVM_RUN,
     KVM_GET_REGS,

@@ -1,11 +1,12 @@
-//! A root directory of the process's own: an empty, read-only tree with nothing but the paths that it was named, each in its place.
+//! Gives the process a root directory of its own: a read-only tree with nothing but the permitted paths, each in its
+//! place.
 //!
 //! ```text
 //! own mount namespace -> tmpfs at the mount point -> bind each path, with the least rights -> read-only -> pivot_root
 //! ```
 //!
-//! Nothing has to be undone: the namespace goes with the process. Devices and `/proc` are not in it; what is needed of them has been
-//! opened before (`ahead.rs`).
+//! Nothing has to be undone: the mount namespace goes with the process. The tree contains no devices and no `/proc`;
+//! the files that are needed of these are opened before (`ahead.rs`).
 
 use std::collections::BTreeMap;
 use std::ffi::CStr;
@@ -23,22 +24,23 @@ use rustix::process::{chdir, chroot, pivot_root, umask};
 
 use super::SandboxError;
 
-/// What every mount is, at most.
+/// Mount flags that every mount of the tree has.
 const HARMLESS: MountFlags = MountFlags::NOSUID
     .union(MountFlags::NODEV)
     .union(MountFlags::NOEXEC);
 
-/// The tree itself holds directories and empty files to mount on.
+/// Options of the tree's tmpfs. The tree holds only directories and empty files as mount points.
 const TREE: &CStr = c"mode=0755,size=256k,nr_inodes=1024";
 
-/// What may be done with a path.
+/// Whether the process may only read a path, or also write it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Access {
     Read,
     Change,
 }
 
-/// Makes the tree at `mount_point`, an empty directory, and moves there. The caller is root, and has no thread but this.
+/// Builds the tree at `mount_point`, an empty directory, and makes it the root. The caller must be root and have one
+/// thread only.
 pub(super) fn enter(
     mount_point: &Path,
     readable: &[PathBuf],
@@ -78,7 +80,7 @@ pub(super) fn enter(
     chdir("/").map_err(failed("go to", Path::new("/")))
 }
 
-/// Makes the working directory, which is a mount, the root, and lets go of the one before.
+/// Makes the working directory, which must be a mount point, the root, and unmounts the old root.
 fn become_root() -> Result<(), Errno> {
     // Both are the same directory: the old root lies over the new one, and is taken off (pivot_root(2), Notes).
     match pivot_root(".", ".") {
@@ -95,7 +97,7 @@ fn become_root() -> Result<(), Errno> {
     }
 }
 
-/// The paths that lie in no other one of them; what is in a directory comes with it.
+/// The paths that are not inside another of the paths: a mounted directory brings its content along.
 fn outermost<'a>(readable: &'a [PathBuf], writable: &'a [PathBuf]) -> BTreeMap<&'a Path, Access> {
     let all = readable.iter().map(|path| (path.as_path(), Access::Read));
     let all = all.chain(writable.iter().map(|path| (path.as_path(), Access::Change)));
@@ -113,7 +115,7 @@ fn below(root: &Path, path: &Path) -> PathBuf {
     root.join(path.strip_prefix("/").unwrap_or(path))
 }
 
-/// Something of the same kind to mount on.
+/// Creates the mount point of a path: a directory or an empty file.
 fn prepare(path: &Path, inside: &Path) -> io::Result<()> {
     if fs::metadata(path)?.is_dir() {
         return fs::create_dir_all(inside);

@@ -1,7 +1,7 @@
-//! A slot that the node made ahead of time: the namespaces to live in, and the TAP of the network card.
+//! Receives a slot that the node made ahead of time: the namespaces of the VMM, and the TAP of its network card.
 //!
-//! They come over the control socket before any request. A process that inherits descriptors has to be forked, which costs a large
-//! node milliseconds; this one does not.
+//! The descriptors arrive over the control socket before any request. If the process inherited them, the node would
+//! have to fork, which costs a large node milliseconds.
 
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -15,8 +15,8 @@ use super::SandboxError;
 /// Namespaces of a slot: network, IPC, UTS.
 pub(super) const NAMESPACES: usize = 3;
 
-/// Receives the slot, puts the TAP under its number, and answers the numbers of the namespaces, which nobody owns: the
-/// sandbox closes them with everything that is not to be kept.
+/// Receives the slot, moves the TAP to its agreed descriptor number, and answers the descriptors of the namespaces.
+/// Nobody owns these: the sandbox closes them with all descriptors that are not to be kept.
 pub fn receive_slot(control: BorrowedFd<'_>) -> Result<[RawFd; NAMESPACES], SandboxError> {
     let [namespaces @ .., tap] = receive(control).map_err(SandboxError::Slot)?;
     // Only a stray descriptor of the node could have moved one there; it is not worth a dance.
@@ -48,7 +48,7 @@ fn receive(control: BorrowedFd<'_>) -> io::Result<[OwnedFd; NAMESPACES + 1]> {
     }
 }
 
-/// The first request names the TAP by its number.
+/// Moves the TAP to the descriptor number by which the first request names it.
 fn put_in_place(tap: OwnedFd) -> io::Result<()> {
     if tap.as_raw_fd() == SLOT_TAP_FD {
         // Owned from here on by the request that names it.

@@ -12,7 +12,7 @@ use vm_memory::{Bytes, GuestAddress, GuestMemory, Permissions, VolatileSlice};
 
 use super::ram::GuestRam;
 
-/// How a driver can break a queue.
+/// A violation of the queue's rules by the driver.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]
 pub enum QueueError {
     /// The queue's size, alignment or addresses are not usable.

@@ -1,4 +1,4 @@
-//! What a device is to its transport, and what the transport gives to a running device.
+//! The interface between a device and its transport.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ pub(super) fn read_config_bytes(config: &[u8], offset: usize, data: &mut [u8]) {
     data[..count].copy_from_slice(&available[..count]);
 }
 
-/// What a device gets when its driver is ready (DRIVER_OK), and again after each pause.
+/// The resources that a device gets when its driver is ready (DRIVER_OK), and again after each pause.
 #[derive(Debug)]
 pub struct Activation {
     /// Guest memory.
@@ -120,11 +120,10 @@ pub trait VirtioDevice: Send {
     /// Device-specific part of the saved state. Called stopped.
     fn save(&self) -> DeviceBody;
 
-    /// Takes over device-specific state. Called on a new device, before `start`.
+    /// Restores device-specific state. Called on a new device, before `start`.
     fn restore(&mut self, body: &DeviceBody) -> Result<(), RestoreBodyError>;
 
-    /// Whether the configuration space is another one than when the state was saved that the device was restored from. The
-    /// driver is then told.
+    /// Whether the configuration space differs from that of the saved state. The transport then notifies the driver.
     fn has_new_config(&self) -> bool {
         false
     }

@@ -1,4 +1,4 @@
-//! Records of drivers that broke the rules, for the machine to judge.
+//! Records of device faults: violations by a guest's driver, and failures of the host. The machine decides on them.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,13 +12,13 @@ use super::chain::QueueError;
 /// each reset); the count goes on, the records do not.
 const KEPT_RECORDS: usize = 16;
 
-/// What a driver did wrong, or what the host failed to do for it.
+/// The cause of a device fault: a violation by the driver, or a failure of the host.
 #[derive(Debug, Clone, Error)]
 pub enum FaultCause {
     /// The ring or a descriptor chain is malformed.
     #[error(transparent)]
     Queue(#[from] QueueError),
-    /// A request inside a well-formed chain makes no sense to the device.
+    /// A request inside a well-formed chain is malformed.
     #[error("malformed request: {0}")]
     Request(&'static str),
     /// The host could not go on serving the device.
@@ -34,7 +34,7 @@ pub struct DeviceFault {
     pub device: String,
     /// Index of the queue.
     pub queue: u16,
-    /// What happened.
+    /// Cause of the fault.
     pub cause: FaultCause,
 }
 
@@ -44,7 +44,7 @@ struct Records {
     kept: VecDeque<DeviceFault>,
 }
 
-/// Where all devices of one machine leave their faults. Clones share it.
+/// Collects the faults of all devices of one machine. Clones of this handle share one collection.
 #[derive(Debug, Clone)]
 pub struct FaultSink {
     records: Arc<Mutex<Records>>,
@@ -52,7 +52,7 @@ pub struct FaultSink {
 }
 
 impl FaultSink {
-    /// `wake` is written for each fault; the machine polls it.
+    /// Creates an empty collection. `wake` is written for each fault; the machine polls it.
     #[must_use]
     pub fn new(wake: EventFd) -> Self {
         Self {
@@ -78,7 +78,7 @@ impl FaultSink {
         let _ = self.wake.write(1);
     }
 
-    /// Number of faults since the machine began. Takes no records.
+    /// Number of faults since the machine started. Leaves the records in place.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.records
@@ -87,7 +87,7 @@ impl FaultSink {
             .total
     }
 
-    /// Number of faults since the machine began, and the records since the last call.
+    /// Number of faults since the machine started, and the records since the last call.
     #[must_use]
     pub fn take(&self) -> (u64, Vec<DeviceFault>) {
         let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,5 +1,4 @@
-//! Rate limits: token buckets decided on plain numbers, and the timer that wakes a device whose
-//! bucket ran dry.
+//! Rate limits: token buckets, and the timer that wakes a device whose bucket is empty.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -96,7 +95,7 @@ pub struct RateLimiter {
 }
 
 impl RateLimiter {
-    /// Buckets start full.
+    /// Creates a limiter whose buckets are full.
     #[must_use]
     pub fn new(limit: RateLimit, now: Instant) -> Self {
         let bucket = |limit| Bucket::new(limit, now);
@@ -106,7 +105,7 @@ impl RateLimiter {
         }
     }
 
-    /// Whether nothing is ever refused.
+    /// Whether the limiter never refuses a request.
     #[must_use]
     pub fn is_unlimited(&self) -> bool {
         self.operations.is_none() && self.bytes.is_none()
@@ -127,7 +126,7 @@ impl RateLimiter {
         self.charge_more(1, bytes);
     }
 
-    /// Charges what a request turned out to cost beside what was charged for it.
+    /// Charges additional cost of a request that was charged before.
     pub fn charge_more(&mut self, operations: u64, bytes: u64) {
         if let Some(bucket) = &mut self.operations {
             bucket.take(operations);
@@ -138,8 +137,7 @@ impl RateLimiter {
     }
 }
 
-/// A timer in the event loop that tells a throttled device to go on. It costs a descriptor only
-/// once it was needed.
+/// A timer in the event loop that wakes a throttled device. It takes a descriptor only when it is first armed.
 #[derive(Debug)]
 pub struct RetryTimer {
     token: u32,
@@ -147,13 +145,13 @@ pub struct RetryTimer {
 }
 
 impl RetryTimer {
-    /// `token` is the device's own name for this timer's events.
+    /// Creates a timer without a descriptor. Its events carry `token`.
     #[must_use]
     pub fn new(token: u32) -> Self {
         Self { token, timer: None }
     }
 
-    /// Fires once after `delay`.
+    /// Makes the timer fire once after `delay`.
     pub fn arm(&mut self, registrar: &Registrar, delay: Duration) -> io::Result<()> {
         let timer = match &mut self.timer {
             Some(timer) => timer,
@@ -167,7 +165,7 @@ impl RetryTimer {
         Ok(timer.reset(delay.max(Duration::from_nanos(1)), None)?)
     }
 
-    /// Clears the expiry. Never blocks: an event may be spurious.
+    /// Clears the expiry. Does not block, as an event may be spurious.
     pub fn acknowledge(&mut self) {
         // Re-arming resets the expiry count; an idle timer is disarmed by it.
         if let Some(timer) = &mut self.timer {
@@ -175,7 +173,7 @@ impl RetryTimer {
         }
     }
 
-    /// Takes the timer out of the event loop.
+    /// Removes the timer from the event loop.
     pub fn disarm(&mut self, registrar: &Registrar) {
         if let Some(timer) = self.timer.take() {
             registrar.remove(timer.as_raw_fd());

@@ -1,4 +1,4 @@
-//! The line from a device to its driver and to the machine.
+//! The connection of a device to its driver (interrupts) and to the machine (faults).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -17,8 +17,8 @@ pub enum Interrupt {
     Configuration = 2,
 }
 
-/// The line from a device to its driver and to the machine, shared by the transport, the device
-/// and its worker.
+/// The connection of a device to its driver (interrupts) and to the machine (faults), shared by the transport, the
+/// device and its worker.
 ///
 /// Everything here is atomic, so that the two registers which the guest reads and writes on every
 /// interrupt never wait for a device that is busy.
@@ -33,7 +33,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// `event` is what the machine registers as irqfd; `name` is for fault records.
+    /// Creates a link. The machine registers `event` as irqfd; `name` is for fault records.
     #[must_use]
     pub fn new(name: String, event: EventFd, faults: FaultSink) -> Arc<Self> {
         Arc::new(Self {
@@ -78,7 +78,7 @@ impl Link {
         self.interrupt_status.fetch_and(!bits, Ordering::SeqCst);
     }
 
-    /// The configuration space changed: new generation, then the interrupt.
+    /// Notifies the driver that the configuration space changed: raises the generation, then the interrupt.
     pub fn config_changed(&self) {
         self.config_generation.fetch_add(1, Ordering::SeqCst);
         self.interrupt(Interrupt::Configuration);
@@ -98,9 +98,9 @@ impl Link {
         self.interrupt_status.store(bits, Ordering::SeqCst);
     }
 
-    /// The driver broke the rules on `queue`: ask it for a reset (VIRTIO 1.3 section 2.1.1) and
-    /// tell the machine. Only the first fault until the next reset is recorded, so a driver
-    /// cannot make the host work by being wrong in a loop.
+    /// Marks the device as failed because of a fault on `queue`: asks the driver for a reset (VIRTIO 1.3 section 2.1.1)
+    /// and records the fault for the machine. Only the first fault until the next reset is recorded, so a driver cannot
+    /// keep the host busy with faults in a loop.
     pub fn fail(&self, queue: u16, cause: FaultCause) {
         if self.needs_reset.swap(true, Ordering::SeqCst) {
             return;
@@ -113,7 +113,7 @@ impl Link {
         });
     }
 
-    /// Whether the device waits for a reset. A device that does must not touch its queues.
+    /// Whether the device has failed and waits for a reset. It must not touch its queues until then.
     #[must_use]
     pub fn is_failed(&self) -> bool {
         self.needs_reset.load(Ordering::SeqCst)

@@ -1,4 +1,4 @@
-//! What the machine's loop waits on: devices register descriptors from any thread.
+//! The epoll wrapper of the machine's event loop. Devices register descriptors from any thread.
 //!
 //! ```text
 //!   epoll <-- descriptors of the devices
@@ -6,8 +6,8 @@
 //!     '------ process's own epoll <-- control socket, fault sink, end of vCPUs, sealing
 //! ```
 //!
-//! [`Poller::wait`] waits on all of it. [`Poller::wait_own`] waits on the process's own descriptors: the devices of
-//! a machine that is not here cannot keep the loop awake, and their events wait.
+//! [`Poller::wait`] waits on all descriptors. [`Poller::wait_own`] waits on the process's own descriptors only: while
+//! the sealing thread owns the machine, events of its devices stay queued and do not wake the loop.
 //!
 //! An event carries (slot, token): the slot names the device (or the machine itself), the token is
 //! the device's own. Tokens below [`DEVICE_TOKENS`] are queue notifications and belong to the
@@ -26,7 +26,7 @@ pub const DEVICE_TOKENS: u32 = 16;
 /// Slot for the process's own descriptors (control socket, fault sink, end of vCPUs, sealing).
 pub const MACHINE_SLOT: u32 = u32::MAX;
 
-/// The event of the process's own epoll among those of the devices. No descriptor in that slot has this token.
+/// Event data of the process's own epoll among those of the devices. No descriptor in that slot has this token.
 const OWN: u64 = u64::MAX;
 
 /// Events taken in one wait: enough for all devices of a machine to be ready at once, small enough for the stack.
@@ -35,11 +35,11 @@ const BATCH: usize = 32;
 /// One ready descriptor.
 #[derive(Debug, Clone, Copy)]
 pub struct PollEvent {
-    /// Whose it is.
+    /// The device, or the process, that the descriptor belongs to.
     pub slot: u32,
-    /// Which of its descriptors.
+    /// Identifies the descriptor within its slot.
     pub token: u32,
-    /// What it is ready for.
+    /// The operations that the descriptor is ready for.
     pub ready: EventSet,
 }
 
@@ -47,12 +47,12 @@ pub struct PollEvent {
 #[derive(Debug)]
 pub struct Poller {
     epoll: Arc<Epoll>,
-    /// That of the process's own descriptors, which `epoll` watches as well.
+    /// Epoll of the process's own descriptors, which `epoll` watches as well.
     own: Arc<Epoll>,
 }
 
 impl Poller {
-    /// A poller without descriptors.
+    /// Creates a poller without descriptors.
     pub fn new() -> io::Result<Self> {
         let (epoll, own) = (Epoll::new()?, Epoll::new()?);
         let event = EpollEvent::new(EventSet::IN, OWN);
@@ -90,7 +90,7 @@ impl Poller {
         Ok(count - 1 + self.wait_own(0, handle)?)
     }
 
-    /// As [`Poller::wait`], for the descriptors of [`MACHINE_SLOT`] alone.
+    /// Same as [`Poller::wait`], for the descriptors of [`MACHINE_SLOT`] only.
     pub fn wait_own(
         &self,
         timeout_ms: i32,
@@ -133,7 +133,7 @@ pub struct Registrar {
 }
 
 impl Registrar {
-    /// Starts to watch `fd`. It must be removed before it is closed if a duplicate of it lives on.
+    /// Starts to watch `fd`. `fd` must be removed before it is closed if a duplicate of it stays open.
     pub fn add(&self, fd: RawFd, token: u32, interest: EventSet) -> io::Result<()> {
         self.epoll
             .ctl(ControlOperation::Add, fd, self.event(token, interest))
@@ -145,7 +145,7 @@ impl Registrar {
             .ctl(ControlOperation::Modify, fd, self.event(token, interest))
     }
 
-    /// Stops watching; that `fd` was not watched is no error.
+    /// Stops watching `fd`. No-op if it is not watched.
     pub fn remove(&self, fd: RawFd) {
         let _ = self
             .epoll

@@ -1,4 +1,4 @@
-//! A running virtqueue: taking chains out of it, giving them back, notifications both ways.
+//! A running virtqueue: takes descriptor chains from the driver, returns them, and notifies in both directions.
 //!
 //! `virtio_queue::Queue` keeps the ring indices and the event-index arithmetic; chains are walked
 //! in [`chain`](super::chain). All guest input of all devices passes through
@@ -16,12 +16,12 @@ use super::link::{Interrupt, Link};
 use super::ram::GuestRam;
 use super::state::QueueImage;
 
-/// A queue in the hands of a device.
+/// A configured queue that a device owns.
 #[derive(Debug)]
 pub struct VirtioQueue {
     index: u16,
     queue: Queue,
-    /// Something was pushed since the last signal.
+    /// Whether a chain was returned since the last signal.
     pushed: bool,
     kick: Arc<EventFd>,
     link: Arc<Link>,
@@ -92,7 +92,7 @@ impl VirtioQueue {
         &self.kick
     }
 
-    /// Notifies the device's own side: work was left over.
+    /// Notifies the device itself that work is left over.
     pub fn kick(&self) {
         let _ = self.kick.write(1);
     }
@@ -138,7 +138,7 @@ impl VirtioQueue {
         Chain::walk(ram, table, self.queue.size(), head, max_bytes).map(Some)
     }
 
-    /// Gives the chain popped last back to the available ring, as if it had not been popped.
+    /// Puts the chain that was popped last back, as if it had not been popped.
     pub fn undo_pop(&mut self) {
         self.queue.go_to_previous_position();
     }
@@ -151,7 +151,7 @@ impl VirtioQueue {
             .map_err(|_| QueueError::Ring)
     }
 
-    /// Interrupts the driver if it wants to know of what was pushed since the last call.
+    /// Interrupts the driver if it asked for an interrupt for the chains returned since the last call.
     pub fn signal(&mut self, ram: &GuestRam) -> Result<(), QueueError> {
         if !std::mem::take(&mut self.pushed) {
             return Ok(());
@@ -166,8 +166,7 @@ impl VirtioQueue {
         Ok(())
     }
 
-    /// Asks the driver to notify the next buffer. True if there already is one, in which case
-    /// no notification may come.
+    /// Asks the driver to notify the next buffer. `true` if there already is one: there may then be no notification.
     pub fn rearm(&mut self, ram: &GuestRam) -> Result<bool, QueueError> {
         // A queue that was never configured has no ring to write to.
         if !self.queue.ready() {
@@ -178,8 +177,8 @@ impl VirtioQueue {
             .map_err(|_| QueueError::Ring)
     }
 
-    /// Asks for a notification of the next buffer beyond those that are available already, which
-    /// stay in the ring. Returns the index that the ring will pass then.
+    /// Asks for a notification of the next buffer beyond those that are available already, which stay in the ring.
+    /// Returns the available index after which the driver notifies.
     pub fn watch(&mut self, ram: &GuestRam) -> Result<u16, QueueError> {
         let available = self.available_index(ram)?;
         let next = self.queue.next_avail();
@@ -190,7 +189,7 @@ impl VirtioQueue {
         armed.map(|_| available)
     }
 
-    /// The driver's available index; that of a queue without a ring never moves.
+    /// The driver's available index. Constant for a queue without a ring.
     pub fn available_index(&self, ram: &GuestRam) -> Result<u16, QueueError> {
         if !self.queue.ready() {
             return Ok(self.queue.next_avail());

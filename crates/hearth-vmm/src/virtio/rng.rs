@@ -52,7 +52,7 @@ impl Default for Rng {
 }
 
 impl Rng {
-    /// An entropy device.
+    /// Creates an entropy device.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -79,7 +79,7 @@ impl Rng {
     }
 }
 
-/// Serves what is there. `Some(delay)`: the limit is reached, come back later.
+/// Serves the available buffers. Answers the time to wait if the rate limit is reached.
 fn serve(
     queue: &mut VirtioQueue,
     ram: &GuestRam,

@@ -1,8 +1,8 @@
-//! What a snapshot keeps of a virtio device.
+//! The saved state of virtio devices.
 //!
-//! These are plain data for the snapshot's postcard body and nothing else; their encoding is a
-//! format. [`STATE_VERSION`] goes into the snapshot's header (not in here), and any change to
-//! a type in this file changes that number and the golden bytes in `tests.rs`.
+//! These types are encoded into the snapshot by postcard, so they are a format. [`STATE_VERSION`] is written in front
+//! of the machine state (not in here). Any change to a type in this file changes that number and the golden bytes in
+//! `tests.rs`.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -10,7 +10,7 @@ use thiserror::Error;
 /// Version of everything in this file.
 pub const STATE_VERSION: u16 = 1;
 
-/// One device: the transport's registers and the device's own part.
+/// State of one device: the transport's registers and the device-specific part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceState {
     /// Transport registers and queues.
@@ -42,7 +42,7 @@ pub struct TransportState {
     pub queues: Vec<QueueImage>,
 }
 
-/// One queue.
+/// State of one queue.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueImage {
     /// Size chosen by the driver.
@@ -61,7 +61,7 @@ pub struct QueueImage {
     pub used_ring: u64,
 }
 
-/// The device-specific part.
+/// The device-specific part of a device's state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DeviceBody {
     /// Block device.
@@ -76,7 +76,7 @@ pub enum DeviceBody {
     Vsock(VsockState),
 }
 
-/// What a restored disk must agree with.
+/// The properties of a disk that a restored disk must have too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockState {
     /// Capacity in 512-byte sectors: a guest cannot survive a disk that changed its size unseen.
@@ -87,7 +87,7 @@ pub struct BlockState {
     pub serial: String,
 }
 
-/// What a restored card must agree with.
+/// The properties of a network card that a restored card must have too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetState {
     /// Hardware address.
@@ -97,9 +97,9 @@ pub struct NetState {
 /// Balloon size on both sides, in 4 KiB pages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BalloonState {
-    /// What the host asked for.
+    /// Pages that the host asked for.
     pub target_pages: u32,
-    /// What the driver reported.
+    /// Pages that the driver reported.
     pub actual_pages: u32,
 }
 
@@ -116,10 +116,10 @@ pub enum RestoreBodyError {
     /// The state belongs to another kind of device.
     #[error("the saved state is of another kind of device")]
     WrongKind,
-    /// The guest saw something else than the device now is.
+    /// A property that the guest depends on has changed.
     #[error("{what} was {saved} when the state was saved and is {now} now")]
     Changed {
-        /// What differs.
+        /// Name of the property.
         what: &'static str,
         /// Value in the saved state.
         saved: String,

@@ -45,7 +45,7 @@ impl<'a> Vectors<'a> {
         }
     }
 
-    /// Writes `header` and then the parts; one message, where the descriptor has messages.
+    /// Writes `header` and then the parts in one call: one message if the descriptor has messages.
     pub(super) fn write(mut self, fd: BorrowedFd<'_>, header: &[u8]) -> io::Result<usize> {
         // The cast to a mutable pointer is what the system call's type wants; writev only reads.
         let start = header.as_ptr().cast_mut().cast();

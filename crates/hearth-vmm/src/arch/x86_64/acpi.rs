@@ -43,7 +43,7 @@ pub enum AcpiError {
     /// More devices than there is space for their description.
     #[error("the ACPI tables need {0} bytes more than there are")]
     TooLarge(u64),
-    /// Guest memory does not reach there.
+    /// The tables' address lies outside guest memory.
     #[error("write the ACPI tables")]
     Write(#[source] GuestMemoryError),
 }
@@ -65,7 +65,7 @@ pub fn write(ram: &GuestRam, platform: &Platform) -> Result<(), AcpiError> {
 
 struct Tables {
     rsdp: Vec<u8>,
-    /// All other tables as they follow each other from [`layout::ACPI_TABLES`].
+    /// All tables but the RSDP, laid out one after the other from [`layout::ACPI_TABLES`].
     bytes: Vec<u8>,
 }
 

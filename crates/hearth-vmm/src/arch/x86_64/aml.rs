@@ -1,4 +1,4 @@
-//! The devices of the DSDT: what the kernel cannot probe.
+//! The device descriptions in the DSDT: devices that the kernel cannot find by probing.
 //!
 //! - `LNRO0005`: virtio-mmio (one for each device; Linux, Documentation/firmware-guide/acpi).
 //! - `ACPI0013`: the generic event device, which turns an interrupt line into a notification of the
@@ -14,7 +14,7 @@ use acpi_tables::aml::{
 
 use super::layout;
 
-/// What of a machine its tables describe.
+/// The parts of a machine that its ACPI tables describe.
 #[derive(Debug, Clone, Copy)]
 pub struct Platform {
     /// Number of vCPUs.
@@ -28,10 +28,10 @@ pub struct Platform {
 /// "The information of this device changed" for devices of their own kind (ACPI 6.5 section 5.6.6).
 const NOTIFY_CHANGED: u8 = 0x80;
 
-/// `_STA` of a device that is there.
+/// `_STA` of a device that is present.
 const PRESENT: u8 = 0xf;
 
-/// Definition blocks of all devices.
+/// Encodes the definition blocks (AML) of all devices.
 pub fn devices(platform: &Platform) -> Vec<u8> {
     let mut bytes = Vec::new();
     // Sleep type 5 for "soft off"; the value is what the guest writes to the sleep control register.

@@ -33,8 +33,8 @@ const DEADLINE_MODE: u32 = 2;
 /// (`APIC_BUS_CYCLE_NS_DEFAULT`).
 const BUS_CYCLE_NS: u128 = 1;
 
-/// Reads the paravirtual clock together with the wall clock at that moment. `KVM_CLOCK_REALTIME` in the flags says that
-/// the latter is there.
+/// Reads the paravirtual clock together with the wall clock at that moment. The wall clock is valid if the flags
+/// contain `KVM_CLOCK_REALTIME`.
 pub fn read(vm: &VmFd) -> Result<kvm_clock_data, kvm_ioctls::Error> {
     let clock = vm.get_clock()?;
     if clock.flags & KVM_CLOCK_REALTIME != 0 {
@@ -48,8 +48,8 @@ pub fn read(vm: &VmFd) -> Result<kvm_clock_data, kvm_ioctls::Error> {
     })
 }
 
-/// How long a machine with this saved clock did not run, if it is now `now_ns` of the wall clock. `None` when the saved
-/// clock does not tell; nothing when the wall clock was set back.
+/// How long a machine with this saved clock did not run, if the wall clock now shows `now_ns`. `None` if the clock was
+/// saved without the wall clock; zero if the wall clock was set back since.
 pub fn absence(saved: &kvm_clock_data, now_ns: u64) -> Option<Duration> {
     (saved.flags & KVM_CLOCK_REALTIME != 0)
         .then(|| Duration::from_nanos(now_ns.saturating_sub(saved.realtime)))
@@ -63,8 +63,8 @@ pub fn wall_clock_ns() -> u64 {
     nanoseconds(now)
 }
 
-/// The paravirtual clock `absence` later, as KVM takes it. The flags say how the value was read; none of them is wanted for
-/// writing it.
+/// The paravirtual clock moved on by `absence`, in the form that KVM accepts. The flags are cleared: they say how the
+/// value was read, and KVM wants none of them when it is written.
 pub fn moved_on(saved: &kvm_clock_data, absence: Duration) -> kvm_clock_data {
     kvm_clock_data {
         clock: saved.clock.saturating_add(nanoseconds(absence)),
@@ -73,15 +73,15 @@ pub fn moved_on(saved: &kvm_clock_data, absence: Duration) -> kvm_clock_data {
     }
 }
 
-/// Ticks of a time stamp counter. An unknown frequency (0) has none.
+/// Converts `time` to ticks of a time stamp counter. Answers 0 for an unknown frequency (0).
 pub fn tsc_ticks(time: Duration, tsc_khz: u32) -> u64 {
     const NS_PER_MS: u128 = 1_000_000;
     // The counter wraps as well.
     (time.as_nanos() * u128::from(tsc_khz) / NS_PER_MS) as u64
 }
 
-/// Takes `absence` off a timer that counts down. One that would have fired meanwhile has one tick left: KVM takes 0 for one that
-/// was not started.
+/// Takes `absence` off a timer that counts down. A timer that would have fired meanwhile keeps one tick: KVM takes a
+/// count of 0 for a timer that was never started.
 pub fn move_apic_timer(lapic: &mut kvm_lapic_state, absence: Duration) {
     let mode = register(lapic, LVT_TIMER) >> TIMER_MODE_SHIFT & TIMER_MODE_MASK;
     let left = register(lapic, TIMER_CURRENT_COUNT);

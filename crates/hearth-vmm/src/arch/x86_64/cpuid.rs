@@ -1,13 +1,13 @@
-//! What a guest's CPUs say of themselves, and whether a host can still say it.
+//! The CPUID entries of a guest's CPUs, and whether a host supports those that a snapshot was taken with.
 //!
-//! The base is what KVM supports on this host. What is taken away: nested virtualisation (its
+//! The base is what KVM supports on this host. Taken away are: nested virtualisation (its
 //! state is not saved, and it is attack surface), performance counters and tracing (they leak
 //! between tenants), SGX, and asynchronous page faults (their pending ones do not survive a
 //! snapshot).
 
 use kvm_bindings::{CpuId, KVM_CPUID_FLAG_SIGNIFCANT_INDEX, kvm_cpuid_entry2};
 
-/// Leaves that describe what a guest does not get.
+/// Leaves that describe features which guests do not get.
 const HIDDEN_LEAVES: [u32; 9] = [
     0x5,         // MONITOR and MWAIT
     0xa,         // performance counters
@@ -24,7 +24,7 @@ const HIDDEN_LEAVES: [u32; 9] = [
 /// page faults in their three forms, and migration control.
 const HIDDEN_KVM_FEATURES: u32 = 1 << 4 | 1 << 10 | 1 << 14 | 1 << 17;
 
-/// What the host's CPU is made of.
+/// Whether the host's CPU is hardware or emulated by QEMU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HostCpu {
     /// Silicon, or a hypervisor that runs code on it.
@@ -35,7 +35,7 @@ pub enum HostCpu {
 }
 
 impl HostCpu {
-    /// Asks the CPU that runs this.
+    /// Detects it by the CPUID of the CPU that runs this code.
     pub fn detect() -> Self {
         const HYPERVISOR_LEAF: u32 = 0x4000_0000;
         let leaf = std::arch::x86_64::__cpuid(HYPERVISOR_LEAF);
@@ -46,7 +46,7 @@ impl HostCpu {
         }
     }
 
-    /// Takes away what does not work on this host.
+    /// Removes features from `entries` that do not work on this kind of CPU.
     pub fn restrict(self, entries: &mut [kvm_cpuid_entry2]) {
         if self == Self::Hardware {
             return;
@@ -69,7 +69,7 @@ impl HostCpu {
     }
 }
 
-/// Makes the entries that KVM supports into those of vCPU `index` of `count`.
+/// Derives the entries of vCPU `index` of `count` from the entries that KVM supports.
 pub fn for_vcpu(supported: &[kvm_cpuid_entry2], index: u8, count: u8) -> Vec<kvm_cpuid_entry2> {
     let mut entries: Vec<kvm_cpuid_entry2> = supported
         .iter()
@@ -140,12 +140,12 @@ fn topology(index: u8, count: u8) -> [kvm_cpuid_entry2; 3] {
     ]
 }
 
-/// Bits that hold an APIC id below `count`.
+/// Number of bits that hold any APIC id below `count`.
 fn id_bits(count: u32) -> u32 {
     u32::BITS - (count - 1).leading_zeros()
 }
 
-/// Names of what `saved` has and `supported` has not; empty when the host can run the guest.
+/// Names the features that `saved` has and `supported` lacks. Empty if the host can run the guest.
 ///
 /// Compared are the vendor and the leaves that are masks of features. Leaves that count or size
 /// things cannot be compared by bits, and KVM does not check them either.
@@ -214,7 +214,7 @@ fn vendor_name(entry: &kvm_cpuid_entry2) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The entries in the form that KVM takes; `None` when there are more than it takes.
+/// Converts the entries to KVM's form. `None` if there are more entries than KVM accepts.
 pub fn to_kvm(entries: &[kvm_cpuid_entry2]) -> Option<CpuId> {
     CpuId::from_entries(entries).ok()
 }

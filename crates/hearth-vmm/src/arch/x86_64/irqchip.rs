@@ -25,7 +25,7 @@ pub struct IrqchipState {
 }
 
 impl IrqchipState {
-    /// Reads the chips.
+    /// Reads the state of the three chips from KVM.
     pub fn save(vm: &VmFd) -> Result<Self, kvm_ioctls::Error> {
         let mut chips = CHIPS.map(|chip_id| kvm_irqchip {
             chip_id,
@@ -37,7 +37,7 @@ impl IrqchipState {
         Ok(Self { chips })
     }
 
-    /// Writes the chips.
+    /// Writes the state of the three chips to KVM.
     pub fn restore(&self, vm: &VmFd) -> Result<(), kvm_ioctls::Error> {
         self.chips.iter().try_for_each(|chip| vm.set_irqchip(chip))
     }

@@ -1,4 +1,4 @@
-//! x86_64: where things are in guest memory, how a CPU begins, and what its saved state is.
+//! x86_64: the layout of guest memory, the initial state of CPUs, and their saved state.
 
 pub mod layout;
 

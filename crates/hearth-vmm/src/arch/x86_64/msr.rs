@@ -1,4 +1,4 @@
-//! Model-specific registers: what a CPU begins with and which ones a snapshot keeps.
+//! Model-specific registers: their values at boot, and which of them a snapshot keeps.
 
 use kvm_bindings::{Msrs, kvm_msr_entry};
 use kvm_ioctls::VcpuFd;
@@ -54,7 +54,7 @@ pub fn is_kept(index: u32) -> bool {
         && !NOT_KEPT.iter().any(|range| range.contains(&index))
 }
 
-/// What firmware leaves behind: fast string operations on, and memory write-back by default.
+/// The values that firmware would leave: fast string operations enabled, memory type write-back by default.
 pub fn at_boot() -> [kvm_msr_entry; 2] {
     let entry = |index, data| kvm_msr_entry {
         index,
@@ -67,10 +67,10 @@ pub fn at_boot() -> [kvm_msr_entry; 2] {
 /// Why registers could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum MsrError {
-    /// The call itself failed.
+    /// The ioctl failed.
     #[error("KVM refused to access model-specific registers")]
     Call(#[source] kvm_ioctls::Error),
-    /// KVM stopped at a register.
+    /// KVM rejected the value of one register.
     #[error("the host does not accept model-specific register {index:#x} = {data:#x}")]
     Refused {
         /// The register.

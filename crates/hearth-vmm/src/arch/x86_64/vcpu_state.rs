@@ -33,12 +33,12 @@ const _: () = {
     assert!(size_of::<kvm_xsave>() == 4096);
 };
 
-/// Everything that a vCPU is.
+/// The complete state of one vCPU.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct VcpuState {
     /// CPUID entries as the guest sees them.
     pub cpuid: Vec<kvm_cpuid_entry2>,
-    /// Frequency of its time stamp counter; 0 where the host could not tell.
+    /// Frequency of the vCPU's time stamp counter in kHz; 0 if the host could not report it.
     pub tsc_khz: u32,
     mp_state: kvm_mp_state,
     regs: kvm_regs,
@@ -64,7 +64,7 @@ pub enum VcpuStateError {
         #[source]
         source: kvm_ioctls::Error,
     },
-    /// Registers were refused.
+    /// Model-specific registers could not be read or written.
     #[error(transparent)]
     Msr(#[from] MsrError),
     /// More CPUID entries than KVM takes.
@@ -75,9 +75,9 @@ pub enum VcpuStateError {
         "the guest's time stamp counter ran at {saved} kHz, this host's runs at {host} kHz and cannot be scaled"
     )]
     Tsc {
-        /// Frequency when the state was saved.
+        /// Frequency in kHz when the state was saved.
         saved: u32,
-        /// Frequency here.
+        /// Frequency in kHz on this host.
         host: u32,
     },
 }
@@ -86,20 +86,21 @@ pub enum VcpuStateError {
 /// Linux's NTP corrects (and what KVM itself tolerates).
 const TSC_TOLERANCE_PPM: u64 = 250;
 
-/// Whether the processor multiplies a guest's time stamp counter.
+/// Whether the processor can scale a guest's time stamp counter.
 ///
-/// It has to be asked for: without it, KVM takes any frequency above the host's all the same, and then moves the counter
-/// on at each entry into the guest, so that it stands still relative to what was promised in between.
+/// KVM accepts any frequency above the host's even without hardware scaling. It then moves the counter forward only at
+/// each entry into the guest, and between two entries the counter runs at the host's frequency. So the capability is
+/// checked here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TscScaling {
-    /// A guest's counter can have any frequency.
+    /// A guest's counter can run at any frequency.
     Possible,
-    /// It has the host's.
+    /// A guest's counter runs at the host's frequency.
     Impossible,
 }
 
 impl TscScaling {
-    /// What this host can do (`KVM_CAP_TSC_CONTROL`).
+    /// Asks KVM whether this host scales counters (`KVM_CAP_TSC_CONTROL`).
     pub fn of(kvm: &Kvm) -> Self {
         if kvm.check_extension(Cap::TscControl) {
             Self::Possible
@@ -114,7 +115,7 @@ fn failed(what: &'static str) -> impl FnOnce(kvm_ioctls::Error) -> VcpuStateErro
 }
 
 impl VcpuState {
-    /// Reads a vCPU that does not run. `msr_indices` are the registers that KVM can save.
+    /// Reads the state of a vCPU that does not run. `msr_indices` are the model-specific registers that KVM can save.
     pub fn save(vcpu: &VcpuFd, msr_indices: &[u32]) -> Result<Self, VcpuStateError> {
         let mp_state = vcpu.get_mp_state().map_err(failed("run state"))?;
         let cpuid = vcpu
@@ -140,7 +141,7 @@ impl VcpuState {
         })
     }
 
-    /// Writes a new vCPU.
+    /// Writes the state to a newly created vCPU.
     pub fn restore(&self, vcpu: &VcpuFd, scaling: TscScaling) -> Result<(), VcpuStateError> {
         let entries =
             cpuid::to_kvm(&self.cpuid).ok_or(VcpuStateError::CpuidEntries(self.cpuid.len()))?;
@@ -165,8 +166,8 @@ impl VcpuState {
             .map_err(failed("pending events"))
     }
 
-    /// Moves the vCPU's clocks on by the time in which the guest did not run. Answers whether its time stamp counter
-    /// could be moved, which takes that its frequency is known.
+    /// Moves the vCPU's clocks on by the time in which the guest did not run. Answers whether the time stamp counter
+    /// was moved too: it stays if its frequency is unknown.
     ///
     /// A deadline of the timer is a value of that counter, so it may then lie in the past: KVM lets it fire as soon as it
     /// is written.
@@ -179,7 +180,7 @@ impl VcpuState {
         self.tsc_khz != 0
     }
 
-    /// Makes the counter tick as it did, or says that this host cannot.
+    /// Restores the frequency of the time stamp counter. Fails if this host cannot provide it.
     fn restore_tsc_frequency(
         &self,
         vcpu: &VcpuFd,

@@ -1,4 +1,4 @@
-//! The device itself: its three queues, its target, its life.
+//! The balloon device: its three queues, its target, its lifecycle.
 
 #[cfg(test)]
 mod tests;
@@ -32,7 +32,7 @@ const MAX_REPORT_BYTES: u64 = 1 << 40;
 
 const PAGES_PER_MIB: u32 = 256;
 
-/// The balloon.
+/// The balloon device.
 #[derive(Debug, Default)]
 pub struct Balloon {
     target_pages: u32,
@@ -41,7 +41,7 @@ pub struct Balloon {
 }
 
 impl Balloon {
-    /// An empty balloon.
+    /// Creates an empty balloon.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -55,14 +55,14 @@ impl Balloon {
         }
     }
 
-    /// What the guest says it has given up. A hostile guest can say anything.
+    /// MiB that the guest reports to have given up. A hostile guest can report any number.
     #[must_use]
     pub fn actual_mib(&self) -> u32 {
         self.actual_pages / PAGES_PER_MIB
     }
 }
 
-/// Takes at most a queue's worth of chains.
+/// Serves at most as many chains as the queue has descriptors.
 fn drain(
     queue: &mut VirtioQueue,
     ram: &GuestRam,
@@ -88,7 +88,7 @@ fn drain(
     Ok(())
 }
 
-/// A buffer of little-endian page numbers (VIRTIO 1.3 section 5.5.6).
+/// Serves a buffer of little-endian page numbers (VIRTIO 1.3 section 5.5.6).
 fn inflate(ram: &GuestRam, chain: &mut Chain<'_>) -> Result<(), FaultCause> {
     let mut pages = Vec::with_capacity(chain.readable.len() / 4);
     while let Some(page) = chain.readable.read_array() {
@@ -102,7 +102,7 @@ fn inflate(ram: &GuestRam, chain: &mut Chain<'_>) -> Result<(), FaultCause> {
     Ok(())
 }
 
-/// A chain of free ranges (VIRTIO 1.3 section 5.5.6.7). The chain was checked to be guest memory.
+/// Serves a chain of free ranges (VIRTIO 1.3 section 5.5.6.7). All of the chain was checked to be guest memory.
 fn report(chain: &Chain<'_>) {
     for slice in chain.writable.slices() {
         let _ = discard_slice(slice);

@@ -1,4 +1,4 @@
-//! The device itself: its life, its configuration space, sealing.
+//! The block device: its lifecycle, its configuration space, sealing.
 
 #[cfg(test)]
 mod tests;
@@ -35,7 +35,7 @@ const PHYSICAL_BLOCK_EXP: u8 = 3;
 /// Sectors of one qcow2 cluster of our overlays: best size of a write, unit of a discard.
 const CLUSTER_SECTORS: u32 = 32;
 
-/// What a disk is to its machine.
+/// Configuration of a disk.
 #[derive(Debug, Clone)]
 pub struct BlockConfig {
     /// Name by which the guest finds the disk (GET_ID): at most 20 bytes.
@@ -44,9 +44,10 @@ pub struct BlockConfig {
     pub layers: Vec<DiskLayer>,
     /// Whether the guest may only read. A writable disk's last layer must be qcow2.
     pub read_only: bool,
-    /// Limits over reads and writes together.
+    /// Rate limit of reads and writes together.
     pub limit: RateLimit,
-    /// Whether a restored disk may have another size than the one before. The guest has read nothing of either.
+    /// Whether a restored disk may have another size than the saved one. The guest must not have read anything of
+    /// either.
     pub is_replaced: bool,
 }
 
@@ -64,16 +65,16 @@ pub enum BlockError {
 /// Why a disk could not be sealed or stacked.
 #[derive(Debug, Error)]
 pub enum SealError {
-    /// The device must be paused, and not sealed already.
+    /// The device is not paused, or is sealed already.
     #[error("the disk is running or already sealed")]
     NotQuiet,
     /// The disk has no writable layer.
     #[error("the disk is read-only")]
     ReadOnly,
-    /// The layers below could not be copied; the disk goes on as before.
+    /// The layers below could not be copied. The disk is unchanged.
     #[error("fold the layers below")]
     Fold(#[source] io::Error),
-    /// The layer could not be completed; the disk goes on as before.
+    /// The layer could not be completed. The disk is unchanged.
     #[error("complete the layer")]
     Seal(#[source] io::Error),
     /// The new overlay could not be made.
@@ -90,11 +91,11 @@ pub struct Block {
     config: BlockConfig,
     sectors: u64,
     serial: Serial,
-    /// Here unless a worker has it, or the disk is sealed.
+    /// The open disk; `None` while a worker owns it, and once the disk is sealed.
     disk: Option<Disk>,
     limiter: RateLimiter,
     phase: Phase,
-    /// The guest knows another size.
+    /// Whether the disk has another size than the guest knows.
     has_new_size: bool,
 }
 
@@ -137,8 +138,8 @@ impl Block {
         &self.config.layers
     }
 
-    /// Copies into the writable layer what the `count` layers below it hold, so that it reads the same without them. The
-    /// device must be paused. On an error the disk is as it was: what was copied already is what it reads anyway.
+    /// Copies the data of the `count` layers below the writable layer into it, so that it reads the same without them.
+    /// The device must be paused. On an error the disk reads as before.
     pub fn fold(&self, count: usize) -> Result<(), SealError> {
         if self.config.read_only {
             return Err(SealError::ReadOnly);
@@ -211,7 +212,7 @@ impl Block {
         }
     }
 
-    /// [`Block::seal`] and [`Block::stack`] for a file that stays where it is.
+    /// [`Block::seal`] and [`Block::stack`], for a file that keeps its path.
     pub fn seal_and_stack(&mut self, overlay: &Path) -> Result<(), SealError> {
         self.seal()?;
         let sealed = self.config.layers.last().map(|layer| layer.path.clone());

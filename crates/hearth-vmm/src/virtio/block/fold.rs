@@ -1,4 +1,4 @@
-//! Folding: copying what the images below the top of a stack hold into the top, so that it stands without them.
+//! Folding: copies the data of images below the top of a stack into the top, so that they are no longer needed.
 //!
 //! ```text
 //!             0      16      32      48 KiB              after folding 2
@@ -8,8 +8,8 @@
 //! rest        [data ][data ][data ][data ]               [data ][data ][data ][data ]
 //! ```
 //!
-//! What a disk reads as never changes by it, so it may be cut off anywhere: a cluster is in the top or still in the image
-//! that it came from.
+//! Folding never changes what a disk reads as, so it may be interrupted at any point: a cluster is either in the top or
+//! still in the image that it came from.
 
 #[cfg(test)]
 mod tests;
@@ -20,21 +20,21 @@ use std::ops::Range;
 use imago::file::File as ImageFile;
 use imago::{FormatAccess, ShallowMapping};
 
-/// Bytes that are copied at once.
+/// Most bytes of one copy.
 const COPY_BYTES: u64 = 1 << 20;
 
-/// What the images that are folded say of a range that the top has nothing of.
+/// What the folded images hold of a range that is not allocated in the top.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Held {
     /// One of them has data.
     Data,
-    /// One of them says that it reads as zeros.
+    /// One of them marks it as zeros.
     Zero,
-    /// The top has it, or none of them has.
+    /// The range is allocated in the top, or in none of them.
     Nothing,
 }
 
-/// Copies into `top` what the `count` images below it hold and it does not.
+/// Copies into `top` the data that the `count` images below it hold and `top` does not.
 pub(super) fn fold(top: &FormatAccess<ImageFile>, count: usize) -> io::Result<()> {
     let size = top.size();
     let mut buffer = vec![0; COPY_BYTES as usize];
@@ -45,7 +45,7 @@ pub(super) fn fold(top: &FormatAccess<ImageFile>, count: usize) -> io::Result<()
     Ok(())
 }
 
-/// Folds the start of `rest`; answers from where to go on.
+/// Folds the start of `rest`. Answers the offset from which to continue.
 fn step(
     top: &FormatAccess<ImageFile>,
     count: usize,
@@ -61,7 +61,7 @@ fn step(
     Ok(range.end)
 }
 
-/// The longest range from the start of `within` of which all is held alike, as far as one copy goes.
+/// The longest range from the start of `within` that is held in one way, at most as long as one copy.
 fn next_range(
     top: &FormatAccess<ImageFile>,
     count: usize,
@@ -77,7 +77,7 @@ fn next_range(
     Ok((within.start..end, held))
 }
 
-/// How the start of `within` is held, and until where.
+/// How the start of `within` is held, and up to which offset.
 fn held_at(
     top: &FormatAccess<ImageFile>,
     count: usize,

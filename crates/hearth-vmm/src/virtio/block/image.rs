@@ -25,18 +25,18 @@ pub(super) const SECTOR: u64 = 512;
 /// Each layer costs a table lookup for each read of what no newer layer wrote, and its own table cache.
 pub const MAX_LAYERS: usize = 64;
 
-/// How a disk file is to be understood. Never guessed from its content: a guest could have
-/// written a header into its raw disk.
+/// The format of a disk file. It is never guessed from the content: a guest could have written a header into its raw
+/// disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DiskFormat {
-    /// The bytes of the disk (a file system image, for instance).
+    /// The file holds the bytes of the disk (a file system image, for instance).
     Raw,
     /// QEMU's copy-on-write format.
     Qcow2,
 }
 
 impl DiskFormat {
-    /// Its name in the backing format extension.
+    /// Name of the format in qcow2's backing format extension.
     pub(super) fn qcow2_name(self) -> &'static str {
         match self {
             Self::Raw => "raw",
@@ -48,9 +48,9 @@ impl DiskFormat {
 /// One file of a disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskLayer {
-    /// Where it is.
+    /// Path of the file.
     pub path: PathBuf,
-    /// How to read it.
+    /// Format of the file.
     pub format: DiskFormat,
 }
 
@@ -69,16 +69,16 @@ pub enum ImageError {
     /// The file could not be opened.
     #[error("open layer {}", .path.display())]
     Open {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
         /// The cause.
         #[source]
         source: io::Error,
     },
-    /// The file is not what its format says, or uses features that Hearth refuses.
+    /// The file is not of its format, or uses features that Hearth refuses.
     #[error("read the format of layer {}", .path.display())]
     Format {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
         /// The cause.
         #[source]
@@ -90,7 +90,7 @@ pub enum ImageError {
 #[derive(Debug)]
 pub(super) struct Image {
     access: FormatAccess<ImageFile>,
-    /// The top layer once more, for fdatasync; `None` when read-only.
+    /// A second descriptor of the top layer, for fdatasync; `None` if the disk is read-only.
     top: Option<File>,
 }
 
@@ -130,8 +130,8 @@ impl Image {
         self.access.writev(vector, offset)
     }
 
-    /// Frees what lies wholly in the range; what it reads as afterwards is zeroes or the old data,
-    /// never older data.
+    /// Frees the clusters that lie wholly in the range. Afterwards the range reads as zeroes or as the old data, never
+    /// as data of a layer below.
     pub(super) fn discard(&mut self, offset: u64, len: u64) -> io::Result<()> {
         self.access.discard_to_any(offset, len)
     }
@@ -145,7 +145,7 @@ impl Image {
         }
     }
 
-    /// All completed writes reach the host's disk, tables included.
+    /// Makes all completed writes durable on the host's disk, including the image's tables.
     pub(super) fn flush(&self) -> io::Result<()> {
         self.access.flush()?;
         self.top.as_ref().map_or(Ok(()), File::sync_data)
@@ -156,13 +156,13 @@ impl Image {
         &self.access
     }
 
-    /// Copies into the top layer what the `count` layers below it hold and it does not.
+    /// Copies into the top layer the data that the `count` layers below it hold and it does not.
     pub(super) fn fold(&self, count: usize) -> io::Result<()> {
         fold::fold(&self.access, count)
     }
 
-    /// Makes the top layer complete, durable and its file read-only. Nothing may be written
-    /// after this; on an error the disk is as usable as before.
+    /// Makes the top layer complete and durable, and its file read-only. Nothing may be written after this. On an error
+    /// the disk stays usable.
     pub(super) fn seal(&self) -> io::Result<()> {
         self.access.flush()?;
         if let Some(top) = &self.top {
@@ -219,13 +219,13 @@ fn open_layer(
     Ok((access, second))
 }
 
-/// Leaves out the `count` layers below the top one, which were folded into it.
+/// Removes the `count` layers below the top one from the list: they were folded into it.
 pub fn drop_below_top(layers: &mut Vec<DiskLayer>, count: usize) {
     let top = layers.len().saturating_sub(1);
     layers.drain(top.saturating_sub(count)..top);
 }
 
-/// Size in bytes of the disk that `layers` make.
+/// Size in bytes of the disk that consists of `layers`.
 pub fn disk_size(layers: &[DiskLayer]) -> Result<u64, ImageError> {
     Image::open(layers, false).map(|image| image.access.size())
 }

@@ -1,5 +1,5 @@
-//! A fresh qcow2 overlay, written by hand: launching a clone must not cost more than a few
-//! hundred bytes of writes, whatever the disk's size.
+//! Writes a fresh, empty qcow2 overlay: launching a clone must not cost more than a few hundred bytes of writes,
+//! whatever the disk's size.
 //!
 //! ```text
 //!   cluster 0   header, backing format extension, backing file name

@@ -1,4 +1,4 @@
-//! One block request (VIRTIO 1.3 section 5.2.6): what it asks for, and doing it.
+//! Decodes and serves one block request (VIRTIO 1.3 section 5.2.6).
 
 use std::io;
 
@@ -8,8 +8,8 @@ use super::super::chain::{Buffers, Chain};
 use super::super::fault::FaultCause;
 use super::image::{Image, SECTOR};
 
-/// Bytes of one request's buffers. Linux sends 1280 KiB at most unless an administrator of the
-/// guest asks for more; the bound keeps one request's time, and so a pause, short.
+/// Most bytes of one request's buffers. Linux sends 1280 KiB at most unless an administrator of the guest raises it.
+/// The bound keeps the time of one request short, and with it that of a pause.
 pub(super) const MAX_REQUEST_BYTES: u64 = 64 << 20;
 
 /// Sectors that one discard or write-zeroes segment may cover: 256 MiB, 16384 clusters of our
@@ -28,7 +28,7 @@ const SEGMENT_LEN: usize = 16;
 /// The identity of the disk, padded with NULs.
 pub(super) type Serial = [u8; blk::VIRTIO_BLK_ID_BYTES as usize];
 
-/// What requests are checked against and served from.
+/// The open disk that requests are served from, with its size and serial.
 #[derive(Debug)]
 pub(super) struct Disk {
     pub(super) image: Image,
@@ -42,16 +42,16 @@ pub(super) struct Disk {
 pub(super) struct Served {
     /// Bytes written into the chain.
     pub(super) written: u32,
-    /// What the limiter has to know of beside the request and the bytes in its buffers.
+    /// Additional cost of a discard or write-zeroes request, for the rate limiter.
     pub(super) erased: Erased,
 }
 
-/// What a discard or write-zeroes request has cost.
+/// The cost of a discard or write-zeroes request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Erased {
-    /// Segments that came before the last one: each is a request of its own to the image.
+    /// Number of segments beyond the first: each is a request of its own to the image.
     pub(super) further_segments: u64,
-    /// Bytes of the disk's tables, about.
+    /// Approximate bytes of the disk's tables that were written.
     pub(super) table_bytes: u64,
 }
 
@@ -60,7 +60,7 @@ pub(super) struct Erased {
 enum Failure {
     Io,
     Unsupported,
-    /// Not for the driver: the host has no room for it now.
+    /// The host's disk is full. Not reported to the driver.
     Full,
 }
 
@@ -74,10 +74,12 @@ impl From<io::Error> for Failure {
 }
 
 impl Disk {
-    /// Serves a chain and writes its status byte. Returns nothing when the host has no room
-    /// for what the driver writes: the chain is to be served again, as a whole, once there is. A guest that was told of an error
-    /// would give up its file system for what passes.
-    /// An error means that the chain is not a request at all.
+    /// Serves a chain and writes its status byte. Answers `None` if the host's disk is full: the caller serves the
+    /// whole chain again later. An error would make the guest give up its file system for a condition that passes.
+    ///
+    /// # Errors
+    ///
+    /// The chain is not a well-formed request.
     pub(super) fn serve(&mut self, chain: &mut Chain<'_>) -> Result<Option<Served>, FaultCause> {
         let [kind, _reserved, sector @ ..] =
             header(&mut chain.readable).ok_or(FaultCause::Request("block header is short"))?;
@@ -136,7 +138,7 @@ impl Disk {
         }
     }
 
-    /// Also of a request that fails in the middle, `erased` says what was done.
+    /// Serves a discard or write-zeroes request. `erased` holds the cost, also if the request fails half-way.
     fn erase(
         &mut self,
         kind: u32,

@@ -24,10 +24,11 @@ use crate::say;
 /// The image library's deepest call chains take some KiB; only touched pages count.
 const STACK_BYTES: usize = 256 << 10;
 
-/// Wait before a request that the host's disk had no room for is tried again: short beside the time that making room takes.
+/// Pause before a request is tried again that found the host's disk full: short beside the time in which an operator
+/// frees space.
 const FULL_PAUSE: Duration = Duration::from_secs(1);
 
-/// What the worker owns, and returns.
+/// The queue and the disk, which the worker owns while it runs and returns when it stops.
 #[derive(Debug)]
 pub(super) struct Work {
     pub(super) queue: VirtioQueue,
@@ -39,7 +40,7 @@ pub(super) struct Work {
 /// A running worker.
 #[derive(Debug)]
 pub(super) struct Worker {
-    /// Taken when it is joined.
+    /// Handle of the thread; `None` once it was joined.
     thread: Option<JoinHandle<Work>>,
     stop: Arc<Stop>,
 }
@@ -90,13 +91,13 @@ impl Drop for Worker {
 
 /// Why the worker waits.
 enum Wait {
-    /// For the driver's next notification.
+    /// Waits for the driver's next notification.
     Kick,
-    /// For the rate limiter.
+    /// Waits for the rate limiter.
     Throttled(Duration),
-    /// For room on the host's disk.
+    /// Waits for space on the host's disk.
     Full,
-    /// For the end: the queue is broken, or stop was requested.
+    /// Does not wait: the queue is broken, or stop was requested.
     Stop,
 }
 

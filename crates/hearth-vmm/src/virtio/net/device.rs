@@ -1,4 +1,4 @@
-//! The device itself: frames in both directions, its life, its configuration space.
+//! The network card: frames in both directions, its lifecycle, its configuration space.
 
 #[cfg(test)]
 mod tests;
@@ -41,7 +41,7 @@ const RECEIVE_BUFFER: usize = HEADER_LEN + 1514;
 /// A receive buffer may be any number of pages; the card uses what a frame needs.
 const MAX_RECEIVE_BYTES: u64 = 1 << 20;
 
-/// What a card is to its machine.
+/// Configuration of a network card.
 #[derive(Debug, Clone)]
 pub struct NetConfig {
     /// Hardware address.
@@ -59,8 +59,8 @@ pub struct NetConfig {
 pub struct Net {
     config: NetConfig,
     tap: Tap,
-    /// The TAP may have frames: remembered, because it is watched edge-triggered. A guest
-    /// without receive buffers then costs nothing.
+    /// Whether the TAP may have frames. Remembered, because the TAP is watched edge-triggered: a guest without receive
+    /// buffers then costs nothing.
     readable: bool,
     rx_limiter: RateLimiter,
     tx_limiter: RateLimiter,
@@ -70,7 +70,7 @@ pub struct Net {
 }
 
 impl Net {
-    /// A card on `tap`.
+    /// Creates a card on `tap`.
     #[must_use]
     pub fn new(config: NetConfig, tap: Tap) -> Self {
         let now = Instant::now();
@@ -130,7 +130,7 @@ fn finish(active: &Activation, queue: usize, delay: Delay, timer: &mut RetryTime
     }
 }
 
-/// What it takes to bring frames to the guest.
+/// The parts of the card that receive frames for the guest.
 struct Receive<'a> {
     queue: &'a mut VirtioQueue,
     tap: &'a Tap,
@@ -139,7 +139,7 @@ struct Receive<'a> {
 }
 
 impl Receive<'_> {
-    /// Reads frames while there are frames and buffers; at most a queue's worth.
+    /// Reads frames from the TAP while there are frames and buffers; at most as many as the queue has descriptors.
     fn run(&mut self, ram: &GuestRam) -> Delay {
         let mut delay = None;
         let mut budget = self.queue.size();
@@ -190,7 +190,7 @@ impl Receive<'_> {
     }
 }
 
-/// Sends at most a queue's worth of frames.
+/// Sends at most as many frames as the queue has descriptors.
 fn transmit(
     queue: &mut VirtioQueue,
     ram: &GuestRam,

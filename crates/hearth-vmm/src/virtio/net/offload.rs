@@ -1,7 +1,7 @@
-//! What of a frame's virtio header reaches the host's kernel: the fields of features that were negotiated, and nothing else.
+//! Filters the virtio header of a frame from the guest: only fields of negotiated features reach the host's kernel.
 //!
-//! The kernel parses these fields, and code of the kernel that no guest of ours needs is not for a guest to try out: UDP
-//! fragmentation and segmentation, ECN, tunnels, and whatever bit comes next.
+//! The kernel parses these fields. Kernel code that no guest needs must not be reachable from a guest: UDP
+//! fragmentation and segmentation, ECN, tunnels, and features of future bits.
 
 use virtio_bindings::virtio_net as net;
 
@@ -57,10 +57,10 @@ impl Header {
     }
 }
 
-/// The header with which a frame of `frame_len` bytes goes to the TAP; `None` if the frame is to be dropped.
+/// The filtered header with which a frame of `frame_len` bytes goes to the TAP; `None` if the frame is to be dropped.
 ///
-/// Unknown flags are ignored, as a device must (section 5.1.6.2.2). A kind of segmentation that was not negotiated is refused:
-/// sent without it, the frame would be longer than the network takes.
+/// Unknown flags are ignored, as the specification requires (section 5.1.6.2.2). A frame with a kind of segmentation
+/// that was not negotiated is dropped: unsegmented, it would be longer than the network's MTU.
 pub(super) fn sanitize(
     bytes: [u8; HEADER_LEN],
     features: u64,

@@ -1,4 +1,4 @@
-//! The host's end of a network card: a TAP descriptor, made and named by whoever started us.
+//! The host's end of a network card: a TAP descriptor, which the node made.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -46,7 +46,7 @@ impl Tap {
         Self::configured(fd)
     }
 
-    /// A descriptor that already carries one frame with its header in each read and write.
+    /// Wraps a descriptor that already carries one frame with its header in each read and write.
     pub fn configured(fd: OwnedFd) -> Result<Self, TapError> {
         let flags = rustix::fs::fcntl_getfl(&fd).map_err(|e| TapError::Nonblocking(e.into()))?;
         rustix::fs::fcntl_setfl(&fd, flags | OFlags::NONBLOCK)

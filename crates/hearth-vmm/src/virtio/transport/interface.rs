@@ -1,4 +1,4 @@
-//! What the bus, the event loop and the snapshot see of a device, whatever it is.
+//! The interface of every device to the bus, the event loop and snapshots.
 
 use std::sync::Arc;
 
@@ -26,10 +26,10 @@ pub enum TransportError {
     EventFd(#[source] std::io::Error),
 }
 
-/// A saved state does not fit.
+/// Why a saved state does not fit a device.
 #[derive(Debug, Error)]
 pub enum RestoreError {
-    /// The transport is of another device.
+    /// The state belongs to another kind of device.
     #[error("saved device has ID {saved}, this one {now}")]
     DeviceId {
         /// ID in the state.
@@ -48,21 +48,21 @@ pub enum RestoreError {
         /// Number of this device.
         now: usize,
     },
-    /// A queue is not valid.
+    /// The saved state of a queue is not valid.
     #[error("queue {index}")]
     Queue {
-        /// Its index.
+        /// Index of the queue.
         index: u16,
-        /// What is wrong.
+        /// The violation.
         #[source]
         source: QueueError,
     },
-    /// The device's own part does not fit.
+    /// The device-specific part does not fit.
     #[error("device state")]
     Body(#[from] RestoreBodyError),
 }
 
-/// A device on the bus, whatever it is.
+/// A device on the bus, of any kind.
 pub trait MmioDevice: Send + Sync {
     /// The device's name in records.
     fn name(&self) -> &str;
@@ -70,11 +70,11 @@ pub trait MmioDevice: Send + Sync {
     /// The device's ID.
     fn kind(&self) -> DeviceKind;
 
-    /// Guest read at `offset` in the device's window. Any offset and length is allowed; what is no
-    /// register reads as zero.
+    /// Serves a guest's read at `offset` in the device's window. Any offset and length is allowed; offsets without a
+    /// register read as zero.
     fn read(&self, offset: u64, data: &mut [u8]);
 
-    /// Guest write at `offset`. What makes no sense is ignored, as hardware would.
+    /// Serves a guest's write at `offset`. Invalid writes are ignored, as by hardware.
     fn write(&self, offset: u64, data: &[u8]);
 
     /// The eventfd to register as irqfd.
@@ -83,16 +83,16 @@ pub trait MmioDevice: Send + Sync {
     /// Queue index and eventfd of each queue that gets an ioeventfd.
     fn ioeventfds(&self) -> Vec<(u16, Arc<EventFd>)>;
 
-    /// An event of this device's slot, on the machine's loop.
+    /// Handles an event of this device's slot, on the machine's event loop.
     fn on_event(&self, event: PollEvent);
 
     /// Stops the device and takes its queues back. The vCPUs must be paused. Idempotent.
     fn pause(&self);
 
-    /// The state of a paused device.
+    /// Saves the state of a paused device.
     fn save(&self) -> DeviceState;
 
-    /// Takes over a saved state. The device is then paused: call [`MmioDevice::resume`].
+    /// Restores a saved state. The device is paused afterwards: call [`MmioDevice::resume`].
     fn restore(&self, state: &DeviceState) -> Result<(), RestoreError>;
 
     /// Starts the device again if its driver had it running, and notifies it of waiting

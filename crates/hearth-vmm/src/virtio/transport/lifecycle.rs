@@ -1,4 +1,4 @@
-//! Who has the queues: start, stop, pause, save, restore.
+//! The lifecycle of a device, which moves the ownership of its queues: start, stop, pause, save, restore.
 
 use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,7 +40,7 @@ pub struct MmioTransport<D> {
     pub(super) inner: Mutex<Inner<D>>,
 }
 
-/// What the lock protects.
+/// The state that the lock protects.
 pub(super) struct Inner<D> {
     pub(super) device: D,
     pub(super) status: u32,
@@ -54,7 +54,7 @@ pub(super) struct Inner<D> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Run {
-    /// The device has no queues: not yet, or not any more.
+    /// The device has no queues: it was not started, or was stopped.
     Idle,
     /// The device has the queues.
     Running,
@@ -63,7 +63,8 @@ pub(super) enum Run {
 }
 
 impl<D: VirtioDevice> MmioTransport<D> {
-    /// A device before its driver. `irq` becomes the guest's interrupt, `name` is for records.
+    /// Creates the transport of a device whose driver has not started yet. `irq` becomes the guest's interrupt; `name`
+    /// is for fault records.
     pub fn new(
         name: String,
         device: D,
@@ -153,8 +154,8 @@ impl<D: VirtioDevice> MmioTransport<D> {
         Ok(())
     }
 
-    /// Takes the queues back. They are left armed, so that a later start needs to look only at
-    /// the available index and dirties no page of a fresh clone.
+    /// Stops the device and takes its queues back. Notifications stay enabled in the rings, so that a later start only
+    /// reads the available index and dirties no page of a fresh clone.
     pub(super) fn stop(&self, inner: &mut Inner<D>) {
         self.unregister();
         for mut queue in inner.device.stop() {
@@ -364,7 +365,7 @@ impl<D: VirtioDevice> MmioDevice for MmioTransport<D> {
     }
 }
 
-/// Queues as a reset leaves them.
+/// The state of the queues after a reset.
 pub(super) fn fresh_queues(device: &impl VirtioDevice) -> Vec<QueueImage> {
     let fresh = |size: &u16| QueueImage {
         size: *size,

@@ -72,7 +72,7 @@ impl<D: VirtioDevice> MmioTransport<D> {
         }
     }
 
-    /// A notification through the register, where no ioeventfd took it.
+    /// Handles a notification through the register, for queues without an ioeventfd.
     fn notify(&self, queue: u32) {
         if let Some(kick) = self.kicks.get(queue as usize) {
             // A full counter means that the device is notified already.
@@ -158,7 +158,7 @@ impl<D: VirtioDevice> Inner<D> {
         Some((u16::try_from(self.queue_sel).ok()?, max_size))
     }
 
-    /// Size and addresses of the selected queue; a queue that is ready is fixed.
+    /// Sets size or addresses of the selected queue. Ignored for a queue that is ready.
     fn configure_queue(&mut self, offset: u32, value: u32) {
         let Some((index, max_size)) = self.selected_queue() else {
             return;

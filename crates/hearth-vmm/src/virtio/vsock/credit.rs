@@ -1,14 +1,14 @@
-//! Flow control of one stream (VIRTIO 1.3 section 5.10.6.3): who may send how much. Pure counting;
-//! all counters wrap at 2^32 as the specification has them.
+//! Flow control of one stream (VIRTIO 1.3 section 5.10.6.3): counts how many bytes either side may send. All counters
+//! wrap at 2^32, as the specification defines.
 
 /// Credit of both directions, seen from the host.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Credit {
-    /// Bytes we are ready to keep for the guest's data, told to the guest as buf_alloc.
+    /// Bytes of guest data that the host is ready to buffer; sent to the guest as buf_alloc.
     window: u32,
-    /// Bytes of guest data that came in.
+    /// Bytes of guest data that were received.
     received: u32,
-    /// Bytes of guest data that left for the host's socket: fwd_cnt.
+    /// Bytes of guest data that were passed to the host's socket: fwd_cnt.
     forwarded: u32,
     /// The fwd_cnt that the guest knows.
     announced: u32,
@@ -32,13 +32,13 @@ impl Credit {
         }
     }
 
-    /// Takes the guest's side from a packet.
+    /// Updates the guest's counters from a packet.
     pub(super) fn update_peer(&mut self, buf_alloc: u32, fwd_cnt: u32) {
         self.peer_window = buf_alloc;
         self.peer_forwarded = fwd_cnt;
     }
 
-    /// Bytes that may be sent to the guest. Nonsense from the guest means none.
+    /// Bytes that may be sent to the guest; 0 if the guest's counters are inconsistent.
     pub(super) fn sendable(&self) -> u32 {
         self.peer_window
             .saturating_sub(self.sent.wrapping_sub(self.peer_forwarded))
@@ -63,8 +63,7 @@ impl Credit {
         self.forwarded = self.forwarded.wrapping_add(bytes);
     }
 
-    /// Whether the guest should be told of room it does not know of: it believes that less than
-    /// half of the window is left.
+    /// Whether a credit update is due: by the counters that the guest knows, less than half of the window is left.
     pub(super) fn owes_update(&self) -> bool {
         let unannounced = self.forwarded.wrapping_sub(self.announced);
         let believed_used = self.received.wrapping_sub(self.announced);

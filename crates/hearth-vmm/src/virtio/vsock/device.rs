@@ -1,4 +1,4 @@
-//! The device itself: the listener, TRANSPORT_RESET, its life.
+//! The socket device: its listener, TRANSPORT_RESET, its lifecycle.
 
 #[cfg(test)]
 mod tests;
@@ -29,10 +29,10 @@ const EVENT: usize = 2;
 
 const QUEUE_SIZES: &[u16] = &[256, 256, 16];
 
-/// Connections accepted in one turn of the loop; the rest waits in the kernel's backlog.
+/// Most connections accepted in one turn of the event loop; the rest waits in the kernel's backlog.
 const ACCEPTS_PER_TURN: usize = 16;
 
-/// How long the listener rests when the process cannot accept (no descriptors left).
+/// Pause of the listener when the process cannot accept (no descriptors left).
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
 /// A guest that has not taken TRANSPORT_RESET by then is offered streams all the same. Linux takes
@@ -54,11 +54,11 @@ pub struct VsockConfig {
     pub guest_cid: u64,
     /// Path of the host's socket; must not exist. Removed when the device is dropped.
     pub socket: PathBuf,
-    /// Streams at the same time, whoever opened them.
+    /// Most streams at the same time, whichever side opened them.
     pub max_streams: usize,
 }
 
-/// Why the device could not be made.
+/// Why the device could not be created.
 #[derive(Debug, Error)]
 pub enum VsockError {
     /// Context ids below 3 are reserved (VIRTIO 1.3 section 5.10.4).
@@ -67,7 +67,7 @@ pub enum VsockError {
     /// The socket could not be bound.
     #[error("listen on {}", .path.display())]
     Listen {
-        /// Where.
+        /// Path of the socket.
         path: PathBuf,
         /// The cause.
         #[source]
@@ -88,12 +88,12 @@ pub struct Vsock {
     reset_patience: Duration,
 }
 
-/// Where a restored guest is with dropping its old streams.
+/// Progress of TRANSPORT_RESET, which makes a restored guest drop its old streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reset {
-    /// Nothing to drop.
+    /// No event is needed.
     None,
-    /// The event was not sent yet.
+    /// The event is to be sent.
     Owed,
     /// The event was sent when the ring stood at this index; its driver offers the buffer again
     /// when it is done.
@@ -127,7 +127,7 @@ impl Vsock {
         })
     }
 
-    /// Streams that exist now.
+    /// Number of streams that exist now.
     #[must_use]
     pub fn streams(&self) -> usize {
         self.mux.len()
@@ -173,7 +173,7 @@ impl Vsock {
         }
     }
 
-    /// Takes the guest's packets, then gives it what is waiting for it.
+    /// Handles the guest's packets, then sends the packets that wait for it.
     fn process(&mut self, queue: usize) {
         let Some(active) = &mut self.active else {
             return;
@@ -187,7 +187,7 @@ impl Vsock {
         }
     }
 
-    /// Sends TRANSPORT_RESET, or finds that the driver has dealt with it.
+    /// Sends TRANSPORT_RESET, or notices that the driver has handled it.
     fn process_event_queue(&mut self) {
         let Some(active) = &mut self.active else {
             return;

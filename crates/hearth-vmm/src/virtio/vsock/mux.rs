@@ -1,5 +1,5 @@
-//! All streams of one guest: who they are, which of them has something for the guest, and what
-//! every packet and event does to them. Knows nothing of queues.
+//! All streams of one guest: routes packets and events to them, and decides which stream sends to the guest next. Knows
+//! nothing of queues.
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -13,20 +13,21 @@ use super::packet::{HOST_CID, Header, Op, Ports, TYPE_STREAM};
 use super::socket::{FirstLine, HostSocket};
 use super::stream::{Phase, Step, Stream, Verdict};
 
-/// Answers owed to packets of streams that do not exist. When that many wait, the guest's packets
-/// are left in its queue until it takes the answers (VIRTIO 1.3 section 5.10.6.1.2).
+/// Most pending RST answers to packets of streams that do not exist. When that many wait, the guest's packets are left
+/// in its queue until it takes the answers (VIRTIO 1.3 section 5.10.6.1.2).
 const MAX_RESETS: usize = 256;
 
 /// Host ports of streams that the host opens: above everything that people choose.
 const FIRST_HOST_PORT: u32 = 1 << 30;
 
-/// Bytes that a stream promises to buffer. The first 32 streams get the most; with more of them,
-/// windows shrink, so that all together stay below 40 MiB even with 1023 streams that do not drain.
+/// Bytes from which windows are granted: a stream promises to buffer a window of guest data. The first 32 streams get
+/// the largest windows. With more streams windows shrink, so that all together stay below 40 MiB even with 1023 streams
+/// that do not drain.
 const WINDOW_BUDGET: u32 = 8 << 20;
 const MAX_WINDOW: u32 = 256 << 10;
 const MIN_WINDOW: u32 = 8 << 10;
 
-/// First epoll token of streams; a stream's token is this plus its place.
+/// First epoll token of streams; a stream's token is this plus its index.
 pub(super) const STREAM_TOKENS: u32 = 64;
 
 #[derive(Debug)]
@@ -41,12 +42,12 @@ pub(super) struct Mux {
     ready: VecDeque<usize>,
     resets: VecDeque<Ports>,
     next_host_port: u32,
-    /// Requests to the guest wait until it has dropped its old streams.
+    /// Whether requests to the guest wait until it has dropped its old streams.
     held: bool,
 }
 
-/// Where this process begins to take host ports: anywhere. A restored guest may still know streams of
-/// the process before (Linux keeps an orphaned one for 8 s) and would refuse a new one of the same name.
+/// A random port from which this process begins to allocate host ports. A restored guest may still know streams of the
+/// previous process (Linux keeps an orphaned one for 8 s) and would refuse a new one with the same ports.
 fn first_host_port() -> u32 {
     let mut random = [0; 4];
     // Without randomness, which only an old kernel lacks early in its boot, the beginning is as good as any.
@@ -71,7 +72,7 @@ impl Mux {
         }
     }
 
-    /// Streams that exist, whatever their phase.
+    /// Number of streams that exist, in any phase.
     pub(super) fn len(&self) -> usize {
         self.streams.len() - self.free.len()
     }
@@ -80,7 +81,7 @@ impl Mux {
         self.registrar = Some(registrar);
     }
 
-    /// Ends every stream without a word to the guest.
+    /// Drops all streams without notifying the guest.
     pub(super) fn clear(&mut self) {
         self.streams.clear();
         self.free.clear();
@@ -89,7 +90,7 @@ impl Mux {
         self.resets.clear();
     }
 
-    /// While held, no request goes to the guest.
+    /// Sets whether requests to the guest are held back.
     pub(super) fn set_held(&mut self, held: bool) {
         self.held = held;
         if !held {
@@ -97,7 +98,7 @@ impl Mux {
         }
     }
 
-    /// Events may have been missed (the device was stopped): look at every socket again.
+    /// Marks every socket as ready: events may have been missed while the device was stopped.
     pub(super) fn assume_ready(&mut self) {
         for id in 0..self.streams.len() {
             if self.streams[id]
@@ -119,12 +120,12 @@ impl Mux {
         }
     }
 
-    /// Whether packets of the guest may be taken: answers to them must have a place.
+    /// Whether packets of the guest may be handled: there must be room for the answers.
     pub(super) fn can_take_packets(&self) -> bool {
         self.resets.len() < MAX_RESETS
     }
 
-    /// A host process connected.
+    /// Adds the stream of a host process that connected.
     pub(super) fn on_host_connection(&mut self, fd: OwnedFd) {
         let stream = Stream::greeting(HostSocket::accepted(fd), self.window());
         if let Some(id) = self.insert(stream) {
@@ -133,7 +134,7 @@ impl Mux {
         }
     }
 
-    /// An event of a stream's socket.
+    /// Handles an event of a stream's socket.
     pub(super) fn on_event(&mut self, event: PollEvent) {
         let Some(id) = event.token.checked_sub(STREAM_TOKENS).map(|id| id as usize) else {
             return;
@@ -173,8 +174,8 @@ impl Mux {
         }
     }
 
-    /// A free host port for a stream to `guest`. Ports are taken in turn, so an old name comes back after
-    /// 2^30 streams.
+    /// Allocates a host port for a stream to the guest's port `guest`. Ports are taken in turn, so a port is reused
+    /// after 2^30 streams.
     fn host_port(&mut self, guest: u32) -> u32 {
         loop {
             let host = self.next_host_port;
@@ -185,8 +186,7 @@ impl Mux {
         }
     }
 
-    /// A packet from the guest. `payload` is what follows the header, of the length the header
-    /// says; `None` if the chain is shorter than that.
+    /// Handles a packet from the guest. `payload` has the length that the header says; `None` if the chain is shorter.
     pub(super) fn on_packet(&mut self, header: &Header, payload: Option<Buffers<'_>>) {
         if header.src_cid != self.guest_cid || header.dst_cid != HOST_CID {
             // Nobody to answer (VIRTIO 1.3 section 5.10.6.4.2 wants a known source).
@@ -239,8 +239,8 @@ impl Mux {
         (WINDOW_BUDGET / sharers).clamp(MIN_WINDOW, MAX_WINDOW)
     }
 
-    /// Gives the stream a place and watches its socket; `None` (and the socket is closed) if
-    /// there is no room or the kernel refuses.
+    /// Adds the stream and watches its socket. `None` if there is no room or the kernel refuses; the socket is then
+    /// closed.
     fn insert(&mut self, stream: Stream) -> Option<usize> {
         if self.len() >= self.max_streams {
             self.evict_lingering()?;
@@ -266,7 +266,7 @@ impl Mux {
         Some(id)
     }
 
-    /// Makes room by forgetting a stream that only waits for the guest's last word.
+    /// Makes room by dropping a stream that only waits for the guest's last packet.
     fn evict_lingering(&mut self) -> Option<()> {
         let lingers =
             |stream: &Option<Stream>| matches!(stream, Some(s) if s.phase == Phase::Lingering);
@@ -321,7 +321,7 @@ impl Mux {
         }
     }
 
-    /// Whether the guest's receive queue is wanted.
+    /// Whether there is anything for the guest's receive queue.
     pub(super) fn has_output(&self) -> bool {
         !self.resets.is_empty() || !self.ready.is_empty()
     }
@@ -371,13 +371,13 @@ impl Mux {
         Some(stream.header(guest_cid, ports, Op::Data, 0, len))
     }
 
-    /// The stream had its turn; it gets another one behind the others if it has more.
+    /// Ends the turn of a stream. It is queued behind the others if it has more to send.
     pub(super) fn end_turn(&mut self, id: usize) {
         self.enqueue(id);
     }
 }
 
-/// Something for the guest's receive queue.
+/// Output for the guest's receive queue.
 #[derive(Debug)]
 pub(super) enum Output {
     /// A packet without data.

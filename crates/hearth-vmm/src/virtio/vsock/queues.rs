@@ -1,4 +1,4 @@
-//! Moving packets between the queues and the streams.
+//! Moves packets between the queues and the streams.
 
 use super::super::chain::{Buffers, Chain};
 use super::super::device::Activation;
@@ -11,16 +11,16 @@ use super::packet::{HEADER_LEN, Header};
 pub(super) const RX: usize = 0;
 pub(super) const TX: usize = 1;
 
-/// Packets carry up to 64 KiB in Linux; a longer chain is a driver gone wrong.
+/// Most bytes of a chain. Packets carry up to 64 KiB in Linux; only a faulty driver sends longer chains.
 pub(super) const MAX_CHAIN_BYTES: u64 = 1 << 20;
 
 /// Receive buffers filled by one read of a socket. Linux offers 4 KiB each, so this is 64 KiB.
 const MAX_BATCH: usize = 16;
 
-/// Which queue failed, and why.
+/// Index of the queue that failed, and the cause.
 pub(super) type Fault = (usize, FaultCause);
 
-/// Takes at most a queue's worth of packets, then lets others have a turn.
+/// Handles at most as many packets as the queue has descriptors; the rest waits for the next turn of the event loop.
 pub(super) fn drain_tx(active: &mut Activation, mux: &mut Mux) -> Result<(), Fault> {
     let fault = |error| (TX, FaultCause::from(error));
     let queue = &mut active.queues[TX];
@@ -57,7 +57,7 @@ fn take_packet(mut chain: Chain<'_>, mux: &mut Mux) {
     mux.on_packet(&header, complete.then_some(payload));
 }
 
-/// Fills receive buffers while there are some and something to put there; at most a queue's worth.
+/// Fills receive buffers while there are buffers and output; at most as many as the queue has descriptors.
 pub(super) fn fill_rx(active: &mut Activation, mux: &mut Mux) -> Result<(), Fault> {
     let fault = |error| (RX, FaultCause::from(error));
     let could_take = mux.can_take_packets();
@@ -81,8 +81,8 @@ pub(super) fn fill_rx(active: &mut Activation, mux: &mut Mux) -> Result<(), Faul
     Ok(())
 }
 
-/// Gives the guest one packet, or one read's worth of one stream's data. Returns the
-/// number of turns it cost. The queue has at least one buffer.
+/// Gives the guest one packet, or the data of one read from a stream's socket. Returns the share of the queue's turn
+/// that it used: the number of filled buffers, at least 1. The queue must have at least one buffer.
 fn deliver(queue: &mut VirtioQueue, ram: &GuestRam, mux: &mut Mux) -> Result<usize, FaultCause> {
     match mux.next_output() {
         None => Ok(1),
@@ -150,7 +150,7 @@ fn deliver_data(
 
 type ReceiveBuffer<'m> = (u16, Buffers<'m>, Buffers<'m>);
 
-/// The next receive buffer, as the places of header and payload.
+/// Takes the next receive buffer, split into header and payload.
 fn receive_buffer<'m>(
     queue: &mut VirtioQueue,
     ram: &'m GuestRam,

@@ -19,7 +19,7 @@ const LONGEST_LINE: usize = 32;
 #[derive(Debug)]
 pub(super) struct HostSocket(OwnedFd);
 
-/// What reading the first line of a host's connection gave.
+/// The result of reading the first line of a host's connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum FirstLine {
     /// The line is not complete yet.
@@ -31,13 +31,13 @@ pub(super) enum FirstLine {
 }
 
 impl HostSocket {
-    /// A connection that a host process made; must be nonblocking.
+    /// Wraps a connection that a host process made. It must be nonblocking.
     pub(super) fn accepted(fd: OwnedFd) -> Self {
         Self(fd)
     }
 
-    /// Connects to the listener at `<base>_<port>`. A listener that is not there, or whose
-    /// backlog is full, is an error at once: nothing here waits.
+    /// Connects to the listener at `<base>_<port>`. Does not block: fails at once if there is no listener or its
+    /// backlog is full.
     pub(super) fn connect(base: &Path, port: u32) -> io::Result<Self> {
         let mut path = base.as_os_str().to_owned();
         path.push(format!("_{port}"));
@@ -83,12 +83,12 @@ impl HostSocket {
             .map_or(FirstLine::Refused, FirstLine::Connect)
     }
 
-    /// Sends from host memory; returns the bytes taken.
+    /// Sends from host memory; returns the number of bytes sent.
     pub(super) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         Ok(rustix::net::send(&self.0, bytes, SendFlags::NOSIGNAL)?)
     }
 
-    /// Sends from guest memory; returns the bytes taken.
+    /// Sends from guest memory; returns the number of bytes sent.
     pub(super) fn send_guest(&self, buffers: &Buffers<'_>) -> io::Result<usize> {
         let mut vectors = Vectors::new(buffers.slices().len());
         vectors.guest(buffers);

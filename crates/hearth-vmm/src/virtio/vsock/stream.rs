@@ -8,9 +8,9 @@
 //!  any  --RST, or a packet that breaks the rules--> gone
 //! ```
 //!
-//! What is owed to the guest is a set of flags, not a list of packets, so a stream's memory is
-//! bounded by its window whatever the guest does. Readiness of the host socket is remembered
-//! (edge-triggered), so a guest that does not take its data costs no work at all.
+//! Pending packets to the guest are a set of flags, not a list, so a stream's memory is bounded by its window whatever
+//! the guest does. Readiness of the host socket is remembered (edge-triggered), so a guest that does not take its data
+//! causes no work.
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
@@ -24,17 +24,17 @@ use super::socket::HostSocket;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// The host's first line is awaited.
+    /// The stream waits for the host's first line.
     Greeting,
-    /// The guest's answer to our request is awaited.
+    /// The stream waits for the guest's answer to our request.
     Requested,
     /// Data flows.
     Open,
-    /// The host's socket is gone, or both directions ended; the guest's last word is awaited.
+    /// The host's socket is closed, or both directions ended; the stream waits for the guest's last packet.
     Lingering,
 }
 
-/// Packets owed to the guest.
+/// Packets that are to be sent to the guest.
 #[derive(Debug, Clone, Copy, Default)]
 struct Due {
     request: bool,
@@ -45,37 +45,37 @@ struct Due {
     reset: bool,
 }
 
-/// What the guest's queue is to get from this stream next.
+/// The next packet from this stream to the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     /// A packet without data: operation and flags.
     Control(Op, u32),
     /// Up to this many bytes from the host's socket.
     Data(u32),
-    /// Nothing for now.
+    /// No packet for now.
     Nothing,
 }
 
-/// What happens to a stream after a packet or an event.
+/// Whether a stream is kept after a packet or an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub(super) enum Verdict {
-    /// It lives.
+    /// The stream is kept.
     Keep,
-    /// It is gone, and the guest knows.
+    /// The stream is dropped, and the guest knows.
     Drop,
-    /// It is gone, and the guest must be told.
+    /// The stream is dropped, and an RST must be sent to the guest.
     Reset,
 }
 
 #[derive(Debug)]
 pub(super) struct Stream {
-    /// Names, once known.
+    /// The ports of the stream, once they are known.
     pub(super) ports: Option<Ports>,
     pub(super) phase: Phase,
     /// Whether it is in the list of streams that have something for the guest.
     pub(super) queued: bool,
-    /// Chains tried in one read: grows while reads fill them.
+    /// Number of receive buffers offered to one read; grows while reads fill them.
     pub(super) batch: usize,
     socket: Option<HostSocket>,
     credit: Credit,
@@ -84,23 +84,23 @@ pub(super) struct Stream {
     due: Due,
     readable: bool,
     writable: bool,
-    /// The host's end is closed in both directions.
+    /// Whether the host's end is closed in both directions.
     hung_up: bool,
-    /// The guest knows that the host will send no more.
+    /// Whether the guest was told that the host will send no more.
     eof_sent: bool,
-    /// What the guest has ended.
+    /// Shutdown flags that the guest has sent.
     guest_ended: u32,
-    /// The host's process knows that the guest will send no more.
+    /// Whether the host's process was told that the guest will send no more.
     write_ended: bool,
 }
 
 impl Stream {
-    /// A host process connected.
+    /// Creates the stream of a host process that connected.
     pub(super) fn greeting(socket: HostSocket, window: u32) -> Self {
         Self::new(None, Phase::Greeting, socket, window)
     }
 
-    /// The guest connected, and so did we.
+    /// Creates the stream of a guest that connected to a listener of the host.
     pub(super) fn answered(
         ports: Ports,
         socket: HostSocket,
@@ -138,20 +138,20 @@ impl Stream {
         self.socket.as_ref()
     }
 
-    /// The host named the guest's port.
+    /// Notes the ports of a stream once the host has named the guest's port.
     pub(super) fn request(&mut self, ports: Ports) {
         self.ports = Some(ports);
         self.phase = Phase::Requested;
         self.due.request = true;
     }
 
-    /// Events may have been missed: look at the socket again.
+    /// Marks the socket as ready: events may have been missed.
     pub(super) fn assume_ready(&mut self) {
         self.readable = true;
         self.writable = true;
     }
 
-    /// The host's socket changed.
+    /// Handles an event of the host's socket.
     pub(super) fn on_socket(&mut self, ready: EventSet) -> Verdict {
         if ready.contains(EventSet::OUT) {
             self.writable = true;
@@ -178,7 +178,7 @@ impl Stream {
         self.settle()
     }
 
-    /// The guest sent a packet on this stream.
+    /// Handles a packet of the guest on this stream.
     pub(super) fn on_packet(
         &mut self,
         op: Op,
@@ -206,7 +206,7 @@ impl Stream {
         self.settle()
     }
 
-    /// Tells the host's process that its guest answered.
+    /// Sends the host's process the line that the guest accepted.
     fn greet(&mut self) -> Verdict {
         self.phase = Phase::Open;
         let (Some(socket), Some(ports)) = (&self.socket, self.ports) else {
@@ -241,8 +241,8 @@ impl Stream {
         Verdict::Keep
     }
 
-    /// Copies what the socket did not take; to a closed socket goes nothing, but the guest
-    /// gets its credit back, so that it comes to read of the end.
+    /// Buffers the part of the payload that the socket did not take. If the socket is closed, the data is dropped and
+    /// the guest gets its credit back, so that it goes on to read the end of the stream.
     fn keep(&mut self, payload: &mut Buffers<'_>) {
         if self.hung_up {
             self.credit.forwarded(payload.len() as u32);
@@ -258,7 +258,7 @@ impl Stream {
         }
     }
 
-    /// Sends from the backlog what the socket takes.
+    /// Sends as much of the backlog as the socket takes.
     fn flush(&mut self) {
         while self.writable && !self.hung_up && !self.backlog.is_empty() {
             let Some(socket) = &self.socket else { break };
@@ -292,7 +292,7 @@ impl Stream {
         }
     }
 
-    /// The guest ended one or both directions.
+    /// Handles a shutdown of one or both directions by the guest.
     fn end(&mut self, flags: u32) {
         let new = flags & !self.guest_ended;
         self.guest_ended |= flags;
@@ -303,8 +303,8 @@ impl Stream {
         }
     }
 
-    /// What follows from the state: the guest's end reaches the host behind the last byte, and
-    /// a stream that ended on both sides goes.
+    /// Applies the consequences of the state: passes the guest's shutdown to the host after the last byte, and ends a
+    /// stream that is shut down in both directions.
     fn settle(&mut self) -> Verdict {
         if !self.backlog.is_empty() {
             return Verdict::Keep;
@@ -333,7 +333,7 @@ impl Stream {
         self.backlog = VecDeque::new();
     }
 
-    /// Whether the guest's queue would get something from this stream.
+    /// Whether this stream has a packet for the guest.
     pub(super) fn has_step(&self) -> bool {
         self.peek() != Step::Nothing
     }
@@ -372,7 +372,7 @@ impl Stream {
         Step::Nothing
     }
 
-    /// The next thing for the guest; it is then no longer owed, so it must be delivered.
+    /// Takes the next packet for the guest. It is no longer pending, so the caller must deliver it.
     pub(super) fn take_step(&mut self) -> Step {
         let step = self.peek();
         match step {
@@ -416,8 +416,8 @@ impl Stream {
         }
     }
 
-    /// Reads from the host's socket into the payload parts of `chains`. 0: nothing came; the
-    /// state says why.
+    /// Reads from the host's socket into the payload parts of `chains`. Returns the number of bytes; 0 if nothing came,
+    /// and the state says why.
     pub(super) fn read_into<'b, 'm: 'b>(
         &mut self,
         chains: impl IntoIterator<Item = &'b Buffers<'m>>,
