@@ -24,7 +24,7 @@ use hearth_control::policy::{Policy, Quotas};
 use hearth_control::store::{SqliteStore, Store, StoreError};
 use hearth_control::throttle::Rates;
 use hearth_control::{Control, ControlConfig};
-use hearth_endpoint::{Certificates, Door, Endpoint, Settings, Sources, TokenKeys};
+use hearth_endpoint::{Certificates, Endpoint, ListenerRoute, Settings, Sources, TokenKeys};
 use hearth_front::{
     ControlMetrics, Front, FrontConfig, FrontMetrics, KnownHosts, MetricsPage, PageTokens,
     SessionKey, Transport, serve, serve_metrics,
@@ -580,7 +580,9 @@ async fn spawn_endpoints(
 ) -> JoinHandle<()> {
     match shared_listener {
         Some(listener) => tokio::spawn(async move {
-            endpoint.serve(listener, Door::Shared, stopped).await;
+            endpoint
+                .serve(listener, ListenerRoute::Shared, stopped)
+                .await;
         }),
         None => {
             let address = config.hosting.endpoint_address();
