@@ -1,28 +1,28 @@
-//! What can go wrong, and what helps.
+//! Errors of networks, with advice.
 
 use std::io;
 
 /// Why there is no network, or not this one.
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkError {
-    /// Not root.
+    /// The process is not root.
     #[error("networks for microVMs need root: start the node as root, or without networks")]
     NotRoot,
-    /// No nftables.
+    /// nftables is not installed.
     #[error(
         "networks for microVMs need {} (apt-get install nftables), or start the node without networks",
         crate::nft::PROGRAM
     )]
     NoNftables,
-    /// No TAP devices.
+    /// The host has no TAP devices.
     #[error(
         "networks for microVMs need /dev/net/tun (modprobe tun), or start the node without networks"
     )]
     NoTun,
-    /// All numbers are taken.
+    /// All slot numbers are taken.
     #[error("all 65519 network slots of this host are taken")]
     NoSlot,
-    /// The file with the resolver's port.
+    /// The file with the resolver's port could not be read or written.
     #[error("cannot keep the resolver's port in {path}")]
     State {
         /// The file.
@@ -31,7 +31,7 @@ pub enum NetworkError {
         #[source]
         source: io::Error,
     },
-    /// A step of making a network.
+    /// A step of setting up a network failed.
     #[error("network, {step}: {hint}", hint = .step.hint())]
     Step {
         /// The step.
@@ -42,26 +42,26 @@ pub enum NetworkError {
     },
 }
 
-/// A step of making a network.
+/// A step of setting up a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// A namespace.
+    /// Creating a namespace.
     Namespace,
-    /// The TAP.
+    /// Creating the TAP device.
     Tap,
-    /// Cards.
+    /// Creating the pair of links.
     Links,
-    /// Addresses.
+    /// Adding an address.
     Addresses,
-    /// Routes.
+    /// Adding a route.
     Routes,
     /// Switching IPv6 off.
     Ipv6,
     /// Switching forwarding on.
     Forwarding,
-    /// nftables rules.
+    /// Applying nftables rules.
     Rules,
-    /// The name server of the guests.
+    /// Starting the name server of the guests.
     Resolver,
 }
 

@@ -1,4 +1,4 @@
-//! The network of one host: its rules, its slots, the name server of its guests.
+//! The network of one host: its rules, its slots, and the name server of its guests.
 
 use std::fs::{self, File};
 use std::io;
@@ -20,25 +20,27 @@ use crate::resolver::Resolver;
 use crate::slot::{self, Slot};
 use crate::{namespace, nft, rules};
 
-/// Slots that are ready before anybody asks: making one takes longer than all the rest of a launch.
+/// Slots that are kept ready: creating one takes longer than all the rest of a launch.
 const POOL: usize = 24;
 
-/// With more than so many left, new ones are made when launches pause: making them beside a launch slows it.
+/// If more than this many are left, new ones are created only when launches pause: creating them beside a launch
+/// slows it.
 const POOL_LOW: usize = 8;
 
-/// What counts as a pause.
+/// How long no launch must come to count as a pause.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// What differs from host to host.
+/// Options of a host's network.
 #[derive(Debug, Clone)]
 pub struct NetworkOptions {
-    /// A file that remembers the name server's port, so that guests that run already find it again.
+    /// The file that stores the name server's port, so that guests that run already find it again.
     pub state: PathBuf,
-    /// Whom guests' questions are passed on to; empty means the servers in the host's `/etc/resolv.conf`.
+    /// The name servers that guests' questions are forwarded to. Empty means the servers in the host's
+    /// `/etc/resolv.conf`.
     pub name_servers: Vec<SocketAddr>,
 }
 
-/// Networks for microVMs. Cloning it is cheap.
+/// The networks of all microVMs of a host. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Network {
     shared: Arc<Shared>,
@@ -53,7 +55,7 @@ struct Shared {
     next: AtomicU16,
 }
 
-/// Keeps the pool full; ends with the last [`Network`].
+/// The task that keeps the pool full. Ends with the last [`Network`].
 #[derive(Debug)]
 struct Filler(JoinHandle<()>);
 
@@ -64,11 +66,11 @@ impl Drop for Filler {
 }
 
 impl Network {
-    /// Prepares the host.
+    /// Prepares the host, and creates the first slots.
     ///
     /// # Errors
     ///
-    /// What this host lacks, and what helps.
+    /// What this host lacks, and what to do.
     pub async fn start(options: NetworkOptions) -> Result<Self, NetworkError> {
         check_host()?;
         prepare_host().await?;
@@ -89,7 +91,7 @@ impl Network {
         })
     }
 
-    /// A slot with these ways out. Nothing of it is left when it is dropped and no process lives in it.
+    /// Takes a slot and sets its egress. The slot disappears when it is dropped and no process lives in it.
     pub async fn take(&self, egress: &Egress) -> Result<Slot, NetworkError> {
         let slot = self.shared.pop();
         self.shared.wanted.notify_one();
@@ -107,7 +109,7 @@ impl Network {
         Ok(slot)
     }
 
-    /// Waits until all slots are made that are made ahead of time.
+    /// Waits until the pool of slots is full.
     pub async fn settled(&self) {
         const LOOK: Duration = Duration::from_millis(5);
         while self.shared.left() < POOL {
@@ -115,7 +117,7 @@ impl Network {
         }
     }
 
-    /// Takes up the guest of a process that lives in a slot since before this node was started.
+    /// Takes over the guest of a process that has lived in a slot since before this start.
     pub fn adopt(&self, slot: u16, pid: u32, egress: &Egress) -> Result<(), NetworkError> {
         let namespace = File::open(format!("/proc/{pid}/ns/net"));
         let namespace = OwnedFd::from(namespace.map_err(failed(Step::Namespace))?);
@@ -134,7 +136,7 @@ impl Network {
         Ok(())
     }
 
-    /// Forgets the guest of a slot.
+    /// Removes the guest of a slot.
     pub fn release(&self, slot: u16) {
         self.shared.resolver.dismiss(slot);
     }
@@ -156,7 +158,7 @@ impl Shared {
     }
 
     async fn fill(self: Arc<Self>) {
-        // Nobody has asked yet.
+        // No launch has come yet.
         let mut is_pause = true;
         loop {
             if self.left() >= POOL {
@@ -180,7 +182,7 @@ impl Shared {
                     .unwrap_or_else(PoisonError::into_inner)
                     .push(slot),
                 Err(error) => {
-                    // Who takes one makes it, and hears of the error.
+                    // The launch that takes a slot creates it itself, and gets the error.
                     tracing::warn!(%error, "no network slot can be prepared");
                     self.wanted.notified().await;
                 }
@@ -227,14 +229,14 @@ async fn prepare_host() -> Result<(), NetworkError> {
     slot::add_address(&links, loopback, HOST, 32).await
 }
 
-/// Takes off this host what every Hearth on it shares: the table of rules, and the address that guests ask for names. While a microVM of
-/// any of them lives, nothing is touched. Forwarding stays as it is: others may have come to count on it.
+/// Removes what all Hearths on this host share: the table of rules, and the address of the name server. No-op while a
+/// microVM of any of them lives. Forwarding stays on, because other programs may rely on it by now.
 ///
 /// # Errors
 ///
-/// What the kernel said.
+/// The error of the kernel.
 pub async fn leave_host() -> Result<(), NetworkError> {
-    // Who could not have made anything has nothing to take away.
+    // A host on which nothing could be created has nothing to remove.
     if check_host().is_err() || are_links_there().await? {
         return Ok(());
     }
@@ -245,7 +247,7 @@ pub async fn leave_host() -> Result<(), NetworkError> {
     slot::remove_address(&links, slot::index_of("lo")?, HOST, 32).await
 }
 
-/// Whether a slot is there. The kernel takes a moment to remove those whose last process has ended.
+/// Whether a slot exists. The kernel takes a moment to remove a slot whose last process has ended.
 async fn are_links_there() -> Result<bool, NetworkError> {
     const TRIES: u32 = 20;
     const PAUSE: Duration = Duration::from_millis(100);

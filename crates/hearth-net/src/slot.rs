@@ -1,4 +1,4 @@
-//! A slot: the network of one microVM, ready before there is one.
+//! A slot: the network of one microVM, created before the microVM.
 
 use std::fs;
 use std::io;
@@ -12,28 +12,28 @@ use crate::egress::Egress;
 use crate::error::{Step, failed};
 use crate::{NetworkError, namespace, nft, rules, tap};
 
-/// `EEXIST`, `ENFILE` and so on come from netlink as negative numbers.
+/// Netlink returns `EEXIST`, `ENFILE` and so on as negative numbers.
 const EXISTS: i32 = -libc::EEXIST;
 const NOT_THERE: i32 = -libc::EADDRNOTAVAIL;
 
-/// A namespace with a TAP in it and a way to the host. Everything of it vanishes with the last descriptor or process that holds
-/// the namespace.
+/// A network namespace with a TAP device in it and a link to the host. Everything in it disappears with the last
+/// descriptor or process that holds the namespace.
 #[derive(Debug)]
 pub struct Slot {
-    /// Its number on this host.
+    /// The number of the slot on this host.
     pub number: u16,
-    /// The network namespace, for the VMM to live in.
+    /// The network namespace for the VMM.
     pub namespace: OwnedFd,
-    /// Namespaces without anything in them, for the same: of System V's objects and message queues, and of the host name. They
-    /// are here because making them costs a launch as much as entering all three.
+    /// Empty namespaces for the VMM: of System V IPC and message queues (`ipc`), and of the host name (`uts`). They
+    /// are created here because creating them takes a launch as long as entering all three.
     pub ipc: OwnedFd,
     /// See [`Slot::ipc`].
     pub uts: OwnedFd,
-    /// The TAP, for the VMM's network card.
+    /// The TAP device for the VMM's network card.
     pub tap: OwnedFd,
 }
 
-/// Makes a slot that leads to the internet, the usual wish. Takes some milliseconds, most of which are the kernel's.
+/// Creates a slot with internet egress, the usual one. Takes some milliseconds, mostly in the kernel.
 pub(crate) fn make(first: u16, resolver_port: u16) -> Result<Slot, NetworkError> {
     namespace::apart(|| {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -44,14 +44,14 @@ pub(crate) fn make(first: u16, resolver_port: u16) -> Result<Slot, NetworkError>
     })
 }
 
-/// The calling thread changes its namespace on the way.
+/// Changes the namespace of the calling thread.
 async fn assemble(first: u16, resolver_port: u16) -> Result<Slot, NetworkError> {
     let host = namespace::current().map_err(failed(Step::Namespace))?;
     namespace::leave_all().map_err(failed(Step::Namespace))?;
     let own = namespace::current().map_err(failed(Step::Namespace))?;
     let ipc = namespace::of_kind("ipc").map_err(failed(Step::Namespace))?;
     let uts = namespace::of_kind("uts").map_err(failed(Step::Namespace))?;
-    // Before there is a card that could get an address by itself.
+    // Before there is a link that could get an address by itself.
     set("net/ipv6/conf/all/disable_ipv6", "1").or_else(absent)?;
     set("net/ipv6/conf/default/disable_ipv6", "1").or_else(absent)?;
     set("net/ipv4/ip_forward", "1").map_err(failed(Step::Forwarding))?;
@@ -90,10 +90,10 @@ async fn assemble(first: u16, resolver_port: u16) -> Result<Slot, NetworkError> 
         .onlink();
     let added = links.route().add(way_out.build()).execute().await;
     added.map_err(|error| failed(Step::Routes)(io::Error::other(error)))?;
-    // In one go: nft takes longer to start than for all its rules.
+    // In one call: starting nft takes longer than all its rules.
     let rules = rules::slot(resolver_port) + &rules::egress(&Egress::internet());
     nft::apply(&rules).map_err(failed(Step::Rules))?;
-    // They are there once a rule looks at connections.
+    // These exist once a rule tracks connections.
     for state in ["close", "time_wait"] {
         let name = format!("net/netfilter/nf_conntrack_tcp_timeout_{state}");
         set(&name, &rules::OVER_SECONDS.to_string()).map_err(failed(Step::Rules))?;
@@ -107,8 +107,9 @@ async fn assemble(first: u16, resolver_port: u16) -> Result<Slot, NetworkError> 
     })
 }
 
-/// Makes the pair of cards between slot and host. The host's end has the number in its name, and whoever gets the name has
-/// the number: another Hearth on the same host, or a microVM that outlived its node, cannot have the same.
+/// Creates the pair of links between slot and host. The host's end has the slot's number in its name, and the kernel
+/// gives a name only once: so another Hearth on the host, or a microVM that outlived its node, cannot have the same
+/// number.
 async fn join_to_host(links: &Handle, host: &OwnedFd, first: u16) -> Result<u16, NetworkError> {
     let count = SLOTS.len() as u16;
     for attempt in 0..count {
@@ -130,7 +131,7 @@ async fn join_to_host(links: &Handle, host: &OwnedFd, first: u16) -> Result<u16,
     Err(NetworkError::NoSlot)
 }
 
-/// The host's end: up, without IPv6, and the way to the slot.
+/// Sets up the host's end: up, without IPv6, and with the route to the slot.
 async fn receive_on_host(number: u16) -> Result<(), NetworkError> {
     let name = addresses::host_link(number);
     let links = connect()?;
@@ -150,7 +151,7 @@ async fn receive_on_host(number: u16) -> Result<(), NetworkError> {
     added.map_err(|error| failed(Step::Routes)(io::Error::other(error)))
 }
 
-/// A connection to the kernel about the network of the calling thread, served by the calling thread's runtime.
+/// A netlink connection in the namespace of the calling thread, served by the calling thread's runtime.
 pub(crate) fn connect() -> Result<Handle, NetworkError> {
     let (connection, handle, _) = rtnetlink::new_connection().map_err(failed(Step::Links))?;
     tokio::spawn(connection);
@@ -171,7 +172,7 @@ pub(crate) async fn add_address(
     }
 }
 
-/// Of an address that is not there, it is a success.
+/// Removes an address. Succeeds if it does not exist.
 pub(crate) async fn remove_address(
     links: &Handle,
     index: u32,
@@ -198,18 +199,18 @@ async fn change(
     done.map_err(|error| failed(step)(io::Error::other(error)))
 }
 
-/// Number of a card in the namespace of the calling thread.
+/// The index of a link in the namespace of the calling thread.
 pub(crate) fn index_of(name: &str) -> Result<u32, NetworkError> {
     let index = nix::net::if_::if_nametoindex(name);
     index.map_err(|errno| failed(Step::Links)(errno.into()))
 }
 
-/// Sets a kernel parameter, in the namespace of the calling thread.
+/// Sets a kernel parameter in the namespace of the calling thread.
 pub(crate) fn set(name: &str, value: &str) -> io::Result<()> {
     fs::write(format!("/proc/sys/{name}"), value)
 }
 
-/// A kernel without IPv6 has none that would have to be switched off.
+/// Ignores a missing parameter: a kernel without IPv6 has none to switch off.
 fn absent(error: io::Error) -> Result<(), NetworkError> {
     match error.kind() {
         io::ErrorKind::NotFound => Ok(()),

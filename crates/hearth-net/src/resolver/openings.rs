@@ -1,4 +1,5 @@
-//! What a guest's answers have opened, so that the kernel is told only of what is new or soon over.
+//! The addresses that answers have opened for a guest, so that the kernel is told only of new ones and of those that
+//! close soon.
 
 use std::collections::HashMap;
 use std::io;
@@ -11,20 +12,20 @@ use tokio::sync::Mutex;
 use crate::answered_set::AnsweredSet;
 use crate::rules::ANSWERED_MAX;
 
-/// How long an address that was answered stays open at least, whatever its answer says. The lower bound is for programs that
-/// keep an answer longer than it says. The upper one bounds what a name server can keep open.
+/// How long an address stays open at least and at most, whatever its answer says. The minimum is for programs that
+/// cache an answer for longer than it says. The maximum limits what a name server can keep open.
 const OPEN_SECONDS: std::ops::RangeInclusive<u32> = 60..=3600;
 
 /// The addresses that are open for one guest.
 #[derive(Debug)]
 pub(super) struct Openings {
     set: Arc<AnsweredSet>,
-    /// Held while the kernel is told, so that one guest has one write under way, and the questions that wait for it find
-    /// most of what they would open.
+    /// Locked while the kernel is told, so that one guest has one write under way, and waiting questions find most of
+    /// their addresses open.
     book: Arc<Mutex<Book>>,
 }
 
-/// Until when each address is open.
+/// When each address closes.
 #[derive(Debug, Default)]
 struct Book(HashMap<Ipv4Addr, Instant>);
 
@@ -36,7 +37,7 @@ impl Openings {
         }
     }
 
-    /// Opens addresses, each for the seconds that its answer may be kept. They are open when this returns.
+    /// Opens addresses, each for the seconds that its answer may be cached. They are open when this returns.
     pub(super) async fn open(&self, addresses: &[(Ipv4Addr, u32)]) -> io::Result<()> {
         let mut book = Arc::clone(&self.book).lock_owned().await;
         let missing = book.missing(addresses, Instant::now())?;
@@ -44,7 +45,8 @@ impl Openings {
             return Ok(());
         }
         let set = Arc::clone(&self.set);
-        // The book goes along: a question that is given up does not let the next one in before the kernel is done.
+        // The lock moves into the task: a question that is cancelled does not let the next one in before the kernel
+        // is done.
         let put = tokio::task::spawn_blocking(move || {
             let now = Instant::now();
             set.put(&missing)?;
@@ -56,8 +58,8 @@ impl Openings {
 }
 
 impl Book {
-    /// What has to be opened, and for how long: half as long again as is needed, so that the next answers with the same
-    /// address find it open.
+    /// The addresses to be opened, and for how long: half as long again as needed, so that later answers with the
+    /// same address find it open.
     fn missing(
         &mut self,
         wanted: &[(Ipv4Addr, u32)],
