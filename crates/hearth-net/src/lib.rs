@@ -34,7 +34,7 @@ mod tap;
 
 pub use addresses::{GATEWAY, GUEST, GUEST_MAC, PREFIX};
 pub use egress::{CLOSED, Domain, Egress, EgressError, Names, Protocol, Rule};
-pub use error::{NetworkError, Step};
+pub use error::{NetworkError, SetupStep};
 pub use network::{Network, NetworkOptions, leave_host};
 pub use nft::PROGRAM;
 pub use rules::TRACKED_CONNECTIONS_MAX;

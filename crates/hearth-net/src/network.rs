@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use crate::addresses::{HOST, HOST_LINKS, SLOTS};
 use crate::answered_set::AnsweredSet;
 use crate::egress::{Egress, Names};
-use crate::error::{NetworkError, Step, failed};
+use crate::error::{NetworkError, SetupStep, failed};
 use crate::resolver::Resolver;
 use crate::slot::{self, Slot};
 use crate::{namespace, nft, rules};
@@ -76,7 +76,7 @@ impl Network {
         prepare_host().await?;
         let port = read_port(&options.state)?;
         let resolver = Resolver::start(port, options.name_servers).await;
-        let resolver = resolver.map_err(failed(Step::Resolver))?;
+        let resolver = resolver.map_err(failed(SetupStep::Resolver))?;
         write_port(&options.state, resolver.port())?;
         let shared = Arc::new(Shared {
             resolver,
@@ -103,7 +103,7 @@ impl Network {
             let (namespace, text) = (duplicate(&slot.namespace)?, rules::egress(egress));
             blocking(move || namespace::within(&namespace, || nft::apply(&text)))
                 .await
-                .map_err(failed(Step::Rules))?;
+                .map_err(failed(SetupStep::Rules))?;
         }
         self.admit(slot.number, egress, &slot.namespace)?;
         Ok(slot)
@@ -120,15 +120,15 @@ impl Network {
     /// Takes over the guest of a process that has lived in a slot since before this start.
     pub fn adopt(&self, slot: u16, pid: u32, egress: &Egress) -> Result<(), NetworkError> {
         let namespace = File::open(format!("/proc/{pid}/ns/net"));
-        let namespace = OwnedFd::from(namespace.map_err(failed(Step::Namespace))?);
+        let namespace = OwnedFd::from(namespace.map_err(failed(SetupStep::Namespace))?);
         self.admit(slot, egress, &namespace)
     }
 
     fn admit(&self, slot: u16, egress: &Egress, own: &OwnedFd) -> Result<(), NetworkError> {
         let set = match egress.names {
-            Names::Listed(_) => {
-                Some(namespace::within(own, AnsweredSet::open).map_err(failed(Step::Namespace))?)
-            }
+            Names::Listed(_) => Some(
+                namespace::within(own, AnsweredSet::open).map_err(failed(SetupStep::Namespace))?,
+            ),
             Names::None | Names::All => None,
         };
         let names = egress.names.clone();
@@ -183,7 +183,7 @@ impl Shared {
                     .push(slot),
                 Err(error) => {
                     // The launch that takes a slot creates it itself, and gets the error.
-                    tracing::warn!(%error, "no network slot can be prepared");
+                    tracing::warn!(%error, "cannot prepare a network slot; the next launch tries again");
                     self.wanted.notified().await;
                 }
             }
@@ -195,7 +195,7 @@ impl Shared {
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let made = tokio::task::spawn_blocking(move || slot::make(first, port));
         made.await
-            .map_err(|error| failed(Step::Namespace)(io::Error::other(error)))?
+            .map_err(|error| failed(SetupStep::Namespace)(io::Error::other(error)))?
     }
 }
 
@@ -216,13 +216,13 @@ async fn prepare_host() -> Result<(), NetworkError> {
     const FORWARDING: &str = "net/ipv4/ip_forward";
     blocking(|| nft::apply(&rules::host()))
         .await
-        .map_err(failed(Step::Rules))?;
+        .map_err(failed(SetupStep::Rules))?;
     let forwarding = fs::read_to_string(format!("/proc/sys/{FORWARDING}"));
-    if forwarding.map_err(failed(Step::Forwarding))?.trim() != "1" {
+    if forwarding.map_err(failed(SetupStep::Forwarding))?.trim() != "1" {
         tracing::warn!(
             "switching on net.ipv4.ip_forward: guests reach the internet through this host"
         );
-        slot::set(FORWARDING, "1").map_err(failed(Step::Forwarding))?;
+        slot::set(FORWARDING, "1").map_err(failed(SetupStep::Forwarding))?;
     }
     let links = slot::connect()?;
     let loopback = slot::index_of("lo")?;
@@ -242,7 +242,7 @@ pub async fn leave_host() -> Result<(), NetworkError> {
     }
     blocking(|| nft::apply(rules::NO_HOST))
         .await
-        .map_err(failed(Step::Rules))?;
+        .map_err(failed(SetupStep::Rules))?;
     let links = slot::connect()?;
     slot::remove_address(&links, slot::index_of("lo")?, HOST, 32).await
 }
@@ -253,7 +253,7 @@ async fn are_links_there() -> Result<bool, NetworkError> {
     const PAUSE: Duration = Duration::from_millis(100);
     for _ in 0..TRIES {
         let links = nix::net::if_::if_nameindex();
-        let links = links.map_err(|errno| failed(Step::Links)(errno.into()))?;
+        let links = links.map_err(|errno| failed(SetupStep::Links)(errno.into()))?;
         let is_ours = |link: &nix::net::if_::Interface| {
             link.name().to_bytes().starts_with(HOST_LINKS.as_bytes())
         };
@@ -286,7 +286,7 @@ fn state_error(path: &Path, source: io::Error) -> NetworkError {
 
 fn duplicate(namespace: &OwnedFd) -> Result<OwnedFd, NetworkError> {
     let duplicate = namespace.as_fd().try_clone_to_owned();
-    duplicate.map_err(failed(Step::Namespace))
+    duplicate.map_err(failed(SetupStep::Namespace))
 }
 
 async fn blocking<T: Send + 'static>(

@@ -265,14 +265,14 @@ impl Shared {
         let answer = match self.upstream.ask(&question, is_stream).await {
             Ok(answer) => answer,
             Err(error) => {
-                tracing::debug!(%error, "no name server answers");
+                tracing::debug!(%error, "no name server answered");
                 return Some(question.failure());
             }
         };
         if let Some(openings) = &guest.openings {
             let addresses = message::addresses(&answer, &question.name);
             if let Err(error) = openings.open(&addresses).await {
-                tracing::warn!(%error, "what was answered could not be opened");
+                tracing::warn!(%error, "the addresses of an answer could not be opened");
                 return Some(question.failure());
             }
         }

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use crate::addresses::{self, GATEWAY, GATEWAY_MAC, HOST, PREFIX, SLOTS, TAP, UPLINK};
 use crate::egress::Egress;
-use crate::error::{Step, failed};
+use crate::error::{SetupStep, failed};
 use crate::{NetworkError, namespace, nft, rules, tap};
 
 /// Netlink returns `EEXIST`, `ENFILE` and so on as negative numbers.
@@ -39,64 +39,64 @@ pub(crate) fn make(first: u16, resolver_port: u16) -> Result<Slot, NetworkError>
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .build()
-            .map_err(failed(Step::Namespace))?;
+            .map_err(failed(SetupStep::Namespace))?;
         runtime.block_on(assemble(first, resolver_port))
     })
 }
 
 /// Changes the namespace of the calling thread.
 async fn assemble(first: u16, resolver_port: u16) -> Result<Slot, NetworkError> {
-    let host = namespace::current().map_err(failed(Step::Namespace))?;
-    namespace::leave_all().map_err(failed(Step::Namespace))?;
-    let own = namespace::current().map_err(failed(Step::Namespace))?;
-    let ipc = namespace::of_kind("ipc").map_err(failed(Step::Namespace))?;
-    let uts = namespace::of_kind("uts").map_err(failed(Step::Namespace))?;
+    let host = namespace::current().map_err(failed(SetupStep::Namespace))?;
+    namespace::leave_all().map_err(failed(SetupStep::Namespace))?;
+    let own = namespace::current().map_err(failed(SetupStep::Namespace))?;
+    let ipc = namespace::of_kind("ipc").map_err(failed(SetupStep::Namespace))?;
+    let uts = namespace::of_kind("uts").map_err(failed(SetupStep::Namespace))?;
     // Before there is a link that could get an address by itself.
     set("net/ipv6/conf/all/disable_ipv6", "1").or_else(absent)?;
     set("net/ipv6/conf/default/disable_ipv6", "1").or_else(absent)?;
-    set("net/ipv4/ip_forward", "1").map_err(failed(Step::Forwarding))?;
+    set("net/ipv4/ip_forward", "1").map_err(failed(SetupStep::Forwarding))?;
 
     let links = connect()?;
-    let tap = tap::open(TAP).map_err(failed(Step::Tap))?;
+    let tap = tap::open(TAP).map_err(failed(SetupStep::Tap))?;
     let number = join_to_host(&links, &host, first).await?;
     let tap_index = index_of(TAP)?;
     let up_index = index_of(UPLINK)?;
     let tap_up = LinkUnspec::new_with_index(tap_index)
         .address(GATEWAY_MAC.to_vec())
         .up();
-    change(&links, tap_up.build(), Step::Addresses).await?;
+    change(&links, tap_up.build(), SetupStep::Addresses).await?;
     change(
         &links,
         LinkUnspec::new_with_name("lo").up().build(),
-        Step::Addresses,
+        SetupStep::Addresses,
     )
     .await?;
     change(
         &links,
         LinkUnspec::new_with_index(up_index).up().build(),
-        Step::Addresses,
+        SetupStep::Addresses,
     )
     .await?;
     add_address(&links, tap_index, GATEWAY, PREFIX).await?;
     add_address(&links, up_index, addresses::slot_address(number), 32).await?;
 
-    namespace::enter(host.as_fd()).map_err(failed(Step::Namespace))?;
+    namespace::enter(host.as_fd()).map_err(failed(SetupStep::Namespace))?;
     receive_on_host(number).await?;
-    namespace::enter(own.as_fd()).map_err(failed(Step::Namespace))?;
+    namespace::enter(own.as_fd()).map_err(failed(SetupStep::Namespace))?;
 
     let way_out = RouteMessageBuilder::<Ipv4Addr>::new()
         .gateway(HOST)
         .output_interface(up_index)
         .onlink();
     let added = links.route().add(way_out.build()).execute().await;
-    added.map_err(|error| failed(Step::Routes)(io::Error::other(error)))?;
+    added.map_err(|error| failed(SetupStep::Routes)(io::Error::other(error)))?;
     // In one call: starting nft takes longer than all its rules.
     let rules = rules::slot(resolver_port) + &rules::egress(&Egress::internet());
-    nft::apply(&rules).map_err(failed(Step::Rules))?;
+    nft::apply(&rules).map_err(failed(SetupStep::Rules))?;
     // These exist once a rule tracks connections.
     for state in ["close", "time_wait"] {
         let name = format!("net/netfilter/nf_conntrack_tcp_timeout_{state}");
-        set(&name, &rules::OVER_SECONDS.to_string()).map_err(failed(Step::Rules))?;
+        set(&name, &rules::OVER_SECONDS.to_string()).map_err(failed(SetupStep::Rules))?;
     }
     Ok(Slot {
         number,
@@ -118,14 +118,14 @@ async fn join_to_host(links: &Handle, host: &OwnedFd, first: u16) -> Result<u16,
         let peer = LinkUnspec::new_with_name(&name).setns_by_fd(host.as_raw_fd());
         let pair = LinkVeth::new(UPLINK, &name).build();
         let added = links.link().add(pair).execute().await;
-        added.map_err(|error| failed(Step::Links)(io::Error::other(error)))?;
+        added.map_err(|error| failed(SetupStep::Links)(io::Error::other(error)))?;
         match links.link().set(peer.build()).execute().await {
             Ok(()) => return Ok(number),
             Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == EXISTS => {
                 let removed = links.link().del(index_of(UPLINK)?).execute().await;
-                removed.map_err(|error| failed(Step::Links)(io::Error::other(error)))?;
+                removed.map_err(|error| failed(SetupStep::Links)(io::Error::other(error)))?;
             }
-            Err(error) => return Err(failed(Step::Links)(io::Error::other(error))),
+            Err(error) => return Err(failed(SetupStep::Links)(io::Error::other(error))),
         }
     }
     Err(NetworkError::NoSlot)
@@ -140,7 +140,7 @@ async fn receive_on_host(number: u16) -> Result<(), NetworkError> {
     change(
         &links,
         LinkUnspec::new_with_index(index).up().build(),
-        Step::Links,
+        SetupStep::Links,
     )
     .await?;
     let route = RouteMessageBuilder::<Ipv4Addr>::new()
@@ -148,12 +148,12 @@ async fn receive_on_host(number: u16) -> Result<(), NetworkError> {
         .output_interface(index)
         .scope(rtnetlink::packet_route::route::RouteScope::Link);
     let added = links.route().add(route.build()).execute().await;
-    added.map_err(|error| failed(Step::Routes)(io::Error::other(error)))
+    added.map_err(|error| failed(SetupStep::Routes)(io::Error::other(error)))
 }
 
 /// A netlink connection in the namespace of the calling thread, served by the calling thread's runtime.
 pub(crate) fn connect() -> Result<Handle, NetworkError> {
-    let (connection, handle, _) = rtnetlink::new_connection().map_err(failed(Step::Links))?;
+    let (connection, handle, _) = rtnetlink::new_connection().map_err(failed(SetupStep::Links))?;
     tokio::spawn(connection);
     Ok(handle)
 }
@@ -168,7 +168,7 @@ pub(crate) async fn add_address(
     match added.execute().await {
         Ok(()) => Ok(()),
         Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == EXISTS => Ok(()),
-        Err(error) => Err(failed(Step::Addresses)(io::Error::other(error))),
+        Err(error) => Err(failed(SetupStep::Addresses)(io::Error::other(error))),
     }
 }
 
@@ -186,14 +186,14 @@ pub(crate) async fn remove_address(
     match links.address().del(message).execute().await {
         Ok(()) => Ok(()),
         Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == NOT_THERE => Ok(()),
-        Err(error) => Err(failed(Step::Addresses)(io::Error::other(error))),
+        Err(error) => Err(failed(SetupStep::Addresses)(io::Error::other(error))),
     }
 }
 
 async fn change(
     links: &Handle,
     message: rtnetlink::packet_route::link::LinkMessage,
-    step: Step,
+    step: SetupStep,
 ) -> Result<(), NetworkError> {
     let done = links.link().set(message).execute().await;
     done.map_err(|error| failed(step)(io::Error::other(error)))
@@ -202,7 +202,7 @@ async fn change(
 /// The index of a link in the namespace of the calling thread.
 pub(crate) fn index_of(name: &str) -> Result<u32, NetworkError> {
     let index = nix::net::if_::if_nametoindex(name);
-    index.map_err(|errno| failed(Step::Links)(errno.into()))
+    index.map_err(|errno| failed(SetupStep::Links)(errno.into()))
 }
 
 /// Sets a kernel parameter in the namespace of the calling thread.
@@ -214,6 +214,6 @@ pub(crate) fn set(name: &str, value: &str) -> io::Result<()> {
 fn absent(error: io::Error) -> Result<(), NetworkError> {
     match error.kind() {
         io::ErrorKind::NotFound => Ok(()),
-        _ => Err(failed(Step::Ipv6)(error)),
+        _ => Err(failed(SetupStep::Ipv6)(error)),
     }
 }
