@@ -1,9 +1,10 @@
-//! The log store: groups, streams and events of every account, bounded in size and age.
+//! The log store: groups, streams and events of every account, limited in size and age.
 //!
-//! Guests write here what they like, so each group and each account has a byte limit: past it the oldest events go,
-//! and no application can fill the host's disk by talking. What an account may keep is counted as SQLite takes it (`kept.rs`). Events are kept in one SQLite database of
-//! their own ([`hearth_sqlite`]), because readers want them by time over many streams at once. A power
-//! failure may take the events of the last second ([`hearth_sqlite::Durability::Normal`]).
+//! Guests write as much as they like, so each group and each account has a byte limit. Above it the oldest events are
+//! removed, so no application can fill the host's disk with output. An account is charged the bytes that SQLite takes
+//! (`kept.rs`). Events are in one SQLite database of their own ([`hearth_sqlite`]), because readers query them by
+//! time over many streams at once. A power failure may lose the events of the last second
+//! ([`hearth_sqlite::Durability::Normal`]).
 //!
 //! The crate knows neither HTTP nor the names of CloudWatch's operations.
 
