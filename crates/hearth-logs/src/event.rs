@@ -2,10 +2,10 @@
 
 use rusqlite::{Connection, params};
 
-use crate::kept::{OVERHEAD_BYTES, Volume, charge};
+use crate::disk_bytes::{OVERHEAD_BYTES, Volume, charge};
 use crate::limits::Limits;
 use crate::oldest::{Oldest, make_room};
-use crate::store::{LogError, LogStore, Owner, group_id, stream_id};
+use crate::store::{LogError, LogOwner, LogStore, group_id, stream_id};
 
 /// Most events of one batch (CloudWatch Logs quota).
 pub const MAX_BATCH_EVENTS: usize = 10_000;
@@ -35,7 +35,7 @@ pub struct NewEvent {
 
 /// An event as it is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
+pub struct LogEvent {
     /// The number of the event, unique in the store and growing.
     pub id: i64,
     /// The name of its stream.
@@ -97,7 +97,7 @@ impl LogStore {
     /// [`LogError::AccountFull`] or a database failure. Nothing is written then.
     pub fn append(
         &self,
-        owner: &Owner,
+        owner: &LogOwner,
         group: &str,
         stream: &str,
         events: &[NewEvent],
@@ -116,7 +116,7 @@ impl LogStore {
     /// As [`LogStore::append`].
     pub async fn append_async(
         &self,
-        owner: &Owner,
+        owner: &LogOwner,
         group: &str,
         stream: &str,
         events: &[NewEvent],
@@ -131,7 +131,7 @@ impl LogStore {
 
 /// Events on their way to the writer.
 struct Batch {
-    owner: Owner,
+    owner: LogOwner,
     group: String,
     stream: String,
     events: Vec<NewEvent>,
@@ -141,7 +141,7 @@ struct Batch {
 impl Batch {
     /// A batch of the accepted events.
     fn new(
-        owner: &Owner,
+        owner: &LogOwner,
         group: &str,
         stream: &str,
         events: &[NewEvent],

@@ -3,9 +3,9 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::event::Event;
+use crate::event::LogEvent;
 use crate::read::{MAX_PAGE_BYTES, event_from_row};
-use crate::store::{LogError, LogStore, Owner, group_id, stream_id};
+use crate::store::{LogError, LogOwner, LogStore, group_id, stream_id};
 
 /// Events of all streams that one call looks through. A follower that is far behind, while others wrote, continues in
 /// steps of some milliseconds.
@@ -21,7 +21,7 @@ const ARRIVED: &str = "SELECT e.id, s.name, e.time_ms, e.ingestion_ms, e.message
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arrived {
     /// The events, in the order of arrival.
-    pub events: Vec<Event>,
+    pub events: Vec<LogEvent>,
     /// The number up to which the store was looked through. The next call begins there.
     pub seen: i64,
     /// Whether the store had more new events when this was read.
@@ -47,7 +47,7 @@ impl LogStore {
     /// [`LogError::NoGroup`], [`LogError::NoStream`] or a database failure.
     pub fn arrived(
         &self,
-        owner: &Owner,
+        owner: &LogOwner,
         group: &str,
         stream: &str,
         after: i64,

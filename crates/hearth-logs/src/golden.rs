@@ -15,8 +15,8 @@ const OLDER: [&str; 2] = [
 
 const NOW: i64 = 1_800_000_000_000;
 
-fn owner() -> Owner {
-    Owner {
+fn owner() -> LogOwner {
+    LogOwner {
         account: "000000000007".into(),
         region: "eu-1".into(),
     }
@@ -99,7 +99,7 @@ fn is_read_whole(directory: &tempfile::TempDir, text: &str) {
     let (found, _) = store.filter(&owner(), "/g", &filter, None, 9).unwrap();
     let expected: Vec<_> = (1..)
         .zip(events())
-        .map(|(id, event)| Event {
+        .map(|(id, event)| LogEvent {
             id,
             stream: "s".to_owned(),
             time_ms: event.time_ms,

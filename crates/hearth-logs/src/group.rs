@@ -5,7 +5,7 @@ use rusqlite::{Connection, Row, params};
 use crate::limits::Limits;
 use crate::oldest::make_room;
 use crate::schema::REMOVED_OWNER;
-use crate::store::{LogError, LogStore, Owner, group_id, is_duplicate};
+use crate::store::{LogError, LogOwner, LogStore, group_id, is_duplicate};
 
 /// The retention periods that CloudWatch Logs accepts, in days.
 pub const RETENTION_DAYS: [u32; 22] = [
@@ -43,7 +43,7 @@ impl LogStore {
     /// # Errors
     ///
     /// [`LogError::GroupExists`], [`LogError::TooMany`], [`LogError::AccountFull`] or a database failure.
-    pub fn create_group(&self, owner: &Owner, name: &str, now_ms: i64) -> Result<(), LogError> {
+    pub fn create_group(&self, owner: &LogOwner, name: &str, now_ms: i64) -> Result<(), LogError> {
         let (owner, name) = (owner.clone(), name.to_owned());
         let limits = self.limits.clone();
         self.write(move |db| insert_group(db, &owner, &name, now_ms, &limits))
@@ -55,7 +55,7 @@ impl LogStore {
     /// # Errors
     ///
     /// [`LogError::NoGroup`] or a database failure.
-    pub fn delete_group(&self, owner: &Owner, name: &str) -> Result<(), LogError> {
+    pub fn delete_group(&self, owner: &LogOwner, name: &str) -> Result<(), LogError> {
         let (owner, name) = (owner.clone(), name.to_owned());
         self.write(move |db| {
             let id = group_id(db, &owner, &name)?;
@@ -75,7 +75,7 @@ impl LogStore {
     /// A database failure.
     pub fn groups(
         &self,
-        owner: &Owner,
+        owner: &LogOwner,
         prefix: &str,
         part: &str,
         after: Option<&str>,
@@ -111,7 +111,7 @@ impl LogStore {
     /// [`LogError::NoGroup`], [`LogError::BadRetention`] or a database failure.
     pub fn set_retention(
         &self,
-        owner: &Owner,
+        owner: &LogOwner,
         name: &str,
         days: Option<u32>,
     ) -> Result<(), LogError> {
@@ -133,7 +133,7 @@ impl LogStore {
 /// Creates a group.
 pub(crate) fn insert_group(
     db: &Connection,
-    owner: &Owner,
+    owner: &LogOwner,
     name: &str,
     now_ms: i64,
     limits: &Limits,

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, params};
 
-use crate::kept::{EVENT_BYTES, Volume, give_back, kept_bytes};
+use crate::disk_bytes::{EVENT_BYTES, Volume, give_back, kept_bytes};
 use crate::store::LogError;
 
 /// Most events removed in one job: as many of the shortest events as have the bytes of the largest batch.

@@ -6,9 +6,9 @@
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, Rows, params, params_from_iter};
 
-use crate::event::Event;
+use crate::event::LogEvent;
 use crate::pattern::Pattern;
-use crate::store::{LogError, LogStore, Owner, group_id, stream_id};
+use crate::store::{LogError, LogOwner, LogStore, group_id, stream_id};
 
 /// Most streams that one filter may name (CloudWatch Logs quota), and that are read side by side.
 const MAX_NAMED_STREAMS: usize = 100;
@@ -32,7 +32,7 @@ pub struct Position {
 impl Position {
     /// The position after an event.
     #[must_use]
-    pub fn of(event: &Event) -> Self {
+    pub fn of(event: &LogEvent) -> Self {
         Self {
             time_ms: event.time_ms,
             id: event.id,
@@ -82,13 +82,13 @@ impl LogStore {
     /// [`LogError::NoGroup`], [`LogError::NoStream`] or a database failure.
     pub fn events(
         &self,
-        owner: &Owner,
+        owner: &LogOwner,
         group: &str,
         filter: &EventFilter,
         direction: Direction,
         position: Option<Position>,
         limit: usize,
-    ) -> Result<Vec<Event>, LogError> {
+    ) -> Result<Vec<LogEvent>, LogError> {
         let (mut events, _) = self.select(owner, group, filter, direction, position, limit)?;
         if direction == Direction::Backward {
             events.reverse();
@@ -103,24 +103,24 @@ impl LogStore {
     /// [`LogError::NoGroup`] or a database failure.
     pub fn filter(
         &self,
-        owner: &Owner,
+        owner: &LogOwner,
         group: &str,
         filter: &EventFilter,
         after: Option<Position>,
         limit: usize,
-    ) -> Result<(Vec<Event>, Option<Position>), LogError> {
+    ) -> Result<(Vec<LogEvent>, Option<Position>), LogError> {
         self.select(owner, group, filter, Direction::Forward, after, limit)
     }
 
     fn select(
         &self,
-        owner: &Owner,
+        owner: &LogOwner,
         group: &str,
         filter: &EventFilter,
         direction: Direction,
         position: Option<Position>,
         limit: usize,
-    ) -> Result<(Vec<Event>, Option<Position>), LogError> {
+    ) -> Result<(Vec<LogEvent>, Option<Position>), LogError> {
         self.read(|connection| {
             let group_id = group_id(connection, owner, group)?;
             let range = Range {
@@ -207,14 +207,14 @@ struct Range {
 struct Page<'a> {
     pattern: &'a Pattern,
     limit: usize,
-    events: Vec<Event>,
+    events: Vec<LogEvent>,
     bytes: usize,
     scanned: usize,
 }
 
 impl Page<'_> {
     /// Adds an event to the page if it is selected. Returns its position if the page is complete.
-    fn look(&mut self, event: Event, is_selected: bool) -> Option<Position> {
+    fn look(&mut self, event: LogEvent, is_selected: bool) -> Option<Position> {
         self.scanned += 1;
         let position = Position::of(&event);
         if is_selected && self.pattern.matches(&event.message) {
@@ -348,12 +348,12 @@ impl Range {
     }
 }
 
-fn next_event(rows: &mut Rows<'_>) -> Result<Option<Event>, LogError> {
+fn next_event(rows: &mut Rows<'_>) -> Result<Option<LogEvent>, LogError> {
     Ok(rows.next()?.map(event_from_row).transpose()?)
 }
 
-pub(crate) fn event_from_row(row: &Row<'_>) -> rusqlite::Result<Event> {
-    Ok(Event {
+pub(crate) fn event_from_row(row: &Row<'_>) -> rusqlite::Result<LogEvent> {
+    Ok(LogEvent {
         id: row.get(0)?,
         stream: row.get(1)?,
         time_ms: row.get(2)?,

@@ -3,7 +3,7 @@
 //! Removing a group or stream with many events takes seconds. So its row is made invisible first, and its events are
 //! removed in slices ([`crate::sweep`]): a removed group belongs to the owner [`REMOVED_OWNER`], a removed stream has
 //! `is_removed` set. Both get a name that nothing else can have. Their bytes are charged to their account until they
-//! are gone ([`crate::kept`]).
+//! are gone ([`crate::disk_bytes`]).
 
 /// The account of groups that are being removed. No account has an empty name.
 pub(crate) const REMOVED_OWNER: &str = "";
@@ -51,7 +51,7 @@ CREATE INDEX log_stream_removed ON log_stream (id) WHERE is_removed;
 
 /// The bytes that the groups of each account take on disk. Groups and streams are few, so triggers count them. Events
 /// are counted per batch. A name takes at most 1200 bytes: a row and an index entry, with 512 characters each. An
-/// event takes [`crate::kept::EVENT_BYTES`], of which `stored_bytes` has 26.
+/// event takes [`crate::disk_bytes::EVENT_BYTES`], of which `stored_bytes` has 26.
 const ACCOUNTS: &str = "
 CREATE TABLE log_account (
     account TEXT PRIMARY KEY,

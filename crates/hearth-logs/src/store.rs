@@ -10,7 +10,7 @@ use crate::schema;
 
 /// The owner of groups. An owner sees only its own groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Owner {
+pub struct LogOwner {
     /// The account.
     pub account: String,
     /// The region.
@@ -122,7 +122,7 @@ impl LogStore {
 /// The id of a group of this owner.
 pub(crate) fn group_id(
     connection: &Connection,
-    owner: &Owner,
+    owner: &LogOwner,
     name: &str,
 ) -> Result<i64, LogError> {
     connection

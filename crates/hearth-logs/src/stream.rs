@@ -5,7 +5,7 @@ use rusqlite::{Connection, Row, params};
 use crate::group::{insert_group, sql_limit};
 use crate::limits::Limits;
 use crate::oldest::make_room;
-use crate::store::{LogError, LogStore, Owner, group_id, is_duplicate, stream_id};
+use crate::store::{LogError, LogOwner, LogStore, group_id, is_duplicate, stream_id};
 
 /// A log stream: a sequence of events from one source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl LogStore {
     /// failure.
     pub fn create_stream(
         &self,
-        owner: &Owner,
+        owner: &LogOwner,
         group: &str,
         name: &str,
         now_ms: i64,
@@ -76,7 +76,7 @@ impl LogStore {
     /// [`LogError::TooMany`], [`LogError::AccountFull`] or a database failure.
     pub fn ensure_stream(
         &self,
-        owner: &Owner,
+        owner: &LogOwner,
         group: &str,
         name: &str,
         now_ms: i64,
@@ -91,7 +91,7 @@ impl LogStore {
     /// As [`LogStore::ensure_stream`].
     pub async fn ensure_stream_async(
         &self,
-        owner: &Owner,
+        owner: &LogOwner,
         group: &str,
         name: &str,
         now_ms: i64,
@@ -102,7 +102,7 @@ impl LogStore {
 
     fn ensuring(
         &self,
-        owner: &Owner,
+        owner: &LogOwner,
         group: &str,
         name: &str,
         now_ms: i64,
@@ -128,7 +128,7 @@ impl LogStore {
     /// # Errors
     ///
     /// [`LogError::NoGroup`], [`LogError::NoStream`] or a database failure.
-    pub fn delete_stream(&self, owner: &Owner, group: &str, name: &str) -> Result<(), LogError> {
+    pub fn delete_stream(&self, owner: &LogOwner, group: &str, name: &str) -> Result<(), LogError> {
         let (owner, group, name) = (owner.clone(), group.to_owned(), name.to_owned());
         self.write(move |db| {
             let group_id = group_id(db, &owner, &group)?;
@@ -150,7 +150,7 @@ impl LogStore {
     /// [`LogError::NoGroup`] or a database failure.
     pub fn streams(
         &self,
-        owner: &Owner,
+        owner: &LogOwner,
         group: &str,
         prefix: &str,
         order: StreamOrder,
@@ -182,7 +182,7 @@ impl LogStore {
 /// Creates a stream.
 fn insert_stream(
     db: &Connection,
-    owner: &Owner,
+    owner: &LogOwner,
     group_id: i64,
     name: &str,
     now_ms: i64,

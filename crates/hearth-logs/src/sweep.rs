@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use crate::disk_bytes::{OVERHEAD_BYTES, Volume, give_back};
 use crate::event::DAY_MS;
-use crate::kept::{OVERHEAD_BYTES, Volume, give_back};
 use crate::oldest::Oldest;
 use crate::schema::REMOVED_OWNER;
 use crate::store::{LogError, LogStore};

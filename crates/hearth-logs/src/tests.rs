@@ -5,8 +5,8 @@ use super::*;
 const NOW: i64 = 1_800_000_000_000;
 const DAY_MS: i64 = 86_400_000;
 
-fn owner() -> Owner {
-    Owner {
+fn owner() -> LogOwner {
+    LogOwner {
         account: "000000000000".into(),
         region: "eu-1".into(),
     }
@@ -37,7 +37,7 @@ fn everything() -> EventFilter {
     }
 }
 
-fn messages(events: &[Event]) -> Vec<&str> {
+fn messages(events: &[LogEvent]) -> Vec<&str> {
     events.iter().map(|event| event.message.as_str()).collect()
 }
 
@@ -199,7 +199,7 @@ fn who_follows_sees_everything_once_in_the_order_of_its_coming() {
 #[test]
 fn owners_see_only_their_own() {
     let (_directory, store) = store(Limits::default());
-    let other = Owner {
+    let other = LogOwner {
         account: "111111111111".into(),
         ..owner()
     };

@@ -95,7 +95,7 @@ async fn remove_all(what: &'static str, slice: impl Fn() -> Removed + Send + Syn
 
 #[cfg(test)]
 mod tests {
-    use hearth_logs::{EventFilter, Limits, NewEvent, Owner, Pattern, StreamSelection};
+    use hearth_logs::{EventFilter, Limits, LogOwner, NewEvent, Pattern, StreamSelection};
     use hearth_objects::{Attributes, Upload};
 
     use super::*;
@@ -103,8 +103,8 @@ mod tests {
     const ACCOUNT: &str = "000000000000";
     const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
-    fn owner() -> Owner {
-        Owner {
+    fn owner() -> LogOwner {
+        LogOwner {
             account: ACCOUNT.to_owned(),
             region: "us-east-1".to_owned(),
         }

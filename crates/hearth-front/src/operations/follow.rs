@@ -14,7 +14,7 @@ use hearth_control::Control;
 use hearth_control::id::{AccountId, MicrovmId};
 use hearth_control::life::MicrovmState;
 use hearth_control::microvm::Microvm;
-use hearth_logs::{Arrived, LogError, LogStore, Owner};
+use hearth_logs::{Arrived, LogError, LogOwner, LogStore};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -114,7 +114,7 @@ pub(super) struct Follower {
 /// The log stream of one microVM, and how far it was read.
 pub(super) struct Reading {
     pub(super) store: Arc<LogStore>,
-    pub(super) owner: Owner,
+    pub(super) owner: LogOwner,
     pub(super) place: OutputPlace,
     /// The number of the newest event when the first lines were read.
     pub(super) seen: i64,
@@ -258,7 +258,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = LogStore::open(&directory.path().join("logs.db"), Limits::default());
         let store = Arc::new(store.unwrap());
-        let owner = |account: &str| Owner {
+        let owner = |account: &str| LogOwner {
             account: account.to_owned(),
             region: "eu-1".to_owned(),
         };

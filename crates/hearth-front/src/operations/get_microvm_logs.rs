@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use hearth_control::throttle::Rate;
-use hearth_logs::{Direction, Event, EventFilter, LogError, Owner, Pattern, StreamSelection};
+use hearth_logs::{Direction, EventFilter, LogError, LogEvent, LogOwner, Pattern, StreamSelection};
 
 use super::follow::{Follower, Reading};
 use super::lines::{nothing_yet, text};
@@ -36,7 +36,7 @@ pub(super) async fn perform(context: &Context<'_>) -> Result<Reply, Fault> {
             microvm.id
         ))
     })?;
-    let owner = Owner {
+    let owner = LogOwner {
         account: microvm.scope.account.to_string(),
         region: microvm.scope.region.to_string(),
     };
@@ -88,7 +88,7 @@ fn read_follow(follow: Option<&str>) -> Result<bool, Fault> {
 }
 
 /// The newest lines, and the event number up to which they are complete.
-async fn newest(reading: &Reading, limit: usize) -> Result<(Vec<Event>, i64), Fault> {
+async fn newest(reading: &Reading, limit: usize) -> Result<(Vec<LogEvent>, i64), Fault> {
     let (store, owner) = (Arc::clone(&reading.store), reading.owner.clone());
     let OutputPlace { group, stream } = reading.place.clone();
     let reading = tokio::task::spawn_blocking(move || {

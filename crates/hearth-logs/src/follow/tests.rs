@@ -5,8 +5,8 @@ use crate::{Limits, NewEvent};
 
 const NOW: i64 = 1_800_000_000_000;
 
-fn owner(account: &str) -> Owner {
-    Owner {
+fn owner(account: &str) -> LogOwner {
+    LogOwner {
         account: account.to_owned(),
         region: "eu-1".to_owned(),
     }

@@ -10,8 +10,8 @@ use crate::limits::Limits;
 
 const NOW: i64 = 1_800_000_000_000;
 
-fn owner() -> Owner {
-    Owner {
+fn owner() -> LogOwner {
+    LogOwner {
         account: "000000000000".into(),
         region: "eu-1".into(),
     }

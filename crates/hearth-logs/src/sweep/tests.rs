@@ -5,13 +5,13 @@ use rusqlite::Connection;
 use super::*;
 use crate::schema::STEPS;
 use crate::{
-    Direction, EventFilter, Limits, NewEvent, Owner, Pattern, StreamOrder, StreamSelection,
+    Direction, EventFilter, Limits, LogOwner, NewEvent, Pattern, StreamOrder, StreamSelection,
 };
 
 const NOW: i64 = 1_800_000_000_000;
 
-fn owner() -> Owner {
-    Owner {
+fn owner() -> LogOwner {
+    LogOwner {
         account: "000000000000".into(),
         region: "eu-1".into(),
     }
