@@ -1,4 +1,4 @@
-//! Multipart uploads: parts are blobs of their own until they are joined.
+//! Multipart uploads. Parts are blobs of their own until they are joined.
 
 use std::fs::File;
 use std::io::{self, ErrorKind::NotFound};
@@ -12,47 +12,47 @@ use crate::object::{Attributes, Condition, ObjectRow, insert};
 use crate::quota::within;
 use crate::store::{ObjectStore, bucket_id, unnamed};
 
-/// Parts of one upload (S3's own bound).
+/// Most parts of one upload (the limit of S3).
 pub const MAX_PARTS: i32 = 10_000;
 
-/// Least size of every part but the last (S3's own bound).
+/// Smallest size of a part that is not the last (the limit of S3).
 const MIN_PART_BYTES: u64 = 5 * 1024 * 1024;
 
-/// How often parts are joined anew because one was replaced meanwhile. Whoever replaces them faster is answered with a
-/// failure.
+/// How often a join is retried because a part was replaced meanwhile. A client that replaces parts faster gets an
+/// error.
 const JOIN_ATTEMPTS: u32 = 3;
 
-/// Uploads that are removed in one job of the index, each with up to [`MAX_PARTS`] parts.
+/// Uploads removed in one job of the index, each with up to [`MAX_PARTS`] parts.
 const EXPIRED_AT_ONCE: i64 = 8;
 
-/// One part.
+/// One part of an upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// Its number, from one.
+    /// The part number, counted from one.
     pub number: i32,
-    /// How many bytes it has.
+    /// The size in bytes.
     pub size: u64,
-    /// Its tag, without quotation marks.
+    /// The entity tag, without quotation marks.
     pub etag: String,
-    /// When it came, in milliseconds since 1970.
+    /// When the part was written, in milliseconds since 1970.
     pub modified_ms: i64,
     blob: String,
 }
 
-/// An upload under way: whose, and of what.
+/// An upload under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Upload<'a> {
     /// The account.
     pub account: &'a str,
     /// The bucket.
     pub bucket: &'a str,
-    /// The key of the object to be.
+    /// The key of the object to be written.
     pub key: &'a str,
     /// The id of the upload.
     pub id: &'a str,
 }
 
-/// The same, for a job of the writer.
+/// An [`Upload`] that owns its texts, for a job of the writer.
 struct OwnedUpload {
     account: String,
     bucket: String,
@@ -83,7 +83,7 @@ impl OwnedUpload {
 }
 
 impl ObjectStore {
-    /// Begins an upload; gives its id.
+    /// Creates an upload. Returns its id.
     ///
     /// # Errors
     ///
@@ -113,7 +113,7 @@ impl ObjectStore {
         Ok(id)
     }
 
-    /// Keeps a part, in place of the one that had its number.
+    /// Stores a part. Replaces the one with the same number.
     ///
     /// # Errors
     ///
@@ -147,7 +147,7 @@ impl ObjectStore {
         Ok(())
     }
 
-    /// The parts that have come, by number.
+    /// Lists the parts of an upload, by number.
     ///
     /// # Errors
     ///
@@ -159,7 +159,7 @@ impl ObjectStore {
         })
     }
 
-    /// Joins the parts named (number and tag, in order) into the object, whose tag `join_etags` makes
+    /// Joins the named parts (number and entity tag, in order) into the object. `join_etags` makes its entity tag
     /// from those of the parts.
     ///
     /// # Errors
@@ -182,7 +182,7 @@ impl ObjectStore {
             (upload.to_owned(), condition.clone(), self.limits.clone());
         let (blob_name, object_etag) = (blob.name.clone(), etag.clone());
         let forgotten = self.write(move |index| {
-            // Looked up again: the upload may have been ended while its parts were joined.
+            // Looked up again: the upload may have ended while its parts were joined.
             let (bucket_id, attributes) = find(index, upload.as_ref())?;
             let object = ObjectRow {
                 key: upload.key.clone(),
@@ -219,8 +219,8 @@ impl ObjectStore {
         Ok(())
     }
 
-    /// Joins the parts that a client names into a blob. Parts may be replaced, or the upload ended, while they are read;
-    /// then its parts are looked up again.
+    /// Joins the parts that a client names into a blob. If parts are replaced or the upload ends while they are read,
+    /// its parts are looked up again.
     fn join_named(
         &self,
         upload: Upload<'_>,
@@ -248,8 +248,8 @@ impl ObjectStore {
         Ok(size)
     }
 
-    /// Removes one slice of the uploads to which nothing has come since a moment, with their parts, and says how many
-    /// uploads they were; 0 when there are none. To be called until then.
+    /// Removes one slice of the uploads that got no part since a time, with their parts. Returns the number of
+    /// uploads removed. Call it until it returns 0.
     ///
     /// # Errors
     ///
@@ -274,7 +274,7 @@ impl ObjectStore {
     }
 }
 
-/// The bucket and the stored attributes of an upload that is under way for this bucket and key.
+/// The bucket and the stored attributes of an upload under way for this bucket and key.
 fn find(index: &Connection, upload: Upload<'_>) -> Result<(i64, String), ObjectError> {
     let bucket_id = bucket_id(index, upload.account, upload.bucket)?;
     let attributes = index
@@ -284,7 +284,7 @@ fn find(index: &Connection, upload: Upload<'_>) -> Result<(i64, String), ObjectE
     Ok((bucket_id, attributes.ok_or(ObjectError::NoUpload)?))
 }
 
-/// Writes a part's row. Gives the blob of the part that it replaced.
+/// Writes a part's row. Returns the blob of the part that it replaced.
 fn insert_part(
     index: &Connection,
     upload: &str,
@@ -311,7 +311,7 @@ fn insert_part(
     Ok(replaced)
 }
 
-/// Removes an upload with its parts, which are counted by it. Gives their blobs.
+/// Removes an upload with its parts. Returns their blobs.
 fn remove(index: &Connection, upload: &str) -> Result<Vec<String>, ObjectError> {
     let parts = read_parts(index, upload)?;
     index.execute("DELETE FROM part WHERE upload_id = ?", [upload])?;
@@ -335,7 +335,7 @@ fn read_parts(index: &Connection, upload: &str) -> Result<Vec<Part>, ObjectError
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The parts that a client names, held against those that came.
+/// The parts that a client names, checked against those that were uploaded.
 fn choose(parts: &[Part], named: &[(i32, String)]) -> Result<Vec<Part>, ObjectError> {
     if named.is_empty() {
         return Err(ObjectError::InvalidPart);
