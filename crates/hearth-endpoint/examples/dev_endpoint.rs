@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use hearth_endpoint::{
-    Access, Authority, Backend, Certificates, Endpoint, EndpointId, Grant, Ingress, Limits,
+    Access, Authority, Backend, Certificates, Endpoint, EndpointId, EndpointLimits, Grant, Ingress,
     ListenerRoute, MAX_LIFETIME, Microvm, MicrovmId, OpenError, ResumeError, Settings, Shell,
     State, Stream, TerminalSize, TokenKeys, bundle_path,
 };
@@ -62,7 +62,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             http: true,
             shell: false,
         },
-        limits: Limits::NONE,
+        limits: EndpointLimits::NONE,
     };
     let keys = TokenKeys::open(&directory.join("keys"), SystemTime::now())?;
     let grant = Grant {

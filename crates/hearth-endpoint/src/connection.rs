@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use hearth_http::{Limits, Lingering, Place};
+use hearth_http::{LingerLimits, Lingering, Place};
 use http::StatusCode;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -177,7 +177,7 @@ impl Session {
                 Ok::<_, Infallible>(answer)
             }
         });
-        let stream = Lingering::new(stream, Limits::CLIENT)
+        let stream = Lingering::new(stream, LingerLimits::CLIENT)
             .unless(self.stop.clone())
             .unless_upgraded(Arc::clone(&upgraded));
         let io = TokioIo::new(Watched::new(stream, malformed, upgraded));

@@ -61,7 +61,7 @@ pub use backend::{
 pub use certificates::{Certificates, OwnCertificateError};
 pub use endpoint::{Endpoint, EndpointError};
 pub use id::{EndpointId, MicrovmId};
-pub use limits::Limits;
+pub use limits::EndpointLimits;
 pub use microvm_ports::MicrovmPorts;
 pub use rate_limiter::RateLimiter;
 pub use routing::ListenerRoute;

@@ -71,7 +71,7 @@ pub use endpoint_tokens::{Access, EndpointTokens, Grant, MintError};
 pub use front::Front;
 pub use guest_door::{GuestDoor, GuestService};
 pub use guests::{
-    Command, FileContent, GuestError, Guests, Input, OutputPlace, ProcessInput, ProcessOutput,
+    Command, FileContent, GuestError, Guests, Input, LogStreamName, ProcessInput, ProcessOutput,
     TerminalSize,
 };
 pub use identity::SessionKey;

@@ -5,5 +5,5 @@
 mod linger;
 mod places;
 
-pub use linger::{Limits, Lingering};
+pub use linger::{LingerLimits, Lingering};
 pub use places::{Place, Places};

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, params};
 
 use crate::disk_bytes::{OVERHEAD_BYTES, Volume, charge};
-use crate::limits::Limits;
+use crate::limits::LogLimits;
 use crate::oldest::{Oldest, make_room};
 use crate::store::{LogError, LogOwner, LogStore, group_id, stream_id};
 
@@ -160,7 +160,7 @@ impl Batch {
         Ok((accepted, batch))
     }
 
-    fn write(&self, db: &Connection, limits: &Limits) -> Result<(), LogError> {
+    fn write(&self, db: &Connection, limits: &LogLimits) -> Result<(), LogError> {
         let group_id = group_id(db, &self.owner, &self.group)?;
         let stream_id = stream_id(db, group_id, &self.stream)?;
         insert(db, group_id, stream_id, &self.events, self.now_ms)?;

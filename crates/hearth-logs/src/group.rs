@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, Row, params};
 
-use crate::limits::Limits;
+use crate::limits::LogLimits;
 use crate::oldest::make_room;
 use crate::schema::REMOVED_OWNER;
 use crate::store::{LogError, LogOwner, LogStore, group_id, is_duplicate};
@@ -136,7 +136,7 @@ pub(crate) fn insert_group(
     owner: &LogOwner,
     name: &str,
     now_ms: i64,
-    limits: &Limits,
+    limits: &LogLimits,
 ) -> Result<(), LogError> {
     let inserted = db
         .prepare_cached(

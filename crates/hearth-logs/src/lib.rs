@@ -26,7 +26,7 @@ mod sweep;
 pub use event::{Accepted, LogEvent, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, NewEvent};
 pub use follow::Arrived;
 pub use group::{Group, RETENTION_DAYS};
-pub use limits::Limits;
+pub use limits::LogLimits;
 pub use pattern::{Pattern, PatternError};
 pub use read::{Direction, EventFilter, Position, StreamSelection};
 pub use store::{LogError, LogOwner, LogStore};

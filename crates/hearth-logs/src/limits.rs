@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 /// Limits of the store. The defaults suit one host with many accounts.
 #[derive(Clone, Debug)]
-pub struct Limits {
+pub struct LogLimits {
     /// Bytes of events in one group. Above it the oldest events of the group are removed.
     pub max_group_bytes: i64,
     /// Bytes on disk of all groups of one account. Above it the oldest events of the account are removed.
@@ -18,7 +18,7 @@ pub struct Limits {
     pub max_streams: i64,
 }
 
-impl Default for Limits {
+impl Default for LogLimits {
     fn default() -> Self {
         Self {
             max_group_bytes: 1 << 30,
@@ -32,7 +32,7 @@ impl Default for Limits {
     }
 }
 
-impl Limits {
+impl LogLimits {
     /// The bytes that an account may take on disk.
     pub(crate) fn bytes_of(&self, account: &str) -> i64 {
         let own = self.accounts.get(account).copied();

@@ -5,7 +5,7 @@ use std::path::Path;
 use hearth_sqlite::{Database, Durability, Options};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::Limits;
+use crate::LogLimits;
 use crate::schema;
 
 /// The owner of groups. An owner sees only its own groups.
@@ -74,7 +74,7 @@ impl From<rusqlite::Error> for LogError {
 #[derive(Debug)]
 pub struct LogStore {
     database: Database,
-    pub(crate) limits: Limits,
+    pub(crate) limits: LogLimits,
 }
 
 impl LogStore {
@@ -83,7 +83,7 @@ impl LogStore {
     /// # Errors
     ///
     /// The database cannot be opened, or was written by a later release.
-    pub fn open(path: &Path, limits: Limits) -> Result<Self, LogError> {
+    pub fn open(path: &Path, limits: LogLimits) -> Result<Self, LogError> {
         let options = Options {
             durability: Durability::Normal,
             ..Options::new(schema::STEPS)

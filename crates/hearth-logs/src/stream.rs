@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Row, params};
 
 use crate::group::{insert_group, sql_limit};
-use crate::limits::Limits;
+use crate::limits::LogLimits;
 use crate::oldest::make_room;
 use crate::store::{LogError, LogOwner, LogStore, group_id, is_duplicate, stream_id};
 
@@ -186,7 +186,7 @@ fn insert_stream(
     group_id: i64,
     name: &str,
     now_ms: i64,
-    limits: &Limits,
+    limits: &LogLimits,
 ) -> Result<(), LogError> {
     let inserted = db
         .prepare_cached(

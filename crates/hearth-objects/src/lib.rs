@@ -34,10 +34,10 @@ pub use blob::NewBlob;
 pub use bucket::Bucket;
 pub use error::ObjectError;
 pub use listing::{Listing, ListingRequest};
-pub use object::{Attributes, Condition, Copy, NewObject, Object};
-pub use quota::Limits;
+pub use object::{Attributes, NewObject, Object, ObjectCopy, WriteCondition};
+pub use quota::ObjectLimits;
 pub use store::ObjectStore;
-pub use upload::{MAX_PARTS, Part, Upload};
+pub use upload::{MAX_PARTS, MultipartUpload, Part};
 
 #[cfg(test)]
 mod golden;

@@ -50,7 +50,7 @@ pub struct Object {
 
 /// A condition for writing an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Condition {
+pub enum WriteCondition {
     /// No condition.
     Always,
     /// No object has this key.
@@ -81,7 +81,7 @@ fn existing(
     Ok(existing.optional()?)
 }
 
-impl Condition {
+impl WriteCondition {
     fn holds(&self, existing: Option<&Existing>) -> bool {
         match (self, existing) {
             (Self::Always, _) | (Self::Absent, None) => true,
@@ -95,7 +95,7 @@ impl Condition {
 
 /// A copy within one account.
 #[derive(Clone, Debug)]
-pub struct Copy<'a> {
+pub struct ObjectCopy<'a> {
     /// Bucket and key of the source.
     pub source: (&'a str, &'a str),
     /// Bucket and key of the copy.
@@ -103,7 +103,7 @@ pub struct Copy<'a> {
     /// The attributes of the copy. `None` copies those of the source.
     pub attributes: Option<Attributes>,
     /// The condition at the target.
-    pub condition: Condition,
+    pub condition: WriteCondition,
 }
 
 /// The columns that [`object_from_row`] reads.
@@ -132,7 +132,7 @@ impl ObjectStore {
         bucket: &str,
         key: &str,
         object: NewObject,
-        condition: &Condition,
+        condition: &WriteCondition,
         now_ms: i64,
     ) -> Result<(), ObjectError> {
         let row = ObjectRow {
@@ -166,11 +166,11 @@ impl ObjectStore {
     pub fn copy(
         &self,
         account: &str,
-        copy: Copy<'_>,
+        copy: ObjectCopy<'_>,
         judge: impl Fn(&Object) -> Result<(), ObjectError> + Send + 'static,
         now_ms: i64,
     ) -> Result<Object, ObjectError> {
-        let Copy {
+        let ObjectCopy {
             source: (source_bucket, source_key),
             target: (bucket, key),
             attributes,
@@ -243,7 +243,7 @@ impl ObjectStore {
     ///
     /// [`ObjectError::NoBucket`] or a failure of the index.
     pub fn delete(&self, account: &str, bucket: &str, key: &str) -> Result<(), ObjectError> {
-        self.delete_if(account, bucket, key, &Condition::Always)
+        self.delete_if(account, bucket, key, &WriteCondition::Always)
     }
 
     /// Removes an object if `condition` holds. Succeeds if the object does not exist.
@@ -256,7 +256,7 @@ impl ObjectStore {
         account: &str,
         bucket: &str,
         key: &str,
-        condition: &Condition,
+        condition: &WriteCondition,
     ) -> Result<(), ObjectError> {
         let (account, bucket, key) = (account.to_owned(), bucket.to_owned(), key.to_owned());
         let condition = condition.clone();
@@ -323,7 +323,7 @@ pub(crate) fn insert(
     index: &Connection,
     bucket_id: i64,
     object: &ObjectRow,
-    condition: &Condition,
+    condition: &WriteCondition,
 ) -> Result<Option<String>, ObjectError> {
     let existing = existing(index, bucket_id, &object.key)?;
     if !condition.holds(existing.as_ref()) {

@@ -18,7 +18,7 @@ use crate::error::ObjectError;
 
 /// Limits of the accounts.
 #[derive(Clone, Debug)]
-pub struct Limits {
+pub struct ObjectLimits {
     /// Bytes on disk of objects, uploads and their parts.
     pub max_account_bytes: u64,
     /// Accounts with another number of bytes than `max_account_bytes`.
@@ -27,7 +27,7 @@ pub struct Limits {
     pub max_buckets: u32,
 }
 
-impl Default for Limits {
+impl Default for ObjectLimits {
     fn default() -> Self {
         Self {
             // Enough for artifacts of hundreds of images, and a part of a small server's disk.
@@ -39,7 +39,7 @@ impl Default for Limits {
     }
 }
 
-impl Limits {
+impl ObjectLimits {
     /// The byte limit of an account.
     pub(crate) fn bytes_of(&self, account: &str) -> u64 {
         let own = self.accounts.get(account).copied();
@@ -59,7 +59,7 @@ pub(crate) fn kept_bytes(index: &Connection, account: &str) -> Result<u64, Objec
 pub(crate) fn within<T>(
     index: &Connection,
     account: &str,
-    limits: &Limits,
+    limits: &ObjectLimits,
     change: impl FnOnce() -> Result<T, ObjectError>,
 ) -> Result<T, ObjectError> {
     let before_bytes = kept_bytes(index, account)?;

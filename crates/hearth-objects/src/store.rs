@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::blob::Blobs;
 use crate::error::ObjectError;
-use crate::quota::Limits;
+use crate::quota::ObjectLimits;
 use crate::schema;
 
 impl From<hearth_sqlite::Error> for ObjectError {
@@ -30,7 +30,7 @@ impl From<rusqlite::Error> for ObjectError {
 pub struct ObjectStore {
     index: Database,
     pub(crate) blobs: Blobs,
-    pub(crate) limits: Limits,
+    pub(crate) limits: ObjectLimits,
 }
 
 impl ObjectStore {
@@ -40,7 +40,7 @@ impl ObjectStore {
     ///
     /// As [`ObjectStore::open_within`].
     pub fn open(directory: &Path) -> Result<Self, ObjectError> {
-        Self::open_within(directory, Limits::default())
+        Self::open_within(directory, ObjectLimits::default())
     }
 
     /// Opens the store in `directory`, which is created if it does not exist. Removes what a crash has left behind.
@@ -48,7 +48,7 @@ impl ObjectStore {
     /// # Errors
     ///
     /// The directory or the index cannot be opened, or the index was written by a later release.
-    pub fn open_within(directory: &Path, limits: Limits) -> Result<Self, ObjectError> {
+    pub fn open_within(directory: &Path, limits: ObjectLimits) -> Result<Self, ObjectError> {
         std::fs::create_dir_all(directory)?;
         // Fully durable: once a client is answered, its object is kept.
         let options = Options::new(schema::STEPS);

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::blob::NewBlob;
 use crate::error::ObjectError;
-use crate::object::{Attributes, Condition, ObjectRow, insert};
+use crate::object::{Attributes, ObjectRow, WriteCondition, insert};
 use crate::quota::within;
 use crate::store::{ObjectStore, bucket_id, unnamed};
 
@@ -41,7 +41,7 @@ pub struct Part {
 
 /// An upload under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Upload<'a> {
+pub struct MultipartUpload<'a> {
     /// The account.
     pub account: &'a str,
     /// The bucket.
@@ -52,7 +52,7 @@ pub struct Upload<'a> {
     pub id: &'a str,
 }
 
-/// An [`Upload`] that owns its texts, for a job of the writer.
+/// A [`MultipartUpload`] that owns its texts, for a job of the writer.
 struct OwnedUpload {
     account: String,
     bucket: String,
@@ -60,7 +60,7 @@ struct OwnedUpload {
     id: String,
 }
 
-impl Upload<'_> {
+impl MultipartUpload<'_> {
     fn to_owned(self) -> OwnedUpload {
         OwnedUpload {
             account: self.account.to_owned(),
@@ -72,8 +72,8 @@ impl Upload<'_> {
 }
 
 impl OwnedUpload {
-    fn as_ref(&self) -> Upload<'_> {
-        Upload {
+    fn as_ref(&self) -> MultipartUpload<'_> {
+        MultipartUpload {
             account: &self.account,
             bucket: &self.bucket,
             key: &self.key,
@@ -120,7 +120,7 @@ impl ObjectStore {
     /// [`ObjectError::NoUpload`], [`ObjectError::AccountFull`] or a failure of the index.
     pub fn put_part(
         &self,
-        upload: Upload<'_>,
+        upload: MultipartUpload<'_>,
         number: i32,
         blob: NewBlob,
         size: u64,
@@ -152,7 +152,7 @@ impl ObjectStore {
     /// # Errors
     ///
     /// [`ObjectError::NoUpload`] or a failure of the index.
-    pub fn parts(&self, upload: Upload<'_>) -> Result<Vec<Part>, ObjectError> {
+    pub fn parts(&self, upload: MultipartUpload<'_>) -> Result<Vec<Part>, ObjectError> {
         self.read(|index| {
             find(index, upload)?;
             read_parts(index, upload.id)
@@ -169,10 +169,10 @@ impl ObjectStore {
     /// index.
     pub fn complete_upload(
         &self,
-        upload: Upload<'_>,
+        upload: MultipartUpload<'_>,
         named: &[(i32, String)],
         join_etags: impl Fn(&[String]) -> String,
-        condition: &Condition,
+        condition: &WriteCondition,
         now_ms: i64,
     ) -> Result<(String, u64), ObjectError> {
         let (chosen, blob, size) = self.join_named(upload, named)?;
@@ -209,7 +209,7 @@ impl ObjectStore {
     /// # Errors
     ///
     /// [`ObjectError::NoUpload`] or a failure of the index.
-    pub fn abort_upload(&self, upload: Upload<'_>) -> Result<(), ObjectError> {
+    pub fn abort_upload(&self, upload: MultipartUpload<'_>) -> Result<(), ObjectError> {
         let upload = upload.to_owned();
         let parts = self.write(move |index| {
             find(index, upload.as_ref())?;
@@ -223,7 +223,7 @@ impl ObjectStore {
     /// its parts are looked up again.
     fn join_named(
         &self,
-        upload: Upload<'_>,
+        upload: MultipartUpload<'_>,
         named: &[(i32, String)],
     ) -> Result<(Vec<Part>, NewBlob, u64), ObjectError> {
         let mut attempt = 1;
@@ -275,7 +275,7 @@ impl ObjectStore {
 }
 
 /// The bucket and the stored attributes of an upload under way for this bucket and key.
-fn find(index: &Connection, upload: Upload<'_>) -> Result<(i64, String), ObjectError> {
+fn find(index: &Connection, upload: MultipartUpload<'_>) -> Result<(i64, String), ObjectError> {
     let bucket_id = bucket_id(index, upload.account, upload.bucket)?;
     let attributes = index
         .prepare_cached("SELECT attributes FROM upload WHERE id = ? AND bucket_id = ? AND key = ?")?

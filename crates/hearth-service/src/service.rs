@@ -31,7 +31,7 @@ use hearth_front::{
 };
 use hearth_host::{Artifacts, ConnectorEgress, LocalHost, Workshop, rule_book};
 use hearth_image::{Bases, LayerCaches};
-use hearth_logs::{Limits, LogStore};
+use hearth_logs::{LogLimits, LogStore};
 use hearth_net::{Network, NetworkOptions};
 use hearth_node::{Groups, Node, NodeOptions, Shares, with_causes};
 use hearth_objects::ObjectStore;
@@ -214,21 +214,21 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, ServiceError> {
 }
 
 /// What each account may keep of logs.
-fn log_limits(config: &ServiceConfig) -> Limits {
+fn log_limits(config: &ServiceConfig) -> LogLimits {
     let bytes = |quotas: &Quotas| i64::try_from(quotas.log_bytes()).unwrap_or(i64::MAX);
-    Limits {
+    LogLimits {
         max_account_bytes: bytes(&config.quotas),
         accounts: Arc::new(of_accounts(config, bytes)),
-        ..Limits::default()
+        ..LogLimits::default()
     }
 }
 
 /// What each account may keep of objects.
-fn object_limits(config: &ServiceConfig) -> hearth_objects::Limits {
-    hearth_objects::Limits {
+fn object_limits(config: &ServiceConfig) -> hearth_objects::ObjectLimits {
+    hearth_objects::ObjectLimits {
         max_account_bytes: config.quotas.object_bytes(),
         accounts: Arc::new(of_accounts(config, Quotas::object_bytes)),
-        ..hearth_objects::Limits::default()
+        ..hearth_objects::ObjectLimits::default()
     }
 }
 

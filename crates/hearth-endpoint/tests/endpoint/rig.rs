@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use hearth_endpoint::{
-    Access, Authority, Backend, Certificates, Endpoint, EndpointId, Grant, Ingress, Limits,
+    Access, Authority, Backend, Certificates, Endpoint, EndpointId, EndpointLimits, Grant, Ingress,
     ListenerRoute, Microvm, MicrovmId, OpenError, ResumeError, Settings, Shell, ShellInput, State,
     Stream, TerminalSize, TokenKeys,
 };
@@ -220,7 +220,7 @@ fn guest() -> Guest {
             http: true,
             shell: false,
         },
-        limits: Limits::NONE,
+        limits: EndpointLimits::NONE,
     };
     Guest {
         microvm: Mutex::new(microvm),

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::lines::text;
 use crate::fault::Fault;
-use crate::guests::OutputPlace;
+use crate::guests::LogStreamName;
 
 /// How often the store is polled.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -108,14 +108,14 @@ impl Drop for FollowerPlace {
 pub(super) struct Follower {
     pub(super) control: Control,
     pub(super) microvm: MicrovmId,
-    pub(super) reading: Reading,
+    pub(super) reading: LogPosition,
 }
 
 /// The log stream of one microVM, and how far it was read.
-pub(super) struct Reading {
+pub(super) struct LogPosition {
     pub(super) store: Arc<LogStore>,
     pub(super) owner: LogOwner,
-    pub(super) place: OutputPlace,
+    pub(super) place: LogStreamName,
     /// The number of the newest event when the first lines were read.
     pub(super) seen: i64,
 }
@@ -173,7 +173,7 @@ impl Follower {
     }
 }
 
-impl Reading {
+impl LogPosition {
     /// Reads the new events of the stream. New events of other streams are not looked at again.
     async fn next(&mut self) -> Result<Arrived, NoMore> {
         let (store, owner, place) = (
@@ -227,7 +227,7 @@ async fn ended(control: Control, microvm: MicrovmId) {
 
 #[cfg(test)]
 mod tests {
-    use hearth_logs::{Limits, NewEvent};
+    use hearth_logs::{LogLimits, NewEvent};
 
     use super::*;
 
@@ -256,7 +256,7 @@ mod tests {
     #[tokio::test]
     async fn a_quiet_follower_goes_on_from_what_others_have_written() {
         let directory = tempfile::tempdir().unwrap();
-        let store = LogStore::open(&directory.path().join("logs.db"), Limits::default());
+        let store = LogStore::open(&directory.path().join("logs.db"), LogLimits::default());
         let store = Arc::new(store.unwrap());
         let owner = |account: &str| LogOwner {
             account: account.to_owned(),
@@ -273,10 +273,10 @@ mod tests {
             store.append(&owner, "/g", "s", &events, NOW).unwrap();
         };
         write("quiet", 1);
-        let mut reading = Reading {
+        let mut reading = LogPosition {
             store: Arc::clone(&store),
             owner: owner("quiet"),
-            place: OutputPlace {
+            place: LogStreamName {
                 group: "/g".to_owned(),
                 stream: "s".to_owned(),
             },

@@ -38,7 +38,7 @@ use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3Result, s3_error};
 
-use crate::call::Origin;
+use crate::call::CallOrigin;
 use crate::guest::Guest;
 use crate::identity::{Identities, Signer};
 use crate::places::Places;
@@ -93,7 +93,7 @@ impl S3 {
     /// Answers one request. Also returns whose it was, if its signature was verified.
     pub(crate) async fn answer(
         &self,
-        origin: Origin,
+        origin: CallOrigin,
         head: Parts,
         body: Incoming,
     ) -> (Reply, Option<Signer>) {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    Direction, EventFilter, Limits, LogOwner, LogStore, NewEvent, Pattern, StreamSelection,
+    Direction, EventFilter, LogLimits, LogOwner, LogStore, NewEvent, Pattern, StreamSelection,
 };
 
 /// What a group or a stream is charged: a row and an index entry, with the longest name each (`schema.rs`).
@@ -17,9 +17,9 @@ fn owner(account: &str) -> LogOwner {
 
 fn store(max_account_bytes: i64) -> (tempfile::TempDir, LogStore) {
     let directory = tempfile::tempdir().unwrap();
-    let limits = Limits {
+    let limits = LogLimits {
         max_account_bytes,
-        ..Limits::default()
+        ..LogLimits::default()
     };
     let store = LogStore::open(&directory.path().join("logs.db"), limits).unwrap();
     (directory, store)
