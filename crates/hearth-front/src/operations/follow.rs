@@ -4,9 +4,7 @@
 //! The log store is polled several times a second, and read only if there are new events. A client that does not read
 //! delays nobody else: the store keeps its events, and a page is read when the client has room for it.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,8 +12,9 @@ use hearth_control::Control;
 use hearth_control::id::{AccountId, MicrovmId};
 use hearth_control::life::MicrovmState;
 use hearth_control::microvm::Microvm;
+use hearth_http::{Share, Shares, SharesError};
 use hearth_logs::{Arrived, LogError, LogOwner, LogStore};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::lines::text;
@@ -39,68 +38,31 @@ const PAGE_EVENTS: usize = 1000;
 const PAGES: usize = 2;
 
 /// Limits the number of clients that follow, in all and per account.
-pub(crate) struct Followers {
-    all: Arc<Semaphore>,
-    /// Places taken, by account. Accounts without any have no entry.
-    accounts: Mutex<HashMap<AccountId, u32>>,
-}
+pub(crate) struct Followers(Shares<AccountId>);
+
+/// The place of one client. Dropping it frees the place.
+pub(super) type FollowerPlace = Share<AccountId>;
 
 impl Default for Followers {
     fn default() -> Self {
-        Self {
-            all: Arc::new(Semaphore::new(MAX_FOLLOWERS)),
-            accounts: Mutex::default(),
-        }
+        Self(Shares::new(MAX_FOLLOWERS))
     }
-}
-
-/// The place of one client. Dropping it frees the place.
-pub(super) struct FollowerPlace {
-    followers: Arc<Followers>,
-    account: AccountId,
-    _place: OwnedSemaphorePermit,
 }
 
 impl Followers {
     /// Takes a place, if one is free and the account may have one more.
-    pub(super) fn admit(
-        self: &Arc<Self>,
-        account: AccountId,
-        max: u32,
-    ) -> Result<FollowerPlace, Fault> {
-        let refused = |text| Fault::new(429, "ThrottlingException", text).retry_after(1);
-        let mut accounts = self.accounts();
-        let taken = accounts.get(&account).copied().unwrap_or_default();
-        if taken >= max {
-            return Err(refused(format!(
-                "{taken} clients of this account follow logs already, as many as quotas.followers allows."
-            )));
-        }
-        let place = Arc::clone(&self.all)
-            .try_acquire_owned()
-            .map_err(|_| refused(format!("{MAX_FOLLOWERS} clients follow logs already.")))?;
-        accounts.insert(account, taken + 1);
-        Ok(FollowerPlace {
-            followers: Arc::clone(self),
-            account,
-            _place: place,
-        })
-    }
-
-    fn accounts(&self) -> MutexGuard<'_, HashMap<AccountId, u32>> {
-        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for FollowerPlace {
-    fn drop(&mut self) {
-        let mut accounts = self.followers.accounts();
-        if let Entry::Occupied(mut taken) = accounts.entry(self.account) {
-            match taken.get() {
-                0 | 1 => drop(taken.remove()),
-                _ => *taken.get_mut() -= 1,
-            }
-        }
+    pub(super) fn admit(&self, account: AccountId, max: u32) -> Result<FollowerPlace, Fault> {
+        self.0
+            .try_take(account, 1, max as usize)
+            .map_err(|error| {
+                let text = match error {
+                    SharesError::HolderFull { held } => format!(
+                        "{held} clients of this account follow logs already, as many as quotas.followers allows."
+                    ),
+                    SharesError::AllFull => format!("{MAX_FOLLOWERS} clients follow logs already."),
+                };
+                Fault::new(429, "ThrottlingException", text).retry_after(1)
+            })
     }
 }
 
@@ -234,7 +196,7 @@ mod tests {
     /// One account finds no more places than its quota, and another one still does.
     #[test]
     fn an_account_has_as_many_followers_as_it_may() {
-        let followers = Arc::<Followers>::default();
+        let followers = Followers::default();
         let (one, other) = (
             "000000000001".parse().unwrap(),
             "000000000002".parse().unwrap(),
@@ -246,8 +208,6 @@ mod tests {
         assert!(followers.admit(other, 3).is_ok());
         places.pop();
         assert!(followers.admit(one, 3).is_ok());
-        places.clear();
-        assert!(followers.accounts().is_empty());
     }
 
     const NOW: i64 = 1_800_000_000_000;
