@@ -20,6 +20,7 @@
 mod server;
 
 mod audit;
+mod blocking_calls;
 mod body;
 mod call;
 mod control_metrics;
@@ -33,7 +34,6 @@ mod metrics;
 mod metrics_listener;
 mod metrics_page;
 mod operator;
-mod places;
 mod policy;
 mod route;
 mod sigv4;

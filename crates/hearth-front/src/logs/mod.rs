@@ -9,12 +9,12 @@ mod streams;
 
 use std::sync::Arc;
 
+use crate::blocking_calls::BlockingCalls;
 use crate::call::Call;
 use crate::fault::Fault;
 use crate::model::logs::*;
 use crate::model::values::Written;
 use crate::model::{Input, Mismatch, check};
-use crate::places::Places;
 use crate::wire::json::{rpc, rpc_fault};
 use crate::wire::{Label, Reply};
 use hearth_logs::{LogError, LogOwner, LogStore};
@@ -26,7 +26,7 @@ const TARGET: &str = "Logs_20140328.";
 /// The logs service.
 pub(crate) struct Logs {
     pub(crate) store: Arc<LogStore>,
-    pub(crate) places: Arc<Places>,
+    pub(crate) places: Arc<BlockingCalls>,
 }
 
 /// One request of an account, answered on a thread that may block on the disk.
