@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use uuid::Uuid;
 
 use crate::error::ObjectError;
-use crate::quota::{Arriving, Share};
+use crate::quota::{Arriving, ArrivingShare};
 
 /// How many digits of a blob's name give its directory.
 const SPREAD_DIGITS: usize = 2;
@@ -28,7 +28,7 @@ pub struct NewBlob {
     pub(crate) name: String,
     path: PathBuf,
     is_kept: bool,
-    share: Share,
+    share: ArrivingShare,
 }
 
 impl NewBlob {

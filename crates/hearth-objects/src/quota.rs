@@ -77,7 +77,7 @@ pub(crate) struct Arriving(Mutex<HashMap<String, u64>>);
 
 /// The bytes of one blob.
 #[derive(Debug)]
-pub(crate) struct Share {
+pub(crate) struct ArrivingShare {
     arriving: Arc<Arriving>,
     account: String,
     taken_bytes: u64,
@@ -86,8 +86,8 @@ pub(crate) struct Share {
 }
 
 impl Arriving {
-    pub(crate) fn share(self: &Arc<Self>, account: &str, room_bytes: u64) -> Share {
-        Share {
+    pub(crate) fn share(self: &Arc<Self>, account: &str, room_bytes: u64) -> ArrivingShare {
+        ArrivingShare {
             arriving: Arc::clone(self),
             account: account.to_owned(),
             taken_bytes: 0,
@@ -96,7 +96,7 @@ impl Arriving {
     }
 }
 
-impl Share {
+impl ArrivingShare {
     /// Reserves bytes before they are written.
     pub(crate) fn take(&mut self, bytes: u64) -> Result<(), ObjectError> {
         let mut accounts = self
@@ -115,7 +115,7 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for ArrivingShare {
     fn drop(&mut self) {
         let mut accounts = self
             .arriving

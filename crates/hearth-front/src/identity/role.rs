@@ -8,7 +8,7 @@ use hearth_control::id::{AccountId, MicrovmId};
 use hearth_control::microvm::Microvm;
 
 use super::managed;
-use crate::policy::{Decision, Document, Facts, Kind, Question, decide};
+use crate::policy::{Decision, Document, DocumentKind, Facts, Question, decide};
 
 /// The service principal that assumes roles for microVMs (facts section 12).
 const SERVICE: &str = "lambda.amazonaws.com";
@@ -94,7 +94,7 @@ impl RoleArn {
         let mut policies = Vec::new();
         for policy in inline.map_err(unavailable)? {
             // A policy that is not understood may deny anything.
-            let parsed = Document::parse(&policy.document, Kind::Identity);
+            let parsed = Document::parse(&policy.document, DocumentKind::Identity);
             policies.push(parsed.map_err(|_| RoleError::NotAssumable)?);
         }
         let attached = attached.map_err(unavailable)?;
@@ -152,7 +152,7 @@ fn unavailable(error: hearth_control::ControlError) -> RoleError {
 }
 
 fn trusts(policy: &str, account: AccountId, image: &str) -> bool {
-    let Ok(document) = Document::parse(policy, Kind::Trust) else {
+    let Ok(document) = Document::parse(policy, DocumentKind::Trust) else {
         return false;
     };
     let facts = Facts::from([
