@@ -59,16 +59,29 @@ def test_headers_beside_a_signature_in_a_header_are_signed_too(server, s3):
     assert send(request.url, "PUT", b"", headers)[0] == 200
 
 
-def test_a_form_is_answered_before_it_is_read(server):
+def test_a_form_is_refused_before_its_file_is_read(server):
     """The id of a key is no secret: it stands in each presigned URL."""
     parts = urlsplit(server.url)
-    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=60)
-    connection.putrequest("POST", f"/nobucket?AWSAccessKeyId={server.keys[0]['id']}")
-    connection.putheader("Content-Type", "multipart/form-data; boundary=b")
-    connection.putheader("Content-Length", str(4 << 30))
-    connection.endheaders(b'--b\r\nContent-Disposition: form-data; name="key"\r\n\r\nx\r\n')
-    answer = connection.getresponse()
-    assert answer.status == 501 and b"presigned PUT" in answer.read()
+
+    def send(fields):
+        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=60)
+        connection.putrequest("POST", "/admission")
+        connection.putheader("Content-Type", "multipart/form-data; boundary=b")
+        connection.putheader("Content-Length", str(4 << 30))
+        field = '--b\r\nContent-Disposition: form-data; name="{}"\r\n\r\n{}\r\n'
+        text = "".join(field.format(*pair) for pair in fields)
+        connection.endheaders(text.encode() + b'--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n')
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+    key = ("AWSAccessKeyId", server.keys[0]["id"])
+    status, text = send([("key", "x"), key, ("policy", "e30="), ("signature", "c2lnbmF0dXJl")])
+    assert status == 403 and b"<Code>SignatureDoesNotMatch</Code>" in text
+    assert send([("key", "x"), ("policy", "e30="), ("signature", "x"), ("AWSAccessKeyId", "AKIAUNKNOWN")])[0] == 403
+    assert send([("key", "x")])[0] == 403
+    # What stands before a file is bounded, whoever signs it.
+    status, text = send([("key", "x"), key, ("x-amz-meta-a", "a" * 200_000)])
+    assert status == 400 and b"MaxPostPreDataLengthExceeded" in text
 
 
 def test_signatures_of_version_2_in_a_header_are_refused(server, s3):

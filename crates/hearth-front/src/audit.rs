@@ -160,7 +160,9 @@ mod tests {
         let text = std::fs::read_to_string(path).unwrap();
         // The last one may be half written as yet.
         let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
-        let lines = whole.lines().map(|line| serde_json::from_str(line).unwrap());
+        let lines = whole
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap());
         lines.collect()
     }
 

@@ -99,13 +99,15 @@ impl Front {
             control: config.control.clone(),
         };
         let places = Arc::new(BlockingCalls::for_calls());
+        let region = config.region;
         Ok(Self {
-            region: config.region,
+            region: region.clone(),
             s3: S3::new(
                 identities.clone(),
                 config.objects,
                 Arc::clone(&places),
                 config.s3_elsewhere,
+                region.as_str(),
             ),
             metadata: Metadata {
                 sessions: identities.sessions.clone(),

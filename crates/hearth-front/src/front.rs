@@ -107,7 +107,7 @@ impl Front {
         match service {
             Service::Operator => return self.operator.answer(&head).await,
             Service::S3 => {
-                let (mut reply, signer) = self.s3.answer(origin, head, body).await;
+                let (mut reply, signer) = self.s3.answer(origin, request_id, head, body).await;
                 if let Some(signer) = signer {
                     let scope = Scope {
                         account: signer.account,

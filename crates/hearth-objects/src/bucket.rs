@@ -1,9 +1,42 @@
 //! Buckets. Their names are unique within an account only: accounts share nothing.
 
 use rusqlite::{Connection, OptionalExtension, params};
+use serde::{Deserialize, Serialize};
 
 use crate::error::ObjectError;
 use crate::store::{ObjectStore, bucket_id, unnamed};
+
+/// What a client sets of a bucket. Written into the index as JSON.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BucketSettings {
+    /// Tags, in the order in which they were given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<(String, String)>,
+    /// Rules for pages of other origins, in the order in which they are tried.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cors: Vec<CorsRule>,
+}
+
+/// What pages of other origins may ask of a bucket.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CorsRule {
+    /// Its name, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Origins, with at most one `*` each.
+    pub origins: Vec<String>,
+    /// HTTP methods.
+    pub methods: Vec<String>,
+    /// Headers that a request may have, with at most one `*` each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<String>,
+    /// Headers of the answer that a page may read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exposed: Vec<String>,
+    /// How long a browser may remember the answer, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_age_s: Option<i32>,
+}
 
 /// A bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +94,43 @@ impl ObjectStore {
         })
     }
 
-    /// Lists the buckets of an account, by name.
+    /// What was set of a bucket.
+    ///
+    /// # Errors
+    ///
+    /// [`ObjectError::NoBucket`] or a failure of the index.
+    pub fn bucket_settings(
+        &self,
+        account: &str,
+        name: &str,
+    ) -> Result<BucketSettings, ObjectError> {
+        self.read(|index| settings(index, account, name))
+    }
+
+    /// Changes what is set of a bucket.
+    ///
+    /// # Errors
+    ///
+    /// [`ObjectError::NoBucket`] or a failure of the index.
+    pub fn change_bucket(
+        &self,
+        account: &str,
+        name: &str,
+        change: impl Fn(&mut BucketSettings) + Send + 'static,
+    ) -> Result<(), ObjectError> {
+        let (account, name) = (account.to_owned(), name.to_owned());
+        self.write(move |index| {
+            let mut settings = settings(index, &account, &name)?;
+            change(&mut settings);
+            index.execute(
+                "UPDATE bucket SET settings = ? WHERE account = ? AND name = ?",
+                params![serde_json::to_string(&settings)?, account, name],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// The buckets of an account, by name.
     ///
     /// # Errors
     ///
@@ -94,7 +163,16 @@ impl ObjectStore {
     }
 }
 
-/// Removes an empty bucket with its uploads. Returns the blobs of their parts.
+fn settings(index: &Connection, account: &str, name: &str) -> Result<BucketSettings, ObjectError> {
+    let mut query =
+        index.prepare_cached("SELECT settings FROM bucket WHERE account = ? AND name = ?")?;
+    let text: Option<String> = query
+        .query_row(params![account, name], |row| row.get(0))
+        .optional()?;
+    Ok(serde_json::from_str(&text.ok_or(ObjectError::NoBucket)?)?)
+}
+
+/// Removes an empty bucket with its uploads. Gives the blobs of their parts.
 fn remove(index: &Connection, account: &str, name: &str) -> Result<Vec<String>, ObjectError> {
     let id = bucket_id(index, account, name)?;
     let has_objects: bool = index.query_row(

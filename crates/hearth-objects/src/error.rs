@@ -23,7 +23,10 @@ pub enum ObjectError {
     /// The bucket has no such object.
     #[error("no such object")]
     NoObject,
-    /// The object does not satisfy the condition of the request.
+    /// The object has no such part.
+    #[error("no such part")]
+    NoPart,
+    /// The object is not what the request expects.
     #[error("a condition of the request does not hold")]
     ConditionFailed,
     /// The upload does not exist.
@@ -38,6 +41,12 @@ pub enum ObjectError {
     /// A part other than the last is smaller than the minimum.
     #[error("a part is too small")]
     PartTooSmall,
+    /// The checksum of a joined object is not the one that the client states.
+    #[error("a checksum differs")]
+    ChecksumDiffers,
+    /// The copy is the object itself, with nothing changed.
+    #[error("a copy of an object to itself that changes nothing")]
+    CopyToItself,
     /// A file could not be read or written.
     #[error("a file failed")]
     File(#[from] io::Error),

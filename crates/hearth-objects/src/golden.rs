@@ -10,11 +10,12 @@ use rusqlite::Connection;
 use super::*;
 
 /// A bucket with two objects, of which one has attributes, and an upload with a part.
-const NEWEST: &str = include_str!("goldens/schema-3.sql");
-/// The same before blobs had indexes, and before accounts were charged.
-const OLDER: [&str; 2] = [
+const NEWEST: &str = include_str!("goldens/schema-4.sql");
+/// The same before blobs had indexes, before accounts were charged, and before parts had checksums.
+const OLDER: [&str; 3] = [
     include_str!("goldens/schema-1.sql"),
     include_str!("goldens/schema-2.sql"),
+    include_str!("goldens/schema-3.sql"),
 ];
 
 const ACCOUNT: &str = "000000000007";
@@ -38,6 +39,7 @@ fn attributes() -> Attributes {
         .map(pair)
         .into(),
         metadata: BTreeMap::from([pair(("owner", "it's ü"))]),
+        tags: Vec::new(),
     }
 }
 
@@ -84,7 +86,7 @@ fn todays_writer_writes_the_newest_file_to_the_byte() {
         .create_upload(ACCOUNT, "b", "up/load", &attributes(), NOW + 2)
         .unwrap();
     store
-        .put_part(upload(&id), 1, blob(), 5, "tag-part", NOW + 3)
+        .put_part(upload(&id), 1, blob(), 5, ("tag-part", "c3Vt"), NOW + 3)
         .unwrap();
     drop(store);
     let written = names
@@ -123,6 +125,7 @@ fn is_read_whole(directory: &Path, text: &str) {
             etag: format!("tag-{key}"),
             modified_ms: NOW + 1,
             attributes,
+            parts: Vec::new(),
         };
         assert_eq!(object, expected);
         let mut bytes = String::new();
@@ -142,7 +145,7 @@ fn is_read_whole(directory: &Path, text: &str) {
         .complete_upload(
             upload(UPLOAD),
             &named,
-            |_| "whole".to_owned(),
+            |_| crate::tests::Plain(""),
             always,
             NOW + 4,
         )

@@ -29,15 +29,17 @@ mod quota;
 mod schema;
 mod store;
 mod upload;
+mod uploads;
 
 pub use blob::NewBlob;
-pub use bucket::Bucket;
+pub use bucket::{Bucket, BucketSettings, CorsRule};
 pub use error::ObjectError;
 pub use listing::{Listing, ListingRequest};
-pub use object::{Attributes, NewObject, Object, ObjectCopy, WriteCondition};
+pub use object::{Attributes, NewObject, Object, ObjectCopy, ObjectPart, WriteCondition};
 pub use quota::ObjectLimits;
 pub use store::ObjectStore;
-pub use upload::{MAX_PARTS, MultipartUpload, Part};
+pub use upload::{Completed, Joiner, MAX_PARTS, MultipartUpload, Part};
+pub use uploads::{UploadListing, UploadUnderWay, UploadsRequest};
 
 #[cfg(test)]
 mod golden;

@@ -18,6 +18,29 @@ pub struct Attributes {
     pub headers: BTreeMap<String, String>,
     /// The user metadata, without `x-amz-meta-`.
     pub metadata: BTreeMap<String, String>,
+    /// Tags, in the order in which they were given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<(String, String)>,
+}
+
+/// A part that an object was joined of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectPart {
+    /// Its number, from one.
+    pub number: i32,
+    /// How many bytes it has.
+    pub size: u64,
+    /// Its checksum in the algorithm of the upload, in base64; empty if the upload had none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub checksum: String,
+}
+
+/// What an object was joined of. Written into the index as JSON.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Joined {
+    /// The id of the upload: who completes it again is answered as before.
+    pub(crate) upload: String,
+    pub(crate) parts: Vec<ObjectPart>,
 }
 
 /// A new object.
@@ -46,6 +69,8 @@ pub struct Object {
     pub modified_ms: i64,
     /// The attributes.
     pub attributes: Attributes,
+    /// The parts that it was joined of, by number; none of an object that came whole. Listings leave them out.
+    pub parts: Vec<ObjectPart>,
 }
 
 /// A condition for writing an object.
@@ -57,6 +82,8 @@ pub enum WriteCondition {
     Absent,
     /// The object exists and has this entity tag, or any tag for `None`.
     Present(Option<String>),
+    /// There is no object with this tag.
+    Differs(String),
 }
 
 /// The existing object that a condition is checked against.
@@ -82,13 +109,21 @@ fn existing(
 }
 
 impl WriteCondition {
-    fn holds(&self, existing: Option<&Existing>) -> bool {
-        match (self, existing) {
-            (Self::Always, _) | (Self::Absent, None) => true,
+    /// Fails if the condition does not hold: with [`ObjectError::NoObject`] where it asks for an object that is not there.
+    fn check(&self, existing: Option<&Existing>) -> Result<(), ObjectError> {
+        let holds = match (self, existing) {
+            (Self::Present(_), None) => return Err(ObjectError::NoObject),
+            (Self::Always, _) | (Self::Absent | Self::Differs(_), None) => true,
             (Self::Present(wanted), Some(existing)) => wanted
                 .as_ref()
                 .is_none_or(|wanted| *wanted == existing.etag),
-            (Self::Absent, Some(_)) | (Self::Present(_), None) => false,
+            (Self::Differs(unwanted), Some(existing)) => *unwanted != existing.etag,
+            (Self::Absent, Some(_)) => false,
+        };
+        if holds {
+            Ok(())
+        } else {
+            Err(ObjectError::ConditionFailed)
         }
     }
 }
@@ -100,14 +135,19 @@ pub struct ObjectCopy<'a> {
     pub source: (&'a str, &'a str),
     /// Bucket and key of the copy.
     pub target: (&'a str, &'a str),
-    /// The attributes of the copy. `None` copies those of the source.
+    /// Headers and metadata of the copy; those of the object without. Checksums are of the bytes, and stay.
     pub attributes: Option<Attributes>,
-    /// The condition at the target.
+    /// Tags of the copy; those of the object without.
+    pub tags: Option<Vec<(String, String)>>,
+    /// What must hold at the target.
     pub condition: WriteCondition,
 }
 
 /// The columns that [`object_from_row`] reads.
 pub(crate) const COLUMNS: &str = "key, size, etag, modified_ms, attributes, blob";
+
+/// What the names of the headers begin with that tell checksums of an object's bytes.
+const CHECKSUM: &str = "x-amz-checksum-";
 
 impl ObjectStore {
     /// Creates a blob for bytes that an account will receive.
@@ -142,6 +182,7 @@ impl ObjectStore {
             modified_ms: now_ms,
             attributes: serde_json::to_string(&object.attributes)?,
             blob: object.blob.name.clone(),
+            joined: String::new(),
         };
         let (account, bucket) = (account.to_owned(), bucket.to_owned());
         let (condition, limits) = (condition.clone(), self.limits.clone());
@@ -174,8 +215,13 @@ impl ObjectStore {
             source: (source_bucket, source_key),
             target: (bucket, key),
             attributes,
+            tags,
             condition,
         } = copy;
+        let is_changed = attributes.is_some() || tags.is_some();
+        if copy.source == copy.target && !is_changed {
+            return Err(ObjectError::CopyToItself);
+        }
         let account = account.to_owned();
         let (source_bucket, source_key) = (source_bucket.to_owned(), source_key.to_owned());
         let (bucket, key) = (bucket.to_owned(), key.to_owned());
@@ -183,7 +229,7 @@ impl ObjectStore {
         let (copied, replaced) = self.write(move |index| {
             let (source, blob) = find(index, &account, &source_bucket, &source_key)?;
             judge(&source)?;
-            let attributes = attributes.clone().unwrap_or(source.attributes);
+            let attributes = described(source.attributes, attributes.as_ref(), tags.as_ref());
             let row = ObjectRow {
                 key: key.clone(),
                 size: source.size,
@@ -191,6 +237,7 @@ impl ObjectStore {
                 modified_ms: now_ms,
                 attributes: serde_json::to_string(&attributes)?,
                 blob,
+                joined: String::new(),
             };
             let bucket_id = bucket_id(index, &account, &bucket)?;
             let put = || insert(index, bucket_id, &row, &condition);
@@ -201,6 +248,7 @@ impl ObjectStore {
                 etag: row.etag,
                 modified_ms: now_ms,
                 attributes,
+                parts: Vec::new(),
             };
             Ok((copied, unnamed(index, replaced)?))
         })?;
@@ -237,6 +285,35 @@ impl ObjectStore {
         })
     }
 
+    /// Replaces the tags of an object. It stays the same object: neither its tag for HTTP nor its time changes.
+    ///
+    /// # Errors
+    ///
+    /// [`ObjectError::NoBucket`], [`ObjectError::NoObject`], [`ObjectError::AccountFull`] or a failure of the index.
+    pub fn set_tags(
+        &self,
+        account: &str,
+        bucket: &str,
+        key: &str,
+        tags: &[(String, String)],
+    ) -> Result<(), ObjectError> {
+        let (account, bucket, key) = (account.to_owned(), bucket.to_owned(), key.to_owned());
+        let (tags, limits) = (tags.to_vec(), self.limits.clone());
+        self.write(move |index| {
+            let (mut object, _) = find(index, &account, &bucket, &key)?;
+            object.attributes.tags.clone_from(&tags);
+            let attributes = serde_json::to_string(&object.attributes)?;
+            let bucket_id = bucket_id(index, &account, &bucket)?;
+            within(index, &account, &limits, || {
+                let mut update = index.prepare_cached(
+                    "UPDATE object SET attributes = ? WHERE bucket_id = ? AND key = ?",
+                )?;
+                update.execute(params![attributes, bucket_id, key])?;
+                Ok(())
+            })
+        })
+    }
+
     /// Removes an object. Succeeds if it does not exist.
     ///
     /// # Errors
@@ -263,8 +340,8 @@ impl ObjectStore {
         let blob = self.write(move |index| {
             let bucket_id = bucket_id(index, &account, &bucket)?;
             let existing = existing(index, bucket_id, &key)?;
-            if existing.is_some() && !condition.holds(existing.as_ref()) {
-                return Err(ObjectError::ConditionFailed);
+            if existing.is_some() {
+                condition.check(existing.as_ref())?;
             }
             let mut delete = index.prepare_cached(
                 "DELETE FROM object WHERE bucket_id = ? AND key = ? RETURNING blob",
@@ -279,8 +356,33 @@ impl ObjectStore {
     }
 }
 
+/// What is said of a copy.
+fn described(
+    source: Attributes,
+    attributes: Option<&Attributes>,
+    tags: Option<&Vec<(String, String)>>,
+) -> Attributes {
+    let mut described = match attributes {
+        None => source,
+        Some(given) => {
+            let mut headers = given.headers.clone();
+            let checksums = source.headers.into_iter();
+            headers.extend(checksums.filter(|(name, _)| name.starts_with(CHECKSUM)));
+            Attributes {
+                headers,
+                metadata: given.metadata.clone(),
+                tags: source.tags,
+            }
+        }
+    };
+    if let Some(tags) = tags {
+        described.tags.clone_from(tags);
+    }
+    described
+}
+
 /// An object and the name of its blob.
-fn find(
+pub(crate) fn find(
     index: &Connection,
     account: &str,
     bucket: &str,
@@ -288,11 +390,24 @@ fn find(
 ) -> Result<(Object, String), ObjectError> {
     let bucket_id = bucket_id(index, account, bucket)?;
     let mut statement = index.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM object WHERE bucket_id = ? AND key = ?"
+        "SELECT {COLUMNS}, joined FROM object WHERE bucket_id = ? AND key = ?"
     ))?;
     let mut rows = statement.query(params![bucket_id, key])?;
     let row = rows.next()?.ok_or(ObjectError::NoObject)?;
-    Ok((object_from_row(row)?, row.get(5)?))
+    let joined: String = row.get(6)?;
+    let object = Object {
+        parts: joined_from_text(&joined)?.parts,
+        ..object_from_row(row)?
+    };
+    Ok((object, row.get(5)?))
+}
+
+/// What an object was joined of, as its row says it.
+pub(crate) fn joined_from_text(text: &str) -> Result<Joined, ObjectError> {
+    match text {
+        "" => Ok(Joined::default()),
+        text => Ok(serde_json::from_str(text)?),
+    }
 }
 
 pub(crate) fn object_from_row(row: &Row<'_>) -> Result<Object, ObjectError> {
@@ -303,6 +418,7 @@ pub(crate) fn object_from_row(row: &Row<'_>) -> Result<Object, ObjectError> {
         etag: row.get(2)?,
         modified_ms: row.get(3)?,
         attributes: serde_json::from_str(&attributes)?,
+        parts: Vec::new(),
     })
 }
 
@@ -316,6 +432,8 @@ pub(crate) struct ObjectRow {
     pub(crate) attributes: String,
     /// The name of the blob.
     pub(crate) blob: String,
+    /// The stored form of [`Joined`]; empty of an object that came whole.
+    pub(crate) joined: String,
 }
 
 /// Writes an object's row if `condition` holds. Returns the blob that it replaced.
@@ -326,15 +444,14 @@ pub(crate) fn insert(
     condition: &WriteCondition,
 ) -> Result<Option<String>, ObjectError> {
     let existing = existing(index, bucket_id, &object.key)?;
-    if !condition.holds(existing.as_ref()) {
-        return Err(ObjectError::ConditionFailed);
-    }
+    condition.check(existing.as_ref())?;
     index
         .prepare_cached(
-            "INSERT INTO object (bucket_id, key, size, etag, modified_ms, attributes, blob)
-             VALUES (?, ?, ?, ?, ?, ?, ?)
+            "INSERT INTO object (bucket_id, key, size, etag, modified_ms, attributes, blob, joined)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?)
              ON CONFLICT (bucket_id, key) DO UPDATE SET size = excluded.size, etag = excluded.etag,
-               modified_ms = excluded.modified_ms, attributes = excluded.attributes, blob = excluded.blob",
+               modified_ms = excluded.modified_ms, attributes = excluded.attributes, blob = excluded.blob,
+               joined = excluded.joined",
         )?
         .execute(params![
             bucket_id,
@@ -343,7 +460,8 @@ pub(crate) fn insert(
             object.etag,
             object.modified_ms,
             object.attributes,
-            object.blob
+            object.blob,
+            object.joined
         ])?;
     Ok(existing.map(|existing| existing.blob))
 }

@@ -1,7 +1,7 @@
 //! The index, as migration steps for [`hearth_sqlite`].
 
-/// The migration steps, in order. A released step is never changed.
-pub(crate) const STEPS: &[&str] = &[TABLES, BY_BLOB, ACCOUNTS];
+/// The steps, in order. A step that was released is never changed.
+pub(crate) const STEPS: &[&str] = &[TABLES, BY_BLOB, ACCOUNTS, SETTINGS];
 
 const TABLES: &str = "
 CREATE TABLE bucket (
@@ -97,4 +97,13 @@ CREATE TRIGGER part_removed AFTER DELETE ON part BEGIN
     UPDATE account SET kept_bytes = kept_bytes - 8192 - OLD.size
     WHERE account = (SELECT account FROM bucket JOIN upload ON bucket_id = bucket.id WHERE upload.id = OLD.upload_id);
 END;
+";
+
+/// What a client sets of a bucket (`BucketSettings` as JSON), what an object was joined of (`Joined` as JSON, empty of one that came
+/// whole), and the checksum of a part in the algorithm of its upload. Uploads are listed by key.
+const SETTINGS: &str = "
+ALTER TABLE bucket ADD COLUMN settings TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE object ADD COLUMN joined TEXT NOT NULL DEFAULT '';
+ALTER TABLE part ADD COLUMN checksum TEXT NOT NULL DEFAULT '';
+CREATE INDEX upload_by_key ON upload (bucket_id, key, id);
 ";

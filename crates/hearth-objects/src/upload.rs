@@ -1,14 +1,20 @@
 //! Multipart uploads. Parts are blobs of their own until they are joined.
 
 use std::fs::File;
-use std::io::{self, ErrorKind::NotFound};
+use std::io::{
+    self,
+    ErrorKind::{Interrupted, NotFound},
+    Read as _, Write as _,
+};
 
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
 use crate::blob::NewBlob;
 use crate::error::ObjectError;
-use crate::object::{Attributes, ObjectRow, WriteCondition, insert};
+use crate::object::{
+    Attributes, Joined, ObjectPart, ObjectRow, WriteCondition, insert, joined_from_text,
+};
 use crate::quota::within;
 use crate::store::{ObjectStore, bucket_id, unnamed};
 
@@ -22,7 +28,10 @@ const MIN_PART_BYTES: u64 = 5 * 1024 * 1024;
 /// error.
 const JOIN_ATTEMPTS: u32 = 3;
 
-/// Uploads removed in one job of the index, each with up to [`MAX_PARTS`] parts.
+/// Bytes of a part that are read at once.
+const JOINED_AT_ONCE: usize = 256 * 1024;
+
+/// Uploads that are removed in one job of the index, each with up to [`MAX_PARTS`] parts.
 const EXPIRED_AT_ONCE: i64 = 8;
 
 /// One part of an upload.
@@ -36,10 +45,38 @@ pub struct Part {
     pub etag: String,
     /// When the part was written, in milliseconds since 1970.
     pub modified_ms: i64,
+    /// Its checksum in the algorithm of the upload, in base64; empty if the upload has none.
+    pub checksum: String,
     blob: String,
 }
 
-/// An upload under way.
+/// Makes of parts what is said of their object. Made anew when parts have to be joined again.
+pub trait Joiner {
+    /// Takes the next bytes of the object.
+    fn bytes(&mut self, bytes: &[u8]);
+
+    /// Says the object's tag and its attributes, of its parts and the attributes of the upload.
+    ///
+    /// # Errors
+    ///
+    /// When the client states something else.
+    fn describe(
+        self,
+        parts: &[Part],
+        attributes: Attributes,
+    ) -> Result<(String, Attributes), ObjectError>;
+}
+
+/// An upload that became an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Completed {
+    /// The object's tag, without quotation marks.
+    pub etag: String,
+    /// What is said of the object.
+    pub attributes: Attributes,
+}
+
+/// An upload under way: whose, and of what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MultipartUpload<'a> {
     /// The account.
@@ -58,6 +95,24 @@ struct OwnedUpload {
     bucket: String,
     key: String,
     id: String,
+}
+
+/// Parts in one blob.
+struct Whole<J> {
+    parts: Vec<Part>,
+    blob: NewBlob,
+    size: u64,
+    joiner: J,
+}
+
+impl Part {
+    fn of_object(&self) -> ObjectPart {
+        ObjectPart {
+            number: self.number,
+            size: self.size,
+            checksum: self.checksum.clone(),
+        }
+    }
 }
 
 impl MultipartUpload<'_> {
@@ -113,7 +168,7 @@ impl ObjectStore {
         Ok(id)
     }
 
-    /// Stores a part. Replaces the one with the same number.
+    /// Keeps a part, in place of the one that had its number, with its tag and its checksum.
     ///
     /// # Errors
     ///
@@ -124,7 +179,7 @@ impl ObjectStore {
         number: i32,
         blob: NewBlob,
         size: u64,
-        etag: &str,
+        (etag, checksum): (&str, &str),
         now_ms: i64,
     ) -> Result<(), ObjectError> {
         let upload = upload.to_owned();
@@ -133,6 +188,7 @@ impl ObjectStore {
             size,
             etag: etag.to_owned(),
             modified_ms: now_ms,
+            checksum: checksum.to_owned(),
             blob: blob.name.clone(),
         };
         let limits = self.limits.clone();
@@ -159,39 +215,65 @@ impl ObjectStore {
         })
     }
 
-    /// Joins the named parts (number and entity tag, in order) into the object. `join_etags` makes its entity tag
-    /// from those of the parts.
+    /// What was said of an upload when it began.
     ///
     /// # Errors
     ///
-    /// [`ObjectError::NoUpload`], [`ObjectError::InvalidPart`], [`ObjectError::PartOrder`],
-    /// [`ObjectError::PartTooSmall`], [`ObjectError::ConditionFailed`], [`ObjectError::AccountFull`], or a failure of files or
-    /// index.
-    pub fn complete_upload(
+    /// [`ObjectError::NoUpload`] or a failure of the index.
+    pub fn upload_attributes(
+        &self,
+        upload: MultipartUpload<'_>,
+    ) -> Result<Attributes, ObjectError> {
+        let (_, attributes) = self.read(|index| find(index, upload))?;
+        Ok(serde_json::from_str(&attributes)?)
+    }
+
+    /// Joins the parts named (number and tag, in order) into the object. Of two with one number the later counts. An upload that
+    /// became the object which is there now is answered as it was.
+    ///
+    /// # Errors
+    ///
+    /// [`ObjectError::NoUpload`], [`ObjectError::InvalidPart`], [`ObjectError::PartOrder`], [`ObjectError::PartTooSmall`],
+    /// [`ObjectError::ConditionFailed`], [`ObjectError::NoObject`], [`ObjectError::AccountFull`], what the joiner answers, or a
+    /// failure of files or index.
+    pub fn complete_upload<J: Joiner>(
         &self,
         upload: MultipartUpload<'_>,
         named: &[(i32, String)],
-        join_etags: impl Fn(&[String]) -> String,
+        joiner: impl Fn(&Attributes) -> J,
         condition: &WriteCondition,
         now_ms: i64,
-    ) -> Result<(String, u64), ObjectError> {
-        let (chosen, blob, size) = self.join_named(upload, named)?;
-        let etags: Vec<_> = chosen.iter().map(|part| part.etag.clone()).collect();
-        let etag = join_etags(&etags);
+    ) -> Result<Completed, ObjectError> {
+        let begun = match self.upload_attributes(upload) {
+            Err(ObjectError::NoUpload) => return self.completed_before(upload),
+            other => other?,
+        };
+        let Whole {
+            parts,
+            blob,
+            size,
+            joiner,
+        } = self.join_named(upload, named, || joiner(&begun))?;
+        let (etag, attributes) = joiner.describe(&parts, begun)?;
+        let completed = Completed { etag, attributes };
+        let joined = Joined {
+            upload: upload.id.to_owned(),
+            parts: parts.iter().map(Part::of_object).collect(),
+        };
+        let object = ObjectRow {
+            key: upload.key.to_owned(),
+            size,
+            etag: completed.etag.clone(),
+            modified_ms: now_ms,
+            attributes: serde_json::to_string(&completed.attributes)?,
+            blob: blob.name.clone(),
+            joined: serde_json::to_string(&joined)?,
+        };
         let (upload, condition, limits) =
             (upload.to_owned(), condition.clone(), self.limits.clone());
-        let (blob_name, object_etag) = (blob.name.clone(), etag.clone());
         let forgotten = self.write(move |index| {
-            // Looked up again: the upload may have ended while its parts were joined.
-            let (bucket_id, attributes) = find(index, upload.as_ref())?;
-            let object = ObjectRow {
-                key: upload.key.clone(),
-                size,
-                etag: object_etag.clone(),
-                modified_ms: now_ms,
-                attributes,
-                blob: blob_name.clone(),
-            };
+            // Looked up again: the upload may have been ended while its parts were joined.
+            let (bucket_id, _) = find(index, upload.as_ref())?;
             within(index, &upload.account, &limits, || {
                 let replaced = insert(index, bucket_id, &object, &condition)?;
                 let mut forgotten = remove(index, &upload.id)?;
@@ -201,7 +283,32 @@ impl ObjectStore {
         })?;
         blob.keep();
         self.blobs.remove(forgotten);
-        Ok((etag, size))
+        Ok(completed)
+    }
+
+    /// The object that an upload became, if it is still there.
+    fn completed_before(&self, upload: MultipartUpload<'_>) -> Result<Completed, ObjectError> {
+        self.read(|index| {
+            let bucket_id = bucket_id(index, upload.account, upload.bucket)?;
+            let mut query = index.prepare_cached(
+                "SELECT etag, attributes, joined FROM object WHERE bucket_id = ? AND key = ?",
+            )?;
+            let row = query.query_row(params![bucket_id, upload.key], |row| {
+                Ok((
+                    row.get(0)?,
+                    row.get::<_, String>(1)?,
+                    row.get::<_, String>(2)?,
+                ))
+            });
+            let (etag, attributes, joined) = row.optional()?.ok_or(ObjectError::NoUpload)?;
+            if joined_from_text(&joined)?.upload != upload.id {
+                return Err(ObjectError::NoUpload);
+            }
+            Ok(Completed {
+                etag,
+                attributes: serde_json::from_str(&attributes)?,
+            })
+        })
     }
 
     /// Ends an upload and removes its parts.
@@ -219,30 +326,52 @@ impl ObjectStore {
         Ok(())
     }
 
-    /// Joins the parts that a client names into a blob. If parts are replaced or the upload ends while they are read,
-    /// its parts are looked up again.
-    fn join_named(
+    /// Joins the parts that a client names into a blob. Parts may be replaced, or the upload ended, while they are read;
+    /// then its parts are looked up again.
+    fn join_named<J: Joiner>(
         &self,
         upload: MultipartUpload<'_>,
         named: &[(i32, String)],
-    ) -> Result<(Vec<Part>, NewBlob, u64), ObjectError> {
+        new_joiner: impl Fn() -> J,
+    ) -> Result<Whole<J>, ObjectError> {
         let mut attempt = 1;
         loop {
-            let chosen = choose(&self.parts(upload)?, named)?;
+            let parts = choose(&self.parts(upload)?, named)?;
             let blob = self.new_blob(upload.account)?;
-            match self.join(&chosen, &blob) {
-                Ok(size) => return Ok((chosen, blob, size)),
+            let mut joiner = new_joiner();
+            match self.join(&parts, &blob, &mut joiner) {
+                Ok(size) => {
+                    return Ok(Whole {
+                        parts,
+                        blob,
+                        size,
+                        joiner,
+                    });
+                }
                 Err(error) if error.kind() == NotFound && attempt < JOIN_ATTEMPTS => attempt += 1,
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
-    fn join(&self, parts: &[Part], blob: &NewBlob) -> io::Result<u64> {
+    fn join(&self, parts: &[Part], blob: &NewBlob, joiner: &mut impl Joiner) -> io::Result<u64> {
         let mut whole = File::create(blob.path())?;
+        let mut piece = vec![0; JOINED_AT_ONCE];
         let mut size = 0;
         for part in parts {
-            size += io::copy(&mut File::open(self.blobs.path(&part.blob))?, &mut whole)?;
+            let mut file = File::open(self.blobs.path(&part.blob))?;
+            loop {
+                let length = match file.read(&mut piece) {
+                    Ok(0) => break,
+                    Ok(length) => length,
+                    Err(error) if error.kind() == Interrupted => continue,
+                    Err(error) => return Err(error),
+                };
+                let bytes = &piece[..length];
+                joiner.bytes(bytes);
+                whole.write_all(bytes)?;
+                size += length as u64;
+            }
         }
         whole.sync_all()?;
         Ok(size)
@@ -296,9 +425,9 @@ fn insert_part(
         .optional()?;
     index
         .prepare_cached(
-            "INSERT INTO part (upload_id, number, size, etag, modified_ms, blob) VALUES (?, ?, ?, ?, ?, ?)
+            "INSERT INTO part (upload_id, number, size, etag, modified_ms, checksum, blob) VALUES (?, ?, ?, ?, ?, ?, ?)
              ON CONFLICT (upload_id, number) DO UPDATE SET size = excluded.size, etag = excluded.etag,
-               modified_ms = excluded.modified_ms, blob = excluded.blob",
+               modified_ms = excluded.modified_ms, checksum = excluded.checksum, blob = excluded.blob",
         )?
         .execute(params![
             upload,
@@ -306,6 +435,7 @@ fn insert_part(
             i64::try_from(part.size).unwrap_or(i64::MAX),
             part.etag,
             part.modified_ms,
+            part.checksum,
             part.blob
         ])?;
     Ok(replaced)
@@ -321,7 +451,7 @@ fn remove(index: &Connection, upload: &str) -> Result<Vec<String>, ObjectError> 
 
 fn read_parts(index: &Connection, upload: &str) -> Result<Vec<Part>, ObjectError> {
     let mut statement = index.prepare_cached(
-        "SELECT number, size, etag, modified_ms, blob FROM part WHERE upload_id = ? ORDER BY number",
+        "SELECT number, size, etag, modified_ms, checksum, blob FROM part WHERE upload_id = ? ORDER BY number",
     )?;
     let rows = statement.query_map([upload], |row| {
         Ok(Part {
@@ -329,7 +459,8 @@ fn read_parts(index: &Connection, upload: &str) -> Result<Vec<Part>, ObjectError
             size: u64::try_from(row.get::<_, i64>(1)?).unwrap_or_default(),
             etag: row.get(2)?,
             modified_ms: row.get(3)?,
-            blob: row.get(4)?,
+            checksum: row.get(4)?,
+            blob: row.get(5)?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -340,11 +471,15 @@ fn choose(parts: &[Part], named: &[(i32, String)]) -> Result<Vec<Part>, ObjectEr
     if named.is_empty() {
         return Err(ObjectError::InvalidPart);
     }
-    if !named.is_sorted_by(|(left, _), (right, _)| left < right) {
+    if !named.is_sorted_by_key(|(number, _)| *number) {
         return Err(ObjectError::PartOrder);
     }
-    let chosen: Vec<Part> = named
-        .iter()
+    let mut next = named.iter().skip(1);
+    let last_of_number = named.iter().filter(|(number, _)| {
+        let next = next.next().map(|(next, _)| next);
+        next != Some(number)
+    });
+    let chosen: Vec<Part> = last_of_number
         .map(|(number, etag)| {
             let part = parts
                 .iter()

@@ -21,4 +21,4 @@ mod signature;
 pub use canonical::{CanonicalRequest, PathForm};
 pub use scope::{CredentialScope, TERMINATOR};
 pub use sign::{SignError, Signer};
-pub use signature::{ALGORITHM, UNSIGNED_PAYLOAD, hex, payload_hash, signature};
+pub use signature::{ALGORITHM, UNSIGNED_PAYLOAD, hex, payload_hash, policy_signature, signature};

@@ -23,6 +23,14 @@ pub fn signature(secret: &str, time: &str, scope: &CredentialScope, canonical: &
     ))
 }
 
+/// The signature of the policy of a form (in base64, as it is sent), in lower-case hexadecimal.
+///
+/// Reference: "Creating an HTML form (using AWS Signature Version 4)", S3 API Reference.
+#[must_use]
+pub fn policy_signature(secret: &str, scope: &CredentialScope, policy: &str) -> String {
+    hex(&hmac(&signing_key(secret, scope), policy.as_bytes()))
+}
+
 /// The key of one day, region and service.
 fn signing_key(secret: &str, scope: &CredentialScope) -> [u8; 32] {
     [&scope.date, &scope.region, &scope.service, TERMINATOR]

@@ -63,8 +63,21 @@ fn action(operation: &str) -> Option<Action> {
         "ListParts" => data("s3:ListMultipartUploadParts"),
         "ListObjects" | "ListObjectsV2" | "HeadBucket" => data("s3:ListBucket"),
         "ListObjectVersions" => data("s3:ListBucketVersions"),
+        "ListMultipartUploads" => data("s3:ListBucketMultipartUploads"),
+        "GetObjectTagging" => data("s3:GetObjectTagging"),
+        "PutObjectTagging" => data("s3:PutObjectTagging"),
+        "DeleteObjectTagging" => data("s3:DeleteObjectTagging"),
+        "GetObjectAcl" => data("s3:GetObjectAcl"),
+        "PutObjectAcl" => data("s3:PutObjectAcl"),
+        "GetBucketAcl" => data("s3:GetBucketAcl"),
+        "GetBucketVersioning" => data("s3:GetBucketVersioning"),
+        "GetBucketTagging" => data("s3:GetBucketTagging"),
+        "GetBucketCors" => data("s3:GetBucketCORS"),
         "GetBucketLocation" => data("s3:GetBucketLocation"),
         "ListBuckets" => data("s3:ListAllMyBuckets"),
+        "PutBucketAcl" => administration("s3:PutBucketAcl"),
+        "PutBucketTagging" | "DeleteBucketTagging" => administration("s3:PutBucketTagging"),
+        "PutBucketCors" | "DeleteBucketCors" => administration("s3:PutBucketCORS"),
         "CreateBucket" => administration("s3:CreateBucket"),
         "DeleteBucket" => administration("s3:DeleteBucket"),
         _ => None,
@@ -92,6 +105,10 @@ impl Access {
     }
 }
 
+/// Headers in which a client says whose it takes the buckets for.
+const EXPECTED_OWNER: &str = "x-amz-expected-bucket-owner";
+const EXPECTED_SOURCE_OWNER: &str = "x-amz-source-expected-bucket-owner";
+
 #[async_trait]
 impl S3Access for Access {
     /// Called once for every request, before its input is read.
@@ -116,6 +133,13 @@ impl S3Access for Access {
             let account = visit.signer.account;
             let taken = self.control.throttle(account, Rate::Request);
             taken.map_err(|_| s3_error!(SlowDown, "Please reduce your request rate."))?;
+        }
+        let account = visit.signer.account.to_string();
+        for name in [EXPECTED_OWNER, EXPECTED_SOURCE_OWNER] {
+            let expected = context.headers().get(name);
+            if expected.is_some_and(|expected| expected.as_bytes() != account.as_bytes()) {
+                return Err(s3_error!(AccessDenied, "Access Denied"));
+            }
         }
         let action = action(operation);
         if visit.is_guest && !action.as_ref().is_some_and(|action| action.is_data) {

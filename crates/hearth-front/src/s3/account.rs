@@ -3,20 +3,29 @@
 
 use async_trait::async_trait;
 use s3s::dto::{
-    AbortMultipartUploadInput, AbortMultipartUploadOutput, Bucket, CompleteMultipartUploadInput,
+    AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput,
     CompleteMultipartUploadOutput, CopyObjectInput, CopyObjectOutput, CreateBucketInput,
-    CreateBucketOutput, CreateMultipartUploadInput, CreateMultipartUploadOutput, DeleteBucketInput,
-    DeleteBucketOutput, DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput,
-    DeleteObjectsOutput, GetBucketLocationInput, GetBucketLocationOutput, GetObjectAttributesInput,
-    GetObjectAttributesOutput, GetObjectInput, GetObjectOutput, HeadBucketInput, HeadBucketOutput,
+    CreateBucketOutput, CreateMultipartUploadInput, CreateMultipartUploadOutput,
+    DeleteBucketCorsInput, DeleteBucketCorsOutput, DeleteBucketInput, DeleteBucketOutput,
+    DeleteBucketTaggingInput, DeleteBucketTaggingOutput, DeleteObjectInput, DeleteObjectOutput,
+    DeleteObjectTaggingInput, DeleteObjectTaggingOutput, DeleteObjectsInput, DeleteObjectsOutput,
+    GetBucketAclInput, GetBucketAclOutput, GetBucketCorsInput, GetBucketCorsOutput,
+    GetBucketLocationInput, GetBucketLocationOutput, GetBucketTaggingInput, GetBucketTaggingOutput,
+    GetBucketVersioningInput, GetBucketVersioningOutput, GetObjectAclInput, GetObjectAclOutput,
+    GetObjectAttributesInput, GetObjectAttributesOutput, GetObjectInput, GetObjectOutput,
+    GetObjectTaggingInput, GetObjectTaggingOutput, HeadBucketInput, HeadBucketOutput,
     HeadObjectInput, HeadObjectOutput, ListBucketsInput, ListBucketsOutput,
-    ListObjectVersionsInput, ListObjectVersionsOutput, ListObjectsInput, ListObjectsOutput,
-    ListObjectsV2Input, ListObjectsV2Output, ListPartsInput, ListPartsOutput, PutObjectInput,
-    PutObjectOutput, UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
+    ListMultipartUploadsInput, ListMultipartUploadsOutput, ListObjectVersionsInput,
+    ListObjectVersionsOutput, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input,
+    ListObjectsV2Output, ListPartsInput, ListPartsOutput, PutBucketAclInput, PutBucketAclOutput,
+    PutBucketCorsInput, PutBucketCorsOutput, PutBucketTaggingInput, PutBucketTaggingOutput,
+    PutObjectAclInput, PutObjectAclOutput, PutObjectInput, PutObjectOutput, PutObjectTaggingInput,
+    PutObjectTaggingOutput, UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput,
+    UploadPartOutput,
 };
 use s3s::{S3, S3Request, S3Response, S3Result};
 
-use super::store::{AccountBuckets, now_ms, timestamp};
+use super::store::AccountBuckets;
 
 /// Methods that pass their input to a function of the same name.
 macro_rules! hand_on {
@@ -33,14 +42,29 @@ macro_rules! hand_on {
     };
 }
 
-use super::{listing, multipart, objects, part_copy};
+use super::{acl, buckets, cors, listing, multipart, objects, part_copy, tags, uploads};
 
 hand_on! {
     create_bucket: buckets(CreateBucketInput) -> CreateBucketOutput;
     delete_bucket: buckets(DeleteBucketInput) -> DeleteBucketOutput;
     head_bucket: buckets(HeadBucketInput) -> HeadBucketOutput;
     get_bucket_location: buckets(GetBucketLocationInput) -> GetBucketLocationOutput;
+    get_bucket_versioning: buckets(GetBucketVersioningInput) -> GetBucketVersioningOutput;
     list_buckets: buckets(ListBucketsInput) -> ListBucketsOutput;
+    get_bucket_acl: acl(GetBucketAclInput) -> GetBucketAclOutput;
+    put_bucket_acl: acl(PutBucketAclInput) -> PutBucketAclOutput;
+    get_object_acl: acl(GetObjectAclInput) -> GetObjectAclOutput;
+    put_object_acl: acl(PutObjectAclInput) -> PutObjectAclOutput;
+    get_bucket_cors: cors(GetBucketCorsInput) -> GetBucketCorsOutput;
+    put_bucket_cors: cors(PutBucketCorsInput) -> PutBucketCorsOutput;
+    delete_bucket_cors: cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput;
+    get_bucket_tagging: tags(GetBucketTaggingInput) -> GetBucketTaggingOutput;
+    put_bucket_tagging: tags(PutBucketTaggingInput) -> PutBucketTaggingOutput;
+    delete_bucket_tagging: tags(DeleteBucketTaggingInput) -> DeleteBucketTaggingOutput;
+    get_object_tagging: tags(GetObjectTaggingInput) -> GetObjectTaggingOutput;
+    put_object_tagging: tags(PutObjectTaggingInput) -> PutObjectTaggingOutput;
+    delete_object_tagging: tags(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput;
+    list_multipart_uploads: uploads(ListMultipartUploadsInput) -> ListMultipartUploadsOutput;
     list_objects: listing(ListObjectsInput) -> ListObjectsOutput;
     list_objects_v2: listing(ListObjectsV2Input) -> ListObjectsV2Output;
     list_object_versions: listing(ListObjectVersionsInput) -> ListObjectVersionsOutput;
@@ -60,67 +84,4 @@ hand_on! {
     complete_multipart_upload:
         multipart(CompleteMultipartUploadInput) -> CompleteMultipartUploadOutput;
     abort_multipart_upload: multipart(AbortMultipartUploadInput) -> AbortMultipartUploadOutput;
-}
-
-mod buckets {
-    use super::*;
-
-    pub(super) async fn create_bucket(
-        buckets: &AccountBuckets,
-        request: S3Request<CreateBucketInput>,
-    ) -> S3Result<CreateBucketOutput> {
-        let name = request.input.bucket;
-        let location = format!("/{name}");
-        buckets
-            .with_store(move |store, account| store.create_bucket(account, &name, now_ms()))
-            .await?;
-        Ok(CreateBucketOutput {
-            location: Some(location),
-        })
-    }
-
-    pub(super) async fn delete_bucket(
-        buckets: &AccountBuckets,
-        request: S3Request<DeleteBucketInput>,
-    ) -> S3Result<DeleteBucketOutput> {
-        let name = request.input.bucket;
-        buckets
-            .with_store(move |store, account| store.delete_bucket(account, &name))
-            .await?;
-        Ok(DeleteBucketOutput::default())
-    }
-
-    pub(super) async fn head_bucket(
-        buckets: &AccountBuckets,
-        request: S3Request<HeadBucketInput>,
-    ) -> S3Result<HeadBucketOutput> {
-        buckets.check_bucket(&request.input.bucket).await?;
-        Ok(HeadBucketOutput::default())
-    }
-
-    pub(super) async fn get_bucket_location(
-        buckets: &AccountBuckets,
-        request: S3Request<GetBucketLocationInput>,
-    ) -> S3Result<GetBucketLocationOutput> {
-        buckets.check_bucket(&request.input.bucket).await?;
-        Ok(GetBucketLocationOutput::default())
-    }
-
-    pub(super) async fn list_buckets(
-        buckets: &AccountBuckets,
-        _: S3Request<ListBucketsInput>,
-    ) -> S3Result<ListBucketsOutput> {
-        let found = buckets
-            .with_store(|store, account| store.buckets(account))
-            .await?;
-        let found = found.into_iter().map(|bucket| Bucket {
-            name: Some(bucket.name),
-            creation_date: Some(timestamp(bucket.created_ms)),
-            bucket_region: None,
-        });
-        Ok(ListBucketsOutput {
-            buckets: Some(found.collect()),
-            ..Default::default()
-        })
-    }
 }

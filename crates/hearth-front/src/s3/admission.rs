@@ -4,7 +4,8 @@
 //!
 //! | refused here | because |
 //! |---|---|
-//! | forms of browsers (`POST` with `multipart/form-data`) | their file is read into memory before anything is authorised |
+//! | forms of browsers (`POST` with `multipart/form-data`) | `s3s` would read their file into memory before anything is authorised: `form` answers them |
+//! | headers that ask for what is not here (`unsupported.rs`) | `s3s` would take them in silence |
 //! | headers `x-amz-*` that are not signed | a presigned `PUT` would become a copy of any object by one of them |
 //! | signatures of version 2 in a header | nothing bounds their age |
 //! | presigned requests for longer than a week | AWS bounds them so; version 2 has no bound of its own |
@@ -15,6 +16,7 @@
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, header};
 
+use super::unsupported;
 use crate::sigv4::parameter;
 use crate::uri::query_pairs;
 
@@ -49,8 +51,12 @@ enum Signature {
 /// Checks the head of a request. `now_s` is in seconds since 1970.
 pub(super) fn admit(head: &Parts, now_s: i64) -> Result<(), Refused> {
     if is_form(head) {
-        let text = "Uploads by a form of a browser are not taken here. Use a presigned PUT.";
-        return Err(refused(501, "NotImplemented", text));
+        // `form` answers them, and nothing else may.
+        return Err(refused(
+            501,
+            "NotImplemented",
+            "A form is not answered here.",
+        ));
     }
     let query = head.uri.query().unwrap_or_default();
     if query.split('&').count() > MAX_PARAMETERS {
@@ -58,6 +64,7 @@ pub(super) fn admit(head: &Parts, now_s: i64) -> Result<(), Refused> {
         return Err(refused(400, "InvalidRequest", &text));
     }
     let pairs: Vec<_> = query_pairs(query).collect();
+    unsupported::judge_all(&head.headers, &pairs)?;
     match signature(&head.headers, &pairs)? {
         Signature::Header => {
             let authorization = text(&head.headers, header::AUTHORIZATION.as_str());
@@ -76,7 +83,7 @@ pub(super) fn admit(head: &Parts, now_s: i64) -> Result<(), Refused> {
 
 /// Whether a header says that the body is a form. `s3s` ignores headers that are not UTF-8, accepts letters outside
 /// ASCII, and looks only at the text before a `+`. So each value is compared by its beginning.
-fn is_form(head: &Parts) -> bool {
+pub(super) fn is_form(head: &Parts) -> bool {
     const FORM: &[u8] = b"multipart/form-data";
     let begins = |kind: &HeaderValue| {
         let kind = kind.as_bytes().trim_ascii_start().get(..FORM.len());
@@ -134,6 +141,9 @@ fn lasts_a_week(pairs: &[(String, String)]) -> Result<(), Refused> {
     if expires_s.is_some_and(|seconds: i64| (0..=MAX_EXPIRES_S).contains(&seconds)) {
         return Ok(());
     }
+    if expires_s.is_some_and(|seconds| seconds < 0) {
+        return Err(refused(403, "AccessDenied", "Request has expired"));
+    }
     let text = format!(
         "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than {MAX_EXPIRES_S} seconds"
     );
@@ -160,7 +170,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     value.unwrap_or_default()
 }
 
-fn refused(status: u16, code: &'static str, message: &str) -> Refused {
+pub(super) fn refused(status: u16, code: &'static str, message: &str) -> Refused {
     Refused {
         status,
         code,

@@ -1,10 +1,11 @@
 //! Conditions for reading, copying, replacing or deleting an object (RFC 9110 section 13).
 
 use hearth_objects::{Object, WriteCondition};
-use http::HeaderMap;
+use http::{HeaderMap, header};
 use s3s::dto::{ETag, ETagCondition, Timestamp};
-use s3s::{S3Result, s3_error};
+use s3s::{S3Error, S3Result, s3_error};
 
+use super::objects::http_date;
 use super::store::timestamp;
 
 /// Conditions on reading an object, as `s3s` has parsed them.
@@ -55,10 +56,28 @@ impl ReadConditions {
     /// Checks the conditions for an answer with the object. A client that has it already gets 304.
     pub(super) fn check(&self, object: &Object) -> S3Result<()> {
         self.judge(object).map_err(|unmet| match unmet {
-            Unmet::NotModified => s3_error!(NotModified),
+            Unmet::NotModified => not_modified(object),
             Unmet::Precondition => s3_error!(PreconditionFailed),
         })
     }
+}
+
+/// The answer to a client that has the object: with what caches hold against theirs.
+fn not_modified(object: &Object) -> S3Error {
+    let mut error = s3_error!(NotModified);
+    let mut headers = HeaderMap::new();
+    let etag = format!("\"{}\"", object.etag);
+    let modified = http_date(&timestamp(object.modified_ms));
+    for (name, value) in [
+        (header::ETAG, Some(etag)),
+        (header::LAST_MODIFIED, modified),
+    ] {
+        if let Some(value) = value.and_then(|value| value.parse().ok()) {
+            headers.insert(name, value);
+        }
+    }
+    error.set_headers(headers);
+    error
 }
 
 /// The condition of a write. S3 accepts only an entity tag or `*` here.
@@ -72,7 +91,8 @@ pub(super) fn condition(
         }
         (Some(ETagCondition::Any), _) => WriteCondition::Present(None),
         (None, Some(ETagCondition::Any)) => WriteCondition::Absent,
-        (None, _) => WriteCondition::Always,
+        (None, Some(ETagCondition::ETag(etag))) => WriteCondition::Differs(etag.value().to_owned()),
+        (None, None) => WriteCondition::Always,
     }
 }
 
@@ -111,6 +131,7 @@ mod tests {
             etag: "tag".to_owned(),
             modified_ms: WRITTEN_MS,
             attributes: Attributes::default(),
+            parts: Vec::new(),
         }
     }
 

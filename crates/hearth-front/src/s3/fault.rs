@@ -31,6 +31,17 @@ pub(super) fn refused(error: ObjectError) -> S3Error {
             PreconditionFailed,
             "At least one of the pre-conditions you specified did not hold"
         ),
+        ObjectError::NoPart => {
+            s3_error!(InvalidPart, "The requested partnumber is not satisfiable")
+        }
+        ObjectError::ChecksumDiffers => s3_error!(
+            BadDigest,
+            "The checksum you specified did not match the calculated checksum."
+        ),
+        ObjectError::CopyToItself => s3_error!(
+            InvalidRequest,
+            "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes."
+        ),
         ObjectError::NoUpload => s3_error!(NoSuchUpload, "The specified upload does not exist."),
         ObjectError::InvalidPart => {
             s3_error!(

@@ -1,7 +1,7 @@
 //! What `s3s` found out about a request: the operation and whether the signature is valid. Metrics and the audit log
 //! need it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use http::Request;
@@ -16,6 +16,7 @@ pub(super) struct Found(Arc<Notes>);
 struct Notes {
     name: OnceLock<&'static str>,
     is_verified: AtomicBool,
+    tags: AtomicUsize,
 }
 
 impl Found {
@@ -36,6 +37,16 @@ impl Found {
     /// The operation. `None` if it is unknown, or the request was refused before it was determined.
     pub(super) fn operation(&self) -> Option<&'static str> {
         self.0.name.get().copied()
+    }
+
+    /// Notes how many tags an object has, where the answer of `s3s` has no member for it.
+    pub(super) fn set_tags(&self, count: usize) {
+        self.0.tags.store(count, Ordering::Relaxed);
+    }
+
+    /// The noted number of tags.
+    pub(super) fn tags(&self) -> usize {
+        self.0.tags.load(Ordering::Relaxed)
     }
 
     /// Notes that the signature matches the access key that the request names.

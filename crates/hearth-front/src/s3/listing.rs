@@ -1,14 +1,16 @@
 //! Listings of objects: both versions of `ListObjects`, and `ListObjectVersions`.
 
-use hearth_objects::{Listing, ListingRequest};
+use hearth_objects::{Attributes, Listing, ListingRequest};
 use s3s::dto::{
     CommonPrefix, ETag, ListObjectVersionsInput, ListObjectVersionsOutput, ListObjectsInput,
     ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, Object, ObjectStorageClass,
-    ObjectVersion, ObjectVersionStorageClass,
+    ObjectVersion, ObjectVersionStorageClass, Owner,
 };
 use s3s::{S3Request, S3Result, s3_error};
 
+use super::acl;
 use super::encoding::Encoding;
+use super::objects::STORAGE_CLASS;
 use super::store::{AccountBuckets, timestamp};
 
 /// Keys in one answer (S3's own bound).
@@ -21,7 +23,9 @@ pub(super) async fn list_objects(
     buckets: &AccountBuckets,
     request: S3Request<ListObjectsInput>,
 ) -> S3Result<ListObjectsOutput> {
-    let input = request.input;
+    let mut input = request.input;
+    // An empty one rolls nothing up, and is not said back.
+    input.delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());
     let encoding = Encoding::of(input.encoding_type.as_ref())?;
     let max_keys = input.max_keys.unwrap_or(MAX_KEYS).min(MAX_KEYS);
     let wanted = ListingRequest {
@@ -31,11 +35,12 @@ pub(super) async fn list_objects(
         limit: limit(max_keys)?,
     };
     let found = list(buckets, &input.bucket, wanted).await?;
+    let owner = acl::owner(buckets.account());
     Ok(ListObjectsOutput {
         is_truncated: Some(found.next.is_some()),
         next_marker: encoding
             .write_some(found.next.as_ref().filter(|_| input.delimiter.is_some()))?,
-        contents: Some(objects(found.objects, encoding)?),
+        contents: Some(objects(found.objects, encoding, Some(&owner))?),
         common_prefixes: Some(common_prefixes(&found.prefixes, encoding)?),
         name: Some(input.bucket),
         prefix: encoding.write_some(input.prefix.as_ref())?,
@@ -51,7 +56,9 @@ pub(super) async fn list_objects_v2(
     buckets: &AccountBuckets,
     request: S3Request<ListObjectsV2Input>,
 ) -> S3Result<ListObjectsV2Output> {
-    let input = request.input;
+    let mut input = request.input;
+    // An empty one rolls nothing up, and is not said back.
+    input.delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());
     let encoding = Encoding::of(input.encoding_type.as_ref())?;
     let max_keys = input.max_keys.unwrap_or(MAX_KEYS).min(MAX_KEYS);
     let after = match input.continuation_token.as_deref() {
@@ -66,11 +73,13 @@ pub(super) async fn list_objects_v2(
     };
     let found = list(buckets, &input.bucket, wanted).await?;
     let count = found.objects.len() + found.prefixes.len();
+    let is_owner_asked = input.fetch_owner == Some(true);
+    let owner = is_owner_asked.then(|| acl::owner(buckets.account()));
     Ok(ListObjectsV2Output {
         is_truncated: Some(found.next.is_some()),
         next_continuation_token: found.next.as_deref().map(write_token),
         key_count: i32::try_from(count).ok(),
-        contents: Some(objects(found.objects, encoding)?),
+        contents: Some(objects(found.objects, encoding, owner.as_ref())?),
         common_prefixes: Some(common_prefixes(&found.prefixes, encoding)?),
         name: Some(input.bucket),
         prefix: encoding.write_some(input.prefix.as_ref())?,
@@ -88,7 +97,9 @@ pub(super) async fn list_object_versions(
     buckets: &AccountBuckets,
     request: S3Request<ListObjectVersionsInput>,
 ) -> S3Result<ListObjectVersionsOutput> {
-    let input = request.input;
+    let mut input = request.input;
+    // An empty one rolls nothing up, and is not said back.
+    input.delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());
     let encoding = Encoding::of(input.encoding_type.as_ref())?;
     let max_keys = input.max_keys.unwrap_or(MAX_KEYS).min(MAX_KEYS);
     let wanted = ListingRequest {
@@ -104,11 +115,10 @@ pub(super) async fn list_object_versions(
             version_id: Some(ONLY_VERSION.to_owned()),
             is_latest: Some(true),
             size: i64::try_from(object.size).ok(),
-            e_tag: Some(ETag::Strong(object.etag)),
+            e_tag: Some(ETag::Strong(object.etag.clone())),
             last_modified: Some(timestamp(object.modified_ms)),
-            storage_class: Some(ObjectVersionStorageClass::from_static(
-                ObjectVersionStorageClass::STANDARD,
-            )),
+            owner: Some(acl::owner(buckets.account())),
+            storage_class: Some(ObjectVersionStorageClass::from(class(&object.attributes))),
             ..Default::default()
         })
     };
@@ -145,20 +155,29 @@ fn limit(max_keys: i32) -> S3Result<usize> {
     usize::try_from(max_keys).map_err(|_| s3_error!(InvalidArgument, "max-keys is negative"))
 }
 
-fn objects(found: Vec<hearth_objects::Object>, encoding: Encoding) -> S3Result<Vec<Object>> {
+fn objects(
+    found: Vec<hearth_objects::Object>,
+    encoding: Encoding,
+    owner: Option<&Owner>,
+) -> S3Result<Vec<Object>> {
     let object = |object: hearth_objects::Object| {
         Ok(Object {
             key: Some(encoding.write(&object.key)?),
             size: i64::try_from(object.size).ok(),
-            e_tag: Some(ETag::Strong(object.etag)),
+            e_tag: Some(ETag::Strong(object.etag.clone())),
             last_modified: Some(timestamp(object.modified_ms)),
-            storage_class: Some(ObjectStorageClass::from_static(
-                ObjectStorageClass::STANDARD,
-            )),
+            storage_class: Some(ObjectStorageClass::from(class(&object.attributes))),
+            owner: owner.cloned(),
             ..Default::default()
         })
     };
     found.into_iter().map(object).collect()
+}
+
+/// The storage class of an object.
+fn class(attributes: &Attributes) -> String {
+    let kept = attributes.headers.get(STORAGE_CLASS).cloned();
+    kept.unwrap_or_else(|| ObjectStorageClass::STANDARD.to_owned())
 }
 
 fn common_prefixes(found: &[String], encoding: Encoding) -> S3Result<Vec<CommonPrefix>> {
@@ -171,11 +190,11 @@ fn common_prefixes(found: &[String], encoding: Encoding) -> S3Result<Vec<CommonP
 }
 
 /// Tokens are encoded keys, so that clients do not make their own.
-fn write_token(key: &str) -> String {
+pub(super) fn write_token(key: &str) -> String {
     base64_simd::URL_SAFE_NO_PAD.encode_to_string(key.as_bytes())
 }
 
-fn read_token(token: &str) -> S3Result<String> {
+pub(super) fn read_token(token: &str) -> S3Result<String> {
     base64_simd::URL_SAFE_NO_PAD
         .decode_to_vec(token)
         .ok()

@@ -7,11 +7,16 @@
 
 mod access;
 mod account;
+mod acl;
 mod admission;
+mod buckets;
+mod checksums;
 mod chunk_limit;
 mod conditions;
+mod cors;
 mod encoding;
 mod fault;
+mod form;
 mod found;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
@@ -22,21 +27,25 @@ mod objects;
 mod part_copy;
 mod receive;
 mod store;
+mod tags;
+mod unsupported;
+mod uploads;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use hearth_control::id::AccountId;
 use hearth_objects::ObjectStore;
-use http::Request;
 use http::request::Parts;
-use http_body_util::BodyExt;
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
-use s3s::{S3Result, s3_error};
+use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 
 use crate::blocking_calls::BlockingCalls;
 use crate::call::CallOrigin;
@@ -59,6 +68,9 @@ const MAX_SKEW_S: u32 = 900;
 /// Largest XML body: ten thousand parts with their checksums, or a thousand keys of the greatest length, escaped.
 const MAX_XML_BYTES: usize = 4 << 20;
 
+/// The header that tells how many tags an object has.
+const TAG_COUNT: HeaderName = HeaderName::from_static("x-amz-tagging-count");
+
 /// The S3 service of all accounts.
 pub(crate) struct S3 {
     identities: Identities,
@@ -68,6 +80,7 @@ pub(crate) struct S3 {
     memory: Memory,
     /// The address of another S3 that is used instead.
     elsewhere: Option<String>,
+    region: Arc<str>,
     /// The service of each account that ever asked.
     services: Mutex<HashMap<AccountId, S3Service>>,
 }
@@ -78,6 +91,7 @@ impl S3 {
         objects: Arc<ObjectStore>,
         places: Arc<BlockingCalls>,
         elsewhere: Option<String>,
+        region: &str,
     ) -> Self {
         Self {
             identities,
@@ -86,12 +100,71 @@ impl S3 {
             joins: Arc::new(BlockingCalls::for_joins()),
             memory: Memory::default(),
             elsewhere,
+            region: region.into(),
             services: Mutex::default(),
         }
     }
 
     /// Answers one request. Also returns whose it was, if its signature was verified.
     pub(crate) async fn answer(
+        &self,
+        origin: CallOrigin,
+        request_id: &str,
+        head: Parts,
+        body: Incoming,
+    ) -> (Reply, Option<Signer>) {
+        // The head goes away with the request: pages of other origins are told afterwards.
+        let asked = head
+            .headers
+            .contains_key(header::ORIGIN)
+            .then(|| head.clone());
+        let (mut reply, signer) = if head.method == Method::OPTIONS {
+            (self.preflight(&head).await, None)
+        } else if admission::is_form(&head) {
+            let (answered, signer) = form::answer(self, origin, &head, body).await;
+            let mut reply = answered.unwrap_or_else(|error| failed(&error));
+            let label = Label {
+                operation: signer.is_some().then_some(form::OPERATION),
+                ..Label::default()
+            };
+            reply.extensions_mut().insert(label);
+            (reply, signer)
+        } else {
+            self.ask(origin, head, body).await
+        };
+        if let (Some(head), Some(signer)) = (asked, &signer) {
+            let buckets = self.buckets(signer.account);
+            cors::tell(&buckets, &head, reply.headers_mut()).await;
+        }
+        (with_request_id(reply, request_id).await, signer)
+    }
+
+    /// Answers a browser that asks what a page may. Whose bucket it is about says the key that the request will name.
+    async fn preflight(&self, head: &Parts) -> Reply {
+        let signer = match access_key(head) {
+            Some(access_key) => self
+                .identities
+                .find(&access_key, session_token(head).as_deref())
+                .await
+                .ok(),
+            None => None,
+        };
+        let Some(signer) = signer else {
+            let text = "CORSResponse: only requests that are presigned can be allowed, as buckets belong to the account whose key the request names.";
+            return refused(403, "AccessForbidden", text);
+        };
+        match cors::preflight(&self.buckets(signer.account), head).await {
+            Ok(headers) => {
+                let mut answer = reply(200, "application/xml", "");
+                answer.headers_mut().extend(headers);
+                answer
+            }
+            Err(error) => failed(&error),
+        }
+    }
+
+    /// Has `s3s` answer a request.
+    async fn ask(
         &self,
         origin: CallOrigin,
         head: Parts,
@@ -156,6 +229,15 @@ impl S3 {
                 internal_error()
             }
         };
+        if found.operation() == Some("GetObjectAttributes") && reply.status().is_success() {
+            // Here alone S3 writes a tag without its quotation marks.
+            reply = rewritten(reply, "<ETag>\"", "<ETag>").await;
+            reply = rewritten(reply, "\"</ETag>", "</ETag>").await;
+        }
+        if found.tags() > 0 && reply.status().is_success() {
+            let count = HeaderValue::from(found.tags());
+            reply.headers_mut().insert(TAG_COUNT, count);
+        }
         let label = reply.extensions().get::<Label>().copied();
         reply.extensions_mut().insert(Label {
             operation: found.operation(),
@@ -172,6 +254,16 @@ impl S3 {
             .clone()
     }
 
+    fn buckets(&self, account: AccountId) -> AccountBuckets {
+        AccountBuckets::new(
+            Arc::clone(&self.objects),
+            account,
+            Arc::clone(&self.region),
+            Arc::clone(&self.places),
+            Arc::clone(&self.joins),
+        )
+    }
+
     fn make_service(&self, account: AccountId) -> S3Service {
         let mut config = S3Config::default();
         config.presigned_url_max_skew_time_secs = MAX_SKEW_S;
@@ -181,13 +273,7 @@ impl S3 {
         config.form_max_parts = 1;
         config.form_max_field_size = 1;
         config.form_max_fields_size = 1;
-        let buckets = AccountBuckets::new(
-            Arc::clone(&self.objects),
-            account,
-            Arc::clone(&self.places),
-            Arc::clone(&self.joins),
-        );
-        let mut builder = S3ServiceBuilder::new(buckets);
+        let mut builder = S3ServiceBuilder::new(self.buckets(account));
         builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
         builder.set_auth(AccountAuth {
             identities: self.identities.clone(),
@@ -244,6 +330,55 @@ impl S3Auth for AccountAuth {
             _ => Err(s3_error!(InvalidAccessKeyId)),
         }
     }
+}
+
+/// The answer of an operation of ours that `s3s` does not know.
+fn failed(error: &S3Error) -> Reply {
+    let status = error.status_code().or_else(|| error.code().status_code());
+    let body = Xml::default().element("Error", |xml| {
+        xml.text("Code", error.code().as_str())
+            .text("Message", error.message().unwrap_or_default())
+    });
+    let status = status.map_or(500, |status| status.as_u16());
+    reply(status, "application/xml", body.finish())
+}
+
+/// A refusal of `admission`, for what is answered without it.
+fn denied_by(refusal: &admission::Refused) -> S3Error {
+    let code = S3ErrorCode::from_bytes(refusal.code.as_bytes());
+    let mut error = S3Error::with_message(
+        code.unwrap_or(S3ErrorCode::InvalidRequest),
+        refusal.message.clone(),
+    );
+    if let Ok(status) = StatusCode::from_u16(refusal.status) {
+        error.set_status_code(status);
+    }
+    error
+}
+
+/// Names the request in the document of an error, as S3 does. Such documents are in memory already.
+async fn with_request_id(answer: Reply, request_id: &str) -> Reply {
+    let kind = answer.headers().get(header::CONTENT_TYPE);
+    let is_document = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/xml"));
+    let status = answer.status();
+    if !(status.is_client_error() || status.is_server_error()) || !is_document {
+        return answer;
+    }
+    let name = format!("<RequestId>{request_id}</RequestId></Error>");
+    rewritten(answer, "</Error>", &name).await
+}
+
+/// An answer whose document is in memory already, with other words for those of `s3s`.
+async fn rewritten(answer: Reply, from: &str, to: &str) -> Reply {
+    let (mut head, body) = answer.into_parts();
+    let Ok(document) = body.collect().await else {
+        return internal_error();
+    };
+    let document = document.to_bytes();
+    let document = String::from_utf8_lossy(&document).replace(from, to);
+    head.headers.remove(header::CONTENT_LENGTH);
+    let body = Full::new(Bytes::from(document)).map_err(|never| match never {});
+    Reply::from_parts(head, body.boxed_unsync())
 }
 
 /// A failure of the service.

@@ -1,19 +1,27 @@
 //! Multipart uploads.
 
-use hearth_objects::{MAX_PARTS, MultipartUpload, ObjectStore};
-use s3s::crypto::{Checksum as _, Md5};
+use std::collections::BTreeMap;
+
+use hearth_objects::{Attributes, MAX_PARTS, MultipartUpload, ObjectStore};
 use s3s::dto::{
-    AbortMultipartUploadInput, AbortMultipartUploadOutput, Checksum, CompleteMultipartUploadInput,
-    CompleteMultipartUploadOutput, CreateMultipartUploadInput, CreateMultipartUploadOutput, ETag,
-    ListPartsInput, ListPartsOutput, Part, UploadPartInput, UploadPartOutput,
+    AbortMultipartUploadInput, AbortMultipartUploadOutput, Checksum, ChecksumAlgorithm,
+    ChecksumType, CompleteMultipartUploadInput, CompleteMultipartUploadOutput,
+    CreateMultipartUploadInput, CreateMultipartUploadOutput, ETag, Initiator, ListPartsInput,
+    ListPartsOutput, Owner, Part, ServerSideEncryption, StorageClass, UploadPartInput,
+    UploadPartOutput,
 };
 use s3s::{S3Request, S3Result, s3_error};
 
+use super::acl;
+use super::checksums::{self, PartsJoiner, StatedOfUpload};
 use super::conditions::condition;
-use super::objects::attributes;
+use super::objects::{SSE, STORAGE_CLASS, attributes, http_date, kept_class, kept_encoding};
 use super::receive::{Stated, receive, stated};
 use super::store::{AccountBuckets, check_key, now_ms, timestamp};
-use hearth_objects::Attributes;
+use super::tags;
+
+/// Parts in one answer (S3's own bound).
+const MAX_LISTED: i32 = 1000;
 
 pub(super) async fn create_multipart_upload(
     buckets: &AccountBuckets,
@@ -21,7 +29,15 @@ pub(super) async fn create_multipart_upload(
 ) -> S3Result<CreateMultipartUploadOutput> {
     let input = request.input;
     check_key(&input.key)?;
-    let attributes = attributes!(input);
+    let mut attributes = attributes!(input);
+    let algorithm = input.checksum_algorithm.as_ref();
+    let kind = input.checksum_type.as_ref();
+    let checksums = checksums::begin(
+        &mut attributes,
+        algorithm.map(ChecksumAlgorithm::as_str),
+        kind.map(ChecksumType::as_str),
+    )?;
+    let encryption = attributes.headers.get(SSE).cloned();
     let (bucket, key) = (input.bucket.clone(), input.key.clone());
     let id = buckets
         .with_store(move |store, account| {
@@ -32,8 +48,30 @@ pub(super) async fn create_multipart_upload(
         bucket: Some(input.bucket),
         key: Some(input.key),
         upload_id: Some(id),
+        checksum_algorithm: checksums
+            .map(|(algorithm, _)| ChecksumAlgorithm::from_static(algorithm.name())),
+        checksum_type: checksums.map(|(_, kind)| ChecksumType::from_static(kind)),
+        server_side_encryption: encryption.map(ServerSideEncryption::from),
         ..Default::default()
     })
+}
+
+/// What was said of an upload when it began. Looked up before a part is received: the upload may be over.
+async fn begun(
+    buckets: &AccountBuckets,
+    (bucket, key, id): (&str, &str, &str),
+) -> S3Result<Attributes> {
+    let (bucket, key, id) = (bucket.to_owned(), key.to_owned(), id.to_owned());
+    buckets
+        .with_store(move |store, account| {
+            store.upload_attributes(MultipartUpload {
+                account,
+                bucket: &bucket,
+                key: &key,
+                id: &id,
+            })
+        })
+        .await
 }
 
 pub(super) async fn upload_part(
@@ -42,10 +80,16 @@ pub(super) async fn upload_part(
 ) -> S3Result<UploadPartOutput> {
     let input = request.input;
     let number = check_number(input.part_number)?;
-    let stated = stated!(input, request.trailing_headers);
+    let place = (&*input.bucket, &*input.key, &*input.upload_id);
+    let begun = begun(buckets, place).await?;
+    let wanted = checksums::of_upload(&begun).map(|(algorithm, _)| algorithm);
+    let mut stated = stated!(input, request.trailing_headers);
+    stated.also = wanted;
     let mut blob = buckets.with_store(ObjectStore::new_blob).await?;
     let received = receive(input.body, &mut blob, stated).await?;
     let etag = crate::sigv4::hex(&received.md5);
+    let checksum = wanted.and_then(|algorithm| algorithm.of(&received.checksum).cloned());
+    let checksum = checksum.unwrap_or_default();
     let (bucket, key, id, part_etag) = (input.bucket, input.key, input.upload_id, etag.clone());
     buckets
         .with_store(move |store, account| {
@@ -55,7 +99,8 @@ pub(super) async fn upload_part(
                 key: &key,
                 id: &id,
             };
-            store.put_part(upload, number, blob, received.size, &part_etag, now_ms())
+            let told = (&*part_etag, &*checksum);
+            store.put_part(upload, number, blob, received.size, told, now_ms())
         })
         .await?;
     Ok(UploadPartOutput {
@@ -89,31 +134,70 @@ pub(super) async fn list_parts(
         input.key.clone(),
         input.upload_id.clone(),
     );
-    let parts = buckets
+    let (begun, parts) = buckets
         .with_store(move |store, account| {
-            store.parts(MultipartUpload {
+            let upload = MultipartUpload {
                 account,
                 bucket: &bucket,
                 key: &key,
                 id: &id,
-            })
+            };
+            Ok((store.upload_attributes(upload)?, store.parts(upload)?))
         })
         .await?;
-    let parts = parts.into_iter().map(|part| Part {
-        part_number: Some(part.number),
-        size: i64::try_from(part.size).ok(),
-        e_tag: Some(ETag::Strong(part.etag)),
-        last_modified: Some(timestamp(part.modified_ms)),
-        ..Default::default()
+    let from = input.part_number_marker.unwrap_or_default();
+    let most = input.max_parts.unwrap_or(MAX_LISTED).clamp(0, MAX_LISTED);
+    let mut parts: Vec<_> = parts
+        .into_iter()
+        .filter(|part| part.number > from)
+        .collect();
+    let length = usize::try_from(most).unwrap_or_default();
+    let is_truncated = parts.len() > length;
+    parts.truncate(length);
+    let next = parts.last().map(|part| part.number);
+    let kind = checksums::of_upload(&begun);
+    let parts = parts.into_iter().map(|part| {
+        let told = kind.filter(|_| !part.checksum.is_empty());
+        let checksum = told.map(|(algorithm, _)| algorithm.only(Some(part.checksum.clone())));
+        let checksum = checksum.unwrap_or_default();
+        Part {
+            part_number: Some(part.number),
+            size: i64::try_from(part.size).ok(),
+            e_tag: Some(ETag::Strong(part.etag)),
+            last_modified: Some(timestamp(part.modified_ms)),
+            checksum_crc32: checksum.checksum_crc32,
+            checksum_crc32c: checksum.checksum_crc32c,
+            checksum_crc64nvme: checksum.checksum_crc64nvme,
+            checksum_sha1: checksum.checksum_sha1,
+            checksum_sha256: checksum.checksum_sha256,
+        }
     });
+    let owner = acl::owner(buckets.account());
     Ok(ListPartsOutput {
         bucket: Some(input.bucket),
         key: Some(input.key),
         upload_id: Some(input.upload_id),
-        is_truncated: Some(false),
+        is_truncated: Some(is_truncated),
+        max_parts: Some(most),
+        part_number_marker: Some(from),
+        next_part_number_marker: next,
         parts: Some(parts.collect()),
+        checksum_algorithm: kind
+            .map(|(algorithm, _)| ChecksumAlgorithm::from_static(algorithm.name())),
+        checksum_type: kind.map(|(_, kind)| ChecksumType::from(kind.to_owned())),
+        initiator: Some(initiator(&owner)),
+        owner: Some(owner),
+        storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
         ..Default::default()
     })
+}
+
+/// Who began an upload: the account, as everything in it.
+pub(super) fn initiator(owner: &Owner) -> Initiator {
+    Initiator {
+        display_name: owner.display_name.clone(),
+        id: owner.id.clone(),
+    }
 }
 
 pub(super) async fn complete_multipart_upload(
@@ -122,17 +206,36 @@ pub(super) async fn complete_multipart_upload(
 ) -> S3Result<CompleteMultipartUploadOutput> {
     let input = request.input;
     let condition = condition(input.if_match.as_ref(), input.if_none_match.as_ref());
-    let named = input
-        .multipart_upload
-        .and_then(|upload| upload.parts)
-        .unwrap_or_default();
-    let named: Vec<_> = named
-        .into_iter()
-        .map(|part| Some((part.part_number?, part.e_tag?.value().to_owned())))
-        .collect::<Option<_>>()
-        .ok_or_else(|| s3_error!(InvalidPart))?;
+    let parts = input.multipart_upload.and_then(|upload| upload.parts);
+    let mut named = Vec::new();
+    let mut stated = StatedOfUpload {
+        whole: Checksum {
+            checksum_crc32: input.checksum_crc32,
+            checksum_crc32c: input.checksum_crc32c,
+            checksum_crc64nvme: input.checksum_crc64nvme,
+            checksum_sha1: input.checksum_sha1,
+            checksum_sha256: input.checksum_sha256,
+            checksum_type: None,
+        },
+        parts: BTreeMap::new(),
+    };
+    for part in parts.unwrap_or_default() {
+        let (Some(number), Some(etag)) = (part.part_number, part.e_tag) else {
+            return Err(s3_error!(InvalidPart));
+        };
+        named.push((number, etag.value().to_owned()));
+        let checksum = Checksum {
+            checksum_crc32: part.checksum_crc32,
+            checksum_crc32c: part.checksum_crc32c,
+            checksum_crc64nvme: part.checksum_crc64nvme,
+            checksum_sha1: part.checksum_sha1,
+            checksum_sha256: part.checksum_sha256,
+            checksum_type: None,
+        };
+        stated.parts.insert(number, checksum);
+    }
     let (bucket, key, id) = (input.bucket.clone(), input.key.clone(), input.upload_id);
-    let (etag, _) = buckets
+    let completed = buckets
         .with_store_for_long(move |store, account| {
             let upload = MultipartUpload {
                 account,
@@ -140,14 +243,24 @@ pub(super) async fn complete_multipart_upload(
                 key: &key,
                 id: &id,
             };
-            store.complete_upload(upload, &named, join_etags, &condition, now_ms())
+            let joiner = |begun: &Attributes| PartsJoiner::new(stated.clone(), begun);
+            store.complete_upload(upload, &named, joiner, &condition, now_ms())
         })
         .await?;
+    let headers = completed.attributes.headers;
+    let checksum = checksums::read(&headers);
     Ok(CompleteMultipartUploadOutput {
         location: Some(format!("/{}/{}", input.bucket, input.key)),
         bucket: Some(input.bucket),
         key: Some(input.key),
-        e_tag: Some(ETag::Strong(etag)),
+        e_tag: Some(ETag::Strong(completed.etag)),
+        checksum_crc32: checksum.checksum_crc32,
+        checksum_crc32c: checksum.checksum_crc32c,
+        checksum_crc64nvme: checksum.checksum_crc64nvme,
+        checksum_sha1: checksum.checksum_sha1,
+        checksum_sha256: checksum.checksum_sha256,
+        checksum_type: checksum.checksum_type,
+        server_side_encryption: headers.get(SSE).cloned().map(ServerSideEncryption::from),
         ..Default::default()
     })
 }
@@ -172,17 +285,4 @@ pub(super) async fn abort_multipart_upload(
         })
         .await?;
     Ok(AbortMultipartUploadOutput::default())
-}
-
-/// The entity tag of a joined object: the digest of its parts' digests, and the number of parts.
-fn join_etags(etags: &[String]) -> String {
-    let mut md5 = Md5::new();
-    for etag in etags {
-        let bytes: Vec<u8> = (0..etag.len())
-            .step_by(2)
-            .filter_map(|at| u8::from_str_radix(etag.get(at..at + 2)?, 16).ok())
-            .collect();
-        md5.update(&bytes);
-    }
-    format!("{}-{}", crate::sigv4::hex(&md5.finalize()), etags.len())
 }

@@ -1,25 +1,35 @@
 //! Operations on objects: read, write, copy, delete.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::SeekFrom;
+use std::ops::Range;
 
 use hearth_objects::{Attributes, NewObject, Object, ObjectCopy, ObjectError, ObjectStore};
 use s3s::dto::{
-    Checksum, CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, DeleteObjectInput,
-    DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, ETag,
-    GetObjectAttributesInput, GetObjectAttributesOutput, GetObjectInput, GetObjectOutput,
-    HeadObjectInput, HeadObjectOutput, Metadata, MetadataDirective, PutObjectInput,
-    PutObjectOutput, StorageClass, StreamingBlob,
+    Checksum, ChecksumMode, CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource,
+    DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput, DeletedObject,
+    ETag, GetObjectAttributesInput, GetObjectAttributesOutput, GetObjectAttributesParts,
+    GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, Metadata,
+    MetadataDirective, PutObjectInput, PutObjectOutput, ServerSideEncryption, StorageClass,
+    StreamingBlob, TaggingDirective, Timestamp, TimestampFormat,
 };
 use s3s::{S3Request, S3Result, s3_error};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
+use super::checksums;
 use super::conditions::{ReadConditions, condition, condition_of_headers};
-use super::fault::internal;
+use super::fault::{internal, refused};
+use super::found::Found;
 use super::receive::{Stated, receive, stated};
 use super::store::{AccountBuckets, check_key, now_ms, timestamp};
+use super::tags;
+
+/// Parts in one answer about an object (S3's own bound).
+const MAX_LISTED_PARTS: i32 = 1000;
+
+/// Keys in one request that deletes (S3's own bound).
+const MAX_DELETED: usize = 1000;
 
 /// Bytes read from a file at once.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -30,9 +40,21 @@ macro_rules! attributes {
         let headers = [
             ("cache-control", $input.cache_control.clone()),
             ("content-disposition", $input.content_disposition.clone()),
-            ("content-encoding", $input.content_encoding.clone()),
+            (
+                "content-encoding",
+                kept_encoding($input.content_encoding.as_deref()),
+            ),
             ("content-language", $input.content_language.clone()),
             ("content-type", $input.content_type.clone()),
+            ("expires", $input.expires.as_ref().and_then(http_date)),
+            (
+                SSE,
+                $input
+                    .server_side_encryption
+                    .as_ref()
+                    .map(|kind| kind.as_str().to_owned()),
+            ),
+            (STORAGE_CLASS, kept_class($input.storage_class.as_ref())),
         ];
         let headers = headers
             .into_iter()
@@ -45,12 +67,97 @@ macro_rules! attributes {
                 .unwrap_or_default()
                 .into_iter()
                 .collect(),
+            tags: tags::of_header($input.tagging.as_deref())?,
         }
     }};
 }
 pub(super) use attributes;
 
-async fn find(buckets: &AccountBuckets, bucket: &str, key: &str) -> S3Result<Object> {
+/// The header that says with which keys an object is encrypted; `admission` lets `AES256` pass.
+pub(super) const SSE: &str = "x-amz-server-side-encryption";
+
+/// The header of an object's storage class, kept of those that are not the usual one.
+pub(super) const STORAGE_CLASS: &str = "x-amz-storage-class";
+
+/// An object's encoding: `aws-chunked` is that of the request alone.
+pub(super) fn kept_encoding(header: Option<&str>) -> Option<String> {
+    let encodings = header?.split(',').map(str::trim);
+    let kept: Vec<_> = encodings
+        .filter(|encoding| !encoding.eq_ignore_ascii_case("aws-chunked"))
+        .collect();
+    let kept = kept.join(", ");
+    (!kept.is_empty()).then_some(kept)
+}
+
+/// The storage class that is kept of an object: none of the usual one.
+pub(super) fn kept_class(class: Option<&StorageClass>) -> Option<String> {
+    let class = class.map(StorageClass::as_str);
+    class
+        .filter(|class| *class != StorageClass::STANDARD)
+        .map(str::to_owned)
+}
+
+/// A moment as HTTP writes it.
+pub(super) fn http_date(moment: &Timestamp) -> Option<String> {
+    let mut text = Vec::new();
+    moment.format(TimestampFormat::HttpDate, &mut text).ok()?;
+    String::from_utf8(text).ok()
+}
+
+fn moment(object: &Object, name: &str) -> Option<Timestamp> {
+    let text = object.attributes.headers.get(name)?;
+    Timestamp::parse(TimestampFormat::HttpDate, text).ok()
+}
+
+fn tag_count(object: &Object) -> Option<i32> {
+    let count = i32::try_from(object.attributes.tags.len()).ok();
+    count.filter(|count| *count > 0)
+}
+
+fn encryption(object: &Object) -> Option<ServerSideEncryption> {
+    let kind = object.attributes.headers.get(SSE);
+    kind.cloned().map(ServerSideEncryption::from)
+}
+
+fn storage_class(object: &Object) -> Option<StorageClass> {
+    let class = object.attributes.headers.get(STORAGE_CLASS);
+    class.cloned().map(StorageClass::from)
+}
+
+/// The bytes of an object's part, and its checksum.
+struct PartOf {
+    bytes: Range<u64>,
+    checksum: Checksum,
+}
+
+/// Finds a part. An object that came whole has one.
+fn part(object: &Object, number: i32, whole: &Checksum) -> S3Result<PartOf> {
+    if object.parts.is_empty() && number == 1 {
+        return Ok(PartOf {
+            bytes: 0..object.size,
+            checksum: whole.clone(),
+        });
+    }
+    let mut start = 0;
+    for part in &object.parts {
+        let end = start + part.size;
+        if part.number == number {
+            return Ok(PartOf {
+                bytes: start..end,
+                checksum: checksums::of_part(whole, &part.checksum),
+            });
+        }
+        start = end;
+    }
+    Err(refused(ObjectError::NoPart))
+}
+
+fn parts_count(object: &Object, number: Option<i32>) -> Option<i32> {
+    let count = i32::try_from(object.parts.len()).ok();
+    number.and(count).filter(|count| *count > 0)
+}
+
+pub(super) async fn find(buckets: &AccountBuckets, bucket: &str, key: &str) -> S3Result<Object> {
     check_key(key)?;
     let (bucket, key) = (bucket.to_owned(), key.to_owned());
     buckets
@@ -76,18 +183,6 @@ fn metadata(object: &Object) -> Option<Metadata> {
     (!metadata.is_empty()).then(|| metadata.clone().into_iter().collect())
 }
 
-fn checksums(headers: &BTreeMap<String, String>) -> Checksum {
-    let header = |name: &str| headers.get(name).cloned();
-    Checksum {
-        checksum_crc32: header("x-amz-checksum-crc32"),
-        checksum_crc32c: header("x-amz-checksum-crc32c"),
-        checksum_crc64nvme: header("x-amz-checksum-crc64nvme"),
-        checksum_sha1: header("x-amz-checksum-sha1"),
-        checksum_sha256: header("x-amz-checksum-sha256"),
-        ..Default::default()
-    }
-}
-
 pub(super) async fn get_object(
     buckets: &AccountBuckets,
     request: S3Request<GetObjectInput>,
@@ -101,9 +196,26 @@ pub(super) async fn get_object(
         if_unmodified_since: input.if_unmodified_since,
     };
     conditions.check(&object)?;
-    let range = match &input.range {
-        Some(range) => range.check(object.size)?,
-        None => 0..object.size,
+    let whole = checksums::read(&object.attributes.headers);
+    let (range, checksum) = match (&input.range, input.part_number) {
+        (Some(_), Some(_)) => {
+            return Err(s3_error!(
+                InvalidRequest,
+                "Cannot specify both Range header and partNumber query parameter"
+            ));
+        }
+        // A checksum is of the whole object.
+        (Some(range), None) => (range.check(object.size)?, Checksum::default()),
+        (None, Some(number)) => {
+            let part = part(&object, number, &whole)?;
+            (part.bytes, part.checksum)
+        }
+        (None, None) => (0..object.size, whole),
+    };
+    let checksum = if is_asked(input.checksum_mode.as_ref()) {
+        checksum
+    } else {
+        Checksum::default()
     };
     let mut file = tokio::fs::File::from_std(file);
     file.seek(SeekFrom::Start(range.start))
@@ -111,7 +223,8 @@ pub(super) async fn get_object(
         .map_err(|error| internal(&error))?;
     let length = range.end - range.start;
     let stream = ReaderStream::with_capacity(file.take(length), CHUNK_BYTES);
-    let content_range = input.range.map(|_| {
+    let is_in_part = input.range.is_some() || input.part_number.is_some();
+    let content_range = (is_in_part && object.size > 0).then(|| {
         format!(
             "bytes {}-{}/{}",
             range.start,
@@ -121,12 +234,6 @@ pub(super) async fn get_object(
     });
     let headers = &object.attributes.headers;
     let header = |name: &str| headers.get(name).cloned();
-    // A checksum covers the whole object.
-    let checksum = if content_range.is_none() {
-        checksums(headers)
-    } else {
-        Checksum::default()
-    };
     Ok(GetObjectOutput {
         accept_ranges: Some("bytes".to_owned()),
         body: Some(StreamingBlob::wrap(stream)),
@@ -152,19 +259,35 @@ pub(super) async fn get_object(
         checksum_crc64nvme: checksum.checksum_crc64nvme,
         checksum_sha1: checksum.checksum_sha1,
         checksum_sha256: checksum.checksum_sha256,
+        checksum_type: checksum.checksum_type,
         e_tag: Some(ETag::Strong(object.etag.clone())),
+        expires: input
+            .response_expires
+            .or_else(|| moment(&object, "expires")),
         last_modified: Some(timestamp(object.modified_ms)),
         metadata: metadata(&object),
+        parts_count: parts_count(&object, input.part_number),
+        server_side_encryption: encryption(&object),
+        storage_class: storage_class(&object),
+        tag_count: tag_count(&object),
         ..Default::default()
     })
+}
+
+fn is_asked(mode: Option<&ChecksumMode>) -> bool {
+    mode.is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED)
 }
 
 pub(super) async fn head_object(
     buckets: &AccountBuckets,
     request: S3Request<HeadObjectInput>,
 ) -> S3Result<HeadObjectOutput> {
+    let found = request.extensions.get::<Found>().cloned();
     let input = request.input;
     let object = find(buckets, &input.bucket, &input.key).await?;
+    if let Some(found) = found {
+        found.set_tags(object.attributes.tags.len());
+    }
     let conditions = ReadConditions {
         if_match: input.if_match,
         if_none_match: input.if_none_match,
@@ -173,28 +296,46 @@ pub(super) async fn head_object(
     };
     conditions.check(&object)?;
     let header = |name: &str| object.attributes.headers.get(name).cloned();
-    let checksum = checksums(&object.attributes.headers);
+    let mut checksum = checksums::read(&object.attributes.headers);
+    let mut length = object.size;
+    let mut content_range = None;
+    if let Some(number) = input.part_number {
+        let part = part(&object, number, &checksum)?;
+        let (start, end) = (part.bytes.start, part.bytes.end.saturating_sub(1));
+        content_range = (object.size > 0).then(|| format!("bytes {start}-{end}/{}", object.size));
+        length = part.bytes.end - part.bytes.start;
+        checksum = part.checksum;
+    }
+    if !is_asked(input.checksum_mode.as_ref()) {
+        checksum = Checksum::default();
+    }
     Ok(HeadObjectOutput {
         accept_ranges: Some("bytes".to_owned()),
         cache_control: header("cache-control"),
         content_disposition: header("content-disposition"),
         content_encoding: header("content-encoding"),
         content_language: header("content-language"),
-        content_length: i64::try_from(object.size).ok(),
+        content_length: i64::try_from(length).ok(),
+        content_range,
         content_type: header("content-type"),
         checksum_crc32: checksum.checksum_crc32,
         checksum_crc32c: checksum.checksum_crc32c,
         checksum_crc64nvme: checksum.checksum_crc64nvme,
         checksum_sha1: checksum.checksum_sha1,
         checksum_sha256: checksum.checksum_sha256,
+        checksum_type: checksum.checksum_type,
         e_tag: Some(ETag::Strong(object.etag.clone())),
+        expires: moment(&object, "expires"),
         last_modified: Some(timestamp(object.modified_ms)),
         metadata: metadata(&object),
+        parts_count: parts_count(&object, input.part_number),
+        server_side_encryption: encryption(&object),
+        storage_class: storage_class(&object),
         ..Default::default()
     })
 }
 
-/// Attributes of an object, without its bytes. The parts that it was joined from are not stored.
+/// Attributes of an object, without its bytes.
 pub(super) async fn get_object_attributes(
     buckets: &AccountBuckets,
     request: S3Request<GetObjectAttributesInput>,
@@ -207,18 +348,63 @@ pub(super) async fn get_object_attributes(
         let mut asked = asked.flat_map(|attributes| attributes.as_str().split(','));
         asked.any(|attribute| attribute.trim() == name)
     };
-    let checksum = checksums(&object.attributes.headers);
+    let checksum = checksums::read(&object.attributes.headers);
+    let has_checksum = checksum.checksum_type.is_some();
+    let parts = is_asked("ObjectParts") && !object.parts.is_empty();
+    let parts = parts.then(|| {
+        let from = input.part_number_marker.unwrap_or_default();
+        let most = input.max_parts.unwrap_or(MAX_LISTED_PARTS);
+        object_parts(&object, &checksum, from, most.clamp(0, MAX_LISTED_PARTS))
+    });
     Ok(GetObjectAttributesOutput {
-        checksum: is_asked("Checksum").then_some(checksum),
+        object_parts: parts,
+        checksum: (is_asked("Checksum") && has_checksum).then_some(checksum),
         e_tag: is_asked("ETag").then(|| ETag::Strong(object.etag.clone())),
         last_modified: Some(timestamp(object.modified_ms)),
         object_size: is_asked("ObjectSize")
             .then(|| i64::try_from(object.size).ok())
             .flatten(),
-        storage_class: is_asked("StorageClass")
-            .then(|| StorageClass::from_static(StorageClass::STANDARD)),
+        storage_class: is_asked("StorageClass").then(|| {
+            let usual = || StorageClass::from_static(StorageClass::STANDARD);
+            storage_class(&object).unwrap_or_else(usual)
+        }),
         ..Default::default()
     })
+}
+
+/// A page of an object's parts.
+fn object_parts(
+    object: &Object,
+    whole: &Checksum,
+    from: i32,
+    most: i32,
+) -> GetObjectAttributesParts {
+    let behind: Vec<_> = object
+        .parts
+        .iter()
+        .filter(|part| part.number > from)
+        .collect();
+    let length = usize::try_from(most).unwrap_or_default().min(behind.len());
+    let listed = behind[..length].iter().map(|part| {
+        let checksum = checksums::of_part(whole, &part.checksum);
+        s3s::dto::ObjectPart {
+            checksum_crc32: checksum.checksum_crc32,
+            checksum_crc32c: checksum.checksum_crc32c,
+            checksum_crc64nvme: checksum.checksum_crc64nvme,
+            checksum_sha1: checksum.checksum_sha1,
+            checksum_sha256: checksum.checksum_sha256,
+            part_number: Some(part.number),
+            size: i64::try_from(part.size).ok(),
+        }
+    });
+    GetObjectAttributesParts {
+        is_truncated: Some(length < behind.len()),
+        max_parts: Some(most),
+        next_part_number_marker: behind[..length].last().map(|part| part.number),
+        part_number_marker: Some(from),
+        parts: Some(listed.collect()),
+        total_parts_count: i32::try_from(object.parts.len()).ok(),
+    }
 }
 
 pub(super) async fn put_object(
@@ -233,20 +419,8 @@ pub(super) async fn put_object(
     let stated = stated!(input, request.trailing_headers);
     let mut blob = buckets.with_store(ObjectStore::new_blob).await?;
     let received = receive(input.body, &mut blob, stated).await?;
-    let computed = [
-        ("x-amz-checksum-crc32", &received.checksum.checksum_crc32),
-        ("x-amz-checksum-crc32c", &received.checksum.checksum_crc32c),
-        (
-            "x-amz-checksum-crc64nvme",
-            &received.checksum.checksum_crc64nvme,
-        ),
-        ("x-amz-checksum-sha1", &received.checksum.checksum_sha1),
-        ("x-amz-checksum-sha256", &received.checksum.checksum_sha256),
-    ];
-    let computed = computed
-        .into_iter()
-        .filter_map(|(name, sum)| Some((name.to_owned(), sum.clone()?)));
-    attributes.headers.extend(computed);
+    checksums::keep(&mut attributes.headers, &received.checksum);
+    let encryption = attributes.headers.get(SSE).cloned();
     let etag = crate::sigv4::hex(&received.md5);
     let object = NewObject {
         blob,
@@ -267,6 +441,7 @@ pub(super) async fn put_object(
         checksum_crc64nvme: received.checksum.checksum_crc64nvme,
         checksum_sha1: received.checksum.checksum_sha1,
         checksum_sha256: received.checksum.checksum_sha256,
+        server_side_encryption: encryption.map(ServerSideEncryption::from),
         ..Default::default()
     })
 }
@@ -291,7 +466,13 @@ pub(super) async fn copy_object(
         .metadata_directive
         .as_ref()
         .map(MetadataDirective::as_str);
-    let attributes = (directive == Some(MetadataDirective::REPLACE)).then(|| attributes!(input));
+    let given = attributes!(input);
+    let tagging = input
+        .tagging_directive
+        .as_ref()
+        .map(TaggingDirective::as_str);
+    let tags = (tagging == Some(TaggingDirective::REPLACE)).then(|| given.tags.clone());
+    let attributes = (directive == Some(MetadataDirective::REPLACE)).then_some(given);
     let (source_bucket, source_key) = (bucket.to_string(), key.to_string());
     let (bucket, key) = (input.bucket, input.key);
     let modified_ms = now_ms();
@@ -301,6 +482,7 @@ pub(super) async fn copy_object(
                 source: (&source_bucket, &source_key),
                 target: (&bucket, &key),
                 attributes,
+                tags,
                 condition,
             };
             // Both cases get the same answer: there is nothing that the client could have already.
@@ -347,6 +529,12 @@ pub(super) async fn delete_objects(
         .into_iter()
         .map(|object| object.key)
         .collect();
+    if keys.is_empty() || keys.len() > MAX_DELETED {
+        return Err(s3_error!(
+            MalformedXML,
+            "The XML you provided was not well-formed or did not validate against our published schema"
+        ));
+    }
     let bucket = input.bucket;
     let deleted = buckets
         .with_store(move |store, account| {

@@ -9,6 +9,7 @@ use s3s::crypto::{Checksum as _, Md5};
 use s3s::dto::{CopyPartResult, CopySource, ETag, UploadPartCopyInput, UploadPartCopyOutput};
 use s3s::{S3Request, S3Result, s3_error};
 
+use super::checksums::{self, Algorithm};
 use super::conditions::ReadConditions;
 use super::multipart::check_number;
 use super::objects::open;
@@ -57,11 +58,19 @@ pub(super) async fn upload_part_copy(
                 id: &id,
             };
             // Checked before the bytes are copied: the upload may have ended.
-            store.parts(upload)?;
+            let begun = store.upload_attributes(upload)?;
             let mut blob = store.new_blob(account)?;
             let size = range.end - range.start;
-            let etag = copy(file, range, &mut blob)?;
-            store.put_part(upload, number, blob, size, &etag, modified_ms)?;
+            let algorithm = checksums::of_upload(&begun).map(|(algorithm, _)| algorithm);
+            let (etag, checksum) = copy(file, range, &mut blob, algorithm)?;
+            store.put_part(
+                upload,
+                number,
+                blob,
+                size,
+                (&*etag, &*checksum),
+                modified_ms,
+            )?;
             Ok(etag)
         })
         .await?;
@@ -77,11 +86,17 @@ pub(super) async fn upload_part_copy(
 }
 
 /// Copies bytes of a file into a blob. Returns their MD5 digest.
-fn copy(mut source: File, range: Range<u64>, blob: &mut NewBlob) -> Result<String, ObjectError> {
+fn copy(
+    mut source: File,
+    range: Range<u64>,
+    blob: &mut NewBlob,
+    algorithm: Option<Algorithm>,
+) -> Result<(String, String), ObjectError> {
     blob.take(range.end - range.start)?;
     source.seek(SeekFrom::Start(range.start))?;
     let mut source = source.take(range.end - range.start);
     let mut target = File::create(blob.path())?;
+    let mut hasher = Algorithm::hasher(|known| Some(known) == algorithm);
     let (mut md5, mut chunk) = (Md5::new(), vec![0; CHUNK_BYTES]);
     loop {
         let length = match source.read(&mut chunk) {
@@ -92,10 +107,16 @@ fn copy(mut source: File, range: Range<u64>, blob: &mut NewBlob) -> Result<Strin
         };
         let bytes = &chunk[..length];
         md5.update(bytes);
+        hasher.update(bytes);
         target.write_all(bytes)?;
     }
     target.sync_all()?;
-    Ok(crate::sigv4::hex(&md5.finalize()))
+    let sums = hasher.finalize();
+    let checksum = algorithm.and_then(|algorithm| algorithm.of(&sums).cloned());
+    Ok((
+        crate::sigv4::hex(&md5.finalize()),
+        checksum.unwrap_or_default(),
+    ))
 }
 
 /// The byte range of a request: `bytes=first-last`, both within the object. The whole object if the header is absent.
@@ -120,7 +141,7 @@ fn range(named: Option<&str>, size: u64) -> S3Result<Range<u64>> {
     }
     if last >= size {
         return Err(s3_error!(
-            InvalidArgument,
+            InvalidRange,
             "Range specified is not valid for source object of size: {}",
             size
         ));

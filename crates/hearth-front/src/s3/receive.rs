@@ -1,14 +1,18 @@
 //! Receives a body into a new blob, and computes every digest that the client has stated.
 
-use futures_util::StreamExt;
+use std::ops::RangeInclusive;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
 use hearth_objects::NewBlob;
 use s3s::checksum::ChecksumHasher;
 use s3s::crypto::{Checksum as _, Md5};
-use s3s::dto::{Checksum, StreamingBlob};
+use s3s::dto::Checksum;
 use s3s::{S3Result, TrailingHeaders, s3_error};
 use tokio::fs::File;
 use tokio::io::{AsyncWriteExt, BufWriter};
 
+use super::checksums::Algorithm;
 use super::fault::{internal, refused};
 
 /// Largest object of one request (S3's own bound).
@@ -25,6 +29,10 @@ pub(super) struct Received {
 pub(super) struct Stated {
     pub(super) content_md5: Option<String>,
     pub(super) algorithm: Option<String>,
+    /// An algorithm that is computed whatever the client stated.
+    pub(super) also: Option<Algorithm>,
+    /// Bounds of the size in bytes, where they are narrower than S3's own.
+    pub(super) sizes: Option<RangeInclusive<u64>>,
     pub(super) checksum: Checksum,
     pub(super) trailers: Option<TrailingHeaders>,
 }
@@ -36,6 +44,8 @@ macro_rules! stated {
         Stated {
             content_md5: $input.content_md5.clone(),
             algorithm: algorithm.map(|algorithm| algorithm.as_str().to_owned()),
+            also: None,
+            sizes: None,
             checksum: Checksum {
                 checksum_crc32: $input.checksum_crc32.clone(),
                 checksum_crc32c: $input.checksum_crc32c.clone(),
@@ -52,11 +62,16 @@ pub(super) use stated;
 
 /// Writes a body into `blob` and syncs it. No object refers to the blob yet, so a body that ends early or does not
 /// match its stated digests leaves no object.
-pub(super) async fn receive(
-    body: Option<StreamingBlob>,
+pub(super) async fn receive<B, E>(
+    body: Option<B>,
     blob: &mut NewBlob,
     stated: Stated,
-) -> S3Result<Received> {
+) -> S3Result<Received>
+where
+    B: Stream<Item = Result<Bytes, E>> + Unpin,
+    E: std::fmt::Display,
+{
+    let sizes = stated.sizes.clone().unwrap_or(0..=MAX_BYTES);
     let mut hasher = hasher(&stated);
     let mut md5 = Md5::new();
     let mut size = 0;
@@ -67,8 +82,11 @@ pub(super) async fn receive(
     let mut body = body;
     while let Some(bytes) = next(&mut body).await? {
         size += bytes.len() as u64;
-        if size > MAX_BYTES {
-            return Err(s3_error!(EntityTooLarge));
+        if size > *sizes.end() {
+            return Err(s3_error!(
+                EntityTooLarge,
+                "Your proposed upload exceeds the maximum allowed size"
+            ));
         }
         blob.take(bytes.len() as u64).map_err(refused)?;
         md5.update(&bytes);
@@ -82,6 +100,12 @@ pub(super) async fn receive(
         .sync_all()
         .await
         .map_err(|error| internal(&error))?;
+    if size < *sizes.start() {
+        return Err(s3_error!(
+            EntityTooSmall,
+            "Your proposed upload is smaller than the minimum allowed size"
+        ));
+    }
     let received = Received {
         size,
         md5: md5.finalize(),
@@ -91,34 +115,24 @@ pub(super) async fn receive(
     Ok(received)
 }
 
-async fn next(body: &mut Option<StreamingBlob>) -> S3Result<Option<bytes::Bytes>> {
+async fn next<B, E>(body: &mut Option<B>) -> S3Result<Option<Bytes>>
+where
+    B: Stream<Item = Result<Bytes, E>> + Unpin,
+    E: std::fmt::Display,
+{
     let Some(body) = body else { return Ok(None) };
     body.next().await.transpose().map_err(|error| {
-        tracing::debug!(error, "an upload broke off");
+        tracing::debug!(%error, "an upload broke off");
         s3_error!(IncompleteBody, "The request body terminated unexpectedly")
     })
 }
 
-/// A hasher for the stated digests and those announced for the trailer.
+/// A hasher for the stated digests, those announced for the trailer, and the one that the upload wants.
 fn hasher(stated: &Stated) -> ChecksumHasher {
-    let is_wanted = |name: &str, value: &Option<String>| {
-        value.is_some() || stated.algorithm.as_deref() == Some(name)
-    };
-    let Checksum {
-        checksum_crc32,
-        checksum_crc32c,
-        checksum_crc64nvme,
-        checksum_sha1,
-        checksum_sha256,
-        ..
-    } = &stated.checksum;
-    ChecksumHasher {
-        crc32: is_wanted("CRC32", checksum_crc32).then(Default::default),
-        crc32c: is_wanted("CRC32C", checksum_crc32c).then(Default::default),
-        crc64nvme: is_wanted("CRC64NVME", checksum_crc64nvme).then(Default::default),
-        sha1: is_wanted("SHA1", checksum_sha1).then(Default::default),
-        sha256: is_wanted("SHA256", checksum_sha256).then(Default::default),
-    }
+    Algorithm::hasher(|algorithm| {
+        let is_announced = stated.algorithm.as_deref() == Some(algorithm.name());
+        algorithm.of(&stated.checksum).is_some() || is_announced || stated.also == Some(algorithm)
+    })
 }
 
 fn check(stated: Stated, received: &Received) -> S3Result<()> {
@@ -135,38 +149,15 @@ fn check(stated: Stated, received: &Received) -> S3Result<()> {
         .trailers
         .and_then(|trailers| trailers.take())
         .unwrap_or_default();
-    let computed = &received.checksum;
-    let pairs = [
-        (
-            "x-amz-checksum-crc32",
-            stated.checksum.checksum_crc32,
-            &computed.checksum_crc32,
-        ),
-        (
-            "x-amz-checksum-crc32c",
-            stated.checksum.checksum_crc32c,
-            &computed.checksum_crc32c,
-        ),
-        (
-            "x-amz-checksum-crc64nvme",
-            stated.checksum.checksum_crc64nvme,
-            &computed.checksum_crc64nvme,
-        ),
-        (
-            "x-amz-checksum-sha1",
-            stated.checksum.checksum_sha1,
-            &computed.checksum_sha1,
-        ),
-        (
-            "x-amz-checksum-sha256",
-            stated.checksum.checksum_sha256,
-            &computed.checksum_sha256,
-        ),
-    ];
-    for (name, header, computed) in pairs {
+    for algorithm in Algorithm::ALL {
+        let name = algorithm.header();
+        let (header, computed) = (
+            algorithm.of(&stated.checksum),
+            algorithm.of(&received.checksum),
+        );
         let trailer = trailers.get(name).and_then(|value| value.to_str().ok());
-        let stated = trailer.map(str::to_owned).or(header);
-        if stated.is_some() && computed.is_some() && stated != *computed {
+        let stated = trailer.or(header.map(String::as_str));
+        if stated.is_some() && computed.is_some() && stated != computed.map(String::as_str) {
             return Err(s3_error!(
                 BadDigest,
                 "The {} you specified did not match the calculated checksum.",

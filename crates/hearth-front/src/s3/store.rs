@@ -19,6 +19,7 @@ const MAX_KEY_BYTES: usize = 1024;
 pub(super) struct AccountBuckets {
     store: Arc<ObjectStore>,
     account: Arc<str>,
+    region: Arc<str>,
     places: Arc<BlockingCalls>,
     joins: Arc<BlockingCalls>,
 }
@@ -28,15 +29,35 @@ impl AccountBuckets {
     pub(super) fn new(
         store: Arc<ObjectStore>,
         account: AccountId,
+        region: Arc<str>,
         places: Arc<BlockingCalls>,
         joins: Arc<BlockingCalls>,
     ) -> Self {
         Self {
             store,
             account: account.to_string().into(),
+            region,
             places,
             joins,
         }
+    }
+
+    /// The account's number.
+    pub(super) fn account(&self) -> &str {
+        &self.account
+    }
+
+    /// The region of the service, and so of every bucket.
+    pub(super) fn region(&self) -> &str {
+        &self.region
+    }
+
+    /// Calls the store on a thread that may block on the disk. Its refusals are told apart from other failures.
+    pub(super) async fn try_with_store<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&ObjectStore, &str) -> Result<T, ObjectError> + Send + 'static,
+    ) -> S3Result<Result<T, ObjectError>> {
+        self.run(&self.places, call).await
     }
 
     /// Calls the store on a thread that may block on the disk.
@@ -44,7 +65,7 @@ impl AccountBuckets {
         &self,
         call: impl FnOnce(&ObjectStore, &str) -> Result<T, ObjectError> + Send + 'static,
     ) -> S3Result<T> {
-        self.run(&self.places, call).await
+        self.run(&self.places, call).await?.map_err(refused)
     }
 
     /// Calls the store for work that takes as long as copying the bytes of objects.
@@ -52,20 +73,19 @@ impl AccountBuckets {
         &self,
         call: impl FnOnce(&ObjectStore, &str) -> Result<T, ObjectError> + Send + 'static,
     ) -> S3Result<T> {
-        self.run(&self.joins, call).await
+        self.run(&self.joins, call).await?.map_err(refused)
     }
 
     async fn run<T: Send + 'static>(
         &self,
         places: &BlockingCalls,
         call: impl FnOnce(&ObjectStore, &str) -> Result<T, ObjectError> + Send + 'static,
-    ) -> S3Result<T> {
+    ) -> S3Result<Result<T, ObjectError>> {
         let (store, account) = (Arc::clone(&self.store), Arc::clone(&self.account));
         places
             .run(&self.account, move || call(&store, &account))
             .await
-            .map_err(|error| internal(&error))?
-            .map_err(refused)
+            .map_err(|error| internal(&error))
     }
 
     pub(super) async fn check_bucket(&self, bucket: &str) -> S3Result<()> {

@@ -24,8 +24,9 @@ use subtle::ConstantTimeEq;
 
 pub(crate) use clock::AmzDate;
 pub use error::SignatureError;
-pub(crate) use hearth_sigv4::hex;
-pub(crate) use parse::{access_key_hint, parameter};
+pub(crate) use hearth_sigv4::uri::encode;
+pub(crate) use hearth_sigv4::{hex, policy_signature};
+pub(crate) use parse::{access_key_hint, parameter, split_credential};
 
 /// The parts of a request's signature, not verified yet.
 #[derive(Clone, Debug)]

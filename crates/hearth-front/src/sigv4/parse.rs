@@ -110,7 +110,8 @@ fn from_query(head: &Parts) -> Result<Signed, SignatureError> {
     })
 }
 
-fn split_credential(credential: &str) -> Option<(String, CredentialScope)> {
+/// Splits an access key from the scope behind it.
+pub(crate) fn split_credential(credential: &str) -> Option<(String, CredentialScope)> {
     let parts: Vec<_> = credential.split('/').collect();
     let [access_key, date, region, service, TERMINATOR] = parts[..] else {
         return None;

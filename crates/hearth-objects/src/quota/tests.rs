@@ -37,6 +37,7 @@ fn put(store: &ObjectStore, account: &str, key: &str, size: usize) -> Result<(),
         attributes: Attributes {
             headers: BTreeMap::from([("content-type".to_owned(), "é".repeat(size % 7))]),
             metadata: BTreeMap::new(),
+            ..Attributes::default()
         },
     };
     store.put(account, "b", key, object, &WriteCondition::Always, 1)
@@ -47,6 +48,7 @@ fn copy(store: &ObjectStore, from: &str, to: &str) -> Result<(), ObjectError> {
         source: ("b", from),
         target: ("b", to),
         attributes: None,
+        tags: None,
         condition: WriteCondition::Always,
     };
     store.copy(ACCOUNT, copy, |_| Ok(()), 2).map(drop)
@@ -187,12 +189,12 @@ proptest! {
                 Step::Part(number, size) => {
                     let blob = store.new_blob(ACCOUNT).unwrap();
                     std::fs::write(blob.path(), vec![b'x'; size]).unwrap();
-                    drop(store.put_part(upload, number, blob, size as u64, "tag", 1));
+                    drop(store.put_part(upload, number, blob, size as u64, ("tag", ""), 1));
                 }
                 Step::Complete(number) => {
                     let named = [(number, "tag".to_owned())];
                     let always = &WriteCondition::Always;
-                    if store.complete_upload(upload, &named, |_| "whole".to_owned(), always, 2).is_ok() {
+                    if store.complete_upload(upload, &named, |_| crate::tests::Plain(""), always, 2).is_ok() {
                         store.delete(ACCOUNT, "b", "up").unwrap();
                         id = store.create_upload(ACCOUNT, "b", "up", &Attributes::default(), 0).unwrap();
                     }

@@ -20,11 +20,14 @@ pub(super) async fn form_before_signature(scene: &Scene) -> Result<Attempt> {
     let client = &scene.tenant;
     let form = concat!(
         "--b\r\nContent-Disposition: form-data; name=\"key\"\r\n\r\nx\r\n",
+        "--b\r\nContent-Disposition: form-data; name=\"policy\"\r\n\r\ne30=\r\n",
+        "--b\r\nContent-Disposition: form-data; name=\"signature\"\r\n\r\nc2lnbmF0dXJl\r\n",
+        "--b\r\nContent-Disposition: form-data; name=\"AWSAccessKeyId\"\r\n\r\nKEY\r\n",
         "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\n"
     );
+    let form = form.replace("KEY", &client.settings().access_key_id);
     let head = format!(
-        "POST /{BUCKET}?AWSAccessKeyId={} HTTP/1.1\r\nhost: {}\r\ncontent-type: multipart/form-data; boundary=b\r\ncontent-length: {}\r\n\r\n{form}",
-        client.settings().access_key_id,
+        "POST /{BUCKET} HTTP/1.1\r\nhost: {}\r\ncontent-type: multipart/form-data; boundary=b\r\ncontent-length: {}\r\n\r\n{form}",
         client.host()?,
         form.len() + 2 * OFFERED_BYTES,
     );
