@@ -1,7 +1,7 @@
 //! Users as Dockerfiles name them: `uid`, `uid:gid`, `name`, `name:group`.
 //!
-//! They are looked up in the files of the application's root, which are the application's own and may hold
-//! anything; they are read up to a bound and lines that make no sense are passed over.
+//! They are looked up in the user and group files of the application's root directory. The application may write
+//! anything into these files, so they are read up to a limit, and invalid lines are skipped.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,10 +11,10 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use crate::root;
 
-/// What is read of a user or group file, in bytes: far above any real one.
+/// Most bytes that are read of a user or group file: far above any real one.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// Groups of a process (the kernel takes 65536; no real user has more than a few).
+/// Most groups of a process (the kernel allows 65536; no real user has more than a few).
 const MAX_GROUPS: usize = 256;
 
 /// The rights of a process.
@@ -28,13 +28,13 @@ pub(crate) struct Identity {
     pub(crate) home: String,
 }
 
-/// Why there is no such user.
+/// Why a user could not be resolved.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(crate) enum UserError {
-    /// No line of the user file has this name.
+    /// The user file has no user of this name.
     #[error("there is no user {0}")]
     NoUser(String),
-    /// No line of the group file has this name.
+    /// The group file has no group of this name.
     #[error("there is no group {0}")]
     NoGroup(String),
 }
@@ -59,7 +59,7 @@ pub(crate) fn resolve(wanted: &str) -> Result<Identity, UserError> {
     resolve_at(root::open("/").ok().as_ref(), wanted)
 }
 
-/// Resolves `wanted` with the files of `root`. Without a root, only numbers are users.
+/// Resolves `wanted` with the files of `root`. Without a root, only numeric users are accepted.
 pub(crate) fn resolve_at(root: Option<&OwnedFd>, wanted: &str) -> Result<Identity, UserError> {
     let read = |path| {
         root.and_then(|root| read_bounded(root, path).ok())
@@ -68,7 +68,7 @@ pub(crate) fn resolve_at(root: Option<&OwnedFd>, wanted: &str) -> Result<Identit
     resolve_in(wanted, &read("/etc/passwd"), &read("/etc/group"))
 }
 
-/// Resolves `wanted` with the contents of the user file and the group file. Empty is root.
+/// Resolves `wanted` with the contents of the user file and the group file. An empty text is root.
 fn resolve_in(wanted: &str, users: &str, groups: &str) -> Result<Identity, UserError> {
     let (user, group) = match wanted.split_once(':') {
         Some((user, group)) => (user, Some(group).filter(|group| !group.is_empty())),
