@@ -1,4 +1,4 @@
-//! When an application is ready for its snapshot, and whether a clone of it works.
+//! Checks whether an application is ready for its snapshot, and whether a clone of it works.
 
 use std::time::Duration;
 
@@ -13,27 +13,27 @@ use tokio::time::Instant;
 use super::failure::Failure;
 use crate::guest_call::{self, RETRY_PAUSE};
 
-/// How long an application without a `/ready` hook has for its exposed port to answer; it is taken as it is then.
+/// Longest wait for the exposed port of an application without a `/ready` hook. After that it is snapshotted as it is.
 const QUIET_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long an application without hook and port runs before its snapshot.
+/// How long an application without hook and exposed port runs before its snapshot.
 const QUIET_PAUSE: Duration = Duration::from_secs(1);
 
-/// What a clone is asked for that has no `/validate` hook.
+/// The request that is sent to a clone without a `/validate` hook.
 const FIRST_REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
-/// How long it has to answer.
+/// How long the clone has to answer that request.
 const TOUCH_LIMIT: Duration = Duration::from_millis(500);
 
-/// An application in a guest.
+/// An application in a guest that is being checked.
 pub(super) struct Subject<'a> {
     pub(super) agent: &'a AgentClient,
-    /// Factor on what it has to answer.
+    /// Factor on the time that it has to answer.
     pub(super) scale: u32,
 }
 
 impl Subject<'_> {
-    /// Returns when the application may be snapshotted.
+    /// Waits until the application may be snapshotted.
     pub(super) async fn wait_until_ready(
         &self,
         hooks: Option<&Hooks>,
@@ -45,7 +45,7 @@ impl Subject<'_> {
         }
     }
 
-    /// Calls a hook until it answers 200. 503 asks for patience; so does a port that nobody listens on yet.
+    /// Calls a hook until it answers 200. Retries on 503, and while nobody listens on the port.
     pub(super) async fn call_until_done(&self, active: &ActiveHook) -> Result<(), Failure> {
         let deadline = Instant::now() + active.timeout * self.scale;
         let timed_out = || Failure::TimedOut {
@@ -88,8 +88,8 @@ impl Subject<'_> {
         self.expect_running().await
     }
 
-    /// Does to a clone without `/validate` what its first caller will: connects and asks for something. Whatever comes of
-    /// it is right: nobody said that the port speaks HTTP, or is served at once.
+    /// Does to a clone without `/validate` what its first client will do: connects and sends a request. Best effort:
+    /// the port need not speak HTTP, or be served at once.
     pub(super) async fn touch(&self, exposed: Option<u16>) {
         let Some(port) = exposed else { return };
         let ask = async {

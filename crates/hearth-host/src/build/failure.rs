@@ -1,4 +1,4 @@
-//! Why a build fails: a sentence for `stateReason` in AWS's words, and the cause for the build log.
+//! The error type of builds: gives a sentence for `stateReason` in AWS's words, and the cause for the build log.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::application::NoProgram;
 use crate::fetch_error::FetchError;
 use crate::monitor::exit_code;
 
-/// A failed build.
+/// Why a build failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     #[error("the artifact cannot be read")]
@@ -37,12 +37,12 @@ pub(crate) enum Failure {
     Disk(#[from] std::io::Error),
 }
 
-/// What is said where the cause is ours.
+/// The `stateReason` of failures that the customer has not caused.
 const INTERNAL: &str = "The build failed because of an internal error.";
 
 impl Failure {
-    /// What callers see as `stateReason` (facts section 6, "observed reasons are sentences"; those for artifacts are
-    /// ours, after AWS's codes).
+    /// The text for `stateReason` (facts section 6, "observed reasons are sentences"; those for artifacts are Hearth's
+    /// own, modelled on AWS's codes).
     pub(crate) fn reason(&self) -> String {
         match self {
             Self::Fetch(FetchError::NoBucket(_)) => {
@@ -95,13 +95,13 @@ impl Failure {
         }
     }
 
-    /// The cause as the build log tells it.
+    /// The cause, for the build log.
     pub(crate) fn cause(&self) -> String {
         with_causes(self)
     }
 }
 
-/// Whole seconds as ISO 8601 writes them: `PT1M30S`.
+/// Formats whole seconds as an ISO 8601 duration: `PT1M30S`.
 fn iso_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let parts = [

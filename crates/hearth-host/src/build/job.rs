@@ -26,16 +26,16 @@ use crate::output::{Output, now_ms};
 /// Name of the disk that a Dockerfile adds.
 const LAYER: &str = "layer.erofs";
 
-/// Lines of a Dockerfile's output that may wait for the log store.
+/// Most lines of a Dockerfile's output that wait for the log store.
 const LOG_QUEUE: usize = 256;
 
-/// Lines written to the log store at once.
+/// Most lines that are written to the log store at once.
 const LOG_BATCH: usize = 128;
 
-/// An application that was quiet for so long after it answered has nothing more to say about it.
+/// The output of an application counts as complete if it wrote nothing for this long after it answered.
 const OUTPUT_QUIET: Duration = Duration::from_millis(200);
 
-/// A build under way.
+/// A build that is under way.
 pub(super) struct Job<'a> {
     workshop: &'a Workshop,
     node: &'a Node,
@@ -131,7 +131,7 @@ impl<'a> Job<'a> {
         origin.write(&self.workshop.place(self.spec.id))
     }
 
-    /// Runs the Dockerfile; its output goes to the build log as it comes.
+    /// Runs the Dockerfile and copies its output to the build log.
     async fn build_root(&self, artifact: Artifact) -> Result<Root, Failure> {
         let place = self.workshop.place(self.spec.id);
         let (log, lines) = mpsc::channel(LOG_QUEUE);
@@ -202,8 +202,8 @@ impl<'a> Job<'a> {
         Ok(id)
     }
 
-    /// Calls `/validate` of a clone, or connects to its first exposed port, and writes down which pages that took. The
-    /// clone is removed whatever it answers.
+    /// Calls `/validate` of a clone, or connects to its first exposed port, and records the touched pages. The clone is
+    /// removed in any case.
     async fn validate(&self, snapshot: SnapshotId, root: &Root) -> Result<(), Failure> {
         let name = self.name(VALIDATE).map_err(Failure::Clone)?;
         let request = CloneRequest::new(snapshot);
@@ -231,7 +231,8 @@ impl<'a> Job<'a> {
         checked
     }
 
-    /// A version without a list launches too, only slower.
+    /// Stores the pages that a clone has touched, for prefetching. Best effort: a version without the list launches
+    /// slower.
     async fn record_touched_pages(&self, clone: &Machine, snapshot: SnapshotId) {
         let noted = match clone.touched_pages().await {
             Ok(pages) => self.node.set_prefetch(snapshot, &pages).await,
@@ -242,8 +243,8 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// Copies the application's output to the build log while something is done with it; what it wrote by then is in the
-    /// log afterwards.
+    /// Copies the application's output to the build log while `work` runs. Everything that it wrote by the end of
+    /// `work` is in the log afterwards.
     async fn while_copying_output<T>(
         &self,
         agent: &hearth_node::AgentClient,
@@ -271,7 +272,7 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// What the build, and the application before its snapshot, may reach.
+    /// The egress of the build, and of the application before its snapshot.
     async fn egress(&self) -> hearth_net::Egress {
         self.workshop
             .connector_egress
@@ -287,7 +288,7 @@ impl<'a> Job<'a> {
         Ok(format!("{beginning}{}", self.spec.id).parse()?)
     }
 
-    /// Tells of the next step.
+    /// Logs and reports that the next phase begins.
     async fn enter(&self, phase: &'static str) {
         // Nobody has to listen.
         let _ = self.progress.try_send(BuildEvent::Phase(phase));
@@ -314,7 +315,7 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// Removes everything of this build, a snapshot included.
+    /// Removes everything that this build has made, including a snapshot.
     async fn clean_up(&self) {
         for beginning in [BUILDER, VALIDATE, BUILD] {
             let Ok(name) = self.name(beginning) else {
@@ -340,13 +341,13 @@ impl<'a> Job<'a> {
     }
 }
 
-/// What the read-only disks of a version take, those that it shares included.
+/// Disk space of a version's read-only disks in bytes, including shared ones.
 fn code_bytes(root: &Root) -> u64 {
     let sizes = root.disks.iter().map(|disk| disk.image.metadata());
     sizes.flatten().map(|metadata| metadata.len()).sum()
 }
 
-/// What the sealed disks of a snapshot take.
+/// Disk space of a snapshot's sealed disks in bytes.
 fn disk_bytes(snapshot: &Path) -> Option<u64> {
     let entries = std::fs::read_dir(snapshot).ok()?.flatten();
     let disks = entries.filter(|entry| entry.path().extension().is_some_and(|ext| ext == "qcow2"));
