@@ -9,11 +9,6 @@ import pytest
 from .test_accounts import hearth_command
 
 
-# These decide nothing until each was seen to hold: the first had an impossible name, the second's control fails, and the third asks
-# at once by a URL of a day, which is rightly taken: the service lets no URL live longer than fifteen minutes, whatever it says.
-UNSETTLED = {"role-by-another-spelling", "s3-chunk-without-end", "presigned-exec"}
-
-
 @pytest.fixture(scope="module")
 def audited(hearth):
     command = [os.environ["HEARTH"], "--data", os.environ["HEARTH_DATA"], "--json", "audit"]
@@ -25,8 +20,8 @@ def test_every_attack_is_stopped_and_could_have_worked(audited):
     # Whole, as they say whether an attack got through, its control failed, or neither was made.
     failed = [attack for attack in report["attacks"] if not attack["held"]]
     print(*failed, sep="\n")
-    assert [attack for attack in failed if attack["name"] not in UNSETTLED] == [], audited.stderr
-    assert (audited.returncode == 0) == (not failed) and report["made"] >= 80
+    assert failed == [], audited.stderr
+    assert audited.returncode == 0 and report["made"] >= 90
 
 
 def test_an_audit_leaves_its_accounts_alone(audited, hearth):

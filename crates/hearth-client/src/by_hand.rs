@@ -109,7 +109,7 @@ impl Client {
         Ok(text)
     }
 
-    /// The path and query of a request that whoever has them may make for so many seconds.
+    /// The path and query of a request that whoever has them may make for `expires_s` seconds from the time `at`.
     ///
     /// # Errors
     ///
@@ -119,6 +119,7 @@ impl Client {
         head: &Head,
         body: &[u8],
         expires_s: u32,
+        at: Timestamp,
     ) -> Result<String, ClientError> {
         let hash = match head.service {
             // S3 takes the body as it comes.
@@ -127,7 +128,7 @@ impl Client {
         };
         let parts = head.parts(&self.host()?)?;
         let signer = self.signer(head.service);
-        Ok(signer.presign(parts, &hash, expires_s, Timestamp::now())?)
+        Ok(signer.presign(parts, &hash, expires_s, at)?)
     }
 
     fn signer(&self, service: &'static str) -> Signer<'_> {

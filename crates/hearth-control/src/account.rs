@@ -5,12 +5,12 @@ use std::fmt;
 use crate::id::{AccessKeyId, AccountId, RoleName};
 use crate::time::Timestamp;
 
-/// An account.
+/// An account: the owner of resources, access keys, roles and quotas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Account {
-    /// Its number.
+    /// The account number.
     pub id: AccountId,
-    /// When it was made.
+    /// When the account was created.
     pub created_at: Timestamp,
 }
 
@@ -25,7 +25,7 @@ impl SecretKey {
         Self(secret)
     }
 
-    /// The secret itself: for signatures, and for the one answer that shows it to its owner.
+    /// Returns the secret itself, to check signatures and for the one answer that shows the secret to its owner.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
@@ -38,71 +38,71 @@ impl fmt::Debug for SecretKey {
     }
 }
 
-/// Whether signatures of a key are accepted.
+/// Whether requests signed with an access key are accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum KeyStatus {
-    /// They are.
+    /// Requests are accepted.
     Active,
-    /// They are not; the key can be activated again.
+    /// Requests are refused. The key can be activated again.
     Disabled,
 }
 
 /// An access key of an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessKey {
-    /// The public half.
+    /// The access key id: the public half.
     pub id: AccessKeyId,
-    /// The secret half.
+    /// The secret access key: the secret half.
     pub secret: SecretKey,
-    /// Whose it is.
+    /// The account that the key belongs to.
     pub account: AccountId,
-    /// Whether it is accepted.
+    /// Whether requests signed with the key are accepted.
     pub status: KeyStatus,
-    /// When it was made.
+    /// When the key was created.
     pub created_at: Timestamp,
 }
 
 /// An IAM role with its documents as the caller wrote them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Role {
-    /// Whose it is. Roles have no region.
+    /// The account that the role belongs to. Roles have no region.
     pub account: AccountId,
-    /// Its name.
+    /// The name of the role.
     pub name: RoleName,
-    /// Its path, `/` by default.
+    /// The path of the role, `/` by default.
     pub path: String,
-    /// Its stable id, `AROA...`.
+    /// The unique id of the role, `AROA...`: a role that is deleted and created again has another one.
     pub role_id: String,
-    /// Free text.
+    /// The description, free text.
     pub description: Option<String>,
-    /// Who may take it: a policy document in JSON.
+    /// The trust policy: who may assume the role, a policy document in JSON.
     pub trust_policy: String,
-    /// Longest session, in seconds.
+    /// Longest session of the role, in seconds.
     pub max_session_s: u32,
-    /// When it was made.
+    /// When the role was created.
     pub created_at: Timestamp,
 }
 
-/// What `CreateRole` asks for.
+/// The input of `CreateRole`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CreateRole {
-    /// Its name.
+    /// The name of the role.
     pub name: RoleName,
-    /// Its path.
+    /// The path of the role.
     pub path: String,
-    /// Free text.
+    /// The description, free text.
     pub description: Option<String>,
-    /// Who may take it.
+    /// The trust policy: who may assume the role, a policy document in JSON.
     pub trust_policy: String,
-    /// Longest session, in seconds.
+    /// Longest session of the role, in seconds.
     pub max_session_s: u32,
 }
 
-/// A policy that stands on a role itself.
+/// An inline policy of a role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RolePolicy {
-    /// Its name: 1-128 of the same alphabet as role names.
+    /// The name of the policy: 1-128 characters of the same alphabet as role names.
     pub name: String,
-    /// The document in JSON.
+    /// The policy document in JSON.
     pub document: String,
 }

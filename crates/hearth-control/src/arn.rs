@@ -14,9 +14,9 @@ use thiserror::Error;
 
 use crate::id::{AccountId, ConnectorId, ImageName, Region};
 
-/// The only partition that Hearth speaks of.
+/// The only partition that Hearth knows.
 const PARTITION: &str = "aws";
-/// In place of an account: the resource is the service's own.
+/// Stands in place of an account number where the resource is the service's own.
 const SERVICE_ACCOUNT: &str = "aws";
 const IMAGE: &str = "microvm-image";
 const CONNECTOR: &str = "network-connector";
@@ -25,18 +25,19 @@ const MANAGED_CONNECTOR: &str = "aws-network-connector";
 /// Why a text does not name a resource of the wanted kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum ArnError {
-    /// It is not an ARN at all.
+    /// The text is not an ARN at all.
     #[error("an ARN starts with 'arn:'")]
     NotAnArn,
-    /// It is an ARN with parts missing, of another partition or of another service.
+    /// The text is an ARN with parts missing, of another partition or of another service.
     #[error("not an ARN of this service")]
     Foreign,
-    /// It names a resource of another kind, or its name is not one that such a resource can have.
+    /// The ARN names a resource of another kind, or its name is not one that such a resource can have.
     #[error("not an ARN of this kind of resource")]
     Resource,
 }
 
-/// The account and region that own a resource, or for which a call is made. Nothing crosses it.
+/// The account and region that own a resource, or that a call is made for. A call reaches resources of its own scope
+/// only.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Scope {
     /// The account.
@@ -45,7 +46,7 @@ pub struct Scope {
     pub region: Region,
 }
 
-/// Fields of `arn:aws:lambda:<region>:<owner>:<resource>`.
+/// The fields of `arn:aws:lambda:<region>:<owner>:<resource>`.
 struct Fields<'a> {
     region: Region,
     owner: &'a str,
@@ -77,17 +78,17 @@ fn owner_scope(fields: &Fields<'_>) -> Result<Scope, ArnError> {
     })
 }
 
-/// An image of an account.
+/// The ARN of an image of an account.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ImageArn {
-    /// Who owns it.
+    /// The account and region that own the image.
     pub scope: Scope,
-    /// Its name.
+    /// The name of the image.
     pub name: ImageName,
 }
 
 impl ImageArn {
-    /// The log group of its builds and microVMs, where nobody names another one (facts section 11, measured).
+    /// The log group of the image's builds and microVMs when no other one is named (facts section 11, measured).
     #[must_use]
     pub fn log_group(&self) -> String {
         format!("/aws/lambda-microvms/{}", self.name)
@@ -124,12 +125,12 @@ impl FromStr for ImageArn {
     }
 }
 
-/// A base image that the service itself provides.
+/// The ARN of a base image that the service itself provides.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ManagedImageArn {
-    /// The region it is offered in.
+    /// The region that the image is offered in.
     pub region: Region,
-    /// Its name, such as `al2023-1` or `debian12-1`.
+    /// The name of the image, such as `al2023-1` or `debian12-1`.
     pub name: ImageName,
 }
 
@@ -165,14 +166,14 @@ impl FromStr for ManagedImageArn {
     }
 }
 
-/// A network connector of an account, or one version of it.
+/// The ARN of a network connector of an account, or of one version of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectorArn {
-    /// Who owns it.
+    /// The account and region that own the connector.
     pub scope: Scope,
-    /// Its id; the name is not part of the ARN.
+    /// The id of the connector. The name is not part of the ARN.
     pub id: ConnectorId,
-    /// The version, when the ARN is qualified. Versions count from one.
+    /// The version, if the ARN is qualified. Versions count from one.
     pub version: Option<u32>,
 }
 
@@ -223,20 +224,20 @@ fn connector_version(text: &str) -> Result<u32, ArnError> {
     }
 }
 
-/// The connectors that the service itself provides.
+/// The network connectors that the service itself provides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ManagedConnector {
-    /// HTTP and shell.
+    /// HTTP and a shell through the endpoint.
     AllIngress,
     /// HTTP through the endpoint.
     HttpIngress,
-    /// No way in.
+    /// No ingress.
     NoIngress,
     /// A shell through the endpoint.
     ShellIngress,
     /// TCP to the internet.
     InternetEgress,
-    /// No way out. Hearth's own: AWS has none.
+    /// No egress. AWS has no such connector.
     NoEgress,
 }
 
@@ -251,7 +252,7 @@ impl ManagedConnector {
         Self::NoEgress,
     ];
 
-    /// The last field of its ARN.
+    /// The last field of the connector's ARN.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -264,21 +265,21 @@ impl ManagedConnector {
         }
     }
 
-    /// Whether it lets traffic in, or says that none comes in.
+    /// Whether the connector is about ingress: allows it or denies it.
     #[must_use]
     pub const fn is_ingress(self) -> bool {
         !matches!(self, Self::InternetEgress | Self::NoEgress)
     }
 }
 
-/// A connector as callers name it at launch: the service's or an account's.
+/// A connector as callers name it at launch: managed by the service, or owned by an account.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ConnectorRef {
-    /// One of the service's connectors.
+    /// A connector of the service.
     Managed {
         /// The region in the ARN.
         region: Region,
-        /// Which one.
+        /// The connector.
         connector: ManagedConnector,
     },
     /// A connector of an account.
@@ -288,10 +289,10 @@ pub enum ConnectorRef {
 /// Why a text names no connector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum ConnectorRefError {
-    /// Not an ARN of a connector.
+    /// The text is not the ARN of a connector.
     #[error("malformed network connector ARN")]
     Malformed,
-    /// The form of a managed connector, but there is none of that name.
+    /// The text has the form of a managed connector's ARN, but no managed connector has that name.
     #[error("unrecognized managed network connector")]
     UnknownManaged,
 }
@@ -338,7 +339,7 @@ impl FromStr for ConnectorRef {
     }
 }
 
-/// What can carry tags.
+/// The ARN of a resource that can have tags.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TaggedArn {
     /// An image.
@@ -348,7 +349,7 @@ pub enum TaggedArn {
 }
 
 impl TaggedArn {
-    /// Who owns the resource.
+    /// The account and region that own the resource.
     #[must_use]
     pub fn scope(&self) -> &Scope {
         match self {
@@ -357,7 +358,7 @@ impl TaggedArn {
         }
     }
 
-    /// The resource itself: tags stand on a connector, not on one of its versions.
+    /// The ARN without a version: tags belong to a connector, not to one of its versions.
     pub(crate) fn unqualified(&self) -> Self {
         match self {
             Self::Image(_) => self.clone(),

@@ -1,4 +1,4 @@
-//! Network connectors: named, versioned sets of rules for the way out.
+//! Network connectors: named, versioned sets of egress rules.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,59 +8,59 @@ use crate::image::Tags;
 use crate::request::RequestToken;
 use crate::time::Timestamp;
 
-/// Where a connector is in its life. [`crate::machine::connector`] draws it.
+/// The state of a connector. [`crate::machine::connector`] draws the transitions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ConnectorState {
-    /// Its first version is being checked.
+    /// The first version is being checked.
     Pending,
-    /// It can be used.
+    /// The connector can be used.
     Active,
-    /// Its first version was not accepted.
+    /// The first version was rejected.
     Failed,
-    /// It is being removed.
+    /// The connector is being removed.
     Deleting,
-    /// Removing it failed; it can be tried again.
+    /// The removal failed. It can be retried.
     DeleteFailed,
 }
 
-/// How the last update of a connector went.
+/// The outcome of the last update of a connector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum UpdateStatus {
-    /// It is in force.
+    /// The update is in force.
     Successful,
-    /// It was not accepted; the version before it is in force.
+    /// The update was rejected. The version before it is still in force.
     Failed,
-    /// It is being checked.
+    /// The update is being checked.
     InProgress,
 }
 
-/// Why a connector's configuration was not accepted.
+/// Why the configuration of a connector was rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ConnectorFault {
-    /// A subnet that the operator has not defined.
+    /// The configuration names a subnet that the operator has not defined for the account.
     InvalidSubnet,
-    /// A security group that the operator has not defined.
+    /// The configuration names a security group that the operator has not defined for the account.
     InvalidSecurityGroup,
-    /// A fault of the service.
+    /// The service failed.
     InternalError,
 }
 
-/// What a connector allows: names of rule sets that the operator defined.
+/// The configuration of a connector: names of rule sets that the operator defined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VpcEgress {
-    /// The subnets; 1-16.
+    /// The subnets, 1-16.
     pub subnet_ids: Vec<String>,
-    /// The security groups; 0-16. `None` when the caller left them out.
+    /// The security groups, 0-16. `None` if the caller left the member out.
     pub security_group_ids: Option<Vec<String>>,
-    /// The address families.
+    /// The address families that traffic may use.
     pub protocol: NetworkProtocol,
-    /// What kind of compute it serves.
+    /// The kind of compute that the connector serves.
     pub compute: ComputeKind,
-    /// How its public address is chosen, as the caller said.
+    /// How the public address is chosen. Stored and answered; Hearth does not act on it.
     pub elastic_ip: Option<ElasticIp>,
 }
 
-/// Address families of a connector.
+/// The address families of a connector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum NetworkProtocol {
     /// IPv4 alone.
@@ -69,59 +69,59 @@ pub enum NetworkProtocol {
     DualStack,
 }
 
-/// What kind of compute a connector serves.
+/// The kind of compute that a connector serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ComputeKind {
     /// MicroVMs.
     Microvm,
-    /// Web functions, which Hearth does not have; the connector is accepted and useless.
+    /// Web functions. Hearth has none: such a connector is accepted and cannot be used.
     WebFunction,
 }
 
 /// How a connector gets its public address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ElasticIp {
-    /// None of its own.
+    /// The connector has no public address of its own.
     None,
-    /// The service gives one.
+    /// The service provides the address.
     ServiceManaged,
 }
 
 /// A network connector.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connector {
-    /// Its id, which its ARN carries.
+    /// The id of the connector, which its ARN carries.
     pub id: ConnectorId,
-    /// Who owns it.
+    /// The account and region that own the connector.
     pub scope: Scope,
-    /// Its name, unique in its account and region.
+    /// The name of the connector, unique in its account and region.
     pub name: ConnectorName,
-    /// Where it is in its life.
+    /// The state of the connector.
     pub state: ConnectorState,
-    /// Why it is there.
+    /// The reason for the state: a sentence.
     pub reason: Option<String>,
-    /// Why it FAILED.
+    /// The error code, if the connector is FAILED.
     pub fault: Option<ConnectorFault>,
-    /// The role that AWS would use; stored as said.
+    /// The role that AWS would use. Stored and answered; Hearth does not act on it.
     pub operator_role: String,
-    /// The newest version that was accepted, or the first one.
+    /// The newest version that was accepted, or the first version.
     pub latest_version: u32,
-    /// The number that was given out last.
+    /// The highest version number used so far, those of rejected versions included.
     pub last_version: u32,
-    /// How the last update went; `None` before the first.
+    /// The outcome of the last update. `None` before the first update.
     pub update_status: Option<UpdateStatus>,
-    /// Why the last update went so.
+    /// The reason for that outcome: a sentence.
     pub update_reason: Option<String>,
-    /// Why the last update was not accepted.
+    /// The error code of the last update, if it was rejected.
     pub update_fault: Option<ConnectorFault>,
-    /// When it was created.
+    /// When the connector was created.
     pub created_at: Timestamp,
-    /// When it last changed.
+    /// When the connector last changed.
     pub updated_at: Timestamp,
 }
 
 impl Connector {
-    /// Its ARN without a version.
+    /// The ARN of the connector without a version.
     #[must_use]
     pub fn arn(&self) -> ConnectorArn {
         ConnectorArn {
@@ -131,7 +131,7 @@ impl Connector {
         }
     }
 
-    /// Its ARN with a version.
+    /// The ARN of one version of the connector.
     #[must_use]
     pub fn version_arn(&self, version: u32) -> ConnectorArn {
         ConnectorArn {
@@ -141,24 +141,24 @@ impl Connector {
     }
 }
 
-/// One version of a connector. Its configuration never changes.
+/// One version of a connector. The configuration of a version never changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectorVersion {
-    /// The connector it belongs to.
+    /// The connector that the version belongs to.
     pub connector: ConnectorId,
-    /// Its number, from one.
+    /// The version number, counted from one.
     pub number: u32,
-    /// What it allows.
+    /// The configuration.
     pub egress: VpcEgress,
-    /// The role it was made with.
+    /// The role of the connector in this version.
     pub operator_role: String,
-    /// Whether it was accepted.
+    /// Whether the version was accepted.
     pub state: ConnectorState,
-    /// Why it is in that state.
+    /// The reason for the state: a sentence.
     pub reason: Option<String>,
-    /// Why it FAILED.
+    /// The error code, if the version is FAILED.
     pub fault: Option<ConnectorFault>,
-    /// When it was made or last changed.
+    /// When the version was created or last changed.
     pub updated_at: Timestamp,
 }
 
@@ -182,49 +182,51 @@ pub enum ConnectorKey {
     Arn(ConnectorArn),
 }
 
-/// What `CreateNetworkConnector` asks for.
+/// The input of `CreateNetworkConnector`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CreateConnector {
-    /// Its name.
+    /// The name of the connector.
     pub name: ConnectorName,
-    /// What it allows.
+    /// The configuration.
     pub egress: VpcEgress,
-    /// Its role.
+    /// The role of the connector.
     pub operator_role: String,
-    /// Its first tags.
+    /// The tags of the new connector.
     pub tags: Tags,
-    /// Makes the call safe to repeat.
+    /// The client token, which makes the call idempotent.
     pub client_token: RequestToken,
 }
 
-/// What `UpdateNetworkConnector` asks for; what is left out stays.
+/// The input of `UpdateNetworkConnector`. Members that are `None` stay as they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpdateConnector {
-    /// Which.
+    /// The connector.
     pub key: ConnectorKey,
-    /// What it allows from now on.
+    /// The new configuration.
     pub egress: Option<VpcEgress>,
-    /// Its role from now on.
+    /// The new role.
     pub operator_role: Option<String>,
-    /// Makes the call safe to repeat.
+    /// The client token, which makes the call idempotent.
     pub client_token: Option<RequestToken>,
 }
 
-/// The rule sets that the operator defined, by name, with the accounts that may name each. What they mean is the host's business.
+/// The rule sets that the operator defined, by name, each with the accounts that may use it. The host enforces the
+/// rules; here only their names are known.
 #[derive(Debug, Clone, Default)]
 pub struct RuleBook {
-    /// Subnets.
+    /// The subnets, each with the accounts that may name it.
     pub subnets: BTreeMap<String, BTreeSet<AccountId>>,
-    /// Security groups.
+    /// The security groups, each with the accounts that may name it.
     pub security_groups: BTreeMap<String, BTreeSet<AccountId>>,
 }
 
 impl RuleBook {
-    /// Checks that an account's configuration names nothing that is not defined for it. What is defined for others looks the same.
+    /// Checks that a configuration names only rule sets that are defined for the account. A rule set of another
+    /// account and one that does not exist give the same answer.
     ///
     /// # Errors
     ///
-    /// What is wrong, and a sentence that names it.
+    /// The code of the first violation, and a sentence for callers that names the rule set.
     pub fn check(
         &self,
         account: AccountId,

@@ -1,7 +1,7 @@
 //! The control plane: every operation that callers may ask for, and the tasks that carry them out.
 //!
-//! Callers' methods stand in one file per kind of resource. What lives has an owner ([`owner`] for microVMs,
-//! [`image_owner`] for images); everything else is a read or a guarded batch.
+//! The methods for callers stand in one file per kind of resource. Each living microVM and each image has an owner
+//! task ([`owner`], [`image_owner`]). Everything else is a read, or a batch of changes with guards.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,7 +20,9 @@ use crate::store::{Batch, Store, StoreError, Verdict};
 use crate::throttle::{Rate, Rates, Throttle};
 use crate::time::Clock;
 
+mod account_queue;
 mod accounts;
+mod client_tokens;
 mod connectors;
 mod fork;
 mod housekeeping;
@@ -36,42 +38,40 @@ mod registry;
 mod retry;
 mod roles;
 mod run;
-mod settle;
+mod settle_connector;
 mod tags;
 mod tasks;
-mod tokens;
-mod turns;
 mod versions;
 
 use ledger::Ledger;
 use registry::{Images, Microvms};
 use tasks::Tasks;
 
-/// What the control plane is made of.
+/// What the control plane is built from.
 pub struct ControlConfig {
-    /// What remembers.
+    /// Stores the records.
     pub store: Arc<dyn Store>,
-    /// What runs microVMs.
+    /// Runs the instances.
     pub host: Arc<dyn Host>,
-    /// What tells the time.
+    /// Tells the time and runs the timers.
     pub clock: Arc<dyn Clock>,
-    /// Limits and durations.
+    /// Quotas, limits and durations.
     pub policy: Policy,
-    /// Rates of calls.
+    /// Request rates, per operation.
     pub rates: Rates,
-    /// How endpoints are named.
+    /// How endpoints of microVMs are named.
     pub endpoints: EndpointScheme,
-    /// The way out of images that name none.
+    /// The egress connector of images that name none.
     pub default_egress: ManagedConnector,
     /// The rule sets that connectors may name.
     pub rules: RuleBook,
-    /// The base images that builds may stand on.
+    /// The managed base images that builds may use.
     pub managed_images: Vec<ManagedImage>,
-    /// The processor feature level of this host, as builds tell it: "v3".
+    /// The feature level of this host's processors, as builds report it: "v3".
     pub chipset_generation: String,
 }
 
-/// The control plane. Clones are handles on the same one.
+/// The control plane. A clone is a handle on the same control plane.
 #[derive(Clone)]
 pub struct Control {
     shared: Arc<Shared>,
@@ -97,7 +97,7 @@ struct Shared {
 }
 
 impl Shared {
-    /// Commits a batch and notes how long the journal took.
+    /// Commits a batch and records the latency of the store.
     async fn commit(&self, batch: Batch) -> Result<Verdict, StoreError> {
         let begun = Instant::now();
         let verdict = self.store.commit(batch).await;
@@ -107,12 +107,12 @@ impl Shared {
 }
 
 impl Control {
-    /// Finishes or undoes what was half done, and begins to work. At the very first start it makes the
-    /// account [`AccountId::FIRST`] with one access key.
+    /// Starts the control plane: finishes or undoes every interrupted operation, then starts the owners. At the first
+    /// start of all it creates the account [`AccountId::FIRST`] with one access key.
     ///
     /// # Errors
     ///
-    /// A store or a host that does not answer.
+    /// The store or the host does not answer.
     pub async fn start(config: ControlConfig) -> Result<Self, ControlError> {
         let shared = Shared {
             throttle: Throttle::new(config.rates),
@@ -142,16 +142,16 @@ impl Control {
         Ok(control)
     }
 
-    /// Stops every task where it stands. MicroVMs run on; the next start takes them up again.
+    /// Stops every task where it stands. Instances run on. The next start takes them over.
     pub async fn stop(&self) {
         self.shared.tasks.stop().await;
     }
 
-    /// Takes one call of an account, before anything else is looked at.
+    /// Counts one call of an account against a rate. Called before anything else of the request is looked at.
     ///
     /// # Errors
     ///
-    /// [`Refusal::Throttled`] alone.
+    /// [`Refusal::Throttled`] if the account has used up the rate, nothing else.
     pub fn throttle(&self, account: AccountId, rate: Rate) -> Result<(), Refusal> {
         let Shared {
             throttle,
@@ -164,55 +164,56 @@ impl Control {
         taken.map_err(|retry_after| Refusal::Throttled { retry_after })
     }
 
-    /// What an account may have.
+    /// The quotas of an account.
     #[must_use]
     pub fn quotas(&self, account: AccountId) -> &Quotas {
         self.shared.policy.quotas_of(account)
     }
 
-    /// Notes that a microVM is active: bytes passed through its endpoint, or what else counts of it is going on. Cheap: meant for
-    /// every read and write.
+    /// Records activity of a microVM now: bytes passed through its endpoint, or its
+    /// [`Activity`](crate::microvm::Activity) was seen. Cheap enough for every read and write.
     pub fn touch(&self, id: MicrovmId) {
         if let Some(owner) = self.shared.microvms.get(id) {
             owner.touch(self.shared.clock.now());
         }
     }
 
-    /// Notes that a request which waited for a microVM to wake got the first byte of its answer.
+    /// Records that a request which waited for a microVM to resume has got the first byte of its answer.
     pub fn first_byte(&self, id: MicrovmId) {
         if let Some(owner) = self.shared.microvms.get(id) {
             owner.start().first_byte();
         }
     }
 
-    /// Where the time of a microVM's last start went; `None` of one that has not started since the service has, or has ended.
+    /// How long each step of the last start of a microVM took. `None` if the microVM has not started since the
+    /// service did, or has ended.
     #[must_use]
     pub fn start_times(&self, id: MicrovmId) -> Option<StartTimes> {
         self.shared.microvms.get(id)?.start().times()
     }
 
-    /// Holds host, journal and records against each other now, beside doing so by timer.
+    /// Reconciles host, journal and records now. A timer does the same at intervals.
     ///
     /// # Errors
     ///
-    /// A store or a host that does not answer.
+    /// The store or the host does not answer.
     pub async fn reconcile(&self) -> Result<(), ControlError> {
         reconcile::pass(&self.shared).await
     }
 
-    /// What has happened so far.
+    /// The counters and histograms of the control plane.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.shared.metrics
     }
 
-    /// The clock that everything goes by.
+    /// The clock of the control plane.
     #[must_use]
     pub fn clock(&self) -> &dyn Clock {
         &*self.shared.clock
     }
 
-    /// Runs to its end what must not be cut short because a client hangs up.
+    /// Runs `work` to its end in a task of its own: a client that disconnects does not cancel it.
     async fn uncut<T, F>(&self, work: F) -> Result<T, ControlError>
     where
         T: Send + 'static,
@@ -226,7 +227,7 @@ impl Control {
     }
 }
 
-/// Refuses what belongs to somebody else.
+/// Refuses a resource of another scope.
 fn own(scope: &Scope, owner: &Scope) -> Result<(), Refusal> {
     if scope == owner {
         Ok(())

@@ -1,4 +1,4 @@
-//! How the endpoints of microVMs are named, and which names are taken.
+//! Names of microVM endpoints: how they are formed, and which are in use.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -8,21 +8,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::fair_share::FairShare;
 use crate::id::{AccountId, EndpointId};
 
-/// What an endpoint looks like to callers: a host, perhaps a port, and never a scheme.
+/// The form of an endpoint's name as callers see it: a host, with a port or without one, never a scheme.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EndpointScheme {
     /// `<host>:<port>`: works with every client and without DNS.
     Ports {
         /// The host, such as `127.0.0.1`.
         host: String,
-        /// The ports to give out.
+        /// The ports that may be assigned.
         ports: RangeInclusive<u16>,
     },
     /// `<endpoint id>.<domain>`.
     Domain(String),
 }
 
-/// The names that living microVMs have.
+/// The endpoint names in use by living microVMs.
 #[derive(Debug)]
 pub(crate) struct EndpointNames {
     scheme: EndpointScheme,
@@ -32,14 +32,14 @@ pub(crate) struct EndpointNames {
 #[derive(Debug)]
 struct Taken {
     names: HashSet<String>,
-    /// Who has how many of the ports. Names of a domain are as many as anybody wants.
+    /// How many ports each account has. Names under a domain are unlimited.
     share: FairShare,
-    /// Where the search for a free port goes on, counted from the first. A port that was just given back
-    /// comes last, so that a late client of its former owner meets nobody for as long as possible.
+    /// Where the search for a free port continues, counted from the first port. A port that was just freed comes
+    /// last, so that late clients of its former microVM do not reach a new one.
     next: usize,
 }
 
-/// A name in use; given back when dropped.
+/// An endpoint name in use. Dropping it frees the name.
 #[derive(Debug)]
 pub(crate) struct EndpointLease {
     name: String,
@@ -64,8 +64,8 @@ impl EndpointNames {
         })
     }
 
-    /// A name for a new microVM of an account; `None` when every port is taken, or when the last one is kept for another of
-    /// so many accounts.
+    /// Assigns a name to a new microVM of an account. `None` if every port is in use, or if the last one is reserved
+    /// for another account. `accounts` is the number of accounts.
     pub(crate) fn assign(
         self: &Arc<Self>,
         account: AccountId,
@@ -83,7 +83,7 @@ impl EndpointNames {
         Some(self.lease(&mut taken, account, name))
     }
 
-    /// The name that a microVM has from before a restart.
+    /// Takes the name that a microVM has from before a restart.
     pub(crate) fn hold(self: &Arc<Self>, account: AccountId, name: String) -> EndpointLease {
         self.lease(&mut self.lock(), account, name)
     }

@@ -1,28 +1,28 @@
-//! Something that the host has only so much of, shared between accounts: memory, places for builds, ports.
+//! A limited resource of the host (memory, build slots, ports), shared between accounts.
 //!
-//! One rule: **an account that holds some may not take the last of it while another account holds none.** The last is one
-//! place, or a slice of memory in which a microVM or a build of the usual size fits. So an account that comes late still
-//! finds room, whatever the others hold, and needs nobody to give anything back.
+//! One rule: **an account that holds some may not take the last of it while another account holds none.** The last is
+//! one slot, or enough memory for a microVM or a build of the usual size. So an account that comes late still finds
+//! room, whatever the others hold, and nothing is taken from anybody.
 //!
-//! The rule keeps one place free, not one for each account. With a place for each of a hundred accounts that sleep, a host of
+//! One slot is reserved in all, not one for each account: with a slot for each of a hundred idle accounts, a host of
 //! 64 ports would serve nobody. A host with one account gives it everything.
 
 use std::collections::HashMap;
 
 use crate::id::AccountId;
 
-/// Who holds how many units of one thing.
+/// How many units of one resource each account holds.
 #[derive(Debug)]
 pub(crate) struct FairShare {
     total: u64,
     last: u64,
     taken: u64,
-    /// Accounts that hold none are not in it.
+    /// Units by account. Accounts that hold none have no entry.
     held: HashMap<AccountId, u64>,
 }
 
 impl FairShare {
-    /// So many units, of which the last so many are kept for an account that holds none.
+    /// A resource of `total` units. The last `last` units are reserved for an account that holds none.
     pub(crate) fn new(total: u64, last: u64) -> Self {
         Self {
             total,
@@ -32,7 +32,7 @@ impl FairShare {
         }
     }
 
-    /// Whether an account may take units, where there are so many accounts in all.
+    /// Whether an account may take `units`. `accounts` is the number of all accounts.
     pub(crate) fn admits(&self, account: AccountId, units: u64, accounts: usize) -> bool {
         let holds_some = self.held.contains_key(&account);
         let another_holds_none = self.held.len() < accounts;
@@ -45,13 +45,14 @@ impl FairShare {
         wanted <= self.total
     }
 
-    /// Notes units as taken. What was held before a restart is noted without asking.
+    /// Takes units without a check: the caller has asked [`FairShare::admits`], or the units were held before a
+    /// restart.
     pub(crate) fn take(&mut self, account: AccountId, units: u64) {
         self.taken += units;
         *self.held.entry(account).or_default() += units;
     }
 
-    /// Notes units as free again.
+    /// Returns units.
     pub(crate) fn give_back(&mut self, account: AccountId, units: u64) {
         let Some(held) = self.held.get_mut(&account) else {
             return;
@@ -63,7 +64,7 @@ impl FairShare {
         }
     }
 
-    /// How many units are taken.
+    /// The number of units taken.
     pub(crate) fn taken(&self) -> u64 {
         self.taken
     }

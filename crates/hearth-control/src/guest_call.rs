@@ -1,16 +1,16 @@
-//! A call of the application in a running instance.
+//! Guest calls: HTTP requests to the application of a running instance.
 
 use std::fmt;
 use std::time::Duration;
 
-/// One HTTP request (POST) to the application of a running instance.
+/// One POST request to the application of a running instance.
 #[derive(Clone, PartialEq, Eq)]
 pub struct GuestCall {
-    /// The application's port.
+    /// The port of the application.
     pub port: u16,
-    /// The path, from `/` on.
+    /// The path, beginning with `/`.
     pub path: String,
-    /// A body of JSON. May hold secrets: `Debug` shows its length alone.
+    /// The body, JSON. It may hold secrets: `Debug` shows its length only.
     pub body: Option<String>,
     /// How long the application has to answer.
     pub timeout: Duration,
@@ -28,16 +28,16 @@ impl fmt::Debug for GuestCall {
     }
 }
 
-/// How a call ended.
+/// The outcome of a guest call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallOutcome {
-    /// HTTP 200.
+    /// The application answered with status 200.
     Done,
-    /// Another status.
+    /// The application answered with another status.
     Status(u16),
-    /// Nothing listened.
+    /// The connection was refused: nothing listens on the port.
     Refused,
-    /// No answer in time.
+    /// No answer within the timeout.
     TimedOut,
     /// The connection broke, or the answer was not HTTP.
     Broken,

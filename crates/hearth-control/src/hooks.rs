@@ -1,32 +1,32 @@
-//! The calls that an application may ask for about its own life.
+//! Lifecycle hooks: guest calls that tell an application about its own life.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::guest_call::{CallOutcome, GuestCall};
 
-/// Where every hook is.
+/// The path below which every hook is.
 const PATH: &str = "/aws/lambda-microvms/runtime/v1";
 
-/// One of the six calls.
+/// A lifecycle hook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Hook {
     /// While an image is built: is the application ready to be snapshotted?
     Ready,
-    /// On a clone of a fresh snapshot: does it work?
+    /// On a clone of a new snapshot: does the application work?
     Validate,
-    /// After launch: who are you, and what for?
+    /// After launch: tells the application its microVM id and its payload.
     Run,
     /// After each resume.
     Resume,
     /// Before each suspend.
     Suspend,
-    /// Before the end.
+    /// Before termination.
     Terminate,
 }
 
 impl Hook {
-    /// The last element of its path.
+    /// The last element of the hook's path.
     #[must_use]
     pub const fn path_name(self) -> &'static str {
         match self {
@@ -39,7 +39,7 @@ impl Hook {
         }
     }
 
-    /// Its name at the beginning of a sentence about its failure.
+    /// The hook's name at the beginning of a sentence about its failure.
     #[must_use]
     pub const fn title(self) -> &'static str {
         match self {
@@ -52,7 +52,7 @@ impl Hook {
         }
     }
 
-    /// How long the application has when the image does not say (facts section 7, the live check).
+    /// How long the application has to answer if the image sets no timeout (facts section 7, the live check).
     #[must_use]
     pub const fn default_timeout(self) -> Duration {
         match self {
@@ -64,27 +64,27 @@ impl Hook {
     }
 }
 
-/// Whether a hook is called, and for how long at most.
+/// Whether a hook is called, and its timeout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HookSetting {
-    /// What the caller said, if anything. `None` means no.
+    /// Whether the hook is enabled, if the caller said so. `None` means that it is not.
     pub enabled: Option<bool>,
-    /// What the caller said, if anything, in seconds.
+    /// The timeout in seconds, if the caller gave one.
     pub timeout_s: Option<u32>,
 }
 
-/// The hooks of an image. Members that the caller left out stay `None`, because answers show them so.
+/// The hooks of an image. Members that the caller left out are `None`, because answers leave them out too.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Hooks {
-    /// The port of the application that takes the calls.
+    /// The port of the application that receives the calls.
     pub port: Option<u16>,
-    /// The calls about a running microVM; `None` when the caller left the group out.
+    /// The hooks of a microVM. `None` if the caller left the group out.
     pub microvm: Option<MicrovmHooks>,
-    /// The calls about a build; `None` when the caller left the group out.
+    /// The hooks of a build. `None` if the caller left the group out.
     pub image: Option<ImageHooks>,
 }
 
-/// Calls about a microVM.
+/// The hooks of a microVM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MicrovmHooks {
     /// `/run`.
@@ -97,7 +97,7 @@ pub struct MicrovmHooks {
     pub terminate: HookSetting,
 }
 
-/// Calls about a build.
+/// The hooks of a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ImageHooks {
     /// `/ready`.
@@ -106,10 +106,10 @@ pub struct ImageHooks {
     pub validate: HookSetting,
 }
 
-/// An enabled hook with everything needed to call it.
+/// An enabled hook with all that is needed to call it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ActiveHook {
-    /// Which.
+    /// The hook.
     pub hook: Hook,
     /// The port of the application.
     pub port: u16,
@@ -118,7 +118,7 @@ pub struct ActiveHook {
 }
 
 impl ActiveHook {
-    /// The call itself, with the body that it has.
+    /// The guest call of the hook, with the body that is given.
     #[must_use]
     pub fn call(&self, body: Option<String>) -> GuestCall {
         GuestCall {
@@ -131,7 +131,7 @@ impl ActiveHook {
 }
 
 impl Hooks {
-    /// What was said about one hook.
+    /// The setting of one hook.
     #[must_use]
     pub fn setting(&self, hook: Hook) -> HookSetting {
         let microvm = self.microvm.unwrap_or_default();
@@ -146,13 +146,13 @@ impl Hooks {
         }
     }
 
-    /// Whether one hook is called.
+    /// Whether a hook is enabled.
     #[must_use]
     pub fn is_enabled(&self, hook: Hook) -> bool {
         self.setting(hook).enabled == Some(true)
     }
 
-    /// One hook, ready to be called; `None` when it is not enabled.
+    /// An enabled hook, ready to be called. `None` if it is not enabled.
     #[must_use]
     pub fn active(&self, hook: Hook) -> Option<ActiveHook> {
         let setting = self.setting(hook);
@@ -169,12 +169,12 @@ impl Hooks {
     }
 }
 
-/// A failed call as a microVM's `stateReason` tells it, in the words measured on AWS (facts section 7).
+/// A failed hook. Displayed as the `stateReason` of its microVM, in the text measured on AWS (facts section 7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HookFailure {
-    /// Which hook.
+    /// The hook.
     pub hook: Hook,
-    /// How it failed; not `Done`.
+    /// How the call failed: never `Done`.
     pub outcome: CallOutcome,
 }
 

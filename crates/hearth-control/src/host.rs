@@ -1,6 +1,6 @@
-//! What the control plane needs from its host: everything that turns "run this version" into a process.
+//! The seam between control plane and host: everything that turns "run this version" into a process.
 //!
-//! *Host operations* change an instance. They have ids and outlive whoever asks for them:
+//! *Host operations* change an instance. They have ids and outlive their caller:
 //!
 //! ```text
 //! submit(id, operation) ──> under way: Busy, Busy, ... ──> Done or Failed, which stays the answer
@@ -9,12 +9,12 @@
 //!
 //! The contract that makes crashes and slow disks harmless:
 //!
-//! - Late is not failed. An operation is [`Outcome::Busy`] as long as it is under way, however long that takes, and only its own
-//!   outcome ends it. There is no deadline on this side of the seam.
-//! - An operation may be submitted again at any time, also after a restart of either side, and then joins or finishes what was
-//!   begun, or does it again.
-//! - Operations on one instance follow each other, except that [`HostOperation::Remove`] overtakes all others.
-//! - What was done without being asked for is told by [`Host::events`], what there is by [`Host::inventory`].
+//! - A slow operation is not a failed one. It is [`Outcome::Busy`] as long as it is under way, however long that
+//!   takes, and only its own outcome ends it. The control plane sets no deadline.
+//! - An operation may be submitted again at any time, also after a restart of either side. The host then joins or
+//!   finishes what was begun, or does it again.
+//! - Operations on one instance run one after the other, except that [`HostOperation::Remove`] overtakes all others.
+//! - [`Host::events`] tells what happened unasked. [`Host::inventory`] tells what exists.
 
 use std::time::Duration;
 
@@ -36,38 +36,39 @@ mod operations;
 pub use events::{EventLog, Events};
 pub use operations::Operations;
 
-/// Names one operation: the instance, and the generation of its record at which the operation was decided on.
+/// Identifies one operation: the instance, and the generation of its record when the operation was decided on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OperationId {
     /// The instance.
     pub instance: InstanceId,
-    /// The generation of its controller's record at that moment.
+    /// The generation of the controller's record at that moment.
     pub generation: u64,
 }
 
-/// Something to be done with an instance.
+/// A change of an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostOperation {
-    /// Clones a template, or what was reserved for a fork. When it is done, the guest is unique, thawed and may be called. After a
-    /// failure nothing of it is left.
+    /// Clones a template, or the layer that was reserved for a fork. When it is done, the guest is unique, thawed and
+    /// may be called. A failed launch leaves nothing behind.
     Launch(Box<Instance>, LaunchOrigin),
-    /// Seals where the instance is, running or suspended, and reserves that for a child; the instance goes on. When it is done,
-    /// the layer is durable and stays until the child stands on it or is removed, whatever becomes of the parent.
+    /// Seals the present state of the instance, running or suspended, as a layer and reserves it for a child. The
+    /// instance goes on. When it is done, the layer is durable. It stays until the child is launched from it or
+    /// removed, even if the parent is removed.
     Seal {
-        /// The child.
+        /// The child that the layer is reserved for.
         child: InstanceId,
     },
-    /// Freezes the instance and writes it to disk. When it is done, layer and checksums are durable and the process is gone; that
-    /// end is no [`HostEvent::Ended`].
+    /// Freezes the instance and writes it to disk. When it is done, layer and checksums are durable and the process
+    /// is gone. That end of the process is not reported as [`HostEvent::Ended`].
     Suspend(Box<Instance>),
-    /// Brings a suspended instance back. When it is done, the guest is unique, thawed and may be called.
+    /// Resumes a suspended instance. When it is done, the guest is unique, thawed and may be called.
     Resume(Box<Instance>),
-    /// Removes the instance with everything that belongs to it, in whatever condition. Done if there is none.
+    /// Removes the instance and all that belongs to it, in whatever condition. Succeeds if it does not exist.
     Remove,
 }
 
 impl HostOperation {
-    /// Whether both ask for the same thing, whatever else is known of the instance by now.
+    /// Whether both operations ask for the same change, even if details of the instance differ by now.
     #[must_use]
     pub fn is_same_as(&self, other: &Self) -> bool {
         match (self, other) {
@@ -77,45 +78,45 @@ impl HostOperation {
     }
 }
 
-/// What is known of an operation.
+/// What the host knows of an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is under way. Ask again.
+    /// The operation is under way. Ask again.
     Busy,
-    /// It is done.
+    /// The operation succeeded.
     Done(Done),
-    /// It was not done.
-    Failed(Failure),
-    /// The host knows nothing of it, perhaps because it was started anew. Submit it again.
+    /// The operation failed.
+    Failed(OperationFailure),
+    /// The host does not know the operation, for example after a restart. Submit it again.
     Unknown,
 }
 
-/// What an operation tells that is done.
+/// The result of a successful operation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Done {
-    /// Of a seal, how long the parent stood still; `None` when it was suspended.
+    /// After a seal: how long the parent stood still. `None` if it was suspended.
     pub paused: Option<Duration>,
-    /// Of a launch or a resume, where the time went.
+    /// After a launch or a resume: how long each step took.
     pub steps: Vec<StartStep>,
 }
 
-/// Why an operation was not done.
+/// Why a host operation failed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Failure {
-    /// The host has no room for it.
+pub enum OperationFailure {
+    /// The host lacks the memory, disk space or other room for it.
     #[error("no capacity")]
     NoCapacity,
-    /// The instance is as before: it runs on, is still suspended, or was never there. The text is for the log.
+    /// The instance is as before: still running, still suspended, or never there. The text is for the log.
     #[error("{0}")]
     Unchanged(String),
     /// The instance is lost: neither a process nor a snapshot is left.
     #[error("lost: {0}")]
     Lost(String),
-    /// The instance cannot be brought back until somebody has repaired it. The text names the file and what is wrong with it, for
-    /// callers.
+    /// The instance cannot be resumed until somebody has repaired it. The text is for callers and names the file and
+    /// what is wrong with it.
     #[error("damaged: {0}")]
     Damaged(String),
-    /// A removal has overtaken it.
+    /// A removal has overtaken the operation.
     #[error("the instance is being removed")]
     Overtaken,
 }
@@ -123,128 +124,130 @@ pub enum Failure {
 /// What a launch begins from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LaunchOrigin {
-    /// A template, as often as anybody likes.
+    /// A template. It can be cloned any number of times.
     Template(Template),
-    /// What [`HostOperation::Seal`] of its parent has reserved for it.
+    /// The layer that [`HostOperation::Seal`] of the parent has reserved for this instance.
     Fork,
 }
 
-/// A failure of the host itself. The call can be repeated.
+/// A failure of the host itself. The call can be retried.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct HostError(pub String);
 
-/// What a build needs.
+/// The input of a build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildSpec {
-    /// The build.
+    /// The id of the build.
     pub id: BuildId,
-    /// The image it is for.
+    /// The image that is built.
     pub image: ImageArn,
-    /// The version it makes.
+    /// The version that is built.
     pub version: VersionNumber,
-    /// What it is made from.
+    /// The specification of the version.
     pub spec: ImageSpec,
 }
 
-/// What a build tells while it works.
+/// The progress of a build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BuildEvent {
-    /// It has begun another part of its work.
+    /// The build entered this phase.
     Phase(&'static str),
     /// A size became known.
     Sizes(BuildSizes),
 }
 
-/// What a successful build leaves.
+/// The result of a successful build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Built {
-    /// What launches are cloned from.
+    /// The template that launches are cloned from.
     pub template: Template,
-    /// What it takes on disk.
+    /// The sizes on disk.
     pub sizes: BuildSizes,
 }
 
-/// Why a build failed. Nothing of it is left on the host.
+/// Why a build failed. A failed build leaves nothing on the host.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{reason}")]
 pub struct BuildFailure {
-    /// The sentence that callers see as `stateReason`.
+    /// A sentence for callers, shown as `stateReason`.
     pub reason: String,
-    /// What was known of its sizes.
+    /// The sizes that were known when the build failed.
     pub sizes: BuildSizes,
 }
 
 /// What the host has of one instance.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Presence {
-    /// An operation is under way on it; what it is then is known afterwards.
+    /// An operation is under way on the instance. Its condition is known afterwards.
     Busy,
-    /// A process runs it.
+    /// A process runs the instance.
     Running,
-    /// It lies on disk, complete, without a process.
+    /// The instance is on disk, complete, without a process.
     Suspended,
-    /// Pieces of it: an operation was interrupted, or it died.
+    /// Only pieces are left: an operation was interrupted, or the process died.
     Debris,
-    /// Its record or its snapshot cannot be read, and was set aside. The text names the file and what is wrong with it, for callers.
+    /// The record or the snapshot cannot be read and was set aside. The text is for callers and names the file and
+    /// what is wrong with it.
     Damaged(String),
 }
 
-/// What is on the host.
+/// What exists on the host.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Inventory {
-    /// The instances.
+    /// The instances, each with its condition.
     pub instances: Vec<(InstanceId, Presence)>,
     /// The sealed snapshots of image versions, each with the build that made it.
     pub snapshots: Vec<(SnapshotRef, BuildId)>,
-    /// The builds that are under way or left something behind.
+    /// The builds that are under way or have left something behind.
     pub builds: Vec<BuildId>,
 }
 
-/// What happens on the host without being asked for.
+/// An event on the host that no operation asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostEvent {
-    /// An instance ended: its application left, or its VMM died. The reason is a sentence for `stateReason`, such
+    /// An instance ended: its application exited, or its VMM died. The reason is a sentence for `stateReason`, such
     /// as `Container Stopped with Exit Code: 1`.
     Ended {
-        /// Which.
+        /// The instance.
         id: InstanceId,
-        /// Why.
+        /// The reason: a sentence.
         reason: String,
     },
 }
 
-/// Everything behind the control plane's seam.
+/// The host: everything behind the control plane's seam.
 #[async_trait]
 pub trait Host: Send + Sync + 'static {
-    /// Begins an operation, or joins one that is under way for the same thing. Answers once the host has taken it.
+    /// Begins an operation, or joins one that is under way for the same change. Returns once the host has accepted
+    /// it.
     async fn submit(&self, id: OperationId, operation: HostOperation) -> Result<(), HostError>;
 
-    /// What became of an operation. Waits a while for it before it answers [`Outcome::Busy`].
+    /// Returns the outcome of an operation. Waits some seconds for it before it answers [`Outcome::Busy`].
     async fn outcome(&self, id: OperationId) -> Result<Outcome, HostError>;
 
-    /// Removes what there is of an instance that has no record, if there is anything.
+    /// Removes an instance that has no record. No-op if absent.
     async fn discard(&self, id: InstanceId) -> Result<(), HostError>;
 
-    /// Calls the application of a running instance once and waits for the answer, no longer than the call's timeout.
+    /// Calls the application of a running instance once. Waits for the answer no longer than the call's timeout.
     async fn call(&self, id: InstanceId, call: GuestCall) -> CallOutcome;
 
-    /// Builds a version, telling of progress. Sends that are not taken must not stop it.
+    /// Builds a version and reports its progress. The build must not wait for a full or closed `progress` channel.
     async fn build(
         &self,
         spec: BuildSpec,
         progress: mpsc::Sender<BuildEvent>,
     ) -> Result<Built, BuildFailure>;
 
-    /// Ends a build, if it is under way, and removes what it left. A snapshot that it sealed stays.
+    /// Cancels a build if it is under way, and removes what it left. A snapshot that it sealed stays.
     async fn discard_build(&self, id: BuildId) -> Result<(), HostError>;
 
     /// Removes a sealed snapshot. Succeeds if it does not exist.
     async fn free_snapshot(&self, snapshot: &SnapshotRef) -> Result<(), HostError>;
 
-    /// Everything that is there.
+    /// Lists everything that exists on the host.
     async fn inventory(&self) -> Result<Inventory, HostError>;
 
-    /// What happened after event number `since`, waiting until there is something. Zero is before the first event.
+    /// Returns the events after number `since`. Waits until there is one. Zero stands for the beginning.
     async fn events(&self, since: u64) -> Events;
 }

@@ -1,6 +1,6 @@
-//! Names and identifiers of resources, in the forms that AWS gives them.
+//! Names and identifiers of resources, in the forms of AWS.
 //!
-//! Each type accepts one form only, so that code behind the edge never checks an identifier again.
+//! Each type accepts one form only, so code behind the edge never checks an identifier again.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,11 +8,11 @@ use std::str::FromStr;
 use thiserror::Error;
 use uuid::{Builder, Uuid};
 
-/// Why a text is not an identifier of the wanted kind.
+/// A text is not an identifier of the expected kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("not a valid {kind}")]
 pub struct IdError {
-    /// What was wanted.
+    /// The expected kind.
     pub kind: &'static str,
 }
 
@@ -23,10 +23,10 @@ pub struct AccountId(u64);
 impl AccountId {
     /// The account that exists from the first start on.
     pub const FIRST: Self = Self(0);
-    /// One more than the greatest number that twelve digits can write.
+    /// One more than the largest number of twelve digits.
     const END: u64 = 1_000_000_000_000;
 
-    /// The account with this number; twelve digits hold no more than 999,999,999,999.
+    /// The account with this number. `None` if the number has more than twelve digits.
     #[must_use]
     pub const fn from_number(number: u64) -> Option<Self> {
         if number < Self::END {
@@ -53,7 +53,7 @@ impl FromStr for AccountId {
     }
 }
 
-/// Defines an identifier that is a short text of a closed alphabet.
+/// Defines an identifier that is a short text over a closed alphabet.
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $kind:literal, $max:literal, $allowed:expr) => {
         $(#[$doc])*
@@ -140,7 +140,7 @@ macro_rules! uuid_id {
         pub struct $name(Uuid);
 
         impl $name {
-            /// A new identifier that nobody has used before.
+            /// Generates a new, random identifier.
             #[must_use]
             pub fn generate() -> Self {
                 Self(random_uuid())
@@ -166,7 +166,7 @@ macro_rules! uuid_id {
                 let error = IdError { kind: $kind };
                 let rest = text.strip_prefix($prefix).ok_or(error)?;
                 let uuid = Uuid::try_parse(rest).map_err(|_| error)?;
-                // Other spellings of the same UUID would pass by policies that name this one.
+                // Other spellings of the same UUID would not match policies that name the canonical one.
                 let mut canonical = Uuid::encode_buffer();
                 let is_canonical = rest == uuid.hyphenated().encode_lower(&mut canonical);
                 is_canonical.then_some(Self(uuid)).ok_or(error)
@@ -175,63 +175,63 @@ macro_rules! uuid_id {
     };
 }
 
-/// AWS shows UUIDs whose version nibble says 3 (name-based). Clients may match on it, so random bytes get it too.
+/// AWS shows UUIDs whose version nibble is 3 (name-based). Clients may match on it, so random UUIDs get it too.
 fn random_uuid() -> Uuid {
     Builder::from_md5_bytes(*Uuid::new_v4().as_bytes()).into_uuid()
 }
 
 uuid_id!(
-    /// A microVM: `microvm-<uuid>`.
+    /// The id of a microVM: `microvm-<uuid>`.
     MicrovmId,
     "microVM id",
     "microvm-"
 );
 uuid_id!(
-    /// The first label of a microVM's endpoint; unrelated to its [`MicrovmId`].
+    /// The first label of a microVM's endpoint. Unrelated to its [`MicrovmId`].
     EndpointId,
     "endpoint id",
     ""
 );
 uuid_id!(
-    /// The internal identity of an image; a deleted and re-created name has a new one.
+    /// The internal id of an image. An image that is deleted and created again under the same name has another one.
     ImageId,
     "image id",
     ""
 );
 uuid_id!(
-    /// One build of one image version.
+    /// The id of one build of one image version.
     BuildId,
     "build id",
     ""
 );
 uuid_id!(
-    /// A network connector of an account: `nc-<uuid>`.
+    /// The id of a network connector of an account: `nc-<uuid>`.
     ConnectorId,
     "network connector id",
     "nc-"
 );
 
-/// A version of an image: "1.0", "2.0", ... Every update takes the next number, also when it fails.
+/// The version of an image: "1.0", "2.0", ... Every update takes the next number, even if it fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct VersionNumber(u32);
 
 impl VersionNumber {
-    /// What the first build of an image makes.
+    /// The version that the first build of an image makes.
     pub const FIRST: Self = Self(1);
 
-    /// The version with this major number, which counts from one.
+    /// The version with this major number, counted from one. `None` for zero.
     #[must_use]
     pub const fn from_major(major: u32) -> Option<Self> {
         if major == 0 { None } else { Some(Self(major)) }
     }
 
-    /// The number before the dot.
+    /// The major number, before the dot.
     #[must_use]
     pub const fn major(self) -> u32 {
         self.0
     }
 
-    /// What the next update makes.
+    /// The version that the next update makes.
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
@@ -252,7 +252,7 @@ impl FromStr for VersionNumber {
             kind: "image version",
         };
         let major = text.strip_suffix(".0").ok_or(error)?;
-        // "+1.0" and "01.0" parse as numbers but are not what Hearth ever wrote.
+        // "+1.0" and "01.0" parse as numbers but are not the canonical form.
         if !major.bytes().all(|byte| byte.is_ascii_digit()) || major.starts_with('0') {
             return Err(error);
         }

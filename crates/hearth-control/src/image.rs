@@ -1,4 +1,4 @@
-//! Images, their versions and their builds, as the control plane keeps them.
+//! Images, their versions and their builds, as the control plane stores them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,142 +12,142 @@ pub use crate::template::MemoryTier;
 use crate::template::Template;
 use crate::time::Timestamp;
 
-/// Where an image is in its life. [`crate::machine::image`] draws it.
+/// The state of an image. [`crate::machine::image`] draws the transitions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ImageState {
-    /// Its first version is being built.
+    /// The first version is being built.
     Creating,
     /// The first build succeeded.
     Created,
     /// The first build failed.
     CreateFailed,
-    /// A further version is being built, or one is being deleted.
+    /// A further version is being built, or a version is being deleted.
     Updating,
     /// The last update succeeded.
     Updated,
-    /// The last update failed; older versions still run.
+    /// The last update failed. Older versions can still be launched.
     UpdateFailed,
-    /// It and its versions are being removed.
+    /// The image and its versions are being removed.
     Deleting,
-    /// Removing it failed; it can be tried again.
+    /// The removal failed. It can be retried.
     DeleteFailed,
 }
 
 impl ImageState {
-    /// Whether something is under way that must end before anything else may begin.
+    /// Whether work is under way that must end before another change may begin.
     #[must_use]
     pub const fn is_transient(self) -> bool {
         matches!(self, Self::Creating | Self::Updating | Self::Deleting)
     }
 }
 
-/// An image. What it is made of stands on its versions.
+/// An image. Its versions say what it is built from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
-    /// Its name in its account and region.
+    /// The ARN of the image, with its name.
     pub arn: ImageArn,
-    /// Its identity: another one after deletion and re-creation under the same name.
+    /// The internal id. An image that is deleted and created again under the same name has another one.
     pub id: ImageId,
-    /// Where it is in its life.
+    /// The state of the image.
     pub state: ImageState,
     /// The newest version that is SUCCESSFUL and ACTIVE.
     pub latest_active_version: Option<VersionNumber>,
     /// The newest version whose build failed.
     pub latest_failed_version: Option<VersionNumber>,
-    /// The number that was given out last; numbers are never used again.
+    /// The highest version number used so far. Numbers are never used again.
     pub last_version: VersionNumber,
-    /// When it was created.
+    /// When the image was created.
     pub created_at: Timestamp,
-    /// When it last changed.
+    /// When the image last changed.
     pub updated_at: Timestamp,
 }
 
-/// Where a version is in its life. [`crate::machine::version`] draws it.
+/// The state of a version. [`crate::machine::version`] draws the transitions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum VersionState {
-    /// Waits for its build to begin.
+    /// The build has not begun.
     Pending,
-    /// Is being built.
+    /// The build is under way.
     InProgress,
-    /// Has a sealed snapshot.
+    /// The version has a sealed snapshot.
     Successful,
-    /// Its build failed.
+    /// The build failed.
     Failed,
-    /// Its snapshot is being removed.
+    /// The snapshot is being removed.
     Deleting,
-    /// Removing it failed; it can be tried again.
+    /// The removal failed. It can be retried.
     DeleteFailed,
 }
 
 /// Whether new microVMs may be launched from a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum VersionStatus {
-    /// They may.
+    /// New microVMs may be launched.
     Active,
-    /// They may not, not even when the version is named. Running ones are not touched.
+    /// No new microVMs may be launched, even if the request names the version. Running ones are not affected.
     Inactive,
 }
 
 /// One version of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageVersion {
-    /// The image it belongs to.
+    /// The image that the version belongs to.
     pub image: ImageArn,
-    /// Its number.
+    /// The version number.
     pub number: VersionNumber,
-    /// Where it is in its life.
+    /// The state of the version.
     pub state: VersionState,
-    /// Whether it may be launched.
+    /// Whether the version may be launched.
     pub status: VersionStatus,
-    /// What it was made from, in AWS's words.
+    /// What the version is built from.
     pub spec: ImageSpec,
-    /// What its microVMs are launched from, once it is SUCCESSFUL.
+    /// The template that microVMs are launched from, once the version is SUCCESSFUL.
     pub template: Option<Template>,
-    /// When it was asked for.
+    /// When the version was requested.
     pub created_at: Timestamp,
-    /// When it last changed.
+    /// When the version last changed.
     pub updated_at: Timestamp,
 }
 
-/// Everything a caller says about an image; each update replaces all of it.
+/// The specification of an image: all that a caller says about it. Each update replaces it as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageSpec {
     /// The managed base image.
     pub base: ManagedImageArn,
-    /// Which of its versions, by the leading number; `None` takes the newest when the build begins.
+    /// The version of the base image. `None` takes the newest one when the build begins.
     pub base_version: Option<u32>,
     /// The role that reads the artifact.
     pub build_role_arn: String,
-    /// Free text.
+    /// The description, free text.
     pub description: Option<String>,
     /// `s3://<bucket>/<key>` of the zip.
     pub artifact: ArtifactUri,
-    /// Where the application's output goes.
+    /// Where the output of the application goes.
     pub logging: Option<Logging>,
-    /// At most one: the way out during the build, and the default of launches.
+    /// The egress connector during the build, and the default of launches. At most one.
     pub egress: Vec<ConnectorRef>,
-    /// The processor architectures asked for.
+    /// The requested processor architectures.
     pub cpu_architectures: Option<Vec<Architecture>>,
-    /// The size.
+    /// The memory size.
     pub tier: MemoryTier,
     /// Whether the application gets every capability instead of the container default.
     pub capabilities: OsCapabilities,
-    /// When and how the application is called about its life.
+    /// The lifecycle hooks.
     pub hooks: Option<Hooks>,
-    /// The application's environment.
+    /// The environment variables of the application.
     pub environment: Option<Environment>,
 }
 
-/// The operating system rights of the application inside its guest.
+/// The Linux capabilities of the application in its guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OsCapabilities {
-    /// Those of an ordinary container.
+    /// The capabilities of an ordinary container.
     Container,
-    /// Every one: `additionalOsCapabilities: ["ALL"]`.
+    /// All capabilities: `additionalOsCapabilities: ["ALL"]`.
     All,
 }
 
-/// Environment variables. `Debug` shows the names alone: values are often secrets.
+/// Environment variables. `Debug` shows the names only: values are often secrets.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Environment(pub BTreeMap<String, String>);
 
@@ -157,7 +157,7 @@ impl fmt::Debug for Environment {
     }
 }
 
-/// A zip in S3.
+/// The address of a zip file in S3.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArtifactUri {
     /// The bucket.
@@ -181,120 +181,120 @@ pub enum Architecture {
     X86_64,
 }
 
-/// Where a build is in its life. [`crate::machine::build`] draws it.
+/// The state of a build. [`crate::machine::build`] draws the transitions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum BuildState {
-    /// Waits for a free place.
+    /// The build waits for a free slot.
     Pending,
-    /// Works.
+    /// The build is under way.
     InProgress,
-    /// Sealed a snapshot.
+    /// The build sealed a snapshot.
     Successful,
-    /// Ended with a reason.
+    /// The build failed, with a reason.
     Failed,
 }
 
 /// One build of one version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Build {
-    /// Its id.
+    /// The id of the build.
     pub id: BuildId,
     /// The image.
     pub image: ImageArn,
-    /// The version it builds.
+    /// The version that is built.
     pub version: VersionNumber,
-    /// Where it is in its life.
+    /// The state of the build.
     pub state: BuildState,
-    /// The architecture it builds for.
+    /// The architecture that the build is for.
     pub architecture: Architecture,
-    /// The processor feature level it builds for, such as "v3".
+    /// The processor feature level that the build is for, such as "v3".
     pub chipset_generation: String,
-    /// Why it failed: a sentence.
+    /// Why the build failed: a sentence.
     pub reason: Option<String>,
-    /// What it made; parts may be known of a failed build too.
+    /// The sizes of the result. A failed build may know some of them too.
     pub sizes: BuildSizes,
-    /// How often it was begun: more than once when the service was restarted under it.
+    /// How often the build began: more than once if the service restarted during the build.
     pub attempts: u32,
-    /// When it was asked for.
+    /// When the build was requested.
     pub created_at: Timestamp,
 }
 
-/// What a build takes on disk, as far as it got.
+/// What the result of a build takes on disk, as far as known, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct BuildSizes {
-    /// The memory snapshot.
+    /// Size of the memory snapshot.
     pub memory_bytes: Option<u64>,
-    /// The application's file system.
+    /// Size of the application's file system.
     pub code_install_bytes: Option<u64>,
-    /// The disk snapshot.
+    /// Size of the disk snapshot.
     pub disk_bytes: Option<u64>,
 }
 
 /// A base image that the service provides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManagedImage {
-    /// Its name. It is offered in every region.
+    /// The name of the image. It is offered in every region.
     pub name: ImageName,
-    /// When it appeared.
+    /// When the image was published.
     pub created_at: Timestamp,
-    /// When a version last appeared.
+    /// When a version was last published.
     pub updated_at: Timestamp,
-    /// Its versions, newest first.
+    /// The versions, newest first.
     pub versions: Vec<ManagedVersion>,
 }
 
 /// One version of a managed base image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ManagedVersion {
-    /// Its number, written bare: "1".
+    /// The version number, written as a bare number: "1".
     pub number: u32,
-    /// Whether it should be used.
+    /// Whether the version should be used.
     pub status: ManagedStatus,
-    /// When it appeared.
+    /// When the version was published.
     pub created_at: Timestamp,
-    /// When its status last changed.
+    /// When the status last changed.
     pub updated_at: Timestamp,
 }
 
 /// Whether a version of a managed base image should be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ManagedStatus {
-    /// Yes.
+    /// The version can be used.
     Available,
-    /// A newer one should.
+    /// A newer version should be used.
     Deprecated,
-    /// It must not: it has a known fault.
+    /// The version must not be used: it has a known fault.
     Recalled,
 }
 
-/// What `CreateMicrovmImage` asks for.
+/// The input of `CreateMicrovmImage`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CreateImage {
-    /// Its name.
+    /// The name of the image.
     pub name: ImageName,
-    /// What it is made from.
+    /// The specification of the first version.
     pub spec: ImageSpec,
-    /// Its first tags.
+    /// The tags of the new image.
     pub tags: Tags,
-    /// Makes the call safe to repeat.
+    /// The client token, which makes the call idempotent.
     pub client_token: Option<RequestToken>,
 }
 
-/// What `UpdateMicrovmImage` asks for.
+/// The input of `UpdateMicrovmImage`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpdateImage {
-    /// Which image.
+    /// The image.
     pub arn: ImageArn,
-    /// What its next version is made from.
+    /// The specification of the next version.
     pub spec: ImageSpec,
-    /// Makes the call safe to repeat.
+    /// The client token, which makes the call idempotent.
     pub client_token: Option<RequestToken>,
 }
 
-/// Labels on a resource.
+/// The tags of a resource: key to value.
 pub type Tags = BTreeMap<String, String>;
 
-/// An image together with the version that a call made.
+/// An image together with the version that a call created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageWithVersion {
     /// The image.
@@ -308,21 +308,21 @@ pub struct ImageWithVersion {
 pub struct TaggedImage {
     /// The image.
     pub image: Image,
-    /// Its tags.
+    /// The tags.
     pub tags: Tags,
 }
 
-/// Which builds of a version are wanted.
+/// Which builds of a version to list.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BuildFilter {
-    /// Of this architecture only.
+    /// Only builds for this architecture.
     pub architecture: Option<Architecture>,
-    /// Of this processor feature level only.
+    /// Only builds for this processor feature level.
     pub chipset_generation: Option<String>,
 }
 
 impl Build {
-    /// Whether it is one of those wanted.
+    /// Whether the build passes the filter.
     #[must_use]
     pub fn matches(&self, filter: &BuildFilter) -> bool {
         filter
@@ -336,7 +336,7 @@ impl Build {
 }
 
 impl Image {
-    /// Who owns it.
+    /// The account and region that own the image.
     #[must_use]
     pub fn scope(&self) -> &Scope {
         &self.arn.scope

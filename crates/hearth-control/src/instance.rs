@@ -1,7 +1,8 @@
 //! An instance as its host sees it: one guest, which is launched, suspended, resumed, forked and called.
 //!
-//! It knows no hook, no endpoint and no AWS. What it is for is known by the controller above it, here the owner of a microVM: that
-//! says when it sleeps, and which calls of its application come before and after.
+//! An instance knows no hook, no endpoint and no AWS. The controller above knows what the instance is for; here that
+//! is the owner of a microVM. The controller decides when the instance sleeps, and which guest calls come before and
+//! after.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +11,7 @@ use crate::arn::{ConnectorRef, Scope};
 use crate::id::{AccountId, IdError, MicrovmId};
 use crate::time::Timestamp;
 
-/// Names an instance by what it is for. Its text is its name on the host, too.
+/// The id of an instance, by its purpose. Its text is the instance's name on the host, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum InstanceId {
     /// The instance of a microVM.
@@ -42,41 +43,41 @@ impl FromStr for InstanceId {
 /// What a host has to know of an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instance {
-    /// Its name.
+    /// The id of the instance.
     pub id: InstanceId,
-    /// Who owns it.
+    /// The account that owns the instance.
     pub account: AccountId,
-    /// The ways out of it.
+    /// The egress connectors.
     pub egress: Vec<ConnectorRef>,
-    /// Where the output of its application goes.
+    /// Where the output of the application goes.
     pub output: OutputPlace,
 }
 
-/// The log stream of an instance.
+/// The log stream of an instance, and what its name is formed from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutputPlace {
-    /// Whose groups and streams they are.
+    /// The account and region that own the log group.
     pub scope: Scope,
     /// The group, unless `logging` names another one.
     pub group: String,
-    /// The version in the stream's name, of what the instance is for.
+    /// The version in the stream's name: that of the image, for a microVM.
     pub version: String,
-    /// What was asked for.
+    /// The logging that the caller asked for.
     pub logging: Option<Logging>,
-    /// The day in the stream's name.
+    /// The time whose day is in the stream's name.
     pub begun_at: Timestamp,
 }
 
 /// Where the output of an application goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Logging {
-    /// Nowhere.
+    /// The output is dropped.
     Disabled,
-    /// To a log group.
+    /// The output goes to a log group.
     CloudWatch {
-        /// The group; `None` is the default group of the image.
+        /// The group. `None` is the default group of the image.
         group: Option<String>,
-        /// The stream; `None` is the default stream of the microVM.
+        /// The stream. `None` is the default stream of the microVM.
         stream: Option<String>,
     },
 }

@@ -1,4 +1,4 @@
-//! The control plane: resources, their lives, the policies that drive them, and the store that remembers.
+//! The control plane: resources, their state machines, the policies that drive them, and the store of their records.
 //!
 //! ```text
 //!   front, endpoint        (HTTP, AWS's words)
@@ -8,7 +8,7 @@
 //!   Store     Host         journalled records; everything that runs microVMs, behind a trait (hearth-host)
 //! ```
 //!
-//! The crate knows nothing of HTTP, of AWS's JSON or of KVM. It decides; others speak and act.
+//! The crate does not know HTTP, the JSON of AWS or KVM. It decides; the crates above and below speak and act.
 
 #![forbid(unsafe_code)]
 

@@ -1,72 +1,72 @@
-//! Where a microVM is in its life: the words for it. How it moves on is told by [`crate::machine::microvm`].
+//! The states and phases of a microVM. [`crate::machine::microvm`] says how it moves between them.
 
 use crate::hooks::Hook;
 use crate::id::MicrovmId;
 use crate::time::Timestamp;
 
-/// What callers are told about where a microVM is. [`Phase`] is finer.
+/// The state of a microVM as callers see it. [`Phase`] is finer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MicrovmState {
-    /// Launch or `/run` is under way.
+    /// The launch or `/run` is under way.
     Pending,
     /// The application serves.
     Running,
     /// `/suspend` or the snapshot is under way.
     Suspending,
-    /// Frozen on disk; also while a resume is under way.
+    /// The microVM is frozen on disk, or a resume is under way.
     Suspended,
     /// `/terminate` or the removal is under way.
     Terminating,
-    /// Gone for good.
+    /// The microVM is gone for good.
     Terminated,
 }
 
-/// Where a microVM is, as the control plane sees it.
+/// The state of a microVM as the control plane sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
-    /// It waits until its parent is sealed for it.
+    /// The microVM, a fork, waits until its parent is sealed for it.
     Forking,
-    /// The host clones the version, or what the parent was sealed as.
+    /// The host clones the template of the version, or the layer of the parent.
     Launching,
     /// `/run` is called.
     RunHook,
-    /// `/resume` is called on a fork: its application runs already, and runs on somewhere else.
+    /// `/resume` is called on a fork: its application ran in the parent and continues here.
     ForkHook,
     /// The application serves.
     Running,
     /// `/suspend` is called.
     SuspendHook,
-    /// The host seals where it is, for a child to begin from; then it goes on.
+    /// The host seals the microVM, so that a child can begin from the layer. Afterwards the microVM goes on.
     Sealing {
-        /// Since when it has been suspended; `None` when it runs.
+        /// Since when the microVM has been suspended. `None` if it runs.
         since: Option<Timestamp>,
     },
     /// The host writes the snapshot.
     Saving,
-    /// Frozen on disk.
+    /// The microVM is frozen on disk.
     Suspended {
-        /// Since when.
+        /// Since when it has been suspended.
         since: Timestamp,
     },
-    /// The host brings it back.
+    /// The host resumes the microVM.
     Restoring {
-        /// Since when it has been suspended, in case that it stays so.
+        /// Since when it has been suspended, in case the resume fails.
         since: Timestamp,
     },
     /// `/resume` is called.
     ResumeHook,
-    /// `/resume` is called after a suspend that did not happen: nothing of it is on disk, so it is not SUSPENDED.
+    /// `/resume` is called after a suspend that failed. Nothing is on disk, so the microVM is not SUSPENDED.
     BackHook,
     /// `/terminate` is called.
     TerminateHook,
-    /// The host removes it.
+    /// The host removes the microVM.
     Removing,
-    /// Gone for good.
+    /// The microVM is gone for good.
     Terminated,
 }
 
 impl Phase {
-    /// What callers are told.
+    /// The state that callers see.
     #[must_use]
     pub const fn state(self) -> MicrovmState {
         match self {
@@ -84,7 +84,7 @@ impl Phase {
         }
     }
 
-    /// What must be under way on the host in this phase.
+    /// The work on the host that must be under way in this phase.
     #[must_use]
     pub const fn operation(self) -> Option<Operation> {
         match self {
@@ -103,7 +103,7 @@ impl Phase {
         }
     }
 
-    /// Whether it is on its way out, or gone.
+    /// Whether the microVM is ending or has ended.
     #[must_use]
     pub const fn is_ending(self) -> bool {
         matches!(
@@ -118,49 +118,49 @@ impl Phase {
 pub enum Operation {
     /// Have the parent sealed.
     Fork,
-    /// Clone the version, or what the parent was sealed as.
+    /// Clone the template of the version, or the layer of the parent.
     Launch,
-    /// Seal where it is, for a child.
+    /// Seal the microVM for a child.
     Seal,
     /// Call a hook.
     Call(Hook),
     /// Write the snapshot.
     Suspend,
-    /// Bring it back.
+    /// Resume the microVM.
     Resume,
     /// Remove everything.
     Remove,
 }
 
-/// What to do once the present transition is through.
+/// What to do once the present transition has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Wish {
-    /// Resume.
+    /// Run: resume the microVM.
     Run,
-    /// Suspend.
+    /// Sleep: suspend the microVM.
     Sleep,
 }
 
-/// The part of a microVM that changes.
+/// The part of a microVM that its state machine changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Life {
-    /// Where it is.
+    /// The phase.
     pub phase: Phase,
-    /// What comes next, if the caller has said so already.
+    /// What comes next, if a caller has asked for it already.
     pub wish: Option<Wish>,
-    /// Why it ends, or why a suspended one could not be resumed: a sentence for callers.
+    /// Why the microVM ends, or why it could not be resumed: a sentence for callers.
     pub reason: Option<String>,
 }
 
 impl Life {
-    /// A microVM that was just asked for.
+    /// A microVM that was just requested.
     pub const NEW: Self = Self {
         phase: Phase::Launching,
         wish: None,
         reason: None,
     };
 
-    /// A fork that was just asked for.
+    /// A fork that was just requested.
     pub const NEW_FORK: Self = Self {
         phase: Phase::Forking,
         wish: None,
@@ -176,14 +176,14 @@ impl Life {
     }
 }
 
-/// Where a microVM begins.
+/// What a microVM was launched from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Origin {
-    /// At the snapshot of its version.
+    /// The template of its version.
     Version,
-    /// Where another microVM was.
+    /// A layer of another microVM.
     Fork {
-        /// That one; it may have ended since.
+        /// The parent. It may have ended since.
         parent: MicrovmId,
     },
 }

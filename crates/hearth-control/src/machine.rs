@@ -1,9 +1,9 @@
-//! The lives of resources as pure functions of plain data: what is, what happened, what is then.
+//! State machines of resources, as pure functions of plain data: the state and an event give the next state.
 //!
-//! Nothing here waits, reads a clock or touches the store; the owners do that. A machine returns no list
-//! of effects either. What must be under way, and which timer must be set, *follows from the state*
-//! ([`microvm::Phase::operation`], [`microvm::deadline`], [`image::operation`]), so that a control plane which
-//! was killed knows after a restart what to take up again by looking at its records alone.
+//! Nothing here waits, reads a clock or touches the store: the owners do that. A machine returns no list of effects
+//! either. Which work must be under way and which timer must be set *follows from the state*
+//! ([`microvm::Phase::operation`], [`microvm::deadline`], [`image::operation`]). So a control plane that was killed
+//! knows after a restart what to continue from its records alone.
 
 pub mod build;
 pub mod connector;

@@ -1,4 +1,4 @@
-//! What the control plane counts. Plain numbers: the front renders them.
+//! The counters and histograms of the control plane. Plain numbers: the front renders them.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use crate::life::MicrovmState;
 
-/// A number that only grows.
+/// A counter that only grows.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// Counts one more.
+    /// Adds one.
     pub fn increment(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many so far.
+    /// The present count.
     #[must_use]
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -28,10 +28,10 @@ pub const LATENCY_BOUNDS_MS: [u64; 14] = [
     1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 20_000, 120_000,
 ];
 
-/// How long something took, as a histogram.
+/// A histogram of durations.
 #[derive(Debug, Default)]
 pub struct Latencies {
-    /// One per bound, and one for what took longer.
+    /// Counts per bucket: one for each bound, and one for longer durations.
     buckets: [AtomicU64; LATENCY_BOUNDS_MS.len() + 1],
     sum_us: AtomicU64,
 }
@@ -46,13 +46,13 @@ impl Latencies {
         self.sum_us.fetch_add(took_us, Ordering::Relaxed);
     }
 
-    /// Observations per bucket, not cumulative; the last is what took longer than every bound.
+    /// Counts per bucket, not cumulative. The last bucket has what took longer than every bound.
     #[must_use]
     pub fn counts(&self) -> [u64; LATENCY_BOUNDS_MS.len() + 1] {
         std::array::from_fn(|bucket| self.buckets[bucket].load(Ordering::Relaxed))
     }
 
-    /// All observations together.
+    /// The sum of all observed durations.
     #[must_use]
     pub fn sum(&self) -> Duration {
         Duration::from_micros(self.sum_us.load(Ordering::Relaxed))
@@ -62,28 +62,28 @@ impl Latencies {
 /// Why a microVM ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum End {
-    /// A caller, or the operator, wanted it.
+    /// A caller or the operator terminated it.
     Asked,
-    /// Nobody talked to it, and its policy says terminate.
+    /// It was idle, and its idle policy says terminate.
     Idle,
-    /// It was suspended for as long as its policy allows.
+    /// It was suspended for as long as its idle policy allows.
     SuspendedLong,
     /// Its maximum duration was over.
     Expired,
-    /// Its application left.
+    /// Its application exited.
     Exited,
-    /// Its application answered a hook badly or not at all.
+    /// A hook failed.
     HookFailed,
-    /// The host could not launch it, or not seal its parent.
+    /// The host could not launch it, or could not seal its parent.
     LaunchFailed,
-    /// It was a fork that a restart of the service cut in two.
+    /// It was a fork that a restart of the service interrupted.
     Interrupted,
-    /// The host has it no more.
+    /// The host no longer has it.
     Lost,
 }
 
 impl End {
-    /// All of them.
+    /// All kinds of end.
     pub const ALL: [Self; 9] = [
         Self::Asked,
         Self::Idle,
@@ -97,43 +97,43 @@ impl End {
     ];
 }
 
-/// How many microVMs have ended, by why.
+/// Counts of ended microVMs by [`End`].
 #[derive(Debug, Default)]
 pub struct Ends([Counter; End::ALL.len()]);
 
 impl Ends {
-    /// Counts one more.
+    /// Adds one.
     pub fn increment(&self, end: End) {
         self.0[end as usize].increment();
     }
 
-    /// How many so far.
+    /// The present count.
     #[must_use]
     pub fn get(&self, end: End) -> u64 {
         self.0[end as usize].get()
     }
 }
 
-/// Everything that is counted.
+/// All metrics of the control plane.
 #[derive(Debug, Default)]
 pub struct Metrics {
-    /// `RunMicrovm` taken to RUNNING.
+    /// From the acceptance of `RunMicrovm` to RUNNING.
     pub launch: Latencies,
-    /// Suspend begun to SUSPENDED.
+    /// From the begin of a suspend to SUSPENDED.
     pub suspend: Latencies,
-    /// Resume begun to RUNNING.
+    /// From the begin of a resume to RUNNING.
     pub resume: Latencies,
-    /// `ForkMicrovm` taken to the child's launch.
+    /// From the acceptance of `ForkMicrovm` to the launch of the child.
     pub fork: Latencies,
-    /// A parent begun to be sealed for its child to the layer: it stands still for a part of that.
+    /// From the request to seal a parent to its durable layer. The parent stands still for a part of that time.
     pub seal: Latencies,
     /// How long parents stood still.
     pub fork_pause: Latencies,
-    /// Builds begun to SUCCESSFUL.
+    /// From the begin of a build to SUCCESSFUL.
     pub build: Latencies,
     /// Launches that failed on the host.
     pub launch_failures: Counter,
-    /// Forks of which the parent could not be sealed.
+    /// Forks whose parent could not be sealed.
     pub seal_failures: Counter,
     /// Suspends after which the microVM ran on or was lost.
     pub suspend_failures: Counter,
@@ -141,23 +141,23 @@ pub struct Metrics {
     pub resume_failures: Counter,
     /// Builds that failed.
     pub build_failures: Counter,
-    /// Hooks that ended microVMs.
+    /// Failed hooks that ended a microVM.
     pub hook_failures: Counter,
     /// MicroVMs that ended.
     pub ends: Ends,
-    /// Things found without an owner and removed.
+    /// Orphaned things that were found and removed.
     pub orphans_removed: Counter,
-    /// How long the store took for a commit: the journal's lag.
+    /// How long the store took for a commit.
     pub commit: Latencies,
 }
 
-/// What there is now.
+/// Counts of what exists now.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Census {
     /// Living microVMs by state.
     pub microvms: HashMap<MicrovmState, u32>,
-    /// Baseline memory of all living microVMs: what counts against quotas.
+    /// Baseline memory of all living microVMs, in MiB: what counts against quotas.
     pub allocated_mib: u64,
-    /// Baseline memory of those that are in memory: what counts against the host.
+    /// Baseline memory of all microVMs that are in memory, in MiB: what counts against the capacity of the host.
     pub resident_mib: u64,
 }

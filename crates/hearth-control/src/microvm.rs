@@ -1,4 +1,4 @@
-//! MicroVMs as the control plane keeps them and as callers see them.
+//! MicroVMs as the control plane stores them and as callers see them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,24 +13,24 @@ use crate::life::{Life, MicrovmState, Origin, Phase};
 use crate::request::RequestToken;
 use crate::time::Timestamp;
 
-/// What happens to a microVM that nobody talks to.
+/// What happens to an idle microVM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IdlePolicy {
-    /// Suspend it after this time without a byte through its endpoint.
+    /// Suspend the microVM after this time without activity.
     pub max_idle: Duration,
-    /// Terminate it after this time in suspension; zero terminates instead of suspending.
+    /// Terminate the microVM after this time in suspension. Zero terminates it instead of suspending it.
     pub suspended: Duration,
-    /// Whether a request to its endpoint resumes it.
+    /// Whether a request to the endpoint resumes the microVM.
     pub auto_resume: bool,
 }
 
-/// What counts as activity beside bytes through the endpoint: whose idle time never ends while it goes on. Nothing is the default,
-/// and what AWS does.
+/// What counts as activity besides traffic through the endpoint: while it goes on, the microVM is not idle. By
+/// default nothing does, as on AWS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Activity {
     /// Processes that run beside the application, shells included.
     pub execs: bool,
-    /// CPU time of the application and of what runs beside it.
+    /// CPU time of the application and of the processes beside it.
     pub guest_cpu: bool,
 }
 
@@ -42,15 +42,15 @@ impl Activity {
     }
 }
 
-/// What the application is told when it is run: the members of the body of `/run`.
+/// What the application is told at launch: the members of the body of `/run`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RunInput {
-    /// The caller's payload.
+    /// The payload of the caller.
     pub payload: Option<RunHookPayload>,
 }
 
 impl RunInput {
-    /// The body of `/run`.
+    /// The body of `/run`, JSON.
     #[must_use]
     pub fn body(&self, id: MicrovmId) -> String {
         let payload = self.payload.as_ref();
@@ -59,7 +59,7 @@ impl RunInput {
     }
 }
 
-/// What a caller hands to the application. May hold secrets: `Debug` shows the length alone.
+/// What a caller passes to the application. It may hold secrets: `Debug` shows the length only.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RunHookPayload(pub String);
 
@@ -69,65 +69,65 @@ impl fmt::Debug for RunHookPayload {
     }
 }
 
-/// What a microVM is launched with. Fixed for its life, and what its forks begin with. There is one copy in memory, and one in the
-/// store, which keeps it as a whole: no query asks for what is in it.
+/// The terms of a microVM: fixed for its life, and copied to its forks. There is one copy in memory, and one in the
+/// store, which keeps it as one text: no query looks into it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LaunchTerms {
-    /// Its endpoint as callers use it: `host` or `host:port`, no scheme.
+    /// The endpoint as callers use it: `host` or `host:port`, no scheme.
     pub endpoint: String,
-    /// Its size, from the version.
+    /// The memory size, from the version.
     pub tier: MemoryTier,
-    /// Its hooks, from the version.
+    /// The hooks, from the version.
     pub hooks: Option<Hooks>,
     /// The role of the application.
     pub execution_role_arn: Option<String>,
-    /// What happens when nobody talks to it.
+    /// What happens when the microVM is idle.
     pub idle_policy: Option<IdlePolicy>,
-    /// How long it may exist, running and suspended together.
+    /// The maximum duration of the microVM, running and suspended together.
     pub max_duration: Duration,
-    /// The ways in.
+    /// The ingress connectors.
     pub ingress: Vec<ConnectorRef>,
-    /// The ways out.
+    /// The egress connectors.
     pub egress: Vec<ConnectorRef>,
-    /// Where the output of its application goes.
+    /// Where the output of the application goes.
     pub logging: Option<Logging>,
-    /// What the application is told when it is run.
+    /// What the application is told at launch.
     pub run_input: RunInput,
 }
 
-/// A microVM. All but `life` and what follows it is fixed at launch.
+/// A microVM. All members before `life` are fixed at launch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Microvm {
-    /// Its id.
+    /// The id of the microVM.
     pub id: MicrovmId,
-    /// Who owns it.
+    /// The account and region that own the microVM.
     pub scope: Scope,
     /// The image it was launched from.
     pub image: ImageArn,
     /// The version it was launched from.
     pub version: VersionNumber,
-    /// The first label of its endpoint.
+    /// The first label of the endpoint.
     pub endpoint_id: EndpointId,
-    /// Where it began.
+    /// What the microVM was launched from: a version or a parent.
     pub origin: Origin,
-    /// What it was launched with.
+    /// The terms of the launch.
     pub terms: Arc<LaunchTerms>,
-    /// When `RunMicrovm` or `ForkMicrovm` took it.
+    /// When `RunMicrovm` or `ForkMicrovm` was accepted.
     pub started_at: Timestamp,
 
-    /// Where it is in its life.
+    /// The phase, with what comes next.
     pub life: Life,
-    /// How often it has moved: 0 at first, raised by one with each move that was written.
+    /// The number of transitions that were written so far.
     pub generation: u64,
-    /// What keeps it from being idle beside traffic.
+    /// What counts as activity besides traffic.
     pub activity: Activity,
-    /// When it reached TERMINATED.
+    /// When the microVM became TERMINATED.
     pub terminated_at: Option<Timestamp>,
 }
 
 impl Microvm {
-    /// Whether an operation launches, saves or restores its machine: one that is there may be an earlier attempt's, or is about to
-    /// end.
+    /// Whether an operation launches, saves or restores the instance. A process that exists then may be left from an
+    /// earlier attempt, or about to end.
     #[must_use]
     pub fn is_between_machines(&self) -> bool {
         matches!(
@@ -136,7 +136,7 @@ impl Microvm {
         )
     }
 
-    /// Its instance, as the host sees it.
+    /// The instance of the microVM, as the host sees it.
     #[must_use]
     pub fn instance(&self) -> Instance {
         Instance {
@@ -153,64 +153,64 @@ impl Microvm {
         }
     }
 
-    /// What callers are told about where it is.
+    /// The state that callers see.
     #[must_use]
     pub fn state(&self) -> MicrovmState {
         self.life.phase.state()
     }
 
-    /// Why it ends or ended.
+    /// Why the microVM ends, ended or could not be resumed.
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
         self.life.reason.as_deref()
     }
 
-    /// The last moment of its life.
+    /// When the maximum duration is over.
     #[must_use]
     pub fn expires_at(&self) -> Timestamp {
         self.started_at.after(self.terms.max_duration)
     }
 }
 
-/// What `RunMicrovm` asks for.
+/// The input of `RunMicrovm`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunMicrovm {
     /// The image.
     pub image: ImageArn,
-    /// The version; `None` takes the newest ACTIVE one.
+    /// The version. `None` takes the newest ACTIVE one.
     pub version: Option<VersionNumber>,
     /// The role of the application.
     pub execution_role_arn: Option<String>,
-    /// What happens when nobody talks to it.
+    /// What happens when the microVM is idle.
     pub idle_policy: Option<IdlePolicy>,
-    /// How long it may exist; `None` takes the longest allowed.
+    /// The maximum duration. `None` takes the longest that is allowed.
     pub max_duration: Option<Duration>,
-    /// The ways in; empty takes `HTTP_INGRESS`.
+    /// The ingress connectors. Empty takes `HTTP_INGRESS`.
     pub ingress: Vec<ConnectorRef>,
-    /// The ways out; empty takes those of the version.
+    /// The egress connectors. Empty takes those of the version.
     pub egress: Vec<ConnectorRef>,
-    /// Where the output of its application goes.
+    /// Where the output of the application goes.
     pub logging: Option<Logging>,
-    /// What the application is told when it is run.
+    /// What the application is told at launch.
     pub run_input: RunInput,
-    /// Makes the call safe to repeat.
+    /// The client token, which makes the call idempotent.
     pub client_token: Option<RequestToken>,
 }
 
-/// What `ForkMicrovm` asks for. All else the child has from its parent.
+/// The input of `ForkMicrovm`. All else the child takes over from its parent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ForkMicrovm {
-    /// How long the child may exist, from now; `None` takes what its parent was given.
+    /// The maximum duration of the child, from now. `None` takes that of its parent.
     pub max_duration: Option<Duration>,
-    /// Makes the call safe to repeat.
+    /// The client token, which makes the call idempotent.
     pub client_token: Option<RequestToken>,
 }
 
-/// Which microVMs are wanted.
+/// Which microVMs to list.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MicrovmFilter {
-    /// Of this image only.
+    /// Only microVMs of this image.
     pub image: Option<ImageArn>,
-    /// Of this version only.
+    /// Only microVMs of this version.
     pub version: Option<VersionNumber>,
 }

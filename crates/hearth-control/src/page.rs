@@ -1,16 +1,16 @@
-//! Lists, a page at a time, by key: what is added or removed meanwhile shifts no page.
+//! Paginated lists. Pages continue by key, so items that are added or removed meanwhile shift no page.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::id::IdError;
 
-/// Where the next page goes on: the key of the last item seen, as text. Opaque to callers.
+/// The position of the next page: the key of the last item of this one, as text. Opaque to callers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor(String);
 
 impl Cursor {
-    /// Longest text of a cursor: no key is longer.
+    /// Longest cursor in bytes: no key is longer.
     const MAX_BYTES: usize = 256;
 
     pub(crate) fn new(key: &impl ToString) -> Self {
@@ -39,20 +39,20 @@ impl FromStr for Cursor {
     }
 }
 
-/// Which page of a list is wanted.
+/// A request for one page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageRequest {
-    /// At most this many items; at least one and at most [`PageRequest::MAX_LIMIT`] are given.
+    /// The most items to return, from 1 to [`PageRequest::MAX_LIMIT`]. Other values are clamped.
     pub limit: u32,
-    /// Go on after this point; `None` starts at the beginning.
+    /// The cursor of the page before. `None` asks for the first page.
     pub after: Option<Cursor>,
 }
 
 impl PageRequest {
-    /// Most items in one page: the greatest that any AWS list operation allows.
+    /// Most items in one page: the largest number that any AWS list operation allows.
     pub const MAX_LIMIT: u32 = 100;
 
-    /// The first page.
+    /// A request for the first page.
     #[must_use]
     pub const fn first(limit: u32) -> Self {
         Self { limit, after: None }
@@ -63,17 +63,17 @@ impl PageRequest {
     }
 }
 
-/// A part of a list.
+/// One page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T> {
     /// The items, in the order of the list.
     pub items: Vec<T>,
-    /// Where the next page begins; `None` on the last page.
+    /// The cursor of the next page. `None` on the last page.
     pub next: Option<Cursor>,
 }
 
 impl<T> Page<T> {
-    /// The page of a list of which one item more than `limit` was looked for.
+    /// Makes a page of `limit` items from items of which one more than `limit` was read.
     pub(crate) fn cut(mut items: Vec<T>, limit: u32, cursor: impl Fn(&T) -> Cursor) -> Self {
         let limit = limit as usize;
         let more = items.len() > limit;
@@ -82,7 +82,7 @@ impl<T> Page<T> {
         Self { items, next }
     }
 
-    /// The same page of something made from each item.
+    /// Converts each item of the page.
     pub fn map<U>(self, convert: impl FnMut(T) -> U) -> Page<U> {
         Page {
             items: self.items.into_iter().map(convert).collect(),

@@ -9,51 +9,51 @@ mod quotas;
 
 pub use quotas::Quotas;
 
-/// What the control plane goes by.
+/// The limits and durations of the control plane.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    /// What each account may have.
+    /// The quotas of each account.
     pub quotas: Quotas,
-    /// What single accounts may have instead.
+    /// The quotas of single accounts, which replace `quotas` for them.
     pub account_quotas: BTreeMap<AccountId, Quotas>,
-    /// What the host can carry.
+    /// The capacity of the host.
     pub capacity: Capacity,
-    /// Longest life of a microVM, and the default.
+    /// The longest maximum duration of a microVM, and the default.
     pub max_duration: Duration,
     /// How long TERMINATED microVMs stay visible.
     pub terminated_retention: Duration,
     /// How long a client token is remembered.
     pub token_retention: Duration,
-    /// How long closed journal entries are kept.
+    /// How long concluded journal entries are kept.
     pub journal_retention: Duration,
-    /// How often control plane and host are held against each other.
+    /// The interval of reconciliation.
     pub reconcile_interval: Duration,
-    /// Factor on every hook timeout. One on hardware; more where guests run under emulation.
+    /// A factor on every hook timeout. One on hardware, more where guests run under emulation.
     pub hook_timeout_scale: u32,
-    /// How long one build may take.
+    /// The timeout of one build.
     pub build_deadline: Duration,
-    /// How often an interrupted build is begun before it is failed.
+    /// How often an interrupted build begins before it fails.
     pub max_build_attempts: u32,
 }
 
 impl Policy {
-    /// What one account may have.
+    /// The quotas of one account.
     #[must_use]
     pub fn quotas_of(&self, account: AccountId) -> &Quotas {
         self.account_quotas.get(&account).unwrap_or(&self.quotas)
     }
 }
 
-/// What the host can carry.
+/// The capacity of the host.
 #[derive(Debug, Clone, Copy)]
 pub struct Capacity {
-    /// Baseline memory of the microVMs that are in memory at one time.
+    /// Baseline memory of the microVMs in memory at one time, in MiB.
     pub resident_mib: u64,
-    /// MicroVMs that are in memory at one time.
+    /// The number of microVMs in memory at one time.
     pub resident_microvms: u32,
-    /// Builds that work at one time; others wait.
+    /// Builds that run at one time. Others wait.
     pub concurrent_builds: u32,
-    /// Memory that a build takes at least: that of its builder.
+    /// The least memory of a build, in MiB: that of its builder.
     pub builder_mib: u32,
 }
 

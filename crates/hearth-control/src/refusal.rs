@@ -1,4 +1,4 @@
-//! What the control plane refuses, as plain data. The front has one table from here to AWS's codes and texts.
+//! What the control plane refuses, as plain data. One table in the front maps refusals to the codes and texts of AWS.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use crate::image::ImageState;
 use crate::life::MicrovmState;
 use crate::store::StoreError;
 
-/// Why an operation did not happen.
+/// Why an operation failed.
 #[derive(Debug, Error)]
 pub enum ControlError {
-    /// A rule of the domain forbids it. The request is at fault, or its moment.
+    /// A rule of the domain forbids the operation: the request is at fault, or comes at the wrong time.
     #[error("refused: {0:?}")]
     Refused(Refusal),
-    /// The store could not be read or written. The service is at fault.
+    /// The store could not be read or written: the service is at fault.
     #[error("the store failed")]
     Store(#[from] StoreError),
     /// The host did not answer.
@@ -35,148 +35,148 @@ impl From<Refusal> for ControlError {
     }
 }
 
-/// A rule of the domain that a request runs against.
+/// A rule of the domain that a request violates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
     /// The resource belongs to another account or another region.
     ForeignScope,
-    /// A page cursor that this list never gave out.
+    /// The page cursor was not issued by this list.
     BadCursor,
-    /// Too many calls of this operation by this account.
+    /// The account makes too many calls of this operation.
     Throttled {
-        /// When one more will be taken.
+        /// After this time one more call will be accepted.
         retry_after: Duration,
     },
-    /// The client token was used before, for another request.
+    /// The client token was used before, for a different request.
     TokenConflict,
 
-    /// No such image.
+    /// The image does not exist.
     ImageNotFound(ImageArn),
-    /// No such version, or no such image.
+    /// The version or its image does not exist.
     VersionNotFound(ImageArn, VersionNumber),
-    /// No such build.
+    /// The build does not exist.
     BuildNotFound(ImageArn, VersionNumber, BuildId),
-    /// No such managed base image.
+    /// The managed base image does not exist.
     ManagedImageNotFound(ManagedImageArn),
-    /// The managed base image has no such version, or it was recalled.
+    /// The managed base image has no such version, or the version was recalled.
     BaseVersionUnavailable {
         /// The base image.
         base: ManagedImageArn,
-        /// The version asked for; `None` when no version at all is available.
+        /// The requested version. `None` if no version at all is available.
         version: Option<u32>,
     },
-    /// The account has an image of this name already, perhaps one that is being deleted.
+    /// The account has an image of this name already, or one that is being deleted.
     ImageNameTaken(ImageName),
-    /// The image is in the middle of something else.
+    /// A change of the image is under way.
     ImageBusy(ImageArn, ImageState),
     /// The image cannot be deleted in its state.
     ImageNotDeletable(ImageArn, ImageState),
-    /// The version's build has not ended, or failed, so that its status cannot be changed.
+    /// The status cannot be changed: the version's build has not ended, or it failed.
     VersionNotReady(ImageArn, VersionNumber),
-    /// The image would be left without a version.
+    /// The version is the only one of its image.
     LastVersion(ImageArn),
-    /// MicroVMs of the image (or of the version to be deleted) still live.
+    /// MicroVMs of the image, or of the version to be deleted, still live.
     LiveMicrovms(ImageArn),
-    /// The account has as many images as it may.
+    /// The account has reached its quota of images.
     ImageQuota {
         /// The account.
         account: AccountId,
-        /// How many it may have.
+        /// The quota.
         max: u32,
     },
-    /// The image has as many versions as it may.
+    /// The image has reached its quota of versions.
     VersionQuota {
         /// The image.
         image: ImageArn,
-        /// How many it may have.
+        /// The quota.
         max: u32,
     },
-    /// The account has as many builds under way as it may.
+    /// The account has reached its quota of builds under way.
     BuildQuota(AccountId),
     /// A hook of a microVM is enabled and `/ready` is not.
     ReadyHookMissing,
     /// A hook is enabled and no port is given.
     HookPortMissing,
 
-    /// No version of the image can be launched; also when there is no such image.
+    /// No version of the image can be launched, or the image does not exist.
     NoActiveVersion {
         /// The image.
         image: ImageArn,
-        /// The version that was asked for.
+        /// The requested version, if the request named one.
         version: Option<VersionNumber>,
     },
-    /// A payload for `/run`, which the image has not enabled.
+    /// The request has a payload for `/run`, but the image has not enabled that hook.
     PayloadWithoutRunHook,
     /// An ingress connector where an egress connector belongs, or the reverse.
     WrongDirection(ConnectorRef),
-    /// A connector that does not exist or is not ACTIVE.
+    /// The connector does not exist or is not ACTIVE.
     ConnectorUnusable(ConnectorRef),
-    /// The account has as many microVMs as it may.
+    /// The account has reached its quota of microVMs.
     MicrovmQuota {
         /// The account.
         account: AccountId,
-        /// How many it may have.
+        /// The quota.
         max: u32,
     },
     /// The memory of the account's microVMs would exceed its quota.
     MemoryQuota(AccountId),
-    /// The host has no room. Nobody's fault; later it may have.
+    /// The host has no room now.
     InsufficientCapacity,
-    /// The microVM could not be forked. It is as it was.
+    /// The microVM could not be forked. It is as before.
     ForkFailed(MicrovmId),
-    /// No such microVM, or another account's.
+    /// The microVM does not exist, or belongs to another account.
     MicrovmNotFound(MicrovmId),
-    /// The microVM has ended, or is about to.
+    /// The microVM has ended or is ending.
     MicrovmTerminated(MicrovmId),
-    /// The microVM is in a state in which this cannot be done.
+    /// The state of the microVM does not allow the operation.
     MicrovmBusy(MicrovmId, MicrovmState),
 
-    /// No such resource to be tagged.
+    /// The resource to be tagged does not exist.
     TaggedNotFound(TaggedArn),
-    /// More tags than a resource can have.
+    /// The resource would have more tags than its quota.
     TagQuota {
-        /// How many it can have.
+        /// The quota.
         max: u32,
     },
 
-    /// No such connector, or no such version of it.
+    /// The connector or its version does not exist.
     ConnectorNotFound(ConnectorKey),
     /// The account has a connector of this name already.
     ConnectorNameTaken(ConnectorName),
-    /// The connector is in a state in which this cannot be done.
+    /// The state of the connector does not allow the operation.
     ConnectorBusy(ConnectorKey, ConnectorState),
     /// Images or live microVMs use the connector.
     ConnectorInUse(ConnectorKey),
     /// The latest version of a connector cannot be deleted alone.
     LatestConnectorVersion(ConnectorKey),
-    /// The account has as many connectors, or the connector as many versions, as it may.
+    /// The account has reached its quota of connectors, or the connector its quota of versions.
     ConnectorQuota {
-        /// How many it may have.
+        /// The quota.
         max: u32,
     },
 
-    /// No such account.
+    /// The account does not exist.
     AccountNotFound(AccountId),
     /// The account exists already.
     AccountExists(AccountId),
-    /// No such access key.
+    /// The access key does not exist.
     AccessKeyNotFound,
-    /// The account has as many access keys as it may.
+    /// The account has reached its quota of access keys.
     AccessKeyQuota {
-        /// How many it may have.
+        /// The quota.
         max: u32,
     },
-    /// No such role.
+    /// The role does not exist.
     RoleNotFound(RoleName),
     /// The account has a role of this name already.
     RoleExists(RoleName),
     /// The role still has policies.
     RoleNotEmpty(RoleName),
-    /// No such policy on the role.
+    /// The role has no such policy.
     RolePolicyNotFound(RoleName, String),
-    /// The account has as many roles, or the role as many policies, as it may.
+    /// The account has reached its quota of roles, or the role its quota of policies.
     RoleQuota {
-        /// How many it may have.
+        /// The quota.
         max: u32,
     },
 }

@@ -1,37 +1,39 @@
-//! Requests that are safe to repeat: the same client token with the same request is the same request.
+//! Idempotent requests: the same client token with the same input is the same request.
 //!
-//! Whether two requests are the same is decided by their input as the caller wrote it, in a canonical text that the front makes.
-//! So nobody can add a member to an operation and forget it here, which would answer one request with what another one made.
+//! Two requests are the same if their input is, as the caller wrote it, in a canonical text that the front makes. So
+//! a member that is added to an operation cannot be forgotten here. Otherwise one request would be answered with the
+//! result of another.
 //!
-//! Digests of releases before this one were made from typed requests and never equal these. A request that was made there and
-//! is repeated here, within the day for which tokens are remembered, is refused with [`Refusal::TokenConflict`]. It is not
-//! run a second time: that is what a token is for. The caller finds what the first one made in the lists.
+//! Digests of releases before this one were made from typed requests and never equal these. A request that was made
+//! there and is repeated here, within the day for which tokens are remembered, is refused with
+//! [`Refusal::TokenConflict`]. It does not run a second time: that is the promise of a token. The caller finds the
+//! result of the first one in the lists.
 //!
 //! [`Refusal::TokenConflict`]: crate::refusal::Refusal::TokenConflict
 
-/// A caller's mark on a request.
+/// The client token of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ClientToken(pub String);
 
-/// What tells a request from others of the same operation.
+/// A digest that tells a request from others of the same operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RequestDigest([u8; 32]);
 
 impl RequestDigest {
-    /// Of a request's canonical text, which has everything but the client token.
+    /// The digest of a request's canonical text, which has every member but the client token.
     #[must_use]
     pub fn of(canonical: &str) -> Self {
         Self(*blake3::hash(canonical.as_bytes()).as_bytes())
     }
 
-    /// As it is stored.
+    /// The stored form of the digest.
     #[must_use]
     pub const fn to_bytes(self) -> [u8; 32] {
         self.0
     }
 }
 
-/// A client token, and the request that it was sent with.
+/// A client token with the digest of its request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RequestToken {
     /// The token.

@@ -1,6 +1,6 @@
-//! Where the time of a microVM's last start went: of its launch, its fork or its last resume.
+//! How long each step of a microVM's last start took: of its launch, its fork or its last resume.
 //!
-//! Kept in memory, one of each microVM, and gone with the service: it is for whoever wonders what a start costs.
+//! Kept in memory, one for each microVM, and lost when the service ends. It shows an operator what a start costs.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,23 +12,23 @@ use crate::time::Timestamp;
 pub struct StartStep {
     /// What was done, such as `memory mapped`.
     pub name: String,
-    /// How long it took.
+    /// How long the step took.
     pub took: Duration,
 }
 
-/// What kind of start it was.
+/// The kind of a start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StartKind {
-    /// From an image version.
+    /// A launch from an image version.
     Launch,
-    /// From where its parent was.
+    /// A launch from a layer of the parent.
     Fork,
-    /// From its own snapshot.
+    /// A resume from the microVM's own snapshot.
     Resume,
 }
 
 impl StartKind {
-    /// As it is told.
+    /// The kind as answers show it.
     #[must_use]
     pub const fn text(self) -> &'static str {
         match self {
@@ -39,18 +39,18 @@ impl StartKind {
     }
 }
 
-/// Where the time of a start went, as far as it has come.
+/// The steps of a start so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StartTimes {
-    /// What it was.
+    /// The kind of the start.
     pub kind: StartKind,
-    /// When it was asked for.
+    /// When the start was requested.
     pub began: Timestamp,
-    /// What was done, in order, one behind the other.
+    /// The steps, in order; each begins where the one before ended.
     pub steps: Vec<StartStep>,
 }
 
-/// Takes the times of one microVM.
+/// Records the step times of one microVM.
 #[derive(Debug, Default)]
 pub(crate) struct StartRecorder(Mutex<Option<Recording>>);
 
@@ -59,7 +59,7 @@ struct Recording {
     times: StartTimes,
     /// When the last step ended.
     last: Instant,
-    /// The first byte that a waiting request gets is still to come.
+    /// Whether a request still waits for its first byte.
     awaits_byte: bool,
 }
 
@@ -81,7 +81,7 @@ impl StartRecorder {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A start was asked for.
+    /// Begins a start that was just requested.
     pub(crate) fn begin(&self, kind: StartKind, began: Timestamp) {
         let times = StartTimes {
             kind,
@@ -95,7 +95,7 @@ impl StartRecorder {
         });
     }
 
-    /// The host has done its part, in these steps.
+    /// Adds the steps that the host reports, once it has done its part.
     pub(crate) fn hosted(&self, steps: Vec<StartStep>) {
         let mut recording = self.lock();
         let Some(recording) = recording.as_mut() else {
@@ -108,14 +108,15 @@ impl StartRecorder {
         recording.times.steps.extend(steps);
     }
 
-    /// Another step has ended.
+    /// Ends another step.
     pub(crate) fn lap(&self, name: &str) {
         if let Some(recording) = self.lock().as_mut() {
             recording.lap(name);
         }
     }
 
-    /// A request that waited for the start got the first byte of its answer. Later ones do not count.
+    /// Ends the step up to the first byte of the answer to a request that waited for the start. Later bytes are
+    /// ignored.
     pub(crate) fn first_byte(&self) {
         if let Some(recording) = self.lock().as_mut()
             && std::mem::take(&mut recording.awaits_byte)

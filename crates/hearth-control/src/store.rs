@@ -1,13 +1,12 @@
-//! What the control plane remembers, behind a trait: SQLite on one host, something shared later.
+//! The records of the control plane, behind a trait: SQLite on one host, perhaps something shared later.
 //!
-//! Everything that changes goes through [`Store::commit`] as one [`Batch`]: guards that must hold and
-//! changes that happen together, or not at all. Uniqueness, quotas and references are guards, so that they
-//! are decided where writes are put in order, and no two callers can both win. Lists are read by key,
-//! never by offset.
+//! Every change goes through [`Store::commit`] as one [`Batch`]: guards that must hold, and changes that happen
+//! together or not at all. Uniqueness, quotas and references are guards: they are decided where writes are
+//! serialized, so two callers cannot both win. Lists are read by key, never by offset.
 //!
-//! Guards and changes are the words of control. `translate` turns them into a few primitives (`store/primitive.rs`): rows that are
-//! present, absent or fewer than a number; insert, put, update and delete. Another database executes these and answers the
-//! queries of [`Store`], and needs to know nothing else.
+//! Guards and changes are in the terms of the control plane. `translate` turns them into a few primitives
+//! (`store/primitive.rs`): rows that are present, absent or fewer than a number; insert, put, update and delete.
+//! Another database executes these and answers the queries of [`Store`].
 
 use async_trait::async_trait;
 use thiserror::Error;
@@ -30,7 +29,7 @@ mod sqlite;
 mod text;
 mod translate;
 
-pub use batch::{Batch, Change, Guard, Intent, Subject, TokenKey, TokenUse, Verdict};
+pub use batch::{Batch, Change, Guard, Intent, IntentSubject, TokenKey, TokenUse, Verdict};
 pub use hearth_sqlite::CommitMoment;
 pub use sqlite::SqliteStore;
 
@@ -40,26 +39,26 @@ pub enum StoreError {
     /// The database could not be opened or used.
     #[error(transparent)]
     Database(hearth_sqlite::Error),
-    /// A record was written by something else, or damaged.
+    /// A record is damaged, or was written by something else.
     #[error("a record of {kind} cannot be read")]
     Record {
-        /// What kind of record.
+        /// The kind of record.
         kind: &'static str,
     },
-    /// A microVM was to be moved that is not, or no longer, at the generation that the move was decided on.
+    /// A microVM was to be moved from a generation that it is not at, or no longer.
     #[error(
-        "the microVM {id} is not at generation {from_generation}: somebody else has moved or removed it"
+        "the microVM {id} is not at generation {from_generation}: another owner has moved or removed it"
     )]
     MovedElsewhere {
-        /// Which.
+        /// The microVM.
         id: MicrovmId,
         /// The generation that the move was decided on.
         from_generation: u64,
     },
-    /// A change found no record: it was removed meanwhile, or never written.
+    /// The record to change does not exist: it was removed meanwhile, or never written.
     #[error("the record to change does not exist: {0}")]
     NothingToChange(String),
-    /// The commit of which this batch was a part failed.
+    /// The commit that this batch was a part of failed.
     #[error("the commit failed: {0}")]
     Commit(String),
     /// The store has been closed.
@@ -85,55 +84,55 @@ impl From<rusqlite::Error> for StoreError {
 
 type Result<T> = std::result::Result<T, StoreError>;
 
-/// A place in the list of microVMs: newest first, then by id.
+/// A position in the list of microVMs: newest first, then by id.
 pub type MicrovmPlace = (Timestamp, MicrovmId);
 
-/// What remembers.
+/// The store of the control plane's records.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Checks the guards and makes the changes, durably, as one. When it fails, nothing has changed.
+    /// Checks the guards and makes the changes, durably and atomically. If it fails, nothing has changed.
     ///
-    /// A change that has no record to change fails the batch: [`StoreError::MovedElsewhere`],
+    /// The batch fails if a change finds no record to change: [`StoreError::MovedElsewhere`],
     /// [`StoreError::NothingToChange`].
     async fn commit(&self, batch: Batch) -> Result<Verdict>;
 
-    /// Every account, by number.
+    /// Lists all accounts, by number.
     async fn accounts(&self) -> Result<Vec<Account>>;
-    /// One access key.
+    /// Returns one access key.
     async fn access_key(&self, id: &AccessKeyId) -> Result<Option<AccessKey>>;
-    /// The access keys of an account, by id.
+    /// Lists the access keys of an account, by id.
     async fn access_keys(&self, account: AccountId) -> Result<Vec<AccessKey>>;
-    /// One role.
+    /// Returns one role.
     async fn role(&self, account: AccountId, name: &RoleName) -> Result<Option<Role>>;
-    /// Roles by name, behind `after`.
+    /// Lists roles by name, after the name `after`.
     async fn roles(&self, account: AccountId, after: Option<&str>, limit: u32)
     -> Result<Vec<Role>>;
-    /// The policies that stand on a role, by name.
+    /// Lists the inline policies of a role, by name.
     async fn role_policies(&self, account: AccountId, name: &RoleName) -> Result<Vec<RolePolicy>>;
-    /// The policies that are attached to a role, by ARN.
+    /// Lists the managed policies that are attached to a role, by ARN.
     async fn role_attachments(&self, account: AccountId, name: &RoleName) -> Result<Vec<String>>;
 
-    /// One image.
+    /// Returns one image.
     async fn image(&self, arn: &ImageArn) -> Result<Option<Image>>;
-    /// Images by name, behind `after`.
+    /// Lists images by name, after the name `after`.
     async fn images(
         &self,
         scope: &Scope,
         after: Option<&ImageName>,
         limit: u32,
     ) -> Result<Vec<Image>>;
-    /// Every image of every account.
+    /// Lists all images of all accounts.
     async fn all_images(&self) -> Result<Vec<Image>>;
-    /// One version.
+    /// Returns one version.
     async fn version(&self, arn: &ImageArn, number: VersionNumber) -> Result<Option<ImageVersion>>;
-    /// Versions from new to old, older than `before`.
+    /// Lists versions from new to old, older than `before`.
     async fn versions(
         &self,
         arn: &ImageArn,
         before: Option<VersionNumber>,
         limit: u32,
     ) -> Result<Vec<ImageVersion>>;
-    /// The builds of a version, by id, behind `after`.
+    /// Lists the builds of a version by id, after the id `after`.
     async fn builds(
         &self,
         arn: &ImageArn,
@@ -141,16 +140,16 @@ pub trait Store: Send + Sync + 'static {
         after: Option<BuildId>,
         limit: u32,
     ) -> Result<Vec<Build>>;
-    /// One build, whatever it belongs to.
+    /// Returns one build of any image.
     async fn build(&self, id: BuildId) -> Result<Option<Build>>;
     /// Whether a version refers to a snapshot, or its build may yet make it do so.
     async fn is_snapshot_needed(&self, snapshot: &str, build: BuildId) -> Result<bool>;
 
-    /// One microVM.
+    /// Returns one microVM.
     async fn microvm(&self, id: MicrovmId) -> Result<Option<Microvm>>;
-    /// The microVM behind an endpoint.
+    /// Returns the microVM of an endpoint.
     async fn microvm_at(&self, endpoint: EndpointId) -> Result<Option<Microvm>>;
-    /// MicroVMs from new to old, behind `after`.
+    /// Lists microVMs from new to old, after the position `after`.
     async fn microvms(
         &self,
         scope: &Scope,
@@ -158,11 +157,11 @@ pub trait Store: Send + Sync + 'static {
         after: Option<MicrovmPlace>,
         limit: u32,
     ) -> Result<Vec<Microvm>>;
-    /// Every microVM that is not TERMINATED.
+    /// Lists all microVMs that are not TERMINATED.
     async fn living_microvms(&self) -> Result<Vec<Microvm>>;
-    /// MicroVMs that were TERMINATED at or before a moment.
+    /// Lists microVMs that became TERMINATED at or before a time.
     async fn terminated_microvms(&self, until: Timestamp, limit: u32) -> Result<Vec<MicrovmId>>;
-    /// MicroVMs of an account that are TERMINATED, but for the `newest` that ended last.
+    /// Lists the TERMINATED microVMs of an account, except for the `newest` that ended last.
     async fn terminated_microvms_beyond(
         &self,
         account: AccountId,
@@ -170,20 +169,20 @@ pub trait Store: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<MicrovmId>>;
 
-    /// What a client token was used for.
+    /// Returns what a client token was used for.
     async fn token(&self, key: &TokenKey) -> Result<Option<TokenUse>>;
-    /// The tags of a resource.
+    /// Returns the tags of a resource.
     async fn tags(&self, resource: &TaggedArn) -> Result<Tags>;
 
-    /// A connector by id.
+    /// Returns a connector by id.
     async fn connector(&self, id: ConnectorId) -> Result<Option<Connector>>;
-    /// A connector by name.
+    /// Returns a connector by name.
     async fn connector_named(
         &self,
         scope: &Scope,
         name: &ConnectorName,
     ) -> Result<Option<Connector>>;
-    /// Connectors by id, behind `after`.
+    /// Lists connectors by id, after the id `after`.
     async fn connectors(
         &self,
         scope: &Scope,
@@ -191,15 +190,15 @@ pub trait Store: Send + Sync + 'static {
         after: Option<ConnectorId>,
         limit: u32,
     ) -> Result<Vec<Connector>>;
-    /// Every connector of every account with a version that waits to be checked, or that is being deleted.
+    /// Lists the connectors of all accounts that are being deleted or have a version that waits to be checked.
     async fn unsettled_connectors(&self) -> Result<Vec<Connector>>;
-    /// One version of a connector.
+    /// Returns one version of a connector.
     async fn connector_version(
         &self,
         id: ConnectorId,
         number: u32,
     ) -> Result<Option<ConnectorVersion>>;
-    /// Versions of a connector from new to old, older than `before`.
+    /// Lists versions of a connector from new to old, older than `before`.
     async fn connector_versions(
         &self,
         id: ConnectorId,
@@ -208,6 +207,6 @@ pub trait Store: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<ConnectorVersion>>;
 
-    /// Intents without an outcome, oldest first.
+    /// Lists intents without an outcome, oldest first.
     async fn open_intents(&self) -> Result<Vec<Intent>>;
 }

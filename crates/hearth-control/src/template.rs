@@ -1,23 +1,23 @@
-//! What instances are launched from, whatever they are for.
+//! Templates: what instances are launched from, whatever they are for.
 //!
-//! A template knows no image, no function and no AWS. An image version is a template together with the specification that it
-//! was made from ([`crate::image::ImageVersion`]); another kind of controller keeps its own specification beside a template.
+//! A template knows no image, no function and no AWS. An image version is a template together with its specification
+//! ([`crate::image::ImageVersion`]). Another kind of controller keeps its own specification beside a template.
 
-/// The sealed state from which any number of instances begin.
+/// The sealed state that any number of instances can be launched from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Template {
-    /// Memory, device state and disks of the moment when it was sealed.
+    /// Memory, device state and disks at the moment of the seal.
     pub snapshot: SnapshotRef,
-    /// The size of the guest that was sealed, which is the size of each instance.
+    /// The size of the sealed guest, which is the size of each instance.
     pub tier: MemoryTier,
 }
 
-/// A sealed snapshot on the host. Opaque here: the host's records say which memory, state and disks belong to it.
+/// The id of a sealed snapshot on the host. Opaque here: the host's records say which files belong to it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SnapshotRef(pub String);
 
-/// The sizes that an instance can have, named by their baseline memory. Processor share, peak memory, disk and
-/// connections follow from it.
+/// The sizes of an instance, named by their baseline memory. Processor share, peak memory, disk and connections
+/// follow from the size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum MemoryTier {
     /// A quarter of a processor.
@@ -42,7 +42,7 @@ impl MemoryTier {
         Self::Mib8192,
     ];
 
-    /// The tier with this baseline, if there is one.
+    /// The tier with this baseline memory. `None` if there is none.
     #[must_use]
     pub fn from_baseline_mib(baseline_mib: u32) -> Option<Self> {
         Self::ALL
@@ -50,7 +50,7 @@ impl MemoryTier {
             .find(|tier| tier.baseline_mib() == baseline_mib)
     }
 
-    /// Memory that counts against the account's quota.
+    /// Memory that counts against the account's quota, in MiB.
     #[must_use]
     pub const fn baseline_mib(self) -> u32 {
         match self {
@@ -62,19 +62,19 @@ impl MemoryTier {
         }
     }
 
-    /// Memory that the guest sees: four times the baseline.
+    /// Memory that the guest sees, in MiB: four times the baseline.
     #[must_use]
     pub const fn peak_mib(self) -> u32 {
         4 * self.baseline_mib()
     }
 
-    /// Processors that the guest sees; its baseline share is a quarter of them.
+    /// Processors that the guest sees. The baseline share is a quarter of them.
     #[must_use]
     pub const fn peak_vcpus(self) -> u32 {
         self.baseline_mib() / 512
     }
 
-    /// The writable disk.
+    /// Size of the writable disk, in GiB.
     #[must_use]
     pub const fn disk_gib(self) -> u32 {
         match self {
@@ -84,7 +84,7 @@ impl MemoryTier {
         }
     }
 
-    /// Connections through the endpoint at one time.
+    /// Most connections through the endpoint at one time.
     #[must_use]
     pub const fn max_connections(self) -> u32 {
         self.baseline_mib() / 64

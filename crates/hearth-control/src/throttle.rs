@@ -1,4 +1,4 @@
-//! Rates of calls, per account and operation: token buckets.
+//! Rate limits of requests, per account and operation: token buckets.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -8,7 +8,7 @@ use crate::id::AccountId;
 use crate::policy::Quotas;
 use crate::time::Timestamp;
 
-/// Operations whose rate is limited apart from others (facts section 13).
+/// A rate that is limited apart from the others (facts section 13).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Rate {
     /// Any request of an account to any service: the quota `requests_per_second`.
@@ -35,7 +35,7 @@ pub enum Rate {
     OtherWrite,
 }
 
-/// Calls a second; as many may come at once. Some rates are quotas of the account instead.
+/// Calls per second. As many may come at once. Rates that are quotas of the account are not in it.
 #[derive(Debug, Clone)]
 pub struct Rates {
     per_second: HashMap<Rate, u32>,
@@ -53,7 +53,8 @@ impl Default for Rates {
                 (Rate::AuthToken, 50),
                 (Rate::ShellToken, 5),
                 // AWS publishes no rate for these; they are high enough for scripts and low enough for one host.
-                // Data and not administration: more than a script, less than what keeps others from the disks.
+                // Traffic of data, not of administration: more than a script needs, less than what would keep others
+                // from the disks.
                 (Rate::FromGuest, 500),
                 (Rate::OtherRead, 100),
                 (Rate::OtherWrite, 20),
@@ -64,7 +65,7 @@ impl Default for Rates {
 }
 
 impl Rates {
-    /// The same rates with one of them changed; zero lifts the limit.
+    /// The same rates with one changed. Zero lifts the limit.
     #[must_use]
     pub fn with(mut self, rate: Rate, per_second: u32) -> Self {
         self.per_second.insert(rate, per_second);
@@ -80,7 +81,7 @@ impl Rates {
         }
     }
 
-    /// What holds for an account with these quotas.
+    /// The limit of a rate for an account with these quotas.
     fn limit(&self, rate: Rate, quotas: &Quotas) -> Option<Limit> {
         let limit = match rate {
             Rate::Request if self.are_quotas_enforced => Limit {
@@ -102,7 +103,7 @@ struct Limit {
 }
 
 impl Limit {
-    /// As many at once as in a second.
+    /// A limit with a burst of one second's worth.
     const fn second_of(per_second: u32) -> Self {
         Self {
             per_second,
@@ -113,7 +114,7 @@ impl Limit {
 
 /// A token bucket.
 ///
-/// It keeps the moment at which it would be full: taking a token moves that moment on by one interval.
+/// Stored is the time at which the bucket will be full. Taking a token moves that time by one interval.
 #[derive(Debug, Clone, Copy)]
 struct Bucket {
     full_at_us: i64,
@@ -145,7 +146,7 @@ pub struct Throttle {
 }
 
 impl Throttle {
-    /// Full buckets.
+    /// Throttles with full buckets.
     #[must_use]
     pub fn new(rates: Rates) -> Self {
         Self {
@@ -154,11 +155,11 @@ impl Throttle {
         }
     }
 
-    /// Takes one call.
+    /// Takes one token for one call.
     ///
     /// # Errors
     ///
-    /// After which time one more call will be taken.
+    /// The time after which one more call will be accepted.
     pub fn take(
         &self,
         account: AccountId,
@@ -169,7 +170,7 @@ impl Throttle {
         let Some(limit) = self.rates.limit(rate, quotas) else {
             return Ok(());
         };
-        // Only accounts with a valid key get here, so there are as many buckets as accounts and rates.
+        // Only accounts with a valid key get here, so the number of buckets is that of accounts times rates.
         let mut buckets = self
             .buckets
             .lock()

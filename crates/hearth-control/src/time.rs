@@ -1,7 +1,7 @@
 //! Time as a dependency: one clock for timestamps and for timers.
 //!
-//! Every deadline of a microVM is a [`Timestamp`] that is stored and survives a restart. The clock that
-//! tells when it has come is injected, so that tests advance it by hand.
+//! Every deadline of a microVM is a [`Timestamp`] that is stored and survives a restart. The clock is injected, so
+//! that tests can advance it by hand.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,14 +12,14 @@ mod manual;
 mod system;
 
 pub use manual::ManualClock;
-pub use system::{Continuation, Reading, SystemClock, go_on};
+pub use system::{ClockReading, Continuation, SystemClock, go_on};
 
-/// A moment: milliseconds since 1970-01-01 UTC.
+/// A point in time: milliseconds since 1970-01-01 UTC.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The moment this many milliseconds after 1970-01-01 UTC.
+    /// The time this many milliseconds after 1970-01-01 UTC.
     #[must_use]
     pub const fn from_unix_ms(unix_ms: i64) -> Self {
         Self(unix_ms)
@@ -31,14 +31,14 @@ impl Timestamp {
         self.0
     }
 
-    /// The moment this much later.
+    /// The time this much later.
     #[must_use]
     pub fn after(self, delay: Duration) -> Self {
         let delay_ms = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
         Self(self.0.saturating_add(delay_ms))
     }
 
-    /// How long this is after `earlier`; zero when it is not.
+    /// The time elapsed since `earlier`. Zero if `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         let elapsed_ms = self.0.saturating_sub(earlier.0);
@@ -52,12 +52,12 @@ impl fmt::Debug for Timestamp {
     }
 }
 
-/// What tells the time and waits for it.
+/// A source of time, with timers.
 #[async_trait]
 pub trait Clock: Send + Sync + 'static {
-    /// Now.
+    /// The present time.
     fn now(&self) -> Timestamp;
 
-    /// Returns once `deadline` has come; at once when it lies in the past. Dropping the future is safe.
+    /// Returns when `deadline` has come, or at once if it has passed. Cancel-safe.
     async fn sleep_until(&self, deadline: Timestamp);
 }

@@ -1,8 +1,8 @@
-//! The local certificate authority: TLS without an operator having to think of it.
+//! The local certificate authority: TLS without any work for the operator.
 //!
-//! Two files: `ca-key.pem` (0600) and `ca.pem`, which clients trust. They are made at the first start and kept,
-//! since whoever exported the bundle once expects it to stay. The authority's name is derived from its key, so that
-//! the authorities of two hosts can be trusted side by side, and the certificate need never be parsed again.
+//! Two files: `ca-key.pem` (0600) and `ca.pem`, which clients trust. They are created at the first start and kept,
+//! because clients that trust the authority must keep working. Its name is derived from its key, so clients can trust
+//! the authorities of two hosts side by side, and the certificate need never be parsed again.
 
 use std::fs;
 use std::io;
@@ -21,16 +21,16 @@ use time::{Duration, OffsetDateTime};
 
 use crate::private_file;
 
-/// As long as an installation may live; replacing an authority means telling every client.
+/// As long as an installation may live: a new authority would have to be installed on every client.
 const AUTHORITY_DAYS: i64 = 3650;
 
 /// Browsers refuse leaves of more than 398 days.
 const LEAF_DAYS: i64 = 397;
 
-/// Clocks of clients may be behind ours.
+/// Clients' clocks may be behind this host's.
 const BACKDATE: Duration = Duration::days(1);
 
-/// Why there is no certificate authority.
+/// Why the certificate authority cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
     /// A file cannot be read.
@@ -38,7 +38,7 @@ pub enum AuthorityError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         #[source]
         source: io::Error,
     },
@@ -47,20 +47,20 @@ pub enum AuthorityError {
     Write {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// The key or certificate is not what Hearth wrote.
+    /// The key or certificate is not one that Hearth wrote.
     #[error("{path} is damaged")]
     Damaged {
         /// The file.
         path: PathBuf,
     },
-    /// A certificate cannot be made.
+    /// A certificate could not be created.
     #[error("cannot make a certificate")]
     Make(#[from] rcgen::Error),
-    /// A key that rustls does not take.
+    /// rustls does not accept the key of the leaf certificates.
     #[error("the key of the leaves is not usable")]
     LeafKey(#[from] rustls::Error),
 }
@@ -69,13 +69,13 @@ pub enum AuthorityError {
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
-    /// All leaves of this process share one key, which never leaves its memory.
+    /// All leaf certificates of this process share one key, which never leaves its memory.
     leaf_key: KeyPair,
     leaf_signer: Arc<dyn rustls::sign::SigningKey>,
 }
 
 impl Authority {
-    /// Reads the authority in `directory`, or makes one.
+    /// Reads the authority in `directory`. Creates it if it does not exist.
     ///
     /// # Errors
     ///
@@ -94,7 +94,7 @@ impl Authority {
         })
     }
 
-    /// A certificate for these names and addresses, valid from now on.
+    /// Issues a certificate for these names and addresses, valid from now on.
     pub(crate) fn leaf(&self, names: &[String]) -> Result<CertifiedKey, AuthorityError> {
         let mut params = CertificateParams::new(names)?;
         params.distinguished_name = common_name("Hearth endpoint");
@@ -107,7 +107,7 @@ impl Authority {
         Ok(CertifiedKey::new(chain, Arc::clone(&self.leaf_signer)))
     }
 
-    /// The certificate that clients trust.
+    /// The certificate of the authority, for clients to trust.
     #[must_use]
     pub fn certificate(&self) -> &CertificateDer<'static> {
         &self.certificate
@@ -120,7 +120,7 @@ impl std::fmt::Debug for Authority {
     }
 }
 
-/// Where the bundle lies that clients are to trust.
+/// The path of the bundle that clients are to trust.
 #[must_use]
 pub fn bundle_path(directory: &Path) -> PathBuf {
     directory.join("ca.pem")
@@ -164,7 +164,7 @@ fn authority_params(key: &KeyPair) -> CertificateParams {
         .map(|byte| format!("{byte:02x}"))
         .collect();
     params.distinguished_name = common_name(&format!("Hearth local CA {id}"));
-    // Path length zero: it signs leaves, never another authority.
+    // Path length zero: the authority signs leaf certificates, never another authority.
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     lives_for(&mut params, AUTHORITY_DAYS);

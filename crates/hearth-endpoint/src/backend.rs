@@ -1,11 +1,11 @@
-//! What the data path needs from the rest of Hearth, and all that it knows of it.
+//! What the endpoint needs from the rest of Hearth, as a trait.
 //!
-//! The wiring implements [`Backend`] over the control plane and the node. The endpoint asks for every request
-//! where its microVM stands, so a [`Backend`] answers [`Backend::find`] from memory.
+//! The service implements [`Backend`] over the control plane and the node. The endpoint looks up the microVM for
+//! every request, so [`Backend::find`] has to answer from memory.
 //!
-//! Who makes one resume out of many waiting requests? The endpoint: it calls [`Backend::resume`] once, from a
-//! task of its own, and lets all requests wait for that call. So an implementation may be plain, but must expect
-//! a resume of a microVM that is already running (the API can resume it in the same moment).
+//! The endpoint makes one resume out of many waiting requests: it calls [`Backend::resume`] once, in a task of its
+//! own, and all requests wait for that call. So an implementation may be simple, but must accept a resume of a
+//! microVM that already runs (the API may resume it at the same time).
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -14,25 +14,25 @@ use tokio::sync::mpsc;
 use crate::id::{EndpointId, MicrovmId};
 use crate::limits::Limits;
 
-/// A stream of bytes to a TCP port in a guest.
+/// A byte stream to a TCP port in a guest.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-/// Where a microVM is in its life, as far as traffic is concerned.
+/// The state of a microVM, as far as traffic is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// Not yet launched: traffic is refused.
+    /// The microVM is being launched: traffic is refused.
     Pending,
-    /// Its application serves.
+    /// The application serves.
     Running,
-    /// Frozen, being frozen or being thawed: traffic may wake it.
+    /// The microVM is frozen, or is being frozen or resumed: traffic may resume it.
     Suspended,
-    /// Ended or ending.
+    /// The microVM has ended or is ending.
     Ended,
 }
 
-/// Which doors a microVM's ingress connectors open.
+/// What the ingress connectors of a microVM allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Ingress {
     /// `HTTP_INGRESS` or `ALL_INGRESS`: the application's ports.
@@ -41,41 +41,41 @@ pub struct Ingress {
     pub shell: bool,
 }
 
-/// A microVM as the data path sees it.
+/// A microVM as the endpoint sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Microvm {
-    /// Its id, which tokens are bound to.
+    /// The id, which tokens are bound to.
     pub id: MicrovmId,
-    /// How often it was resumed. Connections into the guest do not survive a resume, so none is used again
-    /// once this has changed.
+    /// How often the microVM was resumed. Connections into the guest do not survive a resume, so none is reused once
+    /// this has changed.
     pub epoch: u64,
-    /// Where it is in its life.
+    /// The state of the microVM.
     pub state: State,
-    /// Whether traffic resumes it.
+    /// Whether traffic resumes the microVM.
     pub auto_resume: bool,
-    /// Which doors are open.
+    /// What the ingress connectors allow.
     pub ingress: Ingress,
-    /// How much it may carry.
+    /// The limits of the endpoint.
     pub limits: Limits,
 }
 
-/// Why a microVM could not be resumed; clients are told nothing of it.
+/// A microVM could not be resumed. Clients do not get the text.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the microVM was not resumed: {0}")]
 pub struct ResumeError(pub String);
 
-/// Why no stream into a guest was opened.
+/// Why a stream into a guest could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Nobody listens on that port.
+    /// The connection was refused: nothing listens on the port.
     #[error("nobody listens on the port")]
     Refused,
-    /// The guest cannot be reached; it may have been suspended a moment ago.
+    /// The guest cannot be reached. It may just have been suspended.
     #[error("the guest is not reachable")]
     Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Columns and rows of a terminal.
+/// The size of a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TerminalSize {
     /// Columns.
@@ -84,44 +84,44 @@ pub struct TerminalSize {
     pub rows: u16,
 }
 
-/// What a client does to its shell.
+/// Input from a client to its shell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ShellInput {
-    /// Keystrokes.
+    /// Bytes that were typed.
     Bytes(Bytes),
-    /// The window has another size.
+    /// A new size of the terminal.
     Resize(TerminalSize),
 }
 
-/// A shell on a terminal in the guest. Both channels are bounded by who made them, which is the back-pressure.
+/// A shell on a terminal in the guest. Both channels are bounded by the backend, for back-pressure.
 #[derive(Debug)]
 pub struct Shell {
-    /// What the terminal shows; ends when the shell has exited.
+    /// Output of the terminal. Ends when the shell has exited.
     pub output: mpsc::Receiver<Bytes>,
-    /// Dropping it hangs up, which ends the shell.
+    /// Input for the shell. Dropping it hangs up, which ends the shell.
     pub input: mpsc::Sender<ShellInput>,
 }
 
-/// The rest of Hearth.
+/// The rest of Hearth, as the endpoint sees it.
 #[async_trait::async_trait]
 pub trait Backend: Send + Sync + 'static {
-    /// The microVM behind an endpoint name; `None` when nobody ever had it.
+    /// Returns the microVM of an endpoint name. `None` if no microVM ever had the name.
     async fn find(&self, endpoint: EndpointId) -> Option<Microvm>;
 
-    /// Resumes a microVM and returns when it serves. Where a suspend is under way, lets it finish first.
-    /// Must be idempotent.
+    /// Resumes a microVM and returns when it serves. If a suspend is under way, lets it finish first. Must be
+    /// idempotent.
     async fn resume(&self, microvm: MicrovmId) -> Result<(), ResumeError>;
 
-    /// Connects to a TCP port on the guest's loopback.
+    /// Connects to a TCP port on the loopback interface of the guest.
     async fn open(&self, microvm: MicrovmId, port: u16) -> Result<Box<dyn Stream>, OpenError>;
 
-    /// Starts a root shell on a terminal in the application's namespaces.
+    /// Starts a root shell on a terminal, in the namespaces of the application.
     async fn shell(&self, microvm: MicrovmId, size: TerminalSize) -> Result<Shell, OpenError>;
 
-    /// A request that waited for a resume got the first byte of its answer. Must do no more than take the time.
+    /// Reports that a request which waited for a resume got the first byte of its answer. Must only record the time.
     fn first_byte(&self, microvm: MicrovmId);
 
-    /// Bytes went through a microVM's endpoint: it is not idle. Called for every piece of a body, so it must
-    /// do no more than store the moment.
+    /// Reports that bytes went through a microVM's endpoint, so it is not idle. Called for every piece of a body, so
+    /// it must only record the time.
     fn touched(&self, microvm: MicrovmId, bytes: u64);
 }

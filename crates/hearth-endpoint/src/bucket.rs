@@ -1,20 +1,20 @@
-//! A rate, kept by the time at which all that was taken will have been paid for (GCRA).
+//! A rate limiter (GCRA): it stores the time at which everything taken so far is paid for.
 //!
-//! Pure: the caller brings the time and does the waiting.
+//! Pure: the caller passes the time and does the waiting.
 
 use std::time::{Duration, Instant};
 
-/// Allows `rate` units a second, and `burst` of time ahead of it.
+/// Limits to `rate` units per second, with `burst` ahead of it.
 #[derive(Debug)]
 pub struct Bucket {
     rate: f64,
     burst: Duration,
-    /// When everything taken so far is paid for.
+    /// When everything that was taken so far is paid for.
     paid_at: Instant,
 }
 
 impl Bucket {
-    /// A bucket of which nothing was taken yet.
+    /// A limiter from which nothing was taken yet.
     #[must_use]
     pub fn new(rate: f64, burst: Duration, now: Instant) -> Self {
         Self {
@@ -24,13 +24,13 @@ impl Bucket {
         }
     }
 
-    /// Takes an amount that cannot be refused any more, and says how long to wait before the next.
+    /// Takes an amount that can no longer be refused. Returns how long to wait before the next.
     pub fn take(&mut self, amount: f64, now: Instant) -> Duration {
         self.paid_at = self.paid_at.max(now) + self.cost(amount);
         self.debt(now)
     }
 
-    /// Takes an amount, or nothing when there is too much of a debt already.
+    /// Takes an amount. Takes nothing and returns false if the debt is too large already.
     pub(crate) fn try_take(&mut self, amount: f64, now: Instant) -> bool {
         if !self.debt(now).is_zero() {
             return false;
@@ -39,7 +39,7 @@ impl Bucket {
         true
     }
 
-    /// Takes an amount and says how long to wait for it, or takes nothing when that would be longer than this.
+    /// Takes an amount and returns how long to wait for it. Takes nothing if the wait would be longer than `limit`.
     pub(crate) fn take_within(
         &mut self,
         amount: f64,
@@ -61,7 +61,7 @@ impl Bucket {
     }
 
     fn cost(&self, amount: f64) -> Duration {
-        // A rate of zero would be a debt without end; an hour is as good.
+        // A rate of zero would never be paid for. An hour is as good.
         Duration::try_from_secs_f64(amount / self.rate).unwrap_or(Duration::from_secs(3600))
     }
 }

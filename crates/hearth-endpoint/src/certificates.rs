@@ -1,8 +1,9 @@
-//! Which certificate a client is shown: the operator's own where it fits, else one of the local authority.
+//! Which certificate a client is shown: the operator's own if it covers the name, else one of the local authority.
 //!
-//! A leaf is made when its name is first asked for, before the handshake goes on ([`Certificates::prepare`]). The name comes
-//! from the client: names of microVMs that exist are signed for always, others that look like one so often a second. Over
-//! that, the client is shown the certificate of this host. The leaf that was not asked for the longest makes room.
+//! A leaf certificate is issued when its name is first asked for, before the handshake continues
+//! ([`Certificates::prepare`]). Clients choose the name: names of existing microVMs are always signed, other names
+//! that have the same form only a few per second. Beyond that rate, the client is shown the certificate of this host.
+//! When the cache is full, the least recently used leaf is removed.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,18 +22,18 @@ use crate::authority::{Authority, AuthorityError};
 use crate::bucket::Bucket;
 use crate::lock::lock;
 
-/// Leaves kept at one time; a few KiB each.
+/// Leaf certificates that are cached. Each takes a few KiB.
 const MAX_LEAVES: usize = 4096;
 
-/// A leaf is made anew long before it expires.
+/// Age at which a leaf certificate is replaced, long before it expires.
 const LEAF_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// Leaves a second for names that are nobody's, and for how many seconds ahead: enough for a client that tries a microVM
-/// that is gone, and sees a 403 as on AWS; and half a percent of one processor.
+/// Leaf certificates per second for names of no microVM, and the burst in seconds: enough for a client that tries a
+/// microVM that is gone, and gets 403 as on AWS. It takes half a percent of one processor.
 const STRANGE_LEAVES: f64 = 20.0;
 const STRANGE_BURST: Duration = Duration::from_secs(5);
 
-/// What every host calls itself.
+/// Names of every host for itself.
 const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
 /// Why the operator's certificate cannot be used.
@@ -56,7 +57,7 @@ pub enum OwnCertificateError {
         #[source]
         source: rustls::pki_types::pem::Error,
     },
-    /// Chain and key do not fit together, or are of a kind that is not supported.
+    /// Chain and key do not belong together, or their kind is not supported.
     #[error("the certificate and its key are not usable")]
     Unusable(#[source] rustls::Error),
 }
@@ -65,7 +66,7 @@ pub enum OwnCertificateError {
 pub struct Certificates {
     own: Option<Arc<CertifiedKey>>,
     authority: Authority,
-    /// For clients that say what this host is called, or nothing: they came by address.
+    /// For clients that ask for the name of this host, or for none because they came by address.
     by_address: Leaf,
     leaves: Mutex<HashMap<String, CachedLeaf>>,
     strange: Mutex<Bucket>,
@@ -84,12 +85,12 @@ struct CachedLeaf {
 }
 
 impl Certificates {
-    /// Certificates of the local authority, for names of endpoints and for what this host is called: names of DNS and
-    /// addresses, beside localhost.
+    /// Issues certificates of the local authority for names of endpoints and for the names and addresses in `host`,
+    /// besides localhost.
     ///
     /// # Errors
     ///
-    /// When the authority cannot sign.
+    /// The authority could not sign.
     pub fn new(authority: Authority, host: &[String]) -> Result<Self, AuthorityError> {
         let mut names = LOCAL_NAMES.map(str::to_owned).to_vec();
         names.extend(host.iter().map(|name| name.to_ascii_lowercase()));
@@ -104,7 +105,7 @@ impl Certificates {
         })
     }
 
-    /// Shows the operator's certificate to clients that ask for a name which it covers.
+    /// Adds the operator's certificate, which is shown to clients that ask for a name it covers.
     ///
     /// # Errors
     ///
@@ -125,22 +126,22 @@ impl Certificates {
         Ok(self)
     }
 
-    /// The authority that clients trust.
+    /// The authority, whose certificate clients trust.
     #[must_use]
     pub fn authority(&self) -> &Authority {
         &self.authority
     }
 
-    /// The TLS of every endpoint: HTTP/2 or HTTP/1.1.
+    /// The TLS configuration of endpoints: HTTP/2 or HTTP/1.1.
     pub(crate) fn endpoint_tls(self: &Arc<Self>) -> Result<ServerConfig, rustls::Error> {
         self.tls(&[b"h2", b"http/1.1"])
     }
 
-    /// The TLS of a listener that speaks HTTP/1.1 alone.
+    /// The TLS configuration of a listener for HTTP/1.1 only.
     ///
     /// # Errors
     ///
-    /// When there is no randomness for the keys of session tickets.
+    /// The system has no randomness for the keys of session tickets.
     pub fn http1_tls(self: &Arc<Self>) -> Result<ServerConfig, rustls::Error> {
         self.tls(&[b"http/1.1"])
     }
@@ -152,22 +153,22 @@ impl Certificates {
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(self) as Arc<dyn ResolvesServerCert>);
         config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
-        // Tickets hold no state here, so that resumption costs no memory for each client.
+        // Tickets keep the session state at the client, so resumption takes no memory per client.
         config.ticketer = aws_lc_rs::Ticketer::new()?;
         Ok(config)
     }
 
-    /// Whether there is a certificate for a name, so that none has to be made.
+    /// Whether the certificate for a name exists already.
     pub(crate) fn is_ready(&self, name: &str) -> bool {
         self.by_name(name).is_some()
     }
 
-    /// Whether a leaf may be made for a name that is nobody's.
+    /// Whether a leaf certificate may be issued now for a name of no microVM.
     pub(crate) fn may_sign_for_stranger(&self) -> bool {
         lock(&self.strange).try_take(1.0, Instant::now())
     }
 
-    /// Makes a leaf for a name. Others do not wait for the signature.
+    /// Issues a leaf certificate for a name. Other connections do not wait for the signature.
     pub(crate) fn prepare(&self, name: &str) {
         let leaf = match self.authority.leaf(&[name.to_owned()]) {
             Ok(key) => Leaf::new(key),
@@ -187,7 +188,7 @@ impl Certificates {
         leaves.insert(name.to_owned(), CachedLeaf { leaf, asked_at });
     }
 
-    /// What there is for a name, without making anything.
+    /// The certificate for a name, if it exists.
     fn by_name(&self, name: &str) -> Option<Arc<CertifiedKey>> {
         if let Some(own) = self.own.as_ref().filter(|own| covers(own, name)) {
             return Some(Arc::clone(own));
@@ -208,7 +209,8 @@ impl Certificates {
         if self.by_address.is_fresh() {
             return Some(Arc::clone(&self.by_address.key));
         }
-        // After a month of running, a signature for each handshake by address is cheaper than a lock in all.
+        // Once the cached one is a month old: a signature per such handshake is cheaper than a lock in all
+        // handshakes.
         self.authority.leaf(&self.names).ok().map(Arc::new)
     }
 }
@@ -216,8 +218,8 @@ impl Certificates {
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         match hello.server_name() {
-            // A name that is no endpoint still gets an answer, so that the client sees a 403 as in AWS,
-            // if it does not mind the name of the certificate.
+            // A client that asks for another name is answered, too: it gets 403 as on AWS, if it accepts the
+            // certificate.
             Some(name) => self.by_name(name).or_else(|| self.by_address()),
             None => self.by_address(),
         }
@@ -246,7 +248,7 @@ impl Leaf {
     }
 }
 
-/// Whether a certificate is valid for a name, by the rules that clients go by.
+/// Whether a certificate is valid for a name, by the rules of clients.
 fn covers(certified: &CertifiedKey, name: &str) -> bool {
     let Ok(name) = ServerName::try_from(name) else {
         return false;

@@ -1,7 +1,8 @@
-//! One client connection, as long as any of its requests or upgraded streams lives.
+//! One client connection, as long as a request or an upgraded stream of it lives.
 //!
-//! It begins unproven and counts against a limit that all strangers share. With its first valid token it becomes
-//! the guest of one microVM and counts there. So a flood of strangers cannot push out who is already in.
+//! The connection begins unauthenticated and takes a place in a limit that all unauthenticated connections share.
+//! With its first valid token it becomes a connection of one microVM and counts against that one's limit. So a flood
+//! of unauthenticated connections cannot push out authenticated ones.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -20,14 +21,14 @@ use crate::routing::Door;
 pub(crate) struct Client {
     door: Door,
     server_name: Option<String>,
-    /// Set by the guard that watches the framing of HTTP/1.1.
+    /// Set by the watcher of HTTP/1.1 framing.
     malformed: Arc<AtomicBool>,
     in_flight: AtomicU32,
     standing: Mutex<Standing>,
 }
 
 struct Standing {
-    /// The place among strangers; given back with the first valid token.
+    /// The place among unauthenticated connections. Returned with the first valid token.
     unproven: Option<Place>,
     slot: Option<ConnectionSlot>,
     idle_since: Instant,
@@ -54,18 +55,18 @@ impl Client {
         }
     }
 
-    /// Whether the framing of the request at hand can be read in two ways.
+    /// Whether the framing of the current request is ambiguous.
     pub(crate) fn is_malformed(&self) -> bool {
         self.malformed.load(Ordering::Acquire)
     }
 
-    /// The endpoint that a request means.
+    /// The endpoint that a request is for.
     pub(crate) fn endpoint(&self, authority: Option<&Authority>) -> Result<EndpointId, Refusal> {
         self.door.endpoint(self.server_name.as_deref(), authority)
     }
 
-    /// Counts the connection as one of its microVM's, from its first valid token on. It stays with that microVM: a
-    /// request to another one belongs on another connection, which the client is told (RFC 9110 section 15.5.20).
+    /// Counts the connection as one of its microVM from the first valid token on. It stays with that microVM: a
+    /// request to another one needs another connection, and the client is told so (RFC 9110 section 15.5.20).
     pub(crate) fn admit(&self, lane: &Arc<Lane>) -> Result<(), Refusal> {
         let mut standing = lock(&self.standing);
         match &standing.slot {
@@ -85,7 +86,7 @@ impl Client {
         InFlight(Arc::clone(self))
     }
 
-    /// Whether nothing was under way for this long.
+    /// Whether no request was under way for this long.
     pub(crate) fn is_idle(&self, limit: Duration) -> bool {
         self.in_flight.load(Ordering::Relaxed) == 0
             && lock(&self.standing).idle_since.elapsed() >= limit

@@ -30,31 +30,31 @@ use crate::settings::Settings;
 /// Largest frame of HTTP/2 that a client may send: fewer, larger frames make uploads cheaper.
 const MAX_FRAME_BYTES: u32 = 64 * 1024;
 
-/// What one stream of HTTP/2 may have waiting to be sent.
+/// Bytes that one HTTP/2 stream may have buffered for sending.
 const MAX_SEND_BYTES: usize = 128 * 1024;
 
 /// How often a silent HTTP/2 connection is pinged, and how long the answer may take.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIME: Duration = Duration::from_secs(20);
 
-/// How long a connection that was told to end may take for it.
+/// How long a connection may take to end after it was told to.
 const GOODBYE_TIME: Duration = Duration::from_secs(5);
 
-/// How a connection ended.
+/// Why a connection failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectionError {
-    /// No TLS.
+    /// The TLS handshake failed.
     #[error("no TLS handshake")]
     Handshake(#[source] io::Error),
-    /// No TLS in time.
+    /// The TLS handshake took too long.
     #[error("the TLS handshake took too long")]
     HandshakeTime,
-    /// HTTP broke off.
+    /// The HTTP connection failed.
     #[error("HTTP broke off")]
     Http(#[source] hyper::Error),
 }
 
-/// A client at the door.
+/// A client connection that was just accepted.
 pub(crate) struct Visitor {
     pub(crate) core: Arc<Core>,
     pub(crate) door: Door,
@@ -90,7 +90,8 @@ impl Visitor {
         }
     }
 
-    /// TLS. The certificate for the name that the client says is made before the handshake goes on, if it is to be made.
+    /// Performs the TLS handshake. The certificate for the requested name is issued before the handshake continues,
+    /// if need be.
     async fn shake_hands(
         &self,
         stream: TcpStream,
@@ -133,8 +134,8 @@ struct Session {
     stop: watch::Receiver<bool>,
 }
 
-/// Drives a connection of either protocol, which in hyper have the same methods and no common trait. Ends it when it
-/// stands idle or the endpoint stops.
+/// Drives a connection of either protocol. Their types in hyper have the same methods but no common trait. Ends the
+/// connection when it is idle for too long or the endpoint stops.
 macro_rules! drive {
     ($session:expr, $connection:expr) => {{
         let mut session = $session;
@@ -184,7 +185,7 @@ impl Session {
             .timer(TokioTimer::new())
             .header_read_timeout(head_time)
             .max_buf_size(max_head_bytes)
-            // The buffer may overshoot by one read; this may not.
+            // The buffer may exceed its size by one read. This limit is exact.
             .max_header_size(max_head_bytes)
             .max_headers(max_headers)
             .serve_connection(io, service)
@@ -213,7 +214,7 @@ impl Session {
         drive!(self, connection)
     }
 
-    /// Returns when the connection stood idle for too long, or the endpoint stops.
+    /// Returns when the connection was idle for too long or the endpoint stops.
     async fn is_over(&mut self) {
         let limit = self.core.settings.head_time;
         let idle = async {

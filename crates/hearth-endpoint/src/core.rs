@@ -1,4 +1,4 @@
-//! What all connections of clients share.
+//! State that all client connections share.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::settings::Settings;
 use crate::token::TokenKeys;
 use crate::upstream::Dialer;
 
-/// What all connections share.
+/// State that all client connections share.
 pub(crate) struct Core {
     pub(crate) settings: Settings,
     pub(crate) backend: Arc<dyn Backend>,

@@ -1,6 +1,8 @@
-//! What a request says to the endpoint itself: token, port, protocol. The application never sees any of it.
+//! The part of a request that is for the endpoint itself: token, port, protocol. It is removed before the request is
+//! forwarded.
 //!
-//! Headers go before WebSocket subprotocols, which exist because browsers cannot set headers on a WebSocket:
+//! Headers take precedence over WebSocket subprotocols, which exist because browsers cannot set headers on a
+//! WebSocket:
 //!
 //! ```text
 //! X-aws-proxy-auth: <jwe>           lambda-microvms, lambda-microvms.authentication.<jwe>
@@ -13,10 +15,10 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::reply::Refusal;
 
-/// Where requests go that name no port.
+/// The port of requests that name none.
 pub(crate) const DEFAULT_PORT: u16 = 8080;
 
-/// The subprotocol that says that others are meant for the endpoint.
+/// The subprotocol that marks others as meant for the endpoint.
 pub(crate) const BASE_SUBPROTOCOL: &str = "lambda-microvms";
 
 const NAMESPACE: &str = "x-aws-proxy-";
@@ -26,13 +28,13 @@ const FORCE_H2: &str = "x-aws-proxy-force-h2";
 const AUTH_SUBPROTOCOL: &str = "lambda-microvms.authentication.";
 const PORT_SUBPROTOCOL: &str = "lambda-microvms.port.";
 
-/// What one request said to the endpoint. Holds a secret, so it has no `Debug`.
+/// What one request tells the endpoint. It contains a secret, so it has no `Debug`.
 pub(crate) struct Credentials {
     token: Option<String>,
     port: Result<Option<u16>, Refusal>,
-    /// The application is to be spoken to in HTTP/2 without TLS.
+    /// Whether to speak HTTP/2 without TLS to the application.
     pub(crate) force_h2: bool,
-    /// The client offered [`BASE_SUBPROTOCOL`] and is to be told of it when the application chooses none.
+    /// Whether the client offered [`BASE_SUBPROTOCOL`]. It is then selected if the application selects none.
     pub(crate) offered_base: bool,
 }
 
@@ -47,7 +49,7 @@ impl Credentials {
         let token = match values(headers, AUTH).as_slice() {
             [] => offers.token,
             [one] => Some((*one).to_owned()),
-            // Two tokens are no token: nobody could say which of them was checked.
+            // Two tokens count as none: it would be unclear which one was checked.
             _ => None,
         };
         let port = match values(headers, PORT).as_slice() {
@@ -72,13 +74,13 @@ impl Credentials {
         self.token.as_deref().ok_or(Refusal::MissingAuthentication)
     }
 
-    /// The port that was asked for, if one was.
+    /// The requested port, if the request names one.
     pub(crate) fn port(&self) -> Result<Option<u16>, Refusal> {
         self.port
     }
 }
 
-/// The subprotocols of a WebSocket handshake, parted into those for the endpoint and those for the application.
+/// The subprotocols of a WebSocket handshake, divided into those for the endpoint and those for the application.
 struct Offers {
     base: bool,
     token: Option<String>,
@@ -102,7 +104,7 @@ impl Offers {
             .flat_map(|line| line.split(','))
             .map(|offer| offer.trim().to_owned())
             .collect();
-        // Without the base, names that look like ours belong to the application.
+        // Without the base subprotocol, names of this form belong to the application.
         if !offered.iter().any(|offer| offer == BASE_SUBPROTOCOL) {
             return Self::default();
         }
@@ -142,7 +144,7 @@ fn strip_namespace(headers: &mut HeaderMap) {
 }
 
 fn values<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
-    // What is not ASCII is no token and no port; an empty text is neither as well.
+    // A value that is not ASCII is neither token nor port. Nor is an empty one.
     headers
         .get_all(name)
         .iter()
@@ -150,7 +152,7 @@ fn values<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
         .collect()
 }
 
-/// Digits alone: the standard parser would take a plus sign.
+/// Digits only: the standard parser would accept a plus sign.
 fn parse_port(text: &str) -> Result<u16, Refusal> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let port = if is_number { text.parse().ok() } else { None };

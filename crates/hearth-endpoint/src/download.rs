@@ -13,17 +13,17 @@ use crate::meter::{BodyError, Metered};
 use crate::upstream::Lease;
 
 pub(crate) enum Download {
-    /// The endpoint's own words.
+    /// An answer of the endpoint itself.
     Own(Full<Bytes>),
-    /// The application's.
+    /// An answer of the application.
     Application(Box<Forwarded>),
 }
 
-/// A body that frees its connection once it has been read to the end; dropped before that, it closes it.
+/// A body from the application. Read to its end, it returns its connection to the pool. Dropped before, it closes it.
 pub(crate) struct Forwarded {
     body: Metered<Incoming>,
     lease: Option<Lease>,
-    /// The client is not idle while it reads.
+    /// Keeps the client connection from being idle while it reads.
     in_flight: Option<InFlight>,
 }
 
@@ -38,7 +38,7 @@ impl Download {
         Self::Application(Box::new(forwarded))
     }
 
-    /// Keeps the request under way until the body is gone. The endpoint's own words go out at once.
+    /// Keeps the request under way until the body is dropped. Answers of the endpoint itself are sent at once.
     pub(crate) fn holding(mut self, in_flight: InFlight) -> Self {
         if let Self::Application(forwarded) = &mut self {
             forwarded.in_flight = Some(in_flight);
@@ -52,7 +52,7 @@ impl Download {
 }
 
 impl Forwarded {
-    /// Whoever sends the body may not ask again once it says that it has ended.
+    /// Called at the end of the body: hyper may not poll again once the body has said that it has ended.
     fn release_at_end(&mut self) {
         if self.body.is_end_stream()
             && let Some(lease) = self.lease.take()

@@ -1,4 +1,4 @@
-//! The endpoint put together, and its listeners.
+//! The endpoint, assembled from its parts, and its listeners.
 
 use std::io;
 use std::sync::Arc;
@@ -22,17 +22,17 @@ use crate::settings::Settings;
 use crate::token::TokenKeys;
 use crate::upstream::Dialer;
 
-/// Pause after an accept that failed (usually no more descriptors), so as not to spin.
+/// Pause after a failed accept (usually for lack of file descriptors), to avoid a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Silence after which a client's host is asked whether it is still there. Streams may be silent for hours; a host
-/// that is gone must not hold a place that long.
+/// Silence after which TCP keep-alive checks that the client's host still exists. Streams may be silent for hours,
+/// but a host that is gone must not hold a place that long.
 const KEEPALIVE_TIME: Duration = Duration::from_secs(60);
 
-/// Why there is no endpoint.
+/// Why the endpoint cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
-    /// No certificates.
+    /// The certificates cannot be used.
     #[error("no certificates")]
     Certificates(#[from] AuthorityError),
     /// TLS cannot be set up.
@@ -40,7 +40,7 @@ pub enum EndpointError {
     Tls(#[from] rustls::Error),
 }
 
-/// The data path. Cheap to clone.
+/// The endpoint of all microVMs. Cheap to clone.
 #[derive(Clone)]
 pub struct Endpoint {
     core: Arc<Core>,
@@ -49,11 +49,11 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Puts the data path together.
+    /// Builds the endpoint.
     ///
     /// # Errors
     ///
-    /// When TLS cannot be set up.
+    /// TLS cannot be set up.
     pub fn new(
         settings: Settings,
         backend: Arc<dyn Backend>,
@@ -82,21 +82,22 @@ impl Endpoint {
         })
     }
 
-    /// Serves one listener until `stop` says so or its sender is gone; then lets requests in flight finish.
+    /// Serves one listener until `stop` is set or its sender is dropped. Then lets requests in flight finish.
     pub async fn serve(&self, listener: TcpListener, door: Door, mut stop: watch::Receiver<bool>) {
         let mut connections = JoinSet::new();
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 _ = stop.wait_for(|&stop| stop) => break,
-                // Takes finished connections out of the set.
+                // Removes finished connections from the set.
                 Some(_) = connections.join_next() => continue,
             };
             let Ok((stream, peer)) = accepted else {
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             };
-            // Over the limit a stranger is sent away without a word: TLS would cost more than the connection.
+            // Above the limit an unauthenticated connection is closed without an answer: TLS would cost more than the
+            // connection.
             let Some(place) = self.strangers.take(peer.ip()) else {
                 continue;
             };

@@ -1,16 +1,16 @@
-//! A second opinion on where requests of HTTP/1.1 begin and end.
+//! A second check of where HTTP/1.1 requests begin and end.
 //!
-//! Smuggling needs two parties that read one message in two ways. hyper reads a request with both a length and
-//! chunks in one of them (RFC 9112 section 6.3 lets it) and says nothing of it; what it forwards is framed anew, so it is
-//! harmless here. But such a request has no honest sender, and who sends it is looking for a way around the endpoint.
-//! So every head is watched as it comes in, and a request that can be read in two ways is refused.
+//! Request smuggling needs two parties that read one message in two ways. If a request has both a length and chunks,
+//! hyper picks one (RFC 9112 section 6.3 allows it) without an error. It frames the forwarded request anew, so that
+//! is harmless here. But no honest client sends such a request: its sender is looking for a way around the endpoint.
+//! So every head is parsed as it arrives, and an ambiguous request is refused.
 //!
 //! ```text
 //! Head -- length --> Sized(n) --> Head
 //!      \- chunked -> ChunkSize --> ChunkData(n) --> ChunkSize ... 0 --> Trailers --> Head
 //! ```
 //!
-//! Bodies are skipped, not read, so this costs one look at each byte of the heads.
+//! Bodies are skipped, so this costs one look at each byte of the heads.
 
 use std::io;
 use std::pin::Pin;
@@ -20,10 +20,11 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What is kept of a line. Lengths, encodings and chunk sizes are far shorter; of other lines only the name counts.
+/// Bytes that are kept of a line. Lengths, encodings and chunk sizes are far shorter; of other lines only the name
+/// matters.
 const MAX_LINE_BYTES: usize = 256;
 
-/// A stream whose requests are watched.
+/// A stream whose requests are checked.
 pub(crate) struct Watched<S> {
     inner: S,
     framing: Framing,
@@ -32,7 +33,7 @@ pub(crate) struct Watched<S> {
 }
 
 impl<S> Watched<S> {
-    /// Sets `malformed` as soon as a request can be read in two ways. Once `upgraded` is set, it is no longer HTTP.
+    /// Sets `malformed` as soon as a request is ambiguous. Once `upgraded` is set, the stream is no longer HTTP.
     pub(crate) fn new(inner: S, malformed: Arc<AtomicBool>, upgraded: Arc<AtomicBool>) -> Self {
         Self {
             inner,
@@ -92,7 +93,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 }
 
-/// Where in the stream of requests the client is.
+/// The position of the client in the stream of requests.
 #[derive(Default)]
 struct Framing {
     state: State,
@@ -108,13 +109,13 @@ enum State {
     ChunkSize,
     ChunkData(u64),
     Trailers,
-    /// A request can be read in two ways. Nothing after it is looked at.
+    /// A request is ambiguous. Nothing after it is parsed.
     Malformed,
     /// The connection was upgraded.
     Over,
 }
 
-/// What the head at hand has said so far.
+/// What the current head has said so far.
 #[derive(Debug, Default, Clone, Copy)]
 struct Head {
     has_request_line: bool,
@@ -122,7 +123,7 @@ struct Head {
     is_chunked: bool,
 }
 
-/// The beginning of the line at hand.
+/// The beginning of the current line.
 #[derive(Default)]
 struct Line {
     kept: Vec<u8>,
@@ -154,7 +155,7 @@ impl Framing {
         }
     }
 
-    /// Judges the line that has just ended.
+    /// Handles the line that has just ended.
     fn end_line(&mut self) -> State {
         let line = std::mem::take(&mut self.line);
         let text = line.kept.trim_ascii_end();
@@ -168,7 +169,7 @@ impl Framing {
             State::ChunkSize => match chunk_size(text).filter(|_| !line.is_cut) {
                 None => State::Malformed,
                 Some(0) => State::Trailers,
-                // The line's end behind the data.
+                // Includes the line end after the data.
                 Some(size) => State::ChunkData(size.saturating_add(2)),
             },
             State::Trailers if text.is_empty() && !line.is_cut => State::Head,
@@ -182,19 +183,19 @@ impl Framing {
             (Some(_), true) => State::Malformed,
             (None, true) => State::ChunkSize,
             (Some(length), false) if length > 0 => State::Sized(length),
-            // Also for empty lines before a request, which RFC 9112 section 2.2 tolerates.
+            // Also for empty lines before a request, which RFC 9112 section 2.2 allows.
             _ => State::Head,
         }
     }
 }
 
 impl Head {
-    /// Takes a header line in; `None` when it makes the framing doubtful.
+    /// Handles a header line. `None` if it makes the framing ambiguous.
     fn read(&mut self, line: &Line) -> Option<()> {
-        // A continued line (obs-fold) has a blank in front; a name has none behind.
+        // A continued line (obs-fold) begins with a blank. A name must not end with one.
         let colon = line.kept.iter().position(|&byte| byte == b':');
         let Some(colon) = colon else {
-            // A name longer than what is kept is none of ours.
+            // A name longer than what is kept does not matter for framing.
             return line.is_cut.then_some(());
         };
         let (name, value) = (&line.kept[..colon], &line.kept[colon + 1..]);
@@ -221,7 +222,7 @@ impl Head {
 }
 
 impl Line {
-    /// Takes bytes up to and with the line's end, and says how many.
+    /// Takes bytes up to and including the line end. Returns how many.
     fn take(&mut self, input: &[u8]) -> usize {
         let end = input.iter().position(|&byte| byte == b'\n');
         let used = end.map_or(input.len(), |end| end + 1);
@@ -241,7 +242,7 @@ fn length(value: &[u8]) -> Option<u64> {
     }
 }
 
-/// The size in front of any extension (RFC 9112 section 7.1).
+/// The size, without chunk extensions (RFC 9112 section 7.1).
 fn chunk_size(line: &[u8]) -> Option<u64> {
     let digits = line.split(|&byte| byte == b';').next()?.trim_ascii_end();
     let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit);

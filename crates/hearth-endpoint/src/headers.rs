@@ -1,4 +1,4 @@
-//! From the client's request to the application's, and back: what belongs to one hop stays on it.
+//! Rewrites headers between client and application: hop-by-hop headers are removed.
 
 use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
@@ -12,10 +12,10 @@ use crate::reply::Refusal;
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
-/// Headers that a client cannot make us drop by naming them in `Connection`: they say what the message is.
+/// Headers that are kept even if a client names them in `Connection`: they define the message.
 const NOT_OF_THE_HOP: &[&str] = &["host", "content-length", "content-type", "cookie", "te"];
 
-/// What a request wants to change its connection into, as `websocket`.
+/// The protocol that a request wants to upgrade to, such as `websocket`.
 pub(crate) fn wanted_upgrade(version: Version, headers: &HeaderMap) -> Option<HeaderValue> {
     if version != Version::HTTP_11 || !names_in_connection(headers).any(|name| name == "upgrade") {
         return None;
@@ -28,16 +28,15 @@ pub(crate) fn is_websocket(method: &Method, upgrade: &HeaderValue) -> bool {
     method == Method::GET && upgrade.as_bytes().eq_ignore_ascii_case(b"websocket")
 }
 
-/// Whether the body is gRPC, which works over HTTP/2 alone.
+/// Whether the body is gRPC, which needs HTTP/2.
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     let content_type = headers.get(http::header::CONTENT_TYPE);
     let rest = content_type.and_then(|value| value.as_bytes().strip_prefix(b"application/grpc"));
-    // gRPC-Web is made for HTTP/1.1 and begins with the same letters.
+    // gRPC-Web is made for HTTP/1.1. Its type begins with the same letters.
     rest.is_some_and(|rest| rest.first() != Some(&b'-'))
 }
 
-/// Removes what is meant for one hop alone (RFC 9110 section 7.6.1). `TE: trailers` is put back, since trailers
-/// are carried through.
+/// Removes hop-by-hop headers (RFC 9110 section 7.6.1). `TE: trailers` is put back, because trailers are forwarded.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = names_in_connection(headers)
         .filter(|name| !NOT_OF_THE_HOP.contains(&name.as_str()))
@@ -46,7 +45,7 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     for name in named {
         headers.remove(name);
     }
-    // Where both are said, chunks count and the length may lie (RFC 9112 section 6.3).
+    // If both are present, chunks count and the length may be wrong (RFC 9112 section 6.3).
     if headers.contains_key(TRANSFER_ENCODING) {
         headers.remove(CONTENT_LENGTH);
     }
@@ -66,13 +65,13 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Puts back what an upgrade needs.
+/// Puts the headers of an upgrade back.
 pub(crate) fn set_upgrade(headers: &mut HeaderMap, upgrade: HeaderValue) {
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, upgrade);
 }
 
-/// The target of a request in the form that the application's protocol wants; sets or removes `Host` to match.
+/// The request target in the form of the application's protocol. Sets or removes `Host` to match.
 pub(crate) fn target(
     uri: &Uri,
     authority: Option<Authority>,
@@ -100,7 +99,7 @@ pub(crate) fn target(
     Ok(Uri::from(path))
 }
 
-/// HTTP/2 may part cookies into several lines; HTTP/1.1 has one (RFC 9113 section 8.2.3).
+/// HTTP/2 may split cookies into several lines. HTTP/1.1 has one line (RFC 9113 section 8.2.3).
 fn join_cookies(headers: &mut HeaderMap) {
     let crumbs: Vec<&[u8]> = headers
         .get_all(COOKIE)

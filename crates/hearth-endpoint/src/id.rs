@@ -1,11 +1,11 @@
-//! Identities as the data path sees them: plain UUIDs, so that this crate knows neither the control plane nor the node.
+//! Ids as the endpoint sees them: plain UUIDs, so that this crate knows neither the control plane nor the node.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// A microVM: the UUID behind `microvm-` in the API.
+/// The id of a microVM: the UUID after `microvm-` in the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct MicrovmId(pub Uuid);
 
@@ -15,16 +15,16 @@ impl fmt::Display for MicrovmId {
     }
 }
 
-/// The first label of a microVM's endpoint name; unrelated to its [`MicrovmId`].
+/// The first label of a microVM's endpoint name. Unrelated to its [`MicrovmId`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EndpointId(pub Uuid);
 
 impl EndpointId {
-    /// The endpoint that a host name means: its first label, whatever the domain behind it.
+    /// The endpoint that a host name stands for: its first label, under any domain.
     #[must_use]
     pub fn from_host(host: &str) -> Option<Self> {
         let label = host.split('.').next()?;
-        // Only the hyphenated form was ever given out; the parser would take others as well.
+        // Only the hyphenated form is ever given out. The parser would accept others as well.
         if label.len() != 36 {
             return None;
         }

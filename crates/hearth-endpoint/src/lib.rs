@@ -1,4 +1,5 @@
-//! The data path: each microVM's own address, guarded, transparent, waking on traffic.
+//! The data path: the endpoint of each microVM, which checks tokens, forwards requests, and resumes microVMs on
+//! traffic.
 //!
 //! ```text
 //! listener -> TLS -> HTTP/1.1 or HTTP/2 -> proxy: route, authenticate, admit, wake
@@ -7,8 +8,8 @@
 //!                                            `-> shell:    a terminal over a WebSocket
 //! ```
 //!
-//! The crate knows neither the control plane nor the node. What it needs of them is [`Backend`]. Tokens, certificates,
-//! statuses and texts follow what AWS was seen to do.
+//! The crate knows neither the control plane nor the node. What it needs of them is [`Backend`]. Tokens,
+//! certificates, statuses and texts follow those recorded from AWS.
 
 #![forbid(unsafe_code)]
 

@@ -1,13 +1,13 @@
-//! How much one microVM's endpoint may carry. The defaults follow AWS's table of size tiers (facts section 8).
+//! Limits of one microVM's endpoint. The defaults follow AWS's table of size tiers (facts section 8).
 
-/// Limits of one microVM's endpoint; `None` lifts a limit.
+/// Limits of one microVM's endpoint. `None` means no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Client connections that carry authenticated requests at one time.
+    /// Client connections with authenticated requests at one time.
     pub connections: Option<u32>,
-    /// Bytes a second, for each direction on its own.
+    /// Bytes per second, in each direction.
     pub bytes_per_second: Option<u64>,
-    /// Requests a second, over a few seconds.
+    /// Requests per second, averaged over a few seconds.
     pub requests_per_second: Option<u32>,
 }
 
@@ -19,7 +19,7 @@ impl Limits {
         requests_per_second: None,
     };
 
-    /// What AWS allows a microVM of this baseline memory; sizes between two tiers get the lower one.
+    /// The limits of AWS for a microVM of this baseline memory. Sizes between two tiers get the lower one.
     #[must_use]
     pub fn of_tier(memory_mib: u32) -> Self {
         let peak_vcpus = match memory_mib {

@@ -1,8 +1,8 @@
-//! Taking a lock.
+//! Locks a mutex.
 
 use std::sync::{Mutex, PoisonError};
 
-/// Nothing that is done under these locks can panic half-way, so a poisoned one is still sound.
+/// Ignores poisoning: nothing that is done under these locks can panic half-way.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! A body under way: counted, held to the rate, and given up when it stands still.
+//! A body that is counted, limited to a rate, and ended when it stalls.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use crate::traffic::{Direction, Traffic};
 /// Why a body ended early.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BodyError {
-    /// The connection it came through failed, or its framing is broken.
+    /// The connection of the body failed, or its framing is broken.
     #[error("the body broke off")]
     Broken(#[from] hyper::Error),
-    /// Nothing came for too long.
+    /// No bytes came for too long.
     #[error("the body stood still")]
     Stalled,
-    /// It was given up for another attempt.
+    /// Another attempt to send the body has begun.
     #[error("the body is being sent again")]
     Superseded,
 }
@@ -29,14 +29,14 @@ pub(crate) struct Metered<B> {
     inner: B,
     traffic: Arc<Traffic>,
     direction: Direction,
-    /// Runs while the body is ahead of its rate.
+    /// Pending while the body is ahead of its rate.
     pause: Option<Pin<Box<Sleep>>>,
     stall: Option<Stall>,
 }
 
 struct Stall {
     limit: Duration,
-    /// Armed while the source has nothing.
+    /// Armed while the source has no bytes.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -51,7 +51,7 @@ impl<B> Metered<B> {
         }
     }
 
-    /// Gives the body up when nothing comes for this long.
+    /// Ends the body with an error when no bytes come for this long.
     pub(crate) fn with_stall(mut self, limit: Duration) -> Self {
         self.stall = Some(Stall { limit, timer: None });
         self

@@ -1,7 +1,7 @@
-//! A port for each microVM: which are open follows which are wanted.
+//! A port for each microVM. Reconciles the open ports with the wanted ones.
 //!
-//! The wiring says every time something changes, and from time to time anyway, which ports there should be. What
-//! is open and not wanted is closed, what is wanted and not open is opened; nothing else is remembered.
+//! On every change, and by timer, the service says which ports are wanted. Ports that are open and not wanted are
+//! closed, ports that are wanted and not open are opened. No other state is kept.
 
 use std::collections::HashMap;
 use std::io;
@@ -15,7 +15,7 @@ use crate::endpoint::Endpoint;
 use crate::id::EndpointId;
 use crate::routing::Door;
 
-/// The ports of microVMs.
+/// The open ports of microVMs.
 #[derive(Debug)]
 pub struct Doors {
     endpoint: Endpoint,
@@ -31,7 +31,7 @@ struct OpenDoor {
 }
 
 impl Doors {
-    /// Ports on this address; none is open yet.
+    /// Opens ports on this address. None is open yet.
     #[must_use]
     pub fn new(endpoint: Endpoint, address: IpAddr) -> Self {
         Self {
@@ -41,8 +41,8 @@ impl Doors {
         }
     }
 
-    /// Makes the open ports those that are wanted. Returns the ports that could not be opened; the next call tries
-    /// them again.
+    /// Opens and closes ports so that the wanted ones are open. Returns those that could not be opened; the next call
+    /// retries them.
     pub async fn reconcile(&mut self, wanted: &HashMap<u16, EndpointId>) -> Vec<(u16, io::Error)> {
         let surplus: Vec<u16> = self
             .open
@@ -52,7 +52,7 @@ impl Doors {
             .collect();
         for port in surplus {
             if let Some(door) = self.open.remove(&port) {
-                // Requests in flight go on; the listener closes as soon as its task sees this.
+                // Requests in flight continue. The listener closes as soon as its task sees this.
                 let _ = door.stop.send(true);
             }
         }
@@ -97,7 +97,7 @@ impl Doors {
 }
 
 impl OpenDoor {
-    /// A task that has ended by itself is opened again.
+    /// A task that has ended by itself is started again.
     fn is_wanted(&self, wanted: Option<&EndpointId>) -> bool {
         wanted == Some(&self.leads_to) && !self.task.is_finished()
     }

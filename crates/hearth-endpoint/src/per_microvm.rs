@@ -1,4 +1,4 @@
-//! What the endpoint keeps for one microVM while there is traffic: rates, connection count, connections into it.
+//! What the endpoint keeps for one microVM while it has traffic: rates, connection count, connections into the guest.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,10 +13,10 @@ use crate::pool::Pool;
 use crate::reply::Refusal;
 use crate::traffic::Traffic;
 
-/// How far ahead of the rate requests may run: a page with its parts comes all at once.
+/// How far ahead of the rate requests may run: a page requests all its parts at once.
 const REQUESTS_BURST: Duration = Duration::from_secs(5);
 
-/// A lane that nobody used for this long is forgotten; its debts are paid by then.
+/// An entry that was unused for this long is dropped. Its debts are paid by then.
 const FORGET_AFTER: Duration = Duration::from_secs(60);
 
 pub(crate) struct Lane {
@@ -52,8 +52,8 @@ impl Lane {
         }
     }
 
-    /// Waits until one more request keeps within the rate. Fails at once if that would take too long. So what waits for one
-    /// microVM is bounded by its rate times that wait.
+    /// Waits until one more request keeps within the rate. Fails at once if that would take too long. So the number
+    /// of requests that wait for one microVM is limited to its rate times that wait.
     pub(crate) async fn admit_request(&self) -> Result<(), Refusal> {
         let Some(bucket) = &self.requests else {
             return Ok(());
@@ -66,7 +66,7 @@ impl Lane {
         Ok(())
     }
 
-    /// A place for one more client connection.
+    /// Takes a place for one more client connection. `None` if the limit is reached.
     pub(crate) fn admit_connection(self: &Arc<Self>) -> Option<ConnectionSlot> {
         let admit = |count: u32| (count < self.max_connections).then(|| count + 1);
         self.connections
@@ -82,7 +82,7 @@ impl Lane {
     }
 }
 
-/// A client connection that counts against its microVM's limit until it is dropped.
+/// A client connection that counts against its microVM's limit. Dropping it frees the place.
 pub(crate) struct ConnectionSlot(Arc<Lane>);
 
 impl ConnectionSlot {
@@ -97,7 +97,7 @@ impl Drop for ConnectionSlot {
     }
 }
 
-/// The lanes of all microVMs with traffic.
+/// The entries of all microVMs with traffic.
 pub(crate) struct Lanes {
     backend: Arc<dyn Backend>,
     request_wait: Duration,
@@ -113,7 +113,7 @@ impl Lanes {
         }
     }
 
-    /// The lane of a microVM. Limits are fixed at launch, as all of a microVM is, so the first look counts.
+    /// The entry of a microVM. Its limits are fixed at launch, so those of the first look-up hold.
     pub(crate) fn of(&self, microvm: &Microvm) -> Arc<Lane> {
         let now = Instant::now();
         let mut lanes = lock(&self.lanes);

@@ -1,6 +1,6 @@
-//! Connections into one microVM that are open and free, by port.
+//! Open idle connections into one microVM, by port.
 //!
-//! A connection belongs to an epoch: none survives a resume, so what is older than the newest epoch is dropped.
+//! A connection belongs to an epoch. None survives a resume, so connections older than the newest epoch are dropped.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -11,27 +11,28 @@ use hyper::client::conn::{http1, http2};
 use crate::lock::lock;
 use crate::upload::Upload;
 
-/// Free connections kept for one port; more would only be closed by the application one by one.
+/// Idle connections kept for one port. The application would close more of them one by one.
 const MAX_IDLE: usize = 32;
 
-/// How long a free connection is kept. Application servers close idle ones after 2-5 seconds, and one that serves a
-/// connection at a time serves nobody else as long as it is open: a new one costs far less than either.
+/// How long an idle connection is kept. Application servers close idle ones after 2-5 seconds, and a server that
+/// handles one connection at a time serves nobody else while it is open. A new connection costs far less than either.
 const IDLE_TIME: Duration = Duration::from_millis(500);
 
-/// The same while somebody waits for a first answer on a new connection: the application may be such a one.
+/// The same while a request waits for its answer on a new connection: the application may handle one connection at a
+/// time.
 const CONTENDED_TIME: Duration = Duration::from_millis(50);
 
-/// How often free connections are looked at while there are any.
+/// How often idle connections are checked while there are any.
 pub(crate) const PRUNE_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How the application behind a port wants to be spoken to.
+/// The protocol that the application on a port speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wire {
     Plain,
     Tls,
 }
 
-/// A microVM at one time between two resumes, and one of its ports.
+/// A port of a microVM in one epoch: the time between two resumes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) epoch: u64,
@@ -55,7 +56,7 @@ struct Port {
     h2: Option<http2::SendRequest<Upload>>,
     /// Requests on new connections that have no answer yet.
     waiting: usize,
-    /// Whether somebody calls [`Pool::prune`] from time to time.
+    /// Whether a task calls [`Pool::prune`] at intervals.
     has_pruner: bool,
 }
 
@@ -65,7 +66,7 @@ struct Idle {
 }
 
 impl Pool {
-    /// The free connection that was used last.
+    /// Takes the idle connection that was used last.
     pub(crate) fn take_h1(&self, place: Place) -> Option<http1::SendRequest<Upload>> {
         self.at(place, |port| {
             port.prune();
@@ -73,8 +74,8 @@ impl Pool {
         })?
     }
 
-    /// Gives a connection back that is ready for the next request. Answers whether the caller has to see to it that
-    /// [`Pool::prune`] is called.
+    /// Returns a connection that is ready for the next request. Returns true if the caller has to start calling
+    /// [`Pool::prune`] at intervals.
     #[must_use]
     pub(crate) fn put_h1(&self, place: Place, sender: http1::SendRequest<Upload>) -> bool {
         let put = self.at(place, |port| {
@@ -90,7 +91,7 @@ impl Pool {
         put.unwrap_or(false)
     }
 
-    /// Closes what has been free for too long; answers whether there is still something free.
+    /// Closes connections that were idle for too long. Returns whether any idle ones are left.
     pub(crate) fn prune(&self, place: Place) -> bool {
         let pruned = self.at(place, |port| {
             port.prune();
@@ -100,7 +101,7 @@ impl Pool {
         pruned.unwrap_or(false)
     }
 
-    /// Counts a request that waits for an answer on a new connection, until what is returned is dropped.
+    /// Counts a request that waits for its answer on a new connection, until the result is dropped.
     pub(crate) fn wait(&self, place: Place) -> Waiting<'_> {
         self.at(place, |port| port.waiting += 1);
         Waiting { pool: self, place }
@@ -126,7 +127,7 @@ impl Pool {
         self.at(place, |port| port.wire = wire);
     }
 
-    /// Nothing is done for an epoch that is over.
+    /// No-op for an epoch that is over.
     fn at<T>(&self, place: Place, act: impl FnOnce(&mut Port) -> T) -> Option<T> {
         let mut ports = lock(&self.0);
         if place.epoch < ports.epoch {
@@ -162,7 +163,7 @@ pub(crate) struct Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        // Another epoch has begun to count anew.
+        // A new epoch has started a new count.
         self.pool.at(self.place, |port| {
             port.waiting = port.waiting.saturating_sub(1);
         });

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// Replaces a file atomically by one that only its owner can read.
+/// Replaces a file atomically by one that only its owner can read (mode 0600).
 pub(crate) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     let draft = path.with_extension("new");
     let _ = fs::remove_file(&draft);

@@ -4,7 +4,7 @@
 //! route -> authenticate -> admit -> wake -> shell or application -> answer
 //! ```
 //!
-//! Nothing of the microVM is touched before the token has been checked; a stranger cannot even wake it.
+//! Nothing is done with the microVM before the token is checked: an unauthenticated request cannot even resume it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,18 +39,18 @@ use crate::traffic::Direction;
 use crate::upload::{Gate, Upload};
 use crate::upstream::{Answer, SendError, Upstream};
 
-/// How long a client waits for `100 Continue` from an application that says nothing (RFC 9110 section 10.1.1
-/// leaves it open; curl waits as long).
+/// How long to wait for `100 Continue` from an application that does not send it (RFC 9110 section 10.1.1 leaves the
+/// time open; curl waits as long).
 const CONSENT_TIME: Duration = Duration::from_secs(1);
 
-/// Where a request goes inside its microVM.
+/// Where a request goes in its microVM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Target {
     Port(u16),
     Shell,
 }
 
-/// The microVM that a request is for, as it stood when it was looked up.
+/// The microVM of a request, with its state at the time of the look-up.
 struct Addressee {
     endpoint: EndpointId,
     microvm: Microvm,
@@ -80,7 +80,7 @@ struct Visit<'a> {
     core: &'a Arc<Core>,
     client: &'a Arc<Client>,
     id: &'a RequestId,
-    /// It had to wait until its microVM was awake.
+    /// Whether the request had to wait for a resume.
     has_waited: AtomicBool,
 }
 
@@ -103,8 +103,8 @@ impl Visit<'_> {
         self.client.admit(&lane)?;
         lane.admit_request().await?;
         let microvm = self.awake(endpoint, microvm).await?;
-        // Heads count as bytes: a microVM that only gets small requests is not idle. What they cost of the rate
-        // is paid by the first body.
+        // Heads count as bytes: a microVM that gets only small requests is not idle. The first body pays for them in
+        // the rate.
         lane.traffic
             .pass(Direction::Up, head_bytes(request.headers()));
         match target {
@@ -131,7 +131,7 @@ impl Visit<'_> {
         }
     }
 
-    /// Which microVM and which door the token opens. Which of several things was wrong with it stays with us.
+    /// What the token gives access to. If it is invalid, the client does not learn why.
     async fn authenticate(
         &self,
         credentials: &Credentials,
@@ -157,7 +157,7 @@ impl Visit<'_> {
         Ok((Addressee { endpoint, microvm }, target))
     }
 
-    /// Wakes a suspended microVM if traffic may, and says how it stands then.
+    /// Resumes a suspended microVM if traffic may. Returns its state then.
     async fn awake(&self, endpoint: EndpointId, microvm: Microvm) -> Result<Microvm, Refusal> {
         match microvm.state {
             State::Running => Ok(microvm),
@@ -180,7 +180,7 @@ impl Visit<'_> {
         addressee: Addressee,
         lane: Arc<Lane>,
     ) -> Result<Response<Download>, Refusal> {
-        // Taken before the head is rewritten: hyper keeps the client's side in the extensions.
+        // Taken before the head is rewritten: hyper keeps the client's side of an upgrade in the extensions.
         let on_client = passage
             .upgrade
             .is_some()
@@ -197,7 +197,7 @@ impl Visit<'_> {
         self.answer(answer, on_client, &passage, lane)
     }
 
-    /// The request as the application is to see it.
+    /// The request as the application gets it.
     fn outgoing(
         &self,
         mut parts: Parts,
@@ -239,7 +239,7 @@ impl Visit<'_> {
         Ok((parts, body))
     }
 
-    /// Sends a request. Where the microVM fell asleep since it was looked up, wakes it and tries once more.
+    /// Sends a request. If the microVM was suspended since the look-up, resumes it and retries once.
     async fn send(
         &self,
         parts: Parts,
@@ -313,7 +313,7 @@ impl Visit<'_> {
                 Download::forwarded(body, lease),
             ));
         }
-        // An application that changes the protocol unasked is not to be understood.
+        // An upgrade that the client did not ask for cannot be relayed.
         let on_client = on_client.ok_or(Refusal::BadGateway)?;
         if let Some(upgraded_to) = upgraded_to {
             headers::set_upgrade(&mut parts.headers, upgraded_to);
@@ -338,7 +338,7 @@ impl Visit<'_> {
     }
 }
 
-/// What was found out about a request before it is forwarded.
+/// What is known of a request before it is forwarded.
 struct Passage {
     authority: Option<Authority>,
     upgrade: Option<HeaderValue>,
@@ -346,7 +346,7 @@ struct Passage {
     port: u16,
 }
 
-/// The kind of token decides: `/shell` and port 8022 belong to the application of a microVM without a shell.
+/// The kind of token decides: in a microVM without a shell, `/shell` and port 8022 belong to the application.
 fn target(
     access: &Access,
     microvm: &Microvm,
@@ -370,15 +370,15 @@ fn target(
     }
 }
 
-/// Upgrading to HTTP/2 is not the client's choice: `X-aws-proxy-force-h2` says it. Forwarding it would also take
-/// everything that follows out of our sight. RFC 9110 section 7.8 lets a server ignore it.
+/// Clients cannot upgrade to HTTP/2: `X-aws-proxy-force-h2` selects it. If the upgrade were forwarded, the endpoint
+/// could not check what follows. RFC 9110 section 7.8 lets a server ignore an upgrade.
 fn is_forwarded_upgrade(to: &HeaderValue) -> bool {
     let to = to.as_bytes();
     !(to.len() >= 2 && to[..2].eq_ignore_ascii_case(b"h2"))
 }
 
-/// The wait for the application's `100 Continue`, if the client asked for it. HTTP/2 has no way to tell us of it, so
-/// there the body just follows.
+/// The wait for the application's `100 Continue`, if the client asked for it. hyper does not report it in HTTP/2, so
+/// there the body follows at once.
 fn consent(parts: &mut Parts) -> Option<Gate> {
     let expects = parts.headers.get(EXPECT);
     if !expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
@@ -400,13 +400,13 @@ fn consent(parts: &mut Parts) -> Option<Gate> {
         .extensions
         .extend(std::mem::take(carrier.extensions_mut()));
     Some(Box::pin(async move {
-        // Consent drops the sender; so does the end of the exchange, when nobody asks any more.
+        // The sender is dropped on `100 Continue`, and at the end of the exchange.
         let _ = tokio::time::timeout(CONSENT_TIME, receiver).await;
     }))
 }
 
 fn head_bytes(headers: &HeaderMap) -> usize {
-    // The request line, and for each header its colon, space and line's end.
+    // The request line, and for each header its colon, space and line end.
     let lines = headers
         .iter()
         .map(|(name, value)| name.as_str().len() + value.len() + 4);

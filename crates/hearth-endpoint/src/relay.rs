@@ -1,4 +1,4 @@
-//! Bytes both ways, once a connection is no longer HTTP.
+//! Copies bytes both ways, once a connection is no longer HTTP.
 
 use std::io;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::traffic::Direction;
 const FIRST_BUFFER_BYTES: usize = 4 * 1024;
 const MAX_BUFFER_BYTES: usize = 64 * 1024;
 
-/// How long one direction may stay open after the other has ended. A WebSocket's closing takes one round trip.
+/// How long one direction may stay open after the other has ended. Closing a WebSocket takes one round trip.
 const LINGER_TIME: Duration = Duration::from_secs(60);
 
 /// Copies until both directions have ended, or one has failed.

@@ -1,8 +1,8 @@
-//! What the endpoint itself answers: exactly the statuses and texts that AWS sends (facts section 9).
+//! Answers of the endpoint itself: the statuses and texts of AWS (facts section 9).
 //!
-//! The exception is 421, which HTTP asks for where two names share a connection; AWS was not seen to be asked.
-//! 401, 404, 410 and 503 are not among them. Anything that is wrong behind the endpoint is an empty 502; a fault of the
-//! endpoint itself would be a 500, and there is none that it could survive and know of.
+//! The exception is 421, which HTTP prescribes where two names share a connection; AWS was not recorded in that case.
+//! The endpoint never answers 401, 404, 410 or 503. Any failure behind the endpoint is an empty 502. A fault of the
+//! endpoint itself would be a 500, but it has none that it could survive and notice.
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE};
@@ -10,29 +10,30 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use uuid::Uuid;
 
-/// Carries the request's id to the application and back to the client.
+/// The header with the request's id, for the application and the client.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 
 /// Why a request is not forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
-    /// A port header, subprotocol or message framing that cannot be understood.
+    /// A port header, subprotocol or message framing is malformed.
     #[error("malformed request")]
     Malformed,
-    /// No token, or something that is none.
+    /// The token is missing, or is not a token.
     #[error("Request missing authentication")]
     MissingAuthentication,
-    /// A token that does not open this microVM, or a host name that is nobody's.
+    /// The token is not valid for this microVM, or the host name is that of no microVM.
     #[error("Token authentication failed")]
     AuthenticationFailed,
-    /// A request to another host than the connection's: by its name in TLS, or by an earlier request. Browsers send such
-    /// requests over one connection where the operator's certificate covers both names, and then again over another.
+    /// The request is for another host than the connection: by its name in TLS, or by an earlier request. Browsers
+    /// send such requests over one connection if the operator's certificate covers both names. After a 421 they retry
+    /// over another.
     #[error("this connection is another host's")]
     Misdirected,
-    /// A token that does not open this port.
+    /// The token does not allow this port.
     #[error("Access to port denied")]
     PortDenied,
-    /// Over the limit of connections, requests or waiters.
+    /// The limit of connections, requests or waiting requests is reached.
     #[error("limit reached")]
     TooMany,
     /// The application cannot be reached.
@@ -73,7 +74,7 @@ impl Refusal {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
         }
         if self == Self::Malformed {
-            // Where the framing was not understood, nothing that follows can be either. HTTP/2 drops the header.
+            // After ambiguous framing, nothing that follows can be parsed. HTTP/2 drops the header.
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
@@ -88,7 +89,7 @@ impl RequestId {
     pub(crate) fn generate() -> Self {
         let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
         let text = Uuid::new_v4().hyphenated().encode_lower(&mut text);
-        // A hyphenated UUID is always a valid header value; an empty id would still be a valid answer.
+        // A hyphenated UUID is always a valid header value. An empty id would still be a valid answer.
         Self(HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("")))
     }
 }

@@ -1,7 +1,7 @@
-//! Waking a microVM: many requests wait, one resume is made.
+//! Resumes a microVM on traffic: many requests wait, one resume is made.
 //!
-//! The resume runs in a task of its own. A client that leaves takes nothing with it but its place among the waiters; the
-//! resume it asked for goes on, as it would have if the client had left a moment later.
+//! The resume runs in a task of its own. A client that disconnects only stops waiting; the resume it caused
+//! continues.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -23,7 +23,7 @@ pub(crate) struct Resumes {
 
 #[derive(Clone)]
 struct Resume {
-    /// `None` until it is done.
+    /// `None` until the resume has ended.
     outcome: watch::Receiver<Option<bool>>,
     places: Arc<Semaphore>,
 }
@@ -48,7 +48,7 @@ impl Resumes {
         }
     }
 
-    /// Joins the resume that is under way, or begins one.
+    /// Joins the resume that is under way, or starts one.
     fn join(
         self: &Arc<Self>,
         microvm: MicrovmId,
@@ -66,7 +66,7 @@ impl Resumes {
             });
             resume.clone()
         };
-        // Outside the lock: a runtime that is ending drops the task at once, and its entry with it.
+        // Outside the lock: when the runtime shuts down, it drops the task at once, and the entry with it.
         if let Some(sender) = begun {
             self.begin(microvm, sender);
         }
@@ -77,7 +77,7 @@ impl Resumes {
     }
 
     fn begin(self: &Arc<Self>, microvm: MicrovmId, sender: watch::Sender<Option<bool>>) {
-        // Made before the task runs, so that the entry goes even if the backend panics.
+        // Created before the task runs, so that the entry is removed even if the backend panics.
         let entry = Entry {
             resumes: Arc::clone(self),
             microvm,
@@ -87,7 +87,7 @@ impl Resumes {
             if let Err(error) = &result {
                 tracing::warn!(%microvm, %error, "traffic could not wake the microVM");
             }
-            // First out of the table, so that a request which comes now looks at the state anew.
+            // Removed first, so that a request which comes now looks at the state anew.
             drop(entry);
             let _ = sender.send(Some(result.is_ok()));
         });

@@ -1,7 +1,7 @@
-//! Which microVM a request is for: by the listener it came through, or by the name it was sent to.
+//! Finds the microVM that a request is for: by its listener, or by the host name.
 //!
 //! ```text
-//! own port          the listener says it; a name that says another microVM is refused
+//! own port          the listener decides; a host name of another microVM is refused
 //! shared listener   first label of SNI and of Host; where they differ, the request belongs on another connection (421)
 //! ```
 
@@ -12,17 +12,17 @@ use http::{HeaderMap, Uri};
 use crate::id::EndpointId;
 use crate::reply::Refusal;
 
-/// What a listener leads to.
+/// Which microVMs a listener serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Door {
     /// One microVM: the port is its own.
     Own(EndpointId),
-    /// All microVMs: names decide.
+    /// All microVMs: host names decide.
     Shared,
 }
 
 impl Door {
-    /// The endpoint that a request means.
+    /// The endpoint that a request is for.
     pub(crate) fn endpoint(
         self,
         server_name: Option<&str>,
@@ -36,14 +36,15 @@ impl Door {
         let by_host = authority.and_then(|authority| EndpointId::from_host(authority.host()));
         let mut named = [by_listener, by_name, by_host].into_iter().flatten();
         let id = named.next().ok_or(Refusal::AuthenticationFailed)?;
-        // A request that names two microVMs may have been steered: the token would open one of them.
+        // A request that names two microVMs is refused: an attacker may have chosen one, and the token is valid for
+        // only one.
         if named.any(|other| other != id) {
             return Err(match self {
                 Self::Own(_) => Refusal::AuthenticationFailed,
                 Self::Shared => Refusal::Misdirected,
             });
         }
-        // With a name in TLS, the request must not go to another host on the same connection.
+        // With a name in TLS, a request on the connection must not go to another host.
         if self == Self::Shared && by_name.is_some() && by_host.is_none() {
             return Err(Refusal::Misdirected);
         }
@@ -51,8 +52,8 @@ impl Door {
     }
 }
 
-/// The host a request is sent to: `:authority` or an absolute target, else `Host` (RFC 9110 section 7.2).
-/// `None` where a client of HTTP/1.0 named none.
+/// The host that a request is for: `:authority` or an absolute target, else `Host` (RFC 9110 section 7.2). `None` if
+/// a client of HTTP/1.0 named none.
 pub(crate) fn authority(uri: &Uri, headers: &HeaderMap) -> Result<Option<Authority>, Refusal> {
     let mut hosts = headers.get_all(HOST).iter();
     let host = match (hosts.next(), hosts.next()) {

@@ -1,63 +1,65 @@
-//! What an operator may change, each with the reason for its default.
+//! Settings that an operator may change, each with the reason for its default.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use hearth_http::Places;
 
-/// Settings of the data path.
+/// Settings of the endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Connections of all clients that have shown no valid token yet; more are closed at once. Such a connection
-    /// costs about 50 KiB, so the default is 200 MiB at worst.
+    /// Connections of all clients that have not shown a valid token yet. Further ones are closed at once. Such a
+    /// connection costs about 50 KiB, so the default is 200 MiB at worst.
     pub max_unproven_connections: usize,
-    /// Who shares those places.
+    /// How these places are shared between source addresses.
     pub sources: Sources,
-    /// The domain below which endpoints have their names, without a port; none where each has a port of its own. Names of
-    /// microVMs below it have certificates of the local authority; for other names it signs only so many a second.
+    /// The domain of endpoint names without a port. `None` if each endpoint has a port of its own. Names of microVMs
+    /// below the domain get certificates of the local authority. For other names below it, the authority signs only a
+    /// few per second.
     pub domain: Option<String>,
-    /// How long a request over the rate may wait for its turn. A page with hundreds of parts is slow rather than broken;
-    /// a client that never stops has its answer before it gives up by itself.
+    /// How long a request above the rate may wait for its turn. A page with hundreds of parts gets slow instead of
+    /// failing, and a client that never stops gets an answer before it gives up.
     pub request_wait: Duration,
-    /// Requests that may wait for one microVM to be resumed: far more than 100 impatient clients.
+    /// Requests that may wait for the resume of one microVM: far more than 100 impatient clients.
     pub max_waiters: usize,
     /// How long a request may wait for a resume. Clients give up after a minute, usually.
     pub resume_time: Duration,
     /// How long a TLS handshake may take.
     pub handshake_time: Duration,
-    /// How long the head of a request may take, and a connection may stay without one. Dripping heads ends here.
+    /// How long the head of a request may take, and a connection may be without one. Ends slowloris attacks.
     pub head_time: Duration,
-    /// Largest head, of requests and of answers. Tokens in it have up to 8000 bytes, cookies up to as much again.
+    /// Largest head of requests and answers. A token has up to 8000 bytes, cookies as much again.
     pub max_head_bytes: usize,
     /// Most header lines of one request, and of one answer.
     pub max_headers: usize,
-    /// How long a request body may pause while nothing comes back either. Streams that are open and silent both ways are
-    /// legitimate, so the clock only runs for bodies whose length was announced.
+    /// How long a request body may pause while no answer comes back either. Streams that are open and silent both
+    /// ways are legitimate, so this limits only bodies with a stated length.
     pub upload_pause: Duration,
-    /// How long opening a connection into a guest may take; it is local, so this is for guests that hang.
+    /// How long opening a connection into a guest may take. It is local, so this ends waits for guests that hang.
     pub open_time: Duration,
-    /// Streams of one HTTP/2 connection.
+    /// Streams of one HTTP/2 connection at one time.
     pub max_streams: u32,
-    /// Window of one HTTP/2 stream: 1 MiB fills 100 Mbit/s at 80 ms, and bounds what a stream can make us keep.
+    /// Flow-control window of one HTTP/2 stream: 1 MiB fills 100 Mbit/s at 80 ms, and limits what a stream can have
+    /// buffered.
     pub stream_window_bytes: u32,
-    /// Window of one HTTP/2 connection.
+    /// Flow-control window of one HTTP/2 connection.
     pub connection_window_bytes: u32,
-    /// How long requests in flight may take when the endpoint is told to stop.
+    /// How long requests in flight may take when the endpoint is stopped.
     pub drain_time: Duration,
 }
 
-/// Where connections come from.
+/// The source addresses of connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sources {
-    /// From everywhere: one address has an eighth of the places at most, except for these and the loopback. Behind them
-    /// are many clients (proxies).
+    /// All addresses. One address gets at most an eighth of the places, except for the loopback and these (proxies),
+    /// which many clients share.
     Many(Vec<IpAddr>),
-    /// All from one address, behind which all clients are: in the emulated host.
+    /// One address that all clients share: in the emulated host.
     One,
 }
 
 impl Sources {
-    /// So many places.
+    /// The places for unauthenticated connections.
     #[must_use]
     pub fn places(&self, max: usize) -> Places {
         match self {

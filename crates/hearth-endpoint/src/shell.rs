@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! server: text {"type":"session_init","session_id":"<uuid>"}
-//! both:   binary = raw bytes of the terminal; text from the client is keystrokes as well, except
+//! both:   binary = raw bytes of the terminal; text from the client is typed input as well, except
 //! client: text {"type":"resize","cols":N,"rows":N}
 //! server: close 1000 "shell exited"
 //! ```
@@ -27,10 +27,10 @@ use crate::download::Download;
 use crate::per_microvm::Lane;
 use crate::reply::{REQUEST_ID, Refusal, RequestId};
 
-/// The port that means the shell.
+/// The port that stands for the shell.
 pub(crate) const PORT: u16 = 8022;
 
-/// Who comes to a shell.
+/// A client that asks for a shell.
 pub(crate) struct Visitor {
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) client: Arc<Client>,
@@ -38,7 +38,7 @@ pub(crate) struct Visitor {
 }
 
 impl Visitor {
-    /// Starts a shell and shakes hands; the session then runs on its own.
+    /// Starts a shell and completes the WebSocket handshake. The session then runs in a task of its own.
     pub(crate) async fn open(
         self,
         mut request: Request<Incoming>,
@@ -51,7 +51,7 @@ impl Visitor {
             return Err(Refusal::BadGateway);
         }
         let accept = accept_key(request.headers())?;
-        // AWS starts with no size at all; the client's first resize sets it.
+        // AWS starts the terminal without a size. The client's first resize sets it.
         let opening = self.backend.shell(self.lane.id, TerminalSize::default());
         let shell = opening.await.map_err(|error| {
             tracing::debug!(microvm = %self.lane.id, error = &error as &dyn std::error::Error, "no shell");

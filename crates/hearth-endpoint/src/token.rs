@@ -1,7 +1,7 @@
-//! Tokens: what a bearer may do at one microVM's endpoint, sealed so that only Hearth can make or read them.
+//! Tokens: what a bearer may do at one microVM's endpoint. Encrypted, so that only Hearth can issue or read them.
 //!
-//! A token is a compact JWE (RFC 7516 section 7.1) as AWS sends it: `dir`, `A256GCM`, a key id, five parts with
-//! the second empty. Clients treat it as opaque. It is checked when a request or connection opens, never again.
+//! A token is a compact JWE (RFC 7516 section 7.1) as on AWS: `dir`, `A256GCM`, a key id, five parts of which the
+//! second is empty. Clients treat it as opaque. It is checked when a request or connection begins, and not again.
 
 mod claims;
 mod jwe;
@@ -12,12 +12,12 @@ use std::fmt;
 pub use claims::{Access, Grant, MAX_LIFETIME};
 pub use ring::{OpenRingError, TokenKeys};
 
-/// A token in its wire form. `Debug` hides it: whoever holds it has the access.
+/// A token in its wire form. `Debug` hides it, because it is a bearer secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
 
 impl Token {
-    /// The text that goes to the client.
+    /// The text for the client.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
@@ -30,13 +30,13 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Why no token was made.
+/// Why a token could not be issued.
 #[derive(Debug, thiserror::Error)]
 pub enum IssueError {
-    /// Longer than [`MAX_LIFETIME`], or no time at all.
+    /// The lifetime is longer than [`MAX_LIFETIME`], or zero.
     #[error("a token lives for one to sixty minutes")]
     Lifetime,
-    /// A token that opens nothing, or more ranges than a token can carry.
+    /// The grant has no port range, or more than a token can carry.
     #[error("a token opens 1-{} port ranges", claims::MAX_RANGES)]
     Ports,
     /// A new key was due and could not be stored.
@@ -47,19 +47,19 @@ pub enum IssueError {
     Seal,
 }
 
-/// Why a token was not accepted.
+/// Why a token was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum VerifyError {
-    /// Not a token at all.
+    /// The text is not a token.
     #[error("not a token")]
     Unparseable,
-    /// Made with a key that is not, or no longer, in the ring.
+    /// The token's key is not in the ring, or no longer.
     #[error("unknown key")]
     UnknownKey,
-    /// Changed since it was sealed.
+    /// The token was changed.
     #[error("altered")]
     Altered,
-    /// Past its time.
+    /// The token has expired.
     #[error("expired")]
     Expired,
 }

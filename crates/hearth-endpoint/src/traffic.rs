@@ -1,4 +1,4 @@
-//! The bytes that pass between one microVM and its clients: told to the service, and held to a rate.
+//! The bytes between one microVM and its clients: reported to the service, and limited to a rate.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -8,10 +8,10 @@ use crate::bucket::Bucket;
 use crate::id::MicrovmId;
 use crate::lock::lock;
 
-/// How far ahead of the rate bytes may run: enough to hide the timer's grain, too little to feel.
+/// How far ahead of the rate bytes may run: enough to hide the timer's resolution, too little to notice.
 const BYTES_BURST: Duration = Duration::from_millis(250);
 
-/// Which way bytes go.
+/// The direction of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
     /// To the application.
@@ -42,7 +42,7 @@ impl Traffic {
         }
     }
 
-    /// Accounts for bytes that passed, and says how long to wait before more may.
+    /// Counts bytes that passed. Returns how long to wait before more may pass.
     pub(crate) fn pass(&self, direction: Direction, bytes: usize) -> Duration {
         self.backend.touched(self.microvm, bytes as u64);
         let bucket = match direction {

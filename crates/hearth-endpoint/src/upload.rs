@@ -1,8 +1,8 @@
 //! The body of a request on its way to the application.
 //!
-//! Mostly it just streams. Two cases need more: a client that waits for the application's consent before it sends
-//! (`Expect: 100-continue`), and the first request to a port, which may have to be sent again once the port turns
-//! out to speak TLS.
+//! Usually it is just streamed. Two cases need more: a client that waits for the application's `100 Continue` before
+//! it sends (`Expect: 100-continue`), and the first request to a port, which is sent again if the port turns out to
+//! speak TLS.
 
 use std::fmt;
 use std::pin::Pin;
@@ -16,11 +16,11 @@ use hyper::body::Incoming;
 use crate::lock::lock;
 use crate::meter::{BodyError, Metered};
 
-/// What is kept of a body for a second attempt. A port of TLS answers the very first bytes, so little has gone
-/// out by then.
+/// Bytes of a body that are kept for a second attempt. A TLS server answers the very first bytes, so little has been
+/// sent by then.
 const MAX_KEPT_BYTES: usize = 256 * 1024;
 
-/// A wait before the first byte.
+/// A future that must complete before the first byte is sent.
 pub(crate) type Gate = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 pub(crate) enum Upload {
@@ -85,18 +85,18 @@ struct Source {
     size_hint: SizeHint,
     frames: Vec<Bytes>,
     kept_bytes: usize,
-    /// Whether `frames` begins at the body's beginning and misses nothing.
+    /// Whether `frames` has everything from the beginning of the body.
     is_complete: bool,
-    /// Attempts made so far; only the newest may read.
+    /// The number of attempts so far. Only the newest may read.
     attempts: u32,
 }
 
-/// One sending of a [`Kept`] body.
+/// One attempt to send a [`Kept`] body.
 pub(crate) struct Attempt {
     source: Arc<Mutex<Source>>,
     number: u32,
     next: usize,
-    /// Lengths are announced before the first frame, so it is that of the whole body.
+    /// Read before the first frame, so it is that of the whole body.
     size_hint: SizeHint,
 }
 
@@ -114,7 +114,7 @@ impl Kept {
         Self(Arc::new(Mutex::new(source)))
     }
 
-    /// The body from its beginning; `None` when that is gone.
+    /// The body from its beginning. `None` if that is no longer kept.
     pub(crate) fn attempt(&self) -> Option<Upload> {
         let mut source = lock(&self.0);
         if !source.is_complete {
@@ -129,7 +129,7 @@ impl Kept {
         }))
     }
 
-    /// No further attempt will be needed: frees what was kept and keeps nothing from now on.
+    /// Ends the attempts: frees what was kept, and keeps nothing from now on.
     pub(crate) fn settle(&self) {
         lock(&self.0).is_complete = false;
     }
@@ -166,7 +166,7 @@ impl Source {
     fn keep(&mut self, frame: &Frame<Bytes>) {
         let data = frame.data_ref().filter(|_| self.is_complete);
         let Some(data) = data.filter(|data| self.kept_bytes + data.len() <= MAX_KEPT_BYTES) else {
-            // Trailers end a body; an attempt after them would miss them, so there is none.
+            // Trailers end a body. An attempt after them would miss them, so none is possible.
             self.is_complete = false;
             self.frames = Vec::new();
             return;

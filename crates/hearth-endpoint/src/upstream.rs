@@ -1,4 +1,5 @@
-//! The way to the application: a free connection or a new one, in the protocol that the application speaks.
+//! Sends requests to the application: over an idle connection or a new one, in the protocol that the application
+//! speaks.
 //!
 //! ```text
 //! free connection? -> send; closed meanwhile and nothing sent (or repeatable) -> new connection
@@ -7,7 +8,7 @@
 //!                     only then is a TLS handshake tried, and the request sent again if the port speaks TLS
 //! ```
 //!
-//! So an application without TLS, which is nearly every one, never sees a probe unless its first answer is a 400.
+//! So an application without TLS, as nearly all are, never sees a probe unless its first answer is a 400.
 
 mod handshake;
 
@@ -26,24 +27,25 @@ use crate::upload::{Kept, Upload};
 
 pub(crate) use handshake::Dialer;
 
-/// Why there is no answer of the application.
+/// Why the application did not answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SendError {
-    /// No stream to the port; nothing was sent.
+    /// No stream to the port could be opened. Nothing was sent.
     #[error("no connection to the port")]
     Open {
-        /// Why not.
+        /// The cause.
         source: OpenError,
         /// The body, for another attempt.
         body: Option<Upload>,
     },
-    /// The guest did not answer the opening, or the application not its TLS handshake.
+    /// The guest did not answer the connection request, or the application did not complete its TLS handshake in
+    /// time.
     #[error("the guest hangs")]
     Timeout,
     /// The TLS handshake with the application failed.
     #[error("no TLS with the application")]
     Tls(#[source] std::io::Error),
-    /// The exchange broke off before the head of an answer.
+    /// The exchange failed before the head of an answer.
     #[error("the application did not answer")]
     Exchange(#[source] hyper::Error),
     /// The request was partly sent and cannot be sent again.
@@ -51,13 +53,13 @@ pub(crate) enum SendError {
     Spent,
 }
 
-/// An answer, and the connection it came on if that can be used again.
+/// An answer, and its connection if that can be reused.
 pub(crate) struct Answer {
     pub(crate) response: Response<Incoming>,
     pub(crate) lease: Option<Lease>,
 }
 
-/// A connection of HTTP/1.1 that is busy with an answer.
+/// An HTTP/1.1 connection that is busy with an answer.
 pub(crate) struct Lease {
     lane: Arc<Lane>,
     place: Place,
@@ -65,13 +67,13 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    /// The answer was read to its end: the connection is free.
+    /// Returns the connection to the pool: the answer was read to its end.
     pub(crate) fn release(mut self) {
         if self.sender.is_ready() {
             self.put();
             return;
         }
-        // The connection's own task sees the end a moment later.
+        // The task of the connection sees the end a moment later.
         tokio::spawn(async move {
             if self.sender.ready().await.is_ok() {
                 self.put();
@@ -95,7 +97,7 @@ impl Lease {
     }
 }
 
-/// One port of one microVM, between two resumes.
+/// One port of one microVM in one epoch.
 pub(crate) struct Upstream {
     pub(crate) lane: Arc<Lane>,
     pub(crate) place: Place,
@@ -103,7 +105,7 @@ pub(crate) struct Upstream {
 }
 
 impl Upstream {
-    /// Sends a request; its version says in which protocol.
+    /// Sends a request. Its version says in which protocol.
     pub(crate) async fn send(&self, parts: Parts, body: Upload) -> Result<Answer, SendError> {
         let is_repeatable = parts.method.is_idempotent() && body.is_end_stream();
         let mut body = body;
@@ -123,7 +125,7 @@ impl Upstream {
             Some(wire) => {
                 let result = self.send_fresh(wire, parts, body).await;
                 if matches!(result, Err(SendError::Exchange(_) | SendError::Tls(_))) {
-                    // Perhaps another application has taken the port; find out at the next request.
+                    // Another application may use the port now. The next request finds out.
                     self.lane.pool.set_wire(self.place, None);
                 }
                 result
@@ -245,7 +247,7 @@ enum Sender {
 
 struct Unanswered {
     error: hyper::Error,
-    /// The body, where the request never left.
+    /// The body, if the request was never sent.
     unsent: Option<Upload>,
 }
 

@@ -1,12 +1,12 @@
-//! The audit log: one JSON line for each request to an AWS service, appended before it is forgotten.
+//! The audit log: one JSON line for each request to an AWS service, appended to a file.
 //!
 //! | file | requests | kept |
 //! |---|---|---|
 //! | `audit.log` | with a verified signature | half a gigabyte; when the disk is slower than the clients, the clients wait |
 //! | `audit-unverified.log` | all others | 128 MiB; what comes faster than the disk takes it is counted, not written |
 //!
-//! So strangers cannot push out what accounts have done, and cannot make them wait. Lines go through bounded queues to
-//! one thread for each file, which owns it.
+//! So unauthenticated clients cannot push out records of what accounts have done, and cannot make them wait. Lines go
+//! through bounded queues to one thread for each file, which owns the file.
 
 mod ring;
 
@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 
 use ring::Ring;
 
-/// Lines that may wait for the disk.
+/// Lines that may wait in memory for the disk.
 const QUEUE_LINES: usize = 1024;
 
 /// Files of verified requests kept besides the current one: half a gigabyte, about three million requests.
@@ -32,7 +32,7 @@ const KEPT_UNVERIFIED_FILES: u32 = 1;
 /// The name of the file of requests without a verified signature, beside the other one.
 const UNVERIFIED: &str = "audit-unverified.log";
 
-/// One request, as the audit log tells it. No payloads and no secrets.
+/// The record of one request. It has no payloads and no secrets.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Entry {
@@ -41,7 +41,7 @@ pub(crate) struct Entry {
     pub(crate) source: String,
     /// The account whose signature was verified.
     pub(crate) account: Option<String>,
-    /// The key that the request names, verified or not.
+    /// The access key that the request names, verified or not.
     pub(crate) access_key: Option<String>,
     pub(crate) service: &'static str,
     pub(crate) operation: Option<&'static str>,
@@ -52,28 +52,28 @@ pub(crate) struct Entry {
     pub(crate) elapsed_ms: u64,
 }
 
-/// What stands in the file of unverified requests in place of those that came too fast.
+/// A line in the file of unverified requests: how many were not written because they came too fast.
 #[derive(Debug, Serialize)]
 struct Missed {
     missed: u64,
 }
 
-/// The handle through which requests are recorded.
+/// A handle for recording requests.
 #[derive(Clone, Debug)]
 pub struct AuditLog {
     verified: mpsc::Sender<Vec<u8>>,
     unverified: mpsc::Sender<Vec<u8>>,
-    /// Unverified requests that were not written, since the last line that says so.
+    /// Unverified requests that were not written, since the last line that reported them.
     missed: Arc<AtomicU64>,
 }
 
 impl AuditLog {
-    /// Opens (appends to) the log at `path`, and the one of unverified requests beside it, and starts the threads that
-    /// write them.
+    /// Opens the log at `path` and the log of unverified requests beside it, both for appending, and starts the
+    /// threads that write them.
     ///
     /// # Errors
     ///
-    /// When a file cannot be opened or a thread cannot be started.
+    /// A file cannot be opened, or a thread cannot be started.
     pub fn open(path: &Path) -> io::Result<Self> {
         let missed = Arc::new(AtomicU64::new(0));
         let verified = Ring::open(path, KEPT_FILES)?;
@@ -100,7 +100,7 @@ impl AuditLog {
     }
 }
 
-/// Starts a thread that writes what it is sent, and before it how much was missed.
+/// Starts a thread that writes the lines it is sent, each preceded by a line about missed ones, if any.
 fn write_apart(
     name: &str,
     mut ring: Ring,
@@ -157,7 +157,9 @@ mod tests {
 
     fn lines(path: &Path) -> Vec<serde_json::Value> {
         let text = std::fs::read_to_string(path).unwrap();
-        let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+        // The last one may be half written as yet.
+        let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
+        let lines = whole.lines().map(|line| serde_json::from_str(line).unwrap());
         lines.collect()
     }
 

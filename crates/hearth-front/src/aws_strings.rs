@@ -1,6 +1,6 @@
-//! The domain's enumerations as those of AWS's service models, which have the words.
+//! The domain's enumerations converted to those of the AWS service models, which have the words for the wire.
 //!
-//! Both directions are matches without a wildcard: a value that one side gets and the other does not have stops compiling.
+//! Both directions are matches without a wildcard, so a value that is added on one side alone does not compile.
 
 use hearth_control::connector::{
     ComputeKind, ConnectorFault, ConnectorState, ElasticIp, NetworkProtocol, UpdateStatus,
@@ -21,7 +21,7 @@ pub(crate) trait Word: Copy + 'static {
     /// Every value.
     const ALL: &'static [Self];
 
-    /// AWS's word for a value.
+    /// The word of AWS for a value.
     fn text(self) -> &'static str {
         Self::Model::from(self).text()
     }
@@ -44,7 +44,7 @@ macro_rules! words {
     };
 }
 
-/// The same where the domain has every value of the model, which therefore can be read.
+/// The same where the domain has every value of the model, so that the word can be read as well.
 macro_rules! all_words {
     ($domain:ident => $service:ident::$model:ident { $($value:ident),+ $(,)? }) => {
         words!($domain => $service::$model { $($value),+ });
@@ -85,7 +85,7 @@ all_words!(NetworkProtocol => lambda_core::NetworkProtocol { Ipv4, DualStack });
 all_words!(ComputeKind => lambda_core::ComputeResourceType { Microvm, WebFunction });
 all_words!(ElasticIp => lambda_core::ElasticIpType { None, ServiceManaged });
 
-/// The state that a connector is in when AWS calls it so; `None` for a state that no connector here ever takes.
+/// The connector state for a word of AWS. `None` for a state that no connector of Hearth ever takes.
 pub(crate) fn connector_state(word: lambda_core::NetworkConnectorState) -> Option<ConnectorState> {
     use lambda_core::NetworkConnectorState as Word;
     match word {

@@ -1,4 +1,4 @@
-//! Reading a request body that has to be whole before it can be believed.
+//! Reads request bodies that have to be complete before they can be verified.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,31 +12,31 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Lambda's own request limit.
+/// The request limit of AWS Lambda.
 const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
 
-/// A body that is not complete by then is taken for a slow-body attack.
+/// A body that takes longer is taken for a slow-body attack.
 const BODY_TIME: Duration = Duration::from_secs(30);
 
-/// Memory for bodies that are being read, all connections together: forty of the largest.
+/// Memory for bodies while they are read, all connections together: forty of the largest.
 const BUDGET_BYTES: usize = 40 * MAX_BODY_BYTES;
 
-/// The first bytes of each body have memory of their own: nearly all requests are no larger, and those pass however
-/// many large bodies wait for each other.
+/// The first bytes of each body are counted in a budget of their own. Nearly all requests are no larger, so they pass
+/// even while many large bodies wait.
 const SMALL_BYTES: usize = 16 * 1024;
 
-/// Memory for the first bytes of bodies: of four thousand at a time.
+/// Memory for these first bytes: four thousand bodies at a time.
 const SMALL_BUDGET_BYTES: usize = 4096 * SMALL_BYTES;
 
-/// One in so many parts of a budget is what one account may hold with heads that are verified: ten of the largest
-/// bodies, so that it takes four busy accounts to make others wait.
+/// One part in this many of a budget is what one account may hold for requests whose head is verified: ten of the
+/// largest bodies, so that it takes four busy accounts to make others wait.
 const ACCOUNT_PARTS: usize = 4;
 
 /// The same for requests that only name a key of the account. Ids of keys are no secrets, so anybody may hold this
 /// much in anybody's name: five of the largest bodies.
 const CLAIMED_ACCOUNT_PARTS: usize = 8;
 
-/// What all requests whose heads are not verified may hold together: half, so that the others always find room.
+/// What all requests with unverified heads may hold together: half, so that the others always find room.
 const CLAIMED_PARTS: usize = 2;
 
 /// The budgets are counted in blocks, since a semaphore counts 32 bits at a time.
@@ -53,18 +53,18 @@ pub(crate) enum BodyError {
     Broken,
 }
 
-/// Who sends a body, as far as that is known before it is read.
+/// The sender of a body, as far as known before the body is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Sender {
-    /// The account of the key that the request names.
+    /// The account of the access key that the request names.
     pub(crate) account: AccountId,
-    /// Whether the signature of the head has been verified. Else it is a claim.
+    /// Whether the signature of the head is verified. If not, the account is a claim only.
     pub(crate) is_verified: bool,
 }
 
 /// Reads bodies within limits of size, time, and memory over all connections.
 ///
-/// A body takes memory from the budgets when its bytes come, so whoever only announces a body takes nothing from others.
+/// A body takes memory from the budgets when its bytes arrive, so a client that only announces a body takes nothing.
 #[derive(Clone, Debug)]
 pub(crate) struct BodyReader {
     small: Arc<Budget>,
@@ -83,7 +83,7 @@ impl BodyReader {
     ///
     /// # Errors
     ///
-    /// [`BodyError`], with nothing kept.
+    /// [`BodyError`]. No memory stays reserved.
     pub(crate) async fn read<B>(
         &self,
         sender: Sender,
@@ -112,7 +112,7 @@ impl BodyReader {
         B: Body<Data = Bytes> + Unpin,
     {
         let (mut whole, mut reserved) = (BytesMut::new(), 0);
-        // What is held of the budgets, until the body is read: then its sender is asked for.
+        // What is reserved from the budgets until the body is read. Afterwards the sender is verified.
         let mut held = Vec::new();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| BodyError::Broken)?;
@@ -134,7 +134,7 @@ impl BodyReader {
         Ok(whole.freeze())
     }
 
-    /// Takes from the budgets what a body needs to grow.
+    /// Reserves the memory that a body needs to grow.
     async fn reserve(
         &self,
         sender: Sender,
@@ -152,14 +152,14 @@ impl BodyReader {
     }
 }
 
-/// Memory that all senders share, and the shares of it.
+/// Memory that all senders share, and the share of each.
 #[derive(Debug)]
 struct Budget {
     blocks: usize,
     all: Arc<Semaphore>,
-    /// For all that only claim who they are.
+    /// The share of all senders that are not verified.
     claimed: Arc<Semaphore>,
-    /// Of each sender: as many as accounts, twice.
+    /// The share of each sender: at most two for each account.
     senders: Mutex<HashMap<Sender, Arc<Semaphore>>>,
 }
 
@@ -174,7 +174,7 @@ impl Budget {
         }
     }
 
-    /// Waits for one's own share first: whoever has used that up keeps nothing from others while waiting.
+    /// Reserves blocks: first from the sender's own share, so that a sender that has used it up blocks no others.
     async fn take(
         &self,
         sender: Sender,
@@ -192,7 +192,7 @@ impl Budget {
             Some(Arc::clone(&self.all)),
         ];
         for share in shares.into_iter().flatten() {
-            // The semaphores are never closed, so a failure cannot happen; it would mean no memory.
+            // The semaphores are never closed. If one were, there would be no memory.
             let permit = share.acquire_many_owned(blocks).await;
             permits.push(permit.map_err(|_| BodyError::TooSlow)?);
         }
@@ -212,8 +212,8 @@ impl Budget {
     }
 }
 
-/// The room for a body that has outgrown its own: doubled, so that bytes are not moved too often. A body that is no
-/// small one takes all that it stated at once: two that each hold half of a share would wait for each other.
+/// The new size of a buffer that is full: doubled, so that bytes are not moved too often. A body that is not small
+/// reserves all that it stated at once: two that each hold half of a share would wait for each other.
 fn grown(reserved: usize, length: usize, stated: usize) -> usize {
     let room = length.max(2 * reserved).next_multiple_of(BLOCK_BYTES);
     let room = if room > SMALL_BYTES {

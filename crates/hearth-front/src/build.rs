@@ -1,4 +1,4 @@
-//! What a front is made of, put together in one place.
+//! The parts of a front, assembled in one place.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,42 +30,42 @@ use crate::operator::Operator;
 use crate::places::Places;
 use crate::s3::S3;
 
-/// Everything a front needs.
+/// The parts of a front.
 pub struct FrontConfig {
-    /// The region it answers for; regional requests signed for another one are denied.
+    /// The region of this service. Requests to regional services that are signed for another region are denied.
     pub region: Region,
     /// The control plane.
     pub control: Control,
-    /// Where access keys are found.
+    /// Looks up access keys.
     pub keys: Arc<dyn Keys>,
-    /// What keys of execution roles are derived from.
+    /// The secret that temporary keys of execution roles are derived from.
     pub sessions: SessionKey,
     /// The log store.
     pub logs: Arc<LogStore>,
     /// The object store behind S3.
     pub objects: Arc<ObjectStore>,
-    /// Makes tokens for endpoints.
+    /// Issues tokens for endpoints.
     pub endpoint_tokens: Arc<dyn EndpointTokens>,
-    /// The address of the S3 that is used instead of `objects`.
+    /// The address of another S3 that is used instead of `objects`, if one is configured.
     pub s3_elsewhere: Option<String>,
     /// Running guests, for Hearth's own operations.
     pub guests: Arc<dyn Guests>,
-    /// What is kept on disk, for the operator.
+    /// What takes room on the disks, for the operator.
     pub disks: Arc<dyn Disks>,
-    /// Seals page tokens.
+    /// Seals and opens page tokens.
     pub pages: PageTokens,
-    /// The audit log; made when it is not there.
+    /// The file of the audit log. Created if it does not exist.
     pub audit_log: PathBuf,
     /// The front's metrics.
     pub metrics: FrontMetrics,
-    /// What is measured, for the operator.
+    /// All metrics of this process, for the operator.
     pub page: Arc<MetricsPage>,
-    /// Whether the metrics of the host are shown to everybody at `/metrics`, and who may be called how for that: for a
-    /// listener that only this machine reaches.
+    /// Whether the API's listener shows the metrics of the host to everybody at `/metrics`, and by which names it may
+    /// be asked. Meant for a listener that only this machine reaches.
     pub metrics_shown_to: Option<KnownHosts>,
 }
 
-/// Why a front cannot be made.
+/// Why a front cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum FrontError {
     /// The audit log cannot be opened.
@@ -74,7 +74,7 @@ pub enum FrontError {
 }
 
 impl Front {
-    /// Puts a front together.
+    /// Builds a front.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! A request on its way to the service that answers it.
+//! A verified request on its way to the service that answers it.
 
 use std::net::IpAddr;
 
@@ -10,17 +10,17 @@ use crate::guest::Guest;
 use crate::identity::Caller;
 use crate::sigv4::BodyClaim;
 
-/// Where a request came in.
+/// Where a request came from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Origin {
-    /// The listener, from this address.
+    /// The API's listener, and the client's address.
     Listener(IpAddr),
-    /// The door of a guest.
+    /// A guest, through its [`GuestDoor`](crate::GuestDoor).
     Guest(Guest),
 }
 
 impl Origin {
-    /// The guest, if it is one.
+    /// The guest, if the request came from one.
     pub(crate) fn guest(self) -> Option<Guest> {
         match self {
             Self::Listener(_) => None,
@@ -45,11 +45,11 @@ pub(crate) struct Call {
     pub(crate) request_id: String,
     pub(crate) head: Parts,
     pub(crate) body: Bytes,
-    /// A body that was not read yet; `body` is empty then.
+    /// The body of an upload, which is not read yet. `body` is empty then.
     pub(crate) upload: Option<Upload>,
 }
 
-/// The body of a request whose head has been verified.
+/// The unread body of a request whose head is verified.
 pub(crate) struct Upload {
     pub(crate) body: Incoming,
     pub(crate) claim: BodyClaim,

@@ -1,4 +1,4 @@
-//! What the control plane counts, as OpenMetrics. The numbers are read when they are asked for; nothing is kept twice.
+//! Metrics of the control plane in OpenMetrics form. The values are read at the time of the request; no copy is kept.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ const MIB: u64 = 1 << 20;
 pub struct ControlMetrics(Control);
 
 impl ControlMetrics {
-    /// Shows the metrics of a control plane in a registry.
+    /// Registers the metrics of a control plane.
     pub fn register(registry: &mut Registry, control: Control) {
         registry.register_collector(Box::new(Self(control)));
     }
@@ -149,7 +149,7 @@ impl ControlMetrics {
     }
 }
 
-/// The word for an end.
+/// The label of an end.
 const fn reason(end: End) -> &'static str {
     match end {
         End::Asked => "asked",
@@ -170,7 +170,7 @@ fn encode_count(mut encoder: MetricEncoder<'_>, count: u64) -> fmt::Result {
 
 fn encode_latencies(mut encoder: MetricEncoder<'_>, latencies: &Latencies) -> fmt::Result {
     let counts = latencies.counts();
-    // The last bound stands for all that is beyond the others.
+    // The last bound stands for everything above the others.
     let bounds = LATENCY_BOUNDS_MS
         .iter()
         .map(|ms| seconds(*ms))
@@ -180,7 +180,7 @@ fn encode_latencies(mut encoder: MetricEncoder<'_>, latencies: &Latencies) -> fm
     encoder.encode_histogram::<NoLabelSet>(sum, counts.iter().sum(), &buckets, None)
 }
 
-/// Bounds are exact in both units.
+/// The bounds are exact in both units.
 fn seconds(ms: u64) -> f64 {
     std::time::Duration::from_millis(ms).as_secs_f64()
 }

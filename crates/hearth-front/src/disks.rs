@@ -1,42 +1,42 @@
-//! What Hearth keeps on the disks of its host. Whoever keeps it implements [`Disks`]; the front only words the answer.
+//! What Hearth keeps on the disks of its host. The service implements [`Disks`]; the front only shapes the answer.
 
 use async_trait::async_trait;
 
-/// One thing that takes room.
+/// One thing that takes room on a disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holding {
-    /// What it is.
+    /// The kind of thing.
     pub kind: HoldingKind,
-    /// Its name: an ARN, an id or the number of an account.
+    /// The name: an ARN, an id or an account number.
     pub name: String,
-    /// Of a version of an image: its number.
+    /// The number of the version, for a version of an image.
     pub version: Option<String>,
-    /// Of a version: the guest base (kernel and agent) that it was built on, if that is known.
+    /// The guest base (kernel and agent) that a version was built on, if known.
     pub guest_base: Option<String>,
-    /// Of a version: the set of base images that its disks lie on, if that is known.
+    /// The set of base images that the disks of a version are based on, if known.
     pub base_images: Option<String>,
-    /// Of what there is more than one of: whether new builds use it. Of a microVM: whether it runs.
+    /// Whether new builds use it, for kinds with several generations. Whether it runs, for a microVM.
     pub is_current: Option<bool>,
-    /// What it takes, without what it shares with others.
+    /// The bytes that it takes, without those that it shares with others.
     pub bytes: u64,
 }
 
-/// Kinds of things that take room.
+/// Kinds of things that take room on a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum HoldingKind {
     /// A version of an image: its snapshot and its own layers.
     Version,
-    /// A build under way, or what one left.
+    /// A build under way, or what an earlier one left behind.
     Build,
-    /// A microVM: what it wrote, and where it sleeps.
+    /// A microVM: the data that it wrote, and its snapshots.
     Microvm,
     /// Layers of earlier builds of an account.
     LayerCache,
-    /// A set of base images, shared by all that stands on it.
+    /// A set of base images, shared by everything that is based on it.
     BaseImages,
     /// Kernel and agent of guests.
     GuestBase,
-    /// A snapshot of a booted guest, from which builders and applications of builds begin.
+    /// A snapshot of a booted guest, from which builders and applications of builds are cloned.
     BootTemplate,
 }
 
@@ -57,10 +57,10 @@ impl HoldingKind {
 /// The disks of a host.
 #[async_trait]
 pub trait Disks: Send + Sync + 'static {
-    /// Everything that is kept.
+    /// Lists everything that takes room.
     ///
     /// # Errors
     ///
-    /// The cause in words, when the disks cannot be read.
+    /// The cause in words, if the disks cannot be read.
     async fn holdings(&self) -> Result<Vec<Holding>, String>;
 }

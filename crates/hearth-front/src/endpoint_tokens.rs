@@ -1,41 +1,41 @@
-//! Tokens for endpoints. The endpoint proxy makes and checks them; the front only hands them out.
+//! Tokens for endpoints. The endpoint proxy issues and checks them; the front only hands them out.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use hearth_control::id::MicrovmId;
 
-/// What a token lets its bearer do.
+/// The rights of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// The microVM it is bound to.
+    /// The microVM that the token is bound to.
     pub microvm: MicrovmId,
-    /// What it opens.
+    /// What the token gives access to.
     pub access: Access,
-    /// How long connections may be opened with it: at most an hour.
+    /// How long the token can be used to open connections: at most an hour.
     pub lifetime: Duration,
 }
 
-/// What a token opens.
+/// What a token gives access to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Ports of the application; never empty.
+    /// Ports of the application. Never empty.
     Ports(Vec<RangeInclusive<u16>>),
     /// The shell.
     Shell,
 }
 
-/// Makes tokens.
+/// Issues tokens.
 pub trait EndpointTokens: Send + Sync + 'static {
-    /// A compact JWE with these rights.
+    /// Issues a token with these rights, as a compact JWE.
     ///
     /// # Errors
     ///
-    /// When no token can be made; the client is told of an internal error.
+    /// The token could not be issued. The client is answered with an internal error.
     fn mint(&self, grant: &Grant) -> Result<String, MintError>;
 }
 
-/// No token could be made.
+/// A token could not be issued.
 #[derive(Debug, thiserror::Error)]
 #[error("no endpoint token could be made")]
 pub struct MintError(#[source] pub Box<dyn std::error::Error + Send + Sync>);

@@ -1,8 +1,8 @@
-//! A refusal on its way to the client: status, AWS code and text, before any protocol shapes it.
+//! An error answer before it is shaped for a protocol: status, AWS code and text.
 
 use crate::sigv4::SignatureError;
 
-/// What is answered instead of a result.
+/// An error answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub(crate) status: u16,
@@ -10,7 +10,7 @@ pub(crate) struct Fault {
     pub(crate) code: &'static str,
     /// AWS answers some refusals with `"message": null`.
     pub(crate) message: Option<String>,
-    /// Spelled `Message`, where the family's own rule says otherwise.
+    /// Whether the text is spelled `Message` where the family would spell it otherwise.
     pub(crate) is_capitalised: bool,
     pub(crate) retry_after_s: Option<u32>,
 }
@@ -40,7 +40,7 @@ impl Fault {
         }
     }
 
-    /// What AWS answers to what it cannot parse: 400 and no word.
+    /// The answer of AWS to input that it cannot parse: 400 without a text.
     pub(crate) fn unparseable() -> Self {
         Self::silent(400, "SerializationException")
     }
@@ -49,9 +49,9 @@ impl Fault {
         Self::new(400, "ValidationException", message)
     }
 
-    /// Our own failure. The cause goes to the log, never to the client.
+    /// A failure of the service. The cause goes to the log, never to the client.
     pub(crate) fn internal(cause: &dyn std::fmt::Display) -> Self {
-        // It may have words of the request, which may hold line feeds.
+        // The cause may contain parts of the request, which may contain line feeds.
         let cause = cause.to_string();
         tracing::error!(?cause, "request failed");
         Self::new(
@@ -61,7 +61,7 @@ impl Fault {
         )
     }
 
-    /// What a policy does not allow, as the JSON services word it.
+    /// A denial by a policy, in the form of the JSON services.
     pub(crate) fn access_denied(message: impl Into<String>) -> Self {
         Self::new(403, "AccessDeniedException", message)
     }

@@ -34,7 +34,7 @@ use crate::wire::json::Family;
 use crate::wire::{Label, Reply, json, query};
 use crate::{iam, sts};
 
-/// The services behind the listener.
+/// The front: all services behind the listener.
 pub struct Front {
     pub(crate) region: Region,
     pub(crate) identities: Identities,
@@ -51,7 +51,7 @@ pub struct Front {
 }
 
 impl Front {
-    /// Answers one request. Never fails: every error is an answer.
+    /// Answers one request. Every error is an answer, too.
     pub(crate) async fn handle(&self, origin: Origin, request: Request<Incoming>) -> Reply {
         let started = Instant::now();
         let request_id = Uuid::new_v4().to_string();
@@ -60,7 +60,7 @@ impl Front {
         let mut entry = entry(origin, &request_id, service, &head);
         let family = lambda::family(&head);
         let answering = self.dispatch(origin, service, &request_id, head, body);
-        // Unwind safe: what requests share is behind locks that hold no half-done change, and behind transactions.
+        // Unwind safe: what requests share is behind locks that hold no half-done change, or behind transactions.
         let answered = AssertUnwindSafe(answering).catch_unwind().await;
         let mut reply = answered.unwrap_or_else(|_| panicked(service, family, &request_id));
         if let Ok(value) = HeaderValue::from_str(&request_id) {
@@ -159,9 +159,9 @@ impl Front {
         }
     }
 
-    /// Verifies the signature. Reading a body is what an attacker could make us pay for: where the head says what the
-    /// body hashes to, the head is verified first. Else the body is read for a known key and a plausible time, within
-    /// the share of those that are not verified. An upload whose hash is stated is not read here.
+    /// Verifies the signature. Reading a body costs memory, which an attacker could use: if the head states the hash
+    /// of the body, the head is verified first. Else the body is read if the access key is known and the time
+    /// plausible, within the memory share of unverified requests. An upload with a stated hash is not read here.
     async fn authenticate(
         &self,
         service: Service,
@@ -179,7 +179,7 @@ impl Front {
         let key = key.map_err(refuse)?;
         let is_upload = is_upload(service, head);
         let claim = match signed.claim() {
-            // What nobody hashes, nobody holds against what was signed.
+            // An unsigned body that nobody hashes could be exchanged on its way.
             Some(BodyClaim::Unsigned) if !is_upload => {
                 return Err(refuse(SignatureError::Mismatch));
             }
@@ -220,7 +220,7 @@ impl Front {
         })
     }
 
-    /// Whether a caller whose signature has been verified may ask this service here and now.
+    /// Whether a verified caller may ask this service, from where it asks and at its rate.
     fn admit(&self, origin: Origin, service: Service, caller: &Caller) -> Result<(), Fault> {
         if service.is_regional() && caller.scope.region != self.region {
             return Err(elsewhere());
@@ -229,7 +229,7 @@ impl Front {
             Some(guest) if guest.account != caller.scope.account => {
                 return Err(Fault::access_denied(Guest::FOREIGN));
             }
-            // It has been counted at its door.
+            // The guest door has counted the request.
             Some(_) => {}
             None => {
                 let taken = self
@@ -258,12 +258,12 @@ enum Content {
     Upload(Upload),
 }
 
-/// What AWS answers where the service is not offered (facts section 1).
+/// The answer of AWS in a region that does not offer the service (facts section 1).
 fn elsewhere() -> Fault {
     Fault::silent(403, "AccessDeniedException")
 }
 
-/// Too many requests of one account, as each service says it.
+/// Too many requests of one account, in the form of each service.
 fn throttled(service: Service, refusal: &Refusal) -> Fault {
     let (status, code) = match service {
         Service::Iam | Service::Sts => (400, "Throttling"),
@@ -278,7 +278,7 @@ fn throttled(service: Service, refusal: &Refusal) -> Fault {
     Fault::new(status, code, "Rate exceeded").retry_after(seconds.max(1))
 }
 
-/// Whether there are actions in policies for what a service does. To the others roles have no way.
+/// Whether policies have actions for a service. Roles cannot ask the other services.
 fn may_roles_ask(service: Service) -> bool {
     !matches!(service, Service::Hearth | Service::Iam | Service::Operator)
 }
@@ -297,7 +297,7 @@ fn signature_codes(service: Service) -> SignatureCodes {
     }
 }
 
-/// A refusal before the operation is known, in the service's own form.
+/// A refusal before the operation is known, in the form of the service.
 fn refuse(service: Service, request_id: &str, fault: &Fault) -> Reply {
     match service {
         Service::Logs => json::rpc_fault(fault),
@@ -307,7 +307,7 @@ fn refuse(service: Service, request_id: &str, fault: &Fault) -> Reply {
     }
 }
 
-/// The answer to a request whose handler panicked. The panic hook has told the operator where.
+/// The answer to a request whose handler panicked. The panic hook has logged where.
 fn panicked(service: Service, family: Family, request_id: &str) -> Reply {
     let (code, text) = match service {
         Service::S3 => return s3::internal_error(),
@@ -350,7 +350,7 @@ fn entry(origin: Origin, request_id: &str, service: Service, head: &Parts) -> En
         service: service.name(),
         operation: None,
         method: shorten(head.method.as_str()),
-        // Without the query: presigned ones carry a signature that still works.
+        // Without the query: that of a presigned request has a signature that still works.
         path: shorten(head.uri.path()),
         status: 0,
         error: None,
@@ -358,7 +358,7 @@ fn entry(origin: Origin, request_id: &str, service: Service, head: &Parts) -> En
     }
 }
 
-/// What a client can write into one field of the audit log.
+/// The longest text that a client can write into one field of the audit log.
 fn shorten(text: &str) -> String {
     const MAX_CHARS: usize = 512;
     text.chars().take(MAX_CHARS).collect()

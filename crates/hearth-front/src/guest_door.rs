@@ -1,13 +1,14 @@
-//! The door of a guest: what a microVM reaches of the front without a network.
+//! The guest door: how a microVM reaches services of the front without a network.
 //!
 //! ```text
 //! guest  http://169.254.169.254   --+                     +-- guest/metadata.rs  instance metadata, version 2
 //!        http://169.254.170.8     --+-- agent -- vsock ---+-- Front        S3, logs and STS, signed like everywhere
 //! ```
 //!
-//! Whoever runs the guests hands over each stream and says whose it is; a guest cannot say so itself. What it may ask is less than
-//! what the listener answers: data of its own account, and nothing that administers. A guest of one account that has a key of
-//! another is refused: the door would otherwise lead out of a microVM that has no network.
+//! The service that runs the guests passes each stream in and says which microVM it is from, so a guest cannot claim
+//! to be another. A guest may ask for less than the listener answers: data of its own account, and no administration.
+//! A guest that has a key of another account is refused, because the door would otherwise lead out of a microVM that
+//! has no network.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +28,7 @@ use crate::guest::Guest;
 use crate::server;
 use crate::wire::{Reply, reply};
 
-/// Of a refused request no more is read than what is on its way when the answer is sent.
+/// Of a refused request only the bytes are read that are on their way when the answer is sent.
 const PATIENCE: Limits = Limits {
     time: Duration::from_secs(2),
     silence: Duration::from_secs(2),
@@ -51,14 +52,14 @@ pub struct GuestDoor {
 }
 
 impl GuestDoor {
-    /// The door of this microVM, which is of this account.
+    /// The door of a microVM of an account.
     #[must_use]
     pub fn new(front: Arc<Front>, microvm: MicrovmId, account: AccountId) -> Self {
         let guest = Guest { microvm, account };
         Self { front, guest }
     }
 
-    /// Serves one stream to its end. A failure concerns that stream alone.
+    /// Serves one stream to its end. A failure ends that stream only.
     pub async fn serve<S>(&self, service: GuestService, stream: S)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -84,7 +85,7 @@ impl GuestDoor {
     }
 }
 
-/// Before it is known which service is asked: all of AWS's clients come back after a while when they see this status.
+/// The answer while the service is not known yet: all AWS clients retry later when they see this status.
 fn slow_down() -> Reply {
     let mut answer = reply(503, "text/plain", "Slow Down");
     answer

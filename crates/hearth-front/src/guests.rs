@@ -1,5 +1,5 @@
-//! What Hearth's own operations need of a running guest. Whoever runs the guests implements it; the front only
-//! words requests and answers.
+//! What Hearth's own operations need of a running guest. The service implements [`Guests`]; the front only reads
+//! requests and shapes answers.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,19 +16,19 @@ use tokio::sync::mpsc;
 /// A process to run beside the application.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Command {
-    /// Program and arguments; never empty.
+    /// Program and arguments. Never empty.
     pub argv: Vec<String>,
-    /// Variables, added to the application's.
+    /// Environment variables, added to those of the application.
     pub env: BTreeMap<String, String>,
-    /// Working directory; empty is the application's.
+    /// Working directory. Empty means that of the application.
     pub cwd: String,
-    /// `uid`, `uid:gid`, `name` or `name:group`; empty is the application's.
+    /// `uid`, `uid:gid`, `name` or `name:group`. Empty means the user of the application.
     pub user: String,
-    /// Gives it a terminal of this size; all its output is standard output then.
+    /// Gives the process a terminal of this size. All its output is standard output then.
     pub tty: Option<TerminalSize>,
 }
 
-/// Size of a terminal.
+/// The size of a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TerminalSize {
     /// Columns.
@@ -37,24 +37,24 @@ pub struct TerminalSize {
     pub rows: u16,
 }
 
-/// What goes into a process.
+/// Input for a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProcessInput {
-    /// Bytes for its standard input.
+    /// Bytes for standard input.
     Stdin(Bytes),
-    /// Its standard input ends; on a terminal, as Ctrl-D does.
+    /// The end of standard input. On a terminal, as Ctrl-D.
     StdinEnd,
-    /// A signal to its process group.
+    /// A signal to the process group.
     Signal(i32),
-    /// Its terminal has another size.
+    /// A new size of the terminal.
     Resize(TerminalSize),
 }
 
-/// Input, piece by piece. After its end the process runs on.
+/// A stream of input. When it ends, the process runs on.
 pub type Input = Pin<Box<dyn Stream<Item = ProcessInput> + Send>>;
 
 impl fmt::Debug for Command {
-    /// Variables may be secrets and are not printed.
+    /// Environment variables may be secrets and are not printed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Command")
             .field("argv", &self.argv)
@@ -66,33 +66,33 @@ impl fmt::Debug for Command {
     }
 }
 
-/// What comes out of a process.
+/// Output of a process.
 #[derive(Debug)]
 pub enum ProcessOutput {
-    /// Bytes of its standard output.
+    /// Bytes of standard output.
     Stdout(Bytes),
-    /// Bytes of its standard error.
+    /// Bytes of standard error.
     Stderr(Bytes),
-    /// It exited with this code; the last output.
+    /// The process exited with this code. The last output.
     Exited(i32),
-    /// This signal killed it; the last output.
+    /// This signal killed the process. The last output.
     Killed(i32),
-    /// It is not known what became of it; the last output.
+    /// The outcome of the process is unknown. The last output.
     Lost(GuestError),
 }
 
 impl ProcessOutput {
-    /// Whether nothing comes after it.
+    /// Whether this is the last output.
     #[must_use]
     pub const fn is_last(&self) -> bool {
         matches!(self, Self::Exited(_) | Self::Killed(_) | Self::Lost(_))
     }
 }
 
-/// The content of a file, piece by piece; an error is the last piece.
+/// The content of a file, piece by piece. An error is the last piece.
 pub type FileContent = Pin<Box<dyn Stream<Item = Result<Bytes, GuestError>> + Send>>;
 
-/// Where the output of an application goes in the log store of its account.
+/// The log stream that the output of an application goes to, in the log store of its account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutputPlace {
     /// The log group.
@@ -104,12 +104,12 @@ pub struct OutputPlace {
 /// Running guests.
 #[async_trait]
 pub trait Guests: Send + Sync + 'static {
-    /// Starts a process and gives it its input as it takes it. Its output must be taken, else it waits; dropping the
+    /// Starts a process and feeds it its input. The process waits while its output is not received. Dropping the
     /// receiver kills it.
     ///
     /// # Errors
     ///
-    /// [`GuestError`], when it could not be started.
+    /// [`GuestError`], if the process could not be started.
     async fn exec(
         &self,
         microvm: MicrovmId,
@@ -117,19 +117,19 @@ pub trait Guests: Send + Sync + 'static {
         input: Input,
     ) -> Result<mpsc::Receiver<ProcessOutput>, GuestError>;
 
-    /// Opens a regular file of the application's root.
+    /// Opens a regular file below the application's root directory.
     ///
     /// # Errors
     ///
-    /// [`GuestError`], when it could not be opened.
+    /// [`GuestError`], if the file could not be opened.
     async fn read_file(&self, microvm: MicrovmId, path: &str) -> Result<FileContent, GuestError>;
 
-    /// Writes a file into the application's root: beside its place and then renamed, so that nobody sees a part of
-    /// it. It is not written when `content` fails. Answers its size in bytes.
+    /// Writes a file below the application's root directory: under a temporary name, then renamed, so that nobody
+    /// sees a partial file. If `content` fails, nothing is written. Returns the size in bytes.
     ///
     /// # Errors
     ///
-    /// [`GuestError`]; what was at the path is as it was.
+    /// [`GuestError`]. What was at the path is unchanged.
     async fn write_file(
         &self,
         microvm: MicrovmId,
@@ -138,18 +138,19 @@ pub trait Guests: Send + Sync + 'static {
         content: &mut (dyn AsyncRead + Send + Unpin),
     ) -> Result<u64, GuestError>;
 
-    /// Opens a directory of the application's root as a tar archive.
+    /// Opens a directory below the application's root directory as a tar archive.
     ///
     /// # Errors
     ///
-    /// [`GuestError`], when it could not be opened.
+    /// [`GuestError`], if the directory could not be opened.
     async fn read_tree(&self, microvm: MicrovmId, path: &str) -> Result<FileContent, GuestError>;
 
-    /// Unpacks a tar archive into a directory of the application's root. Answers the size of the archive in bytes.
+    /// Unpacks a tar archive into a directory below the application's root directory. Returns the size of the archive
+    /// in bytes.
     ///
     /// # Errors
     ///
-    /// [`GuestError`]; what was unpacked before it stays.
+    /// [`GuestError`]. Files that were unpacked before the failure stay.
     async fn write_tree(
         &self,
         microvm: MicrovmId,
@@ -157,26 +158,26 @@ pub trait Guests: Send + Sync + 'static {
         content: &mut (dyn AsyncRead + Send + Unpin),
     ) -> Result<u64, GuestError>;
 
-    /// Where the output of a microVM goes; `None` when it is not kept.
+    /// The log stream of a microVM's output. `None` if the output is not kept.
     fn output(&self, microvm: &Microvm) -> Option<OutputPlace>;
 }
 
-/// Why a guest did not do what it was asked.
+/// Why a guest could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum GuestError {
-    /// It has no such file, directory or program.
+    /// The file, directory or program does not exist.
     #[error("{0}")]
     NotFound(String),
-    /// It refuses the request, and would again.
+    /// The guest refuses the request. A retry would be refused too.
     #[error("{0}")]
     Refused(String),
-    /// It stands still for a snapshot.
+    /// The guest is frozen for a snapshot.
     #[error("the guest stands still")]
     Frozen,
-    /// It serves as many requests of this kind as it can.
+    /// The guest serves as many requests of this kind as it can.
     #[error("the guest serves {0} requests of this kind already")]
     TooMany(u32),
-    /// It cannot be reached, or went away.
+    /// The guest cannot be reached, or the connection was lost.
     #[error("the guest does not answer")]
     Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }

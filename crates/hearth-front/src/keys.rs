@@ -1,17 +1,17 @@
-//! Access keys of accounts: their secrets, and whose they are.
+//! Access keys of accounts, with their secrets.
 
 use async_trait::async_trait;
 use hearth_control::Control;
 use hearth_control::account::{AccessKey, KeyStatus};
 
-/// Where access keys are kept. They are long-lived; keys of roles are not kept but derived ([`crate::identity`]).
+/// Looks up access keys of accounts. Those are stored; temporary keys of roles are derived ([`crate::identity`]).
 #[async_trait]
 pub trait Keys: Send + Sync + 'static {
-    /// The key of this id; nothing when there is none, or when it is disabled.
+    /// Returns the enabled access key with this id. `None` if it does not exist or is disabled.
     async fn find(&self, access_key: &str) -> Option<AccessKey>;
 }
 
-/// The keys of the control plane.
+/// The access keys in the store of the control plane.
 #[async_trait]
 impl Keys for Control {
     async fn find(&self, access_key: &str) -> Option<AccessKey> {

@@ -1,25 +1,25 @@
-//! Which names a browser may have called this service by.
+//! The host names by which browsers may ask this service.
 //!
-//! A page of somebody else's can have its own name mean 127.0.0.1 ("DNS rebinding"): the browser of whoever looks at it
-//! then reads what is answered here without a signature, and takes it for the page's own. Such a request has the page's
-//! name in `Host`. It cannot have an address there, nor a name that is not the page's.
+//! A web site can let its own name resolve to 127.0.0.1 ("DNS rebinding"). The visitor's browser then reads unsigned
+//! answers of this service and takes them for those of the site. Such a request has the site's name in `Host`. It
+//! cannot have an IP address there, or a name that is not the site's.
 
 use http::header::HOST;
 use http::request::Parts;
 use http::uri::Authority;
 
-/// Names that this service is called by, beside addresses and `localhost`.
+/// Names of this service, in addition to IP addresses and `localhost`.
 #[derive(Debug, Clone, Default)]
 pub struct KnownHosts(Vec<String>);
 
 impl KnownHosts {
-    /// These names, and those that are always known.
+    /// These names, in addition to those that are always known.
     #[must_use]
     pub fn new(names: &[String]) -> Self {
         Self(names.iter().map(|name| name.to_ascii_lowercase()).collect())
     }
 
-    /// Whether the request was meant for one of them.
+    /// Whether the request's host is one of them.
     pub(crate) fn have(&self, head: &Parts) -> bool {
         let mut hosts = head.headers.get_all(HOST).iter();
         let (Some(host), None) = (hosts.next(), hosts.next()) else {
@@ -35,7 +35,7 @@ impl KnownHosts {
     fn has(&self, host: &str) -> bool {
         let host = host.to_ascii_lowercase();
         let is_address = host.parse::<std::net::Ipv4Addr>().is_ok() || host.starts_with('[');
-        // `localhost` and what is below it is nobody's (RFC 6761 section 6.3).
+        // Nobody can register `localhost` and the names below it (RFC 6761 section 6.3).
         is_address || host == "localhost" || host.ends_with(".localhost") || self.0.contains(&host)
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //!  client -> server   limits of connections, heads and time; TLS
 //!         -> front    request id, service by SigV4 scope, signature, body, audit
-//!  guest  -> guest    the same for what a guest may ask, and its instance metadata
+//!  guest  -> guest    the same for the services that guests may ask, and instance metadata
 //!         -> lambda   lambda-microvms and lambda-core: REST-JSON along the service models
 //!            logs     CloudWatch Logs: JSON 1.1 over hearth-logs
 //!            sts, iam query protocol
@@ -12,7 +12,8 @@
 //!         -> hearth-control
 //! ```
 //!
-//! The crate words what the control plane decides; it decides nothing about resources itself.
+//! The crate speaks the protocols of AWS. The control plane decides about resources; the front decides nothing about
+//! them.
 
 #![forbid(unsafe_code)]
 

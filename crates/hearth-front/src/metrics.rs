@@ -1,4 +1,4 @@
-//! What the front counts: requests by service, operation and status, and how long they took.
+//! Metrics of the front: requests by service, operation and status, and how long they took.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-/// Labels of a request. All values come from constants, so a client cannot make series grow.
+/// Labels of a request. All values are constants, so clients cannot create new time series.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Request {
     service: &'static str,
@@ -33,7 +33,7 @@ pub struct FrontMetrics {
 }
 
 impl FrontMetrics {
-    /// Makes the metrics and registers them.
+    /// Creates the metrics and registers them.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self {
             requests: Family::default(),

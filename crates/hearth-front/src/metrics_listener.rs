@@ -1,5 +1,5 @@
-//! A listener for the metrics alone: what a Prometheus scrapes. It shows everything to whoever reaches it, so where it
-//! listens is the operator's to choose.
+//! A listener for metrics only, for Prometheus to scrape. It shows all metrics to everybody who can reach it, so the
+//! operator has to choose where it listens.
 
 use std::convert::Infallible;
 use std::io;
@@ -19,13 +19,13 @@ use crate::operator::misdirected;
 use crate::server::http;
 use crate::wire::{Reply, gateway_not_found};
 
-/// Connections at one time: some scrapers, and somebody who looks. Others wait in the kernel.
+/// Connections at one time: enough for some scrapers and a person. Others wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 16;
 
-/// How long a connection may last, so that sixteen forgotten ones do not keep all others out.
+/// Longest time of a connection, so that sixteen forgotten ones do not block all others.
 const CONNECTION_TIME: Duration = Duration::from_secs(60);
 
-/// Pause after an accept that failed (usually no more descriptors), so as not to spin.
+/// Pause after a failed accept (usually for lack of file descriptors), to avoid a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves `GET /metrics` on `listener` until `stop` completes.
@@ -60,7 +60,7 @@ pub async fn serve_metrics(
                 Ok::<_, Infallible>(answer(&page, &hosts, request).await)
             });
             let connection = http().serve_connection(TokioIo::new(stream), service);
-            // Whoever is cut off comes back.
+            // A client that is cut off connects again.
             let _ = tokio::time::timeout(CONNECTION_TIME, connection).await;
             drop(place);
         });

@@ -1,4 +1,5 @@
-//! The metrics of this process as one page, in two parts: what is of the host, and what names microVMs of tenants.
+//! The metrics of this process as one page, in two parts: metrics of the host, and metrics that name microVMs of
+//! accounts.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,30 +11,30 @@ use crate::wire::{Reply, reply};
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Everything that is measured.
+/// All metrics of this process.
 #[derive(Debug, Default)]
 pub struct MetricsPage {
-    /// What names no tenant and nothing of a tenant.
+    /// Metrics that name no account and nothing of an account.
     pub host: Registry,
-    /// What names microVMs: the operator's alone.
+    /// Metrics that name microVMs: for the operator only.
     pub microvms: Registry,
 }
 
 impl MetricsPage {
-    /// Everything, for the operator.
+    /// All metrics, for the operator.
     pub(crate) async fn answer_all(self: &Arc<Self>) -> Reply {
         let page = Arc::clone(self);
         answer(move || render(&[&page.host, &page.microvms])).await
     }
 
-    /// What is of the host.
+    /// The metrics of the host.
     pub(crate) async fn answer_host(self: &Arc<Self>) -> Reply {
         let page = Arc::clone(self);
         answer(move || render(&[&page.host])).await
     }
 }
 
-/// Renders apart: some metrics are read from the kernel, one file for each microVM.
+/// Renders on a thread that may block: some metrics are read from the kernel, one file for each microVM.
 async fn answer(render: impl FnOnce() -> Result<String, fmt::Error> + Send + 'static) -> Reply {
     match tokio::task::spawn_blocking(render).await {
         Ok(Ok(text)) => reply(200, OPENMETRICS, text),

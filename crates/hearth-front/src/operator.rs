@@ -1,7 +1,7 @@
-//! What is answered on the API's listener without a signature: `/health`, and `/metrics` where the configuration says so.
+//! Unsigned requests on the API's listener: `/health`, and `/metrics` where the configuration allows it.
 //!
-//! These metrics name no tenant, but show how busy the host is. With the ids of microVMs they are for the operator:
-//! on a listener of their own, and with a signature (`GET /hearth/v1/metrics`).
+//! These metrics name no account, but show how busy the host is. Metrics with the ids of microVMs are for the
+//! operator: on a listener of their own, or with a signature (`GET /hearth/v1/metrics`).
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::wire::{Reply, gateway_not_found, reply};
 /// The metrics of the host, and whether to show them here.
 pub(crate) struct Operator {
     pub(crate) page: Arc<MetricsPage>,
-    /// The names by which browsers may ask for them; `None` where they are not shown.
+    /// The names by which browsers may ask for metrics. `None` if metrics are not shown here.
     pub(crate) shown_to: Option<KnownHosts>,
 }
 
@@ -32,7 +32,7 @@ impl Operator {
     }
 }
 
-/// To a request that calls this service by a name which is not its own (RFC 9110 section 15.5.20).
+/// The answer to a request for a host name that this service does not have (RFC 9110 section 15.5.20).
 pub(crate) fn misdirected() -> Reply {
     let text =
         "This service is not known by that name. Use its address, or add the name to tls.names.\n";

@@ -1,7 +1,7 @@
-//! Places for calls that wait for the disk.
+//! Limits the calls that block on the disk.
 //!
-//! Such a call takes a thread of the runtime's pool, which everything else that blocks shares. So an account has few places and
-//! all accounts together have a part of the pool. Who finds none waits without a thread.
+//! Such a call takes a thread of the runtime's blocking pool, which all blocking work shares. So an account may make
+//! a few calls at a time, and all accounts together may take a part of the pool. Further calls wait without a thread.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,35 +12,35 @@ use tokio::task::{JoinError, spawn_blocking};
 /// Calls of one account at a time: one disk serves no more at once.
 const OF_ACCOUNT: usize = 4;
 
-/// Calls of all accounts at a time: an eighth of the runtime's pool of 512 threads.
+/// Calls of all accounts at a time: an eighth of the runtime's 512 blocking threads.
 const OF_ALL: usize = 64;
 
-/// Joins of parts take as long as their bytes take to be copied, so they have places of their own.
+/// Joins of parts take as long as copying their bytes, so they have places of their own.
 const JOINS_OF_ACCOUNT: usize = 1;
 const JOINS_OF_ALL: usize = 8;
 
-/// Places for one kind of call.
+/// The places for one kind of call.
 #[derive(Debug)]
 pub(crate) struct Places {
     of_account: usize,
     all: Arc<Semaphore>,
-    /// As many as accounts have ever asked, a hundred bytes each.
+    /// One entry for each account that ever called, a hundred bytes each.
     accounts: Mutex<HashMap<String, Arc<Semaphore>>>,
 }
 
-/// A place in the own account's share, then one among all: who waits for the first holds none of the second.
+/// A place of the account's share, then one of all. A call that waits for the first holds none of the second.
 struct Place {
     _own: Option<OwnedSemaphorePermit>,
     _all: Option<OwnedSemaphorePermit>,
 }
 
 impl Places {
-    /// For calls that are short.
+    /// Places for short calls.
     pub(crate) fn for_calls() -> Self {
         Self::new(OF_ACCOUNT, OF_ALL)
     }
 
-    /// For joins of the parts of an upload.
+    /// Places for joins of the parts of an upload.
     pub(crate) fn for_joins() -> Self {
         Self::new(JOINS_OF_ACCOUNT, JOINS_OF_ALL)
     }
@@ -53,12 +53,12 @@ impl Places {
         }
     }
 
-    /// Waits for a place, and runs `work` on a thread that may block. The place is held until `work` has ended, also when nobody
-    /// waits for it any more.
+    /// Waits for a place, then runs `work` on a thread that may block. The place stays taken until `work` has ended,
+    /// even if the future is dropped.
     ///
     /// # Errors
     ///
-    /// When `work` panicked, or the runtime ends.
+    /// `work` panicked, or the runtime is shutting down.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         account: &str,

@@ -1,16 +1,16 @@
-//! Which service a request is for.
+//! Finds the service that a request is for.
 //!
-//! AWS gives each service its own host name; behind one endpoint URL the SigV4 scope says which
-//! one the client meant, and for unsigned requests the path does.
+//! AWS gives each service its own host name. Behind one endpoint URL, the SigV4 scope says which service the client
+//! meant, and for unsigned requests the path does.
 
 use http::request::Parts;
 
 use crate::sigv4::access_key_hint;
 
-/// What the paths of Hearth's own operations begin with.
+/// The path prefix of Hearth's own operations.
 const HEARTH_PREFIX: &str = "/hearth/v1/";
 
-/// What answers on the one listener.
+/// A service behind the listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Service {
     /// `lambda-microvms` and `lambda-core`, which share a signing name.
@@ -33,7 +33,7 @@ impl Service {
         }
     }
 
-    /// Everything that is not ours is taken for S3, whose bucket names can be any path.
+    /// A service that Hearth does not have is taken for S3, where any path can be a bucket name.
     fn of_scope(service: &str, path: &str) -> Self {
         match service {
             "lambda" if path.starts_with(HEARTH_PREFIX) => Self::Hearth,
@@ -66,7 +66,7 @@ impl Service {
         }
     }
 
-    /// Its name in metrics and in the audit log.
+    /// The name in metrics and the audit log.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Lambda => "lambda",
@@ -79,7 +79,7 @@ impl Service {
         }
     }
 
-    /// Its name in the scope of a signature.
+    /// The service name in the scope of a signature.
     pub(crate) fn signing_name(self) -> &'static str {
         match self {
             Self::Hearth => Self::Lambda.name(),
@@ -87,7 +87,7 @@ impl Service {
         }
     }
 
-    /// STS, IAM and S3 are asked from every region's client; the others have regional resources.
+    /// Whether the service has resources of a region. Clients of every region ask STS, IAM and S3.
     pub(crate) fn is_regional(self) -> bool {
         matches!(self, Self::Lambda | Self::Hearth | Self::Logs)
     }

@@ -1,6 +1,6 @@
 //! The listener: limits on connections, heads and time, then one task for each connection.
 //!
-//! HTTP/1.1 alone: every AWS client speaks it, and it can be bounded in each of its phases.
+//! HTTP/1.1 only: every AWS client speaks it, and each of its phases can be limited.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,8 +21,8 @@ use tokio_rustls::TlsAcceptor;
 use crate::call::Origin;
 use crate::front::Front;
 
-/// A head that has not arrived by then belongs to a slowloris; it is also how long a kept-alive
-/// connection may be idle, since hyper waits for the next head in the same way.
+/// A head that takes longer is taken for a slowloris attack. This is also how long a kept-alive connection may be
+/// idle, because hyper waits for the next head in the same way.
 const HEAD_TIME: Duration = Duration::from_secs(20);
 
 /// Largest head: SDKs with session tokens stay below 8 KiB, ARNs in paths add at most 10 KiB.
@@ -30,10 +30,10 @@ const MAX_HEAD_BYTES: usize = 64 * 1024;
 
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 
-/// Pause after an accept that failed (usually no more descriptors), so as not to spin.
+/// Pause after a failed accept (usually for lack of file descriptors), to avoid a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// How long requests in flight may take when the front is told to stop.
+/// How long requests in flight may take when the front is stopped.
 const DRAIN_TIME: Duration = Duration::from_secs(10);
 
 const OVERLOADED: &[u8] =
@@ -42,7 +42,7 @@ const OVERLOADED: &[u8] =
 /// Why the front does not listen.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// Signatures protect requests but not the secrets in answers.
+    /// Plain HTTP beyond loopback: signatures protect requests, but not the secrets in answers.
     #[error("{0} is not a loopback address: configure TLS to listen there")]
     PlainTextBeyondLoopback(SocketAddr),
     /// The listener is not usable.
@@ -50,14 +50,14 @@ pub enum ServeError {
     Listen(#[source] io::Error),
 }
 
-/// How requests are protected on their way here.
+/// How requests are protected on their way to the listener.
 pub enum Transport {
-    /// Plain HTTP, which never leaves this machine; refused on any other address.
+    /// Plain HTTP that never leaves this machine. Refused on any address but loopback.
     Loopback,
     /// TLS.
     Tls(Arc<ServerConfig>),
-    /// Plain HTTP on the network card of an emulated host: only the machine that emulates it reaches that card,
-    /// from its own loopback.
+    /// Plain HTTP on the network card of an emulated host: only the machine that emulates the host can reach that
+    /// card, from its own loopback.
     PrivateNetwork,
 }
 
@@ -65,7 +65,7 @@ pub enum Transport {
 ///
 /// # Errors
 ///
-/// [`ServeError`]; failures of single connections only end those.
+/// [`ServeError`]. A failure of a single connection ends only that connection.
 pub async fn serve(
     front: Arc<Front>,
     listener: TcpListener,
@@ -111,7 +111,7 @@ pub async fn serve(
     Ok(())
 }
 
-/// Tells a client over a limit to come back, as far as its socket buffer takes that.
+/// Answers a client above the limit with 503, as far as the socket buffer takes that.
 fn refuse(front: &Front, mut stream: TcpStream) {
     front.metrics.refused_connections.inc();
     tokio::spawn(async move {
@@ -130,7 +130,7 @@ impl Connection {
     async fn run(self, stream: TcpStream, tls: Option<TlsAcceptor>, place: Place) {
         let connections = self.front.metrics.connections.clone();
         connections.inc();
-        // Small answers leave at once; a failure costs only latency.
+        // Sends small answers at once. A failure only costs latency.
         let _ = stream.set_nodelay(true);
         match tls {
             None => self.http(stream).await,
@@ -171,7 +171,7 @@ impl Connection {
     }
 }
 
-/// HTTP/1.1, bounded in each of its phases.
+/// HTTP/1.1, with a limit on each of its phases.
 pub(crate) fn http() -> http1::Builder {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())

@@ -1,4 +1,4 @@
-//! STS: who am I. The only operation that deployment scripts need to find their account.
+//! STS: `GetCallerIdentity`, the only operation that deployment scripts need, to find their account.
 
 use http::Method;
 

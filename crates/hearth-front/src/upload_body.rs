@@ -1,8 +1,9 @@
-//! A request body that must keep coming.
+//! A request body with a limit on its silences.
 //!
-//! Uploads may be large and take long, so their whole time is not limited. Two things are: each silence between two of
-//! their pieces, and all silences together, for which a client earns time with each byte that it sends. So a body must
-//! come at [`LEAST_BYTES_PER_SECOND`] in the long run, and a byte every half minute does not keep a connection.
+//! Uploads may be large and slow, so their total time is not limited. Two things are: each silence between two
+//! pieces, and all silences together. A client earns time to be silent with each byte that it sends. So in the long
+//! run a body must come at [`LEAST_BYTES_PER_SECOND`], and sending a byte every half minute does not keep a
+//! connection open.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -18,20 +19,21 @@ use crate::wire::BodyError;
 /// Longest silence inside a body.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// What a body has to bring on the average: less than any line that carries S3, and more than costs nothing.
+/// The lowest average rate of a body: below that of any line that can carry S3, but high enough that a slow attack
+/// costs something.
 const LEAST_BYTES_PER_SECOND: u64 = 1024;
 
-/// The most time that a client has left to be silent in: for lines that break down for a while again and again.
+/// The most silence that a client can have in store: for lines that break down for a while again and again.
 const MAX_CREDIT: Duration = Duration::from_secs(120);
 
-/// A body with a limit on its silences. Only the time counts in which somebody waits for the client: while the reader
-/// has other things to do (the disk is slow), the client cannot be silent.
+/// A body with a limit on its silences. Only time that the reader waits for the client counts. While the reader is
+/// busy, for example with a slow disk, the client cannot be silent.
 pub(crate) struct UploadBody<B = Incoming> {
     body: B,
     deadline: Pin<Box<Sleep>>,
-    /// Since when the reader waits for the client, if it does; the deadline is that of this wait.
+    /// Since when the reader waits for the client, if it does. The deadline belongs to this wait.
     waiting_since: Option<Instant>,
-    /// How long the client may be silent yet, all together.
+    /// How long the client may still be silent, in all.
     credit: Duration,
 }
 
@@ -45,7 +47,7 @@ impl<B> UploadBody<B> {
         }
     }
 
-    /// Takes the silence that has ended from the client's time, and adds what its bytes earn.
+    /// Subtracts the silence that has ended from the credit, and adds what the bytes earn.
     fn settle(&mut self, bytes: usize) {
         let since = self.waiting_since.take();
         let silence = since.map_or(Duration::ZERO, |since| since.elapsed());

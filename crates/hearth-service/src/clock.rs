@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hearth_control::time::{Reading, SystemClock};
+use hearth_control::time::{ClockReading, SystemClock};
 
 use crate::secret_file;
 
@@ -16,7 +16,7 @@ pub(crate) fn go_on(data: &Path) -> SystemClock {
     let path = data.join("clock.json");
     let before = fs::read(&path)
         .ok()
-        .and_then(|text| serde_json::from_slice::<Reading>(&text).ok());
+        .and_then(|text| serde_json::from_slice::<ClockReading>(&text).ok());
     let (clock, ignored_jump_ms) = SystemClock::resume(before.as_ref());
     if let Some(jump_ms) = ignored_jump_ms {
         tracing::warn!(

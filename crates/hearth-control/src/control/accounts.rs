@@ -1,4 +1,4 @@
-//! Operations on accounts and their access keys. They are the operator's, not an account's own.
+//! Operations on accounts and their access keys. They are for the operator, not for the accounts.
 
 use uuid::Uuid;
 
@@ -8,14 +8,14 @@ use crate::id::{AccessKeyId, AccountId, IdError};
 use crate::refusal::{ControlError, Refusal};
 use crate::store::{Batch, Change, Guard, Verdict};
 
-/// Letters of access key ids: those of base 32.
+/// The alphabet of access key ids: base 32.
 const ID_LETTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-/// Letters of secrets: those of base 64.
+/// The alphabet of secret access keys: base 64.
 const SECRET_LETTERS: &[u8; 64] =
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 impl Control {
-    /// Makes an account.
+    /// Creates an account.
     ///
     /// # Errors
     ///
@@ -37,7 +37,7 @@ impl Control {
         }
     }
 
-    /// Every account.
+    /// Lists all accounts.
     ///
     /// # Errors
     ///
@@ -46,7 +46,7 @@ impl Control {
         Ok(self.shared.store.accounts().await?)
     }
 
-    /// Makes an access key for an account.
+    /// Creates an access key for an account.
     ///
     /// # Errors
     ///
@@ -67,7 +67,7 @@ impl Control {
         }
     }
 
-    /// The access keys of an account.
+    /// Lists the access keys of an account.
     ///
     /// # Errors
     ///
@@ -76,7 +76,7 @@ impl Control {
         Ok(self.shared.store.access_keys(account).await?)
     }
 
-    /// One access key, for the check of a signature. `None` when there is none; a disabled one is returned as such.
+    /// Returns one access key, also a disabled one: the caller checks the status. `None` if it does not exist.
     ///
     /// # Errors
     ///
@@ -85,7 +85,7 @@ impl Control {
         Ok(self.shared.store.access_key(id).await?)
     }
 
-    /// Says whether an access key is accepted.
+    /// Enables or disables an access key.
     ///
     /// # Errors
     ///
@@ -99,7 +99,7 @@ impl Control {
             .await
     }
 
-    /// Removes an access key for good.
+    /// Deletes an access key.
     ///
     /// # Errors
     ///
@@ -119,7 +119,7 @@ impl Control {
         }
     }
 
-    /// The account and the key that are there from the first start on.
+    /// Creates the first account with one access key, if there is no account yet.
     pub(super) async fn make_first_account(&self) -> Result<(), ControlError> {
         let account = Account {
             id: AccountId::FIRST,
@@ -130,13 +130,13 @@ impl Control {
             .guard(Guard::NoAccounts)
             .change(Change::AddAccount(account))
             .change(Change::AddAccessKey(key));
-        // Blocked means that it is not the first start.
+        // Blocked means that accounts exist: this is not the first start.
         self.shared.commit(batch).await?;
         Ok(())
     }
 
     fn new_access_key(&self, account: AccountId) -> Result<AccessKey, ControlError> {
-        // The forms of AWS: AKIA and 16 letters, and a secret of 40 (240 random bits).
+        // The forms of AWS: AKIA and 16 characters, and a secret of 40 characters (240 random bits).
         let id = format!("AKIA{}", random_text(ID_LETTERS, 16));
         let id = id.parse().map_err(|_: IdError| ControlError::Closed)?;
         Ok(AccessKey {
@@ -149,10 +149,10 @@ impl Control {
     }
 }
 
-/// Random letters. Their number is a power of two, so each is as likely as the others.
+/// Random text. The size of the alphabet is a power of two, so every letter is equally likely.
 pub(super) fn random_text<const LETTERS: usize>(letters: &[u8; LETTERS], length: usize) -> String {
     const { assert!(LETTERS.is_power_of_two()) };
-    // Each random UUID brings 122 bits of the system's entropy.
+    // Each random UUID brings 122 bits of entropy of the system.
     let mut hasher = blake3::Hasher::new();
     for _ in 0..4 {
         hasher.update(Uuid::new_v4().as_bytes());

@@ -1,7 +1,7 @@
 //! Operations on network connectors.
 
-use super::settle::{self, later, standing};
-use super::tokens::Repeatable;
+use super::client_tokens::Repeatable;
+use super::settle_connector::{self, later, standing};
 use super::{Control, own};
 use crate::arn::{ConnectorArn, Scope, TaggedArn};
 use crate::connector::{
@@ -14,13 +14,13 @@ use crate::page::{Cursor, Page, PageRequest};
 use crate::refusal::{ControlError, Refusal};
 use crate::store::{Batch, Change, Guard, Verdict};
 
-/// What AWS says of a new connector (facts section 4).
+/// The `stateReason` of AWS for a new connector (facts section 4).
 const REASON_NEW: &str = "Initial creation";
-/// What AWS says of an update that changes nothing (facts section 4).
+/// The reason of AWS for an update that changes nothing (facts section 4).
 const REASON_SAME: &str = "No configuration changes detected";
 
 impl Control {
-    /// Creates a connector; whether it is accepted shows later in its state.
+    /// Creates a connector. It is PENDING; a background task checks it and makes it ACTIVE or FAILED.
     ///
     /// # Errors
     ///
@@ -67,11 +67,11 @@ impl Control {
             }
             Verdict::Blocked(_) => return Err(Refusal::ConnectorNameTaken(request.name).into()),
         }
-        settle::begin(&self.shared, connector.id);
+        settle_connector::begin(&self.shared, connector.id);
         Ok(ConnectorWithVersion { connector, version })
     }
 
-    /// Makes the next version of a connector, or none when nothing changes.
+    /// Creates the next version of a connector, or none if nothing changes.
     ///
     /// # Errors
     ///
@@ -92,20 +92,20 @@ impl Control {
             let batch = repeatable.note(&self.shared, batch, connector.id.to_string());
             match self.shared.commit(batch).await? {
                 Verdict::Committed => {
-                    settle::begin(&self.shared, connector.id);
+                    settle_connector::begin(&self.shared, connector.id);
                     return Ok(ConnectorWithVersion { connector, version });
                 }
                 Verdict::Blocked(Guard::TokenFree(_)) => {
                     let made = self.made_connector(&repeatable).await?;
                     return made.ok_or_else(|| Refusal::TokenConflict.into());
                 }
-                // Somebody else changed it meanwhile: look again.
+                // Another caller changed the connector meanwhile: read it again.
                 Verdict::Blocked(_) => {}
             }
         }
     }
 
-    /// One connector: with the version of a qualified ARN, or else with its latest.
+    /// Returns one connector with one version: that of a qualified ARN, or else the latest.
     ///
     /// # Errors
     ///
@@ -132,7 +132,7 @@ impl Control {
         Ok(ConnectorWithVersion { connector, version })
     }
 
-    /// The connectors of the scope, by id.
+    /// Lists the connectors of the scope, by id.
     ///
     /// # Errors
     ///
@@ -156,7 +156,7 @@ impl Control {
         }))
     }
 
-    /// The versions of a connector, newest first.
+    /// Lists the versions of a connector, newest first.
     ///
     /// # Errors
     ///
@@ -181,7 +181,7 @@ impl Control {
         }))
     }
 
-    /// Deletes a connector, or the version of a qualified ARN.
+    /// Deletes a connector, or the one version of a qualified ARN.
     ///
     /// # Errors
     ///
@@ -202,19 +202,19 @@ impl Control {
             let id = found.connector.id;
             match self.shared.commit(batch).await? {
                 Verdict::Committed => {
-                    settle::begin(&self.shared, id);
+                    settle_connector::begin(&self.shared, id);
                     return Ok(found);
                 }
                 Verdict::Blocked(Guard::ConnectorUnused(_)) => {
                     return Err(Refusal::ConnectorInUse(key.clone()).into());
                 }
-                // Somebody else changed it meanwhile: look again.
+                // Another caller changed the connector meanwhile: read it again.
                 Verdict::Blocked(_) => {}
             }
         }
     }
 
-    /// The connector behind a reference, if it is ACTIVE and the version exists.
+    /// The referenced connector, if it is ACTIVE and has the version.
     pub(super) async fn active_connector(
         &self,
         arn: &ConnectorArn,
@@ -245,7 +245,7 @@ impl Control {
         owned.ok_or_else(|| Refusal::ConnectorNotFound(key.clone()).into())
     }
 
-    /// What a request made when it was made before.
+    /// The connector that an earlier request with the same token created.
     async fn made_connector(
         &self,
         repeatable: &Repeatable,
@@ -303,7 +303,7 @@ impl Control {
         (connector, version)
     }
 
-    /// The batch of an update, with the records as they will be.
+    /// The batch of an update, with the records as the update leaves them.
     fn next_version(
         &self,
         request: &UpdateConnector,
@@ -383,7 +383,7 @@ impl Control {
     }
 }
 
-/// One version goes at once: nothing but launches refers to it, and they take the rules by name.
+/// Removes one version at once: only launches refer to versions, and a launch has copied the names of the rule sets.
 fn remove_version(key: &ConnectorKey, found: &mut ConnectorWithVersion) -> Result<Batch, Refusal> {
     let ConnectorWithVersion { connector, version } = found;
     let is_unsettled =

@@ -1,31 +1,31 @@
-//! `ForkMicrovm`: a second microVM that begins where another one is.
+//! `ForkMicrovm`: a second microVM that begins as a copy of a running or suspended one.
 //!
 //! ```text
 //! record of the child ──> its owner asks the parent's ──> the parent is sealed ──> answer
 //!                                                               └──> the child is launched from the layer
 //! ```
 //!
-//! The child's record, shares and intent are there before its parent is touched. What a crash interrupts is undone: the
-//! parent is as it was, and the child is removed, because where it was to begin is past.
+//! The child's record, its shares and its intent are written before the parent is touched. A restart undoes an
+//! interrupted fork: the parent is as before, and the child is removed, because the parent has moved on since.
 
 use std::sync::Arc;
 
+use super::client_tokens::Repeatable;
 use super::owner::{self, Beginning, REASON_FORK_FAILED};
 use super::run::admit;
-use super::tokens::Repeatable;
 use super::{Control, Shared};
 use crate::arn::Scope;
 use crate::id::{EndpointId, MicrovmId};
 use crate::life::{Life, Origin, Phase};
-use crate::machine::microvm::{Denial, Event, Step, Terms, step};
+use crate::machine::microvm::{Denial, Event, Terms, Transition, step};
 use crate::microvm::{ForkMicrovm, LaunchTerms, Microvm, RunInput};
 use crate::refusal::{ControlError, Refusal};
-use crate::store::{Batch, Change, Guard, Intent, Subject, Verdict};
+use crate::store::{Batch, Change, Guard, Intent, IntentSubject, Verdict};
 
 impl Control {
-    /// Forks a microVM that runs or is suspended. When this returns, where the child begins is durable: nothing that
-    /// happens to its parent after that is in it. The child is PENDING or further. A repeated request returns the
-    /// microVM of the first.
+    /// Forks a running or suspended microVM. When this returns, the layer that the child begins from is durable, and
+    /// nothing that happens to the parent afterwards is in it. The child is PENDING or further. A repeated request
+    /// returns the microVM of the first one.
     ///
     /// # Errors
     ///
@@ -60,19 +60,22 @@ impl Control {
         self.make_once(scope, &repeatable, begin).await
     }
 
-    /// Refuses what the machine would refuse; that another child is being made is a reason to wait only.
+    /// Refuses what the parent's state machine would refuse. A parent that is being sealed for another child is no
+    /// refusal: the child waits.
     fn check_forkable(&self, parent: &Microvm) -> Result<(), Refusal> {
         let now = self.shared.clock.now();
         match step(&parent.life, &Terms::of(parent), &Event::Fork, now) {
-            Step::Refused(Denial::Ended) => Err(Refusal::MicrovmTerminated(parent.id)),
-            Step::Refused(Denial::Busy) if !matches!(parent.life.phase, Phase::Sealing { .. }) => {
+            Transition::Refused(Denial::Ended) => Err(Refusal::MicrovmTerminated(parent.id)),
+            Transition::Refused(Denial::Busy)
+                if !matches!(parent.life.phase, Phase::Sealing { .. }) =>
+            {
                 Err(Refusal::MicrovmBusy(parent.id, parent.state()))
             }
             _ => Ok(()),
         }
     }
 
-    /// Waits until it is decided where the child begins, or that it does not.
+    /// Waits until the layer of the child is durable, or the fork has failed.
     async fn begun_fork(
         &self,
         scope: &Scope,
@@ -94,7 +97,7 @@ impl Control {
     }
 }
 
-/// Takes what the child needs, writes its record and starts its owner.
+/// Takes the shares that the child needs, writes its record and starts its owner.
 async fn begin(
     shared: &Arc<Shared>,
     parent: &Microvm,
@@ -104,12 +107,12 @@ async fn begin(
     let endpoint_id = EndpointId::generate();
     let (holdings, endpoint) = admit(shared, parent.scope.account, parent.terms.tier, endpoint_id)?;
     let child = record(shared, parent, request, (endpoint_id, endpoint));
-    // While the parent lives, its version and connectors stay; from then on the child keeps them.
+    // A living parent keeps its version and connectors in use. Once the child lives, it does the same.
     let batch = Batch::new()
         .guard(Guard::MicrovmLiving(parent.id))
         .change(Change::AddMicrovm(child.clone()))
         .change(Change::Intend(Intent {
-            subject: Subject::Microvm(child.id),
+            subject: IntentSubject::Microvm(child.id),
             what: "Fork".to_owned(),
             at: child.started_at,
         }));
@@ -123,8 +126,8 @@ async fn begin(
     Ok(child)
 }
 
-/// The child is what its parent is, but for its name, its address and its time. `/run` is not called on it, so it has no
-/// payload.
+/// The record of the child: a copy of the parent's but for id, endpoint and times. `/run` is not called on a child,
+/// so it has no payload.
 fn record(
     shared: &Shared,
     parent: &Microvm,

@@ -1,4 +1,4 @@
-//! What happens by the clock, and what the host tells unasked.
+//! Background tasks: what is due by the clock, and events of the host.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::refusal::ControlError;
 use crate::store::{Batch, Change};
 use crate::time::Timestamp;
 
-/// Records forgotten in one batch: few enough that other writers hardly wait.
+/// Most records removed in one batch: few enough that other writers hardly wait.
 const REAP_AT_ONCE: u32 = 200;
 
 /// Starts the background tasks.
@@ -31,7 +31,8 @@ async fn listen(shared: Arc<Shared>) {
         for HostEvent::Ended { id, reason } in told.events {
             let InstanceId::Microvm(id) = id;
             if let Some(owner) = shared.microvms.get(id) {
-                // Apart, so that an owner that waits for a full disk keeps no other from its news.
+                // In a task of its own, so that an owner that waits for a full disk does not delay the events of
+                // others.
                 shared
                     .tasks
                     .spawn(async move { owner.tell(Command::Ended(reason)).await });
@@ -40,7 +41,7 @@ async fn listen(shared: Arc<Shared>) {
         if told.are_missing
             && let Err(error) = reconcile::pass(&shared).await
         {
-            warn!(%error, "events of the host are missing, and reconciliation failed; the timer repeats it");
+            warn!(%error, "events of the host are missing, and reconciliation failed; the timer retries");
         }
     }
 }
@@ -58,7 +59,7 @@ async fn tick(shared: Arc<Shared>) {
     }
 }
 
-/// Forgets what has been kept for long enough.
+/// Removes records whose retention is over.
 async fn reap(shared: &Shared) -> Result<(), ControlError> {
     let now = shared.clock.now();
     let policy = &shared.policy;
@@ -83,8 +84,8 @@ async fn reap(shared: &Shared) -> Result<(), ControlError> {
     Ok(())
 }
 
-/// Forgets the microVMs of an account that ended first, when it has more ended ones than its quota. With them go their client
-/// tokens: so many launches later nobody repeats one of them.
+/// Removes the ended microVMs of an account beyond its quota, those that ended first. Their client tokens go with
+/// them: nobody repeats a launch after so many later ones.
 async fn forget_beyond_quota(shared: &Shared, account: AccountId) -> Result<(), ControlError> {
     let newest = shared.policy.quotas_of(account).ended_microvms;
     loop {

@@ -1,7 +1,7 @@
 //! The task that owns one image with its versions and builds.
 //!
-//! Like the owner of a microVM it writes first and acts after. At most one thing is under way for an
-//! image: the build of a version, or a removal; which one follows from its state, also after a restart.
+//! Like the owner of a microVM it writes first and acts after. At most one piece of work is under way for an image:
+//! the build of a version, or a removal. The state of the image says which one, also after a restart.
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -19,7 +19,7 @@ use crate::id::VersionNumber;
 use crate::image::{
     Build, BuildState, Image, ImageSpec, ImageState, ImageVersion, ImageWithVersion, VersionStatus,
 };
-use crate::machine::image::{self as machine, Event, Life, Step};
+use crate::machine::image::{self as machine, Event, Life, Transition};
 use crate::machine::version::Version;
 use crate::refusal::{ControlError, Refusal};
 use crate::store::{Batch, Change, Guard, TokenKey, TokenUse, Verdict};
@@ -40,26 +40,26 @@ pub(super) enum Command {
     Delete(Reply<Image>),
 }
 
-/// Another version.
+/// A request for another version.
 pub(super) struct Update {
     pub(super) spec: ImageSpec,
     pub(super) token: Option<(TokenKey, [u8; 32])>,
 }
 
-/// How others reach an image's owner.
+/// Sends commands to the owner of an image.
 pub(super) type Handle = Mailbox<Command>;
 
-/// The owner.
+/// The task that owns one image.
 struct Owner {
     shared: Arc<Shared>,
     image: Image,
     versions: BTreeMap<VersionNumber, ImageVersion>,
     mailbox: mpsc::Receiver<Command>,
-    /// The place among the host's builds, while a build works.
+    /// The reserved share of the host, while a build works.
     place: Option<BuildPlace>,
 }
 
-/// Starts the owner of an image and makes it known.
+/// Starts the owner of an image and registers it.
 pub(super) fn spawn(shared: &Arc<Shared>, image: Image, versions: Vec<ImageVersion>) {
     let (handle, mailbox) = Handle::new();
     shared.images.insert(image.arn.clone(), handle);
@@ -78,15 +78,15 @@ pub(super) fn spawn(shared: &Arc<Shared>, image: Image, versions: Vec<ImageVersi
     shared.tasks.spawn(owner.run());
 }
 
-/// What work ends in.
+/// How a piece of work ended.
 enum Outcome {
     /// The host has a place for the build.
     Place(BuildPlace),
     /// The build ended.
     Built(Box<Build>, Result<Built, BuildFailure>),
-    /// Snapshots were removed.
+    /// The snapshots were removed.
     Freed,
-    /// They could not be.
+    /// The snapshots could not be removed.
     NotFreed,
 }
 
@@ -164,7 +164,7 @@ impl Owner {
         }
     }
 
-    /// The build of a version that has not ended.
+    /// The build of a version, if it has not ended.
     async fn open_build(&self, number: VersionNumber) -> Option<Build> {
         let store = &self.shared.store;
         let read = || store.builds(&self.image.arn, number, None, u32::MAX);
@@ -192,9 +192,10 @@ impl Owner {
         Existence::Stays
     }
 
-    /// Something that has happened: it is written, with `batch`, however long that takes.
+    /// Applies an event that has happened. It is written together with `batch`; the write is retried until it
+    /// succeeds.
     async fn happen(&mut self, event: Event, batch: Batch) {
-        if let Step::Moved(life) = machine::step(&self.life(), event) {
+        if let Transition::Moved(life) = machine::step(&self.life(), event) {
             let (image, versions) = self.after(&life);
             let batch = self.written(batch, &life, &image, &versions);
             self.write_surely(batch).await;
@@ -207,7 +208,7 @@ impl Owner {
     }
 
     async fn obey(&mut self, command: Command) {
-        // A caller who has left does not want the answer.
+        // A caller that has disconnected does not need the answer.
         match command {
             Command::Update(update, reply) => {
                 let _ = reply.send(self.update(*update).await);
@@ -257,7 +258,8 @@ impl Owner {
                 .guard(Guard::TokenFree(key.clone()))
                 .change(Change::UseToken(key, used));
         }
-        // The machine knows a version only by its states; its record is added before, and taken back if refused.
+        // The state machine knows only the state of a version. The record is added before, and removed if the machine
+        // refuses.
         self.versions.insert(number, version);
         let asked = self.ask_new(number, batch, build).await;
         if asked.is_err() {
@@ -306,7 +308,7 @@ impl Owner {
             .ok_or(ControlError::Closed)
     }
 
-    /// Something that a caller asks for: when it cannot be written it does not happen.
+    /// Applies an event that a caller asks for. If it cannot be written, nothing happens.
     async fn ask(&mut self, event: Event, batch: Batch) -> Result<(), ControlError> {
         let number = match event {
             Event::SetStatus(number, _) | Event::DeleteVersion(number) => number,
@@ -340,7 +342,7 @@ impl Owner {
     }
 }
 
-/// Whether the image is still there.
+/// Whether the image still exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Existence {
     Stays,

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use super::client_tokens::Repeatable;
 use super::image_owner::{self, Command, Update};
-use super::tokens::Repeatable;
 use super::{Control, Shared, own};
 use crate::arn::{ConnectorRef, ImageArn, ManagedConnector, Scope, TaggedArn};
 use crate::hooks::{Hook, Hooks};
@@ -14,10 +14,10 @@ use crate::image::{
 use crate::machine::image::Life;
 use crate::page::{Cursor, Page, PageRequest};
 use crate::refusal::{ControlError, Refusal};
-use crate::store::{Batch, Change, Guard, Intent, Subject, Verdict};
+use crate::store::{Batch, Change, Guard, Intent, IntentSubject, Verdict};
 
 impl Control {
-    /// Creates an image and begins to build its first version.
+    /// Creates an image and starts the build of its first version.
     ///
     /// # Errors
     ///
@@ -46,7 +46,7 @@ impl Control {
             .await
         {
             Err(ControlError::Refused(Refusal::TokenConflict)) => {
-                // Somebody with the same token was faster: that is a repeat, or a conflict.
+                // A concurrent request with the same token was faster: the result is its image, or a token conflict.
                 repeatable.made_before(&self.shared).await?;
                 self.first_version(&arn).await
             }
@@ -54,7 +54,7 @@ impl Control {
         }
     }
 
-    /// Begins to build the next version of an image; its spec replaces everything that was said before.
+    /// Starts the build of the next version of an image. The new specification replaces the old one as a whole.
     ///
     /// # Errors
     ///
@@ -89,7 +89,7 @@ impl Control {
         }
     }
 
-    /// One image with its tags.
+    /// Returns one image with its tags.
     ///
     /// # Errors
     ///
@@ -105,7 +105,7 @@ impl Control {
         Ok(TaggedImage { image, tags })
     }
 
-    /// The images of the scope, by name.
+    /// Lists the images of the scope, by name.
     ///
     /// # Errors
     ///
@@ -128,7 +128,7 @@ impl Control {
         }))
     }
 
-    /// Begins to delete an image with all its versions.
+    /// Starts to delete an image with all its versions.
     ///
     /// # Errors
     ///
@@ -169,7 +169,7 @@ impl Control {
         Ok(ImageWithVersion { image, version })
     }
 
-    /// A spec with its defaults filled in, as answers show it.
+    /// A specification with its defaults filled in, as answers show it.
     fn complete(&self, scope: &Scope, mut spec: ImageSpec) -> Result<ImageSpec, Refusal> {
         check_hooks(spec.hooks.as_ref())?;
         spec.base_version = Some(self.base_version(&spec)?);
@@ -181,7 +181,7 @@ impl Control {
         Ok(spec)
     }
 
-    /// The version of the base image that was asked for, or else the newest that is available.
+    /// The requested version of the base image, or else the newest available one.
     fn base_version(&self, spec: &ImageSpec) -> Result<u32, Refusal> {
         let base = self
             .shared
@@ -206,7 +206,7 @@ impl Control {
             })
     }
 
-    /// Checks that every connector leads out, belongs to the scope and can be used.
+    /// Checks that every connector is for egress, belongs to the scope and can be used.
     pub(super) async fn check_egress(
         &self,
         scope: &Scope,
@@ -231,7 +231,7 @@ impl Control {
     }
 }
 
-/// Checks that every connector leads in. Only the service has such connectors.
+/// Checks that every connector is for ingress. Only the service has such connectors.
 pub(super) fn check_ingress(connectors: &[ConnectorRef]) -> Result<(), Refusal> {
     let leads_in = |connector: &&ConnectorRef| matches!(connector, ConnectorRef::Managed { connector, .. } if connector.is_ingress());
     match connectors.iter().find(|connector| !leads_in(connector)) {
@@ -240,7 +240,7 @@ pub(super) fn check_ingress(connectors: &[ConnectorRef]) -> Result<(), Refusal> 
     }
 }
 
-/// The way in that a microVM has when nothing else is said.
+/// The ingress connector of a microVM that names none.
 pub(super) fn default_ingress(scope: &Scope) -> ConnectorRef {
     ConnectorRef::Managed {
         region: scope.region.clone(),
@@ -298,7 +298,7 @@ async fn create(
         .change(Change::PutBuild(build))
         .change(Change::PutTags(resource, request.tags))
         .change(Change::Intend(Intent {
-            subject: Subject::Image(arn.clone()),
+            subject: IntentSubject::Image(arn.clone()),
             what: "Build".to_owned(),
             at: now,
         }));

@@ -1,7 +1,7 @@
-//! What every controller asks of its instance's host: an operation that is done however long it takes, and a call of the application.
+//! Requests of controllers to the host: perform an operation, however long it takes, and call the application.
 //!
-//! Nothing here knows what an instance is for. Owners of microVMs turn the outcomes into events of their machine
-//! (`owner/work.rs`).
+//! Nothing here knows what an instance is for. Owners of microVMs turn the outcomes into events of their state
+//! machine (`owner/work.rs`).
 
 use std::time::Duration;
 
@@ -10,18 +10,19 @@ use tracing::warn;
 use super::Shared;
 use super::retry::until_done;
 use crate::guest_call::{CallOutcome, GuestCall};
-use crate::host::{Done, Failure, HostOperation, OperationId, Outcome};
+use crate::host::{Done, HostOperation, OperationFailure, OperationId, Outcome};
 use crate::instance::InstanceId;
 
-/// Time beyond a call's own timeout for the way to the guest and back, before the host is not waited for.
+/// How long after a call's own timeout the host may still answer: the way to the guest and back.
 const CALL_GRACE: Duration = Duration::from_secs(5);
 
-/// Has an operation done, however long it takes: late is not failed. What the host does not know (any more) is submitted again.
+/// Performs an operation, however long it takes: a slow operation is not a failed one. Submits the operation again if
+/// the host does not know it, as after a restart of the host.
 pub(super) async fn perform(
     shared: &Shared,
     id: OperationId,
     operation: HostOperation,
-) -> Result<Done, Failure> {
+) -> Result<Done, OperationFailure> {
     loop {
         let submit = || shared.host.submit(id, operation.clone());
         until_done("submitting a host operation", submit).await;
@@ -34,11 +35,11 @@ pub(super) async fn perform(
                 Outcome::Unknown => break,
             }
         }
-        warn!(%id.instance, "the host was started anew; its operation is submitted again");
+        warn!(%id.instance, "the host has restarted and does not know the operation; submitting it again");
     }
 }
 
-/// Calls an application once. A host that does not answer counts as an application that does not.
+/// Calls the application once. A host that does not answer in time counts as an application that does not.
 pub(super) async fn call(shared: &Shared, id: InstanceId, call: GuestCall) -> CallOutcome {
     let patience = shared.clock.now().after(call.timeout + CALL_GRACE);
     tokio::select! {

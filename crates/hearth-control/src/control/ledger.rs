@@ -1,7 +1,7 @@
-//! Who has how much memory and how many places for builds: the quota of each account, and what the host can carry.
+//! Accounting of memory and build slots: the quota of each account, and the capacity of the host.
 //!
-//! A share is taken before anything is started and given back when its owner drops it, so that no path through the
-//! code can forget it. Between accounts the host is shared by the rule of [`crate::fair_share`].
+//! A share is taken before anything starts and is returned by dropping it, so no code path can leak one.
+//! [`crate::fair_share`] divides the host between accounts.
 
 use std::collections::HashMap;
 use std::future::pending;
@@ -10,17 +10,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 use tracing::info;
 
-use super::turns::Turns;
+use super::account_queue::AccountQueue;
 use crate::fair_share::FairShare;
 use crate::id::AccountId;
 use crate::image::MemoryTier;
 use crate::policy::{Capacity, Quotas};
 use crate::refusal::Refusal;
 
-/// The slice of memory that no account takes while another one holds none: a microVM of the default size fits, and so does a
-/// builder.
+/// Memory that is reserved for an account that holds none: a microVM of the default size fits, and so does a builder.
 const LAST_SLICE_MIB: u64 = 2048;
-/// Of a small host the slice is a quarter, so that an account may still hold more than one.
+/// On a small host a quarter is reserved, so that an account may still hold more than one microVM.
 const LAST_SLICE_DIVISOR: u64 = 4;
 
 /// All shares that are taken.
@@ -32,13 +31,13 @@ pub(super) struct Ledger {
 
 #[derive(Debug)]
 struct Taken {
-    /// How many accounts there are, whether or not they hold anything.
+    /// The number of accounts, whether or not they hold anything.
     accounts: usize,
     allocated: HashMap<AccountId, Allocated>,
     resident_mib: FairShare,
     resident_microvms: FairShare,
     builds: FairShare,
-    waiting: Turns<WaitingBuild>,
+    waiting: AccountQueue<WaitingBuild>,
 }
 
 #[derive(Debug, Default)]
@@ -53,7 +52,7 @@ struct WaitingBuild {
     reply: oneshot::Sender<BuildPlace>,
 }
 
-/// A microVM's share of its account's quota, for its whole life.
+/// A microVM's share of its account's quota, held for its whole life.
 #[derive(Debug)]
 pub(super) struct Allocation {
     ledger: Arc<Ledger>,
@@ -61,7 +60,7 @@ pub(super) struct Allocation {
     tier: MemoryTier,
 }
 
-/// A microVM's share of the host, while it is in memory.
+/// A microVM's share of the host, held while it is in memory.
 #[derive(Debug)]
 pub(super) struct Residency {
     ledger: Arc<Ledger>,
@@ -69,7 +68,7 @@ pub(super) struct Residency {
     tier: MemoryTier,
 }
 
-/// A build's share of the host, while it works.
+/// A build's share of the host, held while it works.
 #[derive(Debug)]
 pub(super) struct BuildPlace {
     ledger: Arc<Ledger>,
@@ -78,7 +77,7 @@ pub(super) struct BuildPlace {
 }
 
 impl Ledger {
-    /// Nothing is taken, and there are no accounts.
+    /// A ledger in which nothing is taken, with no accounts.
     pub(super) fn new(capacity: Capacity) -> Arc<Self> {
         let last_mib = LAST_SLICE_MIB.min(capacity.resident_mib / LAST_SLICE_DIVISOR);
         let taken = Taken {
@@ -87,7 +86,7 @@ impl Ledger {
             resident_mib: FairShare::new(capacity.resident_mib, last_mib),
             resident_microvms: FairShare::new(capacity.resident_microvms.into(), 1),
             builds: FairShare::new(capacity.concurrent_builds.into(), 1),
-            waiting: Turns::default(),
+            waiting: AccountQueue::default(),
         };
         Arc::new(Self {
             capacity,
@@ -95,21 +94,21 @@ impl Ledger {
         })
     }
 
-    /// Notes that there are more accounts.
+    /// Adds to the number of accounts.
     pub(super) fn add_accounts(&self, number: usize) {
         self.lock().accounts += number;
     }
 
-    /// How many accounts there are.
+    /// The number of accounts.
     pub(super) fn accounts(&self) -> usize {
         self.lock().accounts
     }
 
-    /// A share of an account's quota.
+    /// Takes a share of an account's quota.
     ///
     /// # Errors
     ///
-    /// Which quota is used up.
+    /// The refusal that names the quota that is used up.
     pub(super) fn allocate(
         self: &Arc<Self>,
         account: AccountId,
@@ -128,7 +127,7 @@ impl Ledger {
         Ok(self.allocation(&mut taken, account, tier))
     }
 
-    /// The share of a microVM from before a restart, whether or not it would be given one today.
+    /// Takes the share of a microVM from before a restart, even above the quota.
     pub(super) fn grant(self: &Arc<Self>, account: AccountId, tier: MemoryTier) -> Allocation {
         self.allocation(&mut self.lock(), account, tier)
     }
@@ -149,7 +148,7 @@ impl Ledger {
         }
     }
 
-    /// A share of the host, or `None` when it is full, or when the rest is kept for another account.
+    /// Takes a share of the host. `None` if the host is full, or if the rest is reserved for another account.
     pub(super) fn reside(
         self: &Arc<Self>,
         account: AccountId,
@@ -162,7 +161,7 @@ impl Ledger {
         fits.then(|| self.residency(&mut taken, account, tier))
     }
 
-    /// The share of the host of a microVM that was in memory before a restart.
+    /// Takes the share of the host for a microVM that was in memory before a restart, even above the capacity.
     pub(super) fn grant_residency(
         self: &Arc<Self>,
         account: AccountId,
@@ -186,7 +185,7 @@ impl Ledger {
         }
     }
 
-    /// Waits until the host has a place and the memory for a build. Accounts that wait take turns.
+    /// Waits until the host has a build slot and the memory for a build. Waiting accounts take turns.
     pub(super) async fn build_place(
         self: &Arc<Self>,
         account: AccountId,
@@ -206,14 +205,14 @@ impl Ledger {
         }
     }
 
-    /// What a build takes: its builder's memory, and later the baseline of the application that it boots and seals. Half of a small
-    /// host at most, so that it can build beside a microVM.
+    /// The memory of a build: that of its builder, and later that of the application it boots and seals. At most half
+    /// of the host, so that a small host can build beside a microVM.
     fn build_mib(&self, tier: MemoryTier) -> u64 {
         let largest = u64::from(self.capacity.builder_mib.max(tier.baseline_mib()));
         largest.min(self.capacity.resident_mib / 2)
     }
 
-    /// Changes what is taken, and then begins the builds that have room.
+    /// Changes what is taken, then starts the builds that fit.
     fn change(self: &Arc<Self>, change: impl FnOnce(&mut Taken)) {
         let mut begun = Vec::new();
         let mut taken = self.lock();
@@ -230,12 +229,12 @@ impl Ledger {
         }
         drop(taken);
         for (reply, place) in begun {
-            // The place of a build that was given up meanwhile goes back by being dropped, outside the lock.
+            // The share of a build that was cancelled meanwhile is returned by its drop, outside the lock.
             drop(reply.send(place));
         }
     }
 
-    /// What is allocated to all accounts, and what is resident, in MiB.
+    /// The memory allocated to all accounts and the resident memory, in MiB.
     pub(super) fn totals_mib(&self) -> (u64, u64) {
         let taken = self.lock();
         let allocated = taken.allocated.values();
@@ -249,7 +248,7 @@ impl Ledger {
 }
 
 impl Taken {
-    /// The next build that has room.
+    /// The next build that fits.
     fn next_build(&mut self) -> Option<(AccountId, WaitingBuild)> {
         self.waiting.retain(|build| !build.reply.is_closed());
         let accounts = self.accounts;

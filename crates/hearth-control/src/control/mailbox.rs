@@ -1,16 +1,16 @@
-//! How others reach the task that owns something: a bounded line of commands, with answers.
+//! The bounded command queue of an owner task, with replies.
 
 use tokio::sync::{mpsc, oneshot};
 
 use crate::refusal::ControlError;
 
-/// Commands that may wait for one owner. Callers beyond wait themselves.
+/// Commands that may wait for one owner. Further senders wait themselves.
 const MAILBOX: usize = 16;
 
-/// Where the answer to a command goes.
+/// The channel for the reply to a command.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, ControlError>>;
 
-/// The sending side. Clones reach the same owner.
+/// The sending side. A clone sends to the same owner.
 pub(super) struct Mailbox<C>(mpsc::Sender<C>);
 
 impl<C> Clone for Mailbox<C> {
@@ -20,13 +20,13 @@ impl<C> Clone for Mailbox<C> {
 }
 
 impl<C> Mailbox<C> {
-    /// A mailbox, and the side that its owner reads.
+    /// A mailbox, and the receiving side for the owner.
     pub(super) fn new() -> (Self, mpsc::Receiver<C>) {
         let (sender, receiver) = mpsc::channel(MAILBOX);
         (Self(sender), receiver)
     }
 
-    /// Asks for something; `None` when the owner has ended meanwhile.
+    /// Sends a command and waits for its reply. `None` if the owner has ended.
     pub(super) async fn ask<T>(
         &self,
         command: impl FnOnce(Reply<T>) -> C,
@@ -36,12 +36,12 @@ impl<C> Mailbox<C> {
         answer.await.ok()
     }
 
-    /// Tells the owner something, waiting for room. An owner that has ended need not know.
+    /// Sends a command, waiting for room. No-op if the owner has ended.
     pub(super) async fn tell(&self, command: C) {
         let _ = self.0.send(command).await;
     }
 
-    /// Tells the owner something, unless it has other things to do.
+    /// Sends a command, unless the queue is full or the owner has ended.
     pub(super) fn try_tell(&self, command: C) {
         let _ = self.0.try_send(command);
     }

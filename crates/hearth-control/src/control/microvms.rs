@@ -1,4 +1,4 @@
-//! Operations on microVMs that are there; [`super::run`] makes them.
+//! Operations on existing microVMs. [`super::run`] creates them.
 
 use tokio::sync::watch;
 
@@ -15,7 +15,7 @@ use crate::store::MicrovmPlace;
 use crate::time::Timestamp;
 
 impl Control {
-    /// One microVM.
+    /// Returns one microVM.
     ///
     /// # Errors
     ///
@@ -26,7 +26,7 @@ impl Control {
         owned.ok_or_else(|| Refusal::MicrovmNotFound(id).into())
     }
 
-    /// The microVMs of the scope, newest first, TERMINATED ones included.
+    /// Lists the microVMs of the scope, newest first, TERMINATED ones included.
     ///
     /// # Errors
     ///
@@ -55,7 +55,7 @@ impl Control {
         }))
     }
 
-    /// Begins to suspend a microVM. Of a suspended one, it is a success.
+    /// Starts to suspend a microVM. Succeeds if it is suspended already.
     ///
     /// # Errors
     ///
@@ -64,7 +64,7 @@ impl Control {
         self.ask(scope, id, Ask::Suspend).await
     }
 
-    /// Begins to resume a microVM. Of a running one, it is a success.
+    /// Starts to resume a microVM. Succeeds if it runs already.
     ///
     /// # Errors
     ///
@@ -73,7 +73,7 @@ impl Control {
         self.ask(scope, id, Ask::Resume).await
     }
 
-    /// Begins to terminate a microVM. Of a terminated one, it is a success.
+    /// Starts to terminate a microVM. Succeeds if it is terminated already.
     ///
     /// # Errors
     ///
@@ -89,8 +89,8 @@ impl Control {
         }
     }
 
-    /// Says what counts as activity of a microVM beside traffic. It does until it is said otherwise, and of its forks from
-    /// then on.
+    /// Sets what counts as activity of a microVM besides traffic. It holds until it is set anew, and for forks made
+    /// from then on.
     ///
     /// # Errors
     ///
@@ -109,7 +109,7 @@ impl Control {
         }
     }
 
-    /// The microVM behind an endpoint, whoever owns it: the endpoint's token says who may talk to it.
+    /// Returns the microVM of an endpoint, of any account: the endpoint's token decides who may reach it.
     ///
     /// # Errors
     ///
@@ -124,8 +124,8 @@ impl Control {
         }
     }
 
-    /// Waits until a microVM is RUNNING, resuming it if need be; many may wait, one resume happens. The
-    /// answer's state is another one when it cannot be had.
+    /// Waits until a microVM is RUNNING, and resumes it if need be. Many callers may wait for one resume. If the
+    /// microVM cannot run, its state in the answer is another one.
     ///
     /// # Errors
     ///
@@ -141,7 +141,7 @@ impl Control {
         let mut view = owner.view();
         match owner.ask(Ask::Resume).await {
             Some(Ok(())) => {}
-            // It ends or has ended: its state says so.
+            // The microVM is ending or has ended: its state says so.
             Some(Err(ControlError::Refused(Refusal::MicrovmTerminated(_)))) | None => {
                 return Ok(view.borrow().clone());
             }
@@ -157,20 +157,20 @@ impl Control {
             .map_err(|_| ControlError::Closed)
     }
 
-    /// Watches a microVM: every change after now, as it becomes durable. `None` when it does not live.
+    /// Watches a living microVM: every change from now on, once it is durable. `None` if the microVM does not live.
     #[must_use]
     pub fn watch_microvm(&self, id: MicrovmId) -> Option<watch::Receiver<Microvm>> {
         self.shared.microvms.get(id).map(|owner| owner.view())
     }
 
-    /// The living microVM behind an endpoint as callers write it: `host:port` or a host name.
+    /// Returns the living microVM of an endpoint as callers write it: `host:port` or a host name.
     #[must_use]
     pub fn microvm_by_endpoint_name(&self, endpoint: &str) -> Option<Microvm> {
         let owner = self.shared.microvms.named(endpoint)?;
         Some(owner.view().borrow().clone())
     }
 
-    /// Every living microVM, of all accounts, in no order.
+    /// Lists the living microVMs of all accounts, in no order.
     #[must_use]
     pub fn living_microvms(&self) -> Vec<Microvm> {
         let owners = self.shared.microvms.all();
@@ -180,14 +180,14 @@ impl Control {
             .collect()
     }
 
-    /// A number that changes with every microVM that comes or goes: a reason to look at
-    /// [`Control::living_microvms`] again.
+    /// A number that changes whenever a microVM is added or removed: a signal to read [`Control::living_microvms`]
+    /// again.
     #[must_use]
     pub fn microvm_changes(&self) -> watch::Receiver<u64> {
         self.shared.microvms.changes()
     }
 
-    /// What there is now, for metrics.
+    /// Counts of what exists now, for metrics.
     #[must_use]
     pub fn census(&self) -> Census {
         let mut census = Census::default();
@@ -201,7 +201,7 @@ impl Control {
         census
     }
 
-    /// Terminates every microVM of every account and waits until they are gone: the operator's, not a caller's.
+    /// Terminates all microVMs of all accounts and waits until they are gone. For the operator, not for callers.
     ///
     /// # Errors
     ///
@@ -220,7 +220,7 @@ impl Control {
         Ok(())
     }
 
-    /// What lives is known by its owner, without asking the store.
+    /// The microVM from its owner if it lives, else from the store.
     async fn any_microvm(&self, id: MicrovmId) -> Result<Option<Microvm>, ControlError> {
         match self.shared.microvms.get(id) {
             Some(owner) => Ok(Some(owner.view().borrow().clone())),

@@ -1,8 +1,8 @@
 //! The task that owns one living microVM.
 //!
-//! It alone changes the microVM. Callers, the host and the clock reach it as commands, outcomes and
-//! deadlines; each becomes an event for the pure machine. What the machine says is written to the store
-//! first and done after, so a crash in between repeats an operation and never forgets one.
+//! Only this task changes the microVM. Callers, the host and the clock reach it as commands, outcomes and deadlines.
+//! Each becomes an event of the pure state machine. The result is written to the store before it is acted on, so a
+//! crash in between repeats an operation and never loses one.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -19,11 +19,11 @@ use crate::endpoint::EndpointLease;
 use crate::host::Presence;
 use crate::id::MicrovmId;
 use crate::life::{Life, Phase, Wish};
-use crate::machine::microvm::{Denial, Event, Step, Terms, Timer, adopt, deadline, step};
+use crate::machine::microvm::{Denial, Event, Terms, Timer, Transition, adopt, deadline, step};
 use crate::microvm::{Activity, LaunchTerms, Microvm, RunInput};
 use crate::refusal::{ControlError, Refusal};
 use crate::start_times::{StartKind, StartRecorder};
-use crate::store::{Batch, Change, Intent, StoreError, Subject};
+use crate::store::{Batch, Change, Intent, IntentSubject, StoreError};
 use crate::time::{Clock, Timestamp};
 
 mod counts;
@@ -32,21 +32,21 @@ mod work;
 pub(super) use work::REASON_FORK_FAILED;
 use work::Work;
 
-/// What others may ask of an owner.
+/// The commands of an owner.
 pub(super) enum Command {
-    /// A caller's wish, answered once it is durable.
+    /// A caller asks for a change. Answered once the change is durable.
     Ask(Ask, Reply<()>),
-    /// A child's wish to begin where it is, answered once what it begins from is durable.
-    Seal(Loan),
-    /// What shall count as activity, answered once it is durable.
+    /// A child asks for a layer to begin from. Answered once the layer is durable.
+    Seal(SealRequest),
+    /// Sets what counts as activity. Answered once it is durable.
     SetActivity(Activity, Reply<()>),
-    /// The host says that it ended.
+    /// The host reports that the instance ended, with the reason.
     Ended(String),
-    /// The host had this of it at that moment.
+    /// What the host had of the instance at that moment.
     Observed(Option<Presence>, Timestamp),
 }
 
-/// What a caller may ask for.
+/// The changes that a caller may ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ask {
     Suspend,
@@ -54,13 +54,13 @@ pub(super) enum Ask {
     Terminate,
 }
 
-/// A layer that a child waits for.
-pub(super) struct Loan {
+/// A child's request for a layer.
+pub(super) struct SealRequest {
     child: MicrovmId,
     reply: Reply<()>,
 }
 
-/// How others reach an owner.
+/// Sends commands to an owner, and reads its microVM.
 #[derive(Clone)]
 pub(super) struct Handle {
     mailbox: Mailbox<Command>,
@@ -70,19 +70,19 @@ pub(super) struct Handle {
 }
 
 impl Handle {
-    /// Asks for something; `None` when the owner has ended meanwhile.
+    /// Asks for a change. `None` if the owner has ended.
     pub(super) async fn ask(&self, ask: Ask) -> Option<Result<(), ControlError>> {
         let command = |reply| Command::Ask(ask, reply);
         self.mailbox.ask(command).await
     }
 
-    /// Has the microVM sealed for a child; `None` when it ended before that was done.
+    /// Has the microVM sealed for a child. `None` if the owner ended before that was done.
     pub(super) async fn seal(&self, child: MicrovmId) -> Option<Result<(), ControlError>> {
-        let command = |reply| Command::Seal(Loan { child, reply });
+        let command = |reply| Command::Seal(SealRequest { child, reply });
         self.mailbox.ask(command).await
     }
 
-    /// Says what counts as activity; `None` when the owner has ended meanwhile.
+    /// Sets what counts as activity. `None` if the owner has ended.
     pub(super) async fn set_activity(
         &self,
         activity: Activity,
@@ -91,12 +91,13 @@ impl Handle {
         self.mailbox.ask(command).await
     }
 
-    /// Tells the owner something, waiting for room in its mailbox.
+    /// Sends a command, waiting for room in the mailbox.
     pub(super) async fn tell(&self, command: Command) {
         self.mailbox.tell(command).await;
     }
 
-    /// Tells the owner what the host had of it, unless it has other things to do: it will be told again.
+    /// Reports what the host has of the instance. Best effort: dropped if the owner is busy, as the next pass reports
+    /// it again.
     pub(super) fn observe(&self, found: Option<Presence>, at: Timestamp) {
         self.mailbox.try_tell(Command::Observed(found, at));
     }
@@ -106,55 +107,55 @@ impl Handle {
         self.view.clone()
     }
 
-    /// The times of its last start.
+    /// The step times of the last start.
     pub(super) fn start(&self) -> &StartRecorder {
         &self.start
     }
 
-    /// Notes that it is active now.
+    /// Records activity now.
     pub(super) fn touch(&self, now: Timestamp) {
         self.activity.fetch_max(now.unix_ms(), Ordering::Relaxed);
     }
 }
 
-/// What a microVM holds while it lives. Each share goes back when it is dropped; that is all they are for.
+/// The shares that a living microVM holds. Each is returned by dropping it.
 pub(super) struct Holdings {
     pub(super) _allocation: Allocation,
     pub(super) residency: Option<Residency>,
     pub(super) _endpoint: EndpointLease,
 }
 
-/// Where an owner begins.
+/// How an owner begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Beginning {
     /// With a record that was just written.
     Launch,
-    /// With a record from before a restart, and what the host has of it.
+    /// With a record from before a restart, and what the host has of the instance.
     Restart(Option<Presence>),
 }
 
-/// The owner.
+/// The task that owns one microVM.
 struct Owner {
     shared: Arc<Shared>,
     microvm: Microvm,
     holdings: Option<Holdings>,
     mailbox: mpsc::Receiver<Command>,
     view: watch::Sender<Microvm>,
-    /// When it was last active: by a byte through the endpoint, or by what else counts of it.
+    /// When the microVM was last active: traffic through the endpoint, or what else counts.
     activity: Arc<AtomicI64>,
-    /// The times of its last start.
+    /// The step times of the last start.
     start: Arc<StartRecorder>,
-    /// When the present phase began. After a restart that is now: traffic could not pass before.
+    /// When the present phase began. After a restart that is now, as no traffic passed before.
     moved_at: Timestamp,
-    /// When it last began to run. That its child was made meanwhile is no beginning.
+    /// When the microVM last began to run. Having been sealed for a child does not count.
     ran_at: Timestamp,
-    /// What is due to a child while it is sealed.
-    loan: Option<Loan>,
-    /// Somebody else has moved the record: this owner must not act on it any more.
+    /// The child's request, while the microVM is sealed for it.
+    seal_request: Option<SealRequest>,
+    /// Another owner has moved the record. This owner must not act any more.
     is_superseded: bool,
 }
 
-/// Starts the owner of a microVM and makes it known.
+/// Starts the owner of a microVM and registers it.
 pub(super) fn spawn(
     shared: &Arc<Shared>,
     microvm: Microvm,
@@ -188,13 +189,13 @@ pub(super) fn spawn(
         start,
         moved_at: now,
         ran_at: now,
-        loan: None,
+        seal_request: None,
         is_superseded: false,
     };
     shared.tasks.spawn(owner.run(beginning));
 }
 
-/// What an owner deals with next.
+/// The next thing that an owner handles.
 enum Next {
     Command(Command),
     Event(Event),
@@ -211,10 +212,10 @@ impl Owner {
             match self.next(&mut work).await {
                 Next::Event(event) => self.take(event).await,
                 Next::Command(Command::Ask(ask, reply)) => {
-                    // A caller who has left does not want the answer.
+                    // A caller that has disconnected does not need the answer.
                     let _ = reply.send(self.answer(ask).await);
                 }
-                Next::Command(Command::Seal(loan)) => self.lend(loan).await,
+                Next::Command(Command::Seal(request)) => self.begin_seal(request).await,
                 Next::Command(Command::SetActivity(activity, reply)) => {
                     let _ = reply.send(self.set_activity(activity).await);
                 }
@@ -223,7 +224,7 @@ impl Owner {
             }
             if self.microvm.life.phase != phase {
                 work = self.begin();
-                self.call_off_loan();
+                self.drop_seal_request();
             }
         }
         self.shared.microvms.remove(&self.microvm);
@@ -231,7 +232,7 @@ impl Owner {
 
     fn begin(&self) -> Option<Work> {
         let operation = self.microvm.life.phase.operation()?;
-        let child = self.loan.as_ref().map(|loan| loan.child);
+        let child = self.seal_request.as_ref().map(|request| request.child);
         Some(work::begin(
             Arc::clone(&self.shared),
             self.microvm.clone(),
@@ -245,7 +246,7 @@ impl Owner {
             let due = self.due();
             let clock = Arc::clone(&self.shared.clock);
             tokio::select! {
-                // An outcome that is there decides before the caller who came after it.
+                // An outcome that is there is handled before a command that came after it.
                 biased;
                 event = finish(work) => {
                     *work = None;
@@ -254,7 +255,7 @@ impl Owner {
                 Some(command) = self.mailbox.recv() => return Next::Command(command),
                 () = wait_until(&*clock, due.map(|(at, _)| at)) => {}
             }
-            // Traffic may have moved the deadline while it was waited for.
+            // Activity may have moved the deadline meanwhile.
             if let Some((at, timer)) = self.due()
                 && at <= self.shared.clock.now()
             {
@@ -272,47 +273,48 @@ impl Owner {
         )
     }
 
-    /// What the host or the clock says. It has happened, so it is written however long that takes.
+    /// Applies an event of the host or the clock. It has happened, so the write is retried until it succeeds.
     async fn take(&mut self, event: Event) {
         self.count(&event);
         let now = self.shared.clock.now();
         let terms = Terms::of(&self.microvm);
-        if let Step::Moved(life) = step(&self.microvm.life, &terms, &event, now) {
+        if let Transition::Moved(life) = step(&self.microvm.life, &terms, &event, now) {
             self.count_end(&life, counts::end_of(&event));
             self.move_on(life).await;
         }
         if event == Event::Sealed
-            && let Some(loan) = self.loan.take()
+            && let Some(request) = self.seal_request.take()
         {
-            self.hand_over(loan);
+            self.answer_seal_request(request);
         }
     }
 
-    /// Begins to seal for a child.
-    async fn lend(&mut self, loan: Loan) {
+    /// Starts to seal the microVM for a child.
+    async fn begin_seal(&mut self, request: SealRequest) {
         match self.ask(&Event::Fork).await {
-            Ok(()) => self.loan = Some(loan),
-            // A child that has left does not want the answer.
-            Err(error) => drop(loan.reply.send(Err(error))),
+            Ok(()) => self.seal_request = Some(request),
+            // A child that has gone does not need the answer.
+            Err(error) => drop(request.reply.send(Err(error))),
         }
     }
 
-    /// The layer is durable and reserved for the child. When the child has ended meanwhile, what was reserved goes.
-    fn hand_over(&self, loan: Loan) {
-        if loan.reply.send(Ok(())).is_ok() {
+    /// Answers the child: its layer is durable and reserved. If the child has ended meanwhile, removes the reserved
+    /// layer.
+    fn answer_seal_request(&self, request: SealRequest) {
+        if request.reply.send(Ok(())).is_ok() {
             return;
         }
         let shared = Arc::clone(&self.shared);
         self.shared.tasks.spawn(async move {
-            let remove = || shared.host.discard(loan.child.into());
+            let remove = || shared.host.discard(request.child.into());
             until_done("removing what was reserved for a fork", remove).await;
         });
     }
 
-    /// Whatever a loan was waiting for does not come once the phase is another one.
-    fn call_off_loan(&mut self) {
+    /// Drops the child's request once the phase has changed: it will not be answered.
+    fn drop_seal_request(&mut self) {
         if !matches!(self.microvm.life.phase, Phase::Sealing { .. }) {
-            self.loan = None;
+            self.seal_request = None;
         }
     }
 
@@ -325,17 +327,18 @@ impl Owner {
         self.ask(&event).await
     }
 
-    /// What a caller asks for. When it cannot be written, it does not happen and the caller is told.
+    /// Applies an event that a caller asks for. If it cannot be written, nothing happens and the caller gets the
+    /// error.
     async fn ask(&mut self, event: &Event) -> Result<(), ControlError> {
         let now = self.shared.clock.now();
         let id = self.microvm.id;
         match step(&self.microvm.life, &Terms::of(&self.microvm), event, now) {
-            Step::Kept => Ok(()),
-            Step::Refused(Denial::Ended) => Err(Refusal::MicrovmTerminated(id).into()),
-            Step::Refused(Denial::Busy) => {
+            Transition::Kept => Ok(()),
+            Transition::Refused(Denial::Ended) => Err(Refusal::MicrovmTerminated(id).into()),
+            Transition::Refused(Denial::Busy) => {
                 Err(Refusal::MicrovmBusy(id, self.microvm.state()).into())
             }
-            Step::Moved(life) => {
+            Transition::Moved(life) => {
                 let residency = self.residency_for(&life)?;
                 self.write_wish(&life).await?;
                 if let Some(holdings) = &mut self.holdings {
@@ -348,7 +351,7 @@ impl Owner {
         }
     }
 
-    /// What a microVM is like is changed as long as it has a future.
+    /// Sets what counts as activity, as long as the microVM is not ending.
     async fn set_activity(&mut self, activity: Activity) -> Result<(), ControlError> {
         let id = self.microvm.id;
         if self.microvm.life.phase.is_ending() {
@@ -364,7 +367,7 @@ impl Owner {
         Ok(())
     }
 
-    /// The share of the host that a resume needs beyond what is held.
+    /// The share of the host that a resume needs in addition to what is held.
     fn residency_for(&self, life: &Life) -> Result<Option<Residency>, Refusal> {
         let held = self
             .holdings
@@ -388,14 +391,14 @@ impl Owner {
         let now = self.shared.clock.now();
         let life = adopt(&self.microvm.life, &terms, found.as_ref(), now);
         if life != self.microvm.life {
-            warn!(id = %self.microvm.id, ?found, from = ?self.microvm.life.phase, to = ?life.phase, "adopted otherwise");
+            warn!(id = %self.microvm.id, ?found, from = ?self.microvm.life.phase, to = ?life.phase, "record and host disagree: the microVM goes on in another phase");
             self.count_end(&life, Some(counts::end_found(&life)));
             self.move_on(life).await;
         }
     }
 
-    /// Compares with what the host had. What was seen before the present phase began is old news, and
-    /// while work is under way the host is in between.
+    /// Compares the record with what the host has. Ignored if it was seen before the present phase began, or while an
+    /// operation is under way: then the host is in between.
     async fn observe(&mut self, found: Option<Presence>, at: Timestamp) {
         if at <= self.moved_at || self.microvm.life.phase.operation().is_some() {
             return;
@@ -403,7 +406,7 @@ impl Owner {
         self.adopt(found).await;
     }
 
-    /// Repeats a write until the store takes it. A write whose answer was lost counts as taken.
+    /// Writes a transition, and retries until the store takes it. A write whose answer was lost counts as done.
     async fn move_on(&mut self, life: Life) {
         let attempt = async || match self.write(&life).await {
             Ok(()) => Ok(true),
@@ -416,12 +419,12 @@ impl Owner {
         }
     }
 
-    /// Writes what a caller asks for, once.
+    /// Writes a change that a caller asks for, once.
     async fn write_wish(&mut self, life: &Life) -> Result<(), StoreError> {
         let Err(error) = self.write(life).await else {
             return Ok(());
         };
-        // A store that does not answer either leaves the first error as the one to tell.
+        // If the store does not answer this either, the first error is the one to return.
         match self.is_written(life).await {
             Ok(true) => return Ok(()),
             Ok(false) if matches!(error, StoreError::MovedElsewhere { .. }) => {
@@ -432,18 +435,19 @@ impl Owner {
         Err(error)
     }
 
-    /// Whether the record is as this owner's last write wanted it, one generation on.
+    /// Whether the record is as the last write of this owner wanted it: one generation further.
     async fn is_written(&self, life: &Life) -> Result<bool, StoreError> {
         let found = self.shared.store.microvm(self.microvm.id).await?;
         let next = self.microvm.generation + 1;
         Ok(found.is_some_and(|found| found.generation == next && found.life == *life))
     }
 
-    /// Two owners of one microVM would undo each other's work. The next start of the service compares record and host anew.
+    /// Stops the owner: two owners of one microVM would undo each other's work. The next start of the service
+    /// compares record and host.
     fn stop_as_superseded(&mut self, life: &Life) {
         let (id, generation) = (self.microvm.id, self.microvm.generation);
         let wanted = life.phase;
-        error!(%id, generation, ?wanted, "somebody else has moved this microVM's record; its owner stops");
+        error!(%id, generation, ?wanted, "another owner has moved the record of this microVM; this owner stops");
         self.is_superseded = true;
     }
 
@@ -452,7 +456,7 @@ impl Owner {
         let now = self.shared.clock.now();
         let id = self.microvm.id;
         let terminated_at = (life.phase == Phase::Terminated).then_some(now);
-        let subject = Subject::Microvm(id);
+        let subject = IntentSubject::Microvm(id);
         let entry = match life.phase.operation() {
             Some(operation) => Change::Intend(Intent {
                 subject,
@@ -469,14 +473,14 @@ impl Owner {
         };
         let mut batch = Batch::new().change(moved).change(entry);
         if terminated_at.is_some() && self.microvm.terms.run_input != RunInput::default() {
-            // It may hold secrets, and nobody is told it any more.
+            // The payload may hold secrets, and nobody needs it any more.
             let terms = without_run_input(&self.microvm.terms);
             batch = batch.change(Change::SetTerms(id, terms));
         }
         self.shared.commit(batch).await.map(|_| ())
     }
 
-    /// Takes the time of a step of its start.
+    /// Records the time of one step of the start.
     fn time(&self, before: Phase, next: Phase) {
         let start = &self.start;
         match (before, next) {
@@ -496,7 +500,7 @@ impl Owner {
         }
     }
 
-    /// Takes a written transition as the truth.
+    /// Takes over a transition that was written.
     fn adjust(&mut self, life: Life) {
         let now = self.shared.clock.now();
         let before = self.microvm.life.phase;
@@ -528,7 +532,7 @@ impl Owner {
     }
 }
 
-/// The terms of a microVM that has ended.
+/// The terms of an ended microVM: without the input of `/run`.
 fn without_run_input(terms: &LaunchTerms) -> Arc<LaunchTerms> {
     Arc::new(LaunchTerms {
         run_input: RunInput::default(),

@@ -1,8 +1,8 @@
-//! Records, journal and host, held against each other: at start, by timer, and when asked.
+//! Reconciliation of records, journal and host: at start, by timer, and on request.
 //!
-//! Nothing is remembered from one pass to the next, and a pass may be repeated at any moment. The order
-//! matters: the host is asked *before* the records are read. A record is always written before the host
-//! begins, so what the host has and no record explains belongs to nobody.
+//! A pass keeps no state and may be repeated at any time. The order matters: the host is asked *before* the records
+//! are read. A record is always written before the host begins, so what the host has and no record explains is
+//! orphaned.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,15 +10,15 @@ use std::sync::Arc;
 use tracing::{info, warn};
 
 use super::owner::{self, Beginning, Holdings};
-use super::{Shared, image_owner, settle};
+use super::{Shared, image_owner, settle_connector};
 use crate::host::{Inventory, Presence};
 use crate::instance::InstanceId;
 use crate::life::Phase;
 use crate::microvm::Microvm;
 use crate::refusal::ControlError;
-use crate::store::{Batch, Change, Subject};
+use crate::store::{Batch, Change, IntentSubject};
 
-/// Takes up everything that the records say lives, and removes what belongs to nobody.
+/// Starts the owners of everything that lives according to the records, and removes what is orphaned.
 pub(super) async fn restart(shared: &Arc<Shared>) -> Result<(), ControlError> {
     let inventory = shared.host.inventory().await?;
     let found: HashMap<_, _> = inventory.instances.iter().cloned().collect();
@@ -31,13 +31,13 @@ pub(super) async fn restart(shared: &Arc<Shared>) -> Result<(), ControlError> {
         image_owner::spawn(shared, image, versions);
     }
     for connector in shared.store.unsettled_connectors().await? {
-        settle::begin(shared, connector.id);
+        settle_connector::begin(shared, connector.id);
     }
     conclude_orphans(shared).await?;
     remove_orphans(shared, &inventory).await
 }
 
-/// One pass over everything.
+/// One pass over all records and the host.
 pub(super) async fn pass(shared: &Arc<Shared>) -> Result<(), ControlError> {
     let asked_at = shared.clock.now();
     let inventory = shared.host.inventory().await?;
@@ -48,7 +48,8 @@ pub(super) async fn pass(shared: &Arc<Shared>) -> Result<(), ControlError> {
     remove_orphans(shared, &inventory).await
 }
 
-/// Starts the owner of a microVM from before a restart. Its shares were granted then and are not asked for again.
+/// Starts the owner of a microVM from before a restart. Its shares are taken without a check: they were granted
+/// before.
 fn take_up(shared: &Arc<Shared>, microvm: Microvm, presence: Option<Presence>) {
     let (account, tier) = (microvm.scope.account, microvm.terms.tier);
     let allocation = shared.ledger.grant(account, tier);
@@ -68,15 +69,15 @@ fn take_up(shared: &Arc<Shared>, microvm: Microvm, presence: Option<Presence>) {
     owner::spawn(shared, microvm, holdings, Beginning::Restart(presence));
 }
 
-/// Closes journal entries whose subject has no record any more.
+/// Concludes journal entries whose subject has no record any more.
 async fn conclude_orphans(shared: &Shared) -> Result<(), ControlError> {
     for intent in shared.store.open_intents().await? {
         let is_owned = match &intent.subject {
-            Subject::Microvm(id) => shared.microvms.get(*id).is_some(),
-            Subject::Image(arn) => shared.images.get(arn).is_some(),
+            IntentSubject::Microvm(id) => shared.microvms.get(*id).is_some(),
+            IntentSubject::Image(arn) => shared.images.get(arn).is_some(),
         };
         if !is_owned {
-            warn!(?intent, "an intent without a record");
+            warn!(?intent, "concluding an intent whose subject has no record");
             let outcome = "abandoned".to_owned();
             let closed = Change::Conclude(intent.subject, outcome, shared.clock.now());
             shared.commit(Batch::new().change(closed)).await?;
@@ -87,7 +88,7 @@ async fn conclude_orphans(shared: &Shared) -> Result<(), ControlError> {
 
 async fn remove_orphans(shared: &Shared, inventory: &Inventory) -> Result<(), ControlError> {
     for (id, presence) in &inventory.instances {
-        // What is damaged was set aside; what is busy is looked at again by the next pass.
+        // Damaged instances were set aside. Busy ones are looked at by the next pass.
         if matches!(presence, Presence::Damaged(_) | Presence::Busy) {
             continue;
         }
@@ -111,7 +112,7 @@ async fn remove_orphans(shared: &Shared, inventory: &Inventory) -> Result<(), Co
     Ok(())
 }
 
-/// A removal that failed is tried again by the next pass.
+/// Counts a removal. The next pass retries one that failed.
 fn remove(shared: &Shared, removed: Result<(), crate::host::HostError>) {
     match removed {
         Ok(()) => shared.metrics.orphans_removed.increment(),

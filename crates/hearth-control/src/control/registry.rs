@@ -1,7 +1,7 @@
-//! The owners of what lives, by the names that others know it by.
+//! The owners of everything that lives, by id, endpoint and name.
 //!
-//! Who follows what lives (the endpoint opens and closes addresses) is woken by a number that changes,
-//! and then looks: there is no event to miss.
+//! Followers (the endpoint opens and closes addresses) watch a number that changes, then read the whole: there is no
+//! event to miss.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -51,7 +51,7 @@ impl Microvms {
         let mut maps = self.lock();
         maps.owners.remove(&microvm.id);
         maps.endpoints.remove(&microvm.endpoint_id);
-        // Its port may have a new owner already.
+        // The name, a port, may belong to another microVM already.
         if maps.names.get(&microvm.terms.endpoint) == Some(&microvm.id) {
             maps.names.remove(&microvm.terms.endpoint);
         }
@@ -59,7 +59,7 @@ impl Microvms {
         self.changes.send_modify(|changes| *changes += 1);
     }
 
-    /// Changes with every microVM that comes or goes.
+    /// A number that changes whenever a microVM is added or removed.
     pub(super) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }

@@ -1,4 +1,4 @@
-//! Doing something until it is done.
+//! Retries until success.
 
 use std::fmt::Display;
 use std::future::Future;
@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use tracing::warn;
 
-/// First wait after a failure; it doubles each time.
+/// First wait after a failure. It doubles with each further one.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
-/// Longest wait: how late, at most, work goes on after a full disk has been emptied.
+/// Longest wait: the longest delay after, say, a full disk has been emptied.
 const MAX_WAIT: Duration = Duration::from_secs(10);
 
-/// Repeats `attempt` until it succeeds. For what must happen and has nobody to report to: the outcome of
-/// a transition that is written down, the removal of what has ended. It waits in real time, because what is
-/// broken heals in real time.
+/// Repeats `attempt` until it succeeds, for work that must be done and has no caller to report to: writing a
+/// transition that has happened, removing what has ended. Waits in real time, not by the injected clock: faults are
+/// repaired in real time.
 pub(super) async fn until_done<T, E, F>(what: &str, mut attempt: impl FnMut() -> F) -> T
 where
     E: Display,

@@ -8,11 +8,11 @@ use crate::page::{Cursor, Page, PageRequest};
 use crate::refusal::{ControlError, Refusal};
 use crate::store::{Batch, Change, Guard, StoreError, Verdict};
 
-/// Letters of role ids.
+/// The alphabet of role ids: base 32.
 const ID_LETTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 impl Control {
-    /// Stores a role.
+    /// Creates a role.
     ///
     /// # Errors
     ///
@@ -48,7 +48,7 @@ impl Control {
         }
     }
 
-    /// One role.
+    /// Returns one role.
     ///
     /// # Errors
     ///
@@ -58,7 +58,7 @@ impl Control {
         role.ok_or_else(|| Refusal::RoleNotFound(name.clone()).into())
     }
 
-    /// The roles of an account, by name.
+    /// Lists the roles of an account, by name.
     ///
     /// # Errors
     ///
@@ -74,7 +74,7 @@ impl Control {
         Ok(Page::cut(found, limit, |role| Cursor::new(&role.name)))
     }
 
-    /// Removes a role that has no policies.
+    /// Deletes a role that has no policies.
     ///
     /// # Errors
     ///
@@ -95,7 +95,7 @@ impl Control {
         }
     }
 
-    /// Replaces who may take a role.
+    /// Replaces the trust policy of a role.
     ///
     /// # Errors
     ///
@@ -114,7 +114,7 @@ impl Control {
         self.change_role(account, name, batch).await.map(|_| ())
     }
 
-    /// Writes a policy on a role; one of the same name is replaced.
+    /// Writes an inline policy of a role. Replaces one of the same name.
     ///
     /// # Errors
     ///
@@ -129,7 +129,7 @@ impl Control {
         self.add_policy(account, name, change).await
     }
 
-    /// One policy of a role.
+    /// Returns one inline policy of a role.
     ///
     /// # Errors
     ///
@@ -145,7 +145,7 @@ impl Control {
         found.ok_or_else(|| Refusal::RolePolicyNotFound(name.clone(), policy.to_owned()).into())
     }
 
-    /// The policies of a role, by name.
+    /// Lists the inline policies of a role, by name.
     ///
     /// # Errors
     ///
@@ -159,7 +159,7 @@ impl Control {
         Ok(self.shared.store.role_policies(account, name).await?)
     }
 
-    /// Takes a policy from a role.
+    /// Deletes an inline policy of a role.
     ///
     /// # Errors
     ///
@@ -174,7 +174,7 @@ impl Control {
         self.remove_policy(account, name, policy, removal).await
     }
 
-    /// Attaches a managed policy to a role; it is remembered by its ARN.
+    /// Attaches a managed policy to a role. Only its ARN is stored.
     ///
     /// # Errors
     ///
@@ -189,7 +189,7 @@ impl Control {
         self.add_policy(account, name, change).await
     }
 
-    /// The ARNs of the managed policies attached to a role.
+    /// Lists the ARNs of the managed policies attached to a role.
     ///
     /// # Errors
     ///
@@ -251,7 +251,7 @@ impl Control {
         }
     }
 
-    /// Commits a batch on a role that must be there.
+    /// Commits a batch that changes an existing role.
     async fn change_role(
         &self,
         account: AccountId,

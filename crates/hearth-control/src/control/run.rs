@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use super::client_tokens::Repeatable;
 use super::images::{check_ingress, default_ingress};
 use super::owner::{self, Beginning, Holdings};
-use super::tokens::Repeatable;
 use super::{Control, Shared, own};
 use crate::arn::{ConnectorRef, Scope};
 use crate::hooks::Hook;
@@ -14,10 +14,10 @@ use crate::life::{Life, Origin};
 use crate::machine::version::Version;
 use crate::microvm::{Activity, LaunchTerms, Microvm, RunMicrovm};
 use crate::refusal::{ControlError, Refusal};
-use crate::store::{Batch, Change, Guard, Intent, Subject, Verdict};
+use crate::store::{Batch, Change, Guard, Intent, IntentSubject, Verdict};
 
 impl Control {
-    /// Launches a microVM. It is PENDING when this returns; a repeated request returns the microVM of the first.
+    /// Launches a microVM. It is PENDING when this returns. A repeated request returns the microVM of the first one.
     ///
     /// # Errors
     ///
@@ -48,7 +48,7 @@ impl Control {
         self.make_once(scope, &repeatable, begin).await
     }
 
-    /// Makes a microVM, or answers the one that somebody with the same token made meanwhile.
+    /// Creates a microVM, or returns the one that a concurrent request with the same token created.
     pub(super) async fn make_once(
         &self,
         scope: &Scope,
@@ -56,7 +56,7 @@ impl Control {
         make: impl Future<Output = Result<Microvm, ControlError>> + Send + 'static,
     ) -> Result<Microvm, ControlError> {
         match self.uncut(make).await {
-            // Somebody with the same token was faster: that is a repeat, or a conflict.
+            // A concurrent request with the same token was faster: the result is its microVM, or a token conflict.
             Err(ControlError::Refused(Refusal::TokenConflict)) => {
                 let earlier = self.earlier(scope, repeatable).await?;
                 earlier.ok_or_else(|| Refusal::TokenConflict.into())
@@ -65,7 +65,7 @@ impl Control {
         }
     }
 
-    /// What an earlier request with the same token made.
+    /// The microVM that an earlier request with the same token created.
     pub(super) async fn earlier(
         &self,
         scope: &Scope,
@@ -105,7 +105,7 @@ impl Control {
     }
 }
 
-/// Takes what the microVM needs, writes its record and starts its owner.
+/// Takes the shares that the microVM needs, writes its record and starts its owner.
 async fn begin(
     shared: &Arc<Shared>,
     request: RunMicrovm,
@@ -121,7 +121,7 @@ async fn begin(
         .guard(Guard::Launchable(microvm.image.clone(), microvm.version))
         .change(Change::AddMicrovm(microvm.clone()))
         .change(Change::Intend(Intent {
-            subject: Subject::Microvm(microvm.id),
+            subject: IntentSubject::Microvm(microvm.id),
             what: "Launch".to_owned(),
             at: microvm.started_at,
         }));
@@ -157,7 +157,7 @@ async fn begin(
     Ok(microvm)
 }
 
-/// Takes the shares of a new microVM, and its endpoint.
+/// Takes the shares of a new microVM, and its endpoint name.
 pub(super) fn admit(
     shared: &Arc<Shared>,
     account: AccountId,

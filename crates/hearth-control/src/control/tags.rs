@@ -7,7 +7,7 @@ use crate::refusal::{ControlError, Refusal};
 use crate::store::{Batch, Change, Guard, Verdict};
 
 impl Control {
-    /// The tags of a resource.
+    /// Returns the tags of a resource.
     ///
     /// # Errors
     ///
@@ -28,7 +28,7 @@ impl Control {
         Ok(store.tags(&resource.unqualified()).await?)
     }
 
-    /// Adds tags to a resource; those of the same key are replaced.
+    /// Adds tags to a resource. Replaces tags of the same key.
     ///
     /// # Errors
     ///
@@ -49,7 +49,7 @@ impl Control {
         self.change_tags(scope, resource, batch).await
     }
 
-    /// Takes tags from a resource; those that it does not have are no error.
+    /// Removes tags from a resource. No-op for tags that it does not have.
     ///
     /// # Errors
     ///

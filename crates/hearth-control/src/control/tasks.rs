@@ -1,4 +1,4 @@
-//! The tasks of the control plane, so that it can be stopped as one.
+//! The tasks of the control plane, so that all can be stopped together.
 
 use std::future::Future;
 use std::sync::{Mutex, PoisonError};
@@ -7,9 +7,9 @@ use tokio::task::JoinSet;
 
 /// Ends the process when a task panics.
 ///
-/// An owner that is gone leaves its microVM without anybody who answers for it, and nothing in the process would
-/// notice. A start brings everything back from records and host, so the process ends, and whoever supervises it
-/// starts it again. Requests have a task of their own each, and fail alone (`hearth-front`).
+/// A microVM without an owner would be handled by nobody, and nothing in the process would notice. A start restores
+/// everything from records and host, so the process ends, and its supervisor starts it again. Requests have a task of
+/// their own each, and fail alone (`hearth-front`).
 struct EndOnPanic;
 
 impl Drop for EndOnPanic {
@@ -23,7 +23,7 @@ impl Drop for EndOnPanic {
     }
 }
 
-/// Every task that was started and has not ended; `None` once stopped.
+/// Every task that has not ended. `None` once stopped.
 #[derive(Debug)]
 pub(super) struct Tasks(Mutex<Option<JoinSet<()>>>);
 
@@ -38,7 +38,7 @@ impl Tasks {
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(tasks) = tasks.as_mut() {
-            // Collects what has ended, so that the set stays as large as what lives.
+            // Removes ended tasks, so that the set does not grow.
             while tasks.try_join_next().is_some() {}
             tasks.spawn(async move {
                 let _guard = EndOnPanic;
@@ -47,8 +47,8 @@ impl Tasks {
         }
     }
 
-    /// Ends every task where it stands. Records and host are as after a crash, which is a case that every
-    /// start deals with; so no other way to stop exists.
+    /// Aborts every task where it stands. Records and host are then as after a crash, which every start handles: so
+    /// there is no other way to stop.
     pub(super) async fn stop(&self) {
         let tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(mut tasks) = tasks {

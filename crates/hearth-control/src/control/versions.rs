@@ -9,7 +9,7 @@ use crate::page::{Cursor, Page, PageRequest};
 use crate::refusal::{ControlError, Refusal};
 
 impl Control {
-    /// One version.
+    /// Returns one version of an image.
     ///
     /// # Errors
     ///
@@ -25,7 +25,7 @@ impl Control {
         version.ok_or_else(|| Refusal::VersionNotFound(arn.clone(), number).into())
     }
 
-    /// The versions of an image, newest first.
+    /// Lists the versions of an image, newest first.
     ///
     /// # Errors
     ///
@@ -47,7 +47,7 @@ impl Control {
         }))
     }
 
-    /// Says whether a version may be launched.
+    /// Sets whether a version may be launched.
     ///
     /// # Errors
     ///
@@ -68,7 +68,7 @@ impl Control {
         asked.unwrap_or_else(|| Err(not_found().into()))
     }
 
-    /// Begins to delete a version.
+    /// Starts to delete a version.
     ///
     /// # Errors
     ///
@@ -88,7 +88,7 @@ impl Control {
         asked.unwrap_or_else(|| Err(not_found().into()))
     }
 
-    /// One build of a version.
+    /// Returns one build of a version.
     ///
     /// # Errors
     ///
@@ -106,7 +106,7 @@ impl Control {
         build.ok_or_else(|| Refusal::BuildNotFound(arn.clone(), number, id).into())
     }
 
-    /// The builds of a version. Cursors count in the unfiltered list.
+    /// Lists the builds of a version. A cursor counts in the list without the filter.
     ///
     /// # Errors
     ///
@@ -133,7 +133,7 @@ impl Control {
         Ok(page)
     }
 
-    /// The base images that the service provides, by name.
+    /// Lists the managed base images, by name.
     ///
     /// # Errors
     ///
@@ -150,7 +150,7 @@ impl Control {
         Ok(Page::cut(images, limit, |image| Cursor::new(&image.name)))
     }
 
-    /// The versions of one of them, newest first.
+    /// Lists the versions of a managed base image, newest first.
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! Events of a host, numbered, so that whoever asks for those after a number misses none without knowing.
+//! Numbered events of a host, so that a reader that asks for the events after a number notices when it has missed
+//! some.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,21 +8,22 @@ use tokio::sync::Notify;
 
 use super::HostEvent;
 
-/// Events that are kept for whoever asks late. Who comes later than that takes the inventory.
+/// Events that are kept for late readers. A reader that is later still has to take the inventory.
 const KEPT: usize = 4096;
 
-/// An answer to [`super::Host::events`].
+/// The answer of [`super::Host::events`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Events {
     /// The events, oldest first.
     pub events: Vec<HostEvent>,
-    /// What to ask for next.
+    /// The number of the newest event: the `since` of the next call.
     pub last: u64,
-    /// Whether some were forgotten, or the host counts anew: the inventory tells more.
+    /// Whether events are missing, because they were dropped or the host restarted. The reader has to take the
+    /// inventory.
     pub are_missing: bool,
 }
 
-/// The events of one host since it was started.
+/// The events of one host since its start.
 #[derive(Debug, Default)]
 pub struct EventLog {
     kept: Mutex<Kept>,
@@ -31,12 +33,12 @@ pub struct EventLog {
 #[derive(Debug, Default)]
 struct Kept {
     events: VecDeque<HostEvent>,
-    /// Number of the newest event.
+    /// The number of the newest event.
     last: u64,
 }
 
 impl EventLog {
-    /// Tells of an event.
+    /// Adds an event.
     pub fn push(&self, event: HostEvent) {
         let mut kept = self.lock();
         if kept.events.len() == KEPT {
@@ -48,12 +50,12 @@ impl EventLog {
         self.news.notify_waiters();
     }
 
-    /// As [`super::Host::events`].
+    /// Implements [`super::Host::events`].
     pub async fn since(&self, since: u64) -> Events {
         loop {
             let news = self.news.notified();
             tokio::pin!(news);
-            // Before the look, so that an event between look and wait is not missed.
+            // Registered before the look, so that an event between look and wait is not missed.
             news.as_mut().enable();
             if let Some(events) = self.look(since) {
                 return events;
@@ -68,7 +70,7 @@ impl EventLog {
             return None;
         }
         let oldest = kept.last - kept.events.len() as u64;
-        // A number that was never given out is another life's.
+        // A number that was never given out comes from an earlier process of the host.
         let is_known = (oldest..kept.last).contains(&since);
         let from = if is_known { since } else { oldest };
         let skipped = usize::try_from(from - oldest).unwrap_or(usize::MAX);

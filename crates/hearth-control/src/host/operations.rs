@@ -1,7 +1,7 @@
-//! Operations under way on the instances of a host: the half of [`super::Host`] that is the same for every host.
+//! Operations under way on the instances of a host: the part of [`super::Host`] that is the same for every host.
 //!
-//! Each operation is a task of its own, which begins when the one before it on the same instance has ended. A removal begins at
-//! once: it is up to it to end what is under way.
+//! Each operation is a task, which starts when the operation before it on the same instance has ended. A removal
+//! starts at once and has to end what is under way.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,17 +9,17 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::{Done, Failure, HostError, HostOperation, OperationId, Outcome};
+use super::{Done, HostError, HostOperation, OperationFailure, OperationId, Outcome};
 use crate::instance::InstanceId;
 
 /// How long [`Operations::outcome`] waits before it answers that an operation is under way.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Outcomes of removals that are kept for whoever asks again.
+/// Outcomes of removals that are kept for late callers.
 const REMOVALS_KEPT: usize = 1024;
 
-/// The outcome of an operation, once there is one.
-type Ending = Option<Result<Done, Failure>>;
+/// The outcome of an operation, once it has ended.
+type Ending = Option<Result<Done, OperationFailure>>;
 
 /// The newest operation of each instance.
 #[derive(Debug, Default)]
@@ -40,11 +40,11 @@ struct Newest {
 }
 
 impl Operations {
-    /// Takes an operation; `perform` is called when it begins. As [`super::Host::submit`].
+    /// Accepts an operation. `perform` is called when its turn has come. Implements [`super::Host::submit`].
     ///
     /// # Errors
     ///
-    /// When a newer operation was taken already.
+    /// The host has accepted a newer operation on the instance already.
     pub fn submit<F>(
         &self,
         id: OperationId,
@@ -52,7 +52,7 @@ impl Operations {
         perform: impl FnOnce(HostOperation) -> F + Send + 'static,
     ) -> Result<(), HostError>
     where
-        F: Future<Output = Result<Done, Failure>> + Send,
+        F: Future<Output = Result<Done, OperationFailure>> + Send,
     {
         let mut table = self.lock();
         let mut before = None;
@@ -86,7 +86,7 @@ impl Operations {
         drop(table);
         tokio::spawn(async move {
             if let Some(mut before) = before {
-                // A sender that is gone has panicked; its turn is over too.
+                // A sender that is gone has panicked. Its turn is over too.
                 let _ = before.wait_for(Option::is_some).await;
             }
             tell.send_replace(Some(perform(operation).await));
@@ -94,12 +94,12 @@ impl Operations {
         Ok(())
     }
 
-    /// As [`super::Host::outcome`].
+    /// Implements [`super::Host::outcome`].
     pub async fn outcome(&self, id: OperationId) -> Outcome {
         let ending = match self.lock().newest.get(&id.instance) {
             Some(newest) if newest.id == id => newest.ending.clone(),
             Some(newest) if newest.id.generation > id.generation => {
-                return Outcome::Failed(Failure::Overtaken);
+                return Outcome::Failed(OperationFailure::Overtaken);
             }
             _ => return Outcome::Unknown,
         };
@@ -111,7 +111,7 @@ impl Operations {
                 Some(Err(failure)) => Outcome::Failed(failure.clone()),
                 None => Outcome::Busy,
             },
-            // Its task panicked.
+            // The task of the operation panicked.
             Ok(Err(_)) => {
                 self.forget(id);
                 Outcome::Unknown
@@ -152,7 +152,7 @@ impl OperationId {
 }
 
 impl Table {
-    /// Forgets the oldest removals: nobody asks for them any more.
+    /// Drops the oldest removals: nobody asks for them any more.
     fn note_removal(&mut self, instance: InstanceId) {
         self.removals.push_back(instance);
         while self.removals.len() > REMOVALS_KEPT {
@@ -186,7 +186,7 @@ mod tests {
         }
     }
 
-    async fn done(_: HostOperation) -> Result<Done, Failure> {
+    async fn done(_: HostOperation) -> Result<Done, OperationFailure> {
         Ok(Done::default())
     }
 
@@ -207,7 +207,7 @@ mod tests {
                 async move |_| {
                     begun.fetch_add(1, Ordering::SeqCst);
                     go.notified().await;
-                    Err(Failure::Unchanged("full".to_owned()))
+                    Err(OperationFailure::Unchanged("full".to_owned()))
                 },
             )
         };
@@ -218,7 +218,7 @@ mod tests {
         tokio::task::yield_now().await;
         assert!(operations.is_busy(instance));
         go.notify_one();
-        let failed = Outcome::Failed(Failure::Unchanged("full".to_owned()));
+        let failed = Outcome::Failed(OperationFailure::Unchanged("full".to_owned()));
         assert_eq!(operations.outcome(id(instance, 4)).await, failed);
         assert_eq!(operations.outcome(id(instance, 4)).await, failed);
         assert_eq!(begun.load(Ordering::SeqCst), 1);
@@ -249,7 +249,7 @@ mod tests {
         );
         assert_eq!(
             operations.outcome(id(instance, 1)).await,
-            Outcome::Failed(Failure::Overtaken)
+            Outcome::Failed(OperationFailure::Overtaken)
         );
     }
 

@@ -1,4 +1,4 @@
-//! The life of a build.
+//! The state machine of a build.
 //!
 //! ```text
 //!   Pending ──> InProgress ──> Successful
@@ -14,37 +14,37 @@ pub const REASON_INTERRUPTED: &str = "The build was interrupted by restarts of t
 /// `stateReason` of a build that took longer than any build may.
 pub const REASON_TIMED_OUT: &str = "The build timed out.";
 
-/// What can happen to a build.
+/// The events of a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Event {
-    /// It has a place and begins, or begins again.
+    /// The build has a slot and begins, or begins again.
     Begin {
-        /// How often it may begin.
+        /// How often the build may begin.
         max_attempts: u32,
     },
-    /// It sealed a snapshot.
+    /// The build sealed a snapshot.
     Built,
-    /// It failed.
+    /// The build failed.
     Failed,
 }
 
-/// The part of a build that the machine changes.
+/// The part of a build that its state machine changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Progress {
-    /// Where it is.
+    /// The state of the build.
     pub state: BuildState,
-    /// How often it has begun.
+    /// How often the build has begun.
     pub attempts: u32,
 }
 
 impl Progress {
-    /// A build that was just asked for.
+    /// A build that was just requested.
     pub const NEW: Self = Self {
         state: BuildState::Pending,
         attempts: 0,
     };
 
-    /// What it is after an event; `None` when the event does not fit its state.
+    /// The next state after an event. `None` if the event does not fit the state.
     #[must_use]
     pub const fn step(self, event: Event) -> Option<Self> {
         use BuildState::{Failed, InProgress, Pending, Successful};

@@ -1,4 +1,4 @@
-//! The life of a network connector.
+//! The state machine of a network connector.
 //!
 //! ```text
 //!   Pending ──> Active ──> Deleting ──> gone
@@ -7,41 +7,41 @@
 //!                         DeleteFailed ──> Deleting
 //! ```
 //!
-//! An update of an ACTIVE connector adds a version that is checked while the connector stays ACTIVE with the version
-//! before; `UpdateStatus` tells how that went.
+//! An update of an ACTIVE connector adds a version. While that is checked, the connector stays ACTIVE with the
+//! version before. `UpdateStatus` tells the outcome.
 
 use crate::connector::{ConnectorState, UpdateStatus};
 
-/// The part of a connector that changes.
+/// The part of a connector that its state machine changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Standing {
-    /// Where it is.
+    /// The state of the connector.
     pub state: ConnectorState,
-    /// How its last update went.
+    /// The outcome of the last update.
     pub update: Option<UpdateStatus>,
     /// The version in force, or the first one.
     pub latest: u32,
-    /// The number that was given out last.
+    /// The highest version number used so far.
     pub last: u32,
 }
 
-/// What can happen to a connector.
+/// The events of a connector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Event {
-    /// The version given out last names only what exists.
+    /// The newest version names only rule sets that exist.
     Accepted,
-    /// It does not.
+    /// The newest version names a rule set that does not exist.
     Rejected,
-    /// A caller changes it.
+    /// A caller changes the configuration.
     Update,
-    /// A caller's change changes nothing.
+    /// A caller's update changes nothing.
     UpdateToSame,
-    /// A caller wants it gone.
+    /// A caller deletes the connector.
     Delete,
 }
 
 impl Standing {
-    /// A connector that was just asked for.
+    /// A connector that was just requested.
     pub const NEW: Self = Self {
         state: ConnectorState::Pending,
         update: None,
@@ -56,7 +56,7 @@ impl Standing {
             || matches!(self.update, Some(UpdateStatus::InProgress))
     }
 
-    /// What it is after an event; `None` when the event does not fit its state.
+    /// The next state after an event. `None` if the event does not fit the state.
     #[must_use]
     pub fn step(self, event: Event) -> Option<Self> {
         use ConnectorState::{Active, DeleteFailed, Deleting, Failed, Pending};

@@ -1,4 +1,4 @@
-//! The life of an image and of its versions together.
+//! The state machine of an image and its versions.
 //!
 //! ```text
 //!                built                        update / delete a version
@@ -13,8 +13,8 @@
 //!                                                                                   └──> DeleteFailed
 //! ```
 //!
-//! While one of its versions is built or removed an image takes no other change, so at most one thing is
-//! under way per image: [`operation`] reads from the state what.
+//! While one of its versions is built or removed, an image accepts no other change. So at most one piece of work is
+//! under way for an image, and [`operation`] derives it from the state.
 
 use std::collections::BTreeMap;
 
@@ -22,69 +22,69 @@ use super::version::{self, Version};
 use crate::id::VersionNumber;
 use crate::image::{ImageState, VersionState, VersionStatus};
 
-/// The part of an image that changes.
+/// The part of an image that its state machine changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Life {
-    /// Where it is.
+    /// The state of the image.
     pub state: ImageState,
-    /// The number that was given out last.
+    /// The highest version number used so far.
     pub last: VersionNumber,
-    /// Its versions.
+    /// The versions.
     pub versions: BTreeMap<VersionNumber, Version>,
 }
 
-/// What can happen to an image.
+/// The events of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// A caller wants another version.
+    /// A caller asks for another version.
     Update,
     /// The build of the version under way begins.
     Began,
-    /// It sealed a snapshot.
+    /// The build sealed a snapshot.
     Built,
-    /// It failed.
+    /// The build failed.
     BuildFailed,
-    /// A caller switches a version.
+    /// A caller sets the status of a version.
     SetStatus(VersionNumber, VersionStatus),
-    /// A caller wants a version gone.
+    /// A caller deletes a version.
     DeleteVersion(VersionNumber),
-    /// The snapshot of the version under way is gone.
+    /// The snapshot of the version under way was removed.
     VersionFreed,
-    /// It could not be removed.
+    /// The snapshot could not be removed.
     VersionNotFreed,
-    /// A caller wants the image gone.
+    /// A caller deletes the image.
     Delete,
-    /// Its snapshots could not be removed.
+    /// The snapshots of the image could not be removed.
     DeleteFailed,
 }
 
-/// What an event does.
+/// The result of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    /// It changes.
+pub enum Transition {
+    /// The image changes.
     Moved(Life),
-    /// It stays: the event is old news.
+    /// The image stays as it is: the event is stale.
     Kept,
-    /// The caller may not ask for this now.
+    /// A caller may not ask for this now.
     Refused(Denial),
 }
 
 /// Why a caller may not ask for something now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Denial {
-    /// Something is under way.
+    /// A build or removal is under way.
     Busy,
-    /// It cannot be deleted in its state.
+    /// The image cannot be deleted in its state.
     NotDeletable,
-    /// There is no such version.
+    /// The version does not exist.
     NoVersion,
-    /// The version's build did not succeed.
+    /// The build of the version did not succeed.
     NotReady,
-    /// It is the only version.
+    /// The version is the only one.
     LastVersion,
 }
 
-/// What must be under way for an image.
+/// The work that must be under way for an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
     /// Build this version.
@@ -96,7 +96,7 @@ pub enum Operation {
 }
 
 impl Life {
-    /// An image that was just asked for.
+    /// An image that was just requested.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -156,7 +156,7 @@ impl Default for Life {
     }
 }
 
-/// What must be under way.
+/// The work that must be under way.
 #[must_use]
 pub fn operation(life: &Life) -> Option<Operation> {
     match life.state {
@@ -173,9 +173,9 @@ fn building(life: &Life) -> Option<VersionNumber> {
         .or_else(|| life.in_state(VersionState::Pending))
 }
 
-/// What is after an event.
+/// The state after an event.
 #[must_use]
-pub fn step(life: &Life, event: Event) -> Step {
+pub fn step(life: &Life, event: Event) -> Transition {
     match event {
         Event::Update => update(life),
         Event::Began => build_step(life, version::Event::Began),
@@ -186,39 +186,39 @@ pub fn step(life: &Life, event: Event) -> Step {
         Event::VersionFreed => freed(life),
         Event::VersionNotFreed => not_freed(life),
         Event::Delete => delete(life),
-        Event::DeleteFailed if life.state == ImageState::Deleting => Step::Moved(Life {
+        Event::DeleteFailed if life.state == ImageState::Deleting => Transition::Moved(Life {
             state: ImageState::DeleteFailed,
             ..life.clone()
         }),
-        Event::DeleteFailed => Step::Kept,
+        Event::DeleteFailed => Transition::Kept,
     }
 }
 
-/// An image whose deletion failed has lost snapshots: all that is left is to delete it again.
+/// Whether the image accepts changes. One whose deletion failed has lost snapshots, so it can only be deleted again.
 fn takes_changes(life: &Life) -> bool {
     !life.state.is_transient() && life.state != ImageState::DeleteFailed
 }
 
-fn update(life: &Life) -> Step {
+fn update(life: &Life) -> Transition {
     if !takes_changes(life) {
-        return Step::Refused(Denial::Busy);
+        return Transition::Refused(Denial::Busy);
     }
     let number = life.last.next();
     let mut next = life.with(ImageState::Updating, number, Version::NEW);
     next.last = number;
-    Step::Moved(next)
+    Transition::Moved(next)
 }
 
-fn build_step(life: &Life, event: version::Event) -> Step {
+fn build_step(life: &Life, event: version::Event) -> Transition {
     let Some(Operation::Build(number)) = operation(life) else {
-        return Step::Kept;
+        return Transition::Kept;
     };
     let Some(next) = life
         .versions
         .get(&number)
         .and_then(|version| version.step(event))
     else {
-        return Step::Kept;
+        return Transition::Kept;
     };
     let state = match (next.state, life.state) {
         (VersionState::Successful, ImageState::Creating) => ImageState::Created,
@@ -227,62 +227,64 @@ fn build_step(life: &Life, event: version::Event) -> Step {
         (VersionState::Failed, _) => ImageState::UpdateFailed,
         (_, state) => state,
     };
-    Step::Moved(life.with(state, number, next))
+    Transition::Moved(life.with(state, number, next))
 }
 
-fn set_status(life: &Life, number: VersionNumber, status: VersionStatus) -> Step {
+fn set_status(life: &Life, number: VersionNumber, status: VersionStatus) -> Transition {
     let Some(version) = life.versions.get(&number) else {
-        return Step::Refused(Denial::NoVersion);
+        return Transition::Refused(Denial::NoVersion);
     };
     if !takes_changes(life) {
-        return Step::Refused(Denial::Busy);
+        return Transition::Refused(Denial::Busy);
     }
     match version.step(version::Event::SetStatus(status)) {
-        Some(next) if next == *version => Step::Kept,
-        Some(next) => Step::Moved(life.with(life.state, number, next)),
-        None => Step::Refused(Denial::NotReady),
+        Some(next) if next == *version => Transition::Kept,
+        Some(next) => Transition::Moved(life.with(life.state, number, next)),
+        None => Transition::Refused(Denial::NotReady),
     }
 }
 
-fn delete_version(life: &Life, number: VersionNumber) -> Step {
+fn delete_version(life: &Life, number: VersionNumber) -> Transition {
     let Some(version) = life.versions.get(&number) else {
-        return Step::Refused(Denial::NoVersion);
+        return Transition::Refused(Denial::NoVersion);
     };
     if !takes_changes(life) {
-        return Step::Refused(Denial::Busy);
+        return Transition::Refused(Denial::Busy);
     }
     if life.versions.len() == 1 {
-        return Step::Refused(Denial::LastVersion);
+        return Transition::Refused(Denial::LastVersion);
     }
     match version.step(version::Event::Delete) {
-        Some(next) => Step::Moved(life.with(ImageState::Updating, number, next)),
-        None => Step::Refused(Denial::NotReady),
+        Some(next) => Transition::Moved(life.with(ImageState::Updating, number, next)),
+        None => Transition::Refused(Denial::NotReady),
     }
 }
 
-fn freed(life: &Life) -> Step {
+fn freed(life: &Life) -> Transition {
     match operation(life) {
-        Some(Operation::Free(number)) => Step::Moved(life.without(ImageState::Updated, number)),
-        _ => Step::Kept,
+        Some(Operation::Free(number)) => {
+            Transition::Moved(life.without(ImageState::Updated, number))
+        }
+        _ => Transition::Kept,
     }
 }
 
-fn not_freed(life: &Life) -> Step {
+fn not_freed(life: &Life) -> Transition {
     let Some(Operation::Free(number)) = operation(life) else {
-        return Step::Kept;
+        return Transition::Kept;
     };
     let version = life.versions.get(&number);
     match version.and_then(|version| version.step(version::Event::DeleteFailed)) {
-        Some(next) => Step::Moved(life.with(ImageState::UpdateFailed, number, next)),
-        None => Step::Kept,
+        Some(next) => Transition::Moved(life.with(ImageState::UpdateFailed, number, next)),
+        None => Transition::Kept,
     }
 }
 
-fn delete(life: &Life) -> Step {
+fn delete(life: &Life) -> Transition {
     if life.state.is_transient() {
-        return Step::Refused(Denial::NotDeletable);
+        return Transition::Refused(Denial::NotDeletable);
     }
-    Step::Moved(Life {
+    Transition::Moved(Life {
         state: ImageState::Deleting,
         ..life.clone()
     })

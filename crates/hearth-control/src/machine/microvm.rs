@@ -1,4 +1,4 @@
-//! The life of a microVM.
+//! The state machine of a microVM.
 //!
 //! ```text
 //!  what callers see     phases
@@ -20,17 +20,17 @@
 //!  TERMINATED           Terminated
 //! ```
 //!
-//! A fork begins differently: its parent stands in `Sealing` (seen as RUNNING or SUSPENDED, as before) while the layer
-//! that both will stand on is written, and nothing else happens to it meanwhile.
+//! A fork begins differently. Its parent is in `Sealing` (callers see RUNNING or SUSPENDED, as before) while the host
+//! writes the layer that parent and child will share. Nothing else happens to the parent meanwhile.
 //!
 //! ```text
 //!  PENDING, the child   Forking ──> Launching ──> ForkHook ──> Running
 //!  the parent           Running ──> Sealing ──> Running        Suspended ──> Sealing ──> Suspended
 //! ```
 //!
-//! A hook phase is skipped when the image has not enabled the hook. Every hook that fails ends the microVM with a
-//! reason (facts section 7). A `suspend` that comes while a resume is under way, and the reverse, is
-//! remembered as a [`Wish`] and done next, so that the last word of the caller holds.
+//! A hook phase is skipped if the image has not enabled the hook. A failed hook ends the microVM with a reason (facts
+//! section 7). A `suspend` that comes while a resume is under way, and the reverse, is stored as a [`Wish`] and done
+//! next, so that the caller's last request holds.
 
 use std::time::Duration;
 
@@ -44,21 +44,21 @@ mod fork;
 
 pub use adopt::{REASON_DAMAGED, REASON_FORK_INTERRUPTED, REASON_LOST, adopt};
 
-/// The part of a microVM that the machine reads and never changes.
+/// The part of a microVM that its state machine reads and never changes.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms<'a> {
-    /// The hooks of its image.
+    /// The hooks of the image.
     pub hooks: Option<&'a Hooks>,
-    /// What happens when nobody talks to it.
+    /// What happens when the microVM is idle.
     pub idle_policy: Option<IdlePolicy>,
-    /// The last moment of its life.
+    /// When the maximum duration is over.
     pub expires_at: Timestamp,
-    /// Where it began.
+    /// What the microVM was launched from.
     pub origin: Origin,
 }
 
 impl<'a> Terms<'a> {
-    /// Those of a microVM.
+    /// The terms of a microVM.
     #[must_use]
     pub fn of(microvm: &'a Microvm) -> Self {
         Self {
@@ -90,44 +90,44 @@ impl<'a> Terms<'a> {
     }
 }
 
-/// What can happen to a microVM.
+/// The events of a microVM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A caller wants it suspended.
+    /// A caller suspends the microVM.
     Suspend,
-    /// A caller, or traffic, wants it running.
+    /// A caller, or a request to the endpoint, resumes the microVM.
     Resume,
-    /// A caller wants it gone.
+    /// A caller terminates the microVM.
     Terminate,
-    /// A child wants to begin where it is.
+    /// A child asks for a layer to begin from.
     Fork,
-    /// The layer that parent and child stand on is durable: to both.
+    /// The layer is durable. Parent and child both get this event.
     Sealed,
-    /// The parent could not be sealed, and is as it was.
+    /// The parent could not be sealed and is as before.
     SealFailed,
-    /// The host has cloned it.
+    /// The host has launched the instance.
     Launched,
-    /// The host could not clone it, or its parent could not be sealed.
+    /// The host could not launch the instance, or the parent could not be sealed. The sentence is for callers.
     LaunchFailed(String),
     /// The application answered the hook of the present phase.
     HookDone,
-    /// It did not.
+    /// The hook failed.
     HookFailed(HookFailure),
-    /// Its snapshot is durable and its process gone.
+    /// The snapshot is durable and the process is gone.
     Saved,
-    /// It could not be suspended and runs on.
+    /// The microVM could not be suspended and runs on.
     SaveFailed,
-    /// The host has brought it back.
+    /// The host has resumed the instance.
     Restored,
-    /// It could not be brought back and stays suspended. The sentence is for callers.
+    /// The instance could not be resumed and stays suspended. The sentence is for callers.
     RestoreFailed(String),
     /// An operation found that application, VMM or snapshot is lost.
     Lost,
-    /// An operation found that its snapshot cannot be restored until it is repaired; the text says why.
+    /// An operation found that the snapshot cannot be restored until it is repaired. The text says why.
     Damaged(String),
-    /// Its application or its VMM ended, as the host tells unasked.
+    /// The application or the VMM ended, as the host reports unasked. The sentence is for callers.
     Ended(String),
-    /// Nothing of it is left on the host.
+    /// Nothing of the instance is left on the host.
     Removed,
     /// A deadline has come.
     Due(Timer),
@@ -136,46 +136,46 @@ pub enum Event {
 /// The deadlines of a microVM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Timer {
-    /// No activity for as long as its policy allows.
+    /// No activity for as long as the idle policy allows.
     Idle,
-    /// Suspended for as long as its policy allows.
+    /// Suspended for as long as the idle policy allows.
     Suspended,
-    /// Its maximum duration.
+    /// The maximum duration is over.
     Expiry,
 }
 
-/// What an event does.
+/// The result of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    /// It moves.
+pub enum Transition {
+    /// The microVM changes.
     Moved(Life),
-    /// It stays: the event asks for what is so already, or comes too late to matter.
+    /// The microVM stays as it is: what the event asks for is so already, or the event is stale.
     Kept,
-    /// The caller may not ask for this now.
+    /// A caller may not ask for this now.
     Refused(Denial),
 }
 
 /// Why a caller may not ask for something now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Denial {
-    /// It is on its way out, or gone.
+    /// The microVM is ending or has ended.
     Ended,
-    /// It is in the middle of something else that has to end first.
+    /// Something else is under way that has to end first.
     Busy,
 }
 
 /// `stateReason` of a microVM that a caller terminated (facts section 3).
 pub const REASON_TERMINATED: &str = "Success.";
-/// `stateReason` after the maximum duration. What AWS says is not known.
+/// `stateReason` after the maximum duration. The text of AWS is not known.
 pub const REASON_EXPIRED: &str = "The MicroVM reached its maximum duration.";
-/// `stateReason` after the suspended duration. What AWS says is not known.
+/// `stateReason` after the maximum suspended duration. The text of AWS is not known.
 pub const REASON_SUSPENDED_LONG: &str = "The MicroVM reached its maximum suspended duration.";
-/// `stateReason` when an idle microVM is terminated instead of suspended. What AWS says is not known.
+/// `stateReason` if an idle microVM is terminated instead of suspended. The text of AWS is not known.
 pub const REASON_IDLE: &str = "The MicroVM reached its maximum idle duration.";
 
-/// What is after an event.
+/// The state after an event.
 #[must_use]
-pub fn step(life: &Life, terms: &Terms<'_>, event: &Event, now: Timestamp) -> Step {
+pub fn step(life: &Life, terms: &Terms<'_>, event: &Event, now: Timestamp) -> Transition {
     match event {
         Event::Suspend => suspend(life, terms),
         Event::Resume => resume(life),
@@ -189,15 +189,19 @@ pub fn step(life: &Life, terms: &Terms<'_>, event: &Event, now: Timestamp) -> St
         Event::Ended(reason) => ended(life, reason),
         Event::HookDone => hook_done(life, terms),
         Event::HookFailed(failure) => hook_failed(life, *failure),
-        Event::Launched if life.phase == Phase::Launching => Step::Moved(Life::at(launched(terms))),
+        Event::Launched if life.phase == Phase::Launching => {
+            Transition::Moved(Life::at(launched(terms)))
+        }
         Event::LaunchFailed(reason) if matches!(life.phase, Phase::Forking | Phase::Launching) => {
             end(life, reason)
         }
-        Event::Saved if life.phase == Phase::Saving => Step::Moved(saved(life, now)),
-        Event::SaveFailed if life.phase == Phase::Saving => Step::Moved(Life::at(back(terms))),
+        Event::Saved if life.phase == Phase::Saving => Transition::Moved(saved(life, now)),
+        Event::SaveFailed if life.phase == Phase::Saving => {
+            Transition::Moved(Life::at(back(terms)))
+        }
         Event::Restored if matches!(life.phase, Phase::Restoring { .. }) => restored(life, terms),
         Event::RestoreFailed(reason) => restore_failed(life, reason),
-        Event::Removed if life.phase == Phase::Removing => Step::Moved(Life {
+        Event::Removed if life.phase == Phase::Removing => Transition::Moved(Life {
             phase: Phase::Terminated,
             ..life.clone()
         }),
@@ -206,11 +210,11 @@ pub fn step(life: &Life, terms: &Terms<'_>, event: &Event, now: Timestamp) -> St
         | Event::Saved
         | Event::SaveFailed
         | Event::Restored
-        | Event::Removed => Step::Kept,
+        | Event::Removed => Transition::Kept,
     }
 }
 
-/// The earliest deadline of a microVM. `idle_since` is the last moment it was active, or began to run.
+/// The earliest deadline of a microVM. `idle_since` is when it was last active or began to run, whichever is later.
 #[must_use]
 pub fn deadline(
     life: &Life,
@@ -228,16 +232,16 @@ pub fn deadline(
         }
         _ => None,
     };
-    // At the same moment the end of life comes first: suspending what must go is waste.
+    // At the same moment the maximum duration comes first: it is pointless to suspend what must end.
     Some(policy.filter(|(at, _)| *at < expiry.0).unwrap_or(expiry))
 }
 
-fn suspend(life: &Life, terms: &Terms<'_>) -> Step {
+fn suspend(life: &Life, terms: &Terms<'_>) -> Transition {
     match life.phase {
         Phase::Forking | Phase::Launching | Phase::RunHook | Phase::ForkHook => {
-            Step::Refused(Denial::Busy)
+            Transition::Refused(Denial::Busy)
         }
-        Phase::Running => Step::Moved(Life::at(terms.suspending())),
+        Phase::Running => Transition::Moved(Life::at(terms.suspending())),
         Phase::SuspendHook
         | Phase::Saving
         | Phase::Suspended { .. }
@@ -246,28 +250,33 @@ fn suspend(life: &Life, terms: &Terms<'_>) -> Step {
         | Phase::ResumeHook
         | Phase::BackHook
         | Phase::Sealing { since: None } => wish(life, Some(Wish::Sleep)),
-        Phase::TerminateHook | Phase::Removing | Phase::Terminated => Step::Refused(Denial::Ended),
+        Phase::TerminateHook | Phase::Removing | Phase::Terminated => {
+            Transition::Refused(Denial::Ended)
+        }
     }
 }
 
-fn resume(life: &Life) -> Step {
+fn resume(life: &Life) -> Transition {
     match life.phase {
         Phase::Forking | Phase::Launching | Phase::RunHook | Phase::ForkHook | Phase::Running => {
-            Step::Kept
+            Transition::Kept
         }
         Phase::SuspendHook | Phase::Saving | Phase::Sealing { since: Some(_) } => {
             wish(life, Some(Wish::Run))
         }
-        Phase::Suspended { since } => Step::Moved(Life::at(Phase::Restoring { since })),
+        Phase::Suspended { since } => Transition::Moved(Life::at(Phase::Restoring { since })),
         Phase::Restoring { .. }
         | Phase::ResumeHook
         | Phase::BackHook
         | Phase::Sealing { since: None } => wish(life, None),
-        Phase::TerminateHook | Phase::Removing | Phase::Terminated => Step::Refused(Denial::Ended),
+        Phase::TerminateHook | Phase::Removing | Phase::Terminated => {
+            Transition::Refused(Denial::Ended)
+        }
     }
 }
 
-/// A version is told who it is by `/run`. A fork's application was told long ago; to it the launch is a return.
+/// The phase after a launch. `/run` tells a new microVM its id. The application of a fork was told long ago, so it
+/// gets `/resume`.
 fn launched(terms: &Terms<'_>) -> Phase {
     let (hook, phase) = match terms.origin {
         Origin::Version => (Hook::Run, Phase::RunHook),
@@ -280,23 +289,24 @@ fn launched(terms: &Terms<'_>) -> Phase {
     }
 }
 
-fn wish(life: &Life, wish: Option<Wish>) -> Step {
+fn wish(life: &Life, wish: Option<Wish>) -> Transition {
     if life.wish == wish {
-        Step::Kept
+        Transition::Kept
     } else {
-        Step::Moved(Life {
+        Transition::Moved(Life {
             wish,
             ..life.clone()
         })
     }
 }
 
-/// `/terminate` is called only on what runs (facts section 7); everything else is removed at once.
-fn terminate(life: &Life, terms: &Terms<'_>, reason: &str) -> Step {
+/// Terminates a microVM. `/terminate` is called only if it runs (facts section 7). In other states it is removed at
+/// once.
+fn terminate(life: &Life, terms: &Terms<'_>, reason: &str) -> Transition {
     match life.phase {
         Phase::Running => {
             let reason = Some(reason.to_owned());
-            Step::Moved(Life {
+            Transition::Moved(Life {
                 phase: terms.terminating(),
                 wish: None,
                 reason,
@@ -306,15 +316,15 @@ fn terminate(life: &Life, terms: &Terms<'_>, reason: &str) -> Step {
     }
 }
 
-/// Straight to removal.
-fn end(life: &Life, reason: &str) -> Step {
+/// Goes straight to the removal.
+fn end(life: &Life, reason: &str) -> Transition {
     match life.phase {
-        Phase::Removing | Phase::Terminated => Step::Kept,
-        // `/terminate` is under way: to ask again changes nothing, to end cuts it short.
-        Phase::TerminateHook if reason == REASON_TERMINATED => Step::Kept,
+        Phase::Removing | Phase::Terminated => Transition::Kept,
+        // `/terminate` is under way: another request changes nothing, but a crash or a deadline ends the call.
+        Phase::TerminateHook if reason == REASON_TERMINATED => Transition::Kept,
         _ => {
             let reason = Some(why_it_ends(life, reason));
-            Step::Moved(Life {
+            Transition::Moved(Life {
                 phase: Phase::Removing,
                 wish: None,
                 reason,
@@ -323,40 +333,40 @@ fn end(life: &Life, reason: &str) -> Step {
     }
 }
 
-/// What callers are told of the end. Of one that is ending already, the first cause is the one to tell. Why a suspended one could not
-/// be resumed is not why it ends.
+/// The reason for the end that callers see. If the microVM is ending already, the first reason stays. The reason why
+/// a suspended one could not be resumed is replaced: it is not why the microVM ends.
 fn why_it_ends(life: &Life, reason: &str) -> String {
     let first = life.reason.clone().filter(|_| life.phase.is_ending());
     first.unwrap_or_else(|| reason.to_owned())
 }
 
-/// What sleeps may be repaired. What runs, or is only beginning, is lost.
-fn damaged(life: &Life, what: &str, now: Timestamp) -> Step {
+/// A suspended microVM may be repaired. One that runs or is being launched is lost.
+fn damaged(life: &Life, what: &str, now: Timestamp) -> Transition {
     let Some(asleep) = adopt::damaged(life.phase, what, now) else {
         return end(life, &adopt::reason_damaged(what));
     };
     if asleep == *life {
-        return Step::Kept;
+        return Transition::Kept;
     }
-    Step::Moved(asleep)
+    Transition::Moved(asleep)
 }
 
-/// Where an operation launches, saves or restores a machine, the process that ended is no news: it is the one before, or the operation
-/// tells itself how it went. A suspended one has none.
-fn ended(life: &Life, reason: &str) -> Step {
+/// Handles the end of the process. Ignored while an operation launches, saves or restores: it is the end of an
+/// earlier process, or the operation itself reports it. A suspended microVM has no process.
+fn ended(life: &Life, reason: &str) -> Transition {
     match life.phase {
         Phase::Forking
         | Phase::Launching
         | Phase::Saving
         | Phase::Suspended { .. }
-        | Phase::Restoring { .. } => Step::Kept,
+        | Phase::Restoring { .. } => Transition::Kept,
         _ => end(life, reason),
     }
 }
 
-fn due(life: &Life, terms: &Terms<'_>, timer: Timer) -> Step {
+fn due(life: &Life, terms: &Terms<'_>, timer: Timer) -> Transition {
     match (timer, life.phase) {
-        _ if life.phase.is_ending() => Step::Kept,
+        _ if life.phase.is_ending() => Transition::Kept,
         (Timer::Expiry, _) => terminate(life, terms, REASON_EXPIRED),
         (Timer::Suspended, Phase::Suspended { .. }) => end(life, REASON_SUSPENDED_LONG),
         (Timer::Idle, Phase::Running) => match terms.idle_policy {
@@ -364,39 +374,39 @@ fn due(life: &Life, terms: &Terms<'_>, timer: Timer) -> Step {
                 suspended: Duration::ZERO,
                 ..
             }) => terminate(life, terms, REASON_IDLE),
-            _ => Step::Moved(Life::at(terms.suspending())),
+            _ => Transition::Moved(Life::at(terms.suspending())),
         },
-        (Timer::Idle | Timer::Suspended, _) => Step::Kept,
+        (Timer::Idle | Timer::Suspended, _) => Transition::Kept,
     }
 }
 
-fn hook_done(life: &Life, terms: &Terms<'_>) -> Step {
+fn hook_done(life: &Life, terms: &Terms<'_>) -> Transition {
     match life.phase {
-        Phase::RunHook | Phase::ForkHook => Step::Moved(Life::at(Phase::Running)),
-        Phase::ResumeHook | Phase::BackHook => Step::Moved(running(life, terms)),
-        Phase::SuspendHook => Step::Moved(Life {
+        Phase::RunHook | Phase::ForkHook => Transition::Moved(Life::at(Phase::Running)),
+        Phase::ResumeHook | Phase::BackHook => Transition::Moved(running(life, terms)),
+        Phase::SuspendHook => Transition::Moved(Life {
             phase: Phase::Saving,
             ..life.clone()
         }),
-        Phase::TerminateHook => Step::Moved(Life {
+        Phase::TerminateHook => Transition::Moved(Life {
             phase: Phase::Removing,
             ..life.clone()
         }),
-        _ => Step::Kept,
+        _ => Transition::Kept,
     }
 }
 
-fn hook_failed(life: &Life, failure: HookFailure) -> Step {
+fn hook_failed(life: &Life, failure: HookFailure) -> Transition {
     match life.phase.operation() {
         Some(Operation::Call(hook)) if hook == failure.hook => {
             let reason = Some(failure.to_string());
-            Step::Moved(Life {
+            Transition::Moved(Life {
                 phase: Phase::Removing,
                 wish: None,
                 reason,
             })
         }
-        _ => Step::Kept,
+        _ => Transition::Kept,
     }
 }
 
@@ -407,23 +417,23 @@ fn saved(life: &Life, now: Timestamp) -> Life {
     }
 }
 
-fn restored(life: &Life, terms: &Terms<'_>) -> Step {
+fn restored(life: &Life, terms: &Terms<'_>) -> Transition {
     if terms.has(Hook::Resume) {
-        return Step::Moved(Life {
+        return Transition::Moved(Life {
             phase: Phase::ResumeHook,
             ..life.clone()
         });
     }
-    Step::Moved(running(life, terms))
+    Transition::Moved(running(life, terms))
 }
 
-fn restore_failed(life: &Life, reason: &str) -> Step {
+fn restore_failed(life: &Life, reason: &str) -> Transition {
     match life.phase {
-        Phase::Restoring { since } => Step::Moved(Life {
+        Phase::Restoring { since } => Transition::Moved(Life {
             reason: Some(reason.to_owned()),
             ..Life::at(Phase::Suspended { since })
         }),
-        _ => Step::Kept,
+        _ => Transition::Kept,
     }
 }
 
@@ -434,7 +444,7 @@ fn running(life: &Life, terms: &Terms<'_>) -> Life {
     }
 }
 
-/// After a suspend that did not happen. The application was told of it, so it is told of the resume too.
+/// The phase after a suspend that failed. The application was told of the suspend, so it is told of the resume too.
 fn back(terms: &Terms<'_>) -> Phase {
     if terms.has(Hook::Resume) {
         Phase::BackHook

@@ -1,4 +1,4 @@
-//! The life of an image version.
+//! The state machine of an image version.
 //!
 //! ```text
 //!   Pending ──> InProgress ──> Successful ──┐
@@ -10,57 +10,57 @@
 //!                                     DeleteFailed
 //! ```
 //!
-//! Beside it stands the status: success makes a version ACTIVE, callers switch a successful one at will.
+//! Besides the state a version has a status: success makes it ACTIVE, and callers can switch a successful version.
 
 use crate::image::{VersionState, VersionStatus};
 
-/// The part of a version that changes.
+/// The part of a version that its state machine changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Version {
-    /// Where it is.
+    /// The state of the version.
     pub state: VersionState,
-    /// Whether it may be launched.
+    /// Whether the version may be launched.
     pub status: VersionStatus,
 }
 
-/// What can happen to a version.
+/// The events of a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Event {
-    /// Its build begins.
+    /// The build begins.
     Began,
-    /// Its build sealed a snapshot.
+    /// The build sealed a snapshot.
     Built,
-    /// Its build failed.
+    /// The build failed.
     BuildFailed,
-    /// A caller switches it.
+    /// A caller sets the status.
     SetStatus(VersionStatus),
-    /// A caller wants it gone.
+    /// A caller deletes the version.
     Delete,
-    /// Its snapshot could not be removed.
+    /// The snapshot could not be removed.
     DeleteFailed,
 }
 
 impl Version {
-    /// A version that was just asked for.
+    /// A version that was just requested.
     pub const NEW: Self = Self {
         state: VersionState::Pending,
         status: VersionStatus::Inactive,
     };
 
-    /// Whether microVMs may be launched from it.
+    /// Whether microVMs may be launched from the version.
     #[must_use]
     pub const fn is_launchable(self) -> bool {
         matches!(self.state, VersionState::Successful)
             && matches!(self.status, VersionStatus::Active)
     }
 
-    /// What it is after an event; `None` when the event does not fit its state.
+    /// The next state after an event. `None` if the event does not fit the state.
     #[must_use]
     pub const fn step(self, event: Event) -> Option<Self> {
         use VersionState::{DeleteFailed, Deleting, Failed, InProgress, Pending, Successful};
         let Self { state, status } = self;
         let (state, status) = match (event, state) {
-            // Begun again after a restart, too.
+            // A build also begins again after a restart.
             (Event::Began, Pending | InProgress) => (InProgress, status),
             (Event::Built, InProgress) => (Successful, VersionStatus::Active),
             (Event::BuildFailed, Pending | InProgress) => (Failed, VersionStatus::Inactive),

@@ -1,4 +1,4 @@
-//! Writes as plain data.
+//! Batches: writes to the store as plain data.
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,20 +25,20 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Nothing yet.
+    /// An empty batch.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// And this must hold.
+    /// Adds a guard.
     #[must_use]
     pub fn guard(mut self, guard: Guard) -> Self {
         self.guards.push(guard);
         self
     }
 
-    /// And this changes.
+    /// Adds a change.
     #[must_use]
     pub fn change(mut self, change: Change) -> Self {
         self.changes.push(change);
@@ -46,16 +46,16 @@ impl Batch {
     }
 }
 
-/// What became of a batch.
+/// The outcome of a batch.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
-    /// It is durable.
+    /// The changes are durable.
     Committed,
-    /// Nothing changed, because of this guard: the first one that did not hold.
+    /// Nothing changed. This guard is the first that did not hold.
     Blocked(Guard),
 }
 
-/// Something that must hold.
+/// A condition that must hold for a batch to be committed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Guard {
     /// The client token has not been used.
@@ -76,13 +76,13 @@ pub enum Guard {
 
     /// The resource exists.
     TaggedPresent(TaggedArn),
-    /// With these keys the resource has at most so many tags.
+    /// With these keys added, the resource has at most `max` tags.
     TagsFit {
         /// The resource.
         resource: TaggedArn,
-        /// The keys to be.
+        /// The keys to be added.
         keys: Vec<String>,
-        /// How many it may have.
+        /// The most tags that it may have.
         max: u32,
     },
 
@@ -94,7 +94,7 @@ pub enum Guard {
     ConnectorActive(ConnectorId),
     /// No living microVM and no image version uses the connector.
     ConnectorUnused(ConnectorId),
-    /// The connector last changed at this moment: nobody else has changed it since it was read.
+    /// The connector last changed at this time, so no other caller has changed it since it was read.
     ConnectorUnchanged(ConnectorId, Timestamp),
 
     /// The account exists.
@@ -117,16 +117,17 @@ pub enum Guard {
     RolePoliciesBelow(AccountId, RoleName, u32),
 }
 
-/// Something that changes. `Put` writes a record whole, whether or not it is there.
+/// One change of the store. `Put` writes a whole record, whether or not it exists.
 ///
 /// A change of one record that must exist fails with
 /// [`StoreError::NothingToChange`](super::StoreError::NothingToChange) if it does not exist. No-op if absent are:
-/// `Forget...`, `RemoveMicrovm` (called by age), `RemoveTags` (as on AWS) and `Conclude` (not every transition had an intent).
+/// `Forget...`, `RemoveMicrovm` (called by age), `RemoveTags` (as on AWS) and `Conclude` (not every transition had an
+/// intent).
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
-    /// Notes what a client token was used for.
+    /// Records what a client token was used for.
     UseToken(TokenKey, TokenUse),
-    /// Forgets tokens that were used before a moment.
+    /// Removes tokens that were used before a time.
     ForgetTokens(Timestamp),
 
     /// Writes an image.
@@ -142,23 +143,23 @@ pub enum Change {
 
     /// Writes a new microVM.
     AddMicrovm(Microvm),
-    /// Moves a microVM on in its life and raises its generation by one. Fails with
-    /// [`StoreError::MovedElsewhere`](super::StoreError::MovedElsewhere) if its generation is another one.
+    /// Moves a microVM to the next state and raises its generation by one. Fails with
+    /// [`StoreError::MovedElsewhere`](super::StoreError::MovedElsewhere) if its generation is not `from_generation`.
     MoveMicrovm {
-        /// Which.
+        /// The microVM.
         id: MicrovmId,
         /// The generation that the move was decided on.
         from_generation: u64,
-        /// Where it is now.
+        /// The state after the move.
         life: Life,
-        /// When it ended, if it has.
+        /// When the microVM ended, if it has.
         terminated_at: Option<Timestamp>,
     },
-    /// Says what counts as activity of a microVM.
+    /// Sets what counts as activity of a microVM.
     SetActivity(MicrovmId, Activity),
-    /// Writes the terms of a microVM anew: those of one that ended, without what only its application was told.
+    /// Replaces the terms of a microVM that ended: those without the input of its application.
     SetTerms(MicrovmId, Arc<LaunchTerms>),
-    /// Forgets a microVM.
+    /// Removes a microVM.
     RemoveMicrovm(MicrovmId),
 
     /// Writes tags.
@@ -179,7 +180,7 @@ pub enum Change {
     AddAccount(Account),
     /// Writes a new access key.
     AddAccessKey(AccessKey),
-    /// Switches an access key.
+    /// Sets the status of an access key.
     SetAccessKey(AccessKeyId, KeyStatus),
     /// Removes an access key.
     RemoveAccessKey(AccessKeyId),
@@ -187,29 +188,29 @@ pub enum Change {
     PutRole(Role),
     /// Removes a role.
     RemoveRole(AccountId, RoleName),
-    /// Writes a policy on a role.
+    /// Writes an inline policy of a role.
     PutRolePolicy(AccountId, RoleName, RolePolicy),
-    /// Removes a policy from a role.
+    /// Removes an inline policy of a role.
     RemoveRolePolicy(AccountId, RoleName, String),
-    /// Attaches a policy to a role.
+    /// Attaches a managed policy to a role.
     AttachRolePolicy(AccountId, RoleName, String),
-    /// Detaches a policy from a role.
+    /// Detaches a managed policy from a role.
     DetachRolePolicy(AccountId, RoleName, String),
 
-    /// Writes down what is about to be done. It replaces what was open for the same subject.
+    /// Writes the intent of an operation. Replaces the open intent of the same subject.
     Intend(Intent),
-    /// Writes down how what is open for a subject came out.
-    Conclude(Subject, String, Timestamp),
-    /// Forgets concluded intents that ended before a moment.
+    /// Writes the outcome of the open intent of a subject.
+    Conclude(IntentSubject, String, Timestamp),
+    /// Removes concluded intents that ended before a time.
     ForgetIntents(Timestamp),
 }
 
-/// A use of a client token: the same token may serve different operations.
+/// The key of a client token: different operations may use the same token.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TokenKey {
-    /// Whose.
+    /// The account and region of the request.
     pub scope: Scope,
-    /// For which operation, by its AWS name.
+    /// The operation, by its AWS name.
     pub operation: &'static str,
     /// The token.
     pub token: ClientToken,
@@ -218,24 +219,24 @@ pub struct TokenKey {
 /// What a client token was used for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenUse {
-    /// A digest of the request.
+    /// The digest of the request.
     pub digest: [u8; 32],
     /// What the request made, as the operation names it.
     pub resource: String,
-    /// When.
+    /// When the token was used.
     pub at: Timestamp,
 }
 
-/// Who an intent is about.
+/// The subject of an intent.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Subject {
+pub enum IntentSubject {
     /// A microVM.
     Microvm(MicrovmId),
     /// An image.
     Image(ImageArn),
 }
 
-impl fmt::Display for Subject {
+impl fmt::Display for IntentSubject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Microvm(id) => id.fmt(f),
@@ -244,13 +245,13 @@ impl fmt::Display for Subject {
     }
 }
 
-/// An entry of the journal: what is about to be done on the host.
+/// An entry of the journal: an operation that is about to begin on the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Intent {
-    /// To whom.
-    pub subject: Subject,
-    /// What.
+    /// The subject.
+    pub subject: IntentSubject,
+    /// The operation.
     pub what: String,
-    /// Since when.
+    /// When the intent was written.
     pub at: Timestamp,
 }

@@ -1,7 +1,7 @@
-//! The stored form of what has too many parts for columns: JSON, apart from the domain's types so that
-//! these can change while old files stay readable.
+//! The stored form of values that have too many parts for columns: JSON. These types are apart from the domain's
+//! types, so that those can change while old files stay readable.
 //!
-//! A member that is added needs a default; a member that is there keeps its name and meaning.
+//! A new member needs a default. An existing member keeps its name and meaning.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -14,23 +14,23 @@ pub(crate) mod microvm;
 
 /// A domain type with a stored form.
 pub(crate) trait Stored: Sized {
-    /// What it is, for errors.
+    /// The kind of the value, for errors.
     const KIND: &'static str;
-    /// The form.
+    /// The stored form.
     type Form: Serialize + DeserializeOwned;
 
-    /// The form of a value.
+    /// Converts a value to its stored form.
     fn to_form(&self) -> Self::Form;
 
-    /// The value of a form; `None` when a part of it means nothing.
+    /// Converts a stored form to a value. `None` if a part of it is invalid.
     fn from_form(form: Self::Form) -> Option<Self>;
 
-    /// The form as text. Equal values have equal texts.
+    /// Writes the stored form as text. Equal values have equal texts.
     fn to_text(&self) -> Result<String, StoreError> {
         serde_json::to_string(&self.to_form()).map_err(|_| StoreError::Record { kind: Self::KIND })
     }
 
-    /// The value of a text.
+    /// Reads a value from its text.
     fn from_text(text: &str) -> Result<Self, StoreError> {
         let form = serde_json::from_str(text).ok();
         form.and_then(Self::from_form)

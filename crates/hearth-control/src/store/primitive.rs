@@ -1,9 +1,11 @@
-//! What a backend has to be able to do: tables of rows, four kinds of writes and three kinds of expectations.
+//! The primitives that a backend has to provide: tables of rows, four kinds of writes and three kinds of
+//! expectations.
 //!
-//! [`super::translate`] turns guards and changes into these. A backend executes them and knows nothing of microVMs or images.
+//! [`super::translate`] turns guards and changes into primitives. A backend executes them and knows nothing of
+//! microVMs or images.
 //!
-//! Some tests are wider than "the row with this key", because quotas count rows by an index column and what is forgotten is
-//! chosen by age. There is no join, and no expression over more than one column.
+//! Some tests are wider than "the row with this key": quotas count rows by an index column, and retention selects
+//! rows by age. There is no join, and no expression over more than one column.
 
 /// A value in a column.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,45 +30,45 @@ pub(crate) struct Rows {
     pub(crate) tests: Vec<(&'static str, Test)>,
 }
 
-/// What a column has to pass.
+/// A test of one column.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Test {
-    /// It has this value.
+    /// The column has this value.
     Is(Value),
-    /// It has no value.
+    /// The column has no value.
     Missing,
-    /// It has a value.
+    /// The column has a value.
     Set,
-    /// It has one of these words.
+    /// The column has one of these words.
     OneOf(Vec<&'static str>),
-    /// It has none of these texts.
+    /// The column has none of these texts.
     NoneOf(Vec<String>),
-    /// Its text contains this text.
+    /// The text of the column contains this text.
     Contains(String),
-    /// Its number is less than this one.
+    /// The number in the column is less than this one.
     Less(i64),
 }
 
-/// Something that must hold for a batch to happen.
+/// A condition that must hold for a batch to be committed.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Expect {
-    /// There is such a row.
+    /// Such a row exists.
     Present(Rows),
-    /// There is no such row.
+    /// No such row exists.
     Absent(Rows),
-    /// There are fewer such rows, counted together, than this.
+    /// Fewer such rows exist, counted over all these tables, than this number.
     Fewer(Vec<Rows>, usize),
 }
 
-/// Something that changes.
+/// One write.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Write {
-    /// Writes a row. Fails if there is one with its key.
+    /// Inserts a row. Fails if a row with its key exists.
     Insert {
         table: &'static str,
         columns: Columns,
     },
-    /// Writes a row. If there is one with its key, only the columns `updated` of it change.
+    /// Inserts a row. If a row with its key exists, only its columns `updated` change.
     Put {
         table: &'static str,
         key: &'static [&'static str],
@@ -83,7 +85,7 @@ pub(crate) enum Write {
     Delete { rows: Rows, if_none: IfNone },
 }
 
-/// What it means that there is no row to change or remove.
+/// What happens if there is no row to change or remove.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum IfNone {
     /// Nothing: no-op if absent.
@@ -101,12 +103,12 @@ impl Rows {
         }
     }
 
-    /// Of these the ones whose column has this value.
+    /// Adds the test that the column has this value.
     pub(crate) fn is(self, column: &'static str, value: impl Into<Value>) -> Self {
         self.test(column, Test::Is(value.into()))
     }
 
-    /// Of these the ones whose column passes a test.
+    /// Adds a test of a column.
     pub(crate) fn test(mut self, column: &'static str, test: Test) -> Self {
         self.tests.push((column, test));
         self
@@ -128,7 +130,7 @@ impl Write {
         )
     }
 
-    /// Removes rows if there are any.
+    /// Removes rows. No-op if absent.
     pub(crate) const fn forget(rows: Rows) -> Self {
         let if_none = IfNone::Fine;
         Self::Delete { rows, if_none }

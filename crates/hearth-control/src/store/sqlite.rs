@@ -1,7 +1,7 @@
 //! The store on one host: a SQLite file ([`hearth_sqlite`]).
 //!
-//! A batch is one job of the writer: it shares its commit with others, and fails or succeeds by itself. What is written goes
-//! through primitives ([`super::primitive`]), each of which is one statement. What is read are queries of this backend.
+//! A batch is one job of the writer: it shares its commit with others, and fails or succeeds by itself. Writes go
+//! through primitives ([`super::primitive`]), each of which is one statement. Reads are queries of this backend.
 
 use std::path::Path;
 
@@ -30,20 +30,21 @@ mod read_microvms;
 mod rows;
 mod schema;
 
-/// The store in one SQLite file. The last handle that is dropped closes it.
+/// The store in one SQLite file. Dropping the last handle closes it.
 pub struct SqliteStore(Database);
 
 impl SqliteStore {
-    /// Opens the file, making it (mode 0600: it holds secrets) or bringing its schema up to date.
+    /// Opens the file. Creates it if it does not exist (mode 0600: it holds secrets), and migrates its schema.
     ///
     /// # Errors
     ///
-    /// A file that cannot be used, or one of a newer release.
+    /// The file cannot be used, or was written by a newer release.
     pub fn open(path: &Path) -> Result<Self> {
         Self::open_watched(path, |_| {})
     }
 
-    /// The same; `watch` is called by the thread that writes, around every commit. A test ends the process there.
+    /// Opens the file as [`SqliteStore::open`] does. The writing thread calls `watch` around every commit, so that a
+    /// test can end the process there.
     ///
     /// # Errors
     ///
@@ -56,7 +57,7 @@ impl SqliteStore {
         Ok(Self(Database::open_watched(path, &options, watch)?))
     }
 
-    /// Runs a query on a reader's connection, off the runtime's threads.
+    /// Runs a query on a reader's connection, on a thread outside the async runtime.
     async fn read<T, F>(&self, query: F) -> Result<T>
     where
         T: Send + 'static,

@@ -1,4 +1,4 @@
-//! Scopes, phases and enums as the words that stand in columns. They are part of the file format: change none.
+//! Scopes, phases and enums as words in columns. They are part of the file format: change none.
 
 use crate::account::KeyStatus;
 use crate::arn::Scope;
@@ -10,14 +10,14 @@ use crate::life::{Phase, Wish};
 use crate::store::StoreError;
 use crate::time::Timestamp;
 
-/// A value with one word for each of its cases.
+/// An enum with one word for each variant.
 pub(super) trait Word: Copy + PartialEq + 'static {
-    /// What it is, for errors.
+    /// The kind of the value, for errors.
     const KIND: &'static str;
-    /// Every case with its word.
+    /// Every variant with its word.
     const WORDS: &'static [(Self, &'static str)];
 
-    /// The word of a case.
+    /// The word of a variant.
     fn word(self) -> &'static str {
         Self::WORDS
             .iter()
@@ -25,7 +25,7 @@ pub(super) trait Word: Copy + PartialEq + 'static {
             .map_or("", |(_, word)| word)
     }
 
-    /// The case of a word.
+    /// The variant of a word.
     fn of_word(word: &str) -> Result<Self, StoreError> {
         let found = Self::WORDS.iter().find(|(_, known)| *known == word);
         found
@@ -34,7 +34,7 @@ pub(super) trait Word: Copy + PartialEq + 'static {
     }
 }
 
-/// Lists the cases of enums. The `match` makes the compiler ask for a word when a case is added.
+/// Lists the variants of enums. The `match` makes the compiler ask for a word when a variant is added.
 macro_rules! words {
     ($($name:ident $kind:literal { $($case:ident = $word:literal),+ $(,)? })+) => {
         $(impl Word for $name {
@@ -100,7 +100,7 @@ words! {
     Wish "wish" { Run = "RUN", Sleep = "SLEEP" }
 }
 
-/// A scope as it stands in columns.
+/// The word of a scope in columns.
 pub(super) fn scope_text(scope: &Scope) -> String {
     format!("{}/{}", scope.account, scope.region)
 }
@@ -126,7 +126,7 @@ pub(super) fn phase_columns(phase: Phase) -> (&'static str, Option<i64>) {
     }
 }
 
-/// The phase of two columns, unless they mean none.
+/// The phase of two columns, or `None` if they are no valid phase.
 pub(super) fn phase_of(word: &str, since: Option<Timestamp>) -> Option<Phase> {
     Some(match word {
         "FORKING" => Phase::Forking,

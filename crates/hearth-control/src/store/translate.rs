@@ -1,6 +1,6 @@
-//! Guards and changes as primitives that any backend can execute.
+//! Translation of guards and changes to primitives that any backend can execute.
 //!
-//! The matches over [`Guard`] and [`Change`] name every variant, so that the compiler tells of one that nobody implements.
+//! The matches over [`Guard`] and [`Change`] name every variant, so the compiler reports one that is not translated.
 
 use super::primitive::{Expect, Rows, Write};
 use super::{Change, Guard, Result, StoreError};
@@ -13,14 +13,14 @@ mod journal;
 mod microvms;
 
 impl Guard {
-    /// What must hold: all of it.
+    /// The expectations of all guards.
     pub(super) fn expects(&self) -> Vec<Expect> {
         guards::expects(self)
     }
 }
 
 impl Change {
-    /// What changes, in order.
+    /// The writes of all changes, in order.
     pub(super) fn writes(&self) -> Result<Vec<Write>> {
         let one = |write| Ok(vec![write]);
         match self {
@@ -84,7 +84,7 @@ impl Change {
         }
     }
 
-    /// Why the change fails when there is no row that it must find.
+    /// The error of a change that finds no row.
     pub(super) fn nothing_found(&self) -> StoreError {
         match self {
             Self::MoveMicrovm {
@@ -100,8 +100,8 @@ impl Change {
     }
 }
 
-/// Removes what hangs on the name of a resource. A client token whose resource is gone must go too, or a
-/// repeated create would answer with something that no longer exists.
+/// Removes what refers to a resource by name. A client token whose resource is gone must go too. Otherwise a repeated
+/// create request would be answered with a resource that no longer exists.
 fn forget_name(name: &str) -> [Write; 2] {
     ["tag", "client_token"].map(|table| Write::forget(Rows::of(table).is("resource", name)))
 }

@@ -1,4 +1,4 @@
-//! A clock that stands still until it is told to go on.
+//! A clock that a test advances by hand.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// A clock that shows `now`.
+    /// A clock that stands at `now`.
     #[must_use]
     pub fn at(now: Timestamp) -> Self {
         Self {
@@ -22,7 +22,7 @@ impl ManualClock {
         }
     }
 
-    /// Lets `step` pass, and wakes whoever waited for a moment in it.
+    /// Advances the clock by `step`, and wakes all waiters whose deadline has come.
     pub fn advance(&self, step: Duration) {
         self.now.send_modify(|now| *now = now.after(step));
     }
@@ -35,7 +35,7 @@ impl Clock for ManualClock {
     }
 
     async fn sleep_until(&self, deadline: Timestamp) {
-        // An error would mean that the clock is gone, and `self` holds it.
+        // An error would mean that the sender is gone, but `self` holds it.
         let _ = self.now.subscribe().wait_for(|now| *now >= deadline).await;
     }
 }

@@ -1,7 +1,7 @@
 //! The clock of the host.
 //!
-//! Deadlines are stored and compared with this clock across restarts, so it must go on where it was: an hour that the host's wall clock
-//! jumped is no hour that a microVM slept.
+//! Deadlines are stored and compared with this clock across restarts, so it must continue where it was: if the host's
+//! wall clock jumps by an hour, no microVM has slept an hour.
 //!
 //! ```text
 //!  first start             wall time
@@ -10,7 +10,7 @@
 //!  between                 as it was at the start, and what the boot clock counted since
 //! ```
 //!
-//! The boot clock also counts while the host sleeps.
+//! The boot clock (`CLOCK_BOOTTIME`) also counts while the host sleeps.
 
 use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -21,32 +21,33 @@ use serde::{Deserialize, Serialize};
 
 use super::{Clock, Timestamp};
 
-/// Difference from wall time that is made up for at a start: what a clock that nobody disciplines gains or loses in weeks.
+/// A difference from wall time up to this is corrected at a start: what an undisciplined clock gains or loses in
+/// weeks.
 const MAX_DRIFT: Duration = Duration::from_secs(60);
 
 /// What a clock showed at a moment of a boot of its host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reading {
-    /// Which boot.
+pub struct ClockReading {
+    /// The boot, by the kernel's boot id.
     pub boot_id: String,
     /// Milliseconds of the boot clock.
     pub boot_ms: i64,
-    /// What it showed, in milliseconds since 1970.
+    /// The time that the clock showed, in milliseconds since 1970.
     pub shown_ms: i64,
 }
 
-/// How a clock goes on.
+/// How a clock continues at a start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Continuation {
-    /// What it shows.
+    /// The time that the clock shows, in milliseconds since 1970.
     pub shown_ms: i64,
-    /// How far wall time is ahead of that, where it is not followed.
+    /// How far wall time is ahead of that, in milliseconds, if the clock does not follow it.
     pub ignored_jump_ms: Option<i64>,
 }
 
-/// How a clock that showed `before` goes on, on a host whose boot and wall clock show `host`.
+/// How a clock that showed `before` continues on a host whose boot and wall clock show `host`.
 #[must_use]
-pub fn go_on(before: Option<&Reading>, host: &Reading) -> Continuation {
+pub fn go_on(before: Option<&ClockReading>, host: &ClockReading) -> Continuation {
     let wall_ms = host.shown_ms;
     let follow = |shown_ms| Continuation {
         shown_ms,
@@ -73,10 +74,10 @@ pub fn go_on(before: Option<&Reading>, host: &Reading) -> Continuation {
     }
 }
 
-/// Wall time as it was at a start, advanced by the boot clock.
+/// Wall time at the start, advanced by the boot clock.
 ///
-/// A host whose wall clock jumps (first NTP answer, an operator's mistake) must not end every suspended
-/// microVM at once, so the wall is read only once.
+/// If a host's wall clock jumps (first NTP answer, an operator's mistake), suspended microVMs must not all end at
+/// once. So the wall clock is read only at the start.
 #[derive(Debug, Clone, Copy)]
 pub struct SystemClock {
     shown_at_start: Timestamp,
@@ -84,24 +85,25 @@ pub struct SystemClock {
 }
 
 impl SystemClock {
-    /// Longest single wait. Timers of the runtime stand still while the host sleeps, so a long wait is
-    /// cut into pieces, each of which looks at the boot clock again.
+    /// Longest single wait. Timers of the runtime stand still while the host sleeps, so a long wait is cut into
+    /// pieces, and the boot clock is read again after each.
     const MAX_SLEEP: Duration = Duration::from_secs(10);
 
-    /// A clock that agrees with the host's wall clock now.
+    /// A clock that starts at the host's present wall time.
     #[must_use]
     pub fn start() -> Self {
         Self::resume(None).0
     }
 
-    /// A clock that goes on where another one was. Tells too how far wall time is ahead of it, if that is not followed.
+    /// A clock that continues an earlier one. Also returns how far wall time is ahead in milliseconds, if the clock
+    /// does not follow it.
     #[must_use]
-    pub fn resume(before: Option<&Reading>) -> (Self, Option<i64>) {
+    pub fn resume(before: Option<&ClockReading>) -> (Self, Option<i64>) {
         let boot = boot_time();
         let since_epoch = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        let host = Reading {
+        let host = ClockReading {
             boot_id: boot_id(),
             boot_ms: milliseconds(boot),
             shown_ms: milliseconds(since_epoch),
@@ -114,11 +116,11 @@ impl SystemClock {
         (clock, continuation.ignored_jump_ms)
     }
 
-    /// What it shows now, for [`SystemClock::resume`] of a later process.
+    /// What the clock shows now, for [`SystemClock::resume`] of a later process.
     #[must_use]
-    pub fn read(&self) -> Reading {
+    pub fn read(&self) -> ClockReading {
         let boot = boot_time();
-        Reading {
+        ClockReading {
             boot_id: boot_id(),
             boot_ms: milliseconds(boot),
             shown_ms: self.at(boot).unix_ms(),
@@ -131,7 +133,7 @@ impl SystemClock {
     }
 }
 
-/// Empty where the kernel does not tell: then every boot is taken for the same, and its clock for what passed.
+/// Empty if the kernel does not tell: then every boot is taken for the same one.
 fn boot_id() -> String {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     text.trim().to_owned()
@@ -173,8 +175,8 @@ mod tests {
 
     const HOUR_MS: i64 = 3_600_000;
 
-    fn reading(boot_id: &str, boot_ms: i64, shown_ms: i64) -> Reading {
-        Reading {
+    fn reading(boot_id: &str, boot_ms: i64, shown_ms: i64) -> ClockReading {
+        ClockReading {
             boot_id: boot_id.to_owned(),
             boot_ms,
             shown_ms,

@@ -8,7 +8,7 @@ use hearth_control::Refusal;
 use hearth_control::id::MicrovmId;
 use hearth_control::life::MicrovmState;
 use hearth_control::microvm::{Activity, ForkMicrovm, IdlePolicy, RunMicrovm};
-use hearth_control::time::{Clock, ManualClock, Reading, Timestamp, go_on};
+use hearth_control::time::{Clock, ClockReading, ManualClock, Timestamp, go_on};
 
 use crate::support::{World, refusal, scope, spec, state_of, terminated_reason};
 
@@ -196,8 +196,8 @@ struct Host {
 }
 
 impl Host {
-    fn reading(&self, shown_ms: i64) -> Reading {
-        Reading {
+    fn reading(&self, shown_ms: i64) -> ClockReading {
+        ClockReading {
             boot_id: self.boot.to_string(),
             boot_ms: self.boot_ms,
             shown_ms,

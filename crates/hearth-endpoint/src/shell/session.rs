@@ -1,4 +1,4 @@
-//! One session of a shell, from the handshake to the close.
+//! One session of a shell, from the WebSocket handshake to the close.
 
 use std::time::Duration;
 
@@ -20,13 +20,13 @@ use crate::traffic::Direction;
 /// Largest message of a client: a large paste.
 const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 
-/// Keystrokes are small, and the library's default of 128 KiB would be kept for each silent shell.
+/// Typed input is small, and every idle shell would keep the library's default of 128 KiB.
 const READ_BUFFER_BYTES: usize = 4 * 1024;
 
 /// How long a client may take to answer a close.
 const CLOSE_TIME: Duration = Duration::from_secs(5);
 
-/// Runs until the shell exits or the client leaves; leaving hangs up.
+/// Runs until the shell exits or the client disconnects, which hangs up.
 pub(super) async fn run<S>(stream: S, shell: Shell, lane: &Lane)
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -38,7 +38,8 @@ where
     let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
     let (mut sink, mut messages) = socket.split();
     let Shell { output, input } = shell;
-    // Two loops side by side: a shell that is not read from may not read either, so neither may wait for the other.
+    // Two concurrent loops: a shell whose output is not read may not read its input either, so neither loop may wait
+    // for the other.
     let has_exited = tokio::select! {
         shown = show(output, &mut sink, lane) => shown.is_ok(),
         () = listen(&mut messages, input, lane) => false,
@@ -57,7 +58,7 @@ where
     }
 }
 
-/// What the terminal shows, until the shell exits.
+/// Sends the output of the terminal until the shell exits.
 async fn show(
     mut output: mpsc::Receiver<Bytes>,
     sink: &mut (impl Sink<Message, Error = Error> + Unpin),
@@ -76,7 +77,7 @@ async fn show(
     Ok(())
 }
 
-/// What the client does, until it leaves or the shell takes no more.
+/// Handles messages of the client until it disconnects or the shell takes no more input.
 async fn listen(
     messages: &mut (impl Stream<Item = Result<Message, Error>> + Unpin),
     input: mpsc::Sender<ShellInput>,
@@ -87,11 +88,11 @@ async fn listen(
         let did = match message {
             Message::Text(text) => meaning(Bytes::from(text)),
             Message::Binary(bytes) => ShellInput::Bytes(bytes),
-            // The library answers pings and closes while the next message is waited for.
+            // The library answers pings and closes while it waits for the next message.
             Message::Close(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => continue,
         };
         if input.send(did).await.is_err() {
-            // The shell is about to exit; its last words are still being shown.
+            // The shell is exiting. Its last output is still being sent.
             std::future::pending::<()>().await;
         }
         tokio::time::sleep(wait).await;
@@ -104,7 +105,7 @@ enum Control {
     Resize { cols: u16, rows: u16 },
 }
 
-/// A text is a resize, or else it was typed.
+/// A text is a resize message, or else typed input.
 fn meaning(text: Bytes) -> ShellInput {
     match serde_json::from_slice(&text) {
         Ok(Control::Resize { cols, rows }) => ShellInput::Resize(TerminalSize { cols, rows }),

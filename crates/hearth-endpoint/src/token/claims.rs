@@ -1,4 +1,4 @@
-//! What a token says.
+//! The contents of a token.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::MicrovmId;
 
-/// Longest life of a token, as in AWS.
+/// Longest lifetime of a token, as on AWS.
 pub const MAX_LIFETIME: Duration = Duration::from_secs(60 * 60);
 
 /// Most port ranges in one token. More would not fit the 8000 bytes that the API allows a token to have.
 pub(super) const MAX_RANGES: usize = 256;
 
-/// What a token opens.
+/// What a token gives access to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Access {
     /// Ports of the application.
@@ -23,7 +23,7 @@ pub enum Access {
 }
 
 impl Access {
-    /// Whether it opens this port of the application.
+    /// Whether the grant includes this port of the application.
     #[must_use]
     pub fn opens(&self, port: u16) -> bool {
         match self {
@@ -33,24 +33,24 @@ impl Access {
     }
 }
 
-/// A right at one endpoint.
+/// The rights of a token's bearer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
-    /// The microVM that it is bound to.
+    /// The microVM that the token is bound to.
     pub microvm: MicrovmId,
-    /// What it opens.
+    /// What the token gives access to.
     pub access: Access,
 }
 
-/// The sealed form of a [`Grant`]. Member names are short because every request carries them.
+/// The encrypted form of a [`Grant`]. Member names are short because every request carries them.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Claims {
     /// The microVM.
     pub(super) sub: MicrovmId,
-    /// Seconds since 1970 from which on it is worthless.
+    /// The expiry time, in seconds since 1970.
     pub(super) exp: u64,
-    /// `None` for the shell; else first and last port of each range.
+    /// First and last port of each range. `None` for the shell.
     pub(super) ports: Option<Vec<(u16, u16)>>,
 }
 

@@ -4,7 +4,7 @@
 //! BASE64URL({"kid":<uuid>,"alg":"dir","enc":"A256GCM"}) . (no key) . nonce(12) . ciphertext . tag(16)
 //! ```
 //!
-//! The algorithm is fixed: the header is compared, never obeyed, so there is no other algorithm to be talked into.
+//! The algorithm is fixed. The header must match and selects nothing, so there are no algorithm confusion attacks.
 
 use aws_lc_rs::aead::{Aad, LessSafeKey, NONCE_LEN, Nonce};
 use aws_lc_rs::rand;
@@ -12,7 +12,7 @@ use base64_simd::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// Longest token that is looked at: what the API may hand out at most.
+/// Longest token that is parsed: the API issues none that are longer.
 const MAX_BYTES: usize = 8000;
 
 const TAG_LEN: usize = 16;
@@ -25,18 +25,18 @@ struct Header<'a> {
     enc: &'a str,
 }
 
-/// A token taken apart, not yet opened.
+/// A parsed token that is not decrypted yet.
 pub(super) struct Sealed<'a> {
-    /// Which key opens it.
+    /// The id of the key.
     pub(super) kid: Uuid,
     header: &'a str,
     nonce: [u8; NONCE_LEN],
-    /// Ciphertext, then tag.
+    /// Ciphertext and tag.
     body: Vec<u8>,
 }
 
 impl<'a> Sealed<'a> {
-    /// Takes a text apart; `None` when it is no such token.
+    /// Parses a token. `None` if the text does not have the form of one.
     pub(super) fn parse(text: &'a str) -> Option<Self> {
         if text.len() > MAX_BYTES {
             return None;
@@ -64,7 +64,7 @@ impl<'a> Sealed<'a> {
         })
     }
 
-    /// The plaintext; `None` when it was altered. AES-GCM compares the tag in constant time.
+    /// Decrypts the token. `None` if it was changed. AES-GCM compares the tag in constant time.
     pub(super) fn open(mut self, key: &LessSafeKey) -> Option<Vec<u8>> {
         let nonce = Nonce::assume_unique_for_key(self.nonce);
         let length = key
@@ -76,9 +76,9 @@ impl<'a> Sealed<'a> {
     }
 }
 
-/// Seals a plaintext; `None` when there is no randomness or the plaintext is too long.
+/// Encrypts a plaintext. `None` if the system has no randomness or the plaintext is too long.
 ///
-/// Nonces are random: NIST SP 800-38D section 8.3 allows 2^32 of them for one key, and a key signs for a day.
+/// Nonces are random: NIST SP 800-38D section 8.3 allows 2^32 of them per key, and a key is used for a day.
 pub(super) fn seal(kid: Uuid, key: &LessSafeKey, mut plaintext: Vec<u8>) -> Option<String> {
     let header = serde_json::to_vec(&Header {
         kid,

@@ -1,7 +1,7 @@
 //! The keys of tokens, and their rotation.
 //!
-//! The newest key seals; every key in the ring opens. A key seals for a day and is kept until the last token that
-//! it sealed has expired. The ring is one small file, replaced atomically, readable by its owner alone.
+//! The newest key encrypts new tokens; every key in the ring decrypts. A key encrypts for a day and is kept until its
+//! last token has expired. The ring is one small file, replaced atomically, which only its owner can read.
 
 use std::fmt;
 use std::fs;
@@ -21,18 +21,18 @@ use super::jwe::{self, Sealed};
 use super::{Access, IssueError, Token, VerifyError};
 use crate::private_file;
 
-/// Differences between two looks at the host's clock that are no jump.
+/// Larger differences between two readings of the host's clock count as a jump.
 const SLACK: Duration = Duration::from_secs(60);
 
-/// How long a key seals.
+/// How long a key encrypts new tokens.
 const SEALS_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Largest key file that is read; a ring holds a handful of keys of some hundred bytes.
+/// Largest key file that is read. A ring has a handful of keys of some hundred bytes.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 const KEY_LEN: usize = 32;
 
-/// Why there is no key ring.
+/// Why the key ring cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenRingError {
     /// The file cannot be read.
@@ -44,13 +44,13 @@ pub enum OpenRingError {
         #[source]
         source: io::Error,
     },
-    /// The file is not what Hearth wrote.
+    /// The file is not one that Hearth wrote.
     #[error("the token keys in {path} are damaged; remove the file to start with new ones")]
     Damaged {
         /// The file.
         path: PathBuf,
     },
-    /// The first key cannot be made or stored.
+    /// The first key could not be created or stored.
     #[error("cannot store token keys in {path}")]
     Write {
         /// The file.
@@ -61,7 +61,7 @@ pub enum OpenRingError {
     },
 }
 
-/// The key ring: makes tokens and checks them.
+/// The key ring: issues tokens and checks them.
 pub struct TokenKeys {
     path: PathBuf,
     /// Oldest first, never empty.
@@ -83,7 +83,7 @@ struct StoredKey {
 }
 
 impl TokenKeys {
-    /// Reads the ring, or makes one with its first key.
+    /// Reads the ring. Creates it with a first key if it does not exist.
     ///
     /// # Errors
     ///
@@ -112,7 +112,7 @@ impl TokenKeys {
         Ok(ring)
     }
 
-    /// Makes a token.
+    /// Issues a token.
     ///
     /// # Errors
     ///
@@ -141,11 +141,11 @@ impl TokenKeys {
             .ok_or(IssueError::Seal)
     }
 
-    /// What a token allows.
+    /// The grant of a valid token.
     ///
     /// # Errors
     ///
-    /// [`VerifyError`]; the client must not learn which.
+    /// [`VerifyError`]. The client must not learn which.
     pub fn verify(&self, text: &str, now: SystemTime) -> Result<Grant, VerifyError> {
         let sealed = Sealed::parse(text).ok_or(VerifyError::Unparseable)?;
         let plaintext = {
@@ -158,7 +158,7 @@ impl TokenKeys {
         };
         let claims: Claims =
             serde_json::from_slice(&plaintext).map_err(|_| VerifyError::Unparseable)?;
-        // One that would live longer than any does was made before the host's clock was set back.
+        // A token that expires later than any new one would was issued before the host's clock was set back.
         let is_young = claims.exp <= seconds(now + MAX_LIFETIME + SLACK);
         if seconds(now) >= claims.exp || !is_young {
             return Err(VerifyError::Expired);
@@ -166,11 +166,11 @@ impl TokenKeys {
         Ok(claims.into_grant())
     }
 
-    /// Starts a new key at once, as after a leak is feared; older tokens stay valid until they expire.
+    /// Starts a new key at once, for example after a suspected leak. Older tokens stay valid until they expire.
     ///
     /// # Errors
     ///
-    /// When the ring cannot be stored; then the old key goes on.
+    /// The ring could not be stored. The old key stays in use.
     pub fn rotate(&self, now: SystemTime) -> io::Result<()> {
         let mut keys = self
             .keys
@@ -191,7 +191,7 @@ impl TokenKeys {
             Ok(keys) => keys.last().is_none_or(|key| key.age(now) >= SEALS_FOR),
             Err(_) => false,
         };
-        // Two callers may find this at once; then there are two new keys, which is harmless.
+        // Two callers may find this at once. The result is two new keys, which is harmless.
         if is_due { self.rotate(now) } else { Ok(()) }
     }
 }
@@ -221,12 +221,12 @@ impl Key {
         })
     }
 
-    /// A clock that went back makes a key young, never spent.
+    /// A clock that was set back makes a key young, never expired.
     fn age(&self, now: SystemTime) -> Duration {
         now.duration_since(self.made_at).unwrap_or_default()
     }
 
-    /// Whether every token that it sealed has expired.
+    /// Whether every token of the key has expired.
     fn is_spent(&self, now: SystemTime) -> bool {
         self.age(now) > SEALS_FOR + MAX_LIFETIME
     }

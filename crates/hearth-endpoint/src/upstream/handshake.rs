@@ -1,4 +1,4 @@
-//! New connections into guests: the stream, TLS where the application wants it, and the HTTP handshake.
+//! New connections into guests: the stream, TLS if the application uses it, and the HTTP handshake.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +19,8 @@ use crate::pool::Wire;
 use crate::settings::Settings;
 use crate::upload::Upload;
 
-/// How long the attempt may take to find out whether a port speaks TLS: it is local, so only a server that waits
-/// for more (a line's end, say) takes long, and that one does not speak TLS.
+/// How long a TLS probe of a port may take. It is local, so only a server that waits for more bytes (a line end, say)
+/// takes long, and such a server does not speak TLS.
 const PROBE_TIME: Duration = Duration::from_secs(1);
 
 /// Opens connections into guests.
@@ -31,7 +31,7 @@ pub(crate) struct Dialer {
     open_time: Duration,
     stream_window_bytes: u32,
     connection_window_bytes: u32,
-    /// Heads of answers have the limits of heads of requests.
+    /// Heads of answers have the same limits as heads of requests.
     max_head_bytes: usize,
     max_headers: usize,
 }
@@ -53,7 +53,7 @@ impl Dialer {
         })
     }
 
-    /// A stream to the application, in TLS or not.
+    /// A stream to the application, with TLS or without.
     pub(super) async fn open(
         &self,
         microvm: MicrovmId,
@@ -101,7 +101,7 @@ impl Dialer {
             .handshake(TokioIo::new(stream))
             .await?;
         tokio::spawn(async move {
-            // A failure reaches whoever waits for the answer; this end has nobody to tell.
+            // The request's own future gets the error. There is nothing to do with it here.
             let _ = connection.with_upgrades().await;
         });
         Ok(sender)
@@ -125,7 +125,7 @@ impl Dialer {
     }
 }
 
-/// The name that the application's certificate is not checked against.
+/// A placeholder name: the application's certificate is not checked.
 fn guest_name() -> ServerName<'static> {
     ServerName::IpAddress(std::net::Ipv4Addr::LOCALHOST.into())
 }
@@ -141,8 +141,8 @@ fn connector(protocol: &[u8]) -> Result<TlsConnector, rustls::Error> {
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-/// Accepts whatever certificate the application shows. The stream leads into one guest and nowhere else, so there
-/// is nobody to mistake it for; TLS is spoken because the application wants it, not because it protects anything.
+/// Accepts any certificate of the application. The stream leads into one guest and nowhere else, so it cannot be
+/// intercepted. TLS is only spoken because the application requires it.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hearth_control::guest_call::{CallOutcome, GuestCall};
 use hearth_control::host::{
-    BuildEvent, BuildFailure, BuildSpec, Built, Done, Events, Failure, Host, HostError,
-    HostOperation, Inventory, OperationId, Operations, Outcome, Presence, SnapshotRef, Template,
+    BuildEvent, BuildFailure, BuildSpec, Built, Done, Events, Host, HostError, HostOperation,
+    Inventory, OperationFailure, OperationId, Operations, Outcome, Presence, SnapshotRef, Template,
 };
 use hearth_control::id::BuildId;
 use hearth_control::image::BuildSizes;
@@ -119,7 +119,7 @@ async fn perform(
     state: Arc<Mutex<State>>,
     id: InstanceId,
     operation: HostOperation,
-) -> Result<Done, Failure> {
+) -> Result<Done, OperationFailure> {
     tokio::time::sleep(STEP).await;
     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
     let instances = &mut state.instances;

@@ -1,9 +1,9 @@
-//! Which operation a method and a path mean.
+//! The operations on accounts, by method and path.
 
-/// What every path begins with.
+/// The prefix of every path.
 const PREFIX: &str = "/hearth/v1/";
 
-/// One of the operations.
+/// An operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
     ListAccounts,
@@ -16,7 +16,7 @@ pub(crate) enum Operation {
     GetMetrics,
 }
 
-/// Method, path behind the prefix, operation. `{id}` stands for a name.
+/// Method, path after the prefix, operation. `{id}` stands for a name.
 pub(crate) const ROUTES: [(&str, &str, Operation); 8] = [
     ("GET", "accounts", Operation::ListAccounts),
     ("POST", "accounts", Operation::CreateAccount),
@@ -29,7 +29,7 @@ pub(crate) const ROUTES: [(&str, &str, Operation); 8] = [
 ];
 
 impl Operation {
-    /// Its name, as it stands in metrics and the audit log.
+    /// The name of the operation in metrics and the audit log.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::ListAccounts => "ListAccounts",
@@ -43,7 +43,7 @@ impl Operation {
         }
     }
 
-    /// Whether it changes nothing.
+    /// Whether the operation changes nothing.
     pub(super) fn is_read(self) -> bool {
         matches!(
             self,

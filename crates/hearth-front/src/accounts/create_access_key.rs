@@ -1,4 +1,4 @@
-//! `POST /hearth/v1/accounts/{id}/keys`: the only answer that shows a secret.
+//! `POST /hearth/v1/accounts/{id}/keys`: creates an access key. The only answer that shows a secret.
 
 use serde_json::json;
 

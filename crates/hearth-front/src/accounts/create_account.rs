@@ -1,4 +1,4 @@
-//! `POST /hearth/v1/accounts`: an account with the number that the body names.
+//! `POST /hearth/v1/accounts`: creates an account with the number in the body.
 
 use hearth_control::id::AccountId;
 use serde::Deserialize;

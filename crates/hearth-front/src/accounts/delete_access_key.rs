@@ -1,4 +1,4 @@
-//! `DELETE /hearth/v1/keys/{id}`: for good.
+//! `DELETE /hearth/v1/keys/{id}`: deletes an access key.
 
 use super::{Context, fault};
 use crate::fault::Fault;

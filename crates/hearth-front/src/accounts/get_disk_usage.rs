@@ -1,4 +1,4 @@
-//! `GET /hearth/v1/disk-usage`: who holds what on the host's disks.
+//! `GET /hearth/v1/disk-usage`: what takes how much of the host's disks.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! `GET /hearth/v1/metrics`: everything that is measured, with the ids of microVMs.
+//! `GET /hearth/v1/metrics`: all metrics, with the ids of microVMs.
 
 use super::Context;
 use crate::wire::Reply;

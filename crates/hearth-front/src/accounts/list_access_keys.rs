@@ -1,4 +1,4 @@
-//! `GET /hearth/v1/accounts/{id}/keys`: without their secrets.
+//! `GET /hearth/v1/accounts/{id}/keys`: lists access keys, without their secrets.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! `GET /hearth/v1/accounts`.
+//! `GET /hearth/v1/accounts`: lists all accounts.
 
 use serde_json::json;
 

@@ -1,8 +1,8 @@
-//! Accounts, access keys, disks and metrics: `/hearth/v1/accounts...`, `/hearth/v1/keys...`, `/hearth/v1/disk-usage` and
-//! `/hearth/v1/metrics`, one file each operation.
+//! Accounts, access keys, disks and metrics: `/hearth/v1/accounts...`, `/hearth/v1/keys...`, `/hearth/v1/disk-usage`
+//! and `/hearth/v1/metrics`, one file per operation.
 //!
-//! They are the operator's alone: only keys of the account that is there from the first start on may call them. Secrets
-//! are shown once, in the answer that makes them.
+//! These operations are for the operator: only keys of the first account, which exists from the first start on, may
+//! call them. A secret is shown once, in the answer that creates it.
 
 mod address;
 mod create_access_key;
@@ -38,7 +38,7 @@ struct Context<'a> {
     control: &'a Control,
     disks: &'a dyn Disks,
     page: &'a Arc<MetricsPage>,
-    /// The name in the path: an account or a key.
+    /// The name in the path: an account number or an access key id.
     name: &'a str,
     call: &'a Call,
 }
@@ -101,7 +101,7 @@ impl Context<'_> {
         found.map_err(|_| not_found(format!("Account not found: {}", self.name)))
     }
 
-    /// The key in the path, which must be another one than that of the caller: nobody locks themselves out.
+    /// The key in the path. The key that signed the request is refused, so that nobody locks themselves out.
     fn other_key(&self) -> Result<AccessKeyId, Fault> {
         let key = self.name.parse().map_err(|_| self.no_key())?;
         let own = access_key_hint(&self.call.head);
@@ -124,7 +124,7 @@ fn not_found(text: String) -> Fault {
     Fault::new(404, "ResourceNotFoundException", text)
 }
 
-/// What the control plane refuses, in words.
+/// A refusal of the control plane as an error answer.
 fn fault(error: ControlError) -> Fault {
     let ControlError::Refused(refused) = error else {
         return refusal::outside_lambda(error);

@@ -22,7 +22,7 @@ pub(super) fn access_key(key: &AccessKey) -> Value {
     })
 }
 
-/// As IAM words it.
+/// The status in the words of IAM.
 const fn status(status: KeyStatus) -> &'static str {
     match status {
         KeyStatus::Active => "Active",

@@ -1,4 +1,4 @@
-//! `PUT /hearth/v1/keys/{id}`: whether its signatures are accepted, from the next request on.
+//! `PUT /hearth/v1/keys/{id}`: activates or disables an access key, from the next request on.
 
 use hearth_control::account::KeyStatus;
 use serde::Deserialize;

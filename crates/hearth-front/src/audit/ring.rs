@@ -1,24 +1,24 @@
-//! A file of bounded size that is rotated: the newest lines, in the file and in some older ones.
+//! A log file that is rotated: the newest lines in the file and a fixed number of older files.
 //!
 //! ```text
 //! open audit.log.new -> .7 to .8 ... .1 to .2 -> audit.log to .1 -> audit.log.new to audit.log
 //! ```
 //!
-//! When a step fails, the file that is open is written on, and the next attempt goes on where this one ended. However
-//! often it fails, no more than the oldest file is lost.
+//! If a step fails, the open file stays in use, and the next attempt continues where this one ended. However often
+//! rotation fails, no more than the oldest file is lost.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Size at which a new file is begun.
+/// Size at which the file is rotated.
 pub(super) const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Bytes that are written before a rotation that has failed is tried again: some thousand requests.
+/// Bytes written before a failed rotation is retried: some thousand requests.
 const RETRY_BYTES: u64 = 1024 * 1024;
 
-/// The file, and those before it.
+/// The current file, and the older files.
 pub(super) struct Ring {
     path: PathBuf,
     /// Files kept besides the current one.
@@ -27,12 +27,12 @@ pub(super) struct Ring {
     size_bytes: u64,
     /// The size at which the file is rotated.
     rotate_at_bytes: u64,
-    /// Whether the last line was not written whole.
+    /// Whether the last line was written only in part.
     is_torn: bool,
 }
 
 impl Ring {
-    /// Opens (appends to) the file at `path`.
+    /// Opens the file at `path` for appending.
     pub(super) fn open(path: &Path, kept_files: u32) -> io::Result<Self> {
         let file = open(path)?;
         let size_bytes = file.metadata()?.len();
@@ -46,7 +46,7 @@ impl Ring {
         })
     }
 
-    /// Writes a line. A rotation that fails is told, and keeps no line from being written.
+    /// Writes a line. A failed rotation is logged and does not keep the line from being written.
     pub(super) fn append(&mut self, line: &[u8]) -> io::Result<()> {
         if self.size_bytes + line.len() as u64 > self.rotate_at_bytes {
             match self.rotate() {
@@ -70,7 +70,7 @@ impl Ring {
 
     fn rotate(&mut self) -> io::Result<()> {
         let new_path = self.path.with_extension("log.new");
-        // One that an earlier attempt has left is empty.
+        // A file that an earlier attempt has left is empty.
         let new = open(&new_path)?;
         if exists(&self.path)? {
             self.free_first()?;
@@ -81,8 +81,7 @@ impl Ring {
         Ok(())
     }
 
-    /// Makes the first number free. An attempt that failed in the middle has left a gap, and only what lies before the
-    /// gap has to move.
+    /// Frees number 1. An attempt that failed in the middle has left a gap: only files before the gap have to move.
     fn free_first(&self) -> io::Result<()> {
         let mut first_free = 1;
         while first_free < self.kept_files && exists(&self.numbered(first_free))? {
@@ -107,7 +106,7 @@ fn open(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Whether something is there, be it a link that leads nowhere.
+/// Whether a file exists, even if it is a dangling link.
 fn exists(path: &Path) -> io::Result<bool> {
     match path.symlink_metadata() {
         Ok(_) => Ok(true),

@@ -1,4 +1,4 @@
-//! `CreateNetworkConnector`: whether it is accepted shows later in its state.
+//! `CreateNetworkConnector`: creates a connector. Its state tells later whether it was accepted.
 
 use hearth_control::connector::CreateConnector;
 
@@ -12,7 +12,7 @@ pub(super) async fn perform(
     context: &Context<'_>,
     input: CreateNetworkConnectorInput,
 ) -> Result<CreateNetworkConnectorOutput, Fault> {
-    // Optional in the model and demanded by the service (facts section 4).
+    // Optional in the model but required by the service (facts section 4).
     let client_token = context
         .request_token(input.client_token)
         .ok_or_else(|| invalid("ClientToken is a required field"))?;

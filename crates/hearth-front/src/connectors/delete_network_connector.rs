@@ -1,4 +1,4 @@
-//! `DeleteNetworkConnector`: all of it, or the version of a qualified ARN.
+//! `DeleteNetworkConnector`: deletes a connector, or the one version of a qualified ARN.
 
 use super::key::connector_key;
 use super::shape;

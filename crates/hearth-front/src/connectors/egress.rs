@@ -1,4 +1,4 @@
-//! The configuration of a connector as requests say it.
+//! Reads the configuration of a connector from a request.
 
 use hearth_control::connector::VpcEgress;
 
@@ -6,7 +6,7 @@ use super::invalid;
 use crate::fault::Fault;
 use crate::model::lambda_core::NetworkConnectorConfiguration;
 
-/// The domain's form; what the service demands beyond its model is demanded here.
+/// Converts to the domain's form. Members that the service requires beyond its model are checked here.
 pub(super) fn egress(configuration: NetworkConnectorConfiguration) -> Result<VpcEgress, Fault> {
     let NetworkConnectorConfiguration::VpcEgressConfiguration(wanted) = configuration;
     let computes = wanted.associated_compute_resource_types.unwrap_or_default();

@@ -1,4 +1,4 @@
-//! `GetNetworkConnector`: with the version of a qualified ARN, or else with its latest.
+//! `GetNetworkConnector`: the version of a qualified ARN, or else the latest version.
 
 use super::key::connector_key;
 use super::shape;

@@ -1,4 +1,4 @@
-//! What is answered to a name of a connector that names none.
+//! Reads the name of a connector, and refuses texts that name none.
 
 use hearth_control::arn::ArnError;
 use hearth_control::connector::ConnectorKey;

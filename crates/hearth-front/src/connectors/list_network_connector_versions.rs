@@ -1,4 +1,4 @@
-//! `ListNetworkConnectorVersions`: newest first.
+//! `ListNetworkConnectorVersions`: lists versions, newest first.
 
 use super::key::connector_key;
 use super::shape;
@@ -26,7 +26,7 @@ pub(super) async fn perform(
     let found = context.control.connector(context.scope(), &key).await;
     let connector = found.map_err(|error| context.refused(error))?.connector;
     let state = input.state.map(connector_state);
-    // The model has a state that no version here ever takes.
+    // The model has a state that no version of Hearth ever takes.
     if state == Some(None) {
         return Ok(ListNetworkConnectorVersionsOutput {
             network_connector_versions: Vec::new(),

@@ -1,4 +1,4 @@
-//! `ListNetworkConnectors`: by id.
+//! `ListNetworkConnectors`: lists connectors by id.
 
 use super::shape;
 use crate::aws_strings::connector_state;
@@ -7,7 +7,7 @@ use crate::lambda::Context;
 use crate::model::lambda_core::{ListNetworkConnectorsInput, ListNetworkConnectorsOutput};
 use crate::model::values::ModelWord;
 
-/// Connectors that one answer may list: the model's bound, below the greatest `MaxItems`.
+/// Connectors in one answer: the bound of the model, below the largest `MaxItems`.
 const MAX_ITEMS: u32 = 50;
 
 pub(super) async fn perform(
@@ -18,7 +18,7 @@ pub(super) async fn perform(
     let limit = input.max_items.unwrap_or(MAX_ITEMS).min(MAX_ITEMS);
     let page = context.page(limit, input.marker.as_deref(), &filters)?;
     let state = input.state.map(connector_state);
-    // The model has a state that no connector here ever takes.
+    // The model has a state that no connector of Hearth ever takes.
     if state == Some(None) {
         return Ok(ListNetworkConnectorsOutput {
             network_connectors: Vec::new(),

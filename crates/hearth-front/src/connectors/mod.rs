@@ -1,7 +1,7 @@
 //! `lambda-core`: its six network connector operations, one file each.
 //!
-//! The other sixteen operations of that service are about runtimes of ordinary functions, which
-//! Hearth does not have; [`crate::lambda`] says so.
+//! The other sixteen operations of that service are about runtimes of ordinary functions. Hearth has none, and
+//! [`crate::lambda`] refuses them.
 
 mod create_network_connector;
 mod delete_network_connector;
@@ -62,7 +62,7 @@ impl LambdaCore for Context<'_> {
     }
 }
 
-/// What lambda-core answers to values that its own rules refuse.
+/// The error of lambda-core for values that violate rules beyond the model.
 fn invalid(message: impl Into<String>) -> Fault {
     Fault::new(400, "InvalidParameterValueException", message)
 }

@@ -1,4 +1,4 @@
-//! Answers of `lambda-core`, made of what the control plane says.
+//! Answers of `lambda-core`, built from records of the control plane.
 
 use hearth_control::connector::{
     Connector, ConnectorKey, ConnectorVersion, ConnectorWithVersion, VpcEgress,
@@ -6,14 +6,14 @@ use hearth_control::connector::{
 
 use crate::model::lambda_core as model;
 
-/// Creating and deleting answer alike.
+/// The answer of create and delete.
 pub(super) fn created(found: &ConnectorWithVersion) -> model::CreateNetworkConnectorOutput {
     model::CreateNetworkConnectorOutput {
         network_connector_version_members: with_version(found),
     }
 }
 
-/// Updating tells how the update goes.
+/// The answer of an update, with its status.
 pub(super) fn updated(made: &ConnectorWithVersion) -> model::UpdateNetworkConnectorOutput {
     let ConnectorWithVersion { connector, .. } = made;
     model::UpdateNetworkConnectorOutput {

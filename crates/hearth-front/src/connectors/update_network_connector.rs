@@ -1,4 +1,4 @@
-//! `UpdateNetworkConnector`: makes its next version, or none when nothing changes.
+//! `UpdateNetworkConnector`: creates the next version, or none if nothing changes.
 
 use hearth_control::connector::UpdateConnector;
 

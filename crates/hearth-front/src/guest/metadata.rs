@@ -1,4 +1,5 @@
-//! Instance metadata, version 2: a token by `PUT`, and with it the credentials of the execution role (facts section 8).
+//! Instance metadata service, version 2: `PUT` returns a token, and the token gives the credentials of the execution
+//! role (facts section 8).
 //!
 //! ```text
 //! PUT /latest/api/token   X-aws-ec2-metadata-token-ttl-seconds: 1-21600     -> token
@@ -6,8 +7,8 @@
 //! GET /latest/meta-data/iam/security-credentials/execution_role   + token   -> keys
 //! ```
 //!
-//! Version 1, a `GET` without a token, is not answered: it is what a request that somebody else chose could ask. For the same
-//! reason a `PUT` that came through a proxy gets no token.
+//! Version 1, a `GET` without a token, is not supported: an attacker could make the application send such a request
+//! (SSRF). For the same reason a `PUT` that came through a proxy gets no token.
 
 use hearth_control::Control;
 use hearth_control::microvm::Microvm;
@@ -26,10 +27,10 @@ const FORWARDED: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// Longest life of a token: six hours, as on AWS.
 const MAX_TTL_S: u32 = 21_600;
 
-/// The name under which the role is listed, whatever its own (facts section 8).
+/// The name under which the role is listed, whatever its own name (facts section 8).
 const ROLE: &str = "execution_role";
 
-/// The metadata of all guests.
+/// The metadata service of all guests.
 pub(crate) struct Metadata {
     pub(crate) sessions: SessionKey,
     pub(crate) control: Control,
@@ -101,7 +102,7 @@ impl Metadata {
             Err(RoleError::None) => return text(404, "Not Found"),
             Err(RoleError::Unavailable) => return text(500, "Internal Server Error"),
             Err(RoleError::Absent | RoleError::NotAssumable) => {
-                // What EC2 says of a role that does not trust it.
+                // The answer of EC2 for a role that does not trust it.
                 let refusal = json!({
                     "Code": "AssumeRoleUnauthorizedAccess",
                     "LastUpdated": whole_seconds(now),

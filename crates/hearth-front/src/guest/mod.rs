@@ -1,4 +1,4 @@
-//! A guest as whoever it asks knows it.
+//! The guest that a request comes from.
 
 mod metadata;
 
@@ -8,11 +8,11 @@ use crate::route::Service;
 
 pub(crate) use metadata::Metadata;
 
-/// A microVM at its door.
+/// The microVM behind a [`GuestDoor`](crate::GuestDoor).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Guest {
     pub(crate) microvm: MicrovmId,
-    /// Whose it is.
+    /// The account that owns the microVM.
     pub(crate) account: AccountId,
 }
 
@@ -20,7 +20,7 @@ impl Guest {
     pub(crate) const CLOSED: &str = "This cannot be done from inside a MicroVM.";
     pub(crate) const FOREIGN: &str = "A MicroVM reaches the services of its own account only.";
 
-    /// The services that a guest reaches; each has a list of operations of its own.
+    /// Whether guests may ask a service. Each of these services has a list of operations for guests.
     pub(crate) fn may_ask(service: Service) -> bool {
         matches!(service, Service::S3 | Service::Logs | Service::Sts)
     }

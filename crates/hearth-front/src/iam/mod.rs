@@ -1,4 +1,4 @@
-//! IAM: roles and their policies. What they say holds for execution roles ([`crate::identity`]).
+//! IAM: roles and their policies. They take effect for execution roles ([`crate::identity`]).
 //!
 //! Each action is a function from its input to its output, in [`roles`] and [`policies`].
 
@@ -23,7 +23,7 @@ pub(crate) const NAMESPACE: &str = " xmlns=\"https://iam.amazonaws.com/doc/2010-
 /// The IAM service.
 pub(crate) struct Iam {
     pub(crate) control: Control,
-    /// One policy is put at a time: what all of a role may be is counted before.
+    /// Serializes writes of policies: the total size of a role's policies is checked before each.
     pub(crate) puts: Mutex<()>,
 }
 
@@ -142,17 +142,17 @@ fn role_name(text: &str) -> Result<RoleName, Fault> {
     })
 }
 
-/// Longest trust policy, and the longest that the inline policies of a role may be together: the quota of IAM for the
-/// latter. Every request of a role is held against all of them.
+/// Longest trust policy, and the most that all inline policies of a role may have together (the quota of IAM). All of
+/// them are evaluated for every request of a role.
 const MAX_POLICY_CHARS: usize = 10_240;
 
-/// The size of a policy as IAM counts it: without blanks.
+/// The size of a policy as IAM counts it: without white space.
 fn policy_chars(document: &str) -> usize {
     let counted = document.chars().filter(|char| !char.is_whitespace());
     counted.count()
 }
 
-/// A policy document of bounded size that can be read. What it says is decided when it is asked.
+/// A policy document of bounded size that can be parsed. It is evaluated when it is used.
 fn document(document: String, kind: Kind) -> Result<String, Fault> {
     let refused = |text: String| Err(Fault::new(400, "MalformedPolicyDocument", text));
     if kind == Kind::Trust && policy_chars(&document) > MAX_POLICY_CHARS {
@@ -170,7 +170,7 @@ fn validation(message: &str) -> Fault {
     Fault::new(400, "ValidationError", message)
 }
 
-/// Refusals of the domain as IAM words them.
+/// Refusals of the domain in the words of IAM.
 fn refused(error: ControlError) -> Fault {
     let ControlError::Refused(refusal) = error else {
         return Fault {

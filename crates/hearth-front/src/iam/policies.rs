@@ -123,7 +123,7 @@ pub(super) async fn detach(
     detached.await.map_err(refused)
 }
 
-/// The characters of a name; the model has its length.
+/// Checks the characters of a name. The model checks its length.
 fn check_name(name: &str) -> Result<(), Fault> {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte);
     if name.bytes().all(is_allowed) {

@@ -12,10 +12,10 @@ use crate::model::iam::{
 use crate::policy::Kind;
 use crate::uri::encode;
 
-/// The session of a role that does not say how long, in seconds.
+/// The longest session of a role that sets none, in seconds.
 const USUAL_SESSION_S: u32 = 3600;
 
-/// Roles in one answer, where the request says nothing.
+/// Roles in one answer if the request sets no limit.
 const PAGE_LIMIT: u32 = 100;
 
 pub(super) async fn create(
@@ -82,7 +82,7 @@ pub(super) async fn set_trust(
     set.await.map_err(refused)
 }
 
-/// The path of a role; the model has its length.
+/// Checks the path of a role. The model checks its length.
 fn path(path: Option<String>) -> Result<String, Fault> {
     let path = path.unwrap_or_else(|| "/".to_owned());
     let is_path = path.starts_with('/')

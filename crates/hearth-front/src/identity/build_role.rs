@@ -1,8 +1,8 @@
 //! The role that reads the artifact of an image, as on AWS (facts section 6).
 //!
-//! It decides where it is a role of the account. Many images name one that was never made, since Hearth took any for a
-//! long time: those are read with the rights of the account, and whoever creates the image must be allowed to read the
-//! artifact in any case ([`crate::lambda`]).
+//! The role is checked only if it exists in the account. Many images name one that was never created, because earlier
+//! releases of Hearth accepted any name: their artifacts are read with the rights of the account. Whoever creates the
+//! image must be allowed to read the artifact in any case ([`crate::lambda`]).
 
 use hearth_control::Control;
 use hearth_control::id::AccountId;
@@ -11,21 +11,21 @@ use super::role::{RoleError, RoleName};
 use super::{Denied, ask};
 use crate::policy::Facts;
 
-/// The name of the service's session with the role.
+/// The session name that the service uses with the role.
 const SESSION: &str = "microvm-image-build";
 
-/// Why a build role does not read.
+/// Why a build role may not read the artifact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum BuildRoleError {
-    /// It does not trust the service, or has a policy that is not understood.
+    /// The role does not trust the service, or has a policy that is not understood.
     NotAssumable,
-    /// Its policies do not allow it.
+    /// The policies of the role do not allow it.
     Denied(Denied),
     /// The store failed.
     Unavailable,
 }
 
-/// Whether the role of this ARN, if it is one of the account, may read the object for the image.
+/// Checks that the role with this ARN, if it exists in the account, may read the object for the image.
 ///
 /// # Errors
 ///

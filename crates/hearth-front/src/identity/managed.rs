@@ -1,12 +1,12 @@
-//! The managed policies of AWS that Hearth knows: those that roles of applications commonly have, as far as Hearth has the
-//! services. Any other that is attached to a role is remembered and gives nothing; AWS's own contain no denials that could
-//! be missed.
+//! The managed policies of AWS that Hearth knows: those that roles of applications commonly have, as far as Hearth
+//! has the services. Any other managed policy that is attached to a role is stored and gives no rights. The managed
+//! policies of AWS contain no denials that could be missed.
 
 use crate::policy::Document;
 
 const PREFIX: &str = "arn:aws:iam::aws:policy/";
 
-/// Policies by name, and the actions that they allow on everything.
+/// Policies by name, and the actions that they allow on every resource.
 const KNOWN: &[(&str, &[&str])] = &[
     ("AdministratorAccess", &["*"]),
     ("AmazonS3FullAccess", &["s3:*"]),
@@ -31,7 +31,7 @@ const KNOWN: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// What a managed policy says.
+/// The document of a managed policy. `None` if Hearth does not know the policy.
 pub(super) fn document(arn: &str) -> Option<Document> {
     let name = arn.strip_prefix(PREFIX)?;
     let (_, actions) = KNOWN.iter().find(|(known, _)| *known == name)?;

@@ -1,11 +1,12 @@
-//! Who signs a request: an account by one of its keys, or an execution role by the keys that its microVM was given.
+//! Who signed a request: an account with one of its access keys, or an execution role with the temporary keys of its
+//! microVM.
 //!
 //! ```text
 //! AKIA...           the key store             the account: everything of its own
 //! ASIA... + token   sessions.rs, derived      a role of a living microVM: what its policies allow
 //! ```
 //!
-//! Both are asked for in one place, [`Identities::find`], which S3 and everything else go through.
+//! Both kinds are looked up in one place, [`Identities::find`], which S3 and all other services use.
 
 mod build_role;
 mod managed;
@@ -30,7 +31,7 @@ pub(crate) use sessions::Life;
 use sessions::Session;
 pub use sessions::SessionKey;
 
-/// Where keys are looked up.
+/// Looks up access keys of both kinds.
 #[derive(Clone)]
 pub(crate) struct Identities {
     pub(crate) keys: Arc<dyn Keys>,
@@ -38,7 +39,7 @@ pub(crate) struct Identities {
     pub(crate) control: Control,
 }
 
-/// Whose key it is, and the secret that its signatures are verified with.
+/// The owner of an access key, and the secret that verifies its signatures.
 #[derive(Clone, Debug)]
 pub(crate) struct Signer {
     pub(crate) access_key: String,
@@ -47,16 +48,16 @@ pub(crate) struct Signer {
     pub(crate) principal: Principal,
 }
 
-/// On whose behalf a request is made.
+/// Who a request is made as.
 #[derive(Clone, Debug)]
 pub(crate) enum Principal {
     /// The account itself.
     Account,
-    /// A role, for as long as its microVM lives.
+    /// A role, as long as its microVM lives.
     Role(Arc<Role>),
 }
 
-/// The verified origin of a request.
+/// The verified caller of a request.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     /// The account, and the region that the request was signed for.
@@ -64,13 +65,13 @@ pub(crate) struct Caller {
     pub(crate) principal: Principal,
 }
 
-/// What a policy did not allow, in AWS's words.
+/// A denial by a policy, in the words of AWS.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Denied(String);
 
 impl Identities {
-    /// The owner of a key.
+    /// Returns the owner of an access key.
     ///
     /// # Errors
     ///
@@ -93,7 +94,7 @@ impl Identities {
         })
     }
 
-    /// The secret that belongs to a role's key, should it ever be handed out.
+    /// The secret of a role's access key, whether or not the key was ever issued.
     pub(crate) fn secret_of_role(&self, access_key: &str) -> Option<SecretKey> {
         access_key
             .starts_with(sessions::KEY_PREFIX)
@@ -117,7 +118,7 @@ impl Identities {
         })
     }
 
-    /// The microVM of a session, unless it ends or has ended.
+    /// The microVM of a session. `None` if it is ending or has ended.
     fn living(&self, session: &Session) -> Option<Microvm> {
         let microvm = self.control.watch_microvm(session.microvm)?;
         let microvm = microvm.borrow().clone();
@@ -126,7 +127,8 @@ impl Identities {
 }
 
 impl Principal {
-    /// Whether it may do this to that. An account may do everything to what is its own, and nothing else can be named.
+    /// Whether the caller may perform `action` on `resource`. An account may do everything with its own resources,
+    /// and can name no others.
     pub(crate) fn may(
         &self,
         action: &str,
@@ -146,7 +148,7 @@ impl Principal {
     }
 }
 
-/// Whether these policies, which are those of this session, allow it.
+/// Evaluates the policies of a session.
 fn ask(
     policies: &[Document],
     session_arn: &str,
@@ -176,7 +178,7 @@ fn ask(
 }
 
 impl Caller {
-    /// How AWS names the caller: keys belong to the account's root.
+    /// The ARN of the caller. Keys of an account belong to its root user.
     pub(crate) fn arn(&self) -> String {
         match &self.principal {
             Principal::Account => format!("arn:aws:iam::{}:root", self.scope.account),
@@ -184,7 +186,7 @@ impl Caller {
         }
     }
 
-    /// What STS calls the user id.
+    /// The user id as STS answers it.
     pub(crate) fn user_id(&self) -> String {
         match &self.principal {
             Principal::Account => self.scope.account.to_string(),

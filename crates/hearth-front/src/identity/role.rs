@@ -1,4 +1,5 @@
-//! An execution role with what its policies say, read anew for every request: what changes holds from the next one on.
+//! An execution role with its policies. They are read anew for every request, so a change holds from the next request
+//! on.
 
 use std::str::FromStr;
 
@@ -9,14 +10,14 @@ use hearth_control::microvm::Microvm;
 use super::managed;
 use crate::policy::{Decision, Document, Facts, Kind, Question, decide};
 
-/// The service that takes roles for microVMs (facts section 12).
+/// The service principal that assumes roles for microVMs (facts section 12).
 const SERVICE: &str = "lambda.amazonaws.com";
 
-/// A role that its microVM was given.
+/// The role of a microVM.
 #[derive(Debug)]
 pub(crate) struct Role {
     name: RoleName,
-    /// `AROA...`.
+    /// The unique id, `AROA...`.
     pub(crate) id: String,
     pub(crate) microvm: MicrovmId,
     pub(crate) policies: Vec<Document>,
@@ -25,17 +26,17 @@ pub(crate) struct Role {
 /// Why a microVM has no role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RoleError {
-    /// It was launched without.
+    /// The microVM was launched without a role.
     None,
-    /// There is no such role.
+    /// The role does not exist.
     Absent,
-    /// It does not trust the service, or has a policy that is not understood.
+    /// The role does not trust the service, or has a policy that is not understood.
     NotAssumable,
     /// The store failed.
     Unavailable,
 }
 
-/// What an ARN of a role says.
+/// The parts of a role's ARN.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RoleName {
     pub(crate) account: AccountId,
@@ -59,20 +60,20 @@ impl FromStr for RoleName {
     }
 }
 
-/// A role that the service may take now.
+/// A role that the service may assume now.
 pub(super) struct Assumable {
-    /// `AROA...`.
+    /// The unique id, `AROA...`.
     pub(super) id: String,
     pub(super) policies: Vec<Document>,
 }
 
 impl RoleName {
-    /// The role of this name, when it trusts the service on behalf of this image.
+    /// Returns the role of this name, if it trusts the service on behalf of this image.
     ///
     /// # Errors
     ///
-    /// [`RoleError::Absent`] when there is none, [`RoleError::NotAssumable`] when it does not trust the service or has a
-    /// policy that is not understood.
+    /// [`RoleError::Absent`] if the role does not exist. [`RoleError::NotAssumable`] if it does not trust the
+    /// service, or has a policy that is not understood.
     pub(super) async fn assume(
         &self,
         control: &Control,
@@ -92,7 +93,7 @@ impl RoleName {
             .await;
         let mut policies = Vec::new();
         for policy in inline.map_err(unavailable)? {
-            // One that is not understood may forbid anything.
+            // A policy that is not understood may deny anything.
             let parsed = Document::parse(&policy.document, Kind::Identity);
             policies.push(parsed.map_err(|_| RoleError::NotAssumable)?);
         }
@@ -104,7 +105,7 @@ impl RoleName {
         })
     }
 
-    /// How AWS names a session of this role.
+    /// The ARN of a session of this role.
     pub(super) fn session_arn(&self, session: &str) -> String {
         format!(
             "arn:aws:sts::{}:assumed-role/{}/{session}",
@@ -114,7 +115,7 @@ impl RoleName {
 }
 
 impl Role {
-    /// The role of a microVM, if it may have it now.
+    /// The role of a microVM, if the microVM may have it now.
     pub(crate) async fn of(control: &Control, microvm: &Microvm) -> Result<Self, RoleError> {
         let arn = microvm.terms.execution_role_arn.as_deref();
         let name: RoleName = arn.ok_or(RoleError::None)?.parse()?;
@@ -131,7 +132,7 @@ impl Role {
         })
     }
 
-    /// How AWS names who has taken the role.
+    /// The ARN of the microVM's session with the role.
     pub(crate) fn session_arn(&self) -> String {
         self.name.session_arn(&self.microvm.to_string())
     }

@@ -1,6 +1,6 @@
 //! Temporary keys of execution roles, derived and not stored.
 //!
-//! A microVM's life is cut into periods; each has one key, which outlives its period:
+//! The life of a microVM is divided into periods. Each period has one key, which is valid for longer than the period:
 //!
 //! ```text
 //! started_at |--- 40 min ---|--- 40 min ---|---
@@ -8,12 +8,12 @@
 //! key 1                     [------- 55 min -------)
 //! ```
 //!
-//! so that whoever asks gets a key that is good for 15 minutes at least, which is when AWS's SDKs begin to ask for the next one.
-//! Everything of a key follows from the microVM, the period and one secret of this installation: nothing has to be remembered
-//! over a restart of the service, and a microVM that sleeps and wakes simply finds itself in a later period.
+//! So a key is valid for at least 15 minutes when it is issued. That is when the SDKs of AWS begin to ask for the
+//! next one. The key follows from the microVM, the period and one secret of this installation. Nothing has to be
+//! stored across a restart of the service, and a microVM that was suspended and resumed is simply in a later period.
 //!
-//! The session token says which microVM and period a key is of, under a MAC; that the microVM lives, and what its role allows,
-//! is looked up with every request.
+//! The session token names the microVM and the period of a key, authenticated by a MAC. Every request looks up
+//! whether the microVM lives and what its role allows.
 
 use std::time::Duration;
 
@@ -26,42 +26,42 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
-/// How long each key is handed out.
+/// How long each key is issued.
 const PERIOD: Duration = Duration::from_secs(40 * 60);
 
-/// How long each key is good (facts section 8).
+/// How long each key is valid (facts section 8).
 const LIFETIME: Duration = Duration::from_secs(55 * 60);
 
-/// What MACs are made for: none can be taken for one of another kind.
+/// Purposes of MACs: the MAC of one purpose is invalid for any other.
 const ACCESS_KEY: &[u8] = b"access key";
 const SECRET: &[u8] = b"secret key";
 const SESSION: &[u8] = b"session token";
 const METADATA: &[u8] = b"metadata token";
 
-/// What keys of roles begin with.
+/// The prefix of temporary access keys.
 pub(super) const KEY_PREFIX: &str = "ASIA";
 
 const TAG_BYTES: usize = 32;
 
-/// Letters of access keys, as AWS has them.
+/// The alphabet of access keys, as on AWS.
 const KEY_LETTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
-/// The secret that everything is derived from.
+/// The secret that all temporary keys are derived from.
 #[derive(Clone)]
 pub struct SessionKey([u8; 32]);
 
-/// Which life of which microVM a session token is of.
+/// The microVM, its launch and the period of a session token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Session {
     pub(crate) microvm: MicrovmId,
     pub(crate) period: Period,
 }
 
-/// What keys depend on.
+/// What keys are derived from, apart from the secret.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Life {
     microvm: MicrovmId,
-    /// Its launch, in whole seconds as credentials tell times.
+    /// The time of the launch, in whole seconds as in credentials.
     begun_at: Timestamp,
 }
 
@@ -69,7 +69,7 @@ pub(crate) struct Life {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Period(u32);
 
-/// Keys as a guest gets them.
+/// Temporary keys as a guest gets them.
 pub(crate) struct Credentials {
     pub(crate) access_key: String,
     pub(crate) secret: SecretKey,
@@ -79,20 +79,20 @@ pub(crate) struct Credentials {
 }
 
 impl Period {
-    /// The one that a microVM is in.
+    /// The period that a microVM is in.
     fn at(life: &Life, now: Timestamp) -> Self {
         let age = now.duration_since(life.begun_at).as_secs().max(0);
-        // A microVM lives 8 hours, and clocks may jump.
+        // A microVM lives at most 8 hours, but clocks may jump.
         Self(u32::try_from(age.unsigned_abs() / PERIOD.as_secs()).unwrap_or(u32::MAX))
     }
 
-    /// When its key was made.
+    /// When the period begins.
     fn begin(self, life: &Life) -> Timestamp {
         let before_s = PERIOD.as_secs().saturating_mul(self.0.into());
         later(life.begun_at, before_s)
     }
 
-    /// When its key ends.
+    /// When the key of the period expires.
     pub(crate) fn end(self, life: &Life) -> Timestamp {
         later(self.begin(life), LIFETIME.as_secs())
     }
@@ -115,13 +115,13 @@ fn later(time: Timestamp, seconds: u64) -> Timestamp {
 }
 
 impl SessionKey {
-    /// Derives from this secret. Another one makes all keys of before invalid.
+    /// Derives keys from this secret. Another secret makes all earlier keys invalid.
     #[must_use]
     pub const fn new(key: [u8; 32]) -> Self {
         Self(key)
     }
 
-    /// The keys of a microVM's role now.
+    /// Issues the present keys of a microVM's role.
     pub(crate) fn issue(&self, life: &Life, now: Timestamp) -> Credentials {
         let period = Period::at(life, now);
         let session = Session {
@@ -138,28 +138,28 @@ impl SessionKey {
         }
     }
 
-    /// The session of a token, if it is one of ours and the key that belongs to it.
+    /// The session of a token. `None` unless this installation issued the token together with the access key.
     pub(crate) fn open(&self, token: &str, access_key: &str) -> Option<Session> {
         let session = Session::from_bytes(&self.unseal(SESSION, token)?)?;
         let own = self.access_key(&session);
         bool::from(own.as_bytes().ct_eq(access_key.as_bytes())).then_some(session)
     }
 
-    /// The secret of an access key. It is worth nothing without the session token.
+    /// The secret of an access key. It is useless without the session token.
     pub(crate) fn secret(&self, access_key: &str) -> SecretKey {
         let tag = self.tag(SECRET, access_key.as_bytes());
-        // 30 bytes are 40 letters, as AWS's secrets are.
+        // 30 bytes give 40 characters of base 64, the length of AWS's secrets.
         SecretKey::new(base64_simd::STANDARD.encode_to_string(&tag[..30]))
     }
 
-    /// A token with which one microVM may ask for its metadata until then.
+    /// Issues a token with which one microVM may read its metadata until a time.
     pub(crate) fn metadata_token(&self, microvm: MicrovmId, until: Timestamp) -> String {
         let mut content = microvm.uuid().as_bytes().to_vec();
         content.extend(until.as_second().to_be_bytes());
         self.seal(METADATA, &content)
     }
 
-    /// Whether a metadata token is of this microVM and still good.
+    /// Whether a metadata token is valid for this microVM now.
     pub(crate) fn is_metadata_token(
         &self,
         token: &str,
@@ -184,7 +184,7 @@ impl SessionKey {
     }
 
     fn tag(&self, purpose: &[u8], content: &[u8]) -> [u8; TAG_BYTES] {
-        // HMAC takes keys of any length (RFC 2104 section 2): the error case does not exist.
+        // HMAC takes keys of any length (RFC 2104 section 2): there is no error case.
         Hmac::<Sha256>::new_from_slice(&self.0)
             .map(|mut mac| {
                 mac.update(&(purpose.len() as u64).to_be_bytes());

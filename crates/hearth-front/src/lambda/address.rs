@@ -1,19 +1,19 @@
-//! Which operation a method and a path mean.
+//! The operations of both families, by method and path.
 //!
-//! Paths are matched as they were sent: a label is one segment, so an ARN with a raw slash matches
-//! nothing, just as AWS's gateway finds nothing (facts section 1).
+//! Paths are matched as sent: a label is one segment, so an ARN with an unescaped slash matches nothing, just as at
+//! the gateway of AWS (facts section 1).
 
 use super::operation::Operation;
 use crate::uri::decode;
 
-/// Paths of the runtimes, which Hearth does not have.
+/// The path prefix of runtimes, which Hearth does not have.
 const RUNTIMES: &str = "/2026-10-01/runtimes";
 
-/// What a path leads to.
+/// What a path names.
 pub(super) enum Address {
     Operation {
         operation: Operation,
-        /// The decoded labels by name.
+        /// The decoded labels, by name.
         labels: Vec<(&'static str, String)>,
     },
     Runtime,

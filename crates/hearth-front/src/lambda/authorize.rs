@@ -1,7 +1,7 @@
-//! Whether the policies of a caller's role allow an operation, on the resource that AWS holds it against: the image, also for
+//! Checks an operation against the policies of a caller's role. As on AWS, the resource is the image, even for
 //! operations on microVMs (facts section 12).
 //!
-//! A role that could hand on a stronger one, or open a way that it must not open, could do everything. Therefore roles and
+//! A role that could pass on a stronger role, or a connector that it may not use, could do everything. So roles and
 //! connectors that a request names need `iam:PassRole` and `lambda:PassNetworkConnector` as well.
 
 use hearth_control::arn::{ConnectorArn, ConnectorRef};
@@ -16,7 +16,7 @@ use crate::identity::{BuildRoleError, Denied, Principal, RoleName, may_build_rol
 use crate::model::Input;
 use crate::policy::Facts;
 
-/// Members that name roles which the service takes later.
+/// Members that name roles for the service to assume later.
 const ROLES: &[&str] = &["buildRoleArn", "executionRoleArn", "OperatorRole"];
 
 /// Members that name connectors.
@@ -25,7 +25,7 @@ const CONNECTORS: &[&str] = &["ingressNetworkConnectors", "egressNetworkConnecto
 impl Context<'_> {
     /// # Errors
     ///
-    /// AWS's words for what no policy allows.
+    /// The denial of AWS, if no policy allows the operation.
     pub(super) async fn authorize(&self, input: &Input) -> Result<(), Fault> {
         self.refuse_foreign_role(input)?;
         self.authorize_caller(input).await?;
@@ -61,7 +61,7 @@ impl Context<'_> {
         }
     }
 
-    /// The build role reads the artifact. The build begins at once, so what it may is decided here.
+    /// Checks that the build role may read the artifact. The build begins at once, so this is decided here.
     async fn authorize_build_role(&self, input: &Input) -> Result<(), Fault> {
         let role = input.get("buildRoleArn").and_then(Value::as_str);
         let (Some(role), Some(object)) = (role, artifact(input)) else {
@@ -83,7 +83,7 @@ impl Context<'_> {
         })
     }
 
-    /// Nobody gives a microVM the role of somebody else.
+    /// Refuses a role of another account.
     fn refuse_foreign_role(&self, input: &Input) -> Result<(), Fault> {
         let role = input.get("executionRoleArn").and_then(Value::as_str);
         let account = |role: &str| role.parse().map(|role: RoleName| role.account);
@@ -96,7 +96,7 @@ impl Context<'_> {
         }
     }
 
-    /// All spellings of the resource that the operation is about.
+    /// All spellings of the resource of the operation.
     async fn resources_of(&self, input: &Input) -> Vec<String> {
         let text = |member: &str| input.get(member).and_then(Value::as_str);
         match self.operation.subject() {
@@ -125,8 +125,8 @@ impl Context<'_> {
         )
     }
 
-    /// A connector by its ARN, whichever of its names the request has. What names none is refused by the operation, to
-    /// callers that are allowed on `*`.
+    /// The ARNs of a connector, from any of its names. If the name names no connector, the operation refuses it, but
+    /// only for callers that are allowed on `*`.
     async fn named_connector(&self, identifier: Option<&str>) -> Vec<String> {
         let unqualified = |id| ConnectorArn {
             scope: self.scope().clone(),
@@ -155,7 +155,7 @@ impl Context<'_> {
     }
 }
 
-/// A connector that is passed on, by its ARNs. What is no ARN is refused by the operation.
+/// The ARNs of a connector that is passed to a microVM or image. The operation refuses a text that is no ARN.
 fn passed_connector(text: &str) -> Vec<String> {
     match text.parse() {
         Ok(ConnectorRef::Own(arn)) => connector_spellings(&arn),
@@ -164,7 +164,7 @@ fn passed_connector(text: &str) -> Vec<String> {
     }
 }
 
-/// A version is also what the unqualified ARN names: a policy on the connector holds for all of its versions.
+/// The ARN of a version and the unqualified ARN: a policy on the connector holds for all of its versions.
 fn connector_spellings(arn: &ConnectorArn) -> Vec<String> {
     let unqualified = ConnectorArn {
         version: None,
@@ -176,8 +176,7 @@ fn connector_spellings(arn: &ConnectorArn) -> Vec<String> {
     }
 }
 
-/// The object of the artifact that a request names, as policies name it. What is no address of S3 is refused by the
-/// operation.
+/// The artifact of a request as policies name it. The operation refuses a text that is no address in S3.
 fn artifact(input: &Input) -> Option<String> {
     let uri = input.get("codeArtifact")?.get("uri")?.as_str()?;
     let object = uri.strip_prefix("s3://")?;

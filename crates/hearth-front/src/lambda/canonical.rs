@@ -1,4 +1,4 @@
-//! The canonical text of an input: what makes two requests with the same client token the same request.
+//! The canonical text of an input. Two requests with the same client token are the same if their canonical texts are.
 
 use std::collections::BTreeMap;
 
@@ -23,8 +23,8 @@ pub(crate) fn request_token(token: Option<String>, digest: RequestDigest) -> Opt
     })
 }
 
-/// JSON with sorted keys, without blanks, without the client token, and without members that are null, which are those that are
-/// missing. The order of lists is the caller's.
+/// JSON with sorted keys, without white space, without the client token, and without null members, which count as
+/// absent. Lists keep their order.
 fn canonical(input: &Input) -> String {
     let mut text = String::new();
     let members = input.iter();

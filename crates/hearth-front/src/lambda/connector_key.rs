@@ -1,11 +1,12 @@
-//! Connectors by id, by name or by ARN: every operation takes all three.
+//! Reads the name of a connector: every operation takes an id, a name or an ARN.
 
 use hearth_control::arn::ArnError;
 use hearth_control::connector::ConnectorKey;
 
 /// # Errors
 ///
-/// [`ArnError`]: [`ArnError::Foreign`] of what belongs to nobody here, else it names no connector.
+/// [`ArnError::Foreign`] for a connector that no account of this service can own. Any other [`ArnError`] if the text
+/// names no connector.
 pub(crate) fn connector_key(text: &str) -> Result<ConnectorKey, ArnError> {
     if text.starts_with("arn:") {
         return text.parse().map(ConnectorKey::Arn);

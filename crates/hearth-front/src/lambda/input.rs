@@ -6,10 +6,10 @@ use crate::fault::Fault;
 use crate::model::{Input, Member, OperationModel, Place, Shape};
 use crate::uri::query_pairs;
 
-/// Nesting of a body: the deepest input of the model has five levels.
+/// Deepest nesting of a body: the inputs of the model have at most five levels.
 const MAX_DEPTH: usize = 16;
 
-/// The input by member names. Members that the model does not have are dropped, as AWS drops them.
+/// The input, by member names. Members that the model does not have are dropped, as on AWS.
 pub(super) fn gather(
     operation: &OperationModel,
     labels: &[(&'static str, String)],
@@ -56,7 +56,7 @@ fn depth_of(members: &Input) -> usize {
 }
 
 fn query_value(member: &Member, query: &str) -> Result<Option<Value>, Fault> {
-    // A value with a raw `=` was not encoded; AWS cannot parse it (facts section 1).
+    // A value with an unescaped `=` was not encoded. AWS cannot parse it (facts section 1).
     let raw = |pair: &&str| {
         pair.split_once('=')
             .is_some_and(|(name, _)| name == member.wire)

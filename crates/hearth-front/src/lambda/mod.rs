@@ -1,9 +1,10 @@
 //! The two families of the Lambda API that share a signing name: `lambda-microvms` and
 //! `lambda-core`.
 //!
-//! One way for every operation: find it by its path, count it against the caller's rate, gather
-//! its input, hold that against the model, call the operation, write its output. Operations are
-//! one file each in [`crate::microvms`] and [`crate::connectors`]; the way to them is generated ([`crate::model`]).
+//! Every operation takes the same way: it is found by its path, counted against the caller's rate, its input is
+//! gathered and checked against the model, the operation is called, and its output is written. Operations are one
+//! file each in [`crate::microvms`] and [`crate::connectors`]. The code that calls them is generated
+//! ([`crate::model`]).
 
 mod address;
 mod authorize;
@@ -33,7 +34,7 @@ use http::request::Parts;
 use operation::{Operation, Subject};
 use page::PageTokens;
 
-/// What the operations work on.
+/// The service of both families.
 pub(crate) struct Lambda {
     pub(crate) control: Control,
     pub(crate) pages: PageTokens,
@@ -47,9 +48,9 @@ pub(crate) struct Context<'a> {
     pub(crate) endpoint_tokens: &'a dyn EndpointTokens,
     pub(crate) caller: &'a Caller,
     pub(crate) operation: Operation,
-    /// The resource that the request names, for refusals that have to name it.
+    /// The resource that the request names, for refusals that name it.
     resource: String,
-    /// The input, for a client token to be remembered with.
+    /// The digest of the input, to be stored with a client token.
     digest: RequestDigest,
 }
 
@@ -58,23 +59,23 @@ impl Context<'_> {
         &self.caller.scope
     }
 
-    /// A client token together with the request that it came with.
+    /// A client token together with the digest of its request.
     pub(crate) fn request_token(&self, token: Option<String>) -> Option<RequestToken> {
         canonical::request_token(token, self.digest)
     }
 
-    /// What AWS says when a policy does not allow the call, which is how foreign resources look.
+    /// The denial by a policy. A resource of another account gets the same answer.
     pub(crate) fn access_denied(&self) -> Fault {
         refusal::access_denied(self)
     }
 
-    /// A refusal of the control plane in the words of this operation's family.
+    /// A refusal of the control plane in the words of the operation's family.
     pub(crate) fn refused(&self, error: ControlError) -> Fault {
         refusal::fault(self, error)
     }
 }
 
-/// The family whose words a request understands.
+/// The family of a request, for error answers.
 pub(crate) fn family(head: &Parts) -> Family {
     match address::find(head.method.as_str(), head.uri.path()) {
         Some(Address::Operation { operation, .. }) => operation.family(),
@@ -134,7 +135,7 @@ impl Lambda {
     }
 }
 
-/// Runtimes of ordinary functions, which Hearth does not have, in an error that their model has.
+/// The refusal for runtimes of ordinary functions, with an error that their model has.
 fn no_runtimes() -> Fault {
     let text = "Customer-managed runtimes are not implemented by this Hearth installation.";
     Fault::new(400, "InvalidParameterValueException", text)

@@ -1,4 +1,4 @@
-//! The operations of both families, and what the way to them needs to know of each.
+//! Properties of the operations of both families.
 
 use hearth_control::throttle::Rate;
 
@@ -56,7 +56,7 @@ impl Operation {
         }
     }
 
-    /// The bucket that a call is taken from.
+    /// The rate that a call is counted against.
     pub(super) fn rate(self) -> Rate {
         use lambda_microvms::Operation as Op;
         match self {
@@ -72,7 +72,7 @@ impl Operation {
         }
     }
 
-    /// Every operation is listed: one that is missing would be held against the wrong resource.
+    /// Every operation is listed: a wildcard could check an operation against the wrong resource.
     pub(super) fn subject(self) -> Subject {
         match self {
             Self::Microvms(operation) => microvms_subject(operation),

@@ -1,7 +1,7 @@
-//! Page tokens: opaque to clients, and of no use to anyone but the caller who got them.
+//! Page tokens: opaque to clients, and useless to anyone but the caller who got them.
 //!
-//! A token is the control plane's cursor with an HMAC over the cursor and everything that the list
-//! depended on (operation, account, region, filters). A token of another list does not verify.
+//! A token is the cursor of the control plane with an HMAC over the cursor and everything that the list depends on
+//! (operation, account, region, filters). A token of another list is invalid.
 
 use hearth_control::page::{Cursor, PageRequest};
 use hmac::{Hmac, KeyInit, Mac};
@@ -20,14 +20,14 @@ pub struct PageTokens {
 }
 
 impl PageTokens {
-    /// Tokens under this key. A key that changes makes the tokens of before invalid.
+    /// Seals tokens with this key. A new key makes earlier tokens invalid.
     #[must_use]
     pub const fn new(key: [u8; 32]) -> Self {
         Self { key }
     }
 
     fn tag(&self, list: &str, cursor: &str) -> [u8; TAG_BYTES] {
-        // HMAC takes keys of any length (RFC 2104 section 2): the error case does not exist.
+        // HMAC takes keys of any length (RFC 2104 section 2): there is no error case.
         Hmac::<Sha256>::new_from_slice(&self.key)
             .map(|mut mac| {
                 mac.update(&(list.len() as u64).to_be_bytes());
@@ -55,11 +55,11 @@ impl PageTokens {
 }
 
 impl Context<'_> {
-    /// The page that a request asks for. `filters` are what the list depends on besides its owner.
+    /// The page that a request asks for. `filters` are what the list depends on, besides its owner.
     ///
     /// # Errors
     ///
-    /// The family's refusal of a token that is not one of this list's.
+    /// The refusal of the family, if the token does not belong to this list.
     pub(crate) fn page(
         &self,
         limit: u32,
@@ -80,7 +80,7 @@ impl Context<'_> {
         }
     }
 
-    /// The token of the next page; none on the last one.
+    /// The token of the next page. `None` on the last page.
     pub(crate) fn next_token(
         &self,
         next: Option<Cursor>,

@@ -1,4 +1,4 @@
-//! The one table from refusals of the domain to AWS's codes and texts (facts section 4).
+//! The table that maps refusals of the domain to the codes and texts of AWS (facts section 4).
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub(super) fn fault(context: &Context<'_>, error: ControlError) -> Fault {
     }
 }
 
-/// What is nobody's fault but ours: shutting down is ordinary, the rest goes to the log.
+/// A failure of the service. Shutting down is ordinary; anything else is logged.
 fn failure(family: Family, error: &ControlError) -> Fault {
     if !matches!(error, ControlError::Closed) {
         tracing::error!(error = error as &dyn std::error::Error, "a request failed");
@@ -27,7 +27,7 @@ fn failure(family: Family, error: &ControlError) -> Fault {
     internal(family).retry_after(1)
 }
 
-/// A refusal of one of Hearth's own operations, which have no model and speak as `lambda-microvms` does.
+/// A refusal of one of Hearth's own operations, which have no model and answer like `lambda-microvms`.
 pub(crate) fn outside_lambda(error: ControlError) -> Fault {
     match error {
         ControlError::Refused(refusal) => microvm_limits(&refusal),
@@ -39,7 +39,7 @@ fn throttled(retry_after: Duration) -> Fault {
     Fault::new(429, "ThrottlingException", "Rate exceeded").retry_after(whole_seconds(retry_after))
 }
 
-/// What IAM answers for a resource that the caller has no business with.
+/// The denial of IAM for a resource that the caller may not use.
 pub(super) fn access_denied(context: &Context<'_>) -> Fault {
     let action = context.operation.name();
     Fault::new(
@@ -54,7 +54,7 @@ pub(super) fn access_denied(context: &Context<'_>) -> Fault {
     )
 }
 
-/// Our own failure, as a family words it.
+/// A failure of the service, in the words of a family.
 pub(crate) fn internal(family: Family) -> Fault {
     let code = match family {
         Family::Microvms => "InternalServerException",
@@ -75,7 +75,7 @@ fn quota(message: impl Into<String>) -> Fault {
     Fault::new(402, "ServiceQuotaExceededException", message)
 }
 
-/// `Retry-After` counts whole seconds, at least one.
+/// `Retry-After` in whole seconds, at least one.
 fn whole_seconds(wait: Duration) -> u32 {
     u32::try_from(wait.as_millis().div_ceil(1000))
         .unwrap_or(u32::MAX)
@@ -90,7 +90,7 @@ fn microvms(context: &Context<'_>, refusal: &Refusal) -> Fault {
     }
 }
 
-/// Refusals for want of something: a rate, a quota, room, a token that is still free.
+/// Refusals because something is used up: a rate, a quota, capacity, or a client token.
 fn microvm_limits(refusal: &Refusal) -> Fault {
     use Refusal as R;
     match refusal {

@@ -1,4 +1,4 @@
-//! Which resource an operation on logs is about, and whether its caller may.
+//! The resource of each log operation, and whether the caller may use it.
 
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ use crate::model::Input;
 use crate::model::logs::Operation;
 use crate::policy::Facts;
 
-/// Whether guests may ask for it: they read and write events, and make the place for them.
+/// Whether guests may call the operation: they read and write events, and create groups and streams for them.
 fn is_for_guests(operation: Operation) -> bool {
     match operation {
         Operation::CreateLogGroup
@@ -27,7 +27,7 @@ fn is_for_guests(operation: Operation) -> bool {
     }
 }
 
-/// Whether policies are held against the stream. All other operations are about a group.
+/// Whether the resource for policies is the stream. For all other operations it is the group.
 fn is_about_a_stream(operation: Operation) -> bool {
     match operation {
         Operation::CreateLogStream
@@ -49,7 +49,7 @@ pub(super) fn check(call: &Call, operation: Operation, input: &Input) -> Result<
         return Err(Fault::access_denied(Guest::CLOSED));
     }
     let text = |member: &str| input.get(member).and_then(Value::as_str).map(str::to_owned);
-    // What names no group is refused by the operation itself, or is about all groups.
+    // A text that names no group is refused by the operation itself, or the operation is about all groups.
     let group = group_name(text("logGroupName"), text("logGroupIdentifier")).unwrap_or_default();
     let stream = text("logStreamName").filter(|_| is_about_a_stream(operation));
     let scope = &call.caller.scope;

@@ -1,4 +1,4 @@
-//! Events of one stream: writing batches, reading pages in both directions.
+//! Events of one stream: writes batches, and reads pages in both directions.
 
 use hearth_logs::{
     Accepted, Direction, Event, EventFilter, NewEvent, Pattern, Position, StreamSelection,
@@ -15,7 +15,7 @@ use crate::model::logs::{
 /// Events in one answer (CloudWatch Logs model).
 pub(super) const MAX_EVENTS: usize = 10_000;
 
-/// Sequence tokens are no longer checked by the service, but old clients read one.
+/// The service no longer checks sequence tokens, but old clients read one.
 const SEQUENCE_TOKEN: &str = "49600000000000000000000000000000000000000000000000000000";
 
 pub(super) fn put(
@@ -71,7 +71,7 @@ pub(super) fn get(
         .store
         .events(&request.owner, &group, &filter, direction, position, limit)
         .map_err(refused)?;
-    // At either end the token stays the same, by which clients know that they are there.
+    // At either end of the stream the token stays the same. That tells clients that they have reached the end.
     let here = position.unwrap_or(Position { time_ms: 0, id: 0 });
     let first = events.first().map_or(here, Position::of);
     let last = events.last().map_or(here, Position::of);
@@ -108,7 +108,7 @@ fn read_token(token: &str) -> Result<(Direction, Position), Fault> {
     Ok((direction, read_position(position)?))
 }
 
-/// A position as text. It means something in the caller's own group only.
+/// A position as text. It is valid in the caller's own group only.
 pub(super) fn write_position(position: Position) -> String {
     format!("{:020}{:020}", position.time_ms, position.id)
 }

@@ -1,4 +1,4 @@
-//! `FilterLogEvents`: matching events over the streams of a group, in the order of time.
+//! `FilterLogEvents`: matching events of several streams of a group, ordered by time.
 
 use hearth_logs::{Event, EventFilter, Pattern, StreamSelection};
 
@@ -20,7 +20,7 @@ pub(super) fn filter(
     let filter = EventFilter {
         streams: selection(input.log_stream_names, input.log_stream_name_prefix)?,
         start_ms: input.start_time,
-        // Here the end belongs to the range, unlike in GetLogEvents.
+        // The end is inclusive here, unlike in GetLogEvents.
         end_ms: input.end_time.map(|end_ms| end_ms.saturating_add(1)),
         pattern,
     };

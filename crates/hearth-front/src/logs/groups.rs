@@ -1,4 +1,4 @@
-//! Log groups.
+//! Operations on log groups.
 
 use hearth_logs::{Group, LogError};
 
@@ -56,7 +56,7 @@ pub(super) fn describe(
     let limit = limit(input.limit, MAX_GROUPS);
     let after = match input.next_token.as_deref() {
         None => None,
-        // The token is the last name seen: it tells its owner nothing new.
+        // The token is the last name of the page: nothing that its owner may not know.
         Some(token) => Some(base64_decode(token).ok_or_else(bad_token)?),
     };
     let prefix = input.log_group_name_prefix.unwrap_or_default();

@@ -29,7 +29,7 @@ pub(crate) struct Logs {
     pub(crate) places: Arc<Places>,
 }
 
-/// One request of an owner, to be answered on a thread that may wait for the disk.
+/// One request of an account, answered on a thread that may block on the disk.
 struct Request {
     store: Arc<LogStore>,
     owner: Owner,
@@ -139,7 +139,7 @@ impl CloudWatchLogs for Request {
     }
 }
 
-/// What the service answers to an input that its model does not have.
+/// The answer to an input that violates the model.
 fn mismatch(mismatch: Mismatch) -> Fault {
     match mismatch {
         Mismatch::Type | Mismatch::Union => Fault::unparseable(),
@@ -151,7 +151,7 @@ fn invalid(message: impl Into<String>) -> Fault {
     Fault::new(400, "InvalidParameterException", message)
 }
 
-/// Refusals of the store as CloudWatch Logs words them.
+/// Refusals of the store in the words of CloudWatch Logs.
 fn refused(error: LogError) -> Fault {
     let (code, text) = match error {
         LogError::NoGroup => (

@@ -1,4 +1,4 @@
-//! Names of groups, page sizes, and where a list goes on.
+//! Names of log groups, page sizes, and page tokens.
 
 use super::invalid;
 use crate::fault::Fault;
@@ -6,9 +6,9 @@ use crate::fault::Fault;
 /// Longest name of a group (CloudWatch Logs model).
 const MAX_NAME_CHARS: usize = 512;
 
-/// A group's name: given as such, or as its ARN where an operation takes an identifier.
+/// The name of a group, given as such, or in an ARN where an operation takes an identifier.
 ///
-/// The model has checked the name. A name inside an ARN is checked here.
+/// The model has checked a name. A name in an ARN is checked here.
 pub(super) fn group_name(
     name: Option<String>,
     identifier: Option<String>,
@@ -50,7 +50,7 @@ fn violation(what: &str, rule: &str) -> Fault {
     ))
 }
 
-/// The page size, `max` without one. The model has checked that it is between one and `max`.
+/// The page size, `max` if the request sets none. The model has checked that it is between one and `max`.
 pub(super) fn limit(asked: Option<i64>, max: usize) -> usize {
     let asked = asked.and_then(|asked| usize::try_from(asked).ok());
     asked.unwrap_or(max).clamp(1, max)
@@ -60,7 +60,7 @@ pub(super) fn bad_token() -> Fault {
     invalid("The specified nextToken is invalid.")
 }
 
-/// Sizes and counts of the store, as the model's signed numbers.
+/// Converts a size or count of the store to the model's signed number.
 pub(super) fn number<T: TryInto<i64>>(value: T) -> i64 {
     value.try_into().unwrap_or(i64::MAX)
 }

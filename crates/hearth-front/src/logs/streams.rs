@@ -1,4 +1,4 @@
-//! Log streams.
+//! Operations on log streams.
 
 use hearth_logs::{Stream, StreamOrder};
 
@@ -47,7 +47,7 @@ pub(super) fn describe(
         (true, false) => StreamOrder::LastEvent,
         (true, true) => StreamOrder::LastEventDescending,
     };
-    // A position in the list: streams order by times that change, so no key of one would last.
+    // The token is a position in the list: streams are ordered by times that change, so no key would stay valid.
     let skip = match input.next_token.as_deref() {
         None => 0,
         Some(token) => token.parse().map_err(|_| bad_token())?,

@@ -1,4 +1,4 @@
-//! `CreateMicrovmAuthToken`: a token for ports of an application.
+//! `CreateMicrovmAuthToken`: issues a token for ports of an application.
 
 use std::ops::RangeInclusive;
 

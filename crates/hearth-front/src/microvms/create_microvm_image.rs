@@ -1,4 +1,4 @@
-//! `CreateMicrovmImage`: creates it and begins to build its first version.
+//! `CreateMicrovmImage`: creates an image and starts the build of its first version.
 
 use hearth_control::id::ImageName;
 use hearth_control::image::CreateImage;

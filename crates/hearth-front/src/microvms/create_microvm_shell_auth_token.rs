@@ -1,4 +1,4 @@
-//! `CreateMicrovmShellAuthToken`: a token for the shell of a microVM that has one.
+//! `CreateMicrovmShellAuthToken`: issues a token for the shell of a microVM that has one.
 
 use hearth_control::arn::{ConnectorRef, ManagedConnector};
 
@@ -27,7 +27,7 @@ pub(super) async fn perform(
     )
 }
 
-/// Launching accepts any combination of connectors; AWS checks it here (facts section 19).
+/// A launch accepts any combination of ingress connectors. AWS checks it here (facts section 19).
 fn check_ingress(ingress: &[ConnectorRef]) -> Result<(), Fault> {
     let has = |wanted: ManagedConnector| {
         ingress.iter().any(|connector| {

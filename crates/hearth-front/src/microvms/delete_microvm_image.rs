@@ -1,4 +1,4 @@
-//! `DeleteMicrovmImage`: begins to delete it; its name stays taken until it is gone.
+//! `DeleteMicrovmImage`: starts to delete an image. Its name stays taken until it is gone.
 
 use super::identifiers::image_arn;
 use crate::fault::Fault;

@@ -1,4 +1,4 @@
-//! `DeleteMicrovmImageVersion`: begins to delete one version; the last one is refused.
+//! `DeleteMicrovmImageVersion`: starts to delete one version. Refuses the last version of an image.
 
 use super::identifiers::{image_arn, version_number};
 use crate::fault::Fault;

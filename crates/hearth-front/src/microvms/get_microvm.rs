@@ -1,4 +1,4 @@
-//! `GetMicrovm`: one microVM, TERMINATED ones included.
+//! `GetMicrovm`: returns a microVM, even if it is TERMINATED.
 
 use super::identifiers::microvm_id;
 use super::shape;

@@ -1,4 +1,4 @@
-//! `GetMicrovmImage`: an image with its tags; what it is made of stands on its versions.
+//! `GetMicrovmImage`: returns an image with its tags. Its specification is on its versions.
 
 use super::identifiers::image_arn;
 use super::shape;

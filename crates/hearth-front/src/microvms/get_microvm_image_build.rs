@@ -1,4 +1,4 @@
-//! `GetMicrovmImageBuild`: one build, with what it takes on disk.
+//! `GetMicrovmImageBuild`: returns a build, with its sizes on disk.
 
 use super::identifiers::{build_id, image_arn, version_number};
 use super::shape;

@@ -1,4 +1,4 @@
-//! `GetMicrovmImageVersion`: everything a version was made from, and how far it is.
+//! `GetMicrovmImageVersion`: returns a version with its specification and state.
 
 use super::identifiers::{image_arn, version_number};
 use super::shape;

@@ -1,4 +1,4 @@
-//! Identifiers in requests, and what AWS answers to those that name nothing.
+//! Reads identifiers from requests, and refuses those that name nothing, in the words of AWS.
 
 use hearth_control::arn::{
     ArnError, ConnectorRef, ConnectorRefError, ImageArn, ManagedImageArn, TaggedArn,
@@ -8,7 +8,7 @@ use hearth_control::id::{BuildId, MicrovmId, VersionNumber};
 use crate::fault::Fault;
 use crate::lambda::{Context, refusal};
 
-/// Page size where the request names none: also the greatest that the model allows.
+/// Page size if the request sets none: also the largest that the model allows.
 const PAGE_LIMIT: u32 = 50;
 
 fn not_found(message: String) -> Fault {
@@ -24,16 +24,16 @@ pub(super) fn microvm_id(text: &str) -> Result<MicrovmId, Fault> {
         .map_err(|_| not_found(format!("MicroVM not found: {text}")))
 }
 
-/// An image by its ARN, the only name that image operations accept.
+/// An image by its ARN, which is the only name that image operations accept.
 pub(super) fn image_arn(context: &Context<'_>, text: &str) -> Result<ImageArn, Fault> {
     text.parse().map_err(|error| match error {
         ArnError::NotAnArn => Fault::validation(format!("Invalid ARN format: {text}")),
-        // IAM looks at an ARN before Lambda does: what is not the caller's is not allowed.
+        // IAM checks an ARN before Lambda does: a resource that is not the caller's is denied.
         ArnError::Foreign | ArnError::Resource => context.access_denied(),
     })
 }
 
-/// An image to launch from; `RunMicrovm` words its refusal differently.
+/// An image to launch from. `RunMicrovm` refuses malformed ARNs in other words.
 pub(super) fn launchable_arn(context: &Context<'_>, text: &str) -> Result<ImageArn, Fault> {
     if !text.starts_with("arn:") {
         return Err(Fault::validation(
@@ -81,7 +81,7 @@ pub(super) fn build_id(
     })
 }
 
-/// Network connectors by their ARNs; none and an empty list are the same.
+/// Network connectors by their ARNs. An absent list is the same as an empty one.
 pub(super) fn connectors(arns: Option<Vec<String>>) -> Result<Vec<ConnectorRef>, Fault> {
     arns.unwrap_or_default()
         .iter()

@@ -1,4 +1,4 @@
-//! What an image is made from, as `CreateMicrovmImage` and `UpdateMicrovmImage` say it.
+//! Reads the specification of an image from `CreateMicrovmImage` and `UpdateMicrovmImage`.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::model::values::Sensitive;
 /// The default size (facts section 8).
 const DEFAULT_TIER: MemoryTier = MemoryTier::Mib2048;
 
-/// Variables that the service sets itself.
+/// Environment variables that the service sets itself.
 const RESERVED_VARIABLES: [&str; 5] = [
     "AWS_REGION",
     "AWS_DEFAULT_REGION",
@@ -26,7 +26,7 @@ const RESERVED_VARIABLES: [&str; 5] = [
     "AWS_LAMBDA_MICROVM_IMAGE_VERSION",
 ];
 
-/// The domain's form, with AWS's defaults filled in.
+/// Converts to the domain's form. Fills in the defaults of AWS.
 pub(super) fn image_spec(wanted: model::ImageSpecification) -> Result<ImageSpec, Fault> {
     let base = base(&wanted.base_image_arn, wanted.base_image_version.as_deref())?;
     let (base, base_version) = base;
@@ -53,7 +53,7 @@ pub(super) fn image_spec(wanted: model::ImageSpecification) -> Result<ImageSpec,
     })
 }
 
-/// The base image, and the version when one is named: a bare number, unlike the answer's "1.0".
+/// The base image, and its version if one is named: a bare number, unlike "1.0" in answers.
 fn base(arn: &str, version: Option<&str>) -> Result<(ManagedImageArn, Option<u32>), Fault> {
     let unavailable = || Fault::validation(refusal::no_base(arn, version));
     let base = arn.parse().map_err(|_| unavailable())?;

@@ -1,4 +1,4 @@
-//! `ListManagedMicrovmImageVersions`: the versions of a base image, newest first.
+//! `ListManagedMicrovmImageVersions`: lists the versions of a base image, newest first.
 
 use super::identifiers::{managed_image_arn, page_limit};
 use super::shape;

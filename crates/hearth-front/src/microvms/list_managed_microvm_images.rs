@@ -1,4 +1,4 @@
-//! `ListManagedMicrovmImages`: the base images that builds may stand on.
+//! `ListManagedMicrovmImages`: lists the base images that builds may use.
 
 use super::identifiers::page_limit;
 use super::shape;

@@ -1,4 +1,4 @@
-//! `ListMicrovmImageBuilds`: the builds of a version.
+//! `ListMicrovmImageBuilds`: lists the builds of a version.
 
 use hearth_control::image::{Build, BuildFilter};
 

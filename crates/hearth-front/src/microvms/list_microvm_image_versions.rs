@@ -1,4 +1,4 @@
-//! `ListMicrovmImageVersions`: the versions of an image, with everything they were made from.
+//! `ListMicrovmImageVersions`: lists the versions of an image, with their specifications.
 
 use super::identifiers::{image_arn, page_limit};
 use super::shape;

@@ -1,4 +1,4 @@
-//! `ListMicrovmImages`: by name.
+//! `ListMicrovmImages`: lists images by name.
 
 use hearth_control::image::Image;
 
@@ -17,7 +17,7 @@ pub(super) async fn perform(
     let page = context.page(page_limit(input.max_results), token, &filters)?;
     let found = context.control.images(context.scope(), page).await;
     let found = found.map_err(|error| context.refused(error))?;
-    // AWS filters after it has cut the page, so that pages may be empty and still have a token.
+    // AWS applies the filter after it has cut the page, so a page may be empty and still have a token.
     let wanted = input.name_filter.as_deref().unwrap_or_default();
     let is_wanted = |image: &&Image| image.arn.name.as_str().contains(wanted);
     let items = found

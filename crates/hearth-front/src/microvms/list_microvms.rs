@@ -1,4 +1,4 @@
-//! `ListMicrovms`: of one image or of all, newest first.
+//! `ListMicrovms`: lists the microVMs of one image or of all, newest first.
 
 use hearth_control::microvm::MicrovmFilter;
 

@@ -1,4 +1,4 @@
-//! `ListTags`: of an image or a network connector.
+//! `ListTags`: lists the tags of an image or a network connector.
 
 use super::identifiers::tagged_arn;
 use crate::fault::Fault;

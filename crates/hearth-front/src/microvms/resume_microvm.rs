@@ -1,4 +1,4 @@
-//! `ResumeMicrovm`: idempotent; the state follows.
+//! `ResumeMicrovm`: starts to resume a microVM. Idempotent; the state changes later.
 
 use super::identifiers::microvm_id;
 use crate::fault::Fault;

@@ -1,4 +1,4 @@
-//! `RunMicrovm`: launches a microVM; it is PENDING when the answer comes.
+//! `RunMicrovm`: launches a microVM, which is PENDING in the answer.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ pub(super) async fn perform(
     Ok(shape::microvm(&microvm))
 }
 
-/// A version that cannot exist is one that was never activated.
+/// A version that cannot exist is refused like one that is not ACTIVE.
 fn launchable_version(image: &ImageArn, version: &str) -> Result<VersionNumber, Fault> {
     version.parse().map_err(|_| {
         let message = refusal::no_active_version(&image.to_string(), Some(version));

@@ -1,4 +1,4 @@
-//! `SuspendMicrovm`: idempotent; the state follows.
+//! `SuspendMicrovm`: starts to suspend a microVM. Idempotent; the state changes later.
 
 use super::identifiers::microvm_id;
 use crate::fault::Fault;

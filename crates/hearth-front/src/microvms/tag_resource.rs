@@ -1,4 +1,4 @@
-//! `TagResource`: adds tags to an image or a network connector, or changes them.
+//! `TagResource`: adds or replaces tags of an image or a network connector.
 
 use super::identifiers::tagged_arn;
 use crate::fault::Fault;

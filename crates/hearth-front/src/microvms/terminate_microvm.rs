@@ -1,4 +1,4 @@
-//! `TerminateMicrovm`: from any state, idempotent.
+//! `TerminateMicrovm`: starts to terminate a microVM in any state. Idempotent.
 
 use super::identifiers::microvm_id;
 use crate::fault::Fault;

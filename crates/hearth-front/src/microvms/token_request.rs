@@ -1,4 +1,4 @@
-//! What the two token operations share.
+//! Code that both token operations use.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::lambda::{Context, refusal};
 use crate::model::lambda_microvms::CreateMicrovmAuthTokenOutput;
 use crate::model::values::Sensitive;
 
-/// Longest life of a token.
+/// Longest lifetime of a token, in minutes.
 const MAX_MINUTES: u64 = 60;
 
 /// The header that carries a token to an endpoint, and its key in the answer.
@@ -27,7 +27,7 @@ pub(super) fn lifetime(minutes: u64) -> Result<Duration, Fault> {
     Ok(Duration::from_secs(minutes * 60))
 }
 
-/// The microVM, suspended ones included; a terminated one has nothing left to talk to.
+/// The microVM, which may be suspended. A terminated one is refused.
 pub(super) async fn living_microvm(context: &Context<'_>, id: &str) -> Result<Microvm, Fault> {
     let found = context
         .control

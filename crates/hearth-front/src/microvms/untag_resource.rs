@@ -1,4 +1,4 @@
-//! `UntagResource`: takes tags from an image or a network connector.
+//! `UntagResource`: removes tags from an image or a network connector.
 
 use super::identifiers::tagged_arn;
 use crate::fault::Fault;

@@ -1,4 +1,4 @@
-//! `UpdateMicrovmImage`: replaces everything that was said of it and begins to build the next version.
+//! `UpdateMicrovmImage`: replaces the specification of an image and starts the build of its next version.
 
 use hearth_control::image::UpdateImage;
 

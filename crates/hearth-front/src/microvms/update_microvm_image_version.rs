@@ -1,4 +1,4 @@
-//! `UpdateMicrovmImageVersion`: lets new microVMs be launched from a version, or not.
+//! `UpdateMicrovmImageVersion`: sets whether new microVMs may be launched from a version.
 
 use super::identifiers::{image_arn, version_number};
 use super::shape;

@@ -1,4 +1,4 @@
-//! Walks a request along its table and words every violation as AWS does.
+//! Checks a request against the tables of its model and reports every violation in the words of AWS.
 //!
 //! The texts were recorded from the live service: `Value '<v>' at '<path>' failed to satisfy
 //! constraint: <rule>`, all of one request joined with `; ` behind their number. Constraints on
@@ -12,18 +12,18 @@ use serde_json::Value;
 
 use super::{Input, List, Map, Member, Shape, Structure, Text, display};
 
-/// Violations reported at most in one message, so that a hostile request of thousands of bad
-/// members cannot buy an answer many times its own size.
+/// Most violations in one message: a hostile request with thousands of bad members must not cause an answer many
+/// times its own size.
 const MAX_VIOLATIONS: usize = 100;
 
-/// Why a request does not get as far as its operation.
+/// Why a request does not reach its operation.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Mismatch {
-    /// A JSON type that the model does not have there; AWS cannot parse it and says nothing.
+    /// A member has a JSON type that the model does not have there. AWS answers without a text.
     Type,
-    /// A wrong type, or a wrong number of members, in a union: `Expected null`.
+    /// A union has a member of the wrong type, or not exactly one member: `Expected null`.
     Union,
-    /// Constraints that are violated, as one AWS message.
+    /// Violated constraints, as one message of AWS.
     Constraints(String),
 }
 
@@ -31,7 +31,7 @@ pub(crate) enum Mismatch {
 ///
 /// # Errors
 ///
-/// [`Mismatch`], worded for the client.
+/// [`Mismatch`], in words for the client.
 pub(crate) fn check(members: &'static [Member], input: &Input) -> Result<(), Mismatch> {
     let mut walk = Walk {
         violations: Vec::new(),
@@ -249,7 +249,7 @@ fn bound_rules(subject: &str, number: i64, min: Option<i64>, max: Option<i64>) -
     rules
 }
 
-/// Members in messages begin with a small letter even where the model's do not.
+/// Messages write member names with a small first letter, even where the model does not.
 fn lower_first(name: &str) -> String {
     let mut chars = name.chars();
     chars.next().map_or_else(String::new, |first| {
@@ -265,8 +265,8 @@ fn join(parent: &str, name: &str) -> String {
     }
 }
 
-/// Whether the whole of `text` matches. A pattern that did not compile matches nothing (a unit
-/// test compiles them all).
+/// Whether the whole of `text` matches. A pattern that does not compile matches nothing; a unit test compiles all of
+/// them.
 fn matches(pattern: &str, text: &str) -> bool {
     PATTERNS
         .get(pattern)

@@ -4,11 +4,11 @@ use serde_json::Value;
 
 use super::Shape;
 
-/// Longest value repeated in a message. A client that sends megabytes gets a part of them back,
-/// enough to recognise its mistake.
+/// Longest value that a message repeats. A client that sends megabytes gets the beginning back: enough to recognise
+/// its mistake.
 const MAX_VALUE_CHARS: usize = 1024;
 
-/// ` '<value>'`, ` null`, or nothing for a sensitive member, ready to follow the word `Value`.
+/// ` '<value>'`, ` null`, or nothing for a sensitive member. Follows the word `Value` in messages.
 pub(super) fn quoted(shape: &Shape, value: &Value) -> String {
     if is_sensitive(shape) {
         return String::new();

@@ -1,11 +1,11 @@
-//! What the AWS service models say about requests, as static tables.
+//! What the AWS service models require of requests, as static tables.
 //!
-//! botocore checks only required members, types and minima before it sends; maxima, patterns and
-//! enumerations are the server's work, and their refusals have fixed texts. [`check`] walks a
-//! request along these tables and words each violation as AWS does.
+//! botocore checks only required members, types and minima before it sends a request. The server checks maxima,
+//! patterns and enumerations, and refuses with fixed texts. [`check`] compares a request with these tables and
+//! reports each violation in the words of AWS.
 //!
-//! Each service has a folder that is generated: its constraints, an input and an output for each operation, and a trait with a
-//! method for each. Whoever implements the trait answers the service; what is missing does not compile.
+//! Each service has a generated folder: its constraints, an input and an output for each operation, and a trait with
+//! a method for each operation. A service implements the trait, so a missing operation does not compile.
 
 mod check;
 mod display;
@@ -22,13 +22,13 @@ use serde_json::{Map as JsonMap, Value};
 
 pub(crate) use check::{Mismatch, check};
 
-/// What a model says of an operation: how it is addressed and what it accepts.
+/// The model of an operation: its address and its input.
 pub(crate) struct OperationModel {
     pub(crate) name: &'static str,
     pub(crate) method: &'static str,
-    /// Path template; a `{label}` stands for exactly one segment.
+    /// Path template. A `{label}` stands for exactly one segment.
     pub(crate) path: &'static str,
-    /// Status of a success.
+    /// The status of a successful answer.
     pub(crate) status: u16,
     pub(crate) input: &'static [Member],
 }
@@ -36,14 +36,14 @@ pub(crate) struct OperationModel {
 /// A member of an input or of a structure in it.
 pub(crate) struct Member {
     pub(crate) name: &'static str,
-    /// Its name where it travels, which differs from `name` in some query strings.
+    /// The name on the wire, which differs from `name` in some query strings.
     pub(crate) wire: &'static str,
     pub(crate) place: Place,
     pub(crate) required: bool,
     pub(crate) shape: &'static Shape,
 }
 
-/// Where a member travels.
+/// Where a member is in the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     Body,
@@ -67,9 +67,9 @@ pub(crate) struct Text {
     pub(crate) min: Option<usize>,
     pub(crate) max: Option<usize>,
     pub(crate) pattern: Option<&'static str>,
-    /// The enumeration, when not empty.
+    /// The values of an enumeration. Empty for other texts.
     pub(crate) values: &'static [&'static str],
-    /// Values of such members are never repeated in messages.
+    /// Whether the value is secret. Messages do not repeat such values.
     pub(crate) sensitive: bool,
 }
 
@@ -135,7 +135,7 @@ impl Member {
     }
 }
 
-/// A request as one JSON object, whatever place its members came from.
+/// A request as one JSON object, wherever in the request its members were.
 pub(crate) type Input = JsonMap<String, Value>;
 
 /// Every operation of every service.

@@ -1,4 +1,4 @@
-//! Values of members that need a type of their own, and how inputs are read and outputs written.
+//! Types for values of members, and how inputs are read and outputs written.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use super::Input;
 use crate::fault::Fault;
 use crate::wire::xml::{Element, Xml};
 
-/// An output as JSON; `None` for operations that answer with an empty body.
+/// An output as JSON. `None` for operations that answer with an empty body.
 pub(crate) type Written = Option<Value>;
 
 /// A text that the model calls sensitive. `Debug` does not show it.
@@ -25,7 +25,7 @@ impl fmt::Debug for Sensitive {
     }
 }
 
-/// A time as seconds since 1970 with their fraction.
+/// A time as seconds since 1970, with fractions.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EpochSeconds(Timestamp);
 
@@ -57,7 +57,7 @@ impl From<Timestamp> for IsoMillis {
 
 impl Serialize for IsoMillis {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // Every time that the control plane keeps is in the range of `jiff`; one that is not is left out.
+        // Every time that the control plane stores is in the range of `jiff`. One that were not would be left out.
         let time = jiff::Timestamp::from_millisecond(self.0.unix_ms()).ok();
         let text = time.map(|time| time.strftime("%Y-%m-%dT%H:%M:%S%.3f+0000").to_string());
         text.serialize(serializer)
@@ -107,20 +107,20 @@ macro_rules! words {
 }
 pub(crate) use words;
 
-/// The input as the operation's own type. The constraints have checked every member that they name, so a
-/// failure is a constraint that is missing. The client is told that its request cannot be parsed.
+/// Reads the input as the operation's own type. All constraints are checked before, so a failure means that a
+/// constraint is missing. The client is told that its request cannot be parsed.
 pub(super) fn read<T: DeserializeOwned>(input: Input) -> Result<T, Fault> {
     let mut input = Value::Object(input);
     remove_nulls(&mut input);
     serde_json::from_value(input).map_err(|error| {
-        // It has words of the request, which may hold line feeds.
+        // The error may contain parts of the request, which may contain line feeds.
         let error = error.to_string();
         tracing::warn!(?error, "an accepted input could not be read");
         Fault::unparseable()
     })
 }
 
-/// Removes members that are null, which means that they are absent.
+/// Removes null members, which count as absent.
 fn remove_nulls(value: &mut Value) {
     match value {
         Value::Object(members) => {
@@ -132,14 +132,14 @@ fn remove_nulls(value: &mut Value) {
     }
 }
 
-/// The output as JSON. Keys are alphabetical, because maps of `serde_json` are ordered.
+/// The output as JSON. Keys are sorted, as maps of `serde_json` are.
 pub(super) fn written<T: Serialize>(output: T) -> Result<Written, Fault> {
     serde_json::to_value(output)
         .map(Some)
         .map_err(|error| Fault::internal(&error))
 }
 
-/// The output as JSON without the members that are null, where the service leaves out what is absent.
+/// The output as JSON without null members, for services that leave out absent members.
 pub(super) fn written_present<T: Serialize>(output: T) -> Result<Written, Fault> {
     let mut written = written(output)?;
     written.iter_mut().for_each(remove_nulls);

@@ -1,17 +1,17 @@
-//! Which operation a method and a path mean.
+//! The operations on a microVM, by method and path.
 
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 
 use crate::uri::decode;
 
-/// JSON objects, one a line.
+/// One JSON object per line.
 pub(super) const NDJSON: &str = "application/x-ndjson";
 
-/// What every path begins with; the microVM's id and the operation's word follow.
+/// The prefix of every path. The microVM's id and the operation's word follow.
 const PREFIX: &str = "/hearth/v1/microvms/";
 
-/// One of the operations.
+/// An operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
     Exec,
@@ -24,7 +24,7 @@ pub(super) enum Operation {
     GetTimes,
 }
 
-/// Method, last word of the path, operation.
+/// Method, last segment of the path, operation.
 pub(super) const OPERATIONS: [(&str, &str, Operation); 8] = [
     ("POST", "exec", Operation::Exec),
     ("GET", "files", Operation::GetFile),
@@ -37,7 +37,7 @@ pub(super) const OPERATIONS: [(&str, &str, Operation); 8] = [
 ];
 
 impl Operation {
-    /// Its name, as it stands in metrics and the audit log.
+    /// The name of the operation in metrics and the audit log.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Exec => "ExecMicrovm",
@@ -62,8 +62,8 @@ pub(super) fn find(method: &str, path: &str) -> Option<(Operation, String)> {
     Some((*operation, microvm))
 }
 
-/// Whether the body of a request is read while the operation works: a file, which may be larger than memory should hold,
-/// or input that is not there yet.
+/// Whether the body of a request is read while the operation works: a file, which may be too large for memory, or
+/// input that comes later.
 pub(crate) fn is_upload(head: &Parts) -> bool {
     match find(head.method.as_str(), head.uri.path()) {
         Some((Operation::PutFile, _)) => true,
@@ -72,7 +72,7 @@ pub(crate) fn is_upload(head: &Parts) -> bool {
     }
 }
 
-/// Whether the body of an `exec` is lines of input and not one request.
+/// Whether the body of an `exec` is lines of input, not one request.
 pub(super) fn has_lines(head: &Parts) -> bool {
     let content_type = head.headers.get(CONTENT_TYPE);
     content_type.is_some_and(|value| value.as_bytes() == NDJSON.as_bytes())

@@ -1,6 +1,6 @@
-//! What a process is told while it runs: lines of a request's body, each a JSON object, while the answer streams back.
+//! Input of a running process: lines of the request's body, each a JSON object, while the answer is streamed back.
 //!
-//! The first line is the request itself. The body that has ended is the end of standard input, not of the process.
+//! The first line is the request itself. The end of the body is the end of standard input, not of the process.
 
 use std::io;
 use std::time::Duration;
@@ -19,16 +19,16 @@ use crate::fault::Fault;
 use crate::guests::{Input, ProcessInput, TerminalSize};
 use crate::sigv4::BodyClaim;
 
-/// Longest line: the arguments and variables that a guest takes, or a piece of input that is not small.
+/// Longest line: room for the arguments and variables of a process, or for a large piece of input.
 const MAX_LINE_BYTES: usize = 1 << 20;
 
-/// How long the first line may take.
+/// How long the first line may take to arrive.
 const FIRST_LINE_TIME: Duration = Duration::from_secs(20);
 
 /// Signals of Linux go up to this number.
 const MAX_SIGNAL: i32 = 64;
 
-/// A terminal as a request asks for it.
+/// A terminal as a request specifies it.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Terminal {
@@ -46,7 +46,7 @@ impl Terminal {
     }
 }
 
-/// One line after the first. It says one thing.
+/// One line after the first. It has exactly one member.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 enum Line {
@@ -56,7 +56,7 @@ enum Line {
     Resize(Terminal),
 }
 
-/// All that a process is told when nothing comes after the request.
+/// The input of a process that gets nothing after the request.
 pub(super) fn only(stdin: Bytes) -> Input {
     iter(some(stdin))
         .chain(iter([ProcessInput::StdinEnd]))
@@ -73,7 +73,7 @@ type Body = StreamReader<BoxStream<'static, io::Result<Bytes>>, Bytes>;
 pub(super) struct Lines(FramedRead<Body, LinesCodec>);
 
 impl Lines {
-    /// Those of a body that comes, or of one that is here.
+    /// The lines of a body that is still arriving, or of one that has arrived.
     pub(super) fn of(body: Bytes, upload: Option<Upload>) -> Result<Self, Fault> {
         let pieces = match upload {
             None => once(async move { Ok(body) }).boxed(),
@@ -81,7 +81,7 @@ impl Lines {
                 body,
                 claim: BodyClaim::Unsigned,
             }) => body.into_data_stream().map_err(io::Error::other).boxed(),
-            // It would be known only at the end whether any of it was to be believed.
+            // Whether such a body is the signed one would be known only at its end.
             Some(_) => {
                 return Err(Fault::validation(
                     "Input that comes while the process runs needs x-amz-content-sha256: UNSIGNED-PAYLOAD",
@@ -109,8 +109,7 @@ impl Lines {
         }
     }
 
-    /// The other lines as input, behind what the request itself says; and what is wrong with them, as soon as
-    /// something is.
+    /// The lines after the first as input, after the input in the request itself; and the first error in them.
     pub(super) fn input(self, stdin: Bytes) -> (Input, oneshot::Receiver<String>) {
         let (broken, told) = oneshot::channel();
         let rest = unfold(Some((self.0, broken)), |state| async {
@@ -123,7 +122,7 @@ impl Lines {
                 {
                     Ok(input) => Some((input, Some((lines, broken)))),
                     Err(cause) => {
-                        // The process may have ended, and nobody wants to know any more.
+                        // The process may have ended, so that nobody receives the error.
                         let _ = broken.send(cause);
                         None
                     }

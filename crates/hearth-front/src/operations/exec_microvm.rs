@@ -1,12 +1,12 @@
-//! `POST .../exec`: runs a process beside the application and streams what it says, and what it is told.
+//! `POST .../exec`: runs a process beside the application, and streams its input and output.
 //!
 //! ```text
 //! guest -> receiver -> relay (a task, holds the deadline) -> lines -> the connection
 //! guest <- input (exec_input.rs) <- lines of the request's body, while they come
 //! ```
 //!
-//! Each arrow has a small queue: a client that does not read stops the process, one that goes away drops `lines`,
-//! which ends the relay, which drops `receiver`, which kills the process.
+//! Each arrow has a small queue. A client that does not read blocks the process. A client that disconnects drops
+//! `lines`. That ends the relay, which drops `receiver`, which kills the process.
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -29,19 +29,19 @@ use crate::fault::Fault;
 use crate::guests::{Command, GuestError, ProcessOutput};
 use crate::wire::Reply;
 
-/// Time that a process has when the request names none.
+/// Timeout of a process if the request sets none.
 const DEFAULT_TIME_S: u64 = 60;
 
-/// Longest time that a process can have: what runs longer belongs into the application.
+/// Longest timeout of a process: what runs longer belongs into the application.
 const MAX_TIME_S: u64 = 3600;
 
-/// Lines that wait for the client; each is at most 88 KiB (64 KiB in base64).
+/// Lines that may wait for the client. Each has at most 88 KiB (64 KiB in base64).
 const LINES: usize = 4;
 
-/// How long a client that does not read may keep us from telling it that the time is over.
+/// How long to wait for a client that does not read, to send it the last line.
 const LAST_WORD: Duration = Duration::from_secs(10);
 
-/// What a shell adds to the number of the signal that killed a process.
+/// As in a shell: the exit code of a killed process is this number plus that of the signal.
 const SIGNAL_BASE: i32 = 128;
 
 #[derive(Deserialize)]
@@ -132,7 +132,7 @@ fn read(body: &[u8]) -> Result<Asked, Fault> {
     })
 }
 
-/// Passes output on until it ends, the time is over, the input makes no sense, or nobody listens.
+/// Passes output on until the process ends, the timeout expires, the input is invalid, or the client disconnects.
 async fn relay(
     mut output: mpsc::Receiver<ProcessOutput>,
     lines: mpsc::Sender<Bytes>,
@@ -154,16 +154,16 @@ async fn relay(
         cause = told(broken) => error("ValidationException", &format!("Invalid request: {cause}")),
         () = lines.closed() => return,
     };
-    // Ends the process before anything that may take time.
+    // Kills the process before anything that may take time.
     drop(output);
-    // A client that does not read hears of it by the missing last line.
+    // A client that does not read notices by the missing last line.
     let _ = timeout(LAST_WORD, lines.send(line(&last))).await;
 }
 
-/// What is wrong with the input, if ever there is something wrong.
+/// The error in the input, if one ever occurs.
 async fn told(broken: Option<oneshot::Receiver<String>>) -> String {
     match broken {
-        // Dropped means that the input has ended as it should.
+        // The sender was dropped: the input ended without an error.
         Some(broken) => match broken.await {
             Ok(cause) => cause,
             Err(_) => pending().await,

@@ -1,7 +1,8 @@
-//! Lines as they come, for one client: what is there, then what arrives, until the microVM has ended or the client leaves.
+//! Follows the log lines of a microVM for one client: present lines, then new ones, until the microVM ends or the
+//! client leaves.
 //!
-//! The log store is asked for news a few times a second, and read only when there are any. A client that does not read
-//! holds up itself alone: the store keeps what it keeps, and pages of it are read when there is room.
+//! The log store is polled several times a second, and read only if there are new events. A client that does not read
+//! delays nobody else: the store keeps its events, and a page is read when the client has room for it.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -21,26 +22,26 @@ use super::lines::text;
 use crate::fault::Fault;
 use crate::guests::OutputPlace;
 
-/// How often the store is asked.
+/// How often the store is polled.
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// Output may still be on its way to the store when its microVM has ended.
+/// When a microVM has ended, its last output may still be on its way to the store.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Longest answer. A client that was cut off by its network, which nobody notices, is gone after it.
+/// Longest time of an answer, after which clients are gone whose connection broke unnoticed.
 const MAX_TIME: Duration = Duration::from_secs(60 * 60);
 
-/// Clients that follow at one time; each costs a task and a page of text.
+/// Clients that follow at one time. Each costs a task and a page of text.
 const MAX_FOLLOWERS: usize = 256;
 
-/// Events of one page, and pages that wait for the client.
+/// Events of one page, and pages that may wait for the client.
 const PAGE_EVENTS: usize = 1000;
 const PAGES: usize = 2;
 
-/// Places for those who follow.
+/// Limits the number of clients that follow, in all and per account.
 pub(crate) struct Followers {
     all: Arc<Semaphore>,
-    /// How many places each account has taken; none of accounts that have none.
+    /// Places taken, by account. Accounts without any have no entry.
     accounts: Mutex<HashMap<AccountId, u32>>,
 }
 
@@ -53,7 +54,7 @@ impl Default for Followers {
     }
 }
 
-/// The place of one client, until it is dropped.
+/// The place of one client. Dropping it frees the place.
 pub(super) struct FollowerPlace {
     followers: Arc<Followers>,
     account: AccountId,
@@ -61,7 +62,7 @@ pub(super) struct FollowerPlace {
 }
 
 impl Followers {
-    /// A place, as long as there is one and the account may have one more.
+    /// Takes a place, if one is free and the account may have one more.
     pub(super) fn admit(
         self: &Arc<Self>,
         account: AccountId,
@@ -103,24 +104,24 @@ impl Drop for FollowerPlace {
     }
 }
 
-/// A client that follows, and what it follows.
+/// A client that follows the logs of one microVM.
 pub(super) struct Follower {
     pub(super) control: Control,
     pub(super) microvm: MicrovmId,
     pub(super) reading: Reading,
 }
 
-/// The stream of one microVM, and how far it was read.
+/// The log stream of one microVM, and how far it was read.
 pub(super) struct Reading {
     pub(super) store: Arc<LogStore>,
     pub(super) owner: Owner,
     pub(super) place: OutputPlace,
-    /// Number of the newest event when the first lines were read.
+    /// The number of the newest event when the first lines were read.
     pub(super) seen: i64,
 }
 
 impl Follower {
-    /// Sends the first lines, and what comes after them.
+    /// Sends the first lines, then new ones.
     pub(super) fn begin(self, first: String, place: FollowerPlace) -> mpsc::Receiver<Bytes> {
         let (sender, pages) = mpsc::channel(PAGES);
         tokio::spawn(async move {
@@ -132,7 +133,7 @@ impl Follower {
                 }
             };
             tokio::select! {
-                // Over in time or not, the body ends here.
+                // Whether at the deadline or before, the body ends here.
                 _ = timeout_at(deadline, following) => {}
                 () = sender.closed() => {}
             }
@@ -157,7 +158,7 @@ impl Follower {
         }
     }
 
-    /// Sends everything that has come since.
+    /// Sends all new events.
     async fn send_news(&mut self, pages: &mpsc::Sender<Bytes>) -> Result<(), NoMore> {
         loop {
             let arrived = self.reading.next().await?;
@@ -173,7 +174,7 @@ impl Follower {
 }
 
 impl Reading {
-    /// What has come to the stream. What has come to other streams meanwhile is not looked through again.
+    /// Reads the new events of the stream. New events of other streams are not looked at again.
     async fn next(&mut self) -> Result<Arrived, NoMore> {
         let (store, owner, place) = (
             Arc::clone(&self.store),
@@ -192,7 +193,7 @@ impl Reading {
                 return Ok(nothing);
             }
             match store.arrived(&owner, &place.group, &place.stream, seen, PAGE_EVENTS) {
-                // Group and stream are made by the first line.
+                // Group and stream are created by the first line.
                 Err(LogError::NoGroup | LogError::NoStream) => Ok(nothing),
                 arrived => arrived,
             }
@@ -212,14 +213,14 @@ impl Reading {
     }
 }
 
-/// Nobody takes more, or there is no more to be had.
+/// The client takes no more, or there is no more to read.
 struct NoMore;
 
 /// Waits until a microVM is TERMINATED.
 async fn ended(control: Control, microvm: MicrovmId) {
     if let Some(mut view) = control.watch_microvm(microvm) {
         let has_ended = |microvm: &Microvm| microvm.state() == MicrovmState::Terminated;
-        // A view that closes ends too: its owner is done with it.
+        // A closed channel means that the owner has ended, and so has the microVM.
         let _ = view.wait_for(has_ended).await;
     }
 }

@@ -1,4 +1,4 @@
-//! `POST .../fork`: a second microVM that begins where this one is.
+//! `POST .../fork`: creates a second microVM that begins as a copy of this one.
 
 use std::time::Duration;
 
@@ -20,10 +20,10 @@ use crate::model::lambda_microvms::GetMicrovmOutput;
 use crate::wire::Reply;
 use crate::wire::json::rest;
 
-/// Longest life that a request may name, in seconds, as of `RunMicrovm`.
+/// Longest maximum duration of a microVM, in seconds, as in `RunMicrovm`.
 const MAX_DURATION_S: u64 = 28_800;
 
-/// Longest client token, as of `RunMicrovm`.
+/// Longest client token, as in `RunMicrovm`.
 const MAX_TOKEN_CHARS: usize = 128;
 
 #[derive(Default, Deserialize)]
@@ -47,7 +47,7 @@ pub(super) async fn perform(context: &Context<'_>, body: &[u8]) -> Result<Reply,
     Ok(rest(200, Some(&answer(parent, &child)?)))
 }
 
-/// What `RunMicrovm` answers, and whose child it is.
+/// The answer of `RunMicrovm`, and the parent.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ForkAnswer {
@@ -75,7 +75,7 @@ fn parse<T: Default + DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
     }
 }
 
-/// What tells this request from others with its client token: the body, and whose child is asked for.
+/// The digest that tells this request from others with its client token: of the body and the parent.
 fn digest(parent: MicrovmId, body: &[u8]) -> Result<RequestDigest, Fault> {
     let mut input: Input = parse(body)?;
     input.insert("microvmIdentifier".to_owned(), parent.to_string().into());

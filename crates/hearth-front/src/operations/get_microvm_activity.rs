@@ -1,4 +1,4 @@
-//! `GET .../activity`: what keeps a microVM from being idle, beside traffic.
+//! `GET .../activity`: returns what counts as activity of a microVM besides traffic.
 
 use hearth_control::microvm::Activity;
 use hearth_control::throttle::Rate;
@@ -15,7 +15,7 @@ pub(super) async fn perform(context: &Context<'_>) -> Result<Reply, Fault> {
     Ok(rest(200, Some(&shape(microvm.activity))))
 }
 
-/// As both operations answer it.
+/// The answer of both operations.
 pub(super) fn shape(activity: Activity) -> Value {
     json!({"execs": activity.execs, "guestCpu": activity.guest_cpu})
 }

@@ -1,7 +1,7 @@
-//! `GET .../files?path=&format=`: the bytes of one regular file, as the guest reads them, or a directory as a tar archive.
+//! `GET .../files?path=&format=`: returns the bytes of one regular file, or a directory as a tar archive.
 //!
-//! A file that cannot be read to its end ends the connection without the end of the body, so that no client takes a part
-//! of it for all of it.
+//! If reading fails midway, the connection ends without the end of the body, so that no client takes a partial file
+//! for a whole one.
 
 use futures_util::TryStreamExt;
 use hearth_control::throttle::Rate;

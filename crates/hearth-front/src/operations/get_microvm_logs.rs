@@ -1,4 +1,5 @@
-//! `GET .../logs?limit=&follow=`: the newest lines that the application wrote, oldest first, as text; then those that come.
+//! `GET .../logs?limit=&follow=`: returns the newest lines of the application as text, oldest first. With `follow`,
+//! then new lines.
 
 use std::sync::Arc;
 
@@ -16,10 +17,10 @@ use crate::wire::{Reply, reply};
 
 const CONTENT_TYPE: &str = "text/plain; charset=utf-8";
 
-/// Lines where the request names no limit.
+/// Lines if the request sets no limit.
 const DEFAULT_LINES: usize = 1000;
 
-/// Most lines of one answer, as of CloudWatch Logs.
+/// Most lines of one answer, as in CloudWatch Logs.
 const MAX_LINES: usize = 10_000;
 
 pub(super) async fn perform(context: &Context<'_>) -> Result<Reply, Fault> {
@@ -86,7 +87,7 @@ fn read_follow(follow: Option<&str>) -> Result<bool, Fault> {
     }
 }
 
-/// The newest lines, and the number up to which they are complete.
+/// The newest lines, and the event number up to which they are complete.
 async fn newest(reading: &Reading, limit: usize) -> Result<(Vec<Event>, i64), Fault> {
     let (store, owner) = (Arc::clone(&reading.store), reading.owner.clone());
     let OutputPlace { group, stream } = reading.place.clone();
@@ -101,7 +102,7 @@ async fn newest(reading: &Reading, limit: usize) -> Result<(Vec<Event>, i64), Fa
         let direction = Direction::Backward;
         let read = store.events(&owner, &group, &filter, direction, None, limit);
         let mut events = nothing_yet(read)?;
-        // What has come in between is told by who follows.
+        // Lines that came in between are sent by the follower.
         events.retain(|event| event.id <= seen);
         Ok::<_, LogError>((events, seen))
     });

@@ -1,4 +1,4 @@
-//! `GET .../times`: where the time of a microVM's last start went.
+//! `GET .../times`: returns how long each step of a microVM's last start took.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a guest refuses, in AWS's codes.
+//! Errors of guests as error answers, with codes of AWS.
 
 use crate::fault::Fault;
 use crate::guests::GuestError;

@@ -1,8 +1,8 @@
-//! Lines of an application as the store has them, and as clients get them.
+//! Log events as lines of text.
 
 use hearth_logs::{Event, LogError};
 
-/// Group and stream are made by the first line.
+/// No events if group or stream do not exist: the first line creates them.
 pub(super) fn nothing_yet(read: Result<Vec<Event>, LogError>) -> Result<Vec<Event>, LogError> {
     match read {
         Err(LogError::NoGroup | LogError::NoStream) => Ok(Vec::new()),
@@ -10,7 +10,7 @@ pub(super) fn nothing_yet(read: Result<Vec<Event>, LogError>) -> Result<Vec<Even
     }
 }
 
-/// One line each.
+/// One line for each event.
 pub(super) fn text(events: &[Event]) -> String {
     let mut text = String::new();
     for event in events {

@@ -1,8 +1,8 @@
-//! Hearth's own operations on a microVM, beyond what AWS has: `/hearth/v1/microvms/{id}/...`, one file each.
+//! Hearth's own operations on a microVM, which AWS does not have: `/hearth/v1/microvms/{id}/...`, one file each.
 //!
-//! They are signed, counted and recorded like the operations of `lambda-microvms`, and say what they refuse in the same
-//! form. `docs/hearth-api.md` describes them, `docs/hearth-api.openapi.yaml` lists them; a test holds both against
-//! [`address::OPERATIONS`].
+//! They are signed, counted and recorded like the operations of `lambda-microvms`, and their error answers have the
+//! same form. `docs/hearth-api.md` describes them, `docs/hearth-api.openapi.yaml` lists them. A test compares both
+//! with [`address::OPERATIONS`].
 
 mod exec_microvm;
 mod fork_microvm;
@@ -48,7 +48,7 @@ use address::Operation;
 pub(crate) use address::is_upload;
 pub(crate) use follow::Followers;
 
-/// What the operations work on.
+/// Answers Hearth's own operations.
 pub(crate) struct Operations {
     pub(crate) control: Control,
     pub(crate) guests: Arc<dyn Guests>,
@@ -62,7 +62,7 @@ pub(crate) struct Operations {
 struct Context<'a> {
     operations: &'a Operations,
     caller: Caller,
-    /// The microVM as the path names it.
+    /// The microVM as named in the path.
     microvm: String,
     query: String,
 }
@@ -108,7 +108,7 @@ impl Context<'_> {
         self.operations.guests.as_ref()
     }
 
-    /// Counts the call against the rate of its account.
+    /// Counts the call against a rate of its account.
     fn throttle(&self, rate: Rate) -> Result<(), Fault> {
         let taken = self
             .operations
@@ -117,7 +117,7 @@ impl Context<'_> {
         taken.map_err(|refusal| refusal::outside_lambda(refusal.into()))
     }
 
-    /// The caller's microVM, whatever its state.
+    /// The microVM of the caller, in any state.
     async fn microvm(&self) -> Result<Microvm, Fault> {
         let id: MicrovmId = self.microvm.parse().map_err(|_| {
             let text = format!("MicroVM not found: {}", self.microvm);
@@ -131,8 +131,8 @@ impl Context<'_> {
         found.map_err(refusal::outside_lambda)
     }
 
-    /// The caller's microVM, when something in it can be asked. Nothing is resumed for that: who sends traffic wakes a
-    /// microVM, who looks after it decides.
+    /// The microVM of the caller, if it runs. It is not resumed for the operation: traffic to its endpoint resumes a
+    /// microVM, but for an operator's look the caller decides.
     async fn running_microvm(&self) -> Result<Microvm, Fault> {
         let microvm = self.microvm().await?;
         let id = microvm.id;

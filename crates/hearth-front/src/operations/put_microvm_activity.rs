@@ -1,4 +1,4 @@
-//! `PUT .../activity`: says what keeps a microVM from being idle, beside traffic.
+//! `PUT .../activity`: sets what counts as activity of a microVM besides traffic.
 
 use hearth_control::microvm::Activity;
 use hearth_control::throttle::Rate;
@@ -11,7 +11,7 @@ use crate::lambda::refusal;
 use crate::wire::Reply;
 use crate::wire::json::rest;
 
-/// The whole of it: what is missing does not count.
+/// The whole setting: a member that is absent does not count as activity.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Request {

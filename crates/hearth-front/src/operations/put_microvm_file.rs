@@ -1,5 +1,5 @@
-//! `PUT .../files?path=&mode=&format=`: one regular file, replaced at once or not at all; or a tar archive, unpacked into
-//! a directory.
+//! `PUT .../files?path=&mode=&format=`: writes one regular file, atomically, or unpacks a tar archive into a
+//! directory.
 
 use bytes::Bytes;
 use hearth_control::throttle::Rate;
@@ -15,10 +15,10 @@ use crate::fault::Fault;
 use crate::wire::Reply;
 use crate::wire::json::rest;
 
-/// Permissions where the request names none.
+/// File mode if the request sets none.
 const DEFAULT_MODE: u32 = 0o644;
 
-/// All permission bits, set-user-id and sticky among them.
+/// All mode bits, with set-user-id, set-group-id and sticky.
 const MAX_MODE: u32 = 0o7777;
 
 pub(super) async fn perform(

@@ -1,12 +1,12 @@
-//! Parameters of a request. Unknown ones are refused: a misspelt one must not be taken for its default.
+//! Parameters of a request. Unknown ones are refused: a misspelt parameter must not be taken for an absent one.
 
 use crate::fault::Fault;
 use crate::uri::query_pairs;
 
-/// Parameters of a presigned request, which are the signature's business.
+/// Parameters of a presigned request. They belong to the signature.
 const SIGNATURE_PREFIX: &str = "X-Amz-";
 
-/// The values of the parameters `names`, in that order.
+/// The values of the parameters `names`, in their order.
 pub(super) fn parameters<const N: usize>(
     query: &str,
     names: [&str; N],
@@ -31,12 +31,12 @@ pub(super) fn parameters<const N: usize>(
     Ok(values)
 }
 
-/// What a path in the guest stands for.
+/// What a path in the guest names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     /// One regular file.
     File,
-    /// A directory with all that is in it.
+    /// A directory with everything in it.
     Tar,
 }
 

@@ -1,4 +1,4 @@
-//! An answer whose body comes piece by piece from a task of its own.
+//! An answer whose body is streamed from a task.
 
 use bytes::Bytes;
 use futures_util::stream::unfold;
@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use crate::wire::{Reply, reply};
 
-/// Answers with the pieces until their sender is dropped. A client that goes away drops the receiver.
+/// Answers with the pieces until their sender is dropped. A client that disconnects drops the receiver.
 pub(super) fn streamed(content_type: &'static str, pieces: mpsc::Receiver<Bytes>) -> Reply {
     let frames = unfold(pieces, |mut pieces| async {
         let piece = pieces.recv().await?;

@@ -1,7 +1,7 @@
-//! The body of an upload on its way into a guest: counted, hashed, and held against what was signed.
+//! The body of an upload on its way into a guest: limited in size, hashed, and compared with the signed hash.
 //!
-//! The signature over the head has been verified, and it covers the hash that the signer stated. The hash of what
-//! arrives is known only at the end; a body that is another one fails there, before the guest gives the file its name.
+//! The signature of the head is verified, and covers the hash that the signer stated. The hash of the body is known
+//! only at its end. If they differ, the upload fails there, before the guest gives the file its name.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -18,10 +18,10 @@ use crate::sigv4::{BodyClaim, SignatureError};
 use crate::upload_body::UploadBody;
 use crate::wire::BodyError;
 
-/// Largest file: what goes through one request. A guest's disk is limited by itself.
+/// Largest file of one request. The disk of the guest has its own limit.
 const MAX_FILE_BYTES: u64 = 1 << 30;
 
-/// Why a body was not taken.
+/// Why a body was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 enum UploadError {
     #[error("the file is larger than {MAX_FILE_BYTES} bytes")]
@@ -32,13 +32,13 @@ enum UploadError {
     Broken,
 }
 
-/// Tells what became of a body that somebody else reads.
+/// Tells why a body failed that another task reads.
 pub(super) struct Received(Arc<OnceLock<UploadError>>);
 
 type Content = StreamReader<BoxStream<'static, io::Result<Bytes>>, Bytes>;
 
 impl Received {
-    /// The content, to be read, and what will be known of it.
+    /// The content to be read, and a handle that tells why it failed.
     pub(super) fn begin(upload: Upload) -> (Content, Self) {
         let body = UploadBody::new(upload.body).into_data_stream().boxed();
         checked(body, upload.claim)
@@ -62,7 +62,7 @@ impl Received {
     }
 }
 
-/// What is known of a body while it is read.
+/// The state of a body that is being read.
 struct Progress {
     body: BoxStream<'static, Result<Bytes, BodyError>>,
     claim: BodyClaim,
@@ -86,7 +86,7 @@ fn checked(
         let failure = Arc::clone(&failure);
         async move {
             next(progress).await.map_err(|error| {
-                // The first one counts; after it nothing is read.
+                // The first error counts: nothing is read after it.
                 let _ = failure.set(error);
                 io::Error::other(error)
             })

@@ -1,4 +1,4 @@
-//! The `Condition` of a statement, as far as it is understood: comparisons of texts with facts that are known.
+//! The `Condition` of a statement, as far as it is understood: comparisons of texts with known facts.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,11 @@ use super::Truth;
 use super::parse::{ParseError, texts};
 use super::pattern::{Letters, Pattern};
 
-/// What is known of a request, by condition key in lower case. A key with no value is known to be absent; a key that is not here
-/// is not known.
+/// Facts about a request, by condition key in lower case. A key with the value `None` is known to be absent. A key
+/// that is not in the map is unknown.
 pub(crate) type Facts = BTreeMap<&'static str, Option<String>>;
 
-/// One key of one operator with the values it may have.
+/// One key of one operator, with the values that satisfy it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Condition {
     operator: String,
@@ -20,14 +20,14 @@ pub(super) struct Condition {
     values: Vec<Wanted>,
 }
 
-/// A value that a key may have: as a text, and as a pattern for the operators that know wildcards.
+/// A value of a key: as a text, and as a pattern for operators with wildcards.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Wanted {
     text: String,
     pattern: Pattern,
 }
 
-/// Reads `{"StringEquals": {"key": "value" | ["value"]}}`.
+/// Parses `{"StringEquals": {"key": "value" ["value"]}}`.
 pub(super) fn parse(value: &Value) -> Result<Vec<Condition>, ParseError> {
     let malformed = ParseError("a Condition is an object of objects");
     let operators = value.as_object().ok_or(malformed)?;
@@ -48,7 +48,7 @@ pub(super) fn parse(value: &Value) -> Result<Vec<Condition>, ParseError> {
     Ok(conditions)
 }
 
-/// Whether all of them hold.
+/// Whether all conditions hold.
 pub(super) fn all_hold(conditions: &[Condition], facts: &Facts) -> Truth {
     let each = conditions.iter().map(|condition| condition.holds(facts));
     each.fold(Truth::Yes, Truth::and)

@@ -1,4 +1,4 @@
-//! Policy documents, read from JSON. Strict: what has a member that is not understood is no policy.
+//! Policy documents, parsed from JSON. Strict: a document with a member that is not understood is refused.
 
 use serde_json::{Map, Value};
 
@@ -7,12 +7,12 @@ use super::condition::{self, Condition};
 use super::parse::{ParseError, texts};
 use super::pattern::{Letters, Pattern};
 
-/// What a document is for.
+/// The kind of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// What whoever has it may do: names resources and no principals.
+    /// Says what its owner may do: names resources and no principals.
     Identity,
-    /// Who may take a role: names principals and no resources.
+    /// Says who may assume a role: names principals and no resources.
     Trust,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Statement {
     pub(super) conditions: Vec<Condition>,
 }
 
-/// Some texts, or all but some.
+/// Texts that are covered, or all but those.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Choice {
     Of(Vec<Pattern>),
@@ -45,7 +45,7 @@ pub(super) enum Choice {
 }
 
 impl Choice {
-    /// Whether it covers what has these spellings.
+    /// Whether the choice covers a thing with these spellings.
     pub(super) fn covers(&self, texts: &[&str]) -> Truth {
         let any = |patterns: &[Pattern]| {
             let pairs = patterns
@@ -61,11 +61,11 @@ impl Choice {
 }
 
 impl Document {
-    /// Reads a document.
+    /// Parses a document.
     ///
     /// # Errors
     ///
-    /// [`ParseError`], which says what is wrong with it.
+    /// [`ParseError`], which says what is wrong with the document.
     pub(crate) fn parse(text: &str, kind: Kind) -> Result<Self, ParseError> {
         let value: Value =
             serde_json::from_str(text).map_err(|_| ParseError("a policy is a JSON object"))?;
@@ -93,7 +93,7 @@ impl Document {
         })
     }
 
-    /// One that allows everything on everything, but these actions alone.
+    /// A document that allows these actions, and no others, on every resource.
     pub(crate) fn allowing(actions: &[&str]) -> Self {
         let patterns = |texts: &[&str], letters| {
             let patterns = texts.iter().map(|text| Pattern::new(text, letters));
@@ -175,7 +175,7 @@ fn choice(
     }
 }
 
-/// The services among the principals; accounts, users and federations take no roles here.
+/// The services among the principals. Accounts, users and federations cannot assume roles here.
 fn services(value: Option<&Value>) -> Result<Choice, ParseError> {
     let malformed = ParseError("Principal is \"*\" or an object");
     let services = match value {

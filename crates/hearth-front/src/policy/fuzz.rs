@@ -5,13 +5,13 @@ use super::{Decision, Document, Facts, Kind, Question, decide};
 const EVERYTHING_DENIED: &str =
     r#"{"Statement": {"Effect": "Deny", "Action": "*", "Resource": "*"}}"#;
 
-/// Reads two policies, with a zero byte between them, and asks them about an object. The order in which they stand does not matter, what allows nothing
-/// allows nothing, and a denial of everything wins.
+/// Parses two policies, with a zero byte between them, and evaluates them for an object. Their order must not matter,
+/// no policy allows nothing, and a denial of everything wins.
 pub fn documents(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else {
         return;
     };
-    // A document about who may take a role may not panic either.
+    // Parsing a trust policy may not panic either.
     let _ = Document::parse(text, Kind::Trust);
     let documents: Vec<_> = text
         .split('\0')

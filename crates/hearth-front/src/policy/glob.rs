@@ -1,8 +1,8 @@
-//! Matching of wildcards in a time that does not depend on what they are: for each byte of the text a step for each 64
-//! characters of the pattern. Backtracking would take as many steps as both lengths multiplied, and policies are
-//! written by those whom they bind.
+//! Wildcard matching in bounded time: for each byte of the text one step per 64 characters of the pattern, whatever
+//! both are. Backtracking could take as many steps as the product of both lengths, and an attacker could write such
+//! policies.
 //!
-//! The pattern is a chain of states, one before each of its characters and one behind the last. A set of states is a
+//! The pattern is a chain of states: one before each of its characters and one after the last. A set of states is a
 //! row of bits (Baeza-Yates and Gonnet, "A New Approach to Text Searching", 1992):
 //!
 //! ```text
@@ -13,24 +13,24 @@
 /// Bits in a word of a row.
 const WORD_BITS: usize = 64;
 
-/// Classes of bytes that no pattern names: the first of a character, and the others.
+/// Classes of bytes that no pattern names: first bytes of a character, and continuation bytes.
 const OTHER_FIRST: u8 = 0;
 const OTHER_REST: u8 = 1;
 
-/// A pattern, ready to be matched.
+/// A pattern that is prepared for matching.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Glob {
     /// Words in a row.
     words: usize,
-    /// The state behind the last character.
+    /// The state after the last character.
     end: usize,
-    /// The class of each byte; bytes of one class are equal to the pattern.
+    /// The class of each byte. The pattern does not distinguish bytes of one class.
     classes: [u8; 256],
-    /// A row for each class: the states that such a byte moves on by one.
+    /// A row for each class: the states that advance by one on a byte of the class.
     moves: Vec<u64>,
-    /// States that stay, whatever comes: those behind a `*`.
+    /// States that stay on any byte: those after a `*`.
     stays: Vec<u64>,
-    /// States that stay until the character has ended of which a `?` took the first byte.
+    /// States that stay on continuation bytes: those after a `?`, until its character has ended.
     ends_character: Vec<u64>,
 }
 
@@ -47,7 +47,7 @@ impl Glob {
         for byte in literals() {
             let class = &mut classes[usize::from(byte)];
             if *class <= OTHER_REST {
-                // Never more than 256: twelve bytes are in no UTF-8.
+                // Never more than 256: twelve bytes do not occur in UTF-8.
                 *class = count;
                 count += 1;
             }

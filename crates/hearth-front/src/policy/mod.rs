@@ -1,12 +1,12 @@
-//! IAM policies: what a document says about one request. Pure; knows no store, no request and no caller.
+//! IAM policies: evaluation of documents for one request. Pure: knows no store, no HTTP and no caller.
 //!
 //! ```text
 //! text --parse--> Document (statements) --decide(question)--> Decision
 //! ```
 //!
-//! A statement applies to a question, or does not, or it cannot be told ([`Truth`]): a condition, an operator or a policy
-//! variable that is not known here. What cannot be told is always taken for the closed answer: it gives nothing in an
-//! `Allow` and takes everything in a `Deny`.
+//! A statement applies to a question, or does not apply, or that is unknown ([`Truth`]): for a condition, operator or
+//! policy variable that Hearth does not know. An unknown is always read in the restrictive way: it allows nothing in
+//! an `Allow` and denies everything in a `Deny`.
 //!
 //! Reference: "Policy evaluation logic" and "IAM JSON policy element reference", IAM User Guide.
 
@@ -25,26 +25,26 @@ pub(crate) use document::{Document, Kind};
 
 use document::{Effect, Statement};
 
-/// What is asked of policies.
+/// A question to policies.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Question<'a> {
-    /// Who asks, for documents that name principals: `lambda.amazonaws.com`.
+    /// The principal, for documents that name principals: `lambda.amazonaws.com`.
     pub(crate) service: Option<&'a str>,
     /// `service:Operation`.
     pub(crate) action: &'a str,
-    /// All spellings of the one resource that is asked for.
+    /// All spellings of the requested resource.
     pub(crate) resources: &'a [String],
-    /// What conditions may be held against.
+    /// The facts that conditions are compared with.
     pub(crate) facts: &'a Facts,
 }
 
-/// What policies say.
+/// The decision of policies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Decision {
     Allowed,
-    /// A statement forbids it.
+    /// A statement denies the request.
     DeniedExplicitly,
-    /// No statement allows it.
+    /// No statement allows the request.
     NotAllowed,
 }
 
@@ -78,7 +78,7 @@ impl Truth {
     }
 }
 
-/// What these documents say together: whatever denies wins, in whatever order they stand.
+/// The decision of several documents together. A denial wins, whatever the order.
 pub(crate) fn decide<'a>(
     documents: impl IntoIterator<Item = &'a Document>,
     question: &Question<'_>,
@@ -97,7 +97,7 @@ pub(crate) fn decide<'a>(
 fn applies(statement: &Statement, question: &Question<'_>) -> Truth {
     let named = |choice: &Option<document::Choice>, texts: &[&str]| match choice {
         Some(choice) => choice.covers(texts),
-        // A kind of document that does not name this.
+        // This kind of document does not name this.
         None => Truth::Yes,
     };
     let resources: Vec<_> = question.resources.iter().map(String::as_str).collect();

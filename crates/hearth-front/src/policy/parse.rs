@@ -1,8 +1,8 @@
-//! What reading a policy document has in common everywhere.
+//! Parsing that all parts of a policy document share.
 
 use serde_json::Value;
 
-/// Why a text is no policy document.
+/// Why a text is not a policy document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct ParseError(pub(super) &'static str);

@@ -6,13 +6,13 @@ use super::glob::Glob;
 /// How letters compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Letters {
-    /// Resources.
+    /// Case-sensitive: resources.
     Exact,
-    /// Actions: `S3:getobject` is `s3:GetObject`.
+    /// Case-insensitive: actions. `S3:getobject` is `s3:GetObject`.
     AnyCase,
 }
 
-/// A text of a policy.
+/// A text of a policy, perhaps with wildcards.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pattern {
     form: Form,
@@ -21,13 +21,13 @@ pub(super) struct Pattern {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Form {
-    /// With a policy variable, `${aws:username}`, whose value is not known here.
+    /// A text with a policy variable such as `${aws:username}`, whose value is not known.
     Variable,
     /// `*` alone.
     Everything,
-    /// Without wildcards.
+    /// A text without wildcards.
     Text(String),
-    /// Boxed, as it has a table of 256 bytes and most texts have no wildcard.
+    /// A text with wildcards. Boxed, because it has a table of 256 bytes and most texts have no wildcard.
     Glob(Box<Glob>),
 }
 

@@ -1,5 +1,5 @@
-//! What may be done in S3: actions and resources of its operations, held against the caller's policies, and what guests may
-//! ask at all. By the time this is asked, the signature has been verified.
+//! Authorization in S3: the actions and resources of its operations, checked against the caller's policies, and what
+//! guests may ask. The signature has been verified before.
 
 use async_trait::async_trait;
 use hearth_control::Control;
@@ -18,17 +18,17 @@ use crate::guest::Guest;
 use crate::identity::{Principal, Signer};
 use crate::policy::Facts;
 
-/// Who asks; travels with the request.
+/// The caller of a request, in the request's extensions.
 #[derive(Clone, Debug)]
 pub(super) struct Visit {
     pub(super) signer: Signer,
     pub(super) is_guest: bool,
 }
 
-/// What an operation is to policies.
+/// The policy action of an operation.
 struct Action {
     name: &'static str,
-    /// Whether it is about data, which guests may read and write, or about buckets themselves.
+    /// Whether the operation is about data, which guests may read and write, or about buckets themselves.
     is_data: bool,
 }
 
@@ -46,8 +46,8 @@ const fn administration(name: &'static str) -> Option<Action> {
     })
 }
 
-/// The action of each operation that there is ("Actions, resources, and condition keys for Amazon S3"). An operation that is
-/// not here is no role's and no guest's.
+/// The action of each operation ("Actions, resources, and condition keys for Amazon S3"). Roles and guests cannot
+/// call an operation that is not listed.
 fn action(operation: &str) -> Option<Action> {
     match operation {
         "GetObject" | "HeadObject" => data("s3:GetObject"),
@@ -71,15 +71,15 @@ fn action(operation: &str) -> Option<Action> {
     }
 }
 
-/// Keys of a list that are held against policies where they are: of one key, the largest policies cost a millisecond at
-/// most.
+/// Lists of up to this many keys are checked without waiting: one key costs at most a millisecond with the largest
+/// policies.
 const FEW_KEYS: usize = 8;
 
-/// The decisions of this module for one account, as `s3s` asks for them.
+/// The authorization of one account, as `s3s` calls it.
 pub(super) struct Access {
     control: Control,
-    /// One list of keys at a time is held against the policies of a role. The longest list takes a second or so with the
-    /// largest policies, and threads that may block are for all accounts.
+    /// Serializes checks of long lists of keys against a role's policies. The longest list takes about a second with
+    /// the largest policies, and all accounts share the blocking threads.
     lists: Semaphore,
 }
 
@@ -94,7 +94,7 @@ impl Access {
 
 #[async_trait]
 impl S3Access for Access {
-    /// Once for every request, before its input is read.
+    /// Called once for every request, before its input is read.
     async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
         let operation = context.s3_op().name().to_owned();
         let operation = operation.as_str();
@@ -111,7 +111,7 @@ impl S3Access for Access {
             return Err(s3_error!(AccessDenied, "Signature is required"));
         };
         found.set_verified();
-        // Guests have been counted at their door.
+        // The guest door has counted requests of guests.
         if !visit.is_guest {
             let account = visit.signer.account;
             let taken = self.control.throttle(account, Rate::Request);
@@ -121,7 +121,7 @@ impl S3Access for Access {
         if visit.is_guest && !action.as_ref().is_some_and(|action| action.is_data) {
             return Err(s3_error!(AccessDenied, "{}", Guest::CLOSED));
         }
-        // The keys of a list are in its body, and each is held against the policies when it has been read.
+        // The keys of a list are in its body. Each is checked once the body has been read.
         if operation == "DeleteObjects" {
             return Ok(());
         }
@@ -129,7 +129,7 @@ impl S3Access for Access {
             || format!("s3:{operation}"),
             |action| action.name.to_owned(),
         );
-        // So is a prefix, as `s3s` reads it.
+        // A prefix is checked once `s3s` has read it.
         if matches!(
             operation,
             "ListObjects" | "ListObjectsV2" | "ListObjectVersions"
@@ -165,7 +165,7 @@ impl S3Access for Access {
         )
     }
 
-    /// An object's attributes are asked for by who may read it.
+    /// The attributes of an object may be read by callers that may read the object.
     async fn get_object_attributes(
         &self,
         request: &mut S3Request<GetObjectAttributesInput>,
@@ -182,7 +182,7 @@ impl S3Access for Access {
         may_copy(&visit_of(request)?, &request.input.copy_source)
     }
 
-    /// A list with one key that may not be deleted deletes nothing.
+    /// If one key of a list may not be deleted, nothing is deleted.
     async fn delete_objects(&self, request: &mut S3Request<DeleteObjectsInput>) -> S3Result<()> {
         let visit = visit_of(request)?;
         let input = &request.input;
@@ -208,7 +208,7 @@ fn may_delete(visit: &Visit, resources: &[String]) -> S3Result<()> {
         .try_for_each(|resource| may(visit, "s3:DeleteObject", resource, &Facts::new()))
 }
 
-/// The source is read.
+/// A copy reads its source.
 fn may_copy(visit: &Visit, source: &CopySource) -> S3Result<()> {
     let CopySource::Bucket { bucket, key, .. } = source else {
         return Err(s3_error!(NotImplemented));
@@ -221,7 +221,7 @@ fn may_list(visit: &Visit, action: &str, bucket: &str, prefix: Option<&String>) 
     may(visit, action, &format!("arn:aws:s3:::{bucket}"), &facts)
 }
 
-/// What is known of a request that lists nothing.
+/// The facts of a request that lists nothing.
 fn no_prefix() -> Facts {
     Facts::from([("s3:prefix", None)])
 }

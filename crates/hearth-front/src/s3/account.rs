@@ -1,5 +1,5 @@
-//! The buckets of one account as `s3s` asks for them. What `s3s` offers beyond this list is answered
-//! with `NotImplemented`.
+//! The buckets of one account, as `s3s` calls them. Operations of `s3s` that are not listed here are answered with
+//! `NotImplemented`.
 
 use async_trait::async_trait;
 use s3s::dto::{
@@ -18,7 +18,7 @@ use s3s::{S3, S3Request, S3Response, S3Result};
 
 use super::store::{AccountBuckets, now_ms, timestamp};
 
-/// Methods that hand their input on to a function of this name.
+/// Methods that pass their input to a function of the same name.
 macro_rules! hand_on {
     ($($name:ident: $module:ident($input:ty) -> $output:ty;)+) => {
         #[async_trait]
@@ -28,7 +28,7 @@ macro_rules! hand_on {
             })+
         }
 
-        /// The inputs of all operations: their names with `Input` behind.
+        /// The input types of all operations: their names with the suffix `Input`.
         pub(super) const INPUTS: &[&str] = &[$(stringify!($input)),+];
     };
 }

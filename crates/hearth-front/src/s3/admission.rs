@@ -1,6 +1,6 @@
-//! What a request must be like before `s3s` reads it.
+//! Checks of a request's head before `s3s` reads the request.
 //!
-//! `s3s` reads some requests further than they have shown whose they are, and takes some that AWS refuses:
+//! `s3s` processes some requests before it has authenticated them, and accepts some that AWS refuses:
 //!
 //! | refused here | because |
 //! |---|---|
@@ -10,7 +10,7 @@
 //! | presigned requests for longer than a week | AWS bounds them so; version 2 has no bound of its own |
 //! | more than one signature, more than 64 parameters | what is read here must be what `s3s` reads |
 //!
-//! Texts are those of AWS where it has one.
+//! The texts are those of AWS where AWS has one.
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, header};
@@ -18,16 +18,18 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use crate::sigv4::parameter;
 use crate::uri::query_pairs;
 
-/// Longest time for which a request may be presigned.
+/// Longest lifetime of a presigned request, in seconds.
 const MAX_EXPIRES_S: i64 = 7 * 24 * 3600;
 
-/// Parameters in a query. The most that an operation has, with a signature of version 4 and overridden headers, are below thirty.
+/// Most parameters of a query. The largest operation, with a signature of version 4 and overridden headers, has fewer
+/// than thirty.
 const MAX_PARAMETERS: usize = 64;
 
-/// Headers that a presigned request may have without signing them: they only say again what is signed, or what the body must hash to.
+/// Headers that a presigned request may have without signing them: they repeat what is signed, or state the hash of
+/// the body.
 const HARMLESS: &[&str] = &["x-amz-content-sha256", "x-amz-date"];
 
-/// Why `s3s` does not get a request.
+/// Why a request is refused before `s3s` gets it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Refused {
     pub(super) status: u16,
@@ -35,7 +37,7 @@ pub(super) struct Refused {
     pub(super) message: String,
 }
 
-/// Where the signature of a request stands.
+/// Where the signature of a request is.
 enum Signature {
     Header,
     /// In the query, version 4.
@@ -44,7 +46,7 @@ enum Signature {
     QueryVersion2,
 }
 
-/// Judges a request by its head. `now_s` is in seconds since 1970.
+/// Checks the head of a request. `now_s` is in seconds since 1970.
 pub(super) fn admit(head: &Parts, now_s: i64) -> Result<(), Refused> {
     if is_form(head) {
         let text = "Uploads by a form of a browser are not taken here. Use a presigned PUT.";
@@ -67,13 +69,13 @@ pub(super) fn admit(head: &Parts, now_s: i64) -> Result<(), Refused> {
             let list = value(&pairs, "X-Amz-SignedHeaders").unwrap_or_default();
             are_signed(&head.headers, list, HARMLESS)
         }
-        // All `x-amz-*` headers are in what version 2 signs.
+        // A signature of version 2 covers all `x-amz-*` headers.
         Signature::QueryVersion2 => ends_within_a_week(&pairs, now_s),
     }
 }
 
-/// Whether a header says that it is a form. `s3s` leaves out headers that are no UTF-8, takes other letters than those of ASCII, and
-/// asks for what stands before a `+`: so each value counts, by its beginning.
+/// Whether a header says that the body is a form. `s3s` ignores headers that are not UTF-8, folds case beyond ASCII,
+/// and looks only at the text before a `+`. So each value is compared by its beginning.
 fn is_form(head: &Parts) -> bool {
     const FORM: &[u8] = b"multipart/form-data";
     let begins = |kind: &HeaderValue| {
@@ -106,7 +108,7 @@ fn signature(headers: &HeaderMap, pairs: &[(String, String)]) -> Result<Signatur
     }
 }
 
-/// Whether each `x-amz-*` header stands in the list of what is signed.
+/// Whether each `x-amz-*` header is in the list of signed headers.
 fn are_signed(headers: &HeaderMap, signed: &str, harmless: &[&str]) -> Result<(), Refused> {
     let is_signed = |name: &str| {
         signed
@@ -152,7 +154,7 @@ fn value<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
     pair.map(|(_, value)| value.as_str())
 }
 
-/// A header's text; empty if it is absent or no text.
+/// The text of a header. Empty if it is absent or not a text.
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     let value = headers.get(name).and_then(|value| value.to_str().ok());
     value.unwrap_or_default()

@@ -1,11 +1,11 @@
-//! A bound on the chunks of a body that is signed piece by piece.
+//! A limit on the chunk size of a body whose chunks are signed.
 //!
 //! ```text
 //! <hex size>[;chunk-signature=...]\r\n <bytes> \r\n  ...  0[;chunk-signature=...]\r\n <trailer> \r\n
 //! ```
 //!
-//! `s3s` keeps a chunk in memory until it has all of it and can verify it. The size is the client's word, so it is read here on its
-//! way, and a body with a larger one ends in an error.
+//! `s3s` holds a chunk in memory until it is complete and can be verified. The client states the size, so the size is
+//! read here first, and a body with a larger chunk ends in an error.
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(super) mod fuzz;
@@ -22,36 +22,37 @@ use crate::wire::BodyError;
 /// Largest chunk. botocore sends 1 MiB, other SDKs 64 to 128 KiB.
 const MAX_CHUNK_BYTES: u64 = 4 << 20;
 
-/// Hexadecimal digits of a size that can be read without overflowing.
+/// Most hexadecimal digits of a size: a size of so many digits cannot overflow.
 const MAX_DIGITS: usize = 15;
 
-/// Longest line before a chunk: its size and a signature.
+/// Longest line before a chunk: the size and a signature.
 const MAX_LINE_BYTES: usize = 256;
 
-/// Whether a body comes in chunks of this form.
+/// Whether a body comes in signed chunks.
 pub(super) fn has_chunks(headers: &HeaderMap) -> bool {
     let claim = headers.get("x-amz-content-sha256");
     claim.is_some_and(|claim| claim.as_bytes().starts_with(b"STREAMING-"))
 }
 
-/// A body of chunks, each of them bounded.
+/// A body of chunks, each of limited size.
 pub(super) struct LimitedChunks<B> {
     body: B,
     place: Place,
 }
 
-/// Where in a body the next byte stands.
+/// The position of the next byte in a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// In the line before a chunk, after so many bytes; with the size as far as it was read, and whether that has ended.
+    /// In the line before a chunk, after `read` bytes of it, with the part of the size read so far, and whether the
+    /// size has ended.
     Line {
         read: usize,
         size: u64,
         has_ended: bool,
     },
-    /// In a chunk or the line end behind it, of which so many bytes are left.
+    /// In a chunk or the line end after it, with `left` bytes to come.
     Chunk { left: u64 },
-    /// Behind the last chunk.
+    /// After the last chunk.
     Trailer,
 }
 
@@ -76,7 +77,7 @@ impl<B> LimitedChunks<B> {
 }
 
 impl Place {
-    /// Goes over bytes.
+    /// Processes bytes.
     fn pass(mut self, mut bytes: &[u8]) -> Result<Self, BadChunk> {
         while let Some((byte, rest)) = bytes.split_first() {
             match self {
@@ -95,7 +96,7 @@ impl Place {
                             left: left - length,
                         });
                     }
-                    // Not more than there are.
+                    // At most as many as there are.
                     bytes = &bytes[left as usize..];
                     self = LINE;
                 }
@@ -106,7 +107,7 @@ impl Place {
     }
 }
 
-/// Where one goes on after a byte of a line.
+/// The position after a byte of a line.
 fn line(byte: u8, read: usize, size: u64, has_ended: bool) -> Result<Place, BadChunk> {
     const LINE_END_BYTES: u64 = 2;
     if byte == b'\n' {

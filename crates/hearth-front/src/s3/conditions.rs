@@ -1,4 +1,4 @@
-//! What must hold for an object to be read, copied, replaced or deleted (RFC 9110 section 13).
+//! Conditions for reading, copying, replacing or deleting an object (RFC 9110 section 13).
 
 use hearth_objects::{Condition, Object};
 use http::HeaderMap;
@@ -7,7 +7,7 @@ use s3s::{S3Result, s3_error};
 
 use super::store::timestamp;
 
-/// Conditions on an object that is read. `s3s` has parsed them.
+/// Conditions on reading an object, as `s3s` has parsed them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ReadConditions {
     pub(super) if_match: Option<ETagCondition>,
@@ -16,17 +16,17 @@ pub(super) struct ReadConditions {
     pub(super) if_unmodified_since: Option<Timestamp>,
 }
 
-/// Which condition does not hold.
+/// A condition that does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unmet {
-    /// The client has what there is.
+    /// The client has the current object already.
     NotModified,
-    /// The object is not what the client expects.
+    /// The object is not the one that the client expects.
     Precondition,
 }
 
 impl ReadConditions {
-    /// A tag goes before a time that says the same (section 13.2.2).
+    /// Checks the conditions. An entity tag takes precedence over a time (section 13.2.2).
     pub(super) fn judge(&self, object: &Object) -> Result<(), Unmet> {
         let matches = |condition: &ETagCondition| match condition {
             ETagCondition::Any => true,
@@ -52,7 +52,7 @@ impl ReadConditions {
         Ok(())
     }
 
-    /// For an answer that has the object: a client that has it already is told so.
+    /// Checks the conditions for an answer with the object. A client that has it already gets 304.
     pub(super) fn check(&self, object: &Object) -> S3Result<()> {
         self.judge(object).map_err(|unmet| match unmet {
             Unmet::NotModified => s3_error!(NotModified),
@@ -61,7 +61,7 @@ impl ReadConditions {
     }
 }
 
-/// The condition of a write; a tag and `*` are all that S3 takes here.
+/// The condition of a write. S3 accepts only an entity tag or `*` here.
 pub(super) fn condition(
     if_match: Option<&ETagCondition>,
     if_none_match: Option<&ETagCondition>,
@@ -74,7 +74,7 @@ pub(super) fn condition(
     }
 }
 
-/// The condition of a write whose input has none in the model of `s3s`, though S3 takes it: of the headers.
+/// The condition of a write, from the headers: for inputs that lack it in the model of `s3s` although S3 has it.
 pub(super) fn condition_of_headers(headers: &HeaderMap) -> S3Result<Condition> {
     let read = |name: &str| -> S3Result<Option<ETagCondition>> {
         let Some(value) = headers.get(name) else {

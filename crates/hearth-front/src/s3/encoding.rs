@@ -1,12 +1,13 @@
-//! How keys are written in listings.
+//! How keys are encoded in listings.
 //!
-//! XML 1.0 has no way to write some characters that a key may have. With `encoding-type=url`, which the SDKs ask for and undo, every
-//! key can be told. Without it a listing with such a key is refused: a key that is altered would be another object's.
+//! XML 1.0 cannot express some characters that a key may have. With `encoding-type=url`, which the SDKs ask for and
+//! decode, every key can be listed. Without it a listing with such a key is refused: an altered key would name
+//! another object.
 
 use s3s::dto::EncodingType;
 use s3s::{S3Result, s3_error};
 
-/// How the texts of one answer are written.
+/// The encoding of texts in one answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Encoding {
     Plain,
@@ -14,7 +15,7 @@ pub(super) enum Encoding {
 }
 
 impl Encoding {
-    /// What a request asks for.
+    /// The encoding that a request asks for.
     pub(super) fn of(asked: Option<&EncodingType>) -> S3Result<Self> {
         match asked.map(EncodingType::as_str) {
             None => Ok(Self::Plain),
@@ -26,7 +27,7 @@ impl Encoding {
         }
     }
 
-    /// A key, or a part of one.
+    /// Encodes a key, or a part of one.
     pub(super) fn write(self, text: &str) -> S3Result<String> {
         match self {
             Self::Url => Ok(percent_encoded(text)),
@@ -43,7 +44,7 @@ impl Encoding {
     }
 }
 
-/// As S3 encodes: like a form, with `/` and `*` as they are.
+/// The encoding of S3: that of forms, but `/` and `*` stay.
 fn percent_encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -64,7 +65,7 @@ fn percent_encoded(text: &str) -> String {
     encoded
 }
 
-/// XML 1.0 section 2.2, without the carriage return: a parser makes a line feed of it (section 2.11).
+/// XML 1.0 section 2.2, without the carriage return, which a parser turns into a line feed (section 2.11).
 const fn is_told_by_xml(character: char) -> bool {
     matches!(character, '\t' | '\n' | ' '..='\u{FFFD}' | '\u{10000}'..)
 }

@@ -1,4 +1,4 @@
-//! Refusals of the store as S3 words them.
+//! Refusals of the object store in the words of S3.
 
 use hearth_objects::ObjectError;
 use http::StatusCode;
@@ -55,7 +55,7 @@ pub(super) fn refused(error: ObjectError) -> S3Error {
     }
 }
 
-/// AWS has no bound of this kind. The code and the status are those of Ceph.
+/// AWS has no such limit. The code and the status are those of Ceph.
 pub(super) fn full() -> S3Error {
     let text = "The objects and unfinished uploads of this account take all the bytes that [quotas] in the configuration of the service lets them take. Delete some, or raise the quota.";
     let mut error = S3Error::with_message(S3ErrorCode::Custom("QuotaExceeded".into()), text);
@@ -63,7 +63,7 @@ pub(super) fn full() -> S3Error {
     error
 }
 
-/// Our own failure; its cause goes to the log.
+/// A failure of the service. The cause is logged.
 pub(super) fn internal(error: &(dyn std::error::Error + 'static)) -> S3Error {
     tracing::error!(error, "object store failed");
     s3_error!(

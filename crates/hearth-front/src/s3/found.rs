@@ -1,4 +1,5 @@
-//! What a request turned out to be: `s3s` finds out, metrics and the audit log want to know.
+//! What `s3s` found out about a request: the operation and whether the signature is valid. Metrics and the audit log
+//! need it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -7,7 +8,7 @@ use http::Request;
 
 use super::account::INPUTS;
 
-/// Where it is noted while a request is answered.
+/// Notes about a request, taken while it is answered.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Found(Arc<Notes>);
 
@@ -18,26 +19,26 @@ struct Notes {
 }
 
 impl Found {
-    /// The place of a request, which travels with it.
+    /// Creates the notes of a request and adds them to its extensions.
     pub(super) fn of<B>(request: &mut Request<B>) -> Self {
         let found = Self::default();
         request.extensions_mut().insert(found.clone());
         found
     }
 
-    /// Notes the name of an operation. A request has one.
+    /// Notes the operation. Each request has one.
     pub(super) fn set_operation(&self, name: &str) {
         if let Some(name) = known(name) {
             let _ = self.0.name.set(name);
         }
     }
 
-    /// The name; `None` of what is no operation of ours, or was refused before it was looked at.
+    /// The operation. `None` if it is unknown, or the request was refused before it was determined.
     pub(super) fn operation(&self) -> Option<&'static str> {
         self.0.name.get().copied()
     }
 
-    /// Notes that the signature is that of the key that the request names.
+    /// Notes that the signature matches the access key that the request names.
     pub(super) fn set_verified(&self) {
         self.0.is_verified.store(true, Ordering::Relaxed);
     }
@@ -48,7 +49,7 @@ impl Found {
     }
 }
 
-/// The same name for ever: labels of metrics must be ones that we have written.
+/// The name as a constant: labels of metrics must be constants.
 fn known(name: &str) -> Option<&'static str> {
     let names = INPUTS
         .iter()

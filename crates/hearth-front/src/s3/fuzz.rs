@@ -1,4 +1,4 @@
-//! Bodies of fuzz targets on what stands before S3.
+//! Bodies of fuzz targets for the checks in front of S3.
 
 pub use super::admission::fuzz::admission;
 pub use super::chunk_limit::fuzz::chunks;

@@ -1,4 +1,4 @@
-//! Listings of objects, in both versions of the operation, and as versions.
+//! Listings of objects: both versions of `ListObjects`, and `ListObjectVersions`.
 
 use hearth_objects::{Listing, ListingRequest};
 use s3s::dto::{
@@ -14,7 +14,7 @@ use super::store::{AccountBuckets, timestamp};
 /// Keys in one answer (S3's own bound).
 const MAX_KEYS: i32 = 1000;
 
-/// The version of an object in a bucket that has none.
+/// The version id of an object in a bucket without versioning.
 const ONLY_VERSION: &str = "null";
 
 pub(super) async fn list_objects(
@@ -83,7 +83,7 @@ pub(super) async fn list_objects_v2(
     })
 }
 
-/// A bucket without versions: each object is its only one, and its name is `null`.
+/// Buckets have no versioning: each object is its only version, with the id `null`.
 pub(super) async fn list_object_versions(
     buckets: &AccountBuckets,
     request: S3Request<ListObjectVersionsInput>,
@@ -170,7 +170,7 @@ fn common_prefixes(found: &[String], encoding: Encoding) -> S3Result<Vec<CommonP
     found.iter().map(prefix).collect()
 }
 
-/// Tokens are keys, but not legible ones: clients must not make their own.
+/// Tokens are encoded keys, so that clients do not make their own.
 fn write_token(key: &str) -> String {
     base64_simd::URL_SAFE_NO_PAD.encode_to_string(key.as_bytes())
 }

@@ -1,7 +1,7 @@
-//! Memory for bodies that `s3s` holds as a whole: lists of keys, of parts, and whatever else is XML.
+//! Limits the memory for bodies that `s3s` reads as a whole: lists of keys, of parts, and all other XML.
 //!
-//! Bodies of objects stream through and are not counted. A body takes its memory before it is read and gives it back when it is
-//! answered. Who finds none is told to slow down, which the SDKs do.
+//! Bodies of objects are streamed and not counted. A request takes memory before its body is read and returns it when
+//! the request is answered. If none is free, the client is told to slow down; the SDKs retry.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,16 +14,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::MAX_XML_BYTES;
 use crate::uri::query_pairs;
 
-/// For one account: four of the largest, or a hundred of the usual.
+/// For one account: four of the largest bodies, or a hundred usual ones.
 const OF_ACCOUNT_BYTES: usize = 4 * MAX_XML_BYTES;
 
 /// For all accounts together.
 const OF_ALL_BYTES: usize = 32 * MAX_XML_BYTES;
 
-/// What is counted at once: a semaphore counts 32 bits.
+/// Memory is counted in blocks: a semaphore counts 32 bits.
 const BLOCK_BYTES: usize = 4096;
 
-/// Parameters of requests whose body is an object or a part. What is not here takes memory, which is at worst too careful.
+/// Query parameters of requests whose body is an object or a part. Any other request takes memory, which is at worst
+/// too careful.
 const STREAMED: &[&str] = &[
     "partNumber",
     "uploadId",
@@ -33,13 +34,13 @@ const STREAMED: &[&str] = &[
     "Expires",
 ];
 
-/// The memory.
+/// The memory for request bodies.
 pub(super) struct Memory {
     all: Arc<Semaphore>,
     accounts: Mutex<HashMap<String, Arc<Semaphore>>>,
 }
 
-/// What one request has of it.
+/// The memory of one request. Dropping it returns the memory.
 #[derive(Debug)]
 pub(super) struct Taken {
     _own: OwnedSemaphorePermit,
@@ -56,7 +57,7 @@ impl Default for Memory {
 }
 
 impl Memory {
-    /// Takes memory for a request; `None` when there is none.
+    /// Takes memory for a request. `None` if too little is free.
     pub(super) fn take(&self, account: &str, bytes: usize) -> Option<Taken> {
         let blocks = u32::try_from(bytes.div_ceil(BLOCK_BYTES)).ok()?;
         let own = {
@@ -71,7 +72,8 @@ impl Memory {
     }
 }
 
-/// What a request may have `s3s` hold: nothing of one that streams or has no body, and never more than it lets pass.
+/// The bytes that a request can make `s3s` hold: none if its body is streamed or absent, and never more than `s3s`
+/// accepts.
 pub(super) fn held_bytes(head: &Parts) -> usize {
     if streams(head) {
         return 0;

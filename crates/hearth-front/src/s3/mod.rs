@@ -1,9 +1,9 @@
 //! S3: the protocol by `s3s`, the storage by `hearth-objects`.
 //!
-//! Each account has its own service over its own buckets, chosen by the access key that the request
-//! names; `s3s` then verifies the signature (header, presigned, chunked) with that key's secret, so a
-//! key can never reach another account's buckets. What `s3s` would take and AWS refuses is refused
-//! before, by `admission.rs`. What roles and guests may is decided in `access.rs`.
+//! Each account has a service of its own over its own buckets, chosen by the access key that the request names. `s3s`
+//! then verifies the signature (header, presigned, chunked) with that key's secret, so a key can never reach another
+//! account's buckets. `admission.rs` refuses requests that `s3s` would accept and AWS would not. `access.rs` decides
+//! what roles and guests may do.
 
 mod access;
 mod account;
@@ -53,10 +53,10 @@ use found::Found;
 use memory::{Memory, held_bytes};
 use store::AccountBuckets;
 
-/// Clock skew that is tolerated: three times that of the other services, as on AWS.
+/// Tolerated clock skew in seconds: three times that of the other services, as on AWS.
 const MAX_SKEW_S: u32 = 900;
 
-/// Largest body of XML: ten thousand parts with their checksums, or a thousand keys of the greatest length, escaped.
+/// Largest XML body: ten thousand parts with their checksums, or a thousand keys of the greatest length, escaped.
 const MAX_XML_BYTES: usize = 4 << 20;
 
 /// The S3 service of all accounts.
@@ -66,9 +66,9 @@ pub(crate) struct S3 {
     places: Arc<Places>,
     joins: Arc<Places>,
     memory: Memory,
-    /// Where another S3 is that is used instead.
+    /// The address of another S3 that is used instead.
     elsewhere: Option<String>,
-    /// Services are made when an account first asks; there are as many as accounts.
+    /// The service of each account that ever asked.
     services: Mutex<HashMap<AccountId, S3Service>>,
 }
 
@@ -90,7 +90,7 @@ impl S3 {
         }
     }
 
-    /// Answers one request; says whose it was when its signature was verified.
+    /// Answers one request. Also returns whose it was, if its signature was verified.
     pub(crate) async fn answer(
         &self,
         origin: Origin,
@@ -128,7 +128,7 @@ impl S3 {
             return (denied("AccessDenied", Guest::FOREIGN), None);
         }
         if let Some(endpoint) = &self.elsewhere {
-            // Not to be taken for an empty S3: what was uploaded here would be found by no build.
+            // An empty bucket here would be misleading: builds read from the other S3.
             let text = format!("This service has no S3 of its own; builds read from {endpoint}.");
             return (refused(501, "NotImplemented", &text), None);
         }
@@ -176,7 +176,7 @@ impl S3 {
         let mut config = S3Config::default();
         config.presigned_url_max_skew_time_secs = MAX_SKEW_S;
         config.xml_max_body_size = MAX_XML_BYTES;
-        // None gets as far: `admission.rs` refuses them.
+        // Never reached: `admission.rs` refuses forms.
         config.post_object_max_file_size = 0;
         config.form_max_parts = 1;
         config.form_max_field_size = 1;
@@ -198,8 +198,8 @@ impl S3 {
     }
 }
 
-/// The key that a request names. boto3 still presigns with version 2 where the region is `us-east-1`
-/// and nothing else is configured, so that form of query is known too.
+/// The access key that a request names. boto3 still presigns with version 2 if the region is `us-east-1` and nothing
+/// else is configured, so that form of query is supported too.
 pub(crate) fn access_key(head: &Parts) -> Option<String> {
     let version_2 = || {
         let query = head.uri.query().unwrap_or_default();
@@ -213,11 +213,11 @@ pub(crate) fn access_key(head: &Parts) -> Option<String> {
         .or_else(version_2)
 }
 
-/// The session token of a request: a header, or in the query of a presigned one.
+/// The session token of a request: in a header, or in the query of a presigned request.
 fn session_token(head: &Parts) -> Option<String> {
     const NAME: &str = "x-amz-security-token";
     if let Some(token) = head.headers.get(NAME) {
-        // One that is no text is still a token, and a wrong one.
+        // A token that is not a text is still a token, and an invalid one.
         return Some(token.to_str().unwrap_or_default().to_owned());
     }
     let mut pairs = query_pairs(head.uri.query().unwrap_or_default());
@@ -226,8 +226,8 @@ fn session_token(head: &Parts) -> Option<String> {
         .map(|(_, token)| token)
 }
 
-/// Gives `s3s` the secrets of one account's keys, and of no other's. Those of roles are anybody's to ask for: `access.rs` holds the
-/// key that signed against the one whose session was found.
+/// Gives `s3s` the secrets of one account's keys, and of no other's. Temporary keys of roles are not checked against
+/// the account: `access.rs` compares the key that signed with the one whose session was found.
 struct AccountAuth {
     identities: Identities,
     account: AccountId,
@@ -246,7 +246,7 @@ impl S3Auth for AccountAuth {
     }
 }
 
-/// Our own failure.
+/// A failure of the service.
 pub(crate) fn internal_error() -> Reply {
     let text = "We encountered an internal error. Please try again.";
     refused(500, "InternalError", text)

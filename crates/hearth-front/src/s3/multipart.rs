@@ -174,7 +174,7 @@ pub(super) async fn abort_multipart_upload(
     Ok(AbortMultipartUploadOutput::default())
 }
 
-/// The tag of a joined object: the digest of its parts' digests, and how many there were.
+/// The entity tag of a joined object: the digest of its parts' digests, and the number of parts.
 fn join_etags(etags: &[String]) -> String {
     let mut md5 = Md5::new();
     for etag in etags {

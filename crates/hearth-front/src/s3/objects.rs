@@ -1,4 +1,4 @@
-//! Objects: reading, writing, copying, deleting.
+//! Operations on objects: read, write, copy, delete.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -58,7 +58,7 @@ async fn find(buckets: &AccountBuckets, bucket: &str, key: &str) -> S3Result<Obj
         .await
 }
 
-/// An object with its bytes, which stay readable whatever becomes of the object.
+/// An object with its open file. The bytes stay readable even if the object is replaced or deleted.
 pub(super) async fn open(
     buckets: &AccountBuckets,
     bucket: &str,
@@ -121,7 +121,7 @@ pub(super) async fn get_object(
     });
     let headers = &object.attributes.headers;
     let header = |name: &str| headers.get(name).cloned();
-    // A checksum is of the whole object.
+    // A checksum covers the whole object.
     let checksum = if content_range.is_none() {
         checksums(headers)
     } else {
@@ -194,7 +194,7 @@ pub(super) async fn head_object(
     })
 }
 
-/// What a client asks about an object without its bytes. The parts that it was joined of are not kept.
+/// Attributes of an object, without its bytes. The parts that it was joined from are not stored.
 pub(super) async fn get_object_attributes(
     buckets: &AccountBuckets,
     request: S3Request<GetObjectAttributesInput>,
@@ -202,7 +202,7 @@ pub(super) async fn get_object_attributes(
     let input = request.input;
     let object = find(buckets, &input.bucket, &input.key).await?;
     let is_asked = |name: &str| {
-        // One header with all names, which `s3s` gives as it stands.
+        // One header has all names, and `s3s` passes it on as it is.
         let asked = input.object_attributes.iter();
         let mut asked = asked.flat_map(|attributes| attributes.as_str().split(','));
         asked.any(|attribute| attribute.trim() == name)
@@ -303,7 +303,7 @@ pub(super) async fn copy_object(
                 attributes,
                 condition,
             };
-            // Here both are answered alike: there is nothing that the client could have already.
+            // Both cases get the same answer: there is nothing that the client could have already.
             let judge = move |source: &Object| {
                 let judged = conditions.judge(source);
                 judged.map_err(|_| ObjectError::ConditionFailed)

@@ -1,4 +1,4 @@
-//! A part of an upload that is copied from an object: how the SDKs copy what is large.
+//! Copies a part of an upload from an object: how the SDKs copy large objects.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -56,7 +56,7 @@ pub(super) async fn upload_part_copy(
                 key: &key,
                 id: &id,
             };
-            // Before the bytes are copied: it may have ended.
+            // Checked before the bytes are copied: the upload may have ended.
             store.parts(upload)?;
             let mut blob = store.new_blob(account)?;
             let size = range.end - range.start;
@@ -76,7 +76,7 @@ pub(super) async fn upload_part_copy(
     })
 }
 
-/// Copies bytes of a file into a blob. Gives their digest.
+/// Copies bytes of a file into a blob. Returns their MD5 digest.
 fn copy(mut source: File, range: Range<u64>, blob: &mut NewBlob) -> Result<String, ObjectError> {
     blob.take(range.end - range.start)?;
     source.seek(SeekFrom::Start(range.start))?;
@@ -98,7 +98,7 @@ fn copy(mut source: File, range: Range<u64>, blob: &mut NewBlob) -> Result<Strin
     Ok(crate::sigv4::hex(&md5.finalize()))
 }
 
-/// The bytes that a client names: `bytes=first-last`, both within the object. All of them without.
+/// The byte range of a request: `bytes=first-last`, both within the object. The whole object if the header is absent.
 fn range(named: Option<&str>, size: u64) -> S3Result<Range<u64>> {
     let Some(named) = named else {
         return Ok(0..size);

@@ -1,4 +1,4 @@
-//! Receives a body into a new blob, with every digest that the client may have stated.
+//! Receives a body into a new blob, and computes every digest that the client has stated.
 
 use futures_util::StreamExt;
 use hearth_objects::NewBlob;
@@ -14,14 +14,14 @@ use super::fault::{internal, refused};
 /// Largest object of one request (S3's own bound).
 const MAX_BYTES: u64 = 5 * 1024 * 1024 * 1024;
 
-/// What has arrived.
+/// The size and digests of a received body.
 pub(super) struct Received {
     pub(super) size: u64,
     pub(super) md5: [u8; 16],
     pub(super) checksum: Checksum,
 }
 
-/// What the client stated: its checksums in headers, and in trailers behind the body.
+/// The digests that the client stated: in headers, and in trailers after the body.
 pub(super) struct Stated {
     pub(super) content_md5: Option<String>,
     pub(super) algorithm: Option<String>,
@@ -50,8 +50,8 @@ macro_rules! stated {
 }
 pub(super) use stated;
 
-/// Writes a body into `blob` and syncs it. Nothing names the blob yet, so a body that breaks off or
-/// does not match what was stated leaves no object.
+/// Writes a body into `blob` and syncs it. No object refers to the blob yet, so a body that ends early or does not
+/// match its stated digests leaves no object.
 pub(super) async fn receive(
     body: Option<StreamingBlob>,
     blob: &mut NewBlob,
@@ -99,7 +99,7 @@ async fn next(body: &mut Option<StreamingBlob>) -> S3Result<Option<bytes::Bytes>
     })
 }
 
-/// Computes what is stated and what is announced for the trailer.
+/// A hasher for the stated digests and those announced for the trailer.
 fn hasher(stated: &Stated) -> ChecksumHasher {
     let is_wanted = |name: &str, value: &Option<String>| {
         value.is_some() || stated.algorithm.as_deref() == Some(name)

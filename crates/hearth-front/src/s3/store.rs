@@ -1,4 +1,4 @@
-//! The buckets of one account in the store.
+//! The buckets of one account in the object store.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -14,7 +14,7 @@ use crate::places::Places;
 /// Longest key (S3's own bound).
 const MAX_KEY_BYTES: usize = 1024;
 
-/// One account's part of the store.
+/// The buckets of one account.
 #[derive(Clone)]
 pub(super) struct AccountBuckets {
     store: Arc<ObjectStore>,
@@ -24,7 +24,7 @@ pub(super) struct AccountBuckets {
 }
 
 impl AccountBuckets {
-    /// `places` are those for calls, `joins` those for calls that copy the bytes of objects.
+    /// `places` are for short calls, `joins` for calls that copy the bytes of objects.
     pub(super) fn new(
         store: Arc<ObjectStore>,
         account: AccountId,
@@ -39,7 +39,7 @@ impl AccountBuckets {
         }
     }
 
-    /// Calls the store on a thread that may wait for the disk.
+    /// Calls the store on a thread that may block on the disk.
     pub(super) async fn with_store<T: Send + 'static>(
         &self,
         call: impl FnOnce(&ObjectStore, &str) -> Result<T, ObjectError> + Send + 'static,
@@ -47,7 +47,7 @@ impl AccountBuckets {
         self.run(&self.places, call).await
     }
 
-    /// Calls the store for something that takes as long as the bytes of objects take to be copied.
+    /// Calls the store for work that takes as long as copying the bytes of objects.
     pub(super) async fn with_store_for_long<T: Send + 'static>(
         &self,
         call: impl FnOnce(&ObjectStore, &str) -> Result<T, ObjectError> + Send + 'static,
@@ -86,7 +86,7 @@ pub(super) fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }
 
-/// S3 tells times of objects in whole seconds.
+/// S3 has times of objects in whole seconds.
 pub(super) fn timestamp(epoch_ms: i64) -> Timestamp {
     let seconds = u64::try_from(epoch_ms / 1000).unwrap_or_default();
     Timestamp::from(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))

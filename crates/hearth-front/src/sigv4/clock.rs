@@ -1,4 +1,4 @@
-//! Times of signatures: `YYYYMMDDTHHMMSSZ`, at most five minutes from ours.
+//! Times of signatures: `YYYYMMDDTHHMMSSZ`, at most five minutes from the clock of this service.
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -8,7 +8,7 @@ use super::{Carrier, SignatureError, Signed};
 
 const FORMAT: &str = "%Y%m%dT%H%M%SZ";
 
-/// What AWS tolerates between the signer's clock and its own.
+/// The clock skew that AWS tolerates, in seconds.
 const MAX_SKEW_S: i64 = 300;
 
 /// Longest time for which a presigned request of these services is valid, whatever its signer chose. Such an URL is a request that
@@ -34,14 +34,14 @@ impl AmzDate {
         })
     }
 
-    /// The eight digits that a credential scope begins with.
+    /// The eight digits at the beginning of a credential scope.
     pub(super) fn day(&self) -> &str {
         self.text.get(..8).unwrap_or_default()
     }
 }
 
 impl Signed {
-    /// Refuses signatures from too far away in time.
+    /// Refuses signatures whose time is too far from `now`.
     ///
     /// # Errors
     ///

@@ -1,12 +1,11 @@
-//! AWS Signature Version 4, verified.
+//! Verification of AWS Signature Version 4.
 //!
-//! A request carries its signature in the `Authorization` header or, presigned, in its query. Both
-//! are read into one [`Signed`]; [`Signed::verify`] then rebuilds the canonical request from what
-//! arrived and compares in constant time. Verification is in two steps so that a body is only read
-//! for a known key and a plausible time: [`Signed::parse`] and [`Signed::check_time`] need the head
-//! alone, [`Signed::verify`] the body too.
+//! A request has its signature in the `Authorization` header or, if presigned, in its query. Both are parsed into one
+//! [`Signed`]. [`Signed::verify`] then rebuilds the canonical request from what arrived and compares in constant
+//! time. Verification has two steps, so that a body is only read for a known key and a plausible time:
+//! [`Signed::parse`] and [`Signed::check_time`] need only the head, [`Signed::verify`] also the body.
 //!
-//! S3 requests are verified by `s3s` with the same keys, because their payloads stream.
+//! `s3s` verifies S3 requests, with the same keys, because their payloads are streamed.
 //!
 //! Reference: "Create a signed AWS API request", IAM User Guide.
 
@@ -28,7 +27,7 @@ pub use error::SignatureError;
 pub(crate) use hearth_sigv4::hex;
 pub(crate) use parse::{access_key_hint, parameter};
 
-/// The signature material of one request, before any of it is believed.
+/// The parts of a request's signature, not verified yet.
 #[derive(Clone, Debug)]
 pub(crate) struct Signed {
     pub(crate) access_key: String,
@@ -41,28 +40,28 @@ pub(crate) struct Signed {
     carrier: Carrier,
 }
 
-/// Where the signature travels; a presigned request is valid for the time its signer chose.
+/// Where the signature is. A presigned request is valid for the time that its signer chose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Carrier {
     Header,
     Query { expires_s: i64 },
 }
 
-/// What the signer said of the body.
+/// What the signer stated about the body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Payload {
-    /// The hash is to be computed from the body.
+    /// Nothing: the hash has to be computed from the body.
     Unstated,
-    /// `x-amz-content-sha256`, lower-case hex.
+    /// The value of `x-amz-content-sha256`, lower-case hex.
     Sha256(String),
 }
 
-/// What the signer said of a body that is not read yet, to be held against it when it is.
+/// What the signer stated about a body that is not read yet. It is checked when the body is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum BodyClaim {
-    /// Its hash, lower-case hex.
+    /// The hash of the body, lower-case hex.
     Sha256(String),
-    /// Nothing: whoever can change the request on its way can change the body.
+    /// The body is not signed: whoever can change the request on its way can change the body.
     Unsigned,
 }
 
@@ -75,7 +74,7 @@ impl BodyClaim {
         }
     }
 
-    /// Whether a body with this hash is the one that was signed.
+    /// Whether a body with this digest is the signed one.
     pub(crate) fn holds(&self, digest: &[u8]) -> bool {
         match self {
             Self::Sha256(stated) => equal(stated, &hex(digest)),
@@ -85,7 +84,7 @@ impl BodyClaim {
 }
 
 impl Signed {
-    /// What was said of the body; `None` when its hash has to be computed to verify anything.
+    /// What was stated about the body. `None` if its hash has to be computed before anything can be verified.
     pub(crate) fn claim(&self) -> Option<BodyClaim> {
         match &self.payload {
             Payload::Unstated => None,
@@ -94,11 +93,11 @@ impl Signed {
         }
     }
 
-    /// Verifies the signature over the head and what it says of the body.
+    /// Verifies the signature over the head and the stated hash of the body.
     ///
     /// # Errors
     ///
-    /// [`SignatureError::Mismatch`] when head or key are not what was signed.
+    /// [`SignatureError::Mismatch`] if head or key are not those that were signed.
     pub(crate) fn verify_head(
         &self,
         head: &Parts,
@@ -112,7 +111,7 @@ impl Signed {
     ///
     /// # Errors
     ///
-    /// [`SignatureError::Mismatch`] when head, body or key are not what was signed.
+    /// [`SignatureError::Mismatch`] if head, body or key are not those that were signed.
     pub(crate) fn verify(
         &self,
         head: &Parts,

@@ -1,4 +1,4 @@
-//! Reads a signature from the `Authorization` header or from a presigned query.
+//! Parses a signature from the `Authorization` header or a presigned query.
 
 use hearth_sigv4::{ALGORITHM, CredentialScope, TERMINATOR};
 use http::HeaderMap;
@@ -7,19 +7,19 @@ use http::request::Parts;
 use super::{AmzDate, Carrier, Payload, SignatureError, Signed};
 use crate::uri::query_pairs;
 
-/// A presigned request lives at most seven days (SigV4 limit).
+/// Longest lifetime of a presigned request: seven days (SigV4 limit).
 const MAX_EXPIRES_S: i64 = 7 * 24 * 3600;
 
-/// Headers that one signature may name: generous against any SDK, small against a hostile list.
+/// Most headers that one signature may name: generous for any SDK, small for a hostile list.
 const MAX_SIGNED_HEADERS: usize = 64;
 
 impl Signed {
-    /// Reads the signature material of a request.
+    /// Parses the signature of a request.
     ///
     /// # Errors
     ///
-    /// [`SignatureError::Missing`] without any, [`SignatureError::Incomplete`] or
-    /// [`SignatureError::Scope`] when it is malformed.
+    /// [`SignatureError::Missing`] if there is none. [`SignatureError::Incomplete`] or [`SignatureError::Scope`] if
+    /// it is malformed.
     pub(crate) fn parse(head: &Parts) -> Result<Self, SignatureError> {
         let signed = match text_header(&head.headers, "authorization") {
             Some(authorization) => from_header(authorization, &head.headers)?,
@@ -28,7 +28,7 @@ impl Signed {
         if signed.scope.date != signed.date.day() {
             return Err(SignatureError::Scope);
         }
-        // What a proxy could add or change must be signed.
+        // Headers that a proxy could add or change must be signed.
         let is_signed = |name: &str| signed.signed_headers.iter().any(|signed| signed == name);
         let mut must_be_signed = head
             .headers
@@ -42,7 +42,7 @@ impl Signed {
     }
 }
 
-/// The access key and service a request claims, to choose who is to verify it. Nothing is checked.
+/// The access key and service that a request claims, to choose who verifies it. Nothing is checked.
 pub(crate) fn access_key_hint(head: &Parts) -> Option<(String, CredentialScope)> {
     let credential = match text_header(&head.headers, "authorization") {
         Some(authorization) => {
@@ -125,14 +125,14 @@ fn split_credential(credential: &str) -> Option<(String, CredentialScope)> {
 
 fn split_headers(list: &str) -> Result<Vec<String>, SignatureError> {
     let headers: Vec<_> = list.split(';').map(str::to_ascii_lowercase).collect();
-    // The list is signed as it stands, and the standard wants it sorted.
+    // The list is signed as it is, and the standard requires it to be sorted.
     if headers.len() > MAX_SIGNED_HEADERS || !headers.is_sorted() || list.is_empty() {
         return Err(SignatureError::Incomplete("SignedHeaders"));
     }
     Ok(headers)
 }
 
-/// A parameter behind the algorithm of an `Authorization` header.
+/// A parameter after the algorithm of an `Authorization` header.
 pub(crate) fn parameter<'a>(parameters: &'a str, name: &str) -> Option<&'a str> {
     parameters.split(',').find_map(|pair| {
         let (key, value) = pair.trim().split_once('=')?;

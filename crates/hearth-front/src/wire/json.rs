@@ -1,8 +1,7 @@
-//! REST-JSON of the two Lambda families and JSON 1.1 of CloudWatch Logs.
+//! REST-JSON of the two Lambda families, and JSON 1.1 of CloudWatch Logs.
 //!
-//! `lambda-microvms` sends absent optional members as explicit nulls, `lambda-core` leaves them
-//! out; both put the error type into a header and not into the body (facts sections 1 and 4).
-//! Keys are alphabetical because `serde_json` maps are ordered.
+//! `lambda-microvms` sends absent optional members as null, `lambda-core` leaves them out. Both put the error type
+//! into a header, not into the body (facts sections 1 and 4). Keys are sorted because maps of `serde_json` are.
 
 use http::HeaderValue;
 use serde_json::{Map, Value, json};
@@ -10,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::{Label, Reply, add_retry_after, reply};
 use crate::fault::Fault;
 
-/// The families differ in how they word an error.
+/// The families, which differ in the form of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {
     Microvms,
@@ -82,7 +81,7 @@ pub(crate) fn rpc(body: &Value) -> Reply {
     reply(200, JSON_1_1, body.to_string())
 }
 
-/// A JSON 1.1 error: type and message in the body.
+/// A JSON 1.1 error, with type and message in the body.
 pub(crate) fn rpc_fault(fault: &Fault) -> Reply {
     let body = json!({"__type": fault.code, "message": fault.message});
     let mut answer = reply(fault.status, JSON_1_1, body.to_string());

@@ -12,16 +12,16 @@ use http_body_util::{BodyExt, Full};
 
 use crate::fault::Fault;
 
-/// Errors of a response body that streams.
+/// An error of a streamed response body.
 pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The body of any answer.
 pub(crate) type Body = UnsyncBoxBody<Bytes, BodyError>;
 
-/// A whole answer.
+/// An answer, whole or streamed.
 pub(crate) type Reply = Response<Body>;
 
-/// An answer with everything in memory.
+/// An answer whose body is in memory.
 pub(crate) fn reply(status: u16, content_type: &'static str, text: impl Into<Bytes>) -> Reply {
     let body = Full::new(text.into())
         .map_err(|never| match never {})
@@ -34,7 +34,7 @@ pub(crate) fn reply(status: u16, content_type: &'static str, text: impl Into<Byt
     reply
 }
 
-/// The load balancer in front of the Lambda API knows no such path (facts section 1).
+/// The load balancer in front of the Lambda API does not know the path (facts section 1).
 pub(crate) fn gateway_not_found() -> Reply {
     let html = "<html>\r\n<head><title>404 Not Found</title></head>\r\n<body>\r\n\
                 <center><h1>404 Not Found</h1></center>\r\n</body>\r\n</html>\r\n";
@@ -49,7 +49,7 @@ fn add_retry_after(reply: &mut Reply, fault: &Fault) {
     }
 }
 
-/// What the access log and the metrics say of an answer, carried in its extensions.
+/// What the audit log and the metrics record of an answer, in its extensions.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Label {
     pub(crate) operation: Option<&'static str>,
@@ -57,7 +57,7 @@ pub(crate) struct Label {
 }
 
 impl Label {
-    /// The label of this answer, to be completed.
+    /// The label of an answer, for the caller to complete.
     pub(crate) fn of(reply: &mut Reply) -> &mut Self {
         reply.extensions_mut().get_or_insert_default()
     }

@@ -1,4 +1,4 @@
-//! The query protocol of STS and IAM: form parameters in, XML out.
+//! The query protocol of STS and IAM: parameters of a form in, XML out.
 
 use serde_json::json;
 
@@ -10,7 +10,7 @@ use crate::uri::decode;
 
 const CONTENT_TYPE: &str = "text/xml";
 
-/// Parameters that one form may have; the longest list an accepted operation takes has 50 tags.
+/// Most parameters of a form: the longest list of an accepted operation has 50 tags.
 const MAX_PARAMETERS: usize = 512;
 
 /// The parameters of a query request.
@@ -18,7 +18,7 @@ const MAX_PARAMETERS: usize = 512;
 pub(crate) struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
-    /// Reads `application/x-www-form-urlencoded`, where `+` is a blank.
+    /// Parses `application/x-www-form-urlencoded`, where `+` is a blank.
     pub(crate) fn parse(form: &str) -> Option<Self> {
         let mut pairs = Vec::new();
         for pair in form.split('&').filter(|pair| !pair.is_empty()) {
@@ -41,7 +41,7 @@ impl Parameters {
             .map(|(_, value)| value.as_str())
     }
 
-    /// The members of an input as their constraints accept them. An empty parameter is an absent one.
+    /// The checked members of an input. An empty parameter counts as absent.
     pub(crate) fn checked_input(&self, members: &'static [Member]) -> Result<Input, Fault> {
         let mut input = Input::new();
         for member in members {
@@ -51,7 +51,7 @@ impl Parameters {
             let value = match member.shape {
                 Shape::Integer(_) => text.parse().map(|number: i64| json!(number)).ok(),
                 Shape::Text(_) => Some(json!(text)),
-                // No operation that is answered has other members.
+                // No supported operation has other members.
                 _ => None,
             };
             let value = value.ok_or_else(|| invalid(format!("Invalid {}", member.name)))?;

@@ -1,4 +1,4 @@
-//! Writing XML: elements and escaped text, nothing else.
+//! Writes XML: elements and escaped text only.
 
 use crate::fault::Fault;
 
@@ -7,7 +7,7 @@ use crate::fault::Fault;
 pub(crate) struct Xml(String);
 
 impl Xml {
-    /// An element with text.
+    /// Adds an element with a text.
     pub(crate) fn text(mut self, name: &str, text: &str) -> Self {
         self.open(name, "");
         for character in text.chars() {
@@ -26,17 +26,17 @@ impl Xml {
         self
     }
 
-    /// An element with a value.
+    /// Adds an element with a value.
     pub(crate) fn member(self, name: &str, value: &impl Element) -> Self {
         value.write(self, name)
     }
 
-    /// An element with what `content` writes.
+    /// Adds an element with the content that `content` writes.
     pub(crate) fn element(self, name: &str, content: impl FnOnce(Self) -> Self) -> Self {
         self.element_with(name, "", content)
     }
 
-    /// An element with attributes (written as they are: constants only).
+    /// Adds an element with attributes, which are not escaped: constants only.
     pub(crate) fn element_with(
         mut self,
         name: &str,
@@ -49,7 +49,7 @@ impl Xml {
         inside
     }
 
-    /// What was written elsewhere.
+    /// Adds a document that was written elsewhere.
     pub(crate) fn append(mut self, other: &Self) -> Self {
         self.0.push_str(&other.0);
         self
@@ -73,12 +73,12 @@ impl Xml {
     }
 }
 
-/// A value that can be an element.
+/// A value that can be written as an element.
 pub(crate) trait Element {
     fn write(&self, xml: Xml, name: &str) -> Xml;
 }
 
-/// A value with members: an element in which they are elements.
+/// A value with members: an element that contains them as elements.
 pub(crate) trait Structure {
     fn members(&self, xml: Xml) -> Xml;
 }
@@ -107,7 +107,7 @@ impl Element for u32 {
     }
 }
 
-/// What is absent is no element.
+/// An absent value writes no element.
 impl<T: Element> Element for Option<T> {
     fn write(&self, xml: Xml, name: &str) -> Xml {
         match self {
@@ -117,7 +117,7 @@ impl<T: Element> Element for Option<T> {
     }
 }
 
-/// A list has one `member` element for each item.
+/// A list writes one `member` element for each item.
 impl<T: Element> Element for Vec<T> {
     fn write(&self, xml: Xml, name: &str) -> Xml {
         xml.element(name, |list| {
@@ -127,7 +127,7 @@ impl<T: Element> Element for Vec<T> {
     }
 }
 
-/// The members of an output.
+/// The members of an output as XML.
 pub(crate) fn answered(output: &impl Structure) -> Result<Xml, Fault> {
     Ok(output.members(Xml::default()))
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use hearth_control::guest_call::{CallOutcome, GuestCall};
-use hearth_control::host::{Done, Failure, HostOperation, LaunchOrigin, SnapshotRef};
+use hearth_control::host::{Done, HostOperation, LaunchOrigin, OperationFailure, SnapshotRef};
 use hearth_control::instance::{Instance, InstanceId};
 use hearth_control::start_times::StartStep;
 use hearth_net::Egress;
@@ -26,7 +26,7 @@ impl LocalHost {
         &self,
         id: InstanceId,
         operation: HostOperation,
-    ) -> Result<Done, Failure> {
+    ) -> Result<Done, OperationFailure> {
         let name = machine_name(id).map_err(|error| unchanged(&error))?;
         match operation {
             HostOperation::Launch(instance, origin) => self.launch(&name, &instance, &origin).await,
@@ -42,7 +42,7 @@ impl LocalHost {
         name: &MachineName,
         instance: &Instance,
         origin: &LaunchOrigin,
-    ) -> Result<Done, Failure> {
+    ) -> Result<Done, OperationFailure> {
         let began = Instant::now();
         let egress = self.0.connector_egress.of(&instance.egress).await;
         let launched = match origin {
@@ -78,13 +78,17 @@ impl LocalHost {
     }
 
     /// The parent's side of a fork; the child is launched like every other instance.
-    async fn seal(&self, parent: &MachineName, child: InstanceId) -> Result<Done, Failure> {
+    async fn seal(
+        &self,
+        parent: &MachineName,
+        child: InstanceId,
+    ) -> Result<Done, OperationFailure> {
         let child_name = machine_name(child).map_err(|error| unchanged(&error))?;
         let sealed = match self.node().seal_for(parent, &child_name).await {
             Ok(sealed) => sealed,
             Err(error) => {
                 return Err(match self.node().standing(parent).await {
-                    Standing::Gone => Failure::Lost(with_causes(&error)),
+                    Standing::Gone => OperationFailure::Lost(with_causes(&error)),
                     Standing::Runs | Standing::Suspended | Standing::Busy => unchanged(&error),
                 });
             }
@@ -97,7 +101,11 @@ impl LocalHost {
         })
     }
 
-    async fn suspend(&self, name: &MachineName, instance: &Instance) -> Result<Done, Failure> {
+    async fn suspend(
+        &self,
+        name: &MachineName,
+        instance: &Instance,
+    ) -> Result<Done, OperationFailure> {
         if self.node().standing(name).await == Standing::Suspended {
             // Asked again after a restart.
             return Ok(Done::default());
@@ -119,7 +127,7 @@ impl LocalHost {
             }
             (Err(error), Standing::Gone) => {
                 self.stop_serving(instance.id);
-                Err(Failure::Lost(with_causes(&error)))
+                Err(OperationFailure::Lost(with_causes(&error)))
             }
             // Also after an error: the suspended state is complete on disk.
             (_, Standing::Suspended) | (Ok(_), _) => {
@@ -129,7 +137,11 @@ impl LocalHost {
         }
     }
 
-    async fn resume(&self, name: &MachineName, instance: &Instance) -> Result<Done, Failure> {
+    async fn resume(
+        &self,
+        name: &MachineName,
+        instance: &Instance,
+    ) -> Result<Done, OperationFailure> {
         let began = Instant::now();
         let mut done = Done::default();
         let failed = |error: NodeError| unchanged(&error);
@@ -160,19 +172,19 @@ impl LocalHost {
     }
 
     /// Sets the files of a damaged instance aside for the operator, and tells callers which file is damaged.
-    async fn damaged(&self, name: &MachineName, reason: String) -> Failure {
+    async fn damaged(&self, name: &MachineName, reason: String) -> OperationFailure {
         if let Err(error) = self.node().set_aside(name, reason.clone()).await {
             tracing::error!(%error, %name, "a damaged snapshot is not set aside");
         }
-        Failure::Damaged(self.told(&reason))
+        OperationFailure::Damaged(self.told(&reason))
     }
 
     /// Why an instance has no files: they were set aside earlier, or they are lost.
-    async fn missing(&self, name: &MachineName, error: &NodeError) -> Failure {
+    async fn missing(&self, name: &MachineName, error: &NodeError) -> OperationFailure {
         match self.node().damage_of(name).await {
-            Ok(Some(damage)) => Failure::Damaged(self.told(&damage.reason)),
-            Ok(None) => Failure::Lost(with_causes(error)),
-            Err(error) => Failure::Unchanged(with_causes(&error)),
+            Ok(Some(damage)) => OperationFailure::Damaged(self.told(&damage.reason)),
+            Ok(None) => OperationFailure::Lost(with_causes(error)),
+            Err(error) => OperationFailure::Unchanged(with_causes(&error)),
         }
     }
 
@@ -182,7 +194,7 @@ impl LocalHost {
         reason.replace(&data, "")
     }
 
-    async fn remove(&self, name: &MachineName, id: InstanceId) -> Result<Done, Failure> {
+    async fn remove(&self, name: &MachineName, id: InstanceId) -> Result<Done, OperationFailure> {
         // A guest that hangs does not delay its own removal.
         let _ = tokio::time::timeout(LAST_OUTPUT_LIMIT, self.stop_following(id)).await;
         self.followed().remove(&id);
@@ -280,14 +292,14 @@ fn started(began: Instant, times: &Times) -> Done {
 }
 
 /// The failure of an operation that left the instance as it was.
-fn unchanged(error: &NodeError) -> Failure {
+fn unchanged(error: &NodeError) -> OperationFailure {
     match error {
-        NodeError::NoUser => Failure::NoCapacity,
+        NodeError::NoUser => OperationFailure::NoCapacity,
         NodeError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
             tracing::warn!(error = with_causes(error), "the host's disk is full");
-            Failure::NoCapacity
+            OperationFailure::NoCapacity
         }
-        NodeError::Removed(_) => Failure::Overtaken,
-        error => Failure::Unchanged(with_causes(error)),
+        NodeError::Removed(_) => OperationFailure::Overtaken,
+        error => OperationFailure::Unchanged(with_causes(error)),
     }
 }

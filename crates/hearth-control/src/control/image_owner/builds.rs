@@ -9,7 +9,7 @@ use crate::machine::image::{self as machine, Event};
 use crate::store::{Batch, Change};
 
 impl Owner {
-    /// Counts the attempt before it is made: a build that brings the service down is not repeated without end.
+    /// Counts the attempt before the build begins: a build that crashes the service must not be retried without end.
     pub(super) async fn begin_build(&mut self, place: BuildPlace) {
         let Some(machine::Operation::Build(number)) = machine::operation(&self.life()) else {
             return;

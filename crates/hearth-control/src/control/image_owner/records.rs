@@ -1,4 +1,4 @@
-//! The records of an image, from what the machine says to what is written.
+//! The records of an image, derived from the state of its state machine.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +7,12 @@ use crate::control::Shared;
 use crate::id::{BuildId, VersionNumber};
 use crate::image::{Architecture, Build, BuildSizes, Image, ImageSpec, ImageVersion};
 use crate::machine::build::Progress;
-use crate::machine::image::{self as machine, Denial, Life, Step};
+use crate::machine::image::{self as machine, Denial, Life, Transition};
 use crate::machine::version::Version;
 use crate::refusal::Refusal;
-use crate::store::{Batch, Change, Intent, Subject};
+use crate::store::{Batch, Change, Intent, IntentSubject};
 
-/// The records of a version that was just asked for.
+/// The records of a version that was just requested.
 pub(in crate::control) fn new_version(
     shared: &Shared,
     image: &Image,
@@ -45,26 +45,28 @@ pub(in crate::control) fn new_version(
     (version, build)
 }
 
-/// What a caller's event does, or the refusal of it.
+/// The state after an event that a caller asks for, or why the event is refused.
 pub(super) fn allowed(
-    step: Step,
+    step: Transition,
     image: &Image,
     number: VersionNumber,
 ) -> Result<Option<Life>, Refusal> {
     let arn = || image.arn.clone();
     match step {
-        Step::Moved(life) => Ok(Some(life)),
-        Step::Kept => Ok(None),
-        Step::Refused(Denial::Busy) => Err(Refusal::ImageBusy(arn(), image.state)),
-        Step::Refused(Denial::NotDeletable) => Err(Refusal::ImageNotDeletable(arn(), image.state)),
-        Step::Refused(Denial::NoVersion) => Err(Refusal::VersionNotFound(arn(), number)),
-        Step::Refused(Denial::NotReady) => Err(Refusal::VersionNotReady(arn(), number)),
-        Step::Refused(Denial::LastVersion) => Err(Refusal::LastVersion(arn())),
+        Transition::Moved(life) => Ok(Some(life)),
+        Transition::Kept => Ok(None),
+        Transition::Refused(Denial::Busy) => Err(Refusal::ImageBusy(arn(), image.state)),
+        Transition::Refused(Denial::NotDeletable) => {
+            Err(Refusal::ImageNotDeletable(arn(), image.state))
+        }
+        Transition::Refused(Denial::NoVersion) => Err(Refusal::VersionNotFound(arn(), number)),
+        Transition::Refused(Denial::NotReady) => Err(Refusal::VersionNotReady(arn(), number)),
+        Transition::Refused(Denial::LastVersion) => Err(Refusal::LastVersion(arn())),
     }
 }
 
 impl Owner {
-    /// The records after a step.
+    /// The records after a transition.
     pub(super) fn after(&self, life: &Life) -> (Image, BTreeMap<VersionNumber, ImageVersion>) {
         let now = self.shared.clock.now();
         let image = Image {
@@ -117,7 +119,7 @@ impl Owner {
         }
         match machine::operation(life) {
             Some(operation) => {
-                let subject = Subject::Image(self.image.arn.clone());
+                let subject = IntentSubject::Image(self.image.arn.clone());
                 let (what, at) = (format!("{operation:?}"), self.shared.clock.now());
                 batch.change(Change::Intend(Intent { subject, what, at }))
             }
@@ -126,7 +128,7 @@ impl Owner {
     }
 
     pub(super) fn concluded(&self, batch: Batch, outcome: &str) -> Batch {
-        let subject = Subject::Image(self.image.arn.clone());
+        let subject = IntentSubject::Image(self.image.arn.clone());
         batch.change(Change::Conclude(
             subject,
             outcome.to_owned(),

@@ -1,4 +1,4 @@
-//! What the owner of an image has under way on the host.
+//! The work of an image's owner on the host.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,12 +16,12 @@ use crate::id::AccountId;
 use crate::image::{Build, BuildSizes, ImageSpec, MemoryTier};
 use crate::machine::build::REASON_TIMED_OUT;
 
-/// One piece of work under way. Dropping it gives it up.
+/// One piece of work under way. Dropping it cancels it.
 pub(super) type Work = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
-/// Progress that may wait to be logged. The host does not wait for it.
+/// Progress events that may wait to be logged. The host does not wait: it drops events when the queue is full.
 const PROGRESS_QUEUE: usize = 16;
-/// How often the removal of a snapshot is tried before its image says DELETE_FAILED.
+/// How often the removal of a snapshot is tried before its image becomes DELETE_FAILED.
 const FREE_ATTEMPTS: u32 = 5;
 /// Time between those attempts.
 const FREE_PAUSE: Duration = Duration::from_secs(1);
@@ -56,7 +56,7 @@ pub(super) fn build(shared: Arc<Shared>, build: Build, spec: ImageSpec) -> Work 
 
 async fn log(build: &Build, mut news: mpsc::Receiver<BuildEvent>) {
     while let Some(event) = news.recv().await {
-        debug!(id = %build.id, ?event, "build goes on");
+        debug!(id = %build.id, ?event, "build progress");
     }
     std::future::pending::<()>().await;
 }

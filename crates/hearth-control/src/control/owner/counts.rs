@@ -1,4 +1,4 @@
-//! What an owner counts, for metrics.
+//! The metrics that an owner updates.
 
 use super::Owner;
 use crate::life::{Life, Origin};
@@ -6,7 +6,7 @@ use crate::machine::microvm::{Event, REASON_FORK_INTERRUPTED, REASON_LOST, Timer
 use crate::metrics::End;
 
 impl Owner {
-    /// What the host has done, and how long it took.
+    /// Counts the outcome of a host operation, with its duration.
     pub(super) fn count(&self, event: &Event) {
         let metrics = &self.shared.metrics;
         let now = self.shared.clock.now();
@@ -16,8 +16,8 @@ impl Owner {
                 Origin::Version => metrics.launch.observe(took),
                 Origin::Fork { .. } => metrics.fork.observe(now.since(self.microvm.started_at)),
             },
-            // A child hears of it too, and has no loan.
-            Event::Sealed if self.loan.is_some() => metrics.seal.observe(took),
+            // A child gets this event too, but has no request of another child.
+            Event::Sealed if self.seal_request.is_some() => metrics.seal.observe(took),
             Event::Saved => metrics.suspend.observe(took),
             Event::Restored => metrics.resume.observe(took),
             Event::SealFailed => metrics.seal_failures.increment(),
@@ -29,7 +29,7 @@ impl Owner {
         }
     }
 
-    /// That the next life is the end of this microVM, once.
+    /// Counts the end of this microVM, once.
     pub(super) fn count_end(&self, next: &Life, end: Option<End>) {
         let begins_to_end = next.phase.is_ending() && !self.microvm.life.phase.is_ending();
         if let Some(end) = end.filter(|_| begins_to_end) {
@@ -38,7 +38,7 @@ impl Owner {
     }
 }
 
-/// The end that an event can bring.
+/// The kind of end that an event brings.
 pub(super) fn end_of(event: &Event) -> Option<End> {
     match event {
         Event::Terminate => Some(End::Asked),
@@ -54,7 +54,7 @@ pub(super) fn end_of(event: &Event) -> Option<End> {
     }
 }
 
-/// The end that a look at the host has brought.
+/// The kind of end that a comparison with the host has brought.
 pub(super) fn end_found(life: &Life) -> End {
     if life.reason.as_deref() == Some(REASON_FORK_INTERRUPTED) {
         End::Interrupted

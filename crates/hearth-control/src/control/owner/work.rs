@@ -1,4 +1,4 @@
-//! What an owner has under way on the host, from an operation to the event it ends in.
+//! The work of an owner on the host: each operation ends in one event of the state machine.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,21 +10,21 @@ use crate::control::retry::until_done;
 use crate::control::{Shared, instances};
 use crate::guest_call::CallOutcome;
 use crate::hooks::{ActiveHook, Hook, HookFailure};
-use crate::host::{Done, Failure, HostOperation, LaunchOrigin, OperationId};
+use crate::host::{Done, HostOperation, LaunchOrigin, OperationFailure, OperationId};
 use crate::id::MicrovmId;
 use crate::life::{Operation, Origin, Phase};
 use crate::machine::microvm::Event;
 use crate::microvm::Microvm;
 use crate::refusal::{ControlError, Refusal};
 
-/// One operation under way. Dropping it gives it up.
+/// One operation under way. Dropping it cancels it.
 pub(super) type Work = Pin<Box<dyn Future<Output = Event> + Send>>;
 
-/// `stateReason` when the host had no room after all. What AWS says is not known.
+/// `stateReason` if the host had no room after all. The text of AWS is not known.
 const REASON_NO_CAPACITY: &str = "There was not enough capacity to launch the MicroVM.";
-/// `stateReason` when the host could not launch. The cause is for the operator's log, not for callers.
+/// `stateReason` if the host could not launch. The cause is in the operator's log, not for callers.
 const REASON_LAUNCH_FAILED: &str = "The MicroVM could not be launched.";
-/// `stateReason` of a suspended microVM that could not be resumed for want of room.
+/// `stateReason` of a suspended microVM that could not be resumed for lack of capacity.
 const REASON_NO_ROOM_TO_RESUME: &str =
     "The MicroVM could not be resumed and stays suspended: there was not enough capacity.";
 /// `stateReason` of a suspended microVM that the host could not resume. The cause is for the operator's log.
@@ -32,7 +32,7 @@ const REASON_RESUME_FAILED: &str = "The MicroVM could not be resumed and stays s
 /// `stateReason` of a fork whose parent could not be sealed for it.
 pub(in crate::control) const REASON_FORK_FAILED: &str = "The MicroVM could not be forked.";
 
-/// Begins an operation. `child` is the one to seal for.
+/// Starts an operation. `child` is the microVM to seal for.
 pub(super) fn begin(
     shared: Arc<Shared>,
     microvm: Microvm,
@@ -50,12 +50,12 @@ pub(super) fn begin(
     }
 }
 
-/// Has an operation done on the instance of a microVM.
+/// Performs an operation on the instance of a microVM.
 async fn perform(
     shared: &Shared,
     microvm: &Microvm,
     operation: HostOperation,
-) -> Result<Done, Failure> {
+) -> Result<Done, OperationFailure> {
     let id = OperationId {
         instance: microvm.id.into(),
         generation: microvm.generation,
@@ -63,7 +63,7 @@ async fn perform(
     instances::perform(shared, id, operation).await
 }
 
-/// The child's side of a fork: asks its parent's owner, in turn with others that do.
+/// The child's side of a fork: asks the parent's owner for a layer, after other children.
 async fn fork(shared: Arc<Shared>, microvm: Microvm) -> Event {
     let failed = |cause: &str| {
         warn!(id = %microvm.id, cause, "fork failed");
@@ -85,7 +85,7 @@ async fn fork(shared: Arc<Shared>, microvm: Microvm) -> Event {
                 if !is_sealing(&view.borrow()) {
                     return failed("its parent is in the middle of something else");
                 }
-                // An owner that ended is not found by the next look.
+                // An owner that has ended is not found by the next look-up.
                 let _ = view.wait_for(|parent| !is_sealing(parent)).await;
             }
             Some(Err(error)) => return failed(&error.to_string()),
@@ -96,7 +96,7 @@ async fn fork(shared: Arc<Shared>, microvm: Microvm) -> Event {
 
 /// The parent's side of a fork.
 async fn seal(shared: Arc<Shared>, microvm: Microvm, child: Option<MicrovmId>) -> Event {
-    // Only a child asks for it, and a restart does not keep the phase.
+    // Only a child's request leads here, and a restart does not keep the phase.
     let Some(child) = child else {
         return Event::SealFailed;
     };
@@ -122,17 +122,19 @@ async fn seal(shared: Arc<Shared>, microvm: Microvm, child: Option<MicrovmId>) -
     }
 }
 
-/// What a failure does to an instance that was there: nothing, or it is gone.
-fn after_failure(failure: Failure, unchanged: Event) -> Event {
+/// The event after a failure on an existing instance: it is unchanged, damaged or lost.
+fn after_failure(failure: OperationFailure, unchanged: Event) -> Event {
     match failure {
-        Failure::Lost(_) => Event::Lost,
-        Failure::Damaged(what) => Event::Damaged(what),
-        // Who overtook it tells what is next.
-        Failure::NoCapacity | Failure::Unchanged(_) | Failure::Overtaken => unchanged,
+        OperationFailure::Lost(_) => Event::Lost,
+        OperationFailure::Damaged(what) => Event::Damaged(what),
+        // The removal that overtook the operation decides what comes next.
+        OperationFailure::NoCapacity
+        | OperationFailure::Unchanged(_)
+        | OperationFailure::Overtaken => unchanged,
     }
 }
 
-/// What a launch begins from; `None` when there is no such thing any more.
+/// What a launch begins from. `None` if the version or its template no longer exists.
 async fn origin(shared: &Shared, microvm: &Microvm) -> Option<LaunchOrigin> {
     match microvm.origin {
         Origin::Fork { .. } => Some(LaunchOrigin::Fork),
@@ -154,7 +156,7 @@ async fn launch(shared: Arc<Shared>, microvm: Microvm) -> Event {
             note_start(&shared, &microvm, done);
             Event::Launched
         }
-        Err(Failure::NoCapacity) => Event::LaunchFailed(REASON_NO_CAPACITY.to_owned()),
+        Err(OperationFailure::NoCapacity) => Event::LaunchFailed(REASON_NO_CAPACITY.to_owned()),
         Err(failure) => {
             warn!(id = %microvm.id, %failure, "launch failed");
             Event::LaunchFailed(REASON_LAUNCH_FAILED.to_owned())
@@ -175,7 +177,7 @@ async fn call(shared: Arc<Shared>, microvm: Microvm, hook: Hook) -> Event {
         .as_ref()
         .and_then(|hooks| hooks.active(hook))
     else {
-        // The machine asks only for hooks that are enabled.
+        // The state machine asks only for hooks that are enabled.
         return Event::HookDone;
     };
     let timeout = active.timeout * shared.policy.hook_timeout_scale;
@@ -210,7 +212,7 @@ async fn resume(shared: Arc<Shared>, microvm: Microvm) -> Event {
         Err(failure) => {
             warn!(id = %microvm.id, %failure, "resume failed");
             let reason = match failure {
-                Failure::NoCapacity => REASON_NO_ROOM_TO_RESUME,
+                OperationFailure::NoCapacity => REASON_NO_ROOM_TO_RESUME,
                 _ => REASON_RESUME_FAILED,
             };
             after_failure(failure, Event::RestoreFailed(reason.to_owned()))
@@ -218,7 +220,7 @@ async fn resume(shared: Arc<Shared>, microvm: Microvm) -> Event {
     }
 }
 
-/// Removal ends in one way only. One that failed is submitted anew: to a host it is another operation.
+/// Removes the instance. Removal has no other end: one that failed is submitted anew, under an id of its own.
 async fn remove(shared: Arc<Shared>, microvm: Microvm) -> Event {
     let removed = perform(&shared, &microvm, HostOperation::Remove).await;
     if let Err(failure) = removed {

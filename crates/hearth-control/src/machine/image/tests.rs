@@ -13,7 +13,7 @@ fn walk(events: &[Event]) -> Life {
     let mut life = Life::new();
     for event in events {
         match step(&life, *event) {
-            Step::Moved(next) => life = next,
+            Transition::Moved(next) => life = next,
             other => panic!("{event:?} in {life:?}: {other:?}"),
         }
     }
@@ -66,23 +66,26 @@ fn switching_a_version_off_makes_the_one_before_the_latest() {
     );
     assert_eq!(
         step(&life, Event::DeleteVersion(number(2))),
-        Step::Refused(Denial::LastVersion)
+        Transition::Refused(Denial::LastVersion)
     );
 }
 
 #[test]
 fn a_busy_image_takes_no_change() {
     let life = Life::new();
-    assert_eq!(step(&life, Event::Update), Step::Refused(Denial::Busy));
+    assert_eq!(
+        step(&life, Event::Update),
+        Transition::Refused(Denial::Busy)
+    );
     assert_eq!(
         step(&life, Event::Delete),
-        Step::Refused(Denial::NotDeletable)
+        Transition::Refused(Denial::NotDeletable)
     );
     let status = Event::SetStatus(number(1), VersionStatus::Inactive);
-    assert_eq!(step(&life, status), Step::Refused(Denial::Busy));
+    assert_eq!(step(&life, status), Transition::Refused(Denial::Busy));
     assert_eq!(
         step(&life, Event::DeleteVersion(number(9))),
-        Step::Refused(Denial::NoVersion)
+        Transition::Refused(Denial::NoVersion)
     );
 }
 
@@ -119,7 +122,7 @@ proptest! {
         let mut life = Life::new();
         for event in events {
             let before = life.clone();
-            if let Step::Moved(next) = step(&life, event) {
+            if let Transition::Moved(next) = step(&life, event) {
                 life = next;
             }
             prop_assert_eq!(life.state.is_transient(), operation(&life).is_some());

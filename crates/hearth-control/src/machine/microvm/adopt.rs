@@ -1,25 +1,25 @@
-//! What a microVM is, when the record says one thing and the host another: after a crash of either side.
+//! The state of a microVM whose record and host disagree: after a crash of either side.
 //!
-//! Phases with an operation are kept where the operation can simply be done again, which every operation
-//! of the host allows. Hooks are called again too: an application may see one twice across a crash of
-//! the host, which is better than to lose the microVM.
+//! A phase with an operation is kept if the operation can be repeated, which every operation of the host allows.
+//! Hooks are repeated too: an application may get a hook twice across a crash of the host, which is better than
+//! losing the microVM.
 
 use super::{Terms, fork, why_it_ends};
 use crate::host::Presence;
 use crate::life::{Life, Origin, Phase};
 use crate::time::Timestamp;
 
-/// `stateReason` of a microVM that the host has no more.
+/// `stateReason` of a microVM that the host no longer has.
 pub const REASON_LOST: &str = "The MicroVM was lost on its host.";
 
-/// How the `stateReason` of a microVM begins whose record or snapshot on the host cannot be read. What is wrong follows.
+/// How the `stateReason` begins if the record or snapshot on the host cannot be read. What is wrong with it follows.
 pub const REASON_DAMAGED: &str = "The MicroVM cannot be brought back: its snapshot is damaged";
 
-/// `stateReason` of a fork that was not launched yet when the service ended. Its parent is not sealed again for it: by
-/// now it is somewhere else.
+/// `stateReason` of a fork that was not launched before the service ended. Its parent is not sealed again for it,
+/// because the parent has moved on since.
 pub const REASON_FORK_INTERRUPTED: &str = "The fork was interrupted by a restart of the service.";
 
-/// The life of a microVM of which the host has `found`, with nothing under way.
+/// The next state of a microVM of which the host has `found`, when no operation is under way.
 #[must_use]
 pub fn adopt(life: &Life, terms: &Terms<'_>, found: Option<&Presence>, now: Timestamp) -> Life {
     let to = |phase| Life {
@@ -31,16 +31,17 @@ pub fn adopt(life: &Life, terms: &Terms<'_>, found: Option<&Presence>, now: Time
             removed(life, REASON_FORK_INTERRUPTED)
         }
 
-        // What is being launched may be there or not; what is removed should not be.
+        // An instance that is being launched may exist or not. One that is being removed should not.
         (Phase::Forking | Phase::Launching | Phase::Removing | Phase::Terminated, _) => {
             life.clone()
         }
 
-        // Submitted again, its operation joins what is under way; without one, the next look finds it at rest.
+        // The operation is submitted again and joins the one under way. Without one, the next look finds the instance
+        // at rest.
         (Phase::Sealing { .. }, Some(Presence::Busy)) => fork::after(life, terms),
         (_, Some(Presence::Busy)) => life.clone(),
 
-        // As it should be, or an operation that is done again.
+        // As expected, or an operation that is repeated.
         (
             Phase::RunHook
             | Phase::ForkHook
@@ -57,22 +58,22 @@ pub fn adopt(life: &Life, terms: &Terms<'_>, found: Option<&Presence>, now: Time
 
         (Phase::Suspended { .. }, Some(Presence::Suspended)) => repaired(life),
 
-        // The host has finished or undone the layer; the parent is as it was.
+        // The host has finished or undone the layer. The parent is as before.
         (Phase::Sealing { since: None }, Some(Presence::Running))
         | (Phase::Sealing { since: Some(_) }, Some(Presence::Suspended)) => {
             fork::after(life, terms)
         }
 
-        // The snapshot was complete before the crash, and only the record of it is missing.
+        // The snapshot was complete before the crash. Only the record did not say so yet.
         (Phase::SuspendHook | Phase::Saving | Phase::BackHook, Some(Presence::Suspended)) => {
             super::saved(life, now)
         }
         (Phase::Running | Phase::Sealing { since: None }, Some(Presence::Suspended)) => {
             to(Phase::Suspended { since: now })
         }
-        // It was restored, and its process is gone again, but the layer is still good.
+        // The microVM was restored and its process is gone again, but the layer is still good.
         (Phase::ResumeHook, Some(Presence::Suspended)) => to(Phase::Restoring { since: now }),
-        // The record says that it sleeps, so it shall.
+        // The record says that the microVM is suspended, so it is suspended again.
         (Phase::Suspended { .. } | Phase::Sealing { since: Some(_) }, Some(Presence::Running)) => {
             to(Phase::Saving)
         }
@@ -98,8 +99,8 @@ fn removed(life: &Life, reason: &str) -> Life {
     }
 }
 
-/// The life of a microVM whose snapshot cannot be read, if it sleeps or was about to: it sleeps on in the hope of a repair, as the host
-/// keeps what is left of it. `None` of one that has nothing to wait for.
+/// The state of a microVM whose snapshot cannot be read, if it is suspended or was about to be: it stays suspended,
+/// as it may be repaired. The host keeps what is left of it. `None` if there is nothing to wait for.
 pub(super) fn damaged(phase: Phase, what: &str, now: Timestamp) -> Option<Life> {
     let since = match phase {
         Phase::Suspended { since }
@@ -118,7 +119,7 @@ pub(super) fn reason_damaged(what: &str) -> String {
     format!("{REASON_DAMAGED} ({what}).")
 }
 
-/// Whole, whatever was wrong before.
+/// Clears the reason of an earlier damage: the snapshot is whole.
 fn repaired(life: &Life) -> Life {
     let reason = life.reason.clone();
     Life {

@@ -1,36 +1,36 @@
-//! A parent that is sealed for a child: where it goes from there.
+//! Transitions of a parent that is sealed for a child.
 
-use super::{Denial, Step, Terms};
+use super::{Denial, Terms, Transition};
 use crate::life::{Life, Phase, Wish};
 
-/// A child asks for the layer.
-pub(super) fn asked(life: &Life) -> Step {
+/// A child asks for a layer.
+pub(super) fn asked(life: &Life) -> Transition {
     let since = match life.phase {
         Phase::Running => None,
         Phase::Suspended { since } => Some(since),
-        phase if phase.is_ending() => return Step::Refused(Denial::Ended),
-        _ => return Step::Refused(Denial::Busy),
+        phase if phase.is_ending() => return Transition::Refused(Denial::Ended),
+        _ => return Transition::Refused(Denial::Busy),
     };
-    Step::Moved(Life::at(Phase::Sealing { since }))
+    Transition::Moved(Life::at(Phase::Sealing { since }))
 }
 
-/// The layer is there: the child is launched from it, the parent goes on.
-pub(super) fn sealed(life: &Life, terms: &Terms<'_>) -> Step {
+/// The layer is durable: the child is launched from it, the parent goes on.
+pub(super) fn sealed(life: &Life, terms: &Terms<'_>) -> Transition {
     match life.phase {
-        Phase::Forking => Step::Moved(Life::at(Phase::Launching)),
+        Phase::Forking => Transition::Moved(Life::at(Phase::Launching)),
         _ => seal_failed(life, terms),
     }
 }
 
-/// To the parent it is the same whether there is a layer or not.
-pub(super) fn seal_failed(life: &Life, terms: &Terms<'_>) -> Step {
+/// The layer could not be written. The parent goes on as if it were.
+pub(super) fn seal_failed(life: &Life, terms: &Terms<'_>) -> Transition {
     match life.phase {
-        Phase::Sealing { .. } => Step::Moved(after(life, terms)),
-        _ => Step::Kept,
+        Phase::Sealing { .. } => Transition::Moved(after(life, terms)),
+        _ => Transition::Kept,
     }
 }
 
-/// What a parent is after it was sealed: what it was before, or what the caller has wished for meanwhile.
+/// The state of a parent after it was sealed: the same as before, or what a caller has asked for meanwhile.
 pub(super) fn after(life: &Life, terms: &Terms<'_>) -> Life {
     let phase = match (life.phase, life.wish) {
         (Phase::Sealing { since: Some(since) }, Some(Wish::Run)) => Phase::Restoring { since },

@@ -55,7 +55,7 @@ fn walk(terms: &Terms<'_>, events: &[Event]) -> Life {
 fn walk_from(mut life: Life, terms: &Terms<'_>, events: &[Event]) -> Life {
     for event in events {
         match step(&life, terms, event, NOON) {
-            Step::Moved(next) => life = next,
+            Transition::Moved(next) => life = next,
             other => panic!("{event:?} in {life:?}: {other:?}"),
         }
     }
@@ -134,21 +134,21 @@ fn repeating_a_call_is_a_success_and_a_dead_microvm_refuses() {
     let at = |phase, event| step(&Life::at(phase), &terms, &event, NOON);
     assert_eq!(
         at(Phase::Suspended { since: NOON }, Event::Suspend),
-        Step::Kept
+        Transition::Kept
     );
-    assert_eq!(at(Phase::Running, Event::Resume), Step::Kept);
-    assert_eq!(at(Phase::Terminated, Event::Terminate), Step::Kept);
+    assert_eq!(at(Phase::Running, Event::Resume), Transition::Kept);
+    assert_eq!(at(Phase::Terminated, Event::Terminate), Transition::Kept);
     assert_eq!(
         at(Phase::Terminated, Event::Suspend),
-        Step::Refused(Denial::Ended)
+        Transition::Refused(Denial::Ended)
     );
     assert_eq!(
         at(Phase::Removing, Event::Resume),
-        Step::Refused(Denial::Ended)
+        Transition::Refused(Denial::Ended)
     );
     assert_eq!(
         at(Phase::Launching, Event::Suspend),
-        Step::Refused(Denial::Busy)
+        Transition::Refused(Denial::Busy)
     );
 }
 
@@ -253,9 +253,9 @@ fn a_parent_goes_on_where_it_was_or_where_it_is_wanted() {
         Phase::Restoring { since },
         Phase::Sealing { since: None },
     ] {
-        assert_eq!(at(busy), Step::Refused(Denial::Busy));
+        assert_eq!(at(busy), Transition::Refused(Denial::Busy));
     }
-    assert_eq!(at(Phase::Removing), Step::Refused(Denial::Ended));
+    assert_eq!(at(Phase::Removing), Transition::Refused(Denial::Ended));
 }
 
 #[test]
@@ -288,7 +288,7 @@ fn the_end_of_an_earlier_process_takes_no_suspended_microvm_away() {
         Phase::Suspended { since: NOON },
         Phase::Restoring { since: NOON },
     ] {
-        assert_eq!(step(phase), Step::Kept, "{phase:?}");
+        assert_eq!(step(phase), Transition::Kept, "{phase:?}");
     }
     for phase in [
         Phase::RunHook,
@@ -296,7 +296,7 @@ fn the_end_of_an_earlier_process_takes_no_suspended_microvm_away() {
         Phase::ResumeHook,
         Phase::BackHook,
     ] {
-        assert!(matches!(step(phase), Step::Moved(_)), "{phase:?}");
+        assert!(matches!(step(phase), Transition::Moved(_)), "{phase:?}");
     }
 }
 
@@ -310,7 +310,7 @@ fn what_could_not_be_saved_is_never_told_as_suspended() {
         (Event::SaveFailed, MicrovmState::Suspending),
         (Event::HookDone, MicrovmState::Running),
     ] {
-        let Step::Moved(next) = step(&life, &terms, &event, NOON) else {
+        let Transition::Moved(next) = step(&life, &terms, &event, NOON) else {
             panic!("{event:?} moves nothing in {:?}", life.phase);
         };
         assert_eq!(next.phase.state(), state, "{event:?}");
@@ -425,7 +425,7 @@ proptest! {
         };
         for event in events {
             let before = life.clone();
-            if let Step::Moved(next) = step(&life, &terms, &event, NOON) {
+            if let Transition::Moved(next) = step(&life, &terms, &event, NOON) {
                 prop_assert_ne!(&before, &next);
                 prop_assert!(is_legal(before.phase.state(), next.phase.state()), "{:?} {:?}", before, event);
                 life = next;
@@ -444,7 +444,7 @@ proptest! {
         let terms = terms(Some(&hooks));
         let mut life = Life { reason: phase.is_ending().then(|| "x".to_owned()), ..Life::at(phase) };
         for event in [Event::Terminate, Event::HookDone, Event::Removed] {
-            if let Step::Moved(next) = step(&life, &terms, &event, NOON) {
+            if let Transition::Moved(next) = step(&life, &terms, &event, NOON) {
                 life = next;
             }
         }
@@ -463,7 +463,7 @@ proptest! {
         let life = Life { reason: phase.is_ending().then(|| "x".to_owned()), ..Life::at(phase) };
         if let Some((at, timer)) = deadline(&life, &terms, NOON) {
             prop_assert!(at <= terms.expires_at);
-            let Step::Moved(next) = step(&life, &terms, &Event::Due(timer), at) else {
+            let Transition::Moved(next) = step(&life, &terms, &Event::Due(timer), at) else {
                 panic!("a deadline in {phase:?} that does nothing");
             };
             prop_assert!(deadline(&next, &terms, NOON).is_none_or(|(_, next)| next != timer));

@@ -1,4 +1,4 @@
-//! Stored form of what a connector allows.
+//! Stored form of a connector's configuration.
 
 use serde::{Deserialize, Serialize};
 

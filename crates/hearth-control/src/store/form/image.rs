@@ -1,4 +1,4 @@
-//! Stored form of what an image version is made from.
+//! Stored form of an image's specification.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +35,7 @@ pub(crate) struct LoggingForm {
     stream: Option<String>,
 }
 
-/// Enabled, and timeout in seconds, as the caller said.
+/// Whether the hook is enabled, and its timeout in seconds, as the caller gave them.
 type SettingForm = (Option<bool>, Option<u32>);
 
 #[derive(Serialize, Deserialize)]

@@ -1,4 +1,4 @@
-//! Stored form of what a microVM was launched with.
+//! Stored form of a microVM's terms.
 
 use std::time::Duration;
 

@@ -15,7 +15,7 @@ use crate::image::{BuildState, ImageState, VersionState, VersionStatus};
 use crate::life::{Life, Phase};
 use crate::microvm::Activity;
 use crate::request::ClientToken;
-use crate::store::{Change, Guard, Subject};
+use crate::store::{Change, Guard, IntentSubject};
 
 /// The rows of a text.
 fn rows(text: &str) -> String {
@@ -126,7 +126,7 @@ fn moves() -> Vec<Change> {
         execs: true,
         guest_cpu: true,
     };
-    let open = Subject::Microvm(microvm_id(0));
+    let open = IntentSubject::Microvm(microvm_id(0));
     let key = "AKIAAAAAAAAAAAAAAAAA".parse().unwrap();
     vec![
         Change::MoveMicrovm {

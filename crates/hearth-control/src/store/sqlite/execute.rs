@@ -1,6 +1,6 @@
-//! Primitives as statements.
+//! Primitives as SQL statements.
 //!
-//! Statements with the same tables and columns have the same text, so each is prepared once for a connection.
+//! Primitives with the same tables and columns give the same text, so each is prepared once per connection.
 
 use std::fmt::Write as _;
 
@@ -38,7 +38,7 @@ fn count(db: &Connection, rows: &Rows) -> Result<usize> {
     Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }
 
-/// Makes a write. Answers how many rows it has changed.
+/// Executes a write. Returns the number of rows that it has changed.
 pub(super) fn apply(db: &Connection, write: &Write) -> Result<usize> {
     let statement = statement(write);
     let mut prepared = db.prepare_cached(&statement.text)?;
@@ -89,13 +89,13 @@ fn insert<'a>(table: &str, columns: &'a Columns) -> Statement<'a> {
     statement
 }
 
-/// A statement with the values of its places.
+/// A statement with the values of its placeholders.
 struct Statement<'a> {
     text: String,
     values: Vec<Bound<'a>>,
 }
 
-/// A value that is bound to a place.
+/// A value for a placeholder.
 #[derive(Debug)]
 enum Bound<'a> {
     Value(&'a Value),
@@ -113,7 +113,7 @@ impl<'a> Statement<'a> {
         }
     }
 
-    /// Over these rows alone.
+    /// A statement that is restricted to these rows.
     fn of_rows(text: &str, rows: &'a Rows) -> Self {
         let mut statement = Self::new(text);
         statement.filter(rows);
@@ -139,7 +139,7 @@ fn condition<'a>(column: &str, test: &'a Test) -> (String, Option<Bound<'a>>) {
         Test::Is(value) => (format!("{column} = ?"), Some(value.into())),
         Test::Missing => (format!("{column} IS NULL"), None),
         Test::Set => (format!("{column} IS NOT NULL"), None),
-        // The words stand in the text: SQLite uses a partial index only if it sees that its condition holds.
+        // The words stand in the text: SQLite uses a partial index only if it sees that the index's condition holds.
         Test::OneOf(words) => {
             let mut text = format!("{column} IN (");
             for (at, word) in words.iter().enumerate() {

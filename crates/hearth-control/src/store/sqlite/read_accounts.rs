@@ -3,14 +3,14 @@
 use rusqlite::{Connection, Row, params};
 
 use super::read_images::{find, list};
-use super::rows::Columns;
+use super::rows::RowReader;
 use crate::account::{AccessKey, Account, Role, RolePolicy, SecretKey};
 use crate::id::{AccessKeyId, AccountId, RoleName};
 use crate::store::text::scope_text;
 use crate::store::{Result, TokenKey, TokenUse};
 
 fn access_key_of(row: &Row<'_>) -> Result<AccessKey> {
-    let columns = Columns::of(row, "access key");
+    let columns = RowReader::of(row, "access key");
     Ok(AccessKey {
         id: columns.parsed("id")?,
         secret: SecretKey::new(columns.plain("secret")?),
@@ -21,7 +21,7 @@ fn access_key_of(row: &Row<'_>) -> Result<AccessKey> {
 }
 
 fn role_of(row: &Row<'_>) -> Result<Role> {
-    let columns = Columns::of(row, "role");
+    let columns = RowReader::of(row, "role");
     Ok(Role {
         account: columns.parsed("account")?,
         name: columns.parsed("name")?,
@@ -36,7 +36,7 @@ fn role_of(row: &Row<'_>) -> Result<Role> {
 
 pub(super) fn accounts(db: &Connection) -> Result<Vec<Account>> {
     list(db, "SELECT * FROM account ORDER BY id", [], |row| {
-        let columns = Columns::of(row, "account");
+        let columns = RowReader::of(row, "account");
         Ok(Account {
             id: columns.parsed("id")?,
             created_at: columns.time("created")?,
@@ -125,7 +125,7 @@ pub(super) fn token(db: &Connection, key: &TokenKey) -> Result<Option<TokenUse>>
         query,
         params![scope_text(&key.scope), key.operation, key.token.0],
         |row| {
-            let columns = Columns::of(row, "client token");
+            let columns = RowReader::of(row, "client token");
             Ok(TokenUse {
                 digest: columns.plain("digest")?,
                 resource: columns.plain("resource")?,

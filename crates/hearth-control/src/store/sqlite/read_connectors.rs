@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Row, params};
 
 use super::read_images::{find, list};
-use super::rows::Columns;
+use super::rows::RowReader;
 use crate::arn::Scope;
 use crate::connector::{Connector, ConnectorState, ConnectorVersion, VpcEgress};
 use crate::id::{ConnectorId, ConnectorName};
@@ -12,7 +12,7 @@ use crate::store::form::Stored as _;
 use crate::store::text::{Word as _, scope_text};
 
 fn connector_of(row: &Row<'_>) -> Result<Connector> {
-    let columns = Columns::of(row, "network connector");
+    let columns = RowReader::of(row, "network connector");
     Ok(Connector {
         id: columns.parsed("id")?,
         scope: columns.scope("scope")?,
@@ -32,7 +32,7 @@ fn connector_of(row: &Row<'_>) -> Result<Connector> {
 }
 
 fn version_of(row: &Row<'_>) -> Result<ConnectorVersion> {
-    let columns = Columns::of(row, "network connector version");
+    let columns = RowReader::of(row, "network connector version");
     Ok(ConnectorVersion {
         connector: columns.parsed("connector")?,
         number: columns.plain("number")?,

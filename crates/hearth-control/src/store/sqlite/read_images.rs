@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Params, Row, params};
 
-use super::rows::Columns;
+use super::rows::RowReader;
 use crate::arn::{ImageArn, Scope};
 use crate::host::{SnapshotRef, Template};
 use crate::id::{BuildId, ImageName, VersionNumber};
@@ -11,7 +11,7 @@ use crate::store::Result;
 use crate::store::form::Stored as _;
 use crate::store::text::scope_text;
 
-/// Runs a query and makes something of each row.
+/// Runs a query and converts each row.
 pub(super) fn list<T>(
     db: &Connection,
     query: &str,
@@ -42,7 +42,7 @@ pub(super) fn find<T>(
 }
 
 fn image_of(row: &Row<'_>) -> Result<Image> {
-    let columns = Columns::of(row, "image");
+    let columns = RowReader::of(row, "image");
     Ok(Image {
         arn: columns.parsed("arn")?,
         id: columns.parsed("id")?,
@@ -56,7 +56,7 @@ fn image_of(row: &Row<'_>) -> Result<Image> {
 }
 
 fn version_of(row: &Row<'_>) -> Result<ImageVersion> {
-    let columns = Columns::of(row, "image version");
+    let columns = RowReader::of(row, "image version");
     let spec = ImageSpec::from_text(&columns.plain::<String>("spec")?)?;
     let snapshot = columns.plain::<Option<String>>("snapshot")?;
     Ok(ImageVersion {
@@ -75,7 +75,7 @@ fn version_of(row: &Row<'_>) -> Result<ImageVersion> {
 }
 
 fn build_of(row: &Row<'_>) -> Result<Build> {
-    let columns = Columns::of(row, "build");
+    let columns = RowReader::of(row, "build");
     let bytes = |column| {
         Ok::<_, crate::store::StoreError>(
             columns

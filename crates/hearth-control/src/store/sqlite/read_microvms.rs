@@ -5,18 +5,18 @@ use std::sync::Arc;
 use rusqlite::{Connection, Row, params};
 
 use super::read_images::{find, list};
-use super::rows::Columns;
+use super::rows::RowReader;
 use crate::arn::Scope;
 use crate::id::{AccountId, EndpointId, MicrovmId};
 use crate::life::Origin;
 use crate::microvm::{Activity, LaunchTerms, Microvm, MicrovmFilter};
 use crate::store::form::Stored as _;
 use crate::store::text::scope_text;
-use crate::store::{Intent, MicrovmPlace, Result, StoreError, Subject};
+use crate::store::{Intent, IntentSubject, MicrovmPlace, Result, StoreError};
 use crate::time::Timestamp;
 
 fn microvm_of(row: &Row<'_>) -> Result<Microvm> {
-    let columns = Columns::of(row, "microVM");
+    let columns = RowReader::of(row, "microVM");
     let terms = LaunchTerms::from_text(&columns.plain::<String>("terms")?)?;
     Ok(Microvm {
         id: columns.parsed("id")?,
@@ -37,7 +37,7 @@ fn microvm_of(row: &Row<'_>) -> Result<Microvm> {
     })
 }
 
-fn origin_of(columns: &Columns<'_, '_>) -> Result<Origin> {
+fn origin_of(columns: &RowReader<'_, '_>) -> Result<Origin> {
     let parent = columns.optional_parsed("parent")?;
     Ok(parent.map_or(Origin::Version, |parent| Origin::Fork { parent }))
 }
@@ -68,7 +68,7 @@ pub(super) fn microvms(
         None => (i64::MAX, String::new()),
     };
     let version = filter.version.map(|number| number.major());
-    // Two texts, so that each has an index to follow.
+    // Two texts, so that each can use an index.
     let by_image = "SELECT * FROM microvm WHERE image = ?5 AND scope = ?1 AND started <= ?2 \
                     AND (started < ?2 OR id > ?3) AND (?6 IS NULL OR number = ?6) \
                     ORDER BY started DESC, id LIMIT ?4";
@@ -96,11 +96,11 @@ pub(super) fn living(db: &Connection) -> Result<Vec<Microvm>> {
 
 pub(super) fn terminated(db: &Connection, until: Timestamp, limit: u32) -> Result<Vec<MicrovmId>> {
     let query = "SELECT id FROM microvm WHERE terminated <= ? ORDER BY terminated LIMIT ?";
-    let id = |row: &Row<'_>| Columns::of(row, "microVM").parsed("id");
+    let id = |row: &Row<'_>| RowReader::of(row, "microVM").parsed("id");
     list(db, query, params![until.unix_ms(), limit], id)
 }
 
-/// The query behind [`terminated_beyond`]; a test looks that it follows an index.
+/// The query behind [`terminated_beyond`]. A test checks that it uses an index.
 pub(super) const TERMINATED_BEYOND: &str = "SELECT id FROM microvm WHERE substr(scope, 1, 12) = ?1 AND terminated IS NOT NULL \
      ORDER BY terminated DESC, id LIMIT ?2 OFFSET ?3";
 
@@ -110,7 +110,7 @@ pub(super) fn terminated_beyond(
     newest: u32,
     limit: u32,
 ) -> Result<Vec<MicrovmId>> {
-    let id = |row: &Row<'_>| Columns::of(row, "microVM").parsed("id");
+    let id = |row: &Row<'_>| RowReader::of(row, "microVM").parsed("id");
     let parameters = params![account.to_string(), limit, newest];
     list(db, TERMINATED_BEYOND, parameters, id)
 }
@@ -118,15 +118,15 @@ pub(super) fn terminated_beyond(
 pub(super) fn open_intents(db: &Connection) -> Result<Vec<Intent>> {
     let query = "SELECT * FROM journal WHERE outcome IS NULL ORDER BY sequence";
     list(db, query, [], |row| {
-        let columns = Columns::of(row, "journal");
+        let columns = RowReader::of(row, "journal");
         let subject = columns.plain::<String>("subject")?;
         let subject = match subject.parse() {
-            Ok(id) => Subject::Microvm(id),
+            Ok(id) => IntentSubject::Microvm(id),
             Err(_) => {
                 let arn = subject
                     .parse()
                     .map_err(|_| StoreError::Record { kind: "journal" })?;
-                Subject::Image(arn)
+                IntentSubject::Image(arn)
             }
         };
         Ok(Intent {

@@ -1,4 +1,4 @@
-//! Columns that mean more than text and numbers.
+//! Typed reading of columns.
 
 use std::str::FromStr;
 
@@ -11,13 +11,13 @@ use crate::store::text::{Word, phase_of};
 use crate::store::{Result, StoreError};
 use crate::time::Timestamp;
 
-/// A row with typed access.
-pub(super) struct Columns<'r, 's> {
+/// A row with typed access to its columns.
+pub(super) struct RowReader<'r, 's> {
     row: &'r Row<'s>,
     kind: &'static str,
 }
 
-impl<'r, 's> Columns<'r, 's> {
+impl<'r, 's> RowReader<'r, 's> {
     pub(super) fn of(row: &'r Row<'s>, kind: &'static str) -> Self {
         Self { row, kind }
     }

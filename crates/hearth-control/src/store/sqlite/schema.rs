@@ -1,9 +1,9 @@
-//! The tables, as the steps of migrations that [`hearth_sqlite`] runs. A step that was released is never changed.
+//! The tables, as migration steps for [`hearth_sqlite`]. A released step is never changed.
 
-/// The steps, in order.
+/// The migration steps, in order.
 pub(super) const STEPS: &[&str] = &[FIRST, FORKS, ACTIVITY, GENERATION, ENDED];
 
-/// Times are milliseconds since 1970. `scope` is `<account>/<region>`. Images are known by their ARN.
+/// Times are milliseconds since 1970. `scope` is `<account>/<region>`. Images are referenced by ARN.
 const FIRST: &str = "
 CREATE TABLE account (id TEXT PRIMARY KEY, created INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 
@@ -172,18 +172,18 @@ CREATE UNIQUE INDEX journal_open ON journal (subject) WHERE outcome IS NULL;
 CREATE INDEX journal_age ON journal (ended) WHERE outcome IS NOT NULL;
 ";
 
-/// Of a fork, whose it is. The phases of forks, which older releases cannot read, came with it.
+/// The parent of a fork. The phases of forks, which older releases cannot read, came with this step.
 const FORKS: &str = "ALTER TABLE microvm ADD COLUMN parent TEXT;";
 
-/// What counts as activity of a microVM beside traffic: nothing, in files from before it could.
+/// What counts as activity of a microVM besides traffic. Nothing does in files from before this step.
 const ACTIVITY: &str = "
 ALTER TABLE microvm ADD COLUMN active_by_execs INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE microvm ADD COLUMN active_by_guest_cpu INTEGER NOT NULL DEFAULT 0;
 ";
 
-/// How often a microVM has moved. In files from before it was counted, the count begins with the next move.
+/// The number of transitions of a microVM. In files from before this step, the count begins with the next one.
 const GENERATION: &str = "ALTER TABLE microvm ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;";
 
-/// Ended microVMs of an account, by when they ended: more than it may keep are forgotten. A scope begins with the twelve
-/// digits of its account.
+/// An index of the ended microVMs of an account, by when they ended, to remove those beyond its quota. A scope begins
+/// with the twelve digits of its account.
 const ENDED: &str = "CREATE INDEX microvm_ended ON microvm (substr(scope, 1, 12), terminated DESC, id) WHERE terminated IS NOT NULL;";

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::*;
-use crate::store::{Change, Guard, StoreError, Subject};
+use crate::store::{Change, Guard, IntentSubject, StoreError};
 
 mod changes;
 
@@ -133,7 +133,7 @@ async fn the_file_is_private() {
 async fn the_journal_has_one_open_intent_per_subject() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory);
-    let subject = Subject::Microvm(MicrovmId::generate());
+    let subject = IntentSubject::Microvm(MicrovmId::generate());
     let intend = |what: &str| {
         let intent = Intent {
             subject: subject.clone(),

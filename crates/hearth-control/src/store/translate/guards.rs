@@ -1,4 +1,4 @@
-//! Guards as what rows there must be.
+//! Guards as expectations on rows.
 
 use crate::arn::TaggedArn;
 use crate::connector::ConnectorState;
@@ -8,7 +8,7 @@ use crate::store::Guard;
 use crate::store::primitive::{Expect, Rows, Test};
 use crate::store::text::{Word as _, scope_text};
 
-/// What must hold for a guard: all of it.
+/// The expectations of a guard. All must hold.
 pub(super) fn expects(guard: &Guard) -> Vec<Expect> {
     let present = |rows| vec![Expect::Present(rows)];
     let absent = |rows| vec![Expect::Absent(rows)];
@@ -75,7 +75,7 @@ pub(super) fn expects(guard: &Guard) -> Vec<Expect> {
             let others = Rows::of("tag")
                 .is("resource", resource.to_string())
                 .test("key", Test::NoneOf(keys.clone()));
-            // Others and these are at most `max`.
+            // The other tags and these are at most `max` together.
             let room = (*max as usize + 1).saturating_sub(keys.len());
             vec![Expect::Fewer(vec![others], room)]
         }
@@ -94,7 +94,7 @@ pub(super) fn expects(guard: &Guard) -> Vec<Expect> {
                 .is("state", ConnectorState::Active.word()),
         ),
         Guard::ConnectorUnused(id) => {
-            // The id is a UUID, so finding its text anywhere in the terms means that an ARN there names it.
+            // The id is a UUID, so if its text is anywhere in the terms, an ARN there names it.
             let named = || Test::Contains(id.to_string());
             let microvms = Rows::of("microvm")
                 .test("terminated", Test::Missing)
@@ -132,7 +132,7 @@ pub(super) fn expects(guard: &Guard) -> Vec<Expect> {
     }
 }
 
-/// The rows of a role, whose name stands in this column.
+/// The rows of a role. `column` holds the role's name.
 fn role(table: &'static str, column: &'static str, account: AccountId, name: &RoleName) -> Rows {
     Rows::of(table)
         .is("account", account.to_string())

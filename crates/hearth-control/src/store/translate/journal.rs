@@ -4,7 +4,7 @@ use crate::arn::TaggedArn;
 use crate::image::Tags;
 use crate::store::primitive::{IfNone, Rows, Test, Write};
 use crate::store::text::scope_text;
-use crate::store::{Intent, Subject, TokenKey, TokenUse};
+use crate::store::{Intent, IntentSubject, TokenKey, TokenUse};
 use crate::time::Timestamp;
 
 pub(super) fn put_tags(resource: &TaggedArn, tags: &Tags) -> Vec<Write> {
@@ -21,7 +21,7 @@ pub(super) fn put_tags(resource: &TaggedArn, tags: &Tags) -> Vec<Write> {
     tags.iter().map(put).collect()
 }
 
-/// Removes tags. A tag that does not exist is no error, as on AWS.
+/// Removes tags. No-op for tags that do not exist, as on AWS.
 pub(super) fn remove_tags(resource: &TaggedArn, keys: &[String]) -> Vec<Write> {
     let tag = |key: &String| {
         Rows::of("tag")
@@ -45,7 +45,7 @@ pub(super) fn use_token(key: &TokenKey, token_use: &TokenUse) -> Write {
     }
 }
 
-/// Forgets old client tokens, if there are any.
+/// Removes old client tokens, if there are any.
 pub(super) fn forget_tokens(before: Timestamp) -> Write {
     let old = Test::Less(before.unix_ms());
     Write::forget(Rows::of("client_token").test("created", old))
@@ -63,8 +63,8 @@ pub(super) fn intend(intent: &Intent) -> Vec<Write> {
     vec![conclude(&intent.subject, "replaced", intent.at), open]
 }
 
-/// Writes down an outcome, if an intent of the subject is open: not every transition had one.
-pub(super) fn conclude(subject: &Subject, outcome: &str, at: Timestamp) -> Write {
+/// Writes an outcome if an intent of the subject is open: not every transition had one.
+pub(super) fn conclude(subject: &IntentSubject, outcome: &str, at: Timestamp) -> Write {
     Write::Update {
         rows: Rows::of("journal")
             .is("subject", subject.to_string())
@@ -74,7 +74,7 @@ pub(super) fn conclude(subject: &Subject, outcome: &str, at: Timestamp) -> Write
     }
 }
 
-/// Forgets old concluded intents, if there are any.
+/// Removes old concluded intents, if there are any.
 pub(super) fn forget_intents(before: Timestamp) -> Write {
     let concluded = Rows::of("journal").test("outcome", Test::Set);
     Write::forget(concluded.test("ended", Test::Less(before.unix_ms())))

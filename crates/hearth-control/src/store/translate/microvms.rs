@@ -36,7 +36,7 @@ pub(super) fn add(microvm: &Microvm) -> Result<Write> {
     })
 }
 
-/// Moves a microVM on, if it is still at the generation that the move was decided on.
+/// Moves a microVM to its next state, if it is still at the generation that the move was decided on.
 pub(super) fn move_on(
     id: MicrovmId,
     from_generation: u64,
@@ -78,7 +78,7 @@ pub(super) fn set_terms(id: MicrovmId, terms: &LaunchTerms) -> Result<Write> {
     })
 }
 
-/// Forgets a microVM. Succeeds if it does not exist: it is called by age, not by a caller who means this one.
+/// Removes a microVM. Succeeds if it does not exist: it is called by age, not by a caller who means this one.
 pub(super) fn remove(id: MicrovmId) -> Vec<Write> {
     let mut writes = Vec::from(forget_name(&id.to_string()));
     writes.push(Write::forget(of(id)));

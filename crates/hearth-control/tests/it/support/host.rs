@@ -11,9 +11,9 @@ use async_trait::async_trait;
 use hearth_control::guest_call::{CallOutcome, GuestCall};
 use hearth_control::hooks::Hook;
 use hearth_control::host::{
-    BuildEvent, BuildFailure, BuildSpec, Built, Done, EventLog, Events, Failure, Host, HostError,
-    HostEvent, HostOperation, Inventory, LaunchOrigin, OperationId, Operations, Outcome, Presence,
-    SnapshotRef, Template,
+    BuildEvent, BuildFailure, BuildSpec, Built, Done, EventLog, Events, Host, HostError, HostEvent,
+    HostOperation, Inventory, LaunchOrigin, OperationFailure, OperationId, Operations, Outcome,
+    Presence, SnapshotRef, Template,
 };
 use hearth_control::id::BuildId;
 use hearth_control::image::BuildSizes;
@@ -190,7 +190,11 @@ impl ScriptedHost {
         }
     }
 
-    async fn perform(self, id: InstanceId, operation: HostOperation) -> Result<Done, Failure> {
+    async fn perform(
+        self,
+        id: InstanceId,
+        operation: HostOperation,
+    ) -> Result<Done, OperationFailure> {
         let name = match &operation {
             HostOperation::Launch(..) => "launch",
             HostOperation::Seal { .. } => "fork",
@@ -200,7 +204,7 @@ impl ScriptedHost {
         };
         let is_removed = || self.with(|state| state.removals.contains(&id));
         if !self.begin_on(name, is_removed).await {
-            return Err(Failure::Overtaken);
+            return Err(OperationFailure::Overtaken);
         }
         match operation {
             HostOperation::Launch(_, origin) => self.launch(id, origin).await,
@@ -211,17 +215,17 @@ impl ScriptedHost {
         }
     }
 
-    async fn seal(&self, parent: InstanceId, child: InstanceId) -> Result<Done, Failure> {
+    async fn seal(&self, parent: InstanceId, child: InstanceId) -> Result<Done, OperationFailure> {
         if self.takes(&Fault::Fork) {
-            return Err(Failure::Unchanged("scripted".to_owned()));
+            return Err(OperationFailure::Unchanged("scripted".to_owned()));
         }
         if self.takes(&Fault::LostInFork) {
             self.set_presence(parent, Some(Presence::Debris));
-            return Err(Failure::Lost("scripted".to_owned()));
+            return Err(OperationFailure::Lost("scripted".to_owned()));
         }
         let found = self.presence(parent);
         if !matches!(found, Some(Presence::Running | Presence::Suspended)) {
-            return Err(Failure::Lost(format!("fork of {found:?}")));
+            return Err(OperationFailure::Lost(format!("fork of {found:?}")));
         }
         tokio::task::yield_now().await;
         // What is reserved for a child is a piece of it.
@@ -234,12 +238,12 @@ impl ScriptedHost {
         })
     }
 
-    async fn launch(&self, id: InstanceId, origin: LaunchOrigin) -> Result<Done, Failure> {
+    async fn launch(&self, id: InstanceId, origin: LaunchOrigin) -> Result<Done, OperationFailure> {
         if self.takes(&Fault::Launch) {
-            return Err(Failure::Unchanged("scripted".to_owned()));
+            return Err(OperationFailure::Unchanged("scripted".to_owned()));
         }
         if self.takes(&Fault::NoCapacity) {
-            return Err(Failure::NoCapacity);
+            return Err(OperationFailure::NoCapacity);
         }
         let is_there = match &origin {
             LaunchOrigin::Template(template) => {
@@ -253,13 +257,13 @@ impl ScriptedHost {
         self.settle(id, Presence::Running)
     }
 
-    async fn suspend(&self, id: InstanceId) -> Result<Done, Failure> {
+    async fn suspend(&self, id: InstanceId) -> Result<Done, OperationFailure> {
         if self.takes(&Fault::Suspend) {
-            return Err(Failure::Unchanged("scripted".to_owned()));
+            return Err(OperationFailure::Unchanged("scripted".to_owned()));
         }
         if self.takes(&Fault::LostInSuspend) {
             self.set_presence(id, Some(Presence::Debris));
-            return Err(Failure::Lost("scripted".to_owned()));
+            return Err(OperationFailure::Lost("scripted".to_owned()));
         }
         assert!(
             matches!(
@@ -273,12 +277,12 @@ impl ScriptedHost {
         self.settle(id, Presence::Suspended)
     }
 
-    async fn resume(&self, id: InstanceId) -> Result<Done, Failure> {
+    async fn resume(&self, id: InstanceId) -> Result<Done, OperationFailure> {
         if self.takes(&Fault::Resume) {
-            return Err(Failure::Unchanged("scripted".to_owned()));
+            return Err(OperationFailure::Unchanged("scripted".to_owned()));
         }
         if self.takes(&Fault::Damaged) {
-            return Err(Failure::Damaged("snapshots/x/memory".to_owned()));
+            return Err(OperationFailure::Damaged("snapshots/x/memory".to_owned()));
         }
         assert!(
             matches!(
@@ -293,22 +297,22 @@ impl ScriptedHost {
     }
 
     /// What an operation leaves, unless a removal has overtaken it.
-    fn settle(&self, id: InstanceId, presence: Presence) -> Result<Done, Failure> {
+    fn settle(&self, id: InstanceId, presence: Presence) -> Result<Done, OperationFailure> {
         self.with(|state| {
             if state.removals.contains(&id) {
-                return Err(Failure::Overtaken);
+                return Err(OperationFailure::Overtaken);
             }
             state.instances.insert(id, presence);
             Ok(Done::default())
         })
     }
 
-    async fn remove(&self, id: InstanceId) -> Result<Done, Failure> {
+    async fn remove(&self, id: InstanceId) -> Result<Done, OperationFailure> {
         self.with(|state| state.removals.insert(id));
         self.news.notify_waiters();
         self.begin("terminate").await;
         if self.takes(&Fault::Terminate) {
-            return Err(Failure::Unchanged("scripted".to_owned()));
+            return Err(OperationFailure::Unchanged("scripted".to_owned()));
         }
         if self.presence(id).is_some() {
             self.set_presence(id, Some(Presence::Debris));

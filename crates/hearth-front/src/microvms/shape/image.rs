@@ -1,4 +1,4 @@
-//! Images and managed base images.
+//! Answers about images and managed base images.
 
 use hearth_control::arn::ManagedImageArn;
 use hearth_control::id::Region;
@@ -10,7 +10,7 @@ use super::text;
 use super::version::specification;
 use crate::model::lambda_microvms as model;
 
-/// `GetMicrovmImage`: the configuration is on the versions.
+/// `GetMicrovmImage`: the specification is on the versions.
 pub(crate) fn image(found: &TaggedImage) -> model::GetMicrovmImageOutput {
     model::GetMicrovmImageOutput {
         microvm_image_summary: image_item(&found.image),
@@ -32,7 +32,7 @@ pub(crate) fn image_item(image: &Image) -> model::MicrovmImageSummary {
     }
 }
 
-/// What creating answers: the image, what its first version is made from, and the tags that the request has.
+/// The answer of a create: the image, the specification of its first version, and the tags of the request.
 pub(crate) fn created(
     made: &ImageWithVersion,
     tags: Option<Tags>,
@@ -46,7 +46,7 @@ pub(crate) fn created(
     }
 }
 
-/// What updating answers: the image and what its new version is made from.
+/// The answer of an update: the image and the specification of its new version.
 pub(crate) fn updated(made: &ImageWithVersion) -> model::UpdateMicrovmImageOutput {
     model::UpdateMicrovmImageOutput {
         image_specification: specification(&made.version.spec),
@@ -72,7 +72,7 @@ pub(crate) fn managed_image(
     }
 }
 
-/// An item of `ListManagedMicrovmImageVersions`; its version is a bare number.
+/// An item of `ListManagedMicrovmImageVersions`. Its version is a bare number.
 pub(crate) fn managed_version(
     arn: &ManagedImageArn,
     version: &ManagedVersion,

@@ -1,4 +1,4 @@
-//! MicroVMs.
+//! Answers about microVMs.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use hearth_control::microvm::{IdlePolicy, Microvm};
 use super::arns;
 use crate::model::lambda_microvms as model;
 
-/// What running and getting answer. Payload, logging and size are not repeated to the caller.
+/// The answer of `RunMicrovm` and `GetMicrovm`. It does not repeat payload, logging and size.
 pub(crate) fn microvm(microvm: &Microvm) -> model::GetMicrovmOutput {
     model::GetMicrovmOutput {
         egress_network_connectors: Some(arns(&microvm.terms.egress)),
@@ -23,7 +23,7 @@ pub(crate) fn microvm(microvm: &Microvm) -> model::GetMicrovmOutput {
         state: microvm.state().into(),
         state_reason: microvm.reason().map(Into::into),
         terminated_at: microvm.terminated_at.map(Into::into),
-        // Recorded as null alone; nobody knows its values.
+        // Only null was ever recorded. Its values are not known.
         termination_reason_code: None,
     }
 }
@@ -47,7 +47,7 @@ fn idle_policy(policy: &IdlePolicy) -> model::IdlePolicy {
     }
 }
 
-/// The longest life is eight hours; a duration beyond the type does not exist.
+/// In seconds. The longest duration is eight hours, so the conversion cannot overflow.
 fn seconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }

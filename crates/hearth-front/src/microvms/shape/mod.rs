@@ -1,4 +1,4 @@
-//! Answers of `lambda-microvms`, made of what the control plane says.
+//! Answers of `lambda-microvms`, built from records of the control plane.
 
 mod image;
 mod microvm;

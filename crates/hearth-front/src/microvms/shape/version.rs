@@ -1,4 +1,4 @@
-//! Versions and their builds.
+//! Answers about versions and their builds.
 
 use hearth_control::hooks::{HookSetting, Hooks, ImageHooks, MicrovmHooks};
 use hearth_control::image::{
@@ -9,7 +9,7 @@ use super::arns;
 use crate::model::lambda_microvms as model;
 use crate::model::values::Sensitive;
 
-/// One version, in every operation that answers with one.
+/// One version, as all operations answer it.
 pub(crate) fn version(version: &ImageVersion) -> model::MicrovmImageVersionSummary {
     model::MicrovmImageVersionSummary {
         image_specification: specification(&version.spec),
@@ -17,7 +17,7 @@ pub(crate) fn version(version: &ImageVersion) -> model::MicrovmImageVersionSumma
         image_arn: version.image.to_string(),
         image_version: version.number.to_string(),
         state: version.state.into(),
-        // Reasons stand on builds alone (facts section 6).
+        // Only builds have a reason (facts section 6).
         state_reason: None,
         status: version.status.into(),
         tags: None,
@@ -25,7 +25,7 @@ pub(crate) fn version(version: &ImageVersion) -> model::MicrovmImageVersionSumma
     }
 }
 
-/// What a version is made from.
+/// The specification of a version.
 pub(super) fn specification(spec: &ImageSpec) -> model::ImageSpecification {
     let architecture = |cpu: &Architecture| model::CpuConfiguration {
         architecture: (*cpu).into(),
@@ -108,12 +108,12 @@ fn switch(setting: HookSetting) -> Option<model::HookState> {
     })
 }
 
-/// `GetMicrovmImageBuild`: an item with its sizes, as far as they are known.
+/// `GetMicrovmImageBuild`: an item with its sizes, as far as known.
 pub(crate) fn build(build: &Build) -> model::GetMicrovmImageBuildOutput {
     model::GetMicrovmImageBuildOutput {
         microvm_image_build_summary: build_item(build),
         snapshot_build: sizes(&build.sizes),
-        // Recorded as null alone; nobody knows its values.
+        // Only null was ever recorded. Its values are not known.
         termination_reason_code: None,
     }
 }

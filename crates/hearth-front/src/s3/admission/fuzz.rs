@@ -7,14 +7,15 @@ use http::{Method, Request};
 use super::{MAX_EXPIRES_S, admit};
 use crate::uri::query_pairs;
 
-/// A moment in 2024, as the corpus has it.
+/// A time in 2024, as in the corpus.
 const NOW_S: i64 = 1_709_251_200;
 
-/// What makes a copy of another object of an upload.
+/// The header that makes a copy of another object out of an upload.
 const COPY: &str = "x-amz-copy-source";
 
-/// Judges the head of a request: a line with method and address, then a line for each header. What is admitted has one signature,
-/// ends within a week if it says when it ends, is no form, and could not have one header more that is not signed.
+/// Checks the head of a request: a line with method and URI, then one line per header. An admitted request has one
+/// signature, expires within a week if it says when, is no form, and would be refused with one more header that is
+/// not signed.
 pub fn admission(input: &[u8]) {
     let Some(mut head) = read(input) else {
         return;
@@ -27,7 +28,7 @@ pub fn admission(input: &[u8]) {
     let in_header = head.headers.get_all("authorization").iter().count();
     let signatures = in_header + count("X-Amz-Signature") + count("Signature");
     assert_eq!(signatures, 1, "one signature counts");
-    // As `s3s` finds out: the one value that is UTF-8, and its type without what stands behind a `+`.
+    // As `s3s` does: the one value that is UTF-8, and its type without the text after a `+`.
     let kinds = head.headers.get_all("content-type").iter();
     let mut kinds = kinds.filter_map(|kind| std::str::from_utf8(kind.as_bytes()).ok());
     let is_form = match (kinds.next(), kinds.next()) {
@@ -48,7 +49,7 @@ pub fn admission(input: &[u8]) {
             "it ends within a week"
         );
     }
-    // Version 2 signs every header of the kind.
+    // Version 2 signs every such header.
     if count("Signature") == 0 && !head.headers.contains_key(COPY) {
         let signed = format!("{:?} {pairs:?}", head.headers.get("authorization"));
         if !signed.to_ascii_lowercase().contains(COPY) {

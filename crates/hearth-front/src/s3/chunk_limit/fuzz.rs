@@ -2,8 +2,8 @@
 
 use super::{BadChunk, LINE, MAX_CHUNK_BYTES, MAX_LINE_BYTES, Place};
 
-/// Reads a body in chunks: the first byte says in how large pieces it comes. However it is cut, it means the same, and no chunk of
-/// what is passed is larger than the largest.
+/// Passes a body in chunks through the limit. The first byte says in pieces of what size the body arrives. The pieces
+/// must not change the result, and no chunk that passes is larger than the limit.
 pub fn chunks(input: &[u8]) {
     let Some((piece, body)) = input.split_first() else {
         return;
@@ -24,7 +24,7 @@ pub fn chunks(input: &[u8]) {
     }
 }
 
-/// The largest chunk that a simple reader finds, as far as the body goes.
+/// The largest chunk that a simple parser finds, as far as the body goes.
 fn largest(mut body: &[u8]) -> Option<u128> {
     let mut largest = None;
     loop {

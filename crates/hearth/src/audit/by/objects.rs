@@ -42,12 +42,15 @@ pub(super) async fn form_before_signature(scene: &Scene) -> Result<Attempt> {
 /// Uploads in chunks, of which the first says that it has four gigabytes. The attack is that the service takes it.
 pub(super) async fn chunk_without_end(scene: &Scene) -> Result<Attempt> {
     const CLAIM: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
+    /// The CRC32 of 1,024 times `x`.
+    const TRAILER: &str = "x-amz-checksum-crc32:SNfwYw==";
     let client = &scene.tenant;
     let upload = |decoded_bytes: usize| {
         let path = format!("/{BUCKET}/mine/chunks");
         let head = Head::new("s3", Method::PUT, path)
             .with("content-encoding", "aws-chunked")
             .with("transfer-encoding", "chunked")
+            .with("x-amz-trailer", "x-amz-checksum-crc32")
             .with("x-amz-decoded-content-length", decoded_bytes.to_string());
         client.signed_head(&head, CLAIM, Timestamp::now())
     };
@@ -59,7 +62,7 @@ pub(super) async fn chunk_without_end(scene: &Scene) -> Result<Attempt> {
     let first = "ffffffff\r\n";
     let head = format!("{head}\r\n{:x}\r\n{first}\r\n", first.len());
     let taken_bytes = pour(client.open().await?, &head, &piece, OFFERED_BYTES).await;
-    let content = format!("400\r\n{}\r\n0\r\n\r\n", "x".repeat(0x400));
+    let content = format!("400\r\n{}\r\n0\r\n{TRAILER}\r\n\r\n", "x".repeat(0x400));
     let whole = format!(
         "{}connection: close\r\n\r\n{:x}\r\n{content}\r\n0\r\n\r\n",
         upload(0x400)?,
@@ -95,7 +98,7 @@ pub(super) async fn old_signature(scene: &Scene) -> Result<Attempt> {
 pub(super) async fn more_headers(scene: &Scene) -> Result<Attempt> {
     let client = &scene.tenant;
     let head = Head::new("s3", Method::PUT, format!("/{BUCKET}/mine/uploaded"));
-    let address = client.presigned(&head, b"", 300)?;
+    let address = client.presigned(&head, b"", 300, Timestamp::now())?;
     let copy = format!("x-amz-copy-source: /{BUCKET}/closed/b\r\n");
     let mut attack = false;
     for more in [

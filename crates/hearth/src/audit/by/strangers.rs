@@ -3,6 +3,7 @@
 use anyhow::Result;
 use hearth_client::{Client, Head, Settings};
 use http::Method;
+use jiff::{SignedDuration, Timestamp};
 
 use super::super::attempt::Attempt;
 use super::super::stage::Scene;
@@ -11,12 +12,15 @@ use crate::view::text;
 
 const EXEC: &str = r#"{"command": ["id"]}"#;
 
-/// Runs a command by a URL that is presigned for a day, as URLs of objects may be.
+/// How long before now the URL of the attack was made: longer than a URL is good for that is not one of an object.
+const AGE: SignedDuration = SignedDuration::from_mins(20);
+
+/// Runs a command by a URL that was presigned for a day twenty minutes ago, as URLs of objects may be.
 pub(super) async fn presigned_exec(scene: &Scene) -> Result<Attempt> {
     let client = &scene.tenant;
     let path = format!("/hearth/v1/microvms/{}/exec", scene.open.id);
     let head = Head::new("lambda", Method::POST, path);
-    let address = client.presigned(&head, EXEC.as_bytes(), 24 * 3600)?;
+    let address = client.presigned(&head, EXEC.as_bytes(), 24 * 3600, Timestamp::now() - AGE)?;
     Ok(Attempt {
         attack: ask(client, "POST", &address, EXEC).await?,
         control: ask(client, "GET", &presigned_get(scene, client)?, "").await?,
@@ -45,7 +49,7 @@ pub(super) async fn deleted_key(scene: &Scene) -> Result<Attempt> {
 fn presigned_get(scene: &Scene, client: &Client) -> Result<String> {
     let path = format!("/2025-09-09/microvms/{}", scene.open.id);
     let head = Head::new("lambda", Method::GET, path);
-    Ok(client.presigned(&head, b"", 300)?)
+    Ok(client.presigned(&head, b"", 300, Timestamp::now())?)
 }
 
 async fn ask(client: &Client, method: &str, address: &str, body: &str) -> Result<bool> {

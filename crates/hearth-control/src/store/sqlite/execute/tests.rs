@@ -3,7 +3,7 @@ use crate::arn::ImageArn;
 use crate::id::{AccountId, MicrovmId};
 use crate::store::sqlite::read_microvms::TERMINATED_BEYOND;
 use crate::store::sqlite::schema;
-use crate::store::{Change, Guard, Subject};
+use crate::store::{Change, Guard, IntentSubject};
 use crate::time::Timestamp;
 
 fn database() -> Connection {
@@ -61,7 +61,7 @@ fn guards_and_changes_follow_an_index() {
         "{steps:?}"
     );
     let now = Timestamp::from_unix_ms(1);
-    let subject = Subject::Microvm(MicrovmId::generate());
+    let subject = IntentSubject::Microvm(MicrovmId::generate());
     let changes = [
         (Change::ForgetTokens(now), "client_token_age"),
         (Change::ForgetIntents(now), "journal_age"),

@@ -14,7 +14,7 @@ use crate::image::{
 use crate::life::{Life, Origin, Phase, Wish};
 use crate::microvm::{Activity, LaunchTerms, RunInput};
 use crate::request::ClientToken;
-use crate::store::Subject;
+use crate::store::IntentSubject;
 use crate::store::form::tests::{egress, spec, terms};
 
 /// All that a store can hold.
@@ -342,8 +342,8 @@ fn intents() -> Vec<Intent> {
         at: at(ms),
     };
     vec![
-        of(Subject::Microvm(microvm_id(0)), "Launch", 40),
-        of(Subject::Image(image_arn()), "Build", 41),
+        of(IntentSubject::Microvm(microvm_id(0)), "Launch", 40),
+        of(IntentSubject::Image(image_arn()), "Build", 41),
     ]
 }
 

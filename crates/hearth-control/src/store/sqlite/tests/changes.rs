@@ -8,7 +8,7 @@ use crate::id::{AccountId, ConnectorId, EndpointId, MicrovmId, VersionNumber};
 use crate::image::MemoryTier;
 use crate::life::{Life, Origin, Phase};
 use crate::microvm::{Activity, LaunchTerms, Microvm, RunInput};
-use crate::store::{Batch, Change, Store as _, StoreError, Subject, Verdict};
+use crate::store::{Batch, Change, IntentSubject, Store as _, StoreError, Verdict};
 use crate::time::Timestamp;
 
 const START: Timestamp = Timestamp::from_unix_ms(1);
@@ -179,7 +179,7 @@ async fn a_change_of_a_record_that_must_exist_fails_the_batch_without_it() {
 async fn what_is_forgotten_by_age_need_not_exist() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory);
-    let subject = Subject::Microvm(MicrovmId::generate());
+    let subject = IntentSubject::Microvm(MicrovmId::generate());
     let batch = Batch::new()
         .change(Change::RemoveMicrovm(MicrovmId::generate()))
         .change(Change::Conclude(subject, "done".to_owned(), START))

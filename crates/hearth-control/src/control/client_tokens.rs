@@ -1,4 +1,4 @@
-//! Client tokens: the same token with the same request is the same request.
+//! Client tokens: idempotency of requests.
 
 use super::Shared;
 use crate::arn::Scope;
@@ -6,7 +6,7 @@ use crate::refusal::{ControlError, Refusal};
 use crate::request::RequestToken;
 use crate::store::{Batch, Change, Guard, TokenKey, TokenUse};
 
-/// A request that may have been made before.
+/// A request that an earlier one with the same token may have made already.
 #[derive(Debug, Clone)]
 pub(super) struct Repeatable {
     used: Option<(TokenKey, [u8; 32])>,
@@ -25,7 +25,7 @@ impl Repeatable {
         Self { used }
     }
 
-    /// What the request made when it was made before.
+    /// What an earlier request with the same token made.
     pub(super) async fn made_before(
         &self,
         shared: &Shared,
@@ -40,7 +40,8 @@ impl Repeatable {
         }
     }
 
-    /// The batch with the note that the request made `resource`, if nobody else noted one meanwhile.
+    /// Adds to a batch the note that this request made `resource`, with the guard that no other request with the
+    /// token did.
     pub(super) fn note(&self, shared: &Shared, batch: Batch, resource: String) -> Batch {
         let Some((key, digest)) = &self.used else {
             return batch;
@@ -51,13 +52,13 @@ impl Repeatable {
             resource,
             at,
         };
-        // The guard stands first: a repeated request is a repeated request before it is anything else.
+        // The guard comes first: a repeated request is answered as one, before any quota is checked.
         let mut batch = batch.change(Change::UseToken(key.clone(), used));
         batch.guards.insert(0, Guard::TokenFree(key.clone()));
         batch
     }
 
-    /// Token and digest, for an owner that notes them itself.
+    /// The token and digest, for an owner that writes the note itself.
     pub(super) fn into_parts(self) -> Option<(TokenKey, [u8; 32])> {
         self.used
     }

@@ -1,18 +1,18 @@
-//! Who is next among those that wait: accounts in turn, and each account's own in the order in which they came.
+//! A queue that is fair between accounts: round-robin over the accounts, first come first served within one.
 
 use std::collections::{HashMap, VecDeque};
 
 use crate::id::AccountId;
 
-/// What waits, by account.
+/// The waiting items, by account.
 #[derive(Debug)]
-pub(super) struct Turns<T> {
-    /// Accounts that wait, the next one first.
+pub(super) struct AccountQueue<T> {
+    /// Accounts with waiting items, the next one first.
     order: VecDeque<AccountId>,
     waiting: HashMap<AccountId, VecDeque<T>>,
 }
 
-impl<T> Default for Turns<T> {
+impl<T> Default for AccountQueue<T> {
     fn default() -> Self {
         Self {
             order: VecDeque::new(),
@@ -21,8 +21,8 @@ impl<T> Default for Turns<T> {
     }
 }
 
-impl<T> Turns<T> {
-    /// Joins the end of its account's line.
+impl<T> AccountQueue<T> {
+    /// Adds an item at the end of its account's queue.
     pub(super) fn push(&mut self, account: AccountId, item: T) {
         let line = self.waiting.entry(account).or_default();
         if line.is_empty() {
@@ -31,8 +31,8 @@ impl<T> Turns<T> {
         line.push_back(item);
     }
 
-    /// Takes out the next one that is admitted. Its account waits behind all others from then on; accounts whose
-    /// first one is not admitted keep their turn.
+    /// Takes out the next admitted item. Its account then goes behind all others. Accounts whose first item is not
+    /// admitted keep their place.
     pub(super) fn next(
         &mut self,
         is_admitted: impl Fn(AccountId, &T) -> bool,
@@ -53,7 +53,7 @@ impl<T> Turns<T> {
         Some((account, item))
     }
 
-    /// Removes those that do not wait any more.
+    /// Removes the items that no longer wait.
     pub(super) fn retain(&mut self, is_waiting: impl Fn(&T) -> bool) {
         self.waiting.retain(|_, line| {
             line.retain(&is_waiting);
@@ -74,25 +74,25 @@ mod tests {
 
     #[test]
     fn accounts_take_turns_and_their_own_keep_their_order() {
-        let mut turns = Turns::default();
+        let mut queue = AccountQueue::default();
         for (number, item) in [(0, 'a'), (0, 'b'), (0, 'c'), (1, 'd'), (2, 'e'), (1, 'f')] {
-            turns.push(account(number), item);
+            queue.push(account(number), item);
         }
-        let order: Vec<_> = std::iter::from_fn(|| turns.next(|_, _| true)).collect();
+        let order: Vec<_> = std::iter::from_fn(|| queue.next(|_, _| true)).collect();
         let order: String = order.into_iter().map(|(_, item)| item).collect();
         assert_eq!(order, "adebfc");
     }
 
     #[test]
     fn who_is_not_admitted_keeps_its_turn() {
-        let mut turns = Turns::default();
+        let mut queue = AccountQueue::default();
         for (number, item) in [(0, 'a'), (1, 'b'), (1, 'c')] {
-            turns.push(account(number), item);
+            queue.push(account(number), item);
         }
         let not_first = |next: AccountId, _: &char| next != account(0);
-        assert_eq!(turns.next(not_first), Some((account(1), 'b')));
-        assert_eq!(turns.next(|_, _| true), Some((account(0), 'a')));
-        turns.retain(|item| *item != 'c');
-        assert_eq!(turns.next(|_, _| true), None);
+        assert_eq!(queue.next(not_first), Some((account(1), 'b')));
+        assert_eq!(queue.next(|_, _| true), Some((account(0), 'a')));
+        queue.retain(|item| *item != 'c');
+        assert_eq!(queue.next(|_, _| true), None);
     }
 }

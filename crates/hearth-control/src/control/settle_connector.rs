@@ -1,7 +1,7 @@
-//! What follows from a connector's state: the check of a new version, or the removal.
+//! Background work on a connector, as its state demands: the check of a new version, or the removal.
 //!
-//! A connector has no owner, because nothing about it takes time. This runs after each change and at
-//! start; two at a time do no harm, because each writes only if nobody else has since it read.
+//! A connector has no owner, because none of this takes time. It runs after each change and at start. Two runs at a
+//! time do no harm: each writes only if the connector is unchanged since it was read.
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ async fn settle(shared: &Shared, id: ConnectorId) -> Result<(), StoreError> {
         } else {
             return Ok(());
         };
-        // Committed or not, the next look decides.
+        // Committed or blocked, the next read decides.
         shared.commit(batch).await?;
     }
 }
@@ -112,7 +112,7 @@ fn settled(
     (connector, version)
 }
 
-/// The part of a connector that the machine knows.
+/// The part of a connector that its state machine knows.
 pub(super) fn standing(connector: &Connector) -> Standing {
     Standing {
         state: connector.state,
@@ -122,7 +122,8 @@ pub(super) fn standing(connector: &Connector) -> Standing {
     }
 }
 
-/// A moment of change that tells it from the change before, however fast they follow.
+/// A time of change later than the last one, however fast changes follow: the time is used to detect concurrent
+/// changes.
 pub(super) fn later(before: Timestamp, now: Timestamp) -> Timestamp {
     now.max(Timestamp::from_unix_ms(before.unix_ms().saturating_add(1)))
 }
