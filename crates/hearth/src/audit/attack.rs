@@ -1,4 +1,4 @@
-//! Making attacks.
+//! Makes attacks and their controls.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -14,10 +14,10 @@ use super::guest::{Line, execute, script};
 use super::stage::{BUCKET, Microvm, OTHER_BUCKET, Scene, say};
 use super::table::{Api, Attack, From, Kind, Owner};
 
-/// How long the neighbour of an attacker may take for a command, in the emulated host too.
+/// Longest time for a command of the attacker's neighbour, also in the emulated host.
 const NEIGHBOUR_LIMIT: Duration = Duration::from_secs(60);
 
-/// What became of an attack.
+/// The outcome of an attack.
 pub(super) struct Finding<'a> {
     pub(super) attack: &'a Attack,
     pub(super) result: Result<Attempt, String>,
@@ -33,7 +33,7 @@ impl Finding<'_> {
     }
 }
 
-/// Makes all attacks, in their order. Attacks that a guest makes one after the other are one process in it.
+/// Makes all attacks, in their order. Consecutive attacks from one guest are made by one process in it.
 pub(super) async fn make_all<'a>(scene: &Scene, attacks: &'a [Attack]) -> Result<Vec<Finding<'a>>> {
     let values = values(scene).await?;
     let mut findings = Vec::new();
@@ -55,7 +55,7 @@ pub(super) async fn make_all<'a>(scene: &Scene, attacks: &'a [Attack]) -> Result
     Ok(findings)
 }
 
-/// What the script is told, with what was taken from the closed microVM.
+/// The values that the script in guests gets, including secrets taken from the closed microVM.
 async fn values(scene: &Scene) -> Result<Value> {
     let key = |client: &Client| {
         let settings = client.settings();
@@ -198,7 +198,7 @@ async fn reach(scene: &Scene, token: &str, port: Option<u16>) -> Result<bool> {
     Ok(answer.status().as_u16() < 300)
 }
 
-/// A text of the table with its braces filled in.
+/// Replaces the placeholders in braces of a text of the table.
 fn filled(scene: &Scene, text: &str) -> String {
     let Settings { access_key_id, .. } = scene.tenant.settings();
     let mut altered = scene.open.token.clone();

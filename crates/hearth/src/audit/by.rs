@@ -1,4 +1,4 @@
-//! Attacks that are more than one request.
+//! Attacks that consist of more than one request.
 
 mod builder;
 mod copying;
@@ -15,7 +15,7 @@ use super::attempt::Attempt;
 use super::stage::Scene;
 use super::table::By;
 
-/// Makes one, and its control. `values` is what the script in guests is told, with what was taken from a guest.
+/// Makes an attack and its control. `values` are those of the script in guests, including secrets taken from a guest.
 pub(super) async fn make(scene: &Scene, values: &Value, by: By) -> Result<Attempt> {
     match by {
         By::FormBeforeSignature => objects::form_before_signature(scene).await,

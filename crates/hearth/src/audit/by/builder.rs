@@ -1,4 +1,4 @@
-//! What a Dockerfile finds in the builder.
+//! Attacks of a Dockerfile in the builder.
 
 use anyhow::Result;
 use hearth_client::LogQuery;
@@ -9,8 +9,9 @@ use super::super::stage::{NAME, Scene, arguments};
 use crate::image;
 use crate::names::log_group;
 
-/// Looks for logins of registries: in files of the builder, of its processes, through a link of another stage and through a cache
-/// whose id is a path. What it finds it says. The planted one shows that it would; the last line ends the build, so that nothing boots.
+/// Searches for logins of registries: in files of the builder, of its processes, through a link of another stage and
+/// through a cache whose id is a path. It prints each file that it finds. The planted file is the control. The last
+/// line fails the build, so that nothing boots.
 const DOCKERFILE: &str = r#"FROM hearth/python:3.11 AS linked
 RUN ln -s / /up && mkdir /planted && echo '{"auths": {"planted": {}}}' > /planted/config.json
 FROM hearth/python:3.11
@@ -21,7 +22,7 @@ RUN --mount=type=cache,id=../../../root/.docker,target=/h if grep -qs '"auth"' /
 RUN echo audit-ended && exit 1
 "#;
 
-/// Builds it as the other account, which was given no login.
+/// Builds the Dockerfile as the other account, which has no login.
 pub(super) async fn login(scene: &Scene) -> Result<Attempt> {
     let folder = tempfile::tempdir()?;
     std::fs::write(folder.path().join("Dockerfile"), DOCKERFILE)?;

@@ -1,4 +1,4 @@
-//! Requests to an endpoint that mean two things, or come with the wrong token.
+//! Attacks on an endpoint: ambiguous requests, and wrong tokens.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use super::super::stage::{NAME, Scene};
 use super::super::wire::{hear, status};
 use crate::names::log_group;
 
-/// How long the application's output takes to come to its log, in the emulated host too.
+/// Longest time until the application's output is in its log, also in the emulated host.
 const LOG_TIME: Duration = Duration::from_secs(20);
 
-/// What the second requests ask for.
+/// Path of the hidden requests.
 const HIDDEN: &str = "/smuggled";
 
-/// Hides a request in another one, in a dozen ways that servers have read differently. The attack is that the application has seen the
-/// hidden one, which its log tells; its control, that it sees one that is not hidden.
+/// Request smuggling: hides a request in another one, in a dozen ways that servers have parsed differently. The attack
+/// succeeds if the application has seen the hidden request, by its log. The control is a request that is not hidden.
 pub(super) async fn smuggling(scene: &Scene) -> Result<Attempt> {
     let began = Timestamp::now() - SignedDuration::from_secs(1);
     let mark = format!("/seen-{}", began.as_millisecond());
@@ -54,7 +54,7 @@ pub(super) async fn smuggling(scene: &Scene) -> Result<Attempt> {
     Ok(seen)
 }
 
-/// Requests with another one in them that asks for [`HIDDEN`].
+/// Requests that contain another request for [`HIDDEN`].
 fn ambiguous(common: &str) -> Vec<String> {
     let hidden = format!("GET {HIDDEN} HTTP/1.1\r\nHost: x\r\n\r\n");
     let length = hidden.len();

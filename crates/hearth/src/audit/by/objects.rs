@@ -1,4 +1,4 @@
-//! Requests to S3 that take more than they have shown or signed.
+//! Attacks on S3 by requests that exceed their signature.
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -10,12 +10,13 @@ use super::super::attempt::Attempt;
 use super::super::stage::{BUCKET, Scene};
 use super::super::wire::{is_good, pour, say};
 
-/// What is offered at most of a body that should be refused at its beginning: more than lies in buffers on the way.
+/// Most bytes that are sent of a body that should be refused at its beginning: more than the buffers on the way hold.
 const OFFERED_BYTES: usize = 48 << 20;
 
 const PIECE: &[u8] = &[0; 256 << 10];
 
-/// Offers the form of a browser with nothing but a key's id. The attack is that it is taken whole before anything is said.
+/// Sends a browser's upload form with a key's id and no signature. The attack succeeds if the service reads all of it
+/// before it answers.
 pub(super) async fn form_before_signature(scene: &Scene) -> Result<Attempt> {
     let client = &scene.tenant;
     let form = concat!(
@@ -39,7 +40,7 @@ pub(super) async fn form_before_signature(scene: &Scene) -> Result<Attempt> {
     })
 }
 
-/// Uploads in chunks, of which the first says that it has four gigabytes. The attack is that the service takes it.
+/// Uploads in chunks, of which the first declares four gigabytes. The attack succeeds if the service accepts it.
 pub(super) async fn chunk_without_end(scene: &Scene) -> Result<Attempt> {
     const CLAIM: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
     /// The CRC32 of 1,024 times `x`.
@@ -75,7 +76,7 @@ pub(super) async fn chunk_without_end(scene: &Scene) -> Result<Attempt> {
     })
 }
 
-/// Reads with a signature of twenty minutes ago.
+/// Reads an object with a signature that is twenty minutes old.
 pub(super) async fn old_signature(scene: &Scene) -> Result<Attempt> {
     let client = &scene.tenant;
     let read = async |at: Timestamp| -> Result<bool> {
@@ -93,8 +94,8 @@ pub(super) async fn old_signature(scene: &Scene) -> Result<Attempt> {
     })
 }
 
-/// Uploads by the URL of an upload, with headers that it does not name: they make a copy of another object of it, or say what becomes
-/// of it.
+/// Uses a presigned URL of an upload with headers that it does not sign: they turn the upload into a copy of another
+/// object, or set its metadata.
 pub(super) async fn more_headers(scene: &Scene) -> Result<Attempt> {
     let client = &scene.tenant;
     let head = Head::new("s3", Method::PUT, format!("/{BUCKET}/mine/uploaded"));

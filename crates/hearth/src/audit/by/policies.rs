@@ -1,4 +1,4 @@
-//! Denials that name one spelling of what has several.
+//! Attacks on policies that deny one spelling of a name.
 
 use anyhow::{Context, Result};
 use hearth_client::{Client, RawAnswer, RawRequest, Settings, encode};
@@ -11,8 +11,8 @@ use crate::view::text;
 
 const CONNECTORS: &str = "/2026-04-04/network-connectors";
 
-/// Reads a connector that the role may not read, by its name, its id, and other spellings of its ARN. Control: a connector that it
-/// may read.
+/// Reads a connector that a policy denies to the role, by its name, its id, and other spellings of its ARN. The control
+/// is a connector that the role may read.
 pub(super) async fn other_spelling(scene: &Scene, values: &Value) -> Result<Attempt> {
     let (denied, open) = (format!("{NAME}-denied"), format!("{NAME}-open"));
     let made = async {
@@ -67,7 +67,7 @@ async fn read_as_role(scene: &Scene, values: &Value, made: &Value, open: &str) -
     })
 }
 
-/// Makes a connector, if it is not there. That its rule sets are unknown leaves it FAILED, which is enough to read it.
+/// Creates a connector if it does not exist. It is FAILED because its rule sets are unknown, but it can be read.
 async fn make(tenant: &Client, name: &str) -> Result<Value> {
     let account = tenant.account().await?;
     let input = json!({

@@ -1,4 +1,4 @@
-//! What somebody does who has a URL, or nothing.
+//! Attacks of clients that have a presigned URL, or no credentials at all.
 
 use anyhow::Result;
 use hearth_client::{Client, Head, Settings};
@@ -12,10 +12,11 @@ use crate::view::text;
 
 const EXEC: &str = r#"{"command": ["id"]}"#;
 
-/// How long before now the URL of the attack was made: longer than a URL is good for that is not one of an object.
+/// Age of the URL of the attack: longer than URLs are valid that do not name an object.
 const AGE: SignedDuration = SignedDuration::from_mins(20);
 
-/// Runs a command by a URL that was presigned for a day twenty minutes ago, as URLs of objects may be.
+/// Runs a command by a URL that was presigned for a day twenty minutes ago. Only URLs of objects may be valid for so
+/// long.
 pub(super) async fn presigned_exec(scene: &Scene) -> Result<Attempt> {
     let client = &scene.tenant;
     let path = format!("/hearth/v1/microvms/{}/exec", scene.open.id);
@@ -62,8 +63,8 @@ async fn ask(client: &Client, method: &str, address: &str, body: &str) -> Result
     Ok(is_good(&say(&mut *stream, request.as_bytes()).await))
 }
 
-/// Reads metrics without a key: by the service's own name, in which no tenant's microVM may be named, and as a page of the web does
-/// whose name leads here.
+/// Reads metrics without a key: by the service's own name, where the metrics must not name microVMs of tenants, and by
+/// another host name, as in DNS rebinding.
 pub(super) async fn metrics(scene: &Scene) -> Result<Attempt> {
     let client = &scene.tenant;
     let get = async |path: &str, host: &str| -> Result<String> {
