@@ -31,8 +31,8 @@ const KVM_PACKAGES: &[&str] = &[
     "hearth-machine-tests",
 ];
 
-/// The walls of a VMM need root and no KVM. They are tried both here and in the emulated host, which runs in its initial ramdisk and
-/// cannot pivot its root.
+/// The test of the VMM's sandbox, which needs root and no KVM. It runs both here and in the emulated host, which runs
+/// in its initial ramdisk and cannot pivot its root.
 const SANDBOX_TESTS: &str = "(package(hearth-vmm) & binary(sandbox))";
 
 /// Arguments of `test`.
