@@ -1,4 +1,4 @@
-"""Requests to S3 that show nothing of who sends them, or carry more than was signed."""
+"""Requests to S3 that are not authenticated, or contain more than was signed."""
 
 import base64
 import http.client
@@ -23,7 +23,7 @@ def s3(server):
 
 
 def send(url, method="GET", body=None, headers=None):
-    """Status, code and body of an answer."""
+    """Sends a request. Returns status, code and body of the answer."""
     request = urllib.request.Request(url, method=method, data=body, headers=headers or {})
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
@@ -60,7 +60,7 @@ def test_headers_beside_a_signature_in_a_header_are_signed_too(server, s3):
 
 
 def test_a_form_is_answered_before_it_is_read(server):
-    """The id of a key is no secret: it stands in each presigned URL."""
+    """The id of a key is not secret: each presigned URL contains it."""
     parts = urlsplit(server.url)
     connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=60)
     connection.putrequest("POST", f"/nobucket?AWSAccessKeyId={server.keys[0]['id']}")
