@@ -69,13 +69,13 @@ enum State {
     #[default]
     NotStarted,
     Starting,
-    Running(Running),
+    Running(RunningApplication),
     Exited(ExitStatus),
 }
 
 /// A running application.
 #[derive(Debug)]
-struct Running {
+struct RunningApplication {
     process: Rc<OwnedFd>,
     /// The program's settings, which an exec inherits unless it overrides them.
     program: Program,
@@ -285,7 +285,7 @@ impl Application {
     }
 }
 
-impl Running {
+impl RunningApplication {
     /// Pid of the application's first process. It is reaped in this thread, so the pid is not reused meanwhile.
     fn pid(&self) -> Result<Pid, Refusal> {
         let info =
@@ -336,7 +336,7 @@ async fn start_container(
     reaper: &Reaper,
     logs: &Rc<Logs>,
     spec: &StartSpec,
-) -> Result<(Running, Exit), Refusal> {
+) -> Result<(RunningApplication, Exit), Refusal> {
     let storage = Storage::mount(&spec.root)?;
     files::create(&spec.hostname)?;
     cgroup::create()?;
@@ -376,7 +376,7 @@ async fn start_container(
     storage.keep();
     let stop_signal = signal::from_number(spec.stop_signal).unwrap_or(Signal::TERM);
     Ok((
-        Running {
+        RunningApplication {
             process: Rc::new(process),
             program,
             stop_signal,

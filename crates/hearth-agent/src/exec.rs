@@ -23,7 +23,7 @@ use crate::agent::Agent;
 use crate::bounds;
 use crate::channel::Channel;
 use crate::fault::Step;
-use crate::launch::{self, Ends};
+use crate::launch::{self, StdioEnds};
 use crate::reaper::Exit;
 use crate::sys::signal;
 
@@ -112,7 +112,7 @@ struct Session {
 }
 
 impl Session {
-    fn new(pid: Pid, ends: Ends) -> io::Result<Self> {
+    fn new(pid: Pid, ends: StdioEnds) -> io::Result<Self> {
         let channel = |fd: Option<OwnedFd>| fd.map(Channel::new).transpose();
         Ok(Self {
             pid,

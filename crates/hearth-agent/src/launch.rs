@@ -55,7 +55,7 @@ pub(crate) enum PidNamespace<'a> {
 
 /// The agent's ends of a process's stdio.
 #[derive(Debug, Default)]
-pub(crate) struct Ends {
+pub(crate) struct StdioEnds {
     pub(crate) stdin: Option<OwnedFd>,
     pub(crate) stdout: Option<OwnedFd>,
     pub(crate) stderr: Option<OwnedFd>,
@@ -66,13 +66,13 @@ pub(crate) struct Ends {
 #[derive(Debug)]
 pub(crate) struct Launched {
     pub(crate) pid: Pid,
-    pub(crate) ends: Ends,
+    pub(crate) ends: StdioEnds,
     status: OwnedFd,
 }
 
 impl Launched {
     /// Waits until the process has executed its program. Fails with the reason if it could not.
-    pub(crate) async fn confirm(self) -> Result<(Pid, Ends), Fault> {
+    pub(crate) async fn confirm(self) -> Result<(Pid, StdioEnds), Fault> {
         let status = Channel::new(self.status).step("watch the new process")?;
         let mut message = Vec::new();
         loop {
@@ -158,7 +158,7 @@ struct ChildEnds {
     is_terminal: bool,
 }
 
-fn open_stdio(stdio: &Stdio) -> Result<(Ends, ChildEnds), Fault> {
+fn open_stdio(stdio: &Stdio) -> Result<(StdioEnds, ChildEnds), Fault> {
     match stdio {
         Stdio::Terminal { root, size } => open_terminal(root, *size),
         Stdio::Pipes => {
@@ -174,10 +174,10 @@ fn open_stdio(stdio: &Stdio) -> Result<(Ends, ChildEnds), Fault> {
     }
 }
 
-fn open_pipes(stdin: OwnedFd, writer: Option<OwnedFd>) -> Result<(Ends, ChildEnds), Fault> {
+fn open_pipes(stdin: OwnedFd, writer: Option<OwnedFd>) -> Result<(StdioEnds, ChildEnds), Fault> {
     let (stdout_reader, stdout) = pipe()?;
     let (stderr_reader, stderr) = pipe()?;
-    let ends = Ends {
+    let ends = StdioEnds {
         stdin: writer,
         stdout: Some(stdout_reader),
         stderr: Some(stderr_reader),
@@ -195,7 +195,7 @@ fn pipe() -> Result<(OwnedFd, OwnedFd), Fault> {
 }
 
 /// Opens a terminal of the `/dev/pts` in `root`, so that its name exists there.
-fn open_terminal(root: &OwnedFd, size: TerminalSize) -> Result<(Ends, ChildEnds), Fault> {
+fn open_terminal(root: &OwnedFd, size: TerminalSize) -> Result<(StdioEnds, ChildEnds), Fault> {
     let step = "open a terminal";
     // Not blocking: the application could have put a named pipe there.
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
@@ -208,9 +208,9 @@ fn open_terminal(root: &OwnedFd, size: TerminalSize) -> Result<(Ends, ChildEnds)
     rustix::termios::tcsetwinsize(&master, window(size)).step(step)?;
     let stdout = terminal.try_clone().step(step)?;
     let stderr = terminal.try_clone().step(step)?;
-    let ends = Ends {
+    let ends = StdioEnds {
         terminal: Some(master),
-        ..Ends::default()
+        ..StdioEnds::default()
     };
     let child_ends = ChildEnds {
         fds: [terminal, stdout, stderr],

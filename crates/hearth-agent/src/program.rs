@@ -10,7 +10,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use crate::fault::{Fault, Step};
 use crate::sys::process;
-use crate::user::{self, Identity};
+use crate::user::{self, ProcessUser};
 
 /// Default of `PATH` if the environment has none; the same as Docker's.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -87,7 +87,7 @@ impl Program {
         rustix::process::chdir(cwd).step_with(|| format!("enter {cwd}"))
     }
 
-    fn drop_rights(&self, identity: &Identity) -> Result<(), Fault> {
+    fn drop_rights(&self, identity: &ProcessUser) -> Result<(), Fault> {
         if self.capabilities == Capabilities::Default {
             drop_bounding_set(DEFAULT_CAPABILITIES)?;
         }
@@ -110,7 +110,7 @@ impl Program {
         Ok(())
     }
 
-    fn environment(&self, identity: &Identity) -> Vec<CString> {
+    fn environment(&self, identity: &ProcessUser) -> Vec<CString> {
         let mut env = self.env.clone();
         env.entry("PATH".to_owned())
             .or_insert_with(|| DEFAULT_PATH.to_owned());
@@ -159,7 +159,7 @@ fn candidates(name: &str, path: &str) -> Vec<String> {
 }
 
 /// Makes the program's user the owner of its stdio, so that programs which are not root can open `/dev/stdout`.
-fn give_stdio_to(identity: &Identity) -> Result<(), Fault> {
+fn give_stdio_to(identity: &ProcessUser) -> Result<(), Fault> {
     if identity.uid == 0 {
         return Ok(());
     }

@@ -17,9 +17,9 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 /// Most groups of a process (the kernel allows 65536; no real user has more than a few).
 const MAX_GROUPS: usize = 256;
 
-/// The rights of a process.
+/// The user, groups and home directory of a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Identity {
+pub(crate) struct ProcessUser {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     /// Supplementary groups.
@@ -40,7 +40,7 @@ pub(crate) enum UserError {
 }
 
 /// A line of `/etc/passwd`.
-struct User<'a> {
+struct PasswdEntry<'a> {
     name: &'a str,
     uid: u32,
     gid: u32,
@@ -48,19 +48,19 @@ struct User<'a> {
 }
 
 /// A line of `/etc/group`.
-struct Group<'a> {
+struct GroupEntry<'a> {
     name: &'a str,
     gid: u32,
     members: &'a str,
 }
 
 /// Resolves `wanted` with the files of this process's root.
-pub(crate) fn resolve(wanted: &str) -> Result<Identity, UserError> {
+pub(crate) fn resolve(wanted: &str) -> Result<ProcessUser, UserError> {
     resolve_at(root::open("/").ok().as_ref(), wanted)
 }
 
 /// Resolves `wanted` with the files of `root`. Without a root, only numeric users are accepted.
-pub(crate) fn resolve_at(root: Option<&OwnedFd>, wanted: &str) -> Result<Identity, UserError> {
+pub(crate) fn resolve_at(root: Option<&OwnedFd>, wanted: &str) -> Result<ProcessUser, UserError> {
     let read = |path| {
         root.and_then(|root| read_bounded(root, path).ok())
             .unwrap_or_default()
@@ -69,7 +69,7 @@ pub(crate) fn resolve_at(root: Option<&OwnedFd>, wanted: &str) -> Result<Identit
 }
 
 /// Resolves `wanted` with the contents of the user file and the group file. An empty text is root.
-fn resolve_in(wanted: &str, users: &str, groups: &str) -> Result<Identity, UserError> {
+fn resolve_in(wanted: &str, users: &str, groups: &str) -> Result<ProcessUser, UserError> {
     let (user, group) = match wanted.split_once(':') {
         Some((user, group)) => (user, Some(group).filter(|group| !group.is_empty())),
         None => (wanted, None),
@@ -94,7 +94,7 @@ fn resolve_in(wanted: &str, users: &str, groups: &str) -> Result<Identity, UserE
         Some(line) if group.is_none() => groups_of(line.name, groups),
         _ => Vec::new(),
     };
-    Ok(Identity {
+    Ok(ProcessUser {
         uid,
         gid,
         groups: supplementary,
@@ -118,14 +118,14 @@ fn groups_of(user: &str, groups: &str) -> Vec<u32> {
         .collect()
 }
 
-fn parse_users(text: &str) -> impl Iterator<Item = User<'_>> {
+fn parse_users(text: &str) -> impl Iterator<Item = PasswdEntry<'_>> {
     text.lines().filter_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next().filter(|name| !name.is_empty())?;
         let uid = fields.nth(1)?.parse().ok()?;
         let gid = fields.next()?.parse().ok()?;
         let home = fields.nth(1).unwrap_or("/");
-        Some(User {
+        Some(PasswdEntry {
             name,
             uid,
             gid,
@@ -134,13 +134,13 @@ fn parse_users(text: &str) -> impl Iterator<Item = User<'_>> {
     })
 }
 
-fn parse_groups(text: &str) -> impl Iterator<Item = Group<'_>> {
+fn parse_groups(text: &str) -> impl Iterator<Item = GroupEntry<'_>> {
     text.lines().filter_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next().filter(|name| !name.is_empty())?;
         let gid = fields.nth(1)?.parse().ok()?;
         let members = fields.next().unwrap_or("");
-        Some(Group { name, gid, members })
+        Some(GroupEntry { name, gid, members })
     })
 }
 

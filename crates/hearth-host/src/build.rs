@@ -30,12 +30,12 @@ use crate::artifact::Artifacts;
 use crate::egress::ConnectorEgress;
 use crate::registry::RegistryLogins;
 #[cfg(test)]
-pub(crate) use failure::Failure;
+pub(crate) use failure::VersionBuildError;
 use job::Job;
 pub use origin::Origin;
 
 /// Builds image versions on this host, and holds everything that builds share.
-pub struct Workshop {
+pub struct VersionBuilder {
     /// Directory with the disks of versions.
     pub directory: PathBuf,
     /// Kernel and agent of guests.
@@ -64,7 +64,7 @@ pub struct Workshop {
     pub hook_timeout_scale: u32,
 }
 
-impl Workshop {
+impl VersionBuilder {
     /// Builds a version. See [`hearth_control::host::Host::build`].
     pub async fn build(
         &self,

@@ -17,7 +17,7 @@ use tokio::time;
 
 use crate::codec;
 use crate::socket::Address;
-use crate::told::harmless;
+use crate::untrusted_text::harmless;
 
 /// Longest wait for the answer to one request on a control stream. The slowest requests, a start or a sync, wait for
 /// disks.

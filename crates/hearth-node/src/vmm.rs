@@ -23,7 +23,7 @@ use tokio::time;
 
 use crate::socket::Address;
 use crate::spawn::spawn_apart;
-use crate::told::harmless;
+use crate::untrusted_text::harmless;
 
 /// Longest wait for the answer to any request but a snapshot. A VMM that needs longer is broken: the slowest supported
 /// host loads a kernel image into memory in a few seconds.

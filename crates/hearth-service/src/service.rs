@@ -29,7 +29,7 @@ use hearth_front::{
     ControlMetrics, Front, FrontConfig, FrontMetrics, KnownHosts, MetricsPage, PageTokens,
     SessionKey, Transport, serve, serve_metrics,
 };
-use hearth_host::{Artifacts, ConnectorEgress, LocalHost, Workshop, rule_book};
+use hearth_host::{Artifacts, ConnectorEgress, LocalHost, VersionBuilder, rule_book};
 use hearth_image::{Bases, LayerCaches};
 use hearth_logs::{Limits, LogStore};
 use hearth_net::{Network, NetworkOptions};
@@ -281,7 +281,7 @@ async fn open_parts(config: &ServiceConfig) -> Result<Parts, ServiceError> {
         config.network.subnets.clone(),
         config.network.security_groups.clone(),
     );
-    let workshop = Workshop {
+    let version_builder = VersionBuilder {
         directory: data.join("images"),
         builder_initramfs,
         base,
@@ -308,7 +308,7 @@ async fn open_parts(config: &ServiceConfig) -> Result<Parts, ServiceError> {
         node,
         Arc::clone(&logs),
         connector_egress,
-        workshop,
+        version_builder,
         guest_server,
     );
     Ok(Parts {

@@ -16,9 +16,9 @@ mod network;
 mod quotas;
 mod registries;
 mod s3;
+mod string_form;
 mod tls;
 mod users;
-mod words;
 
 #[cfg(test)]
 mod tests;
@@ -63,14 +63,14 @@ pub(crate) struct Config {
     /// Addresses of proxies, from which connections of many clients come.
     pub(crate) proxies: Vec<IpAddr>,
     /// The AWS region of the service.
-    #[serde(with = "words")]
+    #[serde(with = "string_form")]
     pub(crate) region: Region,
     /// Whether control groups limit each microVM's use of the host.
     pub(crate) host_limits: bool,
     /// Factor on the timeouts of hooks.
     pub(crate) hook_timeout_scale: u32,
     /// Range of the users under which VMMs run, one for each microVM.
-    #[serde(with = "words")]
+    #[serde(with = "string_form")]
     pub(crate) users: UserRange,
     /// The table `[tls]`.
     pub(crate) tls: Tls,

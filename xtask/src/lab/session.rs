@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use hearth_base::{BaseVersion, BuildOptions, KernelSource};
 use hearth_emulated::{
-    AgentClient, AgentError, DataDisk, Death, EmulatedHost, Health, HostConfig, Watch,
+    DataDisk, Death, EmulatedHost, Health, HostAgentClient, HostAgentError, HostConfig, Watch,
     default_memory_mib,
 };
 use hearth_wire::agent::{ExecPlace, ExecSpec, ExitStatus};
@@ -101,7 +101,7 @@ impl Session {
             .with_context(|| format!("cannot send {} into the lab", source.display()))
     }
 
-    pub(super) fn agent(&self) -> AgentClient {
+    pub(super) fn agent(&self) -> HostAgentClient {
         self.host.agent()
     }
 
@@ -189,7 +189,7 @@ impl Session {
         match (result, death) {
             (Ok(status), _) => Ok(Ended::Status(exit_code(status))),
             (Err(_), Some(death)) => Ok(Ended::HostDied(death)),
-            (Err(error @ (AgentError::Lost(_) | AgentError::Connect(_))), None) => {
+            (Err(error @ (HostAgentError::Lost(_) | HostAgentError::Connect(_))), None) => {
                 match self.autopsy() {
                     Some(death) => Ok(Ended::HostDied(death)),
                     None => Err(error.into()),

@@ -14,7 +14,7 @@ use crate::monitor::exit_code;
 
 /// Why a build failed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Failure {
+pub(crate) enum VersionBuildError {
     #[error("the artifact cannot be read")]
     Fetch(#[from] FetchError),
     #[error("the root file system cannot be built")]
@@ -40,7 +40,7 @@ pub(crate) enum Failure {
 /// The `stateReason` of failures that the customer has not caused.
 const INTERNAL: &str = "The build failed because of an internal error.";
 
-impl Failure {
+impl VersionBuildError {
     /// The text for `stateReason` (facts section 6, "observed reasons are sentences"; those for artifacts are Hearth's
     /// own, modelled on AWS's codes).
     pub(crate) fn reason(&self) -> String {
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn reasons_are_the_sentences_that_were_observed() {
         let limit = Duration::from_secs(300);
-        let timed_out = Failure::TimedOut {
+        let timed_out = VersionBuildError::TimedOut {
             hook: Hook::Ready,
             limit,
         };
@@ -136,13 +136,13 @@ mod tests {
             timed_out.reason(),
             "Ready hook invocation timed out after PT5M"
         );
-        let refused = Failure::Hook(Hook::Validate, CallOutcome::Status(404));
+        let refused = VersionBuildError::Hook(Hook::Validate, CallOutcome::Status(404));
         assert_eq!(
             refused.reason(),
             "Validate hook check failed: the application returned a client error (HTTP 4xx) response"
         );
         assert_eq!(
-            Failure::Exited(ExitStatus::Signal(9)).reason(),
+            VersionBuildError::Exited(ExitStatus::Signal(9)).reason(),
             "Container Stopped with Exit Code: 137"
         );
     }
@@ -171,7 +171,7 @@ mod tests {
                 "the disk of the build is full",
             ),
         ] {
-            let failure = Failure::from(BuildError::Failed(failure));
+            let failure = VersionBuildError::from(BuildError::Failed(failure));
             assert_eq!(failure.reason(), "The container image build failed.");
             let told = failure.cause();
             assert!(told.contains("STEP 2/3") && told.contains(cause), "{told}");

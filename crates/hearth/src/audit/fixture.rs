@@ -46,7 +46,7 @@ const POLICY: &str = r#"{"Statement": [
     {"Effect": "Allow", "Action": "logs:*", "Resource": "arn:aws:logs:*:*:log-group:/hearth-audit/*"}]}"#;
 
 /// The accounts and resources that attacks use.
-pub(super) struct Scene {
+pub(super) struct Fixture {
     pub(super) operator: Client,
     pub(super) tenant: Client,
     pub(super) other: Client,
@@ -66,11 +66,11 @@ pub(super) struct Microvm {
 }
 
 /// The fixture, or the error because of which it could not be made completely. Leftovers are removed by the next audit.
-pub(super) struct Stage {
-    pub(super) outcome: Result<Scene>,
+pub(super) struct Setup {
+    pub(super) outcome: Result<Fixture>,
 }
 
-impl Stage {
+impl Setup {
     pub(super) async fn set_up(operator: &Client) -> Self {
         let outcome = set_up(operator).await;
         Self { outcome }
@@ -78,15 +78,15 @@ impl Stage {
 
     /// Removes everything that still exists. Answers an earlier error, if there was one.
     pub(super) async fn take_down(self, operator: &Client) -> Result<()> {
-        let scene = self.outcome?;
-        for microvm in [&scene.open, &scene.closed] {
+        let fixture = self.outcome?;
+        for microvm in [&fixture.open, &fixture.closed] {
             // It may have ended in an attack.
-            let _ = scene.tenant.terminate(&microvm.id).await;
+            let _ = fixture.tenant.terminate(&microvm.id).await;
             let patience = Patience::seconds(Patience::DEFAULT_SECONDS);
-            wait(&scene.tenant, &microvm.id, Wish::Terminated, patience).await?;
+            wait(&fixture.tenant, &microvm.id, Wish::Terminated, patience).await?;
         }
-        scene.tenant.delete_image(&scene.image).await?;
-        for client in [&scene.tenant, &scene.other] {
+        fixture.tenant.delete_image(&fixture.image).await?;
+        for client in [&fixture.tenant, &fixture.other] {
             operator
                 .delete_key(&client.settings().access_key_id)
                 .await?;
@@ -95,7 +95,7 @@ impl Stage {
     }
 }
 
-async fn set_up(operator: &Client) -> Result<Scene> {
+async fn set_up(operator: &Client) -> Result<Fixture> {
     say("making two accounts, an image, a role and two microVMs");
     let tenant = account(operator, TENANT).await?;
     let other = account(operator, OTHER).await?;
@@ -111,7 +111,7 @@ async fn set_up(operator: &Client) -> Result<Scene> {
     let group = json!({"logGroupName": "/hearth-audit/mine"}).to_string();
     expect(&send_logs(&tenant, "Logs_20140328.CreateLogGroup", group).await?)?;
     let image = make_image(&tenant).await?;
-    Ok(Scene {
+    Ok(Fixture {
         operator: operator.clone(),
         open: run(&tenant, &image, "INTERNET_EGRESS").await?,
         closed: run(&tenant, &image, "NO_EGRESS").await?,

@@ -5,7 +5,7 @@ use hearth_client::{Client, ExecEvent, ExecRequest};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::stage::Microvm;
+use super::fixture::Microvm;
 
 const SCRIPT: &str = include_str!("attacks.py");
 

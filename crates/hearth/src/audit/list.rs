@@ -85,7 +85,7 @@ fn words(attack: &Attack) -> Result<Words> {
             (format!("GET / with {token}{port}"), control.to_owned())
         }
         Kind::Code { control, .. } => (
-            "several requests (hearth/src/audit/by)".to_owned(),
+            "several requests (hearth/src/audit/multi_step)".to_owned(),
             control.to_owned(),
         ),
     };

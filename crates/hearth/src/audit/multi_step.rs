@@ -12,26 +12,26 @@ use anyhow::Result;
 use serde_json::Value;
 
 use super::attempt::Attempt;
-use super::stage::Scene;
-use super::table::By;
+use super::fixture::Fixture;
+use super::table::MultiStep;
 
 /// Makes an attack and its control. `values` are those of the script in guests, including secrets taken from a guest.
-pub(super) async fn make(scene: &Scene, values: &Value, by: By) -> Result<Attempt> {
+pub(super) async fn make(fixture: &Fixture, values: &Value, by: MultiStep) -> Result<Attempt> {
     match by {
-        By::FormBeforeSignature => objects::form_before_signature(scene).await,
-        By::ChunkWithoutEnd => objects::chunk_without_end(scene).await,
-        By::OldSignature => objects::old_signature(scene).await,
-        By::MoreHeaders => objects::more_headers(scene).await,
-        By::PresignedExec => strangers::presigned_exec(scene).await,
-        By::DeletedKey => strangers::deleted_key(scene).await,
-        By::Metrics => strangers::metrics(scene).await,
-        By::HeldBodies => neighbours::held_bodies(scene).await,
-        By::NeighboursLogs => neighbours::logs(scene).await,
-        By::OtherSpelling => policies::other_spelling(scene, values).await,
-        By::Smuggling => endpoints::smuggling(scene).await,
-        By::PortTokenAtTheShell => endpoints::port_token_at_the_shell(scene).await,
-        By::CopiedLinks => copying::links(scene).await,
-        By::HostileFolder => copying::hostile_folder(scene).await,
-        By::LoginInTheBuilder => builder::login(scene).await,
+        MultiStep::FormBeforeSignature => objects::form_before_signature(fixture).await,
+        MultiStep::ChunkWithoutEnd => objects::chunk_without_end(fixture).await,
+        MultiStep::OldSignature => objects::old_signature(fixture).await,
+        MultiStep::MoreHeaders => objects::more_headers(fixture).await,
+        MultiStep::PresignedExec => strangers::presigned_exec(fixture).await,
+        MultiStep::DeletedKey => strangers::deleted_key(fixture).await,
+        MultiStep::Metrics => strangers::metrics(fixture).await,
+        MultiStep::HeldBodies => neighbours::held_bodies(fixture).await,
+        MultiStep::NeighboursLogs => neighbours::logs(fixture).await,
+        MultiStep::OtherSpelling => policies::other_spelling(fixture, values).await,
+        MultiStep::Smuggling => endpoints::smuggling(fixture).await,
+        MultiStep::PortTokenAtTheShell => endpoints::port_token_at_the_shell(fixture).await,
+        MultiStep::CopiedLinks => copying::links(fixture).await,
+        MultiStep::HostileFolder => copying::hostile_folder(fixture).await,
+        MultiStep::LoginInTheBuilder => builder::login(fixture).await,
     }
 }

@@ -20,11 +20,11 @@ pub(super) struct Attack {
     pub(super) from: From,
     /// For attacks in a guest: the attempt, as an expression of `attacks.py`.
     attack: Option<String>,
-    /// For attacks in a guest: the control, as an expression of `attacks.py`. For attacks with code in `by`: a
+    /// For attacks in a guest: the control, as an expression of `attacks.py`. For attacks with code in `multi_step`: a
     /// description of the control.
     control: Option<String>,
-    /// The code in `by` that makes it.
-    by: Option<By>,
+    /// The code in `multi_step` that makes it.
+    by: Option<MultiStep>,
     /// For attacks of a client: the request.
     api: Option<Api>,
     /// For attacks of a client: whose key is used for the control.
@@ -73,7 +73,7 @@ impl From {
 /// Attacks that consist of more than one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum By {
+pub(super) enum MultiStep {
     FormBeforeSignature,
     ChunkWithoutEnd,
     OldSignature,
@@ -118,7 +118,7 @@ pub(super) enum Kind<'a> {
     Guest { attack: &'a str, control: &'a str },
     Client { api: &'a Api, owner: Owner },
     Endpoint { token: &'a str, port: Option<u16> },
-    Code { by: By, control: &'a str },
+    Code { by: MultiStep, control: &'a str },
 }
 
 impl Attack {

@@ -7,14 +7,14 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::words;
+use super::string_form;
 
 /// The table `[endpoints]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Endpoints {
     /// Range of loopback ports, one for each microVM.
-    #[serde(with = "words")]
+    #[serde(with = "string_form")]
     pub(crate) ports: PortRange,
     /// Domain of endpoints, which are then named `<uuid>.DOMAIN` instead of having ports.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -5,7 +5,7 @@ use hearth_client::LogQuery;
 use jiff::{SignedDuration, Timestamp};
 
 use super::super::attempt::Attempt;
-use super::super::stage::{NAME, Scene, arguments};
+use super::super::fixture::{Fixture, NAME, arguments};
 use crate::image;
 use crate::names::log_group;
 
@@ -23,21 +23,21 @@ RUN echo audit-ended && exit 1
 "#;
 
 /// Builds the Dockerfile as the other account, which has no login.
-pub(super) async fn login(scene: &Scene) -> Result<Attempt> {
+pub(super) async fn login(fixture: &Fixture) -> Result<Attempt> {
     let folder = tempfile::tempdir()?;
     std::fs::write(folder.path().join("Dockerfile"), DOCKERFILE)?;
     let began = Timestamp::now() - SignedDuration::from_secs(1);
     let name = format!("{NAME}-login");
     // It ends in a failure, or else its image is removed.
-    let built = image::build(&scene.other, &arguments(folder.path(), &name)).await;
+    let built = image::build(&fixture.other, &arguments(folder.path(), &name)).await;
     let query = LogQuery {
         group: &log_group(&name),
         stream: None,
         start_ms: Some(began.as_millisecond()),
     };
-    let events = scene.other.log_events(&query).await?;
-    if let Some(arn) = crate::names::find_image(&scene.other, &name).await? {
-        scene.other.delete_image(&arn).await?;
+    let events = fixture.other.log_events(&query).await?;
+    if let Some(arn) = crate::names::find_image(&fixture.other, &name).await? {
+        fixture.other.delete_image(&arn).await?;
     }
     let found: Vec<_> = events
         .iter()

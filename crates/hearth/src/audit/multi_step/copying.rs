@@ -8,20 +8,20 @@ use anyhow::Result;
 use tokio::time::timeout;
 
 use super::super::attempt::Attempt;
+use super::super::fixture::Fixture;
 use super::super::guest::execute;
-use super::super::stage::Scene;
 use crate::microvm::copy;
 
 /// Copies a folder out and in again, in which links lead to a file of this host and to its folder. The attack succeeds
 /// if the guest then has that file. The control is a file of the guest's own.
-pub(super) async fn links(scene: &Scene) -> Result<Attempt> {
+pub(super) async fn links(fixture: &Fixture) -> Result<Attempt> {
     const PREPARE: &str = r#"rm -rf /tmp/out /tmp/back && mkdir /tmp/out && ln -s "$0" /tmp/out/link &&
         ln -s "$1" /tmp/out/folder && printf mine > /tmp/out/own"#;
     const SECRET: &[u8] = b"of the host";
     let host = tempfile::tempdir()?;
     let secret = host.path().join("secret");
     std::fs::write(&secret, SECRET)?;
-    let (tenant, microvm) = (&scene.tenant, &scene.open);
+    let (tenant, microvm) = (&fixture.tenant, &fixture.open);
     let links = [&*secret, host.path()].map(|path| path.to_string_lossy());
     let prepare = ["sh", "-c", PREPARE, &links[0], &links[1]];
     execute(tenant, microvm, &prepare).await?;
@@ -54,12 +54,12 @@ const COPY_TIME: Duration = Duration::from_secs(60);
 /// Copies out a folder whose entries do harm if they are recreated on the host unchanged: a device, a pipe that nobody
 /// writes, a set-user-ID program of root, names with line breaks and `..`, a path of a hundred folders. The attack
 /// succeeds if the copy does not end, or contains a special file or a set-user-ID program.
-pub(super) async fn hostile_folder(scene: &Scene) -> Result<Attempt> {
+pub(super) async fn hostile_folder(fixture: &Fixture) -> Result<Attempt> {
     const PREPARE: &str = r#"rm -rf /tmp/hostile && mkdir /tmp/hostile && cd /tmp/hostile && printf mine > own &&
         mkdir special && mknod special/kmsg c 1 11 && mkfifo special/pipe && mkdir setuid && cp /bin/true setuid/program &&
         chmod 6755 setuid/program && mkdir odd && printf x > "$(printf 'odd/..\n..')" && printf x > 'odd/..\..\up' &&
         python3 -c 'import os; os.makedirs("deep" + "/d" * 100)' && mkdir own-folder && printf mine > own-folder/own"#;
-    let (tenant, microvm) = (&scene.tenant, &scene.open);
+    let (tenant, microvm) = (&fixture.tenant, &fixture.open);
     execute(tenant, microvm, &["sh", "-c", PREPARE]).await?;
     let host = tempfile::tempdir()?;
     let mut attack = false;

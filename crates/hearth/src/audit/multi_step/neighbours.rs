@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::super::attempt::Attempt;
-use super::super::stage::{BUCKET, Scene, expect};
+use super::super::fixture::{BUCKET, Fixture, expect};
 use super::super::wire::{hear, is_good, pour};
 
 /// Longest time for a call of the neighbour during an attack, also in the emulated host, where a call takes half a
@@ -29,8 +29,8 @@ const HELD: Duration = Duration::from_secs(10);
 
 /// Holds request bodies that have a key's id and no valid signature. The attack succeeds if a call of that key's
 /// account is delayed by them. The control is a slow body that is signed.
-pub(super) async fn held_bodies(scene: &Scene) -> Result<Attempt> {
-    let client = &scene.tenant;
+pub(super) async fn held_bodies(fixture: &Fixture) -> Result<Attempt> {
+    let client = &fixture.tenant;
     let mut holders = JoinSet::new();
     for _ in 0..HOLDERS {
         let (client, head) = (client.clone(), unproven(client)?);
@@ -48,11 +48,11 @@ pub(super) async fn held_bodies(scene: &Scene) -> Result<Attempt> {
         });
     }
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let waits = !is_quick(client.auth_token(&scene.open.id, Some(8080), 5)).await;
+    let waits = !is_quick(client.auth_token(&fixture.open.id, Some(8080), 5)).await;
     holders.shutdown().await;
     Ok(Attempt {
         attack: waits,
-        control: slow_body(client, &scene.open.id).await?,
+        control: slow_body(client, &fixture.open.id).await?,
     })
 }
 
@@ -93,8 +93,8 @@ const FLOOD: &str = "/hearth-audit/flood";
 
 /// Fills a log group, searches it without a match from many connections, and deletes it. The attack succeeds if calls
 /// of another account are delayed meanwhile. The control is that the group was filled and is searched.
-pub(super) async fn logs(scene: &Scene) -> Result<Attempt> {
-    let other = &scene.other;
+pub(super) async fn logs(fixture: &Fixture) -> Result<Attempt> {
+    let other = &fixture.other;
     let named = json!({"logGroupName": FLOOD, "logStreamName": "flood"});
     expect(&ask(other, "CreateLogGroup", &json!({"logGroupName": FLOOD})).await?)?;
     expect(&ask(other, "CreateLogStream", &named).await?)?;
@@ -127,8 +127,8 @@ pub(super) async fn logs(scene: &Scene) -> Result<Attempt> {
                 let _ = ask(&other, "DeleteLogGroup", &json!({"logGroupName": FLOOD})).await;
             });
         }
-        attack |= !is_quick(ask(&scene.tenant, "DescribeLogGroups", &json!({}))).await;
-        attack |= !is_quick(scene.tenant.get_object(BUCKET, "mine/a", 1 << 20)).await;
+        attack |= !is_quick(ask(&fixture.tenant, "DescribeLogGroups", &json!({}))).await;
+        attack |= !is_quick(fixture.tenant.get_object(BUCKET, "mine/a", 1 << 20)).await;
     }
     busy.shutdown().await;
     // If that was cut off before.

@@ -7,7 +7,7 @@ use http::Method;
 use jiff::{SignedDuration, Timestamp};
 
 use super::super::attempt::Attempt;
-use super::super::stage::{BUCKET, Scene};
+use super::super::fixture::{BUCKET, Fixture};
 use super::super::wire::{is_good, pour, say};
 
 /// Most bytes that are sent of a body that should be refused at its beginning: more than the buffers on the way hold.
@@ -17,8 +17,8 @@ const PIECE: &[u8] = &[0; 256 << 10];
 
 /// Sends a browser's upload form with a key's id and no signature. The attack succeeds if the service reads all of it
 /// before it answers.
-pub(super) async fn form_before_signature(scene: &Scene) -> Result<Attempt> {
-    let client = &scene.tenant;
+pub(super) async fn form_before_signature(fixture: &Fixture) -> Result<Attempt> {
+    let client = &fixture.tenant;
     let form = concat!(
         "--b\r\nContent-Disposition: form-data; name=\"key\"\r\n\r\nx\r\n",
         "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\n"
@@ -41,11 +41,11 @@ pub(super) async fn form_before_signature(scene: &Scene) -> Result<Attempt> {
 }
 
 /// Uploads in chunks, of which the first declares four gigabytes. The attack succeeds if the service accepts it.
-pub(super) async fn chunk_without_end(scene: &Scene) -> Result<Attempt> {
+pub(super) async fn chunk_without_end(fixture: &Fixture) -> Result<Attempt> {
     const CLAIM: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
     /// The CRC32 of 1,024 times `x`.
     const TRAILER: &str = "x-amz-checksum-crc32:SNfwYw==";
-    let client = &scene.tenant;
+    let client = &fixture.tenant;
     let upload = |decoded_bytes: usize| {
         let path = format!("/{BUCKET}/mine/chunks");
         let head = Head::new("s3", Method::PUT, path)
@@ -77,8 +77,8 @@ pub(super) async fn chunk_without_end(scene: &Scene) -> Result<Attempt> {
 }
 
 /// Reads an object with a signature that is twenty minutes old.
-pub(super) async fn old_signature(scene: &Scene) -> Result<Attempt> {
-    let client = &scene.tenant;
+pub(super) async fn old_signature(fixture: &Fixture) -> Result<Attempt> {
+    let client = &fixture.tenant;
     let read = async |at: Timestamp| -> Result<bool> {
         let head = Head::new("s3", Method::GET, format!("/{BUCKET}/mine/a"));
         let head = client.signed_head(&head, &payload_hash(b""), at)?;
@@ -96,8 +96,8 @@ pub(super) async fn old_signature(scene: &Scene) -> Result<Attempt> {
 
 /// Uses a presigned URL of an upload with headers that it does not sign: they turn the upload into a copy of another
 /// object, or set its metadata.
-pub(super) async fn more_headers(scene: &Scene) -> Result<Attempt> {
-    let client = &scene.tenant;
+pub(super) async fn more_headers(fixture: &Fixture) -> Result<Attempt> {
+    let client = &fixture.tenant;
     let head = Head::new("s3", Method::PUT, format!("/{BUCKET}/mine/uploaded"));
     let address = client.presigned(&head, b"", 300, Timestamp::now())?;
     let copy = format!("x-amz-copy-source: /{BUCKET}/closed/b\r\n");
