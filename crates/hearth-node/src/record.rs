@@ -93,7 +93,7 @@ pub enum Purpose {
 /// The images of one disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskStack {
-    /// What the guest reads as serial number.
+    /// Serial number that the guest reads.
     pub serial: String,
     /// The raw image at the bottom.
     pub base: PathBuf,

@@ -8,7 +8,7 @@ use hearth_wire::vmm::Started;
 /// One step of a start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StepTime {
-    /// What was done, such as `memory mapped`.
+    /// Name of the step, such as `memory mapped`.
     pub name: &'static str,
     /// How long it took.
     pub took: Duration,
