@@ -155,7 +155,7 @@ mod tests {
         entries.collect()
     }
 
-    /// What the configuration says of each beginning of a name: the mirror that is asked first, and the place itself.
+    /// The places in the configuration by prefix: the mirror that is asked first, and the registry itself.
     fn places(registries: &Registries, proxied: &[&str]) -> BTreeMap<String, Vec<(String, bool)>> {
         let proxied: Vec<String> = proxied.iter().map(|&name| name.to_owned()).collect();
         let toml: toml::Table = registries.configuration(&proxied).parse().unwrap();
