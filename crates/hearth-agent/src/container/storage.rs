@@ -32,7 +32,7 @@ const READ_ONLY_KINDS: &[(&str, &str)] = &[("erofs", ""), ("ext4", "noload")];
 /// A mounted root. It is unmounted on drop, unless [`Storage::keep`] was called.
 #[derive(Debug)]
 pub(crate) struct Storage {
-    /// What was mounted, in order.
+    /// Mount points, in the order of mounting.
     mounts: Vec<String>,
     is_kept: bool,
 }
