@@ -213,7 +213,7 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, ServiceError> {
         .map_err(|source| ServiceError::Listen { address, source })
 }
 
-/// What each account may keep of logs.
+/// Limits on each account's logs.
 fn log_limits(config: &ServiceConfig) -> Limits {
     let bytes = |quotas: &Quotas| i64::try_from(quotas.log_bytes()).unwrap_or(i64::MAX);
     Limits {
@@ -223,7 +223,7 @@ fn log_limits(config: &ServiceConfig) -> Limits {
     }
 }
 
-/// What each account may keep of objects.
+/// Limits on each account's objects.
 fn object_limits(config: &ServiceConfig) -> hearth_objects::Limits {
     hearth_objects::Limits {
         max_account_bytes: config.quotas.object_bytes(),
