@@ -109,12 +109,12 @@ impl LocalHost {
         }))
     }
 
-    /// Its node.
+    /// The node of this host.
     pub fn node(&self) -> &Node {
         &self.0.node
     }
 
-    /// What its builds are made with.
+    /// The builder of image versions on this host.
     pub fn version_builder(&self) -> &VersionBuilder {
         &self.0.version_builder
     }
