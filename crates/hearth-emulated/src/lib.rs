@@ -37,4 +37,4 @@ pub use host::{
 };
 pub use libraries::with_libraries;
 pub use qemu::{PortForward, QemuVersion};
-pub use watchdog::{HostEvent, keep_running};
+pub use watchdog::{WatchdogEvent, keep_running};

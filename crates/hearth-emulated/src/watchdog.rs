@@ -31,7 +31,7 @@ const RESTART_WINDOW: Duration = Duration::from_secs(600);
 
 /// An event of a watched host.
 #[derive(Debug, Clone)]
-pub enum HostEvent {
+pub enum WatchdogEvent {
     /// It is up, and its agent is reached by this client.
     Up(HostAgentClient),
     /// It died; another one is being started.
@@ -45,7 +45,7 @@ pub fn keep_running(
     config: &HostConfig,
     stop: &Receiver<()>,
     progress: Progress<'_>,
-    report: &mut dyn FnMut(HostEvent),
+    report: &mut dyn FnMut(WatchdogEvent),
 ) -> Result<(), HostStartError> {
     let mut config = config.clone();
     let mut budget = RestartBudget::default();
@@ -55,13 +55,13 @@ pub fn keep_running(
             None => EmulatedHost::start(&config, progress)?,
         };
         config.data_disk = DataDisk::Keep;
-        report(HostEvent::Up(host.agent()));
+        report(WatchdogEvent::Up(host.agent()));
         let Some(death) = watch_until_death(&host, stop) else {
             host.stop(STOP_PATIENCE);
             return Ok(());
         };
         host.kill();
-        report(HostEvent::Died(death.clone()));
+        report(WatchdogEvent::Died(death.clone()));
         if !budget.grants(Instant::now()) {
             return Err(HostStartError::KeepsDying(death));
         }

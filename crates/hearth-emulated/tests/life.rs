@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use hearth_base::KernelSource;
 use hearth_emulated::{
-    DataDisk, Death, EmulatedHost, HostAgentClient, HostAgentError, HostConfig, HostEvent,
-    HostStartError, InitialFile, keep_running,
+    DataDisk, Death, EmulatedHost, HostAgentClient, HostAgentError, HostConfig, HostStartError,
+    InitialFile, WatchdogEvent, keep_running,
 };
 use hearth_wire::agent::{ExecPlace, ExecSpec, ExitStatus, Refusal, Token};
 
@@ -96,17 +96,17 @@ fn after_a_panic_it_is_started_again() {
         })
     });
 
-    let HostEvent::Up(agent) = happened.recv_timeout(PATIENCE).unwrap() else {
+    let WatchdogEvent::Up(agent) = happened.recv_timeout(PATIENCE).unwrap() else {
         panic!("it died at once");
     };
     shell(&agent, "echo 1 > /data/kept; sync").unwrap();
     let lost = shell(&agent, "echo c > /proc/sysrq-trigger; sleep 60");
     assert!(matches!(lost, Err(HostAgentError::Lost(_))), "{lost:?}");
-    let HostEvent::Died(Death::Panic(words)) = happened.recv_timeout(PATIENCE).unwrap() else {
+    let WatchdogEvent::Died(Death::Panic(words)) = happened.recv_timeout(PATIENCE).unwrap() else {
         panic!("the panic was not noticed");
     };
     assert!(words.contains("sysrq triggered crash"), "{words}");
-    let HostEvent::Up(agent) = happened.recv_timeout(PATIENCE).unwrap() else {
+    let WatchdogEvent::Up(agent) = happened.recv_timeout(PATIENCE).unwrap() else {
         panic!("it did not come back");
     };
     let (_, kept) = shell(&agent, "cat /data/kept").unwrap();

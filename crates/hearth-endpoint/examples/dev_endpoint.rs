@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use hearth_endpoint::{
-    Access, Authority, Backend, Certificates, Door, Endpoint, EndpointId, Grant, Ingress, Limits,
-    MAX_LIFETIME, Microvm, MicrovmId, OpenError, ResumeError, Settings, Shell, State, Stream,
-    TerminalSize, TokenKeys, bundle_path,
+    Access, Authority, Backend, Certificates, Endpoint, EndpointId, EndpointLimits, Grant, Ingress,
+    ListenerRoute, MAX_LIFETIME, Microvm, MicrovmId, OpenError, ResumeError, Settings, Shell,
+    State, Stream, TerminalSize, TokenKeys, bundle_path,
 };
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -62,7 +62,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             http: true,
             shell: false,
         },
-        limits: Limits::NONE,
+        limits: EndpointLimits::NONE,
     };
     let keys = TokenKeys::open(&directory.join("keys"), SystemTime::now())?;
     let grant = Grant {
@@ -89,8 +89,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         stdin_end().await;
         let _ = stop.send(true);
     });
-    let door = Door::Own(EndpointId(Uuid::new_v4()));
-    endpoint.serve(listener, door, stopped).await;
+    let route = ListenerRoute::Own(EndpointId(Uuid::new_v4()));
+    endpoint.serve(listener, route, stopped).await;
     Ok(())
 }
 

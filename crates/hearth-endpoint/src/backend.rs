@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
 use crate::id::{EndpointId, MicrovmId};
-use crate::limits::Limits;
+use crate::limits::EndpointLimits;
 
 /// A byte stream to a TCP port in a guest.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -56,7 +56,7 @@ pub struct Microvm {
     /// What the ingress connectors allow.
     pub ingress: Ingress,
     /// The limits of the endpoint.
-    pub limits: Limits,
+    pub limits: EndpointLimits,
 }
 
 /// A microVM could not be resumed. Clients do not get the text.

@@ -19,8 +19,8 @@ use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use crate::authority::{Authority, AuthorityError};
-use crate::bucket::Bucket;
 use crate::lock::lock;
+use crate::rate_limiter::RateLimiter;
 
 /// Leaf certificates that are cached. Each takes a few KiB.
 const MAX_LEAVES: usize = 4096;
@@ -30,8 +30,8 @@ const LEAF_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Leaf certificates per second for names of no microVM, and the burst in seconds: enough for a client that tries a
 /// microVM that is gone, and gets 403 as on AWS. It takes half a percent of one processor.
-const STRANGE_LEAVES: f64 = 20.0;
-const STRANGE_BURST: Duration = Duration::from_secs(5);
+const UNKNOWN_NAME_LEAVES: f64 = 20.0;
+const UNKNOWN_NAME_BURST: Duration = Duration::from_secs(5);
 
 /// Names of every host for itself.
 const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
@@ -69,7 +69,7 @@ pub struct Certificates {
     /// For clients that ask for the name of this host, or for none because they came by address.
     by_address: Leaf,
     leaves: Mutex<HashMap<String, CachedLeaf>>,
-    strange: Mutex<Bucket>,
+    unknown_names: Mutex<RateLimiter>,
     names: Vec<String>,
 }
 
@@ -100,7 +100,11 @@ impl Certificates {
             authority,
             by_address,
             leaves: Mutex::default(),
-            strange: Mutex::new(Bucket::new(STRANGE_LEAVES, STRANGE_BURST, Instant::now())),
+            unknown_names: Mutex::new(RateLimiter::new(
+                UNKNOWN_NAME_LEAVES,
+                UNKNOWN_NAME_BURST,
+                Instant::now(),
+            )),
             names,
         })
     }
@@ -164,8 +168,8 @@ impl Certificates {
     }
 
     /// Whether a leaf certificate may be issued now for a name of no microVM.
-    pub(crate) fn may_sign_for_stranger(&self) -> bool {
-        lock(&self.strange).try_take(1.0, Instant::now())
+    pub(crate) fn may_sign_for_unknown_name(&self) -> bool {
+        lock(&self.unknown_names).try_take(1.0, Instant::now())
     }
 
     /// Issues a leaf certificate for a name. Other connections do not wait for the signature.

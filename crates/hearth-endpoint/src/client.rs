@@ -14,12 +14,12 @@ use http::uri::Authority;
 
 use crate::id::EndpointId;
 use crate::lock::lock;
-use crate::per_microvm::{ConnectionSlot, Lane};
+use crate::per_microvm::{ConnectionSlot, PerMicrovm};
 use crate::reply::Refusal;
-use crate::routing::Door;
+use crate::routing::ListenerRoute;
 
 pub(crate) struct Client {
-    door: Door,
+    route: ListenerRoute,
     server_name: Option<String>,
     /// Set by the watcher of HTTP/1.1 framing.
     malformed: Arc<AtomicBool>,
@@ -36,7 +36,7 @@ struct Standing {
 
 impl Client {
     pub(crate) fn new(
-        door: Door,
+        route: ListenerRoute,
         server_name: Option<String>,
         malformed: Arc<AtomicBool>,
         place: Place,
@@ -47,7 +47,7 @@ impl Client {
             idle_since: Instant::now(),
         };
         Self {
-            door,
+            route,
             server_name,
             malformed,
             in_flight: AtomicU32::new(0),
@@ -62,18 +62,18 @@ impl Client {
 
     /// The endpoint that a request is for.
     pub(crate) fn endpoint(&self, authority: Option<&Authority>) -> Result<EndpointId, Refusal> {
-        self.door.endpoint(self.server_name.as_deref(), authority)
+        self.route.endpoint(self.server_name.as_deref(), authority)
     }
 
     /// Counts the connection as one of its microVM from the first valid token on. It stays with that microVM: a
     /// request to another one needs another connection, and the client is told so (RFC 9110 section 15.5.20).
-    pub(crate) fn admit(&self, lane: &Arc<Lane>) -> Result<(), Refusal> {
+    pub(crate) fn admit(&self, per_microvm: &Arc<PerMicrovm>) -> Result<(), Refusal> {
         let mut standing = lock(&self.standing);
         match &standing.slot {
-            Some(slot) if slot.is_of(lane.id) => Ok(()),
+            Some(slot) if slot.is_of(per_microvm.id) => Ok(()),
             Some(_) => Err(Refusal::Misdirected),
             None => {
-                standing.slot = Some(lane.admit_connection().ok_or(Refusal::TooMany)?);
+                standing.slot = Some(per_microvm.admit_connection().ok_or(Refusal::TooMany)?);
                 standing.unproven = None;
                 Ok(())
             }

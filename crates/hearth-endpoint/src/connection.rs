@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use hearth_http::{Limits, Lingering, Place};
+use hearth_http::{LingerLimits, Lingering, Place};
 use http::StatusCode;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -20,12 +20,12 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::client::Client;
-use crate::core::Core;
 use crate::framing::Watched;
 use crate::id::EndpointId;
 use crate::proxy;
-use crate::routing::Door;
+use crate::routing::ListenerRoute;
 use crate::settings::Settings;
+use crate::shared::Shared;
 
 /// Largest frame of HTTP/2 that a client may send: fewer, larger frames make uploads cheaper.
 const MAX_FRAME_BYTES: u32 = 64 * 1024;
@@ -55,20 +55,20 @@ pub(crate) enum ConnectionError {
 }
 
 /// A client connection that was just accepted.
-pub(crate) struct Visitor {
-    pub(crate) core: Arc<Core>,
-    pub(crate) door: Door,
+pub(crate) struct AcceptedConnection {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) route: ListenerRoute,
     pub(crate) place: Place,
 }
 
-impl Visitor {
+impl AcceptedConnection {
     pub(crate) async fn run(
         self,
         stream: TcpStream,
         tls: Arc<ServerConfig>,
         stop: watch::Receiver<bool>,
     ) -> Result<(), ConnectionError> {
-        let settings = &self.core.settings;
+        let settings = &self.shared.settings;
         let stream = tokio::time::timeout(settings.handshake_time, self.shake_hands(stream, tls))
             .await
             .map_err(|_| ConnectionError::HandshakeTime)?
@@ -77,9 +77,9 @@ impl Visitor {
         let server_name = session.server_name().map(str::to_owned);
         let is_h2 = session.alpn_protocol() == Some(b"h2");
         let malformed = Arc::new(AtomicBool::new(false));
-        let client = Client::new(self.door, server_name, Arc::clone(&malformed), self.place);
+        let client = Client::new(self.route, server_name, Arc::clone(&malformed), self.place);
         let session = Session {
-            core: self.core,
+            shared: self.shared,
             client: Arc::new(client),
             stop,
         };
@@ -109,14 +109,14 @@ impl Visitor {
         let Some(id) = EndpointId::from_host(name) else {
             return;
         };
-        let certificates = &self.core.certificates;
+        let certificates = &self.shared.certificates;
         if certificates.is_ready(name) {
             return;
         }
-        let domain = self.core.settings.domain.as_deref();
+        let domain = self.shared.settings.domain.as_deref();
         let is_ours = domain.is_some_and(|domain| is_below(name, domain))
-            && self.core.backend.find(id).await.is_some();
-        if is_ours || certificates.may_sign_for_stranger() {
+            && self.shared.backend.find(id).await.is_some();
+        if is_ours || certificates.may_sign_for_unknown_name() {
             certificates.prepare(name);
         }
     }
@@ -129,7 +129,7 @@ fn is_below(name: &str, domain: &str) -> bool {
 }
 
 struct Session {
-    core: Arc<Core>,
+    shared: Arc<Shared>,
     client: Arc<Client>,
     stop: watch::Receiver<bool>,
 }
@@ -162,12 +162,12 @@ impl Session {
             max_head_bytes,
             max_headers,
             ..
-        } = self.core.settings;
-        let (core, client) = (Arc::clone(&self.core), Arc::clone(&self.client));
+        } = self.shared.settings;
+        let (shared, client) = (Arc::clone(&self.shared), Arc::clone(&self.client));
         let upgraded = Arc::new(AtomicBool::new(false));
         let is_upgraded = Arc::clone(&upgraded);
         let service = service_fn(move |request| {
-            let answer = proxy::serve(Arc::clone(&core), Arc::clone(&client), request);
+            let answer = proxy::serve(Arc::clone(&shared), Arc::clone(&client), request);
             let is_upgraded = Arc::clone(&is_upgraded);
             async move {
                 let answer = answer.await;
@@ -177,7 +177,7 @@ impl Session {
                 Ok::<_, Infallible>(answer)
             }
         });
-        let stream = Lingering::new(stream, Limits::CLIENT)
+        let stream = Lingering::new(stream, LingerLimits::CLIENT)
             .unless(self.stop.clone())
             .unless_upgraded(Arc::clone(&upgraded));
         let io = TokioIo::new(Watched::new(stream, malformed, upgraded));
@@ -194,10 +194,10 @@ impl Session {
     }
 
     async fn http2(self, stream: TlsStream<TcpStream>) -> Result<(), ConnectionError> {
-        let settings = &self.core.settings;
-        let (core, client) = (Arc::clone(&self.core), Arc::clone(&self.client));
+        let settings = &self.shared.settings;
+        let (shared, client) = (Arc::clone(&self.shared), Arc::clone(&self.client));
         let service = service_fn(move |request| {
-            let answer = proxy::serve(Arc::clone(&core), Arc::clone(&client), request);
+            let answer = proxy::serve(Arc::clone(&shared), Arc::clone(&client), request);
             async move { Ok::<_, Infallible>(answer.await) }
         });
         let connection = http2::Builder::new(TokioExecutor::new())
@@ -216,7 +216,7 @@ impl Session {
 
     /// Returns when the connection was idle for too long or the endpoint stops.
     async fn is_over(&mut self) {
-        let limit = self.core.settings.head_time;
+        let limit = self.shared.settings.head_time;
         let idle = async {
             while !self.client.is_idle(limit) {
                 tokio::time::sleep(limit / 2).await;
@@ -230,7 +230,7 @@ impl Session {
 
     fn goodbye_time(&self) -> Duration {
         if *self.stop.borrow() {
-            self.core.settings.drain_time
+            self.shared.settings.drain_time
         } else {
             GOODBYE_TIME
         }

@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 
 use crate::client::InFlight;
 use crate::meter::{BodyError, Metered};
-use crate::upstream::Lease;
+use crate::upstream::BusyConnection;
 
 pub(crate) enum Download {
     /// An answer of the endpoint itself.
@@ -22,16 +22,16 @@ pub(crate) enum Download {
 /// A body from the application. Read to its end, it returns its connection to the pool. Dropped before, it closes it.
 pub(crate) struct Forwarded {
     body: Metered<Incoming>,
-    lease: Option<Lease>,
+    connection: Option<BusyConnection>,
     /// Keeps the client connection from being idle while it reads.
     in_flight: Option<InFlight>,
 }
 
 impl Download {
-    pub(crate) fn forwarded(body: Metered<Incoming>, lease: Option<Lease>) -> Self {
+    pub(crate) fn forwarded(body: Metered<Incoming>, connection: Option<BusyConnection>) -> Self {
         let mut forwarded = Forwarded {
             body,
-            lease,
+            connection,
             in_flight: None,
         };
         forwarded.release_at_end();
@@ -55,9 +55,9 @@ impl Forwarded {
     /// Called at the end of the body: hyper may not poll again once the body has said that it has ended.
     fn release_at_end(&mut self) {
         if self.body.is_end_stream()
-            && let Some(lease) = self.lease.take()
+            && let Some(connection) = self.connection.take()
         {
-            lease.release();
+            connection.release();
         }
     }
 }
@@ -81,9 +81,9 @@ impl Body for Download {
             Self::Application(forwarded) => {
                 let frame = ready!(Pin::new(&mut forwarded.body).poll_frame(cx));
                 match &frame {
-                    None => drop(forwarded.lease.take().map(Lease::release)),
+                    None => drop(forwarded.connection.take().map(BusyConnection::release)),
                     Some(Ok(_)) => forwarded.release_at_end(),
-                    Some(Err(_)) => drop(forwarded.lease.take()),
+                    Some(Err(_)) => drop(forwarded.connection.take()),
                 }
                 Poll::Ready(frame)
             }

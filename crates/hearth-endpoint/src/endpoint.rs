@@ -14,11 +14,11 @@ use crate::authority::AuthorityError;
 use crate::backend::Backend;
 use crate::certificates::Certificates;
 use crate::connection;
-use crate::core::Core;
-use crate::per_microvm::Lanes;
+use crate::per_microvm::PerMicrovmTable;
 use crate::resume::Resumes;
-use crate::routing::Door;
+use crate::routing::ListenerRoute;
 use crate::settings::Settings;
+use crate::shared::Shared;
 use crate::token::TokenKeys;
 use crate::upstream::Dialer;
 
@@ -43,9 +43,9 @@ pub enum EndpointError {
 /// The endpoint of all microVMs. Cheap to clone.
 #[derive(Clone)]
 pub struct Endpoint {
-    core: Arc<Core>,
+    shared: Arc<Shared>,
     tls: Arc<rustls::ServerConfig>,
-    strangers: Places,
+    unauthenticated: Places,
 }
 
 impl Endpoint {
@@ -69,9 +69,9 @@ impl Endpoint {
         );
         Ok(Self {
             tls,
-            strangers: settings.sources.places(settings.max_unproven_connections),
-            core: Arc::new(Core {
-                lanes: Lanes::new(Arc::clone(&backend), settings.request_wait),
+            unauthenticated: settings.sources.places(settings.max_unproven_connections),
+            shared: Arc::new(Shared {
+                microvms: PerMicrovmTable::new(Arc::clone(&backend), settings.request_wait),
                 resumes: Arc::new(resumes),
                 dialer,
                 certificates: Arc::clone(certificates),
@@ -83,7 +83,12 @@ impl Endpoint {
     }
 
     /// Serves one listener until `stop` is set or its sender is dropped. Then lets requests in flight finish.
-    pub async fn serve(&self, listener: TcpListener, door: Door, mut stop: watch::Receiver<bool>) {
+    pub async fn serve(
+        &self,
+        listener: TcpListener,
+        route: ListenerRoute,
+        mut stop: watch::Receiver<bool>,
+    ) {
         let mut connections = JoinSet::new();
         loop {
             let accepted = tokio::select! {
@@ -98,22 +103,22 @@ impl Endpoint {
             };
             // Above the limit an unauthenticated connection is closed without an answer: TLS would cost more than the
             // connection.
-            let Some(place) = self.strangers.take(peer.ip()) else {
+            let Some(place) = self.unauthenticated.take(peer.ip()) else {
                 continue;
             };
             if let Err(error) = prepare(&stream) {
                 tracing::debug!(%peer, %error, "connection was gone before it began");
                 continue;
             }
-            let visitor = connection::Visitor {
-                core: Arc::clone(&self.core),
-                door,
+            let connection = connection::AcceptedConnection {
+                shared: Arc::clone(&self.shared),
+                route,
                 place,
             };
             let stop = stop.clone();
             let tls = Arc::clone(&self.tls);
             connections.spawn(async move {
-                let end = visitor.run(stream, tls, stop).await;
+                let end = connection.run(stream, tls, stop).await;
                 if let Err(error) = end {
                     tracing::debug!(%peer, error = &error as &dyn std::error::Error, "connection ended");
                 }
@@ -121,14 +126,14 @@ impl Endpoint {
         }
         drop(listener);
         let drained = async { while connections.join_next().await.is_some() {} };
-        let _ = tokio::time::timeout(self.core.settings.drain_time, drained).await;
+        let _ = tokio::time::timeout(self.shared.settings.drain_time, drained).await;
     }
 }
 
 impl std::fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Endpoint")
-            .field("settings", &self.core.settings)
+            .field("settings", &self.shared.settings)
             .finish_non_exhaustive()
     }
 }

@@ -24,9 +24,9 @@ mod token;
 mod authority;
 mod certificates;
 
-mod core;
 mod endpoint;
 mod microvm_ports;
+mod shared;
 
 mod client;
 mod connection;
@@ -38,9 +38,9 @@ mod proxy;
 mod reply;
 mod routing;
 
-mod bucket;
 mod lock;
 mod per_microvm;
+mod rate_limiter;
 mod resume;
 mod traffic;
 
@@ -58,13 +58,13 @@ pub use backend::{
     Backend, Ingress, Microvm, OpenError, ResumeError, Shell, ShellInput, State, Stream,
     TerminalSize,
 };
-pub use bucket::Bucket;
 pub use certificates::{Certificates, OwnCertificateError};
 pub use endpoint::{Endpoint, EndpointError};
 pub use id::{EndpointId, MicrovmId};
-pub use limits::Limits;
-pub use microvm_ports::Doors;
-pub use routing::Door;
+pub use limits::EndpointLimits;
+pub use microvm_ports::MicrovmPorts;
+pub use rate_limiter::RateLimiter;
+pub use routing::ListenerRoute;
 pub use settings::{Settings, Sources};
 pub use token::{
     Access, Grant, IssueError, MAX_LIFETIME, OpenRingError, Token, TokenKeys, VerifyError,

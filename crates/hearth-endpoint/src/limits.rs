@@ -2,7 +2,7 @@
 
 /// Limits of one microVM's endpoint. `None` means no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct EndpointLimits {
     /// Client connections with authenticated requests at one time.
     pub connections: Option<u32>,
     /// Bytes per second, in each direction.
@@ -11,7 +11,7 @@ pub struct Limits {
     pub requests_per_second: Option<u32>,
 }
 
-impl Limits {
+impl EndpointLimits {
     /// No limit at all.
     pub const NONE: Self = Self {
         connections: None,
@@ -50,10 +50,10 @@ mod tests {
             (4096, 64, 8),
             (8192, 128, 16),
         ] {
-            let limits = Limits::of_tier(memory_mib);
+            let limits = EndpointLimits::of_tier(memory_mib);
             assert_eq!(limits.connections, Some(connections));
             assert_eq!(limits.bytes_per_second, Some(megabytes * 1_000_000));
         }
-        assert_eq!(Limits::of_tier(3000), Limits::of_tier(2048));
+        assert_eq!(EndpointLimits::of_tier(3000), EndpointLimits::of_tier(2048));
     }
 }

@@ -13,24 +13,24 @@ use tokio::task::JoinHandle;
 
 use crate::endpoint::Endpoint;
 use crate::id::EndpointId;
-use crate::routing::Door;
+use crate::routing::ListenerRoute;
 
 /// The open ports of microVMs.
 #[derive(Debug)]
-pub struct Doors {
+pub struct MicrovmPorts {
     endpoint: Endpoint,
     address: IpAddr,
-    open: HashMap<u16, OpenDoor>,
+    open: HashMap<u16, OpenPort>,
 }
 
 #[derive(Debug)]
-struct OpenDoor {
+struct OpenPort {
     leads_to: EndpointId,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
-impl Doors {
+impl MicrovmPorts {
     /// Opens ports on this address. None is open yet.
     #[must_use]
     pub fn new(endpoint: Endpoint, address: IpAddr) -> Self {
@@ -47,13 +47,13 @@ impl Doors {
         let surplus: Vec<u16> = self
             .open
             .iter()
-            .filter(|(port, door)| !door.is_wanted(wanted.get(port)))
+            .filter(|(port, open)| !open.is_wanted(wanted.get(port)))
             .map(|(&port, _)| port)
             .collect();
         for port in surplus {
-            if let Some(door) = self.open.remove(&port) {
+            if let Some(open) = self.open.remove(&port) {
                 // Requests in flight continue. The listener closes as soon as its task sees this.
-                let _ = door.stop.send(true);
+                let _ = open.stop.send(true);
             }
         }
         let mut failed = Vec::new();
@@ -63,7 +63,7 @@ impl Doors {
             }
             match TcpListener::bind(SocketAddr::new(self.address, port)).await {
                 Ok(listener) => {
-                    self.open.insert(port, self.open_door(listener, leads_to));
+                    self.open.insert(port, self.open_port(listener, leads_to));
                 }
                 Err(error) => failed.push((port, error)),
             }
@@ -73,22 +73,24 @@ impl Doors {
 
     /// Closes all ports and lets requests in flight finish.
     pub async fn close(mut self) {
-        let doors: Vec<OpenDoor> = self.open.drain().map(|(_, door)| door).collect();
-        for door in &doors {
-            let _ = door.stop.send(true);
+        let ports: Vec<OpenPort> = self.open.drain().map(|(_, port)| port).collect();
+        for port in &ports {
+            let _ = port.stop.send(true);
         }
-        for door in doors {
-            let _ = door.task.await;
+        for port in ports {
+            let _ = port.task.await;
         }
     }
 
-    fn open_door(&self, listener: TcpListener, leads_to: EndpointId) -> OpenDoor {
+    fn open_port(&self, listener: TcpListener, leads_to: EndpointId) -> OpenPort {
         let (stop, stopped) = watch::channel(false);
         let endpoint = self.endpoint.clone();
         let task = tokio::spawn(async move {
-            endpoint.serve(listener, Door::Own(leads_to), stopped).await;
+            endpoint
+                .serve(listener, ListenerRoute::Own(leads_to), stopped)
+                .await;
         });
-        OpenDoor {
+        OpenPort {
             leads_to,
             stop,
             task,
@@ -96,7 +98,7 @@ impl Doors {
     }
 }
 
-impl OpenDoor {
+impl OpenPort {
     /// A task that has ended by itself is started again.
     fn is_wanted(&self, wanted: Option<&EndpointId>) -> bool {
         wanted == Some(&self.leads_to) && !self.task.is_finished()

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::backend::{Backend, Microvm};
-use crate::bucket::Bucket;
 use crate::id::MicrovmId;
 use crate::lock::lock;
 use crate::pool::Pool;
+use crate::rate_limiter::RateLimiter;
 use crate::reply::Refusal;
 use crate::traffic::Traffic;
 
@@ -19,18 +19,19 @@ const REQUESTS_BURST: Duration = Duration::from_secs(5);
 /// An entry that was unused for this long is dropped. Its debts are paid by then.
 const FORGET_AFTER: Duration = Duration::from_secs(60);
 
-pub(crate) struct Lane {
+/// What the endpoint keeps for one microVM while it has traffic.
+pub(crate) struct PerMicrovm {
     pub(crate) id: MicrovmId,
     pub(crate) pool: Pool,
     pub(crate) traffic: Arc<Traffic>,
-    requests: Option<Mutex<Bucket>>,
+    requests: Option<Mutex<RateLimiter>>,
     request_wait: Duration,
     max_connections: u32,
     connections: AtomicU32,
     used_at: Mutex<Instant>,
 }
 
-impl Lane {
+impl PerMicrovm {
     fn new(
         backend: Arc<dyn Backend>,
         microvm: &Microvm,
@@ -44,7 +45,7 @@ impl Lane {
             pool: Pool::default(),
             traffic: Arc::new(Traffic::new(backend, microvm, now)),
             requests: requests
-                .map(|rate| Mutex::new(Bucket::new(rate.into(), REQUESTS_BURST, now))),
+                .map(|rate| Mutex::new(RateLimiter::new(rate.into(), REQUESTS_BURST, now))),
             request_wait,
             max_connections: limits.connections.unwrap_or(u32::MAX),
             connections: AtomicU32::new(0),
@@ -55,10 +56,10 @@ impl Lane {
     /// Waits until one more request keeps within the rate. Fails at once if that would take too long. So the number
     /// of requests that wait for one microVM is limited to its rate times that wait.
     pub(crate) async fn admit_request(&self) -> Result<(), Refusal> {
-        let Some(bucket) = &self.requests else {
+        let Some(limiter) = &self.requests else {
             return Ok(());
         };
-        let wait = lock(bucket).take_within(1.0, self.request_wait, Instant::now());
+        let wait = lock(limiter).take_within(1.0, self.request_wait, Instant::now());
         let wait = wait.ok_or(Refusal::TooMany)?;
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
@@ -83,7 +84,7 @@ impl Lane {
 }
 
 /// A client connection that counts against its microVM's limit. Dropping it frees the place.
-pub(crate) struct ConnectionSlot(Arc<Lane>);
+pub(crate) struct ConnectionSlot(Arc<PerMicrovm>);
 
 impl ConnectionSlot {
     pub(crate) fn is_of(&self, microvm: MicrovmId) -> bool {
@@ -98,37 +99,37 @@ impl Drop for ConnectionSlot {
 }
 
 /// The entries of all microVMs with traffic.
-pub(crate) struct Lanes {
+pub(crate) struct PerMicrovmTable {
     backend: Arc<dyn Backend>,
     request_wait: Duration,
-    lanes: Mutex<HashMap<MicrovmId, Arc<Lane>>>,
+    microvms: Mutex<HashMap<MicrovmId, Arc<PerMicrovm>>>,
 }
 
-impl Lanes {
+impl PerMicrovmTable {
     pub(crate) fn new(backend: Arc<dyn Backend>, request_wait: Duration) -> Self {
         Self {
             backend,
             request_wait,
-            lanes: Mutex::default(),
+            microvms: Mutex::default(),
         }
     }
 
     /// The entry of a microVM. Its limits are fixed at launch, so those of the first look-up hold.
-    pub(crate) fn of(&self, microvm: &Microvm) -> Arc<Lane> {
+    pub(crate) fn of(&self, microvm: &Microvm) -> Arc<PerMicrovm> {
         let now = Instant::now();
-        let mut lanes = lock(&self.lanes);
-        if let Some(lane) = lanes.get(&microvm.id) {
-            *lock(&lane.used_at) = now;
-            return Arc::clone(lane);
+        let mut microvms = lock(&self.microvms);
+        if let Some(per_microvm) = microvms.get(&microvm.id) {
+            *lock(&per_microvm.used_at) = now;
+            return Arc::clone(per_microvm);
         }
-        lanes.retain(|_, lane| !lane.is_forgotten(now));
-        let lane = Arc::new(Lane::new(
+        microvms.retain(|_, per_microvm| !per_microvm.is_forgotten(now));
+        let per_microvm = Arc::new(PerMicrovm::new(
             Arc::clone(&self.backend),
             microvm,
             self.request_wait,
             now,
         ));
-        lanes.insert(microvm.id, Arc::clone(&lane));
-        lane
+        microvms.insert(microvm.id, Arc::clone(&per_microvm));
+        per_microvm
     }
 }

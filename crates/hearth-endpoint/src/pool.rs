@@ -34,7 +34,7 @@ pub(crate) enum Wire {
 
 /// A port of a microVM in one epoch: the time between two resumes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct PortKey {
     pub(crate) epoch: u64,
     pub(crate) port: u16,
 }
@@ -67,8 +67,8 @@ struct Idle {
 
 impl Pool {
     /// Takes the idle connection that was used last.
-    pub(crate) fn take_h1(&self, place: Place) -> Option<http1::SendRequest<Upload>> {
-        self.at(place, |port| {
+    pub(crate) fn take_h1(&self, key: PortKey) -> Option<http1::SendRequest<Upload>> {
+        self.at(key, |port| {
             port.prune();
             port.idle.pop().map(|newest| newest.sender)
         })?
@@ -77,8 +77,8 @@ impl Pool {
     /// Returns a connection that is ready for the next request. Returns true if the caller has to start calling
     /// [`Pool::prune`] at intervals.
     #[must_use]
-    pub(crate) fn put_h1(&self, place: Place, sender: http1::SendRequest<Upload>) -> bool {
-        let put = self.at(place, |port| {
+    pub(crate) fn put_h1(&self, key: PortKey, sender: http1::SendRequest<Upload>) -> bool {
+        let put = self.at(key, |port| {
             port.prune();
             if port.idle.len() < MAX_IDLE {
                 port.idle.push(Idle {
@@ -92,8 +92,8 @@ impl Pool {
     }
 
     /// Closes connections that were idle for too long. Returns whether any idle ones are left.
-    pub(crate) fn prune(&self, place: Place) -> bool {
-        let pruned = self.at(place, |port| {
+    pub(crate) fn prune(&self, key: PortKey) -> bool {
+        let pruned = self.at(key, |port| {
             port.prune();
             port.has_pruner = !port.idle.is_empty();
             port.has_pruner
@@ -102,44 +102,44 @@ impl Pool {
     }
 
     /// Counts a request that waits for its answer on a new connection, until the result is dropped.
-    pub(crate) fn wait(&self, place: Place) -> Waiting<'_> {
-        self.at(place, |port| port.waiting += 1);
-        Waiting { pool: self, place }
+    pub(crate) fn wait(&self, key: PortKey) -> Waiting<'_> {
+        self.at(key, |port| port.waiting += 1);
+        Waiting { pool: self, key }
     }
 
     /// The connection that all HTTP/2 requests to a port share.
-    pub(crate) fn h2(&self, place: Place) -> Option<http2::SendRequest<Upload>> {
-        self.at(place, |port| {
+    pub(crate) fn h2(&self, key: PortKey) -> Option<http2::SendRequest<Upload>> {
+        self.at(key, |port| {
             port.h2.take_if(|sender| sender.is_closed());
             port.h2.clone()
         })?
     }
 
-    pub(crate) fn put_h2(&self, place: Place, sender: http2::SendRequest<Upload>) {
-        self.at(place, |port| port.h2 = Some(sender));
+    pub(crate) fn put_h2(&self, key: PortKey, sender: http2::SendRequest<Upload>) {
+        self.at(key, |port| port.h2 = Some(sender));
     }
 
-    pub(crate) fn wire(&self, place: Place) -> Option<Wire> {
-        self.at(place, |port| port.wire)?
+    pub(crate) fn wire(&self, key: PortKey) -> Option<Wire> {
+        self.at(key, |port| port.wire)?
     }
 
-    pub(crate) fn set_wire(&self, place: Place, wire: Option<Wire>) {
-        self.at(place, |port| port.wire = wire);
+    pub(crate) fn set_wire(&self, key: PortKey, wire: Option<Wire>) {
+        self.at(key, |port| port.wire = wire);
     }
 
     /// No-op for an epoch that is over.
-    fn at<T>(&self, place: Place, act: impl FnOnce(&mut Port) -> T) -> Option<T> {
+    fn at<T>(&self, key: PortKey, act: impl FnOnce(&mut Port) -> T) -> Option<T> {
         let mut ports = lock(&self.0);
-        if place.epoch < ports.epoch {
+        if key.epoch < ports.epoch {
             return None;
         }
-        if place.epoch > ports.epoch {
+        if key.epoch > ports.epoch {
             *ports = Ports {
-                epoch: place.epoch,
+                epoch: key.epoch,
                 ports: HashMap::new(),
             };
         }
-        Some(act(ports.ports.entry(place.port).or_default()))
+        Some(act(ports.ports.entry(key.port).or_default()))
     }
 }
 
@@ -158,13 +158,13 @@ impl Port {
 /// A request that waits for an answer on a new connection.
 pub(crate) struct Waiting<'a> {
     pool: &'a Pool,
-    place: Place,
+    key: PortKey,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         // A new epoch has started a new count.
-        self.pool.at(self.place, |port| {
+        self.pool.at(self.key, |port| {
             port.waiting = port.waiting.saturating_sub(1);
         });
     }

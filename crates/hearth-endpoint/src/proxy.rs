@@ -22,17 +22,17 @@ use tokio::sync::oneshot;
 
 use crate::backend::{Microvm, OpenError, State};
 use crate::client::Client;
-use crate::core::Core;
 use crate::credentials::{BASE_SUBPROTOCOL, Credentials, DEFAULT_PORT};
 use crate::download::Download;
 use crate::headers;
 use crate::id::EndpointId;
 use crate::meter::Metered;
-use crate::per_microvm::Lane;
-use crate::pool::Place;
+use crate::per_microvm::PerMicrovm;
+use crate::pool::PortKey;
 use crate::relay::relay;
 use crate::reply::{REQUEST_ID, Refusal, RequestId};
 use crate::routing::authority;
+use crate::shared::Shared;
 use crate::shell;
 use crate::token::{Access, VerifyError};
 use crate::traffic::Direction;
@@ -58,33 +58,33 @@ struct Addressee {
 
 /// Answers one request of a client.
 pub(crate) async fn serve(
-    core: Arc<Core>,
+    shared: Arc<Shared>,
     client: Arc<Client>,
     request: Request<Incoming>,
 ) -> Response<Download> {
     let id = RequestId::generate();
     let in_flight = client.begin();
-    let visit = Visit {
-        core: &core,
+    let exchange = Exchange {
+        shared: &shared,
         client: &client,
         id: &id,
         has_waited: AtomicBool::new(false),
     };
-    match visit.serve(request).await {
+    match exchange.serve(request).await {
         Ok(response) => response.map(|body| body.holding(in_flight)),
         Err(refusal) => refusal.response(&id).map(Download::Own),
     }
 }
 
-struct Visit<'a> {
-    core: &'a Arc<Core>,
+struct Exchange<'a> {
+    shared: &'a Arc<Shared>,
     client: &'a Arc<Client>,
     id: &'a RequestId,
     /// Whether the request had to wait for a resume.
     has_waited: AtomicBool,
 }
 
-impl Visit<'_> {
+impl Exchange<'_> {
     async fn serve(&self, mut request: Request<Incoming>) -> Result<Response<Download>, Refusal> {
         if self.client.is_malformed() || request.method() == Method::CONNECT {
             return Err(Refusal::Malformed);
@@ -99,22 +99,23 @@ impl Visit<'_> {
         let (addressee, target) = self.authenticate(&credentials, authority.as_ref()).await?;
 
         let Addressee { endpoint, microvm } = addressee;
-        let lane = self.core.lanes.of(&microvm);
-        self.client.admit(&lane)?;
-        lane.admit_request().await?;
+        let per_microvm = self.shared.microvms.of(&microvm);
+        self.client.admit(&per_microvm)?;
+        per_microvm.admit_request().await?;
         let microvm = self.awake(endpoint, microvm).await?;
         // Heads count as bytes: a microVM that gets only small requests is not idle. The first body pays for them in
         // the rate.
-        lane.traffic
+        per_microvm
+            .traffic
             .pass(Direction::Up, head_bytes(request.headers()));
         match target {
             Target::Shell => {
-                let visitor = shell::Visitor {
-                    backend: Arc::clone(&self.core.backend),
+                let shell = shell::ShellClient {
+                    backend: Arc::clone(&self.shared.backend),
                     client: Arc::clone(self.client),
-                    lane,
+                    per_microvm,
                 };
-                visitor
+                shell
                     .open(request, is_websocket, credentials.offered_base, self.id)
                     .await
             }
@@ -126,7 +127,7 @@ impl Visit<'_> {
                     credentials,
                     port,
                 };
-                self.forward(request, passage, addressee, lane).await
+                self.forward(request, passage, addressee, per_microvm).await
             }
         }
     }
@@ -139,7 +140,7 @@ impl Visit<'_> {
     ) -> Result<(Addressee, Target), Refusal> {
         let token = credentials.token()?;
         let grant =
-            self.core
+            self.shared
                 .keys
                 .verify(token, SystemTime::now())
                 .map_err(|error| match error {
@@ -149,7 +150,7 @@ impl Visit<'_> {
                     }
                 })?;
         let endpoint = self.client.endpoint(authority)?;
-        let found = self.core.backend.find(endpoint).await;
+        let found = self.shared.backend.find(endpoint).await;
         let microvm = found
             .filter(|microvm| microvm.id == grant.microvm)
             .ok_or(Refusal::AuthenticationFailed)?;
@@ -162,9 +163,9 @@ impl Visit<'_> {
         match microvm.state {
             State::Running => Ok(microvm),
             State::Suspended if microvm.auto_resume => {
-                self.core.resumes.wait(microvm.id).await?;
+                self.shared.resumes.wait(microvm.id).await?;
                 self.has_waited.store(true, Ordering::Relaxed);
-                let woken = self.core.backend.find(endpoint).await;
+                let woken = self.shared.backend.find(endpoint).await;
                 woken
                     .filter(|woken| woken.state == State::Running)
                     .ok_or(Refusal::BadGateway)
@@ -178,7 +179,7 @@ impl Visit<'_> {
         mut request: Request<Incoming>,
         passage: Passage,
         addressee: Addressee,
-        lane: Arc<Lane>,
+        per_microvm: Arc<PerMicrovm>,
     ) -> Result<Response<Download>, Refusal> {
         // Taken before the head is rewritten: hyper keeps the client's side of an upgrade in the extensions.
         let on_client = passage
@@ -186,15 +187,15 @@ impl Visit<'_> {
             .is_some()
             .then(|| hyper::upgrade::on(&mut request));
         let (parts, body) = request.into_parts();
-        let (parts, body) = self.outgoing(parts, body, &passage, &lane)?;
+        let (parts, body) = self.outgoing(parts, body, &passage, &per_microvm)?;
         let microvm = addressee.microvm.id;
         let answer = self
-            .send(parts, body, passage.port, addressee, &lane)
+            .send(parts, body, passage.port, addressee, &per_microvm)
             .await?;
         if self.has_waited.load(Ordering::Relaxed) {
-            self.core.backend.first_byte(microvm);
+            self.shared.backend.first_byte(microvm);
         }
-        self.answer(answer, on_client, &passage, lane)
+        self.answer(answer, on_client, &passage, per_microvm)
     }
 
     /// The request as the application gets it.
@@ -203,7 +204,7 @@ impl Visit<'_> {
         mut parts: Parts,
         body: Incoming,
         passage: &Passage,
-        lane: &Arc<Lane>,
+        per_microvm: &Arc<PerMicrovm>,
     ) -> Result<(Parts, Upload), Refusal> {
         let wants_h2 = passage.credentials.force_h2
             || (parts.version == Version::HTTP_2 && headers::is_grpc(&parts.headers));
@@ -224,9 +225,9 @@ impl Visit<'_> {
             headers::set_upgrade(&mut parts.headers, upgrade.clone());
         }
         let announced = body.size_hint().exact();
-        let mut body = Metered::new(body, Arc::clone(&lane.traffic), Direction::Up);
+        let mut body = Metered::new(body, Arc::clone(&per_microvm.traffic), Direction::Up);
         if announced.is_some() {
-            body = body.with_stall(self.core.settings.upload_pause);
+            body = body.with_stall(self.shared.settings.upload_pause);
         }
         let gate = consent(&mut parts);
         let body = match announced {
@@ -246,13 +247,13 @@ impl Visit<'_> {
         body: Upload,
         port: u16,
         addressee: Addressee,
-        lane: &Arc<Lane>,
+        per_microvm: &Arc<PerMicrovm>,
     ) -> Result<Answer, Refusal> {
         let Addressee { endpoint, microvm } = addressee;
         let upstream = |epoch| Upstream {
-            lane: Arc::clone(lane),
-            place: Place { epoch, port },
-            dialer: Arc::clone(&self.core.dialer),
+            per_microvm: Arc::clone(per_microvm),
+            key: PortKey { epoch, port },
+            dialer: Arc::clone(&self.shared.dialer),
         };
         let sent = upstream(microvm.epoch).send(parts.clone(), body).await;
         let Err(SendError::Open {
@@ -264,7 +265,7 @@ impl Visit<'_> {
         };
         tracing::debug!(microvm = %microvm.id, port, %cause, "the guest is not reachable");
         let found = self
-            .core
+            .shared
             .backend
             .find(endpoint)
             .await
@@ -287,11 +288,11 @@ impl Visit<'_> {
         answer: Answer,
         on_client: Option<OnUpgrade>,
         passage: &Passage,
-        lane: Arc<Lane>,
+        per_microvm: Arc<PerMicrovm>,
     ) -> Result<Response<Download>, Refusal> {
         let Answer {
             mut response,
-            lease,
+            connection,
         } = answer;
         let on_application = hyper::upgrade::on(&mut response);
         let (mut parts, body) = response.into_parts();
@@ -303,14 +304,15 @@ impl Visit<'_> {
             .headers
             .entry(REQUEST_ID)
             .or_insert_with(|| self.id.0.clone());
-        lane.traffic
+        per_microvm
+            .traffic
             .pass(Direction::Down, head_bytes(&parts.headers));
 
         if parts.status != StatusCode::SWITCHING_PROTOCOLS {
-            let body = Metered::new(body, Arc::clone(&lane.traffic), Direction::Down);
+            let body = Metered::new(body, Arc::clone(&per_microvm.traffic), Direction::Down);
             return Ok(Response::from_parts(
                 parts,
-                Download::forwarded(body, lease),
+                Download::forwarded(body, connection),
             ));
         }
         // An upgrade that the client did not ask for cannot be relayed.
@@ -322,16 +324,21 @@ impl Visit<'_> {
             let base = HeaderValue::from_static(BASE_SUBPROTOCOL);
             parts.headers.entry(SEC_WEBSOCKET_PROTOCOL).or_insert(base);
         }
-        self.spawn_relay(on_client, on_application, lane);
+        self.spawn_relay(on_client, on_application, per_microvm);
         Ok(Response::from_parts(parts, Download::empty()))
     }
 
     /// The client counts as connected until the relay ends.
-    fn spawn_relay(&self, on_client: OnUpgrade, on_application: OnUpgrade, lane: Arc<Lane>) {
+    fn spawn_relay(
+        &self,
+        on_client: OnUpgrade,
+        on_application: OnUpgrade,
+        per_microvm: Arc<PerMicrovm>,
+    ) {
         let client = Arc::clone(self.client);
         tokio::spawn(async move {
             if let (Ok(outer), Ok(inner)) = tokio::join!(on_client, on_application) {
-                relay(TokioIo::new(outer), TokioIo::new(inner), &lane).await;
+                relay(TokioIo::new(outer), TokioIo::new(inner), &per_microvm).await;
             }
             drop(client);
         });

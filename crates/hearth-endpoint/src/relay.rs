@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 
-use crate::per_microvm::Lane;
+use crate::per_microvm::PerMicrovm;
 use crate::traffic::Direction;
 
 /// Buffers begin small, because most of a thousand open WebSockets are silent, and grow with the traffic.
@@ -16,15 +16,25 @@ const MAX_BUFFER_BYTES: usize = 64 * 1024;
 const LINGER_TIME: Duration = Duration::from_secs(60);
 
 /// Copies until both directions have ended, or one has failed.
-pub(crate) async fn relay<C, A>(client: C, application: A, lane: &Lane)
+pub(crate) async fn relay<C, A>(client: C, application: A, per_microvm: &PerMicrovm)
 where
     C: AsyncRead + AsyncWrite,
     A: AsyncRead + AsyncWrite,
 {
     let (client_reader, client_writer) = split(client);
     let (application_reader, application_writer) = split(application);
-    let up = pump(client_reader, application_writer, lane, Direction::Up);
-    let down = pump(application_reader, client_writer, lane, Direction::Down);
+    let up = pump(
+        client_reader,
+        application_writer,
+        per_microvm,
+        Direction::Up,
+    );
+    let down = pump(
+        application_reader,
+        client_writer,
+        per_microvm,
+        Direction::Down,
+    );
     tokio::pin!(up, down);
     tokio::select! {
         ended = &mut up => {
@@ -43,7 +53,7 @@ where
 async fn pump(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    lane: &Lane,
+    per_microvm: &PerMicrovm,
     direction: Direction,
 ) -> io::Result<()> {
     let mut buffer = vec![0; FIRST_BUFFER_BYTES];
@@ -52,7 +62,7 @@ async fn pump(
         if count == 0 {
             return to.shutdown().await;
         }
-        let wait = lane.traffic.pass(direction, count);
+        let wait = per_microvm.traffic.pass(direction, count);
         to.write_all(&buffer[..count]).await?;
         to.flush().await?;
         if !wait.is_zero() {

@@ -14,14 +14,14 @@ use crate::reply::Refusal;
 
 /// Which microVMs a listener serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Door {
+pub enum ListenerRoute {
     /// One microVM: the port is its own.
     Own(EndpointId),
     /// All microVMs: host names decide.
     Shared,
 }
 
-impl Door {
+impl ListenerRoute {
     /// The endpoint that a request is for.
     pub(crate) fn endpoint(
         self,

@@ -24,20 +24,20 @@ use crate::backend::{Backend, TerminalSize};
 use crate::client::Client;
 use crate::credentials::BASE_SUBPROTOCOL;
 use crate::download::Download;
-use crate::per_microvm::Lane;
+use crate::per_microvm::PerMicrovm;
 use crate::reply::{REQUEST_ID, Refusal, RequestId};
 
 /// The port that stands for the shell.
 pub(crate) const PORT: u16 = 8022;
 
 /// A client that asks for a shell.
-pub(crate) struct Visitor {
+pub(crate) struct ShellClient {
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) client: Arc<Client>,
-    pub(crate) lane: Arc<Lane>,
+    pub(crate) per_microvm: Arc<PerMicrovm>,
 }
 
-impl Visitor {
+impl ShellClient {
     /// Starts a shell and completes the WebSocket handshake. The session then runs in a task of its own.
     pub(crate) async fn open(
         self,
@@ -52,15 +52,17 @@ impl Visitor {
         }
         let accept = accept_key(request.headers())?;
         // AWS starts the terminal without a size. The client's first resize sets it.
-        let opening = self.backend.shell(self.lane.id, TerminalSize::default());
+        let opening = self
+            .backend
+            .shell(self.per_microvm.id, TerminalSize::default());
         let shell = opening.await.map_err(|error| {
-            tracing::debug!(microvm = %self.lane.id, error = &error as &dyn std::error::Error, "no shell");
+            tracing::debug!(microvm = %self.per_microvm.id, error = &error as &dyn std::error::Error, "no shell");
             Refusal::BadGateway
         })?;
         let on_client = hyper::upgrade::on(&mut request);
         tokio::spawn(async move {
             if let Ok(stream) = on_client.await {
-                session::run(TokioIo::new(stream), shell, &self.lane).await;
+                session::run(TokioIo::new(stream), shell, &self.per_microvm).await;
             }
             // The client counts as connected until here.
             drop(self.client);

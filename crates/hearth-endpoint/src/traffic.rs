@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::backend::{Backend, Microvm};
-use crate::bucket::Bucket;
 use crate::id::MicrovmId;
 use crate::lock::lock;
+use crate::rate_limiter::RateLimiter;
 
 /// How far ahead of the rate bytes may run: enough to hide the timer's resolution, too little to notice.
 const BYTES_BURST: Duration = Duration::from_millis(250);
@@ -24,33 +24,33 @@ pub(crate) enum Direction {
 pub(crate) struct Traffic {
     microvm: MicrovmId,
     backend: Arc<dyn Backend>,
-    up: Option<Mutex<Bucket>>,
-    down: Option<Mutex<Bucket>>,
+    up: Option<Mutex<RateLimiter>>,
+    down: Option<Mutex<RateLimiter>>,
 }
 
 impl Traffic {
     pub(crate) fn new(backend: Arc<dyn Backend>, microvm: &Microvm, now: Instant) -> Self {
-        let bucket = || {
+        let limiter = || {
             let rate = microvm.limits.bytes_per_second?;
-            Some(Mutex::new(Bucket::new(rate as f64, BYTES_BURST, now)))
+            Some(Mutex::new(RateLimiter::new(rate as f64, BYTES_BURST, now)))
         };
         Self {
             microvm: microvm.id,
             backend,
-            up: bucket(),
-            down: bucket(),
+            up: limiter(),
+            down: limiter(),
         }
     }
 
     /// Counts bytes that passed. Returns how long to wait before more may pass.
     pub(crate) fn pass(&self, direction: Direction, bytes: usize) -> Duration {
         self.backend.touched(self.microvm, bytes as u64);
-        let bucket = match direction {
+        let limiter = match direction {
             Direction::Up => &self.up,
             Direction::Down => &self.down,
         };
-        bucket.as_ref().map_or(Duration::ZERO, |bucket| {
-            lock(bucket).take(bytes as f64, Instant::now())
+        limiter.as_ref().map_or(Duration::ZERO, |limiter| {
+            lock(limiter).take(bytes as f64, Instant::now())
         })
     }
 }

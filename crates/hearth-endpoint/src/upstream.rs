@@ -21,8 +21,8 @@ use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 
 use crate::backend::OpenError;
-use crate::per_microvm::Lane;
-use crate::pool::{PRUNE_INTERVAL, Place, Wire};
+use crate::per_microvm::PerMicrovm;
+use crate::pool::{PRUNE_INTERVAL, PortKey, Wire};
 use crate::upload::{Kept, Upload};
 
 pub(crate) use handshake::Dialer;
@@ -56,17 +56,17 @@ pub(crate) enum SendError {
 /// An answer, and its connection if that can be reused.
 pub(crate) struct Answer {
     pub(crate) response: Response<Incoming>,
-    pub(crate) lease: Option<Lease>,
+    pub(crate) connection: Option<BusyConnection>,
 }
 
 /// An HTTP/1.1 connection that is busy with an answer.
-pub(crate) struct Lease {
-    lane: Arc<Lane>,
-    place: Place,
+pub(crate) struct BusyConnection {
+    per_microvm: Arc<PerMicrovm>,
+    key: PortKey,
     sender: http1::SendRequest<Upload>,
 }
 
-impl Lease {
+impl BusyConnection {
     /// Returns the connection to the pool: the answer was read to its end.
     pub(crate) fn release(mut self) {
         if self.sender.is_ready() {
@@ -83,13 +83,13 @@ impl Lease {
 
     fn put(self) {
         let Self {
-            lane,
-            place,
+            per_microvm,
+            key,
             sender,
         } = self;
-        if lane.pool.put_h1(place, sender) {
+        if per_microvm.pool.put_h1(key, sender) {
             tokio::spawn(async move {
-                while lane.pool.prune(place) {
+                while per_microvm.pool.prune(key) {
                     tokio::time::sleep(PRUNE_INTERVAL).await;
                 }
             });
@@ -99,8 +99,8 @@ impl Lease {
 
 /// One port of one microVM in one epoch.
 pub(crate) struct Upstream {
-    pub(crate) lane: Arc<Lane>,
-    pub(crate) place: Place,
+    pub(crate) per_microvm: Arc<PerMicrovm>,
+    pub(crate) key: PortKey,
     pub(crate) dialer: Arc<Dialer>,
 }
 
@@ -120,13 +120,13 @@ impl Upstream {
                 Err(unanswered) => return Err(SendError::Exchange(unanswered.error)),
             }
         }
-        match self.lane.pool.wire(self.place) {
+        match self.per_microvm.pool.wire(self.key) {
             None => self.first_contact(parts, body).await,
             Some(wire) => {
                 let result = self.send_fresh(wire, parts, body).await;
                 if matches!(result, Err(SendError::Exchange(_) | SendError::Tls(_))) {
                     // Another application may use the port now. The next request finds out.
-                    self.lane.pool.set_wire(self.place, None);
+                    self.per_microvm.pool.set_wire(self.key, None);
                 }
                 result
             }
@@ -142,14 +142,19 @@ impl Upstream {
             Err(SendError::Exchange(_)) => true,
             Err(_) => return result,
         };
-        if !is_suspicious || !self.dialer.speaks_tls(self.lane.id, self.place.port).await {
+        if !is_suspicious
+            || !self
+                .dialer
+                .speaks_tls(self.per_microvm.id, self.key.port)
+                .await
+        {
             kept.settle();
             if result.is_ok() {
-                self.lane.pool.set_wire(self.place, Some(Wire::Plain));
+                self.per_microvm.pool.set_wire(self.key, Some(Wire::Plain));
             }
             return result;
         }
-        self.lane.pool.set_wire(self.place, Some(Wire::Tls));
+        self.per_microvm.pool.set_wire(self.key, Some(Wire::Tls));
         drop(result);
         let second = kept.attempt().ok_or(SendError::Spent)?;
         kept.settle();
@@ -158,9 +163,9 @@ impl Upstream {
 
     fn free(&self, version: Version) -> Option<Sender> {
         if version == Version::HTTP_2 {
-            return self.lane.pool.h2(self.place).map(Sender::H2);
+            return self.per_microvm.pool.h2(self.key).map(Sender::H2);
         }
-        self.lane.pool.take_h1(self.place).map(Sender::H1)
+        self.per_microvm.pool.take_h1(self.key).map(Sender::H1)
     }
 
     async fn send_fresh(
@@ -171,7 +176,7 @@ impl Upstream {
     ) -> Result<Answer, SendError> {
         let opened = self
             .dialer
-            .open(self.lane.id, self.place.port, wire, parts.version)
+            .open(self.per_microvm.id, self.key.port, wire, parts.version)
             .await;
         let stream = match opened {
             Err(SendError::Open { source, .. }) => {
@@ -188,7 +193,7 @@ impl Upstream {
                 .http2(stream)
                 .await
                 .map_err(SendError::Exchange)?;
-            self.lane.pool.put_h2(self.place, sender.clone());
+            self.per_microvm.pool.put_h2(self.key, sender.clone());
             Sender::H2(sender)
         } else {
             Sender::H1(
@@ -198,7 +203,7 @@ impl Upstream {
                     .map_err(SendError::Exchange)?,
             )
         };
-        let _waiting = self.lane.pool.wait(self.place);
+        let _waiting = self.per_microvm.pool.wait(self.key);
         let answer = self.send_on(sender, parts, body).await;
         answer.map_err(|unanswered| SendError::Exchange(unanswered.error))
     }
@@ -216,14 +221,14 @@ impl Upstream {
                     .try_send_request(request)
                     .await
                     .map_err(Unanswered::new)?;
-                let lease = Lease {
-                    lane: Arc::clone(&self.lane),
-                    place: self.place,
+                let connection = BusyConnection {
+                    per_microvm: Arc::clone(&self.per_microvm),
+                    key: self.key,
                     sender,
                 };
                 Ok(Answer {
                     response,
-                    lease: Some(lease),
+                    connection: Some(connection),
                 })
             }
             Sender::H2(mut sender) => {
@@ -233,7 +238,7 @@ impl Upstream {
                     .map_err(Unanswered::new)?;
                 Ok(Answer {
                     response,
-                    lease: None,
+                    connection: None,
                 })
             }
         }

@@ -8,7 +8,7 @@
 //! So unauthenticated clients cannot push out records of what accounts have done, and cannot make them wait. Lines go
 //! through bounded queues to one thread for each file, which owns the file.
 
-mod ring;
+mod rotated_file;
 
 use std::io;
 use std::path::Path;
@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use ring::Ring;
+use rotated_file::RotatedFile;
 
 /// Lines that may wait in memory for the disk.
 const QUEUE_LINES: usize = 1024;
@@ -76,8 +76,9 @@ impl AuditLog {
     /// A file cannot be opened, or a thread cannot be started.
     pub fn open(path: &Path) -> io::Result<Self> {
         let missed = Arc::new(AtomicU64::new(0));
-        let verified = Ring::open(path, KEPT_FILES)?;
-        let unverified = Ring::open(&path.with_file_name(UNVERIFIED), KEPT_UNVERIFIED_FILES)?;
+        let verified = RotatedFile::open(path, KEPT_FILES)?;
+        let unverified =
+            RotatedFile::open(&path.with_file_name(UNVERIFIED), KEPT_UNVERIFIED_FILES)?;
         Ok(Self {
             verified: write_apart("audit", verified, Arc::default())?,
             unverified: write_apart("audit-unverified", unverified, Arc::clone(&missed))?,
@@ -103,7 +104,7 @@ impl AuditLog {
 /// Starts a thread that writes the lines it is sent, each preceded by a line about missed ones, if any.
 fn write_apart(
     name: &str,
-    mut ring: Ring,
+    mut file: RotatedFile,
     missed: Arc<AtomicU64>,
 ) -> io::Result<mpsc::Sender<Vec<u8>>> {
     let (lines, mut queue) = mpsc::channel::<Vec<u8>>(QUEUE_LINES);
@@ -114,7 +115,7 @@ fn write_apart(
                 missed => line(&Missed { missed }),
             };
             for line in missed.iter().chain([&next]) {
-                if let Err(error) = ring.append(line) {
+                if let Err(error) = file.append(line) {
                     tracing::error!(%error, "audit log cannot be written");
                 }
             }
@@ -159,7 +160,9 @@ mod tests {
         let text = std::fs::read_to_string(path).unwrap();
         // The last one may be half written as yet.
         let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
-        let lines = whole.lines().map(|line| serde_json::from_str(line).unwrap());
+        let lines = whole
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap());
         lines.collect()
     }
 

@@ -10,6 +10,7 @@ use hearth_objects::ObjectStore;
 use tokio::sync::Mutex;
 
 use crate::audit::AuditLog;
+use crate::blocking_calls::BlockingCalls;
 use crate::body::BodyReader;
 use crate::disks::Disks;
 use crate::endpoint_tokens::EndpointTokens;
@@ -27,7 +28,6 @@ use crate::metrics::FrontMetrics;
 use crate::metrics_page::MetricsPage;
 use crate::operations::{Followers, Operations};
 use crate::operator::Operator;
-use crate::places::Places;
 use crate::s3::S3;
 
 /// The parts of a front.
@@ -98,7 +98,7 @@ impl Front {
             sessions: config.sessions,
             control: config.control.clone(),
         };
-        let places = Arc::new(Places::for_calls());
+        let places = Arc::new(BlockingCalls::for_calls());
         Ok(Self {
             region: config.region,
             s3: S3::new(

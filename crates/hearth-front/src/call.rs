@@ -12,14 +12,14 @@ use crate::sigv4::BodyClaim;
 
 /// Where a request came from.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Origin {
+pub(crate) enum CallOrigin {
     /// The API's listener, and the client's address.
     Listener(IpAddr),
     /// A guest, through its [`GuestDoor`](crate::GuestDoor).
     Guest(Guest),
 }
 
-impl Origin {
+impl CallOrigin {
     /// The guest, if the request came from one.
     pub(crate) fn guest(self) -> Option<Guest> {
         match self {
@@ -29,7 +29,7 @@ impl Origin {
     }
 }
 
-impl std::fmt::Display for Origin {
+impl std::fmt::Display for CallOrigin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Listener(address) => address.fmt(f),
@@ -41,7 +41,7 @@ impl std::fmt::Display for Origin {
 /// A request whose signature has been verified.
 pub(crate) struct Call {
     pub(crate) caller: Caller,
-    pub(crate) origin: Origin,
+    pub(crate) origin: CallOrigin,
     pub(crate) request_id: String,
     pub(crate) head: Parts,
     pub(crate) body: Bytes,

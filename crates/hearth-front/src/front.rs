@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::audit::{AuditLog, Entry};
 use crate::body::{BodyError, BodyReader, Sender};
-use crate::call::{Call, Origin, Upload};
+use crate::call::{Call, CallOrigin, Upload};
 use crate::fault::{Fault, SignatureCodes};
 use crate::guest::{Guest, Metadata};
 use crate::iam::Iam;
@@ -52,7 +52,7 @@ pub struct Front {
 
 impl Front {
     /// Answers one request. Every error is an answer, too.
-    pub(crate) async fn handle(&self, origin: Origin, request: Request<Incoming>) -> Reply {
+    pub(crate) async fn handle(&self, origin: CallOrigin, request: Request<Incoming>) -> Reply {
         let started = Instant::now();
         let request_id = Uuid::new_v4().to_string();
         let (head, body) = request.into_parts();
@@ -94,7 +94,7 @@ impl Front {
 
     async fn dispatch(
         &self,
-        origin: Origin,
+        origin: CallOrigin,
         service: Service,
         request_id: &str,
         head: Parts,
@@ -221,7 +221,7 @@ impl Front {
     }
 
     /// Whether a verified caller may ask this service, from where it asks and at its rate.
-    fn admit(&self, origin: Origin, service: Service, caller: &Caller) -> Result<(), Fault> {
+    fn admit(&self, origin: CallOrigin, service: Service, caller: &Caller) -> Result<(), Fault> {
         if service.is_regional() && caller.scope.region != self.region {
             return Err(elsewhere());
         }
@@ -340,7 +340,7 @@ fn body_fault(error: BodyError) -> Fault {
     }
 }
 
-fn entry(origin: Origin, request_id: &str, service: Service, head: &Parts) -> Entry {
+fn entry(origin: CallOrigin, request_id: &str, service: Service, head: &Parts) -> Entry {
     Entry {
         time: Timestamp::now().to_string(),
         request_id: request_id.to_owned(),

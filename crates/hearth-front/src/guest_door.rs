@@ -15,21 +15,21 @@ use std::time::Duration;
 
 use hearth_control::id::{AccountId, MicrovmId};
 use hearth_control::throttle::Rate;
-use hearth_http::{Limits, Lingering};
+use hearth_http::{LingerLimits, Lingering};
 use http::HeaderValue;
 use http::header::RETRY_AFTER;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::call::Origin;
+use crate::call::CallOrigin;
 use crate::front::Front;
 use crate::guest::Guest;
 use crate::server;
 use crate::wire::{Reply, reply};
 
 /// Of a refused request only the bytes are read that are on their way when the answer is sent.
-const PATIENCE: Limits = Limits {
+const PATIENCE: LingerLimits = LingerLimits {
     time: Duration::from_secs(2),
     silence: Duration::from_secs(2),
     bytes: 1 << 20,
@@ -73,7 +73,7 @@ impl GuestDoor {
                     .throttle(guest.account, Rate::FromGuest);
                 Ok::<_, std::convert::Infallible>(match service {
                     _ if taken.is_err() => slow_down(),
-                    GuestService::Aws => front.handle(Origin::Guest(guest), request).await,
+                    GuestService::Aws => front.handle(CallOrigin::Guest(guest), request).await,
                     GuestService::Metadata => front.metadata.answer(guest, &request).await,
                 })
             }

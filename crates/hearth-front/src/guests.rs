@@ -94,7 +94,7 @@ pub type FileContent = Pin<Box<dyn Stream<Item = Result<Bytes, GuestError>> + Se
 
 /// The log stream that the output of an application goes to, in the log store of its account.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OutputPlace {
+pub struct LogStreamName {
     /// The log group.
     pub group: String,
     /// The stream of the group.
@@ -159,7 +159,7 @@ pub trait Guests: Send + Sync + 'static {
     ) -> Result<u64, GuestError>;
 
     /// The log stream of a microVM's output. `None` if the output is not kept.
-    fn output(&self, microvm: &Microvm) -> Option<OutputPlace>;
+    fn output(&self, microvm: &Microvm) -> Option<LogStreamName>;
 }
 
 /// Why a guest could not do what was asked.

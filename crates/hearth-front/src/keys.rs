@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use hearth_control::Control;
 use hearth_control::account::{AccessKey, KeyStatus};
 
-/// Looks up access keys of accounts. Those are stored; temporary keys of roles are derived ([`crate::identity`]).
+/// Looks up access keys of accounts. Those are stored; temporary keys of roles are derived (`crate::identity`).
 #[async_trait]
 pub trait Keys: Send + Sync + 'static {
     /// Returns the enabled access key with this id. `None` if it does not exist or is disabled.

@@ -20,6 +20,7 @@
 mod server;
 
 mod audit;
+mod blocking_calls;
 mod body;
 mod call;
 mod control_metrics;
@@ -33,7 +34,6 @@ mod metrics;
 mod metrics_listener;
 mod metrics_page;
 mod operator;
-mod places;
 mod policy;
 mod route;
 mod sigv4;
@@ -71,7 +71,7 @@ pub use endpoint_tokens::{Access, EndpointTokens, Grant, MintError};
 pub use front::Front;
 pub use guest_door::{GuestDoor, GuestService};
 pub use guests::{
-    Command, FileContent, GuestError, Guests, Input, OutputPlace, ProcessInput, ProcessOutput,
+    Command, FileContent, GuestError, Guests, Input, LogStreamName, ProcessInput, ProcessOutput,
     TerminalSize,
 };
 pub use identity::SessionKey;

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hearth_http::{Limits, Lingering, Place, Places};
+use hearth_http::{LingerLimits, Lingering, Place, Places};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-use crate::call::Origin;
+use crate::call::CallOrigin;
 use crate::front::Front;
 
 /// A head that takes longer is taken for a slowloris attack. This is also how long a kept-alive connection may be
@@ -155,12 +155,12 @@ impl Connection {
             watcher,
             stopped,
         } = self;
-        let stream = Lingering::new(stream, Limits::CLIENT).unless(stopped);
+        let stream = Lingering::new(stream, LingerLimits::CLIENT).unless(stopped);
         let service = service_fn(move |request| {
             let front = Arc::clone(&front);
             async move {
                 Ok::<_, std::convert::Infallible>(
-                    front.handle(Origin::Listener(peer.ip()), request).await,
+                    front.handle(CallOrigin::Listener(peer.ip()), request).await,
                 )
             }
         });

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hearth_control::instance::{Logging, OutputPlace};
-use hearth_logs::{LogStore, MAX_BATCH_BYTES, NewEvent, Owner};
+use hearth_logs::{LogOwner, LogStore, MAX_BATCH_BYTES, NewEvent};
 
 /// Bytes that an event counts beside its text (CloudWatch Logs).
 const EVENT_OVERHEAD_BYTES: usize = 26;
@@ -13,7 +13,7 @@ const EVENT_OVERHEAD_BYTES: usize = 26;
 #[derive(Debug, Clone)]
 pub(crate) struct Output {
     store: Arc<LogStore>,
-    owner: Owner,
+    owner: LogOwner,
     group: String,
     stream: String,
 }
@@ -24,7 +24,7 @@ impl Output {
         let (group, stream) = place(wanted, writer)?;
         Some(Self {
             store: Arc::clone(store),
-            owner: Owner {
+            owner: LogOwner {
                 account: wanted.scope.account.to_string(),
                 region: wanted.scope.region.to_string(),
             },

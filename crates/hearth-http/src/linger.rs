@@ -22,7 +22,7 @@ const PIECE_BYTES: usize = 8 * 1024;
 
 /// How long and how much a server reads from a client that still sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct LingerLimits {
     /// Longest time in total.
     pub time: Duration,
     /// Longest time without a byte.
@@ -31,7 +31,7 @@ pub struct Limits {
     pub bytes: u64,
 }
 
-impl Limits {
+impl LingerLimits {
     /// For clients on the network: the times are nginx's `lingering_time` and `lingering_timeout`. The size is not
     /// limited: these bytes cost no more than those of an accepted upload.
     pub const CLIENT: Self = Self {
@@ -44,7 +44,7 @@ impl Limits {
 /// A stream of HTTP/1.1 that keeps reading for a while after its shutdown, unless its peer closed first.
 pub struct Lingering<S> {
     stream: S,
-    limits: Limits,
+    limits: LingerLimits,
     stopped: Option<watch::Receiver<bool>>,
     has_ended: bool,
     upgraded: Option<Arc<AtomicBool>>,
@@ -60,7 +60,7 @@ struct Rest {
 
 impl<S> Lingering<S> {
     /// Wraps `stream`.
-    pub fn new(stream: S, limits: Limits) -> Self {
+    pub fn new(stream: S, limits: LingerLimits) -> Self {
         Self {
             stream,
             limits,
@@ -98,7 +98,7 @@ impl<S> Lingering<S> {
 }
 
 impl Rest {
-    fn begin(limits: Limits) -> Self {
+    fn begin(limits: LingerLimits) -> Self {
         Self {
             bytes: 0,
             deadline: Instant::now() + limits.time,
@@ -110,7 +110,7 @@ impl Rest {
     fn poll<S: AsyncRead + Unpin>(
         &mut self,
         stream: &mut S,
-        limits: Limits,
+        limits: LingerLimits,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
         let mut piece = [MaybeUninit::<u8>::uninit(); PIECE_BYTES];
@@ -180,7 +180,7 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: Limits = Limits {
+    const LIMITS: LingerLimits = LingerLimits {
         time: Duration::from_secs(30),
         silence: Duration::from_secs(5),
         bytes: 1 << 20,

@@ -1,18 +1,17 @@
-//! Places for connections: so many of all sources, and no more than a part of them for one source.
+//! Places for connections: a number for all sources, and no more than a part of them for one source.
 //!
 //! ```text
-//! take(address) -> a place -> given back when dropped
+//! take(address) -> a place -> freed when dropped
 //! ```
 //!
 //! A *source* is an IPv4 address, or the first 64 bits of an IPv6 address, which is what one host is usually given.
-//! Addresses that many clients share are bounded by the sum alone: 127.0.0.1 and ::1, behind which is every client of this
-//! host, and those that the configuration names (proxies). A bound on them would let one client shut out the others.
+//! Addresses that many clients share have no limit but that of all: 127.0.0.1 and ::1, which all clients on this host
+//! have, and those that the configuration names (proxies). A limit on them would let one client shut out the others.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use crate::shares::{Share, Shares};
 
 /// One source has at most this part of all places, so that it takes eight of them to shut out everybody else.
 const PART_OF_ONE: usize = 8;
@@ -23,43 +22,36 @@ const IPV6_NETWORK: u128 = u128::MAX << 64;
 /// The places of one listener or of several. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Places {
-    all: Arc<Semaphore>,
+    shares: Shares<IpAddr>,
+    max: usize,
     max_of_one: usize,
     shared: Arc<[IpAddr]>,
-    taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
-/// A place; given back when dropped.
+/// A place. Dropping it frees the place.
 #[derive(Debug)]
 pub struct Place {
-    _of_all: OwnedSemaphorePermit,
-    _of_one: Option<OfOne>,
-}
-
-#[derive(Debug)]
-struct OfOne {
-    source: IpAddr,
-    taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    _share: Share<IpAddr>,
 }
 
 impl Places {
-    /// So many places. `shared` are addresses of more clients than one.
+    /// `max` places. `shared` are addresses of more clients than one.
     #[must_use]
     pub fn new(max: usize, shared: &[IpAddr]) -> Self {
         let local: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
         Self {
-            all: Arc::new(Semaphore::new(max)),
+            shares: Shares::new(max),
+            max,
             max_of_one: (max / PART_OF_ONE).max(1),
             shared: local
                 .iter()
                 .chain(shared)
                 .map(IpAddr::to_canonical)
                 .collect(),
-            taken: Arc::default(),
         }
     }
 
-    /// So many places, whoever takes them: for a listener all of whose clients have one address.
+    /// `max` places for any source: for a listener all of whose clients have one address.
     #[must_use]
     pub fn for_one_address(max: usize) -> Self {
         Self {
@@ -68,42 +60,16 @@ impl Places {
         }
     }
 
-    /// A place for a connection from this address, if there is one.
+    /// Takes a place for a connection from this address. `None` if there is none.
     #[must_use]
     pub fn take(&self, from: IpAddr) -> Option<Place> {
-        let of_all = Arc::clone(&self.all).try_acquire_owned().ok()?;
         let from = from.to_canonical();
-        let of_one = match self.shared.contains(&from) {
-            true => None,
-            false => Some(self.take_of_one(source(from))?),
+        let taken = if self.shared.contains(&from) {
+            self.shares.try_take(from, 1, self.max)
+        } else {
+            self.shares.try_take(source(from), 1, self.max_of_one)
         };
-        Some(Place {
-            _of_all: of_all,
-            _of_one: of_one,
-        })
-    }
-
-    fn take_of_one(&self, source: IpAddr) -> Option<OfOne> {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = taken.get(&source).copied().unwrap_or(0);
-        if count >= self.max_of_one {
-            return None;
-        }
-        taken.insert(source, count + 1);
-        Some(OfOne {
-            source,
-            taken: Arc::clone(&self.taken),
-        })
-    }
-}
-
-impl Drop for OfOne {
-    fn drop(&mut self) {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        match taken.get_mut(&self.source) {
-            Some(count) if *count > 1 => *count -= 1,
-            _ => drop(taken.remove(&self.source)),
-        }
+        taken.ok().map(|share| Place { _share: share })
     }
 }
 
@@ -137,10 +103,6 @@ mod tests {
         assert_eq!(take_all(&places, "192.0.2.2").len(), 10);
         drop(held);
         assert_eq!(take_all(&places, "192.0.2.1").len(), 10);
-        assert!(
-            places.taken.lock().unwrap().is_empty(),
-            "nothing is remembered"
-        );
     }
 
     #[test]

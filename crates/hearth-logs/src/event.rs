@@ -1,61 +1,61 @@
-//! Writing events, and removing the oldest when a group has too many.
+//! Writes events, and removes the oldest ones of a group that has too many.
 
 use rusqlite::{Connection, params};
 
-use crate::kept::{OVERHEAD_BYTES, Volume, charge};
-use crate::limits::Limits;
+use crate::disk_bytes::{OVERHEAD_BYTES, Volume, charge};
+use crate::limits::LogLimits;
 use crate::oldest::{Oldest, make_room};
-use crate::store::{LogError, LogStore, Owner, group_id, stream_id};
+use crate::store::{LogError, LogOwner, LogStore, group_id, stream_id};
 
-/// Events that one batch may have (CloudWatch Logs quota).
+/// Most events of one batch (CloudWatch Logs quota).
 pub const MAX_BATCH_EVENTS: usize = 10_000;
 
-/// Bytes that one batch may have, each event counted with 26 bytes on top (CloudWatch Logs quota).
+/// Most bytes of one batch, where each event counts 26 bytes besides its text (CloudWatch Logs quota).
 pub const MAX_BATCH_BYTES: usize = 1_048_576;
 
 pub(crate) const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
-/// Events from further back are refused.
+/// Events older than this are refused.
 const MAX_AGE_MS: i64 = 14 * DAY_MS;
 
-/// Events from further ahead are refused.
+/// Events further in the future than this are refused.
 const MAX_LEAD_MS: i64 = 2 * 60 * 60 * 1000;
 
-/// Events removed in one job when a group is over its limit.
+/// Events removed in one job if a group is over its limit.
 const EVICTION_EVENTS: i64 = 10_000;
 
 /// An event to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewEvent {
-    /// When it happened, in milliseconds since 1970.
+    /// When the event happened, in milliseconds since 1970.
     pub time_ms: i64,
-    /// What happened.
+    /// The text of the event.
     pub message: String,
 }
 
 /// An event as it is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
-    /// Its number, unique in the store and growing.
+pub struct LogEvent {
+    /// The number of the event, unique in the store and growing.
     pub id: i64,
-    /// The stream it belongs to.
+    /// The name of its stream.
     pub stream: String,
-    /// When it happened, in milliseconds since 1970.
+    /// When the event happened, in milliseconds since 1970.
     pub time_ms: i64,
-    /// When it came.
+    /// When the event was written, in milliseconds since 1970.
     pub ingestion_ms: i64,
-    /// What happened.
+    /// The text of the event.
     pub message: String,
 }
 
-/// Which events of a batch were taken: `[too_old_end, too_new_start)`.
+/// Which events of a batch were accepted: those in `[too_old_end, too_new_start)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Accepted {
     /// Events before this index were too old.
     pub too_old_end: usize,
-    /// Events from this index on were too far ahead.
+    /// Events from this index on were too far in the future.
     pub too_new_start: usize,
-    /// How many events there were.
+    /// The number of events in the batch.
     pub total: usize,
 }
 
@@ -89,15 +89,15 @@ fn check_batch(events: &[NewEvent]) -> Result<(), LogError> {
 }
 
 impl LogStore {
-    /// Appends a batch to a stream. The oldest events go when their group or account has too many.
+    /// Appends a batch to a stream. If group or account have too many bytes then, the oldest events are removed.
     ///
     /// # Errors
     ///
-    /// [`LogError::NoGroup`], [`LogError::NoStream`], [`LogError::NotChronological`],
-    /// [`LogError::BatchTooLarge`], [`LogError::AccountFull`] or a database failure; then nothing is written.
+    /// [`LogError::NoGroup`], [`LogError::NoStream`], [`LogError::NotChronological`], [`LogError::BatchTooLarge`],
+    /// [`LogError::AccountFull`] or a database failure. Nothing is written then.
     pub fn append(
         &self,
-        owner: &Owner,
+        owner: &LogOwner,
         group: &str,
         stream: &str,
         events: &[NewEvent],
@@ -109,14 +109,14 @@ impl LogStore {
         Ok(accepted)
     }
 
-    /// Appends like [`LogStore::append`], and holds no thread meanwhile.
+    /// Appends a batch as [`LogStore::append`] does, without blocking a thread.
     ///
     /// # Errors
     ///
     /// As [`LogStore::append`].
     pub async fn append_async(
         &self,
-        owner: &Owner,
+        owner: &LogOwner,
         group: &str,
         stream: &str,
         events: &[NewEvent],
@@ -131,7 +131,7 @@ impl LogStore {
 
 /// Events on their way to the writer.
 struct Batch {
-    owner: Owner,
+    owner: LogOwner,
     group: String,
     stream: String,
     events: Vec<NewEvent>,
@@ -139,9 +139,9 @@ struct Batch {
 }
 
 impl Batch {
-    /// Those of the events that are taken.
+    /// A batch of the accepted events.
     fn new(
-        owner: &Owner,
+        owner: &LogOwner,
         group: &str,
         stream: &str,
         events: &[NewEvent],
@@ -160,7 +160,7 @@ impl Batch {
         Ok((accepted, batch))
     }
 
-    fn write(&self, db: &Connection, limits: &Limits) -> Result<(), LogError> {
+    fn write(&self, db: &Connection, limits: &LogLimits) -> Result<(), LogError> {
         let group_id = group_id(db, &self.owner, &self.group)?;
         let stream_id = stream_id(db, group_id, &self.stream)?;
         insert(db, group_id, stream_id, &self.events, self.now_ms)?;

@@ -1,35 +1,36 @@
-//! Reading events as they come. By number and not by time: an event may come later than another that happened after it,
-//! and who follows must see both.
+//! Reads events as they arrive: by number, not by time. An event may arrive later than another one that happened
+//! after it, and a follower must see both.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::event::Event;
+use crate::event::LogEvent;
 use crate::read::{MAX_PAGE_BYTES, event_from_row};
-use crate::store::{LogError, LogStore, Owner, group_id, stream_id};
+use crate::store::{LogError, LogOwner, LogStore, group_id, stream_id};
 
-/// Events of all streams that one call looks through. A follower that was held up for long, while others wrote, goes on in steps of
-/// some milliseconds.
+/// Events of all streams that one call looks through. A follower that is far behind, while others wrote, continues in
+/// steps of some milliseconds.
 const MAX_SCANNED: i64 = 50_000;
 
-/// By number, over what came last, and not by the index of the stream, over all that it has (`+`).
+/// By number, over the newest events of all streams. The `+` keeps SQLite from using the index of the stream, over
+/// all its events.
 const ARRIVED: &str = "SELECT e.id, s.name, e.time_ms, e.ingestion_ms, e.message
      FROM log_event e JOIN log_stream s ON s.id = e.stream_id
      WHERE e.id > ? AND e.id <= ? AND +e.stream_id = ? ORDER BY e.id";
 
-/// What has come to a stream.
+/// New events of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arrived {
-    /// In the order in which they came.
-    pub events: Vec<Event>,
-    /// The number up to which the store was looked through: the next call begins there.
+    /// The events, in the order of arrival.
+    pub events: Vec<LogEvent>,
+    /// The number up to which the store was looked through. The next call begins there.
     pub seen: i64,
-    /// Whether more had come to the store when this was read.
+    /// Whether the store had more new events when this was read.
     pub has_more: bool,
 }
 
 impl LogStore {
-    /// The number of the newest event that there ever was in the whole store: what comes from here on has a higher one.
-    /// Cheap, so that it can be asked often.
+    /// The number of the newest event that was ever in the store. Events that arrive later have higher numbers. Cheap
+    /// enough to be called often.
     ///
     /// # Errors
     ///
@@ -38,15 +39,15 @@ impl LogStore {
         self.read(newest)
     }
 
-    /// The events of a stream with numbers above `after`, at most `limit`. What has come to other streams is looked through
-    /// once by those who go on from [`Arrived::seen`].
+    /// Returns the events of a stream with numbers above `after`, at most `limit`. A caller that continues from
+    /// [`Arrived::seen`] does not look through the same events of other streams again.
     ///
     /// # Errors
     ///
     /// [`LogError::NoGroup`], [`LogError::NoStream`] or a database failure.
     pub fn arrived(
         &self,
-        owner: &Owner,
+        owner: &LogOwner,
         group: &str,
         stream: &str,
         after: i64,
@@ -60,7 +61,7 @@ impl LogStore {
     }
 }
 
-/// The number of the newest event that there ever was.
+/// The number of the newest event that was ever in the store.
 fn newest(db: &Connection) -> Result<i64, LogError> {
     let mut query =
         db.prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = 'log_event'")?;

@@ -15,8 +15,8 @@ const OLDER: [&str; 2] = [
 
 const NOW: i64 = 1_800_000_000_000;
 
-fn owner() -> Owner {
-    Owner {
+fn owner() -> LogOwner {
+    LogOwner {
         account: "000000000007".into(),
         region: "eu-1".into(),
     }
@@ -45,7 +45,7 @@ fn events() -> Vec<NewEvent> {
 #[test]
 fn todays_writer_writes_the_newest_file_to_the_byte() {
     let directory = tempfile::tempdir().unwrap();
-    let store = LogStore::open(&path(&directory), Limits::default()).unwrap();
+    let store = LogStore::open(&path(&directory), LogLimits::default()).unwrap();
     store.create_group(&owner(), "/g", NOW - 9).unwrap();
     store.create_group(&owner(), "/h", NOW - 8).unwrap();
     store.set_retention(&owner(), "/h", Some(7)).unwrap();
@@ -62,7 +62,7 @@ fn is_read_whole(directory: &tempfile::TempDir, text: &str) {
     let db = Connection::open(path(directory)).unwrap();
     db.execute_batch(text).unwrap();
     drop(db);
-    let store = LogStore::open(&path(directory), Limits::default()).unwrap();
+    let store = LogStore::open(&path(directory), LogLimits::default()).unwrap();
     let groups = store.groups(&owner(), "", "", None, 9).unwrap();
     let group = |name: &str, created_ms, retention_days, stored_bytes| Group {
         name: name.to_owned(),
@@ -99,7 +99,7 @@ fn is_read_whole(directory: &tempfile::TempDir, text: &str) {
     let (found, _) = store.filter(&owner(), "/g", &filter, None, 9).unwrap();
     let expected: Vec<_> = (1..)
         .zip(events())
-        .map(|(id, event)| Event {
+        .map(|(id, event)| LogEvent {
             id,
             stream: "s".to_owned(),
             time_ms: event.time_ms,

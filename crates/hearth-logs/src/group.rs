@@ -2,27 +2,27 @@
 
 use rusqlite::{Connection, Row, params};
 
-use crate::limits::Limits;
+use crate::limits::LogLimits;
 use crate::oldest::make_room;
 use crate::schema::REMOVED_OWNER;
-use crate::store::{LogError, LogStore, Owner, group_id, is_duplicate};
+use crate::store::{LogError, LogOwner, LogStore, group_id, is_duplicate};
 
-/// The retentions that CloudWatch accepts, in days.
+/// The retention periods that CloudWatch Logs accepts, in days.
 pub const RETENTION_DAYS: [u32; 22] = [
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922,
     3288, 3653,
 ];
 
-/// A group of streams.
+/// A log group: a set of streams with one retention.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
-    /// Its name, unique to its owner.
+    /// The name of the group, unique to its owner.
     pub name: String,
-    /// When it was made, in milliseconds since 1970.
+    /// When the group was created, in milliseconds since 1970.
     pub created_ms: i64,
-    /// How long events are kept; without one, until the byte limit.
+    /// How long events are kept, in days. `None` keeps them until the byte limit removes them.
     pub retention_days: Option<u32>,
-    /// Bytes of its events.
+    /// Bytes of all events of the group, as CloudWatch Logs counts them.
     pub stored_bytes: i64,
 }
 
@@ -38,24 +38,24 @@ impl Group {
 }
 
 impl LogStore {
-    /// Makes a group.
+    /// Creates a group.
     ///
     /// # Errors
     ///
     /// [`LogError::GroupExists`], [`LogError::TooMany`], [`LogError::AccountFull`] or a database failure.
-    pub fn create_group(&self, owner: &Owner, name: &str, now_ms: i64) -> Result<(), LogError> {
+    pub fn create_group(&self, owner: &LogOwner, name: &str, now_ms: i64) -> Result<(), LogError> {
         let (owner, name) = (owner.clone(), name.to_owned());
         let limits = self.limits.clone();
         self.write(move |db| insert_group(db, &owner, &name, now_ms, &limits))
     }
 
-    /// Removes a group with its streams and events. It is gone for everybody when this returns; of a large one some
-    /// events still take room until [`LogStore::sweep`] has removed them.
+    /// Removes a group with its streams and events. The group is gone for all callers when this returns. If it was
+    /// large, some events still take room until [`LogStore::sweep`] has removed them.
     ///
     /// # Errors
     ///
     /// [`LogError::NoGroup`] or a database failure.
-    pub fn delete_group(&self, owner: &Owner, name: &str) -> Result<(), LogError> {
+    pub fn delete_group(&self, owner: &LogOwner, name: &str) -> Result<(), LogError> {
         let (owner, name) = (owner.clone(), name.to_owned());
         self.write(move |db| {
             let id = group_id(db, &owner, &name)?;
@@ -68,15 +68,14 @@ impl LogStore {
         self.begin_removal()
     }
 
-    /// Groups in the order of their names, behind `after`, whose names begin with `prefix` and
-    /// contain `part`.
+    /// Lists groups by name, after the name `after`, whose names begin with `prefix` and contain `part`.
     ///
     /// # Errors
     ///
     /// A database failure.
     pub fn groups(
         &self,
-        owner: &Owner,
+        owner: &LogOwner,
         prefix: &str,
         part: &str,
         after: Option<&str>,
@@ -112,7 +111,7 @@ impl LogStore {
     /// [`LogError::NoGroup`], [`LogError::BadRetention`] or a database failure.
     pub fn set_retention(
         &self,
-        owner: &Owner,
+        owner: &LogOwner,
         name: &str,
         days: Option<u32>,
     ) -> Result<(), LogError> {
@@ -131,13 +130,13 @@ impl LogStore {
     }
 }
 
-/// Makes a group.
+/// Creates a group.
 pub(crate) fn insert_group(
     db: &Connection,
-    owner: &Owner,
+    owner: &LogOwner,
     name: &str,
     now_ms: i64,
-    limits: &Limits,
+    limits: &LogLimits,
 ) -> Result<(), LogError> {
     let inserted = db
         .prepare_cached(
@@ -160,7 +159,7 @@ pub(crate) fn insert_group(
     }
 }
 
-/// A limit as SQLite takes it.
+/// A limit in the type of SQLite.
 pub(crate) fn sql_limit(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }

@@ -1,18 +1,19 @@
-//! The log store: groups, streams and events of every account, bounded in size and age.
+//! The log store: groups, streams and events of every account, limited in size and age.
 //!
-//! Guests write here what they like, so each group and each account has a byte limit: past it the oldest events go,
-//! and no application can fill the host's disk by talking. What an account may keep is counted as SQLite takes it (`kept.rs`). Events are kept in one SQLite database of
-//! their own ([`hearth_sqlite`]), because readers want them by time over many streams at once. A power
-//! failure may take the events of the last second ([`hearth_sqlite::Durability::Normal`]).
+//! Guests write as much as they like, so each group and each account has a byte limit. Above it the oldest events are
+//! removed, so no application can fill the host's disk with output. An account is charged the bytes that SQLite takes
+//! (`disk_bytes.rs`). Events are in one SQLite database of their own ([`hearth_sqlite`]), because readers query them by
+//! time over many streams at once. A power failure may lose the events of the last second
+//! ([`hearth_sqlite::Durability::Normal`]).
 //!
 //! The crate knows neither HTTP nor the names of CloudWatch's operations.
 
 #![forbid(unsafe_code)]
 
+mod disk_bytes;
 mod event;
 mod follow;
 mod group;
-mod kept;
 mod limits;
 mod oldest;
 mod pattern;
@@ -22,13 +23,13 @@ mod store;
 mod stream;
 mod sweep;
 
-pub use event::{Accepted, Event, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, NewEvent};
+pub use event::{Accepted, LogEvent, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, NewEvent};
 pub use follow::Arrived;
 pub use group::{Group, RETENTION_DAYS};
-pub use limits::Limits;
+pub use limits::LogLimits;
 pub use pattern::{Pattern, PatternError};
 pub use read::{Direction, EventFilter, Position, StreamSelection};
-pub use store::{LogError, LogStore, Owner};
+pub use store::{LogError, LogOwner, LogStore};
 pub use stream::{Stream, StreamOrder};
 
 #[cfg(test)]

@@ -1,21 +1,21 @@
-//! Removing the oldest events: of a group, or of an account that takes too much of the disk.
+//! Removes the oldest events of a group, or of an account that takes too much of the disk.
 
 use rusqlite::{Connection, params};
 
-use crate::kept::{EVENT_BYTES, Volume, give_back, kept_bytes};
+use crate::disk_bytes::{EVENT_BYTES, Volume, give_back, kept_bytes};
 use crate::store::LogError;
 
-/// Most events removed in one job: as many of the shortest as have the bytes of the largest batch.
+/// Most events removed in one job: as many of the shortest events as have the bytes of the largest batch.
 const MAX_REMOVED: i64 = 20_000;
 
-/// What is removed beyond what is needed, so that not each line of a full account looks for the oldest event anew.
+/// Bytes removed beyond what is needed, so that not every line of a full account has to remove events again.
 const SLACK_BYTES: i64 = 256 << 10;
 
 /// Removes the oldest events of an account that takes too much, those of deleted groups first.
 ///
 /// # Errors
 ///
-/// [`LogError::AccountFull`] when it has no events left: then groups and streams alone are too many.
+/// [`LogError::AccountFull`] if the account has no events left: its groups and streams alone take too much.
 pub(crate) fn make_room(
     db: &Connection,
     account: &str,
@@ -43,14 +43,14 @@ pub(crate) fn make_room(
         left_bytes -= removed.kept_bytes();
         limit -= removed.events;
     }
-    // What is removed later, a slice with each job, is not refused now.
+    // The rest is removed later, a slice with each job. No write is refused for it now.
     if limit > 0 && left_bytes > slack_bytes {
         return Err(LogError::AccountFull);
     }
     Ok(())
 }
 
-/// The group that holds the oldest event of an account. One look into an index for each of its groups, of which there are few.
+/// The group with the oldest event of an account. Looks into an index once for each group, of which there are few.
 fn with_oldest_event(db: &Connection, account: &str) -> Result<Option<i64>, LogError> {
     let mut query = db.prepare_cached(
         "SELECT id, account <> '' AS is_live,
@@ -61,21 +61,21 @@ fn with_oldest_event(db: &Connection, account: &str) -> Result<Option<i64>, LogE
     Ok(rows.next()?.map(|row| row.get(0)).transpose()?)
 }
 
-/// The oldest events of a group.
+/// Which of the oldest events of a group to remove.
 pub(crate) struct Oldest {
     pub(crate) group_id: i64,
-    /// Those from before this moment.
+    /// Only events before this time.
     pub(crate) before_ms: i64,
-    /// As many as hold so many bytes.
+    /// As many events as have this many bytes together.
     pub(crate) excess_bytes: i64,
-    /// What each of them counts for that besides its text.
+    /// Bytes that each event counts for that besides its text.
     pub(crate) event_bytes: i64,
-    /// At most so many.
+    /// At most this many events.
     pub(crate) limit: i64,
 }
 
 impl Oldest {
-    /// Removes them and says how many they were.
+    /// Removes the events, and returns their number and bytes.
     pub(crate) fn remove(&self, db: &Connection) -> Result<Volume, LogError> {
         let mut oldest = db.prepare_cached(
             "SELECT id, length(CAST(message AS BLOB)) FROM log_event

@@ -1,4 +1,4 @@
-//! Filter patterns of unstructured events: terms, phrases, alternatives, exclusions.
+//! Filter patterns for unstructured events: terms, phrases, alternatives, exclusions.
 //!
 //! ```text
 //! ERROR timeout        both words
@@ -7,13 +7,13 @@
 //! ERROR -retry         the first and not the second
 //! ```
 //!
-//! Reference: "Filter pattern syntax", CloudWatch Logs User Guide. Patterns over JSON members and
-//! columns are refused, not misunderstood.
+//! Reference: "Filter pattern syntax", CloudWatch Logs User Guide. Patterns over JSON members and columns are
+//! refused.
 
-/// Longest pattern that CloudWatch takes.
+/// Longest pattern that CloudWatch Logs accepts.
 const MAX_CHARS: usize = 1024;
 
-/// A filter pattern. The empty one matches everything.
+/// A filter pattern. The empty pattern matches everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pattern {
     required: Vec<String>,
@@ -21,19 +21,19 @@ pub struct Pattern {
     excluded: Vec<String>,
 }
 
-/// Why a text is not a pattern here.
+/// Why a text is not a supported pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
-    /// A pattern over JSON members (`{...}`), columns (`[...]`) or a regular expression (`%...%`).
+    /// The pattern is over JSON members (`{...}`) or columns (`[...]`), or is a regular expression (`%...%`).
     #[error("patterns over JSON, columns and regular expressions are not supported")]
     Structured,
-    /// A quotation mark without its partner, or too long a text.
+    /// A quotation mark is not closed, or the text is too long.
     #[error("the pattern is malformed")]
     Malformed,
 }
 
 impl Pattern {
-    /// Reads a pattern.
+    /// Parses a pattern.
     ///
     /// # Errors
     ///
@@ -64,7 +64,7 @@ impl Pattern {
         Ok(pattern)
     }
 
-    /// Whether a message matches. Letters count as they are written.
+    /// Whether a message matches. Case-sensitive.
     #[must_use]
     pub fn matches(&self, message: &str) -> bool {
         let contains = |term: &String| message.contains(term.as_str());
@@ -74,7 +74,7 @@ impl Pattern {
     }
 }
 
-/// The first term, bare or quoted, and what follows it.
+/// The first term, bare or quoted, and the text after it.
 fn split_term(text: &str) -> Result<(&str, &str), PatternError> {
     match text.strip_prefix('"') {
         Some(quoted) => quoted.split_once('"').ok_or(PatternError::Malformed),

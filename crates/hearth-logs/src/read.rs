@@ -1,38 +1,38 @@
-//! Reading events by time, forwards and backwards, from one stream or over a group.
+//! Reads events by time, forwards and backwards, from one stream or over a group.
 //!
-//! A few streams are read each by its own index and merged. Otherwise the events of the group are read, and every row
-//! that is looked at counts towards the bound of a page.
+//! If few streams are selected, each is read by its own index, and the events are merged. Otherwise the events of the
+//! whole group are read, and every row counts towards the limit of a page.
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, Rows, params, params_from_iter};
 
-use crate::event::Event;
+use crate::event::LogEvent;
 use crate::pattern::Pattern;
-use crate::store::{LogError, LogStore, Owner, group_id, stream_id};
+use crate::store::{LogError, LogOwner, LogStore, group_id, stream_id};
 
-/// Streams that one filter may name (CloudWatch Logs quota), and that are read side by side.
+/// Most streams that one filter may name (CloudWatch Logs quota), and that are read side by side.
 const MAX_NAMED_STREAMS: usize = 100;
 
-/// Events looked at for one page of a filter, so that a pattern that matches nothing in a large
-/// group gives an empty page with a position instead of holding a thread for seconds.
+/// Most events looked at for one page of a filter. A pattern that matches nothing in a large group gives an empty
+/// page with a position, instead of blocking a thread for seconds.
 const MAX_SCANNED: usize = 50_000;
 
-/// Text in one page (CloudWatch Logs quota); also what a page may take of our memory.
+/// Most text of one page in bytes (CloudWatch Logs quota). Also limits the memory for a page.
 pub(crate) const MAX_PAGE_BYTES: usize = 1024 * 1024;
 
-/// A place between events: behind the event of this time and number.
+/// A position between events: after the event with this time and number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     /// The time of the event.
     pub time_ms: i64,
-    /// Its number.
+    /// The number of the event.
     pub id: i64,
 }
 
 impl Position {
-    /// The place of an event.
+    /// The position after an event.
     #[must_use]
-    pub fn of(event: &Event) -> Self {
+    pub fn of(event: &LogEvent) -> Self {
         Self {
             time_ms: event.time_ms,
             id: event.id,
@@ -40,7 +40,7 @@ impl Position {
     }
 }
 
-/// Which way a page goes from its position. Pages are always given in the order of time.
+/// The direction of a page from its position. Pages are always ordered by time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// Towards later events.
@@ -49,46 +49,46 @@ pub enum Direction {
     Backward,
 }
 
-/// Which streams of a group.
+/// A selection of the streams of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StreamSelection {
-    /// All of them.
+    /// All streams.
     All,
-    /// Those whose names begin so.
+    /// Streams whose names begin with this text.
     Prefix(String),
-    /// Those named; at most a hundred.
+    /// The streams with these names, at most a hundred.
     Names(Vec<String>),
 }
 
-/// Which events.
+/// A selection of events.
 #[derive(Clone, Debug)]
 pub struct EventFilter {
-    /// Of these streams.
+    /// The streams.
     pub streams: StreamSelection,
-    /// From this time on.
+    /// Only events at or after this time.
     pub start_ms: Option<i64>,
-    /// Before this time.
+    /// Only events before this time.
     pub end_ms: Option<i64>,
-    /// Whose text matches.
+    /// Only events whose text matches.
     pub pattern: Pattern,
 }
 
 impl LogStore {
-    /// A page of one stream, at most `limit` events from `position` on (from the stream's end or
-    /// beginning without one).
+    /// Returns a page of one stream: at most `limit` events from `position` on. Without a position, from the
+    /// beginning or end of the stream.
     ///
     /// # Errors
     ///
     /// [`LogError::NoGroup`], [`LogError::NoStream`] or a database failure.
     pub fn events(
         &self,
-        owner: &Owner,
+        owner: &LogOwner,
         group: &str,
         filter: &EventFilter,
         direction: Direction,
         position: Option<Position>,
         limit: usize,
-    ) -> Result<Vec<Event>, LogError> {
+    ) -> Result<Vec<LogEvent>, LogError> {
         let (mut events, _) = self.select(owner, group, filter, direction, position, limit)?;
         if direction == Direction::Backward {
             events.reverse();
@@ -96,31 +96,31 @@ impl LogStore {
         Ok(events)
     }
 
-    /// A page of matching events over a group, and where the next page begins when there may be one.
+    /// Returns a page of matching events of a group, and the position of the next page if there may be one.
     ///
     /// # Errors
     ///
     /// [`LogError::NoGroup`] or a database failure.
     pub fn filter(
         &self,
-        owner: &Owner,
+        owner: &LogOwner,
         group: &str,
         filter: &EventFilter,
         after: Option<Position>,
         limit: usize,
-    ) -> Result<(Vec<Event>, Option<Position>), LogError> {
+    ) -> Result<(Vec<LogEvent>, Option<Position>), LogError> {
         self.select(owner, group, filter, Direction::Forward, after, limit)
     }
 
     fn select(
         &self,
-        owner: &Owner,
+        owner: &LogOwner,
         group: &str,
         filter: &EventFilter,
         direction: Direction,
         position: Option<Position>,
         limit: usize,
-    ) -> Result<(Vec<Event>, Option<Position>), LogError> {
+    ) -> Result<(Vec<LogEvent>, Option<Position>), LogError> {
         self.read(|connection| {
             let group_id = group_id(connection, owner, group)?;
             let range = Range {
@@ -145,11 +145,11 @@ impl LogStore {
     }
 }
 
-/// The streams of a selection.
+/// The selected streams.
 enum Chosen {
-    /// So few that each is read by itself.
+    /// Few streams, each of which is read by itself.
     Few(Vec<i64>),
-    /// Those whose names begin so, read from among all events of the group.
+    /// The streams with this prefix, read from among all events of the group.
     Many(String),
 }
 
@@ -195,7 +195,7 @@ impl Chosen {
     }
 }
 
-/// Which events of the streams, in which order.
+/// A range of events, and their order.
 struct Range {
     start_ms: Option<i64>,
     end_ms: Option<i64>,
@@ -207,14 +207,14 @@ struct Range {
 struct Page<'a> {
     pattern: &'a Pattern,
     limit: usize,
-    events: Vec<Event>,
+    events: Vec<LogEvent>,
     bytes: usize,
     scanned: usize,
 }
 
 impl Page<'_> {
-    /// Looks at an event that is selected, or passes over one that is not. Answers its place when the page is complete.
-    fn look(&mut self, event: Event, is_selected: bool) -> Option<Position> {
+    /// Adds an event to the page if it is selected. Returns its position if the page is complete.
+    fn look(&mut self, event: LogEvent, is_selected: bool) -> Option<Position> {
         self.scanned += 1;
         let position = Position::of(&event);
         if is_selected && self.pattern.matches(&event.message) {
@@ -228,7 +228,7 @@ impl Page<'_> {
     }
 }
 
-/// Reads streams side by side, each in its own order, and always takes the event that comes first.
+/// Reads streams side by side, each in its own order, and always takes the first event of all.
 fn merged(
     connection: &Connection,
     streams: &[i64],
@@ -267,8 +267,8 @@ fn merged(
     }
 }
 
-/// Reads all events of a group, and passes over those of other streams. Every row counts, so that a selection with few
-/// events does not hold a thread for long.
+/// Reads all events of a group and skips those of other streams. Every row counts, so that a selection with few
+/// events does not block a thread for long.
 fn scanned(
     connection: &Connection,
     group_id: i64,
@@ -290,7 +290,7 @@ fn scanned(
     Ok(None)
 }
 
-/// What events are read from: in either there is an index in the order of the page.
+/// What events are read from. Both have an index in the order of the page.
 #[derive(Clone, Copy)]
 enum Source {
     Group,
@@ -298,7 +298,7 @@ enum Source {
 }
 
 impl Range {
-    /// The events of a group or a stream as a SELECT, with its values.
+    /// A SELECT of the events of a group or stream, with its values.
     fn query(&self, source: Source, id: i64) -> (String, Vec<Value>) {
         let column = match source {
             Source::Group => "e.group_id",
@@ -318,8 +318,8 @@ impl Range {
             Direction::Forward => (">", "ASC"),
             Direction::Backward => ("<", "DESC"),
         };
-        // The page begins where the index is entered. Of two bounds at that end SQLite would take one and look at all that
-        // lies between them, which nothing counts, so only the narrower one is named.
+        // The page begins where the index is entered. With two bounds at that end SQLite would use one and scan all
+        // rows up to the other, which no limit counts. So only the narrower bound is used.
         let begins_at_position =
             self.position
                 .is_some_and(|Position { time_ms, .. }| match self.direction {
@@ -348,12 +348,12 @@ impl Range {
     }
 }
 
-fn next_event(rows: &mut Rows<'_>) -> Result<Option<Event>, LogError> {
+fn next_event(rows: &mut Rows<'_>) -> Result<Option<LogEvent>, LogError> {
     Ok(rows.next()?.map(event_from_row).transpose()?)
 }
 
-pub(crate) fn event_from_row(row: &Row<'_>) -> rusqlite::Result<Event> {
-    Ok(Event {
+pub(crate) fn event_from_row(row: &Row<'_>) -> rusqlite::Result<LogEvent> {
+    Ok(LogEvent {
         id: row.get(0)?,
         stream: row.get(1)?,
         time_ms: row.get(2)?,

@@ -1,14 +1,14 @@
-//! The tables, as the steps of migrations that [`hearth_sqlite`] runs.
+//! The tables, as migration steps for [`hearth_sqlite`].
 //!
-//! Removing a group or a stream with many events takes seconds, so its row is first made invisible and its events go
-//! in slices ([`crate::sweep`]): a removed group belongs to the owner [`REMOVED_OWNER`], a removed stream has `is_removed`
-//! set. Both get a name that nothing else can have. Their bytes are charged to the account that had them until they are gone
-//! ([`crate::kept`]).
+//! Removing a group or stream with many events takes seconds. So its row is made invisible first, and its events are
+//! removed in slices ([`crate::sweep`]): a removed group belongs to the owner [`REMOVED_OWNER`], a removed stream has
+//! `is_removed` set. Both get a name that nothing else can have. Their bytes are charged to their account until they
+//! are gone ([`crate::disk_bytes`]).
 
 /// The account of groups that are being removed. No account has an empty name.
 pub(crate) const REMOVED_OWNER: &str = "";
 
-/// The steps, in order. A step that was released is never changed.
+/// The migration steps, in order. A released step is never changed.
 pub(crate) const STEPS: &[&str] = &[FIRST, REMOVED_STREAMS, ACCOUNTS];
 
 const FIRST: &str = "
@@ -49,9 +49,9 @@ ALTER TABLE log_stream ADD COLUMN is_removed INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX log_stream_removed ON log_stream (id) WHERE is_removed;
 ";
 
-/// What the groups of each account take of the disk. Groups and streams are few, so triggers count them; events are counted by the
-/// batch. A name takes 1200 bytes at most: a row and an index entry, with 512 characters each. An event takes
-/// [`crate::kept::EVENT_BYTES`], of which `stored_bytes` has 26.
+/// The bytes that the groups of each account take on disk. Groups and streams are few, so triggers count them. Events
+/// are counted per batch. A name takes at most 1200 bytes: a row and an index entry, with 512 characters each. An
+/// event takes [`crate::disk_bytes::EVENT_BYTES`], of which `stored_bytes` has 26.
 const ACCOUNTS: &str = "
 CREATE TABLE log_account (
     account TEXT PRIMARY KEY,

@@ -1,23 +1,23 @@
-//! The store: a database whose writes are short jobs and whose reads wait for nobody.
+//! The store: a database whose writes are short jobs, and whose reads never wait.
 
 use std::path::Path;
 
 use hearth_sqlite::{Database, Durability, Options};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::Limits;
+use crate::LogLimits;
 use crate::schema;
 
-/// Whose logs. Nothing is visible across owners.
+/// The owner of groups. An owner sees only its own groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Owner {
+pub struct LogOwner {
     /// The account.
     pub account: String,
     /// The region.
     pub region: String,
 }
 
-/// Why an operation on logs did not happen.
+/// Why an operation on logs failed.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The owner has no such group.
@@ -26,22 +26,22 @@ pub enum LogError {
     /// The group has no such stream.
     #[error("no such log stream")]
     NoStream,
-    /// The owner has a group of this name.
+    /// The owner has a group of this name already.
     #[error("the log group exists")]
     GroupExists,
-    /// The group has a stream of this name.
+    /// The group has a stream of this name already.
     #[error("the log stream exists")]
     StreamExists,
-    /// The owner has as many groups, or the group as many streams, as allowed.
+    /// The owner has reached its limit of groups, or the group its limit of streams.
     #[error("too many log groups or streams")]
     TooMany,
-    /// What the account keeps takes all the bytes that it may, and no event can be removed for more.
+    /// The account has reached its byte limit, and has no events that could be removed.
     #[error("the logs of the account take all the bytes that they may")]
     AccountFull,
-    /// A retention that is not in the list of allowed ones.
+    /// The retention is not one of [`crate::RETENTION_DAYS`].
     #[error("not an allowed retention")]
     BadRetention,
-    /// The events of a batch are not in the order of their times.
+    /// The events of a batch are not ordered by time.
     #[error("events are not in chronological order")]
     NotChronological,
     /// The events of a batch are too many, too large, or span more than a day.
@@ -74,16 +74,16 @@ impl From<rusqlite::Error> for LogError {
 #[derive(Debug)]
 pub struct LogStore {
     database: Database,
-    pub(crate) limits: Limits,
+    pub(crate) limits: LogLimits,
 }
 
 impl LogStore {
-    /// Opens the database at `path`. Creates it, readable by its owner alone, if it does not exist.
+    /// Opens the database at `path`. Creates it with mode 0600 if it does not exist.
     ///
     /// # Errors
     ///
-    /// When it cannot be opened or comes from a later release.
-    pub fn open(path: &Path, limits: Limits) -> Result<Self, LogError> {
+    /// The database cannot be opened, or was written by a later release.
+    pub fn open(path: &Path, limits: LogLimits) -> Result<Self, LogError> {
         let options = Options {
             durability: Durability::Normal,
             ..Options::new(schema::STEPS)
@@ -94,7 +94,7 @@ impl LogStore {
         })
     }
 
-    /// Runs a job that writes, as a whole or not at all. It may run more than once.
+    /// Runs a job that writes, atomically. The job may run more than once.
     pub(crate) fn write<T: Send + 'static>(
         &self,
         job: impl FnMut(&Connection) -> Result<T, LogError> + Send + 'static,
@@ -102,7 +102,7 @@ impl LogStore {
         self.database.blocking_write(job)
     }
 
-    /// Runs a job like [`LogStore::write`], and holds no thread meanwhile.
+    /// Runs a job as [`LogStore::write`] does, without blocking a thread.
     pub(crate) async fn write_async<T: Send + 'static>(
         &self,
         job: impl FnMut(&Connection) -> Result<T, LogError> + Send + 'static,
@@ -122,7 +122,7 @@ impl LogStore {
 /// The id of a group of this owner.
 pub(crate) fn group_id(
     connection: &Connection,
-    owner: &Owner,
+    owner: &LogOwner,
     name: &str,
 ) -> Result<i64, LogError> {
     connection
@@ -147,7 +147,7 @@ pub(crate) fn stream_id(
         .ok_or(LogError::NoStream)
 }
 
-/// Whether an insertion failed because the row is there already.
+/// Whether an insertion failed because the row exists already.
 pub(crate) fn is_duplicate(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation)
 }

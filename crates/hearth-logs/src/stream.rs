@@ -3,22 +3,22 @@
 use rusqlite::{Connection, Row, params};
 
 use crate::group::{insert_group, sql_limit};
-use crate::limits::Limits;
+use crate::limits::LogLimits;
 use crate::oldest::make_room;
-use crate::store::{LogError, LogStore, Owner, group_id, is_duplicate, stream_id};
+use crate::store::{LogError, LogOwner, LogStore, group_id, is_duplicate, stream_id};
 
-/// A sequence of events from one source.
+/// A log stream: a sequence of events from one source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stream {
-    /// Its name, unique in its group.
+    /// The name of the stream, unique in its group.
     pub name: String,
-    /// When it was made, in milliseconds since 1970.
+    /// When the stream was created, in milliseconds since 1970.
     pub created_ms: i64,
-    /// The time of its earliest event.
+    /// The time of its earliest event, in milliseconds since 1970.
     pub first_event_ms: Option<i64>,
-    /// The time of its latest event.
+    /// The time of its latest event, in milliseconds since 1970.
     pub last_event_ms: Option<i64>,
-    /// When an event last came.
+    /// When an event was last written, in milliseconds since 1970.
     pub last_ingestion_ms: Option<i64>,
 }
 
@@ -48,7 +48,7 @@ impl Stream {
 }
 
 impl LogStore {
-    /// Makes a stream.
+    /// Creates a stream.
     ///
     /// # Errors
     ///
@@ -56,7 +56,7 @@ impl LogStore {
     /// failure.
     pub fn create_stream(
         &self,
-        owner: &Owner,
+        owner: &LogOwner,
         group: &str,
         name: &str,
         now_ms: i64,
@@ -69,15 +69,14 @@ impl LogStore {
         })
     }
 
-    /// Makes the group and the stream where they are not there yet: for output that the service
-    /// itself brings.
+    /// Creates the group and the stream if they do not exist: for output that the service itself writes.
     ///
     /// # Errors
     ///
     /// [`LogError::TooMany`], [`LogError::AccountFull`] or a database failure.
     pub fn ensure_stream(
         &self,
-        owner: &Owner,
+        owner: &LogOwner,
         group: &str,
         name: &str,
         now_ms: i64,
@@ -85,14 +84,14 @@ impl LogStore {
         self.write(self.ensuring(owner, group, name, now_ms))
     }
 
-    /// Does what [`LogStore::ensure_stream`] does, and holds no thread meanwhile.
+    /// Creates group and stream as [`LogStore::ensure_stream`] does, without blocking a thread.
     ///
     /// # Errors
     ///
     /// As [`LogStore::ensure_stream`].
     pub async fn ensure_stream_async(
         &self,
-        owner: &Owner,
+        owner: &LogOwner,
         group: &str,
         name: &str,
         now_ms: i64,
@@ -103,7 +102,7 @@ impl LogStore {
 
     fn ensuring(
         &self,
-        owner: &Owner,
+        owner: &LogOwner,
         group: &str,
         name: &str,
         now_ms: i64,
@@ -123,18 +122,18 @@ impl LogStore {
         }
     }
 
-    /// Removes a stream with its events. It is gone for everybody when this returns; of a large one some events still
-    /// take room, and count for the group, until [`LogStore::sweep`] has removed them.
+    /// Removes a stream with its events. The stream is gone for all callers when this returns. If it was large, some
+    /// events still take room, and count for the group, until [`LogStore::sweep`] has removed them.
     ///
     /// # Errors
     ///
     /// [`LogError::NoGroup`], [`LogError::NoStream`] or a database failure.
-    pub fn delete_stream(&self, owner: &Owner, group: &str, name: &str) -> Result<(), LogError> {
+    pub fn delete_stream(&self, owner: &LogOwner, group: &str, name: &str) -> Result<(), LogError> {
         let (owner, group, name) = (owner.clone(), group.to_owned(), name.to_owned());
         self.write(move |db| {
             let group_id = group_id(db, &owner, &group)?;
             let id = stream_id(db, group_id, &name)?;
-            // A colon is in no stream's name.
+            // No stream's name has a colon.
             db.execute(
                 "UPDATE log_stream SET is_removed = 1, name = 'removed:' || id WHERE id = ?",
                 [id],
@@ -144,14 +143,14 @@ impl LogStore {
         self.begin_removal()
     }
 
-    /// Streams of a group whose names begin with `prefix`, in `order`, without the first `skip`.
+    /// Lists the streams of a group whose names begin with `prefix`, in `order`, without the first `skip`.
     ///
     /// # Errors
     ///
     /// [`LogError::NoGroup`] or a database failure.
     pub fn streams(
         &self,
-        owner: &Owner,
+        owner: &LogOwner,
         group: &str,
         prefix: &str,
         order: StreamOrder,
@@ -180,14 +179,14 @@ impl LogStore {
     }
 }
 
-/// Makes a stream.
+/// Creates a stream.
 fn insert_stream(
     db: &Connection,
-    owner: &Owner,
+    owner: &LogOwner,
     group_id: i64,
     name: &str,
     now_ms: i64,
-    limits: &Limits,
+    limits: &LogLimits,
 ) -> Result<(), LogError> {
     let inserted = db
         .prepare_cached(

@@ -1,13 +1,13 @@
-//! Removing events that are past the retention of their group, and what deletions have left, in slices.
+//! Removes events past the retention of their group, and the events of deleted groups and streams, in slices.
 //!
-//! A slice is one short job of the writer. Whoever removes more lets appends go first between two slices.
+//! A slice is one short job of the writer. Between two slices, waiting appends go first.
 
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use crate::disk_bytes::{OVERHEAD_BYTES, Volume, give_back};
 use crate::event::DAY_MS;
-use crate::kept::{OVERHEAD_BYTES, Volume, give_back};
 use crate::oldest::Oldest;
 use crate::schema::REMOVED_OWNER;
 use crate::store::{LogError, LogStore};
@@ -15,16 +15,16 @@ use crate::store::{LogError, LogStore};
 /// Events (or empty streams) removed in one job: some ten milliseconds of work.
 const SLICE: i64 = 2000;
 
-/// How long a deletion goes on removing events itself before it leaves the rest to [`LogStore::sweep`]: enough for some
-/// hundred thousand events, and well below the patience of a client.
+/// How long a deletion removes events itself before it leaves the rest to [`LogStore::sweep`]: enough for some
+/// hundred thousand events, and well below the timeouts of clients.
 const DELETION_TIME: Duration = Duration::from_secs(2);
 
 /// Longest pause between two slices of a deletion.
 const MAX_PAUSE: Duration = Duration::from_millis(100);
 
 impl LogStore {
-    /// Removes one slice of the events that are past the retention of their groups or belong to something deleted, and
-    /// says how many rows they were; 0 when nothing is left to remove. To be called until then, with pauses.
+    /// Removes one slice of the events that are past the retention of their groups or belong to something deleted.
+    /// Returns the number of rows removed. Call it with pauses until it returns 0.
     ///
     /// # Errors
     ///
@@ -36,7 +36,7 @@ impl LogStore {
         }
     }
 
-    /// Begins to remove what a deletion has left; what takes long is left to [`LogStore::sweep`].
+    /// Begins to remove what was deleted. Leaves the rest to [`LogStore::sweep`] if it takes long.
     pub(crate) fn begin_removal(&self) -> Result<(), LogError> {
         let begun = Instant::now();
         while begun.elapsed() < DELETION_TIME {
@@ -44,7 +44,7 @@ impl LogStore {
             if self.remove_slice()? == 0 {
                 break;
             }
-            // As long as the slice took, for those who wait to append.
+            // A pause as long as the slice took, for appends that wait.
             std::thread::sleep(slice.elapsed().min(MAX_PAUSE));
         }
         Ok(())
@@ -106,7 +106,7 @@ fn removed_stream(db: &Connection) -> Result<Option<(i64, i64)>, LogError> {
     Ok(found.optional()?)
 }
 
-/// Events first, then streams, then the group: nothing is left for a cascade to remove at once.
+/// Events first, then streams, then the group, so that no cascade has much to remove at once.
 fn slice_of_group(db: &Connection, group_id: i64) -> Result<usize, LogError> {
     let events = db
         .prepare_cached(
@@ -145,7 +145,7 @@ fn slice_of_stream(db: &Connection, stream_id: i64, group_id: i64) -> Result<usi
     remove_events(db, group_id, &events)
 }
 
-/// Removes events of a group, each given with the bytes of its text. Says how many they were.
+/// Removes events of a group, each given with the bytes of its text. Returns the number of events removed.
 fn remove_events(db: &Connection, group_id: i64, events: &[(i64, i64)]) -> Result<usize, LogError> {
     let mut delete = db.prepare_cached("DELETE FROM log_event WHERE id = ?")?;
     let mut removed = Volume::default();

@@ -5,14 +5,14 @@ use super::*;
 const NOW: i64 = 1_800_000_000_000;
 const DAY_MS: i64 = 86_400_000;
 
-fn owner() -> Owner {
-    Owner {
+fn owner() -> LogOwner {
+    LogOwner {
         account: "000000000000".into(),
         region: "eu-1".into(),
     }
 }
 
-fn store(limits: Limits) -> (tempfile::TempDir, LogStore) {
+fn store(limits: LogLimits) -> (tempfile::TempDir, LogStore) {
     let directory = tempfile::tempdir().unwrap();
     let store = LogStore::open(&directory.path().join("logs.db"), limits).unwrap();
     store.ensure_stream(&owner(), "/g", "s", NOW).unwrap();
@@ -37,13 +37,13 @@ fn everything() -> EventFilter {
     }
 }
 
-fn messages(events: &[Event]) -> Vec<&str> {
+fn messages(events: &[LogEvent]) -> Vec<&str> {
     events.iter().map(|event| event.message.as_str()).collect()
 }
 
 #[test]
 fn pages_cover_everything_once() {
-    let (_directory, store) = store(Limits::default());
+    let (_directory, store) = store(LogLimits::default());
     store
         .append(&owner(), "/g", "s", &events(0..10), NOW)
         .unwrap();
@@ -63,7 +63,7 @@ fn pages_cover_everything_once() {
 
 #[test]
 fn the_last_page_of_a_stream_comes_first_and_backwards() {
-    let (_directory, store) = store(Limits::default());
+    let (_directory, store) = store(LogLimits::default());
     store
         .append(&owner(), "/g", "s", &events(0..5), NOW)
         .unwrap();
@@ -89,9 +89,9 @@ fn the_last_page_of_a_stream_comes_first_and_backwards() {
 
 #[test]
 fn a_group_over_its_limit_forgets_its_oldest_events() {
-    let (_directory, store) = store(Limits {
+    let (_directory, store) = store(LogLimits {
         max_group_bytes: 100,
-        ..Limits::default()
+        ..LogLimits::default()
     });
     store
         .append(&owner(), "/g", "s", &events(0..10), NOW)
@@ -106,7 +106,7 @@ fn a_group_over_its_limit_forgets_its_oldest_events() {
 
 #[test]
 fn retention_removes_what_is_older() {
-    let (_directory, store) = store(Limits::default());
+    let (_directory, store) = store(LogLimits::default());
     store.set_retention(&owner(), "/g", Some(3)).unwrap();
     store
         .append(&owner(), "/g", "s", &events(0..4), NOW)
@@ -129,7 +129,7 @@ fn retention_removes_what_is_older() {
 
 #[test]
 fn events_out_of_their_time_are_named() {
-    let (_directory, store) = store(Limits::default());
+    let (_directory, store) = store(LogLimits::default());
     let at = |time_ms| NewEvent {
         time_ms,
         message: "m".into(),
@@ -155,7 +155,7 @@ fn events_out_of_their_time_are_named() {
 
 #[test]
 fn who_follows_sees_everything_once_in_the_order_of_its_coming() {
-    let (_directory, store) = store(Limits::default());
+    let (_directory, store) = store(LogLimits::default());
     store
         .append(&owner(), "/g", "s", &events(5..8), NOW)
         .unwrap();
@@ -198,8 +198,8 @@ fn who_follows_sees_everything_once_in_the_order_of_its_coming() {
 
 #[test]
 fn owners_see_only_their_own() {
-    let (_directory, store) = store(Limits::default());
-    let other = Owner {
+    let (_directory, store) = store(LogLimits::default());
+    let other = LogOwner {
         account: "111111111111".into(),
         ..owner()
     };
@@ -212,7 +212,7 @@ fn owners_see_only_their_own() {
 
 #[test]
 fn deleting_a_stream_returns_its_bytes() {
-    let (_directory, store) = store(Limits::default());
+    let (_directory, store) = store(LogLimits::default());
     store
         .append(&owner(), "/g", "s", &events(0..3), NOW)
         .unwrap();

@@ -1,14 +1,15 @@
-//! The set of addresses that a slot's guest was told, written without a process of nftables for each answer.
+//! The nftables set of addresses that answers have opened for a slot's guest, written without an `nft` process for
+//! each answer.
 //!
-//! One socket of netlink leads into the slot's namespace from wherever it is used. A write is one batch of nf_tables, which
-//! the kernel takes as a whole or not at all (`linux/netfilter/nfnetlink.h`, `linux/netfilter/nf_tables.h`):
+//! A netlink socket stays in the slot's namespace, whichever thread uses it. A write is one nf_tables batch, which
+//! the kernel applies as a whole or not at all (`linux/netfilter/nfnetlink.h`, `linux/netfilter/nf_tables.h`):
 //!
 //! ```text
 //! begin | add elements | delete them | add them with their time | end
 //! ```
 //!
-//! Adding an element that is there already leaves its time as it is. Therefore each is deleted and added again; the first
-//! addition makes sure that there is something to delete.
+//! Adding an existing element does not change its timeout. So each element is deleted and added again. The first
+//! addition makes sure that there is an element to delete.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -27,12 +28,12 @@ const SUBSYSTEM: u16 = 10;
 const NEW_ELEMENT: u16 = SUBSYSTEM << 8 | 12;
 const DELETE_ELEMENT: u16 = SUBSYSTEM << 8 | 14;
 
-/// Flags of netlink: a request, its acknowledgement, and leave to create.
+/// Netlink flags: a request, its acknowledgement, and permission to create.
 const REQUEST: u16 = 0x1;
 const ACKNOWLEDGE: u16 = 0x4;
 const CREATE: u16 = 0x400;
 
-/// `NLMSG_ERROR`, which with the number zero is an acknowledgement.
+/// `NLMSG_ERROR`. With error number zero it is an acknowledgement.
 const OUTCOME: u16 = 2;
 
 /// `NLA_F_NESTED`.
@@ -50,21 +51,21 @@ const DATA_VALUE: u16 = 1;
 /// `NFPROTO_INET`, the family of the slot's table.
 const INET: u8 = 1;
 
-/// Table and set, as [`crate::rules`] names them, with the byte that ends a string of netlink.
+/// The table and set, as in [`crate::rules`], with the zero byte that ends a netlink string.
 const TABLE: &[u8] = b"hearth\0";
 const SET: &[u8] = b"answered\0";
 
-/// More than what the kernel says to one batch.
+/// More than the kernel's answer to one batch.
 const ANSWER_BYTES: usize = 16 * 1024;
 
-/// The way to one slot's set.
+/// A connection to the set of one slot.
 #[derive(Debug)]
 pub(crate) struct AnsweredSet {
     socket: OwnedFd,
 }
 
 impl AnsweredSet {
-    /// Opens the set of the slot that the calling thread is in.
+    /// Opens the set of the slot whose namespace the calling thread is in.
     pub(crate) fn open() -> io::Result<Self> {
         let socket = rustix::net::socket_with(
             AddressFamily::NETLINK,
@@ -75,7 +76,7 @@ impl AnsweredSet {
         Ok(Self { socket })
     }
 
-    /// Opens addresses for as long as is said with each, counted from now. The kernel has done it when this returns.
+    /// Opens addresses, each for its time from now on. They are open when this returns.
     pub(crate) fn put(&self, elements: &[(Ipv4Addr, Duration)]) -> io::Result<()> {
         let batch = batch(elements);
         let kernel = SocketAddrNetlink::new(0, 0);
@@ -83,7 +84,7 @@ impl AnsweredSet {
         self.outcome()
     }
 
-    /// What the kernel said to the last batch. It has said everything before the batch's sending returns.
+    /// The kernel's answer to the last batch. The whole answer is there before the send of the batch returns.
     fn outcome(&self) -> io::Result<()> {
         let mut is_acknowledged = false;
         let mut refusal = None;
@@ -141,7 +142,8 @@ fn batch(elements: &[(Ipv4Addr, Duration)]) -> Vec<u8> {
     batch
 }
 
-/// `nlmsghdr` and `nfgenmsg`, then the attributes. Sequence and port are nobody's: what comes back is of the last batch.
+/// `nlmsghdr` and `nfgenmsg`, then the attributes. Sequence and port stay zero: an answer is always for the last
+/// batch.
 fn message(batch: &mut Vec<u8>, kind: u16, flags: u16, family: u8, resource: u16, body: &[u8]) {
     const HEADERS: usize = 16 + 4;
     let length = u32::try_from(HEADERS + body.len()).unwrap_or(u32::MAX);
@@ -174,7 +176,7 @@ fn list(elements: &[(Ipv4Addr, Option<Duration>)]) -> Vec<u8> {
     list
 }
 
-/// `nlattr`: length, kind, value, and up to the next multiple of four.
+/// `nlattr`: length, kind and value, padded to a multiple of four.
 fn attribute(into: &mut Vec<u8>, kind: u16, value: &[u8]) {
     const HEADER: usize = 4;
     let length = u16::try_from(HEADER + value.len()).unwrap_or(u16::MAX);
@@ -184,7 +186,7 @@ fn attribute(into: &mut Vec<u8>, kind: u16, value: &[u8]) {
     into.resize(into.len().next_multiple_of(4), 0);
 }
 
-/// The error numbers in what the kernel sent; zero is an acknowledgement.
+/// The error numbers in the kernel's answer. Zero is an acknowledgement.
 fn outcomes(mut messages: &[u8]) -> Vec<i32> {
     const HEADER: usize = 16;
     let mut numbers = Vec::new();

@@ -1,4 +1,4 @@
-//! A name of DNS as its labels: what is compared is never its text, in which a dot may be part of a label.
+//! A DNS name as its labels. Names are never compared as text, in which a dot may be part of a label.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ impl DnsName {
         Self(labels.map(<[u8]>::to_ascii_lowercase).collect())
     }
 
-    /// Whether the last labels are these, which are in lower case.
+    /// Whether the last labels are these. They have to be in lower case.
     pub(crate) fn ends_with<'a>(&self, labels: impl DoubleEndedIterator<Item = &'a [u8]>) -> bool {
         let mut own = self.0.iter().rev();
         labels

@@ -1,4 +1,4 @@
-//! What a microVM may reach, as data.
+//! What a microVM may connect to, as data.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::dns_name::DnsName;
 
-/// Where no microVM gets to unless a [`Rule`] opens it by name: the host's own networks, other microVMs, metadata
-/// services, and what is no unicast address (the special-purpose registry of RFC 6890).
+/// Networks that no microVM can reach unless a [`Rule`] opens them: the host's own networks, other microVMs, metadata
+/// services, and everything that is not a unicast address (special-purpose registry of RFC 6890).
 pub const CLOSED: &[&str] = &[
     "0.0.0.0/8",
     "10.0.0.0/8",
@@ -24,41 +24,42 @@ pub const CLOSED: &[&str] = &[
     "224.0.0.0/3",
 ];
 
-/// The ways out of one microVM. Everything that is not said here is closed, and IPv6 is closed always.
+/// What one microVM may connect to. Everything else is closed, and IPv6 is always closed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Egress {
-    /// TCP to every public address. UDP stays closed, as on AWS (facts section 8).
+    /// Whether TCP to every public address is open. UDP stays closed, as on AWS (facts section 8).
     pub internet: bool,
-    /// What is open by name; also within [`CLOSED`].
+    /// What is open besides, also in the [`CLOSED`] networks.
     #[serde(default)]
     pub rules: Vec<Rule>,
-    /// Which names are answered, and opened when they are.
+    /// The names that the resolver answers, and whether answers open addresses.
     #[serde(default)]
     pub names: Names,
 }
 
-/// Which names the microVM's resolver answers.
+/// The names that the microVM's resolver answers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Names {
-    /// None.
+    /// The resolver answers no names.
     #[default]
     None,
-    /// All; an answer opens nothing.
+    /// The resolver answers all names. Answers open no addresses.
     All,
-    /// These and what is below them; an answer opens TCP to the public addresses in it, as long as it may be kept.
+    /// The resolver answers these domains and the names below them. An answer opens TCP to its public addresses for
+    /// as long as it may be cached.
     Listed(Vec<Domain>),
 }
 
-/// One opening.
+/// A destination that is open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Rule {
-    /// Destinations.
+    /// The destination network.
     pub network: Ipv4Net,
-    /// Protocol.
+    /// The protocol.
     pub protocol: Protocol,
-    /// First and last port.
+    /// The first and last port.
     pub ports: (u16, u16),
 }
 
@@ -80,32 +81,32 @@ impl Protocol {
     }
 }
 
-/// A domain name in lower case without the dot at its end.
+/// A domain name in lower case, without a dot at its end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Domain(String);
 
-/// A text that is no rule or domain.
+/// A text is not a rule or not a domain.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EgressError {
-    /// A rule.
+    /// The text is not a rule.
     #[error(
         "{0:?} is no rule: write NETWORK, NETWORK:PORT or NETWORK:FIRST-LAST, and /udp behind it for UDP, for example 10.1.0.0/16:5432"
     )]
     Rule(String),
-    /// A domain.
+    /// The text is not a domain name.
     #[error("{0:?} is no domain name: write it without scheme, port or star, for example pypi.org")]
     Domain(String),
 }
 
 impl Egress {
-    /// Nothing at all.
+    /// Nothing is open.
     #[must_use]
     pub fn closed() -> Self {
         Self::default()
     }
 
-    /// `INTERNET_EGRESS`.
+    /// What the managed connector `INTERNET_EGRESS` opens.
     #[must_use]
     pub fn internet() -> Self {
         Self {
@@ -115,14 +116,14 @@ impl Egress {
         }
     }
 
-    /// Whether a guest with this egress may connect to `address` by TCP, when it asked for `name` to find it. For services of the
-    /// host that connect for a guest: what they reach must not be more than the rules of the guest's own network let through.
+    /// Whether a guest with this egress may connect to `address` by TCP after it looked up `name`. For services of
+    /// the host that connect for a guest: they must reach no more than the rules of the guest's own network allow.
     #[must_use]
     pub fn opens(&self, name: Option<&str>, address: SocketAddrV4) -> bool {
         let (ip, port) = (*address.ip(), address.port());
         let is_closed = |network: &&str| {
             let network: Result<Ipv4Net, _> = network.parse();
-            // One that did not parse would close everything: the safe mistake.
+            // An entry that did not parse would close everything, which is the safe failure.
             network.map_or(true, |network| network.contains(&ip))
         };
         let is_public = !CLOSED.iter().any(is_closed);
@@ -154,8 +155,8 @@ impl Names {
 }
 
 impl Domain {
-    /// Whether a name is this domain or lies below it. Labels are compared one by one: `evil.pypi` as one label, with a dot
-    /// in it, is not a name below `pypi`.
+    /// Whether a name is this domain or below it. Labels are compared one by one: `evil.pypi` as one label, with a
+    /// dot in it, is not below `pypi`.
     fn contains(&self, name: &DnsName) -> bool {
         name.ends_with(self.0.split('.').map(str::as_bytes))
     }

@@ -1,28 +1,28 @@
-//! What can go wrong, and what helps.
+//! Errors of networks, with advice.
 
 use std::io;
 
 /// Why there is no network, or not this one.
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkError {
-    /// Not root.
+    /// The process is not root.
     #[error("networks for microVMs need root: start the node as root, or without networks")]
     NotRoot,
-    /// No nftables.
+    /// nftables is not installed.
     #[error(
         "networks for microVMs need {} (apt-get install nftables), or start the node without networks",
         crate::nft::PROGRAM
     )]
     NoNftables,
-    /// No TAP devices.
+    /// The host has no TAP devices.
     #[error(
         "networks for microVMs need /dev/net/tun (modprobe tun), or start the node without networks"
     )]
     NoTun,
-    /// All numbers are taken.
+    /// All slot numbers are taken.
     #[error("all 65519 network slots of this host are taken")]
     NoSlot,
-    /// The file with the resolver's port.
+    /// The file with the resolver's port could not be read or written.
     #[error("cannot keep the resolver's port in {path}")]
     State {
         /// The file.
@@ -31,54 +31,54 @@ pub enum NetworkError {
         #[source]
         source: io::Error,
     },
-    /// A step of making a network.
+    /// A step of setting up a network failed.
     #[error("network, {step}: {hint}", hint = .step.hint())]
     Step {
         /// The step.
-        step: Step,
+        step: SetupStep,
         /// The cause.
         #[source]
         source: io::Error,
     },
 }
 
-/// A step of making a network.
+/// A step of setting up a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
-    /// A namespace.
+pub enum SetupStep {
+    /// Creating a namespace.
     Namespace,
-    /// The TAP.
+    /// Creating the TAP device.
     Tap,
-    /// Cards.
+    /// Creating the pair of links.
     Links,
-    /// Addresses.
+    /// Adding an address.
     Addresses,
-    /// Routes.
+    /// Adding a route.
     Routes,
     /// Switching IPv6 off.
     Ipv6,
     /// Switching forwarding on.
     Forwarding,
-    /// nftables rules.
+    /// Applying nftables rules.
     Rules,
-    /// The name server of the guests.
+    /// Starting the name server of the guests.
     Resolver,
 }
 
-impl Step {
+impl SetupStep {
     fn hint(self) -> &'static str {
         match self {
-            Self::Namespace => "cannot make a namespace; see user.max_net_namespaces",
-            Self::Tap => "cannot make a TAP; see /dev/net/tun",
-            Self::Links => "cannot make a pair of cards; the kernel needs CONFIG_VETH",
-            Self::Addresses => "cannot set an address",
+            Self::Namespace => "cannot create a network namespace; see user.max_net_namespaces",
+            Self::Tap => "cannot create a TAP device; see /dev/net/tun",
+            Self::Links => "cannot create a veth pair; the kernel needs CONFIG_VETH",
+            Self::Addresses => "cannot add an address",
             Self::Routes => {
                 "cannot add a route; is 198.18.0.0/15 used by something else on this host?"
             }
             Self::Ipv6 => "cannot switch IPv6 off in a slot",
             Self::Forwarding => "cannot switch on forwarding (net.ipv4.ip_forward)",
             Self::Rules => {
-                "the kernel does not take the rules; it needs nftables with NAT, limits, reject and timeouts of connections (CONFIG_NF_CONNTRACK_TIMEOUT)"
+                "the kernel refused the nftables rules; it needs nftables with NAT, limits, reject and connection timeouts (CONFIG_NF_CONNTRACK_TIMEOUT)"
             }
             Self::Resolver => {
                 "cannot listen on 198.18.0.1; does another program hold all addresses of that port?"
@@ -87,7 +87,7 @@ impl Step {
     }
 }
 
-impl std::fmt::Display for Step {
+impl std::fmt::Display for SetupStep {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Namespace => "namespace",
@@ -103,6 +103,6 @@ impl std::fmt::Display for Step {
     }
 }
 
-pub(crate) fn failed(step: Step) -> impl Fn(io::Error) -> NetworkError {
+pub(crate) fn failed(step: SetupStep) -> impl Fn(io::Error) -> NetworkError {
     move |source| NetworkError::Step { step, source }
 }

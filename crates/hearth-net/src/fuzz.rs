@@ -1,3 +1,3 @@
-//! The body of a fuzz target: what reads messages of guests and name servers.
+//! Bodies of fuzz targets: the readers of messages from guests and name servers.
 
 pub use crate::resolver::fuzz::messages as dns_messages;

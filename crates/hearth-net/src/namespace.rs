@@ -1,4 +1,4 @@
-//! Network namespaces. They belong to threads, so what is done in one is done on a thread of its own.
+//! Network namespaces. A namespace belongs to a thread, so work in another one is done on a thread of its own.
 
 use std::fs::File;
 use std::io;
@@ -16,24 +16,24 @@ pub(crate) fn of_kind(kind: &str) -> io::Result<OwnedFd> {
     File::open(format!("/proc/thread-self/ns/{kind}")).map(OwnedFd::from)
 }
 
-/// Puts the calling thread into new namespaces of all the kinds that a VMM lives in.
+/// Moves the calling thread into new namespaces of all the kinds that a VMM has.
 pub(crate) fn leave_all() -> io::Result<()> {
     let kinds = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS;
     Ok(unshare(kinds)?)
 }
 
-/// Puts the calling thread into a new network namespace.
+/// Moves the calling thread into a new network namespace.
 #[cfg(test)]
 pub(crate) fn leave() -> io::Result<()> {
     Ok(unshare(CloneFlags::CLONE_NEWNET)?)
 }
 
-/// Puts the calling thread into a namespace.
+/// Moves the calling thread into a namespace.
 pub(crate) fn enter(namespace: BorrowedFd<'_>) -> io::Result<()> {
     Ok(setns(namespace, CloneFlags::CLONE_NEWNET)?)
 }
 
-/// Does something in a namespace.
+/// Runs work in a namespace.
 pub(crate) fn within<T: Send>(
     namespace: &OwnedFd,
     work: impl FnOnce() -> io::Result<T> + Send,
@@ -44,7 +44,7 @@ pub(crate) fn within<T: Send>(
     })
 }
 
-/// Does something on a thread of its own, which takes its namespace to the grave.
+/// Runs work on a thread of its own, whose namespace ends with it.
 pub(crate) fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| match scope.spawn(work).join() {
         Ok(done) => done,

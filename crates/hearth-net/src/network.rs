@@ -1,4 +1,4 @@
-//! The network of one host: its rules, its slots, the name server of its guests.
+//! The network of one host: its rules, its slots, and the name server of its guests.
 
 use std::fs::{self, File};
 use std::io;
@@ -15,30 +15,32 @@ use tokio::task::JoinHandle;
 use crate::addresses::{HOST, HOST_LINKS, SLOTS};
 use crate::answered_set::AnsweredSet;
 use crate::egress::{Egress, Names};
-use crate::error::{NetworkError, Step, failed};
+use crate::error::{NetworkError, SetupStep, failed};
 use crate::resolver::Resolver;
 use crate::slot::{self, Slot};
 use crate::{namespace, nft, rules};
 
-/// Slots that are ready before anybody asks: making one takes longer than all the rest of a launch.
+/// Slots that are kept ready: creating one takes longer than all the rest of a launch.
 const POOL: usize = 24;
 
-/// With more than so many left, new ones are made when launches pause: making them beside a launch slows it.
+/// If more than this many are left, new ones are created only when launches pause: creating them beside a launch
+/// slows it.
 const POOL_LOW: usize = 8;
 
-/// What counts as a pause.
+/// How long no launch must come to count as a pause.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// What differs from host to host.
+/// Options of a host's network.
 #[derive(Debug, Clone)]
 pub struct NetworkOptions {
-    /// A file that remembers the name server's port, so that guests that run already find it again.
+    /// The file that stores the name server's port, so that guests that run already find it again.
     pub state: PathBuf,
-    /// Whom guests' questions are passed on to; empty means the servers in the host's `/etc/resolv.conf`.
+    /// The name servers that guests' questions are forwarded to. Empty means the servers in the host's
+    /// `/etc/resolv.conf`.
     pub name_servers: Vec<SocketAddr>,
 }
 
-/// Networks for microVMs. Cloning it is cheap.
+/// The networks of all microVMs of a host. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Network {
     shared: Arc<Shared>,
@@ -53,7 +55,7 @@ struct Shared {
     next: AtomicU16,
 }
 
-/// Keeps the pool full; ends with the last [`Network`].
+/// The task that keeps the pool full. Ends with the last [`Network`].
 #[derive(Debug)]
 struct Filler(JoinHandle<()>);
 
@@ -64,17 +66,17 @@ impl Drop for Filler {
 }
 
 impl Network {
-    /// Prepares the host.
+    /// Prepares the host, and creates the first slots.
     ///
     /// # Errors
     ///
-    /// What this host lacks, and what helps.
+    /// What this host lacks, and what to do.
     pub async fn start(options: NetworkOptions) -> Result<Self, NetworkError> {
         check_host()?;
         prepare_host().await?;
         let port = read_port(&options.state)?;
         let resolver = Resolver::start(port, options.name_servers).await;
-        let resolver = resolver.map_err(failed(Step::Resolver))?;
+        let resolver = resolver.map_err(failed(SetupStep::Resolver))?;
         write_port(&options.state, resolver.port())?;
         let shared = Arc::new(Shared {
             resolver,
@@ -89,7 +91,7 @@ impl Network {
         })
     }
 
-    /// A slot with these ways out. Nothing of it is left when it is dropped and no process lives in it.
+    /// Takes a slot and sets its egress. The slot disappears when it is dropped and no process lives in it.
     pub async fn take(&self, egress: &Egress) -> Result<Slot, NetworkError> {
         let slot = self.shared.pop();
         self.shared.wanted.notify_one();
@@ -101,13 +103,13 @@ impl Network {
             let (namespace, text) = (duplicate(&slot.namespace)?, rules::egress(egress));
             blocking(move || namespace::within(&namespace, || nft::apply(&text)))
                 .await
-                .map_err(failed(Step::Rules))?;
+                .map_err(failed(SetupStep::Rules))?;
         }
         self.admit(slot.number, egress, &slot.namespace)?;
         Ok(slot)
     }
 
-    /// Waits until all slots are made that are made ahead of time.
+    /// Waits until the pool of slots is full.
     pub async fn settled(&self) {
         const LOOK: Duration = Duration::from_millis(5);
         while self.shared.left() < POOL {
@@ -115,18 +117,18 @@ impl Network {
         }
     }
 
-    /// Takes up the guest of a process that lives in a slot since before this node was started.
+    /// Takes over the guest of a process that has lived in a slot since before this start.
     pub fn adopt(&self, slot: u16, pid: u32, egress: &Egress) -> Result<(), NetworkError> {
         let namespace = File::open(format!("/proc/{pid}/ns/net"));
-        let namespace = OwnedFd::from(namespace.map_err(failed(Step::Namespace))?);
+        let namespace = OwnedFd::from(namespace.map_err(failed(SetupStep::Namespace))?);
         self.admit(slot, egress, &namespace)
     }
 
     fn admit(&self, slot: u16, egress: &Egress, own: &OwnedFd) -> Result<(), NetworkError> {
         let set = match egress.names {
-            Names::Listed(_) => {
-                Some(namespace::within(own, AnsweredSet::open).map_err(failed(Step::Namespace))?)
-            }
+            Names::Listed(_) => Some(
+                namespace::within(own, AnsweredSet::open).map_err(failed(SetupStep::Namespace))?,
+            ),
             Names::None | Names::All => None,
         };
         let names = egress.names.clone();
@@ -134,7 +136,7 @@ impl Network {
         Ok(())
     }
 
-    /// Forgets the guest of a slot.
+    /// Removes the guest of a slot.
     pub fn release(&self, slot: u16) {
         self.shared.resolver.dismiss(slot);
     }
@@ -156,7 +158,7 @@ impl Shared {
     }
 
     async fn fill(self: Arc<Self>) {
-        // Nobody has asked yet.
+        // No launch has come yet.
         let mut is_pause = true;
         loop {
             if self.left() >= POOL {
@@ -180,8 +182,8 @@ impl Shared {
                     .unwrap_or_else(PoisonError::into_inner)
                     .push(slot),
                 Err(error) => {
-                    // Who takes one makes it, and hears of the error.
-                    tracing::warn!(%error, "no network slot can be prepared");
+                    // The launch that takes a slot creates it itself, and gets the error.
+                    tracing::warn!(%error, "cannot prepare a network slot; the next launch tries again");
                     self.wanted.notified().await;
                 }
             }
@@ -193,7 +195,7 @@ impl Shared {
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let made = tokio::task::spawn_blocking(move || slot::make(first, port));
         made.await
-            .map_err(|error| failed(Step::Namespace)(io::Error::other(error)))?
+            .map_err(|error| failed(SetupStep::Namespace)(io::Error::other(error)))?
     }
 }
 
@@ -214,44 +216,44 @@ async fn prepare_host() -> Result<(), NetworkError> {
     const FORWARDING: &str = "net/ipv4/ip_forward";
     blocking(|| nft::apply(&rules::host()))
         .await
-        .map_err(failed(Step::Rules))?;
+        .map_err(failed(SetupStep::Rules))?;
     let forwarding = fs::read_to_string(format!("/proc/sys/{FORWARDING}"));
-    if forwarding.map_err(failed(Step::Forwarding))?.trim() != "1" {
+    if forwarding.map_err(failed(SetupStep::Forwarding))?.trim() != "1" {
         tracing::warn!(
             "switching on net.ipv4.ip_forward: guests reach the internet through this host"
         );
-        slot::set(FORWARDING, "1").map_err(failed(Step::Forwarding))?;
+        slot::set(FORWARDING, "1").map_err(failed(SetupStep::Forwarding))?;
     }
     let links = slot::connect()?;
     let loopback = slot::index_of("lo")?;
     slot::add_address(&links, loopback, HOST, 32).await
 }
 
-/// Takes off this host what every Hearth on it shares: the table of rules, and the address that guests ask for names. While a microVM of
-/// any of them lives, nothing is touched. Forwarding stays as it is: others may have come to count on it.
+/// Removes what all Hearths on this host share: the table of rules, and the address of the name server. No-op while a
+/// microVM of any of them lives. Forwarding stays on, because other programs may rely on it by now.
 ///
 /// # Errors
 ///
-/// What the kernel said.
+/// The error of the kernel.
 pub async fn leave_host() -> Result<(), NetworkError> {
-    // Who could not have made anything has nothing to take away.
+    // A host on which nothing could be created has nothing to remove.
     if check_host().is_err() || are_links_there().await? {
         return Ok(());
     }
     blocking(|| nft::apply(rules::NO_HOST))
         .await
-        .map_err(failed(Step::Rules))?;
+        .map_err(failed(SetupStep::Rules))?;
     let links = slot::connect()?;
     slot::remove_address(&links, slot::index_of("lo")?, HOST, 32).await
 }
 
-/// Whether a slot is there. The kernel takes a moment to remove those whose last process has ended.
+/// Whether a slot exists. The kernel takes a moment to remove a slot whose last process has ended.
 async fn are_links_there() -> Result<bool, NetworkError> {
     const TRIES: u32 = 20;
     const PAUSE: Duration = Duration::from_millis(100);
     for _ in 0..TRIES {
         let links = nix::net::if_::if_nameindex();
-        let links = links.map_err(|errno| failed(Step::Links)(errno.into()))?;
+        let links = links.map_err(|errno| failed(SetupStep::Links)(errno.into()))?;
         let is_ours = |link: &nix::net::if_::Interface| {
             link.name().to_bytes().starts_with(HOST_LINKS.as_bytes())
         };
@@ -284,7 +286,7 @@ fn state_error(path: &Path, source: io::Error) -> NetworkError {
 
 fn duplicate(namespace: &OwnedFd) -> Result<OwnedFd, NetworkError> {
     let duplicate = namespace.as_fd().try_clone_to_owned();
-    duplicate.map_err(failed(Step::Namespace))
+    duplicate.map_err(failed(SetupStep::Namespace))
 }
 
 async fn blocking<T: Send + 'static>(

@@ -1,12 +1,12 @@
-//! Giving rules to the kernel, through nftables' own program.
+//! Applies rules with the program `nft`.
 
 use std::io::{self, Write};
 use std::process::{Command, Stdio};
 
-/// The program, as Debian's package `nftables` installs it.
+/// The path of the program, as Debian's package `nftables` installs it.
 pub const PROGRAM: &str = "/usr/sbin/nft";
 
-/// Applies a whole text at once, or nothing of it, in the namespace of the calling thread.
+/// Applies a text of rules atomically, in the namespace of the calling thread.
 pub(crate) fn apply(text: &str) -> io::Result<()> {
     let mut child = Command::new(PROGRAM)
         .args(["-f", "-"])

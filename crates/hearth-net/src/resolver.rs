@@ -1,11 +1,11 @@
-//! The name server of all guests: asks the host's own, for the names that a guest may know.
+//! The name server of all guests. It forwards questions for allowed names to the host's name servers.
 //!
-//! A guest's questions arrive here from the address of its slot, which says whose they are. They go on with an id and a
-//! spelling that the guest does not know, so that it cannot help anybody to forge an answer. With a list of names, an
-//! answer first opens the addresses in it that belong to the name, and then goes to the guest.
+//! A question comes from the address of a slot, which says whose it is. It is forwarded with an id and a spelling
+//! that the guest does not know, so that a guest cannot help to forge an answer. If the egress lists names, an answer
+//! first opens its addresses, and then goes to the guest.
 //!
-//! Guests share places for questions under way, and for streams. A place for a question is held only while it is answered.
-//! The fewer places are free, the fewer one guest may have, so that no number of busy guests keeps another one from asking.
+//! Guests share the places for questions and for TCP streams. A question holds its place only while it is answered.
+//! The fewer places are free, the fewer one guest may have, so no number of busy guests can lock out another one.
 
 mod message;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -32,25 +32,25 @@ use message::Question;
 use openings::Openings;
 use upstream::Upstream;
 
-/// Largest message over UDP that is read; questions are far smaller.
+/// Largest UDP message that is read. Questions are far smaller.
 const DATAGRAM_BYTES: usize = 4096;
 
-/// Questions under way at the same time: of all guests, and of one. Each has a socket of its own.
+/// Questions under way at one time: of all guests, and of one. Each has a socket of its own.
 const QUESTIONS_MAX: usize = 512;
 const QUESTIONS_OF_ONE: usize = 32;
 
-/// TCP connections at the same time: of all guests, and of one. A guest's own resolver has one or two.
+/// TCP connections at one time: of all guests, and of one. A guest's own resolver has one or two.
 const STREAMS_MAX: usize = 512;
 const STREAMS_OF_ONE: usize = 8;
 
-/// A guest gets another place as long as it has fewer than this fraction of those that are free. With a quarter, a hundred
-/// guests that take what they can get leave some twenty places free, and any number of them leaves four.
+/// A guest gets another place as long as it has fewer than this fraction of the free ones. With a quarter, a hundred
+/// guests that take all they can get leave some twenty places free, and any number of guests leaves four.
 const SHARE_OF_FREE: usize = 4;
 
 /// How long a guest's TCP connection may be silent.
 const TCP_IDLE: Duration = Duration::from_secs(10);
 
-/// How long a resolver that ended may take to let its port go.
+/// How long an ended resolver may take to release its port.
 const PREDECESSOR: Duration = Duration::from_secs(2);
 
 /// Answers the guests of one host until it is dropped.
@@ -61,7 +61,7 @@ pub(crate) struct Resolver {
     _tasks: JoinSet<()>,
 }
 
-/// Who may ask what.
+/// The guests, and what each may ask.
 #[derive(Debug, Default)]
 struct Guests {
     by_slot: Mutex<HashMap<u16, Arc<Guest>>>,
@@ -70,15 +70,15 @@ struct Guests {
 #[derive(Debug)]
 struct Guest {
     names: Names,
-    /// What answers have opened, if they open anything.
+    /// The addresses that answers have opened, if answers open any.
     openings: Option<Openings>,
     questions: Own,
     streams: Own,
 }
 
 impl Resolver {
-    /// Listens on the host's end of all slots: at the port that the rules of running guests name already, or at the
-    /// first that is free.
+    /// Listens on the host's address towards the slots: at the port in the rules of running guests, or else at the
+    /// first free one.
     pub(crate) async fn start(
         port: Option<u16>,
         name_servers: Vec<SocketAddr>,
@@ -108,7 +108,7 @@ impl Resolver {
         self.port
     }
 
-    /// Lets a slot's guest ask. The set is where answers open addresses. It keeps the slot until the guest is dismissed.
+    /// Adds the guest of a slot. Answers open addresses in `set`, which keeps the slot until the guest is dismissed.
     pub(crate) fn admit(&self, slot: u16, names: Names, set: Option<AnsweredSet>) {
         let guest = Guest {
             names,
@@ -119,7 +119,7 @@ impl Resolver {
         self.guests.lock().insert(slot, Arc::new(guest));
     }
 
-    /// Forgets a slot, and lets it go.
+    /// Removes the guest of a slot, and releases the slot.
     pub(crate) fn dismiss(&self, slot: u16) {
         self.guests.lock().remove(&slot);
     }
@@ -154,7 +154,7 @@ struct Own {
     max: usize,
 }
 
-/// A place among all guests and among those of one; given back when dropped.
+/// A place of all guests and of one guest. Dropping it frees both.
 #[derive(Debug)]
 struct Place {
     _of_all: OwnedSemaphorePermit,
@@ -169,7 +169,7 @@ impl Own {
         }
     }
 
-    /// A place, unless the guest has as many as it may, or too large a share of what all have.
+    /// Takes a place, unless the guest has as many as it may, or too large a share of the free ones.
     fn take(&self, of_all: &Arc<Semaphore>) -> Option<Place> {
         let taken = self.max - self.places.available_permits();
         if taken * SHARE_OF_FREE >= of_all.available_permits() {
@@ -188,14 +188,14 @@ impl Shared {
         let mut answers = JoinSet::new();
         loop {
             while answers.try_join_next().is_some() {}
-            // What fails here is an earlier send, for example to a guest that is gone.
+            // The error is that of an earlier send, for example to a guest that is gone.
             let Ok((length, from)) = socket.recv_from(&mut buffer).await else {
                 continue;
             };
             let Some(guest) = self.guests.at(from) else {
                 continue;
             };
-            // Without a place the guest asks again.
+            // If there is no place, the guest asks again.
             let Some(place) = guest.questions.take(&self.questions) else {
                 continue;
             };
@@ -215,7 +215,7 @@ impl Shared {
         loop {
             while streams.try_join_next().is_some() {}
             let Ok((stream, from)) = listener.accept().await else {
-                // Out of descriptors: some will be given back.
+                // Out of descriptors: some will be freed.
                 time::sleep(Duration::from_millis(100)).await;
                 continue;
             };
@@ -227,15 +227,15 @@ impl Shared {
             };
             let shared = self.clone();
             streams.spawn(async move {
-                // A guest that breaks off has no use for an error.
+                // A guest that disconnects needs no error.
                 let _ = shared.serve_stream(&guest, stream).await;
                 drop(place);
             });
         }
     }
 
-    /// One question after the other, each behind its length (RFC 1035 section 4.2.2). A question without a place ends the
-    /// stream: the guest asks again.
+    /// Answers one question after the other, each after its length (RFC 1035 section 4.2.2). If there is no place for
+    /// a question, the stream ends, and the guest asks again.
     async fn serve_stream(&self, guest: &Guest, mut stream: TcpStream) -> io::Result<()> {
         loop {
             let length = time::timeout(TCP_IDLE, stream.read_u16()).await??;
@@ -256,7 +256,7 @@ impl Shared {
         }
     }
 
-    /// The answer to a message; `None` to what is no question, or when no server answers.
+    /// The answer to a message. `None` if the message is not a question, or no server answers.
     async fn answer(&self, guest: &Guest, message: Vec<u8>, is_stream: bool) -> Option<Vec<u8>> {
         let question = Question::read(message)?;
         if !guest.names.allow(&question.name) {
@@ -265,14 +265,14 @@ impl Shared {
         let answer = match self.upstream.ask(&question, is_stream).await {
             Ok(answer) => answer,
             Err(error) => {
-                tracing::debug!(%error, "no name server answers");
+                tracing::debug!(%error, "no name server answered");
                 return Some(question.failure());
             }
         };
         if let Some(openings) = &guest.openings {
             let addresses = message::addresses(&answer, &question.name);
             if let Err(error) = openings.open(&addresses).await {
-                tracing::warn!(%error, "what was answered could not be opened");
+                tracing::warn!(%error, "the addresses of an answer could not be opened");
                 return Some(question.failure());
             }
         }
@@ -286,7 +286,7 @@ async fn listen(port: u16) -> io::Result<(u16, UdpSocket, TcpListener)> {
     Ok((port, datagrams, streams))
 }
 
-/// Listens where the resolver before this one did, which may still be on its way out.
+/// Listens on the port of the previous resolver, which may still be shutting down.
 async fn listen_again(port: u16) -> io::Result<(u16, UdpSocket, TcpListener)> {
     let deadline = time::Instant::now() + PREDECESSOR;
     loop {

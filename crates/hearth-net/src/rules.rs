@@ -1,4 +1,4 @@
-//! The rules, as nftables reads them: what an operator sees with `nft list ruleset` is this text.
+//! The nftables rules as text: what an operator sees with `nft list ruleset`.
 
 use std::fmt::Write as _;
 
@@ -7,40 +7,40 @@ use crate::addresses::{
 };
 use crate::egress::{CLOSED, Egress, Names};
 
-/// Packets a second that a guest may send, and how many at once. A full gigabit in packets of 1500 bytes is 83,000.
+/// Packets per second that a guest may send, and how many at once. A full gigabit in packets of 1500 bytes is 83,000.
 const PACKETS_PER_SECOND: u32 = 100_000;
 const PACKETS_AT_ONCE: u32 = 20_000;
 
-/// New connections a second that a guest may make, at once, and at the same time.
+/// New connections per second that a guest may make, how many at once, and connections at one time.
 const CONNECTIONS_PER_SECOND: u32 = 500;
 const CONNECTIONS_AT_ONCE: u32 = 1_000;
 const CONNECTIONS_MAX: u32 = 4_096;
 
-/// How long a connection that is over is remembered, in the slot and on the host. `ct count` does not count it any more, but
-/// it has an entry in the host's table of connections, which all microVMs share. The kernel's own two minutes would let
-/// one guest fill that table. Late packets of a connection take less than these seconds; without an entry they are
-/// dropped, and nothing else happens.
+/// How long an ended connection is remembered, in the slot and on the host. `ct count` no longer counts it, but it
+/// has an entry in the host's connection table, which all microVMs share. With the kernel's default of two minutes
+/// one guest could fill that table. Late packets of a connection take less than these seconds. Without an entry they
+/// are dropped, which does no harm.
 pub(crate) const OVER_SECONDS: u32 = 5;
 
-/// Entries that one guest can have in the host's table of connections (`net.netfilter.nf_conntrack_max`): those that are
-/// alive, and those that are over and not yet forgotten.
+/// Most entries of one guest in the host's connection table (`net.netfilter.nf_conntrack_max`): live connections, and
+/// ended ones that are not forgotten yet.
 pub const TRACKED_CONNECTIONS_MAX: u32 =
     CONNECTIONS_MAX + CONNECTIONS_AT_ONCE + CONNECTIONS_PER_SECOND * OVER_SECONDS;
 
-/// Addresses that answers may have opened for one guest at the same time. Far more than programs talk to; an element takes
-/// some 100 bytes of the kernel's memory.
+/// Most addresses that answers may have open for one guest at one time. Far more than programs talk to. An element
+/// takes some 100 bytes of kernel memory.
 pub(crate) const ANSWERED_MAX: usize = 4096;
 
-/// Questions a second that a guest may ask the resolver.
+/// Questions per second that a guest may ask the resolver.
 const QUESTIONS_PER_SECOND: u32 = 200;
 
-/// Refusals a second that a guest is told of; the rest is dropped silently.
+/// Refusals per second that a guest is told of. Further packets are dropped silently.
 const REFUSALS_PER_SECOND: u32 = 100;
 
-/// Takes the rules of the host away, whether they are there or not.
+/// Removes the rules of the host. No-op if absent.
 pub(crate) const NO_HOST: &str = "table inet hearth\ndelete table inet hearth\n";
 
-/// Rules of the host. One table for all of its microVMs; a slot needs no further ones here.
+/// The rules of the host: one table for all of its microVMs, which does not grow with slots.
 pub(crate) fn host() -> String {
     let (first, last) = (*RESOLVER_PORTS.start(), *RESOLVER_PORTS.end());
     format!(
@@ -76,7 +76,7 @@ table inet hearth {{
     )
 }
 
-/// Rules of a slot, in its own namespace, whatever its egress is.
+/// The rules of a slot in its own namespace, apart from its egress.
 pub(crate) fn slot(resolver_port: u16) -> String {
     format!(
         r#"table netdev hearth {{
@@ -136,7 +136,7 @@ table inet hearth {{
     )
 }
 
-/// What a slot's guest may reach; replaces what it was before.
+/// The egress rules of a slot. They replace the earlier ones.
 pub(crate) fn egress(egress: &Egress) -> String {
     let mut text = String::from("flush set inet hearth answered\nflush chain inet hearth egress\n");
     let mut add = |rule: &str| {

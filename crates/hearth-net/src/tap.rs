@@ -1,11 +1,11 @@
-//! Making a TAP: one request that no crate wraps.
+//! Creates a TAP device: the one ioctl that no crate wraps.
 
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-/// Opens the TAP `name` in the namespace of the calling thread; it vanishes with its last descriptor. Frames carry a
-/// virtio header.
+/// Opens the TAP device `name` in the namespace of the calling thread. It disappears with its last descriptor. Frames
+/// have a virtio header.
 pub(crate) fn open(name: &str) -> io::Result<OwnedFd> {
     let device = OpenOptions::new()
         .read(true)

@@ -1,4 +1,4 @@
-//! Files that hold the bytes of objects. Written once, then only read or removed.
+//! Blobs: files with the bytes of objects. Written once, then only read or removed.
 
 use std::fs;
 use std::io;
@@ -8,37 +8,37 @@ use std::sync::{Arc, PoisonError, RwLock};
 use uuid::Uuid;
 
 use crate::error::ObjectError;
-use crate::quota::{Arriving, Share};
+use crate::quota::{Arriving, ArrivingShare};
 
-/// Digits of a blob's name that name its directory.
+/// How many digits of a blob's name give its directory.
 const SPREAD_DIGITS: usize = 2;
 
 /// The directory of blobs.
 #[derive(Debug)]
 pub(crate) struct Blobs {
     directory: PathBuf,
-    /// Shared by those who look up a blob and have not opened it yet.
+    /// Read-locked by those who look up a blob and have not opened it yet.
     openings: RwLock<()>,
     arriving: Arc<Arriving>,
 }
 
-/// A blob that nobody names yet. It is removed when dropped, unless it was given to the store.
+/// A blob that the index does not refer to yet. Dropping it removes the file, unless it was given to the store.
 #[derive(Debug)]
 pub struct NewBlob {
     pub(crate) name: String,
     path: PathBuf,
     is_kept: bool,
-    share: Share,
+    share: ArrivingShare,
 }
 
 impl NewBlob {
-    /// Where its bytes are to be written. They must be synced before it is given to the store.
+    /// The file to write the bytes to. It must be synced before the blob is given to the store.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Takes room of the account for bytes, before they are written.
+    /// Reserves bytes of the account's quota before they are written.
     ///
     /// # Errors
     ///
@@ -55,7 +55,7 @@ impl NewBlob {
 impl Drop for NewBlob {
     fn drop(&mut self) {
         if !self.is_kept {
-            // What cannot be removed now is removed at the next start.
+            // A file that cannot be removed now is removed at the next start.
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -71,13 +71,13 @@ impl Blobs {
         })
     }
 
-    /// Runs something that looks up blobs in the index and opens them. What it finds stays in place meanwhile.
+    /// Runs something that looks up blobs in the index and opens them. None of them is removed meanwhile.
     pub(crate) fn while_opening<T>(&self, open: impl FnOnce() -> T) -> T {
         let _opening = self.openings.read().unwrap_or_else(PoisonError::into_inner);
         open()
     }
 
-    /// A blob for an account that has so much room left.
+    /// Creates a blob for an account that has `room_bytes` of its quota left.
     pub(crate) fn create(&self, account: &str, room_bytes: u64) -> io::Result<NewBlob> {
         let name = Uuid::new_v4().simple().to_string();
         let path = self.path(&name);
@@ -97,14 +97,14 @@ impl Blobs {
         self.directory.join(spread).join(name)
     }
 
-    /// Removes blobs that the index has forgotten. To be called after the commit that forgets them.
+    /// Removes blobs that the index no longer refers to. Call it after the commit that removed the last reference.
     pub(crate) fn remove(&self, names: impl IntoIterator<Item = String>) {
         let mut names = names.into_iter().peekable();
         if names.peek().is_none() {
             return;
         }
-        // Whoever has looked up one of them before that commit has opened it once this lock is free. Whoever looks it up
-        // later does not find it.
+        // A reader that looked up one of them before that commit has opened it once this lock is free. A later reader
+        // does not find it.
         drop(
             self.openings
                 .write()
@@ -117,8 +117,8 @@ impl Blobs {
         }
     }
 
-    /// Removes every blob that is not named. Files that the store did not write are left alone or set aside, and what
-    /// cannot be read or removed does not fail the start: both are told in the log.
+    /// Removes every blob that the index does not refer to. Files that the store did not write are left alone or set
+    /// aside. What cannot be read or removed does not fail the start. Both are logged.
     pub(crate) fn remove_others(
         &self,
         mut is_named: impl FnMut(&str) -> Result<bool, ObjectError>,
@@ -152,7 +152,7 @@ impl Blobs {
     }
 }
 
-/// Renames a file that stands where the directory of some blobs has to be. Others are in nobody's way.
+/// Renames a file that is in the place of a blob directory. Other stray files do no harm.
 fn set_aside(path: &Path) {
     let name = path.file_name().and_then(|name| name.to_str());
     let is_in_the_way = |name: &&str| {
@@ -166,7 +166,7 @@ fn set_aside(path: &Path) {
     }
 }
 
-/// The name of a blob at a path, if it is one that [`Blobs::create`] gives.
+/// The name of the blob at a path, if it has the form that [`Blobs::create`] gives.
 fn own_name(path: &Path) -> Option<&str> {
     let name = path.file_name()?.to_str()?;
     let is_own = name.len() == 32 && Uuid::try_parse(name).is_ok();

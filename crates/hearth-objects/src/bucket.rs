@@ -1,4 +1,4 @@
-//! Buckets. Their names are unique in their account alone: accounts share nothing.
+//! Buckets. Their names are unique within an account only: accounts share nothing.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -8,14 +8,14 @@ use crate::store::{ObjectStore, bucket_id, unnamed};
 /// A bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bucket {
-    /// Its name.
+    /// The name of the bucket.
     pub name: String,
-    /// When it was made, in milliseconds since 1970.
+    /// When the bucket was created, in milliseconds since 1970.
     pub created_ms: i64,
 }
 
 impl ObjectStore {
-    /// Makes a bucket.
+    /// Creates a bucket.
     ///
     /// # Errors
     ///
@@ -43,7 +43,7 @@ impl ObjectStore {
         }
     }
 
-    /// One bucket.
+    /// Returns one bucket.
     ///
     /// # Errors
     ///
@@ -61,7 +61,7 @@ impl ObjectStore {
         })
     }
 
-    /// The buckets of an account, by name.
+    /// Lists the buckets of an account, by name.
     ///
     /// # Errors
     ///
@@ -81,7 +81,7 @@ impl ObjectStore {
         })
     }
 
-    /// Removes an empty bucket. Uploads that were never finished do not keep it.
+    /// Removes an empty bucket. Unfinished uploads do not prevent that; they are removed too.
     ///
     /// # Errors
     ///
@@ -94,7 +94,7 @@ impl ObjectStore {
     }
 }
 
-/// Removes an empty bucket with its uploads. Gives the blobs of their parts.
+/// Removes an empty bucket with its uploads. Returns the blobs of their parts.
 fn remove(index: &Connection, account: &str, name: &str) -> Result<Vec<String>, ObjectError> {
     let id = bucket_id(index, account, name)?;
     let has_objects: bool = index.query_row(

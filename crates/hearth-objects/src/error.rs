@@ -1,41 +1,41 @@
-//! Why an operation on objects did not happen.
+//! Errors of operations on objects.
 
 use std::io;
 
-/// Why an operation on objects did not happen.
+/// Why an operation on objects failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ObjectError {
     /// The account has no such bucket.
     #[error("no such bucket")]
     NoBucket,
-    /// The account has this bucket.
+    /// The account has this bucket already.
     #[error("the bucket exists")]
     BucketExists,
-    /// The bucket still has objects or uploads.
+    /// The bucket still has objects.
     #[error("the bucket is not empty")]
     BucketNotEmpty,
-    /// The account has as many buckets as it may.
+    /// The account has reached its limit of buckets.
     #[error("too many buckets")]
     TooManyBuckets,
-    /// The account keeps as many bytes as it may.
+    /// The account has reached its byte limit.
     #[error("the objects of the account take all the bytes that they may")]
     AccountFull,
     /// The bucket has no such object.
     #[error("no such object")]
     NoObject,
-    /// The object is not what the request expects.
+    /// The object does not satisfy the condition of the request.
     #[error("a condition of the request does not hold")]
     ConditionFailed,
-    /// No such upload.
+    /// The upload does not exist.
     #[error("no such upload")]
     NoUpload,
-    /// A part that was not uploaded, or whose tag differs.
+    /// A part was not uploaded, or its entity tag differs.
     #[error("a part is missing or differs")]
     InvalidPart,
-    /// Parts that are not in the order of their numbers.
+    /// The parts are not ordered by number.
     #[error("parts are out of order")]
     PartOrder,
-    /// A part other than the last is below the least size.
+    /// A part other than the last is smaller than the minimum.
     #[error("a part is too small")]
     PartTooSmall,
     /// A file could not be read or written.
@@ -47,7 +47,7 @@ pub enum ObjectError {
     /// The index failed.
     #[error("the index failed")]
     Index(#[source] hearth_sqlite::Error),
-    /// The index holds something that this release did not write.
+    /// The index contains data that this release did not write.
     #[error("the index is damaged")]
     Damaged(#[from] serde_json::Error),
 }

@@ -46,8 +46,8 @@ fn text(directory: &Path) -> String {
     hearth_sqlite::dump(&db).unwrap()
 }
 
-fn upload(id: &str) -> Upload<'_> {
-    Upload {
+fn upload(id: &str) -> MultipartUpload<'_> {
+    MultipartUpload {
         account: ACCOUNT,
         bucket: "b",
         key: "up/load",
@@ -75,7 +75,7 @@ fn todays_writer_writes_the_newest_file_to_the_byte() {
             etag: format!("tag-{key}"),
             attributes,
         };
-        let always = &Condition::Always;
+        let always = &WriteCondition::Always;
         store
             .put(ACCOUNT, "b", key, object, always, NOW + 1)
             .unwrap();
@@ -137,7 +137,7 @@ fn is_read_whole(directory: &Path, text: &str) {
     );
     // The attributes of the upload become those of its object.
     let named = [(1, "tag-part".to_owned())];
-    let always = &Condition::Always;
+    let always = &WriteCondition::Always;
     store
         .complete_upload(
             upload(UPLOAD),

@@ -1,19 +1,20 @@
 //! The object store: buckets of every account, with their objects in local files.
 //!
-//! An index in SQLite ([`hearth_sqlite`]) says what there is; each object's bytes are one file that is written once and
-//! never changed:
+//! An index in SQLite ([`hearth_sqlite`]) has the records. The bytes of each object are one file, which is written
+//! once and never changed:
 //!
 //! ```text
 //! objects.db                 buckets, objects, uploads, parts
 //! blobs/<xx>/<uuid>          bytes of one object or part; <xx> spreads them over 256 directories
 //! ```
 //!
-//! A file is complete and synced before the index names it, and removed only after the index has
-//! forgotten it and whoever looked it up before has it open. What a crash leaves is a file without a name, removed at the next start. Keys are
-//! rows, not paths: any text is a key, and no key can reach out of its bucket.
+//! A file is complete and synced before the index refers to it. It is removed only after the index no longer refers
+//! to it, and after readers that looked it up before have opened it. A crash can leave a file without a reference,
+//! which is removed at the next start. Keys are rows, not paths: any text is a valid key, and no key can reach out of
+//! its bucket.
 //!
-//! A copy of an object is another row that names the same file, which goes with the last of them. What an account keeps is
-//! counted and bounded (`quota.rs`).
+//! A copy of an object is another row that refers to the same file. The file is removed with the last reference. The
+//! bytes of an account are counted and limited (`quota.rs`).
 //!
 //! The crate knows neither HTTP nor S3's XML.
 
@@ -33,10 +34,10 @@ pub use blob::NewBlob;
 pub use bucket::Bucket;
 pub use error::ObjectError;
 pub use listing::{Listing, ListingRequest};
-pub use object::{Attributes, Condition, Copy, NewObject, Object};
-pub use quota::Limits;
+pub use object::{Attributes, NewObject, Object, ObjectCopy, WriteCondition};
+pub use quota::ObjectLimits;
 pub use store::ObjectStore;
-pub use upload::{MAX_PARTS, Part, Upload};
+pub use upload::{MAX_PARTS, MultipartUpload, Part};
 
 #[cfg(test)]
 mod golden;

@@ -1,4 +1,4 @@
-//! Listings: keys in the order of their bytes, with those behind a delimiter rolled up.
+//! Listings: keys in byte order, where keys with a delimiter are rolled up to their common prefix.
 
 use rusqlite::{Connection, params};
 
@@ -9,36 +9,36 @@ use crate::store::{ObjectStore, bucket_id};
 /// Rows fetched at once.
 const CHUNK_ROWS: i64 = 1000;
 
-/// No key below a prefix is greater than the prefix with this character behind it, but for keys
-/// that continue with it, and those roll up into the same prefix.
+/// A prefix followed by this character is greater than all keys below the prefix, except for keys that continue with
+/// this character, and those roll up into the same prefix.
 const LAST_CHARACTER: char = char::MAX;
 
-/// Which part of a bucket is wanted.
+/// A request for one page of a listing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListingRequest {
-    /// Keys that begin so.
+    /// Only keys that begin with this text.
     pub prefix: String,
-    /// Rolls keys up at its first occurrence behind the prefix.
+    /// Rolls up keys at the first occurrence of this text after the prefix.
     pub delimiter: Option<String>,
-    /// Keys and rolled-up prefixes behind this one.
+    /// Only keys and rolled-up prefixes after this one.
     pub after: Option<String>,
-    /// At most so many keys and prefixes together.
+    /// The most keys and prefixes together.
     pub limit: usize,
 }
 
-/// A part of a bucket.
+/// One page of a listing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// Objects by key.
+    /// Objects, by key.
     pub objects: Vec<Object>,
     /// Rolled-up prefixes.
     pub prefixes: Vec<String>,
-    /// The last key or prefix given, when there is more.
+    /// The last key or prefix of the page, if there are more.
     pub next: Option<String>,
 }
 
 impl ListingRequest {
-    /// The prefix that a key rolls up into.
+    /// The prefix that a key rolls up into. `None` if it does not.
     fn roll_up<'a>(&self, key: &'a str) -> Option<&'a str> {
         let delimiter = self
             .delimiter
@@ -49,14 +49,14 @@ impl ListingRequest {
         key.get(..end)
     }
 
-    /// The rolled-up prefix that the previous part ended with.
+    /// The rolled-up prefix that the previous page ended with.
     fn given_prefix(&self) -> Option<&str> {
         let after = self.after.as_deref()?;
         let is_prefix = after.starts_with(&self.prefix) && self.roll_up(after) == Some(after);
         is_prefix.then_some(after)
     }
 
-    /// Where the search begins: behind `after`, and behind all of it when it is a rolled-up prefix.
+    /// Where the search begins: after `after`, and after all keys below it if it is a rolled-up prefix.
     fn start(&self) -> String {
         self.given_prefix()
             .map_or_else(|| self.after.clone().unwrap_or_default(), behind)
@@ -68,7 +68,7 @@ fn behind(prefix: &str) -> String {
 }
 
 impl ObjectStore {
-    /// A part of a bucket.
+    /// Returns one page of the objects of a bucket.
     ///
     /// # Errors
     ///
@@ -108,7 +108,7 @@ fn list(
                 break 'search;
             }
             let rolled_up = request.roll_up(&object.key).map(str::to_owned);
-            // A prefix that was given already: keys that continue with the last character.
+            // The prefix is in the page already: such keys continue with the last character.
             if rolled_up.is_some() && rolled_up == last {
                 start = object.key;
                 continue;

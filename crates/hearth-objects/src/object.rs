@@ -1,4 +1,4 @@
-//! Objects: a key, a blob, and what HTTP headers say of it.
+//! Objects: a key, a blob, and attributes from HTTP headers.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -11,55 +11,55 @@ use crate::error::ObjectError;
 use crate::quota::{kept_bytes, within};
 use crate::store::{ObjectStore, bucket_id, unnamed};
 
-/// What a client says of an object besides its bytes. Written into the index as JSON.
+/// The attributes of an object besides its bytes. Stored in the index as JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attributes {
     /// Standard headers, such as `content-type`, and checksums, such as `x-amz-checksum-crc32`.
     pub headers: BTreeMap<String, String>,
-    /// The client's own, without `x-amz-meta-`.
+    /// The user metadata, without `x-amz-meta-`.
     pub metadata: BTreeMap<String, String>,
 }
 
-/// An object to be kept.
+/// A new object.
 #[derive(Debug)]
 pub struct NewObject {
-    /// Its bytes, written and synced.
+    /// The bytes, written and synced.
     pub blob: NewBlob,
-    /// How many they are.
+    /// The size in bytes.
     pub size: u64,
-    /// Its tag, without quotation marks.
+    /// The entity tag, without quotation marks.
     pub etag: String,
-    /// What else is said of it.
+    /// The attributes.
     pub attributes: Attributes,
 }
 
-/// An object as it is kept.
+/// A stored object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {
-    /// Its key.
+    /// The key.
     pub key: String,
-    /// How many bytes it has.
+    /// The size in bytes.
     pub size: u64,
-    /// Its tag, without quotation marks.
+    /// The entity tag, without quotation marks.
     pub etag: String,
-    /// When it was written, in milliseconds since 1970.
+    /// When the object was written, in milliseconds since 1970.
     pub modified_ms: i64,
-    /// What else is said of it.
+    /// The attributes.
     pub attributes: Attributes,
 }
 
-/// What must hold for an object to be written.
+/// A condition for writing an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Condition {
-    /// Nothing.
+pub enum WriteCondition {
+    /// No condition.
     Always,
-    /// There is no object of this key.
+    /// No object has this key.
     Absent,
-    /// The object has this tag, or any without one.
+    /// The object exists and has this entity tag, or any tag for `None`.
     Present(Option<String>),
 }
 
-/// What conditions of writes ask about.
+/// The existing object that a condition is checked against.
 struct Existing {
     blob: String,
     etag: String,
@@ -81,7 +81,7 @@ fn existing(
     Ok(existing.optional()?)
 }
 
-impl Condition {
+impl WriteCondition {
     fn holds(&self, existing: Option<&Existing>) -> bool {
         match (self, existing) {
             (Self::Always, _) | (Self::Absent, None) => true,
@@ -93,35 +93,35 @@ impl Condition {
     }
 }
 
-/// A copy to be made in one account.
+/// A copy within one account.
 #[derive(Clone, Debug)]
-pub struct Copy<'a> {
-    /// Bucket and key of the object.
+pub struct ObjectCopy<'a> {
+    /// Bucket and key of the source.
     pub source: (&'a str, &'a str),
     /// Bucket and key of the copy.
     pub target: (&'a str, &'a str),
-    /// What is said of the copy; what is said of the object without.
+    /// The attributes of the copy. `None` copies those of the source.
     pub attributes: Option<Attributes>,
-    /// What must hold at the target.
-    pub condition: Condition,
+    /// The condition at the target.
+    pub condition: WriteCondition,
 }
 
 /// The columns that [`object_from_row`] reads.
 pub(crate) const COLUMNS: &str = "key, size, etag, modified_ms, attributes, blob";
 
 impl ObjectStore {
-    /// A file for bytes to come to an account.
+    /// Creates a blob for bytes that an account will receive.
     ///
     /// # Errors
     ///
-    /// When its directory cannot be made, or a failure of the index.
+    /// The directory cannot be created, or the index failed.
     pub fn new_blob(&self, account: &str) -> Result<NewBlob, ObjectError> {
         let kept_bytes = self.read(|index| kept_bytes(index, account))?;
         let room_bytes = self.limits.bytes_of(account).saturating_sub(kept_bytes);
         Ok(self.blobs.create(account, room_bytes)?)
     }
 
-    /// Keeps an object under a key, in place of the one that was there.
+    /// Stores an object under a key. Replaces the one that was there.
     ///
     /// # Errors
     ///
@@ -132,7 +132,7 @@ impl ObjectStore {
         bucket: &str,
         key: &str,
         object: NewObject,
-        condition: &Condition,
+        condition: &WriteCondition,
         now_ms: i64,
     ) -> Result<(), ObjectError> {
         let row = ObjectRow {
@@ -156,21 +156,21 @@ impl ObjectStore {
         Ok(())
     }
 
-    /// Copies an object of an account, if `judge` agrees with what it is. The copy shares the bytes, so it takes no longer for a
-    /// large object than for a small one.
+    /// Copies an object of an account, if `judge` accepts the source. The copy shares the bytes, so the time does not
+    /// depend on the size.
     ///
     /// # Errors
     ///
-    /// [`ObjectError::NoBucket`] or [`ObjectError::NoObject`] of the source, what `judge` answers, and those of
+    /// [`ObjectError::NoBucket`] or [`ObjectError::NoObject`] for the source, the error of `judge`, and the errors of
     /// [`ObjectStore::put`].
     pub fn copy(
         &self,
         account: &str,
-        copy: Copy<'_>,
+        copy: ObjectCopy<'_>,
         judge: impl Fn(&Object) -> Result<(), ObjectError> + Send + 'static,
         now_ms: i64,
     ) -> Result<Object, ObjectError> {
-        let Copy {
+        let ObjectCopy {
             source: (source_bucket, source_key),
             target: (bucket, key),
             attributes,
@@ -208,7 +208,7 @@ impl ObjectStore {
         Ok(copied)
     }
 
-    /// One object.
+    /// Returns one object.
     ///
     /// # Errors
     ///
@@ -218,7 +218,7 @@ impl ObjectStore {
         Ok(object)
     }
 
-    /// One object with its bytes. The file stays readable when the object is replaced or deleted.
+    /// Opens one object. The file stays readable when the object is replaced or deleted.
     ///
     /// # Errors
     ///
@@ -229,7 +229,7 @@ impl ObjectStore {
         bucket: &str,
         key: &str,
     ) -> Result<(Object, File), ObjectError> {
-        // Looked up and opened in one: the blob is removed neither before nor in between.
+        // Looked up and opened together, so that the blob is not removed in between.
         self.blobs.while_opening(|| {
             let (object, blob) = self.read(|index| find(index, account, bucket, key))?;
             let file = File::open(self.blobs.path(&blob))?;
@@ -243,10 +243,10 @@ impl ObjectStore {
     ///
     /// [`ObjectError::NoBucket`] or a failure of the index.
     pub fn delete(&self, account: &str, bucket: &str, key: &str) -> Result<(), ObjectError> {
-        self.delete_if(account, bucket, key, &Condition::Always)
+        self.delete_if(account, bucket, key, &WriteCondition::Always)
     }
 
-    /// Removes an object if it is what the caller expects. Succeeds if it does not exist.
+    /// Removes an object if `condition` holds. Succeeds if the object does not exist.
     ///
     /// # Errors
     ///
@@ -256,7 +256,7 @@ impl ObjectStore {
         account: &str,
         bucket: &str,
         key: &str,
-        condition: &Condition,
+        condition: &WriteCondition,
     ) -> Result<(), ObjectError> {
         let (account, bucket, key) = (account.to_owned(), bucket.to_owned(), key.to_owned());
         let condition = condition.clone();
@@ -306,24 +306,24 @@ pub(crate) fn object_from_row(row: &Row<'_>) -> Result<Object, ObjectError> {
     })
 }
 
-/// An object as it is written into the index.
+/// An object as a row of the index.
 pub(crate) struct ObjectRow {
     pub(crate) key: String,
     pub(crate) size: u64,
     pub(crate) etag: String,
     pub(crate) modified_ms: i64,
-    /// The stored form of its [`Attributes`].
+    /// The stored form of the [`Attributes`].
     pub(crate) attributes: String,
-    /// The name of its blob.
+    /// The name of the blob.
     pub(crate) blob: String,
 }
 
-/// Writes an object's row where `condition` holds; gives the blob that it replaced.
+/// Writes an object's row if `condition` holds. Returns the blob that it replaced.
 pub(crate) fn insert(
     index: &Connection,
     bucket_id: i64,
     object: &ObjectRow,
-    condition: &Condition,
+    condition: &WriteCondition,
 ) -> Result<Option<String>, ObjectError> {
     let existing = existing(index, bucket_id, &object.key)?;
     if !condition.holds(existing.as_ref()) {

@@ -1,12 +1,13 @@
-//! How much an account may keep, and what holds it to that.
+//! Limits the bytes of an account.
 //!
 //! | bytes | counted |
 //! |---|---|
 //! | of objects, uploads and parts | by the index, in the transaction that changes them (`schema.rs`); a change that exceeds the quota is undone |
 //! | on their way | in memory, as they come ([`NewBlob::take`](crate::NewBlob::take)): an upload ends where they would exceed what was left of the quota when it began |
 //!
-//! So while uploads run an account takes twice its quota at most, and its quota once they have ended. A join of parts is not counted
-//! on its way: it takes what its parts take, which go when it is done.
+//! So while uploads run, an account takes at most twice its quota, and its quota once they have ended. The bytes of a
+//! join of parts are not counted while they are written: they are those of its parts, which are removed when it is
+//! done.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,38 +16,38 @@ use rusqlite::Connection;
 
 use crate::error::ObjectError;
 
-/// Bounds of one account.
+/// Limits of the accounts.
 #[derive(Clone, Debug)]
-pub struct Limits {
-    /// Bytes of the disk that objects, uploads and their parts may take.
+pub struct ObjectLimits {
+    /// Bytes on disk of objects, uploads and their parts.
     pub max_account_bytes: u64,
-    /// Accounts that may have another number of bytes.
+    /// Accounts with another number of bytes than `max_account_bytes`.
     pub accounts: Arc<BTreeMap<String, u64>>,
-    /// Buckets.
+    /// Buckets of one account.
     pub max_buckets: u32,
 }
 
-impl Default for Limits {
+impl Default for ObjectLimits {
     fn default() -> Self {
         Self {
-            // Artifacts of hundreds of images, and a part of a small server's disk.
+            // Enough for artifacts of hundreds of images, and a part of a small server's disk.
             max_account_bytes: 64 << 30,
             accounts: Arc::default(),
-            // Ten times what AWS gave an account for long.
+            // Ten times the default of AWS for many years.
             max_buckets: 1000,
         }
     }
 }
 
-impl Limits {
-    /// Bytes that an account may have.
+impl ObjectLimits {
+    /// The byte limit of an account.
     pub(crate) fn bytes_of(&self, account: &str) -> u64 {
         let own = self.accounts.get(account).copied();
         own.unwrap_or(self.max_account_bytes)
     }
 }
 
-/// Bytes that an account keeps.
+/// The bytes that an account takes.
 pub(crate) fn kept_bytes(index: &Connection, account: &str) -> Result<u64, ObjectError> {
     let mut query = index
         .prepare_cached("SELECT coalesce(sum(kept_bytes), 0) FROM account WHERE account = ?")?;
@@ -54,11 +55,11 @@ pub(crate) fn kept_bytes(index: &Connection, account: &str) -> Result<u64, Objec
     Ok(u64::try_from(kept_bytes).unwrap_or_default())
 }
 
-/// Runs a change of the index. One that takes more than before, and more than the account may have, fails.
+/// Runs a change of the index. Undoes it if the account takes more than before and more than its limit.
 pub(crate) fn within<T>(
     index: &Connection,
     account: &str,
-    limits: &Limits,
+    limits: &ObjectLimits,
     change: impl FnOnce() -> Result<T, ObjectError>,
 ) -> Result<T, ObjectError> {
     let before_bytes = kept_bytes(index, account)?;
@@ -70,23 +71,23 @@ pub(crate) fn within<T>(
     Ok(changed)
 }
 
-/// Bytes on their way into blobs, by account.
+/// Bytes that are being received into blobs, by account.
 #[derive(Debug, Default)]
 pub(crate) struct Arriving(Mutex<HashMap<String, u64>>);
 
-/// What one blob has of them.
+/// The bytes of one blob.
 #[derive(Debug)]
-pub(crate) struct Share {
+pub(crate) struct ArrivingShare {
     arriving: Arc<Arriving>,
     account: String,
     taken_bytes: u64,
-    /// What the account had left when the blob was begun.
+    /// The bytes that the account had left when the blob was created.
     room_bytes: u64,
 }
 
 impl Arriving {
-    pub(crate) fn share(self: &Arc<Self>, account: &str, room_bytes: u64) -> Share {
-        Share {
+    pub(crate) fn share(self: &Arc<Self>, account: &str, room_bytes: u64) -> ArrivingShare {
+        ArrivingShare {
             arriving: Arc::clone(self),
             account: account.to_owned(),
             taken_bytes: 0,
@@ -95,8 +96,8 @@ impl Arriving {
     }
 }
 
-impl Share {
-    /// Takes room for bytes before they are written.
+impl ArrivingShare {
+    /// Reserves bytes before they are written.
     pub(crate) fn take(&mut self, bytes: u64) -> Result<(), ObjectError> {
         let mut accounts = self
             .arriving
@@ -114,7 +115,7 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for ArrivingShare {
     fn drop(&mut self) {
         let mut accounts = self
             .arriving

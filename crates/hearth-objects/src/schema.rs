@@ -1,6 +1,6 @@
-//! The index, as the steps of migrations that [`hearth_sqlite`] runs.
+//! The index, as migration steps for [`hearth_sqlite`].
 
-/// The steps, in order. A step that was released is never changed.
+/// The migration steps, in order. A released step is never changed.
 pub(crate) const STEPS: &[&str] = &[TABLES, BY_BLOB, ACCOUNTS];
 
 const TABLES: &str = "
@@ -39,15 +39,16 @@ CREATE TABLE part (
 ) WITHOUT ROWID;
 ";
 
-/// Whether a blob is named is asked for each file at the start.
+/// At the start, each file is looked up by this index.
 const BY_BLOB: &str = "
 CREATE INDEX object_blob ON object (blob);
 CREATE INDEX part_blob ON part (blob);
 ";
 
-/// What each account takes of the disk, counted by the same transactions that change it. A file takes whole blocks and an inode, and
-/// its row repeats its key: 8192 bytes beside its own. Objects that share a blob are charged each, as if they had one of their own.
-/// A part is removed before its upload, whose row says whose it is.
+/// The bytes that each account takes on disk, counted in the transactions that change them. A file takes whole blocks
+/// and an inode, and its row repeats its key: 8192 bytes besides its own. Each of several objects that share a blob
+/// is charged as if it had one of its own. A part is removed before its upload, because the upload's row has the
+/// account.
 const ACCOUNTS: &str = "
 CREATE TABLE account (
     account TEXT PRIMARY KEY,

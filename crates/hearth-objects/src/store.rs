@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::blob::Blobs;
 use crate::error::ObjectError;
-use crate::quota::Limits;
+use crate::quota::ObjectLimits;
 use crate::schema;
 
 impl From<hearth_sqlite::Error> for ObjectError {
@@ -30,28 +30,27 @@ impl From<rusqlite::Error> for ObjectError {
 pub struct ObjectStore {
     index: Database,
     pub(crate) blobs: Blobs,
-    pub(crate) limits: Limits,
+    pub(crate) limits: ObjectLimits,
 }
 
 impl ObjectStore {
-    /// Opens the store in `directory` with the usual bounds.
+    /// Opens the store in `directory` with the default limits.
     ///
     /// # Errors
     ///
     /// As [`ObjectStore::open_within`].
     pub fn open(directory: &Path) -> Result<Self, ObjectError> {
-        Self::open_within(directory, Limits::default())
+        Self::open_within(directory, ObjectLimits::default())
     }
 
-    /// Opens the store in `directory`, which is created if it does not exist, and removes what a crash
-    /// left behind.
+    /// Opens the store in `directory`, which is created if it does not exist. Removes what a crash has left behind.
     ///
     /// # Errors
     ///
-    /// When directory or index cannot be opened, or the index comes from a later release.
-    pub fn open_within(directory: &Path, limits: Limits) -> Result<Self, ObjectError> {
+    /// The directory or the index cannot be opened, or the index was written by a later release.
+    pub fn open_within(directory: &Path, limits: ObjectLimits) -> Result<Self, ObjectError> {
         std::fs::create_dir_all(directory)?;
-        // Fully durable: an answer to a client means that its object is kept.
+        // Fully durable: once a client is answered, its object is kept.
         let options = Options::new(schema::STEPS);
         let index = Database::open(&directory.join("objects.db"), &options)?;
         let blobs = Blobs::open(&directory.join("blobs"))?;
@@ -63,7 +62,7 @@ impl ObjectStore {
         })
     }
 
-    /// Runs a job that writes into the index, as a whole or not at all. It may run more than once.
+    /// Runs a job that writes into the index, atomically. The job may run more than once.
     pub(crate) fn write<T: Send + 'static>(
         &self,
         job: impl FnMut(&Connection) -> Result<T, ObjectError> + Send + 'static,
@@ -80,7 +79,7 @@ impl ObjectStore {
     }
 }
 
-/// Removes the blobs that the index does not name: what a crash has left.
+/// Removes the blobs that the index does not refer to: a crash has left them.
 fn remove_unnamed(index: &Connection, blobs: &Blobs) -> Result<(), ObjectError> {
     let mut named = index.prepare(
         "SELECT 1 FROM object WHERE blob = ?1 UNION ALL SELECT 1 FROM part WHERE blob = ?1",
@@ -97,7 +96,7 @@ pub(crate) fn bucket_id(index: &Connection, account: &str, name: &str) -> Result
         .ok_or(ObjectError::NoBucket)
 }
 
-/// Those of the blobs that the index does not name any more. To be asked in the transaction that forgets them.
+/// The blobs among these that the index no longer refers to. Call it in the transaction that removes the references.
 pub(crate) fn unnamed(
     index: &Connection,
     blobs: impl IntoIterator<Item = String>,

@@ -34,7 +34,7 @@ fn put(store: &ObjectStore, key: &str, bytes: &[u8]) {
             "b",
             key,
             object(store, bytes),
-            &Condition::Always,
+            &WriteCondition::Always,
             1,
         )
         .unwrap();
@@ -161,7 +161,7 @@ fn an_upload_that_changes_while_it_is_joined_is_no_failure() {
         let id = store
             .create_upload(ACCOUNT, "b", "k", &Attributes::default(), 0)
             .unwrap();
-        let upload = Upload {
+        let upload = MultipartUpload {
             account: ACCOUNT,
             bucket: "b",
             key: "k",
@@ -184,7 +184,7 @@ fn an_upload_that_changes_while_it_is_joined_is_no_failure() {
                 upload,
                 &named,
                 |etags| etags.concat(),
-                &Condition::Always,
+                &WriteCondition::Always,
                 1,
             );
             assert!(
@@ -206,7 +206,7 @@ fn uploads_that_nobody_goes_on_with_expire() {
         let id = store
             .create_upload(ACCOUNT, "b", "k", &Attributes::default(), created_ms)
             .unwrap();
-        let upload = Upload {
+        let upload = MultipartUpload {
             account: ACCOUNT,
             bucket: "b",
             key: "k",
@@ -231,7 +231,7 @@ fn uploads_that_nobody_goes_on_with_expire() {
     assert_eq!(slices, [8, 8, 4]);
     assert_eq!(count_blobs(directory.path()), 3);
     for id in [&active, &young] {
-        let upload = Upload {
+        let upload = MultipartUpload {
             account: ACCOUNT,
             bucket: "b",
             key: "k",
@@ -273,24 +273,24 @@ fn an_index_of_an_older_release_opens_with_what_it_names() {
 #[test]
 fn conditions_are_checked_with_the_write() {
     let (directory, store) = store();
-    let put = |bytes: &[u8], condition: &Condition| {
+    let put = |bytes: &[u8], condition: &WriteCondition| {
         store.put(ACCOUNT, "b", "k", object(&store, bytes), condition, 1)
     };
     assert!(matches!(
-        put(b"1", &Condition::Present(None)),
+        put(b"1", &WriteCondition::Present(None)),
         Err(ObjectError::ConditionFailed)
     ));
-    put(b"1", &Condition::Absent).unwrap();
+    put(b"1", &WriteCondition::Absent).unwrap();
     assert!(matches!(
-        put(b"22", &Condition::Absent),
+        put(b"22", &WriteCondition::Absent),
         Err(ObjectError::ConditionFailed)
     ));
-    let stale = Condition::Present(Some("tag-9".into()));
+    let stale = WriteCondition::Present(Some("tag-9".into()));
     assert!(matches!(
         put(b"22", &stale),
         Err(ObjectError::ConditionFailed)
     ));
-    put(b"22", &Condition::Present(Some("tag-1".into()))).unwrap();
+    put(b"22", &WriteCondition::Present(Some("tag-1".into()))).unwrap();
     assert_eq!(count_blobs(directory.path()), 1);
 }
 
@@ -325,7 +325,7 @@ fn parts_are_joined_in_order() {
     let id = store
         .create_upload(ACCOUNT, "b", "k", &Attributes::default(), 0)
         .unwrap();
-    let upload = Upload {
+    let upload = MultipartUpload {
         account: ACCOUNT,
         bucket: "b",
         key: "k",
@@ -347,7 +347,7 @@ fn parts_are_joined_in_order() {
             upload,
             named,
             |etags| etags.join("+"),
-            &Condition::Always,
+            &WriteCondition::Always,
             1,
         )
     };
@@ -376,7 +376,7 @@ fn small_parts_may_only_be_last_and_aborting_removes_all() {
     let id = store
         .create_upload(ACCOUNT, "b", "k", &Attributes::default(), 0)
         .unwrap();
-    let upload = Upload {
+    let upload = MultipartUpload {
         account: ACCOUNT,
         bucket: "b",
         key: "k",
@@ -396,7 +396,7 @@ fn small_parts_may_only_be_last_and_aborting_removes_all() {
         upload,
         &named,
         |etags| etags.concat(),
-        &Condition::Always,
+        &WriteCondition::Always,
         1,
     );
     assert!(matches!(joined, Err(ObjectError::PartTooSmall)));

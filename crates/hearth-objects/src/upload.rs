@@ -1,4 +1,4 @@
-//! Multipart uploads: parts are blobs of their own until they are joined.
+//! Multipart uploads. Parts are blobs of their own until they are joined.
 
 use std::fs::File;
 use std::io::{self, ErrorKind::NotFound};
@@ -8,51 +8,51 @@ use uuid::Uuid;
 
 use crate::blob::NewBlob;
 use crate::error::ObjectError;
-use crate::object::{Attributes, Condition, ObjectRow, insert};
+use crate::object::{Attributes, ObjectRow, WriteCondition, insert};
 use crate::quota::within;
 use crate::store::{ObjectStore, bucket_id, unnamed};
 
-/// Parts of one upload (S3's own bound).
+/// Most parts of one upload (the limit of S3).
 pub const MAX_PARTS: i32 = 10_000;
 
-/// Least size of every part but the last (S3's own bound).
+/// Smallest size of a part that is not the last (the limit of S3).
 const MIN_PART_BYTES: u64 = 5 * 1024 * 1024;
 
-/// How often parts are joined anew because one was replaced meanwhile. Whoever replaces them faster is answered with a
-/// failure.
+/// How often a join is retried because a part was replaced meanwhile. A client that replaces parts faster gets an
+/// error.
 const JOIN_ATTEMPTS: u32 = 3;
 
-/// Uploads that are removed in one job of the index, each with up to [`MAX_PARTS`] parts.
+/// Uploads removed in one job of the index, each with up to [`MAX_PARTS`] parts.
 const EXPIRED_AT_ONCE: i64 = 8;
 
-/// One part.
+/// One part of an upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// Its number, from one.
+    /// The part number, counted from one.
     pub number: i32,
-    /// How many bytes it has.
+    /// The size in bytes.
     pub size: u64,
-    /// Its tag, without quotation marks.
+    /// The entity tag, without quotation marks.
     pub etag: String,
-    /// When it came, in milliseconds since 1970.
+    /// When the part was written, in milliseconds since 1970.
     pub modified_ms: i64,
     blob: String,
 }
 
-/// An upload under way: whose, and of what.
+/// An upload under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Upload<'a> {
+pub struct MultipartUpload<'a> {
     /// The account.
     pub account: &'a str,
     /// The bucket.
     pub bucket: &'a str,
-    /// The key of the object to be.
+    /// The key of the object to be written.
     pub key: &'a str,
     /// The id of the upload.
     pub id: &'a str,
 }
 
-/// The same, for a job of the writer.
+/// A [`MultipartUpload`] that owns its texts, for a job of the writer.
 struct OwnedUpload {
     account: String,
     bucket: String,
@@ -60,7 +60,7 @@ struct OwnedUpload {
     id: String,
 }
 
-impl Upload<'_> {
+impl MultipartUpload<'_> {
     fn to_owned(self) -> OwnedUpload {
         OwnedUpload {
             account: self.account.to_owned(),
@@ -72,8 +72,8 @@ impl Upload<'_> {
 }
 
 impl OwnedUpload {
-    fn as_ref(&self) -> Upload<'_> {
-        Upload {
+    fn as_ref(&self) -> MultipartUpload<'_> {
+        MultipartUpload {
             account: &self.account,
             bucket: &self.bucket,
             key: &self.key,
@@ -83,7 +83,7 @@ impl OwnedUpload {
 }
 
 impl ObjectStore {
-    /// Begins an upload; gives its id.
+    /// Creates an upload. Returns its id.
     ///
     /// # Errors
     ///
@@ -113,14 +113,14 @@ impl ObjectStore {
         Ok(id)
     }
 
-    /// Keeps a part, in place of the one that had its number.
+    /// Stores a part. Replaces the one with the same number.
     ///
     /// # Errors
     ///
     /// [`ObjectError::NoUpload`], [`ObjectError::AccountFull`] or a failure of the index.
     pub fn put_part(
         &self,
-        upload: Upload<'_>,
+        upload: MultipartUpload<'_>,
         number: i32,
         blob: NewBlob,
         size: u64,
@@ -147,19 +147,19 @@ impl ObjectStore {
         Ok(())
     }
 
-    /// The parts that have come, by number.
+    /// Lists the parts of an upload, by number.
     ///
     /// # Errors
     ///
     /// [`ObjectError::NoUpload`] or a failure of the index.
-    pub fn parts(&self, upload: Upload<'_>) -> Result<Vec<Part>, ObjectError> {
+    pub fn parts(&self, upload: MultipartUpload<'_>) -> Result<Vec<Part>, ObjectError> {
         self.read(|index| {
             find(index, upload)?;
             read_parts(index, upload.id)
         })
     }
 
-    /// Joins the parts named (number and tag, in order) into the object, whose tag `join_etags` makes
+    /// Joins the named parts (number and entity tag, in order) into the object. `join_etags` makes its entity tag
     /// from those of the parts.
     ///
     /// # Errors
@@ -169,10 +169,10 @@ impl ObjectStore {
     /// index.
     pub fn complete_upload(
         &self,
-        upload: Upload<'_>,
+        upload: MultipartUpload<'_>,
         named: &[(i32, String)],
         join_etags: impl Fn(&[String]) -> String,
-        condition: &Condition,
+        condition: &WriteCondition,
         now_ms: i64,
     ) -> Result<(String, u64), ObjectError> {
         let (chosen, blob, size) = self.join_named(upload, named)?;
@@ -182,7 +182,7 @@ impl ObjectStore {
             (upload.to_owned(), condition.clone(), self.limits.clone());
         let (blob_name, object_etag) = (blob.name.clone(), etag.clone());
         let forgotten = self.write(move |index| {
-            // Looked up again: the upload may have been ended while its parts were joined.
+            // Looked up again: the upload may have ended while its parts were joined.
             let (bucket_id, attributes) = find(index, upload.as_ref())?;
             let object = ObjectRow {
                 key: upload.key.clone(),
@@ -209,7 +209,7 @@ impl ObjectStore {
     /// # Errors
     ///
     /// [`ObjectError::NoUpload`] or a failure of the index.
-    pub fn abort_upload(&self, upload: Upload<'_>) -> Result<(), ObjectError> {
+    pub fn abort_upload(&self, upload: MultipartUpload<'_>) -> Result<(), ObjectError> {
         let upload = upload.to_owned();
         let parts = self.write(move |index| {
             find(index, upload.as_ref())?;
@@ -219,11 +219,11 @@ impl ObjectStore {
         Ok(())
     }
 
-    /// Joins the parts that a client names into a blob. Parts may be replaced, or the upload ended, while they are read;
-    /// then its parts are looked up again.
+    /// Joins the parts that a client names into a blob. If parts are replaced or the upload ends while they are read,
+    /// its parts are looked up again.
     fn join_named(
         &self,
-        upload: Upload<'_>,
+        upload: MultipartUpload<'_>,
         named: &[(i32, String)],
     ) -> Result<(Vec<Part>, NewBlob, u64), ObjectError> {
         let mut attempt = 1;
@@ -248,8 +248,8 @@ impl ObjectStore {
         Ok(size)
     }
 
-    /// Removes one slice of the uploads to which nothing has come since a moment, with their parts, and says how many
-    /// uploads they were; 0 when there are none. To be called until then.
+    /// Removes one slice of the uploads that got no part since a time, with their parts. Returns the number of
+    /// uploads removed. Call it until it returns 0.
     ///
     /// # Errors
     ///
@@ -274,8 +274,8 @@ impl ObjectStore {
     }
 }
 
-/// The bucket and the stored attributes of an upload that is under way for this bucket and key.
-fn find(index: &Connection, upload: Upload<'_>) -> Result<(i64, String), ObjectError> {
+/// The bucket and the stored attributes of an upload under way for this bucket and key.
+fn find(index: &Connection, upload: MultipartUpload<'_>) -> Result<(i64, String), ObjectError> {
     let bucket_id = bucket_id(index, upload.account, upload.bucket)?;
     let attributes = index
         .prepare_cached("SELECT attributes FROM upload WHERE id = ? AND bucket_id = ? AND key = ?")?
@@ -284,7 +284,7 @@ fn find(index: &Connection, upload: Upload<'_>) -> Result<(i64, String), ObjectE
     Ok((bucket_id, attributes.ok_or(ObjectError::NoUpload)?))
 }
 
-/// Writes a part's row. Gives the blob of the part that it replaced.
+/// Writes a part's row. Returns the blob of the part that it replaced.
 fn insert_part(
     index: &Connection,
     upload: &str,
@@ -311,7 +311,7 @@ fn insert_part(
     Ok(replaced)
 }
 
-/// Removes an upload with its parts, which are counted by it. Gives their blobs.
+/// Removes an upload with its parts. Returns their blobs.
 fn remove(index: &Connection, upload: &str) -> Result<Vec<String>, ObjectError> {
     let parts = read_parts(index, upload)?;
     index.execute("DELETE FROM part WHERE upload_id = ?", [upload])?;
@@ -335,7 +335,7 @@ fn read_parts(index: &Connection, upload: &str) -> Result<Vec<Part>, ObjectError
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The parts that a client names, held against those that came.
+/// The parts that a client names, checked against those that were uploaded.
 fn choose(parts: &[Part], named: &[(i32, String)]) -> Result<Vec<Part>, ObjectError> {
     if named.is_empty() {
         return Err(ObjectError::InvalidPart);

@@ -5,8 +5,8 @@ use hearth_control::arn::{ConnectorRef, ManagedConnector};
 use hearth_control::life::MicrovmState;
 use hearth_control::microvm::Microvm;
 use hearth_endpoint::{
-    Backend, EndpointId, Ingress, Limits, MicrovmId, OpenError, ResumeError, Shell, State, Stream,
-    TerminalSize,
+    Backend, EndpointId, EndpointLimits, Ingress, MicrovmId, OpenError, ResumeError, Shell, State,
+    Stream, TerminalSize,
 };
 use hearth_host::{LocalHost, retry_while_frozen};
 
@@ -82,9 +82,9 @@ impl HostBackend {
                 .is_some_and(|policy| policy.auto_resume),
             ingress: ingress(&microvm.terms.ingress),
             limits: if self.has_limits {
-                Limits::of_tier(microvm.terms.tier.baseline_mib())
+                EndpointLimits::of_tier(microvm.terms.tier.baseline_mib())
             } else {
-                Limits::NONE
+                EndpointLimits::NONE
             },
         }
     }

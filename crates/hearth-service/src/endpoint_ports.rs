@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use hearth_control::Control;
-use hearth_endpoint::{Doors, Endpoint, EndpointId};
+use hearth_endpoint::{Endpoint, EndpointId, MicrovmPorts};
 use tokio::sync::watch;
 
 /// How often open and wanted ports are compared when nothing has changed: a port that another process had is
@@ -15,7 +15,7 @@ const INTERVAL: Duration = Duration::from_secs(30);
 /// The open ports, and the control plane that knows which ports should be open.
 pub(crate) struct EndpointPorts {
     control: Control,
-    listeners: Doors,
+    listeners: MicrovmPorts,
     changes: watch::Receiver<u64>,
 }
 
@@ -24,7 +24,7 @@ impl EndpointPorts {
     pub(crate) async fn open(control: Control, endpoint: Endpoint, address: IpAddr) -> Self {
         let mut ports = Self {
             changes: control.microvm_changes(),
-            listeners: Doors::new(endpoint, address),
+            listeners: MicrovmPorts::new(endpoint, address),
             control,
         };
         ports.reconcile().await;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use hearth_control::id::AccountId;
 use hearth_control::instance::InstanceId;
-use hearth_endpoint::Bucket;
+use hearth_endpoint::RateLimiter;
 use hearth_front::{Front, GuestDoor, GuestService};
 use hearth_host::{GuestServer, GuestServerTask};
 use hearth_node::{ServiceListener, service_of};
@@ -58,8 +58,8 @@ impl GuestServer for GuestServices {
         let services = self.clone();
         let task = tokio::spawn(async move {
             let streams = Arc::new(Semaphore::new(MAX_STREAMS));
-            let bucket = Bucket::new(BYTES_PER_SECOND, BURST, Instant::now());
-            let bucket = Arc::new(Mutex::new(bucket));
+            let limiter = RateLimiter::new(BYTES_PER_SECOND, BURST, Instant::now());
+            let limiter = Arc::new(Mutex::new(limiter));
             // Dropping this set with the task ends the guest's streams.
             let mut served = JoinSet::new();
             loop {
@@ -73,9 +73,9 @@ impl GuestServer for GuestServices {
                     continue;
                 };
                 let door = GuestDoor::new(front, microvm, account);
-                let bucket = Arc::clone(&bucket);
+                let limiter = Arc::clone(&limiter);
                 served.spawn(async move {
-                    serve(&door, stream, bucket).await;
+                    serve(&door, stream, limiter).await;
                     drop(slot);
                 });
             }
@@ -84,7 +84,7 @@ impl GuestServer for GuestServices {
     }
 }
 
-async fn serve(door: &GuestDoor, mut stream: UnixStream, bucket: Arc<Mutex<Bucket>>) {
+async fn serve(door: &GuestDoor, mut stream: UnixStream, limiter: Arc<Mutex<RateLimiter>>) {
     let service = match service_of(&mut stream).await {
         Some(Service::Aws) => GuestService::Aws,
         Some(Service::Metadata) => GuestService::Metadata,
@@ -92,10 +92,10 @@ async fn serve(door: &GuestDoor, mut stream: UnixStream, bucket: Arc<Mutex<Bucke
         Some(Service::Registries) | None => return,
     };
     let take = move |bytes: usize| {
-        let mut bucket = bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut limiter = limiter.lock().unwrap_or_else(PoisonError::into_inner);
         // Exact up to petabytes.
         #[expect(clippy::cast_precision_loss, reason = "pieces are KiB")]
-        bucket.take(bytes as f64, Instant::now())
+        limiter.take(bytes as f64, Instant::now())
     };
     door.serve(service, RateLimited::new(stream, take)).await;
 }

@@ -6,7 +6,7 @@ use futures_util::stream::{StreamExt, unfold};
 use hearth_control::id::MicrovmId;
 use hearth_control::microvm::Microvm;
 use hearth_front::{
-    Command, FileContent, GuestError, Guests, Input, OutputPlace, ProcessInput, ProcessOutput,
+    Command, FileContent, GuestError, Guests, Input, LogStreamName, ProcessInput, ProcessOutput,
 };
 use hearth_host::LocalHost;
 use hearth_node::{AgentClient, AgentError, ExecReader, ExecWriter, FileReader};
@@ -88,10 +88,10 @@ impl Guests for HostGuests {
         written.map_err(guest_error)
     }
 
-    fn output(&self, microvm: &Microvm) -> Option<OutputPlace> {
+    fn output(&self, microvm: &Microvm) -> Option<LogStreamName> {
         let wanted = microvm.instance().output;
         let (group, stream) = hearth_host::place(&wanted, &microvm.id.to_string())?;
-        Some(OutputPlace { group, stream })
+        Some(LogStreamName { group, stream })
     }
 }
 

@@ -95,16 +95,16 @@ async fn remove_all(what: &'static str, slice: impl Fn() -> Removed + Send + Syn
 
 #[cfg(test)]
 mod tests {
-    use hearth_logs::{EventFilter, Limits, NewEvent, Owner, Pattern, StreamSelection};
-    use hearth_objects::{Attributes, Upload};
+    use hearth_logs::{EventFilter, LogLimits, LogOwner, NewEvent, Pattern, StreamSelection};
+    use hearth_objects::{Attributes, MultipartUpload};
 
     use super::*;
 
     const ACCOUNT: &str = "000000000000";
     const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
-    fn owner() -> Owner {
-        Owner {
+    fn owner() -> LogOwner {
+        LogOwner {
             account: ACCOUNT.to_owned(),
             region: "us-east-1".to_owned(),
         }
@@ -123,7 +123,7 @@ mod tests {
 
     /// Stores with 2,500 events of ten days ago and one of now, and an upload that is as old.
     fn stores(directory: &std::path::Path) -> (Housekeeping, String) {
-        let logs = LogStore::open(&directory.join("logs.db"), Limits::default()).unwrap();
+        let logs = LogStore::open(&directory.join("logs.db"), LogLimits::default()).unwrap();
         let now = now_ms();
         logs.ensure_stream(&owner(), "/g", "s", now).unwrap();
         let event = |time_ms| NewEvent {
@@ -149,7 +149,7 @@ mod tests {
     }
 
     fn has_upload(objects: &ObjectStore, id: &str) -> bool {
-        let upload = Upload {
+        let upload = MultipartUpload {
             account: ACCOUNT,
             bucket: "b",
             key: "k",

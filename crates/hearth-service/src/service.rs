@@ -24,14 +24,14 @@ use hearth_control::policy::{Policy, Quotas};
 use hearth_control::store::{SqliteStore, Store, StoreError};
 use hearth_control::throttle::Rates;
 use hearth_control::{Control, ControlConfig};
-use hearth_endpoint::{Certificates, Door, Endpoint, Settings, Sources, TokenKeys};
+use hearth_endpoint::{Certificates, Endpoint, ListenerRoute, Settings, Sources, TokenKeys};
 use hearth_front::{
     ControlMetrics, Front, FrontConfig, FrontMetrics, KnownHosts, MetricsPage, PageTokens,
     SessionKey, Transport, serve, serve_metrics,
 };
 use hearth_host::{Artifacts, ConnectorEgress, LocalHost, VersionBuilder, rule_book};
 use hearth_image::{Bases, LayerCaches};
-use hearth_logs::{Limits, LogStore};
+use hearth_logs::{LogLimits, LogStore};
 use hearth_net::{Network, NetworkOptions};
 use hearth_node::{Groups, Node, NodeOptions, Shares, with_causes};
 use hearth_objects::ObjectStore;
@@ -214,21 +214,21 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, ServiceError> {
 }
 
 /// Limits on each account's logs.
-fn log_limits(config: &ServiceConfig) -> Limits {
+fn log_limits(config: &ServiceConfig) -> LogLimits {
     let bytes = |quotas: &Quotas| i64::try_from(quotas.log_bytes()).unwrap_or(i64::MAX);
-    Limits {
+    LogLimits {
         max_account_bytes: bytes(&config.quotas),
         accounts: Arc::new(of_accounts(config, bytes)),
-        ..Limits::default()
+        ..LogLimits::default()
     }
 }
 
 /// Limits on each account's objects.
-fn object_limits(config: &ServiceConfig) -> hearth_objects::Limits {
-    hearth_objects::Limits {
+fn object_limits(config: &ServiceConfig) -> hearth_objects::ObjectLimits {
+    hearth_objects::ObjectLimits {
         max_account_bytes: config.quotas.object_bytes(),
         accounts: Arc::new(of_accounts(config, Quotas::object_bytes)),
-        ..hearth_objects::Limits::default()
+        ..hearth_objects::ObjectLimits::default()
     }
 }
 
@@ -580,7 +580,9 @@ async fn spawn_endpoints(
 ) -> JoinHandle<()> {
     match shared_listener {
         Some(listener) => tokio::spawn(async move {
-            endpoint.serve(listener, Door::Shared, stopped).await;
+            endpoint
+                .serve(listener, ListenerRoute::Shared, stopped)
+                .await;
         }),
         None => {
             let address = config.hosting.endpoint_address();

@@ -18,37 +18,37 @@ use crate::schema;
 use crate::wal::Wal;
 use crate::writer::{self, CommitMoment};
 
-/// Jobs of asynchronous callers that may wait for the writer. Callers that find the queue full wait for a place.
-/// A blocking caller waits for its answer and so has one job in the queue at most.
+/// Jobs of asynchronous callers that may wait for the writer. Further callers wait themselves. A blocking caller
+/// waits for its answer, so it has at most one job in the queue.
 const QUEUE: usize = 256;
 
-/// Bytes that the write-ahead log may have before the writer empties it. SQLite does so itself at 4 MiB, unless readers
-/// are in the way.
+/// Size in bytes at which the writer empties the write-ahead log. SQLite itself does so at 4 MiB, unless readers
+/// prevent it.
 const MAX_WAL_BYTES: u64 = 64 << 20;
 
-/// What a job that was answered survives.
+/// What the result of an answered job survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
-    /// The end of the process and the loss of power (`synchronous = FULL`).
+    /// The end of the process and a loss of power (`synchronous = FULL`).
     Full,
-    /// The end of the process. The loss of power may take the last commits, and leaves the file whole
-    /// (`synchronous = NORMAL`).
+    /// The end of the process. A loss of power may undo the last commits, and leaves the file whole (`synchronous =
+    /// NORMAL`).
     Normal,
 }
 
 /// How a database is opened.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// The steps of the schema, in order. A step that was released is never changed.
+    /// The migration steps of the schema, in order. A released step is never changed.
     pub schema: &'static [&'static str],
-    /// What a job that was answered survives.
+    /// What the result of an answered job survives.
     pub durability: Durability,
-    /// Bytes that the write-ahead log may have before the writer empties it. A long read can hold that up.
+    /// Size in bytes at which the writer empties the write-ahead log. A long read can delay that.
     pub max_wal_bytes: u64,
 }
 
 impl Options {
-    /// Of a database with this schema, fully durable.
+    /// Options for this schema, fully durable.
     #[must_use]
     pub fn new(schema: &'static [&'static str]) -> Self {
         Self {
@@ -59,7 +59,7 @@ impl Options {
     }
 }
 
-/// An open database. Dropping it finishes the jobs that wait and closes the file.
+/// An open database. Dropping it finishes the waiting jobs and closes the file.
 pub struct Database {
     /// `None` once it is being dropped.
     requests: Option<mpsc::Sender<Request>>,
@@ -69,7 +69,7 @@ pub struct Database {
 }
 
 impl Database {
-    /// Opens a file. Creates it with mode 0600 if it does not exist, and brings its schema up to date.
+    /// Opens a file. Creates it with mode 0600 if it does not exist, and migrates its schema.
     ///
     /// # Errors
     ///
@@ -78,8 +78,8 @@ impl Database {
         Self::open_watched(path, options, |_| {})
     }
 
-    /// Opens a file as [`Database::open`] does. `watch` is called by the thread that writes, around every commit: a test
-    /// ends the process there.
+    /// Opens a file as [`Database::open`] does. The writing thread calls `watch` around every commit, so that a test
+    /// can end the process there.
     ///
     /// # Errors
     ///
@@ -104,14 +104,14 @@ impl Database {
         })
     }
 
-    /// Runs a job that writes, and answers once it is durable. When it fails, nothing has changed.
+    /// Runs a job that writes, and answers once the result is durable. If it fails, nothing has changed.
     ///
     /// The job may run more than once, and runs even if the caller stops waiting.
     ///
     /// # Errors
     ///
-    /// Those of the job, and [`Error::Commit`], [`Error::Sqlite`], [`Error::Panicked`] or [`Error::Closed`] as an error
-    /// of the job.
+    /// Those of the job, and [`Error::Commit`], [`Error::Sqlite`], [`Error::Panicked`] or [`Error::Closed`] converted
+    /// to an error of the job.
     pub async fn write<T, E>(
         &self,
         job: impl FnMut(&Connection) -> Result<T, E> + Send + 'static,
@@ -123,7 +123,7 @@ impl Database {
         let slot = Arc::clone(&self.slots).acquire_owned().await;
         let slot = slot.map_err(|_| Error::Closed)?;
         let (sender, answer) = oneshot::channel();
-        // A caller that no longer waits learns the outcome from the database.
+        // A caller that has stopped waiting can read the result from the database.
         let reply = move |result| drop(sender.send(result));
         self.send(Request::new(job, reply, Some(slot)))?;
         answer.await.map_err(|_| Error::Closed)?
@@ -148,11 +148,12 @@ impl Database {
         answer.recv().map_err(|_| Error::Closed)?
     }
 
-    /// Runs a query on a thread that may block. All of it sees the same commit.
+    /// Runs a query on a thread that may block. The whole query sees the same commit.
     ///
     /// # Errors
     ///
-    /// Those of the query, and [`Error::Sqlite`], [`Error::Panicked`] or [`Error::Closed`] as an error of the query.
+    /// Those of the query, and [`Error::Sqlite`], [`Error::Panicked`] or [`Error::Closed`] converted to an error of
+    /// the query.
     pub async fn read<T, E>(
         &self,
         query: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
@@ -167,13 +168,13 @@ impl Database {
             Ok(result) => result,
             Err(error) => Err(match error.try_into_panic() {
                 Ok(payload) => Error::of_panic(payload.as_ref()),
-                // The runtime ends.
+                // The runtime is shutting down.
                 Err(_) => Error::Closed,
             })?,
         }
     }
 
-    /// Runs a query on this thread, which a panic of it unwinds. All of it sees the same commit.
+    /// Runs a query on the calling thread; a panic of the query unwinds it. The whole query sees the same commit.
     ///
     /// # Errors
     ///
@@ -192,11 +193,11 @@ impl Database {
 }
 
 impl Drop for Database {
-    /// Waits for the writer, so that whoever opens the file next finds it closed.
+    /// Waits for the writer, so that the file is closed for whoever opens it next.
     fn drop(&mut self) {
         drop(self.requests.take());
         let writer = self.writer.take();
-        // A job may hold the last handle: then the writer drops it, and cannot wait for itself.
+        // If a job holds the last handle, the writer drops it, and cannot wait for itself.
         if let Some(writer) = writer.filter(|writer| writer.thread().id() != thread::current().id())
         {
             let _ = writer.join();
@@ -211,7 +212,7 @@ impl fmt::Debug for Database {
 }
 
 fn open_for_writing(path: &Path, options: &Options) -> Result<Connection, Error> {
-    // SQLite gives the files beside it the mode of this one.
+    // SQLite gives the files beside this one the same mode.
     let mut create = OpenOptions::new();
     create.read(true).write(true).create(true).truncate(false);
     create.mode(0o600).open(path).map_err(Error::File)?;

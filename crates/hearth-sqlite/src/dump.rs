@@ -1,4 +1,4 @@
-//! A database as SQL text.
+//! Dumps a database as SQL text.
 
 use std::fmt::Write as _;
 
@@ -6,11 +6,12 @@ use rusqlite::Connection;
 
 use crate::Error;
 
-/// Everything in a database as SQL text that makes it anew: the number of steps of its schema, then its tables and
-/// indexes in the order of their creation, its rows in the order of their columns, and triggers last, so that they do not
-/// run for those rows. Equal databases have equal texts.
+/// The content of a database as SQL text that recreates it: the number of its migration steps; tables and indexes in
+/// the order of their creation; rows in the order of their columns; triggers last, so that they do not run for those
+/// rows. Equal databases give equal texts.
 ///
-/// Stores keep files of their releases as such texts, and their tests hold today's readers and writers against them.
+/// Stores keep such dumps of files of earlier releases. Their tests check that the present code reads and writes
+/// those files.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Why a database could not be opened, read or written.
+//! Errors of databases.
 
 use std::any::Any;
 use std::io;
@@ -6,10 +6,10 @@ use std::io;
 /// Why a database could not be opened, read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The file could not be created, or the thread that writes could not be started.
+    /// The file could not be created, or the writing thread could not be started.
     #[error("cannot use the database file")]
     File(#[source] io::Error),
-    /// SQLite refused.
+    /// SQLite returned an error.
     #[error("SQLite refused")]
     Sqlite(#[from] rusqlite::Error),
     /// The file was written by a newer release. That release, or one after it, can open it.
@@ -20,19 +20,19 @@ pub enum Error {
         /// The newest schema that this release knows.
         known: i64,
     },
-    /// The commit of which this job was a part failed. Nothing was written.
+    /// The commit that this job was a part of failed. Nothing was written.
     #[error("the commit failed: {0}")]
     Commit(String),
-    /// A job or a query panicked. Nothing of it was written, and the database goes on.
+    /// A job or a query panicked. Nothing of it was written, and the database stays usable.
     #[error("a job on the database panicked: {0}")]
     Panicked(String),
-    /// The thread that writes has ended.
+    /// The writing thread has ended.
     #[error("the database is closed")]
     Closed,
 }
 
 impl Error {
-    /// What is answered for code of a caller that panicked. The panic itself was told by the panic hook.
+    /// The error for a panic in a caller's code. The panic hook has reported the panic itself.
     pub(crate) fn of_panic(payload: &(dyn Any + Send)) -> Self {
         let text = payload.downcast_ref::<&str>().copied();
         let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));

@@ -1,4 +1,4 @@
-//! A job on its way to the writer, whose types the writer does not know.
+//! A job in the queue of the writer, with its types erased.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -10,32 +10,32 @@ use crate::Error;
 /// A job and its place in the queue.
 pub(crate) struct Request {
     pub(crate) job: Box<dyn Job>,
-    /// The place in the queue, which is free again when the job is done. A blocking caller needs none: it waits.
+    /// The slot in the queue, freed when the job is done. `None` for a blocking caller, which waits anyway.
     _slot: Option<OwnedSemaphorePermit>,
 }
 
 /// What the writer runs and answers.
 pub(crate) trait Job: Send {
-    /// Runs it. Answers whether what it wrote is to be kept. May be called again when the transaction was rolled back.
-    /// A job that panics has failed, and is not run again: nobody knows what is left of its state.
+    /// Runs the job. Returns whether to keep what it wrote. May be called again if the transaction was rolled back. A
+    /// job that panics has failed and is not run again, because its state is undefined.
     fn run(&mut self, db: &Connection) -> bool;
 
-    /// Replaces the result of the last run by a failure.
+    /// Replaces the result of the last run by an error.
     fn fail(&mut self, error: Error);
 
-    /// Gives the caller the result of the last run.
+    /// Sends the result of the last run to the caller.
     fn answer(self: Box<Self>);
 }
 
 struct Typed<W, R, T, E> {
-    /// `None` once it has panicked.
+    /// `None` once the job has panicked.
     work: Option<W>,
     result: Option<Result<T, E>>,
     reply: R,
 }
 
 impl Request {
-    /// `reply` is called with the result, once what `work` wrote is durable.
+    /// `reply` is called with the result, once the writes of `work` are durable.
     pub(crate) fn new<T, E>(
         work: impl FnMut(&Connection) -> Result<T, E> + Send + 'static,
         reply: impl FnOnce(Result<T, E>) + Send + 'static,
@@ -67,7 +67,7 @@ where
         let Some(work) = &mut self.work else {
             return false;
         };
-        // Unwind safe: of a job that panicked neither its state nor what it wrote is used again.
+        // Unwind safe: neither the state nor the writes of a job that panicked are used again.
         match catch_unwind(AssertUnwindSafe(|| work(db))) {
             Ok(result) => {
                 let is_kept = result.is_ok();

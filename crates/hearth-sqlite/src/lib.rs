@@ -7,9 +7,10 @@
 //!
 //! - A job is a closure over a connection. If it fails, its savepoint is rolled back and nothing of it is kept.
 //! - Jobs that wait at the same time share one commit. Each is answered only after that commit.
-//! - A job may run more than once: when SQLite rolls back the whole transaction because of one job, the others run again.
-//!   So a job changes nothing but the database. It does not wait for another job either: there is one writer.
-//! - A job that panics fails alone: it is rolled back, its caller is told, and the writer goes on.
+//! - A job may run more than once: if SQLite rolls back the whole transaction because of one job, the others run
+//!   again. So a job must change nothing but the database, and must not wait for another job: there is only one
+//!   writer.
+//! - A job that panics fails alone: it is rolled back, its caller gets an error, and the writer continues.
 //! - A read sees one commit from its beginning to its end. It waits neither for the writer nor for other reads.
 //! - A schema is a list of steps. `PRAGMA user_version` is the number of steps that a file has been through.
 //!

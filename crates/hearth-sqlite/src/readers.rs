@@ -1,4 +1,4 @@
-//! Connections that read.
+//! The pool of reading connections.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,10 +8,10 @@ use rusqlite::{Connection, OpenFlags};
 use crate::Error;
 use crate::connection::connect;
 
-/// Connections kept for readers; more are opened under load and closed after.
+/// Idle connections that are kept. Under load more are opened, and closed afterwards.
 const IDLE_READERS: usize = 8;
 
-/// The pool of connections that read.
+/// The pool of reading connections.
 pub(crate) struct Readers {
     path: PathBuf,
     idle: Mutex<Vec<Connection>>,
@@ -25,8 +25,8 @@ impl Readers {
         }
     }
 
-    /// Runs a query in a read transaction: all of it sees the same commit. The connection of one that panics is closed
-    /// with its transaction, and the next reader opens another.
+    /// Runs a query in a read transaction: the whole query sees the same commit. If the query panics, its connection
+    /// is closed with its transaction.
     pub(crate) fn read<T, E: From<Error>>(
         &self,
         query: impl FnOnce(&Connection) -> Result<T, E>,
@@ -47,7 +47,7 @@ impl Readers {
         }
     }
 
-    /// A connection whose transaction did not end would read an old commit forever, and is closed instead.
+    /// A connection whose transaction did not end would read an old commit forever, so it is closed.
     fn put_back(&self, connection: Connection) {
         let mut idle = self.idle();
         if idle.len() < IDLE_READERS && connection.is_autocommit() {

@@ -1,10 +1,11 @@
-//! How older files become newer ones.
+//! Migration of older files.
 
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::Error;
 
-/// Runs the steps that a file has not been through. Each is one transaction, together with the new `user_version`.
+/// Runs the steps that a file has not been through. Each step is one transaction, together with the new
+/// `user_version`.
 pub(crate) fn migrate(db: &mut Connection, steps: &[&str]) -> Result<(), Error> {
     let known = i64::try_from(steps.len()).unwrap_or(i64::MAX);
     let found: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;

@@ -1,7 +1,7 @@
-//! A bound on the write-ahead log.
+//! Limits the size of the write-ahead log.
 //!
-//! SQLite copies the log into the database every thousand pages and then begins it anew, but only when no reader still
-//! reads from it. Under readers without a pause it would grow without an end.
+//! SQLite copies the log into the database every thousand pages. It starts the log anew only if no reader still reads
+//! from it, so under constant reads the log would grow without limit.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,15 +9,15 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-/// How long the writer waits for readers when the log is too large. New readers read from the database once all of the
-/// log is copied, so only a read that began earlier can hold it up.
+/// How long the writer waits for readers if the log is too large. New readers read from the database once the whole
+/// log is copied, so only an earlier read can delay it.
 const PATIENCE: Duration = Duration::from_millis(200);
 
 /// The write-ahead log of one database.
 pub(crate) struct Wal {
     path: PathBuf,
     max_bytes: u64,
-    /// The size from which on the log is emptied.
+    /// The size in bytes from which on the log is emptied.
     due_bytes: u64,
 }
 
@@ -63,7 +63,7 @@ impl Wal {
 fn empty(db: &Connection) -> rusqlite::Result<()> {
     let usual_ms: u32 = db.pragma_query_value(None, "busy_timeout", |row| row.get(0))?;
     db.busy_timeout(PATIENCE)?;
-    // Answers a row, of which the first column says whether a reader was in the way.
+    // Returns a row whose first column says whether a reader was in the way.
     let emptied = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     db.busy_timeout(Duration::from_millis(usual_ms.into()))?;
     emptied

@@ -1,4 +1,4 @@
-//! The thread that writes.
+//! The writing thread.
 
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
@@ -9,22 +9,22 @@ use crate::Error;
 use crate::job::{Job, Request};
 use crate::wal::Wal;
 
-/// Jobs that share one commit at most. Most are a few rows, so a full group still takes milliseconds.
+/// Most jobs that share one commit. Most jobs are a few rows, so a full group still takes milliseconds.
 const GROUP: usize = 64;
 
-/// From this time on a group takes no further job: the first one waits for all of them.
+/// After this time a group takes no further job, because its first job waits for all of them.
 const GROUP_TIME: Duration = Duration::from_millis(50);
 
-/// Where a commit stands.
+/// The moments of a commit that a watcher is called at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommitMoment {
-    /// Nothing of it is durable yet.
+    /// Before the commit: nothing is durable yet.
     Before,
-    /// All of it is durable; nobody was told yet.
+    /// After the commit: everything is durable, and no caller is answered yet.
     After,
 }
 
-/// Writes until every handle is gone.
+/// Writes until every handle is dropped.
 pub(crate) fn run(
     mut db: Connection,
     queue: &Receiver<Request>,
@@ -39,8 +39,8 @@ pub(crate) fn run(
     }
 }
 
-/// Writes jobs with as few commits as their number and time allow. A job on which SQLite rolled back the whole transaction
-/// is answered as failed, and those that had run before it run again without it.
+/// Writes jobs in as few commits as their number and time allow. A job because of which SQLite rolled back the whole
+/// transaction fails. The jobs that had run before it run again without it.
 pub(crate) fn write_all(
     db: &mut Connection,
     mut group: Vec<Request>,
@@ -60,7 +60,7 @@ pub(crate) fn write_all(
 
 /// How one transaction over a group ended.
 enum Attempt {
-    /// So many jobs from the beginning have their results, and what those that succeeded wrote is durable.
+    /// The first jobs, this many, have their results, and the writes of those that succeeded are durable.
     Finished(usize),
     /// SQLite rolled back the whole transaction at this job. Nothing of the group was written.
     RolledBack(usize),
@@ -79,8 +79,8 @@ fn attempt(
     let mut count = 0;
     for request in group.iter_mut() {
         let is_written = write(&mut transaction, request.job.as_mut());
-        // When the disk is full or fails, or memory ends, SQLite may roll back more than the savepoint: the whole
-        // transaction. What followed would be committed statement by statement.
+        // If the disk is full or fails, or memory runs out, SQLite may roll back the whole transaction instead of the
+        // savepoint. Later statements would then be committed one by one.
         if transaction.is_autocommit() {
             if is_written {
                 let text = "SQLite has rolled back the transaction".to_owned();
@@ -101,7 +101,7 @@ fn attempt(
     Attempt::Finished(count)
 }
 
-/// Runs one job in its own savepoint. Answers whether what it wrote is kept.
+/// Runs one job in its own savepoint. Returns whether what it wrote is kept.
 fn write(transaction: &mut Transaction<'_>, job: &mut dyn Job) -> bool {
     let written = transaction.savepoint().and_then(|savepoint| {
         if job.run(&savepoint) {

@@ -18,7 +18,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use hearth_base::KernelSource;
 use hearth_emulated::{
-    DataDisk, EmulatedHost, HostAgentClient, HostConfig, HostEvent, InitialFile, PortForward,
+    DataDisk, EmulatedHost, HostAgentClient, HostConfig, InitialFile, PortForward, WatchdogEvent,
     default_memory_mib, keep_running,
 };
 use hearth_vmm::probe;
@@ -97,14 +97,14 @@ fn start(shared: &Shared, ports: &[u16]) -> Result<ExitCode> {
         &stop,
         &output::announce,
         &mut |event| match event {
-            HostEvent::Up(agent) => match furnish(shared, &agent) {
+            WatchdogEvent::Up(agent) => match furnish(shared, &agent) {
                 Ok(()) => eprintln!(
                     "the emulated host is up after {:.1} s; try `hearth host exec -- hearth machine boot first`",
                     began.elapsed().as_secs_f64()
                 ),
                 Err(error) => eprintln!("warning: the emulated host is up, but {error:#}"),
             },
-            HostEvent::Died(death) => {
+            WatchdogEvent::Died(death) => {
                 eprintln!("{death}; starting it again (microVMs in it are as after a power cut)");
             }
         },

@@ -100,11 +100,11 @@ impl Owner {
                 biased;
                 outcome = finish(&mut work) => {
                     work = None;
-                    if self.take(outcome).await.is_gone() {
+                    if self.handle_outcome(outcome).await.is_gone() {
                         break;
                     }
                 }
-                Some(command) = self.mailbox.recv() => self.obey(command).await,
+                Some(command) = self.mailbox.recv() => self.handle_command(command).await,
             }
             if work.is_none()
                 || operation != machine::operation(&self.life())
@@ -174,7 +174,7 @@ impl Owner {
             .find(|build| matches!(build.state, BuildState::Pending | BuildState::InProgress))
     }
 
-    async fn take(&mut self, outcome: Outcome) -> Existence {
+    async fn handle_outcome(&mut self, outcome: Outcome) -> Existence {
         match outcome {
             Outcome::Place(place) => self.begin_build(place).await,
             Outcome::Built(build, result) => self.end_build(*build, result).await,
@@ -183,18 +183,18 @@ impl Owner {
                 self.write_surely(self.concluded(gone, "deleted")).await;
                 return Existence::Gone;
             }
-            Outcome::Freed => self.happen(Event::VersionFreed, Batch::new()).await,
+            Outcome::Freed => self.apply(Event::VersionFreed, Batch::new()).await,
             Outcome::NotFreed if self.image.state == ImageState::Deleting => {
-                self.happen(Event::DeleteFailed, Batch::new()).await;
+                self.apply(Event::DeleteFailed, Batch::new()).await;
             }
-            Outcome::NotFreed => self.happen(Event::VersionNotFreed, Batch::new()).await,
+            Outcome::NotFreed => self.apply(Event::VersionNotFreed, Batch::new()).await,
         }
         Existence::Stays
     }
 
     /// Applies an event that has happened. It is written together with `batch`; the write is retried until it
     /// succeeds.
-    async fn happen(&mut self, event: Event, batch: Batch) {
+    async fn apply(&mut self, event: Event, batch: Batch) {
         if let Transition::Moved(life) = machine::step(&self.life(), event) {
             let (image, versions) = self.after(&life);
             let batch = self.written(batch, &life, &image, &versions);
@@ -207,7 +207,7 @@ impl Owner {
         until_done("writing an image", || self.shared.commit(batch.clone())).await;
     }
 
-    async fn obey(&mut self, command: Command) {
+    async fn handle_command(&mut self, command: Command) {
         // A caller that has disconnected does not need the answer.
         match command {
             Command::Update(update, reply) => {

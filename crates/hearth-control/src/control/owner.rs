@@ -210,7 +210,7 @@ impl Owner {
         while self.microvm.life.phase != Phase::Terminated && !self.is_superseded {
             let phase = self.microvm.life.phase;
             match self.next(&mut work).await {
-                Next::Event(event) => self.take(event).await,
+                Next::Event(event) => self.apply(event).await,
                 Next::Command(Command::Ask(ask, reply)) => {
                     // A caller that has disconnected does not need the answer.
                     let _ = reply.send(self.answer(ask).await);
@@ -219,7 +219,7 @@ impl Owner {
                 Next::Command(Command::SetActivity(activity, reply)) => {
                     let _ = reply.send(self.set_activity(activity).await);
                 }
-                Next::Command(Command::Ended(reason)) => self.take(Event::Ended(reason)).await,
+                Next::Command(Command::Ended(reason)) => self.apply(Event::Ended(reason)).await,
                 Next::Command(Command::Observed(found, at)) => self.observe(found, at).await,
             }
             if self.microvm.life.phase != phase {
@@ -274,7 +274,7 @@ impl Owner {
     }
 
     /// Applies an event of the host or the clock. It has happened, so the write is retried until it succeeds.
-    async fn take(&mut self, event: Event) {
+    async fn apply(&mut self, event: Event) {
         self.count(&event);
         let now = self.shared.clock.now();
         let terms = Terms::of(&self.microvm);

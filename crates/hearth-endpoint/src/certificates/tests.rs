@@ -107,6 +107,6 @@ fn the_leaf_that_was_not_asked_for_the_longest_makes_room() {
 fn strange_names_are_signed_for_at_a_rate() {
     let directory = tempfile::tempdir().unwrap();
     let certificates = open(directory.path());
-    let signed = (0..1000).filter(|_| certificates.may_sign_for_stranger());
+    let signed = (0..1000).filter(|_| certificates.may_sign_for_unknown_name());
     assert!((100..200).contains(&signed.count()));
 }

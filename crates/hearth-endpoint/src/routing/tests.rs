@@ -16,21 +16,24 @@ fn at(id: EndpointId) -> Authority {
 #[test]
 fn an_own_port_needs_no_name() {
     let (one, two) = ids();
-    let door = Door::Own(one);
+    let route = ListenerRoute::Own(one);
     let local = Authority::from_static("127.0.0.1:5000");
-    assert_eq!(door.endpoint(None, Some(&local)), Ok(one));
-    assert_eq!(door.endpoint(Some("localhost"), None), Ok(one));
-    assert_eq!(door.endpoint(None, Some(&at(one))), Ok(one));
-    assert!(door.endpoint(None, Some(&at(two))).is_err());
-    assert!(door.endpoint(Some(at(two).host()), Some(&local)).is_err());
+    assert_eq!(route.endpoint(None, Some(&local)), Ok(one));
+    assert_eq!(route.endpoint(Some("localhost"), None), Ok(one));
+    assert_eq!(route.endpoint(None, Some(&at(one))), Ok(one));
+    assert!(route.endpoint(None, Some(&at(two))).is_err());
+    assert!(route.endpoint(Some(at(two).host()), Some(&local)).is_err());
 }
 
 #[test]
 fn a_shared_listener_goes_by_name() {
     let (one, two) = ids();
-    let door = Door::Shared;
-    assert_eq!(door.endpoint(Some(at(one).host()), Some(&at(one))), Ok(one));
-    assert_eq!(door.endpoint(None, Some(&at(one))), Ok(one));
+    let route = ListenerRoute::Shared;
+    assert_eq!(
+        route.endpoint(Some(at(one).host()), Some(&at(one))),
+        Ok(one)
+    );
+    assert_eq!(route.endpoint(None, Some(&at(one))), Ok(one));
     let any = Authority::from_static("example.org");
     for (name, host, refusal) in [
         (Some(at(one)), Some(at(two)), Refusal::Misdirected),
@@ -40,7 +43,7 @@ fn a_shared_listener_goes_by_name() {
         (None, None, Refusal::AuthenticationFailed),
     ] {
         let name = name.as_ref().map(Authority::host);
-        assert_eq!(door.endpoint(name, host.as_ref()), Err(refusal));
+        assert_eq!(route.endpoint(name, host.as_ref()), Err(refusal));
     }
 }
 

@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use uuid::Uuid;
 
 use crate::backend::{Shell, ShellInput, TerminalSize};
-use crate::per_microvm::Lane;
+use crate::per_microvm::PerMicrovm;
 use crate::traffic::Direction;
 
 /// Largest message of a client: a large paste.
@@ -27,7 +27,7 @@ const READ_BUFFER_BYTES: usize = 4 * 1024;
 const CLOSE_TIME: Duration = Duration::from_secs(5);
 
 /// Runs until the shell exits or the client disconnects, which hangs up.
-pub(super) async fn run<S>(stream: S, shell: Shell, lane: &Lane)
+pub(super) async fn run<S>(stream: S, shell: Shell, per_microvm: &PerMicrovm)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -41,8 +41,8 @@ where
     // Two concurrent loops: a shell whose output is not read may not read its input either, so neither loop may wait
     // for the other.
     let has_exited = tokio::select! {
-        shown = show(output, &mut sink, lane) => shown.is_ok(),
-        () = listen(&mut messages, input, lane) => false,
+        shown = show(output, &mut sink, per_microvm) => shown.is_ok(),
+        () = listen(&mut messages, input, per_microvm) => false,
     };
     if has_exited {
         let close = CloseFrame {
@@ -62,7 +62,7 @@ where
 async fn show(
     mut output: mpsc::Receiver<Bytes>,
     sink: &mut (impl Sink<Message, Error = Error> + Unpin),
-    lane: &Lane,
+    per_microvm: &PerMicrovm,
 ) -> Result<(), Error> {
     let session = format!(
         r#"{{"type":"session_init","session_id":"{}"}}"#,
@@ -70,7 +70,7 @@ async fn show(
     );
     sink.send(Message::text(session)).await?;
     while let Some(bytes) = output.recv().await {
-        let wait = lane.traffic.pass(Direction::Down, bytes.len());
+        let wait = per_microvm.traffic.pass(Direction::Down, bytes.len());
         sink.send(Message::Binary(bytes)).await?;
         tokio::time::sleep(wait).await;
     }
@@ -81,10 +81,10 @@ async fn show(
 async fn listen(
     messages: &mut (impl Stream<Item = Result<Message, Error>> + Unpin),
     input: mpsc::Sender<ShellInput>,
-    lane: &Lane,
+    per_microvm: &PerMicrovm,
 ) {
     while let Some(Ok(message)) = messages.next().await {
-        let wait = lane.traffic.pass(Direction::Up, message.len());
+        let wait = per_microvm.traffic.pass(Direction::Up, message.len());
         let did = match message {
             Message::Text(text) => meaning(Bytes::from(text)),
             Message::Binary(bytes) => ShellInput::Bytes(bytes),

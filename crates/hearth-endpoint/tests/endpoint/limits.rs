@@ -3,25 +3,25 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use hearth_endpoint::{Limits, Settings};
+use hearth_endpoint::{EndpointLimits, Settings};
 use hyper::Request;
 
 use crate::application::{self, Speech};
 use crate::client::{Answer, get_in, http1};
 use crate::rig::Rig;
 
-fn two_a_second() -> Limits {
-    Limits {
+fn two_a_second() -> EndpointLimits {
+    EndpointLimits {
         requests_per_second: Some(2),
-        ..Limits::NONE
+        ..EndpointLimits::NONE
     }
 }
 
-async fn rig(limits: Limits) -> Rig {
+async fn rig(limits: EndpointLimits) -> Rig {
     limited(Rig::new().await, limits).await
 }
 
-async fn limited(rig: Rig, limits: Limits) -> Rig {
+async fn limited(rig: Rig, limits: EndpointLimits) -> Rig {
     rig.put(8080, application::start(Speech::Http1).await);
     rig.guest.set(|microvm| microvm.limits = limits);
     rig
@@ -37,9 +37,9 @@ fn request(rig: &Rig, path: &str) -> Request<String> {
 
 #[tokio::test]
 async fn connections_are_limited_and_given_back() {
-    let rig = rig(Limits {
+    let rig = rig(EndpointLimits {
         connections: Some(2),
-        ..Limits::NONE
+        ..EndpointLimits::NONE
     })
     .await;
     let (mut first, mut second) = (http1(&rig).await, http1(&rig).await);
@@ -89,9 +89,9 @@ async fn requests_over_the_rate_wait_for_their_turn() {
 
 #[tokio::test]
 async fn bandwidth_is_held_back() {
-    let rig = rig(Limits {
+    let rig = rig(EndpointLimits {
         bytes_per_second: Some(1_000_000),
-        ..Limits::NONE
+        ..EndpointLimits::NONE
     })
     .await;
     let begun = Instant::now();
@@ -103,7 +103,7 @@ async fn bandwidth_is_held_back() {
 
 #[tokio::test]
 async fn bytes_are_counted_both_ways() {
-    let rig = rig(Limits::NONE).await;
+    let rig = rig(EndpointLimits::NONE).await;
     let before = rig.guest.touched.load(Ordering::Relaxed);
     let answer = get_in(&rig, "/source/80000").await;
     assert_eq!(answer.status, 200);

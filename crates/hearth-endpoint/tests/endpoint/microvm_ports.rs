@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use hearth_endpoint::{Doors, EndpointId};
+use hearth_endpoint::{EndpointId, MicrovmPorts};
 use hyper::Request;
 use tokio::net::{TcpListener, TcpStream};
 use uuid::Uuid;
@@ -37,13 +37,13 @@ async fn status(rig: &mut Rig, port: u16) -> u16 {
 async fn open_ports_follow_what_is_wanted() {
     let mut rig = Rig::new().await;
     rig.put(8080, application::start(Speech::Http1).await);
-    let mut doors = Doors::new(rig.server.clone(), LOOPBACK);
+    let mut ports = MicrovmPorts::new(rig.server.clone(), LOOPBACK);
     let (one, two) = (free_port().await, free_port().await);
     let known = rig.guest.endpoint;
     let unknown = EndpointId(Uuid::new_v4());
 
     assert!(
-        doors
+        ports
             .reconcile(&HashMap::from([(one, known), (two, unknown)]))
             .await
             .is_empty()
@@ -53,14 +53,14 @@ async fn open_ports_follow_what_is_wanted() {
 
     // A port may be given to another microVM, once the old listener has gone.
     let wanted = HashMap::from([(two, known)]);
-    while !doors.reconcile(&wanted).await.is_empty() {
+    while !ports.reconcile(&wanted).await.is_empty() {
         tokio::task::yield_now().await;
     }
     assert_eq!(status(&mut rig, two).await, 200);
     assert!(!is_open(one).await);
 
     let taken = TcpListener::bind((LOOPBACK, one)).await.unwrap();
-    let failed = doors
+    let failed = ports
         .reconcile(&HashMap::from([(one, known), (two, known)]))
         .await;
     assert_eq!(
@@ -68,7 +68,7 @@ async fn open_ports_follow_what_is_wanted() {
         [one]
     );
     drop(taken);
-    doors.close().await;
+    ports.close().await;
     assert!(!is_open(two).await);
 }
 

@@ -9,9 +9,9 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use hearth_endpoint::{
-    Access, Authority, Backend, Certificates, Door, Endpoint, EndpointId, Grant, Ingress, Limits,
-    Microvm, MicrovmId, OpenError, ResumeError, Settings, Shell, ShellInput, State, Stream,
-    TerminalSize, TokenKeys,
+    Access, Authority, Backend, Certificates, Endpoint, EndpointId, EndpointLimits, Grant, Ingress,
+    ListenerRoute, Microvm, MicrovmId, OpenError, ResumeError, Settings, Shell, ShellInput, State,
+    Stream, TerminalSize, TokenKeys,
 };
 use rustls::pki_types::CertificateDer;
 use tempfile::TempDir;
@@ -160,11 +160,11 @@ impl Rig {
         .unwrap();
         let (stop, stopped) = watch::channel(false);
         let (mut addresses, mut tasks) = (Vec::new(), Vec::new());
-        for door in [Door::Own(guest.endpoint), Door::Shared] {
+        for route in [ListenerRoute::Own(guest.endpoint), ListenerRoute::Shared] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             addresses.push(listener.local_addr().unwrap());
             let (endpoint, stopped) = (server.clone(), stopped.clone());
-            let serving = async move { endpoint.serve(listener, door, stopped).await };
+            let serving = async move { endpoint.serve(listener, route, stopped).await };
             tasks.push(tokio::spawn(serving));
         }
         Self {
@@ -220,7 +220,7 @@ fn guest() -> Guest {
             http: true,
             shell: false,
         },
-        limits: Limits::NONE,
+        limits: EndpointLimits::NONE,
     };
     Guest {
         microvm: Mutex::new(microvm),

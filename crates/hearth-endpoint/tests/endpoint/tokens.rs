@@ -169,7 +169,7 @@ async fn names_must_be_the_microvms_own() {
     let rig = rig().await;
     let own = format!("{}.hearth.test", rig.guest.endpoint);
     let other = format!("{}.hearth.test", Uuid::new_v4());
-    for (door, sni, host, status) in [
+    for (route, sni, host, status) in [
         (rig.own, "127.0.0.1", "127.0.0.1:1", 200),
         (rig.own, "127.0.0.1", other.as_str(), 403),
         (rig.shared, own.as_str(), own.as_str(), 200),
@@ -179,7 +179,7 @@ async fn names_must_be_the_microvms_own() {
         (rig.shared, other.as_str(), other.as_str(), 403),
         (rig.shared, "127.0.0.1", "127.0.0.1", 403),
     ] {
-        let stream = tls(&rig, door, sni, "http/1.1").await;
+        let stream = tls(&rig, route, sni, "http/1.1").await;
         let io = hyper_util::rt::TokioIo::new(stream);
         let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
         tokio::spawn(connection);

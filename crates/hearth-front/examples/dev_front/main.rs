@@ -27,7 +27,7 @@ use hearth_front::{
     HoldingKind, Keys, KnownHosts, MetricsPage, MintError, PageTokens, SessionKey, Transport,
     serve,
 };
-use hearth_logs::{Limits, LogStore};
+use hearth_logs::{LogLimits, LogStore};
 use hearth_objects::ObjectStore;
 use memory_guests::MemoryGuests;
 use memory_host::MemoryHost;
@@ -84,7 +84,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         sessions: SessionKey::new([2; 32]),
         logs: Arc::new(LogStore::open(
             &directory.join("logs.db"),
-            Limits::default(),
+            LogLimits::default(),
         )?),
         objects: Arc::new(ObjectStore::open(&directory.join("objects"))?),
         s3_elsewhere: None,

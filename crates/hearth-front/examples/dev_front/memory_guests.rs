@@ -9,7 +9,7 @@ use futures_util::stream::{StreamExt, iter};
 use hearth_control::id::MicrovmId;
 use hearth_control::microvm::Microvm;
 use hearth_front::{
-    Command, FileContent, GuestError, Guests, Input, OutputPlace, ProcessInput, ProcessOutput,
+    Command, FileContent, GuestError, Guests, Input, LogStreamName, ProcessInput, ProcessOutput,
     TerminalSize,
 };
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -131,8 +131,8 @@ impl Guests for MemoryGuests {
         self.write_file(microvm, &tree(path), 0, content).await
     }
 
-    fn output(&self, microvm: &Microvm) -> Option<OutputPlace> {
-        Some(OutputPlace {
+    fn output(&self, microvm: &Microvm) -> Option<LogStreamName> {
+        Some(LogStreamName {
             group: "/microvms".to_owned(),
             stream: microvm.id.to_string(),
         })

@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use crate::call::Call;
 use crate::fault::Fault;
 use crate::model::iam::{Iam as Actions, *};
-use crate::policy::{Document, Kind};
+use crate::policy::{Document, DocumentKind};
 use crate::wire::query::{self, Parameters};
 use crate::wire::xml::Xml;
 use crate::wire::{Label, Reply};
@@ -153,9 +153,9 @@ fn policy_chars(document: &str) -> usize {
 }
 
 /// A policy document of bounded size that can be parsed. It is evaluated when it is used.
-fn document(document: String, kind: Kind) -> Result<String, Fault> {
+fn document(document: String, kind: DocumentKind) -> Result<String, Fault> {
     let refused = |text: String| Err(Fault::new(400, "MalformedPolicyDocument", text));
-    if kind == Kind::Trust && policy_chars(&document) > MAX_POLICY_CHARS {
+    if kind == DocumentKind::Trust && policy_chars(&document) > MAX_POLICY_CHARS {
         return refused(format!(
             "This policy is longer than {MAX_POLICY_CHARS} characters"
         ));

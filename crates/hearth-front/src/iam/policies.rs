@@ -10,7 +10,7 @@ use crate::model::iam::{
     ListAttachedRolePoliciesOutput, ListRolePoliciesInput, ListRolePoliciesOutput,
     PutRolePolicyInput,
 };
-use crate::policy::Kind;
+use crate::policy::DocumentKind;
 use crate::uri::encode;
 
 pub(super) async fn put(request: &Request<'_>, input: PutRolePolicyInput) -> Result<(), Fault> {
@@ -18,7 +18,7 @@ pub(super) async fn put(request: &Request<'_>, input: PutRolePolicyInput) -> Res
     check_name(&input.policy_name)?;
     let policy = RolePolicy {
         name: input.policy_name,
-        document: document(input.policy_document, Kind::Identity)?,
+        document: document(input.policy_document, DocumentKind::Identity)?,
     };
     let _turn = request.puts.lock().await;
     let known = request.control.role_policies(request.account, &role);

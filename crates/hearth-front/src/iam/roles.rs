@@ -9,7 +9,7 @@ use crate::model::iam::{
     CreateRoleInput, CreateRoleOutput, DeleteRoleInput, GetRoleInput, GetRoleOutput,
     ListRolesInput, ListRolesOutput, Role, UpdateAssumeRolePolicyInput,
 };
-use crate::policy::Kind;
+use crate::policy::DocumentKind;
 use crate::uri::encode;
 
 /// The longest session of a role that sets none, in seconds.
@@ -26,7 +26,7 @@ pub(super) async fn create(
         name: role_name(&input.role_name)?,
         path: path(input.path)?,
         description: input.description,
-        trust_policy: document(input.assume_role_policy_document, Kind::Trust)?,
+        trust_policy: document(input.assume_role_policy_document, DocumentKind::Trust)?,
         max_session_s: input.max_session_duration.unwrap_or(USUAL_SESSION_S),
     };
     let made = request.control.create_role(request.account, create).await;
@@ -75,7 +75,7 @@ pub(super) async fn set_trust(
     input: UpdateAssumeRolePolicyInput,
 ) -> Result<(), Fault> {
     let name = role_name(&input.role_name)?;
-    let policy = document(input.policy_document, Kind::Trust)?;
+    let policy = document(input.policy_document, DocumentKind::Trust)?;
     let set = request
         .control
         .set_role_trust(request.account, &name, policy);

@@ -7,7 +7,7 @@
 use hearth_control::Control;
 use hearth_control::id::AccountId;
 
-use super::role::{RoleError, RoleName};
+use super::role::{RoleArn, RoleError};
 use super::{Denied, ask};
 use crate::policy::Facts;
 
@@ -40,7 +40,7 @@ pub(crate) async fn may_build_role_read(
     let Some(name) = role
         .parse()
         .ok()
-        .filter(|name: &RoleName| name.account == account)
+        .filter(|name: &RoleArn| name.account == account)
     else {
         return Ok(());
     };

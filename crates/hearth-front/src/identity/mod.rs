@@ -26,8 +26,8 @@ use crate::policy::{Decision, Document, Facts, Question, decide};
 use crate::sigv4::SignatureError;
 
 pub(crate) use build_role::{BuildRoleError, may_build_role_read};
-pub(crate) use role::{Role, RoleError, RoleName};
-pub(crate) use sessions::Life;
+pub(crate) use role::{ExecutionRole, RoleArn, RoleError};
+pub(crate) use sessions::LaunchedMicrovm;
 use sessions::Session;
 pub use sessions::SessionKey;
 
@@ -54,7 +54,7 @@ pub(crate) enum Principal {
     /// The account itself.
     Account,
     /// A role, as long as its microVM lives.
-    Role(Arc<Role>),
+    Role(Arc<ExecutionRole>),
 }
 
 /// The verified caller of a request.
@@ -105,10 +105,10 @@ impl Identities {
         let session = self.sessions.open(token, access_key);
         let session = session.ok_or(SignatureError::UnknownKey)?;
         let microvm = self.living(&session).ok_or(SignatureError::ExpiredToken)?;
-        if session.period.end(&Life::from(&microvm)) <= Timestamp::now() {
+        if session.period.end(&LaunchedMicrovm::from(&microvm)) <= Timestamp::now() {
             return Err(SignatureError::ExpiredToken);
         }
-        let role = Role::of(&self.control, &microvm).await;
+        let role = ExecutionRole::of(&self.control, &microvm).await;
         let role = role.map_err(|_| SignatureError::UnknownKey)?;
         Ok(Signer {
             access_key: access_key.to_owned(),

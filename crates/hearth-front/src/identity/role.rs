@@ -8,15 +8,15 @@ use hearth_control::id::{AccountId, MicrovmId};
 use hearth_control::microvm::Microvm;
 
 use super::managed;
-use crate::policy::{Decision, Document, Facts, Kind, Question, decide};
+use crate::policy::{Decision, Document, DocumentKind, Facts, Question, decide};
 
 /// The service principal that assumes roles for microVMs (facts section 12).
 const SERVICE: &str = "lambda.amazonaws.com";
 
 /// The role of a microVM.
 #[derive(Debug)]
-pub(crate) struct Role {
-    name: RoleName,
+pub(crate) struct ExecutionRole {
+    name: RoleArn,
     /// The unique id, `AROA...`.
     pub(crate) id: String,
     pub(crate) microvm: MicrovmId,
@@ -38,13 +38,13 @@ pub(crate) enum RoleError {
 
 /// The parts of a role's ARN.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct RoleName {
+pub(crate) struct RoleArn {
     pub(crate) account: AccountId,
     path: String,
     name: hearth_control::id::RoleName,
 }
 
-impl FromStr for RoleName {
+impl FromStr for RoleArn {
     type Err = RoleError;
 
     fn from_str(text: &str) -> Result<Self, RoleError> {
@@ -67,7 +67,7 @@ pub(super) struct Assumable {
     pub(super) policies: Vec<Document>,
 }
 
-impl RoleName {
+impl RoleArn {
     /// Returns the role of this name, if it trusts the service on behalf of this image.
     ///
     /// # Errors
@@ -94,7 +94,7 @@ impl RoleName {
         let mut policies = Vec::new();
         for policy in inline.map_err(unavailable)? {
             // A policy that is not understood may deny anything.
-            let parsed = Document::parse(&policy.document, Kind::Identity);
+            let parsed = Document::parse(&policy.document, DocumentKind::Identity);
             policies.push(parsed.map_err(|_| RoleError::NotAssumable)?);
         }
         let attached = attached.map_err(unavailable)?;
@@ -114,11 +114,11 @@ impl RoleName {
     }
 }
 
-impl Role {
+impl ExecutionRole {
     /// The role of a microVM, if the microVM may have it now.
     pub(crate) async fn of(control: &Control, microvm: &Microvm) -> Result<Self, RoleError> {
         let arn = microvm.terms.execution_role_arn.as_deref();
-        let name: RoleName = arn.ok_or(RoleError::None)?.parse()?;
+        let name: RoleArn = arn.ok_or(RoleError::None)?.parse()?;
         if name.account != microvm.scope.account {
             return Err(RoleError::NotAssumable);
         }
@@ -152,7 +152,7 @@ fn unavailable(error: hearth_control::ControlError) -> RoleError {
 }
 
 fn trusts(policy: &str, account: AccountId, image: &str) -> bool {
-    let Ok(document) = Document::parse(policy, Kind::Trust) else {
+    let Ok(document) = Document::parse(policy, DocumentKind::Trust) else {
         return false;
     };
     let facts = Facts::from([
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn arns_of_roles() {
         let name = |text: &str| {
-            text.parse::<RoleName>()
+            text.parse::<RoleArn>()
                 .map(|name| (name.path, name.name.to_string()))
         };
         let parsed = |path: &str, name: &str| Ok((path.to_owned(), name.to_owned()));

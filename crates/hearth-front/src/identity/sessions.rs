@@ -59,7 +59,7 @@ pub(crate) struct Session {
 
 /// What keys are derived from, apart from the secret.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Life {
+pub(crate) struct LaunchedMicrovm {
     microvm: MicrovmId,
     /// The time of the launch, in whole seconds as in credentials.
     begun_at: Timestamp,
@@ -80,25 +80,25 @@ pub(crate) struct Credentials {
 
 impl Period {
     /// The period that a microVM is in.
-    fn at(life: &Life, now: Timestamp) -> Self {
+    fn at(life: &LaunchedMicrovm, now: Timestamp) -> Self {
         let age = now.duration_since(life.begun_at).as_secs().max(0);
         // A microVM lives at most 8 hours, but clocks may jump.
         Self(u32::try_from(age.unsigned_abs() / PERIOD.as_secs()).unwrap_or(u32::MAX))
     }
 
     /// When the period begins.
-    fn begin(self, life: &Life) -> Timestamp {
+    fn begin(self, life: &LaunchedMicrovm) -> Timestamp {
         let before_s = PERIOD.as_secs().saturating_mul(self.0.into());
         later(life.begun_at, before_s)
     }
 
     /// When the key of the period expires.
-    pub(crate) fn end(self, life: &Life) -> Timestamp {
+    pub(crate) fn end(self, life: &LaunchedMicrovm) -> Timestamp {
         later(self.begin(life), LIFETIME.as_secs())
     }
 }
 
-impl From<&Microvm> for Life {
+impl From<&Microvm> for LaunchedMicrovm {
     fn from(microvm: &Microvm) -> Self {
         let seconds = microvm.started_at.unix_ms().div_euclid(1000);
         Self {
@@ -122,7 +122,7 @@ impl SessionKey {
     }
 
     /// Issues the present keys of a microVM's role.
-    pub(crate) fn issue(&self, life: &Life, now: Timestamp) -> Credentials {
+    pub(crate) fn issue(&self, life: &LaunchedMicrovm, now: Timestamp) -> Credentials {
         let period = Period::at(life, now);
         let session = Session {
             microvm: life.microvm,
@@ -232,14 +232,14 @@ mod tests {
 
     use super::*;
 
-    fn life() -> Life {
-        Life {
+    fn life() -> LaunchedMicrovm {
+        LaunchedMicrovm {
             microvm: MicrovmId::generate(),
             begun_at: Timestamp::from_second(1_800_000_000).unwrap(),
         }
     }
 
-    fn after(life: &Life, seconds: u64) -> Timestamp {
+    fn after(life: &LaunchedMicrovm, seconds: u64) -> Timestamp {
         later(life.begun_at, seconds)
     }
 

@@ -12,7 +12,7 @@ use super::Context;
 use super::connector_key::connector_key;
 use super::operation::Subject;
 use crate::fault::Fault;
-use crate::identity::{BuildRoleError, Denied, Principal, RoleName, may_build_role_read};
+use crate::identity::{BuildRoleError, Denied, Principal, RoleArn, may_build_role_read};
 use crate::model::Input;
 use crate::policy::Facts;
 
@@ -86,7 +86,7 @@ impl Context<'_> {
     /// Refuses a role of another account.
     fn refuse_foreign_role(&self, input: &Input) -> Result<(), Fault> {
         let role = input.get("executionRoleArn").and_then(Value::as_str);
-        let account = |role: &str| role.parse().map(|role: RoleName| role.account);
+        let account = |role: &str| role.parse().map(|role: RoleArn| role.account);
         match role.map(account) {
             None => Ok(()),
             Some(Ok(account)) if account == self.scope().account => Ok(()),

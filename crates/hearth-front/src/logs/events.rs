@@ -1,7 +1,7 @@
 //! Events of one stream: writes batches, and reads pages in both directions.
 
 use hearth_logs::{
-    Accepted, Direction, Event, EventFilter, NewEvent, Pattern, Position, StreamSelection,
+    Accepted, Direction, EventFilter, LogEvent, NewEvent, Pattern, Position, StreamSelection,
 };
 
 use super::names::{bad_token, group_name, limit, number};
@@ -82,7 +82,7 @@ pub(super) fn get(
     })
 }
 
-fn answer(event: &Event) -> OutputLogEvent {
+fn answer(event: &LogEvent) -> OutputLogEvent {
     OutputLogEvent {
         ingestion_time: Some(event.ingestion_ms),
         message: Some(event.message.clone()),

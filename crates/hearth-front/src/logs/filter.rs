@@ -1,6 +1,6 @@
 //! `FilterLogEvents`: matching events of several streams of a group, ordered by time.
 
-use hearth_logs::{Event, EventFilter, Pattern, StreamSelection};
+use hearth_logs::{EventFilter, LogEvent, Pattern, StreamSelection};
 
 use super::events::{MAX_EVENTS, read_position, write_position};
 use super::names::{group_name, limit};
@@ -46,7 +46,7 @@ fn selection(names: Option<Vec<String>>, prefix: Option<String>) -> Result<Strea
     }
 }
 
-fn answer(event: &Event) -> FilteredLogEvent {
+fn answer(event: &LogEvent) -> FilteredLogEvent {
     FilteredLogEvent {
         event_id: Some(format!("{:056}", event.id)),
         ingestion_time: Some(event.ingestion_ms),

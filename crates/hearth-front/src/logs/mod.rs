@@ -9,15 +9,15 @@ mod streams;
 
 use std::sync::Arc;
 
+use crate::blocking_calls::BlockingCalls;
 use crate::call::Call;
 use crate::fault::Fault;
 use crate::model::logs::*;
 use crate::model::values::Written;
 use crate::model::{Input, Mismatch, check};
-use crate::places::Places;
 use crate::wire::json::{rpc, rpc_fault};
 use crate::wire::{Label, Reply};
-use hearth_logs::{LogError, LogStore, Owner};
+use hearth_logs::{LogError, LogOwner, LogStore};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -26,13 +26,13 @@ const TARGET: &str = "Logs_20140328.";
 /// The logs service.
 pub(crate) struct Logs {
     pub(crate) store: Arc<LogStore>,
-    pub(crate) places: Arc<Places>,
+    pub(crate) places: Arc<BlockingCalls>,
 }
 
 /// One request of an account, answered on a thread that may block on the disk.
 struct Request {
     store: Arc<LogStore>,
-    owner: Owner,
+    owner: LogOwner,
     now_ms: i64,
 }
 
@@ -63,7 +63,7 @@ impl Logs {
         let input: Input = serde_json::from_slice(&call.body).map_err(|_| Fault::unparseable())?;
         authorize::check(&call, operation, &input)?;
         let scope = call.caller.scope;
-        let owner = Owner {
+        let owner = LogOwner {
             account: scope.account.to_string(),
             region: scope.region.to_string(),
         };

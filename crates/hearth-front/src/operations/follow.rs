@@ -4,9 +4,7 @@
 //! The log store is polled several times a second, and read only if there are new events. A client that does not read
 //! delays nobody else: the store keeps its events, and a page is read when the client has room for it.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,13 +12,14 @@ use hearth_control::Control;
 use hearth_control::id::{AccountId, MicrovmId};
 use hearth_control::life::MicrovmState;
 use hearth_control::microvm::Microvm;
-use hearth_logs::{Arrived, LogError, LogStore, Owner};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use hearth_http::{Share, Shares, SharesError};
+use hearth_logs::{Arrived, LogError, LogOwner, LogStore};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::lines::text;
 use crate::fault::Fault;
-use crate::guests::OutputPlace;
+use crate::guests::LogStreamName;
 
 /// How often the store is polled.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -39,68 +38,31 @@ const PAGE_EVENTS: usize = 1000;
 const PAGES: usize = 2;
 
 /// Limits the number of clients that follow, in all and per account.
-pub(crate) struct Followers {
-    all: Arc<Semaphore>,
-    /// Places taken, by account. Accounts without any have no entry.
-    accounts: Mutex<HashMap<AccountId, u32>>,
-}
+pub(crate) struct Followers(Shares<AccountId>);
+
+/// The place of one client. Dropping it frees the place.
+pub(super) type FollowerPlace = Share<AccountId>;
 
 impl Default for Followers {
     fn default() -> Self {
-        Self {
-            all: Arc::new(Semaphore::new(MAX_FOLLOWERS)),
-            accounts: Mutex::default(),
-        }
+        Self(Shares::new(MAX_FOLLOWERS))
     }
-}
-
-/// The place of one client. Dropping it frees the place.
-pub(super) struct FollowerPlace {
-    followers: Arc<Followers>,
-    account: AccountId,
-    _place: OwnedSemaphorePermit,
 }
 
 impl Followers {
     /// Takes a place, if one is free and the account may have one more.
-    pub(super) fn admit(
-        self: &Arc<Self>,
-        account: AccountId,
-        max: u32,
-    ) -> Result<FollowerPlace, Fault> {
-        let refused = |text| Fault::new(429, "ThrottlingException", text).retry_after(1);
-        let mut accounts = self.accounts();
-        let taken = accounts.get(&account).copied().unwrap_or_default();
-        if taken >= max {
-            return Err(refused(format!(
-                "{taken} clients of this account follow logs already, as many as quotas.followers allows."
-            )));
-        }
-        let place = Arc::clone(&self.all)
-            .try_acquire_owned()
-            .map_err(|_| refused(format!("{MAX_FOLLOWERS} clients follow logs already.")))?;
-        accounts.insert(account, taken + 1);
-        Ok(FollowerPlace {
-            followers: Arc::clone(self),
-            account,
-            _place: place,
-        })
-    }
-
-    fn accounts(&self) -> MutexGuard<'_, HashMap<AccountId, u32>> {
-        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for FollowerPlace {
-    fn drop(&mut self) {
-        let mut accounts = self.followers.accounts();
-        if let Entry::Occupied(mut taken) = accounts.entry(self.account) {
-            match taken.get() {
-                0 | 1 => drop(taken.remove()),
-                _ => *taken.get_mut() -= 1,
-            }
-        }
+    pub(super) fn admit(&self, account: AccountId, max: u32) -> Result<FollowerPlace, Fault> {
+        self.0
+            .try_take(account, 1, max as usize)
+            .map_err(|error| {
+                let text = match error {
+                    SharesError::HolderFull { held } => format!(
+                        "{held} clients of this account follow logs already, as many as quotas.followers allows."
+                    ),
+                    SharesError::AllFull => format!("{MAX_FOLLOWERS} clients follow logs already."),
+                };
+                Fault::new(429, "ThrottlingException", text).retry_after(1)
+            })
     }
 }
 
@@ -108,14 +70,14 @@ impl Drop for FollowerPlace {
 pub(super) struct Follower {
     pub(super) control: Control,
     pub(super) microvm: MicrovmId,
-    pub(super) reading: Reading,
+    pub(super) reading: LogPosition,
 }
 
 /// The log stream of one microVM, and how far it was read.
-pub(super) struct Reading {
+pub(super) struct LogPosition {
     pub(super) store: Arc<LogStore>,
-    pub(super) owner: Owner,
-    pub(super) place: OutputPlace,
+    pub(super) owner: LogOwner,
+    pub(super) place: LogStreamName,
     /// The number of the newest event when the first lines were read.
     pub(super) seen: i64,
 }
@@ -173,7 +135,7 @@ impl Follower {
     }
 }
 
-impl Reading {
+impl LogPosition {
     /// Reads the new events of the stream. New events of other streams are not looked at again.
     async fn next(&mut self) -> Result<Arrived, NoMore> {
         let (store, owner, place) = (
@@ -227,14 +189,14 @@ async fn ended(control: Control, microvm: MicrovmId) {
 
 #[cfg(test)]
 mod tests {
-    use hearth_logs::{Limits, NewEvent};
+    use hearth_logs::{LogLimits, NewEvent};
 
     use super::*;
 
     /// One account finds no more places than its quota, and another one still does.
     #[test]
     fn an_account_has_as_many_followers_as_it_may() {
-        let followers = Arc::<Followers>::default();
+        let followers = Followers::default();
         let (one, other) = (
             "000000000001".parse().unwrap(),
             "000000000002".parse().unwrap(),
@@ -246,8 +208,6 @@ mod tests {
         assert!(followers.admit(other, 3).is_ok());
         places.pop();
         assert!(followers.admit(one, 3).is_ok());
-        places.clear();
-        assert!(followers.accounts().is_empty());
     }
 
     const NOW: i64 = 1_800_000_000_000;
@@ -256,9 +216,9 @@ mod tests {
     #[tokio::test]
     async fn a_quiet_follower_goes_on_from_what_others_have_written() {
         let directory = tempfile::tempdir().unwrap();
-        let store = LogStore::open(&directory.path().join("logs.db"), Limits::default());
+        let store = LogStore::open(&directory.path().join("logs.db"), LogLimits::default());
         let store = Arc::new(store.unwrap());
-        let owner = |account: &str| Owner {
+        let owner = |account: &str| LogOwner {
             account: account.to_owned(),
             region: "eu-1".to_owned(),
         };
@@ -273,10 +233,10 @@ mod tests {
             store.append(&owner, "/g", "s", &events, NOW).unwrap();
         };
         write("quiet", 1);
-        let mut reading = Reading {
+        let mut reading = LogPosition {
             store: Arc::clone(&store),
             owner: owner("quiet"),
-            place: OutputPlace {
+            place: LogStreamName {
                 group: "/g".to_owned(),
                 stream: "s".to_owned(),
             },

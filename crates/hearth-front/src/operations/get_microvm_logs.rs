@@ -4,15 +4,15 @@
 use std::sync::Arc;
 
 use hearth_control::throttle::Rate;
-use hearth_logs::{Direction, Event, EventFilter, LogError, Owner, Pattern, StreamSelection};
+use hearth_logs::{Direction, EventFilter, LogError, LogEvent, LogOwner, Pattern, StreamSelection};
 
-use super::follow::{Follower, Reading};
+use super::follow::{Follower, LogPosition};
 use super::lines::{nothing_yet, text};
 use super::query::parameters;
 use super::streamed::streamed;
 use super::{Context, Operations, conflict};
 use crate::fault::Fault;
-use crate::guests::OutputPlace;
+use crate::guests::LogStreamName;
 use crate::wire::{Reply, reply};
 
 const CONTENT_TYPE: &str = "text/plain; charset=utf-8";
@@ -36,14 +36,14 @@ pub(super) async fn perform(context: &Context<'_>) -> Result<Reply, Fault> {
             microvm.id
         ))
     })?;
-    let owner = Owner {
+    let owner = LogOwner {
         account: microvm.scope.account.to_string(),
         region: microvm.scope.region.to_string(),
     };
     let mut follower = Follower {
         control: context.operations.control.clone(),
         microvm: microvm.id,
-        reading: Reading {
+        reading: LogPosition {
             store: Arc::clone(&context.operations.logs),
             owner,
             place,
@@ -88,9 +88,9 @@ fn read_follow(follow: Option<&str>) -> Result<bool, Fault> {
 }
 
 /// The newest lines, and the event number up to which they are complete.
-async fn newest(reading: &Reading, limit: usize) -> Result<(Vec<Event>, i64), Fault> {
+async fn newest(reading: &LogPosition, limit: usize) -> Result<(Vec<LogEvent>, i64), Fault> {
     let (store, owner) = (Arc::clone(&reading.store), reading.owner.clone());
-    let OutputPlace { group, stream } = reading.place.clone();
+    let LogStreamName { group, stream } = reading.place.clone();
     let reading = tokio::task::spawn_blocking(move || {
         let filter = EventFilter {
             streams: StreamSelection::Names(vec![stream]),

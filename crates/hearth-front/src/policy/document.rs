@@ -9,7 +9,7 @@ use super::pattern::{Letters, Pattern};
 
 /// The kind of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum DocumentKind {
     /// Says what its owner may do: names resources and no principals.
     Identity,
     /// Says who may assume a role: names principals and no resources.
@@ -66,7 +66,7 @@ impl Document {
     /// # Errors
     ///
     /// [`ParseError`], which says what is wrong with the document.
-    pub(crate) fn parse(text: &str, kind: Kind) -> Result<Self, ParseError> {
+    pub(crate) fn parse(text: &str, kind: DocumentKind) -> Result<Self, ParseError> {
         let value: Value =
             serde_json::from_str(text).map_err(|_| ParseError("a policy is a JSON object"))?;
         let members = value
@@ -116,14 +116,14 @@ impl Document {
 }
 
 impl Statement {
-    fn parse(value: &Value, kind: Kind) -> Result<Self, ParseError> {
+    fn parse(value: &Value, kind: DocumentKind) -> Result<Self, ParseError> {
         let members = value
             .as_object()
             .ok_or(ParseError("a Statement is an object"))?;
         let known = |name: &str| match name {
             "Sid" | "Effect" | "Action" | "NotAction" | "Condition" => true,
-            "Resource" | "NotResource" => kind == Kind::Identity,
-            "Principal" => kind == Kind::Trust,
+            "Resource" | "NotResource" => kind == DocumentKind::Identity,
+            "Principal" => kind == DocumentKind::Trust,
             _ => false,
         };
         if !members.keys().all(|name| known(name)) {
@@ -140,12 +140,14 @@ impl Statement {
             effect,
             actions: choice(members, "Action", "NotAction", Letters::AnyCase)?,
             resources: match kind {
-                Kind::Identity => Some(choice(members, "Resource", "NotResource", Letters::Exact)?),
-                Kind::Trust => None,
+                DocumentKind::Identity => {
+                    Some(choice(members, "Resource", "NotResource", Letters::Exact)?)
+                }
+                DocumentKind::Trust => None,
             },
             principals: match kind {
-                Kind::Identity => None,
-                Kind::Trust => Some(services(members.get("Principal"))?),
+                DocumentKind::Identity => None,
+                DocumentKind::Trust => Some(services(members.get("Principal"))?),
             },
             conditions: match members.get("Condition") {
                 None => Vec::new(),

@@ -1,6 +1,6 @@
 //! The body of the fuzz target `policy_documents`.
 
-use super::{Decision, Document, Facts, Kind, Question, decide};
+use super::{Decision, Document, DocumentKind, Facts, Question, decide};
 
 const EVERYTHING_DENIED: &str =
     r#"{"Statement": {"Effect": "Deny", "Action": "*", "Resource": "*"}}"#;
@@ -12,10 +12,10 @@ pub fn documents(input: &[u8]) {
         return;
     };
     // Parsing a trust policy may not panic either.
-    let _ = Document::parse(text, Kind::Trust);
+    let _ = Document::parse(text, DocumentKind::Trust);
     let documents: Vec<_> = text
         .split('\0')
-        .filter_map(|text| Document::parse(text, Kind::Identity).ok())
+        .filter_map(|text| Document::parse(text, DocumentKind::Identity).ok())
         .collect();
     let facts = Facts::from([("s3:prefix", Some("a/b".to_owned()))]);
     let resources = ["arn:aws:s3:::bucket/a/b".to_owned()];
@@ -30,7 +30,7 @@ pub fn documents(input: &[u8]) {
     if !text.contains("Allow") && !text.contains('\\') {
         assert_ne!(said, Decision::Allowed, "nothing is allowed by nothing");
     }
-    let denial = Document::parse(EVERYTHING_DENIED, Kind::Identity);
+    let denial = Document::parse(EVERYTHING_DENIED, DocumentKind::Identity);
     let denied = decide(documents.iter().chain(denial.as_ref().ok()), &question);
     assert_eq!(denied, Decision::DeniedExplicitly, "a denial wins");
 }

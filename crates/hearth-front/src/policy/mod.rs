@@ -21,7 +21,7 @@ mod pattern;
 mod tests;
 
 pub(crate) use condition::Facts;
-pub(crate) use document::{Document, Kind};
+pub(crate) use document::{Document, DocumentKind};
 
 use document::{Effect, Statement};
 

@@ -8,7 +8,7 @@ const OBJECT: &str = "arn:aws:s3:::bucket/a/b";
 
 fn document(statements: &str) -> Document {
     let text = format!(r#"{{"Version": "2012-10-17", "Statement": {statements}}}"#);
-    Document::parse(&text, Kind::Identity).unwrap()
+    Document::parse(&text, DocumentKind::Identity).unwrap()
 }
 
 fn ask(documents: &[Document], action: &str, resource: &str) -> Decision {
@@ -222,7 +222,10 @@ fn who_may_take_a_role() {
             resources: &[],
             facts: &facts,
         };
-        decide(&[Document::parse(&text, Kind::Trust).unwrap()], &question) == Decision::Allowed
+        decide(
+            &[Document::parse(&text, DocumentKind::Trust).unwrap()],
+            &question,
+        ) == Decision::Allowed
     };
     assert!(trust(r#"{"Service": "lambda.amazonaws.com"}"#, ""));
     assert!(trust(
@@ -264,7 +267,10 @@ fn what_is_no_policy_is_refused() {
         r#"{"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*", "Principal": "*"}}"#,
         r#"{"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*", "Condition": []}}"#,
     ] {
-        assert!(Document::parse(text, Kind::Identity).is_err(), "{text}");
+        assert!(
+            Document::parse(text, DocumentKind::Identity).is_err(),
+            "{text}"
+        );
     }
 }
 
@@ -295,7 +301,7 @@ proptest! {
 
     #[test]
     fn no_text_panics(text in ".{0,200}", statement in "[\\[\\]{}\":, A-Za-z*]{0,120}") {
-        for kind in [Kind::Identity, Kind::Trust] {
+        for kind in [DocumentKind::Identity, DocumentKind::Trust] {
             let _ = Document::parse(&text, kind);
             let _ = Document::parse(&format!(r#"{{"Statement": {statement}}}"#), kind);
         }

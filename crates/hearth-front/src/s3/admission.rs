@@ -74,8 +74,8 @@ pub(super) fn admit(head: &Parts, now_s: i64) -> Result<(), Refused> {
     }
 }
 
-/// Whether a header says that the body is a form. `s3s` ignores headers that are not UTF-8, folds case beyond ASCII,
-/// and looks only at the text before a `+`. So each value is compared by its beginning.
+/// Whether a header says that the body is a form. `s3s` ignores headers that are not UTF-8, accepts letters outside
+/// ASCII, and looks only at the text before a `+`. So each value is compared by its beginning.
 fn is_form(head: &Parts) -> bool {
     const FORM: &[u8] = b"multipart/form-data";
     let begins = |kind: &HeaderValue| {

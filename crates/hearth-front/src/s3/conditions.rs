@@ -1,6 +1,6 @@
 //! Conditions for reading, copying, replacing or deleting an object (RFC 9110 section 13).
 
-use hearth_objects::{Condition, Object};
+use hearth_objects::{Object, WriteCondition};
 use http::HeaderMap;
 use s3s::dto::{ETag, ETagCondition, Timestamp};
 use s3s::{S3Result, s3_error};
@@ -65,17 +65,19 @@ impl ReadConditions {
 pub(super) fn condition(
     if_match: Option<&ETagCondition>,
     if_none_match: Option<&ETagCondition>,
-) -> Condition {
+) -> WriteCondition {
     match (if_match, if_none_match) {
-        (Some(ETagCondition::ETag(etag)), _) => Condition::Present(Some(etag.value().to_owned())),
-        (Some(ETagCondition::Any), _) => Condition::Present(None),
-        (None, Some(ETagCondition::Any)) => Condition::Absent,
-        (None, _) => Condition::Always,
+        (Some(ETagCondition::ETag(etag)), _) => {
+            WriteCondition::Present(Some(etag.value().to_owned()))
+        }
+        (Some(ETagCondition::Any), _) => WriteCondition::Present(None),
+        (None, Some(ETagCondition::Any)) => WriteCondition::Absent,
+        (None, _) => WriteCondition::Always,
     }
 }
 
 /// The condition of a write, from the headers: for inputs that lack it in the model of `s3s` although S3 has it.
-pub(super) fn condition_of_headers(headers: &HeaderMap) -> S3Result<Condition> {
+pub(super) fn condition_of_headers(headers: &HeaderMap) -> S3Result<WriteCondition> {
     let read = |name: &str| -> S3Result<Option<ETagCondition>> {
         let Some(value) = headers.get(name) else {
             return Ok(None);

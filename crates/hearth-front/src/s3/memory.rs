@@ -3,13 +3,10 @@
 //! Bodies of objects are streamed and not counted. A request takes memory before its body is read and returns it when
 //! the request is answered. If none is free, the client is told to slow down; the SDKs retry.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-
+use hearth_http::{Share, Shares};
 use http::Method;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::MAX_XML_BYTES;
 use crate::uri::query_pairs;
@@ -20,7 +17,7 @@ const OF_ACCOUNT_BYTES: usize = 4 * MAX_XML_BYTES;
 /// For all accounts together.
 const OF_ALL_BYTES: usize = 32 * MAX_XML_BYTES;
 
-/// Memory is counted in blocks: a semaphore counts 32 bits.
+/// Memory is counted in blocks, because the request of a small body takes memory too.
 const BLOCK_BYTES: usize = 4096;
 
 /// Query parameters of requests whose body is an object or a part. Any other request takes memory, which is at worst
@@ -35,40 +32,20 @@ const STREAMED: &[&str] = &[
 ];
 
 /// The memory for request bodies.
-pub(super) struct Memory {
-    all: Arc<Semaphore>,
-    accounts: Mutex<HashMap<String, Arc<Semaphore>>>,
-}
-
-/// The memory of one request. Dropping it returns the memory.
-#[derive(Debug)]
-pub(super) struct Taken {
-    _own: OwnedSemaphorePermit,
-    _all: OwnedSemaphorePermit,
-}
+pub(super) struct Memory(Shares<String>);
 
 impl Default for Memory {
     fn default() -> Self {
-        Self {
-            all: Arc::new(Semaphore::new(OF_ALL_BYTES / BLOCK_BYTES)),
-            accounts: Mutex::default(),
-        }
+        Self(Shares::new(OF_ALL_BYTES))
     }
 }
 
 impl Memory {
-    /// Takes memory for a request. `None` if too little is free.
-    pub(super) fn take(&self, account: &str, bytes: usize) -> Option<Taken> {
-        let blocks = u32::try_from(bytes.div_ceil(BLOCK_BYTES)).ok()?;
-        let own = {
-            let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
-            let made = || Arc::new(Semaphore::new(OF_ACCOUNT_BYTES / BLOCK_BYTES));
-            Arc::clone(accounts.entry(account.to_owned()).or_insert_with(made))
-        };
-        Some(Taken {
-            _own: own.try_acquire_many_owned(blocks).ok()?,
-            _all: Arc::clone(&self.all).try_acquire_many_owned(blocks).ok()?,
-        })
+    /// Takes memory for a request, which is returned by dropping it. `None` if too little is free.
+    pub(super) fn take(&self, account: &str, bytes: usize) -> Option<Share<String>> {
+        let bytes = bytes.next_multiple_of(BLOCK_BYTES);
+        let taken = self.0.try_take(account.to_owned(), bytes, OF_ACCOUNT_BYTES);
+        taken.ok()
     }
 }
 

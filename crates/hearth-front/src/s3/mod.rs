@@ -38,10 +38,10 @@ use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3Result, s3_error};
 
-use crate::call::Origin;
+use crate::blocking_calls::BlockingCalls;
+use crate::call::CallOrigin;
 use crate::guest::Guest;
 use crate::identity::{Identities, Signer};
-use crate::places::Places;
 use crate::sigv4::{SignatureError, access_key_hint};
 use crate::upload_body::UploadBody;
 use crate::uri::query_pairs;
@@ -63,8 +63,8 @@ const MAX_XML_BYTES: usize = 4 << 20;
 pub(crate) struct S3 {
     identities: Identities,
     objects: Arc<ObjectStore>,
-    places: Arc<Places>,
-    joins: Arc<Places>,
+    places: Arc<BlockingCalls>,
+    joins: Arc<BlockingCalls>,
     memory: Memory,
     /// The address of another S3 that is used instead.
     elsewhere: Option<String>,
@@ -76,14 +76,14 @@ impl S3 {
     pub(crate) fn new(
         identities: Identities,
         objects: Arc<ObjectStore>,
-        places: Arc<Places>,
+        places: Arc<BlockingCalls>,
         elsewhere: Option<String>,
     ) -> Self {
         Self {
             identities,
             objects,
             places,
-            joins: Arc::new(Places::for_joins()),
+            joins: Arc::new(BlockingCalls::for_joins()),
             memory: Memory::default(),
             elsewhere,
             services: Mutex::default(),
@@ -93,7 +93,7 @@ impl S3 {
     /// Answers one request. Also returns whose it was, if its signature was verified.
     pub(crate) async fn answer(
         &self,
-        origin: Origin,
+        origin: CallOrigin,
         head: Parts,
         body: Incoming,
     ) -> (Reply, Option<Signer>) {

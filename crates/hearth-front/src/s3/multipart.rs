@@ -1,6 +1,6 @@
 //! Multipart uploads.
 
-use hearth_objects::{MAX_PARTS, ObjectStore, Upload};
+use hearth_objects::{MAX_PARTS, MultipartUpload, ObjectStore};
 use s3s::crypto::{Checksum as _, Md5};
 use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, Checksum, CompleteMultipartUploadInput,
@@ -49,7 +49,7 @@ pub(super) async fn upload_part(
     let (bucket, key, id, part_etag) = (input.bucket, input.key, input.upload_id, etag.clone());
     buckets
         .with_store(move |store, account| {
-            let upload = Upload {
+            let upload = MultipartUpload {
                 account,
                 bucket: &bucket,
                 key: &key,
@@ -91,7 +91,7 @@ pub(super) async fn list_parts(
     );
     let parts = buckets
         .with_store(move |store, account| {
-            store.parts(Upload {
+            store.parts(MultipartUpload {
                 account,
                 bucket: &bucket,
                 key: &key,
@@ -134,7 +134,7 @@ pub(super) async fn complete_multipart_upload(
     let (bucket, key, id) = (input.bucket.clone(), input.key.clone(), input.upload_id);
     let (etag, _) = buckets
         .with_store_for_long(move |store, account| {
-            let upload = Upload {
+            let upload = MultipartUpload {
                 account,
                 bucket: &bucket,
                 key: &key,
@@ -163,7 +163,7 @@ pub(super) async fn abort_multipart_upload(
     );
     buckets
         .with_store(move |store, account| {
-            store.abort_upload(Upload {
+            store.abort_upload(MultipartUpload {
                 account,
                 bucket: &bucket,
                 key: &key,

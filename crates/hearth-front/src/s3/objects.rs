@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::SeekFrom;
 
-use hearth_objects::{Attributes, Copy, NewObject, Object, ObjectError, ObjectStore};
+use hearth_objects::{Attributes, NewObject, Object, ObjectCopy, ObjectError, ObjectStore};
 use s3s::dto::{
     Checksum, CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, DeleteObjectInput,
     DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, ETag,
@@ -297,7 +297,7 @@ pub(super) async fn copy_object(
     let modified_ms = now_ms();
     let copied = buckets
         .with_store(move |store, account| {
-            let copy = Copy {
+            let copy = ObjectCopy {
                 source: (&source_bucket, &source_key),
                 target: (&bucket, &key),
                 attributes,

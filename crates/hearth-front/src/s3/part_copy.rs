@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 
-use hearth_objects::{NewBlob, ObjectError, Upload};
+use hearth_objects::{MultipartUpload, NewBlob, ObjectError};
 use s3s::crypto::{Checksum as _, Md5};
 use s3s::dto::{CopyPartResult, CopySource, ETag, UploadPartCopyInput, UploadPartCopyOutput};
 use s3s::{S3Request, S3Result, s3_error};
@@ -50,7 +50,7 @@ pub(super) async fn upload_part_copy(
     let modified_ms = now_ms();
     let etag = buckets
         .with_store_for_long(move |store, account| {
-            let upload = Upload {
+            let upload = MultipartUpload {
                 account,
                 bucket: &bucket,
                 key: &key,

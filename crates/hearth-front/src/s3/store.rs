@@ -9,7 +9,7 @@ use s3s::S3Result;
 use s3s::dto::Timestamp;
 
 use super::fault::{internal, refused};
-use crate::places::Places;
+use crate::blocking_calls::BlockingCalls;
 
 /// Longest key (S3's own bound).
 const MAX_KEY_BYTES: usize = 1024;
@@ -19,8 +19,8 @@ const MAX_KEY_BYTES: usize = 1024;
 pub(super) struct AccountBuckets {
     store: Arc<ObjectStore>,
     account: Arc<str>,
-    places: Arc<Places>,
-    joins: Arc<Places>,
+    places: Arc<BlockingCalls>,
+    joins: Arc<BlockingCalls>,
 }
 
 impl AccountBuckets {
@@ -28,8 +28,8 @@ impl AccountBuckets {
     pub(super) fn new(
         store: Arc<ObjectStore>,
         account: AccountId,
-        places: Arc<Places>,
-        joins: Arc<Places>,
+        places: Arc<BlockingCalls>,
+        joins: Arc<BlockingCalls>,
     ) -> Self {
         Self {
             store,
@@ -57,7 +57,7 @@ impl AccountBuckets {
 
     async fn run<T: Send + 'static>(
         &self,
-        places: &Places,
+        places: &BlockingCalls,
         call: impl FnOnce(&ObjectStore, &str) -> Result<T, ObjectError> + Send + 'static,
     ) -> S3Result<T> {
         let (store, account) = (Arc::clone(&self.store), Arc::clone(&self.account));

@@ -1,12 +1,12 @@
 use rusqlite::StatementStatus;
 
 use super::*;
-use crate::{Limits, NewEvent};
+use crate::{LogLimits, NewEvent};
 
 const NOW: i64 = 1_800_000_000_000;
 
-fn owner(account: &str) -> Owner {
-    Owner {
+fn owner(account: &str) -> LogOwner {
+    LogOwner {
         account: account.to_owned(),
         region: "eu-1".to_owned(),
     }
@@ -31,7 +31,7 @@ fn write(store: &LogStore, account: &str, lines: i64) {
 #[test]
 fn each_call_looks_at_what_is_new_and_at_no_more_than_its_bound() {
     let directory = tempfile::tempdir().unwrap();
-    let store = LogStore::open(&directory.path().join("logs.db"), Limits::default()).unwrap();
+    let store = LogStore::open(&directory.path().join("logs.db"), LogLimits::default()).unwrap();
     write(&store, "quiet", 1);
     let begun = store.newest().unwrap();
     write(&store, "loud", MAX_SCANNED + 10_000);

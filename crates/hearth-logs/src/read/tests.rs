@@ -6,12 +6,12 @@ use rusqlite::StatementStatus;
 
 use super::*;
 use crate::event::NewEvent;
-use crate::limits::Limits;
+use crate::limits::LogLimits;
 
 const NOW: i64 = 1_800_000_000_000;
 
-fn owner() -> Owner {
-    Owner {
+fn owner() -> LogOwner {
+    LogOwner {
         account: "000000000000".into(),
         region: "eu-1".into(),
     }
@@ -19,7 +19,7 @@ fn owner() -> Owner {
 
 fn store() -> (tempfile::TempDir, LogStore) {
     let directory = tempfile::tempdir().unwrap();
-    let store = LogStore::open(&directory.path().join("logs.db"), Limits::default()).unwrap();
+    let store = LogStore::open(&directory.path().join("logs.db"), LogLimits::default()).unwrap();
     (directory, store)
 }
 

@@ -5,13 +5,13 @@ use rusqlite::Connection;
 use super::*;
 use crate::schema::STEPS;
 use crate::{
-    Direction, EventFilter, Limits, NewEvent, Owner, Pattern, StreamOrder, StreamSelection,
+    Direction, EventFilter, LogLimits, LogOwner, NewEvent, Pattern, StreamOrder, StreamSelection,
 };
 
 const NOW: i64 = 1_800_000_000_000;
 
-fn owner() -> Owner {
-    Owner {
+fn owner() -> LogOwner {
+    LogOwner {
         account: "000000000000".into(),
         region: "eu-1".into(),
     }
@@ -19,7 +19,7 @@ fn owner() -> Owner {
 
 fn store() -> (tempfile::TempDir, LogStore) {
     let directory = tempfile::tempdir().unwrap();
-    let store = LogStore::open(&directory.path().join("logs.db"), Limits::default()).unwrap();
+    let store = LogStore::open(&directory.path().join("logs.db"), LogLimits::default()).unwrap();
     (directory, store)
 }
 
@@ -151,7 +151,7 @@ fn a_database_of_an_older_release_opens_with_what_it_has() {
     )
     .unwrap();
     drop(db);
-    let store = LogStore::open(&path, Limits::default()).unwrap();
+    let store = LogStore::open(&path, LogLimits::default()).unwrap();
     let filter = EventFilter {
         streams: StreamSelection::Names(vec!["s".into()]),
         start_ms: None,
@@ -167,6 +167,6 @@ fn a_database_of_an_older_release_opens_with_what_it_has() {
         .unwrap()
         .pragma_update(None, "user_version", 99)
         .unwrap();
-    let newer = LogStore::open(&path, Limits::default());
+    let newer = LogStore::open(&path, LogLimits::default());
     assert!(matches!(newer, Err(LogError::UnknownVersion(99))));
 }

@@ -1,4 +1,4 @@
-//! Questions and answers (RFC 1035). What guests send is hostile, what servers send is not trusted.
+//! DNS questions and answers (RFC 1035). Messages of guests are hostile, messages of servers are not trusted.
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
@@ -12,26 +12,26 @@ use simple_dns::{CLASS, Name, OPCODE, Packet, PacketFlag, ResourceRecord};
 
 use crate::dns_name::DnsName;
 
-/// Length of a message's header.
+/// The length of a message's header in bytes.
 const HEADER: usize = 12;
 
 /// Response codes.
 const SERVER_FAILURE: u8 = 2;
 const REFUSED: u8 = 5;
 
-/// The bit TC in the third byte of a message: ask again over TCP.
+/// The TC bit in the third byte of a message: ask again over TCP.
 const TRUNCATED: u8 = 0x02;
 
-/// What every client takes over UDP (RFC 1035 section 2.3.4).
+/// The size that every client accepts over UDP (RFC 1035 section 2.3.4).
 const SMALLEST_DATAGRAM: usize = 512;
 
-/// More addresses than this in one answer are not opened: no honest name has them.
+/// Most addresses of one answer that are opened: no honest name has more.
 const ADDRESSES_MAX: usize = 32;
 
-/// More aliases one after the other are not followed. Resolvers stop at about as many.
+/// Most aliases that are followed one after the other. Other resolvers have about the same limit.
 const ALIASES_MAX: usize = 16;
 
-/// A name of 255 bytes has fewer letters, each of which takes one random bit.
+/// Random bytes for the spelling: one bit for each letter, and a name of 255 bytes has fewer letters.
 const SPELLING_BYTES: usize = 32;
 
 /// One question for one name.
@@ -41,11 +41,11 @@ pub(super) struct Question {
     pub(super) name: DnsName,
     /// The whole message.
     message: Vec<u8>,
-    /// Where in the message the question ends, which begins behind the header.
+    /// The end of the question in the message. The question begins after the header.
     end: usize,
 }
 
-/// A question as it goes to a name server: with an id and a spelling of its own. Whoever forges an answer has to guess
+/// A question as it is sent to a name server: with a random id and spelling. To forge an answer, one has to guess
 /// both, and the port.
 #[derive(Debug)]
 pub(super) struct Query<'a> {
@@ -53,19 +53,19 @@ pub(super) struct Query<'a> {
     message: Vec<u8>,
 }
 
-/// What a message is to a query.
+/// How a message relates to a query.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Match {
-    /// Its answer.
+    /// The answer to the query.
     Answer,
-    /// Its answer, but for the spelling: of a server that does not keep it, or forged.
+    /// The answer to the query except for its spelling: the server does not keep it, or the answer is forged.
     Respelled,
-    /// Something else.
+    /// Another message.
     Other,
 }
 
 impl Question {
-    /// Reads a message; `None` if it is anything but one ordinary question.
+    /// Parses a message. `None` if it is anything but one ordinary question.
     pub(super) fn read(message: Vec<u8>) -> Option<Self> {
         let packet = Packet::parse(&message).ok()?;
         let [question] = packet.questions.as_slice() else {
@@ -85,17 +85,17 @@ impl Question {
         })
     }
 
-    /// The answer to a name that the guest may not know.
+    /// The answer for a name that the guest may not ask for.
     pub(super) fn refusal(&self) -> Vec<u8> {
         self.empty_answer(REFUSED)
     }
 
-    /// The answer when there is none.
+    /// The answer if no server answers.
     pub(super) fn failure(&self) -> Vec<u8> {
         self.empty_answer(SERVER_FAILURE)
     }
 
-    /// An answer that may be too long for the datagram in which it goes to the guest.
+    /// An answer, shortened if it is too long for a datagram to the guest.
     pub(super) fn datagram(&self, answer: Vec<u8>) -> Vec<u8> {
         if answer.len() <= SMALLEST_DATAGRAM {
             return answer;
@@ -107,7 +107,7 @@ impl Question {
 
     fn empty_answer(&self, code: u8) -> Vec<u8> {
         let [high, low] = self.id.to_be_bytes();
-        // QR, and RD as it was asked; RA; one question and nothing else.
+        // QR; RD as in the question; RA; one question and no records.
         let flags = 0x80 | self.message[2] & 1;
         let mut answer = vec![high, low, flags, 0x80 | code, 0, 1, 0, 0, 0, 0, 0, 0];
         answer.extend(&self.message[HEADER..self.end]);
@@ -118,13 +118,13 @@ impl Question {
 impl<'a> Query<'a> {
     pub(super) fn of(question: &'a Question) -> io::Result<Self> {
         let mut random = [0; 2 + SPELLING_BYTES];
-        // As few bytes as these always come at once (getrandom(2)).
+        // So few bytes always come at once (getrandom(2)).
         getrandom(&mut random[..], GetRandomFlags::empty())?;
         let (id, spelling) = random.split_at(2);
         let mut message = question.message.clone();
         message[..2].copy_from_slice(id);
         let labels = &mut message[HEADER..question.end - 4];
-        // A label's length is at most 63, which is no letter.
+        // A label's length is at most 63, which is not a letter.
         let letters = labels.iter_mut().filter(|byte| byte.is_ascii_alphabetic());
         for (number, letter) in letters.enumerate() {
             let bit = spelling[number / 8 % SPELLING_BYTES] >> (number % 8) & 1;
@@ -133,12 +133,12 @@ impl<'a> Query<'a> {
         Ok(Self { question, message })
     }
 
-    /// What goes to the name server.
+    /// The message for the name server.
     pub(super) fn message(&self) -> &[u8] {
         &self.message
     }
 
-    /// Whether a message answers this very query.
+    /// How a message relates to this query.
     pub(super) fn judge(&self, message: &[u8]) -> Match {
         let is_answer = message.starts_with(&self.message[..2])
             && Packet::parse(message).is_ok_and(|packet| packet.has_flags(PacketFlag::RESPONSE));
@@ -150,7 +150,7 @@ impl<'a> Query<'a> {
         }
     }
 
-    /// An answer as the guest expects it: with its id, and the question as it wrote it.
+    /// An answer as the guest expects it: with its id, and the question as the guest spelled it.
     pub(super) fn to_guest(&self, mut answer: Vec<u8>) -> Vec<u8> {
         let question = self.question;
         answer[..2].copy_from_slice(&question.message[..2]);
@@ -168,7 +168,7 @@ fn asked(message: &[u8]) -> Option<&[u8]> {
     let mut end = HEADER;
     loop {
         let length = usize::from(*message.get(end)?);
-        // A pointer in the first name has nothing to point to.
+        // The first name of a message has nothing before it that a pointer could point to.
         if length > 63 {
             return None;
         }
@@ -179,8 +179,8 @@ fn asked(message: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// The IPv4 addresses that an answer gives a name or what the name is an alias of, and for how many seconds each may be
-/// kept. Records of other names are no answer, and open nothing.
+/// The IPv4 addresses that an answer gives for a name or its aliases, each with the seconds that it may be cached.
+/// Records of other names are ignored and open nothing.
 pub(super) fn addresses(answer: &[u8], name: &DnsName) -> Vec<(Ipv4Addr, u32)> {
     let Ok(packet) = Packet::parse(answer) else {
         return Vec::new();
@@ -196,7 +196,7 @@ pub(super) fn addresses(answer: &[u8], name: &DnsName) -> Vec<(Ipv4Addr, u32)> {
     addresses.take(ADDRESSES_MAX).collect()
 }
 
-/// A name and what it is an alias of, by these records.
+/// A name and its aliases, by these records.
 fn aliases(records: &[ResourceRecord<'_>], name: &DnsName) -> Vec<DnsName> {
     let mut chain = vec![name.clone()];
     for _ in 0..ALIASES_MAX {

@@ -1,4 +1,5 @@
-//! What a guest's answers have opened, so that the kernel is told only of what is new or soon over.
+//! The addresses that answers have opened for a guest, so that the kernel is told only of new ones and of those that
+//! close soon.
 
 use std::collections::HashMap;
 use std::io;
@@ -11,53 +12,54 @@ use tokio::sync::Mutex;
 use crate::answered_set::AnsweredSet;
 use crate::rules::ANSWERED_MAX;
 
-/// How long an address that was answered stays open at least, whatever its answer says. The lower bound is for programs that
-/// keep an answer longer than it says. The upper one bounds what a name server can keep open.
+/// How long an address stays open at least and at most, whatever its answer says. The minimum is for programs that
+/// cache an answer for longer than it says. The maximum limits what a name server can keep open.
 const OPEN_SECONDS: std::ops::RangeInclusive<u32> = 60..=3600;
 
 /// The addresses that are open for one guest.
 #[derive(Debug)]
 pub(super) struct Openings {
     set: Arc<AnsweredSet>,
-    /// Held while the kernel is told, so that one guest has one write under way, and the questions that wait for it find
-    /// most of what they would open.
-    book: Arc<Mutex<Book>>,
+    /// Locked while the kernel is told, so that one guest has one write under way, and waiting questions find most of
+    /// their addresses open.
+    closing_times: Arc<Mutex<ClosingTimes>>,
 }
 
-/// Until when each address is open.
+/// When each address closes.
 #[derive(Debug, Default)]
-struct Book(HashMap<Ipv4Addr, Instant>);
+struct ClosingTimes(HashMap<Ipv4Addr, Instant>);
 
 impl Openings {
     pub(super) fn new(set: AnsweredSet) -> Self {
         Self {
             set: Arc::new(set),
-            book: Arc::default(),
+            closing_times: Arc::default(),
         }
     }
 
-    /// Opens addresses, each for the seconds that its answer may be kept. They are open when this returns.
+    /// Opens addresses, each for the seconds that its answer may be cached. They are open when this returns.
     pub(super) async fn open(&self, addresses: &[(Ipv4Addr, u32)]) -> io::Result<()> {
-        let mut book = Arc::clone(&self.book).lock_owned().await;
-        let missing = book.missing(addresses, Instant::now())?;
+        let mut closing_times = Arc::clone(&self.closing_times).lock_owned().await;
+        let missing = closing_times.missing(addresses, Instant::now())?;
         if missing.is_empty() {
             return Ok(());
         }
         let set = Arc::clone(&self.set);
-        // The book goes along: a question that is given up does not let the next one in before the kernel is done.
+        // The lock moves into the task: a question that is cancelled does not let the next one in before the kernel
+        // is done.
         let put = tokio::task::spawn_blocking(move || {
             let now = Instant::now();
             set.put(&missing)?;
-            book.note(&missing, now);
+            closing_times.note(&missing, now);
             Ok(())
         });
         put.await.map_err(io::Error::other)?
     }
 }
 
-impl Book {
-    /// What has to be opened, and for how long: half as long again as is needed, so that the next answers with the same
-    /// address find it open.
+impl ClosingTimes {
+    /// The addresses to be opened, and for how long: half as long again as needed, so that later answers with the
+    /// same address find it open.
     fn missing(
         &mut self,
         wanted: &[(Ipv4Addr, u32)],
@@ -72,7 +74,7 @@ impl Book {
                 missing.push((address, needed + needed / 2));
             }
         }
-        let is_full = |book: &Self| book.0.len() + missing.len() > ANSWERED_MAX;
+        let is_full = |closing_times: &Self| closing_times.0.len() + missing.len() > ANSWERED_MAX;
         if is_full(self) {
             self.0.retain(|_, end| *end > now);
         }
@@ -101,38 +103,59 @@ mod tests {
     /// Finding M15: an answer whose addresses are open long enough costs nothing.
     #[test]
     fn what_is_open_long_enough_is_not_opened_again() {
-        let (mut book, now) = (Book::default(), Instant::now());
-        let first = book.missing(&[(address(1), 30), (address(1), 30)], now);
+        let (mut closing_times, now) = (ClosingTimes::default(), Instant::now());
+        let first = closing_times.missing(&[(address(1), 30), (address(1), 30)], now);
         let first = first.unwrap();
         assert_eq!(first, [(address(1), Duration::from_secs(90))]);
-        book.note(&first, now);
+        closing_times.note(&first, now);
         let later = |seconds| now + Duration::from_secs(seconds);
         assert!(
-            book.missing(&[(address(1), 30)], later(30))
+            closing_times
+                .missing(&[(address(1), 30)], later(30))
                 .unwrap()
                 .is_empty()
         );
         // With less time left than the answer may be kept, it is.
         assert_eq!(
-            book.missing(&[(address(1), 30)], later(31)).unwrap().len(),
+            closing_times
+                .missing(&[(address(1), 30)], later(31))
+                .unwrap()
+                .len(),
             1
         );
-        assert_eq!(book.missing(&[(address(1), 3600)], now).unwrap().len(), 1);
-        assert_eq!(book.missing(&[(address(2), 0)], now).unwrap().len(), 1);
+        assert_eq!(
+            closing_times
+                .missing(&[(address(1), 3600)], now)
+                .unwrap()
+                .len(),
+            1
+        );
+        assert_eq!(
+            closing_times
+                .missing(&[(address(2), 0)], now)
+                .unwrap()
+                .len(),
+            1
+        );
     }
 
     #[test]
     fn a_guest_has_so_many_addresses_and_no_more() {
-        let (mut book, now) = (Book::default(), Instant::now());
+        let (mut closing_times, now) = (ClosingTimes::default(), Instant::now());
         for number in 0..u32::try_from(ANSWERED_MAX).unwrap() {
-            let missing = book.missing(&[(address(number), 0)], now).unwrap();
-            book.note(&missing, now);
+            let missing = closing_times.missing(&[(address(number), 0)], now).unwrap();
+            closing_times.note(&missing, now);
         }
         let more = [(address(u32::MAX >> 8), 0)];
-        assert!(book.missing(&more, now).is_err());
-        assert!(book.missing(&[(address(1), 0)], now).unwrap().is_empty());
+        assert!(closing_times.missing(&more, now).is_err());
+        assert!(
+            closing_times
+                .missing(&[(address(1), 0)], now)
+                .unwrap()
+                .is_empty()
+        );
         // Once they are over there is room again.
         let later = now + Duration::from_secs(91);
-        assert_eq!(book.missing(&more, later).unwrap().len(), 1);
+        assert_eq!(closing_times.missing(&more, later).unwrap().len(), 1);
     }
 }

@@ -13,22 +13,22 @@ use tokio::time;
 use super::DATAGRAM_BYTES;
 use super::message::{Match, Query, Question};
 
-/// Where the host says whom it asks (resolv.conf(5)).
+/// The file with the host's name servers (resolv.conf(5)).
 const FILE: &str = "/etc/resolv.conf";
 
-/// More servers than these are not asked (`MAXNS`).
+/// Most servers that are asked (`MAXNS`).
 const SERVERS_MAX: usize = 3;
 
 /// How long one server may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How long the file counts as read.
+/// How long the file is cached.
 const FRESH: Duration = Duration::from_secs(5);
 
-/// The servers, as they were last read.
+/// The servers as last read.
 #[derive(Debug)]
 pub(super) struct Upstream {
-    /// What the operator chose; empty means the file.
+    /// The servers that the operator chose. Empty means those in the file.
     chosen: Vec<SocketAddr>,
     known: Mutex<Option<(Instant, Vec<SocketAddr>)>>,
 }
@@ -41,7 +41,7 @@ impl Upstream {
         }
     }
 
-    /// Asks one server after the other until one answers. The answer is as the guest expects it.
+    /// Asks one server after the other until one answers. Returns the answer as the guest expects it.
     pub(super) async fn ask(&self, question: &Question, is_stream: bool) -> io::Result<Vec<u8>> {
         let mut last = io::Error::other(format!("{FILE} names no server"));
         for server in self.servers() {
@@ -90,13 +90,13 @@ async fn ask_server(
     }
     match ask_by_datagram(server, &query).await? {
         Some(answer) => Ok(answer),
-        // Over TCP nobody forges an answer from outside, so the spelling is not needed there.
+        // Over TCP nobody outside can forge an answer, so the spelling is not needed.
         None => Ok(question.datagram(ask_by_stream(server, &query).await?)),
     }
 }
 
-/// From a port of its own for each question, so that an answer is hard to forge. `None` means an answer that is right but
-/// for its spelling: there are servers that do not keep it, and somebody may try to guess the rest.
+/// Asks from a new port for each question, so that an answer is hard to forge. `None` means an answer that is right
+/// except for its spelling: some servers do not keep it, but somebody may also be guessing the rest.
 async fn ask_by_datagram(server: SocketAddr, query: &Query<'_>) -> io::Result<Option<Vec<u8>>> {
     let own: IpAddr = match server {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Attributes, Condition, Copy, NewObject, ObjectStore, Upload};
+use crate::{Attributes, MultipartUpload, NewObject, ObjectCopy, ObjectStore, WriteCondition};
 
 const ACCOUNT: &str = "000000000000";
 const OTHER: &str = "999999999999";
@@ -11,7 +11,7 @@ const ROW_BYTES: u64 = 8192;
 
 fn store(max_account_bytes: u64) -> (tempfile::TempDir, ObjectStore) {
     let directory = tempfile::tempdir().unwrap();
-    let limits = Limits {
+    let limits = ObjectLimits {
         max_account_bytes,
         max_buckets: 2,
         // `OTHER` may have nothing.
@@ -39,15 +39,15 @@ fn put(store: &ObjectStore, account: &str, key: &str, size: usize) -> Result<(),
             metadata: BTreeMap::new(),
         },
     };
-    store.put(account, "b", key, object, &Condition::Always, 1)
+    store.put(account, "b", key, object, &WriteCondition::Always, 1)
 }
 
 fn copy(store: &ObjectStore, from: &str, to: &str) -> Result<(), ObjectError> {
-    let copy = Copy {
+    let copy = ObjectCopy {
         source: ("b", from),
         target: ("b", to),
         attributes: None,
-        condition: Condition::Always,
+        condition: WriteCondition::Always,
     };
     store.copy(ACCOUNT, copy, |_| Ok(()), 2).map(drop)
 }
@@ -178,7 +178,7 @@ proptest! {
         let (_directory, store) = store(40_000);
         let mut id = store.create_upload(ACCOUNT, "b", "up", &Attributes::default(), 0).unwrap();
         for step in steps {
-            let upload = Upload { account: ACCOUNT, bucket: "b", key: "up", id: &id };
+            let upload = MultipartUpload { account: ACCOUNT, bucket: "b", key: "up", id: &id };
             // Some are refused: nothing there, or no room.
             match step {
                 Step::Put(key, size) => drop(put(&store, ACCOUNT, &key.to_string(), size)),
@@ -191,7 +191,7 @@ proptest! {
                 }
                 Step::Complete(number) => {
                     let named = [(number, "tag".to_owned())];
-                    let always = &Condition::Always;
+                    let always = &WriteCondition::Always;
                     if store.complete_upload(upload, &named, |_| "whole".to_owned(), always, 2).is_ok() {
                         store.delete(ACCOUNT, "b", "up").unwrap();
                         id = store.create_upload(ACCOUNT, "b", "up", &Attributes::default(), 0).unwrap();

@@ -14,7 +14,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use hearth_emulated::{EmulatedHost, HostAgentClient, HostEvent, PortForward, keep_running};
+use hearth_emulated::{EmulatedHost, HostAgentClient, PortForward, WatchdogEvent, keep_running};
 use hearth_service::ClientSettings;
 use hearth_wire::agent::ExitStatus;
 
@@ -106,7 +106,7 @@ pub(super) fn run(shared: &Shared, config: &Config) -> Result<ExitCode> {
     }
     let log = Arc::new(log);
     keep_running(&host, &stop, &output::announce, &mut |event| match event {
-        HostEvent::Up(agent) => {
+        WatchdogEvent::Up(agent) => {
             let up = Up {
                 shared: shared.clone(),
                 agent,
@@ -123,7 +123,7 @@ pub(super) fn run(shared: &Shared, config: &Config) -> Result<ExitCode> {
                 }
             });
         }
-        HostEvent::Died(death) => {
+        WatchdogEvent::Died(death) => {
             eprintln!(
                 "{death}; starting it again (running microVMs are lost, suspended ones are not)"
             );

@@ -16,7 +16,7 @@ impl Owner {
         };
         let Some(mut build) = self.open_build(number).await else {
             // Without an open build the version can only have failed.
-            return self.happen(Event::BuildFailed, Batch::new()).await;
+            return self.apply(Event::BuildFailed, Batch::new()).await;
         };
         let max_attempts = self.shared.policy.max_build_attempts;
         let progress = Progress {
@@ -30,14 +30,14 @@ impl Owner {
         if next.state == BuildState::Failed {
             build.reason = Some(build::REASON_INTERRUPTED.to_owned());
             return self
-                .happen(
+                .apply(
                     Event::BuildFailed,
                     Batch::new().change(Change::PutBuild(build)),
                 )
                 .await;
         }
         self.place = Some(place);
-        self.happen(Event::Began, Batch::new().change(Change::PutBuild(build)))
+        self.apply(Event::Began, Batch::new().change(Change::PutBuild(build)))
             .await;
     }
 
@@ -77,7 +77,7 @@ impl Owner {
         } else {
             Event::BuildFailed
         };
-        self.happen(event, Batch::new().change(Change::PutBuild(build)))
+        self.apply(event, Batch::new().change(Change::PutBuild(build)))
             .await;
     }
 }

@@ -2,8 +2,8 @@
 
 use super::{ADDRESSES_MAX, DnsName, Match, Query, Question, addresses};
 
-/// Reads a message of a guest or of a name server. A question is answered in its own words, which answer no query that
-/// was made of it, and no answer opens more addresses than it may.
+/// Parses a message of a guest or of a name server. The answer to a question repeats the question, is no answer to a
+/// query made from it, and opens no more addresses than allowed.
 pub fn messages(input: &[u8]) {
     let other = DnsName::of_labels([b"example".as_slice(), b"com"]);
     assert!(

@@ -1,13 +1,15 @@
 use super::*;
-use crate::{Direction, EventFilter, Limits, LogStore, NewEvent, Owner, Pattern, StreamSelection};
+use crate::{
+    Direction, EventFilter, LogLimits, LogOwner, LogStore, NewEvent, Pattern, StreamSelection,
+};
 
 /// What a group or a stream is charged: a row and an index entry, with the longest name each (`schema.rs`).
 const NAME_BYTES: i64 = 1200;
 
 const NOW: i64 = 1_800_000_000_000;
 
-fn owner(account: &str) -> Owner {
-    Owner {
+fn owner(account: &str) -> LogOwner {
+    LogOwner {
         account: account.to_owned(),
         region: "eu-1".to_owned(),
     }
@@ -15,9 +17,9 @@ fn owner(account: &str) -> Owner {
 
 fn store(max_account_bytes: i64) -> (tempfile::TempDir, LogStore) {
     let directory = tempfile::tempdir().unwrap();
-    let limits = Limits {
+    let limits = LogLimits {
         max_account_bytes,
-        ..Limits::default()
+        ..LogLimits::default()
     };
     let store = LogStore::open(&directory.path().join("logs.db"), limits).unwrap();
     (directory, store)

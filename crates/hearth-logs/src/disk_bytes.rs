@@ -1,29 +1,30 @@
-//! What the logs of an account take of the disk.
+//! Counts the bytes that the logs of an account take on disk.
 //!
-//! CloudWatch counts 26 bytes for an event besides its text, and that is what a group tells ([`crate::Group::stored_bytes`]).
-//! SQLite takes more: a row, and an entry in each of two indexes. So accounts are charged what was measured.
+//! CloudWatch Logs counts 26 bytes for an event besides its text, and a group reports that count
+//! ([`crate::Group::stored_bytes`]). SQLite takes more: a row, and an entry in each of two indexes. So accounts are
+//! charged a measured size.
 
 use rusqlite::{Connection, params};
 
 use crate::store::LogError;
 
-/// What an event counts besides its text.
+/// Bytes that an event counts besides its text.
 pub(crate) const OVERHEAD_BYTES: i64 = 26;
 
-/// What an event takes besides its text, measured: 70 bytes where events come in the order of their times, and up to 100 where the
-/// pages of the indexes are filled by turns (`tests.rs` holds it against the file).
+/// Bytes that an event takes on disk besides its text. Measured: 70 bytes if events arrive ordered by time, and up to
+/// 100 if the pages of the indexes are filled in turn (`tests.rs` compares the constant with the file).
 pub(crate) const EVENT_BYTES: i64 = 100;
 
 /// Events that were written or removed.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Volume {
     pub(crate) events: i64,
-    /// Their bytes as CloudWatch counts them.
+    /// Their bytes as CloudWatch Logs counts them.
     pub(crate) stored_bytes: i64,
 }
 
 impl Volume {
-    /// Counts an event that has so many bytes of text.
+    /// Adds an event with this many bytes of text.
     pub(crate) fn add(&mut self, text_bytes: i64) {
         self.events += 1;
         self.stored_bytes += text_bytes + OVERHEAD_BYTES;
@@ -46,7 +47,7 @@ pub(crate) fn charge(db: &Connection, group_id: i64, volume: Volume) -> Result<(
     Ok(())
 }
 
-/// Gives back what removed events were charged.
+/// Takes back the charge of removed events.
 pub(crate) fn give_back(db: &Connection, group_id: i64, volume: Volume) -> Result<(), LogError> {
     let returned = Volume {
         events: -volume.events,
@@ -55,7 +56,7 @@ pub(crate) fn give_back(db: &Connection, group_id: i64, volume: Volume) -> Resul
     charge(db, group_id, returned)
 }
 
-/// What an account is charged.
+/// The bytes that an account is charged.
 pub(crate) fn kept_bytes(db: &Connection, account: &str) -> Result<i64, LogError> {
     let mut query = db
         .prepare_cached("SELECT coalesce(sum(kept_bytes), 0) FROM log_account WHERE account = ?")?;

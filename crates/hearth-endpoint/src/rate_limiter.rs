@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 /// Limits to `rate` units per second, with `burst` ahead of it.
 #[derive(Debug)]
-pub struct Bucket {
+pub struct RateLimiter {
     rate: f64,
     burst: Duration,
     /// When everything that was taken so far is paid for.
     paid_at: Instant,
 }
 
-impl Bucket {
+impl RateLimiter {
     /// A limiter from which nothing was taken yet.
     #[must_use]
     pub fn new(rate: f64, burst: Duration, now: Instant) -> Self {
@@ -75,27 +75,27 @@ mod tests {
     #[test]
     fn a_burst_is_free_and_then_the_rate_holds() {
         let now = Instant::now();
-        let mut bucket = Bucket::new(100.0, Duration::from_secs(1), now);
-        assert_eq!(bucket.take(100.0, now), Duration::ZERO);
-        assert_eq!(bucket.take(50.0, now), Duration::from_millis(500));
-        assert!(!bucket.try_take(1.0, now));
-        assert!(bucket.try_take(1.0, now + Duration::from_millis(500)));
+        let mut limiter = RateLimiter::new(100.0, Duration::from_secs(1), now);
+        assert_eq!(limiter.take(100.0, now), Duration::ZERO);
+        assert_eq!(limiter.take(50.0, now), Duration::from_millis(500));
+        assert!(!limiter.try_take(1.0, now));
+        assert!(limiter.try_take(1.0, now + Duration::from_millis(500)));
     }
 
     #[test]
     fn a_queue_is_as_long_as_its_wait() {
         let now = Instant::now();
-        let mut bucket = Bucket::new(10.0, Duration::from_secs(1), now);
+        let mut limiter = RateLimiter::new(10.0, Duration::from_secs(1), now);
         let limit = Duration::from_secs(2);
         let mut waits = Vec::new();
-        while let Some(wait) = bucket.take_within(1.0, limit, now) {
+        while let Some(wait) = limiter.take_within(1.0, limit, now) {
             waits.push(wait);
         }
         assert_eq!(waits[..11], [Duration::ZERO; 11]);
         assert_eq!(waits[11], Duration::from_millis(100));
         assert_eq!((waits.len(), waits.last()), (31, Some(&limit)));
         assert!(
-            bucket
+            limiter
                 .take_within(1.0, limit, now + Duration::from_millis(100))
                 .is_some()
         );
@@ -104,8 +104,8 @@ mod tests {
     #[test]
     fn a_rate_of_zero_is_no_panic() {
         let now = Instant::now();
-        let mut bucket = Bucket::new(0.0, Duration::ZERO, now);
-        assert_eq!(bucket.take(1.0, now), Duration::from_secs(3600));
+        let mut limiter = RateLimiter::new(0.0, Duration::ZERO, now);
+        assert_eq!(limiter.take(1.0, now), Duration::from_secs(3600));
     }
 
     proptest! {
@@ -113,12 +113,12 @@ mod tests {
         #[test]
         fn the_rate_is_never_exceeded(pieces in prop::collection::vec(1u32..100_000, 1..100)) {
             let start = Instant::now();
-            let mut bucket = Bucket::new(1000.0, Duration::from_secs(2), start);
+            let mut limiter = RateLimiter::new(1000.0, Duration::from_secs(2), start);
             let mut now = start;
             let mut sum = 0.0;
             for piece in pieces {
                 let piece = f64::from(piece);
-                let wait = bucket.take(piece, now);
+                let wait = limiter.take(piece, now);
                 let allowed = 1000.0 * (now - start).as_secs_f64() + 2000.0 + piece;
                 sum += piece;
                 prop_assert!(sum <= allowed + 1.0);

@@ -19,7 +19,7 @@ pub(super) const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 const RETRY_BYTES: u64 = 1024 * 1024;
 
 /// The current file, and the older files.
-pub(super) struct Ring {
+pub(super) struct RotatedFile {
     path: PathBuf,
     /// Files kept besides the current one.
     kept_files: u32,
@@ -31,7 +31,7 @@ pub(super) struct Ring {
     is_torn: bool,
 }
 
-impl Ring {
+impl RotatedFile {
     /// Opens the file at `path` for appending.
     pub(super) fn open(path: &Path, kept_files: u32) -> io::Result<Self> {
         let file = open(path)?;
@@ -128,7 +128,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("audit.log");
         for number in 0..20_u64 {
-            let mut writer = Ring::open(&path, KEPT_FILES).unwrap();
+            let mut writer = RotatedFile::open(&path, KEPT_FILES).unwrap();
             writer.size_bytes = MAX_FILE_BYTES;
             writer.append(format!("{number}\n").as_bytes()).unwrap();
         }
@@ -148,7 +148,7 @@ mod tests {
     fn a_full_file_makes_room() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("audit.log");
-        let mut writer = Ring::open(&path, KEPT_FILES).unwrap();
+        let mut writer = RotatedFile::open(&path, KEPT_FILES).unwrap();
         writer.append(b"first\n").unwrap();
         writer.size_bytes = MAX_FILE_BYTES;
         writer.append(b"second\n").unwrap();
@@ -174,8 +174,8 @@ mod tests {
         files
     }
 
-    fn full(path: &Path) -> Ring {
-        let mut writer = Ring::open(path, KEPT_FILES).unwrap();
+    fn full(path: &Path) -> RotatedFile {
+        let mut writer = RotatedFile::open(path, KEPT_FILES).unwrap();
         writer.size_bytes = MAX_FILE_BYTES;
         writer
     }
@@ -281,7 +281,7 @@ mod tests {
     fn a_line_after_a_torn_one_stands_by_itself() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("audit.log");
-        let mut writer = Ring::open(&path, KEPT_FILES).unwrap();
+        let mut writer = RotatedFile::open(&path, KEPT_FILES).unwrap();
         let readable = std::mem::replace(&mut writer.file, File::open(&path).unwrap());
         assert!(writer.append(b"lost\n").is_err());
         writer.file = readable;

@@ -21,7 +21,7 @@ const JOINS_OF_ALL: usize = 8;
 
 /// The places for one kind of call.
 #[derive(Debug)]
-pub(crate) struct Places {
+pub(crate) struct BlockingCalls {
     of_account: usize,
     all: Arc<Semaphore>,
     /// One entry for each account that ever called, a hundred bytes each.
@@ -34,7 +34,7 @@ struct Place {
     _all: Option<OwnedSemaphorePermit>,
 }
 
-impl Places {
+impl BlockingCalls {
     /// Places for short calls.
     pub(crate) fn for_calls() -> Self {
         Self::new(OF_ACCOUNT, OF_ALL)
@@ -102,7 +102,7 @@ mod tests {
     /// Findings H6 and M4: an account whose calls never end takes its own places and no others.
     #[tokio::test]
     async fn an_account_takes_no_place_of_another() {
-        let places = Arc::new(Places::for_calls());
+        let places = Arc::new(BlockingCalls::for_calls());
         let (release, held) = mpsc::channel::<()>();
         let held = Arc::new(Mutex::new(held));
         let mut callers = Vec::new();
