@@ -62,7 +62,7 @@ def wait(read, wanted, failed):
 
 
 def build():
-    """Uploads the folder, makes the image, and shows the build's output while it comes."""
+    """Uploads the folder, creates the image, and prints the build's output as it arrives."""
     # Of an image of this name that was built before.
     seen = {event["eventId"] for event in build_log()}
     s3.create_bucket(Bucket=BUCKET)

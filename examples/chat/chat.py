@@ -1,6 +1,6 @@
 """A chat room over WebSockets (RFC 6455), with Python's standard library alone.
 
-What was said is in memory: it is still there when the room wakes up, and who comes in hears it first. Connections end with a
+Messages are kept in memory: they are still there when the room wakes up, and a new client gets them first. Connections end with a
 suspend, as every stream through an endpoint does; the next one wakes the room.
 """
 
@@ -20,7 +20,7 @@ rooms = set()
 
 
 async def head(reader):
-    """The request line and the headers, by lower-case name."""
+    """Reads the request line and the headers, by lower-case name."""
     lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
     headers = dict(line.split(": ", 1) for line in lines[1:] if ": " in line)
     return lines[0], {name.lower(): value for name, value in headers.items()}
@@ -46,7 +46,7 @@ def send(writer, kind, payload):
 
 
 def say(text):
-    """To all, and to those who come later."""
+    """Sends a message to all clients, and keeps it for later ones."""
     history.append({"number": len(history) + 1, "text": text})
     del history[:-MAX_HISTORY]
     for writer in rooms:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Comes into the chat room, says what it is told to, hears until that came back, and leaves.
+"""Joins the chat room, sends the given messages, reads until they came back, and leaves.
 
     pip install websockets
     eval "$(hearth env)"

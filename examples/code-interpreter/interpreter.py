@@ -37,7 +37,7 @@ def run(code):
 
 
 def files():
-    """What lies in the working directory, by name, with the time it was written."""
+    """The files in the working directory, by name, with their modification times."""
     return {entry.name: entry.stat().st_mtime_ns for entry in os.scandir(work) if entry.is_file()}
 
 
@@ -91,7 +91,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_):
-        """One line a request would be noise."""
+        """Logs nothing: a line for each request would be noise."""
 
 
 # Fonts are looked for at the first plot: better now than in every session.

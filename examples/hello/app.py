@@ -47,7 +47,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_):
-        """The hooks are worth a line, requests are not."""
+        """Logs calls of hooks only."""
 
 
 print("serving")

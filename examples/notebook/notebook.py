@@ -48,7 +48,7 @@ def evaluate(source):
 
 
 def outputs_of(source, number):
-    """What a cell prints, draws and is, in the words of the notebook format."""
+    """The output, plots and value of a cell, in the notebook format."""
     printed, outputs, value = io.StringIO(), [], None
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
         try:
@@ -73,7 +73,7 @@ def outputs_of(source, number):
 
 
 def run_cells():
-    """The main thread: one cell after the other."""
+    """Runs cells in the main thread, one after the other."""
     global runs
     while True:
         source, index, done = waiting.get()
@@ -137,7 +137,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_):
-        """One line a request would be noise."""
+        """Logs nothing: a line for each request would be noise."""
 
 
 # Fonts are looked for at the first plot: better now than in every notebook.

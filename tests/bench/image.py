@@ -1,4 +1,4 @@
-"""How long a build takes, phase by phase: `cargo xtask bench image` runs it against a `hearth up` of its own.
+"""Measures the phases of image builds. `cargo xtask bench image` runs it against a `hearth up` of its own.
 
 Every measurement is a line of the CSV (`metric,subject,parameter,round,value`); the table and the JSON are medians of those
 lines and of nothing else. A cold build finds no layer of an earlier one, a cached build all of them; a repeated one is of a zip that was
@@ -38,7 +38,7 @@ SIZES = {"codeInstallSizeInBytes": "code_mib", "diskSnapshotSizeInBytes": "disk_
 
 
 def zipped(folder, first_line, comment):
-    """The folder as a zip. Another first instruction makes all layers after it others; another comment only the zip."""
+    """The folder as a zip. Another first instruction changes all layers after it; another comment changes only the zip."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target:
         for path in sorted(folder.iterdir()):

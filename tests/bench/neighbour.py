@@ -1,4 +1,4 @@
-"""What a microVM notices of its neighbour: `cargo xtask bench neighbour` runs it against a `hearth up` of its own.
+"""Measures how much a microVM slows its neighbour. `cargo xtask bench neighbour` runs it against a `hearth up` of its own.
 
 One microVM is asked for a page again and again, through its endpoint, while another one attacks processor, memory, disk, network, all of
 them, or nothing. Every request is a line of the CSV (`metric,subject,parameter,round,value`), and so is what an attack got done: one that
@@ -39,7 +39,7 @@ class Microvm:
         self.port = int(port or 443)
 
     def connect(self):
-        """A connection of its own for each round: one that is idle for long is closed. What is done once is done before."""
+        """Opens a new connection for each round, as idle ones are closed. One-time work is done before the round."""
         answer = self.bench.microvms.create_microvm_auth_token(
             microvmIdentifier=self.id, expirationInMinutes=60, allowedPorts=[{"port": 8080}])
         self.token = answer["authToken"]

@@ -1,4 +1,4 @@
-"""How long a request takes that finds its microVM suspended: `cargo xtask bench endpoint` runs it against a `hearth up` of its own.
+"""Measures requests to suspended microVMs. `cargo xtask bench endpoint` runs it against a `hearth up` of its own.
 
 Each round suspends the microVM, asks for a page, and asks for it again: `first_request_ms` of a suspended one has the resume in it, that of
 a running one has not. Each request is on a connection of its own, whose TLS handshake is in the figure as well.

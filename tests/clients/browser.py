@@ -1,4 +1,4 @@
-"""Chromium without a window, driven through its DevTools protocol."""
+"""Headless Chromium, driven through its DevTools protocol."""
 
 import contextlib
 import itertools
@@ -49,7 +49,7 @@ class Browser:
             raise
 
     def announced(self, path):
-        """Port and path of its protocol, which it writes down once it listens."""
+        """Port and path of its DevTools protocol, which it writes to a file once it listens."""
         deadline = time.monotonic() + PATIENCE_S
         while not path.exists() or len(lines := path.read_text().split()) < 2:
             assert self.process.poll() is None and time.monotonic() < deadline, pathlib.Path(self.log.name).read_text()
@@ -80,11 +80,11 @@ class Browser:
             time.sleep(0.05)
 
     def add_headers(self, headers):
-        """Says what is added to every request, and forgets what was."""
+        """Sets the headers that are added to every request, and replaces earlier ones."""
         self.command("Network.setExtraHTTPHeaders", headers=headers)
 
     def evaluate(self, expression):
-        """The value of an expression in the page, once it is there."""
+        """Waits until an expression in the page has a value, and returns it."""
         answer = self.command("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
@@ -98,7 +98,7 @@ class Browser:
 
 
 def trust(home, bundle):
-    """What a user does to have a certificate authority trusted."""
+    """Adds a certificate authority to the browser's trusted ones, as a user does."""
     database = home / ".pki/nssdb"
     database.mkdir(parents=True)
     for words in (["-N", "--empty-password"], ["-A", "-t", "C,,", "-n", "hearth", "-i", bundle]):

@@ -53,7 +53,7 @@ def endpoint(tmp_path_factory):
 
 @pytest.fixture
 def fresh_endpoint(tmp_path):
-    """One that has carried nothing yet."""
+    """A newly started endpoint."""
     endpoint = Endpoint(tmp_path)
     yield endpoint
     endpoint.stop()

@@ -52,7 +52,7 @@ METHODS = {
 
 
 def start(address):
-    """A server that serves; answers it with its port."""
+    """Starts a server. Returns it with its port."""
     server = grpc.server(futures.ThreadPoolExecutor(8))
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SERVICE, METHODS)])
     port = server.add_insecure_port(address)

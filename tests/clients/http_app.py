@@ -60,12 +60,12 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_):
-        """Requests are not worth a line."""
+        """Logs nothing."""
 
 
 @contextlib.contextmanager
 def serving(handler=Handler):
-    """Serves in this process; answers on which port."""
+    """Serves in this process. Returns the port."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

@@ -1,4 +1,4 @@
-"""Much data of which no two blocks are the same, and what came of it."""
+"""Large test data of which no two blocks are the same, and its digest."""
 
 import hashlib
 import os
@@ -22,7 +22,7 @@ def digest(pieces):
 
 
 def read_all(file, count=None):
-    """What a file gives, up to so many bytes."""
+    """Reads a file in blocks, at most `count` bytes."""
     while count is None or count > 0:
         piece = file.read(BLOCK_BYTES if count is None else min(count, BLOCK_BYTES))
         if not piece:

@@ -1,4 +1,4 @@
-"""An application of WebSockets that sends back what it gets. It knows the subprotocol `chat`, and does without."""
+"""An application of WebSockets that sends back what it gets. It supports the subprotocol `chat`, which is optional."""
 
 import contextlib
 import threading
@@ -17,7 +17,7 @@ def choose(_, offered):
 
 @contextlib.contextmanager
 def serving():
-    """Serves in this process; answers on which port."""
+    """Serves in this process. Returns the port."""
     with serve(echo, "127.0.0.1", 0, select_subprotocol=choose) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

@@ -1,4 +1,4 @@
-"""What a guest would send through its door, without a guest."""
+"""Sends requests to guest services as a guest would, without a guest."""
 
 import http.client
 import json
@@ -13,7 +13,7 @@ METADATA = "/latest/meta-data/iam/security-credentials/"
 
 
 class Door:
-    """The door of one microVM."""
+    """The guest services as one microVM reaches them."""
 
     def __init__(self, server, microvm, key=0):
         self.server, self.microvm, self.account = server, microvm, server.keys[key]["account"]
@@ -35,13 +35,13 @@ class Door:
         return body.decode()
 
     def role_keys(self):
-        """What the metadata say of the role."""
+        """The role's keys from the metadata service."""
         status, body, _ = self.metadata("GET", METADATA + "execution_role", {"X-aws-ec2-metadata-token": self.token()})
         assert status == 200, body
         return json.loads(body)
 
     def signed(self, keys, service, method, path, body=b"", headers=None):
-        """Status and body of a signed request through the door."""
+        """Status and body of a signed request of the guest."""
         url = "http://169.254.170.8" + path
         request = AWSRequest(method, url, data=body, headers=headers or {})
         signer = S3SigV4Auth if service == "s3" else SigV4Auth

@@ -1,4 +1,4 @@
-"""Accounts, access keys and disks: the operator's own."""
+"""The operator's API: accounts, access keys and disk usage."""
 
 import json
 

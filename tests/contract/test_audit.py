@@ -1,4 +1,4 @@
-"""The audit log: a line for each call, and in none of them what was said."""
+"""The audit log: it has a line for each call, without the content of requests and answers."""
 
 import base64
 import json
@@ -95,7 +95,7 @@ def test_every_call_is_a_line_that_says_who_what_and_how(audited):
 
 
 def test_strangers_leave_no_line_among_those_of_accounts(audited):
-    """Finding M18: their requests rolled over the record, and S3's stood there as those of the account that they named."""
+    """Finding M18: unauthenticated requests overwrote the log, and those to S3 were logged for the account that they named."""
     server, text, unverified = audited
     assert all(json.loads(line)["account"] for line in text.splitlines())
     entries = [json.loads(line) for line in unverified.splitlines()]

@@ -1,4 +1,4 @@
-"""Clients that get it wrong or mean it badly: a clear error or a bounded refusal, and the service goes on."""
+"""Faulty and hostile clients: they get a clear error or a bounded refusal, and the service goes on."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ IMAGES = "/2025-09-09/microvm-images"
 
 
 def stream(server, method, path, body=b"", headers=(), key=None, secret=None, service="lambda", region=None):
-    """One signed request, put on the wire as it stands; gives the answer, to be read."""
+    """Sends one signed request unchanged. Returns the answer as a stream."""
     credentials = Credentials(key or server.keys[0]["id"], secret or server.keys[0]["secret"])
     request = AWSRequest(method=method, url=server.url + path, data=body, headers=dict(headers))
     # S3 wants the body's hash among the headers.
@@ -35,7 +35,7 @@ def stream(server, method, path, body=b"", headers=(), key=None, secret=None, se
 
 
 def send(*arguments, **how):
-    """The same; gives status, headers, body."""
+    """Sends one signed request unchanged. Returns status, headers and body."""
     try:
         with stream(*arguments, **how) as answer:
             return answer.status, answer.headers, answer.read()
@@ -44,7 +44,7 @@ def send(*arguments, **how):
 
 
 def families(url):
-    """What `/metrics` shows, by name, as a strict reader of the format takes it."""
+    """The metric families of `/metrics` by name, parsed strictly."""
     with urllib.request.urlopen(url + "/metrics") as answer:
         assert answer.headers["content-type"].startswith("application/openmetrics-text")
         return {family.name: family for family in text_string_to_metric_families(answer.read().decode())}
@@ -146,7 +146,7 @@ def test_metrics_and_health(server):
 
 
 def ask_as(server, host, path="/metrics"):
-    """Asks by a name, as the browser of whoever looks at a page would; gives the status."""
+    """Sends a request with this host name, as a browser would for a web page. Returns the status."""
     request = urllib.request.Request(server.url + path, headers={"Host": host})
     try:
         with urllib.request.urlopen(request) as answer:
@@ -156,7 +156,7 @@ def ask_as(server, host, path="/metrics"):
 
 
 def test_pages_of_others_see_no_metrics(server):
-    """Finding M13: a page whose name means 127.0.0.1 read them."""
+    """Finding M13: a web page whose host name resolves to 127.0.0.1 could read them (DNS rebinding)."""
     port = urlsplit(server.url).port
     assert {ask_as(server, f"{host}:{port}") for host in ("127.0.0.1", "localhost", "[::1]")} == {200}
     assert {ask_as(server, host) for host in (f"attacker.example:{port}", "attacker.example", "")} == {421}
@@ -173,7 +173,7 @@ def test_metrics_with_a_signature_are_the_first_accounts(server):
 
 
 def test_a_head_is_verified_before_its_body_comes(server):
-    """Finding M3: a body was waited for, and held, before anybody had shown whose request it is."""
+    """Finding M3: a body was read and kept in memory before the request was authenticated."""
     body_hash = "0" * 64
     scope = f"{time.strftime('%Y%m%d', time.gmtime())}/{server.region}/logs/aws4_request"
     head = (

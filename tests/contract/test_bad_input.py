@@ -10,7 +10,7 @@ CASES = list(cases())
 
 @pytest.fixture(scope="module")
 def clients(server):
-    """Clients that send what they are told, however wrong it is."""
+    """Clients that do not validate their input."""
     return {
         service: checked(server.client(service, parameter_validation=False))
         for service in ("lambda-microvms", "lambda-core")

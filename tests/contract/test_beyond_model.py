@@ -1,4 +1,4 @@
-"""Members that AWS sends and no model has. Clients drop them, so that only the bytes show them."""
+"""Members that AWS sends although no model has them. Clients drop them, so the tests read the raw answers."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What the documents show is run somewhere. (`cargo xtask tidy` checks where their links lead.)"""
+"""Every command block of the documents is run by a test. (`cargo xtask tidy` checks where their links lead.)"""
 
 import re
 

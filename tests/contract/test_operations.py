@@ -98,7 +98,7 @@ def test_a_process_has_its_time(server, running):
 
 
 class Conversation:
-    """An exec that is told more while it runs."""
+    """An exec that gets input while it runs."""
 
     def __init__(self, server, microvm, claim="UNSIGNED-PAYLOAD", **members):
         target = path(microvm, "exec")

@@ -1,4 +1,4 @@
-"""A request whose handler panics is answered as the service words its own failures, and the service goes on."""
+"""A request whose handler panics is answered as an internal error, and the service goes on."""
 
 import boto3
 import pytest

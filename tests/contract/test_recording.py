@@ -1,4 +1,4 @@
-"""The README's recording is what its tool draws of the recorded session, and shows the README's own commands."""
+"""The README's recording is the output of its tool for the recorded session, and shows the README's own commands."""
 
 import json
 

@@ -237,7 +237,7 @@ def make_connector(core, name):
 
 
 def test_a_denial_of_a_connector_holds_for_all_of_its_spellings(world):
-    """Finding M11: the text of the request was held against policies, so another spelling passed."""
+    """Finding M11: the text of the request was compared with policies, so another spelling was not denied."""
     name = f"closed-{uuid.uuid4().hex[:8]}"
     arn, key = make_connector(world.server.client("lambda-core"), name)
     closed = (allow("lambda:*"), deny(["lambda:GetNetworkConnector", "lambda:PassNetworkConnector"], arn))
@@ -275,7 +275,7 @@ def build(client, world, role="arn:aws:iam::000000000000:role/build", key="code.
 
 
 def test_who_makes_an_image_may_read_its_artifact(world):
-    """Finding M12: a role that makes images read every zip of its account."""
+    """Finding M12: a role that creates images could read every zip of its account."""
     code = f"arn:aws:s3:::{world.bucket}/code.zip"
     making = allow(["lambda:CreateMicrovmImage", "lambda:UpdateMicrovmImage", "iam:PassRole"])
     client = world.with_role("lambda-microvms", making, allow("s3:GetObject", code))
@@ -292,7 +292,7 @@ def test_who_makes_an_image_may_read_its_artifact(world):
 
 
 def test_the_build_role_reads_the_artifact(world):
-    """Finding M12: the build role was stored, and asked for nothing."""
+    """Finding M12: the build role was stored, but its policies were not checked."""
     code = f"arn:aws:s3:::{world.bucket}/code.zip"
     build(world.microvms, world, world.role(allow("s3:GetObject", code)))
     status, code_, message = refusal(lambda: build(world.microvms, world, world.role(allow("logs:*"))))
@@ -303,7 +303,7 @@ def test_the_build_role_reads_the_artifact(world):
 
 
 def test_the_policies_of_a_role_are_bounded_together(world):
-    """Finding M10: fifty policies of ten thousand characters were held against each request."""
+    """Finding M10: fifty policies of ten thousand characters were evaluated for each request."""
     role = world.role().rsplit("/", 1)[1]
     put = lambda name, length: world.iam.put_role_policy(
         RoleName=role, PolicyName=name, PolicyDocument=policy(allow("s3:*", "x" * length)) + " " * 5000)

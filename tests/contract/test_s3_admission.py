@@ -1,4 +1,4 @@
-"""Requests to S3 that show nothing of who sends them, or carry more than was signed."""
+"""Requests to S3 that are not authenticated, or contain more than was signed."""
 
 import base64
 import http.client
@@ -23,7 +23,7 @@ def s3(server):
 
 
 def send(url, method="GET", body=None, headers=None):
-    """Status, code and body of an answer."""
+    """Sends a request. Returns status, code and body of the answer."""
     request = urllib.request.Request(url, method=method, data=body, headers=headers or {})
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:

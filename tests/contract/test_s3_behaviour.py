@@ -1,4 +1,4 @@
-"""What clients of S3 do that a plain PUT and GET do not show: keys of all kinds, conditions, copies, listings of more than objects."""
+"""Behaviour of S3 beyond plain PUT and GET: special keys, conditions, copies, listings of versions and uploads."""
 
 import datetime
 import io
@@ -27,7 +27,7 @@ def bucket(s3):
 
 
 def refusal(call, **arguments):
-    """Status and code of what is refused."""
+    """Status and code of a refused call."""
     with pytest.raises(ClientError) as refused:
         call(**arguments)
     answer = refused.value.response

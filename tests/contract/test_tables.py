@@ -1,4 +1,4 @@
-"""What the front knows of the service models is what the installed models say."""
+"""The generated tables of the front agree with the installed service models."""
 
 import dataclasses
 import pathlib

@@ -31,7 +31,7 @@ def operations():
 
 
 def good(shape, name="x"):
-    """A value of the shape that violates nothing."""
+    """A value of the shape that violates no constraint."""
     if shape.type_name == "structure":
         members = dict(shape.members)
         if getattr(shape, "is_tagged_union", False):

@@ -1,4 +1,4 @@
-"""The `hearth` program as people call it."""
+"""Runs the `hearth` program, as users do."""
 
 import json
 import os

@@ -65,7 +65,7 @@ class Hearth:
         return f"s3://{bucket}/{key}"
 
     def wait(self, read, state, *, wanted, failed=()):
-        """Reads until the state is the wanted one."""
+        """Polls until the state is the wanted one."""
         deadline = time.monotonic() + PATIENCE_S
         while True:
             answer = read()
@@ -101,7 +101,7 @@ class Hearth:
         return "\n".join(event["message"] for event in events)
 
     def metrics(self):
-        """Everything that is measured, as the operator reads it."""
+        """All metrics, as the operator reads them."""
         url = self.settings["endpoint_url"] + "/hearth/v1/metrics"
         request = AWSRequest("GET", url)
         credentials = Credentials(self.settings["access_key_id"], self.settings["secret_access_key"])
@@ -121,7 +121,7 @@ class Session:
         self.hearth, self.id, self.endpoint = hearth, microvm, endpoint
 
     def token(self):
-        """The headers that let a request in."""
+        """The headers with the token that admit a request."""
         answer = self.hearth.microvms.create_microvm_auth_token(
             microvmIdentifier=self.id, expirationInMinutes=5, allowedPorts=[{"port": 8080}]
         )

@@ -53,7 +53,7 @@ def microvm(cli, image):
 
 
 def short(microvm):
-    """A beginning of the id, as people type it."""
+    """A prefix of the id, as users type it."""
     return microvm.removeprefix("microvm-")[:10]
 
 
@@ -184,7 +184,7 @@ def test_a_shell_is_a_terminal(cli, microvm):
 
 
 def typed(cli, words, line, awaited):
-    """Types a line into a command that has a terminal; answers its status and what it showed."""
+    """Types a line into a command that has a terminal. Returns its status and output."""
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (31, 97))
     before = termios.tcgetattr(theirs)

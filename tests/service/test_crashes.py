@@ -27,7 +27,7 @@ WEDGED_S = 60
 
 
 class Doomed:
-    """The service, which dies at a write of what it is asked to do."""
+    """The service, which is killed at a chosen write of an operation."""
 
     def __init__(self, hearth, side):
         self.hearth, self.side = hearth, side
@@ -36,7 +36,7 @@ class Doomed:
         self.done = set()
 
     def through(self, name, what, state):
-        """Asks until it is answered, and waits until the microVM is there, through one death of the service."""
+        """Repeats a request until it is answered, and waits for the microVM's state, over one crash of the service."""
         before = service_pid()
         if name not in self.done:
             point = f"{self.side} {self.deaths.get(name, 0) + 1}"
@@ -71,7 +71,7 @@ class Doomed:
         return microvm
 
     def asked_again(self, what, answer, state):
-        """A transition that the crash undid is made by asking once more; one that it did not undo is not harmed by it."""
+        """Repeats the request after a crash: a transition that was undone is made then, one that was not undone is unaffected."""
         deadline = time.monotonic() + WEDGED_S
         while answer is not None:
             microvm = self.hearth.microvms.get_microvm(microvmIdentifier=answer["microvmId"])
@@ -222,7 +222,7 @@ def test_a_suspend_on_a_slow_disk_is_taken_up_by_the_next_service(hearth, hello)
 
 
 def nobody_is_left_without_an_owner(hearth):
-    """Counted on the host, not by the API."""
+    """Counts on the host, not by the API."""
     alive = {m["microvmId"] for m in microvms_of(hearth) if m["state"] not in ("TERMINATED", "SUSPENDED")}
     script = "pidof hearth-vmm | wc -w; ls /data/hearth/machines | wc -l; find /sys/fs/cgroup/hearth -mindepth 2 -type d | wc -l"
     deadline = time.monotonic() + WEDGED_S

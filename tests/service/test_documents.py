@@ -39,7 +39,7 @@ def script(document):
 
 @pytest.fixture
 def checkout(tmp_path):
-    """Where a reader stands."""
+    """The working directory of a reader: it contains a copy of the examples."""
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     return tmp_path
 

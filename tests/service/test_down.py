@@ -16,7 +16,7 @@ DELETIONS_S = 120
 
 
 def left(hearth):
-    """What is seen from outside the API: processes and files. Every image keeps one snapshot, and templates of booted guests stay."""
+    """Everything that is left on the host: processes and files. Every image keeps one snapshot, and templates of booted guests stay."""
     images = hearth.microvms.list_microvm_images()["items"]
     kept = [image for image in images if image["state"] in ("CREATED", "UPDATED")]
     booted = "grep -l '\"purpose\": *\"booted\"' /data/hearth/snapshots/*/node.json | wc -l"
@@ -42,7 +42,7 @@ def test_nothing_is_left_when_everything_has_ended(hearth):
 
 
 def test_down_ends_everything(hearth):
-    """Nothing comes after it."""
+    """The last test: it ends the service."""
     cli = Cli(hearth)
     ended = cli.run("down", "--all")
     assert b"hearth is down" in ended.stderr

@@ -76,14 +76,14 @@ def full_disk():
 
 
 def end(filling, reading):
-    """Takes no more; what was taken stays taken."""
+    """Stops filling the disk. The file that fills it stays."""
     inside("/bin/busybox", "rm", "-f", FILLER)
     assert filling.wait(timeout=DELETIONS_S) == 0
     reading.join()
 
 
 def attempt(what, **members):
-    """Asks for something that a full disk may refuse: then the caller is told that it is this service's fault."""
+    """Calls an operation that may fail on a full disk: the error must then be a server error."""
     try:
         return what(**members)
     except botocore.exceptions.ClientError as error:

@@ -1,4 +1,4 @@
-"""S3 and the execution role from inside a microVM that has no way out."""
+"""S3 and the execution role, from inside a microVM without network access."""
 
 import json
 import pathlib

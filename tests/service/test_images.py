@@ -1,4 +1,4 @@
-"""What can be wrong with an image: each has its own state and reason, and leaves nothing. And what builds have in common."""
+"""Failures of image builds: each has its own state and reason, and leaves no files. And what builds share."""
 
 import time
 
@@ -55,7 +55,7 @@ FAILURES = [
 
 
 def failure(hearth, name, artifact, active=None):
-    """Builds what cannot be built; answers the reason."""
+    """Builds an image that cannot be built. Returns the reason."""
     image = hearth.build(name, artifact, **({"hooks": active} if active else {}))
     hearth.wait_image(image, "CREATE_FAILED", "CREATED")
     [build] = hearth.microvms.list_microvm_image_builds(imageIdentifier=image, imageVersion="1.0")["items"]

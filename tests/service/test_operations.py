@@ -80,7 +80,7 @@ IDLE_S = 60
 
 
 class AtWork:
-    """A microVM that nobody talks to, with a process that runs for an hour."""
+    """A microVM without traffic, with a process that runs for an hour."""
 
     def __init__(self, hearth, image, counts):
         idle = {"maxIdleDurationSeconds": IDLE_S, "suspendedDurationSeconds": 600, "autoResumeEnabled": True}

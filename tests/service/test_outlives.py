@@ -20,7 +20,7 @@ def exec_inside(*argv):
 
 
 def inside(*argv):
-    """Runs a command in the emulated host; answers what it printed."""
+    """Runs a command in the emulated host. Returns its output."""
     command = exec_inside(*argv)
     return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, stdin=subprocess.DEVNULL).stdout
 
@@ -32,12 +32,12 @@ def crash_at(file, point):
 
 
 def is_awaited(file):
-    """Whether nobody has taken note of what was said there."""
+    """Whether the crash point was not reached yet: its file still exists."""
     return file in inside("/bin/busybox", "ls", "/data/hearth").split()
 
 
 def service_pid():
-    """The process that serves; none while it is started again."""
+    """The pid of the service; None while it is being restarted."""
     # One may have ended since it was listed.
     script = "for p in $(pidof hearth); do grep -q in-emulated-host /proc/$p/cmdline 2>/dev/null && echo $p; done; true"
     return (inside("/bin/busybox", "sh", "-c", script).split() or [None])[0]

@@ -1,4 +1,4 @@
-"""Secrets stay where they belong: not in what the service says, and in no file that others may read."""
+"""Secrets appear neither in the service's output nor in files that others may read."""
 
 import json
 import os
@@ -18,7 +18,7 @@ SHOWN_OF_PROCESSES = "for each in /proc/[0-9]*; do cat $each/cmdline $each/envir
 
 
 def on_the_host(*command):
-    """A command where the service is: here, or inside the emulated host."""
+    """Runs a command where the service runs: here, or inside the emulated host."""
     if os.environ["HEARTH_PLACE"] != "here":
         command = (os.environ["HEARTH"], "--data", os.environ["HEARTH_DATA"], "host", "exec", "--", "/bin/busybox", *command)
     return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300)

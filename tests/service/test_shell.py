@@ -1,4 +1,4 @@
-"""The shell of a real guest, as a WebSocket client of somebody else's sees it."""
+"""The shell of a real guest, through an independent WebSocket client."""
 
 import contextlib
 import json
@@ -45,7 +45,7 @@ def opened(hearth, session):
 
 
 class Shell:
-    """What a terminal has shown, and what is typed into it."""
+    """A shell's terminal: its output, and input to it."""
 
     def __init__(self, socket):
         self.socket, self.shown = socket, b""
@@ -57,7 +57,7 @@ class Shell:
         self.socket.send(json.dumps({"type": "resize", "cols": columns, "rows": rows}))
 
     def until(self, awaited):
-        """Reads until the terminal has shown this, after what was awaited before."""
+        """Reads until the terminal shows this text, after the text of the call before."""
         deadline = time.monotonic() + PATIENCE_S
         while awaited not in self.shown:
             message = self.socket.recv(timeout=max(0, deadline - time.monotonic()))

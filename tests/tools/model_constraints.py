@@ -1,4 +1,4 @@
-"""The constraint tables of a service: what `check` holds requests against.
+"""Generates the constraint tables of a service, which `check` compares requests with.
 
 Only what a server checks is taken over: names, places, required, min, max, pattern, enum, sensitive.
 """

@@ -1,4 +1,4 @@
-"""Names of Rust for names of a service model."""
+"""Converts names of a service model to Rust names."""
 
 import re
 

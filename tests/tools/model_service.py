@@ -1,4 +1,4 @@
-"""The trait of a service and the way from an operation to its method."""
+"""Generates the trait of a service, and the dispatch of operations to its methods."""
 
 from model_names import field
 

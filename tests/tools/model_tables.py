@@ -1,4 +1,4 @@
-"""Writes what hearth-front knows of AWS's service models, from those of the installed botocore.
+"""Generates hearth-front's tables and types from the service models of the installed botocore.
 
     python tests/tools/model_tables.py            # rewrites crates/hearth-front/src/model/<service>/
     python tests/tools/model_tables.py --check    # exits 1 when a file differs from what the models say

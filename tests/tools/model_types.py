@@ -1,4 +1,4 @@
-"""The Rust types of a service: an input and an output for each operation, and the shapes that they reach."""
+"""Generates the Rust types of a service: an input and an output for each operation, and the shapes that they reach."""
 
 import re
 import textwrap

@@ -98,7 +98,7 @@ def record(session, cast):
 
 
 class Shell:
-    """Bash in a terminal, and what it said when."""
+    """Bash in a terminal, and its output with times."""
 
     def __init__(self):
         self.events = []
@@ -128,7 +128,7 @@ class Shell:
             self.hear(left)
 
     def wait(self):
-        """Until the next prompt."""
+        """Waits for the next prompt."""
         before, end = self.ready, time.monotonic() + COMMAND_LIMIT
         while self.ready == before:
             if time.monotonic() > end:
@@ -136,7 +136,7 @@ class Shell:
             self.hear(1)
 
     def wait_for(self, text):
-        """Until a program in the background has said something."""
+        """Waits until a program in the background has printed a text."""
         end = time.monotonic() + COMMAND_LIMIT
         while text not in "".join(said for _, kind, said in self.events if kind == "o"):
             if time.monotonic() > end:
@@ -270,7 +270,7 @@ def spans(rows):
 
 
 def merged(changes, total):
-    """(content, from, to) of what stays the same from one frame to the next."""
+    """Merges content that stays the same over several frames to (content, from, to)."""
     found = []
     for at, content in changes:
         if found and found[-1][0] == content:
@@ -294,7 +294,7 @@ def svg(rows):
     rules, texts, names = [], [], {}
 
     def visible(begin, end):
-        """The attributes of something that is seen from one time to another."""
+        """The attributes of an element that is visible from one time to another."""
         if (begin, end) not in names:
             name = names[begin, end] = f"k{len(names)}"
             steps = [f"{begin / total:.3%}{{visibility:visible}}"]

@@ -1,7 +1,7 @@
-//! `cargo xtask test --changed`: what a change can reach, by git and by `cargo metadata`.
+//! `cargo xtask test --changed`: finds the tests that a change can affect, by git and `cargo metadata`.
 //!
-//! A changed file belongs to a package, or to one of the suites in Python, or may reach everything. A changed package
-//! reaches the packages that depend on it, and those that run its program. This is a shortcut for developers: CI runs
+//! A changed file belongs to a package or to one of the suites in Python, or may affect everything. A changed package
+//! affects the packages that depend on it, and those that run its program. This is a shortcut for developers: CI runs
 //! everything.
 
 use std::collections::BTreeSet;
@@ -52,7 +52,7 @@ const STEPS_OF: &[(&str, &[&str])] = &[
     ("hearth-endpoint", &["contract tests"]),
 ];
 
-/// What a change reaches.
+/// The packages and steps that a change affects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Reach {
     Everything,
@@ -64,12 +64,12 @@ pub(crate) enum Reach {
 }
 
 impl Reach {
-    /// For the files that differ from `revision`, or from the commit where this branch left it.
+    /// Finds the reach of all files that differ from the merge base with `revision`.
     pub(crate) fn since(revision: &str) -> Result<Self> {
         Ok(reach(&changed_files(revision)?, &packages()?))
     }
 
-    /// Whether a step has anything to do. Those of packages are asked for their tests with [`Self::filter`].
+    /// Whether a step has to run. For steps of packages, [`Self::filter`] selects the tests.
     pub(crate) fn includes(&self, step: &str) -> bool {
         match self {
             Self::Everything => true,
@@ -98,7 +98,7 @@ impl Reach {
 #[derive(Debug)]
 struct Package {
     name: String,
-    /// Relative to the workspace's root, with a slash at its end.
+    /// Path relative to the workspace's root, with a slash at its end.
     directory: String,
     /// Packages of the workspace that it depends on, in tests too.
     dependencies: Vec<String>,

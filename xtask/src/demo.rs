@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: the main job in one command, from this checkout.
+//! `cargo xtask demo`: shows the main use of Hearth in one command, from this checkout.
 //!
 //! Runs `hearth up` as a user starts it, and `examples/quickstart.py` against it. The kernel, the base images and the
 //! layers of builds are kept in `target/demo`. MicroVMs, images and the emulated host are removed at the end.
@@ -63,7 +63,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     }
 }
 
-/// What is there when a service can be started.
+/// Everything that is needed to start a service.
 struct Prepared {
     binaries: Binaries,
     /// The Python environment with boto3.
@@ -104,7 +104,7 @@ fn show(data: &Path, screen: Screen) -> Result<()> {
     Ok(())
 }
 
-/// Everything that Hearth is made of.
+/// Builds or downloads everything that is needed.
 fn prepare(screen: &Screen) -> Result<Prepared> {
     screen.step(Step::Packages, || {
         let missing = setup::missing_for_demo().join(" ");
@@ -133,7 +133,7 @@ fn build(screen: &Screen) -> Result<Binaries> {
     })
 }
 
-/// All of them: the image of the quick start stands on the last one, `hearth/python-data`.
+/// Makes all base images: the quick start's image is based on the last one, `hearth/python-data`.
 fn make_bases(screen: &Screen) -> Result<()> {
     screen.step(Step::Bases, || {
         let are_made = Cell::new(false);
@@ -152,7 +152,7 @@ fn make_bases(screen: &Screen) -> Result<()> {
     })
 }
 
-/// Starts the service, and answers what the host shows of microVMs before there is one.
+/// Starts the service. Also answers the host's traces of microVMs before there is one.
 fn start(binaries: &Binaries, data: &Path, screen: &Arc<Screen>) -> Result<(Service, Traces)> {
     screen.step(Step::Start, || {
         screen.detail(Step::Start, "looking whether KVM runs guests here");
@@ -188,7 +188,7 @@ fn report(summary: Vec<String>, traces: usize, plot: &Path, taken: &str) -> Vec<
     ]);
     lines
 }
-/// What `hearth env` exports.
+/// The variables that `hearth env` exports.
 fn client_environment(binaries: &Binaries, data: &Path) -> Result<Vec<(String, String)>> {
     let output = Command::new(&binaries.hearth)
         .arg("--data")

@@ -132,7 +132,7 @@ fn write(path: &PathBuf, rows: &[Row]) -> Result<()> {
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Only names of tests may have commas: they are what lies between the first one and the last one.
+/// Formats a row. Only names of tests may contain commas: [`parse`] takes the text between the first and the last one.
 fn format(row: &Row) -> String {
     format!("{},{},{:.1}", row.step, row.test, row.seconds)
 }

@@ -1,4 +1,4 @@
-//! cargo-nextest, and test binaries sent through our runner.
+//! Runs cargo-nextest, with test binaries started by our runner.
 
 use std::ffi::OsString;
 use std::process::{Command, ExitCode};
@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     })
 }
 
-/// Whether cargo-nextest is there; the tests also run without it, only less readably.
+/// Whether cargo-nextest is installed. The tests also run without it, with less readable output.
 pub(crate) fn is_installed() -> bool {
     Command::new("cargo-nextest")
         .arg("--version")

@@ -1,4 +1,4 @@
-//! Running a step of the tests, counting what passed, and noting how long each test took.
+//! Runs a step of the tests, counts passed and failed tests, and records the time of each test.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
@@ -6,7 +6,7 @@ use std::thread;
 
 use anyhow::{Context, Result};
 
-/// How many passed and failed, and how long they took.
+/// The number of passed and failed tests, and their times.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Outcome {
     pub(crate) passed: u32,
@@ -22,7 +22,7 @@ pub(crate) struct TestTime {
 }
 
 impl Outcome {
-    /// A step that counts as one.
+    /// The outcome of a step that counts as one test.
     pub(crate) fn one(has_passed: bool) -> Self {
         Self {
             passed: u32::from(has_passed),
@@ -74,7 +74,7 @@ pub(crate) fn run_counted(command: &mut Command) -> Result<Outcome> {
     Ok(counted)
 }
 
-/// Passes on what a test command has said, and counts the tests that it reported.
+/// Passes on the output of a test command, and counts the tests that it reports.
 pub(crate) fn counted(output: impl Read) -> Outcome {
     pass_on(output, std::io::stdout())
 }

@@ -1,7 +1,7 @@
 //! `cargo xtask package`: a Debian package of the programs, the configuration and the systemd unit.
 //!
-//! Staged as a tree and packed by `dpkg-deb`, which every Debian has. The programs are linked statically, so that one
-//! package fits every release. Its dependencies are programs that `hearth up` runs.
+//! The files are staged as a tree and packed by `dpkg-deb`, which every Debian has. The programs are linked statically,
+//! so that one package fits every release. The package's dependencies are programs that `hearth up` runs.
 
 mod install;
 mod trial;
@@ -18,18 +18,18 @@ use crate::outcome::Outcome;
 use crate::python::checked;
 use crate::workspace::{self, PROGRAMS, Profile};
 
-/// What `hearth up` starts, and the packages that bring it.
+/// Packages with the programs that `hearth up` runs.
 const DEPENDS: &str = "busybox-static, e2fsprogs, mmdebstrap, mount, nftables";
 
-/// What it needs where KVM runs no guests, and to check what it downloads.
+/// Packages that are needed if KVM runs no guests, and to verify downloads.
 const RECOMMENDS: &str = "debian-archive-keyring, qemu-system-x86";
 
-/// Where the programs are; each finds the others beside itself.
+/// Directory of the programs. Each finds the others in its own directory.
 const LIBRARY: &str = "usr/lib/hearth";
 
 const CONFIGURATION: &str = "etc/hearth/hearth.toml";
 
-/// Files of the repository, where they go, and with which permissions.
+/// Files of the repository, with their paths and permissions in the package.
 const FILES: [(&str, &str, u32); 7] = [
     ("packaging/hearth.toml", CONFIGURATION, 0o644),
     (
@@ -44,7 +44,7 @@ const FILES: [(&str, &str, u32); 7] = [
     ("README.md", "usr/share/doc/hearth/README.md", 0o644),
 ];
 
-/// Where shells look for completions.
+/// Paths of the completions of each shell.
 const COMPLETIONS: [(&str, &str); 3] = [
     ("bash", "usr/share/bash-completion/completions/hearth"),
     ("fish", "usr/share/fish/vendor_completions.d/hearth.fish"),
@@ -82,7 +82,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The test: a package of the development build does what an administrator expects of one.
+/// Tests that a package of the development build installs, upgrades and is removed as an administrator expects.
 pub(crate) fn test() -> Result<Outcome> {
     let output = workspace::target_dir().join("package-test");
     let package = make(Profile::Development, &output)?;
@@ -137,7 +137,7 @@ fn make(profile: Profile, output: &Path) -> Result<PathBuf> {
     Ok(package)
 }
 
-/// deb-control(5).
+/// The text of the control file (deb-control(5)).
 fn control(tree: &Path) -> Result<String> {
     let kib = size_of_tree(tree)?.div_ceil(1024);
     let version = env!("CARGO_PKG_VERSION");

@@ -1,4 +1,4 @@
-//! Where tests that need KVM run: here if KVM runs guests, else in the lab.
+//! Decides where tests that need KVM run: on this machine if KVM runs guests, else in the lab.
 
 use std::fs;
 use std::process::Command;
@@ -15,7 +15,7 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    /// Its name in records and variables.
+    /// Name of the place in records and variables.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Here => "here",

@@ -18,7 +18,7 @@ pub(crate) fn environment() -> Result<PathBuf> {
     Ok(environment)
 }
 
-/// The same with boto3 alone, for the examples.
+/// Same as [`environment`], with boto3 only, for the examples.
 pub(crate) fn boto3() -> Result<PathBuf> {
     let environment = workspace::target_dir().join("venv-boto3");
     let requirements = requirements()?;
@@ -33,7 +33,7 @@ fn requirements() -> Result<String> {
     fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// Installs the requirements, and what else belongs to them.
+/// Installs the requirements into a new environment, and calls `further`. No-op if they are installed already.
 fn install(
     environment: &Path,
     requirements: &str,
@@ -63,7 +63,7 @@ fn install(
         .with_context(|| format!("cannot write {}", installed.display()))
 }
 
-/// Where [`environment`] keeps the files that tests copy into guests.
+/// Directory in which [`environment`] keeps the files that tests copy into guests.
 pub(crate) fn guest_wheels(environment: &Path) -> PathBuf {
     environment.join("guest-wheels")
 }
@@ -83,7 +83,7 @@ fn download_guest_wheels(environment: &Path, requirements: &str) -> Result<()> {
     )
 }
 
-/// Runs a command that has to succeed.
+/// Runs a command. Fails unless it succeeds.
 pub(crate) fn checked(command: &mut Command) -> Result<()> {
     let status = command
         .status()

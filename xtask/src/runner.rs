@@ -17,7 +17,7 @@ use crate::lab::{self, Ended, Session, Shape};
 use crate::place::{self, Place};
 use crate::workspace::Binaries;
 
-/// Set by the command that starts many runners: the built binaries, and where tests run.
+/// Variables that the command which starts many runners sets: the built binaries, and where tests run.
 pub(crate) const HEARTH_VARIABLE: &str = "HEARTH_XTASK_HEARTH";
 pub(crate) const AGENT_VARIABLE: &str = "HEARTH_XTASK_AGENT";
 pub(crate) const PLACE_VARIABLE: &str = "HEARTH_XTASK_PLACE";
@@ -57,7 +57,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
 }
 
-/// Becomes the test.
+/// Replaces this process by the test.
 fn run_here(arguments: &Arguments, environment: &BTreeMap<String, String>) -> Result<ExitCode> {
     let error = Command::new(&arguments.binary)
         .args(&arguments.arguments)
@@ -105,7 +105,7 @@ fn try_in_lab(arguments: &Arguments, binaries: &Binaries) -> Result<Ended> {
     session.exec(&argv, &environment, "/data/tmp", lab::Input::Empty)
 }
 
-/// The package that builds images; the bases are too large to be handed to every test.
+/// Whether the test belongs to the package that builds images. The bases are too large to be copied for every test.
 fn needs_bases() -> bool {
     std::env::var("CARGO_PKG_NAME").is_ok_and(|package| package == "hearth-image")
 }

@@ -19,7 +19,7 @@ use crate::up::{self, Up};
 use crate::workspace::{self, Binaries};
 use crate::{lab, python};
 
-/// Tells `test` that another one uses the lab.
+/// The variable that tells `test` that another process uses the lab.
 pub(crate) const BESIDE_VARIABLE: &str = "HEARTH_XTASK_BESIDE";
 
 /// Which of the tests a service runs.
@@ -40,7 +40,7 @@ impl Share {
     }
 }
 
-/// Where a service records the modules that it has taken.
+/// Directory in which a service records the modules that it has taken.
 fn queue() -> PathBuf {
     workspace::target_dir().join("service-queue")
 }

@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 
-/// What Hearth is built with and runs with, and the package that brings it (Debian 12 and 13, Ubuntu 22.04 and 24.04).
+/// Programs that Hearth is built and run with, and their packages (Debian 12 and 13, Ubuntu 22.04 and 24.04).
 const NEEDED: &[Needed] = &[
     Needed {
         what: "the emulated host",
@@ -51,7 +51,7 @@ const NEEDED: &[Needed] = &[
     },
 ];
 
-/// The same of whatever builds images.
+/// Further needs of commands that build images.
 const OF_BASES: &[Needed] = &[
     Needed {
         what: "the base images",
@@ -65,21 +65,21 @@ const OF_BASES: &[Needed] = &[
     },
 ];
 
-/// The same of clients in Python.
+/// Further needs of clients in Python.
 const OF_CLIENTS: &[Needed] = &[Needed {
     what: "the Python clients",
     package: "python3-venv",
     is_there: has_python_venv,
 }];
 
-/// The same of what `lab` brings into the emulated host.
+/// Further needs of `lab`, for the emulated host.
 const OF_LAB: &[Needed] = &[Needed {
     what: "the tests of networks",
     package: "iproute2",
     is_there: || any_exists(&["/usr/sbin/ip"]),
 }];
 
-/// The same of the tests.
+/// Further needs of the tests.
 const OF_TESTS: &[Needed] = &[
     Needed {
         what: "a client of endpoints",
@@ -104,7 +104,7 @@ const OF_TESTS: &[Needed] = &[
     },
 ];
 
-/// Where distributions put nginx, with which one benchmark compares.
+/// Path of nginx in distributions. One benchmark compares the endpoint with it.
 pub(crate) const NGINX: &str = "/usr/sbin/nginx";
 
 const OF_BENCHMARKS: Needed = Needed {
@@ -113,10 +113,10 @@ const OF_BENCHMARKS: Needed = Needed {
     is_there: || any_exists(&[NGINX]),
 };
 
-/// How often something is tried that may fail and that nothing depends on.
+/// How often an optional step is tried that may fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Attempt {
-    /// Unless it was tried before in this target directory.
+    /// Only if it was not tried before in this target directory.
     Once,
     Again,
 }
@@ -127,7 +127,7 @@ struct Needed {
     is_there: fn() -> bool,
 }
 
-/// Debian splits what `python3 -m venv` needs into a package of its own.
+/// Whether `python3 -m venv` works: Debian has a separate package for it.
 fn has_python_venv() -> bool {
     Command::new("python3")
         .args(["-c", "import venv, ensurepip"])
@@ -139,7 +139,7 @@ fn is_debian() -> bool {
     release().lines().any(|line| line == "ID=debian")
 }
 
-/// What the distribution says about itself.
+/// The text of the distribution's release file.
 fn release() -> String {
     std::fs::read_to_string("/etc/os-release").unwrap_or_default()
 }

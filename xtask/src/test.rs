@@ -31,8 +31,8 @@ const KVM_PACKAGES: &[&str] = &[
     "hearth-machine-tests",
 ];
 
-/// The walls of a VMM need root and no KVM. They are tried both here and in the emulated host, which runs in its initial ramdisk and
-/// cannot pivot its root.
+/// The test of the VMM's sandbox, which needs root and no KVM. It runs both here and in the emulated host, which runs
+/// in its initial ramdisk and cannot pivot its root.
 const SANDBOX_TESTS: &str = "(package(hearth-vmm) & binary(sandbox))";
 
 /// Arguments of `test`.
@@ -54,12 +54,13 @@ struct Step {
     run: fn(&Reach) -> Result<Outcome>,
 }
 
-/// Steps that look at the source alone.
+/// Steps that check only the source.
 const OF_SOURCE: [&str; 4] = ["format", "tidy", "lints", "licences"];
 
-/// The last and longest step. Where KVM runs no guests, it mostly waits for the emulated processor of a host of its own; so there it
-/// begins as soon as all is built, in a process beside the other steps. In its turn, what is left of it is shared with a second host, and
-/// what the first one said is shown. On hardware it would share its host with the machine tests.
+/// The last and longest step. If KVM runs no guests, it mostly waits for the emulated processor of a host of its own.
+/// So it begins there as soon as everything is built, in a process beside the other steps. When it is its turn, the
+/// remaining tests are shared with a second host, and the output of the first one is shown. On hardware it would share
+/// its host with the machine tests.
 const BESIDE: &str = "service tests";
 
 const STEPS: &[Step] = &[
@@ -179,7 +180,7 @@ fn say_what_is_left_out(reach: &Reach) {
     }
 }
 
-/// Takes what is left of the service tests to a second host, and waits for the first one.
+/// Runs remaining service tests on a second host, and waits for the first one.
 fn share_service_tests(first: Beside) -> Result<(Outcome, Duration)> {
     let outcome = service::run_share(Share::Second).unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
@@ -190,7 +191,7 @@ fn share_service_tests(first: Beside) -> Result<(Outcome, Duration)> {
     Ok((outcome.plus(beside), duration))
 }
 
-/// Prints the sums of all steps, and what else has to be known of them.
+/// Prints the sums of all steps, and other facts about the run.
 fn summarise(results: &[(&str, Outcome, Duration)]) -> Outcome {
     println!("\n=== summary");
     let mut total = Outcome::default();
@@ -212,7 +213,7 @@ fn summarise(results: &[(&str, Outcome, Duration)]) -> Outcome {
     total
 }
 
-/// Writes down how long all took, and prints what is remarkable about it.
+/// Records the durations, and prints what has changed.
 fn keep_durations(results: &[(&str, Outcome, Duration)], is_to_compare: bool) -> Result<()> {
     let mut durations = Durations::default();
     for (name, outcome, duration) in results {
@@ -229,7 +230,7 @@ fn keep_durations(results: &[(&str, Outcome, Duration)], is_to_compare: bool) ->
     Ok(())
 }
 
-/// Goes on as a copy of this program: what builds the whole workspace builds this program, too, and replaces it.
+/// Continues as a copy of this program, as building the whole workspace replaces this program.
 fn become_tester() -> Result<ExitCode> {
     let own = std::env::current_exe().context("cannot find xtask itself")?;
     let copy = own.with_file_name("xtask-test");
@@ -247,13 +248,13 @@ fn become_tester() -> Result<ExitCode> {
 /// A step that runs in a process of its own.
 struct Beside {
     name: &'static str,
-    /// How it ended, and after which time.
+    /// Its exit status, and its duration.
     ended: JoinHandle<io::Result<(ExitStatus, Duration)>>,
     output: PathBuf,
 }
 
 impl Beside {
-    /// Starts it, if the emulated host carries the tests.
+    /// Starts it, if the tests run in the emulated host.
     fn start(name: &'static str) -> Result<Option<Self>> {
         // What both sides need: they would wait for each other's cargo, and write over each other's Python clients.
         let binaries = Binaries::build()?;
@@ -280,7 +281,7 @@ impl Beside {
         }))
     }
 
-    /// Waits for it, and passes on what it said; answers how long it ran, too.
+    /// Waits for it, and prints its output. Also answers its duration.
     fn finish(self) -> Result<(Outcome, Duration)> {
         let (status, duration) = self
             .ended
@@ -388,7 +389,7 @@ fn machine_tests(reach: &Reach) -> Result<Outcome> {
     Ok(run_counted(&mut command)?.plus(lab_documents()?))
 }
 
-/// What the documents show of the emulated host, as a reader would type it.
+/// Runs the documents' commands for the emulated host, as a reader would type them.
 fn lab_documents() -> Result<Outcome> {
     run_counted(
         Command::new(python::environment()?.join("bin/pytest"))

@@ -1,4 +1,4 @@
-//! A `hearth up` of the developer commands: started as a user starts it, on ports that are free.
+//! Runs `hearth up` for the developer commands, as a user starts it, on free ports.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::lab;
 use crate::workspace::Binaries;
 
-/// What is prepared once for all developer commands and only read by a service.
+/// Directories that are prepared once for all developer commands and that services only read.
 const SHARED: &[&str] = &["bases", "kernels"];
 
 /// Ports for endpoints: more than microVMs that live at one time in the tests.
@@ -24,16 +24,16 @@ const ENDPOINT_PORTS: u16 = 16;
 /// How long the service may take to stop: the emulated host syncs and powers off.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 
-/// How long what a microVM leaves may take to go.
+/// Longest wait until the leftovers of a microVM have been removed.
 const LEAVE_LIMIT: Duration = Duration::from_secs(30);
 
-/// A host on which nothing changes for so long is at rest.
+/// A host on which nothing changes for this long is idle.
 const QUIET: Duration = Duration::from_secs(2);
 
-/// Its data directory in the emulated host.
+/// The service's data directory in the emulated host.
 const INNER_DATA: &str = "/data/hearth";
 
-/// Makes the data directory of a service as it is at a first start, but for what is shared.
+/// Empties the data directory of a service, except for the shared directories.
 pub(crate) fn clear(data: &Path) -> Result<()> {
     // Of a run that was killed.
     if let Some(host) = EmulatedHost::attach(&data.join("emulated")) {
@@ -60,7 +60,7 @@ pub(crate) struct Up {
 }
 
 impl Up {
-    /// `said` takes what it says about itself.
+    /// Starts the service. `said` receives its output.
     pub(crate) fn start(
         binaries: &Binaries,
         data: &Path,
@@ -87,7 +87,7 @@ impl Up {
         })
     }
 
-    /// Passes on what it says until it serves.
+    /// Waits until the service serves, and passes on its output.
     pub(crate) fn wait_until_serving(&mut self) -> Result<()> {
         let mut line = String::new();
         while self.output.read_line(&mut line)? > 0 {
@@ -100,7 +100,7 @@ impl Up {
         bail!("hearth up ended before it served")
     }
 
-    /// As Ctrl-C does.
+    /// Stops the service, as Ctrl-C does.
     pub(crate) fn stop(&mut self) -> Result<()> {
         // Not by `kill`, which a minimal Debian has not.
         kill_process(Pid::from_child(&self.process), Signal::TERM)
@@ -124,7 +124,7 @@ impl Drop for Up {
     }
 }
 
-/// The first of so many ports in a row that nobody listens on.
+/// The first of `count` consecutive ports on which nobody listens.
 fn free_ports(count: u16) -> Result<u16> {
     (21_000..31_000)
         .step_by(usize::from(count))
@@ -135,7 +135,7 @@ fn free_ports(count: u16) -> Result<u16> {
         .context("no ports are free")
 }
 
-/// What a host shows of its microVMs, seen from outside the API: one line each.
+/// Traces of microVMs on a host, outside the API: one line each.
 pub(crate) type Traces = BTreeSet<String>;
 
 /// Lists processes, control groups, namespaces, mounts, network cards and files. `$1` is the data directory. Cards and namespaces
@@ -155,7 +155,7 @@ done
 true
 "#;
 
-/// Looks for them where the service with this data directory runs, once nothing changes any more.
+/// Lists the traces on the host of the service with this data directory, once nothing changes any more.
 pub(crate) fn traces(binaries: &Binaries, data: &Path) -> Result<Traces> {
     let mut before = look(binaries, data)?;
     loop {
@@ -193,7 +193,7 @@ fn look(binaries: &Binaries, data: &Path) -> Result<Traces> {
     Ok(text.lines().map(str::to_owned).collect())
 }
 
-/// What is there that was not before, once it had the time to go.
+/// Traces that were not there before, after [`LEAVE_LIMIT`] at most.
 pub(crate) fn left_behind(binaries: &Binaries, data: &Path, before: &Traces) -> Result<Traces> {
     let deadline = Instant::now() + LEAVE_LIMIT;
     loop {

@@ -1,4 +1,4 @@
-//! Where things are, and how cargo is called.
+//! Paths of the workspace, and calls of cargo.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -45,11 +45,11 @@ pub(crate) struct Binaries {
     pub(crate) agent: PathBuf,
 }
 
-/// What they are called; `hearth` finds the others beside itself.
+/// Names of the binaries; `hearth` finds the others in its own directory.
 pub(crate) const PROGRAMS: [&str; 3] = ["hearth", "hearth-vmm", "hearth-agent"];
 
 impl Binaries {
-    /// Those that an earlier build left beside this program.
+    /// The binaries that an earlier build left beside this program.
     pub(crate) fn existing() -> Result<Self> {
         let own = std::env::current_exe().context("cannot find xtask itself")?;
         let binaries = Self {
@@ -64,12 +64,12 @@ impl Binaries {
         Ok(binaries)
     }
 
-    /// Builds them as they are developed.
+    /// Builds the binaries in the development profile.
     pub(crate) fn build() -> Result<Self> {
         Self::among(&build(Profile::Development, &PROGRAMS)?)
     }
 
-    /// The same; `progress` is told what has been compiled.
+    /// Same as [`Self::build`]; `progress` is told which crates were compiled.
     pub(crate) fn build_telling(progress: &dyn Fn(&str)) -> Result<Self> {
         let mut command = build_command(Profile::Development, &PROGRAMS, &[]);
         Self::among(&executables_telling(&mut command, progress)?)
@@ -80,7 +80,7 @@ impl Binaries {
         self.hearth.with_file_name("hearth-vmm")
     }
 
-    /// Those among built executables.
+    /// Finds the binaries among built executables.
     pub(crate) fn among(executables: &[PathBuf]) -> Result<Self> {
         Ok(Self {
             hearth: named(executables, "hearth")?,
@@ -94,12 +94,12 @@ impl Binaries {
 pub(crate) enum Profile {
     Development,
     Release,
-    /// What operators install: optimised over crates, which takes as long again.
+    /// The profile of the package: optimised across crates, which takes twice as long.
     Distribution,
 }
 
 impl Profile {
-    /// Its name in Cargo.toml.
+    /// Name of the profile in Cargo.toml.
     fn name(self) -> &'static str {
         match self {
             Self::Development => "dev",
@@ -158,7 +158,7 @@ pub(crate) fn executables(build: &mut Command) -> Result<Vec<PathBuf>> {
     executables_telling(build, &|_| ())
 }
 
-/// The same; `progress` is told what has been compiled.
+/// Same as [`executables`]; `progress` is told which crates were compiled.
 fn executables_telling(build: &mut Command, progress: &dyn Fn(&str)) -> Result<Vec<PathBuf>> {
     let mut cargo = build
         .args(["--quiet", "--message-format=json-render-diagnostics"])
@@ -182,7 +182,7 @@ fn executables_telling(build: &mut Command, progress: &dyn Fn(&str)) -> Result<V
     Ok(built.executables)
 }
 
-/// What a `cargo build` has said so far.
+/// The output of a `cargo build` so far.
 #[derive(Debug, Default)]
 struct Built {
     executables: Vec<PathBuf>,

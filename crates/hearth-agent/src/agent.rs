@@ -1,4 +1,4 @@
-//! What the streams of the agent share.
+//! The state that all streams of the agent share.
 
 use std::cell::RefCell;
 use std::os::fd::OwnedFd;
@@ -15,7 +15,7 @@ use crate::program::{Capabilities, Program};
 use crate::reaper::Reaper;
 use crate::root;
 
-/// Places for streams of each kind.
+/// Limits on the number of streams of each kind.
 #[derive(Debug)]
 pub(crate) struct StreamSlots {
     pub(crate) unopened: Slots,
@@ -31,12 +31,12 @@ pub(crate) struct StreamSlots {
 /// The agent: one value, shared by the tasks of its one thread.
 #[derive(Debug)]
 pub(crate) struct Agent {
-    /// What every stream must carry; `None` on vsock.
+    /// The token that every stream must carry; `None` on vsock.
     pub(crate) token: Option<Token>,
     pub(crate) reaper: Reaper,
     pub(crate) application: Rc<Application>,
     pub(crate) logs: Rc<Logs>,
-    /// What the guest was last made.
+    /// The parameters with which the guest was last made unique.
     pub(crate) made_unique: RefCell<Option<Uniqueness>>,
     pub(crate) slots: StreamSlots,
 }
@@ -62,8 +62,8 @@ impl Agent {
         }
     }
 
-    /// The root in which files are read and written: the application's; in the emulated host, where mostly
-    /// none is started, else the machine's own.
+    /// The root directory in which files are read and written: the application's. In the emulated host without an
+    /// application, the machine's own.
     pub(crate) fn root(&self) -> Result<OwnedFd, Refusal> {
         match self.application.root() {
             Err(_) if self.is_host() => Ok(root::open("/").step("open the root")?),

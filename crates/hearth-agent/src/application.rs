@@ -1,4 +1,4 @@
-//! The application's life.
+//! The application's lifecycle.
 //!
 //! ```text
 //!                start                 first process ends
@@ -9,8 +9,8 @@
 //!                        frozen
 //! ```
 //!
-//! Frozen is a gate beside these states: also a guest without an application is frozen for a snapshot, and
-//! serves nothing but control and log streams until it is made unique.
+//! Freezing is independent of these states: a guest without an application is frozen for a snapshot too, and serves
+//! only control and log streams until it is made unique.
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -37,13 +37,13 @@ use crate::reaper::{Exit, Reaper};
 use crate::root;
 use crate::sys::signal;
 
-/// How long the kernel may take to end processes that were killed.
+/// Longest wait until killed processes have ended.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Largest `/dev/shm`, in MiB: that of the largest machine.
 const MAX_SHM_MIB: u32 = 32 << 10;
 
-/// The application.
+/// The application of the guest: at most one.
 #[derive(Debug, Default)]
 pub(crate) struct Application {
     state: RefCell<State>,
@@ -58,9 +58,9 @@ pub(crate) struct Application {
 enum Gate {
     #[default]
     Open,
-    /// Closed to new streams; processes are still being stopped.
+    /// Closed to new streams; processes are still being frozen.
     Closing,
-    /// Nothing of the application runs.
+    /// All processes of the application are frozen.
     Frozen,
 }
 
@@ -69,15 +69,15 @@ enum State {
     #[default]
     NotStarted,
     Starting,
-    Running(Running),
+    Running(RunningApplication),
     Exited(ExitStatus),
 }
 
 /// A running application.
 #[derive(Debug)]
-struct Running {
+struct RunningApplication {
     process: Rc<OwnedFd>,
-    /// What an exec takes over when it does not say otherwise.
+    /// The program's settings, which an exec inherits unless it overrides them.
     program: Program,
     stop_signal: Signal,
 }
@@ -88,7 +88,7 @@ impl Application {
         self.gate.get() != Gate::Open
     }
 
-    /// Whether nothing of the application runs.
+    /// Whether all processes of the application are frozen.
     pub(crate) fn is_frozen(&self) -> bool {
         self.gate.get() == Gate::Frozen
     }
@@ -102,7 +102,7 @@ impl Application {
         }
     }
 
-    /// Mounts the root and starts the application in a new container. What it writes goes to `logs`.
+    /// Mounts the root and starts the application in a new container. Its output goes to `logs`.
     pub(crate) async fn start(
         self: &Rc<Self>,
         reaper: &Reaper,
@@ -132,7 +132,7 @@ impl Application {
         }
     }
 
-    /// The root as the application sees it, or what is left of it when the application has ended.
+    /// Opens the application's root directory, as the application sees it, or as it left it if it has ended.
     pub(crate) fn root(&self) -> Result<OwnedFd, Refusal> {
         match &*self.state.borrow() {
             State::Running(running) => {
@@ -194,7 +194,7 @@ impl Application {
         Ok(())
     }
 
-    /// Lets the application go on.
+    /// Thaws the application and opens the gate.
     pub(crate) fn thaw(&self) -> Result<(), Refusal> {
         match self.gate.get() {
             Gate::Open => Ok(()),
@@ -209,7 +209,7 @@ impl Application {
         Ok(())
     }
 
-    /// Asks the application to stop, and kills it when it has not within the grace period.
+    /// Asks the application to stop, and kills it if it has not stopped within the grace period.
     pub(crate) async fn stop(&self, grace: Duration) -> Result<(), Refusal> {
         let (process, stop_signal) = match &*self.state.borrow() {
             State::Running(running) => (Rc::clone(&running.process), running.stop_signal),
@@ -233,7 +233,7 @@ impl Application {
         Err(Fault::new("kill the application's processes", Errno::TIMEDOUT).into())
     }
 
-    /// Gives the container its new host name.
+    /// Sets the container's host name.
     pub(crate) fn set_hostname(&self, hostname: &str) -> Result<(), Fault> {
         let State::Running(running) = &*self.state.borrow() else {
             return Ok(());
@@ -272,8 +272,8 @@ impl Application {
         tokio::time::timeout(limit, ended).await.is_ok()
     }
 
-    /// Only the application's own disk: a file system that it mounted itself may be served by a process that
-    /// is frozen now.
+    /// Syncs the application's own disk only: a file system that the application mounted may be served by a process
+    /// that is frozen now.
     fn sync_root(&self) -> Result<(), Fault> {
         if !matches!(*self.state.borrow(), State::Running(_) | State::Exited(_)) {
             return Ok(());
@@ -285,8 +285,8 @@ impl Application {
     }
 }
 
-impl Running {
-    /// The number of the first process; it is reaped in this thread, so it does not change hands meanwhile.
+impl RunningApplication {
+    /// Pid of the application's first process. It is reaped in this thread, so the pid is not reused meanwhile.
     fn pid(&self) -> Result<Pid, Refusal> {
         let info =
             std::fs::read_to_string(format!("/proc/self/fdinfo/{}", self.process.as_raw_fd()))
@@ -336,7 +336,7 @@ async fn start_container(
     reaper: &Reaper,
     logs: &Rc<Logs>,
     spec: &StartSpec,
-) -> Result<(Running, Exit), Refusal> {
+) -> Result<(RunningApplication, Exit), Refusal> {
     let storage = Storage::mount(&spec.root)?;
     files::create(&spec.hostname)?;
     cgroup::create()?;
@@ -376,7 +376,7 @@ async fn start_container(
     storage.keep();
     let stop_signal = signal::from_number(spec.stop_signal).unwrap_or(Signal::TERM);
     Ok((
-        Running {
+        RunningApplication {
             process: Rc::new(process),
             program,
             stop_signal,
@@ -385,7 +385,8 @@ async fn start_container(
     ))
 }
 
-/// The end of the first process is the end of all: the kernel kills the rest of its PID namespace.
+/// Waits for the end of the first process, which ends the application: the kernel kills all other processes of its PID
+/// namespace.
 async fn await_end(application: Rc<Application>, exit: Exit) {
     let status = exit.await.unwrap_or(ExitStatus::Code(-1));
     application.state.replace(State::Exited(status));

@@ -1,8 +1,8 @@
-//! Early init: from a bare initramfs to a machine in which programs run.
+//! Early init: sets up a machine that starts from a bare initramfs, so that programs can run.
 //!
-//! The steps, in order: a root that can be pivoted away from, file systems, kernel modules, network. Only a
-//! missing file system ends the boot; what else fails is said on the console, and what depends on it
-//! refuses later with its own reason.
+//! The steps, in order: a root that can be pivoted away from, file systems, kernel modules, network. Only a missing
+//! file system ends the boot. Other failures are printed on the console, and operations that depend on the failed step
+//! are refused later with their own reason.
 
 use std::fs;
 use std::io::{self, Write};
@@ -24,7 +24,7 @@ const MODULES: &str = "/modules";
 /// How long the driver of a network card may take to register it after its module is loaded.
 const CARD_DEADLINE: Duration = Duration::from_secs(2);
 
-/// Mounts everything that the agent and programs beside it need.
+/// Mounts the file systems that the agent and other programs need.
 pub(crate) fn mount_file_systems() -> Result<(), Fault> {
     make_root_pivotable()?;
     let secure = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
@@ -46,7 +46,7 @@ pub(crate) fn mount_file_systems() -> Result<(), Fault> {
     mount("cgroup2", "/sys/fs/cgroup", "cgroup2", secure, "")
 }
 
-/// Stacks a bind mount of the root on the root and enters it.
+/// Mounts a bind mount of the root over the root and enters it.
 ///
 /// The initial ramfs is the bottom of its mount namespace and cannot be pivoted away from (pivot_root(2));
 /// the mount above it can, so that containers get a root of their own and not just a chroot.
@@ -93,7 +93,7 @@ pub(crate) fn load_modules() {
     }
 }
 
-/// Brings the loopback up, and the first card when it has addresses.
+/// Brings up the loopback interface, and the first network card if there are addresses for it.
 pub(crate) fn configure_network(network: Option<&Network>) {
     if let Err(fault) = bring_up_loopback() {
         report("the loopback is not up", &fault);
@@ -125,7 +125,7 @@ fn configure_card(name: &str, network: &Network) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Drivers probe on their own time after their module is loaded.
+/// Waits until a path exists: drivers probe asynchronously after their module is loaded.
 fn wait_for(path: &str) {
     let deadline = Instant::now() + CARD_DEADLINE;
     while !Path::new(path).exists() && Instant::now() < deadline {
@@ -148,7 +148,7 @@ pub(crate) fn run_host_setup() {
     }
 }
 
-/// Opens one virtual machine for the life of the emulated host.
+/// Creates one idle virtual machine and keeps it for the lifetime of the emulated host.
 pub(crate) fn hold_vm() {
     let held = rustix::fs::open("/dev/kvm", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
         .and_then(ioctl::create_idle_vm);
@@ -159,12 +159,12 @@ pub(crate) fn hold_vm() {
     }
 }
 
-/// One line on the console. Nobody may be listening, and nothing depends on it.
+/// Prints a line on the console. Best effort.
 pub(crate) fn say(line: &str) {
     let _ = writeln!(io::stderr(), "hearth-agent: {line}");
 }
 
-/// Says what failed, with its cause.
+/// Prints a failure with its cause on the console.
 pub(crate) fn report(what: &str, fault: &Fault) {
     say(&format!("{what}: {fault}: {}", fault.errno));
 }

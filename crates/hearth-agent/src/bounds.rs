@@ -1,56 +1,55 @@
-//! Limits of everything that is asked of the agent, each with its reason, and the checks of requests
-//! against them.
+//! Limits on requests to the agent, each with its reason, and the checks of requests against them.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use hearth_wire::agent::Refusal;
 
-/// Connections that have not said yet what they are for. In the emulated host anybody who reaches the port
-/// can open them.
+/// Most connections that have not sent their opening message yet. In the emulated host anybody who reaches the port can
+/// open them.
 pub(crate) const MAX_UNOPENED: u32 = 128;
 
-/// Control streams: a node holds one and opens others for status and health.
+/// Most control streams: a node holds one and opens others for status and health.
 pub(crate) const MAX_CONTROL: u32 = 32;
 
-/// Exec streams: each is a process with up to three pipes.
+/// Most exec streams: each is a process with up to three pipes.
 pub(crate) const MAX_EXEC: u32 = 128;
 
-/// Proxy streams: each is two sockets and about 2 KiB of the agent.
+/// Most proxy streams: each costs two sockets and about 2 KiB of the agent's memory.
 pub(crate) const MAX_PROXY: u32 = 2048;
 
-/// Connections to services of the host, which serves fewer at a time; the others wait for it.
+/// Most connections to services of the host. The host serves fewer at a time; the others wait.
 pub(crate) const MAX_SERVICE: u32 = 256;
 
-/// File streams: each is a forked worker.
+/// Most file streams: each is a forked worker.
 pub(crate) const MAX_FILE: u32 = 32;
 
-/// Log streams: a collector, and a few people who watch.
+/// Most log streams: one for the collector, and a few for people who watch.
 pub(crate) const MAX_LOGS: u32 = 8;
 
-/// Ended execs whose background processes still write: each is up to two pipes of the agent.
+/// Most ended execs whose background processes still write: each costs up to two pipes of the agent.
 pub(crate) const MAX_BACKGROUND: u32 = 256;
 
-/// Largest opening message: an exec with all its arguments and variables.
+/// Largest opening message in bytes: an exec with all its arguments and variables.
 pub(crate) const MAX_OPEN_BYTES: usize = 512 << 10;
 
-/// Arguments and variables together, each string with its terminator. The kernel takes a quarter of the
-/// stack limit (2 MiB of 8), less is left for interpreters that add their own.
+/// Most bytes of arguments and variables together, each string with its terminator. The kernel allows a quarter of the
+/// stack limit (2 MiB of 8); this leaves room for interpreters that add their own.
 const MAX_STRINGS_BYTES: usize = 384 << 10;
 
-/// One argument or variable (the kernel's `MAX_ARG_STRLEN`).
+/// Most bytes of one argument or variable (the kernel's `MAX_ARG_STRLEN`).
 const MAX_STRING_BYTES: usize = 128 << 10;
 
-/// Number of arguments and variables.
+/// Most arguments and variables.
 const MAX_STRINGS: usize = 8192;
 
-/// A path, with its terminator (`PATH_MAX`).
+/// Most bytes of a path, with its terminator (`PATH_MAX`).
 const MAX_PATH_BYTES: usize = 4096;
 
-/// A host name (`HOST_NAME_MAX`).
+/// Most bytes of a host name (`HOST_NAME_MAX`).
 const MAX_HOSTNAME_BYTES: usize = 64;
 
-/// Streams of one kind: how many there may be, and how many there are.
+/// Counts the streams of one kind against their limit.
 #[derive(Debug)]
 pub(crate) struct Slots {
     limit: u32,
@@ -65,7 +64,7 @@ impl Slots {
         }
     }
 
-    /// Takes a place, until the guard is dropped.
+    /// Takes a place, which is freed when the guard is dropped. Refused if all places are taken.
     pub(crate) fn take(&self) -> Result<Slot<'_>, Refusal> {
         if self.used.get() >= self.limit {
             return Err(Refusal::TooMany { limit: self.limit });
@@ -89,12 +88,12 @@ impl Drop for Slot<'_> {
     }
 }
 
-/// A refusal because the request itself makes no sense.
+/// A refusal of a request that is invalid in itself.
 pub(crate) fn refused(reason: impl Into<String>) -> Refusal {
     Refusal::State(reason.into())
 }
 
-/// Arguments and environment of a process to start.
+/// Checks the arguments and environment of a process to start.
 pub(crate) fn check_process(
     argv: &[String],
     env: &BTreeMap<String, String>,
@@ -128,7 +127,7 @@ pub(crate) fn check_process(
     Ok(())
 }
 
-/// An absolute path.
+/// Checks that a path is absolute and not too long.
 pub(crate) fn check_path(path: &str) -> Result<(), Refusal> {
     if !path.starts_with('/') || path.contains('\0') {
         return Err(refused("the path is not absolute"));
@@ -139,7 +138,7 @@ pub(crate) fn check_path(path: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A working directory: an absolute path, or empty for the default.
+/// Checks a working directory: an absolute path, or empty for the default.
 pub(crate) fn check_cwd(path: &str) -> Result<(), Refusal> {
     if path.is_empty() {
         return Ok(());
@@ -147,7 +146,7 @@ pub(crate) fn check_cwd(path: &str) -> Result<(), Refusal> {
     check_path(path)
 }
 
-/// The user of a process: short, and of one line of `/etc/passwd`.
+/// Checks the user of a process: short, and without NULs and line breaks.
 pub(crate) fn check_user(user: &str) -> Result<(), Refusal> {
     // Two names of at most 32 bytes by useradd(8), generously.
     if user.len() > 256 || user.contains(['\0', '\n']) {
@@ -156,7 +155,7 @@ pub(crate) fn check_user(user: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A host name of the letters, digits, dots and dashes of RFC 1123.
+/// Checks that a host name consists of letters, digits, dots and dashes (RFC 1123).
 pub(crate) fn check_hostname(name: &str) -> Result<(), Refusal> {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
     if name.is_empty() || name.len() > MAX_HOSTNAME_BYTES || !name.bytes().all(is_allowed) {
@@ -165,7 +164,7 @@ pub(crate) fn check_hostname(name: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A machine id: 32 lower-case hexadecimal digits (machine-id(5)).
+/// Checks a machine id: 32 lower-case hexadecimal digits (machine-id(5)).
 pub(crate) fn check_machine_id(id: &str) -> Result<(), Refusal> {
     let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     if id.len() != 32 || !id.bytes().all(is_digit) {

@@ -1,7 +1,7 @@
-//! Descriptors of the agent's loop: sockets, pipes and terminals, with frames on top.
+//! Descriptors of the agent's event loop: sockets, pipes and terminals, and the framing of messages on them.
 //!
-//! Reads share one buffer of the thread. A stream that waits therefore owns no buffer at all, which is what
-//! lets thousands of idle proxy streams cost next to nothing in every clone.
+//! Reads share one buffer of the thread. A waiting stream therefore owns no buffer, so that thousands of idle proxy
+//! streams cost next to nothing in every clone.
 
 use std::cell::RefCell;
 use std::io;
@@ -21,15 +21,16 @@ use tokio::io::unix::AsyncFd;
 use crate::sys::readiness;
 
 thread_local! {
-    /// What is read lies here until the reader has passed it on, within one turn of the loop.
+    /// Buffer of all reads. The reader consumes the bytes within one turn of the event loop.
     static SHARED: RefCell<Box<[u8; MAX_CHUNK_BYTES]>> = RefCell::new(Box::new([0; MAX_CHUNK_BYTES]));
 }
 
-/// What ends the wait of a reader. After a restore the kernel resets all vsock sockets, and shows that as an error and
-/// neither as bytes nor as an end (`virtio_vsock_reset_sock`, `vsock_poll`): who waits for bytes alone waits for ever.
+/// The readiness that wakes a reader. After a restore the kernel resets all vsock sockets, and reports that as an error
+/// and not as readable (`virtio_vsock_reset_sock`, `vsock_poll`): a reader that waits only for readability would wait
+/// for ever.
 const READ: Interest = Interest::READABLE.add(Interest::ERROR);
 
-/// What ends the wait of a writer.
+/// The readiness that wakes a writer.
 const WRITE: Interest = Interest::WRITABLE.add(Interest::ERROR);
 
 /// A non-blocking descriptor.
@@ -39,7 +40,7 @@ pub(crate) struct Channel {
 }
 
 impl Channel {
-    /// Takes a socket, a pipe or a terminal; it becomes non-blocking.
+    /// Wraps a socket, a pipe or a terminal, and makes it non-blocking.
     pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
         set_blocking(&fd, false)?;
         Ok(Self {
@@ -52,7 +53,7 @@ impl Channel {
         self.fd.into_inner()
     }
 
-    /// Waits for bytes, or the end (an empty slice), and hands them to `consume`.
+    /// Waits for bytes, or the end of the stream (an empty slice), and passes them to `consume`.
     pub(crate) async fn read<R>(&self, mut consume: impl FnMut(&[u8]) -> R) -> io::Result<R> {
         loop {
             let mut ready = self.fd.ready(READ).await?;
@@ -63,7 +64,7 @@ impl Channel {
         }
     }
 
-    /// Like [`Channel::read`], but answers [`Errno::AGAIN`] when there is nothing now.
+    /// Same as [`Channel::read`], but fails with [`Errno::AGAIN`] instead of waiting.
     pub(crate) fn read_now<R>(&self, consume: impl FnOnce(&[u8]) -> R) -> Result<R, Errno> {
         SHARED.with_borrow_mut(|shared| {
             let count =
@@ -72,7 +73,7 @@ impl Channel {
         })
     }
 
-    /// Writes what fits now; 0 when nothing does.
+    /// Writes as much as possible without waiting. Answers the number of bytes, 0 if none.
     pub(crate) fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
         match rustix::io::retry_on_intr(|| rustix::io::write(self.fd.get_ref(), bytes)) {
             Ok(count) => Ok(count),
@@ -81,7 +82,7 @@ impl Channel {
         }
     }
 
-    /// Writes everything.
+    /// Writes all bytes.
     pub(crate) async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let mut ready = self.fd.ready(WRITE).await?;
@@ -94,19 +95,19 @@ impl Channel {
         Ok(())
     }
 
-    /// Waits until a pending connection is made, or has failed.
+    /// Waits until a pending connection is established, or has failed.
     pub(crate) async fn connected(&self) -> io::Result<()> {
         drop(self.fd.ready(WRITE).await?);
         rustix::net::sockopt::socket_error(self.fd.get_ref())??;
         Ok(())
     }
 
-    /// Tells the peer of a socket that nothing more comes.
+    /// Shuts down the writing side of a socket.
     pub(crate) fn finish_writing(&self) -> io::Result<()> {
         Ok(rustix::net::shutdown(self.fd.get_ref(), Shutdown::Write)?)
     }
 
-    /// Whether the peer is gone, even when bytes of it wait to be read.
+    /// Whether the peer has closed the connection, even if there are bytes to be read.
     pub(crate) fn is_hung_up(&self) -> bool {
         let mut fds = [PollFd::new(self.fd.get_ref(), PollFlags::RDHUP)];
         let now = Timespec {
@@ -180,7 +181,7 @@ impl AsFd for Channel {
     }
 }
 
-/// Makes an open file wait, or not wait, in reads and writes.
+/// Makes an open file blocking or non-blocking.
 pub(crate) fn set_blocking(fd: impl AsFd, blocking: bool) -> Result<(), Errno> {
     let fd = fd.as_fd();
     let flags = rustix::fs::fcntl_getfl(fd)?;

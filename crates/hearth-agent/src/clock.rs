@@ -1,8 +1,8 @@
-//! Reading the guest's clocks.
+//! Reads the guest's clocks.
 
 use rustix::time::ClockId;
 
-/// Nanoseconds of a clock; 0 when it stands before its epoch.
+/// Nanoseconds of a clock since its epoch; 0 if it is set to a time before the epoch.
 pub(crate) fn clock_ns(clock: ClockId) -> u64 {
     let time = rustix::time::clock_gettime(clock);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);

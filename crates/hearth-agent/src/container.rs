@@ -1,4 +1,4 @@
-//! The application's container: its cgroup, its root, and the way into it.
+//! The application's container: its cgroup, its root directory, its namespaces.
 //!
 //! ```text
 //! /sys/fs/cgroup/app            frozen and measured as a whole; invisible to the application

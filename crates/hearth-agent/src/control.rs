@@ -18,10 +18,10 @@ use crate::fault::{Fault, Step};
 use crate::sys::process;
 use crate::{disks, metrics, power, unique};
 
-/// Longest grace period of a stop; the host may wait no longer for one answer.
+/// Longest grace period of a stop, as the host does not wait longer for an answer.
 const MAX_GRACE: Duration = Duration::from_secs(120);
 
-/// How long a write-back of everything may take.
+/// Longest duration of a sync of all file systems.
 const SYNC_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Serves one stream until the host closes it.
@@ -70,7 +70,7 @@ async fn answer(agent: &Rc<Agent>, request: ControlRequest) -> Result<ControlRep
     Ok(ControlReply::Done)
 }
 
-/// Writes back all file systems, in a child: one of them may be the application's own making and hang.
+/// Syncs all file systems, in a child process: the application may have mounted a file system of its own that hangs.
 async fn sync(agent: &Agent) -> Result<(), Refusal> {
     let worker = process::fork(|| {
         rustix::fs::sync();

@@ -1,4 +1,4 @@
-//! The guest's disks, as the kernel knows them.
+//! Finds the guest's disks and their sizes in sysfs.
 
 use std::fs;
 use std::path::Path;
@@ -9,16 +9,16 @@ use rustix::io::Errno;
 
 use crate::fault::Fault;
 
-/// Where the kernel lists them.
+/// The kernel's directory of block devices.
 const BLOCKS: &str = "/sys/block";
 
 /// How long the driver may take to register a disk after its module is loaded.
 const DISK_DEADLINE: Duration = Duration::from_secs(2);
 
-/// How long the driver may take to notice that a disk has another size: an interrupt and a task of the kernel.
+/// How long the driver may take to notice a new size of a disk: an interrupt and a task of the kernel.
 const SIZE_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Pause between two looks.
+/// Polling interval.
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// The device node of the disk with this serial number (virtio-blk, VIRTIO 1.3 section 5.2.6.1). Blocks.
@@ -35,7 +35,7 @@ pub(crate) fn find(serial: &str) -> Result<String, Fault> {
     }
 }
 
-/// Waits until the kernel knows these sizes. After a restore with other disks it is told of them by an interrupt.
+/// Waits until the kernel knows these sizes. After a restore with other disks, an interrupt notifies it of them.
 pub(crate) async fn await_sizes(wanted: &[DiskSize]) -> Result<(), Fault> {
     let deadline = Instant::now() + SIZE_DEADLINE;
     for disk in wanted {

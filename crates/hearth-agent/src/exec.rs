@@ -1,8 +1,8 @@
-//! Exec streams: one process, its stdio in frames.
+//! Exec streams: run one process and carry its stdio in frames.
 //!
-//! Two halves run side by side, so that a host that sends without reading, or reads without sending, stops
-//! only itself. Output is read from the process when the last piece has gone out: the process feels the
-//! host's pace and the agent holds one piece. Input is held up to [`MAX_PENDING_STDIN_BYTES`].
+//! Input and output are handled concurrently, so that a host that sends without reading, or reads without sending,
+//! blocks only itself. Output is read from the process once the last piece was sent: this passes the host's
+//! backpressure on, and the agent buffers one piece. Input is buffered up to [`MAX_PENDING_STDIN_BYTES`].
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -23,26 +23,26 @@ use crate::agent::Agent;
 use crate::bounds;
 use crate::channel::Channel;
 use crate::fault::Step;
-use crate::launch::{self, Ends};
+use crate::launch::{self, StdioEnds};
 use crate::reaper::Exit;
 use crate::sys::signal;
 
-/// Input that waits for a process that does not read, in bytes; then the host's writes stop.
+/// Most bytes of input that are buffered for a process that does not read; then the host's writes block.
 const MAX_PENDING_STDIN_BYTES: usize = 4 * MAX_CHUNK_BYTES;
 
-/// A frame of input is a piece of stdin and few bytes around it.
+/// Largest frame of input in bytes: a piece of stdin and a small header.
 const MAX_INPUT_BYTES: usize = MAX_CHUNK_BYTES + 64;
 
-/// How long output is awaited from processes that outlive the one that was started and share its pipes.
-/// The output of the process itself is in the pipes when it ends.
+/// How long to wait for output of processes that outlive the started one and share its pipes. The output of the started
+/// process itself is in the pipes when it ends.
 const LINGER: Duration = Duration::from_millis(250);
 
-/// How long a host may take to close a stream on which it was told how the process ended. Input that is under way to a stream which
-/// is closed at once would reset it, and take what was told along.
+/// How long a host may take to close a stream after the exit status was sent. If the agent closed it at once, input
+/// that is under way would reset the stream, and the exit status would be lost.
 const GOODBYE_TIME: Duration = Duration::from_secs(1);
 
-/// What is read of each pipe when the time is over: what a pipe holds (pipe(7)), and no more, as others may
-/// go on to write.
+/// Most bytes that are read of each pipe after that wait: the capacity of a pipe (pipe(7)), as other processes may go
+/// on writing.
 const LAST_BYTES: usize = 64 << 10;
 
 /// How often a stream whose input is full is looked at, to find out that the host went away.
@@ -53,8 +53,8 @@ const END_OF_TRANSMISSION: u8 = 4;
 
 /// Serves one stream until the process has ended or the host has closed it.
 ///
-/// What the process left running in the background keeps its pipes: as under Docker, its output is read and thrown
-/// away for as long as it lives. Without a reader, its next line would end it (`SIGPIPE`).
+/// Background processes that the process left behind keep its pipes: as under Docker, their output is read and
+/// discarded for as long as they live. Without a reader, their next write would kill them (`SIGPIPE`).
 pub(crate) async fn serve(
     agent: &Agent,
     channel: Channel,
@@ -112,7 +112,7 @@ struct Session {
 }
 
 impl Session {
-    fn new(pid: Pid, ends: Ends) -> io::Result<Self> {
+    fn new(pid: Pid, ends: StdioEnds) -> io::Result<Self> {
         let channel = |fd: Option<OwnedFd>| fd.map(Channel::new).transpose();
         Ok(Self {
             pid,
@@ -133,7 +133,7 @@ impl Session {
         }
     }
 
-    /// Sends what the process writes, and at last how it ended.
+    /// Sends the output of the process, and finally its exit status.
     async fn send_output(&self, channel: &Channel, exit: Exit) -> Result<(), FrameError> {
         let mut first = self.stdout.as_ref().or(self.terminal.as_ref());
         let mut second = self.stderr.as_ref();
@@ -161,7 +161,7 @@ impl Session {
         channel.send(&ExecOutput::Exit(status)).await
     }
 
-    /// Carries out what the host sends, until it closes the stream.
+    /// Handles the host's input, signals and window sizes, until it closes the stream.
     async fn receive_input(&self, channel: &Channel) -> Result<(), FrameError> {
         loop {
             match channel.receive(MAX_INPUT_BYTES).await? {
@@ -178,7 +178,7 @@ impl Session {
         }
     }
 
-    /// Gives pending input to the process, as it takes it.
+    /// Writes pending input to the process as fast as it reads.
     async fn feed(&self) -> Result<(), FrameError> {
         while let Some(bytes) = self.pending.next().await {
             if self.write_input(&bytes).await.is_err() {
@@ -219,8 +219,8 @@ impl Session {
         }
     }
 
-    /// Reads the pipes until their last writer is gone. A terminal is closed instead: who started a process with one
-    /// expects that it is hung up.
+    /// Reads and discards the pipes until their last writer has closed them. A terminal is closed instead, which hangs
+    /// it up, as callers expect.
     async fn discard_output(self) {
         let Self { stdout, stderr, .. } = self;
         let discard = async |pipe: Option<Channel>| {
@@ -231,7 +231,7 @@ impl Session {
         tokio::join!(discard(stdout), discard(stderr));
     }
 
-    /// Nobody is there any more who wants the process.
+    /// Kills the process, unless it has ended: its client has gone.
     fn kill_unless_ended(&self) {
         // After its end the number may belong to somebody else.
         if !self.has_ended.get() {
@@ -251,7 +251,7 @@ struct Pending {
 }
 
 impl Pending {
-    /// Adds a piece when there is room for it. Gives up when the host went away meanwhile.
+    /// Adds a piece when there is room for it. Fails if the host closes the stream meanwhile.
     async fn push(&self, piece: Vec<u8>, channel: &Channel) -> Result<(), FrameError> {
         if self.has_ended.get() || self.is_discarded.get() || piece.is_empty() {
             return Ok(());
@@ -301,7 +301,7 @@ impl Pending {
     }
 }
 
-/// One frame of what comes out; `None` at the end. Waits for ever when there is no such output.
+/// The next frame of output; `None` at its end. Pending for ever if the process has no such output.
 async fn next_output(
     source: Option<&Channel>,
     wrap: fn(Vec<u8>) -> ExecOutput,
@@ -316,7 +316,7 @@ async fn next_output(
         .unwrap_or(None)
 }
 
-/// Sends what is there now, at most one pipe full.
+/// Sends the output that is available now, at most the capacity of a pipe.
 async fn send_rest(
     channel: &Channel,
     source: Option<&Channel>,

@@ -1,4 +1,4 @@
-//! Failed system calls, with the step that failed.
+//! The error type for failed system calls, with the step that failed.
 
 use std::borrow::Cow;
 use std::io;
@@ -6,7 +6,7 @@ use std::io;
 use hearth_wire::agent::Refusal;
 use rustix::io::Errno;
 
-/// A step that failed in the kernel.
+/// A step whose system call failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{step}")]
 pub(crate) struct Fault {
@@ -25,7 +25,7 @@ impl Fault {
         }
     }
 
-    /// Reads what [`Fault::to_bytes`] wrote; anything else is an unknown failure.
+    /// Decodes the bytes of [`Fault::to_bytes`]; anything else is an unknown failure.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
         match bytes.split_first_chunk::<4>() {
             Some((errno, step)) => Self::new(
@@ -36,7 +36,7 @@ impl Fault {
         }
     }
 
-    /// For the pipe from a child to the agent: error number, then the step. Shorter than `PIPE_BUF`.
+    /// Encodes the fault for the pipe from a child to the agent: error number, then the step. Shorter than `PIPE_BUF`.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = self.errno.raw_os_error().to_le_bytes().to_vec();
         bytes.extend(self.step.bytes().take(512));
@@ -54,12 +54,12 @@ impl From<Fault> for Refusal {
     }
 }
 
-/// Names the step of a failed system call.
+/// Adds the name of the step to the error of a system call.
 pub(crate) trait Step<T> {
-    /// The step is a constant, or cheap to make.
+    /// Adds a step that is a constant, or cheap to make.
     fn step(self, step: impl Into<Cow<'static, str>>) -> Result<T, Fault>;
 
-    /// The step is built only when it failed.
+    /// Adds a step that is built only on failure.
     fn step_with(self, step: impl FnOnce() -> String) -> Result<T, Fault>;
 }
 

@@ -1,9 +1,9 @@
-//! File streams: reading and writing files of the application's root, and trees of them as tar archives.
+//! File streams: read and write files below the application's root directory, and directory trees as tar archives.
 //!
-//! Each stream is served by a forked worker that blocks as it likes: a file system that hangs (the
-//! application may have mounted one of its own making) then hangs a worker and not the agent.
-//! Paths are resolved inside the root by the kernel (`openat2`, `RESOLVE_IN_ROOT`), so that no symbolic
-//! link and no `..` of the application leads out of it, even while it changes them.
+//! Each stream is served by a forked worker that may block: a file system that hangs (the application may have mounted
+//! one of its own) then blocks a worker and not the agent. Paths are resolved inside the root by the kernel (`openat2`,
+//! `RESOLVE_IN_ROOT`), so that no symbolic link and no `..` of the application leads out of it, even while it changes
+//! them.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -32,16 +32,16 @@ use chunks::Chunks;
 use new_file::NewFile;
 use owner::Owner;
 
-/// How long a worker waits for a peer that neither sends nor takes anything.
+/// How long a worker waits for a peer that neither sends nor receives.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Address space of a worker that unpacks. The agent itself takes a few MiB.
+/// Most address space of a worker that unpacks, in bytes. The agent itself takes a few MiB.
 const MAX_UNPACKER_BYTES: u64 = 256 << 20;
 
-/// A frame that carries one piece of a file.
+/// Largest frame in bytes: one piece of a file and a small header.
 const MAX_PIECE_BYTES: usize = MAX_CHUNK_BYTES + 16;
 
-/// What a stream asks for.
+/// The request of a file stream.
 #[derive(Debug)]
 pub(crate) enum FileRequest {
     Read { path: String },
@@ -107,7 +107,7 @@ fn check(request: &FileRequest) -> Result<(), Refusal> {
     }
 }
 
-/// What the worker does, with a stream that waits.
+/// The main function of the worker. The stream is blocking.
 fn work(
     stream: OwnedFd,
     root: &OwnedFd,
@@ -153,7 +153,7 @@ fn work(
     }
 }
 
-/// An archive may say of itself that it has a name of a gigabyte. Whoever believes that ends here, and only this worker.
+/// Limits the worker's memory. An archive may claim to contain a name of a gigabyte: that then ends only this worker.
 fn limit_memory() {
     use rustix::process::{Resource, Rlimit, setrlimit};
     let limit = Some(MAX_UNPACKER_BYTES);
@@ -162,7 +162,7 @@ fn limit_memory() {
     let _ = setrlimit(Resource::As, Rlimit { current, maximum });
 }
 
-/// Unpacks what comes, and answers at its end.
+/// Unpacks the archive that the host sends, and answers at its end.
 fn receive_tree(stream: &mut File, top: &OwnedFd, owner: Owner) -> Result<(), FrameError> {
     let mut chunks = Chunks::of(stream);
     let unpacked = unpack::receive(&mut chunks, top, owner);
@@ -175,12 +175,12 @@ fn receive_tree(stream: &mut File, top: &OwnedFd, owner: Owner) -> Result<(), Fr
     frame::write(stream, &reply)
 }
 
-/// A file to write, whose missing parent directories are made.
+/// Creates a file to write, and its missing parent directories.
 fn create(root: &OwnedFd, user: &str, path: &str, mode: u32) -> Result<NewFile, Refusal> {
     NewFile::create(root, path, mode, Owner::of(root, user)?)
 }
 
-/// The directory to unpack into, made when it is missing, and who owns what is unpacked.
+/// The directory to unpack into, which is created if it is missing, and the owner of the unpacked files.
 fn make_top(root: &OwnedFd, user: &str, path: &str) -> Result<(OwnedFd, Owner), Refusal> {
     let owner = Owner::of(root, user)?;
     owner.make_directories(root, path)?;
@@ -192,8 +192,8 @@ fn open_directory(root: &OwnedFd, path: &str) -> Result<OwnedFd, Refusal> {
     Ok(open_in_root(root, path, flags).step_with(|| format!("open {path}"))?)
 }
 
-/// Opens a regular file. What it is is looked at before it is opened: opening a device has effects, opening
-/// a named pipe waits.
+/// Opens a regular file. The type is checked before it is opened: opening a device has effects, opening a named pipe
+/// blocks.
 fn open_for_reading(root: &OwnedFd, path: &str) -> Result<File, Refusal> {
     let found = open_in_root(root, path, OFlags::PATH).step_with(|| format!("open {path}"))?;
     let kind = rustix::fs::fstat(&found).step_with(|| format!("open {path}"))?;

@@ -1,4 +1,4 @@
-//! The life of PID 1, from its first instruction on.
+//! The main function of PID 1.
 
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -17,7 +17,7 @@ use crate::server;
 use crate::services::Services;
 use crate::settings::{Mode, Network};
 
-/// Descriptors of the agent and of what runs beside it: all streams of [`crate::bounds`] and room to spare.
+/// Most descriptors of the agent: all streams of [`crate::bounds`], with room to spare.
 const MAX_OPEN_FILES: u64 = 16 << 10;
 
 /// Runs the agent. As PID 1 it returns only when it cannot serve, and then the kernel panics, which ends
@@ -37,8 +37,8 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// An agent of which a part is gone would keep the host waiting for answers. The end of PID 1 ends the machine, and the host sees
-/// that at once.
+/// Ends the machine when any task panics: a partly working agent would keep the host waiting for answers. The end of
+/// PID 1 ends the machine, which the host notices at once.
 fn end_machine_on_panic() {
     std::panic::set_hook(Box::new(|panic| {
         boot::say(&format!("{panic}"));
@@ -68,7 +68,8 @@ fn boot_and_serve() -> Result<(), Fault> {
     serve(mode)
 }
 
-/// Every stream is a descriptor, most are two, and the kernel's default for its first process is 1024.
+/// Raises the limit of open files. Every stream costs a descriptor, most two, and the kernel's default for its first
+/// process is 1024.
 fn allow_open_files() -> Result<(), Fault> {
     let limit = Rlimit {
         current: Some(MAX_OPEN_FILES),
@@ -77,7 +78,8 @@ fn allow_open_files() -> Result<(), Fault> {
     rustix::process::setrlimit(Resource::Nofile, limit).step("allow open files")
 }
 
-/// The kernel spares the first process anyhow; what it forks is spared too until it gives that up.
+/// Protects the agent's children from the OOM killer until they give that up. The kernel spares the first process
+/// anyway.
 fn spare_from_oom_killer() {
     if let Err(fault) =
         std::fs::write("/proc/self/oom_score_adj", "-1000").step("set oom_score_adj")
@@ -89,8 +91,8 @@ fn spare_from_oom_killer() {
     }
 }
 
-/// No process of the same user may look into the agent or its children before their exec, whatever they
-/// have joined by then (ptrace(2), "Ptrace access mode checking").
+/// Forbids other processes of the same user to ptrace the agent, or its children before their exec, whichever
+/// namespaces they have joined by then (ptrace(2), "Ptrace access mode checking").
 fn protect_self() -> Result<(), Fault> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .step("forbid looking into the agent")

@@ -25,13 +25,13 @@ use crate::fault::{Fault, Step};
 use crate::program::Program;
 use crate::sys::process;
 
-/// Exit code of a child that could not become its program; the status pipe says why.
+/// Exit code of a child that could not execute its program; the status pipe says why.
 const NOT_STARTED: i32 = 127;
 
-/// Longest message on the status pipe (`PIPE_BUF`, so it arrives whole).
+/// Longest message on the status pipe in bytes (`PIPE_BUF`, so it arrives whole).
 const MAX_STATUS_BYTES: usize = 4096;
 
-/// What the process gets as stdin, stdout and stderr.
+/// The stdin, stdout and stderr of a process.
 #[derive(Debug)]
 pub(crate) enum Stdio {
     /// Three pipes.
@@ -42,37 +42,37 @@ pub(crate) enum Stdio {
     Terminal { root: OwnedFd, size: TerminalSize },
 }
 
-/// The process ids that the process sees.
+/// The PID namespace of a process.
 #[derive(Debug)]
 pub(crate) enum PidNamespace<'a> {
-    /// The agent's.
+    /// The agent's PID namespace.
     Own,
-    /// New ones; the process is number 1 among them.
+    /// A new PID namespace, in which the process has pid 1.
     New,
-    /// Those of the process behind this descriptor.
+    /// The PID namespace of the process behind this descriptor.
     Of(&'a OwnedFd),
 }
 
 /// The agent's ends of a process's stdio.
 #[derive(Debug, Default)]
-pub(crate) struct Ends {
+pub(crate) struct StdioEnds {
     pub(crate) stdin: Option<OwnedFd>,
     pub(crate) stdout: Option<OwnedFd>,
     pub(crate) stderr: Option<OwnedFd>,
     pub(crate) terminal: Option<OwnedFd>,
 }
 
-/// A process that was forked.
+/// A process that was forked and may not have executed its program yet.
 #[derive(Debug)]
 pub(crate) struct Launched {
     pub(crate) pid: Pid,
-    pub(crate) ends: Ends,
+    pub(crate) ends: StdioEnds,
     status: OwnedFd,
 }
 
 impl Launched {
-    /// Waits until the process has become its program, or has said why not.
-    pub(crate) async fn confirm(self) -> Result<(Pid, Ends), Fault> {
+    /// Waits until the process has executed its program. Fails with the reason if it could not.
+    pub(crate) async fn confirm(self) -> Result<(Pid, StdioEnds), Fault> {
         let status = Channel::new(self.status).step("watch the new process")?;
         let mut message = Vec::new();
         loop {
@@ -95,7 +95,7 @@ impl Launched {
     }
 }
 
-/// Starts `program` in a session of its own. `enter` runs in the child and brings it to its place.
+/// Starts `program` in a session of its own. `enter` runs in the child and enters its cgroup, namespaces and root.
 pub(crate) fn launch(
     program: &Program,
     stdio: &Stdio,
@@ -120,7 +120,7 @@ pub(crate) fn launch(
     Ok(Launched { pid, ends, status })
 }
 
-/// Forks with children's process ids taken from `namespace`.
+/// Forks a child into the PID namespace `namespace`.
 fn fork_in(namespace: &PidNamespace<'_>, child: impl FnOnce() -> i32) -> Result<Pid, Fault> {
     let own = match namespace {
         PidNamespace::Own => return process::fork(child).step("fork"),
@@ -158,7 +158,7 @@ struct ChildEnds {
     is_terminal: bool,
 }
 
-fn open_stdio(stdio: &Stdio) -> Result<(Ends, ChildEnds), Fault> {
+fn open_stdio(stdio: &Stdio) -> Result<(StdioEnds, ChildEnds), Fault> {
     match stdio {
         Stdio::Terminal { root, size } => open_terminal(root, *size),
         Stdio::Pipes => {
@@ -174,10 +174,10 @@ fn open_stdio(stdio: &Stdio) -> Result<(Ends, ChildEnds), Fault> {
     }
 }
 
-fn open_pipes(stdin: OwnedFd, writer: Option<OwnedFd>) -> Result<(Ends, ChildEnds), Fault> {
+fn open_pipes(stdin: OwnedFd, writer: Option<OwnedFd>) -> Result<(StdioEnds, ChildEnds), Fault> {
     let (stdout_reader, stdout) = pipe()?;
     let (stderr_reader, stderr) = pipe()?;
-    let ends = Ends {
+    let ends = StdioEnds {
         stdin: writer,
         stdout: Some(stdout_reader),
         stderr: Some(stderr_reader),
@@ -194,8 +194,8 @@ fn pipe() -> Result<(OwnedFd, OwnedFd), Fault> {
     rustix::pipe::pipe_with(PipeFlags::CLOEXEC).step("make a pipe")
 }
 
-/// Opens a terminal of the `/dev/pts` of `root`, so that its name exists there.
-fn open_terminal(root: &OwnedFd, size: TerminalSize) -> Result<(Ends, ChildEnds), Fault> {
+/// Opens a terminal of the `/dev/pts` in `root`, so that its name exists there.
+fn open_terminal(root: &OwnedFd, size: TerminalSize) -> Result<(StdioEnds, ChildEnds), Fault> {
     let step = "open a terminal";
     // Not blocking: the application could have put a named pipe there.
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
@@ -208,9 +208,9 @@ fn open_terminal(root: &OwnedFd, size: TerminalSize) -> Result<(Ends, ChildEnds)
     rustix::termios::tcsetwinsize(&master, window(size)).step(step)?;
     let stdout = terminal.try_clone().step(step)?;
     let stderr = terminal.try_clone().step(step)?;
-    let ends = Ends {
+    let ends = StdioEnds {
         terminal: Some(master),
-        ..Ends::default()
+        ..StdioEnds::default()
     };
     let child_ends = ChildEnds {
         fds: [terminal, stdout, stderr],
@@ -219,7 +219,7 @@ fn open_terminal(root: &OwnedFd, size: TerminalSize) -> Result<(Ends, ChildEnds)
     Ok((ends, child_ends))
 }
 
-/// The size as the kernel takes it.
+/// Converts the size to the kernel's structure.
 pub(crate) fn window(size: TerminalSize) -> Winsize {
     Winsize {
         ws_row: size.rows,
@@ -229,7 +229,7 @@ pub(crate) fn window(size: TerminalSize) -> Winsize {
     }
 }
 
-/// The first steps of a child, still at the agent's place.
+/// The first steps of a child, still in the agent's cgroup, namespaces and root.
 fn become_child(ends: &ChildEnds) -> Result<(), Fault> {
     rustix::process::setsid().step("make a session")?;
     rustix::stdio::dup2_stdin(&ends.fds[0]).step("set stdin")?;

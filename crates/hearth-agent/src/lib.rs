@@ -11,10 +11,10 @@
 //!  (container)    (child)           (child)
 //! ```
 //!
-//! One thread serves everything on tokio's current-thread runtime: readiness comes from epoll, an idle
-//! stream is a small task and two registrations, and no thread stack is dirtied in any clone. One thread is
-//! also what makes plain `fork` right and lets the agent step in and out of namespaces ([`sys`]). Whatever
-//! may block on something that the application controls happens in a forked child.
+//! One thread serves everything on tokio's current-thread runtime: readiness comes from epoll, an idle stream costs a
+//! small task and two registrations, and clones dirty no thread stacks. Having one thread also makes plain `fork` safe
+//! and lets the agent enter and leave namespaces ([`sys`]). Operations that may block on something that the application
+//! controls run in a forked child.
 //!
 //! The agent also forwards the application's connections to services of the host (`services`).
 //!

@@ -27,7 +27,7 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Listens for the host of a guest.
+    /// Listens on the agent's vsock port, in a guest.
     pub(crate) fn vsock() -> io::Result<Self> {
         Ok(Self {
             socket: readiness::register(vsock::listen(AGENT_PORT)?, Interest::READABLE)?,
@@ -35,12 +35,12 @@ impl Listener {
         })
     }
 
-    /// Listens on a TCP port of all addresses: QEMU's user network delivers to the card's.
+    /// Listens on a TCP port of all addresses: QEMU's user network delivers to the network card's address.
     pub(crate) fn tcp(port: u16) -> io::Result<Self> {
         Self::over(tcp_socket(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port))?)
     }
 
-    /// Watches a TCP socket that listens.
+    /// Wraps a listening TCP socket.
     pub(crate) fn over(socket: OwnedFd) -> io::Result<Self> {
         Ok(Self {
             socket: readiness::register(socket, Interest::READABLE)?,
@@ -48,7 +48,7 @@ impl Listener {
         })
     }
 
-    /// The next connection of an allowed peer.
+    /// Accepts the next connection of an allowed peer.
     pub(crate) async fn accept(&self) -> OwnedFd {
         loop {
             match self.accept_any().await {
@@ -72,8 +72,8 @@ impl Listener {
         }
     }
 
-    /// On vsock only the host is allowed. With the loopback transport (`vsock_loopback`, which the agent does not load)
-    /// the application could connect too. TCP peers prove themselves with a token.
+    /// Whether the peer is allowed. On vsock only the host is: with the loopback transport (`vsock_loopback`, which the
+    /// agent does not load) the application could connect too. TCP peers authenticate later with a token.
     fn is_welcome(&self, connection: &OwnedFd) -> bool {
         if self.is_vsock {
             return vsock::peer_cid(connection) == Ok(vsock::HOST_CID);
@@ -83,7 +83,7 @@ impl Listener {
     }
 }
 
-/// A TCP socket that listens at this address.
+/// Creates a TCP socket that listens at this address.
 pub(crate) fn tcp_socket(address: SocketAddrV4) -> Result<OwnedFd, Errno> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;

@@ -1,4 +1,4 @@
-//! What the application writes: lines in a bounded ring, followed by log streams.
+//! The application's output: lines in a bounded ring buffer, which log streams follow.
 //!
 //! ```text
 //! stdout --pipe--> LineSplitter --+                      +--> stream (cursor)
@@ -6,10 +6,9 @@
 //! stderr --pipe--> LineSplitter --+   oldest are dropped +--> stream (cursor)
 //! ```
 //!
-//! Lines have numbers. A stream starts at the first line that no stream has sent yet, so that a host that
-//! connects again (after a restore, or because its node was restarted) continues where it was. The ring never
-//! makes the application wait: when nobody reads, the oldest lines go, and those that were never sent are
-//! counted.
+//! Lines have numbers. A stream starts at the first line that no stream has sent yet, so that a host that connects
+//! again (after a restore, or because its node was restarted) continues where it was. The ring never blocks the
+//! application: if nobody reads, the oldest lines are dropped, and the bytes of unsent ones are counted.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -23,11 +22,10 @@ use crate::bounds::Slots;
 use crate::channel::Channel;
 use crate::clock::clock_ns;
 
-/// Bytes of lines that are kept: some seconds of a talkative program, and little enough to lie in the
-/// memory of every clone.
+/// Capacity of the ring in bytes: some seconds of a verbose program, and small enough for the memory of every clone.
 const MAX_RING_BYTES: usize = 256 << 10;
 
-/// What a line costs beside its bytes, so that empty lines fill the ring too.
+/// Bytes that a line counts for beside its text, so that empty lines fill the ring too.
 const LINE_OVERHEAD_BYTES: usize = 64;
 
 /// The output of the application.
@@ -35,7 +33,7 @@ const LINE_OVERHEAD_BYTES: usize = 64;
 pub(crate) struct Logs {
     ring: RefCell<Ring>,
     dropped_bytes: Cell<u64>,
-    /// The application writes nothing any more, and all it wrote is in the ring.
+    /// Whether the application has closed its output, and all of it is in the ring.
     is_closed: Cell<bool>,
     changed: Notify,
 }
@@ -56,8 +54,8 @@ impl Logs {
         self.dropped_bytes.get()
     }
 
-    /// Reads the outputs of the application to their ends; then all streams end, when they have sent what
-    /// there is.
+    /// Reads stdout and stderr of the application to their ends. Then all log streams end, once they have sent the
+    /// lines that are left.
     pub(crate) async fn collect_all(&self, stdout: &Channel, stderr: &Channel) {
         tokio::join!(self.collect(stdout, false), self.collect(stderr, true));
         self.is_closed.set(true);
@@ -96,7 +94,7 @@ impl Logs {
 }
 
 impl Ring {
-    /// Adds a line; answers how many unsent bytes were dropped for it.
+    /// Adds a line. Answers the number of unsent bytes that were dropped for it.
     fn push(&mut self, line: LogLine) -> u64 {
         self.bytes += line.bytes.len() + LINE_OVERHEAD_BYTES;
         self.lines.push_back(line);
@@ -114,7 +112,7 @@ impl Ring {
         dropped
     }
 
-    /// The line at `cursor`, or the oldest when that is gone; the cursor moves behind it.
+    /// The line at `cursor`, or the oldest one if that was dropped. Moves the cursor behind it.
     fn next(&mut self, cursor: &mut u64) -> Option<LogLine> {
         *cursor = (*cursor).max(self.first);
         // The ring holds fewer lines than memory has bytes.
@@ -125,7 +123,7 @@ impl Ring {
     }
 }
 
-/// Serves one stream, which takes a place of `slots`, until the application has ended or the host closes it.
+/// Serves one log stream, which takes a place of `slots`, until the application has ended or the host closes it.
 pub(crate) async fn serve(logs: &Logs, slots: &Slots, channel: &Channel) -> Result<(), FrameError> {
     let _slot = match slots.take() {
         Ok(slot) => slot,
@@ -151,10 +149,10 @@ pub(crate) async fn serve(logs: &Logs, slots: &Slots, channel: &Channel) -> Resu
     }
 }
 
-/// Cuts bytes into lines, and lines that are too long into pieces.
+/// Splits bytes into lines, and lines that are too long into pieces.
 #[derive(Debug, Default)]
 struct LineSplitter {
-    /// The beginning of a line whose end has not come.
+    /// The beginning of a line whose end was not read yet.
     partial: Vec<u8>,
 }
 
@@ -184,7 +182,7 @@ impl LineSplitter {
         }
     }
 
-    /// The last line may lack its end.
+    /// Emits the last line, if it has no line end.
     fn finish(self, mut emit: impl FnMut(&[u8])) {
         if !self.partial.is_empty() {
             emit(&self.partial);

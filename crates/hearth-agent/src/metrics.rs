@@ -1,4 +1,4 @@
-//! Counters of the guest.
+//! Reads the guest's resource counters.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use hearth_wire::agent::GuestMetrics;
 use crate::agent::Agent;
 use crate::container::cgroup;
 
-/// Reads all counters; one that is not there is 0.
+/// Reads all counters. A missing one is 0.
 pub(crate) fn read(agent: &Agent) -> GuestMetrics {
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let processes = cgroup::statistic("pids.current", None).unwrap_or(0);
@@ -23,7 +23,7 @@ pub(crate) fn read(agent: &Agent) -> GuestMetrics {
     }
 }
 
-/// A line of `/proc/meminfo`: `MemTotal:     1024 kB`.
+/// Parses a line of `/proc/meminfo`: `MemTotal:     1024 kB`.
 fn kib_of(text: &str, name: &str) -> u64 {
     text.lines()
         .filter_map(|line| line.split_once(':'))

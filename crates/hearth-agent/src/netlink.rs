@@ -1,4 +1,4 @@
-//! Messages of netlink(7), as far as the agent needs them: their frame, and the errors in them.
+//! Encodes and decodes netlink(7) messages, as far as the agent needs: headers and errors.
 
 use std::os::fd::OwnedFd;
 
@@ -14,7 +14,7 @@ pub(crate) const NLM_F_ACK: u16 = 4;
 /// `struct nlmsghdr`.
 pub(crate) const HEADER_BYTES: usize = 16;
 
-/// A socket to the kernel; without a protocol it is the one for interfaces and routes (`NETLINK_ROUTE`, which is 0).
+/// Opens a netlink socket. Without a protocol it is for interfaces and routes (`NETLINK_ROUTE`, which is 0).
 pub(crate) fn open(protocol: Option<Protocol>) -> Result<OwnedFd, Errno> {
     let socket = rustix::net::socket_with(
         AddressFamily::NETLINK,
@@ -26,7 +26,7 @@ pub(crate) fn open(protocol: Option<Protocol>) -> Result<OwnedFd, Errno> {
     Ok(socket)
 }
 
-/// A message with its header.
+/// Encodes a message with its header.
 pub(crate) fn message(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
     // Messages here are smaller than a page.
@@ -39,7 +39,7 @@ pub(crate) fn message(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Sends a message and waits for its confirmation.
+/// Sends a message and waits for the kernel's acknowledgement.
 pub(crate) fn confirm(socket: &OwnedFd, message: &[u8]) -> Result<(), Errno> {
     rustix::net::send(socket, message, SendFlags::empty())?;
     let mut buffer = [0; 1024];
@@ -59,7 +59,7 @@ pub(crate) struct Message<'a> {
     pub(crate) body: &'a [u8],
 }
 
-/// The messages of one datagram; a torn one ends them.
+/// The messages of one datagram. A truncated message ends the iteration.
 pub(crate) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
     std::iter::from_fn(move || {
         let length = u32::from_ne_bytes(*bytes.first_chunk()?) as usize;
@@ -70,7 +70,7 @@ pub(crate) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
     })
 }
 
-/// The error of an error message; `None` for a confirmation.
+/// The error of an error message; `None` for an acknowledgement.
 pub(crate) fn error_of(body: &[u8]) -> Option<Errno> {
     let code = i32::from_ne_bytes(*body.first_chunk()?);
     (code != 0).then(|| Errno::from_raw_os_error(-code))

@@ -1,4 +1,4 @@
-//! The end of the machine.
+//! Stops all processes and ends the machine.
 
 use std::time::Duration;
 
@@ -12,16 +12,16 @@ use crate::agent::Agent;
 use crate::boot;
 use crate::sys::signal;
 
-/// How long processes may take to end when they are asked to.
+/// How long processes may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// How often it is looked whether they have.
+/// Polling interval while processes end.
 const POLL: Duration = Duration::from_millis(20);
 
-/// File systems with data of their own; the rest is memory.
+/// File systems on disks; all others are in memory.
 const DURABLE: &[&str] = &["ext4", "xfs", "btrfs"];
 
-/// Ends all processes, then writes everything back, so that the disks are clean.
+/// Ends all processes, then syncs and unmounts the disks, so that they are clean.
 pub(crate) async fn stop_everything(agent: &Agent) {
     // An application that has not been started, or has ended, needs no stop.
     let _ = agent.application.stop(GRACE).await;
@@ -54,8 +54,8 @@ fn has_children() -> bool {
     }
 }
 
-/// Unmounts what can be, and makes the rest read-only: without it a journal has to be replayed at the next
-/// mount.
+/// Unmounts disks if possible, and remounts the others read-only. Otherwise their journals would have to be replayed at
+/// the next mount.
 fn make_disks_clean() {
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let durable: Vec<&str> = mounts

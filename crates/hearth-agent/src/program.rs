@@ -1,4 +1,4 @@
-//! The last stretch of every child: from a process that is the agent's to the program that was asked for.
+//! Executes a program: drops a forked child's rights, enters its working directory, and calls exec.
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -10,38 +10,38 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use crate::fault::{Fault, Step};
 use crate::sys::process;
-use crate::user::{self, Identity};
+use crate::user::{self, ProcessUser};
 
-/// Where programs are looked for when the environment does not say; Docker's default.
+/// Default of `PATH` if the environment has none; the same as Docker's.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Docker's default fourteen: chown, dac_override, fowner, fsetid, kill, setgid, setuid, setpcap,
 /// net_bind_service, net_raw, sys_chroot, mknod, audit_write, setfcap.
 const DEFAULT_CAPABILITIES: u64 = 0xa804_25fb;
 
-/// Numbers of capabilities; the kernel has fewer and refuses the rest.
+/// Upper bound of capability numbers. The kernel has fewer and refuses the rest.
 const CAPABILITY_NUMBERS: u32 = 64;
 
 /// Major number of `/dev/null` and its siblings.
 const MEMORY_DEVICES: u32 = 1;
 
-/// What a program may do at most.
+/// The capability bounding set of a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Capabilities {
-    /// Docker's default.
+    /// Docker's default capabilities.
     Default,
-    /// Everything.
+    /// All capabilities.
     All,
 }
 
-/// A program to become.
+/// A program to execute.
 #[derive(Debug, Clone)]
 pub(crate) struct Program {
     pub(crate) argv: Vec<String>,
     pub(crate) env: BTreeMap<String, String>,
-    /// Empty is `/`.
+    /// Working directory; empty is `/`.
     pub(crate) cwd: String,
-    /// Makes the working directory when it is missing.
+    /// Whether the working directory is created if it is missing.
     pub(crate) create_cwd: bool,
     pub(crate) user: String,
     pub(crate) capabilities: Capabilities,
@@ -50,9 +50,9 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Becomes the program, in the namespaces and the root of this process. Returns only a failure.
+    /// Executes the program, in the namespaces and the root of this process. Returns only on failure.
     ///
-    /// `no_new_privs` stays off as in Docker: setuid programs of an image work.
+    /// `no_new_privs` is not set, as in Docker: setuid programs of an image work.
     pub(crate) fn execute(&self) -> Fault {
         match self.prepare() {
             Ok(env) => self.replace_process(&env),
@@ -60,7 +60,7 @@ impl Program {
         }
     }
 
-    /// Takes the rights and the directory of the program; answers its environment.
+    /// Sets limits, working directory, user and capabilities of the program. Answers its environment.
     fn prepare(&self) -> Result<Vec<CString>, Fault> {
         let identity = user::resolve(&self.user)
             .map_err(|error| Fault::new(error.to_string(), Errno::NOENT))?;
@@ -77,8 +77,8 @@ impl Program {
         Ok(self.environment(&identity))
     }
 
-    /// Before the rights are dropped, as in Docker: a directory that only root may enter can be the
-    /// working directory of another user.
+    /// Enters the working directory. Called before the rights are dropped, as in Docker: a directory that only root may
+    /// enter can be the working directory of another user.
     fn enter_directory(&self) -> Result<(), Fault> {
         let cwd = if self.cwd.is_empty() { "/" } else { &self.cwd };
         if self.create_cwd {
@@ -87,7 +87,7 @@ impl Program {
         rustix::process::chdir(cwd).step_with(|| format!("enter {cwd}"))
     }
 
-    fn drop_rights(&self, identity: &Identity) -> Result<(), Fault> {
+    fn drop_rights(&self, identity: &ProcessUser) -> Result<(), Fault> {
         if self.capabilities == Capabilities::Default {
             drop_bounding_set(DEFAULT_CAPABILITIES)?;
         }
@@ -110,7 +110,7 @@ impl Program {
         Ok(())
     }
 
-    fn environment(&self, identity: &Identity) -> Vec<CString> {
+    fn environment(&self, identity: &ProcessUser) -> Vec<CString> {
         let mut env = self.env.clone();
         env.entry("PATH".to_owned())
             .or_insert_with(|| DEFAULT_PATH.to_owned());
@@ -145,7 +145,7 @@ impl Program {
     }
 }
 
-/// Where a program may lie: `name` itself when it is a path, else in each directory of `path`.
+/// The possible paths of a program: `name` itself if it contains a slash, else in each directory of `path`.
 fn candidates(name: &str, path: &str) -> Vec<String> {
     if name.contains('/') {
         return vec![name.to_owned()];
@@ -158,8 +158,8 @@ fn candidates(name: &str, path: &str) -> Vec<String> {
         .collect()
 }
 
-/// Programs open `/dev/stdout` anew; without owning it, only root could.
-fn give_stdio_to(identity: &Identity) -> Result<(), Fault> {
+/// Makes the program's user the owner of its stdio, so that programs which are not root can open `/dev/stdout`.
+fn give_stdio_to(identity: &ProcessUser) -> Result<(), Fault> {
     if identity.uid == 0 {
         return Ok(());
     }

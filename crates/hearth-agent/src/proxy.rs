@@ -1,8 +1,8 @@
-//! Proxy streams: bytes between the host and a TCP port of the guest's loopback.
+//! Proxy streams: carry bytes between the host and a TCP port of the guest's loopback.
 //!
-//! What is read is written on in the same turn of the loop, out of the thread's shared buffer; only what the
-//! other side does not take at once is kept, at most one piece for each direction. An end of one direction is
-//! passed on as such, the other goes on.
+//! Bytes are read into the thread's shared buffer and written in the same turn of the event loop. Only bytes that the
+//! other side does not take at once are kept, at most one piece for each direction. The end of one direction is passed
+//! on, while the other continues.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -15,7 +15,7 @@ use crate::agent::Agent;
 use crate::channel::Channel;
 use crate::fault::{Fault, Step};
 
-/// Pieces after which other streams get their turn: a fast stream is always ready.
+/// Number of pieces after which a stream yields to others: a fast stream is always ready.
 const PIECES_IN_A_ROW: u32 = 8;
 
 /// Serves one stream until both directions have ended.
@@ -38,7 +38,7 @@ pub(crate) async fn pump_both(one: &Channel, other: &Channel) -> Result<(), Fram
     Ok(())
 }
 
-/// Connects to the port, whichever of the two loopback addresses it is bound to.
+/// Connects to the port, on the loopback address that it is bound to.
 async fn connect(port: u16) -> Result<Channel, Fault> {
     let first = connect_to(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await;
     match first {
@@ -93,15 +93,15 @@ async fn pump(source: &Channel, target: &Channel) -> Result<(), FrameError> {
     Ok(target.finish_writing()?)
 }
 
-/// What became of one read.
+/// The outcome of passing on one read.
 enum Piece {
-    /// The other side took it.
+    /// The other side took all bytes.
     Passed,
-    /// The other side did not take this part yet.
+    /// The other side has not taken these bytes yet.
     Kept(Vec<u8>),
-    /// The other side is gone.
+    /// The other side has closed its connection.
     Failed(std::io::Error),
-    /// There is nothing more to read.
+    /// The source has ended.
     End,
 }
 

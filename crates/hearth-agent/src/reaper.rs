@@ -1,4 +1,4 @@
-//! Children: as PID 1 the agent is told of every end in its namespace, of its own children and of orphans.
+//! Reaps children: as PID 1 the agent reaps its own children and all orphans of its namespace.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -16,10 +16,10 @@ use crate::sys::{readiness, signal};
 /// Bytes of one `signalfd_siginfo`; its content does not matter, signals of one kind are merged anyway.
 const SIGNAL_INFO_BYTES: usize = 128;
 
-/// The end of one child.
+/// Resolves to the exit status of a child.
 pub(crate) type Exit = oneshot::Receiver<ExitStatus>;
 
-/// Collects ended processes and tells who waits for them.
+/// Reaps ended processes and notifies those who wait for them.
 #[derive(Debug)]
 pub(crate) struct Reaper {
     events: AsyncFd<OwnedFd>,
@@ -27,7 +27,7 @@ pub(crate) struct Reaper {
 }
 
 impl Reaper {
-    /// Starts to listen for children that end.
+    /// Starts to receive SIGCHLD.
     pub(crate) fn new() -> std::io::Result<Self> {
         Ok(Self {
             events: readiness::register(signal::child_events()?, Interest::READABLE)?,
@@ -35,8 +35,8 @@ impl Reaper {
         })
     }
 
-    /// Asks for the end of a child. To be called before the agent waits for anything after the fork, so that
-    /// the end cannot be missed.
+    /// Registers interest in the end of a child. Must be called before the first await after the fork, so that the end
+    /// cannot be missed.
     pub(crate) fn watch(&self, pid: Pid) -> Exit {
         let (sender, receiver) = oneshot::channel();
         self.waiting
@@ -71,7 +71,7 @@ impl Reaper {
     }
 }
 
-/// The status as the host is told it.
+/// Converts a status to the protocol's exit status.
 fn exit_status(status: WaitStatus) -> ExitStatus {
     match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => ExitStatus::Code(code),

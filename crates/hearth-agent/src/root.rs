@@ -1,11 +1,11 @@
-//! Roots as descriptors, and the way to what they hold.
+//! Root directories as descriptors.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-/// Opens the directory that `path` names, to resolve other paths in it.
+/// Opens a directory, to resolve other paths in it.
 pub(crate) fn open(path: &str) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty())

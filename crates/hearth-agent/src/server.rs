@@ -1,4 +1,4 @@
-//! Accepts streams, finds out what each is for and hands it to its kind.
+//! Accepts streams, reads their opening messages, and dispatches them by kind.
 
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -14,10 +14,10 @@ use crate::file::FileRequest;
 use crate::listener::Listener;
 use crate::{control, exec, file, logs, proxy};
 
-/// How long a peer may take to say what its stream is for. Generous: under emulation everything is slow.
+/// How long a peer may take to send its opening message. Generous: under emulation everything is slow.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Serves streams for as long as the machine lives.
+/// Serves streams for the lifetime of the machine.
 pub(crate) async fn run(agent: Rc<Agent>, listener: Listener) {
     loop {
         let connection = listener.accept().await;
@@ -63,7 +63,7 @@ async fn serve(agent: &Rc<Agent>, connection: OwnedFd) -> Result<(), FrameError>
     }
 }
 
-/// A stream that is not served.
+/// A stream that is refused.
 struct Rejected {
     is_control: bool,
     refusal: Refusal,
@@ -77,7 +77,7 @@ impl Rejected {
         }
     }
 
-    /// Of a stream that has not said what it is.
+    /// Rejects a stream of unknown kind.
     fn unknown(refusal: Refusal) -> Self {
         Self {
             is_control: false,
@@ -86,7 +86,7 @@ impl Rejected {
     }
 }
 
-/// Decides whether the stream may be served. Version first: the rest may be of another one.
+/// Decides whether the stream may be served. The version is checked first, as the format of the rest depends on it.
 fn admit(agent: &Agent, body: &[u8]) -> Result<Stream, Rejected> {
     let version = frame::version(body).unwrap_or(0);
     let decoded = frame::decode::<Open>(body);
@@ -113,7 +113,7 @@ fn admit(agent: &Agent, body: &[u8]) -> Result<Stream, Rejected> {
     Ok(open.stream)
 }
 
-/// Refuses in the words that the peer expects: a control stream knows no [`OpenReply`].
+/// Sends a refusal in the message type that the peer expects: a control stream has no [`OpenReply`].
 async fn refuse(channel: &Channel, rejected: Rejected) -> Result<(), FrameError> {
     if rejected.is_control {
         return channel.send(&ControlReply::Refused(rejected.refusal)).await;

@@ -7,12 +7,12 @@
 //!                                          169.254.170.9, :80
 //! ```
 //!
-//! The addresses are not on `lo`: a listener on port 80 of one address keeps everybody else from port 80 of all addresses (ip(7)), and
-//! that is where many applications listen. In a network namespace of its own it is in nobody's way. The namespace has no
-//! process; it lives by its two listeners.
+//! The addresses are not on `lo`: a listener on port 80 of one address keeps others from listening on port 80 of all
+//! addresses (ip(7)), which many applications do. In a network namespace of its own there is no conflict. The namespace
+//! has no process; the listeners' sockets keep it alive.
 //!
-//! The agent understands nothing of what goes through, and holds no secret. When the guest was restored, or the host's service
-//! is being restarted, nobody listens behind the vsock port for a moment: a connection then waits.
+//! The agent does not interpret the bytes, and holds no secret. While a guest is being restored, or the host's service
+//! is being restarted, nobody listens on the vsock port for a moment: connections then wait.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -32,29 +32,30 @@ use crate::listener::{self, Listener};
 use crate::sys::{interface, process, veth, vsock};
 use crate::{boot, proxy};
 
-/// The guest's end.
+/// Name of the guest's end of the link.
 const OUTER: &str = "hearth0";
-/// The agent's end.
+/// Name of the agent's end of the link.
 const INNER: &str = "services";
 
-/// Address of the guest's end.
+/// Address of the guest's end of the link.
 const OUTER_ADDRESS: Ipv4Addr = Ipv4Addr::new(169, 254, 170, 1);
 const NETMASK: Ipv4Addr = Ipv4Addr::new(255, 255, 255, 0);
 
-/// Where HTTP is expected.
+/// TCP port of the services: HTTP's default.
 const PORT: u16 = 80;
 
-/// How long a connection waits for a host that does not listen: longer than a service needs to be restarted.
+/// How long a connection waits for a host that does not listen: longer than a restart of the service takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Pause before the host is asked again.
+/// Pause before the next attempt to connect to the host.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The listeners, made before there is an event loop.
+/// The listeners of the services, created before there is an event loop.
 pub(crate) struct Services(Vec<(Service, OwnedFd)>);
 
 impl Services {
-    /// Makes the addresses. A guest without them runs all the same, and says why.
+    /// Creates the addresses and listeners. Best effort: on failure the reason is printed on the console, and the guest
+    /// runs without services.
     pub(crate) fn open() -> Self {
         Self(make().unwrap_or_else(|fault| {
             boot::report("the host's services have no addresses", &fault);
@@ -62,7 +63,7 @@ impl Services {
         }))
     }
 
-    /// Serves for as long as the machine lives.
+    /// Serves connections for the lifetime of the machine.
     pub(crate) fn serve(self, agent: &Rc<Agent>) -> Result<(), Fault> {
         for (service, socket) in self.0 {
             let listener = Listener::over(socket).step("watch the services")?;
@@ -84,7 +85,7 @@ fn make() -> Result<Vec<(Service, OwnedFd)>, Fault> {
     Ok(listeners)
 }
 
-/// In the new network: the link, the addresses, the listeners.
+/// Creates the link, the addresses and the listeners, in the new network namespace.
 fn furnish(guest: &OwnedFd) -> Result<Vec<(Service, OwnedFd)>, Fault> {
     veth::make(INNER, OUTER, guest).step("make a link")?;
     let control = interface::control_socket().step("open a socket for interfaces")?;
@@ -104,7 +105,8 @@ fn furnish(guest: &OwnedFd) -> Result<Vec<(Service, OwnedFd)>, Fault> {
     Ok(listeners)
 }
 
-/// In the guest's network: its end of the link, and the way to the address that lies outside of it.
+/// Configures the guest's end of the link, and the route to the address outside its subnet, in the guest's network
+/// namespace.
 fn connect_guest() -> Result<(), Fault> {
     let control = interface::control_socket().step("open a socket for interfaces")?;
     interface::set_address(&control, OUTER, OUTER_ADDRESS, NETMASK).step("set an address")?;

@@ -1,4 +1,4 @@
-//! What the machine tells its agent at boot: the mode, and the network of its card.
+//! The agent's settings at boot: its mode, and the addresses of the network card.
 
 use std::fs;
 use std::io;
@@ -9,23 +9,23 @@ use hearth_wire::host_mode::{HOST_MODE_CONFIG, HostModeConfig, HostModeConfigErr
 /// Key of the card's network on the kernel's command line: `hearth.net=ADDRESS/PREFIX[,GATEWAY[,NAMESERVER]]`.
 const NETWORK_KEY: &str = "hearth.net=";
 
-/// Why the agent cannot tell what it is.
+/// Why the agent's mode cannot be determined.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SettingsError {
-    /// The settings of the host mode are there but cannot be read.
+    /// The settings of the host mode exist but cannot be read.
     #[error("cannot read {HOST_MODE_CONFIG}")]
     Read(#[source] io::Error),
-    /// They are not understood.
+    /// The settings of the host mode cannot be parsed.
     #[error("{HOST_MODE_CONFIG} is not understood")]
     Parse(#[from] HostModeConfigError),
 }
 
-/// The agent's two occupations.
+/// The two modes of the agent.
 #[derive(Debug)]
 pub(crate) enum Mode {
-    /// PID 1 of a microVM, spoken to over vsock.
+    /// PID 1 of a microVM. Clients connect over vsock.
     Guest,
-    /// PID 1 of the emulated host, spoken to over TCP by who knows the token.
+    /// PID 1 of the emulated host. Clients connect over TCP and need a token.
     Host(HostModeConfig),
 }
 
@@ -50,8 +50,8 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// Finds the network on a kernel command line. What is not understood counts as absent: the machine
-    /// then comes up without a network and can still be asked why.
+    /// Parses the network from a kernel command line. An invalid value counts as absent: the machine then boots without
+    /// a network, so that it can still be examined.
     pub(crate) fn from_command_line(command_line: &str) -> Option<Self> {
         let value = command_line
             .split_whitespace()

@@ -1,8 +1,8 @@
 //! Destroys connections that lead out of the guest, through SOCK_DIAG (sock_diag(7)).
 //!
-//! After a restore their peers are gone, or belong to the snapshot's first life; the application gets an
-//! error at once instead of waiting for a timeout. What stays inside the guest goes on: loopback, and
-//! connections of the guest to its own addresses.
+//! After a restore the peers are gone, or connected to the guest of which the snapshot was taken. The application gets
+//! an error at once instead of waiting for a timeout. Connections inside the guest continue: loopback, and connections
+//! of the guest to its own addresses.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
@@ -30,10 +30,10 @@ const CONNECTED_STATES: u32 = !(1 << 7 | 1 << 10);
 /// `struct inet_diag_sockid`.
 const ID_BYTES: usize = 48;
 
-/// Where the id lies in `struct inet_diag_msg`: behind family, state, timer and retransmissions.
+/// Offset of the id in `struct inet_diag_msg`: after family, state, timer and retransmissions.
 const ID_OFFSET: usize = 4;
 
-/// What the kernel sends at once in a dump.
+/// Largest datagram of a dump in bytes.
 const MAX_DATAGRAM_BYTES: usize = 32 << 10;
 
 /// Rounds of dumping and destroying: sockets can move in the table while it is read.
@@ -67,10 +67,10 @@ fn destroy_kind(socket: &OwnedFd, family: u8, protocol: u8) -> Result<(), Errno>
     Ok(())
 }
 
-/// Identity of a socket as the kernel gave it.
+/// The kernel's identity of a socket.
 type SocketId = [u8; ID_BYTES];
 
-/// Ids of the sockets that lead out.
+/// Ids of the sockets whose peers are outside the guest.
 fn dump(socket: &OwnedFd, family: u8, protocol: u8) -> Result<Vec<SocketId>, Errno> {
     let request = request(
         SOCK_DIAG_BY_FAMILY,
@@ -104,7 +104,7 @@ fn destroy(socket: &OwnedFd, family: u8, protocol: u8, id: &SocketId) -> Result<
     }
 }
 
-/// A `struct inet_diag_req_v2` with its header.
+/// Encodes a `struct inet_diag_req_v2` with its header.
 fn request(kind: u16, flags: u16, (family, protocol): (u8, u8), id: &SocketId) -> Vec<u8> {
     // No extensions, one byte of padding.
     let mut body = vec![family, protocol, 0, 0];
@@ -113,7 +113,7 @@ fn request(kind: u16, flags: u16, (family, protocol): (u8, u8), id: &SocketId) -
     netlink::message(kind, flags, &body)
 }
 
-/// The id of a socket whose peer is elsewhere.
+/// The id of a socket, if its peer is outside the guest.
 fn outbound_id(body: &[u8]) -> Option<SocketId> {
     let id: &SocketId = body.get(ID_OFFSET..)?.first_chunk()?;
     let family = *body.first()?;
@@ -135,7 +135,7 @@ fn is_outbound(source: IpAddr, destination: IpAddr) -> bool {
     !destination.is_loopback() && !destination.is_unspecified() && destination != source
 }
 
-/// The end of a dump carries its error, if any.
+/// Checks the final message of a dump, which carries its error, if any.
 fn done(body: &[u8]) -> Result<(), Errno> {
     error_of(body).map_or(Ok(()), Err)
 }

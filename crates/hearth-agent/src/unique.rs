@@ -1,9 +1,9 @@
-//! Making a restored guest unique, before anything of the application runs again.
+//! Makes a restored guest unique, before the application runs again.
 //!
-//! Clones of one snapshot wake up with the same random state, clock, names and connections. The steps below
-//! end that, in this order: randomness first, so that whatever is made afterwards differs. Each is done again
-//! without harm when the host asks again; a failed one leaves the application frozen, and the host
-//! terminates the microVM (fail closed). Nothing here forks, mounts or waits.
+//! Clones of one snapshot wake up with the same random state, clock, names and connections. The steps below change
+//! that, in this order: randomness first, so that everything that is generated afterwards differs. All steps are
+//! idempotent, as the host may ask again. If a step fails, the application stays frozen, and the host terminates the
+//! microVM (fail closed). No step forks, mounts or waits.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -21,11 +21,11 @@ use crate::sys::ioctl;
 
 const NANOSECONDS: u64 = 1_000_000_000;
 
-/// How often the clock is set until it agrees with the host's, and how far behind it may be.
+/// Most attempts to set the clock until it agrees with the host's within [`CLOCK_TOLERANCE_NS`].
 const CLOCK_ATTEMPTS: u32 = 5;
 const CLOCK_TOLERANCE_NS: i128 = 5_000_000;
 
-/// Carries out all steps and lets the application go on. Answers how long it took.
+/// Carries out all steps and thaws the application. Answers how long the steps took.
 pub(crate) fn make_unique(agent: &Agent, wanted: &Uniqueness) -> Result<UniqueTimes, Refusal> {
     let began = Instant::now();
     bounds::check_hostname(&wanted.hostname)?;
@@ -56,8 +56,8 @@ pub(crate) fn make_unique(agent: &Agent, wanted: &Uniqueness) -> Result<UniqueTi
     })
 }
 
-/// The host's entropy is credited, so that the key that is made from it does not depend on the guest's old
-/// state alone, which all clones share.
+/// Mixes the host's entropy into the kernel's generator and credits it, so that the next key does not depend only on
+/// the guest's old state, which all clones share.
 fn stir_randomness(entropy: &[u8; 32]) -> Result<(), Fault> {
     let random = rustix::fs::open(
         "/dev/random",
@@ -69,8 +69,8 @@ fn stir_randomness(entropy: &[u8; 32]) -> Result<(), Fault> {
     ioctl::reseed(&random).step("reseed the random generator")
 }
 
-/// Steps the realtime clock to the host's. KVM's paired clock tells it as it is now; what the host wrote
-/// into its message was right when it was sent, which on a busy host was a while ago.
+/// Sets the realtime clock to the host's. KVM's paired clock gives the current time; the time in the host's message is
+/// that of sending, which on a busy host may be a while ago.
 fn set_clock(sent_realtime_ns: u64) -> Result<(), Fault> {
     let set = |time| rustix::time::clock_settime(ClockId::Realtime, time).step("set the clock");
     let paired = PairedClock::open();
@@ -98,7 +98,7 @@ fn set_clock(sent_realtime_ns: u64) -> Result<(), Fault> {
 struct PairedClock(OwnedFd);
 
 impl PairedClock {
-    /// `None` in a guest without the device.
+    /// Opens the device; `None` if the guest does not have it.
     fn open() -> Option<Self> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         Some(Self(
@@ -106,7 +106,7 @@ impl PairedClock {
         ))
     }
 
-    /// `None` where the host has no clock that KVM can pair.
+    /// The host's time; `None` if the host has no clock that KVM can pair.
     fn now(&self) -> Option<Timespec> {
         rustix::time::clock_gettime_dynamic(DynamicClockId::Dynamic(self.0.as_fd())).ok()
     }

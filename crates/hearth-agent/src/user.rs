@@ -1,7 +1,7 @@
 //! Users as Dockerfiles name them: `uid`, `uid:gid`, `name`, `name:group`.
 //!
-//! They are looked up in the files of the application's root, which are the application's own and may hold
-//! anything; they are read up to a bound and lines that make no sense are passed over.
+//! They are looked up in the user and group files of the application's root directory. The application may write
+//! anything into these files, so they are read up to a limit, and invalid lines are skipped.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,15 +11,15 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use crate::root;
 
-/// What is read of a user or group file, in bytes: far above any real one.
+/// Most bytes that are read of a user or group file: far above any real one.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// Groups of a process (the kernel takes 65536; no real user has more than a few).
+/// Most groups of a process (the kernel allows 65536; no real user has more than a few).
 const MAX_GROUPS: usize = 256;
 
-/// The rights of a process.
+/// The user, groups and home directory of a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Identity {
+pub(crate) struct ProcessUser {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     /// Supplementary groups.
@@ -28,19 +28,19 @@ pub(crate) struct Identity {
     pub(crate) home: String,
 }
 
-/// Why there is no such user.
+/// Why a user could not be resolved.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(crate) enum UserError {
-    /// No line of the user file has this name.
+    /// The user file has no user of this name.
     #[error("there is no user {0}")]
     NoUser(String),
-    /// No line of the group file has this name.
+    /// The group file has no group of this name.
     #[error("there is no group {0}")]
     NoGroup(String),
 }
 
 /// A line of `/etc/passwd`.
-struct User<'a> {
+struct PasswdEntry<'a> {
     name: &'a str,
     uid: u32,
     gid: u32,
@@ -48,19 +48,19 @@ struct User<'a> {
 }
 
 /// A line of `/etc/group`.
-struct Group<'a> {
+struct GroupEntry<'a> {
     name: &'a str,
     gid: u32,
     members: &'a str,
 }
 
 /// Resolves `wanted` with the files of this process's root.
-pub(crate) fn resolve(wanted: &str) -> Result<Identity, UserError> {
+pub(crate) fn resolve(wanted: &str) -> Result<ProcessUser, UserError> {
     resolve_at(root::open("/").ok().as_ref(), wanted)
 }
 
-/// Resolves `wanted` with the files of `root`. Without a root, only numbers are users.
-pub(crate) fn resolve_at(root: Option<&OwnedFd>, wanted: &str) -> Result<Identity, UserError> {
+/// Resolves `wanted` with the files of `root`. Without a root, only numeric users are accepted.
+pub(crate) fn resolve_at(root: Option<&OwnedFd>, wanted: &str) -> Result<ProcessUser, UserError> {
     let read = |path| {
         root.and_then(|root| read_bounded(root, path).ok())
             .unwrap_or_default()
@@ -68,8 +68,8 @@ pub(crate) fn resolve_at(root: Option<&OwnedFd>, wanted: &str) -> Result<Identit
     resolve_in(wanted, &read("/etc/passwd"), &read("/etc/group"))
 }
 
-/// Resolves `wanted` with the contents of the user file and the group file. Empty is root.
-fn resolve_in(wanted: &str, users: &str, groups: &str) -> Result<Identity, UserError> {
+/// Resolves `wanted` with the contents of the user file and the group file. An empty text is root.
+fn resolve_in(wanted: &str, users: &str, groups: &str) -> Result<ProcessUser, UserError> {
     let (user, group) = match wanted.split_once(':') {
         Some((user, group)) => (user, Some(group).filter(|group| !group.is_empty())),
         None => (wanted, None),
@@ -94,7 +94,7 @@ fn resolve_in(wanted: &str, users: &str, groups: &str) -> Result<Identity, UserE
         Some(line) if group.is_none() => groups_of(line.name, groups),
         _ => Vec::new(),
     };
-    Ok(Identity {
+    Ok(ProcessUser {
         uid,
         gid,
         groups: supplementary,
@@ -118,14 +118,14 @@ fn groups_of(user: &str, groups: &str) -> Vec<u32> {
         .collect()
 }
 
-fn parse_users(text: &str) -> impl Iterator<Item = User<'_>> {
+fn parse_users(text: &str) -> impl Iterator<Item = PasswdEntry<'_>> {
     text.lines().filter_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next().filter(|name| !name.is_empty())?;
         let uid = fields.nth(1)?.parse().ok()?;
         let gid = fields.next()?.parse().ok()?;
         let home = fields.nth(1).unwrap_or("/");
-        Some(User {
+        Some(PasswdEntry {
             name,
             uid,
             gid,
@@ -134,13 +134,13 @@ fn parse_users(text: &str) -> impl Iterator<Item = User<'_>> {
     })
 }
 
-fn parse_groups(text: &str) -> impl Iterator<Item = Group<'_>> {
+fn parse_groups(text: &str) -> impl Iterator<Item = GroupEntry<'_>> {
     text.lines().filter_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next().filter(|name| !name.is_empty())?;
         let gid = fields.nth(1)?.parse().ok()?;
         let members = fields.next().unwrap_or("");
-        Some(Group { name, gid, members })
+        Some(GroupEntry { name, gid, members })
     })
 }
 

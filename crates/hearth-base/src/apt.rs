@@ -1,8 +1,8 @@
-//! Kernel packages through apt, whose signatures are the trust chain.
+//! Downloads kernel packages through apt, which verifies Debian's signatures.
 //!
-//! The host's own apt is asked first. Where it offers no kernel of the line (Ubuntu, or lists that were never
-//! fetched), a private apt state with Debian's security archives is used; it trusts Debian's archive keyring
-//! and nothing else, and touches nothing of the host's.
+//! The host's own apt is asked first. If it offers no kernel of the line (Ubuntu, or package lists that were never
+//! fetched), a private apt state with Debian's security archives is used. It trusts only Debian's archive keyring, and
+//! does not change the host's apt.
 
 use std::fs;
 use std::io;
@@ -14,16 +14,16 @@ use crate::Progress;
 /// The kernel line that Hearth follows.
 const LINE: &str = "6.12";
 
-/// Archives of the private state. Both carry the line with security fixes; both are small.
+/// Suites of the private apt state. Both have the kernel line with security fixes, and both are small.
 const SUITES: &[&str] = &["bookworm-security", "trixie-security"];
 
-/// Where Debian's package `debian-archive-keyring` puts its keys.
+/// Paths of the keys in Debian's package `debian-archive-keyring`.
 const KEYRINGS: &[&str] = &[
     "/usr/share/keyrings/debian-archive-keyring.gpg",
     "/usr/share/keyrings/debian-archive-keyring.pgp",
 ];
 
-/// Why apt delivered no kernel.
+/// Why no kernel package could be downloaded.
 #[derive(Debug, thiserror::Error)]
 pub enum AptError {
     /// apt's programs could not be run.
@@ -31,16 +31,16 @@ pub enum AptError {
     Run {
         /// `apt-get` or `apt-cache`.
         program: &'static str,
-        /// What failed.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// apt answered with an error.
+    /// An apt command failed.
     #[error("{command} failed: {message}")]
     Failed {
         /// The command.
         command: String,
-        /// The last lines that it wrote.
+        /// The last lines of its output.
         message: String,
     },
     /// The keys that Debian signs with are not installed.

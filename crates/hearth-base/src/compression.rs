@@ -1,4 +1,4 @@
-//! Bounded decompression of the formats that kernels and packages are compressed with.
+//! Decompresses the formats of kernels and packages, with a limit on the output.
 
 use std::io::{self, Read};
 

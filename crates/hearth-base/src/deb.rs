@@ -1,4 +1,4 @@
-//! Reading Debian binary packages (deb(5)): an `ar` archive of `control.tar.*` and `data.tar.*`.
+//! Reads Debian binary packages (deb(5)): an `ar` archive of `control.tar.*` and `data.tar.*`.
 //!
 //! The package is read into memory once. Its files are visited in archive order and are never written to disk, so
 //! unpacking needs no privileges and no space for files that nobody asked for.
@@ -20,10 +20,10 @@ pub enum DebError {
     /// The file could not be read.
     #[error("cannot read the package")]
     Read(#[source] io::Error),
-    /// It is larger than any kernel package.
+    /// The file is larger than any kernel package.
     #[error("the package is larger than {MAX_PACKAGE_BYTES} bytes")]
     TooLarge,
-    /// It is not an `ar` archive, or a damaged one.
+    /// The file is not an `ar` archive, or a damaged one.
     #[error("not a Debian package: {0}")]
     Malformed(&'static str),
     /// The compression of `control.tar` or `data.tar` is not supported.
@@ -34,7 +34,7 @@ pub enum DebError {
     Unpack {
         /// The member of the package.
         member: &'static str,
-        /// What failed.
+        /// The cause.
         #[source]
         source: io::Error,
     },

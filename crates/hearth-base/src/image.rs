@@ -1,4 +1,4 @@
-//! Extracts the `vmlinux` that the VMM loads from a kernel image as distributions ship it.
+//! Extracts the `vmlinux` that the VMM loads from the kernel image of a distribution.
 //!
 //! Debian ships a bzImage: a real-mode setup header, a decompressor, and the compressed ELF. The VMM loads
 //! the ELF itself, so the guest never runs the decompressor: that is the slowest part of a boot under
@@ -21,7 +21,7 @@ const PVH_NOTE_TYPE: u64 = 18;
 /// Why an image cannot be used as a guest kernel.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
-    /// Neither an ELF file nor a bzImage.
+    /// The file is neither an ELF file nor a bzImage.
     #[error("not a kernel image: neither an ELF file nor an x86 bzImage")]
     Unknown,
     /// The setup header is too old or points outside the file.
@@ -36,13 +36,13 @@ pub enum ImageError {
     /// The ELF file cannot be parsed.
     #[error("the kernel's ELF file is damaged")]
     Elf(#[source] elf::ParseError),
-    /// It is an ELF file of another machine or kind.
+    /// The ELF file is for another machine or of another kind.
     #[error("the kernel is not an x86-64 ELF executable")]
     Machine,
-    /// It was built without `CONFIG_PVH`.
+    /// The kernel was built without `CONFIG_PVH`.
     #[error("the kernel has no PVH entry point (it needs CONFIG_PVH=y)")]
     NoPvhEntry,
-    /// There is no version banner in it.
+    /// The kernel contains no version banner.
     #[error("the kernel carries no \"Linux version\" banner")]
     NoVersion,
 }

@@ -11,7 +11,7 @@ use crate::kernel::{Kernel, KernelError};
 /// Directories that an init mounts over or writes to.
 const DIRECTORIES: &[&str] = &["dev", "etc", "modules", "proc", "root", "run", "sys", "tmp"];
 
-/// What an initramfs holds.
+/// The content of an initramfs.
 ///
 /// In the archive: `/init`, `/modules/<name>.ko` (decompressed), `/modules/order` (their file names in load
 /// order, one a line), the extra files with their parent directories, and empty mount points.
@@ -53,7 +53,7 @@ pub enum InitramfsError {
     Read {
         /// The file of the host.
         path: PathBuf,
-        /// What failed.
+        /// The cause.
         #[source]
         source: io::Error,
     },

@@ -20,7 +20,7 @@ use crate::image::{self, ImageError};
 use crate::modules::{self, EMULATED_HOST_MODULES, GUEST_MODULES, ModuleError};
 use crate::{Progress, atomic};
 
-/// Where a kernel comes from.
+/// The source of a kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KernelSource {
     /// The newest one that apt offers now.
@@ -37,10 +37,10 @@ pub enum KernelSource {
     },
 }
 
-/// Why there is no kernel.
+/// Why no kernel could be obtained.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
-    /// apt could not deliver it.
+    /// The package could not be downloaded.
     #[error("cannot get a kernel package")]
     Apt(#[from] AptError),
     /// The package cannot be unpacked.
@@ -73,16 +73,16 @@ pub struct Kernel {
     index: Index,
 }
 
-/// What `kernel.json` holds.
+/// The content of `kernel.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Index {
     package: String,
     package_version: String,
     release: String,
     unpacked_at: String,
-    /// Each module of the cache with what it needs among them, and the directory's modules that were wanted.
+    /// The modules in the cache, each with its dependencies among them.
     modules: BTreeMap<String, Vec<String>>,
-    /// The module lists that it was unpacked for; other lists call for another unpacking.
+    /// The module lists for which the kernel was unpacked. It is unpacked again for other lists.
     wanted: Vec<String>,
 }
 
@@ -91,7 +91,7 @@ struct Unpacked {
     package: String,
     package_version: String,
     vmlinux: Vec<u8>,
-    /// Modules as the package has them (perhaps compressed), by name.
+    /// Modules as in the package (perhaps compressed), by name.
     modules: BTreeMap<String, Vec<u8>>,
 }
 
@@ -313,7 +313,7 @@ fn write(
     })
 }
 
-/// Opens an unpacked kernel; `None` when there is none, or one for other module lists.
+/// Opens an unpacked kernel; `None` if there is none, or one for other module lists.
 fn open(directory: &Path) -> Result<Option<Kernel>, KernelError> {
     let text = match fs::read(directory.join("kernel.json")) {
         Ok(text) => text,

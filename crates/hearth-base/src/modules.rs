@@ -1,7 +1,7 @@
-//! Kernel modules: the lists that guests and the emulated host load, and their dependencies in load order.
+//! Kernel modules: the lists for guests and the emulated host, and their dependencies in load order.
 //!
-//! Distribution packages carry no `modules.dep` (it is made at installation), so the dependencies are read
-//! where they come from: the `.modinfo` section of each module.
+//! Distribution packages contain no `modules.dep` (it is generated at installation), so the dependencies are read from
+//! the `.modinfo` section of each module.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -31,7 +31,7 @@ pub const GUEST_MODULES: &[&str] = &[
     "ptp_kvm",
 ];
 
-/// Modules of the emulated host: KVM itself, its data disk and network, and what microVMs need of a host.
+/// Modules of the emulated host: KVM, its data disk and network, and the modules that a host of microVMs needs.
 pub const EMULATED_HOST_MODULES: &[&str] = &[
     "irqbypass",
     "kvm",
@@ -71,7 +71,7 @@ pub enum ModuleError {
     Decompress {
         /// The module.
         name: String,
-        /// What failed.
+        /// The cause.
         #[source]
         source: io::Error,
     },
@@ -80,7 +80,7 @@ pub enum ModuleError {
     Elf {
         /// The module.
         name: String,
-        /// What failed.
+        /// The cause.
         #[source]
         source: elf::ParseError,
     },
@@ -97,12 +97,12 @@ pub enum ModuleError {
     Circle(String),
 }
 
-/// A dependency: a module that is loaded before another one.
+/// The dependencies of a module: modules that are loaded before it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Needs {
-    /// `depends=`: cannot be loaded without.
+    /// `depends=`: the module cannot be loaded without these.
     pub hard: Vec<String>,
-    /// `softdep=pre:`: wanted where the kernel has it as a module; it may be built in.
+    /// `softdep=pre:`: loaded if the kernel has them as modules; they may be built in.
     pub soft: Vec<String>,
 }
 
@@ -129,7 +129,7 @@ pub fn decompressed(name: &str, bytes: &[u8]) -> Result<Vec<u8>, ModuleError> {
     }
 }
 
-/// Reads what the module `bytes` (decompressed) needs.
+/// Reads the dependencies of the decompressed module in `bytes`.
 pub fn needs(name: &str, bytes: &[u8]) -> Result<Needs, ModuleError> {
     let damaged = |source| ModuleError::Elf {
         name: name.to_owned(),
@@ -166,10 +166,10 @@ fn parse_modinfo(info: &[u8]) -> Needs {
     needs
 }
 
-/// The modules `wanted` and everything that they need, each after what it needs.
+/// The modules `wanted` and all their dependencies, each after its own dependencies.
 ///
-/// Wanted modules that `lookup` does not know are left out (kernels differ in what is built in), as are soft
-/// needs; a missing hard need is an error. `lookup` answers `None` for a name that is no module.
+/// Wanted modules and soft dependencies that `lookup` does not know are left out, as kernels differ in what is built
+/// in. A missing hard dependency is an error. `lookup` answers `None` for a name that is not a module.
 pub fn closure(
     wanted: &[&str],
     lookup: &mut dyn FnMut(&str) -> Result<Option<Needs>, ModuleError>,

@@ -25,24 +25,24 @@ pub struct BuildOptions<'a> {
     pub agent: PathBuf,
     /// Version that the agent was built with.
     pub agent_version: String,
-    /// Where the kernel comes from.
+    /// The source of the kernel.
     pub kernel: KernelSource,
-    /// Told about each step.
+    /// Is called with each step.
     pub progress: Progress<'a>,
 }
 
 /// Why a base version could not be built or listed.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// There is no kernel to use.
+    /// The kernel could not be prepared.
     #[error("cannot prepare the guest kernel")]
     Kernel(#[from] KernelError),
     /// The agent cannot be read.
     #[error("cannot read the agent at {path}")]
     Agent {
-        /// Where it should be.
+        /// Path of the agent.
         path: PathBuf,
-        /// What failed.
+        /// The cause.
         #[source]
         source: io::Error,
     },

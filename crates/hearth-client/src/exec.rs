@@ -58,12 +58,12 @@ pub enum ExecEvent {
 }
 
 /// A process that was started. Dropping it kills the process.
-pub struct Exec {
+pub struct ExecHandle {
     body: Incoming,
     unread: BytesMut,
 }
 
-impl Exec {
+impl ExecHandle {
     pub(crate) fn new(body: Incoming) -> Self {
         Self {
             body,
@@ -103,14 +103,14 @@ impl Exec {
 }
 
 /// The input of a running process. Dropping it ends the process's standard input.
-pub struct ExecInput {
+pub struct ExecSender {
     lines: mpsc::Sender<Bytes>,
 }
 
 /// Pieces of input that wait for the connection.
 const INPUTS: usize = 4;
 
-impl ExecInput {
+impl ExecSender {
     /// The input, and the request body that carries it. The first line of the body is the request.
     pub(crate) fn new(request: &ExecRequest) -> (Self, mpsc::Receiver<Bytes>) {
         let (lines, carried) = mpsc::channel(INPUTS);

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::client::{Call, Client};
 use crate::error::ClientError;
-use crate::exec::{Exec, ExecInput, ExecRequest};
+use crate::exec::{ExecHandle, ExecRequest, ExecSender};
 use crate::microvms::with_query;
 use crate::payload::Payload;
 
@@ -49,10 +49,10 @@ impl Client {
     /// # Errors
     ///
     /// [`ClientError`]; also when the process cannot be started.
-    pub async fn exec(&self, id: &str, request: &ExecRequest) -> Result<Exec, ClientError> {
+    pub async fn exec(&self, id: &str, request: &ExecRequest) -> Result<ExecHandle, ClientError> {
         let call = Call::lambda("ExecMicrovm", Method::POST, operation(id, "exec"));
         let answer = self.send(call.json(&request.to_json())).await?;
-        Ok(Exec::new(answer.into_body()))
+        Ok(ExecHandle::new(answer.into_body()))
     }
 
     /// The same, with input to the process while it runs.
@@ -64,14 +64,14 @@ impl Client {
         &self,
         id: &str,
         request: &ExecRequest,
-    ) -> Result<(Exec, ExecInput), ClientError> {
-        let (input, lines) = ExecInput::new(request);
+    ) -> Result<(ExecHandle, ExecSender), ClientError> {
+        let (input, lines) = ExecSender::new(request);
         let mut call = Call::lambda("ExecMicrovm", Method::POST, operation(id, "exec"));
         call.headers
             .push((CONTENT_TYPE.as_str(), "application/x-ndjson"));
         call.payload = Payload::lines(lines);
         let answer = self.send(call).await?;
-        Ok((Exec::new(answer.into_body()), input))
+        Ok((ExecHandle::new(answer.into_body()), input))
     }
 
     /// One regular file.

@@ -31,14 +31,14 @@ pub struct Shell {
     /// What the terminal shows.
     pub output: ShellOutput,
     /// What is typed.
-    pub input: ShellInput,
+    pub input: ShellSender,
 }
 
 /// What the terminal shows.
 pub struct ShellOutput(SplitStream<Socket>);
 
 /// What is typed.
-pub struct ShellInput(SplitSink<Socket, Message>);
+pub struct ShellSender(SplitSink<Socket, Message>);
 
 impl ShellOutput {
     /// The next bytes; `None` when the shell has exited.
@@ -59,7 +59,7 @@ impl ShellOutput {
     }
 }
 
-impl ShellInput {
+impl ShellSender {
     /// Types.
     ///
     /// # Errors
@@ -107,7 +107,7 @@ impl Client {
         let (input, output) = socket.split();
         Ok(Shell {
             output: ShellOutput(output),
-            input: ShellInput(input),
+            input: ShellSender(input),
         })
     }
 }

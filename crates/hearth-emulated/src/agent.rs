@@ -16,7 +16,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a request to the agent failed.
 #[derive(Debug, thiserror::Error)]
-pub enum AgentError {
+pub enum HostAgentError {
     /// No connection to the forwarded port.
     #[error("cannot reach the emulated host's agent")]
     Connect(#[source] io::Error),
@@ -36,31 +36,31 @@ pub enum AgentError {
 
 /// A client of an emulated host's agent: its port and its token.
 #[derive(Debug, Clone)]
-pub struct AgentClient {
+pub struct HostAgentClient {
     port: u16,
     token: Token,
 }
 
-impl AgentClient {
+impl HostAgentClient {
     /// A client for the agent behind `port` of the loopback. Opens no connection yet.
     pub fn new(port: u16, token: Token) -> Self {
         Self { port, token }
     }
 
     /// Sends the agent a `Hello`. The emulated host is alive if an answer comes within `timeout`.
-    pub fn hello(&self, timeout: Duration) -> Result<AgentHello, AgentError> {
+    pub fn hello(&self, timeout: Duration) -> Result<AgentHello, HostAgentError> {
         let mut stream = self.open(Stream::Control)?;
         set_timeout(&stream, Some(timeout))?;
         frame::write(&mut stream, &ControlRequest::Hello)?;
         match frame::read(&mut stream)? {
             ControlReply::Hello(hello) => Ok(hello),
             ControlReply::Refused(refusal) => Err(refusal.into()),
-            _ => Err(AgentError::Unexpected),
+            _ => Err(HostAgentError::Unexpected),
         }
     }
 
     /// Asks the emulated host to sync its disks and to power off.
-    pub fn shutdown(&self, timeout: Duration) -> Result<(), AgentError> {
+    pub fn shutdown(&self, timeout: Duration) -> Result<(), HostAgentError> {
         let mut stream = self.open(Stream::Control)?;
         set_timeout(&stream, Some(timeout))?;
         frame::write(&mut stream, &ControlRequest::Shutdown)?;
@@ -68,7 +68,7 @@ impl AgentClient {
             // The host may be gone before the agent has sent its answer.
             Ok(ControlReply::Done) | Err(FrameError::Closed | FrameError::Io(_)) => Ok(()),
             Ok(ControlReply::Refused(refusal)) => Err(refusal.into()),
-            Ok(_) => Err(AgentError::Unexpected),
+            Ok(_) => Err(HostAgentError::Unexpected),
             Err(error) => Err(error.into()),
         }
     }
@@ -82,11 +82,11 @@ impl AgentClient {
         stdin: Option<Box<dyn Read + Send>>,
         stdout: &mut dyn Write,
         stderr: &mut dyn Write,
-    ) -> Result<ExitStatus, AgentError> {
+    ) -> Result<ExitStatus, HostAgentError> {
         let mut stream = self.open_confirmed(Stream::Exec(spec))?;
         let sending = stream
             .try_clone()
-            .map_err(|error| AgentError::Local("share the stream", error))?;
+            .map_err(|error| HostAgentError::Local("share the stream", error))?;
         match stdin {
             Some(stdin) => {
                 // Detached: it may be blocked on a terminal after the process has ended.
@@ -115,7 +115,7 @@ impl AgentClient {
         path: &str,
         permissions: u32,
         content: &mut dyn Read,
-    ) -> Result<(), AgentError> {
+    ) -> Result<(), HostAgentError> {
         let mut stream = self.open_confirmed(Stream::WriteFile {
             path: path.to_owned(),
             mode: permissions,
@@ -124,7 +124,7 @@ impl AgentClient {
         loop {
             let count = content
                 .read(&mut piece)
-                .map_err(|error| AgentError::Local("read the file to send", error))?;
+                .map_err(|error| HostAgentError::Local("read the file to send", error))?;
             frame::write(&mut stream, &Chunk(piece[..count].to_vec()))?;
             if count == 0 {
                 return confirmed(&mut stream);
@@ -133,7 +133,7 @@ impl AgentClient {
     }
 
     /// Reads a file of the emulated host, at most `limit_bytes` of it.
-    pub fn read_file(&self, path: &str, limit_bytes: usize) -> Result<Vec<u8>, AgentError> {
+    pub fn read_file(&self, path: &str, limit_bytes: usize) -> Result<Vec<u8>, HostAgentError> {
         let mut stream = self.open_confirmed(Stream::ReadFile {
             path: path.to_owned(),
         })?;
@@ -150,18 +150,18 @@ impl AgentClient {
         }
     }
 
-    fn open_confirmed(&self, kind: Stream) -> Result<TcpStream, AgentError> {
+    fn open_confirmed(&self, kind: Stream) -> Result<TcpStream, HostAgentError> {
         let mut stream = self.open(kind)?;
         confirmed(&mut stream)?;
         Ok(stream)
     }
 
-    fn open(&self, kind: Stream) -> Result<TcpStream, AgentError> {
+    fn open(&self, kind: Stream) -> Result<TcpStream, HostAgentError> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
-        let mut stream =
-            TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).map_err(AgentError::Connect)?;
+        let mut stream = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT)
+            .map_err(HostAgentError::Connect)?;
         // Frames are answered one by one; waiting to fill a segment would only add delay.
-        stream.set_nodelay(true).map_err(AgentError::Connect)?;
+        stream.set_nodelay(true).map_err(HostAgentError::Connect)?;
         let open = Open {
             version: PROTOCOL_VERSION,
             token: Some(self.token.clone()),
@@ -172,25 +172,25 @@ impl AgentClient {
     }
 }
 
-fn confirmed(stream: &mut TcpStream) -> Result<(), AgentError> {
+fn confirmed(stream: &mut TcpStream) -> Result<(), HostAgentError> {
     match frame::read(stream)? {
         OpenReply::Ok => Ok(()),
         OpenReply::Refused(refusal) => Err(refusal.into()),
     }
 }
 
-fn set_timeout(stream: &TcpStream, timeout: Option<Duration>) -> Result<(), AgentError> {
+fn set_timeout(stream: &TcpStream, timeout: Option<Duration>) -> Result<(), HostAgentError> {
     stream
         .set_read_timeout(timeout)
         .and_then(|()| stream.set_write_timeout(timeout))
-        .map_err(|error| AgentError::Local("set the stream's timeout", error))
+        .map_err(|error| HostAgentError::Local("set the stream's timeout", error))
 }
 
-fn pass_on(target: &mut dyn Write, bytes: &[u8], step: &'static str) -> Result<(), AgentError> {
+fn pass_on(target: &mut dyn Write, bytes: &[u8], step: &'static str) -> Result<(), HostAgentError> {
     target
         .write_all(bytes)
         .and_then(|()| target.flush())
-        .map_err(|error| AgentError::Local(step, error))
+        .map_err(|error| HostAgentError::Local(step, error))
 }
 
 /// Sends `stdin` until its end or until the stream is closed.

@@ -28,12 +28,12 @@ use hearth_wire::agent::Token;
 use hearth_wire::host_mode::{HOST_MODE_CONFIG, HOST_SETUP_SCRIPT, HostModeConfig};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::agent::AgentClient;
+use crate::agent::HostAgentClient;
 use crate::clock;
 use crate::console;
 use crate::disk::{self, DiskError, InitialFile};
 use crate::health::{Death, Health, Look, Watch};
-use crate::qemu::{self, AGENT_PORT, Machine, PortForward};
+use crate::qemu::{self, AGENT_PORT, PortForward, QemuMachine};
 use crate::record::{Record, private_file, start_ticks};
 
 /// How long the boot may take. It takes 4-6 s; a machine under load needed 30.
@@ -88,7 +88,7 @@ pub enum DataDisk {
 
 /// Why an emulated host did not start.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum HostStartError {
     /// Its directory cannot be used.
     #[error("cannot use the emulated host's directory {path}")]
     Directory {
@@ -159,13 +159,13 @@ pub struct EmulatedHost {
 
 impl EmulatedHost {
     /// Boots an emulated host and waits until its agent answers.
-    pub fn start(config: &HostConfig, progress: Progress<'_>) -> Result<Self, StartError> {
+    pub fn start(config: &HostConfig, progress: Progress<'_>) -> Result<Self, HostStartError> {
         let _lock = lock_directory(&config.state_dir)?;
         if Self::attach(&config.state_dir).is_some() {
-            return Err(StartError::Running(config.state_dir.clone()));
+            return Err(HostStartError::Running(config.state_dir.clone()));
         }
         let qemu = qemu::find_program(&std::env::var("PATH").unwrap_or_default())
-            .ok_or(StartError::NoQemu)?;
+            .ok_or(HostStartError::NoQemu)?;
         let kernel = Kernel::obtain(&config.data_dir, &config.kernel, progress)?;
         let token = fresh_token().map_err(step("read /dev/urandom"))?;
         write_initramfs(config, &kernel, &token)?;
@@ -196,8 +196,8 @@ impl EmulatedHost {
     }
 
     /// A client of its agent.
-    pub fn agent(&self) -> AgentClient {
-        AgentClient::new(self.record.agent_port, Token(self.record.token))
+    pub fn agent(&self) -> HostAgentClient {
+        HostAgentClient::new(self.record.agent_port, Token(self.record.token))
     }
 
     /// Its processors.
@@ -285,7 +285,7 @@ impl EmulatedHost {
         true
     }
 
-    fn wait_for_agent(&self) -> Result<(), StartError> {
+    fn wait_for_agent(&self) -> Result<(), HostStartError> {
         let deadline = Instant::now() + BOOT_TIMEOUT;
         let agent = self.agent();
         loop {
@@ -299,10 +299,10 @@ impl EmulatedHost {
                 None => None,
             };
             if let Some(death) = death {
-                return Err(StartError::Died { death, console });
+                return Err(HostStartError::Died { death, console });
             }
             if Instant::now() > deadline {
-                return Err(StartError::Silent { console });
+                return Err(HostStartError::Silent { console });
             }
             thread::sleep(POLL);
         }
@@ -327,7 +327,7 @@ fn available_mib(meminfo: &str) -> Option<u64> {
     Some(kib / 1024)
 }
 
-fn lock_directory(directory: &Path) -> Result<File, StartError> {
+fn lock_directory(directory: &Path) -> Result<File, HostStartError> {
     let prepare = || {
         fs::create_dir_all(directory)?;
         // The directory holds the token.
@@ -336,7 +336,7 @@ fn lock_directory(directory: &Path) -> Result<File, StartError> {
         file.lock()?;
         Ok(file)
     };
-    prepare().map_err(|source| StartError::Directory {
+    prepare().map_err(|source| HostStartError::Directory {
         path: directory.to_owned(),
         source,
     })
@@ -346,7 +346,7 @@ fn write_initramfs(
     config: &HostConfig,
     kernel: &Kernel,
     token: &[u8; 32],
-) -> Result<(), StartError> {
+) -> Result<(), HostStartError> {
     let settings = HostModeConfig {
         port: AGENT_PORT,
         token: Token(*token),
@@ -369,7 +369,9 @@ fn write_initramfs(
             ExtraFile {
                 path: "bin/busybox".into(),
                 permissions: 0o755,
-                content: FileContent::CopyOf(find_static_busybox().ok_or(StartError::NoBusybox)?),
+                content: FileContent::CopyOf(
+                    find_static_busybox().ok_or(HostStartError::NoBusybox)?,
+                ),
             },
         ],
     };
@@ -404,7 +406,7 @@ pub fn find_static_busybox() -> Option<PathBuf> {
         })
 }
 
-fn prepare_disk(config: &HostConfig, progress: Progress<'_>) -> Result<(), StartError> {
+fn prepare_disk(config: &HostConfig, progress: Progress<'_>) -> Result<(), HostStartError> {
     let path = config.state_dir.join("data.raw");
     if config.data_disk == DataDisk::Fresh || !path.exists() {
         progress("making the emulated host's data disk");
@@ -418,7 +420,7 @@ fn launch(
     program: &Path,
     kernel: &Kernel,
     token: [u8; 32],
-) -> Result<Record, StartError> {
+) -> Result<Record, HostStartError> {
     let at = |name: &str| config.state_dir.join(name);
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").map_err(step("read /proc/cpuinfo"))?;
     let mut attempt = 0;
@@ -432,7 +434,7 @@ fn launch(
         }];
         forwards.extend(&config.forwards);
         let output = Command::new(program)
-            .args(qemu::arguments(&Machine {
+            .args(qemu::arguments(&QemuMachine {
                 vmlinux: &kernel.vmlinux(),
                 initramfs: &at("initramfs.cpio"),
                 disk: &at("data.raw"),
@@ -450,14 +452,14 @@ fn launch(
         }
         let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         if attempt >= PORT_ATTEMPTS || !message.contains("host forwarding") {
-            return Err(StartError::Qemu(message));
+            return Err(HostStartError::Qemu(message));
         }
     };
     let pid = fs::read_to_string(at("qemu.pid")).map_err(step("read QEMU's pid file"))?;
     let pid = pid
         .trim()
         .parse()
-        .map_err(|_| StartError::Qemu(format!("it wrote {pid:?} as its process id")))?;
+        .map_err(|_| HostStartError::Qemu(format!("it wrote {pid:?} as its process id")))?;
     Ok(Record {
         pid,
         start_ticks: start_ticks(pid).map_err(step("find the QEMU process"))?,
@@ -481,8 +483,8 @@ fn fresh_token() -> io::Result<[u8; 32]> {
     Ok(token)
 }
 
-fn step(step: &'static str) -> impl Fn(io::Error) -> StartError {
-    move |source| StartError::Step { step, source }
+fn step(step: &'static str) -> impl Fn(io::Error) -> HostStartError {
+    move |source| HostStartError::Step { step, source }
 }
 
 #[cfg(test)]

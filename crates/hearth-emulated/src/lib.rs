@@ -4,7 +4,7 @@
 //!  this host                                    emulated host (L1)              microVMs (L2)
 //!  hearth, xtask                                Debian kernel, kvm-amd
 //!    EmulatedHost --starts--> QEMU (TCG, SVM) --> hearth-agent is PID 1
-//!    AgentClient  --one forwarded TCP port------> agent protocol, token     --> hearth-vmm --> guest
+//!    HostAgentClient --one forwarded TCP port---> agent protocol, token     --> hearth-vmm --> guest
 //!                   data disk (virtio-blk) <----> /data
 //! ```
 //!
@@ -28,13 +28,13 @@ mod libraries;
 mod record;
 mod watchdog;
 
-pub use agent::{AgentClient, AgentError};
+pub use agent::{HostAgentClient, HostAgentError};
 pub use clock::tsc_khz;
 pub use disk::{DiskError, InitialFile};
 pub use health::{Death, Health, Watch};
 pub use host::{
-    DataDisk, EmulatedHost, HostConfig, StartError, default_memory_mib, find_static_busybox,
+    DataDisk, EmulatedHost, HostConfig, HostStartError, default_memory_mib, find_static_busybox,
 };
 pub use libraries::with_libraries;
 pub use qemu::{PortForward, QemuVersion};
-pub use watchdog::{Event, keep_running};
+pub use watchdog::{WatchdogEvent, keep_running};

@@ -27,7 +27,7 @@ pub struct PortForward {
 
 /// Settings of the command line.
 #[derive(Debug)]
-pub(crate) struct Machine<'a> {
+pub(crate) struct QemuMachine<'a> {
     pub(crate) vmlinux: &'a Path,
     pub(crate) initramfs: &'a Path,
     pub(crate) disk: &'a Path,
@@ -40,7 +40,7 @@ pub(crate) struct Machine<'a> {
 }
 
 /// Arguments for `qemu-system-x86_64`.
-pub(crate) fn arguments(machine: &Machine<'_>) -> Vec<OsString> {
+pub(crate) fn arguments(machine: &QemuMachine<'_>) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = Vec::new();
     let mut push = |flag: &str, value: String| {
         arguments.push(flag.into());
@@ -190,7 +190,7 @@ mod tests {
     use super::*;
 
     fn command_line(cpus: u8, forwards: &[PortForward]) -> String {
-        let arguments = arguments(&Machine {
+        let arguments = arguments(&QemuMachine {
             vmlinux: Path::new("/k/vmlinux"),
             initramfs: Path::new("/k/initramfs"),
             disk: Path::new("/d,1/disk"),

@@ -5,7 +5,7 @@
 //! ```text
 //!            +-> Up -----> Died --+
 //!   start ---+    |               |  within the budget of restarts: start again
-//!            |    +-- stop -> end |  beyond it: StartError::KeepsDying
+//!            |    +-- stop -> end |  beyond it: HostStartError::KeepsDying
 //!            +--------------------+
 //! ```
 
@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 
 use hearth_base::Progress;
 
-use crate::agent::AgentClient;
+use crate::agent::HostAgentClient;
 use crate::health::{Death, Health, Watch};
-use crate::host::{DataDisk, EmulatedHost, HostConfig, StartError};
+use crate::host::{DataDisk, EmulatedHost, HostConfig, HostStartError};
 
 /// Time between two probes of the host.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -31,9 +31,9 @@ const RESTART_WINDOW: Duration = Duration::from_secs(600);
 
 /// An event of a watched host.
 #[derive(Debug, Clone)]
-pub enum Event {
+pub enum WatchdogEvent {
     /// It is up, and its agent is reached by this client.
-    Up(AgentClient),
+    Up(HostAgentClient),
     /// It died; another one is being started.
     Died(Death),
 }
@@ -45,25 +45,25 @@ pub fn keep_running(
     config: &HostConfig,
     stop: &Receiver<()>,
     progress: Progress<'_>,
-    report: &mut dyn FnMut(Event),
-) -> Result<(), StartError> {
+    report: &mut dyn FnMut(WatchdogEvent),
+) -> Result<(), HostStartError> {
     let mut config = config.clone();
-    let mut budget = Budget::default();
+    let mut budget = RestartBudget::default();
     loop {
         let host = match EmulatedHost::attach(&config.state_dir) {
             Some(host) => host,
             None => EmulatedHost::start(&config, progress)?,
         };
         config.data_disk = DataDisk::Keep;
-        report(Event::Up(host.agent()));
+        report(WatchdogEvent::Up(host.agent()));
         let Some(death) = watch_until_death(&host, stop) else {
             host.stop(STOP_PATIENCE);
             return Ok(());
         };
         host.kill();
-        report(Event::Died(death.clone()));
+        report(WatchdogEvent::Died(death.clone()));
         if !budget.grants(Instant::now()) {
-            return Err(StartError::KeepsDying(death));
+            return Err(HostStartError::KeepsDying(death));
         }
     }
 }
@@ -81,11 +81,11 @@ fn watch_until_death(host: &EmulatedHost, stop: &Receiver<()>) -> Option<Death> 
 
 /// Limit on restarts within a window of time.
 #[derive(Debug, Default)]
-struct Budget {
+struct RestartBudget {
     recent: VecDeque<Instant>,
 }
 
-impl Budget {
+impl RestartBudget {
     /// Whether one more restart is allowed at `now`. Counts it if it is.
     fn grants(&mut self, now: Instant) -> bool {
         self.recent
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_burst_of_deaths_exhausts_the_budget() {
-        let mut budget = Budget::default();
+        let mut budget = RestartBudget::default();
         let now = Instant::now();
         for _ in 0..RESTARTS {
             assert!(budget.grants(now));
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn rare_deaths_never_do() {
-        let mut budget = Budget::default();
+        let mut budget = RestartBudget::default();
         let start = Instant::now();
         let pause = RESTART_WINDOW / RESTARTS as u32;
         assert!((0..100).all(|count| budget.grants(start + pause * count)));

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use hearth_base::KernelSource;
 use hearth_emulated::{
-    AgentClient, AgentError, DataDisk, Death, EmulatedHost, Event, HostConfig, InitialFile,
-    StartError, keep_running,
+    DataDisk, Death, EmulatedHost, HostAgentClient, HostAgentError, HostConfig, HostStartError,
+    InitialFile, WatchdogEvent, keep_running,
 };
 use hearth_wire::agent::{ExecPlace, ExecSpec, ExitStatus, Refusal, Token};
 
@@ -46,12 +46,12 @@ fn it_starts_obeys_and_stops() {
     assert_eq!(agent.read_file("/data/file", 1 << 20).unwrap(), content);
     assert!(matches!(
         agent.read_file("/data/absent", 1),
-        Err(AgentError::Refused(_))
+        Err(HostAgentError::Refused(_))
     ));
 
     assert!(matches!(
         EmulatedHost::start(&config, &|_| {}),
-        Err(StartError::Running(_))
+        Err(HostStartError::Running(_))
     ));
     let found = EmulatedHost::attach(&config.state_dir).unwrap();
     assert_eq!(found.pid(), host.pid());
@@ -74,11 +74,11 @@ fn a_stranger_is_refused() {
     let record = std::fs::read_to_string(config.state_dir.join("host.json")).unwrap();
     let (_, port) = record.split_once("\"agent_port\":").unwrap();
     let port: u16 = port.split(',').next().unwrap().parse().unwrap();
-    let stranger = AgentClient::new(port, Token([7; 32]));
+    let stranger = HostAgentClient::new(port, Token([7; 32]));
     let answer = stranger.read_file("/etc/passwd", 1 << 20);
     drop(host);
     assert!(
-        matches!(answer, Err(AgentError::Refused(Refusal::Token))),
+        matches!(answer, Err(HostAgentError::Refused(Refusal::Token))),
         "{answer:?}"
     );
 }
@@ -96,17 +96,17 @@ fn after_a_panic_it_is_started_again() {
         })
     });
 
-    let Event::Up(agent) = happened.recv_timeout(PATIENCE).unwrap() else {
+    let WatchdogEvent::Up(agent) = happened.recv_timeout(PATIENCE).unwrap() else {
         panic!("it died at once");
     };
     shell(&agent, "echo 1 > /data/kept; sync").unwrap();
     let lost = shell(&agent, "echo c > /proc/sysrq-trigger; sleep 60");
-    assert!(matches!(lost, Err(AgentError::Lost(_))), "{lost:?}");
-    let Event::Died(Death::Panic(words)) = happened.recv_timeout(PATIENCE).unwrap() else {
+    assert!(matches!(lost, Err(HostAgentError::Lost(_))), "{lost:?}");
+    let WatchdogEvent::Died(Death::Panic(words)) = happened.recv_timeout(PATIENCE).unwrap() else {
         panic!("the panic was not noticed");
     };
     assert!(words.contains("sysrq triggered crash"), "{words}");
-    let Event::Up(agent) = happened.recv_timeout(PATIENCE).unwrap() else {
+    let WatchdogEvent::Up(agent) = happened.recv_timeout(PATIENCE).unwrap() else {
         panic!("it did not come back");
     };
     let (_, kept) = shell(&agent, "cat /data/kept").unwrap();
@@ -140,7 +140,7 @@ fn its_clock_is_steady() {
 
 /// The emulated uptime, when it was read, and how much later or earlier that may have been. Of several readings
 /// the one with the shortest round trip.
-fn sample_clock(agent: &AgentClient) -> (Instant, u64, Duration) {
+fn sample_clock(agent: &HostAgentClient) -> (Instant, u64, Duration) {
     let readings = (0..20).map(|_| {
         let before = Instant::now();
         let uptime_ns = agent.hello(PATIENCE).unwrap().uptime_ns;
@@ -207,7 +207,7 @@ fn agent() -> PathBuf {
     agent
 }
 
-fn shell(agent: &AgentClient, line: &str) -> Result<(ExitStatus, String), AgentError> {
+fn shell(agent: &HostAgentClient, line: &str) -> Result<(ExitStatus, String), HostAgentError> {
     let spec = ExecSpec {
         argv: ["/bin/busybox", "sh", "-c", line]
             .map(str::to_owned)

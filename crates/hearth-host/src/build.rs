@@ -30,13 +30,13 @@ use crate::artifact::Artifacts;
 use crate::egress::ConnectorEgress;
 use crate::registry::RegistryLogins;
 #[cfg(test)]
-pub(crate) use failure::Failure;
+pub(crate) use failure::VersionBuildError;
 use job::Job;
 pub use origin::Origin;
 
-/// What every build of this host needs.
-pub struct Workshop {
-    /// Where the disks of versions are.
+/// Builds image versions on this host, and holds everything that builds share.
+pub struct VersionBuilder {
+    /// Directory with the disks of versions.
     pub directory: PathBuf,
     /// Kernel and agent of guests.
     pub base: BaseVersion,
@@ -44,28 +44,28 @@ pub struct Workshop {
     pub bases: Bases,
     /// The initramfs of builders.
     pub builder_initramfs: PathBuf,
-    /// Layers of earlier builds.
+    /// Caches with the layers of earlier builds.
     pub caches: Arc<LayerCaches>,
-    /// Names that `FROM` may use, and the images in their place.
+    /// Names that `FROM` may use, and the images that they stand for.
     pub aliases: BTreeMap<String, String>,
-    /// Registries of all other images.
+    /// Registries of all images that are not base images.
     pub registries: Registries,
-    /// The operator's logins there.
+    /// The operator's logins at registries.
     pub registry_logins: RegistryLogins,
-    /// What each connector allows.
+    /// Egress rules of each connector.
     pub connector_egress: ConnectorEgress,
-    /// Where the zips are.
+    /// The S3 that holds code artifacts.
     pub artifacts: Artifacts,
-    /// Where build logs go.
+    /// The store of build logs.
     pub logs: Arc<LogStore>,
-    /// Whether builders and applications begin from templates of the booted guest.
+    /// Whether builders and applications start from templates of the booted guest.
     pub has_boot_templates: bool,
     /// Factor on the time that applications have to answer hooks.
     pub hook_timeout_scale: u32,
 }
 
-impl Workshop {
-    /// Makes a version. As [`hearth_control::host::Host::build`].
+impl VersionBuilder {
+    /// Builds a version. See [`hearth_control::host::Host::build`].
     pub async fn build(
         &self,
         node: &Node,
@@ -89,7 +89,7 @@ impl Workshop {
         }
     }
 
-    /// Where the disks of one build are.
+    /// Directory with the disks of one build.
     pub fn place(&self, id: BuildId) -> PathBuf {
         self.directory.join(id.to_string())
     }
@@ -105,7 +105,7 @@ impl Workshop {
             .collect()
     }
 
-    /// Removes the files of a build, which may be gigabytes. Succeeds if there are none.
+    /// Removes the files of a build, which may be gigabytes. Succeeds if they do not exist.
     pub(crate) async fn forget(&self, id: BuildId) -> Result<(), HostError> {
         let place = self.place(id);
         let removal = tokio::task::spawn_blocking(move || match fs::remove_dir_all(&place) {

@@ -9,12 +9,12 @@ use hearth_control::id::AccountId;
 use hearth_control::store::Store;
 use hearth_net::{Egress, Names};
 
-/// What one name in a connector allows, and which accounts may use the name.
+/// Egress rules of one name in a connector, and the accounts that may use the name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleSet {
     /// The accounts whose connectors may name it.
     pub accounts: BTreeSet<AccountId>,
-    /// What the name allows.
+    /// Egress rules of the name.
     pub egress: Egress,
 }
 

@@ -51,7 +51,7 @@ impl ExternalS3 {
         })
     }
 
-    /// Where it is.
+    /// Address of the S3.
     pub fn endpoint(&self) -> &str {
         &self.client.settings().endpoint_url
     }

@@ -31,7 +31,7 @@ mod registry;
 mod retry_frozen;
 
 pub use artifact::Artifacts;
-pub use build::{Origin, Workshop};
+pub use build::{Origin, VersionBuilder};
 pub use build_names::build_of;
 pub use egress::{ConnectorEgress, RuleSet, RuleSets, rule_book};
 pub use external_s3::ExternalS3;

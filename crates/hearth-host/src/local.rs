@@ -31,7 +31,7 @@ use hearth_node::{AgentClient, MachineName, Node, ProcessMemory, ServiceListener
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::build::Workshop;
+use crate::build::VersionBuilder;
 use crate::egress::ConnectorEgress;
 use crate::monitor::Monitor;
 
@@ -71,7 +71,7 @@ struct Inner {
     node: Node,
     logs: Arc<LogStore>,
     connector_egress: ConnectorEgress,
-    workshop: Workshop,
+    version_builder: VersionBuilder,
     guest_server: Arc<dyn GuestServer>,
     operations: Operations,
     events: Arc<EventLog>,
@@ -94,14 +94,14 @@ impl LocalHost {
         node: Node,
         logs: Arc<LogStore>,
         connector_egress: ConnectorEgress,
-        workshop: Workshop,
+        version_builder: VersionBuilder,
         guest_server: Arc<dyn GuestServer>,
     ) -> Self {
         Self(Arc::new(Inner {
             node,
             logs,
             connector_egress,
-            workshop,
+            version_builder,
             guest_server,
             operations: Operations::default(),
             events: Arc::default(),
@@ -109,14 +109,14 @@ impl LocalHost {
         }))
     }
 
-    /// Its node.
+    /// The node of this host.
     pub fn node(&self) -> &Node {
         &self.0.node
     }
 
-    /// What its builds are made with.
-    pub fn workshop(&self) -> &Workshop {
-        &self.0.workshop
+    /// The builder of image versions on this host.
+    pub fn version_builder(&self) -> &VersionBuilder {
+        &self.0.version_builder
     }
 
     /// How often this process has resumed an instance.
@@ -189,7 +189,10 @@ impl Host for LocalHost {
         spec: BuildSpec,
         progress: mpsc::Sender<BuildEvent>,
     ) -> Result<Built, BuildFailure> {
-        self.0.workshop.build(&self.0.node, spec, progress).await
+        self.0
+            .version_builder
+            .build(&self.0.node, spec, progress)
+            .await
     }
 
     async fn discard_build(&self, id: BuildId) -> Result<(), HostError> {

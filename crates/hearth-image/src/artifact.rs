@@ -1,4 +1,4 @@
-//! The artifact: a zip with a `Dockerfile` at its root, judged whole before anything is done with it.
+//! The artifact: a zip with a `Dockerfile` at its root, which is checked completely before it is used.
 //!
 //! The zip is never unpacked on the host. [`Artifact::open`] reads its directory as a stream, within limits, and
 //! refuses every name, kind and size that an honest `zip -r` does not write; [`Artifact::write_tar`] then turns it
@@ -24,32 +24,32 @@ pub use error::ArtifactError;
 /// The file that an artifact must have.
 const DOCKERFILE: &str = "Dockerfile";
 
-/// Longest Dockerfile that is looked into, in bytes.
+/// Longest Dockerfile that is read, in bytes.
 const MAX_DOCKERFILE_BYTES: u64 = 1 << 20;
 
 /// Longest target of a symbolic link, as Linux has it (`PATH_MAX`).
 const MAX_LINK_BYTES: u64 = 4095;
 
-/// Time of everything in a build's context: the earliest that zip itself can say. A zip knows no time zones, and
+/// Modification time of all files in a build's context: the earliest that a zip can hold. A zip has no time zones, and
 /// the same content should give the same layers.
 const MODIFIED: u64 = 315_532_800;
 
-/// Permissions where the zip has none, because no Unix made it.
+/// Permissions of files if the zip has none, because it was not made on Unix.
 const FILE_PERMISSIONS: u32 = 0o644;
 const DIRECTORY_PERMISSIONS: u32 = 0o755;
 
-/// What an artifact may be.
+/// Limits on an artifact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArtifactLimits {
     /// Size of the zip, in bytes.
     pub archive_bytes: u64,
     /// Files, directories and links.
     pub entries: usize,
-    /// All files together when unpacked, in bytes. They lie on the work disk beside what is built from them.
+    /// Size of all files together when unpacked, in bytes. They lie on the work disk beside the build's results.
     pub content_bytes: u64,
     /// Unpacked size for each byte of the zip. Text reaches 20; Deflate ends at 1032.
     pub ratio: u64,
-    /// One path, in bytes; within what tar and Linux (`PATH_MAX`) take.
+    /// Length of one path, in bytes; within the limits of tar and Linux (`PATH_MAX`).
     pub name_bytes: usize,
 }
 
@@ -65,10 +65,10 @@ impl Default for ArtifactLimits {
     }
 }
 
-/// Below this size, in bytes, the ratio says nothing: a small file of zeros is no bomb.
+/// Below this unpacked size, in bytes, the ratio is not checked: a small file of zeros is not a zip bomb.
 const RATIO_FLOOR_BYTES: u64 = 16 << 20;
 
-/// An artifact that was judged to be acceptable.
+/// An artifact that has passed all checks.
 #[derive(Debug)]
 pub struct Artifact {
     archive: ZipArchive<FileReader>,
@@ -94,12 +94,12 @@ enum Kind {
 }
 
 impl Artifact {
-    /// Opens and judges the zip at `path`: its directory, and the targets of its links. Blocks.
+    /// Opens and checks the zip at `path`: its directory, and the targets of its links. Blocks.
     pub fn open(path: &Path, limits: &ArtifactLimits) -> Result<Self, ArtifactError> {
         Self::of_file(File::open(path).map_err(ArtifactError::Read)?, limits)
     }
 
-    /// Judges the zip in an open file. Blocks.
+    /// Checks the zip in an open file. Blocks.
     pub fn of_file(file: File, limits: &ArtifactLimits) -> Result<Self, ArtifactError> {
         let bytes = file.metadata().map_err(ArtifactError::Read)?.len();
         if bytes > limits.archive_bytes {
@@ -122,7 +122,7 @@ impl Artifact {
         Ok(artifact)
     }
 
-    /// Files, directories and links in it.
+    /// Number of files, directories and links.
     pub fn entries(&self) -> usize {
         self.entries.len()
     }
@@ -132,7 +132,7 @@ impl Artifact {
         self.content_bytes
     }
 
-    /// The text of the Dockerfile; none when it is longer than any that somebody wrote, or no text. Blocks.
+    /// The text of the Dockerfile; `None` if it is longer than 1 MiB or not UTF-8. Blocks.
     pub(crate) fn dockerfile(&self) -> Result<Option<String>, ArtifactError> {
         let is_dockerfile = |entry: &&Entry| entry.name == DOCKERFILE;
         let Some(entry) = self.entries.iter().find(is_dockerfile) else {
@@ -148,8 +148,8 @@ impl Artifact {
         Ok(String::from_utf8(text).ok())
     }
 
-    /// Writes everything as a tar stream. Blocks. Content that is longer, shorter or other than the zip's directory
-    /// says ends it with an error.
+    /// Writes all entries as a tar stream. Fails if the content of an entry is not what the zip's directory says.
+    /// Blocks.
     pub fn write_tar(&self, sink: impl Write) -> Result<(), ArtifactError> {
         let mut tar = tar::Builder::new(sink);
         for entry in &self.entries {
@@ -201,7 +201,7 @@ impl Artifact {
         String::from_utf8(target).map_err(|_| ArtifactError::NameEncoding(entry.name.clone()))
     }
 
-    /// What an entry holds: exactly as many bytes as it says, or an error at the end.
+    /// A reader of an entry's content. It gives exactly as many bytes as the directory says, or an error at the end.
     fn content<'a>(&'a self, entry: &Entry) -> Result<Box<dyn Read + 'a>, ArtifactError> {
         let found = self
             .archive
@@ -218,7 +218,7 @@ impl Artifact {
     }
 }
 
-/// Remembers a failure of its reader, which a copy's own error does not tell from one of the writer.
+/// A reader that remembers its failure, so that it can be told apart from a failure of the writer after a copy.
 struct Content<'a> {
     reader: Box<dyn Read + 'a>,
     failure: Option<io::Error>,
@@ -232,7 +232,7 @@ impl<'a> Content<'a> {
         }
     }
 
-    /// `appended` is what became of the copy.
+    /// The result of a copy: `appended` is the copy's own result.
     fn judge(self, entry: &Entry, appended: io::Result<()>) -> Result<(), ArtifactError> {
         match self.failure {
             Some(source) => Err(damaged(entry, source)),
@@ -369,7 +369,7 @@ fn check_sizes(
     Ok(total)
 }
 
-/// Every name once, everything below directories, and a Dockerfile.
+/// Checks that every name is unique, that parents are directories, and that there is a Dockerfile.
 fn check_tree(entries: &[Entry]) -> Result<(), ArtifactError> {
     let mut tree: Vec<_> = entries
         .iter()
@@ -385,9 +385,9 @@ fn check_tree(entries: &[Entry]) -> Result<(), ArtifactError> {
     }
 }
 
-/// Sorts names so that everything below one follows it directly. Neighbours then say whether a name is there twice,
-/// or below something that is no directory: asking for every parent of every name would cost as much as all their
-/// lengths multiplied by their depths.
+/// Sorts names so that everything below a name follows it directly. Comparing neighbours is then enough to find
+/// duplicates and names below something that is not a directory. Looking up every parent of every name would cost the
+/// sum of their lengths multiplied by their depths.
 fn sort_as_tree(
     tree: &mut [(&str, Kind)],
     mut order: impl FnMut(&str, &str) -> Ordering,
@@ -414,8 +414,8 @@ fn tree_order(a: &str, b: &str) -> Ordering {
     a.bytes().map(slash_first).cmp(b.bytes().map(slash_first))
 }
 
-/// Whether a link leads to a place within the archive, by its words alone. Nothing lies below a link, so that
-/// words and places agree but where a link passes through another one, which passes this test itself.
+/// Whether a link's target lies within the archive, by its path alone. Nothing lies below a link, so the path and the
+/// real place agree, except if a link passes through another link, which has passed this check itself.
 fn stays_inside(name: &str, target: &str) -> bool {
     if target.is_empty() || target.starts_with('/') || target.contains('\0') {
         return false;

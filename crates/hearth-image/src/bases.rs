@@ -27,7 +27,7 @@ pub(crate) const BUILDER: &str = "builder.erofs";
 pub(crate) const STORE: &str = "store.erofs";
 pub(crate) const SCRATCH: &str = "scratch.ext4";
 
-/// The prepared bases of a host.
+/// The current set of prepared bases of a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bases {
     format: u32,
@@ -35,7 +35,7 @@ pub struct Bases {
     pub(crate) recipe: String,
     /// Id of this set, a digest of its content.
     pub id: String,
-    /// The images that `FROM` finds without any network.
+    /// The images that `FROM` finds without a network.
     pub images: Vec<BaseImage>,
     /// The layers on the store disk.
     pub(crate) layers: Layers,
@@ -46,7 +46,7 @@ pub struct Bases {
 /// An image on the store disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BaseImage {
-    /// As `FROM` names it, for example `hearth/python:3.11`.
+    /// Name in `FROM`, for example `hearth/python:3.11`.
     pub name: String,
     /// Its layers' directories on the store disk, top first.
     pub layers: Vec<String>,
@@ -57,7 +57,7 @@ pub struct BaseImage {
 pub struct BaseSet {
     /// Its id, a digest of its content.
     pub id: String,
-    /// Where its disks are.
+    /// Directory of its disks.
     pub directory: PathBuf,
 }
 
@@ -69,23 +69,24 @@ pub enum BasesError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// The record does not parse.
+    /// The record cannot be parsed.
     #[error("{path} is no record of bases")]
     Parse {
         /// The file.
         path: PathBuf,
-        /// What the parser said.
+        /// The parser's error.
         #[source]
         source: serde_json::Error,
     },
 }
 
 impl BaseImage {
-    /// The name without `hearth/` before it, and the image that it means everywhere: `FROM python:3.11` is Docker's.
+    /// The name without the prefix `hearth/`, and the image that this short name means elsewhere: `FROM python:3.11` is
+    /// Docker Hub's.
     pub(crate) fn usual_meaning(&self) -> Option<(&str, String)> {
         let name = self.name.strip_prefix("hearth/")?;
         Some((name, format!("docker.io/library/{name}")))

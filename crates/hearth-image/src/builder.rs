@@ -5,11 +5,11 @@
 //!   └────────────── whatever happens, the microVM is ended: by result, time, error or drop ──┘
 //! ```
 //!
-//! Nothing but what the Dockerfile added leaves the microVM: the layers of its base are on the store disk already.
-//! All layers of one build lie side by side on one EROFS disk, which is as large as what is in it.
+//! Only the layers that the Dockerfile added leave the microVM: the layers of its base are on the store disk already.
+//! All layers of one build are on one EROFS disk, which is as large as its content.
 //!
-//! The work disk is thrown away with the microVM. The store with the layers may be on a disk that survives it
-//! (`cache.rs`): `buildah bud --layers` then finds those of earlier builds.
+//! The work disk is removed with the microVM. The store with the layers may be on a disk that is kept (`cache.rs`):
+//! `buildah bud --layers` then finds layers of earlier builds.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -40,61 +40,61 @@ mod steps;
 
 use steps::{Build, Made};
 
-/// The disk with the layers of earlier builds, as `guest.sh` knows it.
+/// Serial of the disk with the layers of earlier builds, as in `guest.sh`.
 const CACHE_SERIAL: &str = "cache";
 
-/// How buildah ends when the failure is its own.
+/// Exit code of buildah for failures of its own.
 const BUILDAHS_OWN: i32 = 125;
 
 /// Builds images on this host.
 #[derive(Debug, Clone)]
 pub struct Builder {
-    /// Runs the builder microVMs.
+    /// The node that runs builder microVMs.
     pub node: Node,
-    /// What they are made of.
+    /// The bases with the builder's disks.
     pub bases: Bases,
     /// Guest kernel.
     pub kernel: PathBuf,
-    /// What [`write_initramfs`] wrote.
+    /// The initramfs that [`write_initramfs`] wrote.
     pub initramfs: PathBuf,
     /// Additions to the kernel's command line.
     pub command_line: String,
-    /// Whether they begin from a template of the booted guest.
+    /// Whether builder microVMs start from a template of the booted guest.
     pub has_boot_templates: bool,
     /// Names that `FROM` and `COPY --from` may use for a base image, for example
     /// `public.ecr.aws/lambda/microvms:al2023-minimal` for `hearth/python:3.11`. Stages of a Dockerfile come first.
     pub aliases: BTreeMap<String, String>,
-    /// Where other images come from, if a build's egress leads there. For those with a login see
-    /// [`BuildRequest::registry_proxy`].
+    /// Registries of all other images, which a build can pull from if its egress allows it. For registries with a login
+    /// see [`BuildRequest::registry_proxy`].
     pub registries: Registries,
 }
 
-/// One build.
+/// The parameters of one build.
 #[derive(Debug)]
 pub struct BuildRequest {
     /// Name of the builder microVM.
     pub machine: MachineName,
-    /// What is built.
+    /// The artifact with the Dockerfile.
     pub artifact: Artifact,
-    /// Where the disk with the image's own layers appears, by rename, when it has any.
+    /// Path of the disk with the image's own layers. It appears by rename, if there are any.
     pub layer: PathBuf,
-    /// What the Dockerfile's commands may reach.
+    /// Egress of the Dockerfile's commands.
     pub egress: Egress,
-    /// Asks the registries that the account of this build has logins for; none if it has none.
+    /// Proxy to the registries for which the account of this build has logins; `None` if there are none.
     pub registry_proxy: Option<Arc<dyn RegistryProxy>>,
-    /// How much it may take.
+    /// Limits of the build.
     pub limits: BuildLimits,
     /// Layers of earlier builds of the same account, of [`Builder::bases`]; those of this one are added.
     pub cache: Option<Lease>,
-    /// Receives the builder's output line by line. A receiver that is slow slows the build; one that is gone
-    /// does not stop it.
+    /// Receives the builder's output line by line. A slow receiver slows the build; a dropped receiver does not stop
+    /// it.
     pub log: mpsc::Sender<String>,
 }
 
-/// What a build may take.
+/// Limits of a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BuildLimits {
-    /// From boot to result.
+    /// Time from boot to result.
     pub time: Duration,
     /// RAM of the builder microVM, in MiB. Below 512 buildah itself runs short.
     pub memory_mib: u32,
@@ -102,7 +102,7 @@ pub struct BuildLimits {
     pub vcpus: u8,
     /// Size of the layer disk, in bytes.
     pub layer_bytes: u64,
-    /// Output that is passed on, in bytes; what follows is left out and that is said.
+    /// Most bytes of output that are passed on. The rest is dropped, and a line says so.
     pub log_bytes: u64,
 }
 
@@ -121,9 +121,9 @@ impl Default for BuildLimits {
 /// A built image.
 #[derive(Debug, Clone)]
 pub struct Built {
-    /// What a machine needs to run it.
+    /// The disks and settings with which a machine runs it.
     pub root: Root,
-    /// Where the time went; nothing when an earlier build of the same account gave the same.
+    /// Times of the phases; `None` if the result of an earlier build of the same account was used.
     pub times: Option<BuildTimes>,
 }
 
@@ -159,47 +159,47 @@ impl fmt::Display for BuildTimes {
     }
 }
 
-/// Why there is no image.
+/// Why a build gave no image.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// The Dockerfile does not build.
+    /// The Dockerfile could not be built.
     #[error(transparent)]
     Failed(#[from] Failure),
-    /// It took too long.
+    /// The build took too long.
     #[error("the build took longer than {} s", .0.as_secs())]
     TimedOut(Duration),
-    /// It added too much.
+    /// The image's own layers are too large.
     #[error("the image adds {bytes} bytes to its base, more than {limit}")]
     LayerTooLarge {
         /// Size of the layer disk.
         bytes: u64,
-        /// What is allowed.
+        /// The limit.
         limit: u64,
     },
-    /// There is no file in it.
+    /// The image contains no file.
     #[error("the image is empty")]
     Empty,
-    /// The image's configuration is not acceptable.
+    /// The image's configuration is not valid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The store that buildah left is not acceptable.
+    /// The store that buildah left is not valid.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A step around the build failed; an [`GuestError::Artifact`] is the user's, all else is not.
+    /// A step around the build failed. [`GuestError::Artifact`] is caused by the customer, all others are not.
     #[error(transparent)]
     Guest(#[from] GuestError),
-    /// The builder microVM does not start, or does not end.
+    /// The builder microVM could not be started or ended.
     #[error("the builder microVM failed")]
     Machine(#[from] NodeError),
-    /// The builder microVM's way to registries with a login cannot be made.
+    /// The listener for the builder's requests to registries with a login could not be made.
     #[error("cannot listen for the builder microVM's requests to registries")]
     Listen(#[source] io::Error),
-    /// The layer disk cannot be written.
+    /// The layer disk could not be written.
     #[error("cannot write the layer disk {path}")]
     Layer {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         #[source]
         source: io::Error,
     },
@@ -225,7 +225,7 @@ pub fn write_initramfs(guest: &Path, busybox: &Path, target: &Path) -> io::Resul
 }
 
 impl Builder {
-    /// Builds an image. Nothing is left running when this has answered; when it is dropped before, a task of the
+    /// Builds an image. When this returns, the builder microVM has ended. If the future is dropped, a task of the
     /// runtime ends the microVM.
     pub async fn build(&self, mut request: BuildRequest) -> Result<Built, BuildError> {
         let start = Instant::now();
@@ -276,7 +276,7 @@ impl Builder {
         }
     }
 
-    /// What the build reads; nothing when that is not known.
+    /// Digest of everything that the build reads; `None` if that is not known.
     async fn digest(
         &self,
         artifact: &Arc<Artifact>,
@@ -293,8 +293,8 @@ impl Builder {
     }
 }
 
-/// Whether layers of an earlier build can be why this one failed: there was too little room beside them, or what
-/// buildah found made no sense to it, or to us.
+/// Whether layers of an earlier build may have caused this failure: too little room beside them, or a store that
+/// buildah or Hearth could not read.
 fn is_suspicious(error: &BuildError) -> bool {
     match error {
         BuildError::Failed(failure) => matches!(
@@ -315,7 +315,7 @@ fn is_suspicious(error: &BuildError) -> bool {
     }
 }
 
-/// Whether the layers of a build may be built on. Those before an instruction that fails are as good as any.
+/// Whether the layers of a build may be reused. The layers before a failed instruction are valid, too.
 fn has_good_layers(built: &Result<Made, BuildError>) -> bool {
     match built {
         Ok(_) => true,
@@ -323,12 +323,12 @@ fn has_good_layers(built: &Result<Made, BuildError>) -> bool {
     }
 }
 
-/// What is to be built, and how.
+/// The parameters of one attempt.
 struct Task<'a> {
     builder: &'a Builder,
     machine: &'a MachineName,
     artifact: &'a Arc<Artifact>,
-    /// What the result is kept under.
+    /// The digest under which the result is kept.
     digest: Option<&'a Digest>,
     layer: &'a Path,
     egress: &'a Egress,
@@ -338,7 +338,7 @@ struct Task<'a> {
 }
 
 impl Task<'_> {
-    /// Builds once, on that cache, which is handed in when layers were added to it.
+    /// Builds once, with that cache. The cache is updated if layers were added.
     async fn attempt(
         &self,
         cache: &mut Option<Lease>,
@@ -406,7 +406,7 @@ impl Task<'_> {
         })
     }
 
-    /// Ends the microVM and hands in its layers. A cache that cannot be kept is no reason to fail.
+    /// Ends the microVM and adds its layers to the cache. A failure to update the cache is only logged.
     async fn keep(&self, running: Running, cache: Lease) -> Result<(), NodeError> {
         let pending = cache.pending(&self.machine.to_string());
         running.end_keeping(CACHE_SERIAL, &pending).await?;
@@ -466,13 +466,13 @@ impl Task<'_> {
     }
 }
 
-/// Whether any way leads out of the builder.
+/// Whether the builder has a network.
 fn has_network(machine: &Machine) -> bool {
     let network = machine.record().network.as_ref();
     network.is_some_and(|network| network.egress != Egress::closed())
 }
 
-/// The builder microVM as long as it is needed.
+/// The running builder microVM. It is ended on drop.
 struct Running(Option<Machine>);
 
 impl Running {

@@ -65,7 +65,7 @@ pub(crate) enum Kept {
     Overtaken,
     /// The cache would exceed its limit, and was emptied.
     TooLarge {
-        /// What it would be, in bytes.
+        /// Size that it would have, in bytes.
         bytes: u64,
     },
 }

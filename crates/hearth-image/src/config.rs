@@ -1,11 +1,11 @@
-//! What an image says about its container: the configuration of the OCI image specification (section "Image
-//! Configuration"), of which Docker's is a superset.
+//! The configuration of an image: reads that of the OCI image specification (section "Image Configuration"), of which
+//! Docker's is a superset.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// SIGTERM: what Docker sends when the image names no signal.
+/// SIGTERM, Docker's default if the image names no stop signal.
 const DEFAULT_STOP_SIGNAL: i32 = 15;
 
 /// Largest configuration that is read, in bytes. Real ones are below 20 KiB; history makes them longer.
@@ -30,13 +30,13 @@ pub struct ContainerConfig {
     pub stop_signal: i32,
 }
 
-/// Why a configuration is not acceptable.
+/// Why a configuration is not valid.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// It is no image configuration.
+    /// The text is not an image configuration.
     #[error("the image's configuration does not parse")]
     Parse(#[from] serde_json::Error),
-    /// A signal of no name.
+    /// The stop signal is not a known signal.
     #[error("the image's stop signal {0:?} is none")]
     StopSignal(String),
 }
@@ -75,7 +75,7 @@ struct ImageConfig {
     config: Option<RawConfig>,
 }
 
-/// As written: every member may be absent or `null`.
+/// The configuration as it is written: every member may be absent or `null`.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct RawConfig {
@@ -88,7 +88,7 @@ struct RawConfig {
     stop_signal: Option<String>,
 }
 
-/// Later definitions win; one without `=` defines an empty variable.
+/// Parses environment variables. Later definitions win; one without `=` defines an empty variable.
 fn environment(pairs: Vec<String>) -> BTreeMap<String, String> {
     pairs
         .into_iter()
@@ -100,7 +100,7 @@ fn environment(pairs: Vec<String>) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// `8080`, `8080/tcp`; what is not TCP cannot be reached through the endpoint anyway.
+/// Parses `8080` and `8080/tcp`. Other protocols are left out, as the endpoint reaches only TCP ports.
 fn tcp_ports(exposed: &BTreeMap<String, serde_json::Value>) -> Vec<u16> {
     let mut ports: Vec<u16> = exposed
         .keys()
@@ -112,14 +112,14 @@ fn tcp_ports(exposed: &BTreeMap<String, serde_json::Value>) -> Vec<u16> {
     ports
 }
 
-/// Signals by their number on x86-64 and aarch64 (signal(7)).
+/// The number of a signal on x86-64 and aarch64 (signal(7)).
 fn signal_number(name: &str) -> Option<i32> {
     const NAMES: [&str; 31] = [
         "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
         "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
         "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
     ];
-    /// What the C library calls `SIGRTMIN`, and the last one.
+    /// Real-time signals, from the C library's `SIGRTMIN` to the last one.
     const REAL_TIME: std::ops::RangeInclusive<i32> = 34..=64;
     if let Ok(number) = name.parse() {
         return (1..=*REAL_TIME.end()).contains(&number).then_some(number);

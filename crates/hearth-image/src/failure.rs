@@ -1,4 +1,4 @@
-//! Why a Dockerfile did not build, read from what buildah said last.
+//! Finds out why a Dockerfile did not build, from the end of buildah's output.
 
 use std::collections::VecDeque;
 
@@ -6,21 +6,21 @@ use hearth_wire::agent::ExitStatus;
 
 use crate::bases::BaseImage;
 
-/// Lines at the end of the output among which a reason is looked for.
+/// Number of lines at the end of the output that are searched for a reason.
 const LAST_LINES: usize = 40;
 
-/// A longer reason is cut, in characters.
+/// Longest reason, in characters; a longer one is cut.
 const MAX_REASON: usize = 1000;
 
-/// How a build failed: the cause in one word, and in the builder's words.
+/// How a build failed: the kind of failure, and buildah's message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// The Dockerfile is wrong, or a program that it runs failed.
     #[error("{reason} (exit code {exit_code})")]
     Dockerfile {
-        /// Of the program in `RUN`; 125 when it is buildah's own.
+        /// Exit code of the program in `RUN`; 125 for failures of buildah itself.
         exit_code: i32,
-        /// What buildah said.
+        /// buildah's message.
         reason: String,
     },
     /// `FROM` or `COPY --from` names an image that is neither a base nor a stage.
@@ -28,41 +28,41 @@ pub enum Failure {
         "{reason}; is there such an image, and may this build pull it (egress connector, credentials)?"
     )]
     UnknownImage {
-        /// What buildah said.
+        /// buildah's message.
         reason: String,
     },
-    /// As [`Self::UnknownImage`], and there is a base image of nearly that name.
+    /// Same as [`Self::UnknownImage`], and there is a base image with a similar name.
     #[error(
         "{reason}; without a registry there is {base}: say FROM {base}, or map the name to it in [images.aliases]"
     )]
     ShortName {
-        /// What buildah said.
+        /// buildah's message.
         reason: String,
         /// The base image.
         base: String,
     },
-    /// A program needed a network that this build does not have, or a name or address that its connector does not open.
+    /// A program needed a network that this build does not have, or a name or address that its connector does not
+    /// allow.
     #[error("{reason}; the build's egress connector does not lead there")]
     NoNetwork {
-        /// What buildah said.
+        /// buildah's message.
         reason: String,
     },
     /// The work disk is full.
     #[error("{reason}; the disk of the build is full")]
     DiskFull {
-        /// What buildah said.
+        /// buildah's message.
         reason: String,
     },
-    /// Something was killed. Nothing in the builder does that but the kernel when memory is short, or the
-    /// Dockerfile's own programs.
+    /// A process was killed. In the builder only the kernel's OOM killer does that, or the Dockerfile's own programs.
     #[error("{reason}; a process was killed, most likely for want of memory")]
     Killed {
-        /// What buildah said.
+        /// buildah's message.
         reason: String,
     },
 }
 
-/// What programs say without a network, in the words of the C library, curl, Go and Python.
+/// Messages of programs without a network, from the C library, curl, Go and Python.
 const NO_NETWORK: &[&str] = &[
     "Temporary failure in name resolution",
     "Temporary failure resolving",
@@ -86,12 +86,12 @@ const UNKNOWN_IMAGE: &[&str] = &[
 
 const DISK_FULL: &[&str] = &["no space left on device", "No space left on device"];
 
-/// What a shell answers when its program was killed.
+/// Exit code of a shell whose program was killed.
 const KILLED_CODE: i32 = 128 + 9;
 
 const KILLED: &[&str] = &["subprocess exited on killed", "signal: killed"];
 
-/// The end of a build's output.
+/// The last lines of a build's output.
 #[derive(Debug, Default)]
 pub(crate) struct LastLines(VecDeque<String>);
 
@@ -103,7 +103,7 @@ impl LastLines {
         self.0.push_back(line.chars().take(MAX_REASON).collect());
     }
 
-    /// The failure behind this end, of a build that had these bases; `None` when it is a success.
+    /// The failure of a build that had these bases, from its last lines; `None` if it succeeded.
     pub(crate) fn judge(&self, status: ExitStatus, bases: &[BaseImage]) -> Option<Failure> {
         let exit_code = match status {
             ExitStatus::Code(0) => return None,
@@ -138,7 +138,7 @@ impl LastLines {
         Some(failure)
     }
 
-    /// buildah's last error, or the last thing that was said at all.
+    /// buildah's last error message, or the last line if there is none.
     fn reason(&self) -> String {
         let error = self
             .0
@@ -153,7 +153,7 @@ impl LastLines {
     }
 }
 
-/// Whether buildah speaks of an image of Docker Hub: by its whole name, or as `docker://` and the short one.
+/// Whether buildah's message names an image of Docker Hub: by its full name, or as `docker://` and the short name.
 fn names_image(reason: &str, name: &str, image: &str) -> bool {
     reason.split_whitespace().any(|word| {
         let word = word.trim_end_matches([':', ',']);

@@ -1,4 +1,4 @@
-//! Bodies of fuzz targets: what reads artifacts, and what a builder microVM has written.
+//! Fuzz targets for the readers of artifacts and of files that a builder microVM has written.
 
 pub use crate::artifact::fuzz::archive as artifact_zip;
 pub use crate::store::fuzz::indexes as image_store;

@@ -15,22 +15,22 @@ use crate::artifact::{Artifact, ArtifactError};
 
 pub(crate) const SCRIPT: &str = include_str!("guest.sh");
 
-/// Bytes of a failed step's error output that are kept: its end.
+/// Most bytes of a failed step's error output that are kept: those at its end.
 const MAX_COMPLAINT_BYTES: usize = 4 << 10;
 
-/// A word and the end of the line.
+/// Most bytes of a short answer: a word and the end of the line.
 const MAX_ANSWER_BYTES: u64 = 64;
 
-/// Pieces of the context that wait for the guest. Together they are half a megabyte.
+/// Most pieces of the context that wait for the guest: half a megabyte together.
 const PIECES: usize = 8;
 
 /// Why a step failed. Failures that a Dockerfile can cause are [`crate::Failure`].
 #[derive(Debug, thiserror::Error)]
 pub enum GuestError {
-    /// The agent is gone or refuses the request.
+    /// The agent cannot be reached or refuses the request.
     #[error("lost the builder microVM")]
     Agent(#[from] AgentError),
-    /// The artifact turned out to be damaged.
+    /// The artifact is damaged.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
     /// A step failed.
@@ -38,30 +38,30 @@ pub enum GuestError {
     Step {
         /// The step.
         step: &'static str,
-        /// How it ended.
+        /// Exit status of the step.
         status: ExitStatus,
         /// The end of its error output.
         complaint: String,
     },
-    /// A step answered more than it may.
+    /// The answer of a step is too long.
     #[error("the step {step} of the build answered more than {limit} bytes")]
     TooLong {
         /// The step.
         step: &'static str,
-        /// What is allowed.
+        /// The limit.
         limit: u64,
     },
-    /// Its answer cannot be stored.
+    /// The answer of a step cannot be stored.
     #[error("cannot write what the builder microVM sends")]
     Keep(#[source] io::Error),
 }
 
-/// The builder's agent, and the steps that it runs.
+/// Runs steps of `guest.sh` through the builder's agent.
 #[derive(Debug, Clone)]
 pub(crate) struct Guest(pub(crate) AgentClient);
 
 impl Guest {
-    /// Mounts everything and unpacks the artifact.
+    /// Mounts the disks and unpacks the artifact.
     pub(crate) async fn send_context(&self, artifact: Arc<Artifact>) -> Result<(), GuestError> {
         let (reader, mut writer) = self.start("context", &[]).await?.split();
         let (sink, mut pieces) = mpsc::channel(PIECES);

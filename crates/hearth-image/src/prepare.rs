@@ -21,7 +21,7 @@ use crate::store::{self, Layers, StoreError};
 
 const SCRIPT: &str = include_str!("prepare.sh");
 
-/// Size of the scratch disk, and so of what a microVM or a build may write. Sparse.
+/// Size of the scratch disk in bytes, and so the most that a microVM or a build can write. The file is sparse.
 const SCRATCH_BYTES: u64 = 8 << 30;
 
 /// Lines of a failed step's output that are shown.
@@ -34,36 +34,36 @@ pub struct PrepareOptions<'a> {
     /// Apt sources (`deb http://mirror.example/debian bookworm main`) instead of Debian's own. The base images get
     /// them too.
     pub sources: Vec<String>,
-    /// Told about each step.
+    /// Is called with each step.
     pub progress: Progress<'a>,
 }
 
-/// Why there are no bases.
+/// Why the bases could not be prepared.
 #[derive(Debug, thiserror::Error)]
 pub enum PrepareError {
-    /// Not root.
+    /// This process is not root.
     #[error("preparing the base images needs root: device nodes, owners and mounts")]
     NotRoot,
-    /// A program is missing.
+    /// A needed program is not installed.
     #[error("{program} is not installed (package {package})")]
     Missing {
         /// The program.
         program: &'static str,
-        /// Debian's package.
+        /// The Debian package that contains it.
         package: &'static str,
     },
     /// The directory cannot be used.
     #[error("cannot {step} ({path})")]
     Io {
-        /// What was tried.
+        /// The step that failed.
         step: &'static str,
-        /// On what.
+        /// The file or directory of that step.
         path: PathBuf,
-        /// Why it failed.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// A step failed.
+    /// A step of `prepare.sh` failed.
     #[error("{step} failed; the end of {log}:\n{tail}")]
     Step {
         /// The step, in words.
@@ -73,7 +73,7 @@ pub enum PrepareError {
         /// Its last lines.
         tail: String,
     },
-    /// The store that was made is not what it should be.
+    /// The store that buildah made cannot be read.
     #[error("buildah left a store that cannot be read")]
     Store(#[from] StoreError),
     /// The record cannot be read.
@@ -281,7 +281,7 @@ fn describe(directory: &Path, work: &Path) -> Result<Bases, PrepareError> {
     Ok(Bases::new(directory, recipe(), id, found, layers))
 }
 
-/// Puts the disks in their place and names them in the record, which makes them current.
+/// Moves the disks into place and writes the record, which makes them current.
 fn publish(bases: &Bases, directory: &Path, work: &Path) -> Result<(), PrepareError> {
     let disks = work.join("disks");
     let target = directory.join(&bases.id);

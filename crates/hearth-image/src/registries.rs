@@ -1,7 +1,7 @@
-//! What a builder knows of image registries: where they are, and whose certificates it trusts.
+//! The builder's configuration of image registries: their locations, and the certificates that it trusts.
 //!
-//! It knows no login. A registry for which the account of a build has one is asked through a proxy of the host, which
-//! adds the login where no code of the guest sees it:
+//! It contains no login. Registries for which the account of a build has a login are reached through a proxy of the
+//! host, which adds the login where no code of the guest can see it:
 //!
 //! ```text
 //! buildah ── http://169.254.170.9/v2/r0/... ──> agent ── vsock ──> RegistryProxy (host) ── login ──> the registry
@@ -18,33 +18,33 @@ use std::sync::Arc;
 use hearth_node::ServiceListener;
 use hearth_wire::service::Service;
 
-/// Name of the registry that names without one mean, as Docker has it.
+/// Default registry of image names without one, as in Docker.
 const DOCKER_HUB: &str = "docker.io";
 
-/// Registries as the operator sets them.
+/// The operator's settings of registries.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Registries {
-    /// Certificates to trust, as PEM; none means those of the builder's own Debian.
+    /// Certificates to trust, as PEM; `None` means those of the builder's own Debian.
     pub ca_bundle: Option<Vec<u8>>,
-    /// Where images really are, by the beginning of their names (`docker.io`, `docker.io/library`).
+    /// Mirrors of images, by the prefix of their names (`docker.io`, `docker.io/library`).
     pub mirrors: BTreeMap<String, Mirror>,
 }
 
-/// Another place for images; the named one is asked when it does not have them.
+/// A mirror for images. The registry itself is asked if the mirror does not have an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mirror {
-    /// Registry, and what stands before the name there.
+    /// Registry of the mirror, and the prefix of names there.
     pub location: String,
-    /// Whether it is asked without TLS, or with a certificate that nobody vouches for.
+    /// Whether it is used without TLS, or with an untrusted certificate.
     pub is_insecure: bool,
 }
 
-/// Asks registries for one build, with the logins of its account.
+/// A proxy to registries for one build, with the logins of its account.
 ///
 /// Repositories of the registry at index `n` of [`Self::registries`] are called `rN/...` there: a name of a registry
 /// with a port cannot be part of a repository's name.
 pub trait RegistryProxy: fmt::Debug + Send + Sync {
-    /// The registries that it asks, as they are written in names of images.
+    /// The registries behind the proxy, as they are written in names of images.
     fn registries(&self) -> &[String];
 
     /// Serves a builder's streams until it is dropped.
@@ -55,8 +55,8 @@ pub trait RegistryProxy: fmt::Debug + Send + Sync {
 }
 
 impl Registries {
-    /// The files of the builder that say so, as a tar archive for its root. The registries of `proxied` are asked
-    /// through the build's [`RegistryProxy`], which is where these names come from.
+    /// The builder's configuration files, as a tar archive for its root. The registries in `proxied`, which are those
+    /// of the build's [`RegistryProxy`], are reached through the proxy.
     pub(crate) fn to_tar(&self, proxied: &[String]) -> io::Result<Vec<u8>> {
         let mut archive = tar::Builder::new(Vec::new());
         let mut add = |path: &str, content: &[u8]| {
@@ -75,7 +75,7 @@ impl Registries {
         archive.into_inner()
     }
 
-    /// registries.conf(5). Strings of JSON are strings of TOML.
+    /// The text of registries.conf(5). JSON strings are used as TOML strings.
     fn configuration(&self, proxied: &[String]) -> String {
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
         let mut text = format!(
@@ -96,14 +96,15 @@ impl Registries {
     }
 }
 
-/// Where buildah is to ask.
+/// A location that buildah pulls from.
 struct Place {
     location: String,
     is_insecure: bool,
 }
 
 impl Place {
-    /// The place for images whose names begin with `name`: there, or the proxy in front of it, which speaks HTTP.
+    /// The location for images whose names begin with `name`: the registry itself, or the proxy in front of it, which
+    /// speaks HTTP.
     fn of(name: &str, proxied: &[String]) -> Self {
         let (registry, path) = name.split_once('/').unwrap_or((name, ""));
         match proxied.iter().position(|known| known == registry) {
@@ -154,7 +155,7 @@ mod tests {
         entries.collect()
     }
 
-    /// What the configuration says of each beginning of a name: the mirror that is asked first, and the place itself.
+    /// The places in the configuration by prefix: the mirror that is asked first, and the registry itself.
     fn places(registries: &Registries, proxied: &[&str]) -> BTreeMap<String, Vec<(String, bool)>> {
         let proxied: Vec<String> = proxied.iter().map(|&name| name.to_owned()).collect();
         let toml: toml::Table = registries.configuration(&proxied).parse().unwrap();

@@ -17,10 +17,10 @@ pub(crate) const STORE_SERIAL: &str = "store";
 /// Serial of the disk with the image's own layers.
 pub(crate) const LAYER_SERIAL: &str = "layer";
 
-/// Default `PATH` when the image sets none, as Docker has it.
+/// Default `PATH` if the image sets none, as in Docker.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Limit of open files of an application (facts of the service that we follow).
+/// Limit of open files of an application, as on AWS.
 const OPEN_FILES: u32 = 1024;
 
 /// Docker's default for `/dev/shm`, in MiB.
@@ -31,7 +31,7 @@ const SHM_MIB: u32 = 64;
 pub struct Root {
     /// The read-only disks, shared by all instances.
     pub disks: Vec<RootDisk>,
-    /// The layers on them, top first.
+    /// The layer directories on these disks, top first.
     pub lower: Vec<LowerDirectory>,
     /// The image's configuration of its container.
     pub config: ContainerConfig,
@@ -42,7 +42,7 @@ pub struct Root {
 pub struct RootDisk {
     /// The serial number that the guest reads.
     pub serial: String,
-    /// Its raw image.
+    /// Path of its raw image.
     pub image: PathBuf,
 }
 
@@ -65,8 +65,8 @@ impl Root {
         read_only.chain([upper]).collect()
     }
 
-    /// How the agent starts the application: as the image says, with Docker's default capabilities. The caller may
-    /// change the members. `argv` is empty if the image has no command.
+    /// The request with which the agent starts the application: with the image's configuration and Docker's default
+    /// capabilities. The caller may change it. `argv` is empty if the image has no command.
     pub fn start_spec(&self, hostname: String) -> StartSpec {
         let mut env = self.config.env.clone();
         env.entry("PATH".to_owned())

@@ -7,7 +7,8 @@
 //! overlay/<layer id>/diff/        what the layer adds: an overlayfs lower directory
 //! ```
 //!
-//! What comes from the builder is hostile: ids are checked before they become parts of paths, and a chain has an end.
+//! The builder's output is not trusted: ids are checked before they become parts of paths, and the length of chains is
+//! bounded.
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
@@ -20,17 +21,17 @@ use serde::{Deserialize, Serialize};
 /// Largest index that is read, in bytes: thousands of layers.
 pub(crate) const MAX_INDEX_BYTES: u64 = 8 << 20;
 
-/// Layers of one image. A Dockerfile of more instructions that write files is better split into stages; the agent
-/// stacks 128 directories.
+/// Most layers of one image. The agent stacks at most 128 directories. A Dockerfile with more instructions that write
+/// files should be split into stages.
 const MAX_LAYERS: usize = 120;
 
-/// Why the indexes of a store are not acceptable.
+/// Why the indexes of a store are not valid.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// An index does not parse.
+    /// An index cannot be parsed.
     #[error("an index of the image store does not parse")]
     Parse(#[from] serde_json::Error),
-    /// An id is no SHA-256 in hexadecimal.
+    /// An id is not a SHA-256 in hexadecimal.
     #[error("the image store names something {0:?}")]
     Id(String),
     /// An image is not in the index.
@@ -39,7 +40,7 @@ pub enum StoreError {
     /// A layer is not in the index.
     #[error("the image store does not list the layer {0}")]
     UnknownLayer(String),
-    /// A chain of layers that is too long, or has no end.
+    /// A chain of layers is too long or circular.
     #[error(
         "the image has more than {MAX_LAYERS} layers; join RUN and COPY instructions or use a stage"
     )]
@@ -94,7 +95,7 @@ pub(crate) struct Image {
     pub(crate) id: Id,
     #[serde(default)]
     pub(crate) names: Vec<String>,
-    /// An image without any file has none.
+    /// Id of the top layer; `None` for an image without any file.
     #[serde(default)]
     pub(crate) layer: Option<Id>,
 }
@@ -107,12 +108,12 @@ struct Layer {
     parent: Option<String>,
 }
 
-/// Reads `images.json`.
+/// Parses `images.json`.
 pub(crate) fn parse_images(text: &[u8]) -> Result<Vec<Image>, StoreError> {
     Ok(serde_json::from_slice(text)?)
 }
 
-/// The image of that id.
+/// Finds the image with that id.
 pub(crate) fn find_image<'a>(images: &'a [Image], id: &Id) -> Result<&'a Image, StoreError> {
     images
         .iter()
@@ -120,12 +121,12 @@ pub(crate) fn find_image<'a>(images: &'a [Image], id: &Id) -> Result<&'a Image, 
         .ok_or_else(|| StoreError::UnknownImage(id.to_string()))
 }
 
-/// Layers by id, each with the one that it stands on.
+/// Layers by id, each with its parent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Layers(BTreeMap<Id, Option<Id>>);
 
 impl Layers {
-    /// Reads `layers.json`.
+    /// Parses `layers.json`.
     pub(crate) fn parse(text: &[u8]) -> Result<Self, StoreError> {
         let layers: Vec<Layer> = serde_json::from_slice(text)?;
         layers
@@ -138,7 +139,7 @@ impl Layers {
             .map(Self)
     }
 
-    /// The layers from `top` down, as long as they are in this store, and the one below the last of them.
+    /// The layers from `top` down that are in this store, and the id of the layer below the last of them.
     pub(crate) fn chain(&self, top: Option<&Id>) -> Result<(Vec<Id>, Option<Id>), StoreError> {
         let mut chain = Vec::new();
         let mut next = top;
@@ -153,7 +154,7 @@ impl Layers {
         Ok((chain, next.cloned()))
     }
 
-    /// As [`Self::chain`] of a store on which everything is.
+    /// Same as [`Self::chain`], for a store that must contain all layers.
     pub(crate) fn whole_chain(&self, top: Option<&Id>) -> Result<Vec<Id>, StoreError> {
         match self.chain(top)? {
             (chain, None) => Ok(chain),
@@ -162,7 +163,7 @@ impl Layers {
     }
 }
 
-/// Where a layer's files are, relative to the store.
+/// Directory of a layer's files, relative to the store.
 pub(crate) fn diff_directory(layer: &Id) -> String {
     format!("overlay/{layer}/diff")
 }

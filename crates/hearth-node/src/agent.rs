@@ -17,19 +17,19 @@ use tokio::time;
 
 use crate::codec;
 use crate::socket::Address;
-use crate::told::harmless;
+use crate::untrusted_text::harmless;
 
-/// Longest wait for the answer to one request on a control stream. The slowest, a start or a sync, has
-/// disks to wait for.
+/// Longest wait for the answer to one request on a control stream. The slowest requests, a start or a sync, wait for
+/// disks.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Pause between two attempts to reach an agent that does not listen yet.
 const RETRY_PAUSE: Duration = Duration::from_millis(2);
 
-/// Largest answer to a request, in bytes. The longest tells a guest's metrics, or a refusal in words.
+/// Largest answer to a request, in bytes. The longest answers are a guest's metrics, or a refusal with its reason.
 const MAX_REPLY_BYTES: usize = 16 << 10;
 
-/// What a piece of bulk data or a line may have around it, in bytes.
+/// Most bytes of a message beside the bulk data or the line that it carries.
 const AROUND_BYTES: usize = 64;
 
 /// Largest message with a piece of a file or of a process's output, in bytes.
@@ -41,43 +41,43 @@ const MAX_LINE_BYTES: usize = MAX_LOG_LINE_BYTES + AROUND_BYTES;
 /// Longest answer of the VMM to `CONNECT`: `OK 4294967295\n`.
 const MAX_CONNECT_ANSWER: usize = 16;
 
-/// Why the agent did not do what it was asked.
+/// Why a request to the agent of a guest failed.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
-    /// Its VMM's socket does not accept connections.
+    /// The VMM's vsock socket does not accept connections.
     #[error("cannot reach the guest through {path}")]
     Connect {
         /// The socket.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// Nobody in the guest listens (yet).
+    /// The agent does not listen (yet).
     #[error("the agent does not listen")]
     NotListening,
-    /// It did not answer in time.
+    /// The agent did not answer in time.
     #[error("the agent did not answer within {0:?}")]
     Timeout(Duration),
-    /// A stream failed.
+    /// A stream to the agent failed.
     #[error("a stream to the agent failed")]
     Stream(#[from] FrameError),
-    /// The agent said no.
+    /// The agent refused the request.
     #[error("the agent refused: {0}")]
     Refused(Refusal),
-    /// It answered something else.
-    #[error("the agent answered something else than was asked")]
+    /// The agent sent an answer that does not belong to the request.
+    #[error("the agent sent an answer that does not belong to the request")]
     Confused,
 }
 
-/// Opens streams to one agent.
+/// A client of the agent of one guest. Opens a stream for each request.
 #[derive(Debug, Clone)]
 pub struct AgentClient {
     socket: PathBuf,
 }
 
 impl AgentClient {
-    /// The agent behind this vsock socket.
+    /// Creates a client for the agent behind this vsock socket. Does not connect yet.
     pub fn new(socket: PathBuf) -> Self {
         Self { socket }
     }
@@ -121,7 +121,7 @@ impl AgentClient {
             .unwrap_or(Err(AgentError::Timeout(REPLY_TIMEOUT)))
     }
 
-    /// A request that has nothing to tell when it is done.
+    /// Sends a request whose success has no content.
     pub async fn perform(&self, request: ControlRequest) -> Result<(), AgentError> {
         match self.control(request).await? {
             ControlReply::Done => Ok(()),
@@ -129,8 +129,8 @@ impl AgentClient {
         }
     }
 
-    /// Makes a guest unique that was just restored, and lets its application go on. Its agent may need a moment until it listens
-    /// again. What to do is said anew for every attempt. Answers how long it took in the guest, where the agent says it.
+    /// Makes a guest unique that was just restored, and thaws its application. Retries until the agent listens again,
+    /// with new parameters for every attempt. Answers how long the steps took in the guest, if the agent reports it.
     pub async fn make_unique(
         &self,
         wanted: impl Fn() -> Uniqueness,
@@ -170,7 +170,7 @@ impl AgentClient {
             .unwrap_or(Err(AgentError::Timeout(limit)))
     }
 
-    /// Runs a process in the guest.
+    /// Starts a process in the guest.
     pub async fn exec(&self, spec: ExecSpec) -> Result<Exec, AgentError> {
         let (reader, writer) = self.open(Stream::Exec(spec)).await?.into_split();
         Ok(Exec {
@@ -184,12 +184,12 @@ impl AgentClient {
         self.open(Stream::Proxy { port }).await
     }
 
-    /// Follows what the application writes.
+    /// Follows the application's output.
     pub async fn logs(&self) -> Result<LogFollower, AgentError> {
         Ok(LogFollower(self.open(Stream::Logs).await?))
     }
 
-    /// Reads a file of the application's root.
+    /// Reads a file below the application's root directory.
     pub async fn read_file(
         &self,
         path: &str,
@@ -204,19 +204,19 @@ impl AgentClient {
         Ok(total)
     }
 
-    /// Opens a file of the application's root, to be read piece by piece.
+    /// Opens a file below the application's root directory, to be read piece by piece.
     pub async fn open_file(&self, path: &str) -> Result<FileReader, AgentError> {
         let path = path.to_owned();
         Ok(FileReader(self.open(Stream::ReadFile { path }).await?))
     }
 
-    /// Opens a directory of the application's root as a tar archive, to be read piece by piece.
+    /// Opens a directory below the application's root directory as a tar archive, to be read piece by piece.
     pub async fn open_tree(&self, path: &str) -> Result<FileReader, AgentError> {
         let path = path.to_owned();
         Ok(FileReader(self.open(Stream::ReadTree { path }).await?))
     }
 
-    /// Writes a file into the application's root; it is durable in the guest when this answers.
+    /// Writes a file below the application's root directory. The file is durable in the guest when this returns.
     pub async fn write_file(
         &self,
         path: &str,
@@ -227,8 +227,8 @@ impl AgentClient {
         self.write(Stream::WriteFile { path, mode }, from).await
     }
 
-    /// Unpacks a tar archive into a directory of the application's root; it is durable in the guest when this
-    /// answers.
+    /// Unpacks a tar archive into a directory below the application's root directory. The files are durable in the
+    /// guest when this returns.
     pub async fn write_tree(
         &self,
         path: &str,
@@ -258,14 +258,14 @@ impl AgentClient {
         Ok(total)
     }
 
-    /// The vsock socket.
+    /// Path of the VMM's vsock socket.
     pub fn socket(&self) -> &Path {
         &self.socket
     }
 }
 
 impl AgentError {
-    /// Whether a guest that is starting or was just restored answers like this before its agent listens.
+    /// Whether the error is one that a starting or just restored guest causes before its agent listens.
     fn is_not_yet(&self) -> bool {
         matches!(
             self,
@@ -284,7 +284,7 @@ pub struct Exec {
 }
 
 impl Exec {
-    /// Parts the two directions, so that one task can feed stdin while another reads.
+    /// Splits the two directions, so that one task can write stdin while another reads output.
     pub fn split(self) -> (ExecReader, ExecWriter) {
         (self.reader, self.writer)
     }
@@ -306,8 +306,8 @@ impl ExecReader {
 pub struct ExecWriter(OwnedWriteHalf);
 
 impl ExecWriter {
-    /// Sends input, a signal or a new terminal size. What comes too late for a process that has ended is lost without an error:
-    /// how it ended is the reader's to tell, also when it ended with its guest.
+    /// Sends input, a signal or a new terminal size. Input for a process that has ended is dropped without an error:
+    /// the reader reports how the process ended, also if its guest ended.
     pub async fn send(&mut self, input: &ExecInput) -> Result<(), AgentError> {
         match codec::write(&mut self.0, input).await {
             Err(FrameError::Io(error)) if has_hung_up(&error) => Ok(()),
@@ -316,7 +316,7 @@ impl ExecWriter {
     }
 }
 
-/// An open file of a guest.
+/// A file or archive that is being read from a guest.
 #[derive(Debug)]
 pub struct FileReader(UnixStream);
 
@@ -339,7 +339,7 @@ impl LogFollower {
     }
 }
 
-/// Whether the other end of a stream was closed while something was sent.
+/// Whether the error means that the other end of a stream closed it.
 fn has_hung_up(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -354,7 +354,7 @@ async fn expect_ok(socket: &mut UnixStream) -> Result<(), AgentError> {
     }
 }
 
-/// What a guest said, for our own logs.
+/// A guest's refusal as an error. The guest's text is made safe for our own logs.
 fn refused(refusal: Refusal) -> AgentError {
     AgentError::Refused(match refusal {
         Refusal::State(text) => Refusal::State(harmless(&text)),
@@ -371,7 +371,7 @@ fn refused(refusal: Refusal) -> AgentError {
     })
 }
 
-/// Reads `OK <port>\n` and not a byte more: what follows belongs to the agent.
+/// Reads `OK <port>\n` and not a byte more: the following bytes are the agent's.
 async fn read_connect_answer(socket: &mut UnixStream) -> Result<(), AgentError> {
     let mut answer = Vec::with_capacity(MAX_CONNECT_ANSWER);
     while answer.last() != Some(&b'\n') && answer.len() < MAX_CONNECT_ANSWER {

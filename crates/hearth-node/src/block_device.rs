@@ -1,4 +1,4 @@
-//! The device below a file system, as control groups name it.
+//! Finds the block device below a file system, by the number that control groups use.
 
 use std::fmt;
 use std::fs;
@@ -13,7 +13,7 @@ pub struct BlockDevice {
     pub(crate) minor: u32,
 }
 
-/// A directory is on no single block device.
+/// The error for a directory that is not on a single block device.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0} is on a file system that has no block device of its own, as btrfs, ZFS, tmpfs and network file systems"
@@ -21,8 +21,8 @@ pub struct BlockDevice {
 pub struct NoBlockDevice(String);
 
 impl BlockDevice {
-    /// The device that a directory is on, or the nearest one above it that is there. Control groups limit whole devices, so
-    /// that of a partition is the disk that it is on.
+    /// The device of a directory, or of its nearest existing ancestor. Control groups limit whole devices, so for a
+    /// partition this is its disk.
     pub(crate) fn of(directory: &Path) -> Result<Self, NoBlockDevice> {
         let none = || NoBlockDevice(directory.display().to_string());
         let place = directory.ancestors().find(|place| place.exists());

@@ -1,6 +1,6 @@
-//! An error told with what caused it.
+//! Formats an error together with its causes.
 
-/// An error with all its causes, in one line.
+/// Formats an error with all its causes in one line.
 pub fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

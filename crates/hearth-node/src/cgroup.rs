@@ -1,4 +1,4 @@
-//! Limits on what one VMM takes of the host: a cgroup (version 2) for each.
+//! Limits on the memory, processor time, threads and disk I/O of each VMM: one cgroup (version 2) a VMM.
 //!
 //! ```text
 //! /sys/fs/cgroup/hearth/            cpu.weight as any other group's: what is not a guest keeps half of a busy host
@@ -6,11 +6,13 @@
 //!     <machine>/                    memory.max memory.min cpu.max cpu.weight pids.max io.max
 //! ```
 //!
-//! `memory.min` of a machine is its baseline, which it is promised; what it has beyond that, up to `memory.max`, is lent. The groups
-//! above have the sums of theirs, without which the kernel would keep nothing.
+//! `memory.min` of a machine is its baseline, which is guaranteed. Memory beyond that, up to `memory.max`, is
+//! overcommitted. Each group above has the sum of its children's `memory.min`, without which the kernel would guarantee
+//! nothing.
 //!
-//! `io.max` is of the one device that the data directory is on, where the kernel can limit it ([`limitable_device`]). It counts
-//! what the limiters of the virtual disks do not see: pages that come from snapshots, and what a suspend writes.
+//! `io.max` limits the one device that the data directory is on, if the kernel can limit it ([`limitable_device`]). It
+//! also counts I/O that the rate limiters of the virtual disks do not see: pages read from snapshots, and the writes of
+//! a suspend.
 
 use std::collections::HashMap;
 use std::fs;
@@ -26,34 +28,34 @@ use crate::error::{NodeError, failed};
 use crate::layout::MachineName;
 use crate::memory_guard;
 
-/// Where the kernel's one hierarchy is.
+/// Mount point of the cgroup hierarchy.
 const ROOT: &str = "/sys/fs/cgroup";
 
-/// Controllers that are needed.
+/// Controllers that are required.
 const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
 
-/// The one that is used where it is there.
+/// The controller that is used if it is available.
 const IO: &str = "io";
 
-/// What a VMM may take beside the guest's RAM: its own memory, page tables, queues of vsock. Measured it is 2 MiB beside an idle
-/// guest; the rest is for the kernel's side of disks and network under load.
+/// Memory of a VMM beside the guest's RAM, in MiB: its own memory, page tables, vsock queues. It measures 2 MiB with an
+/// idle guest; the rest is for the kernel's memory for disks and network under load.
 const OVERHEAD_MIB: u64 = 96;
 
-/// Share of a processor that a vCPU stands for when processors are short: a quarter, as its size tier says, where 100 is the
-/// share of any other group.
+/// `cpu.weight` of each vCPU. It guarantees a quarter of a processor under contention, as the size tier promises; 100
+/// is the weight of any other group.
 const WEIGHT_PER_VCPU: u32 = 25;
 
-/// How many times that much it is for a microVM that goes first (`shares.rs`): beside one of the largest size, one of the smallest has half
-/// then. The kernel's largest weight is 10,000.
+/// Factor on the weight of a prioritised microVM (`shares.rs`): with it, one of the smallest size gets half of a
+/// processor beside one of the largest size. The kernel's largest weight is 10,000.
 const FIRST: u32 = 16;
 
-/// What devices may take of a processor beside the vCPUs, in thousandths.
+/// Processor time for the devices of a VMM beside its vCPUs, in thousandths of a processor.
 const DEVICES_PERMILLE: u32 = 250;
 
-/// Threads beside vCPUs: the main one, disks, a snapshot's.
+/// Most threads of a VMM beside its vCPUs: the main thread, disks, a sealing thread.
 const THREADS: u32 = 32;
 
-/// What is never reclaimed of a group.
+/// File with the memory of a group that the kernel never reclaims.
 const MEMORY_MIN: &str = "memory.min";
 
 /// Period of `cpu.max`, in microseconds.
@@ -63,30 +65,30 @@ const PERIOD_US: u32 = 100_000;
 #[derive(Debug, Clone)]
 pub struct Groups {
     own: PathBuf,
-    /// What `io.max` is of.
+    /// The device that `io.max` limits.
     device: Option<BlockDevice>,
-    /// What is kept for each machine, in bytes.
+    /// Guaranteed memory (`memory.min`) of each machine, in bytes.
     kept: Arc<Mutex<HashMap<MachineName, u64>>>,
 }
 
-/// Why the host cannot limit what a microVM takes of its disk.
+/// Why the host cannot limit the disk I/O of a microVM.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoDiskLimit {
-    /// Nobody to enforce it.
+    /// The kernel has no io controller.
     #[error(
         "the kernel's control groups have no io controller (CONFIG_BLK_CGROUP, CONFIG_BLK_DEV_THROTTLING)"
     )]
     NoController,
-    /// Nothing to enforce it on.
+    /// The directory is not on a single block device.
     #[error(transparent)]
     NoDevice(#[from] NoBlockDevice),
 }
 
-/// The device of a data directory, whose use a control group can limit.
+/// The block device of a data directory, if control groups can limit its use.
 ///
 /// # Errors
 ///
-/// Where the kernel has no such controller, or the directory no such device.
+/// The kernel has no io controller, or the directory is not on a single block device.
 pub fn limitable_device(data: &Path) -> Result<BlockDevice, NoDiskLimit> {
     let listed = fs::read_to_string(Path::new(ROOT).join("cgroup.controllers"));
     if !lists(&listed.unwrap_or_default(), IO) {
@@ -95,21 +97,21 @@ pub fn limitable_device(data: &Path) -> Result<BlockDevice, NoDiskLimit> {
     Ok(BlockDevice::of(data)?)
 }
 
-/// What a machine is to get.
+/// The resources of a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Size {
     pub(crate) memory_mib: u32,
     pub(crate) vcpus: u8,
-    /// Of the host's disk, reading and writing each on its own.
+    /// Rate limit of the host's disk, for reads and writes each.
     pub(crate) disk: Option<RateLimit>,
 }
 
 impl Groups {
-    /// Makes the node's groups.
+    /// Creates the node's groups.
     ///
     /// # Errors
     ///
-    /// Where cgroup version 2 is not at its place, lacks a controller, or may not be changed.
+    /// cgroup version 2 is not mounted at its usual place, lacks a controller, or may not be changed.
     pub fn open(data: &Path) -> Result<Self, NodeError> {
         let root = Path::new(ROOT);
         let listed = root.join("cgroup.controllers");
@@ -148,7 +150,7 @@ impl Groups {
         }
     }
 
-    /// Removes the groups of a data directory without machines, and those of all if no other Hearth has any.
+    /// Removes the group of a data directory that has no machines, and the group above if no other Hearth uses it.
     pub fn leave(data: &Path) {
         let all = Path::new(ROOT).join("hearth");
         if let Ok(data) = std::path::absolute(data) {
@@ -158,7 +160,7 @@ impl Groups {
         let _ = fs::remove_dir(all);
     }
 
-    /// Makes a machine's group.
+    /// Creates a machine's group and sets its limits.
     pub(crate) fn make(&self, name: &MachineName, size: Size) -> Result<(), NodeError> {
         let group = self.group(name);
         make(&group)?;
@@ -184,12 +186,13 @@ impl Groups {
         }
     }
 
-    /// Puts a process into its machine's group. The kernel waits for all processors to have noticed, some milliseconds.
+    /// Moves a process into its machine's group. Takes some milliseconds, in which the kernel synchronises all
+    /// processors.
     pub(crate) fn put(&self, name: &MachineName, pid: u32) -> Result<(), NodeError> {
         write(&self.group(name), "cgroup.procs", &pid.to_string())
     }
 
-    /// Removes a machine's group, whose process has ended. Of none, it is a success.
+    /// Removes the group of a machine whose process has ended. No-op if it does not exist.
     pub(crate) fn remove(&self, name: &MachineName) {
         const TRIES: u32 = 50;
         const PAUSE: Duration = Duration::from_millis(2);
@@ -202,7 +205,7 @@ impl Groups {
                     std::thread::sleep(PAUSE);
                 }
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    tracing::warn!(%error, %name, "a control group is left; the next start removes it");
+                    tracing::warn!(%error, %name, "cannot remove a control group; the next start removes it");
                     return;
                 }
                 _ => return,
@@ -210,7 +213,7 @@ impl Groups {
         }
     }
 
-    /// Removes the groups of machines that are not there.
+    /// Removes the groups of machines that do not exist any more.
     pub(crate) fn sweep(&self, is_there: impl Fn(&MachineName) -> bool) {
         for name in self.machines().filter(|name| !is_there(name)) {
             self.remove(&name);
@@ -222,8 +225,8 @@ impl Groups {
         groups_in(&self.own).filter_map(|group| group.file_name()?.to_str()?.parse().ok())
     }
 
-    /// Keeps memory for a machine: whatever others take, the kernel reclaims nothing of it below that (`memory.min`). A group has no
-    /// more of this than the groups above it, so theirs are the sums.
+    /// Sets the guaranteed memory of a machine (`memory.min`): the kernel reclaims nothing of the group below it. The
+    /// kernel bounds a group's guarantee by that of the groups above, so these are set to the sums.
     fn keep(&self, name: &MachineName, bytes: u64) -> Result<(), NodeError> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.insert(name.clone(), bytes);
@@ -236,7 +239,7 @@ impl Groups {
         if kept.remove(name).is_some()
             && let Err(error) = self.sum_up(&kept)
         {
-            tracing::warn!(%error, "more memory is kept for microVMs than they are promised");
+            tracing::warn!(%error, "the memory that is guaranteed to microVMs was not lowered");
         }
     }
 
@@ -251,29 +254,29 @@ impl Groups {
         write(all, MEMORY_MIN, &sum.to_string())
     }
 
-    /// Whether the kernel has killed something of a machine's group for want of memory.
+    /// Whether the kernel's OOM killer has killed a process of a machine's group.
     pub(crate) fn was_out_of_memory(&self, name: &MachineName) -> bool {
         let events = fs::read_to_string(self.group(name).join("memory.events"));
         kills_of(&events.unwrap_or_default()) > 0
     }
 
-    /// Processor time that a machine has used since its group was made.
+    /// Processor time that a machine has used since its group was created.
     pub(crate) fn used(&self, name: &MachineName) -> Option<Duration> {
         let text = fs::read_to_string(self.group(name).join("cpu.stat")).ok()?;
         used_of(&text)
     }
 
-    /// The vCPUs that a machine's group was made for.
+    /// Number of vCPUs that a machine's group was created for.
     pub(crate) fn vcpus(&self, name: &MachineName) -> Option<u32> {
         let text = fs::read_to_string(self.group(name).join("cpu.max")).ok()?;
         vcpus_of(&text)
     }
 
-    /// Says how much of a processor a machine has when they are short.
+    /// Sets a machine's `cpu.weight`, its share of the processors under contention.
     pub(crate) fn weigh(&self, name: &MachineName, vcpus: u32, goes_first: bool) {
         let weight = weight(vcpus, goes_first).to_string();
         if let Err(error) = write(&self.group(name), "cpu.weight", &weight) {
-            tracing::debug!(%error, %name, "no weight for a machine that has just ended");
+            tracing::debug!(%error, %name, "cannot set the processor weight of a machine that has just ended");
         }
     }
 
@@ -286,7 +289,7 @@ fn weight(vcpus: u32, goes_first: bool) -> u32 {
     WEIGHT_PER_VCPU * vcpus * if goes_first { FIRST } else { 1 }
 }
 
-/// The groups directly below one.
+/// The child groups of a group.
 fn groups_in(group: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     let entries = fs::read_dir(group).into_iter().flatten().flatten();
     entries
@@ -294,13 +297,13 @@ fn groups_in(group: &Path) -> impl Iterator<Item = PathBuf> + use<> {
         .filter(|path| path.is_dir())
 }
 
-/// What is kept for a group; nothing for one that has just gone.
+/// Guaranteed memory of a group in bytes; 0 if the group does not exist any more.
 fn memory_min(group: &Path) -> u64 {
     let text = fs::read_to_string(group.join(MEMORY_MIN)).unwrap_or_default();
     text.trim().parse().unwrap_or(0)
 }
 
-/// `memory.events`: how many processes were killed.
+/// Parses `memory.events`: the number of processes that the OOM killer has killed.
 fn kills_of(text: &str) -> u64 {
     let kills = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
     kills
@@ -308,7 +311,7 @@ fn kills_of(text: &str) -> u64 {
         .unwrap_or(0)
 }
 
-/// `cpu.stat`.
+/// Parses `cpu.stat`: the processor time used.
 fn used_of(text: &str) -> Option<Duration> {
     let used = text
         .lines()
@@ -316,13 +319,14 @@ fn used_of(text: &str) -> Option<Duration> {
     used.trim().parse().map(Duration::from_micros).ok()
 }
 
-/// `cpu.max` as [`Groups::make`] writes it: what devices may take is less than a vCPU.
+/// Parses the number of vCPUs from `cpu.max` as [`Groups::make`] writes it: the share of the devices is less than one
+/// vCPU.
 fn vcpus_of(text: &str) -> Option<u32> {
     let quota: u32 = text.split_whitespace().next()?.parse().ok()?;
     Some(quota / PERIOD_US).filter(|vcpus| *vcpus > 0)
 }
 
-/// The directory as one name that an operator recognises, as systemd writes paths: dashes for slashes.
+/// The directory as one file name that an operator recognises: dashes for slashes, like systemd's escaped paths.
 fn name_of(data: &Path) -> String {
     let path = data.to_string_lossy();
     path.trim_matches('/')
@@ -330,12 +334,12 @@ fn name_of(data: &Path) -> String {
         .replace('/', "-")
 }
 
-/// Whether one of the kernel's lists has a word.
+/// Whether a list of the kernel contains a word.
 fn lists(list: &str, word: &str) -> bool {
     list.split_whitespace().any(|listed| listed == word)
 }
 
-/// A line of `io.max`. What is not limited is `max`, as a group that is there already may have had a limit.
+/// A line of `io.max`. Values without a limit are written as `max`, to overwrite earlier limits of an existing group.
 fn io_max(device: BlockDevice, limit: RateLimit) -> String {
     let value = |limit: Option<u64>| limit.map_or_else(|| "max".to_owned(), |n| n.to_string());
     let (bytes, operations) = (
@@ -345,7 +349,7 @@ fn io_max(device: BlockDevice, limit: RateLimit) -> String {
     format!("{device} rbps={bytes} wbps={bytes} riops={operations} wiops={operations}")
 }
 
-/// Lets a group's children be limited.
+/// Enables controllers for a group's children.
 fn delegate(group: &Path, controllers: &[&str]) -> Result<(), NodeError> {
     let wanted: Vec<_> = controllers.iter().map(|name| format!("+{name}")).collect();
     write(group, "cgroup.subtree_control", &wanted.join(" "))

@@ -1,4 +1,4 @@
-//! The framing of hearth-wire on asynchronous streams.
+//! Reads and writes frames of hearth-wire on asynchronous streams.
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
@@ -17,11 +17,13 @@ pub(crate) async fn write<T: Serialize>(
     Ok(())
 }
 
-/// Reads one message, whose body has at most so many bytes; [`FrameError::Closed`] when the stream ends between two.
+/// Reads one message, whose body has at most `max_bytes`. Fails with [`FrameError::Closed`] if the stream ends between
+/// two messages.
 ///
-/// The other end may be hostile, and so much is allocated for each stream that waits for the rest of a message.
+/// The other end may be hostile, and up to `max_bytes` are allocated for each stream that waits for the rest of a
+/// message.
 ///
-/// Not cancellation safe: a read that is dropped half-way has lost bytes, and its stream must be closed.
+/// Not cancellation safe: after a read that was dropped half-way, the stream must be closed.
 pub(crate) async fn read<T: DeserializeOwned>(
     stream: &mut (impl AsyncRead + Unpin),
     max_bytes: usize,

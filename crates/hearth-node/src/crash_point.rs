@@ -1,11 +1,11 @@
-//! Named points at which a test ends this process, to show that nothing is lost there.
+//! Named points at which a test kills this process, to show that nothing is lost there.
 //!
 //! Only builds with debug assertions do anything here. The file `<data>/crash-point` holds the name of one of [`POINTS`]; the process that
 //! reaches that point removes the file and kills itself. A file that is gone afterwards shows that the point was reached.
 //!
-//! VMMs have points of their own (`hearth_wire::crash_point`). The next one that is started ends at the point in the file
-//! `<data>/vmm-crash-point`, and is held up where `<data>/vmm-slow-point` says (`seal.begun=1500`, in milliseconds). Variables of the
-//! environment say the same for all VMMs of this process.
+//! VMMs have points of their own (`hearth_wire::crash_point`). The next VMM that is started ends at the point in the
+//! file `<data>/vmm-crash-point`, and is delayed at the point in `<data>/vmm-slow-point` (`seal.begun=1500`, in
+//! milliseconds). Environment variables do the same for all VMMs of this process.
 
 use std::ffi::OsString;
 
@@ -35,23 +35,23 @@ pub const POINTS: &[&str] = &[
     "remove.removed",
 ];
 
-/// Name of the file that says where to end.
+/// Name of the file that holds the node's crash point.
 pub const FILE: &str = "crash-point";
 
-/// Name of the file that says where the next VMM ends.
+/// Name of the file that holds the crash point of the next VMM.
 pub const VMM_FILE: &str = "vmm-crash-point";
 
-/// Name of the file that says where the next VMM is held up, and for how long.
+/// Name of the file that says at which point the next VMM is delayed, and for how long.
 pub const VMM_SLOW_FILE: &str = "vmm-slow-point";
 
-/// What the next VMM is told of that: the flag, the variable, the file.
+/// For each setting of VMMs: its argument, its environment variable, its file.
 const OF_VMMS: [(&str, &str, Option<&str>); 3] = [
     ("--crash-point", "HEARTH_VMM_CRASH_POINT", Some(VMM_FILE)),
     ("--slow-point", "HEARTH_VMM_SLOW_POINT", Some(VMM_SLOW_FILE)),
     ("--pretend-asleep", "HEARTH_VMM_PRETEND_ASLEEP", None),
 ];
 
-/// The arguments with which a VMM is started that a test wants to end, to wait, or to believe that it was asleep.
+/// The arguments with which tests make a VMM end, be delayed, or believe that it was suspended for longer.
 pub(crate) fn vmm_arguments(layout: &Layout) -> Vec<OsString> {
     if !cfg!(debug_assertions) {
         return Vec::new();
@@ -69,7 +69,7 @@ pub(crate) fn vmm_arguments(layout: &Layout) -> Vec<OsString> {
     wanted.flatten().collect()
 }
 
-/// Does not return when this point is the one.
+/// Says that the process is at `point`. Does not return if a test has chosen this point.
 pub(crate) fn reach(layout: &Layout, point: &'static str) {
     if cfg!(debug_assertions) {
         end_at(layout, point);

@@ -1,4 +1,4 @@
-//! What cannot be read is set aside, so that it harms nothing else.
+//! Moves unreadable files to a directory of their own ("sets them aside"), so that they harm nothing else.
 //!
 //! ```text
 //! <data>/damaged/
@@ -8,11 +8,12 @@
 //!     chain/<id>/          the snapshots that it stands on: hard links, so that its data can be read without the others
 //! ```
 //!
-//! The node reads nothing of it but `reason.json`. An operator who has repaired a file, from a backup perhaps, moves the directory
-//! back while the service does not run, and the next start takes it up ([`take_back`]). One who has seen enough removes it.
+//! The node reads only `reason.json` of it. An operator can repair a file, from a backup perhaps, and move the
+//! directory back while the service does not run: the next start takes it up ([`take_back`]). Directories that nobody
+//! needs any more can be removed.
 //!
-//! Whose snapshot it is stands in its `node.json`. As that may be the file that cannot be read, an empty file in the same directory
-//! has the instance's name in its own name ([`owner_file`]).
+//! The `node.json` of a snapshot names its instance. As that may be the unreadable file, an empty file in the same
+//! directory has the instance's name in its own name ([`owner_file`]).
 
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
@@ -31,50 +32,52 @@ use crate::layout::{DAMAGED, Layout, MachineName};
 use crate::record::{self, NODE_FILE, ProcessRecord, SnapshotRecord, seconds_since_epoch};
 use crate::write_lock;
 
-/// How the names of damaged instances begin.
+/// Prefix of the directories of damaged instances.
 pub(crate) const INSTANCE_PREFIX: &str = "instance-";
 
-/// How the names of damaged snapshots begin.
+/// Prefix of the directories of damaged snapshots.
 pub(crate) const SNAPSHOT_PREFIX: &str = "snapshot-";
 
-/// Longest reason that is read. It is a sentence with some paths; what a VMM has left in its place may be of any length.
+/// Longest reason file that is read, in bytes. A reason is a sentence with some paths, but a VMM may have left a file
+/// of any length in its place.
 const MAX_REASON_BYTES: u64 = 64 << 10;
 
-/// Name of the directory with what something damaged stands on.
+/// Name of the directory that holds the snapshots which a damaged one needs.
 const CHAIN_DIRECTORY: &str = "chain";
 
-/// How the name of the file begins that says whose a snapshot is.
+/// Prefix of the name of the file that names the instance of a snapshot.
 const OWNER_PREFIX: &str = "of-";
 
-/// The flag before each directory that a VMM may write.
+/// The argument before each directory that a VMM may write.
 const WRITABLE_FLAG: &[u8] = b"--writable";
 
-/// Something that was set aside.
+/// An instance or snapshot that was set aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
-    /// Where it lies now.
+    /// Its directory now.
     pub path: PathBuf,
     /// The instance that it belongs to, if that could be read.
     pub instance: Option<String>,
-    /// What is wrong: a sentence for the operator.
+    /// The reason: a sentence for the operator.
     pub reason: String,
-    /// Seconds since the epoch.
+    /// When it was found, in seconds since the epoch.
     pub found_at: u64,
 }
 
 impl Damage {
-    /// Name of the directory of a data directory in which everything damaged lies.
+    /// Name of the directory below the data directory that holds everything that was set aside.
     pub const DIRECTORY: &str = DAMAGED;
 
-    /// Name of the file in each thing's directory that says what is wrong.
+    /// Name of the file in each directory that holds the reason.
     pub const REASON_FILE: &str = "reason.json";
 
-    /// What is known of a thing at `path` by the bytes of its reason file, if there are any.
+    /// Describes the directory at `path` from the bytes of its reason file, if there is one.
     pub fn told(path: PathBuf, reason: Option<&[u8]>) -> Self {
         let form = reason.and_then(|reason| serde_json::from_slice::<ReasonForm>(reason).ok());
         let form = form.unwrap_or_else(|| ReasonForm {
             instance: None,
-            reason: "the reason was not written down; the log of that time may have it".to_owned(),
+            reason: "the reason was not recorded; the service's log of that time may have it"
+                .to_owned(),
             found_at: 0,
         });
         Self {
@@ -85,7 +88,8 @@ impl Damage {
         }
     }
 
-    /// The place below the data directory where it lay; `None` for something that the node did not set aside.
+    /// The place below the data directory from which it was moved. `None` for a directory that the node did not set
+    /// aside.
     pub fn home(&self) -> Option<PathBuf> {
         let label = self.path.file_name()?.to_str()?;
         // A number follows where the same was damaged before.
@@ -105,7 +109,8 @@ struct ReasonForm {
     found_at: u64,
 }
 
-/// Whether a file is not what was written. One that could not be read or moved for want of descriptors, memory or room may be right.
+/// Whether an error means that a file is not what was written. A file that could not be read or moved for lack of
+/// descriptors, memory or disk space may be intact.
 pub(crate) fn is_damage(error: &NodeError) -> bool {
     let source = match error {
         NodeError::Io { source, .. } => source,
@@ -126,7 +131,8 @@ pub(crate) fn is_damage(error: &NodeError) -> bool {
         .any(|errno| source.raw_os_error() == Some(errno.raw_os_error()))
 }
 
-/// Sets aside the directory of an instance. A process that still runs it is killed: nobody would know it any more.
+/// Sets aside the directory of an instance. A process that still runs it is killed, as the node would not know it any
+/// more.
 pub(crate) fn set_aside_instance(
     layout: &Layout,
     name: &MachineName,
@@ -150,7 +156,7 @@ pub(crate) fn set_aside_snapshot(
     set_aside(layout, &directory, &label_of(id), owner.as_deref(), error)
 }
 
-/// Sets aside the snapshot that a running instance stands on and that was not put into its place yet.
+/// Sets aside the snapshot that a running instance stands on and that was not moved into place yet.
 pub(crate) fn set_aside_known(
     layout: &Layout,
     name: &MachineName,
@@ -162,12 +168,12 @@ pub(crate) fn set_aside_known(
     set_aside(layout, &from, &label_of(id), Some(&owner), error)
 }
 
-/// Name of the empty file in a snapshot's directory that says whose it is.
+/// Name of the empty file in a snapshot's directory that names its instance.
 pub(crate) fn owner_file(machine: &str) -> String {
     format!("{OWNER_PREFIX}{machine}")
 }
 
-/// Whose snapshot it is, whichever of its files can be read.
+/// The instance of a snapshot, from whichever of its files can be read.
 fn owner_of(directory: &Path) -> Option<String> {
     let entries = names(directory).unwrap_or_default();
     let noted = entries
@@ -215,16 +221,16 @@ fn set_aside(
     };
     // On a full disk the directory's name still tells what it was.
     if let Err(error) = record::write(&to.join(Damage::REASON_FILE), &form) {
-        tracing::warn!(%error, "why something was set aside is not written down");
+        tracing::warn!(%error, "cannot write why something was set aside");
     }
     if let Err(error) = keep_chain(layout, &to) {
-        tracing::warn!(%error, path = %to.display(), "what something damaged stands on is not kept");
+        tracing::warn!(%error, path = %to.display(), "cannot keep the snapshots that a damaged one needs");
     }
     Ok(())
 }
 
-/// Links what something damaged stands on into its directory. The steps among that are removed where they were, as nothing
-/// else needs them.
+/// Links the snapshots that a damaged one needs into its directory. Steps among them are removed from their own place,
+/// as nothing else needs them.
 fn keep_chain(layout: &Layout, damaged: &Path) -> Result<(), NodeError> {
     let chain = damaged.join(CHAIN_DIRECTORY);
     for id in needs_of(damaged) {
@@ -242,7 +248,8 @@ fn keep_chain(layout: &Layout, damaged: &Path) -> Result<(), NodeError> {
     Ok(())
 }
 
-/// Gives what was moved back under the name that it had here its own name again. A snapshot of another name would be swept.
+/// Renames directories that were moved back under the name that they have here to their own names. A snapshot of
+/// another name would be swept.
 pub(crate) fn take_back_names(directory: &Path, prefix: &str) -> Result<(), NodeError> {
     for entry in names(directory)? {
         let from = directory.join(&entry);
@@ -257,7 +264,8 @@ pub(crate) fn take_back_names(directory: &Path, prefix: &str) -> Result<(), Node
     Ok(())
 }
 
-/// Takes up a snapshot that was moved back: what it stands on goes back to its own place, where it was removed meanwhile.
+/// Takes up a snapshot that was moved back: the snapshots that it needs are moved back to their places, if they were
+/// removed there meanwhile.
 pub(crate) fn take_back(layout: &Layout, id: SnapshotId) -> Result<(), NodeError> {
     let directory = layout.snapshot(id);
     let chain = directory.join(CHAIN_DIRECTORY);
@@ -273,7 +281,8 @@ pub(crate) fn take_back(layout: &Layout, id: SnapshotId) -> Result<(), NodeError
     write_lock::remove_all(&chain)
 }
 
-/// The snapshots that something stands on, by whichever of its files can be read. It may hold a snapshot on its way to the others.
+/// The snapshots that a damaged directory needs, from whichever of its files can be read. The directory of an instance
+/// may hold a snapshot that was not moved into place yet.
 fn needs_of(directory: &Path) -> BTreeSet<SnapshotId> {
     let mut needs = BTreeSet::new();
     let incoming = directory.join("incoming");
@@ -297,7 +306,7 @@ fn needs_of(directory: &Path) -> BTreeSet<SnapshotId> {
 ///
 /// # Errors
 ///
-/// When the directory cannot be listed. That there is none is no error.
+/// The directory cannot be listed. A missing directory is no error.
 pub fn damaged_in(data: &Path) -> Result<Vec<Damage>, NodeError> {
     let directory = data.join(Damage::DIRECTORY);
     let entries = match names(&directory) {
@@ -314,7 +323,7 @@ pub fn damaged_in(data: &Path) -> Result<Vec<Damage>, NodeError> {
     Ok(found)
 }
 
-/// Reminds the operator of everything that was set aside by earlier starts.
+/// Logs everything that was set aside by earlier starts, to remind the operator.
 pub(crate) fn remind(layout: &Layout) {
     for damage in damaged_in(layout.data()).unwrap_or_default() {
         let (path, instance) = (damage.path.display(), damage.instance);
@@ -327,7 +336,7 @@ pub(crate) fn remind(layout: &Layout) {
     }
 }
 
-/// Why a snapshot is not where it was, if it was set aside.
+/// Why a snapshot was set aside, if it was.
 pub(crate) fn reason_of(layout: &Layout, id: SnapshotId) -> Option<String> {
     if layout.snapshot(id).exists() {
         return None;
@@ -342,7 +351,7 @@ fn damage_at(path: PathBuf) -> Damage {
     Damage::told(path, reason.as_deref())
 }
 
-/// A name that nothing has yet: the same may be damaged twice.
+/// A name that is not taken: the same instance or snapshot may be damaged twice.
 fn free_name(directory: &Path, label: &str) -> PathBuf {
     let numbered = (2..).map(|number| directory.join(format!("{label}.{number}")));
     std::iter::once(directory.join(label))
@@ -351,7 +360,8 @@ fn free_name(directory: &Path, label: &str) -> PathBuf {
         .unwrap_or_else(|| directory.join(label))
 }
 
-/// Kills the VMMs that were started to write `own`. Their record is what cannot be read, so their command line is all that says it.
+/// Kills the VMMs that were started to write `own`. They are found by their command lines, because their record is the
+/// unreadable file.
 fn kill_processes_of(own: &Path) {
     let own = own.as_os_str().as_encoded_bytes();
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();

@@ -1,4 +1,4 @@
-//! What can go wrong between "run this snapshot" and a running guest.
+//! The error type of the node's operations.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,13 +8,13 @@ use hearth_snapshot::{OpenError, SnapshotId};
 use crate::agent::AgentError;
 use crate::vmm::VmmError;
 
-/// Why a node did not do what it was asked.
+/// Why an operation of the node failed.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
-    /// A text that cannot be the name of a microVM.
+    /// A text is not a valid name of a microVM.
     #[error(transparent)]
     Name(#[from] crate::layout::NameError),
-    /// A microVM of that name is there already.
+    /// A microVM of that name exists already.
     #[error(
         "there is a microVM {0} already; if its process is dead, `hearth machine sweep` settles what is left of it"
     )]
@@ -28,7 +28,7 @@ pub enum NodeError {
     /// There is no snapshot with that id.
     #[error("there is no snapshot {0}; `hearth snapshot ls` lists them")]
     UnknownSnapshot(String),
-    /// More than one snapshot begins like that.
+    /// Several snapshot ids begin with the given text.
     #[error("{0} is the beginning of several snapshot ids")]
     AmbiguousSnapshot(String),
     /// A snapshot is the parent of another one.
@@ -36,10 +36,10 @@ pub enum NodeError {
     HasChildren {
         /// The snapshot that was to be deleted.
         id: SnapshotId,
-        /// One that needs it.
+        /// A snapshot that needs it.
         child: SnapshotId,
     },
-    /// A snapshot is what a running microVM stands on.
+    /// A running microVM stands on the snapshot.
     #[error("snapshot {id} is in use by microVM {machine}; terminate that first")]
     InUse {
         /// The snapshot that was to be deleted.
@@ -47,7 +47,7 @@ pub enum NodeError {
         /// A microVM that stands on it.
         machine: String,
     },
-    /// A snapshot is what an operation is about to stand on.
+    /// An operation that is under way uses the snapshot.
     #[error("snapshot {0} is being used by an operation; try again when that has ended")]
     BeingUsed(SnapshotId),
     /// The directory of a snapshot holds another one.
@@ -55,43 +55,43 @@ pub enum NodeError {
     Mistaken {
         /// The directory.
         path: PathBuf,
-        /// What lies in it.
+        /// Id of the snapshot in it.
         found: SnapshotId,
     },
-    /// An instance was removed while something else was done with it.
+    /// The instance was removed while another operation on it was under way.
     #[error("microVM {0} is being removed")]
     Removed(String),
-    /// A suspended instance cannot be restored, now or later.
+    /// A suspended instance cannot be restored: a retry cannot help.
     #[error("the snapshot of microVM {name} is damaged: {reason}")]
     Damaged {
         /// The instance.
         name: String,
-        /// Which file, and what is wrong with it.
+        /// The damaged file, and what is wrong with it.
         reason: String,
     },
     /// A task of the node panicked.
     #[error("an operation of the node panicked; its log says where")]
     Panicked,
-    /// A snapshot failed half-way.
+    /// A snapshot failed after the disks had moved to new overlays.
     #[error(
         "a snapshot of microVM {0} failed after its disks had moved on; it can run and be terminated, but not be snapshotted or suspended"
     )]
     DisksDiverged(String),
-    /// A snapshot has a network card, and this node has no networks.
+    /// The snapshot has a network card, but this node has no networks.
     #[error(
         "{0} was made with a network card, and this node has no networks; its log says why, and what helps"
     )]
     NoNetwork(String),
-    /// Every user of the range has a machine.
+    /// All users of the configured range are taken.
     #[error("all users of the configured range run a microVM; widen the range")]
     NoUser,
-    /// A file outside of the data directory is not for the users that VMMs are.
+    /// The users of VMMs cannot read a file outside the data directory.
     #[error("a microVM's VMM is a user of its own, who cannot read {0}; allow it: chmod a+r {0}")]
     Unreadable(PathBuf),
-    /// No network could be made.
+    /// The network of a microVM could not be made.
     #[error(transparent)]
     Network(#[from] hearth_net::NetworkError),
-    /// The kernel's control groups lack something.
+    /// The kernel's control groups lack a controller.
     #[error(
         "the kernel's control groups have no controller {0}; see /sys/fs/cgroup/cgroup.controllers, or start without limits"
     )]
@@ -99,46 +99,46 @@ pub enum NodeError {
     /// A file operation failed.
     #[error("cannot {step} ({path})")]
     Io {
-        /// What was tried.
+        /// The step that failed.
         step: &'static str,
-        /// On what.
+        /// The file or directory of that step.
         path: PathBuf,
-        /// Why it failed.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// A record of the node does not parse.
+    /// A record of the node cannot be parsed.
     #[error("{path} is not a record of this Hearth")]
     Record {
         /// The file.
         path: PathBuf,
-        /// What the parser said.
+        /// The parser's error.
         #[source]
         source: serde_json::Error,
     },
-    /// A record of the node was changed by something else.
+    /// A record of the node does not have its checksum.
     #[error("{0} is corrupt (checksum)")]
     Checksum(PathBuf),
-    /// A snapshot is not acceptable.
+    /// A snapshot cannot be opened.
     #[error(transparent)]
     Snapshot(#[from] OpenError),
-    /// A VMM sealed something else than it was asked for.
+    /// A VMM sealed another snapshot than it was asked for.
     #[error("{path} is not what its VMM was asked for: {what}")]
     NotAsked {
         /// The snapshot.
         path: PathBuf,
-        /// What differs.
+        /// The difference.
         what: String,
     },
-    /// The VMM process did not start, or did not do what it was asked.
+    /// The VMM process did not start, or a request to it failed.
     #[error(transparent)]
     Vmm(#[from] VmmError),
-    /// The agent did not answer, or refused.
+    /// A request to the agent failed.
     #[error(transparent)]
     Agent(#[from] AgentError),
 }
 
-/// Names the step and the path of a failed file operation.
+/// Wraps the error of a file operation with its step and path.
 pub(crate) fn failed(
     step: &'static str,
     path: &std::path::Path,

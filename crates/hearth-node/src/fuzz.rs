@@ -1,3 +1,3 @@
-//! The body of a fuzz target: what reads the frames of agents.
+//! The fuzz target for frames of agents.
 
 pub use crate::codec::fuzz::frames as agent_frames;

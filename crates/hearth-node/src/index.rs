@@ -1,7 +1,8 @@
-//! What a node knows of its files, in memory: instances and snapshots by name, and who stands on which snapshot.
+//! The in-memory index of a node's files: instances and snapshots by name, and the users of each snapshot.
 //!
-//! Plain data without any file access. [`crate::records::Records`] changes the index together with the files, so that no operation
-//! has to list or read what belongs to others: its cost does not grow with the number of instances on the host.
+//! The index is plain data without file access. [`crate::records::Records`] changes the index together with the files,
+//! so that no operation has to list or read the files of other instances: its cost does not grow with the number of
+//! instances on the host.
 //!
 //! A snapshot has *users*: each instance that stands on it, each snapshot that cannot be restored without it, each fork that
 //! waits for it, and each [pin](crate::records::Pin). A step without users is *idle* and may be removed.
@@ -17,16 +18,17 @@ use crate::record::{DiskStack, MachineRecord, Purpose, SnapshotRecord};
 /// A snapshot of this node.
 #[derive(Debug, Clone)]
 pub struct SnapshotInfo {
-    /// Its identity.
+    /// Identity of the snapshot.
     pub id: SnapshotId,
     /// Its ancestors, nearest first.
     pub ancestors: Vec<SnapshotId>,
-    /// What is written down about it.
+    /// The snapshot's record on disk.
     pub record: SnapshotRecord,
 }
 
 impl SnapshotInfo {
-    /// The other snapshots without which this one cannot be restored: ancestors, and those that own its disks.
+    /// The other snapshots that are needed to restore this one: its ancestors, and the snapshots whose files are its
+    /// disks.
     pub(crate) fn needs(&self) -> BTreeSet<SnapshotId> {
         let mut needed = sealed_disks(&self.record.disks);
         needed.extend(&self.ancestors);
@@ -34,13 +36,14 @@ impl SnapshotInfo {
         needed
     }
 
-    /// The full snapshot at the bottom of its chain: itself, if it is one.
+    /// Id of the full snapshot at the bottom of the chain: its own id, if it is a full one.
     pub(crate) fn bottom(&self) -> SnapshotId {
         self.ancestors.last().copied().unwrap_or(self.id)
     }
 }
 
-/// The snapshots that an instance stands on, with memory or a disk. The ancestors of its parent are kept by the parent.
+/// The snapshots that an instance stands on with its memory or a disk. Ancestors of its parent are not included: the
+/// parent is a user of those.
 fn stands_on(record: &MachineRecord) -> BTreeSet<SnapshotId> {
     let mut needed = sealed_disks(&record.disks);
     let parent = record.parent.as_ref();
@@ -53,12 +56,12 @@ fn sealed_disks(disks: &[DiskStack]) -> BTreeSet<SnapshotId> {
     sealed.filter_map(|(id, _)| id.parse().ok()).collect()
 }
 
-/// What there is of one instance that has a directory.
+/// The files of one instance that has a directory.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct InstanceEntry {
-    /// Nothing, as long as its launch has not come as far as a process.
+    /// The instance's record; `None` until its launch has started a process.
     pub(crate) record: Option<Arc<MachineRecord>>,
-    /// The snapshot that a fork waits for.
+    /// The snapshot from which a fork is to be launched.
     pub(crate) origin: Option<SnapshotId>,
 }
 
@@ -70,25 +73,25 @@ impl InstanceEntry {
     }
 }
 
-/// Why a snapshot is not removed.
+/// A user of a snapshot, because of which it is not removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum User {
-    /// An instance stands on it, or waits for it.
+    /// An instance stands on the snapshot, or is to be launched from it.
     Instance(MachineName),
-    /// Another snapshot needs it.
+    /// Another snapshot needs the snapshot.
     Snapshot(SnapshotId),
-    /// An operation is about to use it.
+    /// An operation has pinned the snapshot.
     Operation,
 }
 
-/// The index.
+/// The index of a node's instances and snapshots.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     instances: HashMap<MachineName, InstanceEntry>,
     snapshots: HashMap<SnapshotId, Arc<SnapshotInfo>>,
-    /// The layer in which each suspended instance lies, by the instance's name.
+    /// The layer that holds each suspended instance, by the instance's name.
     suspended: HashMap<String, SnapshotId>,
-    /// How many users each snapshot has, also of those that are not here (yet).
+    /// Number of users of each snapshot, also of snapshots that are not in the index (yet).
     users: HashMap<SnapshotId, usize>,
     /// Steps without users.
     idle: BTreeSet<SnapshotId>,
@@ -111,12 +114,12 @@ impl Index {
         self.snapshots.values()
     }
 
-    /// The layer in which this instance is suspended.
+    /// The layer that holds this suspended instance.
     pub(crate) fn suspended(&self, name: &str) -> Option<&Arc<SnapshotInfo>> {
         self.snapshots.get(self.suspended.get(name)?)
     }
 
-    /// Sets what there is of an instance.
+    /// Sets the entry of an instance.
     pub(crate) fn put_instance(&mut self, name: MachineName, entry: InstanceEntry) {
         let uses = entry.uses();
         // The new uses first: what both use never becomes idle in between.
@@ -132,7 +135,7 @@ impl Index {
         }
     }
 
-    /// Adds a snapshot, or sets what is written down about one.
+    /// Adds a snapshot, or replaces its record.
     pub(crate) fn put_snapshot(&mut self, info: SnapshotInfo) {
         let id = info.id;
         self.add_uses(&info.needs());
@@ -147,12 +150,12 @@ impl Index {
         self.judge(id);
     }
 
-    /// Hides a snapshot whose files are about to be removed: nobody can begin to use it. What it needs is kept until
-    /// [`Self::finish_removal`].
+    /// Hides a snapshot whose files are about to be removed: nobody can begin to use it. The snapshots that it needs
+    /// are kept until [`Self::finish_removal`].
     ///
     /// # Errors
     ///
-    /// A user, if there is one.
+    /// A user of the snapshot, if there is one.
     pub(crate) fn begin_removal(
         &mut self,
         id: SnapshotId,
@@ -168,23 +171,23 @@ impl Index {
         Ok(removed)
     }
 
-    /// The files of a snapshot are gone.
+    /// Completes the removal of a snapshot, after its files were removed.
     pub(crate) fn finish_removal(&mut self, info: &SnapshotInfo) {
         self.drop_uses(&info.needs());
     }
 
-    /// The files of a snapshot could not be removed: it is here as before.
+    /// Undoes [`Self::begin_removal`], after the files could not be removed.
     pub(crate) fn undo_removal(&mut self, info: &SnapshotInfo) {
         self.put_snapshot(info.clone());
         self.drop_uses(&info.needs());
     }
 
-    /// The steps that nothing stands on.
+    /// The steps without users.
     pub(crate) fn idle_steps(&self) -> Vec<SnapshotId> {
         self.idle.iter().copied().collect()
     }
 
-    /// Adds a user that is neither an instance nor a snapshot.
+    /// Adds an operation as a user of a snapshot.
     pub(crate) fn pin(&mut self, id: SnapshotId) {
         self.add_uses(&BTreeSet::from([id]));
     }
@@ -203,7 +206,7 @@ impl Index {
         self.users.contains_key(&id)
     }
 
-    /// Looks at everything; only for the message of a refusal.
+    /// Finds a user of a snapshot. Searches the whole index, so it is only used for error messages.
     fn user_of(&self, id: SnapshotId) -> User {
         let instance = self
             .instances
@@ -238,7 +241,7 @@ impl Index {
         }
     }
 
-    /// Notes whether a snapshot is a step without users.
+    /// Updates whether a snapshot is an idle step.
     fn judge(&mut self, id: SnapshotId) {
         let is_step = self
             .snapshots

@@ -1,7 +1,9 @@
-//! What a node makes for the jail of a VMM: a user that no other machine has, a directory that is its own, an empty one to make
-//! its root at, and a process namespace. The walls themselves the VMM puts up (`hearth-vmm/src/sandbox`).
+//! The node's part of a VMM's sandbox: a user that no other machine has, a directory that only this VMM writes, an
+//! empty directory for its root mount, and a PID namespace. The VMM enters its sandbox by itself
+//! (`hearth-vmm/src/sandbox`).
 //!
-//! A user is leased for as long as its machine runs. Leases stand in the machines' records, so a node that starts anew knows them.
+//! A user is leased for as long as its machine runs. The machines' records hold the leases, so a restarted node knows
+//! them.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -19,14 +21,14 @@ use crate::directory::names;
 use crate::error::{NodeError, failed};
 use crate::layout::MachineName;
 
-/// Numbers that neither distributions, systemd nor container engines give to anybody (systemd's UIDS-GIDS.md: 0x70000000 and
+/// User ids that neither distributions, systemd nor container engines assign (systemd's UIDS-GIDS.md: 0x70000000 and
 /// more are free).
 pub const DEFAULT_USERS: RangeInclusive<u32> = 0x7000_0000..=0x7000_ffff;
 
-/// The files of a snapshot that a VMM writes, beside those of disks.
+/// The files that a VMM writes into a snapshot, beside the disks.
 const SNAPSHOT_FILES: [&str; 3] = [MEMORY_FILE, "state", "hashes"];
 
-/// Users of running machines.
+/// The leased users of running machines.
 #[derive(Debug)]
 pub(crate) struct Users {
     range: RangeInclusive<u32>,
@@ -35,7 +37,8 @@ pub(crate) struct Users {
 
 #[derive(Debug)]
 struct Leases {
-    /// Not the lowest that is free: what an ended machine had is not given to the next one at once.
+    /// The user id that is tried next. Ids are taken in turn, so that the user of an ended machine is not reused at
+    /// once.
     next: u32,
     by_user: HashMap<u32, MachineName>,
 }
@@ -55,7 +58,7 @@ impl Users {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Leases one.
+    /// Leases a free user to a machine.
     pub(crate) fn take(&self, name: &MachineName) -> Result<u32, NodeError> {
         let mut leases = self.leases();
         for _ in self.range.clone() {
@@ -72,12 +75,12 @@ impl Users {
         Err(NodeError::NoUser)
     }
 
-    /// Takes note of a lease that a record tells of.
+    /// Registers a lease that a machine's record holds.
     pub(crate) fn adopt(&self, name: &MachineName, user: u32) {
         self.leases().by_user.insert(user, name.clone());
     }
 
-    /// Ends a lease. Of somebody else's, or of none, it does nothing.
+    /// Ends a lease. No-op if the machine does not have this user.
     pub(crate) fn give_back(&self, name: &MachineName, user: u32) {
         let mut leases = self.leases();
         if leases.by_user.get(&user) == Some(name) {
@@ -86,7 +89,7 @@ impl Users {
     }
 }
 
-/// Makes the directory in which a VMM may write.
+/// Creates the directory that a VMM may write.
 pub(crate) fn make_own(path: &Path, user: Option<u32>) -> Result<(), NodeError> {
     fs::create_dir(path).map_err(failed("make the directory", path))?;
     let private = fs::Permissions::from_mode(0o700);
@@ -97,8 +100,8 @@ pub(crate) fn make_own(path: &Path, user: Option<u32>) -> Result<(), NodeError> 
     }
 }
 
-/// Makes what a VMM has written into a directory the node's own, and readable for other VMMs, who see no more than what they are
-/// handed. Anything but plain files is refused: it would lead elsewhere.
+/// Takes ownership of the files that a VMM has written into a directory, and makes them readable for other VMMs, which
+/// see only the paths that they are given. Anything but regular files is refused, as links would lead elsewhere.
 pub(crate) fn take_over(directory: &Path) -> Result<(), NodeError> {
     let (user, group) = (geteuid().as_raw(), getegid().as_raw());
     // A link in its place would lead elsewhere. Where it lies now its maker cannot put another.
@@ -122,7 +125,7 @@ pub(crate) fn take_over(directory: &Path) -> Result<(), NodeError> {
     Ok(())
 }
 
-/// Whether a VMM puts a file of this name into a snapshot.
+/// Whether a VMM writes a file of this name into a snapshot.
 fn is_sealed_file(name: &str) -> bool {
     let is_disk = |number: &str| number.parse().is_ok_and(|index| disk_file(index) == name);
     let number = name
@@ -131,7 +134,7 @@ fn is_sealed_file(name: &str) -> bool {
     SNAPSHOT_FILES.contains(&name) || number.is_some_and(is_disk)
 }
 
-/// The same of one file, of a VMM that has ended or cannot change its directory any more.
+/// Takes ownership of one file, of a VMM that has ended or cannot change its directory any more.
 pub(crate) fn take_over_file(path: &Path) -> Result<(), NodeError> {
     let here = || failed("take over", path);
     let found = fs::symlink_metadata(path).map_err(here())?;
@@ -149,8 +152,9 @@ pub(crate) fn take_over_file(path: &Path) -> Result<(), NodeError> {
     lchown(path, Some(user), Some(group)).map_err(here())
 }
 
-/// Lets every user read what a VMM is made of, a file or a directory of files in the data directory. Nobody comes that far but
-/// those who are shown it, as the data directory is closed. What lies elsewhere is the operator's, who says who reads it.
+/// Makes a file, or a directory of files, readable for the users of all VMMs. The data directory itself is closed, so
+/// only VMMs that have the path mounted can read it. Fails for an unreadable path outside the data directory: its
+/// permissions are the operator's to set.
 pub(crate) fn let_read(path: &Path, data: &Path) -> Result<(), NodeError> {
     let found = fs::metadata(path).map_err(failed("look at", path))?;
     let readable = if found.is_dir() { 0o555 } else { 0o444 };

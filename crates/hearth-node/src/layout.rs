@@ -1,4 +1,4 @@
-//! Where a node keeps its files.
+//! The paths of a node's files.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -6,20 +6,20 @@ use std::str::FromStr;
 
 use hearth_snapshot::SnapshotId;
 
-/// What a kernel may say on its serial port before the log starts again from its beginning.
+/// Size of the serial log in bytes, after which it starts again from its beginning.
 pub(crate) const SERIAL_LOG_BYTES: u64 = 1 << 20;
 
-/// Name of the directory in which everything damaged lies.
+/// Name of the directory for everything that was set aside.
 pub(crate) const DAMAGED: &str = "damaged";
 
 /// Name of a microVM on its node: 1-64 of `a-z A-Z 0-9 - _`, so that it is a file name and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MachineName(String);
 
-/// A text that cannot be a name.
+/// The error for a text that is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Wrong length or characters.
+    /// The text has a wrong length or wrong characters.
     #[error(
         "{0:?} is not a name: use 1 to 64 of a-z, A-Z, 0-9, - and _, and begin with a letter or digit"
     )]
@@ -87,28 +87,28 @@ impl Layout {
         self.machine(name).join("vmm")
     }
 
-    /// Where the VMM puts a snapshot of this microVM.
+    /// The directory into which the VMM of this microVM writes a snapshot.
     pub(crate) fn outgoing(&self, name: &MachineName) -> PathBuf {
         self.own(name).join("snapshot")
     }
 
-    /// Where the node keeps a snapshot of this microVM until its record is written.
+    /// The directory in which the node keeps a snapshot of this microVM until its record is written.
     pub(crate) fn incoming(&self, name: &MachineName) -> PathBuf {
         self.machine(name).join("incoming")
     }
 
-    /// Directory of what cannot be read.
+    /// Directory of everything that was set aside.
     pub(crate) fn damaged(&self) -> PathBuf {
         self.data.join(DAMAGED)
     }
 
-    /// An empty directory, at which VMMs make their roots, each in a mount namespace of its own.
+    /// An empty directory at which VMMs mount their roots, each in a mount namespace of its own.
     pub(crate) fn empty(&self) -> PathBuf {
         self.data.join("empty")
     }
 }
 
-/// The overlay of the disk with that index, after so many snapshots, in the VMM's own directory.
+/// Path of the overlay of the disk with that index, after `generation` snapshots, in the VMM's own directory.
 pub(crate) fn overlay_path(own: &Path, index: usize, generation: u32) -> PathBuf {
     own.join(format!("disk-{index}.{generation}.qcow2"))
 }

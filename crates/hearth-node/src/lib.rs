@@ -1,9 +1,9 @@
-//! VMM processes of one host: spawn, drive, snapshot store.
+//! The VMM processes and snapshots of one host.
 //!
-//! A [`Node`] turns "run this snapshot" into a `hearth-vmm` process and back. Everything it knows is in its
-//! data directory, so that a later process with that directory finds the same microVMs again; it reads its records once, and keeps an
-//! index of them in memory (index.rs, records.rs). Operations on one instance follow each other (turns.rs) and outlive whoever
-//! asked for them:
+//! A [`Node`] starts a `hearth-vmm` process from a snapshot and turns the process back into a snapshot. Its state is in
+//! its data directory, so that a later process with that directory finds the same microVMs. It reads its records once,
+//! and keeps an index of them in memory (index.rs, records.rs). Operations on one instance run one after the other
+//! (turns.rs) and outlive their callers:
 //!
 //! ```text
 //! <data>/
@@ -53,8 +53,8 @@ mod shares;
 mod socket;
 mod spawn;
 mod times;
-mod told;
 mod turns;
+mod untrusted_text;
 mod verified;
 mod vmm;
 mod vmm_end;

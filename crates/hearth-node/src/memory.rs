@@ -1,4 +1,4 @@
-//! What a microVM takes of its host's memory.
+//! Measures the host memory of a microVM.
 
 use std::fs;
 
@@ -6,19 +6,19 @@ use crate::record::ProcessRecord;
 
 /// Resident memory of one VMM process, guest RAM included.
 ///
-/// RAM is a private mapping of snapshot files: what the guest wrote is anonymous memory and this process's alone; what it only
-/// read is the files' page cache, which all clones of a version share. The kernel counts the two apart, so that no page
-/// table has to be walked as for `smaps_rollup`.
+/// RAM is a private mapping of snapshot files. Pages that the guest wrote are anonymous memory of this process alone.
+/// Pages that it only read are the files' page cache, which all clones of a version share. The kernel counts the two
+/// separately, so that no page table has to be walked as for `smaps_rollup`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProcessMemory {
-    /// Memory that goes with the process, in bytes.
+    /// Memory of this process alone, in bytes.
     pub private_bytes: u64,
-    /// Memory of files, in bytes: it may be counted for others too.
+    /// Memory of mapped files, in bytes. It may be counted for other processes too.
     pub shared_bytes: u64,
 }
 
 impl ProcessRecord {
-    /// What the process takes now; `None` when it has gone.
+    /// The current memory of the process; `None` if it has ended.
     #[must_use]
     pub fn memory(&self) -> Option<ProcessMemory> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;

@@ -1,25 +1,26 @@
-//! Whom the kernel takes memory from when the host has none left.
+//! Decides which VMM the kernel's OOM killer chooses when the host has no memory left.
 //!
-//! A microVM is promised its baseline, a quarter of the RAM that its guest sees; what it has beyond that is lent. Two things keep the
-//! promise. Its control group keeps the baseline from being reclaimed (`memory.min`, cgroup.rs). And when the kernel has to kill, it
-//! compares processes by their resident memory, moved by `oom_score_adj` in thousandths of the host's memory (proc_pid_oom_score_adj(5)).
-//! Each VMM's is moved down by its baseline, so VMMs are compared by what they have beyond it: who took most of what was lent goes
-//! first, and who stays within the baseline last, however large that is.
+//! A microVM is guaranteed its baseline, a quarter of the RAM that its guest sees; memory beyond that is overcommitted.
+//! Two mechanisms keep the guarantee. Its control group keeps the baseline from being reclaimed (`memory.min`,
+//! cgroup.rs). And the OOM killer compares processes by their resident memory plus `oom_score_adj`, in thousandths of
+//! the host's memory (proc_pid_oom_score_adj(5)). Each VMM's score is lowered by its baseline, so VMMs are compared by
+//! their memory beyond it: the VMM with most overcommitted memory is killed first, and VMMs within their baseline last,
+//! however large they are.
 
 use std::fs;
 
-/// RAM that a guest sees for each part that is its baseline (`hearth-control/src/image.rs`, `peak_mib()`).
+/// Ratio of a guest's RAM to its baseline (`hearth-control/src/image.rs`, `peak_mib()`).
 const RAM_PER_BASELINE: u32 = 4;
 
-/// The lowest score that still can be killed; below it the kernel would never end a VMM.
+/// The lowest adjustment with which a VMM can still be killed: with -1000 the kernel would never kill it.
 const LEAST_ADJUSTMENT: i64 = -999;
 
-/// The memory that a machine with so much RAM is promised, in MiB.
+/// The guaranteed memory of a machine with `memory_mib` of RAM, in MiB.
 pub(crate) fn baseline_mib(memory_mib: u32) -> u64 {
     u64::from(memory_mib.div_ceil(RAM_PER_BASELINE))
 }
 
-/// Moves a VMM's score by its baseline. Best effort: without the right to do so the kernel decides by size.
+/// Lowers a VMM's OOM score by its baseline. Best effort: without the permission, the kernel decides by size.
 pub(crate) fn prefer(pid: u32, memory_mib: u32) {
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let Some(total_kib) = total_kib(&meminfo) else {
@@ -28,18 +29,18 @@ pub(crate) fn prefer(pid: u32, memory_mib: u32) {
     let score = adjustment(baseline_mib(memory_mib), total_kib);
     let path = format!("/proc/{pid}/oom_score_adj");
     if let Err(error) = fs::write(&path, score.to_string()) {
-        tracing::debug!(%error, path, "a VMM is not preferred to others when memory is short");
+        tracing::debug!(%error, path, "cannot set the OOM score of a VMM");
     }
 }
 
-/// A baseline in thousandths of the host's memory, below zero.
+/// The adjustment for a baseline: negative, in thousandths of the host's memory.
 fn adjustment(baseline_mib: u64, total_kib: u64) -> i64 {
     let thousandths = (baseline_mib << 10).saturating_mul(1000) / total_kib.max(1);
     let lowered = i64::try_from(thousandths).map_or(LEAST_ADJUSTMENT, |part| -part);
     lowered.max(LEAST_ADJUSTMENT)
 }
 
-/// `MemTotal` of `/proc/meminfo`.
+/// Parses `MemTotal` of `/proc/meminfo`, in KiB.
 fn total_kib(meminfo: &str) -> Option<u64> {
     let line = meminfo
         .lines()

@@ -1,4 +1,4 @@
-//! The node itself: what it is made of, finding, deleting, sweeping.
+//! The node: its parts and options, and finding, deleting and sweeping of instances and snapshots.
 
 pub(crate) mod chain;
 pub(crate) mod fork;
@@ -44,10 +44,10 @@ use crate::vmm_end::{Ends, VmmEnd};
 use crate::vmm_log::VmmLog;
 use crate::write_lock;
 
-/// How long the end of a process that has ended may take to be known: its child has to be collected and its log written.
+/// How long to wait until it is known how an ended process ended: the child has to be reaped and its log written.
 const END_LIMIT: Duration = Duration::from_secs(2);
 
-/// How a node works.
+/// Configuration of a node.
 #[derive(Debug, Clone)]
 pub struct NodeOptions {
     /// The data directory.
@@ -58,30 +58,32 @@ pub struct NodeOptions {
     pub boot_limit: Duration,
     /// Longest wait for the agent of a machine that was restored.
     pub restore_limit: Duration,
-    /// Networks for machines; without it they have no network card.
+    /// Networks for machines. `None`: machines have no network card.
     pub network: Option<Network>,
-    /// Limits on what machines take of the host; without it there are none.
+    /// Control groups that limit the machines. `None`: there are no limits.
     pub groups: Option<Groups>,
-    /// Users that VMMs become, each one of its own, in a root and a process namespace of its own. Without it, which is where this
-    /// process is not root, they are its user.
+    /// Range of the users of VMMs. Each VMM gets its own user, root directory and PID namespace. `None`, as when this
+    /// process is not root: VMMs run as this process's user.
     pub users: Option<RangeInclusive<u32>>,
-    /// What each machine may take of disk and network.
+    /// Rate limits of each machine's disks and network.
     pub limits: DeviceLimits,
-    /// When snapshot chains are folded.
+    /// Limits beyond which snapshot chains are folded.
     pub chain: ChainLimits,
 }
 
-/// What one machine may take of the host's disk and network; `None` is without a limit.
+/// Rate limits of one machine's disks and network. `None` is unlimited.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DeviceLimits {
-    /// Of each disk; and of the host's disk, if there are groups that can ([`crate::limitable_device`]).
+    /// Limit of each virtual disk, and of the machine's use of the host's disk if control groups can limit that
+    /// ([`crate::limitable_device`]).
     pub disk: Option<RateLimit>,
-    /// Of the network card, each direction on its own.
+    /// Limit of each direction of the network card.
     pub network: Option<RateLimit>,
 }
 
 impl NodeOptions {
-    /// Limits that fit real hardware and, with room, the emulated host (twenty times slower).
+    /// Options with defaults. The waits fit real hardware and, with room to spare, the emulated host (twenty times
+    /// slower).
     pub fn new(data: PathBuf, vmm_program: PathBuf) -> Self {
         Self {
             data,
@@ -96,7 +98,7 @@ impl NodeOptions {
         }
     }
 
-    /// The same with users of another range, where VMMs have users of their own.
+    /// Replaces the range of users, if VMMs have users of their own.
     #[must_use]
     pub fn with_users(self, range: RangeInclusive<u32>) -> Self {
         Self {
@@ -106,7 +108,7 @@ impl NodeOptions {
     }
 }
 
-/// A node: a data directory and the instances in it.
+/// A node: manages a data directory and the instances in it.
 #[derive(Debug, Clone)]
 pub struct Node(Arc<Inner>);
 
@@ -118,20 +120,20 @@ struct Inner {
     users: Option<Users>,
     holdings: Holdings,
     ends: Ends,
-    /// Templates of booted guests are made one at a time.
+    /// Held while a template of a booted guest is made: they are made one at a time.
     booting: tokio::sync::Mutex<()>,
 }
 
-/// What there is of an instance.
+/// The state of an instance on its node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// An operation is under way on it; what it is then is known afterwards.
+    /// An operation on it is under way; its state is known only afterwards.
     Busy,
     /// A process runs it.
     Runs,
     /// It lies on disk, complete, without a process.
     Suspended,
-    /// None of these.
+    /// The node has no such instance.
     Gone,
 }
 
@@ -145,12 +147,12 @@ pub struct Swept {
 }
 
 impl Node {
-    /// Opens a data directory, which is made when it is missing, and reads all records. What cannot be read is set aside
-    /// ([`Node::damaged`]).
+    /// Opens a data directory, which is created if it is missing, and reads all records. Unreadable instances and
+    /// snapshots are set aside ([`Node::damaged`]).
     ///
     /// # Errors
     ///
-    /// When the directory itself cannot be used.
+    /// The directory itself cannot be used.
     pub fn open(options: NodeOptions) -> Result<Self, NodeError> {
         let data = std::path::absolute(&options.data).map_err(failed("resolve", &options.data))?;
         let layout = Layout::new(data);
@@ -167,12 +169,12 @@ impl Node {
         Ok(node)
     }
 
-    /// Looks at a data directory that another process owns, as `hearth up` does while it runs: for listing, reading and talking to
-    /// guests, and for nothing that changes an instance or a snapshot.
+    /// Opens a data directory that another process owns, as `hearth up` does while it runs. The result may be used to
+    /// list, read and talk to guests, but not to change an instance or a snapshot.
     ///
     /// # Errors
     ///
-    /// When the directory cannot be read.
+    /// The directory cannot be read.
     pub fn look_at(options: NodeOptions) -> Result<Self, NodeError> {
         let data = std::path::absolute(&options.data).map_err(failed("resolve", &options.data))?;
         let layout = Layout::new(data);
@@ -196,7 +198,8 @@ impl Node {
         }))
     }
 
-    /// Takes note of what a process from before holds, also of one that is gone: settling the instance gives it back.
+    /// Registers the resources that a process of an earlier node holds, also if the process has ended: settling the
+    /// instance releases them.
     fn adopt(&self, name: &MachineName, record: &MachineRecord) {
         let held = Held {
             machine: name.clone(),
@@ -214,11 +217,11 @@ impl Node {
         if let (Some(networks), Some(network)) = (&self.options().network, &record.network)
             && let Err(error) = networks.adopt(network.slot, record.process.pid, &network.egress)
         {
-            tracing::warn!(%error, %name, "the network of a running machine is not taken up");
+            tracing::warn!(%error, %name, "cannot adopt the network of a running machine");
         }
     }
 
-    /// A user for the process of a launch, if there are any to be had, together with its slot.
+    /// Reserves a user for the process of a launch, if VMMs have users of their own, together with its network slot.
     pub(crate) fn reserve(
         &self,
         name: &MachineName,
@@ -242,7 +245,7 @@ impl Node {
         }
     }
 
-    /// Takes note of what a process holds of this host.
+    /// Registers the resources of the host that a process holds.
     pub(crate) fn hold(&self, process: ProcessRecord, held: Held) {
         self.0.holdings.add(process, held);
     }
@@ -258,7 +261,7 @@ impl Node {
         });
     }
 
-    /// Releases what no process is in any more, or yet.
+    /// Releases resources that no process uses: not any more, or not yet.
     pub(crate) fn give_back(&self, held: &Held) {
         if let (Some(networks), Some(slot)) = (&self.options().network, held.slot) {
             networks.release(slot);
@@ -268,7 +271,7 @@ impl Node {
         }
     }
 
-    /// Where everything is.
+    /// The paths of the data directory.
     pub fn layout(&self) -> &Layout {
         self.0.records.layout()
     }
@@ -285,7 +288,7 @@ impl Node {
         &self.0.records
     }
 
-    /// Does something with files, off the runtime's threads.
+    /// Runs a blocking operation on the records, off the runtime's threads.
     pub(crate) async fn with_records<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Arc<Records>) -> T + Send + 'static,
@@ -301,7 +304,8 @@ impl Node {
         }
     }
 
-    /// Runs an operation on an instance when it is its turn, in a task of its own: it goes on when the caller goes away.
+    /// Runs an operation on an instance when it is its turn, in a task of its own: it continues if the caller is
+    /// dropped.
     pub(crate) async fn in_turn<T, F>(
         &self,
         name: &MachineName,
@@ -319,7 +323,8 @@ impl Node {
         task.await.map_err(|_| NodeError::Panicked)?
     }
 
-    /// As [`Self::in_turn`], for what makes an instance: when the caller goes away, it is undone.
+    /// Same as [`Self::in_turn`], for operations that create an instance: the operation is undone if the caller is
+    /// dropped.
     pub(crate) async fn launch_in_turn<F>(
         &self,
         name: &MachineName,
@@ -349,14 +354,14 @@ impl Node {
             if let Err(Ok(launched)) = reply.send(outcome) {
                 let name = launched.machine.name().clone();
                 if let Err(error) = instance.remove().await {
-                    tracing::warn!(%error, %name, "a launch that nobody waited for is not undone");
+                    tracing::warn!(%error, %name, "cannot undo a launch whose caller has gone");
                 }
             }
         });
         answer.await.map_err(|_| NodeError::Panicked)?
     }
 
-    /// Ends the process of an instance that is to be removed, so that what is under way on it fails soon.
+    /// Kills the process of an instance that is to be removed, so that an operation that is under way on it fails soon.
     fn announce_removal(&self, name: &MachineName) -> crate::turns::Removal {
         let removal = self.0.turns.announce_removal(name);
         if let Some(record) = self.records().machine(name) {
@@ -365,7 +370,7 @@ impl Node {
         removal
     }
 
-    /// The instance of that name that has a process, or had one. Looks into memory only.
+    /// The instance of that name that has a process, or had one. Reads the index only.
     pub fn machine(&self, name: &MachineName) -> Result<Machine, NodeError> {
         let record = self.records().machine(name);
         let record = record.ok_or_else(|| NodeError::UnknownMachine(name.to_string()))?;
@@ -377,22 +382,22 @@ impl Node {
         AgentClient::new(self.layout().own(name).join(socket::VSOCK))
     }
 
-    /// All instances that have a record, running or not. Looks into memory only.
+    /// All instances that have a record, running or not. Reads the index only.
     pub fn machines(&self) -> Vec<(MachineName, Arc<MachineRecord>)> {
         self.records().machines()
     }
 
-    /// The names of all instances that have a directory, also of those whose launch has not come as far as a record.
+    /// The names of all instances that have a directory, also of those whose launch has not written a record yet.
     pub fn names(&self) -> Vec<MachineName> {
         self.records().names()
     }
 
-    /// All snapshots, oldest first. Looks into memory only.
+    /// All snapshots, oldest first. Reads the index only.
     pub fn snapshots(&self) -> Vec<Arc<SnapshotInfo>> {
         self.records().snapshots()
     }
 
-    /// The snapshot whose id begins like this.
+    /// The id of the snapshot whose id begins with `beginning`. Fails if there is none or more than one.
     pub fn find_snapshot(&self, beginning: &str) -> Result<SnapshotId, NodeError> {
         let snapshots = self.snapshots();
         let mut found = snapshots
@@ -406,7 +411,7 @@ impl Node {
         }
     }
 
-    /// A snapshot by its id. Looks at the disk if it is not known.
+    /// The snapshot with this id. Reads the disk if the index does not have it.
     pub async fn snapshot(&self, id: SnapshotId) -> Result<Arc<SnapshotInfo>, NodeError> {
         if let Some(known) = self.records().snapshot(id) {
             return Ok(known);
@@ -417,18 +422,18 @@ impl Node {
         found.ok_or_else(|| NodeError::UnknownSnapshot(id.to_string()))
     }
 
-    /// The layer in which an instance is suspended.
+    /// The layer that holds a suspended instance.
     pub fn suspended(&self, name: &MachineName) -> Result<Arc<SnapshotInfo>, NodeError> {
         let found = self.records().suspended(name);
         found.ok_or_else(|| NodeError::UnknownMachine(name.to_string()))
     }
 
-    /// What was set aside because it could not be read, oldest first. Lists a directory.
+    /// Everything that was set aside because it could not be read, oldest first. Lists a directory.
     pub fn damaged(&self) -> Result<Vec<Damage>, NodeError> {
         damage::damaged_in(self.layout().data())
     }
 
-    /// What was set aside of an instance last, if anything was.
+    /// The directory of an instance that was set aside last, if there is one.
     pub async fn damage_of(&self, name: &MachineName) -> Result<Option<Damage>, NodeError> {
         let name = name.to_string();
         self.with_records(move |records| {
@@ -439,13 +444,14 @@ impl Node {
         .await
     }
 
-    /// What there is of an instance.
+    /// The state of an instance. See [`Self::look`].
     pub async fn standing(&self, name: &MachineName) -> Standing {
         let (node, name) = (self.clone(), name.clone());
         self.with_records(move |_| node.look(&name)).await
     }
 
-    /// What there is of an instance. Reads files of its process, and of a snapshot that is not in its place yet.
+    /// The state of an instance. Blocks: reads files of its process, and of a snapshot that was not moved into place
+    /// yet.
     pub fn look(&self, name: &MachineName) -> Standing {
         if self.0.turns.is_taken(name) {
             return Standing::Busy;
@@ -464,7 +470,7 @@ impl Node {
         }
     }
 
-    /// Whether a snapshot lies in an instance's directory that only has to be put into place.
+    /// Whether an instance's directory holds a sealed snapshot that only has to be moved into place.
     fn has_sealed(&self, name: &MachineName) -> bool {
         let layout = self.layout();
         let places = [layout.incoming(name), layout.outgoing(name)];
@@ -485,7 +491,7 @@ impl Node {
         .await
     }
 
-    /// Seals a snapshot of an instance that goes on.
+    /// Seals a snapshot of an instance, which then continues.
     pub(crate) async fn seal(
         &self,
         name: &MachineName,
@@ -498,8 +504,8 @@ impl Node {
         .await
     }
 
-    /// Suspends an instance: when this answers, the snapshot is durable and the process is gone. Goes on when the caller goes
-    /// away. On a failure the instance runs on, unless its process is gone.
+    /// Suspends an instance: when this returns, the snapshot is durable and the process has ended. Continues if the
+    /// caller is dropped. After a failure the instance still runs, unless its process has ended.
     pub async fn suspend(
         &self,
         name: &MachineName,
@@ -508,15 +514,15 @@ impl Node {
             .await
     }
 
-    /// Finishes or undoes what a crash cut in two of one instance, and removes it when its process is gone. Answers whether it
-    /// runs. A suspended one is not touched.
+    /// Finishes or undoes an operation on an instance that a crash has interrupted, and removes the instance if its
+    /// process has ended. Answers whether it runs. No-op for a suspended instance.
     pub async fn settle(&self, name: &MachineName) -> Result<bool, NodeError> {
         let settled = self.in_turn(name, |instance| async move { instance.settle().await });
         Ok(settled.await? == Settled::Runs)
     }
 
-    /// Removes an instance with everything that belongs to it, in whatever condition. Overtakes what is under way on it.
-    /// Succeeds if there is none.
+    /// Removes an instance with everything that belongs to it, in any state. Interrupts an operation that is under way
+    /// on it. Succeeds if the instance does not exist.
     pub async fn erase(&self, name: &MachineName) -> Result<(), NodeError> {
         let removal = self.announce_removal(name);
         self.in_turn(name, |instance| async move {
@@ -526,7 +532,7 @@ impl Node {
         .await
     }
 
-    /// As [`Self::erase`], but keeps one disk.
+    /// Same as [`Self::erase`], but keeps one disk.
     pub(crate) async fn erase_keeping(
         &self,
         name: &MachineName,
@@ -540,7 +546,7 @@ impl Node {
         .await
     }
 
-    /// Sets aside a suspended instance whose snapshot is damaged, so that what is left of it can be looked at.
+    /// Sets aside a suspended instance whose snapshot is damaged, so that its files can be examined.
     pub async fn set_aside(&self, name: &MachineName, reason: String) -> Result<(), NodeError> {
         self.in_turn(name, |instance| async move {
             instance
@@ -556,7 +562,7 @@ impl Node {
         .await
     }
 
-    /// Says what clones of a snapshot bring in in the background from now on.
+    /// Sets the pages that clones of a snapshot prefetch from now on.
     pub async fn set_prefetch(&self, id: SnapshotId, pages: &[PageRange]) -> Result<(), NodeError> {
         self.snapshot(id).await?;
         let pairs: Vec<(u64, u64)> = pages
@@ -568,7 +574,7 @@ impl Node {
             .await
     }
 
-    /// What clones of a snapshot bring in in the background; nothing when that was never said.
+    /// The pages that clones of a snapshot prefetch; empty if they were never set.
     pub async fn prefetch(&self, id: SnapshotId) -> Result<Vec<PageRange>, NodeError> {
         let path = self.layout().snapshot(id).join(PREFETCH_FILE);
         let pairs: Option<Vec<(u64, u64)>> =
@@ -577,7 +583,7 @@ impl Node {
         Ok(pairs.unwrap_or_default().into_iter().map(range).collect())
     }
 
-    /// Deletes a snapshot that nothing needs.
+    /// Deletes a snapshot. Fails if an instance, another snapshot or an operation uses it.
     pub async fn delete_snapshot(&self, id: SnapshotId) -> Result<(), NodeError> {
         self.with_records(move |records| {
             // Another process may have made it.
@@ -588,8 +594,8 @@ impl Node {
         .await
     }
 
-    /// Finishes what a crash cut in two and removes what belongs to nobody. What takes long goes on in the background: an
-    /// instance whose VMM still seals is [`Standing::Busy`] until that has ended.
+    /// Finishes or undoes operations that a crash has interrupted, and removes orphaned files. Slow work continues in
+    /// the background: an instance whose VMM still seals is [`Standing::Busy`] until that has ended.
     pub async fn sweep(&self) -> Result<Swept, NodeError> {
         let mut swept = Swept::default();
         for name in self.names() {
@@ -604,7 +610,7 @@ impl Node {
                 Ok(true) => {}
                 Ok(false) => swept.machines.push(name.to_string()),
                 // A full disk, for one: whoever does something with this instance settles it, and the others need not wait.
-                Err(error) => tracing::error!(%error, %name, "a microVM is not settled"),
+                Err(error) => tracing::error!(%error, %name, "cannot settle a microVM"),
             }
         }
         let groups = self.options().groups.clone();
@@ -626,17 +632,17 @@ impl Node {
         tokio::spawn(async move {
             let settled = Instance { node, turn }.settle().await;
             if let Err(error) = settled {
-                tracing::error!(%error, %name, "a microVM is not settled");
+                tracing::error!(%error, %name, "cannot settle a microVM");
             }
         });
     }
 
-    /// How a process ended of which is known that it has; `None` of one that an earlier node started.
+    /// How an ended process ended; `None` if an earlier node started it.
     pub async fn end_of(&self, process: ProcessRecord) -> Option<VmmEnd> {
         self.0.ends.of(process, END_LIMIT).await
     }
 
-    /// Waits for a child, so that it does not stay a zombie while this node lives, and notes how it ended.
+    /// Reaps a child when it ends, so that it does not stay a zombie, and registers how it ended.
     pub(crate) fn collect(
         &self,
         name: &MachineName,

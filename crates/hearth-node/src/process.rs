@@ -1,7 +1,7 @@
-//! A process, held by descriptor (pidfd_open(2)) while anything is done to it.
+//! Identifies processes, and holds a process by descriptor (pidfd_open(2)) during each operation on it.
 //!
-//! What is written down is number and start time. A descriptor is opened by number, then the start time is compared: from
-//! there on the descriptor is that very process's, also when it has ended and another one has the number.
+//! A process is recorded by pid and start time. A descriptor is opened by pid, then the start time is compared. From
+//! there on the descriptor refers to that very process, also if it ends and another process gets the pid.
 
 use std::fs;
 use std::io;
@@ -16,20 +16,20 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time;
 
-/// How often a process is looked at that no descriptor can be had for.
+/// Polling interval for a process for which no descriptor can be opened.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A process, such that a later one with the same number is not taken for it.
+/// Identifies a process: a later process with the same pid is not taken for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ProcessRecord {
-    /// Its number.
+    /// Pid of the process.
     pub pid: u32,
-    /// Its start time in clock ticks since the host's boot (proc_pid_stat(5), field 22).
+    /// Start time of the process in clock ticks since the host's boot (proc_pid_stat(5), field 22).
     pub start_ticks: u64,
 }
 
 impl ProcessRecord {
-    /// The process with this number; `None` when there is none.
+    /// The process with this pid; `None` if there is none.
     pub fn of(pid: u32) -> Option<Self> {
         let (state, start_ticks) = stat(pid)?;
         // A zombie runs nothing any more; whoever started it has yet to collect it.
@@ -41,7 +41,7 @@ impl ProcessRecord {
         Self::of(self.pid) == Some(*self)
     }
 
-    /// Ends the process, if it is still that very one. It is not gone when this returns: see
+    /// Kills the process, if it is still that very one. It may not have ended yet when this returns: see
     /// [`ProcessRecord::wait_for_exit`].
     pub fn kill(&self) {
         let sent = match self.open() {
@@ -56,12 +56,12 @@ impl ProcessRecord {
         match sent {
             // It went in between.
             Ok(()) | Err(Errno::SRCH) => {}
-            Err(error) => tracing::warn!(%error, pid = self.pid, "a process is not killed"),
+            Err(error) => tracing::warn!(%error, pid = self.pid, "cannot kill a process"),
         }
     }
 
-    /// Waits until the process has ended, with all its threads, and has closed its files. Need not be a child of this
-    /// one.
+    /// Waits until the process has ended, with all its threads, and has closed its files. It need not be a child of
+    /// this process.
     pub async fn died(&self) {
         match self.open() {
             Ok(None) => return,
@@ -73,7 +73,7 @@ impl ProcessRecord {
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, pid = self.pid, "no descriptor of a process: it is looked at now and then");
+                tracing::warn!(%error, pid = self.pid, "cannot open a descriptor of a process; polling it instead");
             }
         }
         while self.is_alive() {
@@ -81,12 +81,12 @@ impl ProcessRecord {
         }
     }
 
-    /// As [`ProcessRecord::died`], no longer than `limit`. Answers whether it has ended.
+    /// Same as [`ProcessRecord::died`], but waits no longer than `limit`. Answers whether the process has ended.
     pub async fn wait_for_exit(&self, limit: Duration) -> bool {
         time::timeout(limit, self.died()).await.is_ok()
     }
 
-    /// A descriptor of that very process; `None` when it has ended.
+    /// Opens a descriptor of that very process; `None` if it has ended.
     fn open(&self) -> io::Result<Option<OwnedFd>> {
         let Some(pid) = self.number() else {
             return Ok(None);
@@ -116,7 +116,7 @@ fn watch(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(descriptor, Interest::READABLE)
 }
 
-/// A descriptor of a process is readable when the process has ended.
+/// Whether the process of a descriptor has ended: the descriptor is then readable.
 fn has_ended(descriptor: &OwnedFd) -> io::Result<bool> {
     const AT_ONCE: Timespec = Timespec {
         tv_sec: 0,
@@ -126,7 +126,7 @@ fn has_ended(descriptor: &OwnedFd) -> io::Result<bool> {
     Ok(poll(&mut polled, Some(&AT_ONCE))? > 0)
 }
 
-/// State and start time of the process with this number.
+/// State and start time of the process with this pid.
 fn stat(pid: u32) -> Option<(char, u64)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The command in parentheses may hold anything, also spaces and parentheses.

@@ -1,8 +1,8 @@
-//! What a node writes down about microVMs and snapshots.
+//! The records of microVMs and snapshots that a node keeps on disk.
 //!
-//! Records are JSON: they are few, small, and a person who looks into a data directory should understand
-//! them. They are replaced by rename, so that a crash leaves the old or the new one. Each carries a checksum over its members, so
-//! that a changed byte is noticed also where the JSON still parses; records of earlier releases have none.
+//! Records are JSON: they are few and small, and a person who looks into a data directory should understand them. They
+//! are replaced by rename, so that a crash leaves the old or the new one. Each carries a checksum over its members, so
+//! that a changed byte is noticed even if the JSON still parses. Records of earlier releases have no checksum.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -23,13 +23,13 @@ pub(crate) const MACHINE_FILE: &str = "machine.json";
 pub(crate) const ORIGIN_FILE: &str = "origin.json";
 /// Name of the record in a snapshot's directory.
 pub(crate) const NODE_FILE: &str = "node.json";
-/// Name of the list of pages that clones of a snapshot bring in ahead.
+/// Name of the file with the list of pages that clones of a snapshot prefetch.
 pub(crate) const PREFETCH_FILE: &str = "prefetch.json";
 
-/// A running microVM.
+/// The record of a running microVM.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MachineRecord {
-    /// The process that runs it.
+    /// The VMM process that runs it.
     pub process: ProcessRecord,
     /// RAM, in MiB.
     pub memory_mib: u32,
@@ -37,24 +37,24 @@ pub struct MachineRecord {
     pub vcpus: u8,
     /// Its disks.
     pub disks: Vec<DiskStack>,
-    /// The snapshot it was made from; none after a fresh boot.
+    /// Id of the snapshot that it stands on; `None` after a fresh boot.
     pub parent: Option<String>,
-    /// Its network card; none on a node without networks.
+    /// Its network; `None` on a node without networks.
     #[serde(default)]
     pub network: Option<NetworkRecord>,
-    /// The user that its process is; none where the node is not root.
+    /// The user of its process; `None` if the node is not root.
     #[serde(default)]
     pub user: Option<u32>,
     /// Whether an application was started in it.
     pub has_application: bool,
-    /// A snapshot that was begun: written before the VMM is asked, cleared when its outcome is on disk.
+    /// Purpose of a snapshot that is under way. Written before the VMM is asked, cleared when the outcome is on disk.
     pub pending: Option<Purpose>,
-    /// For each writable disk, how many of the images below it that snapshot folds into one.
+    /// For each writable disk, the number of images below it that the pending snapshot folds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub folds: Vec<u16>,
-    /// How often its writable disks were sealed; numbers the overlay files.
+    /// Number of times that its writable disks were sealed. Part of the names of overlay files.
     pub overlay_generation: u32,
-    /// A snapshot failed after the disks had moved to their next overlays: part of what they hold lies in
+    /// Whether a snapshot failed after the disks had moved to their next overlays. Part of the disks' data is then in
     /// no snapshot, so none can be made any more.
     pub have_disks_diverged: bool,
 }
@@ -62,38 +62,38 @@ pub struct MachineRecord {
 /// The network of a running microVM.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkRecord {
-    /// Number of its slot.
+    /// Number of its network slot.
     pub slot: u16,
-    /// What it may reach.
+    /// Its egress.
     pub egress: Egress,
 }
 
-/// What a fork will begin from.
+/// The record of a fork that was not launched yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct OriginRecord {
-    /// The snapshot.
+    /// Id of the snapshot from which the fork will be launched.
     pub(crate) snapshot: String,
 }
 
-/// What a snapshot is for.
+/// The purpose of a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Purpose {
-    /// To make clones of; stays until it is deleted.
+    /// A template for clones. Stays until it is deleted.
     Template,
-    /// It is a suspended microVM; nothing else holds its state.
+    /// A suspended microVM, whose state is nowhere else.
     Suspended,
-    /// A microVM passed through it (it was resumed from it, or forked there); removed when nothing stands on it any
-    /// more.
+    /// A step: a microVM was resumed from it, or forked there. Removed when nothing stands on it any more.
     Step,
-    /// A guest that was booted and has done nothing yet. Others begin from it, with disks of their own (warm.rs).
+    /// A template of a booted guest that has done nothing yet. Other guests start from it, with disks of their own
+    /// (warm.rs).
     Booted,
 }
 
-/// How one disk stacks up.
+/// The images of one disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskStack {
-    /// What the guest reads as serial number.
+    /// Serial number that the guest reads.
     pub serial: String,
     /// The raw image at the bottom.
     pub base: PathBuf,
@@ -106,32 +106,32 @@ pub struct DiskStack {
     pub sealed: Vec<(String, String)>,
 }
 
-/// What a restore needs beside the snapshot itself.
+/// The record of a snapshot: everything that a restore needs beside the snapshot itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotRecord {
     /// RAM, in MiB.
     pub memory_mib: u32,
     /// Number of vCPUs.
     pub vcpus: u8,
-    /// Disks as a clone finds them: what was the writable top is the first of `sealed`.
+    /// The disks of a clone: the former writable top is the first of `sealed`.
     pub disks: Vec<DiskStack>,
-    /// What its network card may reach; `None` when it has no card.
+    /// Egress of its network card; `None` if it has no card.
     #[serde(default)]
     pub egress: Option<Egress>,
-    /// Whether an application was frozen in it, which has to be made unique and thawed.
+    /// Whether it contains a frozen application, which has to be thawed after the guest was made unique.
     pub has_application: bool,
-    /// What it is for.
+    /// Its purpose.
     pub purpose: Purpose,
-    /// The microVM that it was taken of.
+    /// Name of the microVM that it was taken of.
     pub machine: String,
-    /// Seconds since the epoch.
+    /// When it was made, in seconds since the epoch.
     pub created_at: u64,
-    /// What else is known of its files, so that they need not be read to list it; `None` in records of earlier releases.
+    /// A summary of its files, so that they need not be read to list it; `None` in records of earlier releases.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shape: Option<SnapshotShape>,
 }
 
-/// What a snapshot's files say, noted beside them when it is taken in.
+/// A summary of a snapshot's files, written to its record when the node takes it over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotShape {
     /// Ids of its ancestors, nearest first.
@@ -154,7 +154,7 @@ impl SnapshotShape {
         ids.collect()
     }
 
-    /// Checks that every file is there with its size. Their content is checked when they are opened.
+    /// Checks that every file exists with its recorded size. The content is checked when the files are opened.
     pub(crate) fn check_files(&self, directory: &Path) -> Result<(), NodeError> {
         for (name, expected) in &self.files {
             let path = directory.join(name);
@@ -184,7 +184,7 @@ impl DiskStack {
         sealed.chain(overlays).chain([self.base.clone()]).collect()
     }
 
-    /// The same disk one snapshot later, into which the uppermost `folded` sealed overlays were folded.
+    /// The same disk after one more snapshot, into which the uppermost `folded` sealed overlays were folded.
     pub(crate) fn sealed_in(&self, id: SnapshotId, file: &str, folded: usize) -> Self {
         let mut disk = self.clone();
         let folded = folded.min(disk.sealed.len());
@@ -197,10 +197,11 @@ impl DiskStack {
 /// Name of the member that holds the checksum of the others.
 const CHECKSUM: &str = "checksum";
 
-/// Longest record. That of a snapshot names each file of its chain, and a list of pages to bring in names each run.
+/// Largest record in bytes. A snapshot's record names each file of its chain, and a list of pages to prefetch names
+/// each run.
 const MAX_BYTES: u64 = 16 << 20;
 
-/// Reads a record; `None` when there is none.
+/// Reads a record; `None` if the file does not exist.
 pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, NodeError> {
     let text = match hearth_snapshot::plain::read(path, MAX_BYTES) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -220,7 +221,7 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, NodeEr
     serde_json::from_value(value).map(Some).map_err(malformed)
 }
 
-/// BLAKE3 of a record's members, whatever their order and layout in the file.
+/// BLAKE3 of a record's members, independent of their order and layout in the file.
 fn checksum(record: &Value) -> Value {
     let mut hasher = blake3::Hasher::new();
     feed(&mut hasher, record);
@@ -251,14 +252,14 @@ fn feed(hasher: &mut blake3::Hasher, value: &Value) {
     }
 }
 
-/// Writes a record durably: beside, fsync, rename, fsync of the directory.
+/// Writes a record durably: to a temporary file, fsync, rename, fsync of the directory.
 pub(crate) fn write<T: Serialize>(path: &Path, record: &T) -> Result<(), NodeError> {
     replace(path, record, |file| file.sync_all())?;
     sync_parent(path)
 }
 
-/// Writes a record such that any process sees the old or the new one, but a power cut may lose it: for what
-/// a power cut ends anyway, a running process.
+/// Writes a record atomically but without fsync: a power cut may lose it. For records of running processes, which a
+/// power cut ends anyway.
 pub(crate) fn write_volatile<T: Serialize>(path: &Path, record: &T) -> Result<(), NodeError> {
     replace(path, record, |_| Ok(()))
 }
@@ -291,7 +292,7 @@ fn replace<T: Serialize>(
     })
 }
 
-/// The wall clock.
+/// The wall clock, in seconds since the epoch.
 pub(crate) fn seconds_since_epoch() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -299,7 +300,7 @@ pub(crate) fn seconds_since_epoch() -> u64 {
         .as_secs()
 }
 
-/// Makes names in the directory of `path` durable.
+/// fsyncs the directory of `path`, so that the names in it are durable.
 pub(crate) fn sync_parent(path: &Path) -> Result<(), NodeError> {
     let directory = path.parent().unwrap_or(Path::new("."));
     File::open(directory)

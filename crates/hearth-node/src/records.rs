@@ -1,11 +1,11 @@
-//! The node's records: files and [`Index`], changed together.
+//! The node's records: the files and the [`Index`], which are changed together.
 //!
-//! Whatever is written, renamed or removed below `machines/` and `snapshots/` goes through here, so that the index says what the
-//! files say. Methods that touch files block; [`crate::Node::with_records`] runs them off the runtime's threads. Those that only
-//! look into the index do not.
+//! Every change below `machines/` and `snapshots/` is made here, so that the index agrees with the files. Methods that
+//! access files block; [`crate::Node::with_records`] runs them off the runtime's threads. Methods that only read the
+//! index do not block.
 //!
-//! A file that cannot be read harms what it belongs to and nothing else: at the start its directory is [set
-//! aside](crate::damage), and the node goes on without it.
+//! An unreadable file harms only the instance or snapshot that it belongs to: at the start its directory is [set
+//! aside](crate::damage), and the node continues without it.
 
 use std::fs;
 use std::io;
@@ -29,16 +29,16 @@ use crate::socket;
 use crate::verified::Verified;
 use crate::write_lock::{self, remove_all};
 
-/// Whether a record has to be there after a power cut.
+/// Whether a record must survive a power cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Durability {
-    /// A power cut ends what it tells of anyway, a running process.
+    /// The record need not survive a power cut, which ends the running process that it describes anyway.
     UntilPowerCut,
-    /// It is needed after one.
+    /// The record must survive a power cut.
     Durable,
 }
 
-/// Files and index.
+/// The files of a data directory and their index.
 #[derive(Debug)]
 pub(crate) struct Records {
     layout: Layout,
@@ -46,7 +46,7 @@ pub(crate) struct Records {
     verified: Verified,
 }
 
-/// Keeps a snapshot from being removed while an operation is about to stand on it.
+/// Keeps a snapshot from being removed while an operation uses it, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Pin {
     records: Arc<Records>,
@@ -60,7 +60,7 @@ impl Drop for Pin {
 }
 
 impl Records {
-    /// Reads everything below the data directory. What cannot be read is set aside.
+    /// Reads everything below the data directory. Unreadable instances and snapshots are set aside.
     pub(crate) fn load(layout: Layout) -> Result<Self, NodeError> {
         let mut index = Index::default();
         damage::remind(&layout);
@@ -93,8 +93,8 @@ impl Records {
         Ok(Self::new(layout, index))
     }
 
-    /// Reads what can be read while another process owns the data directory, and changes nothing: what is being written or removed
-    /// at this moment is left out.
+    /// Reads the data directory while another process owns it, and changes nothing. Files that are being written or
+    /// removed at the moment are left out.
     pub(crate) fn look(layout: Layout) -> Result<Self, NodeError> {
         let mut index = Index::default();
         for entry in names(&layout.machines())? {
@@ -124,7 +124,7 @@ impl Records {
         &self.layout
     }
 
-    /// Which snapshots' chunks were verified.
+    /// The snapshots whose chunks were verified.
     pub(crate) fn verified(&self) -> &Verified {
         &self.verified
     }
@@ -165,7 +165,7 @@ impl Records {
         self.index().instance(name).is_some()
     }
 
-    /// The snapshot that a fork waits for.
+    /// The snapshot from which a fork is to be launched.
     pub(crate) fn origin(&self, name: &MachineName) -> Option<SnapshotId> {
         self.index().instance(name)?.origin
     }
@@ -181,12 +181,12 @@ impl Records {
         snapshots
     }
 
-    /// The layer in which an instance is suspended.
+    /// The layer that holds a suspended instance.
     pub(crate) fn suspended(&self, name: &MachineName) -> Option<Arc<SnapshotInfo>> {
         self.index().suspended(&name.to_string()).cloned()
     }
 
-    /// Keeps a snapshot from being removed as long as the answer lives.
+    /// Keeps a snapshot from being removed as long as the returned pin lives.
     pub(crate) fn pin(self: &Arc<Self>, id: SnapshotId) -> Result<Pin, NodeError> {
         let mut index = self.index();
         if index.snapshot(id).is_none() {
@@ -201,7 +201,7 @@ impl Records {
 
     // Instances.
 
-    /// Makes the directory of a new instance.
+    /// Creates the directory of a new instance.
     pub(crate) fn make_directory(&self, name: &MachineName) -> Result<(), NodeError> {
         let path = self.layout.machine(name);
         match fs::create_dir(&path) {
@@ -215,7 +215,7 @@ impl Records {
         Ok(())
     }
 
-    /// Writes down what an instance is.
+    /// Writes the record of an instance.
     pub(crate) fn write_machine(
         &self,
         name: &MachineName,
@@ -239,7 +239,7 @@ impl Records {
         Ok(record)
     }
 
-    /// Writes down what a fork will begin from, in a directory of its own.
+    /// Creates the directory of a fork and writes there from which snapshot it will be launched.
     pub(crate) fn reserve(&self, child: &MachineName, origin: SnapshotId) -> Result<(), NodeError> {
         self.make_directory(child)?;
         let path = self.layout.machine(child).join(ORIGIN_FILE);
@@ -260,7 +260,7 @@ impl Records {
         Ok(())
     }
 
-    /// A fork was launched: its own record says what it stands on.
+    /// Removes the origin record of a fork that was launched: its own record now says what it stands on.
     pub(crate) fn release_origin(&self, child: &MachineName) -> Result<(), NodeError> {
         let path = self.layout.machine(child).join(ORIGIN_FILE);
         fs::remove_file(&path).map_err(failed("remove", &path))?;
@@ -272,7 +272,7 @@ impl Records {
         Ok(())
     }
 
-    /// Removes the directory of an instance, whose process has ended. Succeeds if there is none.
+    /// Removes the directory of an instance whose process has ended. Succeeds if it does not exist.
     pub(crate) fn remove_machine(&self, name: &MachineName) -> Result<(), NodeError> {
         self.unlock_sealed_by(name);
         // The record goes last: files of a VMM without a record would be taken for damage after a crash in between.
@@ -283,7 +283,7 @@ impl Records {
         Ok(())
     }
 
-    /// Unlocks what an instance sealed and stands on: nobody has a descriptor any more that writes it.
+    /// Unlocks the snapshots that an instance sealed and stands on, as no writable descriptors of their files are left.
     fn unlock_sealed_by(&self, name: &MachineName) {
         let parent = self
             .machine(name)
@@ -303,7 +303,7 @@ impl Records {
 
     // Snapshots.
 
-    /// Moves a finished snapshot, whose record is in it, to the others.
+    /// Moves a finished snapshot with its record into place among the others.
     pub(crate) fn place(
         &self,
         incoming: &Path,
@@ -319,7 +319,7 @@ impl Records {
         Ok(id)
     }
 
-    /// Turns a suspended instance's layer into a step that it passed through.
+    /// Turns a suspended instance's layer into a step.
     pub(crate) fn mark_as_step(&self, info: &SnapshotInfo) -> Result<(), NodeError> {
         let step = SnapshotInfo {
             record: SnapshotRecord {
@@ -333,7 +333,7 @@ impl Records {
         Ok(())
     }
 
-    /// Deletes a snapshot that nothing needs. Succeeds if there is none.
+    /// Deletes a snapshot that has no users. Succeeds if it does not exist.
     pub(crate) fn remove_snapshot(&self, id: SnapshotId) -> Result<(), NodeError> {
         let removed = self.index().begin_removal(id);
         let removed = removed.map_err(|user| match user {
@@ -356,7 +356,7 @@ impl Records {
         outcome
     }
 
-    /// Removes the steps that nothing stands on any more.
+    /// Removes the steps that have no users any more.
     pub(crate) fn drop_idle_steps(&self) -> Result<(), NodeError> {
         loop {
             // Removing one may make the one below it idle.
@@ -378,7 +378,7 @@ impl Records {
         }
     }
 
-    /// Sets aside the layer in which an instance is suspended, because it cannot be restored.
+    /// Sets aside the layer of a suspended instance, because it cannot be restored.
     pub(crate) fn set_aside(
         &self,
         info: &SnapshotInfo,
@@ -401,7 +401,7 @@ impl Records {
         }
     }
 
-    /// Sets aside the directory of an instance whose process is gone.
+    /// Sets aside the directory of an instance whose process has ended.
     pub(crate) fn set_aside_instance(
         &self,
         name: &MachineName,
@@ -412,8 +412,8 @@ impl Records {
         Ok(())
     }
 
-    /// Looks again at the files of an instance or snapshot that the index does not have: another process with the same data
-    /// directory (`hearth machine`) may have made them.
+    /// Looks on disk for a snapshot that the index does not have: another process with the same data directory (`hearth
+    /// machine`) may have made it.
     pub(crate) fn look_for_snapshot(&self, id: SnapshotId) -> Option<Arc<SnapshotInfo>> {
         if let Some(known) = self.snapshot(id) {
             return Some(known);
@@ -432,11 +432,15 @@ fn snapshot_ids(layout: &Layout) -> Result<Vec<SnapshotId>, NodeError> {
         .collect())
 }
 
-/// What could not be moved, on a full disk perhaps, stays where it is. The node goes on without it.
+/// Logs that something damaged could not be moved, on a full disk perhaps. It stays where it is, and the node continues
+/// without it.
 fn go_on(moved: Result<(), NodeError>) {
     if let Err(error) = moved {
         let error = with_causes(&error);
-        tracing::error!(error, "something damaged stays where it is");
+        tracing::error!(
+            error,
+            "cannot set aside something damaged; it stays where it is"
+        );
     }
 }
 
@@ -464,13 +468,14 @@ fn read_origin(path: &Path) -> Result<Option<SnapshotId>, NodeError> {
         let id = record.snapshot.parse();
         id.map_err(|_| NodeError::Record {
             path: path.to_owned(),
-            source: serde::de::Error::custom("it names no snapshot"),
+            source: serde::de::Error::custom("it does not name a snapshot"),
         })
     });
     id.transpose()
 }
 
-/// Whether a VMM was given its command, which is after the record was written. Until then it has made nothing but its socket.
+/// Whether a VMM was given its first command, which happens after the record was written. Until then it has created
+/// nothing but its socket.
 fn has_run(layout: &Layout, name: &MachineName) -> Result<bool, NodeError> {
     if layout.incoming(name).exists() {
         return Ok(true);

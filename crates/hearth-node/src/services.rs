@@ -1,5 +1,5 @@
-//! Where a guest's streams to services of its host come in: the socket that its VMM connects to for the one port that is
-//! offered (`hearth_wire::service`).
+//! Accepts streams from a guest to services of its host, on the socket that its VMM connects to for the one offered
+//! port (`hearth_wire::service`).
 
 use std::io;
 use std::os::unix::fs::lchown;
@@ -16,10 +16,10 @@ use tokio::time;
 
 use crate::socket::Address;
 
-/// How long a guest may take to say what its stream is for.
+/// How long a guest may take to name the service of its stream.
 const OPEN_LIMIT: Duration = Duration::from_secs(10);
 
-/// Pause when nothing can be accepted, for example for want of descriptors.
+/// Pause after an error of accept, for example for lack of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Listens for the streams of one guest.
@@ -30,12 +30,12 @@ pub struct ServiceListener {
 }
 
 impl ServiceListener {
-    /// Listens beside this vsock socket, for the VMM that is `user`, if it has one of its own. What an earlier process left there is
-    /// replaced.
+    /// Listens beside this vsock socket, for a VMM that runs as `user` if it has a user of its own. A socket that an
+    /// earlier process left there is replaced.
     ///
     /// # Errors
     ///
-    /// When the socket cannot be made.
+    /// The socket cannot be made.
     pub fn bind(vsock: &Path, user: Option<u32>) -> io::Result<Self> {
         let mut path = vsock.as_os_str().to_owned();
         path.push(format!("_{SERVICE_PORT}"));
@@ -50,7 +50,7 @@ impl ServiceListener {
         Ok(Self { listener, path })
     }
 
-    /// The next stream, of which nothing was read yet.
+    /// Accepts the next stream. Nothing was read from it yet.
     pub async fn accept(&self) -> UnixStream {
         loop {
             match self.listener.accept().await {
@@ -68,7 +68,8 @@ impl Drop for ServiceListener {
     }
 }
 
-/// Reads what a stream is for; `None` of one that does not say so in time, in this version, in few bytes.
+/// Reads the service that a stream is for. `None` if the guest does not name one in time, in this version and in few
+/// bytes.
 pub async fn service_of(stream: &mut UnixStream) -> Option<Service> {
     let open = time::timeout(OPEN_LIMIT, read_open(stream)).await.ok()??;
     (open.version == SERVICE_VERSION).then_some(open.service)

@@ -1,9 +1,10 @@
-//! Who goes first when processors are short: the microVMs that have asked for little lately.
+//! Prioritises microVMs that have used little processor time lately, when processors are contended.
 //!
-//! By weight alone, the kernel divides a busy processor by size at every moment and remembers nothing. A session that sleeps for seconds
-//! and then computes for some milliseconds has no more in those than its share beside neighbours that never stop, and answers several
-//! times as late. So a microVM that used, for its size, less than about half of what the others did has a multiple of its weight
-//! for as long as that lasts. It needs the processor so seldom that the others lose next to nothing.
+//! With weights alone, the kernel divides a busy processor by size at every moment and remembers nothing. A session
+//! that sleeps for seconds and then computes for some milliseconds gets only its share beside neighbours that never
+//! stop, and its latency grows several times. So a microVM that used, for its size, less than about half of the mean
+//! gets a multiple of its weight for as long as that lasts. It needs the processor so seldom that the others lose next
+//! to nothing.
 //!
 //! ```text
 //! u     = processors used lately / weight of the size
@@ -11,9 +12,9 @@
 //! first   when u falls below 0.4 mean, until it rises above 0.6 mean
 //! ```
 //!
-//! Who computes all the time has about the mean itself, whatever its size is, so size alone makes nobody first. Neither does being
-//! new: a microVM has its plain weight until it was measured once. Else whoever starts microVMs without end, each for a second, would
-//! beat all that run long.
+//! A microVM that computes all the time is at about the mean itself, whatever its size is, so size alone prioritises
+//! nobody. Neither does being new: a microVM has its plain weight until it was measured once. Otherwise a tenant that
+//! keeps starting microVMs, each for a second, would take the processor from all that run long.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -21,18 +22,19 @@ use std::time::{Duration, Instant};
 use crate::cgroup::Groups;
 use crate::layout::MachineName;
 
-/// How much of what was used since the last look counts for what was used lately: with a look each second, a microVM that
-/// begins to compute is known for it after one or two.
+/// Smoothing factor of the exponential moving average of use. With a measurement each second, a microVM that begins to
+/// compute is noticed after one or two.
 const SMOOTHING: f64 = 0.4;
 
-/// Bounds of who goes first, in parts of the mean; two, so that weights are not written back and forth.
+/// Thresholds of prioritising, in parts of the mean. There are two for hysteresis, so that weights are not written back
+/// and forth.
 const BELOW: f64 = 0.4;
 const ABOVE: f64 = 0.6;
 
-/// As long as microVMs use less than this part of the host's processors together, nobody waits and nothing is changed.
+/// Part of the host's processors. As long as all microVMs together use less, nobody waits and no weight is changed.
 const SHORT: f64 = 0.5;
 
-/// The weights of a node's microVMs, by what they use.
+/// Sets the weights of a node's microVMs from their use of processors.
 #[derive(Debug)]
 pub struct Shares {
     groups: Groups,
@@ -45,16 +47,17 @@ pub struct Shares {
 struct Seen {
     vcpus: u32,
     used: Duration,
-    /// Processors, smoothed; `None` until it was measured.
+    /// Smoothed use in processors; `None` until it was measured.
     lately: Option<f64>,
     goes_first: bool,
 }
 
 impl Shares {
-    /// Pause between two looks.
+    /// Pause between two measurements.
     pub const PAUSE: Duration = Duration::from_secs(1);
 
-    /// Of these groups, which share so many processors; nothing is changed before the second look.
+    /// Creates it for these groups, which share `processors` processors. No weight is changed before the second
+    /// measurement.
     #[must_use]
     pub fn new(groups: Groups, processors: usize) -> Self {
         Self {
@@ -65,7 +68,7 @@ impl Shares {
         }
     }
 
-    /// Reads what every microVM has used and sets the weights that follow from it.
+    /// Reads the processor time that every microVM has used and sets the resulting weights.
     pub fn look(&mut self) {
         let since = self.looked.elapsed().as_secs_f64();
         self.looked = Instant::now();
@@ -92,7 +95,7 @@ impl Shares {
 }
 
 impl Seen {
-    /// As groups are made.
+    /// The state of a microVM whose group was just created.
     fn new(vcpus: u32, used: Duration) -> Self {
         Self {
             vcpus,
@@ -112,7 +115,7 @@ impl Seen {
         }
     }
 
-    /// Processors by size; nothing for one that was not measured.
+    /// Use in processors divided by the weight of the size; 0 if it was not measured.
     fn for_its_size(&self) -> f64 {
         self.used_lately() / f64::from(self.vcpus)
     }
@@ -122,7 +125,7 @@ impl Seen {
     }
 }
 
-/// Decides who goes first; answers for whom that has changed.
+/// Decides which microVMs are prioritised. Answers those for which that has changed.
 fn decide(all: &mut HashMap<MachineName, Seen>, processors: f64) -> Vec<MachineName> {
     let total: f64 = all.values().map(Seen::used_lately).sum();
     if total < SHORT * processors {

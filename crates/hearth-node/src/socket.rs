@@ -1,7 +1,8 @@
 //! Addresses of Unix sockets at paths of any length.
 //!
-//! `sun_path` (unix(7)) holds 107 bytes, and a data directory may lie deep in somebody's home. A socket below it is then reached
-//! through the descriptor of its directory. VMMs bind theirs by name alone: they stand in their own directory.
+//! `sun_path` (unix(7)) holds 107 bytes, and a data directory may lie deep in somebody's home. A socket with a longer
+//! path is reached through the descriptor of its directory. VMMs bind their sockets by file name alone: their working
+//! directory is their own directory.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -9,16 +10,16 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
-/// Longest path that is an address by itself.
+/// Longest path in bytes that fits into an address.
 const MAX_BYTES: usize = 107;
 
-/// Where a VMM listens for nodes, in its own directory.
+/// File name of the socket on which a VMM listens for nodes, in its own directory.
 pub(crate) const CONTROL: &str = "control.sock";
 
-/// Where it listens for streams to its guest, in its own directory.
+/// File name of the socket on which a VMM listens for streams to its guest, in its own directory.
 pub(crate) const VSOCK: &str = "vsock.sock";
 
-/// An address, to be kept until it was used.
+/// The address of a socket. It must be kept alive until it was used.
 pub(crate) struct Address {
     path: PathBuf,
     _directory: Option<File>,
@@ -29,7 +30,7 @@ impl Address {
     ///
     /// # Errors
     ///
-    /// When its directory cannot be opened.
+    /// The directory of the socket cannot be opened.
     pub(crate) fn of(path: &Path) -> io::Result<Self> {
         Self::within(path, MAX_BYTES)
     }

@@ -1,4 +1,4 @@
-//! Starting a program in a process namespace of its own.
+//! Starts a program in a PID namespace of its own.
 
 use std::io;
 
@@ -6,7 +6,7 @@ use nix::sched::{CloneFlags, unshare};
 use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
 
-/// Starts a program as the first process of a process namespace, in which it sees and can name nobody else.
+/// Starts a program as the first process of a PID namespace, in which it sees no other process and can signal none.
 pub(crate) fn spawn_apart(command: &mut Command) -> io::Result<Child> {
     let runtime = Handle::current();
     // The namespace is that of the thread's children, and a thread changes it once.

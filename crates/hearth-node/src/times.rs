@@ -1,4 +1,4 @@
-//! Where the time of a start goes.
+//! Measures the steps of a start.
 
 use std::time::{Duration, Instant};
 
@@ -8,26 +8,26 @@ use hearth_wire::vmm::Started;
 /// One step of a start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StepTime {
-    /// What was done, such as `memory mapped`.
+    /// Name of the step, such as `memory mapped`.
     pub name: &'static str,
     /// How long it took.
     pub took: Duration,
 }
 
-/// Where the time of a start went.
+/// The times of a start.
 #[derive(Debug, Clone, Default)]
 pub struct Times {
     /// From the start of the process to the VMM's answer.
     pub to_running: Duration,
-    /// From the start of the process to the agent's answer (of a clone: it is unique and runs).
+    /// From the start of the process to the agent's answer. For a clone: until it is unique and runs.
     pub to_agent: Duration,
-    /// What the VMM measured itself.
+    /// The times that the VMM measured.
     pub vmm: Started,
-    /// Everything from the beginning of the operation, in order, one behind the other.
+    /// All consecutive steps from the beginning of the operation.
     pub steps: Vec<StepTime>,
 }
 
-/// Measures steps that follow each other.
+/// Measures consecutive steps.
 #[derive(Debug)]
 pub(crate) struct Laps {
     last: Instant,
@@ -42,14 +42,14 @@ impl Laps {
         }
     }
 
-    /// A step has ended.
+    /// Ends a step, under this name.
     pub(crate) fn lap(&mut self, name: &'static str) {
         let took = self.last.elapsed();
         self.last += took;
         self.steps.push(StepTime { name, took });
     }
 
-    /// Steps have ended of which all but the first were measured elsewhere; the first has taken what is left.
+    /// Ends several steps. All but the first were measured elsewhere; the first gets the rest of the time.
     fn laps(&mut self, first: &'static str, others: &[(&'static str, Duration)]) {
         let whole = self.last.elapsed();
         self.last += whole;
@@ -60,7 +60,7 @@ impl Laps {
             .extend(steps.map(|(name, took)| StepTime { name, took }));
     }
 
-    /// The VMM has answered its first command.
+    /// Ends the steps up to the VMM's answer to its first command.
     pub(crate) fn started(&mut self, vmm: Started) {
         let between = |from: u64, to: u64| Duration::from_micros(to.saturating_sub(from));
         self.laps(
@@ -73,7 +73,7 @@ impl Laps {
         );
     }
 
-    /// The guest is unique, and its application goes on.
+    /// Ends the steps up to the point where the guest is unique and its application runs.
     pub(crate) fn unique(&mut self, times: Option<UniqueTimes>) {
         match times {
             Some(times) => self.laps(

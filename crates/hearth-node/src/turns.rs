@@ -1,8 +1,8 @@
-//! One operation at a time for each instance.
+//! Serialises operations on each instance.
 //!
-//! Whoever changes an instance takes its turn: operations on one instance follow each other in the order in which they were
-//! asked for, those on different instances do not wait for each other. Removal overtakes: it announces itself first, so that
-//! the operation whose turn it is gives up soon, and then waits for its own turn like all others.
+//! An operation that changes an instance takes its turn. Operations on one instance run in the order in which they were
+//! asked for; those on different instances do not wait for each other. A removal is announced first, so that the
+//! operation that has the turn gives up soon. Then the removal waits for its own turn like all others.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,7 +19,7 @@ pub(crate) struct Turns(Arc<Mutex<HashMap<MachineName, Arc<Lane>>>>);
 #[derive(Debug, Default)]
 struct Lane {
     turn: Arc<tokio::sync::Mutex<()>>,
-    /// How many removals are under way or wait.
+    /// Number of removals that are under way or wait.
     removals: AtomicUsize,
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct Turn {
 #[derive(Debug)]
 pub(crate) struct Removal(Guard);
 
-/// Keeps a lane in the map; the last one takes it out.
+/// Keeps a lane in the map. Dropping the last guard removes the lane.
 #[derive(Debug)]
 struct Guard {
     turns: Turns,
@@ -50,7 +50,7 @@ impl Turns {
         Turn { lane, _turn: turn }
     }
 
-    /// Whether somebody has the turn of an instance, or waits for it.
+    /// Whether an operation has the turn of an instance, or waits for it.
     pub(crate) fn is_taken(&self, name: &MachineName) -> bool {
         self.lock()
             .get(name)
@@ -79,12 +79,12 @@ impl Turns {
 }
 
 impl Turn {
-    /// Whose turn it is.
+    /// The instance whose turn this is.
     pub(crate) fn name(&self) -> &MachineName {
         &self.lane.name
     }
 
-    /// Whether a removal waits: what is under way then need not succeed.
+    /// Whether a removal waits. The operation that is under way then need not succeed.
     pub(crate) fn is_to_be_removed(&self) -> bool {
         self.lane.lane.removals.load(Ordering::SeqCst) > 0
     }

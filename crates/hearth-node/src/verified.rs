@@ -1,4 +1,4 @@
-//! Which snapshots' chunks were verified already.
+//! Remembers the snapshots whose chunks were verified.
 //!
 //! A snapshot's files never change once they are sealed, so each is read and hashed once: while it is sealed, or when it is first
 //! opened by this node. A wake then costs the same after any number of earlier ones. `hearth snapshot verify` reads everything
@@ -18,14 +18,14 @@ impl Verified {
         self.lock().extend(ids);
     }
 
-    /// Those among `ids` that need no reading.
+    /// Those among `ids` that were verified, and need not be read again.
     pub(crate) fn among(&self, ids: impl IntoIterator<Item = SnapshotId>) -> Vec<[u8; 32]> {
         let verified = self.lock();
         let known = ids.into_iter().filter(|id| verified.contains(id));
         known.map(|id| id.0).collect()
     }
 
-    /// Reads them again the next time.
+    /// Forgets these snapshots: they are read again when they are opened next.
     pub(crate) fn forget(&self, ids: impl IntoIterator<Item = SnapshotId>) {
         let mut verified = self.lock();
         for id in ids {

@@ -1,4 +1,4 @@
-//! One `hearth-vmm` process, seen from outside: its start and its control socket.
+//! Starts a `hearth-vmm` process, and talks to it over its control socket.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IoSlice};
@@ -23,118 +23,118 @@ use tokio::time;
 
 use crate::socket::Address;
 use crate::spawn::spawn_apart;
-use crate::told::harmless;
+use crate::untrusted_text::harmless;
 
-/// Longest wait for the answer to anything but a snapshot. A VMM that needs longer is broken: the slowest
-/// host that is supported boots a kernel image into memory in a few seconds.
+/// Longest wait for the answer to any request but a snapshot. A VMM that needs longer is broken: the slowest supported
+/// host loads a kernel image into memory in a few seconds.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Why a VMM did not do what it was asked.
+/// Why a request to a VMM failed.
 #[derive(Debug, thiserror::Error)]
 pub enum VmmError {
     /// The process could not be started.
     #[error("cannot start {program}")]
     Spawn {
-        /// What was to be started.
+        /// The program.
         program: PathBuf,
-        /// Why not.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// Nobody listens on the control socket: the process is gone.
+    /// Nobody listens on the control socket: the process has ended.
     #[error("the VMM is gone (nobody listens on {path})")]
     Gone {
         /// Its control socket.
         path: PathBuf,
-        /// What the connection attempt said.
+        /// The error of the connection attempt.
         #[source]
         source: io::Error,
     },
     /// The control stream failed.
     #[error("the VMM's control stream failed")]
     Stream(#[from] FrameError),
-    /// It did not answer in time.
+    /// The VMM did not answer in time.
     #[error("the VMM did not answer within {0:?}")]
     Timeout(Duration),
-    /// It is of another release of Hearth, and alive.
+    /// The VMM is of another release of Hearth, and alive.
     #[error(
         "the VMM speaks version {0} of the control protocol, this Hearth speaks {PROTOCOL_VERSION}: its microVM runs on, and \
          can be terminated here, or suspended by the release of Hearth that started it"
     )]
     OtherVersion(u16),
-    /// It is sealing a snapshot, and does nothing else meanwhile. Nothing has changed.
+    /// The VMM is sealing a snapshot and refuses other requests meanwhile. Nothing has changed.
     #[error(
         "the VMM is busy: a snapshot has been being sealed for {} ms; ask again when it is done",
         .0.since_us / 1000
     )]
     Busy(Sealing),
-    /// It said no.
+    /// The VMM refused the request.
     #[error("{reason}")]
     Refused {
-        /// Whether the machine is as it was before.
+        /// Whether the machine is unchanged.
         machine_intact: bool,
-        /// The VMM's own sentence.
+        /// The reason, as a sentence of the VMM.
         reason: String,
-        /// What is in the way of this kind of snapshot, where another kind is possible.
+        /// Why this kind of snapshot is not possible, if another kind is.
         refusal: Option<Refusal>,
     },
     /// The microVM ended while an answer was awaited.
     #[error("the microVM ended: {0}")]
     Ended(EndReason),
-    /// Its process is gone, and nobody asked for that.
+    /// The VMM's process ended unexpectedly.
     #[error("the VMM's process ended")]
     Died,
-    /// It does not even answer what it is doing.
-    #[error("the VMM answers nothing any more")]
+    /// The VMM does not answer status requests any more.
+    #[error("the VMM does not answer status requests any more")]
     Silent,
-    /// It answered something else.
-    #[error("the VMM answered something else than was asked")]
+    /// The VMM sent an answer that does not belong to the request.
+    #[error("the VMM sent an answer that does not belong to the request")]
     Confused,
 }
 
-/// What files a VMM is allowed; all others are closed to it.
+/// The files that a VMM may access, and its sandbox.
 #[derive(Debug, Clone, Default)]
 pub struct Permitted {
-    /// Files and directories to read.
+    /// Files and directories that it may read.
     pub readable: Vec<PathBuf>,
-    /// Directories in which it makes, changes and removes files.
+    /// Directories in which it may create, change and remove files.
     pub writable: Vec<PathBuf>,
-    /// What else it gives up, if the node is root.
+    /// Further isolation, if the node is root.
     pub jail: Option<Jail>,
     /// Arguments that tests add ([`crate::crash_point`]).
     pub further: Vec<OsString>,
 }
 
-/// What takes root to give up: its root directory, its user, and the sight of other processes.
+/// The isolation of a VMM that the node needs root for: a root directory, a user and a PID namespace of its own.
 #[derive(Debug, Clone)]
 pub struct Jail {
-    /// Number of the user and the group that it becomes.
+    /// Numeric id of the user and of the group to which it switches.
     pub user: u32,
-    /// An empty directory, at which it makes a root of its own with nothing but what it is permitted.
+    /// An empty directory, at which it mounts a root of its own with nothing but the permitted paths.
     pub root: PathBuf,
 }
 
 /// A connection to one VMM.
 ///
-/// Its requests have numbers, and replies to earlier ones are skipped: after a timeout, or when the future of a
-/// request was dropped, the connection can go on being used. Numbers begin at random, so that a request is known by its
+/// Requests have numbers, and replies to earlier requests are skipped, so the connection stays usable after a timeout
+/// or after the future of a request was dropped. Numbers begin at random, so that a request can be identified by its
 /// number on other connections too (`Status::last_seal`).
 #[derive(Debug)]
 pub struct VmmClient {
     stream: UnixStream,
     /// Number of the next request.
     next: RequestId,
-    /// What was read and is no whole frame yet.
+    /// Bytes that were read and are not a whole frame yet.
     input: Vec<u8>,
-    /// What is still to be written.
+    /// Bytes that are still to be written.
     output: Vec<u8>,
 }
 
 impl VmmClient {
-    /// Starts `program` with one end of a socket pair as its standard input and `listen` as the socket
-    /// where a later node finds it; a relative path is one in the first directory that it may write. It is a process group of its own, so that a Ctrl-C here does not end it; its
-    /// messages go to `log`. It reaches the files in `permitted` and no others, and lives in the network of `slot`, or else in
-    /// an empty one.
+    /// Starts `program` with one end of a socket pair as its standard input. `listen` is the path of the socket on
+    /// which later nodes reach it; a relative path is relative to the first directory that it may write. The process
+    /// gets a process group of its own, so that a Ctrl-C here does not end it. Its messages go to `log`. It can access
+    /// only the files in `permitted`, and runs in the network namespace of `slot`, or else in an empty one.
     pub fn spawn(
         program: &Path,
         listen: &Path,
@@ -177,7 +177,7 @@ impl VmmClient {
         Ok((Self::new(stream), child.map_err(failed)?))
     }
 
-    /// Connects to a VMM that runs already.
+    /// Connects to a running VMM.
     pub async fn connect(listen: &Path) -> Result<Self, VmmError> {
         let gone = |source| VmmError::Gone {
             path: listen.to_owned(),
@@ -203,8 +203,8 @@ impl VmmClient {
         self.next
     }
 
-    /// Sends a command and waits for its answer. A refusal is an error. A snapshot takes as long as it takes: whoever waits for
-    /// one asks beside it, through another connection, whether the VMM still answers ([`Command::Status`]).
+    /// Sends a command and waits for its answer. A refusal is an error. There is no time limit for a snapshot: the
+    /// caller asks through another connection whether the VMM still answers ([`Command::Status`]).
     pub async fn request(&mut self, command: Command) -> Result<Reply, VmmError> {
         let limit = match command {
             Command::Snapshot(_) | Command::Suspend(_) => None,
@@ -235,7 +235,7 @@ impl VmmClient {
         }
     }
 
-    /// Writes what is to be written and waits for the reply to `id`. Cancellation safe.
+    /// Writes pending output and waits for the reply to `id`. Cancellation safe.
     async fn reply_to(&mut self, id: RequestId) -> Result<Reply, VmmError> {
         self.write_out().await?;
         loop {
@@ -260,7 +260,7 @@ impl VmmClient {
         }
     }
 
-    /// Waits until the process has closed its end, so that its files may be removed.
+    /// Waits until the process has closed its end of the connection, so that its files may be removed.
     pub async fn closed(mut self) {
         let until_closed = async { while self.message().await.is_ok() {} };
         // A process that does not go is killed by the caller, who knows its number.
@@ -298,7 +298,7 @@ impl VmmClient {
     }
 }
 
-/// What a VMM said of its end, for our own logs.
+/// The reason for the end that a VMM reported, with its texts made safe for our own logs.
 fn harmless_end(reason: EndReason) -> EndReason {
     match reason {
         EndReason::DeviceMisuse { device, fault } => EndReason::DeviceMisuse {
@@ -314,7 +314,7 @@ fn stream(error: io::Error) -> VmmError {
     FrameError::from(error).into()
 }
 
-/// Takes the first frame off `input`, if it is there as a whole.
+/// Takes the first whole frame off `input`, if there is one.
 fn take_message(input: &mut Vec<u8>) -> Result<Option<Message>, VmmError> {
     let Some((prefix, rest)) = input.split_first_chunk::<PREFIX_BYTES>() else {
         return Ok(None);
@@ -332,8 +332,8 @@ fn take_message(input: &mut Vec<u8>) -> Result<Option<Message>, VmmError> {
     Ok(Some(message))
 }
 
-/// Sends a slot's namespaces and TAP ahead of all requests. Inherited descriptors would ask for a `fork` of this process,
-/// whose cost grows with it.
+/// Sends a slot's namespaces and TAP ahead of all requests. Inherited descriptors would need a `fork` of this process,
+/// whose cost grows with its size.
 fn give(stream: &BlockingUnixStream, slot: &Slot) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
@@ -344,7 +344,7 @@ fn give(stream: &BlockingUnixStream, slot: &Slot) -> io::Result<()> {
     Ok(())
 }
 
-/// Each path behind its flag.
+/// The arguments for `paths`: each path after its flag.
 fn flags<'a>(flag: &'a str, paths: &'a [PathBuf]) -> impl Iterator<Item = &'a OsStr> {
     paths
         .iter()

@@ -1,7 +1,7 @@
-//! How processes of VMMs ended, for whoever asks why a microVM is gone.
+//! How VMM processes ended, to tell why a microVM is gone.
 //!
-//! A VMM may have been taken over by its guest, so nothing that it says is passed on: what is told is one of a fixed list, from the
-//! process's exit status and its control group.
+//! A VMM may have been taken over by its guest, so its own messages are not passed on. The end is one of a fixed list,
+//! decided by the process's exit status and its control group.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -17,7 +17,8 @@ use tokio::time;
 
 use crate::record::ProcessRecord;
 
-/// Ends that are remembered. Whoever follows an instance asks within a second, in which all microVMs of a host may end.
+/// Number of ends that are remembered. Followers of an instance ask within a second, in which all microVMs of a host
+/// may end.
 const KEPT: usize = 4096;
 
 /// How a VMM's process ended.
@@ -25,9 +26,9 @@ const KEPT: usize = 4096;
 pub enum VmmEnd {
     /// Its guest powered off or reset.
     GuestShutDown,
-    /// Its control group, or the host, had no memory for it.
+    /// The OOM killer killed it: its control group, or the host, had no memory left.
     OutOfMemory,
-    /// Its guest misused devices more often than is tolerated.
+    /// Its guest's drivers caused too many device faults.
     DeviceFaults,
     /// Its guest met a triple fault.
     TripleFault,
@@ -37,16 +38,16 @@ pub enum VmmEnd {
     NotStarted,
     /// It panicked.
     Panicked,
-    /// It made a system call that is not on its list.
+    /// It made a system call that its seccomp filter forbids.
     ForbiddenCall,
     /// Somebody killed it.
     Killed,
-    /// Anything else.
+    /// It ended in any other way.
     Crashed,
 }
 
 impl VmmEnd {
-    /// From its exit status, and whether its group counts a kill for want of memory.
+    /// Decides the end from the exit status, and from whether the control group counts an OOM kill.
     #[must_use]
     pub fn of(status: ExitStatus, was_out_of_memory: bool) -> Self {
         if let Some(signal) = status.signal() {
@@ -86,7 +87,7 @@ impl fmt::Display for VmmEnd {
     }
 }
 
-/// The ends that this node has seen, newest last.
+/// The ends of VMM processes that this node has seen, newest last.
 #[derive(Debug, Default)]
 pub(crate) struct Ends {
     known: Mutex<VecDeque<(ProcessRecord, VmmEnd)>>,
@@ -98,7 +99,7 @@ impl Ends {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes note of an end.
+    /// Registers an end.
     pub(crate) fn add(&self, process: ProcessRecord, end: VmmEnd) {
         let mut known = self.known();
         if known.len() == KEPT {
@@ -115,8 +116,8 @@ impl Ends {
         found.next().map(|(_, end)| *end)
     }
 
-    /// How a process ended that has just ended; `None` if that is not known within `limit`. A process that an earlier node started is
-    /// nobody's child, so nobody learns it.
+    /// How a process ended that has just ended; `None` if that is not known within `limit`. The end of a process that
+    /// an earlier node started is never known, as it is not a child of this one.
     pub(crate) async fn of(&self, process: ProcessRecord, limit: Duration) -> Option<VmmEnd> {
         let until_known = async {
             loop {

@@ -1,8 +1,8 @@
-//! What a VMM says: through a pipe, which the node copies to `vmm.log` as far as that may grow.
+//! The log of a VMM: it writes to a pipe, which the node copies to the bounded file `vmm.log`.
 //!
-//! A VMM that works says some lines: its start, its end, faults of drivers. One that was taken over by its guest may say what it likes
-//! as fast as it likes, and must not fill the host's disk with it. So it has no descriptor of the file. The pipe ends with the node that
-//! started the VMM: of one that outlives its node, what it says later is lost.
+//! A correct VMM writes a few lines: its start, its end, faults of drivers. A VMM that was taken over by its guest may
+//! write anything, as fast as it can, and must not fill the host's disk. So it has no descriptor of the file. The pipe
+//! is closed with the node that started the VMM: messages of a VMM that outlives its node are lost.
 
 use std::fs::File;
 use std::io::{self, PipeWriter, Read as _, Seek as _, SeekFrom};
@@ -15,16 +15,16 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::task::JoinHandle;
 use tokio::time;
 
-/// Longest log of one VMM. 32 faults of devices, which end it, are some 8 KiB.
+/// Longest log of one VMM in bytes. The 32 device faults after which it ends are some 8 KiB.
 const LOG_BYTES: usize = 64 << 10;
 
-/// Closes a log that became too long.
+/// Written at the end of a log that became too long.
 const CUT: &[u8] = b"\n[hearth: its VMM said more, which is not kept]\n";
 
-/// The end of a log that is told.
+/// Bytes at the end of a log that [`last_words`] answers.
 const LAST_BYTES: u64 = 2048;
 
-/// How long what a VMM said last may take to be written once it has ended.
+/// How long to wait until the last messages of an ended VMM are written.
 const WRITTEN_LIMIT: Duration = Duration::from_secs(1);
 
 /// A log that is being written.
@@ -32,14 +32,14 @@ const WRITTEN_LIMIT: Duration = Duration::from_secs(1);
 pub(crate) struct VmmLog(JoinHandle<()>);
 
 impl VmmLog {
-    /// Waits until all is written that an ended VMM said.
+    /// Waits until all messages of an ended VMM are written.
     pub(crate) async fn written(self) {
         // The VMM cannot have left its end of the pipe to anybody. If it has, nobody waits for that.
         let _ = time::timeout(WRITTEN_LIMIT, self.0).await;
     }
 }
 
-/// A pipe whose end is for the VMM; what it writes goes to `file`.
+/// Creates a pipe whose output is copied to `file`. Answers the end for the VMM.
 pub(crate) fn begin(file: File) -> io::Result<(OwnedFd, VmmLog)> {
     let (ours, theirs): (_, PipeWriter) = io::pipe()?;
     let ours = Receiver::from_owned_fd(OwnedFd::from(ours))?;
@@ -47,7 +47,7 @@ pub(crate) fn begin(file: File) -> io::Result<(OwnedFd, VmmLog)> {
     Ok((OwnedFd::from(theirs), VmmLog(task)))
 }
 
-/// Copies up to [`LOG_BYTES`], and goes on reading after that: a VMM does not stand still for its log.
+/// Copies up to [`LOG_BYTES`], then reads on and drops the data, so that the VMM never blocks on its log.
 async fn copy(mut from: Receiver, mut to: tokio::fs::File) {
     let (mut room, mut is_cut) = (LOG_BYTES, false);
     let mut piece = vec![0; 4096];
@@ -68,7 +68,7 @@ async fn copy(mut from: Receiver, mut to: tokio::fs::File) {
     }
 }
 
-/// The end of the log in an instance's directory as one line without control characters, if there is any.
+/// The end of the log in an instance's directory, as one line without control characters, if there is a log.
 pub(crate) fn last_words(path: &Path) -> Option<String> {
     let mut file = hearth_snapshot::plain::open(path).ok()?;
     let bytes = file.metadata().ok()?.len();

@@ -1,8 +1,9 @@
-//! Sealed files that no descriptor writes to any more.
+//! Makes sealed files unwritable, also through descriptors that are open.
 //!
-//! A VMM that goes on after a seal (a template, a step for a fork) still holds the descriptors with which it wrote the files, and other
-//! microVMs stand on them from now on. Owner and mode of a file bind only whoever opens it anew. So at the take-over the node does the
-//! cheaper of two things that bind open descriptors as well:
+//! A VMM that continues after a seal (a template, a step for a fork) still holds the descriptors with which it wrote
+//! the files, and other microVMs stand on these files from now on. Owner and mode of a file are only checked when it is
+//! opened. So when it takes over a snapshot, the node does the cheaper of two things that affect open descriptors as
+//! well:
 //!
 //! - **The immutable attribute** (`chattr +i`), where the file system enforces it on open descriptors, as ext4 does. That costs an
 //!   `ioctl` for each file. Whether it is enforced is tried out on the file itself. The attribute is taken off when the writer is gone.
@@ -21,19 +22,20 @@ use rustix::io::Errno;
 use crate::directory::names;
 use crate::error::{NodeError, failed};
 
-/// Ends the name of a copy that is not finished.
+/// Suffix of the name of an unfinished copy.
 const COPY_SUFFIX: &str = ".copy";
 
-/// How a file was kept from being written.
+/// How a file was made unwritable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kept {
     ByAttribute,
     ByCopy,
-    /// There was no room for a copy.
+    /// It was not: there was no disk space for a copy.
     Not,
 }
 
-/// Makes every file of a directory, which must be the node's own, unwritable also through descriptors that are open, as far as there is room. Idempotent.
+/// Makes every file of a directory unwritable, also through open descriptors, as far as there is disk space for copies.
+/// The files must belong to the node. Idempotent.
 pub(crate) fn lock(directory: &Path) -> Result<(), NodeError> {
     let (mut locked, mut copied) = (0, 0);
     for name in names(directory)? {
@@ -43,7 +45,7 @@ pub(crate) fn lock(directory: &Path) -> Result<(), NodeError> {
             Kept::ByCopy => copied += 1,
             Kept::Not => tracing::warn!(
                 path = %path.display(),
-                "no room to keep a sealed file from its writer: the microVM that sealed it can change it"
+                "no disk space to copy a sealed file that its VMM can still write: the microVM that sealed it can change it"
             ),
         }
     }
@@ -56,8 +58,8 @@ pub(crate) fn lock(directory: &Path) -> Result<(), NodeError> {
     Ok(())
 }
 
-/// Takes the attribute off the files of a directory and of those below it, once nobody writes them any more. Best effort: what cannot
-/// be unlocked cannot be removed either, and that is told.
+/// Clears the attribute of all files below a directory, once no writable descriptors are left. Best effort: a file that
+/// cannot be unlocked cannot be removed later either, and that is reported then.
 pub(crate) fn unlock(directory: &Path) {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     for entry in entries {
@@ -73,7 +75,7 @@ pub(crate) fn unlock(directory: &Path) {
     }
 }
 
-/// Removes a directory with everything in it, also with locked files. Succeeds if there is none.
+/// Removes a directory with everything in it, including locked files. Succeeds if it does not exist.
 pub(crate) fn remove_all(path: &Path) -> Result<(), NodeError> {
     let removed = match fs::remove_dir_all(path) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -88,7 +90,7 @@ pub(crate) fn remove_all(path: &Path) -> Result<(), NodeError> {
     }
 }
 
-/// Gives a file a second name, also if it is locked, which it is again afterwards.
+/// Creates a hard link to a file. A locked file is unlocked for that and locked again.
 pub(crate) fn link(from: &Path, to: &Path) -> io::Result<()> {
     match fs::hard_link(from, to) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
@@ -146,7 +148,7 @@ fn set_immutable(file: &File, is_immutable: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether an open descriptor still changes a file, tried with what is there already.
+/// Whether an open descriptor can still change a file. Tried by writing data that is there already.
 fn is_writable(file: &File) -> bool {
     let mut first = [0];
     match file.read_at(&mut first, 0) {
@@ -156,7 +158,7 @@ fn is_writable(file: &File) -> bool {
     }
 }
 
-/// Puts a copy in a file's place.
+/// Replaces a file by a copy.
 fn copy(path: &Path, file: &File) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(COPY_SUFFIX);
@@ -186,7 +188,7 @@ fn copy(path: &Path, file: &File) -> io::Result<()> {
     })
 }
 
-/// Copies what is no hole.
+/// Copies the data of a sparse file and leaves its holes.
 fn copy_data(from: &File, to: &File) -> io::Result<()> {
     use rustix::fs::{SeekFrom, copy_file_range, seek};
     let bytes = from.metadata()?.len();

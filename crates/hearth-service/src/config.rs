@@ -31,13 +31,13 @@ pub struct ServiceConfig {
     pub region: Region,
     /// How endpoints are named and where they listen.
     pub endpoints: EndpointConfig,
-    /// What carries the microVMs.
+    /// The kind of host that runs the microVMs.
     pub hosting: Hosting,
     /// Factor on every hook timeout; one on a host of usual speed.
     pub hook_timeout_scale: u32,
     /// Names that Dockerfiles may say in `FROM`, and the images that stand for them.
     pub image_aliases: BTreeMap<String, String>,
-    /// What layers of earlier builds may take, in bytes for each account; 0 keeps none.
+    /// Size limit of each account's cache of layers, in bytes; 0 disables it.
     pub layer_cache_bytes: u64,
     /// Whether builders and applications begin from templates of the booted guest.
     pub has_boot_templates: bool,
@@ -49,9 +49,9 @@ pub struct ServiceConfig {
     pub s3: Option<ExternalS3>,
     /// How long a multipart upload to this service's S3 may receive nothing before it is removed; `None` keeps it.
     pub upload_silence: Option<Duration>,
-    /// What each account may have.
+    /// Quotas of each account.
     pub quotas: Quotas,
-    /// What single accounts may have instead.
+    /// Quotas of single accounts, instead of the general ones.
     pub account_quotas: BTreeMap<AccountId, Quotas>,
     /// Networks of microVMs.
     pub network: NetworkConfig,
@@ -109,9 +109,9 @@ pub struct NetworkConfig {
     pub is_closed_by_default: bool,
     /// Name servers to which guests' queries are forwarded; empty means the host's own servers.
     pub name_servers: Vec<SocketAddr>,
-    /// What `subnet-...` means in a connector.
+    /// Egress rules of each `subnet-...` in a connector.
     pub subnets: RuleSets,
-    /// What `sg-...` means in a connector. It adds to what the subnets allow.
+    /// Egress rules of each `sg-...` in a connector, in addition to those of its subnets.
     pub security_groups: RuleSets,
 }
 
@@ -129,7 +129,7 @@ pub enum EndpointConfig {
     },
 }
 
-/// What carries the microVMs.
+/// The kind of host that runs the microVMs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hosting {
     /// This machine's KVM.

@@ -59,17 +59,17 @@ fn holding(kind: HoldingKind, name: String, bytes: u64) -> Holding {
 }
 
 fn holdings(host: &LocalHost) -> Result<Vec<Holding>, String> {
-    let (node, workshop) = (host.node(), host.workshop());
+    let (node, version_builder) = (host.node(), host.version_builder());
     let mut taken = Taken::default();
     let mut holdings = of_snapshots_and_instances(host, &mut taken);
-    let caches = workshop.caches.usage();
+    let caches = version_builder.caches.usage();
     let caches = caches.map_err(|error| error.to_string())?;
     holdings.extend(
         caches
             .into_iter()
             .map(|(account, bytes)| holding(HoldingKind::LayerCache, account, bytes)),
     );
-    let bases = &workshop.bases;
+    let bases = &version_builder.bases;
     let sets = BaseSet::list(bases.directory()).map_err(|error| error.to_string())?;
     holdings.extend(sets.into_iter().map(|set| Holding {
         is_current: Some(set.id == bases.id),
@@ -78,7 +78,7 @@ fn holdings(host: &LocalHost) -> Result<Vec<Holding>, String> {
     let data = node.layout().data();
     let guests = hearth_base::list(data).map_err(|error| with_causes(&error))?;
     holdings.extend(guests.into_iter().map(|base| Holding {
-        is_current: Some(base.id == workshop.base.id),
+        is_current: Some(base.id == version_builder.base.id),
         ..holding(
             HoldingKind::GuestBase,
             base.id.clone(),
@@ -90,7 +90,7 @@ fn holdings(host: &LocalHost) -> Result<Vec<Holding>, String> {
 
 /// Disk usage of versions, builds in progress, and microVMs.
 fn of_snapshots_and_instances(host: &LocalHost, taken: &mut Taken) -> Vec<Holding> {
-    let (node, workshop) = (host.node(), host.workshop());
+    let (node, version_builder) = (host.node(), host.version_builder());
     let mut builds = BTreeMap::new();
     let mut booted = Vec::new();
     let mut microvms: BTreeMap<MicrovmId, (u64, bool)> = BTreeMap::new();
@@ -115,25 +115,24 @@ fn of_snapshots_and_instances(host: &LocalHost, taken: &mut Taken) -> Vec<Holdin
             *microvm = (microvm.0 + bytes, record.process.is_alive());
         }
     }
-    for build in workshop.left_behind() {
-        *builds.entry(build).or_insert(0) += taken.by(&workshop.place(build));
+    for build in version_builder.left_behind() {
+        *builds.entry(build).or_insert(0) += taken.by(&version_builder.place(build));
     }
     let microvms = microvms.into_iter().map(|(id, (bytes, runs))| Holding {
         is_current: Some(runs),
         ..holding(HoldingKind::Microvm, id.to_string(), bytes)
     });
-    let builds =
-        builds.into_iter().map(
-            |(build, bytes)| match Origin::read(&workshop.place(build)) {
-                Some(origin) => Holding {
-                    version: Some(origin.version),
-                    guest_base: Some(origin.guest_base),
-                    base_images: Some(origin.base_images),
-                    ..holding(HoldingKind::Version, origin.image, bytes)
-                },
-                None => holding(HoldingKind::Build, build.to_string(), bytes),
+    let builds = builds.into_iter().map(|(build, bytes)| {
+        match Origin::read(&version_builder.place(build)) {
+            Some(origin) => Holding {
+                version: Some(origin.version),
+                guest_base: Some(origin.guest_base),
+                base_images: Some(origin.base_images),
+                ..holding(HoldingKind::Version, origin.image, bytes)
             },
-        );
+            None => holding(HoldingKind::Build, build.to_string(), bytes),
+        }
+    });
     microvms.chain(builds).chain(booted).collect()
 }
 

@@ -1,4 +1,4 @@
-//! What this host offers: capacity, processor level, base images.
+//! Capacity, processor level and base images of this host.
 
 use std::fs;
 use std::path::Path;

@@ -29,7 +29,7 @@ use hearth_front::{
     ControlMetrics, Front, FrontConfig, FrontMetrics, KnownHosts, MetricsPage, PageTokens,
     SessionKey, Transport, serve, serve_metrics,
 };
-use hearth_host::{Artifacts, ConnectorEgress, LocalHost, Workshop, rule_book};
+use hearth_host::{Artifacts, ConnectorEgress, LocalHost, VersionBuilder, rule_book};
 use hearth_image::{Bases, LayerCaches};
 use hearth_logs::{LogLimits, LogStore};
 use hearth_net::{Network, NetworkOptions};
@@ -213,7 +213,7 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, ServiceError> {
         .map_err(|source| ServiceError::Listen { address, source })
 }
 
-/// What each account may keep of logs.
+/// Limits on each account's logs.
 fn log_limits(config: &ServiceConfig) -> LogLimits {
     let bytes = |quotas: &Quotas| i64::try_from(quotas.log_bytes()).unwrap_or(i64::MAX);
     LogLimits {
@@ -223,7 +223,7 @@ fn log_limits(config: &ServiceConfig) -> LogLimits {
     }
 }
 
-/// What each account may keep of objects.
+/// Limits on each account's objects.
 fn object_limits(config: &ServiceConfig) -> hearth_objects::ObjectLimits {
     hearth_objects::ObjectLimits {
         max_account_bytes: config.quotas.object_bytes(),
@@ -281,7 +281,7 @@ async fn open_parts(config: &ServiceConfig) -> Result<Parts, ServiceError> {
         config.network.subnets.clone(),
         config.network.security_groups.clone(),
     );
-    let workshop = Workshop {
+    let version_builder = VersionBuilder {
         directory: data.join("images"),
         builder_initramfs,
         base,
@@ -308,7 +308,7 @@ async fn open_parts(config: &ServiceConfig) -> Result<Parts, ServiceError> {
         node,
         Arc::clone(&logs),
         connector_egress,
-        workshop,
+        version_builder,
         guest_server,
     );
     Ok(Parts {

@@ -27,7 +27,7 @@ impl std::fmt::Debug for Bus {
     }
 }
 
-/// What a write to a port means for the machine.
+/// The effect of a write to a port on the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PortEffect {
     /// No effect on the machine.

@@ -1,25 +1,25 @@
-//! `hearth audit`: attacks this installation with microVMs of its own, and says what stopped each attempt.
+//! `hearth audit`: attacks this installation with microVMs of its own, and reports whether each attack was stopped.
 //!
 //! ```text
 //! attacks.toml, attacks.py   the attacks, as data
 //! table                      reads them
-//! stage                      two accounts, an image, a role, two microVMs; and takes all of it away again
-//! attack                     makes one, and its control: the same attempt at something that is open
-//! by                         those that are more than one request, by file of what they are about
+//! fixture                    makes two accounts, an image, a role and two microVMs; and removes them afterwards
+//! attack                     makes an attack and its control: the same attempt at something that is open
+//! multi_step                 attacks of more than one request, a file for each subject
 //! guest, wire                commands and the script in a guest; requests byte by byte
-//! report, list               what is printed: afterwards, and of `--list` before any is made
+//! report, list               print the findings, and the attacks for `--list`
 //! ```
 //!
-//! It goes through the public APIs alone, so it sees what an attacker would. An attack counts as held only if it failed *and* its control
-//! succeeded: an attempt that could not have worked anyhow shows nothing.
+//! It uses only the public APIs, as an attacker would. An attack counts as held only if it failed *and* its control
+//! succeeded: an attempt that could not have worked in any case shows nothing.
 
 mod attack;
 mod attempt;
-mod by;
+mod fixture;
 mod guest;
 mod list;
+mod multi_step;
 mod report;
-mod stage;
 mod table;
 mod wire;
 
@@ -34,14 +34,14 @@ use crate::shared::Shared;
 
 pub(crate) async fn run(shared: &Shared, client: &Client) -> Result<ExitCode> {
     let attacks = table::attacks()?;
-    let stage = stage::Stage::set_up(client).await;
-    let findings = match &stage.outcome {
-        Ok(scene) => attack::make_all(scene, &attacks).await,
+    let setup = fixture::Setup::set_up(client).await;
+    let findings = match &setup.outcome {
+        Ok(fixture) => attack::make_all(fixture, &attacks).await,
         Err(_) => Ok(Vec::new()),
     };
-    // Whatever happened, what was made for it goes again.
-    let stood = stage.take_down(client).await;
+    // The fixture is removed in any case.
+    let removed = setup.take_down(client).await;
     let findings = findings?;
-    stood?;
+    removed?;
     report::print(shared, &findings)
 }

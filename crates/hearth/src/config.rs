@@ -4,9 +4,9 @@
 //! defaults  <-  the file (--config, HEARTH_CONFIG, /etc/hearth/hearth.toml)  <-  environment and flags
 //! ```
 //!
-//! A table of the file is a type with defaults in a module of its own. A new one needs: its module, its member in
-//! [`Config`], its place in `packaging/hearth.toml` and `docs/configuration.md` (tests hold both against the type). It
-//! reaches the service inside the emulated host without more, as that one is given the whole configuration as a file.
+//! Each table of the file is a type with defaults in a module of its own. A new table needs: its module, its field in
+//! [`Config`], its entry in `packaging/hearth.toml` and `docs/configuration.md` (tests compare both with the type). The
+//! service inside the emulated host gets the whole configuration as a file, so nothing else is needed.
 
 mod endpoints;
 mod images;
@@ -16,9 +16,9 @@ mod network;
 mod quotas;
 mod registries;
 mod s3;
+mod string_form;
 mod tls;
 mod users;
-mod words;
 
 #[cfg(test)]
 mod tests;
@@ -46,31 +46,31 @@ pub(crate) use s3::S3;
 pub(crate) use tls::Tls;
 pub(crate) use users::UserRange;
 
-/// Read when no other one is named, if it is there.
+/// The file that is read if no other one is named and it exists.
 const STANDARD_PLACE: &str = "/etc/hearth/hearth.toml";
 
-/// Largest configuration file: nobody writes so much by hand.
+/// Largest configuration file in bytes: far above any file written by hand.
 const MAX_BYTES: usize = 1 << 20;
 
-/// Everything that can be configured.
+/// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Config {
     /// The data directory.
     pub(crate) data: PathBuf,
-    /// Where the API listens.
+    /// Address on which the API listens.
     pub(crate) listen: SocketAddr,
-    /// Addresses behind which many clients are.
+    /// Addresses of proxies, from which connections of many clients come.
     pub(crate) proxies: Vec<IpAddr>,
-    /// The region that it answers for.
-    #[serde(with = "words")]
+    /// The AWS region of the service.
+    #[serde(with = "string_form")]
     pub(crate) region: Region,
-    /// Whether what each microVM takes of the host is limited.
+    /// Whether control groups limit each microVM's use of the host.
     pub(crate) host_limits: bool,
-    /// How many times as long as images say their hooks may take.
+    /// Factor on the timeouts of hooks.
     pub(crate) hook_timeout_scale: u32,
-    /// Users that VMMs become, each microVM's one of its own.
-    #[serde(with = "words")]
+    /// Range of the users under which VMMs run, one for each microVM.
+    #[serde(with = "string_form")]
     pub(crate) users: UserRange,
     /// The table `[tls]`.
     pub(crate) tls: Tls,
@@ -92,10 +92,11 @@ pub(crate) struct Config {
     pub(crate) metrics: Metrics,
 }
 
-/// The region that answers where none is named: the one that AWS's tools fall back to.
+/// Default region: the one that AWS's tools fall back to.
 const DEFAULT_REGION: &str = "us-east-1";
 
-/// One is what AWS does. With a hundred, a hook of a minute may take longer than anybody waits.
+/// Allowed factors on hook timeouts. 1 is AWS's behaviour. With 100, a hook of a minute may take longer than anybody
+/// waits.
 const HOOK_TIMEOUT_SCALES: RangeInclusive<u32> = 1..=100;
 
 impl Default for Config {
@@ -126,7 +127,7 @@ fn default_region() -> Region {
     DEFAULT_REGION.parse().expect("the default is a region")
 }
 
-/// Why there is no configuration to start with.
+/// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
     /// The file cannot be read.
@@ -136,20 +137,20 @@ pub(crate) enum ConfigError {
         #[source]
         source: io::Error,
     },
-    /// It is no TOML, or has a key that does not exist or a value that makes no sense.
+    /// The file is not TOML, or has an unknown key or an invalid value.
     #[error("the configuration {path} is wrong")]
     Parse {
         path: PathBuf,
         #[source]
         source: Box<toml::de::Error>,
     },
-    /// Values that make no sense together.
+    /// Values contradict each other.
     #[error("the configuration is wrong: {0}")]
     Contradiction(String),
 }
 
 impl Config {
-    /// The file that was named, or the one at its standard place, or the defaults.
+    /// Loads the named file, or else the one at the standard path, or else the defaults.
     pub(crate) fn load(named: Option<&Path>) -> Result<Self, ConfigError> {
         let path = named.unwrap_or(Path::new(STANDARD_PLACE));
         match read(path) {
@@ -167,7 +168,7 @@ impl Config {
         }
     }
 
-    /// What it is under the arguments of `hearth up`.
+    /// Applies the arguments of `hearth up`.
     pub(crate) fn under(mut self, arguments: &UpArguments) -> Self {
         fn set<T: Clone>(place: &mut T, argument: Option<&T>) {
             if let Some(argument) = argument {
@@ -211,7 +212,7 @@ impl Config {
         self
     }
 
-    /// Finds what makes no sense before anything is opened.
+    /// Checks that the values fit together. Called before anything is opened.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let problems = [
             self.tls.problem(),
@@ -252,7 +253,7 @@ impl Config {
         })
     }
 
-    /// What only holds for the service that clients reach directly: in the emulated host, addresses are others.
+    /// Checks the addresses. Not called inside the emulated host, where addresses are others.
     pub(crate) fn check_reach(&self) -> Result<(), ConfigError> {
         let problem = if !self.listen.ip().is_loopback() && !self.tls.api {
             Some(format!(
@@ -279,7 +280,7 @@ impl Config {
         problem.map_or(Ok(()), |problem| Err(ConfigError::Contradiction(problem)))
     }
 
-    /// The configuration as a file.
+    /// The configuration as the text of a file.
     pub(crate) fn to_toml(&self) -> Result<String, toml::ser::Error> {
         toml::to_string_pretty(self)
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use hearth_emulated::{AgentClient, EmulatedHost};
+use hearth_emulated::{EmulatedHost, HostAgentClient};
 use hearth_node::{Damage, damaged_in};
 use hearth_wire::agent::ExitStatus;
 use serde::Serialize;
@@ -62,7 +62,7 @@ pub(crate) fn read(shared: &Shared) -> Result<Vec<Damaged>> {
     Ok(damaged.map(|damage| Damaged::new(damage, &data)).collect())
 }
 
-fn inside(agent: &AgentClient) -> Result<Vec<Damage>> {
+fn inside(agent: &HostAgentClient) -> Result<Vec<Damage>> {
     let directory = Path::new(INNER_DATA).join(Damage::DIRECTORY);
     let list = ["/bin/busybox", "ls", "-1", &directory.display().to_string()];
     let list = list.map(str::to_owned).to_vec();

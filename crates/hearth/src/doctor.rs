@@ -1,7 +1,7 @@
-//! `hearth doctor`: whether this host is fit to run microVMs, and for strangers.
+//! `hearth doctor`: checks whether this host can run microVMs, and whether it is safe to run those of strangers.
 //!
-//! Facts are read first ([`facts`]); each check is a function of them alone ([`checks`]), so that hosts can be judged which
-//! nobody has.
+//! Facts are read first ([`facts`]). Each check is a pure function of the facts ([`checks`]), so that tests can check
+//! hosts that do not exist.
 
 mod checks;
 mod facts;
@@ -57,7 +57,7 @@ fn print(checks: &[Check]) -> Result<()> {
     ))
 }
 
-/// Lines such that all but the first begin at this column.
+/// Indents all lines but the first to this column.
 fn indented(lines: &str, column: usize) -> String {
     lines.replace('\n', &format!("\n{:column$}", ""))
 }

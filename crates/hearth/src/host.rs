@@ -18,7 +18,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use hearth_base::KernelSource;
 use hearth_emulated::{
-    AgentClient, DataDisk, EmulatedHost, Event, HostConfig, InitialFile, PortForward,
+    DataDisk, EmulatedHost, HostAgentClient, HostConfig, InitialFile, PortForward, WatchdogEvent,
     default_memory_mib, keep_running,
 };
 use hearth_vmm::probe;
@@ -97,14 +97,14 @@ fn start(shared: &Shared, ports: &[u16]) -> Result<ExitCode> {
         &stop,
         &output::announce,
         &mut |event| match event {
-            Event::Up(agent) => match furnish(shared, &agent) {
+            WatchdogEvent::Up(agent) => match furnish(shared, &agent) {
                 Ok(()) => eprintln!(
                     "the emulated host is up after {:.1} s; try `hearth host exec -- hearth machine boot first`",
                     began.elapsed().as_secs_f64()
                 ),
                 Err(error) => eprintln!("warning: the emulated host is up, but {error:#}"),
             },
-            Event::Died(death) => {
+            WatchdogEvent::Died(death) => {
                 eprintln!("{death}; starting it again (microVMs in it are as after a power cut)");
             }
         },
@@ -129,7 +129,7 @@ pub(crate) fn config(shared: &Shared, forwards: Vec<PortForward>) -> Result<Host
 }
 
 /// Copies this program, the guest's kernel and the agent into the emulated host.
-pub(crate) fn furnish(shared: &Shared, agent: &AgentClient) -> Result<()> {
+pub(crate) fn furnish(shared: &Shared, agent: &HostAgentClient) -> Result<()> {
     let version = base::current(shared)?;
     let base = format!("{INNER_DATA}/base/{}", version.id);
     make_directory(agent, &base)?;
@@ -147,13 +147,13 @@ pub(crate) fn furnish(shared: &Shared, agent: &AgentClient) -> Result<()> {
 }
 
 /// Makes a directory in the emulated host, with its parents.
-fn make_directory(agent: &AgentClient, path: &str) -> Result<()> {
+fn make_directory(agent: &HostAgentClient, path: &str) -> Result<()> {
     let mkdir = ["/bin/busybox", "mkdir", "-p", path].map(str::to_owned);
     run_inside(agent, mkdir.to_vec())
 }
 
 /// Runs a command of the set-up in the emulated host. A status other than 0 is an error.
-pub(crate) fn run_inside(agent: &AgentClient, argv: Vec<String>) -> Result<()> {
+pub(crate) fn run_inside(agent: &HostAgentClient, argv: Vec<String>) -> Result<()> {
     let shown = argv.join(" ");
     let mut said = Vec::new();
     let status = agent.exec(spec(argv), None, &mut io::sink(), &mut said)?;
@@ -167,7 +167,7 @@ pub(crate) fn run_inside(agent: &AgentClient, argv: Vec<String>) -> Result<()> {
 }
 
 /// Copies nft and its libraries into the emulated host, which has no libraries of its own.
-pub(crate) fn furnish_nftables(agent: &AgentClient) -> Result<()> {
+pub(crate) fn furnish_nftables(agent: &HostAgentClient) -> Result<()> {
     let program = Path::new(hearth_net::PROGRAM);
     let files = hearth_emulated::with_libraries(program).with_context(|| {
         format!(
@@ -186,7 +186,7 @@ pub(crate) fn furnish_nftables(agent: &AgentClient) -> Result<()> {
 }
 
 /// Copies the certificates that builds trust into the emulated host.
-pub(crate) fn furnish_certificates(agent: &AgentClient, bundle: &[u8]) -> Result<()> {
+pub(crate) fn furnish_certificates(agent: &HostAgentClient, bundle: &[u8]) -> Result<()> {
     const PLACE: &str = "/etc/ssl/certs";
     make_directory(agent, PLACE)?;
     let path = format!("{PLACE}/ca-certificates.crt");
@@ -218,7 +218,7 @@ pub(crate) fn initial_bases(shared: &Shared) -> Result<Vec<InitialFile>> {
 }
 
 /// Copies base images that are newer than the data disk into the emulated host. No-op for those that are there.
-pub(crate) fn furnish_bases(shared: &Shared, agent: &AgentClient) -> Result<()> {
+pub(crate) fn furnish_bases(shared: &Shared, agent: &HostAgentClient) -> Result<()> {
     let bases = bases(shared)?;
     // The record is copied last: if it is there, the images are complete.
     if let Some((record, inner)) = bases.last() {

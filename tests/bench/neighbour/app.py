@@ -1,4 +1,4 @@
-"""What both neighbours run: it answers requests, and attacks its own machine when it is asked to.
+"""The application of both neighbours: answers requests, and puts load on its own machine when it is asked to.
 
 GET /                              "ok"
 GET /attack?kind=cpu&seconds=5     begins; 202
@@ -32,7 +32,7 @@ def cpu(end, done):
 
 
 def memory(end, done):
-    """MiB that were written, of most of what there is."""
+    """MiB that were written, over most of the free memory."""
     with open("/proc/meminfo") as f:
         available = next(int(line.split()[1]) for line in f if line.startswith("MemAvailable"))
     # Nothing of it is there before it is written.

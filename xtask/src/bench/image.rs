@@ -1,4 +1,4 @@
-//! `cargo xtask bench image`: how long image builds take.
+//! `cargo xtask bench image`: measures the time of image builds.
 
 use std::fs;
 use std::process::ExitCode;

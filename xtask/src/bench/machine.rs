@@ -1,4 +1,4 @@
-//! `cargo xtask bench machine`: microVMs, measured where KVM works.
+//! `cargo xtask bench machine`: measures microVMs, where KVM works.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::workspace::{self, Binaries, Profile};
 const LAB_RESULTS: &str = "/data/bench";
 const MAX_RESULT_BYTES: usize = 64 << 20;
 
-/// Debian's QEMU, and what it reads at the start of a microvm; not every release has all of these.
+/// Debian's QEMU, and the files that it reads when it starts a microvm. Not every release has all of them.
 const QEMU: &str = "/usr/bin/qemu-system-x86_64";
 const FIRMWARE: [&str; 6] = [
     "/usr/share/qemu/bios-microvm.bin",
@@ -58,7 +58,7 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    /// The same for the benchmark.
+    /// The arguments of the benchmark for the long run.
     fn cycles(&self) -> Vec<String> {
         let cycles = self.cycles.map(|cycles| cycles.to_string());
         cycles.map_or_else(Vec::new, |cycles| vec!["--cycles".to_owned(), cycles])

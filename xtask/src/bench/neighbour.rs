@@ -1,7 +1,7 @@
-//! `cargo xtask bench neighbour`: what one microVM notices of another, and one account of another.
+//! `cargo xtask bench neighbour`: measures how much one microVM, or one account, slows another.
 //!
-//! With guests, by `tests/bench`'s `neighbour.py` against a `hearth up` of its own. With `--native`, without virtual machines, by
-//! `tests/bench`'s `account-bench`: attacks on what all accounts share above the machines.
+//! With guests: `tests/bench/neighbour.py` against a `hearth up` of its own. With `--native`, without virtual machines:
+//! `account-bench` of `tests/bench`, which attacks parts of the service that all accounts share.
 
 use std::process::{Command, ExitCode};
 

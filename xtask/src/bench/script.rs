@@ -1,4 +1,4 @@
-//! Benchmarks in Python (`tests/bench`), each against a `hearth up` of its own.
+//! Runs benchmarks in Python (`tests/bench`), each against a `hearth up` of its own.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::up::{self, Up};
 use crate::workspace::{self, Binaries, Profile};
 use crate::{lab, python};
 
-/// Where results go.
+/// Files of the results.
 #[derive(Debug, Args)]
 pub(super) struct Results {
     /// Where the raw measurements go [default: bench-NAME.csv].
@@ -24,7 +24,7 @@ pub(super) struct Results {
 }
 
 impl Results {
-    /// Measurements that another run includes in its own.
+    /// Files for measurements that another run includes in its own.
     pub(super) fn beside(directory: &Path) -> Self {
         Self {
             csv: Some(directory.join("bench-beside.csv")),

@@ -1,4 +1,4 @@
-//! `examples/quickstart.py` as a step of the demo: its steps are shown, the output of its build goes to the log.
+//! Runs `examples/quickstart.py` as a step of the demo: its steps are shown, the output of its build goes to the log.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -8,21 +8,21 @@ use anyhow::{Context, Result, bail};
 use super::screen::Screen;
 use super::steps::Step;
 
-/// Before a line of the image's build, as the quick start prints it.
+/// Prefix with which the quick start prints lines of the image's build.
 const OF_BUILD: &str = "    | ";
 
-/// What a line of the quick start is.
+/// A line of the quick start's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Line<'a> {
     /// Output of the image's build.
     OfBuild(&'a str),
-    /// What it does or has done.
+    /// A step that begins or has ended.
     Done(&'a str),
-    /// The sum at its end.
+    /// A line of the summary at its end.
     OfSummary(&'a str),
 }
 
-/// Runs it, and answers the lines of its summary.
+/// Runs the quick start. Answers the lines of its summary.
 pub(super) fn run(screen: &Screen, command: &mut Command) -> Result<Vec<String>> {
     let mut quick_start = command
         // Each line when it is printed.

@@ -12,13 +12,13 @@ use rustix::termios::tcgetwinsize;
 
 use super::steps::{self, Board, Ending, Step};
 
-/// How often a terminal is redrawn, and how often a step is looked at that may have been silent for too long.
+/// How often a terminal is redrawn, and how often steps are checked for having been silent for too long.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Columns of a terminal that does not say how many it has.
+/// Columns of a terminal that does not report its width.
 const USUAL_COLUMNS: usize = 80;
 
-/// Where the steps are shown. Ends what it draws when dropped.
+/// Shows the steps. Stops drawing on drop.
 pub(super) struct Screen {
     shared: Arc<Shared>,
     /// Dropped to end the thread that redraws.
@@ -72,7 +72,7 @@ impl Screen {
         self.shared.began.elapsed()
     }
 
-    /// Shows a step while `work` does it; `work` may tell what it is doing.
+    /// Shows a step while `work` runs; `work` may set its detail.
     pub(super) fn step<T>(&self, step: Step, work: impl FnOnce() -> Result<T>) -> Result<T> {
         // The log says what belongs to what.
         eprintln!("=== {}", step.title());
@@ -98,13 +98,13 @@ impl Screen {
         outcome
     }
 
-    /// Tells what a step is doing at present, or what it came to.
+    /// Sets the detail of a step: what it is doing, or its result.
     pub(super) fn detail(&self, step: Step, detail: &str) {
         self.shared
             .with(|state, _| state.board.detail(step, detail));
     }
 
-    /// Shows a line that a step has to say, with the time before it.
+    /// Shows a line of a step's output, with the time before it.
     pub(super) fn say(&self, step: Step, text: &str) {
         self.shared.with(|state, now| {
             state.board.told(step, now);
@@ -137,7 +137,7 @@ impl Shared {
 }
 
 impl State {
-    /// What time alone changes.
+    /// Redraws lines that change with time alone.
     fn refresh(&mut self, now: Duration) {
         let overdue = if self.is_terminal {
             vec![]
@@ -178,7 +178,7 @@ impl State {
     }
 }
 
-/// What removes so many lines above the cursor from a terminal.
+/// The escape sequence that removes `lines` lines above the cursor.
 fn erased(lines: usize) -> String {
     match lines {
         0 => String::new(),

@@ -1,4 +1,4 @@
-//! `hearth up` as a step of the demo: its output goes to the log, and the steps that it announces are shown.
+//! Runs `hearth up` as a step of the demo: its output goes to the log, and the steps that it announces are shown.
 
 use std::io::{BufRead, BufReader, PipeReader};
 use std::path::Path;
@@ -46,7 +46,7 @@ impl Service {
         Ok(service)
     }
 
-    /// As Ctrl-C does.
+    /// Stops the service, as Ctrl-C does.
     pub(super) fn stop(mut self) -> Result<()> {
         self.up.take().map_or(Ok(()), |mut up| up.stop())
     }

@@ -1,4 +1,5 @@
-//! The steps of the demo, and the lines that tell about them. No clock and no output: every function is given the time.
+//! The steps of the demo, and the lines that show them. Pure functions: the time is a parameter, and nothing is
+//! printed.
 //!
 //! ```text
 //! [ 0:42] building Hearth (2 of 8) ...                         it begins (where lines cannot be redrawn)
@@ -8,7 +9,7 @@
 
 use std::time::Duration;
 
-/// How long a step may be under way without a word, where lines cannot be redrawn.
+/// Longest time without a line about a running step, if lines cannot be redrawn.
 const SILENCE: Duration = Duration::from_secs(30);
 
 /// What the demo does, in the order in which it begins.
@@ -49,7 +50,7 @@ impl Step {
         }
     }
 
-    /// What it does, and which one of how many it is.
+    /// Title of the step, with its number and the number of all steps.
     pub(super) fn title(self) -> String {
         let total = Self::ALL.len();
         let number = Self::ALL.iter().take_while(|step| **step != self).count() + 1;
@@ -74,14 +75,14 @@ pub(super) struct Board {
 struct Running {
     step: Step,
     since: Duration,
-    /// When a line told of it last.
+    /// Time of the last line about it.
     told: Duration,
-    /// What it does at present or has come to; may be empty.
+    /// What it is doing, or its result; may be empty.
     detail: String,
 }
 
 impl Board {
-    /// A step begins; answers the line that says so.
+    /// Begins a step. Answers the line that says so.
     pub(super) fn begin(&mut self, step: Step, now: Duration) -> String {
         self.running.push(Running {
             step,
@@ -92,7 +93,7 @@ impl Board {
         stamped(now, &format!("{} ...", step.title()))
     }
 
-    /// What a step does at present, or has come to. No-op unless it is under way.
+    /// Sets the detail of a step: what it is doing, or its result. No-op unless the step is under way.
     pub(super) fn detail(&mut self, step: Step, detail: &str) {
         let mut running = self.running.iter_mut();
         if let Some(running) = running.find(|running| running.step == step) {
@@ -100,7 +101,7 @@ impl Board {
         }
     }
 
-    /// A step ends, with its last detail as its result; answers the line that says so.
+    /// Ends a step, with its last detail as its result. Answers the line that says so.
     pub(super) fn end(&mut self, step: Step, ending: Ending, now: Duration) -> String {
         let position = self.running.iter().position(|running| running.step == step);
         let running = position.map(|position| self.running.remove(position));
@@ -123,7 +124,7 @@ impl Board {
             .collect()
     }
 
-    /// The same of those alone of which nothing was told for half a minute; now it is.
+    /// A line for each step without a line for [`SILENCE`]. Marks them as shown now.
     pub(super) fn overdue(&mut self, now: Duration) -> Vec<String> {
         let running = self.running.iter_mut();
         let overdue = running.filter(|running| now.saturating_sub(running.told) >= SILENCE);
@@ -135,7 +136,7 @@ impl Board {
             .collect()
     }
 
-    /// A line of a step's own output was told: that is a sign of life, too.
+    /// Notes that a line of a step's own output was shown, which counts as a line about it.
     pub(super) fn told(&mut self, step: Step, now: Duration) {
         let running = self.running.iter_mut();
         for running in running.filter(|running| running.step == step) {
@@ -167,7 +168,7 @@ pub(super) fn stamped(now: Duration, text: &str) -> String {
     format!("[{minutes:>2}:{seconds:02}] {text}")
 }
 
-/// How long something took, in words.
+/// Formats a duration.
 pub(super) fn span(taken: Duration) -> String {
     let seconds = taken.as_secs();
     match seconds {
@@ -177,7 +178,7 @@ pub(super) fn span(taken: Duration) -> String {
     }
 }
 
-/// The beginning of a line, if it is longer than a terminal is wide.
+/// Cuts a line to the width of a terminal.
 pub(super) fn fitted(line: &str, columns: usize) -> String {
     line.chars().take(columns).collect()
 }

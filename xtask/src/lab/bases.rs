@@ -1,4 +1,4 @@
-//! The image builder's bases: prepared once on this machine, handed into the lab for the tests that need them.
+//! The image builder's bases: prepared once on this machine, and copied into the lab for the tests that need them.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -61,7 +61,7 @@ pub(crate) fn send(session: &Session, directory: &Path) -> Result<&'static str> 
     Ok(GUEST_BASES)
 }
 
-/// Sends what a sparse file holds, one extent behind the other, and takes it apart again inside.
+/// Sends the data of a sparse file, one extent after the other, and restores the sparse file in the lab.
 fn send_sparse(session: &Session, source: &Path, target: &Path) -> Result<()> {
     const BLOCK_BYTES: u64 = 4096;
     let file = File::open(source)?;

@@ -1,6 +1,6 @@
-//! `cargo xtask lab`: a command inside the emulated host.
+//! `cargo xtask lab`: runs a command inside the emulated host.
 //!
-//! Where KVM runs guests here, the command runs here, unless a flag asks for the emulated host.
+//! If KVM runs guests on this machine, the command runs here, unless a flag asks for the emulated host.
 //!
 //! The first call boots the host (some seconds), later ones find it running. Binaries stand inside at the paths that
 //! they have here, so that what a test knows of its own place (`CARGO_BIN_EXE_*`, `current_exe`) holds there too.
@@ -47,7 +47,7 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    /// For runners: any shape will do, but the agent may be given.
+    /// The shape for runners: any shape is accepted, but the agent may be given.
     pub(crate) fn from_environment() -> Self {
         Self {
             agent: std::env::var_os("HEARTH_LAB_AGENT").map(PathBuf::from),
@@ -171,7 +171,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
 }
 
-/// Becomes the command.
+/// Replaces this process by the command.
 fn run_here(arguments: &Arguments, binaries: &Binaries) -> Result<ExitCode> {
     let argv = arguments.argv();
     let (program, words) = argv.split_first().context("no command is given")?;
@@ -182,7 +182,7 @@ fn run_here(arguments: &Arguments, binaries: &Binaries) -> Result<ExitCode> {
     Err(error).with_context(|| format!("cannot run {program}"))
 }
 
-/// Variables that mean the same inside.
+/// Variables of the environment that are passed into the lab unchanged.
 pub(crate) fn forwarded_environment() -> BTreeMap<String, String> {
     const PREFIXES: &[&str] = &["HEARTH_", "RUST_", "PROPTEST_", "NEXTEST", "INSTA_", "TERM"];
     std::env::vars()
@@ -197,7 +197,7 @@ pub(crate) fn data_dir() -> PathBuf {
     lab_dir().join("data")
 }
 
-/// Where deaths of the emulated host are written down, for the summary of a test run.
+/// File that records deaths of the emulated host, for the summary of a test run.
 pub(crate) fn deaths_file() -> PathBuf {
     workspace::lab_dir().join("deaths.log")
 }

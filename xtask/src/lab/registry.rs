@@ -9,12 +9,12 @@ use anyhow::{Context, Result, bail};
 
 use crate::workspace::lab_dir;
 
-/// Where a test finds it.
+/// The variable that tells tests the path of the program.
 pub(crate) const REGISTRY_VARIABLE: &str = "HEARTH_TEST_REGISTRY";
 
 const PACKAGE: &str = "docker-registry";
 
-/// The program; it is fetched at the first call.
+/// Path of the program. It is downloaded at the first call.
 pub(crate) fn program() -> Result<PathBuf> {
     let place = lab_dir().join("registry");
     let program = place.join("usr/bin/docker-registry");

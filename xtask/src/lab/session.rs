@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use hearth_base::{BaseVersion, BuildOptions, KernelSource};
 use hearth_emulated::{
-    AgentClient, AgentError, DataDisk, Death, EmulatedHost, Health, HostConfig, Watch,
+    DataDisk, Death, EmulatedHost, Health, HostAgentClient, HostAgentError, HostConfig, Watch,
     default_memory_mib,
 };
 use hearth_wire::agent::{ExecPlace, ExecSpec, ExitStatus};
@@ -26,17 +26,17 @@ const DISK_GIB: u32 = 32;
 /// Hearth's data directory in the lab.
 const GUEST_DATA: &str = "/data/hearth";
 
-/// How often a running command's host is looked at.
+/// How often the host's health is checked while a command runs.
 const WATCH_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Whether a running emulated host will do.
+/// Whether a running emulated host may be reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Boot {
     Reuse,
     Fresh,
 }
 
-/// What stdin of a command is.
+/// The stdin of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Input {
     Inherit,
@@ -101,7 +101,7 @@ impl Session {
             .with_context(|| format!("cannot send {} into the lab", source.display()))
     }
 
-    pub(super) fn agent(&self) -> AgentClient {
+    pub(super) fn agent(&self) -> HostAgentClient {
         self.host.agent()
     }
 
@@ -189,7 +189,7 @@ impl Session {
         match (result, death) {
             (Ok(status), _) => Ok(Ended::Status(exit_code(status))),
             (Err(_), Some(death)) => Ok(Ended::HostDied(death)),
-            (Err(error @ (AgentError::Lost(_) | AgentError::Connect(_))), None) => {
+            (Err(error @ (HostAgentError::Lost(_) | HostAgentError::Connect(_))), None) => {
                 match self.autopsy() {
                     Some(death) => Ok(Ended::HostDied(death)),
                     None => Err(error.into()),
@@ -199,8 +199,7 @@ impl Session {
         }
     }
 
-    /// Runs `work` while a second thread looks after the host. A host that is found dead is ended, which ends
-    /// `work` too.
+    /// Runs `work` while a second thread watches the host's health. A dead host is killed, which makes `work` end too.
     fn watched<T>(&self, work: impl FnOnce() -> T) -> (T, Option<Death>) {
         thread::scope(|scope| {
             let (done, is_done) = mpsc::channel::<()>();
@@ -221,7 +220,7 @@ impl Session {
         })
     }
 
-    /// After a broken stream: is it the host? A dying QEMU closes its sockets before it is gone.
+    /// Finds out whether a stream broke because the host died. A dying QEMU closes its sockets before it has ended.
     fn autopsy(&self) -> Option<Death> {
         let mut watch = Watch::new(Instant::now());
         let deadline = Instant::now() + Duration::from_secs(5);
@@ -312,7 +311,7 @@ pub(super) fn lock() -> Result<File> {
     Ok(file)
 }
 
-/// The running host, if it is well and of the wanted shape; another one is ended.
+/// The running host, if it is healthy and has the wanted shape. Another one is stopped.
 fn usable(shape: &Shape, boot: Boot) -> Option<EmulatedHost> {
     let host = EmulatedHost::attach(&host_dir())?;
     let fits = shape.smp.is_none_or(|smp| smp == host.cpus())
@@ -367,7 +366,7 @@ fn start(shape: &Shape, binaries: &Binaries) -> Result<EmulatedHost> {
     Ok(host)
 }
 
-/// As a shell would say it.
+/// The exit code as in a shell.
 fn exit_code(status: ExitStatus) -> u8 {
     match status {
         ExitStatus::Code(code) => code as u8,

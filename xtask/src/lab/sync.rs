@@ -10,11 +10,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use hearth_emulated::{AgentClient, AgentError};
+use hearth_emulated::{HostAgentClient, HostAgentError};
 use hearth_wire::agent::{ExecPlace, ExecSpec, ExitStatus};
 
 /// Sends `source` to `target` unless the same bytes are there.
-pub(super) fn send(agent: &AgentClient, source: &Path, target: &Path) -> Result<()> {
+pub(super) fn send(agent: &HostAgentClient, source: &Path, target: &Path) -> Result<()> {
     let content = fs::read(source).context("cannot read it")?;
     let digest = blake3::hash(&content).to_hex().to_string();
     let path = target.to_str().context("its path is not UTF-8")?;
@@ -23,7 +23,7 @@ pub(super) fn send(agent: &AgentClient, source: &Path, target: &Path) -> Result<
         Ok(there) if there == digest.as_bytes() => return Ok(()),
         Ok(_) => {}
         // Most often it was never sent, so neither is its directory sure to be there.
-        Err(AgentError::Refused(_)) => make_directory(agent, target)?,
+        Err(HostAgentError::Refused(_)) => make_directory(agent, target)?,
         Err(error) => return Err(error.into()),
     }
     let permissions = fs::metadata(source)?.permissions().mode() & 0o777;
@@ -32,13 +32,13 @@ pub(super) fn send(agent: &AgentClient, source: &Path, target: &Path) -> Result<
     Ok(())
 }
 
-fn make_directory(agent: &AgentClient, target: &Path) -> Result<()> {
+fn make_directory(agent: &HostAgentClient, target: &Path) -> Result<()> {
     let directory = target.parent().context("it has no directory")?;
     shell(agent, &format!("mkdir -p '{}'", directory.display()))
 }
 
 /// Runs a line of shell in the lab that is expected to succeed silently.
-pub(super) fn shell(agent: &AgentClient, line: &str) -> Result<()> {
+pub(super) fn shell(agent: &HostAgentClient, line: &str) -> Result<()> {
     let spec = ExecSpec {
         argv: ["/bin/busybox", "sh", "-c", line]
             .map(str::to_owned)

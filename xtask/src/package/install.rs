@@ -1,4 +1,4 @@
-//! Installing the package, in a Debian that is made for it and vanishes with the test.
+//! Tests the installation of the package, in a temporary Debian.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::outcome::{Outcome, run_step};
 use crate::workspace;
 
-/// Runs in that Debian, as root.
+/// The script that runs in that Debian, as root.
 const SCRIPT: &str = "xtask/src/package/install.sh";
 
 /// The release that the package is tried on. Its programs are static, and their dependencies are in old releases too.

@@ -28,13 +28,14 @@ const SCRIPT: &str = "xtask/src/package/trial.sh";
 /// The application that is built there.
 const APPLICATION: &str = "examples/hello";
 
-/// Would hang up the terminal that the trial writes to.
+/// The unit that would hang up the terminal to which the trial writes.
 const LOGIN: &str = "etc/systemd/system/serial-getty@ttyS0.service";
 
 /// Prefix of the line on the console with the trial's result.
 const VERDICT: &str = "trial: ";
 
-/// Runs the script, says how it ended, and ends the machine with it. Long enough for one emulated processor.
+/// The unit that runs the script, prints its exit status, and powers the machine off. The timeout is long enough for
+/// one emulated processor.
 const UNIT: &str = r#"[Unit]
 After=multi-user.target
 
@@ -135,7 +136,7 @@ impl Machine {
         Ok(machine)
     }
 
-    /// Passes its console on until it ends; fails unless the script passed.
+    /// Boots the machine and prints its console until it ends. Fails unless the script passed.
     fn boot(&self) -> Result<String> {
         let mut qemu = Command::new("qemu-system-x86_64")
             .args(["-M", "q35", "-accel", "tcg,thread=single"])
@@ -175,14 +176,14 @@ impl Machine {
     }
 }
 
-/// Takes what `name` in the root points at out of it; Debian keeps such a link to its newest kernel.
+/// Copies the target of the link `name` out of the root; Debian has such links to its newest kernel.
 fn take(root: &Path, name: &str, directory: &Path) -> Result<PathBuf> {
     let target = directory.join(name);
     fs::copy(root.join(name), &target).with_context(|| format!("there is no {name}"))?;
     Ok(target)
 }
 
-/// What QEMU's processor needs to be told, as in the emulated host, and no words of systemd.
+/// The kernel command line: parameters for QEMU's processor as in the emulated host, and no messages of systemd.
 fn command_line() -> Result<String> {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo")?;
     let mut words =

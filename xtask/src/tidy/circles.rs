@@ -1,8 +1,8 @@
-//! The rule that vocabulary lies below what uses it: no files that import each other in a circle.
+//! The rule that no files import each other in a circle: types are defined below the code that uses them.
 //!
-//! A module and the modules inside it may do so (a child often works on its parent's type), children among each other may not. The
-//! files of tests are left out. Names are looked up as far as `use`, `mod` and paths say where they come from; what macros make is
-//! not seen.
+//! A module and its child modules may form a circle (a child often works on its parent's type); children among each
+//! other may not. Files of tests are left out. Names are resolved by `use`, `mod` and paths; code from macros is not
+//! seen.
 
 mod graph;
 mod tree;
@@ -26,7 +26,7 @@ pub(super) fn complaints(root: &Path, crates: &[PathBuf]) -> Result<Vec<String>>
     Ok(complaints)
 }
 
-/// The circles that are not a module and its children. Of what remains without such a module, each circle is looked at again.
+/// The circles that are not a module and its children. Circles that remain without such a module are checked again.
 fn forbidden(graph: &Graph) -> Vec<Vec<usize>> {
     let mut found = Vec::new();
     let mut open: Vec<Vec<usize>> = graph.circles(&graph.all());
@@ -43,7 +43,8 @@ fn forbidden(graph: &Graph) -> Vec<Vec<usize>> {
     found
 }
 
-/// The member of a circle inside of which all others are. The root of a crate is none: everything is inside of it.
+/// The member of a circle that is the parent module of all others. The root of a crate does not count, as it is the
+/// parent of every module.
 fn parent_of_all(graph: &Graph, circle: &[usize]) -> Option<usize> {
     circle.iter().copied().find(|parent| {
         let module = &graph.files[*parent].module;

@@ -1,4 +1,4 @@
-//! Rules about documents: links lead somewhere, and what the architecture says of the code is there.
+//! Rules about documents: targets of links exist, and so do the files and functions that the documents name.
 //!
 //! ARCHITECTURE.md and `docs/design/` name files and functions in a form that a machine can check:
 //!
@@ -6,7 +6,7 @@
 //! - `` `restore()` `` is a function or a test of a file that was named before it in the same table row, bullet or paragraph.
 //!   `` `Node::suspend()` `` is the same with its type for the reader.
 //!
-//! Everything else in backticks is not judged. Of all documents, relative links and their anchors are checked.
+//! Other text in backticks is not checked. Relative links and their anchors are checked in all documents.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,7 +16,7 @@ use anyhow::{Context, Result};
 
 use super::sources::tracked_files;
 
-/// The page that a newcomer reads first, and how long it may be: what a design note can hold belongs there.
+/// The page that a newcomer reads first, and its most lines: details belong into the design notes.
 const PAGE: (&str, usize) = ("ARCHITECTURE.md", 200);
 
 pub(super) fn complaints(root: &Path) -> Result<Vec<String>> {
@@ -67,7 +67,7 @@ impl Tree {
         files.map(|(path, text)| (path.as_str(), text.as_str()))
     }
 
-    /// Where a path of a document is in the repository. `None` if the text is no such path.
+    /// The place in the repository of a path in a document. `None` if the text is not such a path.
     fn place(&self, text: &str) -> Option<String> {
         // What begins with a slash is a path of a host, or of a request.
         let (first, _) = text
@@ -108,7 +108,7 @@ fn defines(text: &str, function: &str) -> bool {
     })
 }
 
-/// Paths that do not exist, and functions that are not where they are said to be.
+/// Complaints about paths that do not exist, and functions that are not in the named file.
 fn wrong_names(document: &str, text: &str, tree: &Tree) -> Vec<String> {
     let mut complaints = Vec::new();
     let mut files: Vec<String> = Vec::new();
@@ -141,7 +141,7 @@ fn wrong_names(document: &str, text: &str, tree: &Tree) -> Vec<String> {
     complaints
 }
 
-/// Whether a line begins a row, an item, a heading or a paragraph: what was named before it no longer counts.
+/// Whether a line begins a row, an item, a heading or a paragraph. Functions after it do not refer to files before it.
 fn begins_block(line: &str) -> bool {
     let text = line.trim_start();
     let (digits, rest) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(0));
@@ -149,7 +149,7 @@ fn begins_block(line: &str) -> bool {
     text.is_empty() || text.starts_with(['|', '#']) || text.starts_with("- ") || is_numbered
 }
 
-/// Whether it stands for many files, or for a command.
+/// Whether the text stands for many files, or for a command.
 fn is_pattern(code: &str) -> bool {
     code.contains(['*', '<', '{', ' ', '$'])
 }
@@ -164,12 +164,12 @@ fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// What stands between backticks.
+/// The texts between backticks.
 fn code_spans(line: &str) -> impl Iterator<Item = &str> {
     line.split('`').skip(1).step_by(2)
 }
 
-/// Relative links of a document to files or headings that are not there.
+/// Complaints about relative links of a document to missing files or headings.
 fn broken_links(document: &str, text: &str, tree: &Tree) -> Vec<String> {
     let mut complaints = Vec::new();
     for (number, line) in prose(text) {
@@ -189,7 +189,7 @@ fn broken_links(document: &str, text: &str, tree: &Tree) -> Vec<String> {
     complaints
 }
 
-/// What the links of a line lead to.
+/// The targets of the links of a line.
 fn link_targets(line: &str) -> impl Iterator<Item = &str> {
     line.split("](")
         .skip(1)

@@ -1,11 +1,11 @@
-//! Who may depend on whom: a boundary is an absence, and here it is written down.
+//! The rules of dependencies between crates.
 //!
-//! Dependencies point down only. A crate never imports one of its own floor or above, and some crates must
-//! not know whole subjects (async runtimes, HTTP, KVM), which shows in the crates that they name.
+//! Dependencies point down only: a crate never depends on a crate of its own layer or above. Some crates must not know
+//! whole subjects (async runtimes, HTTP, KVM), so they must not depend on certain other crates.
 
 use super::Metadata;
 
-/// The house, from the ground up.
+/// The layers of crates, from the bottom up.
 const FLOORS: &[&[&str]] = &[
     &["hearth-sqlite", "hearth-wire"],
     &[
@@ -29,7 +29,7 @@ const FLOORS: &[&[&str]] = &[
     &["hearth"],
 ];
 
-/// Crates of the workspace that are no part of the house.
+/// Crates of the workspace that are not part of the layers.
 const OUTSIDE: &[&str] = &[
     "hearth-bench",
     "hearth-corpus",
@@ -38,7 +38,7 @@ const OUTSIDE: &[&str] = &[
     "xtask",
 ];
 
-/// What a crate must not name among its own dependencies, and why.
+/// Dependencies that a crate must not have, and why.
 const ABSENCES: &[Absence] = &[
     Absence {
         who: &[

@@ -1,6 +1,6 @@
 //! Licences, banned crates and sources, by the lists in `deny.toml`.
 //!
-//! cargo-deny checks the same and more, but takes minutes to build; this runs everywhere in no time.
+//! cargo-deny checks the same and more, but takes minutes to build. This check runs everywhere within a second.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ const CRATES_IO: &[&str] = &[
     "sparse+https://index.crates.io/",
 ];
 
-/// What is read of `deny.toml`.
+/// The parts of `deny.toml` that are checked.
 #[derive(Debug, Deserialize)]
 pub(super) struct Policy {
     licenses: Licenses,

@@ -1,4 +1,4 @@
-//! `cargo xtask tidy`: what a machine can check of how the project is built.
+//! `cargo xtask tidy`: checks the project's own rules about code, dependencies and documents.
 //!
 //! Each rule answers a list of complaints, each with its place and what to do.
 
@@ -46,8 +46,7 @@ fn complaints() -> Result<Vec<String>> {
     Ok(complaints)
 }
 
-/// The packages that are really built, as `name vVERSION`. `cargo metadata` also lists those of features that
-/// nobody turned on.
+/// The packages that are built, as `name vVERSION`. `cargo metadata` also lists those of disabled features.
 fn used_packages() -> Result<BTreeSet<String>> {
     let output = cargo()
         .args(["tree", "--locked", "--workspace", "--edges=all"])
@@ -67,7 +66,7 @@ fn used_packages() -> Result<BTreeSet<String>> {
         .collect())
 }
 
-/// What is read of `cargo metadata`.
+/// The parts of `cargo metadata` that are used.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Metadata {
     pub(crate) packages: Vec<Package>,
@@ -87,7 +86,7 @@ pub(crate) struct Package {
     targets: Vec<Target>,
 }
 
-/// What is built from a package.
+/// A target that is built from a package.
 #[derive(Debug, Deserialize)]
 struct Target {
     kind: Vec<String>,
@@ -125,7 +124,7 @@ impl Metadata {
         Ok(metadata)
     }
 
-    /// The root files of what the workspace builds for use: libraries and programs, not tests and examples.
+    /// The root files of libraries and programs of the workspace, without tests and examples.
     fn crate_roots(&self) -> Vec<PathBuf> {
         let members = self.members();
         let targets = members.values().flat_map(|package| &package.targets);

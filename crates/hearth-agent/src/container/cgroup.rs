@@ -1,4 +1,4 @@
-//! The application's cgroup: to freeze, to kill, to measure.
+//! The application's cgroup: freezes, kills and measures its processes.
 
 use std::fs;
 use std::io;
@@ -10,24 +10,24 @@ use tokio::time::Instant;
 
 use crate::fault::{Fault, Step};
 
-/// Frozen and measured as a whole.
+/// The group that is frozen and measured.
 const GROUP: &str = "/sys/fs/cgroup/app";
 
-/// Where the processes are. The application sees this as the root of all cgroups, so that the group that is
-/// frozen is out of its reach, whatever its capabilities.
+/// The group of the processes. The application sees it as the root of all cgroups, so that the frozen group above is
+/// out of its reach, whatever its capabilities.
 const PAYLOAD: &str = "/sys/fs/cgroup/app/payload";
 
 /// Controllers that the application's statistics come from, and that a nested container engine wants.
 const CONTROLLERS: &[&str] = &["cpu", "memory", "pids", "io"];
 
-/// How long all processes may take to stop. They stop when they next return from the kernel; one that waits
-/// for a disk can take a while.
+/// Longest wait until all processes are frozen. A process freezes when it next returns from the kernel, which can take
+/// a while if it waits for a disk.
 const FREEZE_DEADLINE: Duration = Duration::from_secs(10);
 
-/// How often it is looked whether they have.
+/// Polling interval while processes are freezing.
 const FREEZE_POLL: Duration = Duration::from_millis(1);
 
-/// Makes the groups; those that are there are kept.
+/// Creates the groups. Idempotent.
 pub(crate) fn create() -> Result<(), Fault> {
     enable_controllers("/sys/fs/cgroup");
     make_directory(GROUP)?;
@@ -44,7 +44,8 @@ fn make_directory(path: &str) -> Result<(), Fault> {
     }
 }
 
-/// One by one: a kernel may lack one of them, and nothing that must work depends on any.
+/// Enables the controllers one by one. Best effort: a kernel may lack some of them, and nothing essential depends on
+/// any.
 fn enable_controllers(group: &str) {
     let control = Path::new(group).join("cgroup.subtree_control");
     for controller in CONTROLLERS {
@@ -57,7 +58,7 @@ pub(crate) fn join() -> Result<(), Fault> {
     fs::write(Path::new(PAYLOAD).join("cgroup.procs"), "0").step("join the application's cgroup")
 }
 
-/// Stops all processes and waits until they stand. They go on when that takes too long.
+/// Freezes all processes and waits until they are frozen. Thaws them again if that takes too long.
 pub(crate) async fn freeze() -> Result<(), Fault> {
     let step = "freeze the application";
     if !exists() {
@@ -75,7 +76,7 @@ pub(crate) async fn freeze() -> Result<(), Fault> {
     Ok(())
 }
 
-/// Lets all processes go on.
+/// Thaws all processes.
 pub(crate) fn thaw() -> Result<(), Fault> {
     if !exists() {
         return Ok(());
@@ -91,7 +92,7 @@ pub(crate) fn kill() -> Result<(), Fault> {
     fs::write(Path::new(GROUP).join("cgroup.kill"), "1").step("kill the application's processes")
 }
 
-/// A number of a statistics file: its only one, or that of the line that starts with `key`.
+/// Reads a number of a statistics file: the only one, or that of the line that starts with `key`.
 pub(crate) fn statistic(file: &str, key: Option<&str>) -> Option<u64> {
     let text = fs::read_to_string(Path::new(GROUP).join(file)).ok()?;
     match key {

@@ -1,5 +1,5 @@
-//! Small files that say who the machine is. They lie in memory and are bound over their places, in the
-//! guest and in the container; after a restore the agent only rewrites them, without a mount or a fork.
+//! Small files with the identity of the machine. They are kept in memory and bind-mounted over their paths, in the
+//! guest and in the container. After a restore the agent only rewrites them, without a mount or a fork.
 
 use std::fs;
 use std::io;
@@ -9,25 +9,25 @@ use rustix::mount::{MountFlags, UnmountFlags};
 
 use crate::fault::{Fault, Step};
 
-/// Files that the application sees and may write: as much of this file system as it likes, and no more.
+/// Directory of the files that the application sees and may write. It is a file system of bounded size.
 pub(crate) const DIRECTORY: &str = "/run/hearth/files";
 
-/// The boot identity of guest and container; the application cannot write it.
+/// File with the boot id of guest and container. The application cannot write it.
 pub(crate) const BOOT_ID: &str = "/run/hearth/boot_id";
 
-/// Where the kernel shows the boot identity.
+/// The kernel's file with the boot id.
 pub(crate) const KERNEL_BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
-/// Where the kernel makes random identities.
+/// The kernel's file that gives a random UUID at each read.
 const KERNEL_UUID: &str = "/proc/sys/kernel/random/uuid";
 
 /// Files bound into the container's `/etc`.
 pub(crate) const ETC_FILES: &[&str] = &["hostname", "hosts", "resolv.conf", "machine-id"];
 
-/// What is read back of a file that the application may have written.
+/// Most bytes that are read back of a file that the application may have written.
 const MAX_FILE_BYTES: usize = 64 << 10;
 
-/// Replaces the kernel's boot identity, which is fixed for a boot, by a file that the agent can rewrite.
+/// Mounts a file that the agent can rewrite over the kernel's boot id, which is fixed for a boot.
 pub(crate) fn replace_boot_id() -> Result<(), Fault> {
     let step = "replace the boot id";
     let current = fs::read(KERNEL_BOOT_ID).step(step)?;
@@ -36,14 +36,14 @@ pub(crate) fn replace_boot_id() -> Result<(), Fault> {
     rustix::mount::mount_bind(BOOT_ID, KERNEL_BOOT_ID).step(step)
 }
 
-/// Gives the guest and the container a new boot identity.
+/// Writes a new boot id for the guest and the container.
 pub(crate) fn renew_boot_id() -> Result<(), Fault> {
     let step = "renew the boot id";
     let fresh = fs::read(KERNEL_UUID).step(step)?;
     rewrite(BOOT_ID, &fresh).step(step)
 }
 
-/// Makes the container's files.
+/// Creates the container's files.
 pub(crate) fn create(hostname: &str) -> Result<(), Fault> {
     let step = "make the container's files";
     fs::create_dir_all(DIRECTORY).step(step)?;
@@ -61,7 +61,7 @@ pub(crate) fn create(hostname: &str) -> Result<(), Fault> {
     write_new("machine-id", &machine_id).step(step)
 }
 
-/// Tells the container's files the new host name and machine id.
+/// Writes the new host name and machine id to the container's files.
 pub(crate) fn rename(hostname: &str, machine_id: &str) -> Result<(), Fault> {
     if !fs::exists(path("hostname")).unwrap_or(false) {
         return Ok(());
@@ -98,8 +98,8 @@ fn hosts(hostname: &str) -> String {
     )
 }
 
-/// The line that names the machine; an address of its own, as Debian does it, so that the name resolves
-/// without a network.
+/// The line of the hosts file for the machine's own name. The name gets an address of its own, as in Debian, so that it
+/// resolves without a network.
 fn own_line(hostname: &str) -> String {
     format!("127.0.1.1\t{hostname}\n")
 }
@@ -126,7 +126,7 @@ fn write_new(name: &str, content: &[u8]) -> io::Result<()> {
     io::Write::write_all(&mut &file, content)
 }
 
-/// Writes the same file anew: binds show the file and not its name.
+/// Rewrites a file in place: a bind mount shows the inode, so a rename would not be seen.
 fn rewrite(path: &str, content: &[u8]) -> io::Result<()> {
     let file = fs::OpenOptions::new()
         .write(true)

@@ -1,8 +1,8 @@
-//! The way of a child into the container: making it (for the application) or joining it (for an exec).
+//! Brings a child process into the container: creates the container (for the application) or joins it (for an exec).
 //!
-//! Mount points inside the root belong to the image, which may have made a symbolic link of any of them.
-//! So the root is entered first and everything is mounted from within, where no link leads out; what has to
-//! come from outside (device nodes, files) is taken along as detached mounts.
+//! Mount points inside the root belong to the image, which may contain a symbolic link in place of any of them. So the
+//! root is entered first and everything is mounted from within, where no link leads out. Device nodes and files from
+//! outside are brought along as detached mounts.
 
 use std::ffi::CString;
 use std::fs::{self, OpenOptions};
@@ -26,7 +26,7 @@ use crate::sys::process;
 /// Device nodes of every container (the OCI runtime specification's default devices).
 const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom", "tty"];
 
-/// One more for applications with all capabilities, which may mount.
+/// Additional device node for applications with all capabilities, which may mount.
 const FUSE_DEVICE: &str = "fuse";
 
 /// Links in `/dev`.
@@ -38,7 +38,7 @@ const DEVICE_LINKS: &[(&str, &str)] = &[
     ("pts/ptmx", "/dev/ptmx"),
 ];
 
-/// What Docker hides: it tells about the machine or reaches into it.
+/// Paths that Docker hides, because they expose the machine.
 const MASKED: &[&str] = &[
     "/proc/acpi",
     "/proc/asound",
@@ -54,7 +54,7 @@ const MASKED: &[&str] = &[
     "/sys/firmware",
 ];
 
-/// What Docker makes read-only: settings of the machine.
+/// Paths that Docker makes read-only, because they are settings of the machine.
 const READ_ONLY: &[&str] = &[
     "/proc/bus",
     "/proc/fs",
@@ -63,12 +63,12 @@ const READ_ONLY: &[&str] = &[
     "/proc/sysrq-trigger",
 ];
 
-/// Neither setuid programs, nor devices, nor programs.
+/// Mount flags that forbid setuid programs, devices and executables.
 const INERT: MountFlags = MountFlags::NOSUID
     .union(MountFlags::NODEV)
     .union(MountFlags::NOEXEC);
 
-/// A container to make.
+/// The parameters of a container to create.
 #[derive(Debug)]
 pub(crate) struct Container<'a> {
     pub(crate) hostname: &'a str,
@@ -77,7 +77,7 @@ pub(crate) struct Container<'a> {
 }
 
 impl Container<'_> {
-    /// Makes the calling child, which is alone in a new PID namespace, the first of a new container.
+    /// Makes the calling child, which is alone in a new PID namespace, the first process of a new container.
     pub(crate) fn create(&self) -> Result<(), Fault> {
         cgroup::join()?;
         process::unshare(
@@ -118,8 +118,8 @@ impl Container<'_> {
         mount("cgroup2", "/sys/fs/cgroup", settings, "")
     }
 
-    /// Nodes are bound from outside into a file system on which nodes are dead: what the application makes
-    /// there with `mknod`, which it may call, opens no disk of the machine.
+    /// Creates `/dev`. Device nodes are bind-mounted from outside into a file system without working device nodes, so
+    /// that nodes which the application creates there with `mknod` open no disk of the machine.
     fn mount_devices(&self, outside: &Outside) -> Result<(), Fault> {
         let scratch = MountFlags::NOSUID | MountFlags::NODEV;
         let live = MountFlags::NOSUID | MountFlags::NOEXEC;
@@ -142,7 +142,7 @@ impl Container<'_> {
         Ok(())
     }
 
-    /// Hides and protects what Docker does. An application with all capabilities could undo it.
+    /// Hides and protects the same paths as Docker. An application with all capabilities could undo it.
     fn restrict(&self) -> Result<(), Fault> {
         if self.is_privileged() {
             return Ok(());
@@ -170,7 +170,7 @@ pub(crate) fn join(process: &OwnedFd) -> Result<(), Fault> {
     .step("join the application's namespaces")
 }
 
-/// Detached mounts of what the container gets from outside.
+/// Detached mounts of the device nodes and files that the container gets from outside.
 struct Outside {
     devices: Vec<(&'static str, OwnedFd)>,
     files: Vec<(&'static str, OwnedFd)>,

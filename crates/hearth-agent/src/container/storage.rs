@@ -16,23 +16,23 @@ use crate::fault::{Fault, Step};
 /// Where the root is.
 pub(crate) const ROOT: &str = "/run/hearth/root";
 
-/// Where the disks are.
+/// Directory of the mounted disks.
 const DISKS: &str = "/run/hearth/disks";
 
-/// Read-only layers of one root; overlayfs takes 500.
+/// Most read-only layers of one root; overlayfs allows 500.
 const MAX_LOWER: usize = 128;
 
-/// What mount(2) takes of options: one page, with the terminator.
+/// Most bytes of mount(2)'s options: one page, with the terminator.
 const MAX_OPTION_BYTES: usize = 4095;
 
 /// File systems of read-only disks, in the order in which they are tried. The journal of a sealed disk is
 /// not replayed.
 const READ_ONLY_KINDS: &[(&str, &str)] = &[("erofs", ""), ("ext4", "noload")];
 
-/// A root that is mounted; it is unmounted again unless it is kept.
+/// A mounted root. It is unmounted on drop, unless [`Storage::keep`] was called.
 #[derive(Debug)]
 pub(crate) struct Storage {
-    /// What was mounted, in order.
+    /// Mount points, in the order of mounting.
     mounts: Vec<String>,
     is_kept: bool,
 }
@@ -52,7 +52,7 @@ impl Storage {
         Ok(storage)
     }
 
-    /// Leaves the root mounted for the life of the machine.
+    /// Leaves the root mounted for the lifetime of the machine.
     pub(crate) fn keep(mut self) {
         self.is_kept = true;
     }
@@ -100,7 +100,7 @@ impl Storage {
         Err(Fault::new(format!("mount the disk {serial}"), reason))
     }
 
-    /// Stacks the writable directory (a disk, or memory) on the read-only ones.
+    /// Mounts an overlay of the writable directory (a disk, or memory) over the read-only ones.
     fn mount_overlay(&mut self, lower: &str, upper: Option<&str>) -> Result<(), Fault> {
         let writable = format!("{DISKS}/upper");
         let flags = MountFlags::NODEV | MountFlags::NOATIME;
@@ -154,7 +154,7 @@ impl Drop for Storage {
     }
 }
 
-/// A layer's directory stands in overlayfs's options, where `:`, `,` and `\` mean something.
+/// Checks the directory of a layer. It becomes part of overlayfs's options, where `:`, `,` and `\` have a meaning.
 fn check_directory(directory: &str) -> Result<(), Refusal> {
     let is_plain = |name: &str| {
         !matches!(name, "" | "." | "..")
@@ -168,7 +168,8 @@ fn check_directory(directory: &str) -> Result<(), Refusal> {
     Err(refused(format!("{directory:?} is no directory of a layer")))
 }
 
-/// The path of a directory on a mounted disk. A disk is somebody's work: no link on it leads elsewhere.
+/// The path of a directory on a mounted disk. The content of a disk is not trusted, so symbolic links are not followed
+/// out of it.
 fn find_directory(disk: &str, directory: &str) -> Result<String, Fault> {
     if directory.is_empty() {
         return Ok(disk.to_owned());

@@ -8,7 +8,7 @@ use hearth_wire::frame::{self, FrameError};
 
 use super::next_piece;
 
-/// The pieces that a host sends.
+/// Reads the chunks that a host sends.
 pub(super) struct Chunks<'a> {
     stream: &'a mut File,
     piece: io::Cursor<Vec<u8>>,
@@ -48,7 +48,7 @@ impl Read for Chunks<'_> {
     }
 }
 
-/// Pieces for a host.
+/// Writes chunks to a host.
 pub(super) struct Pieces<'a> {
     stream: &'a mut File,
     piece: Vec<u8>,

@@ -1,4 +1,4 @@
-//! A file on its way to its place.
+//! Writes a file under a temporary name and renames it into place.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -12,10 +12,10 @@ use super::owner::Owner;
 use crate::bounds::refused;
 use crate::fault::{Fault, Step};
 
-/// How many names are tried for a file that is being written.
+/// Number of temporary names that are tried.
 const NAME_ATTEMPTS: u32 = 16;
 
-/// A file that is written beside its place and removed again unless it gets there.
+/// A file that is written under a temporary name. Removed on drop, unless it was renamed into place.
 pub(super) struct NewFile {
     directory: OwnedFd,
     temporary: String,
@@ -25,7 +25,7 @@ pub(super) struct NewFile {
 }
 
 impl NewFile {
-    /// A file for `path` in `root`. Missing directories on the way to it are made.
+    /// Creates a file for `path` in `root`, and the missing parent directories.
     pub(super) fn create(
         root: &OwnedFd,
         path: &str,
@@ -44,10 +44,10 @@ impl NewFile {
         Ok(Self::in_directory(directory, name, mode, owner)?)
     }
 
-    /// A file in an open directory. `name` is one component of a path.
+    /// Creates a file for `name` in an open directory. `name` is one component of a path.
     ///
-    /// A regular file that has this name passes its owner and its permissions on. `mode` and `owner` are those of a
-    /// file that is new.
+    /// Owner and permissions are taken over from a regular file that has this name already. `mode` and `owner` are for
+    /// a new file.
     pub(super) fn in_directory(
         directory: OwnedFd,
         name: &str,
@@ -75,8 +75,8 @@ impl NewFile {
         Ok(new)
     }
 
-    /// Makes the content durable and gives the file its name; what had that name is replaced, a symbolic
-    /// link itself and not what it points to.
+    /// Makes the content durable and renames the file into place. An existing entry is replaced; of a symbolic link,
+    /// the link itself and not its target.
     pub(super) fn place(&mut self) -> Result<(), Fault> {
         rustix::fs::fsync(&self.file).step("sync the file")?;
         self.rename()?;
@@ -90,7 +90,7 @@ impl NewFile {
         rustix::fs::fsync(directory).step("sync the directory")
     }
 
-    /// The same without waiting for any disk.
+    /// Renames the file into place without making it durable.
     pub(super) fn rename(&mut self) -> Result<(), Fault> {
         let directory = &self.directory;
         rustix::fs::renameat(directory, &self.temporary, directory, &self.name)
@@ -123,7 +123,7 @@ fn earlier(directory: &OwnedFd, name: &str) -> Option<(u32, Owner)> {
     ))
 }
 
-/// Makes something under a name that nothing has yet.
+/// Calls `make` with temporary names until one is not taken.
 pub(super) fn with_temporary<T>(
     make: impl Fn(&str) -> Result<T, Errno>,
 ) -> Result<(String, T), Errno> {

@@ -1,4 +1,4 @@
-//! Who owns what a host puts into the application's root.
+//! The owner of files that a host puts into the application's root directory.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -11,7 +11,7 @@ use crate::bounds::refused;
 use crate::fault::{Fault, Step};
 use crate::user;
 
-/// Permissions of directories that are made on the way to a file.
+/// Permissions of parent directories that are created.
 pub(super) const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o755);
 
 /// The owner of new files and directories.
@@ -22,7 +22,8 @@ pub(super) struct Owner {
 }
 
 impl Owner {
-    /// The application's user, looked up in the files of its root. A number without a line there is a user, too.
+    /// The application's user, looked up in the user files of its root directory. A number without an entry there is a
+    /// valid user, too.
     pub(super) fn of(root: &OwnedFd, user: &str) -> Result<Self, Refusal> {
         let found = user::resolve_at(Some(root), user);
         let identity = found.map_err(|error| refused(error.to_string()))?;
@@ -32,14 +33,15 @@ impl Owner {
         })
     }
 
-    /// Gives an open file or directory to this owner.
+    /// Changes the owner of an open file or directory.
     ///
-    /// The kernel takes set-user-ID bits away from a file that changes hands, so permissions are set afterwards.
+    /// The kernel clears set-user-ID bits when the owner changes, so permissions must be set afterwards.
     pub(super) fn take(self, file: impl AsFd) -> Result<(), Errno> {
         rustix::fs::fchown(file, Some(self.uid()), Some(self.gid()))
     }
 
-    /// Gives what lies in `directory` under this name to this owner: a symbolic link itself, not its target.
+    /// Changes the owner of the entry with this name in `directory`. Of a symbolic link, the link itself and not its
+    /// target.
     pub(super) fn take_named(self, directory: impl AsFd, name: &str) -> Result<(), Errno> {
         let (uid, gid) = (Some(self.uid()), Some(self.gid()));
         rustix::fs::chownat(directory, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)

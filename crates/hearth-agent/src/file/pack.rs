@@ -1,4 +1,4 @@
-//! A directory as a tar archive, while the application may change it.
+//! Packs a directory as a tar archive, while the application may change it.
 //!
 //! Every name is opened relative to the directory that it was found in and never followed, so that nothing outside of
 //! the top is read. Directories, regular files and symbolic links are packed. Sockets, pipes, devices and mounts below
@@ -35,9 +35,9 @@ pub(super) fn send(stream: &mut File, top: &OwnedFd) -> Result<(), FrameError> {
 
 struct Packer<'a> {
     archive: Builder<Pieces<'a>>,
-    /// Where the top lies; directories elsewhere are mounted.
+    /// Device of the top directory. Directories on other devices are mount points.
     device: u64,
-    /// The present place below the top.
+    /// The current path below the top.
     path: PathBuf,
 }
 
@@ -110,7 +110,8 @@ impl Packer<'_> {
     }
 }
 
-/// As much of a file as its header says. What has become shorter cannot be told any more.
+/// Reads exactly as many bytes of a file as its header says. Fails if the file has become shorter: the header was sent
+/// already.
 struct Exactly {
     file: File,
     left_bytes: u64,

@@ -1,8 +1,8 @@
-//! A tar archive into a directory, while the application may change it.
+//! Unpacks a tar archive into a directory, while the application may change it.
 //!
-//! Nothing is made outside of the directory: `..` is refused, and no name leads through a symbolic link, whether the
-//! archive brought it or the application did. Files are written beside their place and renamed, links likewise; what was there is
-//! replaced, but no directory by a file. What was unpacked before a failure stays.
+//! Nothing is created outside the directory: `..` is refused, and no name leads through a symbolic link, whether the
+//! archive or the application made it. Files and links are created under temporary names and renamed. Existing entries
+//! are replaced, but no directory by a file. Entries that were unpacked before a failure stay.
 
 use std::ffi::OsStr;
 use std::io::Read;
@@ -22,7 +22,7 @@ use crate::fault::Step;
 
 /// Unpacks everything and makes it durable.
 ///
-/// What is new belongs to `owner`, whatever the archive says: its numbers are those of the machine that packed it.
+/// New entries belong to `owner`, whatever the archive says: its user ids are those of the machine that packed it.
 pub(super) fn receive(archive: impl Read, top: &OwnedFd, owner: Owner) -> Result<(), Refusal> {
     let mut archive = Archive::new(archive);
     let unreadable =
@@ -116,7 +116,7 @@ fn names(path: &[u8]) -> Result<Vec<&OsStr>, Refusal> {
     Ok(names)
 }
 
-/// The directory at the end of these names. Those that are missing are made for `owner`, if there is one.
+/// Opens the directory at the end of these names. Missing ones are created with `owner`, if that is given.
 fn descend(top: &OwnedFd, names: &[&OsStr], owner: Option<Owner>) -> Result<OwnedFd, Refusal> {
     let mut directory = top.try_clone().step("open the directory")?;
     for name in names {
@@ -160,7 +160,7 @@ fn enter(directory: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Errno> {
     )
 }
 
-/// Makes a link beside its place and gives it its name.
+/// Creates a link under a temporary name and renames it into place.
 fn put_link(
     parent: &OwnedFd,
     name: &OsStr,

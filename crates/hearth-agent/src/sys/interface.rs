@@ -1,5 +1,4 @@
-//! Network interfaces by the classic requests (netdevice(7)): three calls configure a card, and none of the
-//! machinery of rtnetlink is needed for that.
+//! Configures network interfaces by the classic ioctls (netdevice(7)): three calls configure a card, without rtnetlink.
 
 use std::mem;
 use std::net::Ipv4Addr;
@@ -10,7 +9,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::check;
 
-/// A socket through which interfaces are configured; its kind does not matter.
+/// Opens a socket for the ioctls; its kind does not matter.
 pub(crate) fn control_socket() -> Result<OwnedFd, Errno> {
     rustix::net::socket_with(
         AddressFamily::INET,
@@ -89,7 +88,7 @@ fn request(name: &str) -> Result<libc::ifreq, Errno> {
     Ok(request)
 }
 
-/// The address as the generic `sockaddr` that the requests take: port 0, then four bytes.
+/// Converts the address to the generic `sockaddr` of the ioctls: port 0, then four bytes.
 fn generic(address: Ipv4Addr) -> libc::sockaddr {
     // SAFETY: all-zero bytes are a valid `sockaddr`: it is made of integers.
     let mut generic: libc::sockaddr = unsafe { mem::zeroed() };

@@ -1,4 +1,4 @@
-//! Device requests: the kernel's random generator, and one idle virtual machine.
+//! ioctls on devices: the kernel's random generator, and KVM for one idle virtual machine.
 
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
@@ -33,14 +33,14 @@ pub(crate) fn add_entropy(random: impl AsFd, entropy: &[u8; 32]) -> Result<(), E
     Ok(())
 }
 
-/// Makes the kernel's generator take a new key from its pool at once.
+/// Makes the kernel's generator reseed from its pool at once.
 pub(crate) fn reseed(random: impl AsFd) -> Result<(), Errno> {
     // SAFETY: the request takes no argument.
     check(unsafe { libc::ioctl(random.as_fd().as_raw_fd(), RNDRESEEDCRNG, 0) })?;
     Ok(())
 }
 
-/// Makes an empty virtual machine that nobody uses.
+/// Creates an empty virtual machine that nobody uses.
 pub(crate) fn create_idle_vm(kvm: impl AsFd) -> Result<OwnedFd, Errno> {
     // SAFETY: the request takes the type of the machine as its argument; 0 is the default one.
     let fd = check(unsafe { libc::ioctl(kvm.as_fd().as_raw_fd(), KVM_CREATE_VM, 0) })?;

@@ -11,7 +11,7 @@ use rustix::thread::UnshareFlags;
 
 use super::{check, last_error, signal};
 
-/// Ends the process when a child's closure unwinds: the stack above it belongs to the parent's story.
+/// Aborts the process if a child's closure unwinds: the stack frames above it are the parent's.
 struct AbortOnUnwind;
 
 impl Drop for AbortOnUnwind {
@@ -20,8 +20,7 @@ impl Drop for AbortOnUnwind {
     }
 }
 
-/// Forks. The child runs `child` and exits with the code that it returns; no destructor of the parent's
-/// values runs in it.
+/// Forks. The child runs `child` and exits with the returned code, without running destructors of the parent's values.
 pub(crate) fn fork(child: impl FnOnce() -> i32) -> Result<Pid, Errno> {
     // SAFETY: the process has one thread (module docs), so the child finds every lock and the allocator
     // in a consistent state.
@@ -37,9 +36,9 @@ pub(crate) fn fork(child: impl FnOnce() -> i32) -> Result<Pid, Errno> {
     unsafe { libc::_exit(code) }
 }
 
-/// Replaces the program. Returns only when it failed.
+/// Executes a program. Returns only on failure.
 ///
-/// Signals are as a new program expects them: none blocked, a broken pipe kills.
+/// Signal dispositions are reset for the new program: none blocked, SIGPIPE kills.
 pub(crate) fn exec(path: &CString, argv: &[CString], env: &[CString]) -> Errno {
     if let Err(error) = signal::restore_defaults() {
         return error;

@@ -1,4 +1,4 @@
-//! Signals: children that ended are told through a descriptor.
+//! Signals: sends them, and reports ended children through a descriptor.
 
 use std::mem::MaybeUninit;
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -22,7 +22,7 @@ pub(crate) fn child_events() -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// The signal of this number, when a process may be sent it: 32 and 33 belong to the C library.
+/// The signal of this number, if it may be sent to a process: 32 and 33 belong to the C library.
 pub(crate) fn from_number(number: i32) -> Option<Signal> {
     if !matches!(number, 1..=31 | 34..=64) {
         return None;

@@ -1,5 +1,5 @@
-//! A pair of network cards that are each other's cable (veth(4)), through rtnetlink(7). It needs nothing that is unsafe; it is
-//! here beside the other ways to make interfaces.
+//! Creates pairs of connected virtual network cards (veth(4)) through rtnetlink(7). The code is safe; it is here beside
+//! the other functions for interfaces.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -20,10 +20,10 @@ const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const VETH_INFO_PEER: u16 = 1;
 
-/// `struct ifinfomsg` of an interface that is not there yet.
+/// `struct ifinfomsg` of an interface that is to be created.
 const NEW_INTERFACE: [u8; 16] = [0; 16];
 
-/// Makes a pair: `name` in this network namespace, `peer` in that one.
+/// Creates a pair: `name` in this network namespace, `peer` in `peer_namespace`.
 pub(crate) fn make(name: &str, peer: &str, peer_namespace: &OwnedFd) -> Result<(), Errno> {
     let socket = netlink::open(None)?;
     let body = request(name, peer, peer_namespace.as_raw_fd());
@@ -52,7 +52,7 @@ fn request(name: &str, peer: &str, peer_namespace: i32) -> Vec<u8> {
     whole.concat()
 }
 
-/// `struct rtattr` with its content, filled up to four bytes.
+/// Encodes a `struct rtattr` with its content, padded to four bytes.
 fn attribute(kind: u16, content: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     // Contents here are smaller than a page.

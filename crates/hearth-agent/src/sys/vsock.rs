@@ -1,4 +1,4 @@
-//! AF_VSOCK addresses, which `rustix` does not know.
+//! AF_VSOCK sockets, which `rustix` does not support.
 
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -8,13 +8,13 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::check;
 
-/// Connections that may wait to be accepted. The host opens one per proxied request, in bursts.
+/// Most connections that wait to be accepted. The host opens one for each proxied request, in bursts.
 const BACKLOG: i32 = 256;
 
 /// Context id of the host.
 pub(crate) const HOST_CID: u32 = libc::VMADDR_CID_HOST;
 
-/// A non-blocking listening socket on `port` of every context id that the guest has.
+/// Creates a non-blocking listening socket on `port` of every context id that the guest has.
 ///
 /// A listener survives the transport reset that follows a restore: the driver resets connected sockets only
 /// (VIRTIO 1.3 section 5.10.6.7).
@@ -38,7 +38,7 @@ pub(crate) fn listen(port: u32) -> Result<OwnedFd, Errno> {
     Ok(socket)
 }
 
-/// A non-blocking socket on its way to a port.
+/// Creates a non-blocking socket and begins to connect it.
 pub(crate) fn connect(cid: u32, port: u32) -> Result<OwnedFd, Errno> {
     let socket = rustix::net::socket_with(
         AddressFamily::VSOCK,

@@ -11,7 +11,7 @@ use s3s::{Body, S3, S3Request, S3Response, S3Result, s3_error};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::build::Failure;
+use crate::build::VersionBuildError;
 
 const KEY: &str = "AKIAEXAMPLE";
 const SECRET: &str = "a secret";
@@ -131,7 +131,7 @@ async fn attempt(
     let fetched = artifacts.fetch(&scope, &uri, place.path()).await;
     assert_eq!(place.path().read_dir().unwrap().count(), 0);
     fetched.map(drop).map_err(|error| {
-        let failure = Failure::from(error);
+        let failure = VersionBuildError::from(error);
         (failure.reason(), failure.cause())
     })
 }

@@ -1,4 +1,4 @@
-//! When an application is ready for its snapshot, and whether a clone of it works.
+//! Checks whether an application is ready for its snapshot, and whether a clone of it works.
 
 use std::time::Duration;
 
@@ -10,45 +10,48 @@ use hearth_wire::agent::{AppStatus, ControlReply, ControlRequest};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
-use super::failure::Failure;
+use super::failure::VersionBuildError;
 use crate::guest_call::{self, RETRY_PAUSE};
 
-/// How long an application without a `/ready` hook has for its exposed port to answer; it is taken as it is then.
+/// Longest wait for the exposed port of an application without a `/ready` hook. After that it is snapshotted as it is.
 const QUIET_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long an application without hook and port runs before its snapshot.
+/// How long an application without hook and exposed port runs before its snapshot.
 const QUIET_PAUSE: Duration = Duration::from_secs(1);
 
-/// What a clone is asked for that has no `/validate` hook.
+/// The request that is sent to a clone without a `/validate` hook.
 const FIRST_REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
-/// How long it has to answer.
+/// How long the clone has to answer that request.
 const TOUCH_LIMIT: Duration = Duration::from_millis(500);
 
-/// An application in a guest.
-pub(super) struct Subject<'a> {
+/// An application in a guest that is being checked.
+pub(super) struct CheckedApplication<'a> {
     pub(super) agent: &'a AgentClient,
-    /// Factor on what it has to answer.
+    /// Factor on the time that it has to answer.
     pub(super) scale: u32,
 }
 
-impl Subject<'_> {
-    /// Returns when the application may be snapshotted.
+impl CheckedApplication<'_> {
+    /// Waits until the application may be snapshotted.
     pub(super) async fn wait_until_ready(
         &self,
         hooks: Option<&Hooks>,
         exposed: Option<u16>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), VersionBuildError> {
         match hooks.and_then(|hooks| hooks.active(Hook::Ready)) {
             Some(ready) => self.call_until_done(&ready).await,
             None => self.wait_for_port(exposed).await,
         }
     }
 
-    /// Calls a hook until it answers 200. 503 asks for patience; so does a port that nobody listens on yet.
-    pub(super) async fn call_until_done(&self, active: &ActiveHook) -> Result<(), Failure> {
+    /// Calls a hook until it answers 200. Retries on 503, and while nobody listens on the port.
+    pub(super) async fn call_until_done(
+        &self,
+        active: &ActiveHook,
+    ) -> Result<(), VersionBuildError> {
         let deadline = Instant::now() + active.timeout * self.scale;
-        let timed_out = || Failure::TimedOut {
+        let timed_out = || VersionBuildError::TimedOut {
             hook: active.hook,
             limit: active.timeout,
         };
@@ -67,14 +70,14 @@ impl Subject<'_> {
                 CallOutcome::Status(503) | CallOutcome::Refused | CallOutcome::Broken => {}
                 CallOutcome::TimedOut => return Err(timed_out()),
                 outcome @ CallOutcome::Status(_) => {
-                    return Err(Failure::Hook(active.hook, outcome));
+                    return Err(VersionBuildError::Hook(active.hook, outcome));
                 }
             }
             tokio::time::sleep(RETRY_PAUSE).await;
         }
     }
 
-    async fn wait_for_port(&self, exposed: Option<u16>) -> Result<(), Failure> {
+    async fn wait_for_port(&self, exposed: Option<u16>) -> Result<(), VersionBuildError> {
         tokio::time::sleep(QUIET_PAUSE * self.scale).await;
         let deadline = Instant::now() + QUIET_LIMIT * self.scale;
         while Instant::now() < deadline {
@@ -88,8 +91,8 @@ impl Subject<'_> {
         self.expect_running().await
     }
 
-    /// Does to a clone without `/validate` what its first caller will: connects and asks for something. Whatever comes of
-    /// it is right: nobody said that the port speaks HTTP, or is served at once.
+    /// Does to a clone without `/validate` what its first client will do: connects and sends a request. Best effort:
+    /// the port need not speak HTTP, or be served at once.
     pub(super) async fn touch(&self, exposed: Option<u16>) {
         let Some(port) = exposed else { return };
         let ask = async {
@@ -101,10 +104,12 @@ impl Subject<'_> {
         let _ = tokio::time::timeout(TOUCH_LIMIT * self.scale, ask).await;
     }
 
-    async fn expect_running(&self) -> Result<(), Failure> {
+    async fn expect_running(&self) -> Result<(), VersionBuildError> {
         let status = self.agent.control(ControlRequest::Status).await;
-        match status.map_err(|error| Failure::Start(error.into()))? {
-            ControlReply::Status(AppStatus::Exited(status)) => Err(Failure::Exited(status)),
+        match status.map_err(|error| VersionBuildError::Start(error.into()))? {
+            ControlReply::Status(AppStatus::Exited(status)) => {
+                Err(VersionBuildError::Exited(status))
+            }
             _ => Ok(()),
         }
     }

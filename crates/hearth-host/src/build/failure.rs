@@ -1,4 +1,4 @@
-//! Why a build fails: a sentence for `stateReason` in AWS's words, and the cause for the build log.
+//! The error type of builds: gives a sentence for `stateReason` in AWS's words, and the cause for the build log.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use crate::application::NoProgram;
 use crate::fetch_error::FetchError;
 use crate::monitor::exit_code;
 
-/// A failed build.
+/// Why a build failed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Failure {
+pub(crate) enum VersionBuildError {
     #[error("the artifact cannot be read")]
     Fetch(#[from] FetchError),
     #[error("the root file system cannot be built")]
@@ -37,12 +37,12 @@ pub(crate) enum Failure {
     Disk(#[from] std::io::Error),
 }
 
-/// What is said where the cause is ours.
+/// The `stateReason` of failures that the customer has not caused.
 const INTERNAL: &str = "The build failed because of an internal error.";
 
-impl Failure {
-    /// What callers see as `stateReason` (facts section 6, "observed reasons are sentences"; those for artifacts are
-    /// ours, after AWS's codes).
+impl VersionBuildError {
+    /// The text for `stateReason` (facts section 6, "observed reasons are sentences"; those for artifacts are Hearth's
+    /// own, modelled on AWS's codes).
     pub(crate) fn reason(&self) -> String {
         match self {
             Self::Fetch(FetchError::NoBucket(_)) => {
@@ -95,13 +95,13 @@ impl Failure {
         }
     }
 
-    /// The cause as the build log tells it.
+    /// The cause, for the build log.
     pub(crate) fn cause(&self) -> String {
         with_causes(self)
     }
 }
 
-/// Whole seconds as ISO 8601 writes them: `PT1M30S`.
+/// Formats whole seconds as an ISO 8601 duration: `PT1M30S`.
 fn iso_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let parts = [
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn reasons_are_the_sentences_that_were_observed() {
         let limit = Duration::from_secs(300);
-        let timed_out = Failure::TimedOut {
+        let timed_out = VersionBuildError::TimedOut {
             hook: Hook::Ready,
             limit,
         };
@@ -136,13 +136,13 @@ mod tests {
             timed_out.reason(),
             "Ready hook invocation timed out after PT5M"
         );
-        let refused = Failure::Hook(Hook::Validate, CallOutcome::Status(404));
+        let refused = VersionBuildError::Hook(Hook::Validate, CallOutcome::Status(404));
         assert_eq!(
             refused.reason(),
             "Validate hook check failed: the application returned a client error (HTTP 4xx) response"
         );
         assert_eq!(
-            Failure::Exited(ExitStatus::Signal(9)).reason(),
+            VersionBuildError::Exited(ExitStatus::Signal(9)).reason(),
             "Container Stopped with Exit Code: 137"
         );
     }
@@ -171,7 +171,7 @@ mod tests {
                 "the disk of the build is full",
             ),
         ] {
-            let failure = Failure::from(BuildError::Failed(failure));
+            let failure = VersionBuildError::from(BuildError::Failed(failure));
             assert_eq!(failure.reason(), "The container image build failed.");
             let told = failure.cause();
             assert!(told.contains("STEP 2/3") && told.contains(cause), "{told}");

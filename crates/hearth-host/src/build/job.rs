@@ -15,9 +15,9 @@ use hearth_node::{BootRequest, CloneRequest, Machine, MachineName, Node, NodeErr
 use hearth_snapshot::SnapshotId;
 use tokio::sync::{mpsc, oneshot};
 
-use super::checks::Subject;
-use super::failure::Failure;
-use super::{Origin, Workshop};
+use super::checks::CheckedApplication;
+use super::failure::VersionBuildError;
+use super::{Origin, VersionBuilder};
 use crate::application;
 use crate::build_names::{BUILD, BUILDER, VALIDATE};
 use crate::monitor;
@@ -26,18 +26,18 @@ use crate::output::{Output, now_ms};
 /// Name of the disk that a Dockerfile adds.
 const LAYER: &str = "layer.erofs";
 
-/// Lines of a Dockerfile's output that may wait for the log store.
+/// Most lines of a Dockerfile's output that wait for the log store.
 const LOG_QUEUE: usize = 256;
 
-/// Lines written to the log store at once.
+/// Most lines that are written to the log store at once.
 const LOG_BATCH: usize = 128;
 
-/// An application that was quiet for so long after it answered has nothing more to say about it.
+/// The output of an application counts as complete if it wrote nothing for this long after it answered.
 const OUTPUT_QUIET: Duration = Duration::from_millis(200);
 
-/// A build under way.
+/// A build that is under way.
 pub(super) struct Job<'a> {
-    workshop: &'a Workshop,
+    version_builder: &'a VersionBuilder,
     node: &'a Node,
     spec: &'a BuildSpec,
     progress: mpsc::Sender<BuildEvent>,
@@ -46,7 +46,7 @@ pub(super) struct Job<'a> {
 
 impl<'a> Job<'a> {
     pub(super) fn new(
-        workshop: &'a Workshop,
+        version_builder: &'a VersionBuilder,
         node: &'a Node,
         spec: &'a BuildSpec,
         progress: mpsc::Sender<BuildEvent>,
@@ -64,9 +64,13 @@ impl<'a> Job<'a> {
             logging: logging.cloned(),
             begun_at: Timestamp::from_unix_ms(now_ms()),
         };
-        let log = Output::new(&workshop.logs, &wanted, &format!("build-{}", spec.id));
+        let log = Output::new(
+            &version_builder.logs,
+            &wanted,
+            &format!("build-{}", spec.id),
+        );
         Self {
-            workshop,
+            version_builder,
             node,
             spec,
             progress,
@@ -94,20 +98,20 @@ impl<'a> Job<'a> {
         }
     }
 
-    async fn work(&self, sizes: &mut BuildSizes) -> Result<Built, Failure> {
+    async fn work(&self, sizes: &mut BuildSizes) -> Result<Built, VersionBuildError> {
         // What an earlier attempt left, if the service was restarted under it.
         self.clean_up().await;
         self.enter("fetching the artifact").await;
         let uri = &self.spec.spec.artifact;
-        let place = self.workshop.place(self.spec.id);
+        let place = self.version_builder.place(self.spec.id);
         std::fs::create_dir_all(&place)?;
-        let artifacts = &self.workshop.artifacts;
+        let artifacts = &self.version_builder.artifacts;
         let artifact = artifacts.fetch(&self.spec.image.scope, uri, &place).await?;
         self.enter("running the Dockerfile").await;
         let root = self.build_root(artifact).await?;
         sizes.code_install_bytes = Some(code_bytes(&root));
         self.enter("starting the application").await;
-        let machine = self.boot(&root).await.map_err(Failure::Start)?;
+        let machine = self.boot(&root).await.map_err(VersionBuildError::Start)?;
         let snapshot = self.prepare_and_seal(machine, &root, sizes).await?;
         self.enter("validating a clone").await;
         self.validate(snapshot, &root).await?;
@@ -125,27 +129,27 @@ impl<'a> Job<'a> {
         let origin = Origin {
             image: self.spec.image.to_string(),
             version: self.spec.version.to_string(),
-            guest_base: self.workshop.base.id.clone(),
-            base_images: self.workshop.bases.id.clone(),
+            guest_base: self.version_builder.base.id.clone(),
+            base_images: self.version_builder.bases.id.clone(),
         };
-        origin.write(&self.workshop.place(self.spec.id))
+        origin.write(&self.version_builder.place(self.spec.id))
     }
 
-    /// Runs the Dockerfile; its output goes to the build log as it comes.
-    async fn build_root(&self, artifact: Artifact) -> Result<Root, Failure> {
-        let place = self.workshop.place(self.spec.id);
+    /// Runs the Dockerfile and copies its output to the build log.
+    async fn build_root(&self, artifact: Artifact) -> Result<Root, VersionBuildError> {
+        let place = self.version_builder.place(self.spec.id);
         let (log, lines) = mpsc::channel(LOG_QUEUE);
         let account = self.spec.image.scope.account;
-        let builder = self.workshop.builder(self.node);
+        let builder = self.version_builder.builder(self.node);
         let egress = self.egress().await;
         let request = BuildRequest {
-            machine: self.name(BUILDER).map_err(Failure::Start)?,
+            machine: self.name(BUILDER).map_err(VersionBuildError::Start)?,
             artifact,
             layer: place.join(LAYER),
             limits: BuildLimits::default(),
-            registry_proxy: self.workshop.registry_logins.proxy(account, &egress),
+            registry_proxy: self.version_builder.registry_logins.proxy(account, &egress),
             egress,
-            cache: (self.workshop.caches).lease(&account.to_string(), &builder.bases.id),
+            cache: (self.version_builder.caches).lease(&account.to_string(), &builder.bases.id),
             log,
         };
         let (built, ()) = tokio::join!(builder.build(request), self.write_lines(lines));
@@ -159,18 +163,23 @@ impl<'a> Job<'a> {
     async fn boot(&self, root: &Root) -> Result<Machine, NodeError> {
         let tier = self.spec.spec.tier;
         let request = BootRequest {
-            kernel: self.workshop.base.vmlinux(),
-            initramfs: self.workshop.base.initramfs(),
+            kernel: self.version_builder.base.vmlinux(),
+            initramfs: self.version_builder.base.initramfs(),
             command_line: String::new(),
             vcpus: u8::try_from(tier.peak_vcpus()).unwrap_or(u8::MAX),
             memory_mib: tier.peak_mib(),
-            disks: root.disk_requests(&self.workshop.bases.scratch()),
+            disks: root.disk_requests(&self.version_builder.bases.scratch()),
             egress: self.egress().await,
         };
-        let (name, workshop) = (self.name(BUILD)?, self.workshop);
-        let launched = workshop
+        let (name, version_builder) = (self.name(BUILD)?, self.version_builder);
+        let launched = version_builder
             .bases
-            .boot(self.node, &name, request, workshop.has_boot_templates)
+            .boot(
+                self.node,
+                &name,
+                request,
+                version_builder.has_boot_templates,
+            )
             .await?;
         Ok(launched.machine)
     }
@@ -181,44 +190,44 @@ impl<'a> Job<'a> {
         mut machine: Machine,
         root: &Root,
         sizes: &mut BuildSizes,
-    ) -> Result<SnapshotId, Failure> {
+    ) -> Result<SnapshotId, VersionBuildError> {
         let spec = &self.spec.spec;
         let start = application::start_spec(root, &self.spec.image, self.spec.version, spec)?;
         machine
             .start_application(start)
             .await
-            .map_err(Failure::Start)?;
+            .map_err(VersionBuildError::Start)?;
         self.enter("waiting until the application is ready").await;
         let agent = machine.agent();
         let exposed = root.config.exposed_ports.first().copied();
-        let subject = self.subject(&agent);
-        self.while_copying_output(&agent, subject.wait_until_ready(self.hooks(), exposed))
+        let application = self.checked_application(&agent);
+        self.while_copying_output(&agent, application.wait_until_ready(self.hooks(), exposed))
             .await?;
         self.enter("sealing the snapshot").await;
-        let (id, summary) = machine.snapshot().await.map_err(Failure::Seal)?;
+        let (id, summary) = machine.snapshot().await.map_err(VersionBuildError::Seal)?;
         sizes.memory_bytes = Some(summary.memory_bytes);
         sizes.disk_bytes = disk_bytes(&self.node.layout().snapshot(id));
-        machine.terminate().await.map_err(Failure::Seal)?;
+        machine.terminate().await.map_err(VersionBuildError::Seal)?;
         Ok(id)
     }
 
-    /// Calls `/validate` of a clone, or connects to its first exposed port, and writes down which pages that took. The
-    /// clone is removed whatever it answers.
-    async fn validate(&self, snapshot: SnapshotId, root: &Root) -> Result<(), Failure> {
-        let name = self.name(VALIDATE).map_err(Failure::Clone)?;
+    /// Calls `/validate` of a clone, or connects to its first exposed port, and records the touched pages. The clone is
+    /// removed in any case.
+    async fn validate(&self, snapshot: SnapshotId, root: &Root) -> Result<(), VersionBuildError> {
+        let name = self.name(VALIDATE).map_err(VersionBuildError::Clone)?;
         let request = CloneRequest::new(snapshot);
         let launched = self.node.clone_snapshot(&name, request).await;
-        let machine = launched.map_err(Failure::Clone)?.machine;
+        let machine = launched.map_err(VersionBuildError::Clone)?.machine;
         let agent = machine.agent();
-        let subject = self.subject(&agent);
+        let application = self.checked_application(&agent);
         let validate = self.hooks().and_then(|hooks| hooks.active(Hook::Validate));
         let checked = match validate {
             Some(validate) => {
-                let call = subject.call_until_done(&validate);
+                let call = application.call_until_done(&validate);
                 self.while_copying_output(&agent, call).await
             }
             None => {
-                subject
+                application
                     .touch(root.config.exposed_ports.first().copied())
                     .await;
                 Ok(())
@@ -227,11 +236,15 @@ impl<'a> Job<'a> {
         if checked.is_ok() {
             self.record_touched_pages(&machine, snapshot).await;
         }
-        self.node.erase(&name).await.map_err(Failure::Clone)?;
+        self.node
+            .erase(&name)
+            .await
+            .map_err(VersionBuildError::Clone)?;
         checked
     }
 
-    /// A version without a list launches too, only slower.
+    /// Stores the pages that a clone has touched, for prefetching. Best effort: a version without the list launches
+    /// slower.
     async fn record_touched_pages(&self, clone: &Machine, snapshot: SnapshotId) {
         let noted = match clone.touched_pages().await {
             Ok(pages) => self.node.set_prefetch(snapshot, &pages).await,
@@ -242,8 +255,8 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// Copies the application's output to the build log while something is done with it; what it wrote by then is in the
-    /// log afterwards.
+    /// Copies the application's output to the build log while `work` runs. Everything that it wrote by the end of
+    /// `work` is in the log afterwards.
     async fn while_copying_output<T>(
         &self,
         agent: &hearth_node::AgentClient,
@@ -264,16 +277,19 @@ impl<'a> Job<'a> {
         tokio::join!(work, copying).0
     }
 
-    fn subject<'s>(&self, agent: &'s hearth_node::AgentClient) -> Subject<'s> {
-        Subject {
+    fn checked_application<'s>(
+        &self,
+        agent: &'s hearth_node::AgentClient,
+    ) -> CheckedApplication<'s> {
+        CheckedApplication {
             agent,
-            scale: self.workshop.hook_timeout_scale,
+            scale: self.version_builder.hook_timeout_scale,
         }
     }
 
-    /// What the build, and the application before its snapshot, may reach.
+    /// The egress of the build, and of the application before its snapshot.
     async fn egress(&self) -> hearth_net::Egress {
-        self.workshop
+        self.version_builder
             .connector_egress
             .of(&self.spec.spec.egress)
             .await
@@ -287,7 +303,7 @@ impl<'a> Job<'a> {
         Ok(format!("{beginning}{}", self.spec.id).parse()?)
     }
 
-    /// Tells of the next step.
+    /// Logs and reports that the next phase begins.
     async fn enter(&self, phase: &'static str) {
         // Nobody has to listen.
         let _ = self.progress.try_send(BuildEvent::Phase(phase));
@@ -314,7 +330,7 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// Removes everything of this build, a snapshot included.
+    /// Removes everything that this build has made, including a snapshot.
     async fn clean_up(&self) {
         for beginning in [BUILDER, VALIDATE, BUILD] {
             let Ok(name) = self.name(beginning) else {
@@ -334,19 +350,19 @@ impl<'a> Job<'a> {
                 tracing::warn!(%error, id = %snapshot.id, "removing a snapshot of a build failed");
             }
         }
-        if let Err(error) = self.workshop.forget(self.spec.id).await {
+        if let Err(error) = self.version_builder.forget(self.spec.id).await {
             tracing::warn!(%error, "removing the files of a build failed");
         }
     }
 }
 
-/// What the read-only disks of a version take, those that it shares included.
+/// Disk space of a version's read-only disks in bytes, including shared ones.
 fn code_bytes(root: &Root) -> u64 {
     let sizes = root.disks.iter().map(|disk| disk.image.metadata());
     sizes.flatten().map(|metadata| metadata.len()).sum()
 }
 
-/// What the sealed disks of a snapshot take.
+/// Disk space of a snapshot's sealed disks in bytes.
 fn disk_bytes(snapshot: &Path) -> Option<u64> {
     let entries = std::fs::read_dir(snapshot).ok()?.flatten();
     let disks = entries.filter(|entry| entry.path().extension().is_some_and(|ext| ext == "qcow2"));

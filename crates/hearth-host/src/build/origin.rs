@@ -1,4 +1,4 @@
-//! What a version was built on: written beside its layers, for those who look after the host.
+//! The base versions that an image version was built on, written to a file beside its layers for operators.
 
 use std::fs;
 use std::io;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// Name of the file in the build's directory.
 const FILE: &str = "version.json";
 
-/// What is written down of a version.
+/// The image, number and bases of a version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Origin {
@@ -24,13 +24,14 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// Nothing depends on the file; it need not survive a power cut.
+    /// Writes the file. Nothing depends on it, so it is not synced.
     pub(crate) fn write(&self, place: &Path) -> io::Result<()> {
         let text = serde_json::to_vec_pretty(self).map_err(io::Error::other)?;
         fs::write(place.join(FILE), text)
     }
 
-    /// What is known of the version whose files are in `place`. Releases before this one wrote nothing.
+    /// Reads the file of the version whose files are in `place`. `None` if it does not exist: earlier releases did not
+    /// write it.
     pub fn read(place: &Path) -> Option<Self> {
         serde_json::from_slice(&fs::read(place.join(FILE)).ok()?).ok()
     }

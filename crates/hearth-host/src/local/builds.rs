@@ -22,7 +22,7 @@ impl LocalHost {
             .any(|snapshot| build_of(&snapshot.record.machine) == Some(id));
         match is_kept {
             true => Ok(()),
-            false => self.workshop().forget(id).await,
+            false => self.version_builder().forget(id).await,
         }
     }
 
@@ -39,7 +39,7 @@ impl LocalHost {
         let deleted = self.node().delete_snapshot(wanted.id);
         deleted.await.map_err(failed)?;
         match build_of(&wanted.record.machine) {
-            Some(build) => self.workshop().forget(build).await,
+            Some(build) => self.version_builder().forget(build).await,
             None => Ok(()),
         }
     }

@@ -188,7 +188,7 @@ impl LocalHost {
         }
     }
 
-    /// What is wrong with a file, for callers: without the file's path on the host.
+    /// The error of a file for callers, without the file's path on the host.
     pub(super) fn told(&self, reason: &str) -> String {
         let data = format!("{}/", self.node().layout().data().display());
         reason.replace(&data, "")

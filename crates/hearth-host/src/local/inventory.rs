@@ -16,7 +16,8 @@ impl LocalHost {
         let node = self.node();
         let mut instances: BTreeMap<InstanceId, Presence> = BTreeMap::new();
         let mut snapshots = Vec::new();
-        let mut builds: BTreeSet<BuildId> = self.workshop().left_behind().into_iter().collect();
+        let mut builds: BTreeSet<BuildId> =
+            self.version_builder().left_behind().into_iter().collect();
         let damaged = node.damaged()?;
         // Entries below overwrite these if the same instance exists in a better condition.
         for damage in &damaged {

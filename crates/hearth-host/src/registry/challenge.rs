@@ -1,18 +1,18 @@
-//! What a registry asks for with status 401 (RFC 9110 section 11.6.1, Docker's token authentication).
+//! Parses the challenge of a registry's answer 401 (RFC 9110 section 11.6.1, Docker's token authentication).
 
 use http::HeaderMap;
 use http::header::WWW_AUTHENTICATE;
 
-/// How somebody may prove who it is.
+/// The authentication scheme of a challenge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Challenge {
     /// With user and password.
     Basic,
     /// With a token of the server at `realm`.
     Bearer {
-        /// Its address.
+        /// Address of the token server.
         realm: String,
-        /// For whom the token is.
+        /// The service that the token is for.
         service: Option<String>,
     },
 }

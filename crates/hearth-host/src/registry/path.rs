@@ -1,4 +1,4 @@
-//! What a builder may ask of a registry: manifests and blobs, by paths that mean the same to everybody (OCI
+//! Parses the requests that a builder may send to a registry: manifests and blobs, by unambiguous paths (OCI
 //! distribution specification, "Endpoints").
 
 /// Longest name of a repository, as registries have it.
@@ -10,10 +10,10 @@ const MAX_TAG_BYTES: usize = 128;
 /// Longest digest: that of SHA-512 has 135 bytes.
 const MAX_DIGEST_BYTES: usize = 160;
 
-/// What a request is about.
+/// The resource of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Wanted<'a> {
-    /// Whether this is a registry at all: `/v2/`.
+    /// `/v2/`: whether this is a registry.
     Version,
     /// Something of a repository.
     Content(Content<'a>),

@@ -1,4 +1,4 @@
-//! The side of the proxy that faces a builder microVM: what it may ask, and how much.
+//! The side of the proxy that faces a builder microVM: filters and limits its requests.
 
 use std::io;
 use std::pin::Pin;
@@ -33,7 +33,7 @@ use super::upstream::{Ask, Upstream, UpstreamError};
 /// Streams of one builder at one time; more wait in the backlog. buildah pulls six layers at once.
 pub(super) const MAX_STREAMS: usize = 16;
 
-/// What one builder may read: its work disk (8 GiB) holds no more, packed or not.
+/// Most bytes that one builder may read: its work disk (8 GiB) holds no more, packed or not.
 pub(super) const MAX_BYTES: u64 = 8 << 30;
 
 /// Largest head of a request. buildah's have less than 1 KiB.
@@ -51,10 +51,10 @@ const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-diges
 /// Says that this is a registry.
 const API_VERSION: (&str, &str) = ("docker-distribution-api-version", "registry/2.0");
 
-/// What is passed on of a request. No `authorization`: the guest has none to give.
+/// Headers of requests that are passed on. No `authorization`: the guest has no login.
 static REQUEST_HEADERS: [HeaderName; 2] = [ACCEPT, RANGE];
 
-/// What is passed on of an answer. No `www-authenticate`, `location` or `set-cookie`.
+/// Headers of answers that are passed on. No `www-authenticate`, `location` or `set-cookie`.
 static ANSWER_HEADERS: [HeaderName; 5] = [
     CONTENT_TYPE,
     CONTENT_LENGTH,
@@ -65,14 +65,14 @@ static ANSWER_HEADERS: [HeaderName; 5] = [
 
 type Answer = Response<UnsyncBoxBody<Bytes, io::Error>>;
 
-/// Asks registries for one build.
+/// A proxy to registries for one build.
 #[derive(Debug)]
 pub(super) struct Proxy {
     registries: Vec<String>,
     /// The logins of these registries, in the same order.
     logins: Vec<RegistryLogin>,
     upstream: Upstream,
-    /// What may still be read, in bytes.
+    /// Bytes that may still be read.
     left_bytes: Arc<AtomicU64>,
 }
 
@@ -197,7 +197,7 @@ impl Proxy {
     }
 }
 
-/// Those of the headers that have these names.
+/// The headers with these names.
 fn among(headers: &HeaderMap, names: &[HeaderName]) -> HeaderMap {
     let mut chosen = HeaderMap::new();
     for name in names {

@@ -36,17 +36,17 @@ const MAX_TOKEN_BYTES: usize = 64 << 10;
 /// Redirects that are followed: to a blob store, and once more to another region of it.
 const MAX_REDIRECTS: usize = 4;
 
-/// Asks registries for one build.
+/// A client of registries for one build.
 #[derive(Debug)]
 pub(super) struct Upstream {
     connector: Connector,
-    /// Where the build's egress leads.
+    /// The build's egress.
     egress: Egress,
-    /// What opened a repository last, by index of the registry and name.
+    /// The last authorization that was accepted for each repository, by index of the registry and name.
     known: Mutex<HashMap<(usize, String), HeaderValue>>,
 }
 
-/// What is asked of a registry.
+/// A request to a registry.
 pub(super) struct Ask<'a> {
     /// Index of the registry.
     pub(super) registry: usize,
@@ -119,7 +119,7 @@ impl Upstream {
         }
     }
 
-    /// Asks a registry, with a login when it wants one. An answer that is no success is one too.
+    /// Sends a request to a registry, with the login if the registry asks for it. An error status is an answer, too.
     pub(super) async fn ask(&self, ask: &Ask<'_>) -> Result<Response<Incoming>, UpstreamError> {
         let key = (ask.registry, ask.repository.to_owned());
         let known = self.known().get(&key).cloned();
@@ -141,7 +141,7 @@ impl Upstream {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends a request, and follows where the answer leads. The login stays at the registry.
+    /// Sends a request, and follows redirects. The login is sent only to the registry itself.
     async fn follow(
         &self,
         ask: &Ask<'_>,
@@ -168,7 +168,7 @@ impl Upstream {
         Err(UpstreamError::RedirectLoop(ask.login.registry.clone()))
     }
 
-    /// What opens the repository at a registry that answered so.
+    /// The authorization for the repository that a registry asks for with this answer.
     async fn authorize(
         &self,
         ask: &Ask<'_>,
@@ -263,7 +263,7 @@ impl Upstream {
         }
     }
 
-    /// Connects where the build's egress leads. The address that was judged is the one that is connected to.
+    /// Connects to an address that the build's egress allows. The checked address is the one that is connected to.
     async fn connect(&self, address: &Address) -> Result<Box<dyn Stream>, UpstreamError> {
         let connecting = timeout(CONNECT_TIME, self.connect_tcp(address));
         let stream = connecting.await;
@@ -307,7 +307,7 @@ fn basic(login: &RegistryLogin) -> String {
     format!("Basic {}", base64_simd::STANDARD.encode_to_string(pair))
 }
 
-/// A header that is not printed.
+/// A header value that is marked as sensitive, so that it is not printed.
 fn secret(value: &str, login: &RegistryLogin) -> Result<HeaderValue, UpstreamError> {
     // A token with a line break in it, for example.
     let unusable = |_| UpstreamError::NoToken(login.registry.clone());
@@ -331,7 +331,7 @@ fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
-/// Whether a registry may lead there: not from TLS to none.
+/// Whether a redirect to this URL is allowed: not from TLS to plain HTTP.
 fn is_allowed(url: &Uri, login: &RegistryLogin) -> bool {
     let is_encrypted = url.scheme_str() == Some("https");
     let has_user = url
@@ -340,7 +340,7 @@ fn is_allowed(url: &Uri, login: &RegistryLogin) -> bool {
     (is_encrypted || login.is_plain) && !has_user
 }
 
-/// Where an answer leads: a whole address, or a path on the same server.
+/// The target of a redirect: a whole address, or a path on the same server.
 fn next_url(url: &Uri, headers: &HeaderMap) -> Option<Uri> {
     let to = headers.get(LOCATION)?.to_str().ok()?;
     match to.starts_with('/') && !to.starts_with("//") {

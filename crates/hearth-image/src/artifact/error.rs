@@ -1,46 +1,46 @@
-//! What is wrong with an artifact: each wrongness by itself, because its owner reads it in the build log.
+//! The error type of artifacts. Each violation has its own message, because the customer reads it in the build log.
 
 use std::io;
 
-/// What is wrong with an artifact.
+/// Why an artifact is not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum ArtifactError {
     /// The file cannot be read.
     #[error("cannot read the artifact")]
     Read(#[source] io::Error),
-    /// It is no zip, or a damaged one.
+    /// The file is not a zip, or a damaged one.
     #[error("the artifact is not a zip archive, or is damaged")]
     NotAZip(#[source] rawzip::Error),
     /// The zip is too large.
     #[error("the artifact has {bytes} bytes, more than {limit}")]
     ArchiveTooLarge {
-        /// Its size.
+        /// Size of the zip.
         bytes: u64,
-        /// What is allowed.
+        /// The limit.
         limit: u64,
     },
     /// Too many entries.
     #[error("the artifact has more than {limit} entries")]
     TooManyEntries {
-        /// What is allowed.
+        /// The limit.
         limit: usize,
     },
     /// Too much content.
     #[error("the artifact unpacks to more than {limit} bytes")]
     ContentTooLarge {
-        /// What is allowed.
+        /// The limit.
         limit: u64,
     },
-    /// A bomb.
+    /// The zip looks like a zip bomb.
     #[error("the artifact unpacks to more than {limit} times its size")]
     RatioTooLarge {
-        /// What is allowed.
+        /// The limit.
         limit: u64,
     },
     /// No `Dockerfile` at the root.
     #[error("the artifact has no file named Dockerfile at its root")]
     NoDockerfile,
-    /// A name that is no text.
+    /// A name that is not UTF-8.
     #[error("the name {0:?} is not UTF-8")]
     NameEncoding(String),
     /// A name that is too long.
@@ -58,24 +58,24 @@ pub enum ArtifactError {
     /// The same name twice.
     #[error("the name {0:?} is there twice")]
     Duplicate(String),
-    /// Something below what is no directory.
+    /// An entry below something that is not a directory.
     #[error("{0:?} lies below something that is no directory")]
     BelowFile(String),
     /// A device, a socket, a pipe.
     #[error("{0:?} is neither a file nor a directory nor a link")]
     Kind(String),
-    /// A symbolic link that leads out.
+    /// A symbolic link that leads out of the archive.
     #[error("the link {name:?} leads out of the archive, to {target:?}")]
     LinkOut {
         /// The link.
         name: String,
-        /// Where it points.
+        /// Target of the link.
         target: String,
     },
     /// Encrypted content.
     #[error("{0:?} is encrypted")]
     Encrypted(String),
-    /// A way of compression that is not Deflate.
+    /// A compression method other than store and Deflate.
     #[error("{name:?} is compressed by method {method}; only store and deflate are supported")]
     Compression {
         /// The file.
@@ -83,12 +83,12 @@ pub enum ArtifactError {
         /// Number of the method (APPNOTE.TXT 4.4.5).
         method: u16,
     },
-    /// Content that is not what the directory says.
+    /// Content that does not match the zip's directory.
     #[error("the content of {name:?} is damaged")]
     Damaged {
         /// The file.
         name: String,
-        /// What is wrong.
+        /// The cause.
         #[source]
         source: io::Error,
     },

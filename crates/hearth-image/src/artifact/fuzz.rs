@@ -6,7 +6,7 @@ use std::path::{Component, Path};
 
 use super::{Artifact, ArtifactLimits};
 
-/// Small, so that an input which promises much is soon told.
+/// Small limits, so that an input which exceeds them is found soon.
 const LIMITS: ArtifactLimits = ArtifactLimits {
     archive_bytes: 1 << 20,
     entries: 64,
@@ -15,8 +15,8 @@ const LIMITS: ArtifactLimits = ArtifactLimits {
     name_bytes: 256,
 };
 
-/// Judges a zip and makes a tar of it. What is written has paths below the root alone, no more entries than were judged, and no more
-/// bytes than were promised.
+/// Fuzz target: checks a zip and converts it to a tar. The tar must have only paths below the root, no more entries
+/// than were checked, and no more bytes than the directory says.
 pub fn archive(input: &[u8]) {
     let Some(file) = file(input) else {
         return;

@@ -1,4 +1,4 @@
-//! What happens in a builder microVM between its boot and its end.
+//! The steps of a build in a builder microVM, between its boot and its end.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -20,38 +20,39 @@ use crate::root::{self, LAYER_SERIAL, Root, RootDisk, STORE_SERIAL};
 use crate::sparse::SparseWriter;
 use crate::store::{self, Id, Layers};
 
-/// Docker's format knows HEALTHCHECK, SHELL and ONBUILD.
+/// Option for Docker's image format, which supports HEALTHCHECK, SHELL and ONBUILD.
 const FORMAT: &str = "--format=docker";
 
-/// With a cache, every instruction is committed. Without one, that would be for nothing.
+/// Option to commit every instruction as a layer. Used only with a cache, where the layers are reused.
 const LAYERS: &str = "--layers=true";
 const NO_LAYERS: &str = "--layers=false";
 
-/// With a network, what is not there is pulled. Without one, asking would only make the error harder to read.
+/// Option not to pull missing images. Used without a network, where an attempt would only make the error harder to
+/// read.
 const PULL_MISSING: &str = "--pull=false";
 const PULL_NEVER: &str = "--pull-never";
 
 /// `sha256:`, 64 digits and the end of the line.
 const MAX_IMAGE_ID_BYTES: u64 = 128;
 
-/// Pieces of a disk that wait to be written.
+/// Most pieces of a disk that wait to be written.
 const PIECES: usize = 8;
 
-/// What a build gave.
+/// The result of a build in the guest.
 pub(super) struct Made {
     pub(super) root: Root,
     pub(super) times: BuildTimes,
-    /// Whether a registry was asked for anything, which may answer otherwise next time.
+    /// Whether a registry was asked for anything. Its answer may differ next time, so the result is not reused.
     pub(super) has_pulled: bool,
 }
 
-/// What happens between boot and end.
+/// The state of a build between boot and end of its microVM.
 pub(super) struct Build<'a> {
     pub(super) guest: Guest,
     pub(super) bases: &'a Bases,
     pub(super) aliases: &'a BTreeMap<String, String>,
     pub(super) registries: &'a Registries,
-    /// The registries that the build's proxy asks.
+    /// The registries that are reached through the build's proxy.
     pub(super) proxied: &'a [String],
     pub(super) has_network: bool,
     /// Whether the image store outlives the build.
@@ -145,7 +146,7 @@ impl Build<'_> {
         })
     }
 
-    /// An index of a store; that of an empty store when there is none.
+    /// Reads an index of a store. A missing index is that of an empty store.
     async fn index(&self, store: &str, name: &str) -> Result<Vec<u8>, BuildError> {
         let path = format!("{store}/overlay-{name}/{name}.json");
         let text = self
@@ -159,7 +160,7 @@ impl Build<'_> {
         })
     }
 
-    /// Writes the layers to a disk inside, and streams that to its place here.
+    /// Writes the layers to a disk in the guest, and streams that disk to the host.
     async fn export(&mut self, own: &[Id]) -> Result<(), BuildError> {
         let start = Instant::now();
         let limit = self.limits.layer_bytes;
@@ -178,8 +179,8 @@ impl Build<'_> {
         Ok(())
     }
 
-    /// Takes the disk of `bytes` bytes out, to a file that gets its name when it is complete. A thread of its own
-    /// writes: a disk of the host that is slow holds nobody up but this build.
+    /// Streams the disk of `bytes` bytes to a file, which gets its name when it is complete. A thread of its own
+    /// writes, so that a slow disk of the host delays only this build.
     async fn stream_layer(&self, bytes: u64) -> Result<(), BuildError> {
         let failed = |source| BuildError::Layer {
             path: self.layer.to_owned(),
@@ -216,7 +217,7 @@ impl Build<'_> {
         Ok(received?)
     }
 
-    /// Options of `buildah bud`. An alias is a "build context" that is an image.
+    /// Options of `buildah bud`. An alias is passed as a build context that is an image.
     fn options(&self) -> Vec<String> {
         let pull = match self.has_network {
             true => PULL_MISSING,
@@ -275,14 +276,14 @@ impl Build<'_> {
     }
 }
 
-/// A piece of the disk that leaves the builder.
+/// A piece of the disk that is streamed to the host.
 enum Piece {
     Bytes(Vec<u8>),
-    /// That was all.
+    /// The disk is complete.
     End,
 }
 
-/// Writes a disk, and gives it its name when all of it has come. Blocks.
+/// Writes a disk, and gives it its name when it is complete. Blocks.
 fn write_layer(to: &Path, mut pieces: mpsc::Receiver<Piece>) -> io::Result<()> {
     let unfinished = Unfinished(to.with_extension("unfinished"));
     let mut writer = SparseWriter::new(File::create(&unfinished.0)?);
@@ -299,7 +300,7 @@ fn write_layer(to: &Path, mut pieces: mpsc::Receiver<Piece>) -> io::Result<()> {
     File::open(to.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
-/// A file that is removed unless it was renamed, also when the build is dropped.
+/// A file that is removed on drop, unless it was renamed.
 struct Unfinished(PathBuf);
 
 impl Drop for Unfinished {
@@ -320,7 +321,7 @@ struct Image {
     config: ContainerConfig,
 }
 
-/// Passes lines on until it was enough.
+/// Passes lines on, up to the limit of output.
 struct Log<'a> {
     lines: &'a mpsc::Sender<String>,
     left: Option<u64>,

@@ -2,8 +2,8 @@
 
 use super::{Layers, MAX_LAYERS, diff_directory, find_image, parse_images};
 
-/// Reads the two indexes of a store, with a zero byte between them. No chain is longer than an image may be, and what becomes part of
-/// a path is no path itself.
+/// Fuzz target: parses the two indexes of a store, separated by a zero byte. No chain may be longer than the limit, and
+/// no part of a path may be a path itself.
 pub fn indexes(input: &[u8]) {
     let end = input.iter().position(|byte| *byte == 0);
     let (images, layers) = input.split_at(end.unwrap_or(input.len()));

@@ -1,4 +1,4 @@
-//! How a snapshot chain ends: which kind of snapshot comes next.
+//! Decides which kind of snapshot an instance's next one is, so that chains stay bounded.
 //!
 //! ```text
 //!   full ◄── layer ◄── layer ◄── ... ◄── layer          each holds what changed since the one before
@@ -6,13 +6,13 @@
 //!   full'                                               everything anew
 //! ```
 //!
-//! A chain that has reached one of three limits is folded by its next snapshot: in length, since each layer is open files and a
-//! way to lose everything above it; in runs of its memory map, since each is a mapping of the restored process; in weight,
-//! when the layers hold more than the full snapshot below them. A single merged layer that outweighs its full snapshot gives way to
-//! a new full one.
+//! The next snapshot folds a chain that has reached one of three limits. Length: each layer costs open files, and
+//! losing it loses everything above it. Runs of the memory map: each run is a mapping of the restored process. Size:
+//! the layers hold more bytes than the full snapshot below them. A single merged layer that is larger than its full
+//! snapshot is replaced by a new full one.
 //!
-//! The VMM folds while it seals, as it has all pages and disks at hand. A merge in the background would need a second process that
-//! reads what a guest's VMM wrote, and would race with the next wake.
+//! The VMM folds while it seals, when all pages and disks are at hand. A merge in the background would need a second
+//! process that reads files written by a guest's VMM, and would race with the next wake.
 
 use std::sync::Arc;
 
@@ -22,12 +22,12 @@ use crate::index::SnapshotInfo;
 use crate::node::Node;
 use crate::record::{DiskStack, MachineRecord, Purpose};
 
-/// When the chain below an instance is folded.
+/// Limits beyond which the chain below an instance is folded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChainLimits {
     /// Most layers above a full snapshot.
     pub layers: usize,
-    /// Runs of the merged memory map from which on the next snapshot folds it; the format allows twice as many.
+    /// Number of runs in the merged memory map from which the next snapshot folds it. The format allows twice as many.
     pub runs: usize,
 }
 
@@ -40,7 +40,7 @@ impl Default for ChainLimits {
     }
 }
 
-/// What the VMM is asked for.
+/// The kind of the next snapshot, and the images to fold into each disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub(crate) kind: SnapshotKind,
@@ -48,7 +48,7 @@ pub(crate) struct Plan {
     pub(crate) folds: Vec<u16>,
 }
 
-/// What a chain is like.
+/// The measures of a chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Chain {
     layers: usize,
@@ -57,7 +57,7 @@ struct Chain {
     full_bytes: u64,
 }
 
-/// The kind of snapshot that an instance's next one is.
+/// Plans the next snapshot of an instance.
 pub(crate) fn plan(node: &Node, machine: &MachineRecord) -> Plan {
     let Some(parent) = parent(node, machine) else {
         return unfolded(machine, SnapshotKind::Full);
@@ -70,7 +70,7 @@ pub(crate) fn plan(node: &Node, machine: &MachineRecord) -> Plan {
     of_kind(node, machine, &parent, kind)
 }
 
-/// What to ask for after `refused` did not fit; `None` after a full one.
+/// Plans the snapshot to try after the VMM refused `refused`. `None` after a full one.
 pub(crate) fn next_plan(
     node: &Node,
     machine: &MachineRecord,
@@ -116,7 +116,7 @@ fn of_kind(
     Plan { kind, folds }
 }
 
-/// How many sealed overlays an instance's disk has above those of the full snapshot at the bottom.
+/// Number of sealed overlays of an instance's disk above those of the full snapshot at the bottom of the chain.
 fn folded(disk: &DiskStack, bottom: Option<&DiskStack>) -> u16 {
     let kept = bottom.map_or(&[][..], |bottom| &bottom.sealed);
     if !disk.sealed.ends_with(kept) {

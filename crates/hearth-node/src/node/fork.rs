@@ -1,13 +1,13 @@
-//! Forks: a second instance that begins where another one is.
+//! Forks: a second instance that begins with the state of another one.
 //!
 //! ```text
 //! parent runs      ── seal as a step ──┐
 //! parent suspended ────────────────────┴─> origin.json in the child's directory ──> launch ──> origin.json removed
 //! ```
 //!
-//! The step is on disk and in the parent's record before the child has a file; the child's `origin.json` keeps it
-//! until the child's own record does. A crash leaves a directory without a process, which [`Node::sweep`] removes, and
-//! then a step that nobody but the parent stands on.
+//! The step is on disk and in the parent's record before the child has a file. The child's `origin.json` keeps the step
+//! from being removed until the child's own record does. A crash leaves a directory without a process, which
+//! [`Node::sweep`] removes, and a step whose only user is the parent.
 
 use hearth_net::Egress;
 use hearth_snapshot::SnapshotId;
@@ -21,17 +21,17 @@ use crate::node::instance::{Instance, Settled};
 use crate::node::launch::{CloneRequest, Identity, Launched, Restoring};
 use crate::record::Purpose;
 
-/// What a child begins from.
+/// The snapshot from which a fork is launched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sealed {
     /// The snapshot.
     pub snapshot: SnapshotId,
-    /// How long the parent's machine stood still, in microseconds; `None` when it was suspended.
+    /// How long the parent was paused, in microseconds; `None` if it was suspended.
     pub paused_us: Option<u64>,
 }
 
 impl Node {
-    /// Makes a second instance that begins where `parent` is now; both go on.
+    /// Creates a second instance from the current state of `parent`. The parent continues.
     pub async fn fork(
         &self,
         parent: &MachineName,
@@ -41,8 +41,8 @@ impl Node {
         self.launch_fork(child, None).await
     }
 
-    /// Seals where `parent` is, or takes the snapshot that it is suspended in, and keeps that for `child`. It stays as
-    /// long as one of the two stands on it, and until [`Node::erase`] of the child.
+    /// Seals the current state of `parent`, or takes the snapshot of a suspended one, and keeps it for `child`. The
+    /// snapshot stays as long as one of the two stands on it, and until [`Node::erase`] of the child.
     pub async fn seal_for(
         &self,
         parent: &MachineName,
@@ -63,8 +63,8 @@ impl Node {
         .await
     }
 
-    /// Launches a fork from what is kept for it, with the parent's ways out or others. When that fails, or when the caller goes
-    /// away, nothing of it is left.
+    /// Launches a fork from the snapshot that is kept for it, with the parent's egress or another. If the launch fails,
+    /// or if the caller is dropped, nothing of the fork is left.
     pub async fn launch_fork(
         &self,
         child: &MachineName,

@@ -1,7 +1,7 @@
-//! What the processes of machines hold of this host until they end.
+//! The host's resources (control group, network slot, user) that processes of machines hold until they end.
 //!
-//! Two notice that a process has ended: the task that waits for the child, and whoever ended the machine. The name of the machine
-//! may by then belong to another process already, so that what is given back goes by the process, and once.
+//! Two tasks notice that a process has ended: the one that waits for the child, and the one that ended the machine. By
+//! then another process may have the machine's name, so resources are released by process, and only once.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,11 +10,11 @@ use crate::layout::MachineName;
 use crate::node::Node;
 use crate::record::ProcessRecord;
 
-/// What a launch holds that has no process yet: given back when it comes to nothing.
+/// The resources of a launch that has no process yet. Released on drop, unless they were passed to a process.
 #[derive(Debug)]
 pub(crate) struct Reserved<'a> {
     node: &'a Node,
-    /// Nothing, once a process has it.
+    /// The resources; `None` once they were passed to a process.
     held: Option<Held>,
 }
 
@@ -26,7 +26,7 @@ impl<'a> Reserved<'a> {
         }
     }
 
-    /// It is this process's from here on, whose end gives it back.
+    /// Passes the resources to this process, whose end releases them.
     pub(crate) fn pass_to(mut self, process: ProcessRecord) {
         if let Some(held) = self.held.take() {
             self.node.hold(process, held);
@@ -42,29 +42,30 @@ impl Drop for Reserved<'_> {
     }
 }
 
-/// Part of one process.
+/// The resources of one process.
 #[derive(Debug)]
 pub(crate) struct Held {
-    /// Whose process it is: its group has that name.
+    /// The machine of the process; the control group has its name.
     pub(crate) machine: MachineName,
-    /// The network's slot.
+    /// Number of the network slot.
     pub(crate) slot: Option<u16>,
-    /// The user that was leased.
+    /// The leased user.
     pub(crate) user: Option<u32>,
 }
 
-/// Parts of all processes; a part is nothing once it is given back.
+/// The resources of all processes. An entry is `None` once it was released.
 #[derive(Debug, Default)]
 pub(crate) struct Holdings(Mutex<HashMap<ProcessRecord, Arc<Mutex<Option<Held>>>>>);
 
 impl Holdings {
-    /// Takes note of what a process holds from now on.
+    /// Registers the resources of a process.
     pub(crate) fn add(&self, process: ProcessRecord, held: Held) {
         let held = Arc::new(Mutex::new(Some(held)));
         lock(&self.0).insert(process, held);
     }
 
-    /// Has the part of this process given back, unless it was; waits for another that is about it.
+    /// Calls `give` with the resources of this process, unless they were released before. Waits for another caller that
+    /// is releasing them.
     pub(crate) fn give_back(&self, process: ProcessRecord, give: impl FnOnce(Held)) {
         let Some(holding) = lock(&self.0).get(&process).cloned() else {
             return;

@@ -1,4 +1,4 @@
-//! One instance in its turn: snapshot, suspend, settle, remove.
+//! Operations on one instance while its turn is held: snapshot, suspend, settle, remove.
 //!
 //! ```text
 //!            ┌── seal ──────> template or step on disk, instance goes on    (a fork begins there: fork.rs)
@@ -6,12 +6,13 @@
 //!            └── remove ────> nothing left
 //! ```
 //!
-//! A snapshot is an intent in the record (`pending`) before the VMM is asked, and an outcome (`node.json`, the record without
-//! `pending`) after. What became of it is decided by what lies on disk, never by whether an answer came: [`Instance::settle`]
-//! finishes a snapshot that was sealed and undoes one that was not, after a success, a failure, a crash or a full disk alike.
+//! The intent to make a snapshot is written to the record (`pending`) before the VMM is asked; its outcome
+//! (`node.json`, the record without `pending`) is written afterwards. The files on disk decide whether it succeeded,
+//! not the VMM's answer: [`Instance::settle`] finishes a snapshot that was sealed and undoes one that was not, in the
+//! same way after a success, a failure, a crash or a full disk.
 //!
-//! A VMM that seals is *busy* as long as it says so, however long that takes. Only its process's end, or its silence on
-//! [`Command::Status`], ends an operation that did not answer.
+//! A VMM that seals is *busy* for as long as its status says so. An operation that has not answered ends only if the
+//! VMM's process ends, or if the VMM does not answer [`Command::Status`] any more.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -44,28 +45,29 @@ use crate::turns::Turn;
 use crate::vmm::{VmmClient, VmmError};
 use crate::write_lock;
 
-/// Longest wait for a process that was killed to be gone.
+/// Longest wait for a killed process to end.
 const EXIT_LIMIT: Duration = Duration::from_secs(10);
 
 /// Pause between two questions whether a VMM still seals.
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
 
-/// For how long a VMM may answer no question before its process is ended: three times as long as [`VmmClient`] waits for one answer.
+/// How long a VMM may leave status requests unanswered before its process is killed: three times as long as
+/// [`VmmClient`] waits for one answer.
 const SILENCE_LIMIT: Duration = Duration::from_secs(180);
 
 /// The files of a snapshot that its description does not name.
 const OWN_FILES: [&str; 2] = ["state", "hashes"];
 
-/// What an instance turned out to be.
+/// The state of an instance after it was settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Settled {
     /// Its process runs, and nothing is pending.
     Runs,
-    /// It has no process and no directory. It may be suspended.
+    /// It has no process and no directory. A snapshot may hold it, suspended.
     HasNoProcess,
 }
 
-/// An instance that nobody else changes meanwhile.
+/// An instance whose turn is held: nobody else changes it meanwhile.
 #[derive(Debug)]
 pub(crate) struct Instance {
     pub(crate) node: Node,
@@ -102,7 +104,7 @@ impl Instance {
         }
     }
 
-    /// Does something with this instance's files, off the runtime's threads.
+    /// Runs a blocking operation on this instance's files, off the runtime's threads.
     pub(crate) async fn with_files<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Records, &MachineName) -> Result<T, NodeError> + Send + 'static,
@@ -137,7 +139,7 @@ impl Instance {
         self.save(record, Durability::UntilPowerCut).await
     }
 
-    /// Seals a snapshot after which the instance goes on.
+    /// Seals a snapshot. The instance continues afterwards.
     pub(crate) async fn seal(
         &self,
         purpose: Purpose,
@@ -152,8 +154,8 @@ impl Instance {
         }
     }
 
-    /// Suspends: when this answers, the snapshot is durable and the process is gone. On a failure the instance runs on, unless
-    /// its process is gone.
+    /// Suspends the instance: when this returns, the snapshot is durable and the process has ended. After a failure the
+    /// instance still runs, unless its process has ended.
     pub(crate) async fn suspend(&self) -> Result<(SnapshotId, SnapshotSummary), NodeError> {
         self.begin().await?;
         let captured = self.capture(Purpose::Suspended).await;
@@ -168,7 +170,7 @@ impl Instance {
             // Sealed in spite of the error: its VMM ended between the rename and the answer.
             Err(error) => match self.node.records().suspended(self.name()) {
                 Some(info) if matches!(settled, Ok(Settled::HasNoProcess)) => {
-                    tracing::warn!(%error, instance = %self.name(), "suspended without an answer");
+                    tracing::warn!(%error, instance = %self.name(), "suspended, although the VMM did not answer");
                     return Ok((info.id, summary_of(&info)));
                 }
                 _ => return Err(error),
@@ -176,12 +178,12 @@ impl Instance {
         };
         if let Err(error) = settled {
             // The layer is durable; whoever resumes the instance puts it into place.
-            tracing::warn!(%error, instance = %self.name(), "suspended, and put into place later");
+            tracing::warn!(%error, instance = %self.name(), "suspended; the snapshot is moved into place later");
         }
         Ok((SnapshotId(summary.id), summary))
     }
 
-    /// Writes down that a snapshot is about to be made.
+    /// Writes the intent to make a snapshot to the record.
     async fn begin(&self) -> Result<(), NodeError> {
         if self.record()?.pending.is_some() {
             // The disk was full when the snapshot before ended.
@@ -193,8 +195,8 @@ impl Instance {
         Ok(())
     }
 
-    /// Freezes the application and asks the VMM for the snapshot, as a layer if the chain allows one more. One that does not fit
-    /// as a layer is asked for as the next kind: the VMM goes on as before after such a refusal.
+    /// Freezes the application and asks the VMM for the snapshot, as a layer if the chain allows one more. If the VMM
+    /// refuses that kind, the next kind is tried: after such a refusal the machine is unchanged.
     async fn capture(&self, purpose: Purpose) -> Result<SnapshotSummary, NodeError> {
         let record = self.record()?;
         let mut next = Some(plan(&self.node, &record));
@@ -202,7 +204,7 @@ impl Instance {
         while let Some(plan) = next {
             match self.capture_as(purpose, &plan).await {
                 Err(error) if is_unfit(&error) => {
-                    tracing::info!(%error, instance = %self.name(), kind = ?plan.kind, "another kind of snapshot is made");
+                    tracing::info!(%error, instance = %self.name(), kind = ?plan.kind, "the VMM refused this kind of snapshot; trying another kind");
                     next = next_plan(&self.node, &record, plan.kind);
                     refusal = Some(error);
                 }
@@ -259,7 +261,7 @@ impl Instance {
         }
     }
 
-    /// Waits a while and asks whether the VMM still answers.
+    /// Pauses, then asks whether the VMM still answers.
     async fn answers_on(&self) -> bool {
         const LOOK: Duration = Duration::from_secs(30);
         const LOOKS: u32 = 3;
@@ -279,8 +281,8 @@ impl Instance {
             .collect()
     }
 
-    /// Finishes or undoes what was begun of this instance, and removes what is left of one whose process is gone. A suspended
-    /// one is not touched.
+    /// Finishes or undoes an interrupted operation on this instance, and removes the files of an instance whose process
+    /// has ended. No-op for a suspended instance.
     pub(crate) async fn settle(&self) -> Result<Settled, NodeError> {
         let Ok(record) = self.record() else {
             // A directory without a record: its launch did not get as far as a process.
@@ -309,7 +311,7 @@ impl Instance {
         Ok(Settled::HasNoProcess)
     }
 
-    /// Waits until the VMM seals no more. Answers whether it runs on.
+    /// Waits until the VMM has finished sealing. Answers whether it still runs.
     async fn wait_until_not_busy(&self, record: &MachineRecord) -> Result<bool, NodeError> {
         let mut silent_since = None;
         while record.process.is_alive() {
@@ -328,7 +330,7 @@ impl Instance {
                 Err(error) => {
                     let since = *silent_since.get_or_insert_with(Instant::now);
                     if since.elapsed() > SILENCE_LIMIT {
-                        tracing::error!(%error, instance = %self.name(), "its VMM does not answer and is ended");
+                        tracing::error!(%error, instance = %self.name(), "the VMM does not answer and is killed");
                         record.process.kill();
                         break;
                     }
@@ -339,7 +341,7 @@ impl Instance {
         Ok(false)
     }
 
-    /// Whether a suspend has sealed its snapshot: its VMM then ends by itself.
+    /// Whether a suspend has sealed its snapshot. The VMM then ends by itself.
     async fn has_left(&self) -> bool {
         let outgoing = self.node.layout().outgoing(self.name());
         self.with_files(move |_, _| Ok(outgoing.exists()))
@@ -369,7 +371,7 @@ impl Instance {
                 }
                 // A VMM that was taken over must not keep its node from going on.
                 Err(error) => {
-                    tracing::warn!(%error, instance = %name, "nothing of a snapshot is taken in");
+                    tracing::warn!(%error, instance = %name, "cannot take over a snapshot");
                     abandon(records, name, &record, runs)
                 }
             }
@@ -377,8 +379,8 @@ impl Instance {
         .await
     }
 
-    /// Whether a crash came in the middle of a resume. As long as its layer says that the instance is suspended, that is what it
-    /// is: the process may have no guest yet, or one that is not unique.
+    /// Whether a crash has interrupted a resume. As long as its layer's record says so, the instance counts as
+    /// suspended: the process may have no guest yet, or one that was not made unique.
     fn is_half_resumed(&self) -> bool {
         self.node.records().suspended(self.name()).is_some()
     }
@@ -391,7 +393,7 @@ impl Instance {
         .await
     }
 
-    /// Removes the instance with everything that belongs to it, in whatever condition. Succeeds if there is none.
+    /// Removes the instance with everything that belongs to it, in any state. Succeeds if it does not exist.
     pub(crate) async fn remove(&self) -> Result<(), NodeError> {
         if let Ok(record) = self.record() {
             record.process.kill();
@@ -411,7 +413,7 @@ impl Instance {
         .await
     }
 
-    /// As [`Self::remove`], but keeps what was written to the disk with this serial, as `kept` and durably.
+    /// Same as [`Self::remove`], but durably keeps the overlay of the disk with this serial, as the file `kept`.
     pub(crate) async fn remove_keeping(
         &self,
         serial: String,
@@ -433,7 +435,7 @@ impl Instance {
         .await
     }
 
-    /// Waits until the process is gone, which is killed if it takes long, and gives back what it held.
+    /// Waits until the process has ended, and kills it if that takes long. Then releases its resources.
     pub(crate) async fn wait_for_exit(&self, record: &MachineRecord) -> Result<(), NodeError> {
         let process = record.process;
         if !process.wait_for_exit(EXIT_LIMIT / 2).await {
@@ -448,7 +450,7 @@ impl Instance {
     }
 }
 
-/// Whether a snapshot can be made after all, as another kind.
+/// Whether the VMM refused only this kind of snapshot, so that another kind can be tried.
 fn is_unfit(error: &NodeError) -> bool {
     let NodeError::Vmm(VmmError::Refused { refusal, .. }) = error else {
         return false;
@@ -464,8 +466,8 @@ fn writable(record: &MachineRecord) -> impl Iterator<Item = usize> {
         .map(|(index, _)| index)
 }
 
-/// Takes what the VMM has sealed out of its hands, if it is what it was asked for; `None` where nothing is sealed. A VMM that runs on
-/// has descriptors of it, which write nothing any more afterwards.
+/// Takes over the snapshot that the VMM has sealed, and checks that it is the one that was asked for. `None` if nothing
+/// was sealed. A VMM that continues keeps descriptors of the files, but cannot write through them any more.
 fn take_in(
     records: &Records,
     name: &MachineName,
@@ -497,8 +499,8 @@ fn take_in(
     Ok(Some(description))
 }
 
-/// What an instance slept in is not what was sealed, and its process is gone: what is left of it is kept for whoever can repair it.
-/// Answers what to tell.
+/// Sets aside an instance whose snapshot is not the one that was sealed, and whose process has ended, so that an
+/// operator can repair it. Answers the error to report.
 fn keep_damaged(records: &Records, name: &MachineName, error: NodeError) -> NodeError {
     if !is_damage(&error) {
         return error;
@@ -513,7 +515,8 @@ fn keep_damaged(records: &Records, name: &MachineName, error: NodeError) -> Node
     }
 }
 
-/// A snapshot is sealed: gives it its record and its name, and an instance that goes on its new parent.
+/// Completes a sealed snapshot: writes its record, moves it into place, and makes it the parent of an instance that
+/// continues.
 fn finish(
     records: &Records,
     name: &MachineName,
@@ -573,7 +576,7 @@ fn finish(
     Ok(id)
 }
 
-/// Moves a snapshot into place that the record names as parent already.
+/// Moves a snapshot into place that the instance's record names as its parent already.
 fn place_known(
     records: &Records,
     name: &MachineName,
@@ -613,7 +616,8 @@ fn read_known(incoming: &Path) -> Result<SnapshotInfo, NodeError> {
     })
 }
 
-/// Nothing was sealed: the instance is as it was, except that its disks may have moved on.
+/// Undoes a snapshot that was not sealed. The instance is unchanged, except that its disks may have moved to new
+/// overlays.
 fn abandon(
     records: &Records,
     name: &MachineName,
@@ -639,7 +643,7 @@ fn abandon(
         .map(drop)
 }
 
-/// The disks as an instance above this snapshot finds them.
+/// The disk stacks of an instance that is restored from this snapshot.
 fn sealed_disks(machine: &MachineRecord, description: &Description) -> Vec<DiskStack> {
     // The first file is the memory, the others are the writable disks in order.
     let mut files = description.files.iter().skip(1).map(|(name, _)| name);
@@ -685,7 +689,8 @@ fn allocated(path: &Path) -> Result<u64, NodeError> {
     Ok(metadata.blocks() * 512)
 }
 
-/// Removes the names that an instance's VMM had for overlays which were folded into a newer one. Its open files stay.
+/// Removes the files of overlays that were folded into a newer one from the directory of an instance's VMM. Open
+/// descriptors stay valid.
 fn remove_folded(layout: &Layout, name: &MachineName, machine: &MachineRecord) {
     let own = layout.own(name);
     for (index, folded) in writable(machine).zip(&machine.folds) {
@@ -724,7 +729,7 @@ fn keep_disk(
     record::sync_parent(kept)
 }
 
-/// What is known of a snapshot whose VMM did not say it.
+/// A summary of a snapshot from its record, for when the VMM did not send one.
 fn summary_of(info: &SnapshotInfo) -> SnapshotSummary {
     let shape = info.record.shape.as_ref();
     SnapshotSummary {

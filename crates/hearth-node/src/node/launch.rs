@@ -5,8 +5,9 @@
 //!        └───────────────── on any failure: the process is killed and the directory removed ──────┘
 //! ```
 //!
-//! All of it happens in the instance's turn. A resume is a restore after which the layer that was the suspended instance becomes a
-//! step; until that is written down, the layer says that the instance is suspended, and a failure leaves it so.
+//! All of this happens while the instance's turn is held. A resume is a restore after which the layer of the suspended
+//! instance becomes a step. Until that is written to the layer's record, the instance counts as suspended, and a
+//! failure leaves it suspended.
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -48,14 +49,14 @@ const SECTOR_BYTES: u64 = 512;
 /// A disk of a fresh machine.
 #[derive(Debug, Clone)]
 pub struct DiskRequest {
-    /// What the guest reads as serial number.
+    /// Serial number that the guest reads.
     pub serial: String,
     /// A raw image.
     pub image: PathBuf,
-    /// What [`Machine::terminate_keeping`] kept of earlier machines with this disk: sealed overlays of `image`, nearest
-    /// to the top first.
+    /// Overlays that [`Machine::terminate_keeping`] kept of earlier machines with this disk: sealed overlays of
+    /// `image`, nearest to the top first.
     pub overlays: Vec<PathBuf>,
-    /// Whether the guest may write; the image itself is never written, an overlay takes the writes.
+    /// Whether the guest may write. An overlay takes the writes; the image itself is never written.
     pub is_writable: bool,
 }
 
@@ -74,7 +75,7 @@ pub struct BootRequest {
     pub memory_mib: u32,
     /// Disks, in the order in which the guest finds them.
     pub disks: Vec<DiskRequest>,
-    /// What its network card may reach; on a node without networks there is no card.
+    /// Egress of its network card. On a node without networks there is no card.
     pub egress: Egress,
 }
 
@@ -83,17 +84,17 @@ pub struct BootRequest {
 pub struct CloneRequest {
     /// The snapshot.
     pub snapshot: SnapshotId,
-    /// Page ranges to bring in in the background.
+    /// Page ranges to prefetch.
     pub prefetch: Vec<PageRange>,
-    /// What its network card may reach, if not what the snapshot's could. Of a snapshot without a card, it means nothing.
+    /// Egress of its network card; `None` for the snapshot's. Ignored if the snapshot has no card.
     pub egress: Option<Egress>,
-    /// Disks in the place of the snapshot's: as many, with the same serials, writable where those are. The guest must have read
-    /// nothing of the snapshot's.
+    /// Disks that replace those of the snapshot: the same number and serials, writable where those are. The guest must
+    /// have read nothing of the snapshot's disks.
     pub disks: Option<Vec<DiskRequest>>,
 }
 
 impl CloneRequest {
-    /// A clone with the ways out of its snapshot, whose pages come when they are touched.
+    /// A clone with the egress and disks of its snapshot, and without prefetching.
     #[must_use]
     pub fn new(snapshot: SnapshotId) -> Self {
         Self {
@@ -110,7 +111,7 @@ impl CloneRequest {
 pub struct Launched {
     /// The microVM.
     pub machine: Machine,
-    /// How long it took.
+    /// How long the steps of the start took.
     pub times: Times,
 }
 
@@ -121,7 +122,7 @@ pub(crate) enum Identity {
     Kept,
 }
 
-/// What a restore is for.
+/// The purpose and parameters of a restore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Restoring {
     pub(crate) identity: Identity,
@@ -130,7 +131,7 @@ pub(crate) struct Restoring {
 }
 
 impl Node {
-    /// Boots an instance and waits for its agent. When the caller goes away, the launch is undone.
+    /// Boots an instance and waits for its agent. The launch is undone if the caller is dropped.
     pub async fn boot(
         &self,
         name: &MachineName,
@@ -144,8 +145,8 @@ impl Node {
         .await
     }
 
-    /// Makes a new instance from a snapshot. It has an identity of its own before any instruction of its application runs; when
-    /// that fails, or when the caller goes away, it is undone.
+    /// Creates a new instance from a snapshot. The instance gets an identity of its own before its application runs. If
+    /// that fails, or if the caller is dropped, the launch is undone.
     pub async fn clone_snapshot(
         &self,
         name: &MachineName,
@@ -163,13 +164,13 @@ impl Node {
         .await
     }
 
-    /// Resumes a suspended instance, with the ways out that it had. When anything fails it still is suspended.
+    /// Resumes a suspended instance, with the egress that it had. After a failure it is still suspended.
     pub async fn resume(&self, name: &MachineName) -> Result<Launched, NodeError> {
         self.resume_with(name, None).await
     }
 
-    /// Resumes a suspended instance with other ways out. When anything fails, or when the caller goes away, it still is
-    /// suspended; [`NodeError::Damaged`] says that trying again cannot help.
+    /// Resumes a suspended instance with another egress. After a failure, or if the caller is dropped, it is still
+    /// suspended. A retry cannot help after [`NodeError::Damaged`].
     pub async fn resume_with(
         &self,
         name: &MachineName,
@@ -191,7 +192,7 @@ impl Instance {
         Ok(())
     }
 
-    /// Removes what a failed launch has left. The launch's own error is the one to report.
+    /// Removes the leftovers of a failed launch. Answers the launch's own result.
     pub(crate) async fn undo_unless_ok(
         &self,
         launched: Result<Launched, NodeError>,
@@ -215,7 +216,7 @@ impl Instance {
                 records.drop_idle_steps()
             })
             .await;
-        tracing::debug!(%error, name = %self.name(), "a launch is undone");
+        tracing::debug!(%error, name = %self.name(), "undoing a launch");
         launched
     }
 
@@ -280,7 +281,7 @@ impl Instance {
         })
     }
 
-    /// As [`Node::resume_with`].
+    /// See [`Node::resume_with`].
     async fn resume(&self, egress: Option<Egress>) -> Result<Launched, NodeError> {
         if self.node.records().has_directory(self.name()) && self.settle().await? == Settled::Runs {
             // Its layer may still have lain where it was sealed; but it runs.
@@ -319,14 +320,14 @@ impl Instance {
         tokio::spawn(async move {
             let dropped = node.with_records(|records| records.drop_idle_steps());
             if let Err(error) = dropped.await {
-                tracing::warn!(%error, "a layer that nobody needs stays for now");
+                tracing::warn!(%error, "cannot remove an idle layer now");
             }
         });
         Ok(launched)
     }
 
-    /// Why a resume failed, if it is the snapshot itself: reads every byte of its chain. A failure for any other reason is told as
-    /// it was.
+    /// Finds out whether a resume failed because its snapshot is damaged, by reading every byte of the chain. Answers
+    /// `error` itself if it is not.
     async fn damage_behind(&self, info: &SnapshotInfo, error: NodeError) -> NodeError {
         if matches!(
             error,
@@ -437,7 +438,7 @@ impl Instance {
         })
     }
 
-    /// The network of a clone: what its snapshot's card could reach, or what is asked for.
+    /// The network of a clone: the given egress, or else that of the snapshot.
     async fn network(
         &self,
         info: &SnapshotInfo,
@@ -455,7 +456,7 @@ impl Instance {
         Ok((egress, slot))
     }
 
-    /// Starts the process, gives it its command and writes down what it is.
+    /// Starts the VMM process, writes the instance's record, and sends the process its first command.
     pub(crate) async fn start(
         &self,
         command: Command,
@@ -523,7 +524,7 @@ impl Instance {
 }
 
 impl Node {
-    /// Puts a machine's process into a group of its size.
+    /// Moves a machine's process into a control group with the limits of its size.
     async fn limit(&self, name: &MachineName, record: &MachineRecord) -> Result<(), NodeError> {
         let Some(groups) = self.options().groups.clone() else {
             return Ok(());
@@ -561,7 +562,7 @@ impl Node {
         }
     }
 
-    /// Disks, each with a new overlay where it is writable.
+    /// The disks of a machine; each writable one has a new overlay.
     fn disks(&self, name: &MachineName, disks: &[DiskStack], is_replaced: bool) -> Vec<DiskSpec> {
         let directory = self.layout().own(name);
         let disk = |(index, stack): (usize, &DiskStack)| DiskSpec {
@@ -587,7 +588,7 @@ impl Node {
     }
 }
 
-/// Waits for the agent no longer than there is somebody to wait for.
+/// Waits for the agent until the VMM's process ends.
 async fn unless_it_dies<T>(
     process: ProcessRecord,
     answer: impl Future<Output = Result<T, AgentError>>,
@@ -599,7 +600,7 @@ async fn unless_it_dies<T>(
     }
 }
 
-/// The one network card.
+/// The network card of a machine.
 fn card(rate_limit: Option<RateLimit>) -> NetSpec {
     NetSpec {
         tap_fd: hearth_wire::vmm::SLOT_TAP_FD,
@@ -608,7 +609,8 @@ fn card(rate_limit: Option<RateLimit>) -> NetSpec {
     }
 }
 
-/// Tells the agent of a fresh machine its addresses. They are the same in every machine, so a clone's are right too.
+/// The kernel parameter with the network addresses, for the agent of a fresh machine. The addresses are the same in
+/// every machine, so a clone's are right too.
 fn network_parameter() -> String {
     let (guest, prefix, gateway) = (hearth_net::GUEST, hearth_net::PREFIX, hearth_net::GATEWAY);
     format!("hearth.net={guest}/{prefix},{gateway},{gateway}")
@@ -628,7 +630,7 @@ fn fresh_stack(request: DiskRequest) -> DiskStack {
     }
 }
 
-/// The sizes that a guest is told of. Blocks.
+/// The sizes of replaced disks, which a guest is told. Blocks.
 fn sizes_of(disks: &[DiskStack]) -> Result<Vec<DiskSize>, NodeError> {
     let size = |disk: &DiskStack| {
         let found = std::fs::metadata(&disk.base).map_err(failed("look at", &disk.base))?;
@@ -640,7 +642,7 @@ fn sizes_of(disks: &[DiskStack]) -> Result<Vec<DiskSize>, NodeError> {
     disks.iter().map(size).collect()
 }
 
-/// The files outside of the microVM's directory that its first command names. Later commands name none.
+/// The files outside the microVM's directory that its first command names. Later commands name none.
 fn named_by(command: &Command) -> Vec<PathBuf> {
     let (mut paths, devices) = match command {
         Command::Boot(spec) => {
@@ -682,7 +684,8 @@ fn realtime_ns() -> u64 {
     u64::try_from(realtime.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The process that was just started. One that cannot be named is ended before the user that it has is given to another.
+/// The record of the process that was just started. If it cannot be identified, it is killed before its user can be
+/// leased to another.
 async fn identify(
     mut child: Child,
     find: impl FnOnce(u32) -> Option<ProcessRecord>,
@@ -701,7 +704,7 @@ fn log_path(layout: &Layout, name: &MachineName) -> PathBuf {
     layout.machine(name).join("vmm.log")
 }
 
-/// Makes the directory that the VMM writes, lets it read what it is made of, and opens its log.
+/// Creates the directory that the VMM writes, makes its files readable for it, and opens its log.
 fn prepare(
     layout: &Layout,
     name: &MachineName,
@@ -720,7 +723,7 @@ fn prepare(
     Ok(log)
 }
 
-/// What is wrong with a snapshot, if it was set aside or if reading it all shows that waiting cannot help.
+/// The damage of a snapshot, if it was set aside or if reading all of it shows damage.
 fn damage_of(layout: &Layout, id: SnapshotId) -> Option<String> {
     if let Some(reason) = damage::reason_of(layout, id) {
         return Some(reason);

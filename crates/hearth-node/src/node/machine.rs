@@ -1,7 +1,7 @@
-//! A handle to one instance of this node.
+//! A handle to an instance of this node.
 //!
-//! It holds what the instance's record was when the handle was given out. Whatever changes the instance waits for its turn
-//! ([`crate::turns`]) and reads the record of that moment, so any number of handles may exist.
+//! A handle holds the instance's record at the time when the handle was created. Operations that change the instance
+//! wait for its turn ([`crate::turns`]) and read the current record, so any number of handles may exist.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::services::ServiceListener;
 use crate::socket;
 use crate::vmm::{VmmClient, VmmError};
 
-/// An instance that has a process, or had one.
+/// A handle to an instance that has a process, or had one.
 #[derive(Debug)]
 pub struct Machine {
     node: Node,
@@ -33,32 +33,32 @@ impl Machine {
         Self { node, name, record }
     }
 
-    /// Its name.
+    /// Name of the instance.
     pub fn name(&self) -> &MachineName {
         &self.name
     }
 
-    /// What was written down about it when this handle was made.
+    /// The record of the instance when this handle was created.
     pub fn record(&self) -> &MachineRecord {
         &self.record
     }
 
-    /// Its agent.
+    /// A client of the instance's agent.
     pub fn agent(&self) -> AgentClient {
         AgentClient::new(self.own_directory().join(socket::VSOCK))
     }
 
-    /// Listens for its guest's streams to services of the host.
+    /// Listens for streams from the guest to services of the host.
     pub fn listen_for_services(&self) -> std::io::Result<ServiceListener> {
         ServiceListener::bind(&self.own_directory().join(socket::VSOCK), self.record.user)
     }
 
-    /// Its directory.
+    /// Directory of the instance.
     pub fn directory(&self) -> PathBuf {
         self.node.layout().machine(&self.name)
     }
 
-    /// The end of what its kernel said. Reads a file of at most a MiB.
+    /// The serial log of the instance. Reads a file of at most 1 MiB.
     pub fn serial_log(&self) -> Result<Vec<u8>, NodeError> {
         let path = self.own_directory().join("serial.log");
         // Its VMM made the file, and may have been taken over.
@@ -66,18 +66,18 @@ impl Machine {
         log.map_err(failed("read", &path))
     }
 
-    /// The directory that its VMM writes.
+    /// The directory that the instance's VMM writes.
     pub fn own_directory(&self) -> PathBuf {
         self.node.layout().own(&self.name)
     }
 
-    /// A connection to its VMM.
+    /// Connects to the instance's VMM.
     pub async fn vmm(&self) -> Result<VmmClient, NodeError> {
         let socket = self.own_directory().join(socket::CONTROL);
         Ok(VmmClient::connect(&socket).await?)
     }
 
-    /// What the VMM says of it.
+    /// The status that the VMM reports.
     pub async fn status(&self) -> Result<Status, NodeError> {
         match self.vmm().await?.request(Command::Status).await? {
             Reply::Status(status) => Ok(status),
@@ -85,8 +85,8 @@ impl Machine {
         }
     }
 
-    /// Which pages of memory have been touched since it was made: a list for [`Node::set_prefetch`], if a clone of the same
-    /// snapshot is to do the same.
+    /// The pages of memory that were touched since the instance started: a list for [`Node::set_prefetch`], for clones
+    /// of the same snapshot that will do the same.
     pub async fn touched_pages(&self) -> Result<Vec<PageRange>, NodeError> {
         match self.vmm().await?.request(Command::TouchedPages).await? {
             Reply::Pages(pages) => Ok(pages),
@@ -100,27 +100,28 @@ impl Machine {
         self.read_again()
     }
 
-    /// Seals a snapshot to make clones of; the instance goes on. Of a fresh boot it is a full one, of a clone a layer, unless its
-    /// chain is folded ([`crate::ChainLimits`]).
+    /// Seals a template for clones; the instance continues. The snapshot of a freshly booted instance is a full one,
+    /// that of a clone a layer, unless its chain is folded ([`crate::ChainLimits`]).
     pub async fn snapshot(&mut self) -> Result<(SnapshotId, SnapshotSummary), NodeError> {
         let sealed = self.node.seal(&self.name, Purpose::Template).await?;
         self.read_again()?;
         Ok(sealed)
     }
 
-    /// Suspends: when this answers, the snapshot is durable and the process is gone. On a failure the instance runs on, unless
-    /// its process is gone. Goes on when the caller goes away.
+    /// Suspends the instance: when this returns, the snapshot is durable and the process has ended. After a failure the
+    /// instance still runs, unless its process has ended. Continues if the caller is dropped.
     pub async fn suspend(self) -> Result<(SnapshotId, SnapshotSummary), NodeError> {
         self.node.suspend(&self.name).await
     }
 
-    /// Ends the instance and removes what it had.
+    /// Ends the instance and removes its files.
     pub async fn terminate(self) -> Result<(), NodeError> {
         self.node.erase(&self.name).await
     }
 
-    /// As [`Self::terminate`], but keeps what was written to the disk with this serial, as `kept` and durably: an overlay
-    /// for [`crate::DiskRequest::overlays`]. Of an instance that was never snapshotted; the guest has flushed the disk.
+    /// Same as [`Self::terminate`], but durably keeps the overlay of the disk with this serial, as the file `kept`, for
+    /// [`crate::DiskRequest::overlays`]. The instance must never have been snapshotted, and the guest must have flushed
+    /// the disk.
     pub async fn terminate_keeping(self, serial: &str, kept: &Path) -> Result<(), NodeError> {
         self.node.erase_keeping(&self.name, serial, kept).await
     }

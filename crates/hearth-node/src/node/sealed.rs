@@ -1,34 +1,35 @@
-//! Whether what a VMM says that it sealed is what the node asked it for.
+//! Checks that a snapshot that a VMM has sealed is the one that the node asked for.
 //!
-//! A VMM that was taken over writes into its `state` file what it likes, with the right checksums: names of files outside of the
-//! snapshot, or another tenant's snapshot as an ancestor. The next VMM would be shown them. So nothing of it is believed that the
-//! node's own records tell, and what differs is refused.
+//! A VMM that was taken over can write anything into its `state` file, with the right checksums: names of files outside
+//! the snapshot, or another tenant's snapshot as an ancestor. The next VMM would get access to them. So everything that
+//! the node's own records know is compared, and a difference is refused.
 
 use hearth_snapshot::{Description, MEMORY_FILE, SnapshotId, disk_file};
 
 use crate::index::SnapshotInfo;
 use crate::record::MachineRecord;
 
-/// How a snapshot differs from what was asked for.
+/// How a snapshot differs from the one that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Mismatch {
-    /// Not the memory file and the writable disks, in their order.
+    /// The files are not the memory file and the writable disks, in this order.
     #[error("it names the files {0:?}")]
     Files(Vec<String>),
-    /// Neither none, nor the full snapshot below the instance, nor the instance's own chain.
+    /// The ancestors are neither empty, nor the full snapshot below the instance, nor the instance's own chain.
     #[error("it names ancestors that are not those of the instance")]
     Ancestors,
-    /// The memory of another machine.
+    /// The size of memory is not that of the instance.
     #[error("it has {found} bytes of RAM, the instance has {expected}")]
     Ram {
-        /// In the snapshot.
+        /// Bytes in the snapshot.
         found: u64,
-        /// By the instance's record.
+        /// Bytes in the instance's record.
         expected: u64,
     },
 }
 
-/// Holds a description against the record of the instance and the snapshot that it stands on, if the node knows that.
+/// Compares a description with the record of the instance and with the snapshot that it stands on, if the node knows
+/// that.
 pub(super) fn check(
     description: &Description,
     machine: &MachineRecord,
@@ -54,7 +55,8 @@ pub(super) fn check(
     Ok(())
 }
 
-/// Whether a snapshot with these ancestors may be made of an instance above `parent`: a full one, a merged one, or a layer.
+/// Whether a snapshot of an instance above `parent` may have these ancestors: those of a full one, a merged one, or a
+/// layer.
 fn are_own(ancestors: &[SnapshotId], parent: Option<&SnapshotInfo>) -> bool {
     let Some(parent) = parent else {
         return ancestors.is_empty();

@@ -1,4 +1,4 @@
-//! Guests that need not boot: they begin from a template of a booted guest.
+//! Starts guests from a template of a booted guest, so that they need not boot.
 //!
 //! ```text
 //! boot once, with blank disks ──> booted-<base>-<shape>     a snapshot, for as long as the base is in use
@@ -7,11 +7,11 @@
 //!                                 builder, application of a build
 //! ```
 //!
-//! The boot of a kernel is the same for every guest of one shape: kernel, initial ramdisk, command line, vCPUs, RAM and serials of the
-//! disks. What differs are the disks, and the guest has read nothing of them when it is sealed: each clone gets its own in the place of
-//! the blank ones, and the kernel is told of their sizes.
+//! The boot of a kernel is the same for every guest of one shape: kernel, initial ramdisk, command line, vCPUs, RAM and
+//! serials of the disks. Only the disks differ, and the guest has read nothing of them when it is sealed. Each clone
+//! gets its own disks instead of the blank ones, and the kernel is told their sizes.
 //!
-//! No tenant's bytes are in such a template: its disks are blank ones of the operator's, and nothing but kernel and agent has run.
+//! Such a template contains no tenant's data: its disks are blank, and only kernel and agent have run.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -25,21 +25,21 @@ use crate::node::Node;
 use crate::node::launch::{BootRequest, CloneRequest, DiskRequest, Launched};
 use crate::record::Purpose;
 
-/// How the names of these templates begin.
+/// Prefix of the names of these templates.
 const PREFIX: &str = "booted-";
 
-/// Disks with nothing of anybody on them, for the guest that is sealed.
+/// Blank disks for the guest that is sealed as a template.
 #[derive(Debug, Clone)]
 pub struct BlankDisks {
-    /// Stands for read-only disks.
+    /// Image of the read-only disks.
     pub read_only: PathBuf,
-    /// Stands for writable disks.
+    /// Image of the writable disks.
     pub writable: PathBuf,
 }
 
 impl Node {
-    /// As [`Node::boot`], from a template of the booted guest. The first guest of its shape makes it. A guest for which there is
-    /// none, or none that this host can restore, boots.
+    /// Same as [`Node::boot`], from a template of the booted guest. The first guest of its shape makes the template. If
+    /// there is no template, or none that this host can restore, the guest boots.
     pub async fn boot_warm(
         &self,
         name: &MachineName,
@@ -49,7 +49,7 @@ impl Node {
         let template = match self.booted(&request, blank).await {
             Ok(template) => template,
             Err(error) => {
-                tracing::warn!(%error, %name, "there is no template of the booted guest; it boots");
+                tracing::warn!(%error, %name, "cannot make the template of the booted guest; the guest boots");
                 return self.boot(name, request).await;
             }
         };
@@ -65,16 +65,16 @@ impl Node {
             }
             // Made on another processor, or damaged.
             Err(error) => {
-                tracing::warn!(%error, %name, "the template of the booted guest is of no use; the guest boots");
+                tracing::warn!(%error, %name, "cannot use the template of the booted guest; the guest boots");
                 if let Err(error) = self.delete_snapshot(template).await {
-                    tracing::warn!(%error, "it stays");
+                    tracing::warn!(%error, "cannot delete the template; it stays");
                 }
                 self.boot(name, request).await
             }
         }
     }
 
-    /// The template for this request, which is made when it is missing.
+    /// The template for this request. It is made if it is missing.
     async fn booted(
         &self,
         request: &BootRequest,
@@ -122,8 +122,8 @@ impl Node {
         found.next().map(|snapshot| snapshot.id)
     }
 
-    /// Removes templates of bases other than those of these kernels and initial ramdisks, and what is left of some that were never
-    /// finished. Nothing may be booting.
+    /// Removes templates of bases other than those with these kernels and initial ramdisks, and leftovers of unfinished
+    /// ones. Nothing may be booting.
     pub async fn sweep_booted(&self, used: &[(PathBuf, PathBuf)]) -> Result<(), NodeError> {
         let used = used.to_vec();
         let digests = self.with_records(move |_| {
@@ -156,8 +156,8 @@ impl Node {
     }
 }
 
-/// Changes with what a guest boots from. The files are replaced and never rewritten: their places, sizes and times say which they
-/// are. Blocks.
+/// A digest of the files that a guest boots from. The files are replaced and never rewritten, so their paths, sizes and
+/// times identify them. Blocks.
 fn digest_of(kernel: &Path, initramfs: &Path) -> Result<String, NodeError> {
     let mut hasher = blake3::Hasher::new();
     for path in [kernel, initramfs] {
@@ -175,7 +175,7 @@ fn digest_of(kernel: &Path, initramfs: &Path) -> Result<String, NodeError> {
     Ok(short(&hasher))
 }
 
-/// Everything else that a booted guest has taken note of.
+/// A digest of everything else that a booted guest depends on: command line, vCPUs, RAM and disks.
 fn shape_of(request: &BootRequest) -> String {
     let mut hasher = blake3::Hasher::new();
     let sizes = format!("{} {}\n", request.vcpus, request.memory_mib);
@@ -189,7 +189,7 @@ fn shape_of(request: &BootRequest) -> String {
     short(&hasher)
 }
 
-/// Enough of a hash to tell what one node has apart.
+/// A prefix of a hash, long enough to be unique on one node.
 fn short(hasher: &blake3::Hasher) -> String {
     hasher.finalize().to_hex()[..12].to_owned()
 }

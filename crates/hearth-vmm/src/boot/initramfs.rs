@@ -28,7 +28,7 @@ pub enum InitramfsError {
         "the initramfs has {bytes} bytes, between the kernel and the end of low memory are {room}"
     )]
     TooLarge {
-        /// Its size.
+        /// Size of the ramdisk.
         bytes: u64,
         /// Bytes that are free.
         room: u64,

@@ -19,7 +19,7 @@ pub struct MemoryRange {
     pub start: u64,
     /// Bytes.
     pub bytes: u64,
-    /// What it is.
+    /// Whether the range is RAM or reserved.
     pub kind: MemoryType,
 }
 

@@ -11,7 +11,6 @@
 //!            then each vCPU and disk thread: a shorter list of system calls
 //! ```
 
-mod ahead;
 #[cfg(test)]
 mod compile;
 mod error;
@@ -19,6 +18,7 @@ mod filters;
 mod landlock;
 #[cfg(test)]
 mod lists;
+mod open_early;
 mod privileges;
 mod program;
 #[cfg(test)]
@@ -92,7 +92,7 @@ pub fn enter(options: &SandboxOptions) -> Result<(), SandboxError> {
         privileges::close_descriptors(&options.keep)?;
     }
     if let Some(root) = options.root.as_ref().filter(|_| wants(Layer::Root)) {
-        ahead::open()?;
+        open_early::open()?;
         root::enter(root, &options.readable, &options.writable)?;
     }
     // No wall: what has no directory in its path, as sockets whose paths would be too long, is in the first one that it may write.

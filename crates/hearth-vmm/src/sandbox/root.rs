@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Nothing has to be undone: the mount namespace goes with the process. The tree contains no devices and no `/proc`;
-//! the files that are needed of these are opened before (`ahead.rs`).
+//! the files that are needed of these are opened before (`open_early.rs`).
 
 use std::collections::BTreeMap;
 use std::ffi::CStr;

@@ -1,4 +1,4 @@
-//! Making attacks.
+//! Makes attacks and their controls.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -9,15 +9,15 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::attempt::Attempt;
-use super::by;
+use super::fixture::{BUCKET, Fixture, Microvm, OTHER_BUCKET, say};
 use super::guest::{Line, execute, script};
-use super::stage::{BUCKET, Microvm, OTHER_BUCKET, Scene, say};
+use super::multi_step;
 use super::table::{Api, Attack, From, Kind, Owner};
 
-/// How long the neighbour of an attacker may take for a command, in the emulated host too.
+/// Longest time for a command of the attacker's neighbour, also in the emulated host.
 const NEIGHBOUR_LIMIT: Duration = Duration::from_secs(60);
 
-/// What became of an attack.
+/// The outcome of an attack.
 pub(super) struct Finding<'a> {
     pub(super) attack: &'a Attack,
     pub(super) result: Result<Attempt, String>,
@@ -33,19 +33,24 @@ impl Finding<'_> {
     }
 }
 
-/// Makes all attacks, in their order. Attacks that a guest makes one after the other are one process in it.
-pub(super) async fn make_all<'a>(scene: &Scene, attacks: &'a [Attack]) -> Result<Vec<Finding<'a>>> {
-    let values = values(scene).await?;
+/// Makes all attacks, in their order. Consecutive attacks from one guest are made by one process in it.
+pub(super) async fn make_all<'a>(
+    fixture: &Fixture,
+    attacks: &'a [Attack],
+) -> Result<Vec<Finding<'a>>> {
+    let values = values(fixture).await?;
     let mut findings = Vec::new();
     for group in attacks.chunk_by(|one, next| one.from == next.from) {
         let from = group.first().map_or(From::Client, |attack| attack.from);
         say(&format!("{} attacks from a {}", group.len(), from.text()));
         match from {
-            From::Open => findings.extend(in_guest(scene, &scene.open, group, &values).await?),
-            From::Closed => findings.extend(in_guest(scene, &scene.closed, group, &values).await?),
+            From::Open => findings.extend(in_guest(fixture, &fixture.open, group, &values).await?),
+            From::Closed => {
+                findings.extend(in_guest(fixture, &fixture.closed, group, &values).await?);
+            }
             From::Client | From::Stranger | From::Endpoint | From::Copy | From::Dockerfile => {
                 for attack in group {
-                    let result = from_outside(scene, attack, &values).await;
+                    let result = from_outside(fixture, attack, &values).await;
                     let result = result.map_err(|error| format!("{error:#}"));
                     findings.push(Finding { attack, result });
                 }
@@ -55,27 +60,27 @@ pub(super) async fn make_all<'a>(scene: &Scene, attacks: &'a [Attack]) -> Result
     Ok(findings)
 }
 
-/// What the script is told, with what was taken from the closed microVM.
-async fn values(scene: &Scene) -> Result<Value> {
+/// The values that the script in guests gets, including secrets taken from the closed microVM.
+async fn values(fixture: &Fixture) -> Result<Value> {
     let key = |client: &Client| {
         let settings = client.settings();
         json!([settings.access_key_id, settings.secret_access_key, null])
     };
-    let url: http::Uri = scene.tenant.settings().endpoint_url.parse()?;
+    let url: http::Uri = fixture.tenant.settings().endpoint_url.parse()?;
     let mut values = json!({
-        "region": scene.tenant.settings().region,
+        "region": fixture.tenant.settings().region,
         "bucket": BUCKET,
         "other_bucket": OTHER_BUCKET,
         "api_port": url.port_u16().unwrap_or(443),
         "log_group": crate::names::log_group("hearth-audit"),
-        "own_key": key(&scene.tenant),
-        "other_key": key(&scene.other),
+        "own_key": key(&fixture.tenant),
+        "other_key": key(&fixture.other),
     });
     let taken = json!([
         {"name": "stolen_token", "value": "new_token()"},
         {"name": "stolen_keys", "value": "role_keys()"},
     ]);
-    let said = script(&scene.tenant, &scene.closed, &values, &taken).await?;
+    let said = script(&fixture.tenant, &fixture.closed, &values, &taken).await?;
     for line in said {
         let value = line.value.with_context(|| line.error.unwrap_or_default())?;
         values[line.name] = value;
@@ -84,7 +89,7 @@ async fn values(scene: &Scene) -> Result<Value> {
 }
 
 async fn in_guest<'a>(
-    scene: &Scene,
+    fixture: &Fixture,
     microvm: &Microvm,
     attacks: &'a [Attack],
     values: &Value,
@@ -99,7 +104,7 @@ async fn in_guest<'a>(
             _ => None,
         })
         .collect();
-    let lines = script(&scene.tenant, microvm, values, &json!(entries)).await?;
+    let lines = script(&fixture.tenant, microvm, values, &json!(entries)).await?;
     let mut lines: BTreeMap<_, _> = lines
         .into_iter()
         .map(|line| (line.name.clone(), line))
@@ -118,7 +123,7 @@ async fn in_guest<'a>(
     };
     let mut findings: Vec<_> = attacks.iter().map(find).collect();
     // Whatever its neighbour did, a microVM answers.
-    if let Err(error) = answers(scene).await {
+    if let Err(error) = answers(fixture).await {
         for finding in &mut findings {
             finding.result = Err(format!("its neighbour suffered: {error:#}"));
         }
@@ -126,37 +131,37 @@ async fn in_guest<'a>(
     Ok(findings)
 }
 
-async fn answers(scene: &Scene) -> Result<()> {
+async fn answers(fixture: &Fixture) -> Result<()> {
     let begun = Instant::now();
-    execute(&scene.tenant, &scene.closed, &["true"]).await?;
+    execute(&fixture.tenant, &fixture.closed, &["true"]).await?;
     if begun.elapsed() > NEIGHBOUR_LIMIT {
         bail!("a command took it {:?}", begun.elapsed());
     }
     Ok(())
 }
 
-async fn from_outside(scene: &Scene, attack: &Attack, values: &Value) -> Result<Attempt> {
+async fn from_outside(fixture: &Fixture, attack: &Attack, values: &Value) -> Result<Attempt> {
     match attack.kind().context("the table says too little")? {
         Kind::Client { api, owner } => {
             let owner = match owner {
-                Owner::Tenant => &scene.tenant,
-                Owner::Operator => &scene.operator,
+                Owner::Tenant => &fixture.tenant,
+                Owner::Operator => &fixture.operator,
             };
             Ok(Attempt {
-                attack: ask(scene, &scene.other, api).await?,
-                control: ask(scene, owner, api).await?,
+                attack: ask(fixture, &fixture.other, api).await?,
+                control: ask(fixture, owner, api).await?,
             })
         }
         Kind::Endpoint { token, port } => Ok(Attempt {
-            attack: reach(scene, &filled(scene, token), port).await?,
-            control: reach(scene, &scene.open.token, None).await?,
+            attack: reach(fixture, &filled(fixture, token), port).await?,
+            control: reach(fixture, &fixture.open.token, None).await?,
         }),
-        Kind::Code { by, .. } => by::make(scene, values, by).await,
+        Kind::Code { by, .. } => multi_step::make(fixture, values, by).await,
         Kind::Guest { .. } => bail!("this is made in a guest"),
     }
 }
 
-async fn ask(scene: &Scene, client: &Client, api: &Api) -> Result<bool> {
+async fn ask(fixture: &Fixture, client: &Client, api: &Api) -> Result<bool> {
     let mut headers = Vec::new();
     if let Some(target) = &api.target {
         // Lives as long as the program: there are as many as lines in the table.
@@ -168,7 +173,7 @@ async fn ask(scene: &Scene, client: &Client, api: &Api) -> Result<bool> {
     let answer = client.raw(RawRequest {
         service: api.service.clone().leak(),
         method: Method::from_bytes(api.method.as_bytes())?,
-        path: filled(scene, &api.path),
+        path: filled(fixture, &api.path),
         headers,
         body: api.body.clone().into(),
     });
@@ -183,7 +188,7 @@ fn content_type(service: &str) -> &'static str {
     }
 }
 
-async fn reach(scene: &Scene, token: &str, port: Option<u16>) -> Result<bool> {
+async fn reach(fixture: &Fixture, token: &str, port: Option<u16>) -> Result<bool> {
     let request = EndpointRequest {
         method: Method::GET,
         path: "/".to_owned(),
@@ -191,31 +196,31 @@ async fn reach(scene: &Scene, token: &str, port: Option<u16>) -> Result<bool> {
         body: bytes::Bytes::new(),
         port,
     };
-    let answer = scene
+    let answer = fixture
         .tenant
-        .request(&scene.open.endpoint, token, request)
+        .request(&fixture.open.endpoint, token, request)
         .await?;
     Ok(answer.status().as_u16() < 300)
 }
 
-/// A text of the table with its braces filled in.
-fn filled(scene: &Scene, text: &str) -> String {
-    let Settings { access_key_id, .. } = scene.tenant.settings();
-    let mut altered = scene.open.token.clone();
+/// Replaces the placeholders in braces of a text of the table.
+fn filled(fixture: &Fixture, text: &str) -> String {
+    let Settings { access_key_id, .. } = fixture.tenant.settings();
+    let mut altered = fixture.open.token.clone();
     let last = if altered.pop() == Some('A') { 'B' } else { 'A' };
     altered.push(last);
-    let account = scene.image.split(':').nth(4).unwrap_or_default();
+    let account = fixture.image.split(':').nth(4).unwrap_or_default();
     let values = [
-        ("{microvm}", scene.open.id.as_str()),
-        ("{spare}", &scene.closed.id),
-        ("{image}", &scene.image),
+        ("{microvm}", fixture.open.id.as_str()),
+        ("{spare}", &fixture.closed.id),
+        ("{image}", &fixture.image),
         ("{bucket}", BUCKET),
         ("{account}", account),
         ("{key}", access_key_id),
-        ("{token}", &scene.open.token),
-        ("{other_token}", &scene.closed.token),
+        ("{token}", &fixture.open.token),
+        ("{other_token}", &fixture.closed.token),
         ("{altered_token}", &altered),
-        ("{shell_token}", &scene.open.shell_token),
+        ("{shell_token}", &fixture.open.shell_token),
     ];
     values
         .into_iter()

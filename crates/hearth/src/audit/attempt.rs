@@ -1,6 +1,6 @@
-//! What became of an attempt.
+//! The outcome of an attack and of its control.
 
-/// Whether each attempt got what it wanted.
+/// Whether the attack and its control succeeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Attempt {
     pub(super) attack: bool,

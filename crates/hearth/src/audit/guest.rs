@@ -1,18 +1,18 @@
-//! Commands and the script of attacks in a guest.
+//! Runs commands and the script of attacks in a guest.
 
 use anyhow::{Result, bail};
 use hearth_client::{Client, ExecEvent, ExecRequest};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::stage::Microvm;
+use super::fixture::Microvm;
 
 const SCRIPT: &str = include_str!("attacks.py");
 
-/// How long all attacks of one guest may take, in the emulated host too.
+/// Longest time for all attacks from one guest, in seconds, also in the emulated host.
 const GUEST_LIMIT_S: u32 = 1800;
 
-/// A line of the script.
+/// A line of the script's output.
 #[derive(Debug, Deserialize)]
 pub(super) struct Line {
     pub(super) name: String,

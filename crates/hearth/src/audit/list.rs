@@ -1,4 +1,4 @@
-//! `hearth audit --list`: every attack, before any is made.
+//! `hearth audit --list`: prints all attacks without making them.
 
 use std::process::ExitCode;
 
@@ -9,7 +9,8 @@ use super::table::{self, Api, Attack, Kind, Owner};
 use crate::output;
 use crate::shared::Shared;
 
-/// Prints the table of attacks: what a success would give the attacker, what must stop it, how it is tried, and its control.
+/// Prints the table of attacks: what the attacker tries to get, which layer must stop it, how it is tried, and its
+/// control.
 pub(crate) fn run(shared: &Shared) -> Result<ExitCode> {
     let attacks = table::attacks()?;
     let groups: Vec<_> = attacks
@@ -60,7 +61,7 @@ fn row(attack: &Attack) -> Result<Value> {
     }))
 }
 
-/// How an attack is tried, and what must succeed beside it.
+/// Descriptions of an attack and of its control.
 struct Words {
     how: String,
     control: String,
@@ -84,7 +85,7 @@ fn words(attack: &Attack) -> Result<Words> {
             (format!("GET / with {token}{port}"), control.to_owned())
         }
         Kind::Code { control, .. } => (
-            "several requests (hearth/src/audit/by)".to_owned(),
+            "several requests (hearth/src/audit/multi_step)".to_owned(),
             control.to_owned(),
         ),
     };

@@ -1,4 +1,4 @@
-//! What an audit prints.
+//! Prints the findings of an audit.
 
 use std::process::ExitCode;
 
@@ -10,7 +10,7 @@ use super::attempt::Attempt;
 use crate::output;
 use crate::shared::Shared;
 
-/// Prints all findings; fails unless every attack was held.
+/// Prints all findings. The exit code is a failure unless every attack was held.
 pub(super) fn print(shared: &Shared, findings: &[Finding<'_>]) -> Result<ExitCode> {
     let held = findings.iter().filter(|finding| finding.is_held()).count();
     if shared.json {

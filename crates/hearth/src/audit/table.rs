@@ -1,57 +1,58 @@
-//! The attacks as `attacks.toml` lists them.
+//! The attacks in `attacks.toml`.
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
 const TABLE: &str = include_str!("attacks.toml");
 
-/// What every attack has.
+/// An attack of the table.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Attack {
     pub(super) name: String,
-    /// What it stands under in the table.
+    /// Name of its group in the table.
     #[serde(skip)]
     pub(super) group: String,
-    /// What the attacker wants.
+    /// What the attacker tries to get.
     pub(super) tries: String,
     /// The layer that must stop it.
     pub(super) stopped_by: String,
     pub(super) from: From,
-    /// In a guest: the attempt, as an expression of `attacks.py`.
+    /// For attacks in a guest: the attempt, as an expression of `attacks.py`.
     attack: Option<String>,
-    /// In a guest: the same at something that is open. For what has code: the same in words.
+    /// For attacks in a guest: the control, as an expression of `attacks.py`. For attacks with code in `multi_step`: a
+    /// description of the control.
     control: Option<String>,
-    /// What code makes it.
-    by: Option<By>,
-    /// By a client: the request.
+    /// The code in `multi_step` that makes it.
+    by: Option<MultiStep>,
+    /// For attacks of a client: the request.
     api: Option<Api>,
-    /// By a client: whose key may do it; otherwise that of the account that it is about.
+    /// For attacks of a client: whose key is used for the control.
     #[serde(default)]
     control_as: Owner,
-    /// At an endpoint: the token.
+    /// For attacks on an endpoint: the token.
     token: Option<String>,
-    /// At an endpoint: the port.
+    /// For attacks on an endpoint: the port.
     port: Option<u16>,
 }
 
-/// Where an attack comes from.
+/// The origin of an attack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum From {
-    /// A microVM that may go to the internet.
+    /// A microVM with internet access.
     Open,
-    /// A microVM that may go nowhere.
+    /// A microVM without network access.
     Closed,
     /// A client of the API with a key of another account.
     Client,
-    /// Somebody who reaches the API, and has a key's id or somebody's URL at most.
+    /// A client of the API without credentials, which knows at most a key's id or a presigned URL.
     Stranger,
-    /// Somebody who reaches an endpoint.
+    /// A client of an endpoint.
     Endpoint,
-    /// What a guest has prepared for whoever copies its files to the host.
+    /// A guest whose files are copied to the host.
     Copy,
-    /// What runs in a builder.
+    /// A Dockerfile in a builder.
     Dockerfile,
 }
 
@@ -69,10 +70,10 @@ impl From {
     }
 }
 
-/// Attacks that are more than one request.
+/// Attacks that consist of more than one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum By {
+pub(super) enum MultiStep {
     FormBeforeSignature,
     ChunkWithoutEnd,
     OldSignature,
@@ -90,7 +91,7 @@ pub(super) enum By {
     LoginInTheBuilder,
 }
 
-/// Who may do what a client of another account may not.
+/// Whose key is used for the control of an attack by a client.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Owner {
@@ -112,16 +113,16 @@ pub(super) struct Api {
     pub(super) body: String,
 }
 
-/// What is done, by where it comes from.
+/// The attempt of an attack, by its origin.
 pub(super) enum Kind<'a> {
     Guest { attack: &'a str, control: &'a str },
     Client { api: &'a Api, owner: Owner },
     Endpoint { token: &'a str, port: Option<u16> },
-    Code { by: By, control: &'a str },
+    Code { by: MultiStep, control: &'a str },
 }
 
 impl Attack {
-    /// What is done; `None` when the table says too little.
+    /// The attempt of the attack; `None` if the table's entry is incomplete.
     pub(super) fn kind(&self) -> Option<Kind<'_>> {
         if let Some(by) = self.by {
             let control = self.control.as_deref()?;

@@ -1,4 +1,4 @@
-//! Requests byte by byte, for what no client of HTTP sends.
+//! Sends requests byte by byte that no HTTP client would send.
 
 use std::time::Duration;
 
@@ -6,23 +6,23 @@ use hearth_client::Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// How long an answer may take, in the emulated host too.
+/// Longest wait for an answer, also in the emulated host.
 const ANSWER_TIME: Duration = Duration::from_secs(20);
 
-/// How long a body is offered.
+/// Longest time for which a body is sent.
 const POUR_TIME: Duration = Duration::from_secs(60);
 
-/// What is read of an answer at most.
+/// Most bytes that are read of an answer.
 const MAX_ANSWER_BYTES: u64 = 1 << 20;
 
-/// Says this, and answers all that is said until the other side ends the connection or falls silent. What cannot be said any more was
-/// refused.
+/// Sends a request. Returns all bytes that the other side sends until it closes the connection or [`ANSWER_TIME`] is
+/// over. A failure to send counts as a refusal.
 pub(super) async fn say(stream: &mut dyn Stream, request: &[u8]) -> String {
     let _ = stream.write_all(request).await;
     hear(stream, ANSWER_TIME).await
 }
 
-/// All that is said until the other side ends the connection, or this time is over.
+/// All bytes that the other side sends until it closes the connection or `time` is over.
 pub(super) async fn hear(stream: &mut dyn Stream, time: Duration) -> String {
     let mut answer = Vec::new();
     // What came until the time was over counts.
@@ -36,13 +36,13 @@ pub(super) fn status(answer: &str) -> Option<u16> {
     line.get(..3)?.parse().ok()
 }
 
-/// Whether an answer is one that gives what was asked for.
+/// Whether an answer is a success.
 pub(super) fn is_good(answer: &str) -> bool {
     status(answer).is_some_and(|status| status < 300)
 }
 
-/// Offers a body, piece by piece, until it is answered, not taken any more, or all of it is gone. Answers the bytes that were taken
-/// before anything was answered.
+/// Sends a body, piece by piece, until an answer comes, it is not accepted any more, or all of it is sent. Returns the
+/// number of bytes that were accepted before any answer.
 pub(super) async fn pour(
     stream: Box<dyn Stream>,
     head: &str,

@@ -1,4 +1,4 @@
-//! `[endpoints]`: how microVMs are reached.
+//! `[endpoints]`: names, addresses and limits of endpoints.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -7,22 +7,22 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::words;
+use super::string_form;
 
-/// The table.
+/// The table `[endpoints]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Endpoints {
-    /// Ports of the loopback, one for each microVM.
-    #[serde(with = "words")]
+    /// Range of loopback ports, one for each microVM.
+    #[serde(with = "string_form")]
     pub(crate) ports: PortRange,
-    /// Endpoints are named `<uuid>.DOMAIN` instead.
+    /// Domain of endpoints, which are then named `<uuid>.DOMAIN` instead of having ports.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) domain: Option<String>,
-    /// Where endpoints listen that are named by domain.
+    /// Address on which endpoints with a domain listen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) listen: Option<SocketAddr>,
-    /// Limits on connections, bandwidth and requests by size, as on AWS.
+    /// Whether connections, bandwidth and requests are limited by size tier, as on AWS.
     pub(crate) limits: bool,
 }
 
@@ -51,7 +51,7 @@ impl Endpoints {
     }
 }
 
-/// Ports as they are written: `20000-20063`.
+/// A range of ports, written as `20000-20063`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PortRange(pub(crate) RangeInclusive<u16>);
 

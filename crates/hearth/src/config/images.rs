@@ -1,19 +1,19 @@
-//! `[images]`: what Dockerfiles stand on.
+//! `[images]`: settings of image builds.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The table.
+/// The table `[images]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Images {
-    /// What layers of earlier builds may take on the host's disk, in MiB for each account; 0 keeps none.
+    /// Size limit of each account's cache of layers, in MiB; 0 disables it.
     pub(crate) layer_cache_mib: u32,
-    /// Whether builders and applications begin from templates of the booted guest.
+    /// Whether builders and applications start from templates of the booted guest.
     pub(crate) boot_templates: bool,
-    /// Names in `FROM`, and the images that they mean.
+    /// Names in `FROM`, and the images that they stand for.
     pub(crate) aliases: BTreeMap<String, String>,
 }
 
@@ -38,7 +38,7 @@ impl Images {
     }
 }
 
-/// A name in `FROM` and what it means, as it is typed: `NAME=BASE`.
+/// A name in `FROM` and the image that it stands for, written as `NAME=BASE`.
 #[derive(Debug, Clone)]
 pub(crate) struct ImageAlias {
     pub(crate) name: String,

@@ -1,4 +1,4 @@
-//! `[limits]`: what one microVM may take of the host's disk and network, and how long what nobody finishes is kept.
+//! `[limits]`: limits on the disk and network use of one microVM, and on the age of unfinished uploads.
 
 use std::time::Duration;
 
@@ -6,24 +6,24 @@ use hearth_node::DeviceLimits;
 use hearth_wire::vmm::RateLimit;
 use serde::{Deserialize, Serialize};
 
-/// The table. 0 lifts a limit.
+/// The table `[limits]`. 0 disables a limit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Limits {
-    /// Of each of its disks, reading and writing together.
+    /// Operations a second of each disk, reads and writes together.
     pub(crate) disk_operations_per_second: u32,
     pub(crate) disk_mib_per_second: u32,
-    /// Of its network card, each direction on its own.
+    /// Packets a second of the network card, in each direction.
     pub(crate) network_packets_per_second: u32,
     pub(crate) network_mib_per_second: u32,
-    /// Days after which an upload in parts is removed to which nothing comes any more.
+    /// Days without activity after which a multipart upload is removed.
     pub(crate) unfinished_upload_days: u32,
 }
 
 impl Default for Limits {
-    /// Half of what one NVMe disk gives, so that a launch whose pages come from disk does not notice; two gigabits, in as many
-    /// packets as a slot's rules let through. AWS keeps unfinished uploads for ever and bills them; a week is what it
-    /// proposes for a rule that removes them.
+    /// The disk limits are half the rate of an NVMe disk, so that a launch whose pages come from disk is not slowed.
+    /// The network limits are two gigabits, in as many packets as the rules of a network slot can pass. AWS keeps
+    /// unfinished uploads for ever and bills them; a week is what it proposes for a rule that removes them.
     fn default() -> Self {
         Self {
             disk_operations_per_second: 50_000,
@@ -35,7 +35,7 @@ impl Default for Limits {
     }
 }
 
-/// With fewer operations or packets a guest does not boot before its launch is given up.
+/// Least operations or packets a second: with fewer, a guest does not boot before its launch times out.
 const LEAST_PER_SECOND: u32 = 100;
 
 impl Limits {
@@ -53,13 +53,13 @@ impl Limits {
         ))
     }
 
-    /// How long an upload in parts may be silent, if not for ever.
+    /// How long a multipart upload may receive nothing; `None` is unlimited.
     pub(crate) fn upload_silence(&self) -> Option<Duration> {
         let days = u64::from(self.unfinished_upload_days);
         (days != 0).then(|| Duration::from_secs(days * 24 * 60 * 60))
     }
 
-    /// As the service is told.
+    /// Converts the limits for the node.
     pub(crate) fn to_node(&self) -> DeviceLimits {
         DeviceLimits {
             disk: rate_limit(self.disk_mib_per_second, self.disk_operations_per_second),

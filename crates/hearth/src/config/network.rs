@@ -1,4 +1,4 @@
-//! `[network]`: what microVMs and builds reach.
+//! `[network]`: networks of microVMs and builds.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -8,23 +8,23 @@ use hearth_net::{Domain, Egress, Names, Rule};
 use hearth_service::{NetworkConfig, RuleSet, RuleSets};
 use serde::{Deserialize, Serialize};
 
-/// The table.
+/// The table `[network]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Network {
     /// Whether microVMs and builds have a network card at all.
     pub(crate) enabled: bool,
-    /// What those reach that name no connector.
+    /// Egress of microVMs and builds without a connector.
     pub(crate) default_egress: DefaultEgress,
-    /// Whom guests' questions for names are passed on to; empty means the host's own servers.
+    /// Name servers to which guests' queries are forwarded; empty means the host's own servers.
     pub(crate) name_servers: Vec<SocketAddr>,
-    /// What `subnet-...` means in a connector.
+    /// Egress rules of each `subnet-...` in a connector.
     pub(crate) subnets: BTreeMap<String, Opening>,
-    /// What `sg-...` means in a connector.
+    /// Egress rules of each `sg-...` in a connector.
     pub(crate) security_groups: BTreeMap<String, Opening>,
 }
 
-/// What is open where no connector is named.
+/// Egress if no connector is named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum DefaultEgress {
@@ -58,7 +58,7 @@ impl Network {
             .or_else(|| wrong(&self.security_groups, "security_groups", "sg-"))
     }
 
-    /// As the service is told.
+    /// Converts the table for the service.
     pub(crate) fn to_service(&self) -> NetworkConfig {
         let sets = |sets: &BTreeMap<String, Opening>| -> RuleSets {
             let sets = sets.iter();
@@ -75,15 +75,15 @@ impl Network {
     }
 }
 
-/// The one name that means all names.
+/// The name that stands for all names.
 const EVERY_NAME: &str = "*";
 
-/// What one name in a connector opens.
+/// Egress rules of one name in a connector.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "OpeningTable", into = "OpeningTable")]
 pub(crate) struct Opening(pub(crate) RuleSet);
 
-/// The same as it is written.
+/// The written form of [`Opening`].
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct OpeningTable {
@@ -93,7 +93,7 @@ struct OpeningTable {
     internet: bool,
     /// Networks and ports.
     rules: Vec<Rule>,
-    /// Domains whose names are answered, and opened when they are.
+    /// Domains whose names are resolved. The resolved addresses are opened.
     names: Vec<String>,
 }
 
@@ -143,5 +143,5 @@ impl From<Opening> for OpeningTable {
 
 fn account(text: &str) -> Result<AccountId, String> {
     let parsed = text.parse();
-    parsed.map_err(|_| format!("\"{text}\" is no account's number of twelve digits"))
+    parsed.map_err(|_| format!("\"{text}\" is not an account's number of twelve digits"))
 }

@@ -1,4 +1,4 @@
-//! `[quotas]`: what each account may have, and what single accounts may have instead.
+//! `[quotas]`: quotas of all accounts, and of single accounts.
 
 use std::collections::BTreeMap;
 
@@ -7,20 +7,20 @@ use hearth_control::id::AccountId;
 use hearth_control::policy;
 use serde::{Deserialize, Serialize};
 
-/// Writes each key once: the table of all accounts has it, the table of one account may have it, and
-/// `hearth_control::policy::Quotas` must have it.
+/// Defines the tables from one list of keys: the table of all accounts has every key, the table of one account may have
+/// it, and `hearth_control::policy::Quotas` must have it.
 macro_rules! tables {
     ($($key:ident: $kind:ty,)*) => {
-        /// The table. The defaults and their reasons stand at [`policy::Quotas`].
+        /// The table `[quotas]`. The defaults and their reasons are documented at [`policy::Quotas`].
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
         #[serde(deny_unknown_fields, default)]
         pub(crate) struct Quotas {
             $(pub(crate) $key: $kind,)*
-            /// What single accounts may have instead, by the account's number.
+            /// Quotas of single accounts, by the account's number.
             pub(crate) accounts: BTreeMap<String, AccountQuotas>,
         }
 
-        /// The table of one account. A key that is missing is that of all accounts.
+        /// The table of one account. A missing key has the value of all accounts.
         #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
         #[serde(deny_unknown_fields, default)]
         pub(crate) struct AccountQuotas {
@@ -38,7 +38,7 @@ macro_rules! tables {
         }
 
         impl Quotas {
-            /// What an account may have that has no table of its own.
+            /// Quotas of accounts without a table of their own.
             pub(crate) fn of_all(&self) -> policy::Quotas {
                 policy::Quotas { $($key: self.$key,)* }
             }
@@ -95,12 +95,12 @@ impl Quotas {
         })
     }
 
-    /// What accounts may have that have a table of their own.
+    /// Quotas of accounts with a table of their own.
     pub(crate) fn of_accounts(&self) -> Result<BTreeMap<AccountId, policy::Quotas>> {
         let accounts = self.accounts.iter().map(|(name, own)| {
             let account = name.parse().map_err(|_| {
                 anyhow!(
-                    "quotas.accounts has \"{name}\", which is no account's number of twelve digits"
+                    "quotas.accounts has \"{name}\", which is not an account's number of twelve digits"
                 )
             })?;
             Ok((account, self.of(own)))

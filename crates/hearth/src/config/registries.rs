@@ -1,4 +1,4 @@
-//! `[registries]`: where images come from that are not bases, and how.
+//! `[registries]`: registries of images that are not base images.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,57 +11,57 @@ use hearth_image::Mirror;
 use hearth_service::{RegistryLogin, RegistryLogins};
 use serde::{Deserialize, Serialize};
 
-/// The host's own certificates, on Debian and its relatives.
+/// The host's own certificates, on Debian and its derivatives.
 const CA_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-/// The table.
+/// The table `[registries]`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Registries {
-    /// Certificates that builds believe when they pull images; without one, those of this host.
+    /// File with the certificates that builds trust when they pull images; `None` means those of this host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ca_bundle: Option<PathBuf>,
     /// Logins of builds, by registry.
     pub(crate) credentials: BTreeMap<String, Login>,
-    /// Where images really are, by the beginning of their names.
+    /// Mirrors of images, by the prefix of their names.
     pub(crate) mirrors: BTreeMap<String, MirrorTable>,
 }
 
-/// A login at a registry. The password stays in a file of its own, so that this one may be read and printed.
+/// A login at a registry. The password is in a file of its own, so that the configuration may be read and printed.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Login {
-    /// The name.
+    /// Name of the user.
     pub(crate) user: String,
-    /// The file with the password or token.
+    /// File with the password or token.
     pub(crate) password_file: PathBuf,
-    /// The registry, if the table's name is not it: several accounts may have logins of their own at one.
+    /// The registry, if it is not the table's name: several accounts may have logins of their own at one registry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) registry: Option<String>,
     /// The accounts whose builds use it; the first account if there are none.
     #[serde(default)]
     pub(crate) accounts: Vec<String>,
-    /// The repositories that they may read with it; all if there are none.
+    /// The repositories that builds may read with it; empty means all.
     #[serde(default)]
     pub(crate) repositories: Vec<String>,
-    /// Whether it is asked without TLS.
+    /// Whether the registry is used without TLS.
     #[serde(default)]
     pub(crate) insecure: bool,
 }
 
-/// Another place for images.
+/// A mirror for images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MirrorTable {
-    /// Registry, and what stands before the name there.
+    /// Registry of the mirror, and the prefix of names there.
     pub(crate) location: String,
-    /// Whether it is asked without TLS, or with a certificate that nobody vouches for.
+    /// Whether it is used without TLS, or with an untrusted certificate.
     #[serde(default)]
     pub(crate) insecure: bool,
 }
 
 impl Registries {
-    /// What makes no sense in it.
+    /// The first invalid value of the table, as a sentence; `None` if all are valid.
     pub(crate) fn problem(&self) -> Option<String> {
         let mut known = BTreeSet::new();
         for (name, login) in &self.credentials {
@@ -83,7 +83,7 @@ impl Registries {
                 Ok(accounts) => accounts,
                 Err(text) => {
                     return Some(format!(
-                        "{table}: accounts has \"{text}\", which is no account's number of twelve digits"
+                        "{table}: accounts has \"{text}\", which is not an account's number of twelve digits"
                     ));
                 }
             };
@@ -98,7 +98,7 @@ impl Registries {
         None
     }
 
-    /// Mirrors and certificates, as the service is told.
+    /// Converts mirrors and certificates for the service.
     pub(crate) fn to_service(&self) -> Result<hearth_image::Registries> {
         let mirrors = self.mirrors.iter().map(|(name, mirror)| {
             let known = Mirror {
@@ -113,7 +113,7 @@ impl Registries {
         })
     }
 
-    /// Logins with their passwords, as the service is told.
+    /// Converts the logins for the service, and reads their passwords.
     pub(crate) fn logins(&self) -> Result<RegistryLogins> {
         let mut logins = Vec::new();
         for (name, login) in &self.credentials {
@@ -123,7 +123,7 @@ impl Registries {
                 password: login.password()?,
                 accounts: login
                     .account_ids()
-                    .map_err(|text| anyhow!("{text} is no account"))?,
+                    .map_err(|text| anyhow!("{text} is not an account"))?,
                 repositories: login.repositories.iter().cloned().collect(),
                 is_plain: login.insecure,
             });
@@ -133,13 +133,13 @@ impl Registries {
         RegistryLogins::new(logins, &bundle).context("table registries of the configuration")
     }
 
-    /// The certificates that builds believe: the chosen ones, or this host's if it has any.
+    /// The certificates that builds trust: the configured ones, or this host's if it has any.
     pub(crate) fn certificates(&self) -> Result<Option<Vec<u8>>> {
         certificates(self.ca_bundle.as_deref())
     }
 }
 
-/// The certificates in the file that was named, or this host's if it has any.
+/// The certificates in the named file, or else this host's if it has any.
 pub(super) fn certificates(named: Option<&Path>) -> Result<Option<Vec<u8>>> {
     let path = named.unwrap_or(Path::new(CA_BUNDLE));
     match fs::read(path) {
@@ -151,12 +151,12 @@ pub(super) fn certificates(named: Option<&Path>) -> Result<Option<Vec<u8>>> {
 }
 
 impl Login {
-    /// The registry that it is for, in the table `name`.
+    /// The registry of the login, in the table `name`.
     fn registry<'a>(&'a self, name: &'a str) -> &'a str {
         self.registry.as_deref().unwrap_or(name)
     }
 
-    /// The accounts whose builds use it, or the text that is none.
+    /// The accounts whose builds use it, or the first text that is not an account's number.
     fn account_ids(&self) -> Result<BTreeSet<AccountId>, &str> {
         if self.accounts.is_empty() {
             return Ok([AccountId::FIRST].into());
@@ -168,7 +168,7 @@ impl Login {
         Ok(accounts)
     }
 
-    /// The password, without the end of line that editors leave.
+    /// Reads the password, without the trailing line break that editors add.
     pub(crate) fn password(&self) -> Result<String> {
         let text = fs::read_to_string(&self.password_file).with_context(|| {
             format!("cannot read the password {}", self.password_file.display())

@@ -1,4 +1,4 @@
-//! `[s3]`: where artifacts of builds lie, if not with this service.
+//! `[s3]`: another S3 with the artifacts of builds, instead of this service's own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,31 +13,31 @@ use serde::{Deserialize, Serialize};
 
 use super::registries::certificates;
 
-/// The table.
+/// The table `[s3]`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct S3 {
-    /// The other S3: `https://host` or `http://host:port`. Without it, this service is one itself.
+    /// URL of the other S3: `https://host` or `http://host:port`. `None` means this service's own S3.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) endpoint: Option<String>,
-    /// The region that requests to it are signed for; without it, that of this service.
+    /// Region for which requests are signed; `None` means that of this service.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) region: Option<String>,
-    /// The key that reads there.
+    /// Id of the access key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) access_key_id: Option<String>,
-    /// The file with its secret, so that this one may be read and printed.
+    /// File with the key's secret, so that the configuration may be read and printed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) secret_access_key_file: Option<PathBuf>,
-    /// Certificates that it is believed by; without one, those of this host.
+    /// File with the certificates to trust; `None` means those of this host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ca_bundle: Option<PathBuf>,
-    /// The buckets that builds of an account may read, by account.
+    /// The buckets that builds of each account may read.
     pub(crate) accounts: BTreeMap<String, Vec<String>>,
 }
 
 impl S3 {
-    /// What makes no sense in it.
+    /// The first invalid value of the table, as a sentence; `None` if all are valid.
     pub(crate) fn problem(&self) -> Option<String> {
         let Some(endpoint) = &self.endpoint else {
             let elsewhere = Self {
@@ -50,7 +50,7 @@ impl S3 {
         };
         if host_of(endpoint).is_none() {
             return Some(format!(
-                "s3.endpoint = \"{endpoint}\" is no address; one looks like https://s3.example.org, without a path"
+                "s3.endpoint = \"{endpoint}\" is not an address; one looks like https://s3.example.org, without a path"
             ));
         }
         if self.access_key_id.is_none() || self.secret_access_key_file.is_none() {
@@ -66,11 +66,11 @@ impl S3 {
         let unknown = |name: &&String| name.parse::<AccountId>().is_err();
         let unknown = self.accounts.keys().find(unknown)?;
         Some(format!(
-            "s3.accounts has \"{unknown}\", which is no account's number of twelve digits"
+            "s3.accounts has \"{unknown}\", which is not an account's number of twelve digits"
         ))
     }
 
-    /// Why the emulated host, for which the loopback is its own, does not reach it.
+    /// Why the emulated host, which has a loopback of its own, cannot reach the other S3; `None` if it can.
     pub(crate) fn problem_in_emulated_host(&self) -> Option<String> {
         let endpoint = self.endpoint.as_ref()?;
         let host = host_of(endpoint)?;
@@ -87,7 +87,7 @@ impl S3 {
         })
     }
 
-    /// As the service is told, with the files that it names.
+    /// Converts the table for the service, and reads the files that it names.
     pub(crate) fn to_service(&self, region: &str) -> Result<Option<ExternalS3>> {
         let (Some(endpoint), Some(key), Some(_)) = (
             &self.endpoint,
@@ -107,7 +107,7 @@ impl S3 {
         for (account, buckets) in &self.accounts {
             let account: AccountId = account
                 .parse()
-                .map_err(|_| anyhow!("{account} is no account"))?;
+                .map_err(|_| anyhow!("{account} is not an account"))?;
             accounts.insert(account, buckets.iter().cloned().collect::<BTreeSet<_>>());
         }
         ExternalS3::new(settings, accounts)
@@ -115,7 +115,7 @@ impl S3 {
             .context("table s3 of the configuration")
     }
 
-    /// The secret, without the end of line that editors leave; empty where there is none.
+    /// Reads the secret, without the trailing line break that editors add; empty if there is none.
     pub(crate) fn secret(&self) -> Result<String> {
         let Some(path) = &self.secret_access_key_file else {
             return Ok(String::new());
@@ -125,7 +125,7 @@ impl S3 {
         Ok(text.trim_end_matches(['\r', '\n']).to_owned())
     }
 
-    /// The certificates that the other S3 is believed by; without TLS none are needed.
+    /// The certificates to trust for the other S3; empty without TLS.
     pub(crate) fn certificates(&self) -> Result<String> {
         let is_tls = |endpoint: &String| endpoint.starts_with("https:");
         if !self.endpoint.as_ref().is_some_and(is_tls) {

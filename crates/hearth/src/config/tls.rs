@@ -1,4 +1,4 @@
-//! `[tls]`: how the API and the endpoints are encrypted.
+//! `[tls]`: encryption of the API and the endpoints.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -7,19 +7,19 @@ use hearth_net::Domain;
 use hearth_service::{OwnCertificate, TlsConfig};
 use serde::{Deserialize, Serialize};
 
-/// The table.
+/// The table `[tls]`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Tls {
     /// Whether the API is encrypted; endpoints always are.
     pub(crate) api: bool,
-    /// The operator's certificate and those that lead from it to one that clients trust, PEM.
+    /// File with the operator's certificate and its intermediates, PEM.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) certificate: Option<PathBuf>,
-    /// Its private key, PEM.
+    /// File with its private key, PEM.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) key: Option<PathBuf>,
-    /// What clients call this host beside localhost: names and addresses.
+    /// Names and addresses of this host, beside localhost.
     pub(crate) names: Vec<String>,
 }
 
@@ -35,11 +35,11 @@ impl Tls {
         };
         let wrong = self.names.iter().find(|name| !is_name(name))?;
         Some(format!(
-            "tls.names has \"{wrong}\", which is no address and no name of DNS, for example hearth.example.org"
+            "tls.names has \"{wrong}\", which is neither an address nor a DNS name, for example hearth.example.org"
         ))
     }
 
-    /// As the service is told.
+    /// Converts the table for the service.
     pub(crate) fn to_service(&self) -> TlsConfig {
         let own = self.certificate.clone().zip(self.key.clone());
         TlsConfig {

@@ -1,4 +1,4 @@
-//! `users`: the numbers of users that VMMs become.
+//! `users`: the range of user ids under which VMMs run.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -6,14 +6,14 @@ use std::str::FromStr;
 
 use hearth_node::DEFAULT_USERS;
 
-/// Users as they are written: `1879048192-1879113727`.
+/// A range of user ids, written as `1879048192-1879113727`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UserRange(pub(crate) RangeInclusive<u32>);
 
-/// Below it are root, the host's own users, and numbers of 16 bits that mean nobody.
+/// Smallest allowed id. Below are root, the host's own users, and 16-bit ids of `nobody`.
 const FIRST_FREE: u32 = 1 << 16;
 
-/// It means "no user" to the kernel.
+/// The id that means "no user" to the kernel.
 const NO_USER: u32 = u32::MAX;
 
 impl Default for UserRange {
@@ -23,7 +23,7 @@ impl Default for UserRange {
 }
 
 impl UserRange {
-    /// How many there are.
+    /// Number of ids in the range.
     pub(super) fn count(&self) -> usize {
         // A range of 32 bits fits.
         (self.0.end() - self.0.start()) as usize + 1

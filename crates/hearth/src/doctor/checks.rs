@@ -1,7 +1,7 @@
-//! The checks: what was found, why it matters, what mends it.
+//! The checks: what was found, why it matters, how to fix it.
 //!
-//! Those that *fail* keep microVMs from running. The others are *advice*, most of it from Firecracker's checklist for
-//! production hosts (docs/prod-host-setup.md there): what matters when strangers run code.
+//! Checks that *fail* keep microVMs from running. The others are *advice*, most of it from Firecracker's checklist for
+//! production hosts (docs/prod-host-setup.md there), for hosts on which strangers run code.
 
 mod connection_table;
 mod groups;
@@ -18,7 +18,7 @@ use super::facts::Facts;
 use crate::damaged::Damaged;
 use crate::view::size;
 
-/// How bad it is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Verdict {
@@ -38,19 +38,19 @@ impl Verdict {
     }
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Check {
     pub(super) name: &'static str,
     pub(super) verdict: Verdict,
-    /// A line for each thing that was found.
+    /// The findings, one a line.
     pub(super) found: String,
     pub(super) why: &'static str,
-    /// A command where there is one; a line for each thing.
+    /// How to fix the findings, one a line: a command if there is one.
     pub(super) mend: Option<String>,
 }
 
-/// All of them, those first without which nothing runs.
+/// All checks. Those that are required to run microVMs come first.
 pub(super) const ALL: &[fn(&Facts) -> Check] = &[
     kvm,
     root,
@@ -81,25 +81,25 @@ pub(super) const ALL: &[fn(&Facts) -> Check] = &[
     ecc,
 ];
 
-/// Below this nothing but the smallest microVM fits beside its build.
+/// With less memory only the smallest microVM fits beside its build.
 const LEAST_MEMORY_BYTES: u64 = 1 << 30;
-/// Some microVMs of the default size fit.
+/// Memory for some microVMs of the default size.
 const FAIR_MEMORY_BYTES: u64 = 8 << 30;
 
-/// Base images and one build take some three GiB.
+/// Base images and one build take about 3 GiB.
 const LEAST_DISK_BYTES: u64 = 5 << 30;
 const FAIR_DISK_BYTES: u64 = 30 << 30;
 
-/// Some twenty for each of a thousand microVMs, and as many connections again.
+/// About twenty descriptors for each of a thousand microVMs, and as many connections again.
 const FAIR_OPEN_FILES: u64 = 65_536;
 
-/// First with `PAGEMAP_SCAN`.
+/// The first kernel version with `PAGEMAP_SCAN`.
 const FAST_SUSPEND_KERNEL: (u32, u32) = (6, 7);
 
-/// Errors and what is worse: levels below.
+/// Console level at which the kernel prints only errors and worse.
 const QUIET_CONSOLE: u32 = 4;
 
-/// What was found, with the rest of a check around it.
+/// Name and reason of a check, to which a finding is added.
 struct Subject {
     name: &'static str,
     why: &'static str,
@@ -289,7 +289,7 @@ fn disk(facts: &Facts) -> Check {
         why: "snapshots, objects and logs are kept there; a full disk fails builds and suspends",
     };
     let Some(bytes) = facts.free_bytes else {
-        return subject.advice("how much is free cannot be told", "df --human-readable");
+        return subject.advice("the free space is unknown", "df --human-readable");
     };
     let found = format!("{} are free for {}", size(bytes), facts.data);
     match bytes {
@@ -321,13 +321,13 @@ fn kernel(facts: &Facts) -> Check {
         Some(version) if version >= FAST_SUSPEND_KERNEL => subject.good(&facts.kernel),
         Some(_) => subject.advice(&facts.kernel, "install a newer kernel of the distribution"),
         None => subject.advice(
-            format!("{:?} is no version", facts.kernel),
+            format!("{:?} is not a version", facts.kernel),
             "uname --kernel-release",
         ),
     }
 }
 
-/// `6.12` of `6.12.1-amd64`.
+/// Parses a kernel release: `6.12` of `6.12.1-amd64`.
 fn version(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release.split(|character: char| !character.is_ascii_digit());
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
@@ -343,11 +343,11 @@ fn landlock(facts: &Facts) -> Check {
             subject.good("the kernel has it")
         }
         Some(_) => subject.advice(
-            "the kernel has it not, or it is off",
+            "the kernel does not have it, or it is disabled",
             "boot with landlock in front of the list that follows lsm=",
         ),
         None => subject.advice(
-            "cannot be told",
+            "unknown",
             "mount -t securityfs securityfs /sys/kernel/security",
         ),
     }
@@ -366,7 +366,7 @@ fn cgroups(facts: &Facts) -> Check {
         subject.good("version 2")
     } else {
         subject.advice(
-            "not version 2 alone",
+            "version 2 is not the only hierarchy at /sys/fs/cgroup",
             "boot with systemd.unified_cgroup_hierarchy=1",
         )
     }
@@ -420,7 +420,7 @@ fn damaged(facts: &Facts) -> Check {
             subject.advice(found.join("\n"), &mends.join("\n"))
         }
         Err(error) => subject.advice(
-            format!("cannot be told: {error}"),
+            format!("unknown: {error}"),
             "sudo hearth doctor, or see `damaged` in the data directory",
         ),
     }
@@ -445,7 +445,7 @@ fn users(facts: &Facts) -> Check {
     }
 }
 
-/// Who has which numbers, by `passwd` (`name:x:uid:...`) and `subuid` (`name:first:count`).
+/// The owners of user ids, by `passwd` (`name:x:uid:...`) and `subuid` (`name:first:count`).
 fn owners(facts: &Facts) -> impl Iterator<Item = (&str, RangeInclusive<u32>)> {
     fn single(text: &str) -> Option<(&str, RangeInclusive<u32>)> {
         let mut fields = text.split(':');
@@ -477,7 +477,7 @@ fn console(facts: &Facts) -> Check {
             format!("level {level}"),
             "sysctl kernel.printk=1, or boot with quiet loglevel=1",
         ),
-        None => subject.advice("cannot be told", "cat /proc/sys/kernel/printk"),
+        None => subject.advice("unknown", "cat /proc/sys/kernel/printk"),
     }
 }
 
@@ -501,7 +501,7 @@ fn smt(facts: &Facts) -> Check {
     match facts.smt_active.as_deref() {
         Some("0") => subject.good("off"),
         Some("1") => subject.advice("on", "echo off > /sys/devices/system/cpu/smt/control"),
-        _ => subject.advice("cannot be told", "lscpu"),
+        _ => subject.advice("unknown", "lscpu"),
     }
 }
 

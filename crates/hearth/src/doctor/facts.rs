@@ -1,4 +1,4 @@
-//! What is read of this host. What cannot be read is missing, and the checks say so.
+//! Reads the facts about this host. A fact that cannot be read is missing, and the checks report that.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,29 +15,29 @@ use crate::damaged::{self, Damaged};
 use crate::shared::Shared;
 use crate::up::UpRecord;
 
-/// The controllers that groups below the root have.
+/// File with the controllers that groups below the root have.
 const HANDED_DOWN: &str = "/sys/fs/cgroup/cgroup.subtree_control";
 
-/// A host, as far as it is judged.
+/// The facts about a host.
 #[derive(Debug, Clone)]
 pub(super) struct Facts {
     pub(super) kvm: Finding,
     pub(super) is_root: bool,
-    /// The version of QEMU, on which the emulated host runs.
+    /// Version of QEMU, which runs the emulated host.
     pub(super) qemu: Option<QemuVersion>,
-    /// Programs and devices.
+    /// Whether programs and devices exist.
     pub(super) has_busybox: bool,
     pub(super) has_mmdebstrap: bool,
     pub(super) has_mke2fs: bool,
     pub(super) has_nft: bool,
     pub(super) has_tun: bool,
-    /// `net.netfilter.nf_conntrack_max`; nothing before a rule looks at connections.
+    /// `net.netfilter.nf_conntrack_max`; `None` before a firewall rule tracks connections.
     pub(super) connection_table: Option<u64>,
-    /// Whether the base images of builds are there already.
+    /// Whether the base images of builds exist.
     pub(super) has_bases: bool,
     /// Whether microVMs are to have networks.
     pub(super) wants_network: bool,
-    /// The API's address, and what keeps us from listening there.
+    /// The API's address, and the error of listening there, if any.
     pub(super) listen: String,
     pub(super) listen_error: Option<String>,
     /// `6.12.1-...`
@@ -50,10 +50,10 @@ pub(super) struct Facts {
     pub(super) meminfo: String,
     /// `/proc/swaps`
     pub(super) swaps: String,
-    /// Of the file system of the data directory.
+    /// Free bytes of the data directory's file system.
     pub(super) free_bytes: Option<u64>,
     pub(super) data: String,
-    /// The data directory's device as a control group limits it, or why none does.
+    /// The data directory's device that a control group can limit, or why none can.
     pub(super) limitable_device: Result<String, String>,
     /// Whether microVMs are to have control groups.
     pub(super) wants_host_limits: bool,
@@ -64,16 +64,16 @@ pub(super) struct Facts {
     pub(super) can_hand_down: bool,
     /// `/proc/pressure/memory`
     pub(super) pressure: Option<String>,
-    /// Whether microVMs are to have limits of disk there.
+    /// Whether microVMs are to have disk limits.
     pub(super) wants_disk_limits: bool,
-    /// Permissions of the data directory; nothing when it is not there yet.
+    /// Permissions of the data directory; `None` if it does not exist yet.
     pub(super) data_mode: Option<u32>,
-    /// What was set aside as damaged, or why that cannot be told.
+    /// Everything that was set aside as damaged, or why that cannot be listed.
     pub(super) damaged: Result<Vec<Damaged>, String>,
     pub(super) open_files: u64,
-    /// Users that VMMs become.
+    /// Range of the users under which VMMs run.
     pub(super) users: RangeInclusive<u32>,
-    /// `/etc/passwd`, and `/etc/subuid` with the ranges that containers have.
+    /// `/etc/passwd`, and `/etc/subuid` with the ranges of containers.
     pub(super) passwd: String,
     pub(super) subuid: String,
     /// `/proc/sys/kernel/printk`
@@ -82,7 +82,7 @@ pub(super) struct Facts {
     pub(super) has_ecc: bool,
     pub(super) smt_active: Option<String>,
     pub(super) ksm_run: Option<String>,
-    /// Name and the kernel's word on it.
+    /// The kernel's status of each vulnerability, by name.
     pub(super) vulnerabilities: BTreeMap<String, String>,
 }
 
@@ -150,7 +150,7 @@ impl Facts {
     }
 }
 
-/// Of the directory, or of the nearest one above that is there.
+/// Free bytes of the file system of the directory, or of its nearest existing ancestor.
 fn free_bytes(data: &Path) -> Option<u64> {
     let data = std::path::absolute(data).ok()?;
     let place = data.ancestors().find(|place| place.exists())?;

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use hearth_emulated::AgentClient;
+use hearth_emulated::HostAgentClient;
 use hearth_wire::agent::ExitStatus;
 
 use super::{run_inside, spec};
@@ -20,7 +20,7 @@ const DIGEST_BYTES: usize = 64;
 const BLOCK_BYTES: u64 = 4096;
 
 /// Sends a file, unless a file with the same content was sent to that path before. Its digest is kept beside it.
-pub(super) fn once(agent: &AgentClient, from: &Path, mode: u32, to: &str) -> Result<()> {
+pub(super) fn once(agent: &HostAgentClient, from: &Path, mode: u32, to: &str) -> Result<()> {
     let (mut file, digest) = open(from)?;
     let beside = format!("{to}.blake3");
     let known = agent.read_file(&beside, DIGEST_BYTES);
@@ -36,7 +36,7 @@ pub(super) fn once(agent: &AgentClient, from: &Path, mode: u32, to: &str) -> Res
 }
 
 /// Sends a file with the holes that it has.
-pub(super) fn sparse(agent: &AgentClient, from: &Path, to: &str) -> Result<()> {
+pub(super) fn sparse(agent: &HostAgentClient, from: &Path, to: &str) -> Result<()> {
     let mut file = File::open(from).with_context(|| format!("cannot read {}", from.display()))?;
     let length = file.metadata()?.len();
     let parent = Path::new(to).parent().unwrap_or(Path::new("/"));
@@ -67,7 +67,12 @@ pub(super) fn sparse(agent: &AgentClient, from: &Path, to: &str) -> Result<()> {
     busybox(&["chmod", "0444", to])
 }
 
-fn send_extent(agent: &AgentClient, file: &mut File, extent: &Range<u64>, to: &str) -> Result<()> {
+fn send_extent(
+    agent: &HostAgentClient,
+    file: &mut File,
+    extent: &Range<u64>,
+    to: &str,
+) -> Result<()> {
     if !extent.start.is_multiple_of(BLOCK_BYTES) {
         bail!("data begins at {}, within a block", extent.start);
     }

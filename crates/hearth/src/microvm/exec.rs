@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use hearth_client::{Client, Exec, ExecEvent, ExecInput, ExecRequest};
+use hearth_client::{Client, ExecEvent, ExecHandle, ExecRequest, ExecSender};
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -64,7 +64,7 @@ async fn status(client: &Client, arguments: ExecArguments) -> Result<i32> {
 }
 
 /// Prints the process's output until the process exits.
-async fn show(mut process: Exec) -> Result<i32> {
+async fn show(mut process: ExecHandle) -> Result<i32> {
     loop {
         match process.next().await? {
             ExecEvent::Stdout(bytes) => output::bytes(&bytes)?,
@@ -78,7 +78,7 @@ async fn show(mut process: Exec) -> Result<i32> {
 
 /// Passes on our standard input until its end, and the size of our terminal. Returns only on failure: `show` returns at
 /// the process's end.
-async fn feed(input: ExecInput, has_terminal: bool) -> Result<i32> {
+async fn feed(input: ExecSender, has_terminal: bool) -> Result<i32> {
     let mut resized = signal(SignalKind::window_change())?;
     let mut stdin = tokio::io::stdin();
     let mut buffer = vec![0; INPUT_BYTES];

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use hearth_client::{Client, ShellInput, ShellOutput};
+use hearth_client::{Client, ShellOutput, ShellSender};
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -54,7 +54,7 @@ async fn show(mut output: ShellOutput) -> Result<()> {
 }
 
 /// Passes on the keystrokes and the size of our terminal.
-async fn pass_on(mut input: ShellInput, mut resized: Signal) -> Result<()> {
+async fn pass_on(mut input: ShellSender, mut resized: Signal) -> Result<()> {
     let mut stdin = tokio::io::stdin();
     let mut buffer = [0; INPUT_BYTES];
     tell_size(&mut input).await?;
@@ -73,7 +73,7 @@ async fn pass_on(mut input: ShellInput, mut resized: Signal) -> Result<()> {
     }
 }
 
-async fn tell_size(input: &mut ShellInput) -> Result<()> {
+async fn tell_size(input: &mut ShellSender) -> Result<()> {
     let (columns, rows) = terminal::size()?;
     Ok(input.resize(columns, rows).await?)
 }

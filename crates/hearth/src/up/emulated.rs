@@ -14,7 +14,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use hearth_emulated::{AgentClient, EmulatedHost, Event, PortForward, keep_running};
+use hearth_emulated::{EmulatedHost, HostAgentClient, PortForward, WatchdogEvent, keep_running};
 use hearth_service::ClientSettings;
 use hearth_wire::agent::ExitStatus;
 
@@ -106,7 +106,7 @@ pub(super) fn run(shared: &Shared, config: &Config) -> Result<ExitCode> {
     }
     let log = Arc::new(log);
     keep_running(&host, &stop, &output::announce, &mut |event| match event {
-        Event::Up(agent) => {
+        WatchdogEvent::Up(agent) => {
             let up = Up {
                 shared: shared.clone(),
                 agent,
@@ -123,7 +123,7 @@ pub(super) fn run(shared: &Shared, config: &Config) -> Result<ExitCode> {
                 }
             });
         }
-        Event::Died(death) => {
+        WatchdogEvent::Died(death) => {
             eprintln!(
                 "{death}; starting it again (running microVMs are lost, suspended ones are not)"
             );
@@ -193,7 +193,7 @@ fn inner(config: &Config) -> Config {
 /// One life of the emulated host.
 struct Up {
     shared: Shared,
-    agent: AgentClient,
+    agent: HostAgentClient,
     config: Config,
     began: Instant,
     log: Arc<Log>,
@@ -289,7 +289,7 @@ impl Up {
 }
 
 /// Copies out the settings for clients after the service has written them, and prints that the service is up.
-fn announce(shared: &Shared, agent: &AgentClient, inner: &str, began: Instant) {
+fn announce(shared: &Shared, agent: &HostAgentClient, inner: &str, began: Instant) {
     let deadline = Instant::now() + START_LIMIT;
     while Instant::now() < deadline {
         if let Ok(text) = agent.read_file(inner, MAX_SETTINGS_BYTES) {

@@ -1,4 +1,4 @@
-//! Files and who imports whom.
+//! The graph of files and their imports.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ impl Graph {
         (0..self.files.len()).collect()
     }
 
-    /// The circles among these files: greatest sets in which each file reaches each other one.
+    /// The circles among these files: the strongly connected components.
     pub(super) fn circles(&self, among: &[usize]) -> Vec<Vec<usize>> {
         let among: BTreeSet<_> = among.iter().copied().collect();
         let reach: BTreeMap<_, _> = among
@@ -45,7 +45,7 @@ impl Graph {
         circles.into_iter().collect()
     }
 
-    /// What a file imports, and what that imports, and so on.
+    /// The files that a file imports, directly or indirectly.
     fn reached(&self, start: usize, among: &BTreeSet<usize>) -> BTreeSet<usize> {
         let mut reached = BTreeSet::new();
         let mut open = vec![start];

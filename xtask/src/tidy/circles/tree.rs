@@ -1,4 +1,4 @@
-//! The modules of a crate, and what the names in them stand for.
+//! The modules of a crate, and the resolution of names in them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,16 +17,16 @@ const MAX_STEPS: usize = 32;
 #[derive(Debug, Default)]
 struct Module {
     path: Vec<String>,
-    /// In which file it stands: an index of [`Tree::files`].
+    /// The file that contains it: an index of [`Tree::files`].
     file: usize,
     children: BTreeMap<String, usize>,
     /// The names of the items that are defined here.
     items: BTreeSet<String>,
-    /// What a `use` brings: the name here, and the path as it was written.
+    /// Imports by `use`: the local name, and the path as it was written.
     imported: BTreeMap<String, Vec<String>>,
     /// Paths of `use path::*`.
     globs: Vec<Vec<String>>,
-    /// Paths of more than one segment that stand in code.
+    /// Paths of more than one segment in code.
     mentioned: BTreeSet<Vec<String>>,
 }
 
@@ -108,7 +108,7 @@ impl Tree {
         self.read_file(&found, &directory, &path)
     }
 
-    /// Who imports whom.
+    /// The graph of files and their imports.
     pub(super) fn graph(&self) -> Graph {
         let mut files: Vec<_> = self
             .files
@@ -143,7 +143,7 @@ impl Tree {
         Graph { files }
     }
 
-    /// The module in which what a path names is defined. `None` for what other crates define.
+    /// The module that defines the item of a path. `None` if another crate defines it.
     fn find(&self, from: usize, path: &[String], steps: usize) -> Option<usize> {
         let steps = steps.checked_sub(1)?;
         let (first, mut rest) = path.split_first()?;
@@ -193,7 +193,7 @@ impl Tree {
 }
 
 impl Module {
-    /// Takes in a tree of `use`; `before` is what stands before it.
+    /// Adds the imports of a `use` tree; `before` is the path before it.
     fn import(&mut self, tree: &UseTree, before: &mut Vec<String>) {
         match tree {
             UseTree::Path(path) => {

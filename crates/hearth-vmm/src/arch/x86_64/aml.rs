@@ -49,7 +49,7 @@ pub fn devices(platform: &Platform) -> Vec<u8> {
     bytes
 }
 
-/// What a guest writes as sleep type to turn the machine off.
+/// Sleep type that a guest writes to turn the machine off.
 pub const SLEEP_TYPE_OFF: u8 = 5;
 
 fn virtio(bytes: &mut Vec<u8>, index: usize) {

@@ -47,7 +47,7 @@ const RESET_TOKEN: u32 = DEVICE_TOKENS + 2;
 /// Default of [`VsockConfig::max_streams`].
 pub const DEFAULT_MAX_STREAMS: usize = 1023;
 
-/// What the socket device is to its machine.
+/// Configuration of the socket device.
 #[derive(Debug, Clone)]
 pub struct VsockConfig {
     /// The guest's context id, 3 or more.

@@ -19,7 +19,7 @@ pub(super) const SHUTDOWN_BOTH: u32 = SHUTDOWN_RECEIVE | SHUTDOWN_SEND;
 /// VIRTIO_VSOCK_EVENT_TRANSPORT_RESET (VIRTIO 1.3 section 5.10.6.7).
 pub(super) const EVENT_TRANSPORT_RESET: u32 = 0;
 
-/// What a packet does.
+/// The operation of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Op {
     Request,

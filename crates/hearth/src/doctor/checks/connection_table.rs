@@ -1,4 +1,4 @@
-//! Whether the host's table of connections has room for what all microVMs may put into it.
+//! Checks whether the host's connection tracking table has room for the connections of all microVMs.
 
 use super::{Check, Subject, meminfo_bytes};
 use crate::doctor::facts::Facts;

@@ -1,12 +1,12 @@
-//! Control groups: whether microVMs can be limited, and whether what they are promised can be kept for them.
+//! Checks of control groups: whether microVMs can be limited, and whether their memory can be guaranteed.
 
 use super::{Check, Subject};
 use crate::doctor::facts::Facts;
 
-/// Without one of these the service does not start with limits.
+/// Controllers without which the service does not start with limits.
 const NEEDED: [&str; 3] = ["cpu", "memory", "pids"];
 
-/// Whether the kernel has the controllers, and hands them down to groups below the root.
+/// Checks whether the kernel has the controllers, and whether groups below the root have them.
 pub(super) fn controllers(facts: &Facts) -> Check {
     let subject = Subject {
         name: "limits",
@@ -35,18 +35,21 @@ pub(super) fn controllers(facts: &Facts) -> Check {
     }
     let handed_down = facts.handed_down.as_deref().unwrap_or_default();
     if NEEDED.into_iter().all(|name| has(handed_down, name)) {
-        return subject.good(format!("{} are handed down", NEEDED.join(", ")));
+        return subject.good(format!("{} are enabled for groups", NEEDED.join(", ")));
     }
     if facts.can_hand_down {
-        return subject.good(format!("`hearth up` hands down {}", NEEDED.join(", ")));
+        return subject.good(format!(
+            "`hearth up` enables {} for groups",
+            NEEDED.join(", ")
+        ));
     }
     subject.fails(
-        "controllers are not handed down to groups, and this process may not do so",
+        "controllers are not enabled for groups, and this process may not enable them",
         "echo '+cpu +memory +pids' > /sys/fs/cgroup/cgroup.subtree_control, as root of the host and not of a container",
     )
 }
 
-/// Whether the kernel measures for how long processes wait for memory.
+/// Checks whether the kernel measures memory pressure (PSI).
 pub(super) fn pressure(facts: &Facts) -> Check {
     let subject = Subject {
         name: "pressure",

@@ -1,4 +1,4 @@
-//! Denials that name one spelling of what has several.
+//! Attacks on policies that deny one spelling of a name.
 
 use anyhow::{Context, Result};
 use hearth_client::{Client, RawAnswer, RawRequest, Settings, encode};
@@ -6,41 +6,46 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::super::attempt::Attempt;
-use super::super::stage::{NAME, Scene, expect, put_role_policy};
+use super::super::fixture::{Fixture, NAME, expect, put_role_policy};
 use crate::view::text;
 
 const CONNECTORS: &str = "/2026-04-04/network-connectors";
 
-/// Reads a connector that the role may not read, by its name, its id, and other spellings of its ARN. Control: a connector that it
-/// may read.
-pub(super) async fn other_spelling(scene: &Scene, values: &Value) -> Result<Attempt> {
+/// Reads a connector that a policy denies to the role, by its name, its id, and other spellings of its ARN. The control
+/// is a connector that the role may read.
+pub(super) async fn other_spelling(fixture: &Fixture, values: &Value) -> Result<Attempt> {
     let (denied, open) = (format!("{NAME}-denied"), format!("{NAME}-open"));
     let made = async {
-        let made = make(&scene.tenant, &denied).await?;
-        make(&scene.tenant, &open).await?;
+        let made = make(&fixture.tenant, &denied).await?;
+        make(&fixture.tenant, &open).await?;
         let arn = text(&made, "Arn").to_owned();
         let policy = json!({"Statement": [
             {"Effect": "Allow", "Action": "lambda:GetNetworkConnector", "Resource": "*"},
             {"Effect": "Deny", "Action": "lambda:*", "Resource": [arn, format!("{arn}:*")]},
         ]});
-        put_role_policy(&scene.tenant, "connectors", &policy.to_string()).await?;
-        read_as_role(scene, values, &made, &open).await
+        put_role_policy(&fixture.tenant, "connectors", &policy.to_string()).await?;
+        read_as_role(fixture, values, &made, &open).await
     }
     .await;
     // Whatever happened, they go again.
     for name in [&denied, &open] {
         let path = format!("{CONNECTORS}/{name}");
-        ask(&scene.tenant, Method::DELETE, path, None, Vec::new()).await?;
+        ask(&fixture.tenant, Method::DELETE, path, None, Vec::new()).await?;
     }
     made
 }
 
-async fn read_as_role(scene: &Scene, values: &Value, made: &Value, open: &str) -> Result<Attempt> {
+async fn read_as_role(
+    fixture: &Fixture,
+    values: &Value,
+    made: &Value,
+    open: &str,
+) -> Result<Attempt> {
     let keys = &values["stolen_keys"];
     let role = Client::new(Settings {
         access_key_id: text(keys, "AccessKeyId").to_owned(),
         secret_access_key: text(keys, "SecretAccessKey").to_owned(),
-        ..scene.tenant.settings().clone()
+        ..fixture.tenant.settings().clone()
     })?;
     let read = async |identifier: &str| -> Result<bool> {
         let path = format!("{CONNECTORS}/{}", encode(identifier));
@@ -67,7 +72,7 @@ async fn read_as_role(scene: &Scene, values: &Value, made: &Value, open: &str) -
     })
 }
 
-/// Makes a connector, if it is not there. That its rule sets are unknown leaves it FAILED, which is enough to read it.
+/// Creates a connector if it does not exist. It is FAILED because its rule sets are unknown, but it can be read.
 async fn make(tenant: &Client, name: &str) -> Result<Value> {
     let account = tenant.account().await?;
     let input = json!({

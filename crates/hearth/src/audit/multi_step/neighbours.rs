@@ -1,4 +1,4 @@
-//! One account keeps the service busy, and another one waits.
+//! Attacks of one account on the availability of the service for another account.
 
 use std::time::{Duration, Instant};
 
@@ -12,24 +12,25 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::super::attempt::Attempt;
-use super::super::stage::{BUCKET, Scene, expect};
+use super::super::fixture::{BUCKET, Fixture, expect};
 use super::super::wire::{hear, is_good, pour};
 
-/// How long a call of the neighbour may take while it is disturbed, in the emulated host too, where one takes half a second.
+/// Longest time for a call of the neighbour during an attack, also in the emulated host, where a call takes half a
+/// second.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Connections that hold a body each, which say whose they are and cannot prove it: as many as hold all of the budget, if each may
-/// hold as much as an input may have.
+/// Number of unauthenticated connections that each hold a request body: enough to use the whole memory for bodies, if
+/// each may have the largest size.
 const HOLDERS: usize = 50;
 const HELD_BYTES: usize = 5 << 20;
 
-/// How long they are held.
+/// How long the bodies are held.
 const HELD: Duration = Duration::from_secs(10);
 
-/// Holds bodies with a key's id and no signature. The attack is that a call of the account then waits for them; the control, that a slow
-/// body which is signed is served.
-pub(super) async fn held_bodies(scene: &Scene) -> Result<Attempt> {
-    let client = &scene.tenant;
+/// Holds request bodies that have a key's id and no valid signature. The attack succeeds if a call of that key's
+/// account is delayed by them. The control is a slow body that is signed.
+pub(super) async fn held_bodies(fixture: &Fixture) -> Result<Attempt> {
+    let client = &fixture.tenant;
     let mut holders = JoinSet::new();
     for _ in 0..HOLDERS {
         let (client, head) = (client.clone(), unproven(client)?);
@@ -47,15 +48,15 @@ pub(super) async fn held_bodies(scene: &Scene) -> Result<Attempt> {
         });
     }
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let waits = !is_quick(client.auth_token(&scene.open.id, Some(8080), 5)).await;
+    let waits = !is_quick(client.auth_token(&fixture.open.id, Some(8080), 5)).await;
     holders.shutdown().await;
     Ok(Attempt {
         attack: waits,
-        control: slow_body(client, &scene.open.id).await?,
+        control: slow_body(client, &fixture.open.id).await?,
     })
 }
 
-/// A head with a key's id and a signature that is none.
+/// The head of a request with a key's id and an invalid signature.
 fn unproven(client: &Client) -> Result<String> {
     let path = "/2025-09-09/microvms".to_owned();
     let head = Head::new("lambda", Method::POST, path).with("transfer-encoding", "chunked");
@@ -67,7 +68,7 @@ fn unproven(client: &Client) -> Result<String> {
     Ok(format!("{before}Signature={}{after}\r\n", "0".repeat(64)))
 }
 
-/// Whether a body that comes in two pieces is served.
+/// Whether a request whose body arrives in two pieces is served.
 async fn slow_body(client: &Client, microvm: &str) -> Result<bool> {
     let body = r#"{"expirationInMinutes": 5, "allowedPorts": [{"port": 8080}]}"#;
     let path = format!("/2025-09-09/microvms/{microvm}/auth-token");
@@ -84,16 +85,16 @@ async fn slow_body(client: &Client, microvm: &str) -> Result<bool> {
     Ok(is_good(&hear(&mut *stream, Duration::from_secs(20)).await))
 }
 
-/// Events of a call: the most that one takes.
+/// Events of one call: the maximum.
 const EVENTS: usize = 10_000;
 const CALLS: usize = 8;
 
 const FLOOD: &str = "/hearth-audit/flood";
 
-/// Fills a group, looks through it in vain from many connections, and deletes it. The attack is that calls of another account
-/// wait meanwhile; the control, that the group was filled and is looked through.
-pub(super) async fn logs(scene: &Scene) -> Result<Attempt> {
-    let other = &scene.other;
+/// Fills a log group, searches it without a match from many connections, and deletes it. The attack succeeds if calls
+/// of another account are delayed meanwhile. The control is that the group was filled and is searched.
+pub(super) async fn logs(fixture: &Fixture) -> Result<Attempt> {
+    let other = &fixture.other;
     let named = json!({"logGroupName": FLOOD, "logStreamName": "flood"});
     expect(&ask(other, "CreateLogGroup", &json!({"logGroupName": FLOOD})).await?)?;
     expect(&ask(other, "CreateLogStream", &named).await?)?;
@@ -126,8 +127,8 @@ pub(super) async fn logs(scene: &Scene) -> Result<Attempt> {
                 let _ = ask(&other, "DeleteLogGroup", &json!({"logGroupName": FLOOD})).await;
             });
         }
-        attack |= !is_quick(ask(&scene.tenant, "DescribeLogGroups", &json!({}))).await;
-        attack |= !is_quick(scene.tenant.get_object(BUCKET, "mine/a", 1 << 20)).await;
+        attack |= !is_quick(ask(&fixture.tenant, "DescribeLogGroups", &json!({}))).await;
+        attack |= !is_quick(fixture.tenant.get_object(BUCKET, "mine/a", 1 << 20)).await;
     }
     busy.shutdown().await;
     // If that was cut off before.

@@ -1,12 +1,12 @@
-//! The stage of an audit: two accounts that trust each other in nothing, and what they have.
+//! The fixture of an audit: two accounts that do not trust each other, and their resources.
 //!
 //! ```text
 //! tenant  999999999998   image, role and objects; two microVMs: one may go to the internet, one nowhere
 //! other   999999999997   a key, and a bucket
 //! ```
 //!
-//! The accounts stay, since accounts cannot be removed; their keys and everything else go. An audit that was killed leaves a microVM for an
-//! hour at most, and the next one uses and removes the rest.
+//! The accounts stay, since accounts cannot be removed; their keys and everything else are removed. After an audit that
+//! was killed, its microVMs live for an hour at most, and the next audit uses and removes the rest.
 
 use std::path::Path;
 
@@ -27,8 +27,8 @@ pub(super) const NAME: &str = "hearth-audit";
 pub(super) const BUCKET: &str = "hearth-audit";
 pub(super) const OTHER_BUCKET: &str = "hearth-audit-other";
 
-/// Two small web servers are all that the microVMs run: one of Python's, and one that keeps connections and believes each length
-/// that it is told, as the applications do in which hidden requests come out.
+/// The microVMs run two small web servers: Python's own, and one that keeps connections open and trusts every declared
+/// length, like applications that are vulnerable to request smuggling.
 const DOCKERFILE: &str = r#"FROM hearth/python:3.11
 COPY server.py /server.py
 CMD ["sh", "-c", "python3 -m http.server 8081 & exec python3 /server.py"]
@@ -45,8 +45,8 @@ const POLICY: &str = r#"{"Statement": [
         "Condition": {"StringEquals": {"s3:prefix": ["mine/", "closed+b"]}}},
     {"Effect": "Allow", "Action": "logs:*", "Resource": "arn:aws:logs:*:*:log-group:/hearth-audit/*"}]}"#;
 
-/// What attacks need to know.
-pub(super) struct Scene {
+/// The accounts and resources that attacks use.
+pub(super) struct Fixture {
     pub(super) operator: Client,
     pub(super) tenant: Client,
     pub(super) other: Client,
@@ -59,34 +59,34 @@ pub(super) struct Scene {
 pub(super) struct Microvm {
     pub(super) id: String,
     pub(super) endpoint: String,
-    /// For port 8080 of its endpoint.
+    /// Token for port 8080 of its endpoint.
     pub(super) token: String,
-    /// For its shell.
+    /// Token for its shell.
     pub(super) shell_token: String,
 }
 
-/// What was made, if all of it could be. What an attempt has left, the next one removes.
-pub(super) struct Stage {
-    pub(super) outcome: Result<Scene>,
+/// The fixture, or the error because of which it could not be made completely. Leftovers are removed by the next audit.
+pub(super) struct Setup {
+    pub(super) outcome: Result<Fixture>,
 }
 
-impl Stage {
+impl Setup {
     pub(super) async fn set_up(operator: &Client) -> Self {
         let outcome = set_up(operator).await;
         Self { outcome }
     }
 
-    /// Takes everything away that is still there, and answers what went wrong before.
+    /// Removes everything that still exists. Answers an earlier error, if there was one.
     pub(super) async fn take_down(self, operator: &Client) -> Result<()> {
-        let scene = self.outcome?;
-        for microvm in [&scene.open, &scene.closed] {
+        let fixture = self.outcome?;
+        for microvm in [&fixture.open, &fixture.closed] {
             // It may have ended in an attack.
-            let _ = scene.tenant.terminate(&microvm.id).await;
+            let _ = fixture.tenant.terminate(&microvm.id).await;
             let patience = Patience::seconds(Patience::DEFAULT_SECONDS);
-            wait(&scene.tenant, &microvm.id, Wish::Terminated, patience).await?;
+            wait(&fixture.tenant, &microvm.id, Wish::Terminated, patience).await?;
         }
-        scene.tenant.delete_image(&scene.image).await?;
-        for client in [&scene.tenant, &scene.other] {
+        fixture.tenant.delete_image(&fixture.image).await?;
+        for client in [&fixture.tenant, &fixture.other] {
             operator
                 .delete_key(&client.settings().access_key_id)
                 .await?;
@@ -95,7 +95,7 @@ impl Stage {
     }
 }
 
-async fn set_up(operator: &Client) -> Result<Scene> {
+async fn set_up(operator: &Client) -> Result<Fixture> {
     say("making two accounts, an image, a role and two microVMs");
     let tenant = account(operator, TENANT).await?;
     let other = account(operator, OTHER).await?;
@@ -111,7 +111,7 @@ async fn set_up(operator: &Client) -> Result<Scene> {
     let group = json!({"logGroupName": "/hearth-audit/mine"}).to_string();
     expect(&send_logs(&tenant, "Logs_20140328.CreateLogGroup", group).await?)?;
     let image = make_image(&tenant).await?;
-    Ok(Scene {
+    Ok(Fixture {
         operator: operator.clone(),
         open: run(&tenant, &image, "INTERNET_EGRESS").await?,
         closed: run(&tenant, &image, "NO_EGRESS").await?,
@@ -121,7 +121,7 @@ async fn set_up(operator: &Client) -> Result<Scene> {
     })
 }
 
-/// A client with a fresh key of this account, which is made when it is not there.
+/// A client with a new key of this account. The account is created if it does not exist.
 async fn account(operator: &Client, account: &str) -> Result<Client> {
     match operator.create_account(account).await {
         Err(error) if error.refusal().is_none_or(|refusal| refusal.status != 409) => {
@@ -154,7 +154,7 @@ async fn make_role(tenant: &Client) -> Result<()> {
     put_role_policy(tenant, "audit", POLICY).await
 }
 
-/// Gives the role one more policy.
+/// Adds an inline policy to the role.
 pub(super) async fn put_role_policy(tenant: &Client, name: &str, policy: &str) -> Result<()> {
     let put = form(&[
         ("Action", "PutRolePolicy"),
@@ -164,7 +164,7 @@ pub(super) async fn put_role_policy(tenant: &Client, name: &str, policy: &str) -
     expect(&send(tenant, "iam", put).await?)
 }
 
-/// A request to IAM about the role.
+/// The form of a request to IAM about the role.
 fn form(parameters: &[(&str, &str)]) -> String {
     let pairs = parameters
         .iter()
@@ -198,7 +198,7 @@ async fn send_logs(client: &Client, target: &'static str, body: String) -> Resul
     Ok(answer.await?)
 }
 
-/// Done, or there already.
+/// Checks that the answer is a success, or says that the resource exists already.
 pub(super) fn expect(answer: &RawAnswer) -> Result<()> {
     let is_there = answer.body.contains("AlreadyExists");
     if answer.status >= 300 && !is_there {
@@ -215,7 +215,7 @@ async fn make_image(tenant: &Client) -> Result<String> {
     Ok(text(&version, "imageArn").to_owned())
 }
 
-/// What an image of an audit is built with.
+/// The build arguments of an audit's image.
 pub(super) fn arguments(folder: &Path, name: &str) -> BuildArguments {
     BuildArguments {
         folder: folder.to_owned(),
@@ -260,7 +260,7 @@ async fn run(tenant: &Client, image: &str, egress: &str) -> Result<Microvm> {
     })
 }
 
-/// Progress, for people.
+/// Prints progress for people.
 pub(super) fn say(what: &str) {
     eprintln!("audit: {what}");
 }

@@ -1,16 +1,17 @@
-//! What a Dockerfile finds in the builder.
+//! Attacks of a Dockerfile in the builder.
 
 use anyhow::Result;
 use hearth_client::LogQuery;
 use jiff::{SignedDuration, Timestamp};
 
 use super::super::attempt::Attempt;
-use super::super::stage::{NAME, Scene, arguments};
+use super::super::fixture::{Fixture, NAME, arguments};
 use crate::image;
 use crate::names::log_group;
 
-/// Looks for logins of registries: in files of the builder, of its processes, through a link of another stage and through a cache
-/// whose id is a path. What it finds it says. The planted one shows that it would; the last line ends the build, so that nothing boots.
+/// Searches for logins of registries: in files of the builder, of its processes, through a link of another stage and
+/// through a cache whose id is a path. It prints each file that it finds. The planted file is the control. The last
+/// line fails the build, so that nothing boots.
 const DOCKERFILE: &str = r#"FROM hearth/python:3.11 AS linked
 RUN ln -s / /up && mkdir /planted && echo '{"auths": {"planted": {}}}' > /planted/config.json
 FROM hearth/python:3.11
@@ -21,22 +22,22 @@ RUN --mount=type=cache,id=../../../root/.docker,target=/h if grep -qs '"auth"' /
 RUN echo audit-ended && exit 1
 "#;
 
-/// Builds it as the other account, which was given no login.
-pub(super) async fn login(scene: &Scene) -> Result<Attempt> {
+/// Builds the Dockerfile as the other account, which has no login.
+pub(super) async fn login(fixture: &Fixture) -> Result<Attempt> {
     let folder = tempfile::tempdir()?;
     std::fs::write(folder.path().join("Dockerfile"), DOCKERFILE)?;
     let began = Timestamp::now() - SignedDuration::from_secs(1);
     let name = format!("{NAME}-login");
     // It ends in a failure, or else its image is removed.
-    let built = image::build(&scene.other, &arguments(folder.path(), &name)).await;
+    let built = image::build(&fixture.other, &arguments(folder.path(), &name)).await;
     let query = LogQuery {
         group: &log_group(&name),
         stream: None,
         start_ms: Some(began.as_millisecond()),
     };
-    let events = scene.other.log_events(&query).await?;
-    if let Some(arn) = crate::names::find_image(&scene.other, &name).await? {
-        scene.other.delete_image(&arn).await?;
+    let events = fixture.other.log_events(&query).await?;
+    if let Some(arn) = crate::names::find_image(&fixture.other, &name).await? {
+        fixture.other.delete_image(&arn).await?;
     }
     let found: Vec<_> = events
         .iter()

@@ -1,4 +1,4 @@
-//! What a guest has prepared for whoever copies its folders.
+//! Attacks of a guest on clients that copy its folders.
 
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
@@ -8,20 +8,20 @@ use anyhow::Result;
 use tokio::time::timeout;
 
 use super::super::attempt::Attempt;
+use super::super::fixture::Fixture;
 use super::super::guest::execute;
-use super::super::stage::Scene;
 use crate::microvm::copy;
 
-/// Copies a folder out and in again in which links lead to a file of this host and to the folder that it is in. The attack is to have
-/// that file then, the control is a file of the guest's own.
-pub(super) async fn links(scene: &Scene) -> Result<Attempt> {
+/// Copies a folder out and in again, in which links lead to a file of this host and to its folder. The attack succeeds
+/// if the guest then has that file. The control is a file of the guest's own.
+pub(super) async fn links(fixture: &Fixture) -> Result<Attempt> {
     const PREPARE: &str = r#"rm -rf /tmp/out /tmp/back && mkdir /tmp/out && ln -s "$0" /tmp/out/link &&
         ln -s "$1" /tmp/out/folder && printf mine > /tmp/out/own"#;
     const SECRET: &[u8] = b"of the host";
     let host = tempfile::tempdir()?;
     let secret = host.path().join("secret");
     std::fs::write(&secret, SECRET)?;
-    let (tenant, microvm) = (&scene.tenant, &scene.open);
+    let (tenant, microvm) = (&fixture.tenant, &fixture.open);
     let links = [&*secret, host.path()].map(|path| path.to_string_lossy());
     let prepare = ["sh", "-c", PREPARE, &links[0], &links[1]];
     execute(tenant, microvm, &prepare).await?;
@@ -45,21 +45,21 @@ pub(super) async fn links(scene: &Scene) -> Result<Attempt> {
     })
 }
 
-/// What the folders of this module may take: many times what is in them.
+/// Size limit of the folders of this module: many times their content.
 const MAX_FOLDER_BYTES: u64 = 1 << 20;
 
-/// How long a folder of a few files may take, in the emulated host too.
+/// Longest time to copy a folder of a few files, also in the emulated host.
 const COPY_TIME: Duration = Duration::from_secs(60);
 
-/// Copies out a folder of what does harm when it is made on the host as it is: a device, a pipe that nobody writes, a program of
-/// root's, names with an end of line and a way up in them, a path of a hundred folders. The attack is that the copy does not end,
-/// or that it has a special file or a program that runs as its owner.
-pub(super) async fn hostile_folder(scene: &Scene) -> Result<Attempt> {
+/// Copies out a folder whose entries do harm if they are recreated on the host unchanged: a device, a pipe that nobody
+/// writes, a set-user-ID program of root, names with line breaks and `..`, a path of a hundred folders. The attack
+/// succeeds if the copy does not end, or contains a special file or a set-user-ID program.
+pub(super) async fn hostile_folder(fixture: &Fixture) -> Result<Attempt> {
     const PREPARE: &str = r#"rm -rf /tmp/hostile && mkdir /tmp/hostile && cd /tmp/hostile && printf mine > own &&
         mkdir special && mknod special/kmsg c 1 11 && mkfifo special/pipe && mkdir setuid && cp /bin/true setuid/program &&
         chmod 6755 setuid/program && mkdir odd && printf x > "$(printf 'odd/..\n..')" && printf x > 'odd/..\..\up' &&
         python3 -c 'import os; os.makedirs("deep" + "/d" * 100)' && mkdir own-folder && printf mine > own-folder/own"#;
-    let (tenant, microvm) = (&scene.tenant, &scene.open);
+    let (tenant, microvm) = (&fixture.tenant, &fixture.open);
     execute(tenant, microvm, &["sh", "-c", PREPARE]).await?;
     let host = tempfile::tempdir()?;
     let mut attack = false;
@@ -88,7 +88,7 @@ pub(super) async fn hostile_folder(scene: &Scene) -> Result<Attempt> {
     })
 }
 
-/// Whether something in it is a special file, or a program that runs as its owner.
+/// Whether a folder contains a special file or a set-user-ID program.
 fn has_harm(folder: &Path) -> Result<bool> {
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
@@ -105,7 +105,7 @@ fn has_harm(folder: &Path) -> Result<bool> {
     Ok(false)
 }
 
-/// The content of a file of that name, in the folder or one below.
+/// The content of the file with that name, in the folder or below it.
 fn find(folder: &Path, name: &str) -> Option<Vec<u8>> {
     let direct = std::fs::read(folder.join(name)).ok();
     direct.or_else(|| {

@@ -1,12 +1,13 @@
-//! Texts of guests and VMMs, as they may stand in logs, in reasons and on terminals.
+//! Makes texts of guests and VMMs safe to be shown in logs, in reasons and on terminals.
 //!
-//! A guest owns its agent, and may own its VMM. What these say is read by an operator beside what the service itself says, so it must
-//! not look like that: one line, no control characters, and not long.
+//! A guest controls its agent, and may control its VMM. An operator reads their texts beside the service's own
+//! messages, so they must not be able to imitate those: one line, no control characters, bounded length.
 
-/// Longest text that is passed on. The longest of our own VMM and agent, with a path in it, is a tenth of it.
+/// Longest text that is shown, in characters. The longest text of our own VMM and agent, with a path in it, is a tenth
+/// of that.
 const MAX_CHARS: usize = 1024;
 
-/// The text in one line, without control characters and cut to [`MAX_CHARS`].
+/// The text as one line, with control characters escaped, and cut to [`MAX_CHARS`].
 pub(crate) fn harmless(text: &str) -> String {
     let is_plain = |c: &char| !c.is_control() && !is_direction(*c);
     if text.chars().all(|c| is_plain(&c)) && text.chars().nth(MAX_CHARS).is_none() {
@@ -26,7 +27,7 @@ pub(crate) fn harmless(text: &str) -> String {
     told
 }
 
-/// Characters that turn the order of those around them (Unicode UAX #9).
+/// Whether a character changes the direction of the text around it (Unicode UAX #9).
 fn is_direction(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -1,4 +1,4 @@
-//! Requests to S3 that take more than they have shown or signed.
+//! Attacks on S3 by requests that exceed their signature.
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -7,17 +7,18 @@ use http::Method;
 use jiff::{SignedDuration, Timestamp};
 
 use super::super::attempt::Attempt;
-use super::super::stage::{BUCKET, Scene};
+use super::super::fixture::{BUCKET, Fixture};
 use super::super::wire::{is_good, pour, say};
 
-/// What is offered at most of a body that should be refused at its beginning: more than lies in buffers on the way.
+/// Most bytes that are sent of a body that should be refused at its beginning: more than the buffers on the way hold.
 const OFFERED_BYTES: usize = 48 << 20;
 
 const PIECE: &[u8] = &[0; 256 << 10];
 
-/// Offers the form of a browser with nothing but a key's id. The attack is that it is taken whole before anything is said.
-pub(super) async fn form_before_signature(scene: &Scene) -> Result<Attempt> {
-    let client = &scene.tenant;
+/// Sends a browser's upload form with a key's id and no signature. The attack succeeds if the service reads all of it
+/// before it answers.
+pub(super) async fn form_before_signature(fixture: &Fixture) -> Result<Attempt> {
+    let client = &fixture.tenant;
     let form = concat!(
         "--b\r\nContent-Disposition: form-data; name=\"key\"\r\n\r\nx\r\n",
         "--b\r\nContent-Disposition: form-data; name=\"policy\"\r\n\r\ne30=\r\n",
@@ -42,12 +43,12 @@ pub(super) async fn form_before_signature(scene: &Scene) -> Result<Attempt> {
     })
 }
 
-/// Uploads in chunks, of which the first says that it has four gigabytes. The attack is that the service takes it.
-pub(super) async fn chunk_without_end(scene: &Scene) -> Result<Attempt> {
+/// Uploads in chunks, of which the first declares four gigabytes. The attack succeeds if the service accepts it.
+pub(super) async fn chunk_without_end(fixture: &Fixture) -> Result<Attempt> {
     const CLAIM: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
     /// The CRC32 of 1,024 times `x`.
     const TRAILER: &str = "x-amz-checksum-crc32:SNfwYw==";
-    let client = &scene.tenant;
+    let client = &fixture.tenant;
     let upload = |decoded_bytes: usize| {
         let path = format!("/{BUCKET}/mine/chunks");
         let head = Head::new("s3", Method::PUT, path)
@@ -78,9 +79,9 @@ pub(super) async fn chunk_without_end(scene: &Scene) -> Result<Attempt> {
     })
 }
 
-/// Reads with a signature of twenty minutes ago.
-pub(super) async fn old_signature(scene: &Scene) -> Result<Attempt> {
-    let client = &scene.tenant;
+/// Reads an object with a signature that is twenty minutes old.
+pub(super) async fn old_signature(fixture: &Fixture) -> Result<Attempt> {
+    let client = &fixture.tenant;
     let read = async |at: Timestamp| -> Result<bool> {
         let head = Head::new("s3", Method::GET, format!("/{BUCKET}/mine/a"));
         let head = client.signed_head(&head, &payload_hash(b""), at)?;
@@ -96,10 +97,10 @@ pub(super) async fn old_signature(scene: &Scene) -> Result<Attempt> {
     })
 }
 
-/// Uploads by the URL of an upload, with headers that it does not name: they make a copy of another object of it, or say what becomes
-/// of it.
-pub(super) async fn more_headers(scene: &Scene) -> Result<Attempt> {
-    let client = &scene.tenant;
+/// Uses a presigned URL of an upload with headers that it does not sign: they turn the upload into a copy of another
+/// object, or set its metadata.
+pub(super) async fn more_headers(fixture: &Fixture) -> Result<Attempt> {
+    let client = &fixture.tenant;
     let head = Head::new("s3", Method::PUT, format!("/{BUCKET}/mine/uploaded"));
     let address = client.presigned(&head, b"", 300, Timestamp::now())?;
     let copy = format!("x-amz-copy-source: /{BUCKET}/closed/b\r\n");

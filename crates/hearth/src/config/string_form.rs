@@ -1,4 +1,4 @@
-//! Values that a file says in one word: read and written as on the command line.
+//! serde functions for values that are strings in the file, in the same form as on the command line.
 
 use std::fmt::Display;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! Requests to an endpoint that mean two things, or come with the wrong token.
+//! Attacks on an endpoint: ambiguous requests, and wrong tokens.
 
 use std::time::Duration;
 
@@ -7,27 +7,27 @@ use hearth_client::LogQuery;
 use jiff::{SignedDuration, Timestamp};
 
 use super::super::attempt::Attempt;
-use super::super::stage::{NAME, Scene};
+use super::super::fixture::{Fixture, NAME};
 use super::super::wire::{hear, status};
 use crate::names::log_group;
 
-/// How long the application's output takes to come to its log, in the emulated host too.
+/// Longest time until the application's output is in its log, also in the emulated host.
 const LOG_TIME: Duration = Duration::from_secs(20);
 
-/// What the second requests ask for.
+/// Path of the hidden requests.
 const HIDDEN: &str = "/smuggled";
 
-/// Hides a request in another one, in a dozen ways that servers have read differently. The attack is that the application has seen the
-/// hidden one, which its log tells; its control, that it sees one that is not hidden.
-pub(super) async fn smuggling(scene: &Scene) -> Result<Attempt> {
+/// Request smuggling: hides a request in another one, in a dozen ways that servers have parsed differently. The attack
+/// succeeds if the application has seen the hidden request, by its log. The control is a request that is not hidden.
+pub(super) async fn smuggling(fixture: &Fixture) -> Result<Attempt> {
     let began = Timestamp::now() - SignedDuration::from_secs(1);
     let mark = format!("/seen-{}", began.as_millisecond());
-    let (endpoint, token) = (&scene.open.endpoint, &scene.open.token);
+    let (endpoint, token) = (&fixture.open.endpoint, &fixture.open.token);
     let common = format!("Host: {endpoint}\r\nX-aws-proxy-auth: {token}\r\n");
     let mut requests = ambiguous(&common);
     requests.push(format!("GET {mark} HTTP/1.1\r\n{common}\r\n"));
     for request in requests {
-        let mut stream = scene.tenant.open_endpoint(endpoint).await?;
+        let mut stream = fixture.tenant.open_endpoint(endpoint).await?;
         let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await;
         hear(&mut *stream, Duration::from_secs(2)).await;
     }
@@ -44,7 +44,7 @@ pub(super) async fn smuggling(scene: &Scene) -> Result<Attempt> {
             stream: None,
             start_ms: Some(began.as_millisecond()),
         };
-        let events = scene.tenant.log_events(&query).await?;
+        let events = fixture.tenant.log_events(&query).await?;
         let has = |text: &str| events.iter().any(|event| event.message.contains(text));
         seen = Attempt {
             attack: has(HIDDEN),
@@ -54,7 +54,7 @@ pub(super) async fn smuggling(scene: &Scene) -> Result<Attempt> {
     Ok(seen)
 }
 
-/// Requests with another one in them that asks for [`HIDDEN`].
+/// Requests that contain another request for [`HIDDEN`].
 fn ambiguous(common: &str) -> Vec<String> {
     let hidden = format!("GET {HIDDEN} HTTP/1.1\r\nHost: x\r\n\r\n");
     let length = hidden.len();
@@ -119,20 +119,20 @@ fn ambiguous(common: &str) -> Vec<String> {
 }
 
 /// Opens the shell with a token for a port. Control: with a token for the shell.
-pub(super) async fn port_token_at_the_shell(scene: &Scene) -> Result<Attempt> {
+pub(super) async fn port_token_at_the_shell(fixture: &Fixture) -> Result<Attempt> {
     let opens = async |token: &str| -> Result<bool> {
-        let endpoint = &scene.open.endpoint;
+        let endpoint = &fixture.open.endpoint;
         let request = format!(
             "GET / HTTP/1.1\r\nHost: {endpoint}\r\nX-aws-proxy-auth: {token}\r\nX-aws-proxy-port: 8022\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
         );
-        let mut stream = scene.tenant.open_endpoint(endpoint).await?;
+        let mut stream = fixture.tenant.open_endpoint(endpoint).await?;
         tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await?;
         // A shell says nothing more until it is told something.
         let answer = hear(&mut *stream, Duration::from_secs(5)).await;
         Ok(status(&answer) == Some(101))
     };
     Ok(Attempt {
-        attack: opens(&scene.open.token).await?,
-        control: opens(&scene.open.shell_token).await?,
+        attack: opens(&fixture.open.token).await?,
+        control: opens(&fixture.open.shell_token).await?,
     })
 }
