@@ -2,3 +2,4 @@
 
 pub use super::admission::fuzz::admission;
 pub use super::chunk_limit::fuzz::chunks;
+pub use super::form::fuzz::forms;

@@ -329,8 +329,10 @@ def form(key, content=b"planted"):
 
 def form_is_taken(size):
     """Whether so much of the file of a form is taken before anything is answered. Nobody has signed it."""
-    head = f"POST /{V['bucket']}?AWSAccessKeyId={V['own_key'][0]} HTTP/1.1\r\nHost: {AWS}\r\nContent-Type: multipart/form-data; boundary=b\r\n"
-    begin = form("x")[: -len(b"planted\r\n--b--\r\n")]
+    head = f"POST /{V['bucket']} HTTP/1.1\r\nHost: {AWS}\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+    unsigned = {"AWSAccessKeyId": V["own_key"][0], "policy": "e30=", "signature": "c2lnbmF0dXJl"}
+    field = '--b\r\nContent-Disposition: form-data; name="{}"\r\n\r\n{}\r\n'
+    begin = "".join(field.format(*pair) for pair in unsigned.items()).encode() + form("x")[: -len(b"planted\r\n--b--\r\n")]
     with socket.create_connection((AWS, 80), timeout=30) as s:
         s.settimeout(0.01)
         left = memoryview(f"{head}Content-Length: {2 * size}\r\n\r\n".encode() + begin)

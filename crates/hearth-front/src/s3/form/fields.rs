@@ -58,7 +58,14 @@ impl Fields {
 }
 
 /// Reads fields until the file begins.
-pub(super) async fn read(body: FormBody, boundary: String) -> S3Result<(Fields, Field<'static>)> {
+pub(super) async fn read<B>(
+    body: FormBody<B>,
+    boundary: String,
+) -> S3Result<(Fields, Field<'static>)>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BodyError>,
+{
     let budget = Arc::clone(&body.budget);
     let mut form = Multipart::new(body, boundary);
     let mut fields = Fields::default();
@@ -100,8 +107,8 @@ fn refusal(error: &multer::Error) -> s3s::S3Error {
 }
 
 /// The body of a form, of which no more comes than it may have as yet.
-pub(super) struct FormBody {
-    body: UploadBody<Incoming>,
+pub(super) struct FormBody<B = Incoming> {
+    body: UploadBody<B>,
     budget: Budget,
     read_bytes: u64,
     /// Whether the reader is to be stopped before the next piece: it would take all that there is into memory.
@@ -113,8 +120,8 @@ pub(super) struct FormBody {
 #[error("the form is too long")]
 struct TooLong;
 
-impl FormBody {
-    pub(super) fn new(body: Incoming) -> Self {
+impl<B> FormBody<B> {
+    pub(super) fn new(body: B) -> Self {
         Self {
             body: UploadBody::new(body),
             budget: Arc::new(AtomicU64::new(MAX_FIELDS_BYTES)),
@@ -124,7 +131,11 @@ impl FormBody {
     }
 }
 
-impl Stream for FormBody {
+impl<B> Stream for FormBody<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BodyError>,
+{
     type Item = Result<Bytes, BodyError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {

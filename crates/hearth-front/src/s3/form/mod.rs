@@ -4,6 +4,8 @@
 //! the signature is verified and the policy held against the fields; only then the file is read, as a stream.
 
 mod fields;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzz;
 mod policy;
 
 use std::sync::Arc;

@@ -125,22 +125,23 @@ impl Policy {
                 return Err(unmet(&format!("Policy Condition failed: {text}")));
             }
         }
-        let is_named = |field: &str| {
-            self.conditions.iter().any(|condition| match condition {
-                Condition::Is(name, _) | Condition::Begins(name, _) => name == field,
-                Condition::Size(_) => false,
-            })
-        };
-        let is_free = |field: &str| {
-            FREE.contains(&field) || FREE_BEGINS.iter().any(|begin| field.starts_with(begin))
-        };
-        let extra = fields
-            .iter()
-            .find(|(name, _)| !is_free(name) && !is_named(name));
-        match extra {
+        match fields.iter().find(|(name, _)| !self.lets(name)) {
             Some((name, _)) => Err(unmet(&format!("Extra input fields: {name}"))),
             None => Ok(()),
         }
+    }
+}
+
+impl Policy {
+    /// Whether a form may have a field: one of a condition, or one that needs none.
+    pub(super) fn lets(&self, field: &str) -> bool {
+        let is_free =
+            FREE.contains(&field) || FREE_BEGINS.iter().any(|begin| field.starts_with(begin));
+        is_free
+            || self.conditions.iter().any(|condition| match condition {
+                Condition::Is(name, _) | Condition::Begins(name, _) => name == field,
+                Condition::Size(_) => false,
+            })
     }
 }
 
