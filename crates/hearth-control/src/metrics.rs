@@ -145,6 +145,8 @@ pub struct Metrics {
     pub hook_failures: Counter,
     /// MicroVMs that ended.
     pub ends: Ends,
+    /// Suspends because the host's memory was short.
+    pub pressure_suspends: Counter,
     /// Things found without an owner and removed.
     pub orphans_removed: Counter,
     /// How long the store took for a commit: the journal's lag.

@@ -23,6 +23,7 @@ use crate::known_hosts::KnownHosts;
 use crate::lambda::Lambda;
 use crate::lambda::page::PageTokens;
 use crate::logs::Logs;
+use crate::memory_shares::MemoryShares;
 use crate::metrics::FrontMetrics;
 use crate::metrics_page::MetricsPage;
 use crate::operations::{Followers, Operations};
@@ -58,6 +59,8 @@ pub struct FrontConfig {
     pub audit_log: PathBuf,
     /// The front's metrics.
     pub metrics: FrontMetrics,
+    /// What requests may have the service hold.
+    pub memory: MemoryShares,
     /// What is measured, for the operator.
     pub page: Arc<MetricsPage>,
     /// Whether the metrics of the host are shown to everybody at `/metrics`, and who may be called how for that: for a
@@ -106,13 +109,14 @@ impl Front {
                 config.objects,
                 Arc::clone(&places),
                 config.s3_elsewhere,
+                &config.memory,
             ),
             metadata: Metadata {
                 sessions: identities.sessions.clone(),
                 control: config.control.clone(),
             },
             identities,
-            bodies: BodyReader::new(),
+            bodies: BodyReader::new(&config.memory),
             lambda,
             operations,
             logs: Logs {

@@ -19,7 +19,9 @@ use crate::endpoint::EndpointLease;
 use crate::host::Presence;
 use crate::id::MicrovmId;
 use crate::life::{Life, Phase, Wish};
-use crate::machine::microvm::{Denial, Event, Step, Terms, Timer, adopt, deadline, step};
+use crate::machine::microvm::{
+    Denial, Event, Step, Terms, Timer, adopt, deadline, may_give_way, step,
+};
 use crate::microvm::{Activity, LaunchTerms, Microvm, RunInput};
 use crate::refusal::{ControlError, Refusal};
 use crate::start_times::{StartKind, StartRecorder};
@@ -38,6 +40,8 @@ pub(super) enum Command {
     Ask(Ask, Reply<()>),
     /// A child's wish to begin where it is, answered once what it begins from is durable.
     Seal(Loan),
+    /// Memory is short: to be suspended if it may be. Answers whether it is on its way.
+    GiveWay(Reply<bool>),
     /// What shall count as activity, answered once it is durable.
     SetActivity(Activity, Reply<()>),
     /// The host says that it ended.
@@ -82,6 +86,11 @@ impl Handle {
         self.mailbox.ask(command).await
     }
 
+    /// Has the microVM suspended because memory is short, if it may be; `None` when the owner has ended meanwhile.
+    pub(super) async fn give_way(&self) -> Option<Result<bool, ControlError>> {
+        self.mailbox.ask(Command::GiveWay).await
+    }
+
     /// Says what counts as activity; `None` when the owner has ended meanwhile.
     pub(super) async fn set_activity(
         &self,
@@ -109,6 +118,11 @@ impl Handle {
     /// The times of its last start.
     pub(super) fn start(&self) -> &StartRecorder {
         &self.start
+    }
+
+    /// When it was last active, or began to run.
+    pub(super) fn idle_since(&self) -> Timestamp {
+        Timestamp::from_unix_ms(self.activity.load(Ordering::Relaxed))
     }
 
     /// Notes that it is active now.
@@ -140,14 +154,13 @@ struct Owner {
     holdings: Option<Holdings>,
     mailbox: mpsc::Receiver<Command>,
     view: watch::Sender<Microvm>,
-    /// When it was last active: by a byte through the endpoint, or by what else counts of it.
+    /// When it was last active: by a byte through the endpoint, by what else counts of it, or as it began to run. That its child was
+    /// made meanwhile is no beginning.
     activity: Arc<AtomicI64>,
     /// The times of its last start.
     start: Arc<StartRecorder>,
     /// When the present phase began. After a restart that is now: traffic could not pass before.
     moved_at: Timestamp,
-    /// When it last began to run. That its child was made meanwhile is no beginning.
-    ran_at: Timestamp,
     /// What is due to a child while it is sealed.
     loan: Option<Loan>,
     /// Somebody else has moved the record: this owner must not act on it any more.
@@ -187,7 +200,6 @@ pub(super) fn spawn(
         activity,
         start,
         moved_at: now,
-        ran_at: now,
         loan: None,
         is_superseded: false,
     };
@@ -215,6 +227,9 @@ impl Owner {
                     let _ = reply.send(self.answer(ask).await);
                 }
                 Next::Command(Command::Seal(loan)) => self.lend(loan).await,
+                Next::Command(Command::GiveWay(reply)) => {
+                    let _ = reply.send(self.give_way().await);
+                }
                 Next::Command(Command::SetActivity(activity, reply)) => {
                     let _ = reply.send(self.set_activity(activity).await);
                 }
@@ -264,12 +279,12 @@ impl Owner {
     }
 
     fn due(&self) -> Option<(Timestamp, Timer)> {
-        let activity = Timestamp::from_unix_ms(self.activity.load(Ordering::Relaxed));
-        deadline(
-            &self.microvm.life,
-            &Terms::of(&self.microvm),
-            activity.max(self.ran_at),
-        )
+        let terms = Terms::of(&self.microvm);
+        deadline(&self.microvm.life, &terms, self.idle_since())
+    }
+
+    fn idle_since(&self) -> Timestamp {
+        Timestamp::from_unix_ms(self.activity.load(Ordering::Relaxed))
     }
 
     /// What the host or the clock says. It has happened, so it is written however long that takes.
@@ -346,6 +361,16 @@ impl Owner {
                 Ok(())
             }
         }
+    }
+
+    /// Decided here and not by whoever asks: a request may have come since.
+    async fn give_way(&mut self) -> Result<bool, ControlError> {
+        let now = self.shared.clock.now();
+        let (life, terms) = (&self.microvm.life, Terms::of(&self.microvm));
+        if !may_give_way(life, &terms, self.idle_since(), now) {
+            return Ok(false);
+        }
+        self.ask(&Event::Suspend).await.map(|()| true)
     }
 
     /// What a microVM is like is changed as long as it has a future.
@@ -507,7 +532,7 @@ impl Owner {
         }
         if life.phase == Phase::Running && !matches!(before, Phase::Running | Phase::Sealing { .. })
         {
-            self.ran_at = now;
+            self.activity.fetch_max(now.unix_ms(), Ordering::Relaxed);
         }
         match life.phase {
             Phase::Suspended { .. } => {

@@ -24,8 +24,8 @@ use hearth_control::time::{Clock, SystemClock, Timestamp};
 use hearth_control::{Control, ControlConfig};
 use hearth_front::{
     ControlMetrics, Disks, EndpointTokens, Front, FrontConfig, FrontMetrics, Grant, Holding,
-    HoldingKind, Keys, KnownHosts, MetricsPage, MintError, PageTokens, SessionKey, Transport,
-    serve,
+    HoldingKind, Keys, KnownHosts, MemoryShares, MetricsPage, MintError, PageTokens, SessionKey,
+    Transport, serve,
 };
 use hearth_logs::{Limits, LogStore};
 use hearth_objects::ObjectStore;
@@ -95,6 +95,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         audit_log: directory.join("audit.log"),
         metrics,
         page: Arc::new(page),
+        memory: MemoryShares::default(),
         metrics_shown_to: Some(KnownHosts::default()),
     })?;
     let front = Arc::new(front);

@@ -1,6 +1,8 @@
 //! What may be done in S3: actions and resources of its operations, held against the caller's policies, and what guests may
 //! ask at all. By the time this is asked, the signature has been verified.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use hearth_control::Control;
 use hearth_control::throttle::Rate;
@@ -14,6 +16,7 @@ use s3s::{S3Request, S3Result, s3_error};
 use tokio::sync::Semaphore;
 
 use super::found::Found;
+use super::memory::{Held, Memory};
 use crate::guest::Guest;
 use crate::identity::{Principal, Signer};
 use crate::policy::Facts;
@@ -81,13 +84,15 @@ pub(super) struct Access {
     /// One list of keys at a time is held against the policies of a role. The longest list takes a second or so with the
     /// largest policies, and threads that may block are for all accounts.
     lists: Semaphore,
+    memory: Arc<Memory>,
 }
 
 impl Access {
-    pub(super) fn new(control: Control) -> Self {
+    pub(super) fn new(control: Control, memory: Arc<Memory>) -> Self {
         Self {
             control,
             lists: Semaphore::new(1),
+            memory,
         }
     }
 }
@@ -116,6 +121,12 @@ impl S3Access for Access {
             let account = visit.signer.account;
             let taken = self.control.throttle(account, Rate::Request);
             taken.map_err(|_| s3_error!(SlowDown, "Please reduce your request rate."))?;
+        }
+        let held = context.extensions_mut().get::<Held>().cloned();
+        if let Some(held) = held
+            && !self.memory.give(&visit.signer.account.to_string(), &held)
+        {
+            return Err(s3_error!(SlowDown, "Please reduce your request rate."));
         }
         let action = action(operation);
         if visit.is_guest && !action.as_ref().is_some_and(|action| action.is_data) {

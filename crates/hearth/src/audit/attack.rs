@@ -43,7 +43,12 @@ pub(super) async fn make_all<'a>(scene: &Scene, attacks: &'a [Attack]) -> Result
         match from {
             From::Open => findings.extend(in_guest(scene, &scene.open, group, &values).await?),
             From::Closed => findings.extend(in_guest(scene, &scene.closed, group, &values).await?),
-            From::Client | From::Stranger | From::Endpoint | From::Copy | From::Dockerfile => {
+            From::Neighbour
+            | From::Client
+            | From::Stranger
+            | From::Endpoint
+            | From::Copy
+            | From::Dockerfile => {
                 for attack in group {
                     let result = from_outside(scene, attack, &values).await;
                     let result = result.map_err(|error| format!("{error:#}"));
@@ -148,8 +153,8 @@ async fn from_outside(scene: &Scene, attack: &Attack, values: &Value) -> Result<
             })
         }
         Kind::Endpoint { token, port } => Ok(Attempt {
-            attack: reach(scene, &filled(scene, token), port).await?,
-            control: reach(scene, &scene.open.token, None).await?,
+            attack: reach_open(scene, &filled(scene, token), port).await?,
+            control: reach_open(scene, &scene.open.token, None).await?,
         }),
         Kind::Code { by, .. } => by::make(scene, values, by).await,
         Kind::Guest { .. } => bail!("this is made in a guest"),
@@ -183,7 +188,17 @@ fn content_type(service: &str) -> &'static str {
     }
 }
 
-async fn reach(scene: &Scene, token: &str, port: Option<u16>) -> Result<bool> {
+async fn reach_open(scene: &Scene, token: &str, port: Option<u16>) -> Result<bool> {
+    reach(&scene.tenant, &scene.open.endpoint, token, port).await
+}
+
+/// Whether an endpoint gives what is behind it to whoever has this token.
+pub(super) async fn reach(
+    client: &Client,
+    endpoint: &str,
+    token: &str,
+    port: Option<u16>,
+) -> Result<bool> {
     let request = EndpointRequest {
         method: Method::GET,
         path: "/".to_owned(),
@@ -191,10 +206,7 @@ async fn reach(scene: &Scene, token: &str, port: Option<u16>) -> Result<bool> {
         body: bytes::Bytes::new(),
         port,
     };
-    let answer = scene
-        .tenant
-        .request(&scene.open.endpoint, token, request)
-        .await?;
+    let answer = client.request(endpoint, token, request).await?;
     Ok(answer.status().as_u16() < 300)
 }
 

@@ -3,9 +3,11 @@
 mod builder;
 mod copying;
 mod endpoints;
+mod forks;
 mod neighbours;
 mod objects;
 mod policies;
+mod resolver;
 mod strangers;
 
 use anyhow::Result;
@@ -32,6 +34,9 @@ pub(super) async fn make(scene: &Scene, values: &Value, by: By) -> Result<Attemp
         By::PortTokenAtTheShell => endpoints::port_token_at_the_shell(scene).await,
         By::CopiedLinks => copying::links(scene).await,
         By::HostileFolder => copying::hostile_folder(scene).await,
+        By::EndlessFolder => copying::endless_folder(scene).await,
+        By::TokensOfAParent => forks::tokens_of_a_parent(scene).await,
+        By::HeldResolver => resolver::held(scene, values).await,
         By::LoginInTheBuilder => builder::login(scene).await,
     }
 }

@@ -43,6 +43,8 @@ pub(super) enum From {
     Open,
     /// A microVM that may go nowhere.
     Closed,
+    /// Two microVMs at once, of which one disturbs the other.
+    Neighbour,
     /// A client of the API with a key of another account.
     Client,
     /// Somebody who reaches the API, and has a key's id or somebody's URL at most.
@@ -60,6 +62,7 @@ impl From {
         match self {
             Self::Open => "guest",
             Self::Closed => "closed guest",
+            Self::Neighbour => "guest beside another one",
             Self::Client => "client",
             Self::Stranger => "stranger",
             Self::Endpoint => "endpoint",
@@ -87,6 +90,9 @@ pub(super) enum By {
     PortTokenAtTheShell,
     CopiedLinks,
     HostileFolder,
+    EndlessFolder,
+    TokensOfAParent,
+    HeldResolver,
     LoginInTheBuilder,
 }
 
@@ -140,7 +146,7 @@ impl Attack {
                 token: self.token.as_deref()?,
                 port: self.port,
             },
-            From::Stranger | From::Copy | From::Dockerfile => return None,
+            From::Neighbour | From::Stranger | From::Copy | From::Dockerfile => return None,
         })
     }
 }
@@ -177,7 +183,7 @@ mod tests {
         let attacks = attacks().unwrap();
         let names: BTreeSet<_> = attacks.iter().map(|attack| &attack.name).collect();
         assert_eq!(names.len(), attacks.len());
-        assert!(attacks.len() >= 90, "{}", attacks.len());
+        assert!(attacks.len() >= 93, "{}", attacks.len());
         for attack in &attacks {
             assert!(attack.kind().is_some(), "{}", attack.name);
         }
