@@ -24,12 +24,12 @@ const BODY_TIME: Duration = Duration::from_secs(30);
 /// many large bodies wait for each other.
 const SMALL_BYTES: usize = 16 * 1024;
 
-/// One in so many parts of a budget is what one account may hold with heads that are verified: by default six of the
+/// One in so many parts of a budget is what one account may hold with heads that are verified: by default five of the
 /// largest bodies, so that it takes four busy accounts to make others wait.
 const ACCOUNT_PARTS: usize = 4;
 
 /// The same for requests that only name a key of the account. Ids of keys are no secrets, so anybody may hold this
-/// much in anybody's name: by default three of the largest bodies.
+/// much in anybody's name: by default two of the largest bodies.
 const CLAIMED_ACCOUNT_PARTS: usize = 8;
 
 /// What all requests whose heads are not verified may hold together: half, so that the others always find room.

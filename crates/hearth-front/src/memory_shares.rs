@@ -4,16 +4,17 @@
 //! below that bound by construction, so that no flood of requests brings the service near its end:
 //!
 //! ```text
-//! 5/16  bodies of requests        2/16  XML of S3
-//! 1/16  first bytes of bodies     2/16  large chunks of uploads
+//! 4/16  bodies of requests        2/16  XML of S3
+//! 2/16  first bytes of bodies     2/16  large chunks of uploads
 //! 1/16  lines of guests on their way to the log store (hearth-host)
 //! 5/16  what is bounded by number: connections, caches of three databases, the program itself
 //! ```
 
 /// Parts of the whole.
 const PARTS: usize = 16;
-const LARGE_BODY_PARTS: usize = 5;
-const SMALL_BODY_PARTS: usize = 1;
+const LARGE_BODY_PARTS: usize = 4;
+/// By default of four thousand at a time.
+const SMALL_BODY_PARTS: usize = 2;
 const XML_PARTS: usize = 2;
 const CHUNK_PARTS: usize = 2;
 

@@ -11,10 +11,13 @@
 
 use std::collections::HashSet;
 use std::convert::Infallible;
+use std::future::ready;
 use std::io;
 use std::time::Duration;
 
-use hearth_node::{MemoryPressure, ProcessRecord, available_percent, with_causes};
+use futures_util::stream::{self, StreamExt};
+use hearth_control::instance::InstanceId;
+use hearth_node::{MemoryPressure, NodeError, ProcessRecord, available_percent, with_causes};
 use tokio::sync::watch;
 
 use crate::local::LocalHost;
@@ -24,6 +27,12 @@ const PAUSE: Duration = Duration::from_secs(5);
 
 /// After this time in which nobody waited, memory is not short any more.
 const QUIET: Duration = Duration::from_secs(60);
+
+/// Longest wait for a VMM: one that was taken over may never answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
+/// VMMs that are asked at one time; each takes a descriptor.
+const AT_ONCE: usize = 64;
 
 /// When memory counts as short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,11 +103,7 @@ impl PressureWatch {
         );
         // Even if the answer is lost.
         self.lent.clear();
-        for id in beyond {
-            if let Err(error) = self.host.ask_back(id).await {
-                tracing::debug!(%id, error = with_causes(&error), "not asked to give memory back");
-            }
-        }
+        ask_all(beyond, |id| self.host.ask_back(id)).await;
     }
 
     async fn tell(&mut self) {
@@ -114,21 +119,37 @@ impl PressureWatch {
         let running = self.host.running();
         self.lent
             .retain(|process| running.iter().any(|(_, other)| other == process));
-        for (id, process) in running {
-            if self.lent.contains(&process) {
-                continue;
-            }
-            match self.host.lend_again(id).await {
-                Ok(()) => {
-                    self.lent.insert(process);
-                }
-                // It is being sealed, or has just ended; a process that goes on is asked again in a minute.
-                Err(error) => {
+        let unknown = running
+            .iter()
+            .filter(|(_, process)| !self.lent.contains(process));
+        let unknown = unknown.map(|(id, _)| *id).collect();
+        let told = ask_all(unknown, |id| self.host.lend_again(id)).await;
+        let told = running.into_iter().filter(|(id, _)| told.contains(id));
+        self.lent.extend(told.map(|(_, process)| process));
+    }
+}
+
+/// Asks many VMMs; answers which have done it. Of the others one is being sealed, has just ended, or was taken over: those that go on
+/// are asked again in a minute.
+async fn ask_all<F>(ids: Vec<InstanceId>, ask: impl Fn(InstanceId) -> F) -> HashSet<InstanceId>
+where
+    F: Future<Output = Result<(), NodeError>>,
+{
+    let asked = ids.into_iter().map(|id| {
+        let answer = tokio::time::timeout(ANSWER_LIMIT, ask(id));
+        async move {
+            match answer.await {
+                Ok(Ok(())) => return Some(id),
+                Ok(Err(error)) => {
                     tracing::debug!(%id, error = with_causes(&error), "its balloon is as it was");
                 }
+                Err(_) => tracing::debug!(%id, "its VMM does not answer"),
             }
+            None
         }
-    }
+    });
+    let answers = stream::iter(asked).buffer_unordered(AT_ONCE);
+    answers.filter_map(ready).collect().await
 }
 
 /// What is to be done next.
@@ -174,6 +195,8 @@ impl Course {
 
 #[cfg(test)]
 mod tests {
+    use hearth_control::id::MicrovmId;
+
     use super::*;
 
     #[test]
@@ -186,6 +209,26 @@ mod tests {
         assert_eq!(course.next(true, Some(9)), Step::Tell);
         assert_eq!(course.next(false, Some(9)), Step::Lend);
         assert_eq!(course.next(true, Some(9)), Step::AskBack);
+    }
+
+    /// One VMM that says nothing keeps no other from being asked.
+    #[tokio::test(start_paused = true)]
+    async fn a_vmm_that_does_not_answer_holds_up_no_other() {
+        let ids: Vec<InstanceId> = (0..200).map(|_| MicrovmId::generate().into()).collect();
+        let (silent, refusing) = (ids[0], ids[1]);
+        let ask = async |id: InstanceId| {
+            if id == silent {
+                std::future::pending::<()>().await;
+            }
+            match id == refusing {
+                true => Err(NodeError::UnknownMachine(id.to_string())),
+                false => Ok(()),
+            }
+        };
+        let began = tokio::time::Instant::now();
+        let told = ask_all(ids.clone(), ask).await;
+        assert_eq!(began.elapsed(), ANSWER_LIMIT);
+        assert_eq!(told, ids[2..].iter().copied().collect());
     }
 
     /// A guest that fights with its own limit makes processes wait, on a host with memory for all.

@@ -16,6 +16,7 @@
 mod attack;
 mod attempt;
 mod by;
+mod endpoint;
 mod guest;
 mod list;
 mod report;

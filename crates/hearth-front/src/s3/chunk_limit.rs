@@ -304,7 +304,7 @@ mod tests {
             held.push((sender, body));
             assert!(held.len() < 100, "as many as one likes");
         }
-        assert_eq!(held.len(), OF_ACCOUNT_BYTES / MAX_CHUNK_BYTES as usize - 1);
+        assert_eq!(held.len(), OF_ACCOUNT_BYTES / MAX_CHUNK_BYTES as usize);
         let (_other, mut body) = upload(&memory, "other");
         assert!(comes(&mut body).await);
         // Small chunks need nothing.

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use hearth_client::{Client, EndpointRequest, RawRequest, Settings};
+use hearth_client::{Client, RawRequest, Settings};
 use http::Method;
 use serde_json::{Value, json};
 
 use super::attempt::Attempt;
 use super::by;
+use super::endpoint::reach;
 use super::guest::{Line, execute, script};
 use super::stage::{BUCKET, Microvm, OTHER_BUCKET, Scene, say};
 use super::table::{Api, Attack, From, Kind, Owner};
@@ -190,24 +191,6 @@ fn content_type(service: &str) -> &'static str {
 
 async fn reach_open(scene: &Scene, token: &str, port: Option<u16>) -> Result<bool> {
     reach(&scene.tenant, &scene.open.endpoint, token, port).await
-}
-
-/// Whether an endpoint gives what is behind it to whoever has this token.
-pub(super) async fn reach(
-    client: &Client,
-    endpoint: &str,
-    token: &str,
-    port: Option<u16>,
-) -> Result<bool> {
-    let request = EndpointRequest {
-        method: Method::GET,
-        path: "/".to_owned(),
-        headers: Vec::new(),
-        body: bytes::Bytes::new(),
-        port,
-    };
-    let answer = client.request(endpoint, token, request).await?;
-    Ok(answer.status().as_u16() < 300)
 }
 
 /// A text of the table with its braces filled in.

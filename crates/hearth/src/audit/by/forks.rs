@@ -4,8 +4,8 @@ use anyhow::Result;
 use hearth_client::Client;
 use serde_json::json;
 
-use super::super::attack::reach;
 use super::super::attempt::Attempt;
+use super::super::endpoint::reach;
 use super::super::stage::Scene;
 use crate::microvm::wait::{Patience, Wish, wait};
 use crate::view::text;
