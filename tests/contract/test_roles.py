@@ -10,6 +10,8 @@ import uuid
 
 import boto3
 import pytest
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 
 from conftest import Server
@@ -183,6 +185,47 @@ def test_policies_decide_in_s3(world):
         s3.get_object(Bucket=world.bucket, Key="code.zip")
     with pytest.raises(Exception, match="with an explicit deny"):
         s3.get_object(Bucket=world.bucket, Key="closed/b")
+
+
+def listed(world, s3, query, signed_as=None):
+    """Status and body of a list whose query is sent as it is, and signed as it may be read."""
+    address = f"{world.server.url}/{world.bucket}?"
+    request = AWSRequest("GET", address + (signed_as or query))
+    S3SigV4Auth(s3._request_signer._credentials.get_frozen_credentials(), "s3", world.server.region).add_auth(request)
+    try:
+        with urllib.request.urlopen(urllib.request.Request(address + query, headers=dict(request.headers.items())), timeout=60) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def test_a_prefix_is_held_against_policies_as_it_is_read(world):
+    """Finding L9: a plus in a query is a blank, and policies were held against a plus."""
+    bucket = f"arn:aws:s3:::{world.bucket}"
+    for key in ("open+x/mine", "open x/secret"):
+        world.s3.put_object(Bucket=world.bucket, Key=key, Body=b"")
+    s3 = world.with_role("s3", allow("s3:ListBucket", bucket, Condition={"StringEquals": {"s3:prefix": "open+x"}}))
+    status, body = listed(world, s3, "list-type=2&prefix=open%2Bx")
+    assert status == 200 and b"open+x/mine" in body and b"secret" not in body
+    ways = [listed(world, s3, "list-type=2&prefix=open+x", f"list-type=2&prefix=open{read_as}x") for read_as in ("%20", "%2B", "+")]
+    assert not any(b"secret" in body for _, body in ways)
+    # One of these is signed as it is read here, so it was the policy that refused.
+    assert any(status == 403 and b"<Code>AccessDenied</Code>" in body for status, body in ways), ways
+
+
+def test_a_denied_prefix_is_found_behind_many_parameters(world):
+    """Finding L9: only the first 256 parameters were looked at, and all of them are read."""
+    bucket = f"arn:aws:s3:::{world.bucket}"
+    s3 = world.with_role(
+        "s3",
+        allow("s3:ListBucket", bucket),
+        deny("s3:ListBucket", bucket, Condition={"StringLike": {"s3:prefix": "closed/*"}}),
+    )
+    padding = "&".join(f"a{n:03}=" for n in range(300))
+    status, body = listed(world, s3, f"{padding}&list-type=2&prefix=open%2F")
+    assert status == 200 and b"open/a" in body
+    status, body = listed(world, s3, f"{padding}&list-type=2&prefix=closed%2F")
+    assert status == 403 and b"<Code>AccessDenied</Code>" in body, body
 
 
 def test_policies_decide_in_logs(world):

@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::sync::Mutex;
+
 use crate::arn::{ManagedConnector, Scope};
 use crate::connector::RuleBook;
 use crate::endpoint::{EndpointNames, EndpointScheme};
@@ -33,6 +35,7 @@ mod ledger;
 mod mailbox;
 mod microvms;
 mod owner;
+mod pressure;
 mod reconcile;
 mod registry;
 mod retry;
@@ -93,6 +96,8 @@ struct Shared {
     microvms: Microvms,
     images: Images,
     metrics: Metrics,
+    /// Held while a microVM is suspended because memory is short.
+    relief: Arc<Mutex<()>>,
     tasks: Tasks,
 }
 
@@ -129,6 +134,7 @@ impl Control {
             microvms: Microvms::default(),
             images: Images::default(),
             metrics: Metrics::default(),
+            relief: Arc::default(),
             tasks: Tasks::default(),
         };
         let control = Self {

@@ -214,6 +214,11 @@ pub enum HostEvent {
         /// The reason: a sentence.
         reason: String,
     },
+    /// Its memory is short, and asking guests for some of it was not enough. Told again as long as that is so.
+    MemoryShort {
+        /// The instances that hold more than they were promised.
+        beyond: Vec<InstanceId>,
+    },
 }
 
 /// The host: everything behind the control plane's seam.

@@ -145,7 +145,9 @@ pub struct Metrics {
     pub hook_failures: Counter,
     /// MicroVMs that ended.
     pub ends: Ends,
-    /// Orphaned things that were found and removed.
+    /// Suspends because the host's memory was short.
+    pub pressure_suspends: Counter,
+    /// Things found without an owner and removed.
     pub orphans_removed: Counter,
     /// How long the store took for a commit.
     pub commit: Latencies,

@@ -12,28 +12,24 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The request limit of AWS Lambda.
-const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
+use crate::memory_shares::MemoryShares;
+
+/// Lambda's own request limit.
+pub(crate) const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
 
 /// A body that takes longer is taken for a slow-body attack.
 const BODY_TIME: Duration = Duration::from_secs(30);
 
-/// Memory for bodies while they are read, all connections together: forty of the largest.
-const BUDGET_BYTES: usize = 40 * MAX_BODY_BYTES;
-
-/// The first bytes of each body are counted in a budget of their own. Nearly all requests are no larger, so they pass
-/// even while many large bodies wait.
+/// The first bytes of each body have memory of their own: nearly all requests are no larger, and those pass however
+/// many large bodies wait for each other.
 const SMALL_BYTES: usize = 16 * 1024;
 
-/// Memory for these first bytes: four thousand bodies at a time.
-const SMALL_BUDGET_BYTES: usize = 4096 * SMALL_BYTES;
-
-/// One part in this many of a budget is what one account may hold for requests whose head is verified: ten of the
+/// One in so many parts of a budget is what one account may hold with heads that are verified: by default five of the
 /// largest bodies, so that it takes four busy accounts to make others wait.
 const ACCOUNT_PARTS: usize = 4;
 
 /// The same for requests that only name a key of the account. Ids of keys are no secrets, so anybody may hold this
-/// much in anybody's name: five of the largest bodies.
+/// much in anybody's name: by default two of the largest bodies.
 const CLAIMED_ACCOUNT_PARTS: usize = 8;
 
 /// What all requests with unverified heads may hold together: half, so that the others always find room.
@@ -72,10 +68,10 @@ pub(crate) struct BodyReader {
 }
 
 impl BodyReader {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(shares: &MemoryShares) -> Self {
         Self {
-            small: Arc::new(Budget::new(SMALL_BUDGET_BYTES)),
-            large: Arc::new(Budget::new(BUDGET_BYTES)),
+            small: Arc::new(Budget::new(shares.small_body_bytes)),
+            large: Arc::new(Budget::new(shares.large_body_bytes)),
         }
     }
 
@@ -152,7 +148,13 @@ impl BodyReader {
     }
 }
 
-/// Memory that all senders share, and the share of each.
+/// The least that anybody may hold of large bodies.
+#[cfg(test)]
+pub(crate) fn least_share(shares: &MemoryShares) -> usize {
+    shares.large_body_bytes / CLAIMED_ACCOUNT_PARTS
+}
+
+/// Memory that all senders share, and the shares of it.
 #[derive(Debug)]
 struct Budget {
     blocks: usize,
@@ -236,6 +238,10 @@ mod tests {
 
     use super::*;
 
+    fn reader() -> BodyReader {
+        BodyReader::new(&MemoryShares::default())
+    }
+
     fn claimed(account: u64) -> Sender {
         Sender {
             account: AccountId::from_number(account).unwrap(),
@@ -253,7 +259,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_up_to_the_limit_is_read() {
         let body = Full::new(Bytes::from(vec![7; MAX_BODY_BYTES]));
-        let read = BodyReader::new()
+        let read = reader()
             .read(claimed(1), &HeaderMap::new(), body)
             .await
             .unwrap();
@@ -263,7 +269,7 @@ mod tests {
     #[tokio::test]
     async fn one_byte_more_is_refused_whether_stated_or_not() {
         let body = || Full::new(Bytes::from(vec![7; MAX_BODY_BYTES + 1]));
-        let reader = BodyReader::new();
+        let reader = reader();
         assert_eq!(
             reader.read(claimed(1), &HeaderMap::new(), body()).await,
             Err(BodyError::TooLarge)
@@ -282,9 +288,7 @@ mod tests {
             futures_util::stream::pending::<Result<http_body::Frame<Bytes>, Infallible>>();
         let body = StreamBody::new(pending);
         assert_eq!(
-            BodyReader::new()
-                .read(claimed(1), &HeaderMap::new(), body)
-                .await,
+            reader().read(claimed(1), &HeaderMap::new(), body).await,
             Err(BodyError::TooSlow)
         );
     }
@@ -305,7 +309,7 @@ mod tests {
     /// Bodies that are announced, with their length or without, and do not come: however many, nobody waits for them.
     #[tokio::test(start_paused = true)]
     async fn silent_bodies_take_nothing_from_others() {
-        let reader = BodyReader::new();
+        let reader = reader();
         let mut stated = HeaderMap::new();
         stated.insert(CONTENT_LENGTH, MAX_BODY_BYTES.into());
         for headers in [HeaderMap::new(), stated] {
@@ -352,7 +356,8 @@ mod tests {
     /// Large bodies that are stuck hold all of their budget: requests of the usual size still pass, and memory is bounded.
     #[tokio::test(start_paused = true)]
     async fn small_bodies_pass_large_ones_that_are_stuck() {
-        let reader = BodyReader::new();
+        let reader = reader();
+        let shares = MemoryShares::default();
         stick(&reader, (1..=6).map(verified)).await;
         assert_eq!(reader.large.all.available_permits(), 0);
         assert!(!passes(&reader, verified(7), MAX_BODY_BYTES).await);
@@ -360,8 +365,8 @@ mod tests {
         // Those that wait for the budget are given up like those that hold it, and all of it comes back.
         tokio::time::sleep(2 * BODY_TIME).await;
         for (budget, bytes) in [
-            (&reader.large, BUDGET_BYTES),
-            (&reader.small, SMALL_BUDGET_BYTES),
+            (&reader.large, shares.large_body_bytes),
+            (&reader.small, shares.small_body_bytes),
         ] {
             assert_eq!(budget.all.available_permits(), bytes / BLOCK_BYTES);
             let claimed = bytes / BLOCK_BYTES / CLAIMED_PARTS;
@@ -372,7 +377,7 @@ mod tests {
     /// Finding M3: forty slow strangers who know the id of one key held all memory for bodies.
     #[tokio::test(start_paused = true)]
     async fn strangers_hold_the_share_of_the_account_that_they_name_and_no_more() {
-        let reader = BodyReader::new();
+        let reader = reader();
         stick(&reader, [claimed(1)]).await;
         assert!(!passes(&reader, claimed(1), MAX_BODY_BYTES).await);
         assert!(passes(&reader, claimed(2), MAX_BODY_BYTES).await);
@@ -386,7 +391,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_account_holds_no_more_than_its_share() {
-        let reader = BodyReader::new();
+        let reader = reader();
         stick(&reader, [verified(1)]).await;
         assert!(!passes(&reader, verified(1), MAX_BODY_BYTES).await);
         assert!(passes(&reader, verified(2), MAX_BODY_BYTES).await);
@@ -396,7 +401,7 @@ mod tests {
     /// for another that waits for it.
     #[tokio::test(start_paused = true)]
     async fn large_bodies_with_a_length_do_not_wait_for_each_other() {
-        let reader = BodyReader::new();
+        let reader = reader();
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_LENGTH, MAX_BODY_BYTES.into());
         let begun = tokio::time::Instant::now();
@@ -424,7 +429,7 @@ mod tests {
             .into_iter()
             .map(|piece| Ok::<_, Infallible>(http_body::Frame::data(Bytes::from(piece))));
         let body = StreamBody::new(futures_util::stream::iter(frames));
-        let reader = BodyReader::new();
+        let reader = reader();
         assert_eq!(
             reader
                 .read(claimed(1), &HeaderMap::new(), body)
@@ -434,7 +439,7 @@ mod tests {
         );
         assert_eq!(
             reader.large.all.available_permits(),
-            BUDGET_BYTES / BLOCK_BYTES
+            MemoryShares::default().large_body_bytes / BLOCK_BYTES
         );
     }
 }

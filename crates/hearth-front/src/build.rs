@@ -24,6 +24,7 @@ use crate::known_hosts::KnownHosts;
 use crate::lambda::Lambda;
 use crate::lambda::page::PageTokens;
 use crate::logs::Logs;
+use crate::memory_shares::MemoryShares;
 use crate::metrics::FrontMetrics;
 use crate::metrics_page::MetricsPage;
 use crate::operations::{Followers, Operations};
@@ -58,7 +59,9 @@ pub struct FrontConfig {
     pub audit_log: PathBuf,
     /// The front's metrics.
     pub metrics: FrontMetrics,
-    /// All metrics of this process, for the operator.
+    /// What requests may have the service hold.
+    pub memory: MemoryShares,
+    /// What is measured, for the operator.
     pub page: Arc<MetricsPage>,
     /// Whether the API's listener shows the metrics of the host to everybody at `/metrics`, and by which names it may
     /// be asked. Meant for a listener that only this machine reaches.
@@ -108,13 +111,14 @@ impl Front {
                 Arc::clone(&places),
                 config.s3_elsewhere,
                 region.as_str(),
+                &config.memory,
             ),
             metadata: Metadata {
                 sessions: identities.sessions.clone(),
                 control: config.control.clone(),
             },
             identities,
-            bodies: BodyReader::new(),
+            bodies: BodyReader::new(&config.memory),
             lambda,
             operations,
             logs: Logs {

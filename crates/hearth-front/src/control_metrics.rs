@@ -142,6 +142,10 @@ impl ControlMetrics {
             let labels = [("reason", reason(end))];
             encode_count(ends.encode_family(&labels)?, metrics.ends.get(end))?;
         }
+        let help = "MicroVMs that were suspended because the host's memory was short";
+        let name = "hearth_pressure_suspends";
+        let suspends = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        encode_count(suspends, metrics.pressure_suspends.get())?;
         let help = "Things found without an owner and removed";
         let name = "hearth_orphans_removed";
         let orphans = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;

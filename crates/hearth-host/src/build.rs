@@ -22,12 +22,12 @@ use hearth_base::BaseVersion;
 use hearth_control::host::{BuildEvent, BuildFailure, BuildSpec, Built, HostError};
 use hearth_control::id::BuildId;
 use hearth_image::{Bases, Builder, LayerCaches, Registries};
-use hearth_logs::LogStore;
 use hearth_node::Node;
 use tokio::sync::mpsc;
 
 use crate::artifact::Artifacts;
 use crate::egress::ConnectorEgress;
+use crate::output::OutputStore;
 use crate::registry::RegistryLogins;
 #[cfg(test)]
 pub(crate) use failure::VersionBuildError;
@@ -56,9 +56,9 @@ pub struct VersionBuilder {
     pub connector_egress: ConnectorEgress,
     /// The S3 that holds code artifacts.
     pub artifacts: Artifacts,
-    /// The store of build logs.
-    pub logs: Arc<LogStore>,
-    /// Whether builders and applications start from templates of the booted guest.
+    /// Where build logs go.
+    pub logs: OutputStore,
+    /// Whether builders and applications begin from templates of the booted guest.
     pub has_boot_templates: bool,
     /// Factor on the time that applications have to answer hooks.
     pub hook_timeout_scale: u32,

@@ -27,6 +27,7 @@ mod fetch_error;
 mod guest_call;
 mod monitor;
 mod output;
+mod pressure;
 mod registry;
 mod retry_frozen;
 
@@ -37,6 +38,7 @@ pub use egress::{ConnectorEgress, RuleSet, RuleSets, rule_book};
 pub use external_s3::ExternalS3;
 pub use guest_call::is_refused;
 pub use local::{GuestServer, GuestServerTask, LocalHost};
-pub use output::{now_ms, place};
+pub use output::{OutputStore, now_ms, place};
+pub use pressure::{PressureWatch, ShortMemory};
 pub use registry::{RegistryLogin, RegistryLogins};
 pub use retry_frozen::retry_while_frozen;

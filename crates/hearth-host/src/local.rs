@@ -14,6 +14,7 @@
 mod builds;
 mod instances;
 pub(crate) mod inventory;
+mod lent;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,7 +27,6 @@ use hearth_control::host::{
 };
 use hearth_control::id::{AccountId, BuildId};
 use hearth_control::instance::InstanceId;
-use hearth_logs::LogStore;
 use hearth_node::{AgentClient, MachineName, Node, ProcessMemory, ServiceListener, with_causes};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -34,6 +34,7 @@ use tokio::task::JoinHandle;
 use crate::build::VersionBuilder;
 use crate::egress::ConnectorEgress;
 use crate::monitor::Monitor;
+use crate::output::OutputStore;
 
 /// Serves a guest's streams to services of its host, while the guest's instance is followed.
 pub trait GuestServer: Send + Sync + 'static {
@@ -69,7 +70,7 @@ pub struct LocalHost(Arc<Inner>);
 
 struct Inner {
     node: Node,
-    logs: Arc<LogStore>,
+    logs: OutputStore,
     connector_egress: ConnectorEgress,
     version_builder: VersionBuilder,
     guest_server: Arc<dyn GuestServer>,
@@ -92,7 +93,7 @@ impl LocalHost {
     /// A host whose guests' output goes to `logs` and whose guests' streams go to `guest_server`.
     pub fn new(
         node: Node,
-        logs: Arc<LogStore>,
+        logs: OutputStore,
         connector_egress: ConnectorEgress,
         version_builder: VersionBuilder,
         guest_server: Arc<dyn GuestServer>,
@@ -128,12 +129,7 @@ impl LocalHost {
 
     /// Memory of the processes of running instances. Reads a file in `/proc` for each process.
     pub fn memory(&self) -> Vec<(InstanceId, ProcessMemory)> {
-        let processes: Vec<_> = self
-            .followed()
-            .iter()
-            .filter_map(|(id, followed)| Some((*id, followed.monitor.as_ref()?.process())))
-            .collect();
-        processes
+        self.running()
             .into_iter()
             .filter_map(|(id, process)| Some((id, process.memory()?)))
             .collect()

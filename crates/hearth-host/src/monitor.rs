@@ -163,7 +163,16 @@ pub(crate) async fn copy_output(
             let Ok(room) = Arc::clone(&room).acquire_many_owned(bytes).await else {
                 break;
             };
-            if sender.send(Waiting { line, _room: room }).await.is_err() {
+            // One's own first: whoever fills that waits in nobody's way.
+            let of_all = match output {
+                Some(output) => output.room(line.bytes.len() + LINE_OVERHEAD_BYTES).await,
+                None => None,
+            };
+            let waiting = Waiting {
+                line,
+                _room: (room, of_all),
+            };
+            if sender.send(waiting).await.is_err() {
                 break;
             }
         }
@@ -182,7 +191,7 @@ pub(crate) async fn copy_output(
 /// A line that is not written yet.
 struct Waiting {
     line: LogLine,
-    _room: OwnedSemaphorePermit,
+    _room: (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>),
 }
 
 async fn write(

@@ -5,14 +5,33 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use hearth_control::instance::{Logging, OutputPlace};
 use hearth_logs::{LogOwner, LogStore, MAX_BATCH_BYTES, NewEvent};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Bytes that an event counts beside its text (CloudWatch Logs).
 const EVENT_OVERHEAD_BYTES: usize = 26;
 
+/// The log store, with the room for lines of all guests that wait for it.
+#[derive(Debug, Clone)]
+pub struct OutputStore {
+    store: Arc<LogStore>,
+    room: Arc<Semaphore>,
+}
+
+impl OutputStore {
+    /// Lines of all guests together may wait in so many bytes. Beyond them guests wait, in turn: their agents' buffers fill.
+    pub fn new(store: Arc<LogStore>, room_bytes: u64) -> Self {
+        let room_bytes = usize::try_from(room_bytes).unwrap_or(usize::MAX);
+        Self {
+            store,
+            room: Arc::new(Semaphore::new(room_bytes.min(Semaphore::MAX_PERMITS))),
+        }
+    }
+}
+
 /// One stream of the log store that this process writes to.
 #[derive(Debug, Clone)]
 pub(crate) struct Output {
-    store: Arc<LogStore>,
+    store: OutputStore,
     owner: LogOwner,
     group: String,
     stream: String,
@@ -20,10 +39,10 @@ pub(crate) struct Output {
 
 impl Output {
     /// The stream that `logging` asks for; `None` when the output is not wanted.
-    pub(crate) fn new(store: &Arc<LogStore>, wanted: &OutputPlace, writer: &str) -> Option<Self> {
+    pub(crate) fn new(store: &OutputStore, wanted: &OutputPlace, writer: &str) -> Option<Self> {
         let (group, stream) = place(wanted, writer)?;
         Some(Self {
-            store: Arc::clone(store),
+            store: store.clone(),
             owner: LogOwner {
                 account: wanted.scope.account.to_string(),
                 region: wanted.scope.region.to_string(),
@@ -31,6 +50,13 @@ impl Output {
             group,
             stream,
         })
+    }
+
+    /// Waits for room for so many bytes, which they have until it is dropped; `None` when the host ends.
+    pub(crate) async fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let bytes = u32::try_from(bytes).ok()?;
+        let room = Arc::clone(&self.store.room);
+        room.acquire_many_owned(bytes).await.ok()
     }
 
     /// Appends lines, each with the time it was written. Lines that the store refuses are lost and logged for the
@@ -54,7 +80,7 @@ impl Output {
     }
 
     async fn append(&self, events: &[NewEvent]) -> Result<(), hearth_logs::LogError> {
-        let (store, now_ms) = (&self.store, now_ms());
+        let (store, now_ms) = (&self.store.store, now_ms());
         let (owner, group, stream) = (&self.owner, &self.group, &self.stream);
         match store
             .append_async(owner, group, stream, events, now_ms)
@@ -124,8 +150,34 @@ mod tests {
     use hearth_control::arn::Scope;
     use hearth_control::id::AccountId;
     use hearth_control::time::Timestamp;
+    use hearth_logs::Limits;
 
     use super::*;
+
+    /// However many guests write, their lines take no more than this.
+    #[tokio::test]
+    async fn lines_of_all_guests_share_their_room() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = LogStore::open(&directory.path().join("logs.db"), Limits::default());
+        let store = OutputStore::new(Arc::new(store.unwrap()), 100);
+        let wanted = OutputPlace {
+            scope: Scope {
+                account: AccountId::FIRST,
+                region: "us-east-1".parse().unwrap(),
+            },
+            group: "/g".to_owned(),
+            version: "1.0".to_owned(),
+            logging: None,
+            begun_at: Timestamp::from_unix_ms(0),
+        };
+        let of = |writer| Output::new(&store, &wanted, writer).unwrap();
+        let (busy, other) = (of("busy"), of("other"));
+        let held = busy.room(60).await.unwrap();
+        let soon = std::time::Duration::from_millis(20);
+        assert!(tokio::time::timeout(soon, other.room(41)).await.is_err());
+        drop(held);
+        assert!(other.room(100).await.is_some());
+    }
 
     #[test]
     fn streams_are_named_by_day_version_and_writer() {

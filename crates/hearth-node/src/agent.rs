@@ -406,6 +406,27 @@ mod tests {
         ));
     }
 
+    /// Finding L5: what a guest says of itself stands in the service's log, where it must not look like lines of the service.
+    #[tokio::test]
+    async fn what_a_guest_refuses_with_is_one_harmless_line() {
+        let forged = "no\n2026-11-30T00:00:00Z  INFO hearth: all is well\r\u{1b}[2J\u{202e}";
+        let os = Refusal::Os {
+            step: forged.to_owned(),
+            errno: 2,
+            message: forged.to_owned(),
+        };
+        for refusal in [Refusal::State(forged.to_owned()), os] {
+            let (mut near, mut far) = UnixStream::pair().unwrap();
+            let said = OpenReply::Refused(refusal);
+            codec::write(&mut far, &said).await.unwrap();
+            let error = expect_ok(&mut near).await.unwrap_err();
+            let told = crate::causes::with_causes(&error);
+            assert!(told.contains("all is well"), "{told}");
+            assert!(!told.contains(char::is_control), "{told:?}");
+            assert!(!told.contains('\u{202e}'), "{told:?}");
+        }
+    }
+
     /// What an agent of ours sends at most is taken; one byte more in a message of a hostile one is not waited for.
     #[tokio::test]
     async fn each_stream_has_its_largest_message() {

@@ -45,6 +45,7 @@ mod layout;
 mod memory;
 mod memory_guard;
 mod node;
+mod pressure;
 mod process;
 mod record;
 mod records;
@@ -77,6 +78,7 @@ pub use node::launch::{BootRequest, CloneRequest, DiskRequest, Launched};
 pub use node::machine::Machine;
 pub use node::warm::BlankDisks;
 pub use node::{DeviceLimits, Node, NodeOptions, Standing, Swept};
+pub use pressure::{MemoryPressure, available_percent};
 pub use record::{
     DiskStack, MachineRecord, NetworkRecord, ProcessRecord, Purpose, SnapshotRecord, SnapshotShape,
 };

@@ -5,6 +5,7 @@ pub(crate) mod fork;
 pub(crate) mod holdings;
 pub(crate) mod instance;
 pub(crate) mod launch;
+mod lent;
 pub(crate) mod machine;
 mod sealed;
 pub(crate) mod warm;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hearth_control::id::{AccountId, Region};
 use hearth_control::policy::Quotas;
-use hearth_host::{ExternalS3, RegistryLogins, RuleSets};
+use hearth_host::{ExternalS3, RegistryLogins, RuleSets, ShortMemory};
 use hearth_image::Registries;
 use hearth_node::DeviceLimits;
 
@@ -57,6 +57,10 @@ pub struct ServiceConfig {
     pub network: NetworkConfig,
     /// Whether a control group limits each VMM's memory, processor time and processes.
     pub has_host_limits: bool,
+    /// What this process may take of the host's memory, in bytes.
+    pub service_memory_bytes: u64,
+    /// When the host's memory counts as short; `None` leaves that to the kernel.
+    pub short_memory: Option<ShortMemory>,
     /// Rate limits of each microVM's disks and network card.
     pub device_limits: DeviceLimits,
     /// Users under which VMMs run, if this process is root.

@@ -43,5 +43,5 @@ pub use config::{
     EndpointConfig, Hosting, NetworkConfig, OwnCertificate, ServiceConfig, TlsConfig,
 };
 pub use error::ServiceError;
-pub use hearth_host::{ExternalS3, RegistryLogin, RegistryLogins, RuleSet, RuleSets};
-pub use service::{Service, lock};
+pub use hearth_host::{ExternalS3, RegistryLogin, RegistryLogins, RuleSet, RuleSets, ShortMemory};
+pub use service::{LEAST_MEMORY_BYTES, Service, lock};

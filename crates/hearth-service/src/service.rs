@@ -26,10 +26,12 @@ use hearth_control::throttle::Rates;
 use hearth_control::{Control, ControlConfig};
 use hearth_endpoint::{Certificates, Endpoint, ListenerRoute, Settings, Sources, TokenKeys};
 use hearth_front::{
-    ControlMetrics, Front, FrontConfig, FrontMetrics, KnownHosts, MetricsPage, PageTokens,
-    SessionKey, Transport, serve, serve_metrics,
+    ControlMetrics, Front, FrontConfig, FrontMetrics, KnownHosts, MemoryShares, MetricsPage,
+    PageTokens, SessionKey, Transport, serve, serve_metrics,
 };
-use hearth_host::{Artifacts, ConnectorEgress, LocalHost, VersionBuilder, rule_book};
+use hearth_host::{
+    Artifacts, ConnectorEgress, LocalHost, OutputStore, PressureWatch, VersionBuilder, rule_book,
+};
 use hearth_image::{Bases, LayerCaches};
 use hearth_logs::{LogLimits, LogStore};
 use hearth_net::{Network, NetworkOptions};
@@ -58,6 +60,12 @@ use crate::{disk_reserve, platform, secret_file, tls};
 /// Connections of API clients at one time; each costs a few KiB.
 const MAX_API_CONNECTIONS: usize = 10_000;
 
+/// The part of this process's memory in which lines of guests wait for the log store, as `hearth_front::MemoryShares` leaves it.
+const LINE_PARTS: u64 = 16;
+
+/// The least that this process may be given of the host's memory.
+pub const LEAST_MEMORY_BYTES: u64 = MemoryShares::LEAST_BYTES;
+
 /// A service that is up.
 pub struct Service {
     control: Control,
@@ -65,6 +73,7 @@ pub struct Service {
     metrics: JoinHandle<()>,
     endpoints: JoinHandle<()>,
     activity: JoinHandle<()>,
+    pressure: JoinHandle<()>,
     shares: JoinHandle<()>,
     housekeeping: JoinHandle<()>,
     stop: watch::Sender<bool>,
@@ -130,6 +139,7 @@ impl Service {
         Ok(Self {
             housekeeping: tokio::spawn(housekeeping.keep(stopped.clone())),
             activity: tokio::spawn(activity.keep(stopped.clone())),
+            pressure: spawn_pressure(config, &parts.host, stopped.clone()),
             shares: tokio::spawn(keep_shares(parts.groups, stopped.clone())),
             // Endpoints first: a client that the front has answered may use them at once.
             endpoints: spawn_endpoints(
@@ -176,6 +186,7 @@ impl Service {
             self.metrics,
             self.endpoints,
             self.activity,
+            self.pressure,
             self.shares,
             self.housekeeping
         );
@@ -281,6 +292,8 @@ async fn open_parts(config: &ServiceConfig) -> Result<Parts, ServiceError> {
         config.network.subnets.clone(),
         config.network.security_groups.clone(),
     );
+    let line_bytes = config.service_memory_bytes / LINE_PARTS;
+    let output = OutputStore::new(Arc::clone(&logs), line_bytes);
     let version_builder = VersionBuilder {
         directory: data.join("images"),
         builder_initramfs,
@@ -297,7 +310,7 @@ async fn open_parts(config: &ServiceConfig) -> Result<Parts, ServiceError> {
             Some(other) => Artifacts::External(other.clone()),
             None => Artifacts::Own(Arc::clone(&objects)),
         },
-        logs: Arc::clone(&logs),
+        logs: output.clone(),
         connector_egress: connector_egress.clone(),
         has_boot_templates: config.has_boot_templates,
         hook_timeout_scale: config.hook_timeout_scale,
@@ -306,7 +319,7 @@ async fn open_parts(config: &ServiceConfig) -> Result<Parts, ServiceError> {
     let guest_server = Arc::new(services.clone());
     let host = LocalHost::new(
         node,
-        Arc::clone(&logs),
+        output,
         connector_egress,
         version_builder,
         guest_server,
@@ -394,6 +407,27 @@ async fn keep_shares(groups: Option<Groups>, mut stopped: watch::Receiver<bool>)
         () = looking => {}
         _ = stopped.wait_for(|is_stopped| *is_stopped) => {}
     }
+}
+
+/// Watches the memory of this host, where the kernel tells and the configuration wants it.
+fn spawn_pressure(
+    config: &ServiceConfig,
+    host: &LocalHost,
+    stopped: watch::Receiver<bool>,
+) -> JoinHandle<()> {
+    let watch = config
+        .short_memory
+        .map(|short| PressureWatch::open(host.clone(), short));
+    tokio::spawn(async move {
+        match watch {
+            Some(Ok(watch)) => watch.keep(stopped).await,
+            Some(Err(error)) => tracing::warn!(
+                %error,
+                "the kernel does not tell when memory is short, so no microVM gives way before the kernel kills one; boot with psi=1"
+            ),
+            None => {}
+        }
+    })
 }
 
 /// Networks of microVMs, unless the configuration turns them off.
@@ -526,6 +560,7 @@ fn front(
         audit_log: config.data.join("audit.log"),
         metrics,
         page: Arc::clone(&page),
+        memory: MemoryShares::of(config.service_memory_bytes),
         metrics_shown_to: config
             .has_metrics_on_api()
             .then(|| KnownHosts::new(&config.tls.names)),

@@ -15,6 +15,7 @@
 
 mod attack;
 mod attempt;
+mod endpoint;
 mod fixture;
 mod guest;
 mod list;

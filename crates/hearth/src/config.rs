@@ -11,6 +11,7 @@
 mod endpoints;
 mod images;
 mod limits;
+mod memory;
 mod metrics;
 mod network;
 mod quotas;
@@ -36,6 +37,7 @@ use crate::cli::service::UpArguments;
 pub(crate) use endpoints::{Endpoints, PortRange};
 pub(crate) use images::{ImageAlias, Images};
 pub(crate) use limits::Limits;
+pub(crate) use memory::Memory;
 pub(crate) use metrics::Metrics;
 pub(crate) use network::Network;
 pub(crate) use quotas::Quotas;
@@ -86,6 +88,8 @@ pub(crate) struct Config {
     pub(crate) network: Network,
     /// The table `[limits]`.
     pub(crate) limits: Limits,
+    /// The table `[memory]`.
+    pub(crate) memory: Memory,
     /// The table `[quotas]`.
     pub(crate) quotas: Quotas,
     /// The table `[metrics]`.
@@ -116,6 +120,7 @@ impl Default for Config {
             s3: S3::default(),
             network: Network::default(),
             limits: Limits::default(),
+            memory: Memory::default(),
             quotas: Quotas::default(),
             metrics: Metrics::default(),
         }
@@ -222,6 +227,7 @@ impl Config {
             self.s3.problem(),
             self.network.problem(),
             self.limits.problem(),
+            self.memory.problem(),
             self.quotas.problem(),
             self.users_problem(),
             self.hook_problem(),

@@ -2,6 +2,7 @@
 
 mod emulated;
 mod log;
+mod own_memory;
 mod record;
 
 use std::io::{IsTerminal, Write};
@@ -19,6 +20,7 @@ use crate::config::Config;
 use crate::shared::Shared;
 use crate::{base, output, vmm};
 
+pub(crate) use own_memory::END_FACTOR as SERVICE_END_FACTOR;
 pub(crate) use record::UpRecord;
 
 pub(crate) fn run(shared: &Shared, arguments: &UpArguments) -> Result<ExitCode> {
@@ -69,6 +71,9 @@ fn serve(config: &Config, hosting: Hosting) -> Result<ExitCode> {
         )
         .init();
     keep_private()?;
+    if hosting == Hosting::Hardware {
+        own_memory::bound(config);
+    }
     let config = service_config(config, hosting)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -141,6 +146,8 @@ fn service_config(config: &Config, hosting: Hosting) -> Result<ServiceConfig> {
         network: config.network.to_service(),
         has_host_limits: config.host_limits,
         device_limits: config.limits.to_node(),
+        service_memory_bytes: config.memory.service_bytes(),
+        short_memory: config.memory.short(),
         users: config.users.0.clone(),
         proxies: config.proxies.clone(),
         has_endpoint_limits: config.endpoints.limits,

@@ -1,6 +1,7 @@
 """The application of both neighbours: answers requests, and puts load on its own machine when it is asked to.
 
 GET /                              "ok"
+GET /name                          "ok" when the resolver answers a question, refusals included; else 504
 GET /attack?kind=cpu&seconds=5     begins; 202
 GET /attacked                      what was done since, when it is over: a number; else 409
 """
@@ -10,6 +11,7 @@ import mmap
 import multiprocessing
 import os
 import socket
+import struct
 import time
 import urllib.parse
 
@@ -76,7 +78,61 @@ def network(end, done):
             count(done)
 
 
-KINDS = {"cpu": [cpu], "memory": [memory], "disk": [disk], "network": [network], "all": [cpu, memory, disk, network]}
+def question(name):
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+    return struct.pack(">HHHHHH", 0x4844, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack(">HH", 1, 1)
+
+
+def names(end, done):
+    """Questions for names of which each is a new one, beside connections to the resolver that say nothing."""
+    held = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        while time.monotonic() < end:
+            if len(held) < 64:
+                silent = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+                silent.settimeout(0.1)
+                try:
+                    silent.connect(GATEWAY)
+                    held.append(silent)
+                except OSError:
+                    silent.close()
+            for n in range(20):
+                try:
+                    s.sendto(question(f"n{done.value}-{n}-{os.getpid()}.example.com"), GATEWAY)
+                except OSError:
+                    # Refused by a rule, or its queue is full.
+                    pass
+            count(done, 20)
+            time.sleep(0.01)
+
+
+def connections(end, done):
+    """Connections that are over at once: the host's table keeps each for a while."""
+    while time.monotonic() < end:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as s:
+            s.settimeout(0.2)
+            try:
+                s.connect(GATEWAY)
+                count(done)
+            except OSError:
+                # Beyond the limit of new connections.
+                pass
+
+
+def answers():
+    """Whether the resolver says anything to a question that it answers itself, as it does to one of a class that nobody has."""
+    asked = question("blocked.invalid")[:-4] + struct.pack(">HH", 252, 1)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.settimeout(5)
+        try:
+            s.sendto(asked, GATEWAY)
+            return bool(s.recv(2048))
+        except OSError:
+            return False
+
+
+KINDS = {"cpu": [cpu], "memory": [memory], "disk": [disk], "network": [network], "names": [names], "connections": [connections],
+         "all": [cpu, memory, disk, network, names, connections]}
 
 
 class Attack:
@@ -105,6 +161,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif route == "/attacked":
             attack = Handler.attack
             self.answer(200, str(attack.done.value)) if attack and attack.over() else self.answer(409, "not yet")
+        elif route == "/name":
+            self.answer(200, "ok") if answers() else self.answer(504, "no answer")
         else:
             self.answer(200, "ok")
 

@@ -5,5 +5,5 @@
 mod samples;
 mod sleepers;
 
-pub use samples::Samples;
+pub use samples::{Samples, percentile};
 pub use sleepers::{Sleepers, options};

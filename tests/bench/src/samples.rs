@@ -93,6 +93,15 @@ impl Samples {
         metrics
     }
 
+    /// What was measured of one subject with one parameter.
+    #[must_use]
+    pub fn values(&self, metric: &str, subject: &str, parameter: &str) -> &[f64] {
+        let found = self.0.iter().find(|((m, s, p), _)| {
+            (m.as_str(), s.as_str(), p.as_str()) == (metric, subject, parameter)
+        });
+        found.map_or(&[], |(_, values)| values)
+    }
+
     /// Prints them as a table.
     pub fn print(&self) {
         println!(
@@ -114,7 +123,8 @@ fn median(values: &[f64]) -> f64 {
 }
 
 /// The smallest value that at least this share of the values does not exceed (nearest rank).
-fn percentile(values: &[f64], share: f64) -> f64 {
+#[must_use]
+pub fn percentile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let rank = (share * sorted.len() as f64).ceil() as usize;

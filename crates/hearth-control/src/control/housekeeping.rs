@@ -6,7 +6,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::owner::Command;
-use super::{Shared, reconcile};
+use super::{Shared, pressure, reconcile};
 use crate::host::HostEvent;
 use crate::id::{AccountId, MicrovmId};
 use crate::instance::InstanceId;
@@ -28,14 +28,10 @@ async fn listen(shared: Arc<Shared>) {
     loop {
         let told = shared.host.events(last).await;
         last = told.last;
-        for HostEvent::Ended { id, reason } in told.events {
-            let InstanceId::Microvm(id) = id;
-            if let Some(owner) = shared.microvms.get(id) {
-                // In a task of its own, so that an owner that waits for a full disk does not delay the events of
-                // others.
-                shared
-                    .tasks
-                    .spawn(async move { owner.tell(Command::Ended(reason)).await });
+        for event in told.events {
+            match event {
+                HostEvent::Ended { id, reason } => tell_of_end(&shared, id, reason),
+                HostEvent::MemoryShort { beyond } => pressure::relieve(&shared, beyond),
             }
         }
         if told.are_missing
@@ -43,6 +39,14 @@ async fn listen(shared: Arc<Shared>) {
         {
             warn!(%error, "events of the host are missing, and reconciliation failed; the timer retries");
         }
+    }
+}
+
+fn tell_of_end(shared: &Shared, InstanceId::Microvm(id): InstanceId, reason: String) {
+    if let Some(owner) = shared.microvms.get(id) {
+        // Apart, so that an owner that waits for a full disk keeps no other from its news.
+        let told = async move { owner.tell(Command::Ended(reason)).await };
+        shared.tasks.spawn(told);
     }
 }
 

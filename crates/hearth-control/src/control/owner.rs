@@ -19,7 +19,9 @@ use crate::endpoint::EndpointLease;
 use crate::host::Presence;
 use crate::id::MicrovmId;
 use crate::life::{Life, Phase, Wish};
-use crate::machine::microvm::{Denial, Event, Terms, Timer, Transition, adopt, deadline, step};
+use crate::machine::microvm::{
+    Denial, Event, Terms, Timer, Transition, adopt, deadline, may_give_way, step,
+};
 use crate::microvm::{Activity, LaunchTerms, Microvm, RunInput};
 use crate::refusal::{ControlError, Refusal};
 use crate::start_times::{StartKind, StartRecorder};
@@ -36,9 +38,11 @@ use work::Work;
 pub(super) enum Command {
     /// A caller asks for a change. Answered once the change is durable.
     Ask(Ask, Reply<()>),
-    /// A child asks for a layer to begin from. Answered once the layer is durable.
+    /// A child's wish to begin where it is, answered once what it begins from is durable.
     Seal(SealRequest),
-    /// Sets what counts as activity. Answered once it is durable.
+    /// Memory is short: to be suspended if it may be. Answers whether it is on its way.
+    GiveWay(Reply<bool>),
+    /// What shall count as activity, answered once it is durable.
     SetActivity(Activity, Reply<()>),
     /// The host reports that the instance ended, with the reason.
     Ended(String),
@@ -82,7 +86,12 @@ impl Handle {
         self.mailbox.ask(command).await
     }
 
-    /// Sets what counts as activity. `None` if the owner has ended.
+    /// Has the microVM suspended because memory is short, if it may be; `None` when the owner has ended meanwhile.
+    pub(super) async fn give_way(&self) -> Option<Result<bool, ControlError>> {
+        self.mailbox.ask(Command::GiveWay).await
+    }
+
+    /// Says what counts as activity; `None` when the owner has ended meanwhile.
     pub(super) async fn set_activity(
         &self,
         activity: Activity,
@@ -112,7 +121,12 @@ impl Handle {
         &self.start
     }
 
-    /// Records activity now.
+    /// When it was last active, or began to run.
+    pub(super) fn idle_since(&self) -> Timestamp {
+        Timestamp::from_unix_ms(self.activity.load(Ordering::Relaxed))
+    }
+
+    /// Notes that it is active now.
     pub(super) fn touch(&self, now: Timestamp) {
         self.activity.fetch_max(now.unix_ms(), Ordering::Relaxed);
     }
@@ -141,17 +155,16 @@ struct Owner {
     holdings: Option<Holdings>,
     mailbox: mpsc::Receiver<Command>,
     view: watch::Sender<Microvm>,
-    /// When the microVM was last active: traffic through the endpoint, or what else counts.
+    /// When it was last active: by a byte through the endpoint, by what else counts of it, or as it began to run. That its child was
+    /// made meanwhile is no beginning.
     activity: Arc<AtomicI64>,
     /// The step times of the last start.
     start: Arc<StartRecorder>,
     /// When the present phase began. After a restart that is now, as no traffic passed before.
     moved_at: Timestamp,
-    /// When the microVM last began to run. Having been sealed for a child does not count.
-    ran_at: Timestamp,
-    /// The child's request, while the microVM is sealed for it.
+    /// What is due to a child while it is sealed.
     seal_request: Option<SealRequest>,
-    /// Another owner has moved the record. This owner must not act any more.
+    /// Somebody else has moved the record: this owner must not act on it any more.
     is_superseded: bool,
 }
 
@@ -188,7 +201,6 @@ pub(super) fn spawn(
         activity,
         start,
         moved_at: now,
-        ran_at: now,
         seal_request: None,
         is_superseded: false,
     };
@@ -216,6 +228,9 @@ impl Owner {
                     let _ = reply.send(self.answer(ask).await);
                 }
                 Next::Command(Command::Seal(request)) => self.begin_seal(request).await,
+                Next::Command(Command::GiveWay(reply)) => {
+                    let _ = reply.send(self.give_way().await);
+                }
                 Next::Command(Command::SetActivity(activity, reply)) => {
                     let _ = reply.send(self.set_activity(activity).await);
                 }
@@ -265,12 +280,12 @@ impl Owner {
     }
 
     fn due(&self) -> Option<(Timestamp, Timer)> {
-        let activity = Timestamp::from_unix_ms(self.activity.load(Ordering::Relaxed));
-        deadline(
-            &self.microvm.life,
-            &Terms::of(&self.microvm),
-            activity.max(self.ran_at),
-        )
+        let terms = Terms::of(&self.microvm);
+        deadline(&self.microvm.life, &terms, self.idle_since())
+    }
+
+    fn idle_since(&self) -> Timestamp {
+        Timestamp::from_unix_ms(self.activity.load(Ordering::Relaxed))
     }
 
     /// Applies an event of the host or the clock. It has happened, so the write is retried until it succeeds.
@@ -351,7 +366,17 @@ impl Owner {
         }
     }
 
-    /// Sets what counts as activity, as long as the microVM is not ending.
+    /// Decided here and not by whoever asks: a request may have come since.
+    async fn give_way(&mut self) -> Result<bool, ControlError> {
+        let now = self.shared.clock.now();
+        let (life, terms) = (&self.microvm.life, Terms::of(&self.microvm));
+        if !may_give_way(life, &terms, self.idle_since(), now) {
+            return Ok(false);
+        }
+        self.ask(&Event::Suspend).await.map(|()| true)
+    }
+
+    /// What a microVM is like is changed as long as it has a future.
     async fn set_activity(&mut self, activity: Activity) -> Result<(), ControlError> {
         let id = self.microvm.id;
         if self.microvm.life.phase.is_ending() {
@@ -511,7 +536,7 @@ impl Owner {
         }
         if life.phase == Phase::Running && !matches!(before, Phase::Running | Phase::Sealing { .. })
         {
-            self.ran_at = now;
+            self.activity.fetch_max(now.unix_ms(), Ordering::Relaxed);
         }
         match life.phase {
             Phase::Suspended { .. } => {

@@ -41,8 +41,10 @@ use crate::time::Timestamp;
 
 mod adopt;
 mod fork;
+mod give_way;
 
 pub use adopt::{REASON_DAMAGED, REASON_FORK_INTERRUPTED, REASON_LOST, adopt};
+pub use give_way::{LEAST_IDLE, may_give_way};
 
 /// The part of a microVM that its state machine reads and never changes.
 #[derive(Debug, Clone, Copy)]

@@ -13,6 +13,7 @@ mod forks;
 mod images;
 mod lifecycle;
 mod moved_elsewhere;
+mod pressure;
 mod quotas;
 mod reconcile;
 mod slow_host;

@@ -24,8 +24,8 @@ use hearth_control::time::{Clock, SystemClock, Timestamp};
 use hearth_control::{Control, ControlConfig};
 use hearth_front::{
     ControlMetrics, Disks, EndpointTokens, Front, FrontConfig, FrontMetrics, Grant, Holding,
-    HoldingKind, Keys, KnownHosts, MetricsPage, MintError, PageTokens, SessionKey, Transport,
-    serve,
+    HoldingKind, Keys, KnownHosts, MemoryShares, MetricsPage, MintError, PageTokens, SessionKey,
+    Transport, serve,
 };
 use hearth_logs::{LogLimits, LogStore};
 use hearth_objects::ObjectStore;
@@ -35,6 +35,9 @@ use tokio::net::TcpListener;
 
 /// Connections at one time: small, so that a test can exceed it.
 const MAX_CONNECTIONS: usize = 200;
+
+/// Where it is measured as the service is: a tenth of that one's, so that who attacks needs no more descriptors than most have.
+const MEASURED_CONNECTIONS: usize = 1000;
 
 /// No host stands behind this: nothing but the account's quota limits launches.
 const CAPACITY: Capacity = Capacity {
@@ -58,15 +61,18 @@ const PANICKING_KEY: &str = "AKIAHEARTHTESTPANIC0";
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let directory = PathBuf::from(
-        arguments
-            .next()
-            .ok_or("usage: dev_front DIRECTORY [--throttle | --few-requests]")?,
-    );
+    let directory =
+        PathBuf::from(arguments.next().ok_or(
+            "usage: dev_front DIRECTORY [--throttle | --few-requests | --as-the-service]",
+        )?);
     let limits = arguments.next();
     let rates = match limits.as_deref() {
-        Some("--throttle" | "--few-requests") => Rates::default(),
+        Some("--throttle" | "--few-requests" | "--as-the-service") => Rates::default(),
         _ => Rates::unlimited(),
+    };
+    let max_connections = match limits.as_deref() {
+        Some("--as-the-service") => MEASURED_CONNECTIONS,
+        _ => MAX_CONNECTIONS,
     };
     let mut quotas = Quotas::default();
     if limits.as_deref() == Some("--few-requests") {
@@ -95,6 +101,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         audit_log: directory.join("audit.log"),
         metrics,
         page: Arc::new(page),
+        memory: MemoryShares::default(),
         metrics_shown_to: Some(KnownHosts::default()),
     })?;
     let front = Arc::new(front);
@@ -107,7 +114,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         front,
         listener,
         Transport::Loopback,
-        hearth_http::Places::new(MAX_CONNECTIONS, &[]),
+        hearth_http::Places::new(max_connections, &[]),
         stdin_end(),
     )
     .await?;

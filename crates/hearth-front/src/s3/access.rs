@@ -1,6 +1,8 @@
 //! Authorization in S3: the actions and resources of its operations, checked against the caller's policies, and what
 //! guests may ask. The signature has been verified before.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use hearth_control::Control;
 use hearth_control::throttle::Rate;
@@ -14,6 +16,7 @@ use s3s::{S3Request, S3Result, s3_error};
 use tokio::sync::Semaphore;
 
 use super::found::Found;
+use super::memory::{Held, Memory};
 use crate::guest::Guest;
 use crate::identity::{Principal, Signer};
 use crate::policy::Facts;
@@ -94,13 +97,15 @@ pub(super) struct Access {
     /// Serializes checks of long lists of keys against a role's policies. The longest list takes about a second with
     /// the largest policies, and all accounts share the blocking threads.
     lists: Semaphore,
+    memory: Arc<Memory>,
 }
 
 impl Access {
-    pub(super) fn new(control: Control) -> Self {
+    pub(super) fn new(control: Control, memory: Arc<Memory>) -> Self {
         Self {
             control,
             lists: Semaphore::new(1),
+            memory,
         }
     }
 }
@@ -140,6 +145,12 @@ impl S3Access for Access {
             if expected.is_some_and(|expected| expected.as_bytes() != account.as_bytes()) {
                 return Err(s3_error!(AccessDenied, "Access Denied"));
             }
+        }
+        let held = context.extensions_mut().get::<Held>().cloned();
+        if let Some(held) = held
+            && !self.memory.give(&visit.signer.account.to_string(), &held)
+        {
+            return Err(s3_error!(SlowDown, "Please reduce your request rate."));
         }
         let action = action(operation);
         if visit.is_guest && !action.as_ref().is_some_and(|action| action.is_data) {

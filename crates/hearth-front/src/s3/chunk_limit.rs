@@ -4,25 +4,31 @@
 //! <hex size>[;chunk-signature=...]\r\n <bytes> \r\n  ...  0[;chunk-signature=...]\r\n <trailer> \r\n
 //! ```
 //!
-//! `s3s` holds a chunk in memory until it is complete and can be verified. The client states the size, so the size is
-//! read here first, and a body with a larger chunk ends in an error.
+//! `s3s` keeps a chunk in memory until it has all of it and can verify it. The size is the client's word, so it is read here on its
+//! way, and a body with a larger one ends in an error. What a large chunk takes is counted: an account has so much for chunks of all
+//! its uploads, and an upload for whose chunk there is none waits. By then its head has been verified.
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(super) mod fuzz;
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
+use super::memory::{Memory, Taken};
 use crate::wire::BodyError;
 
 /// Largest chunk. botocore sends 1 MiB, other SDKs 64 to 128 KiB.
 const MAX_CHUNK_BYTES: u64 = 4 << 20;
 
-/// Most hexadecimal digits of a size: a size of so many digits cannot overflow.
+/// A rest of a chunk up to which it costs nothing: what a connection may have in its buffers in any case.
+const FREE_BYTES: u64 = 256 << 10;
+
+/// Hexadecimal digits of a size that can be read without overflowing.
 const MAX_DIGITS: usize = 15;
 
 /// Longest line before a chunk: the size and a signature.
@@ -38,9 +44,17 @@ pub(super) fn has_chunks(headers: &HeaderMap) -> bool {
 pub(super) struct LimitedChunks<B> {
     body: B,
     place: Place,
+    memory: Arc<Memory>,
+    account: String,
+    /// What the present chunk has taken.
+    _taken: Option<Taken>,
+    /// A piece that waits for memory for the chunk in which it ends.
+    waiting: Option<(Frame<Bytes>, Waiting)>,
 }
 
-/// The position of the next byte in a body.
+type Waiting = Pin<Box<dyn Future<Output = Option<Taken>> + Send>>;
+
+/// Where in a body the next byte stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// In the line before a chunk, after `read` bytes of it, with the part of the size read so far, and whether the
@@ -71,13 +85,45 @@ enum BadChunk {
 }
 
 impl<B> LimitedChunks<B> {
-    pub(super) fn new(body: B) -> Self {
-        Self { body, place: LINE }
+    /// `memory` is for chunks; the account takes of it.
+    pub(super) fn new(body: B, memory: Arc<Memory>, account: String) -> Self {
+        Self {
+            body,
+            place: LINE,
+            memory,
+            account,
+            _taken: None,
+            waiting: None,
+        }
+    }
+
+    /// What has to be waited for before a piece goes on, after which the body stands at `next`.
+    fn memory_for(&mut self, next: Place) -> Option<Waiting> {
+        let before = std::mem::replace(&mut self.place, next);
+        let is_same = next.left_bytes() < before.left_bytes();
+        if is_same && next.left_bytes() > 0 {
+            return None;
+        }
+        self._taken = None;
+        if next.left_bytes() <= FREE_BYTES {
+            return None;
+        }
+        let (memory, account) = (Arc::clone(&self.memory), self.account.clone());
+        let bytes = usize::try_from(next.left_bytes()).ok()?;
+        Some(Box::pin(async move { memory.wait(&account, bytes).await }))
     }
 }
 
 impl Place {
-    /// Processes bytes.
+    /// What is to come of the present chunk.
+    fn left_bytes(self) -> u64 {
+        match self {
+            Self::Chunk { left } => left,
+            Self::Line { .. } | Self::Trailer => 0,
+        }
+    }
+
+    /// Goes over bytes.
     fn pass(mut self, mut bytes: &[u8]) -> Result<Self, BadChunk> {
         while let Some((byte, rest)) = bytes.split_first() {
             match self {
@@ -149,20 +195,32 @@ where
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        if let Some(Ok(frame)) = &frame
-            && let Some(bytes) = frame.data_ref()
-        {
-            match self.place.pass(bytes) {
-                Ok(place) => self.place = place,
-                Err(error) => return Poll::Ready(Some(Err(Box::new(error)))),
-            }
+        let this = &mut *self;
+        if this.waiting.is_none() {
+            let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
+            let place = match &frame {
+                Some(Ok(frame)) => frame.data_ref().map(|bytes| this.place.pass(bytes)),
+                _ => None,
+            };
+            let waiting = match place {
+                Some(Ok(place)) => this.memory_for(place),
+                Some(Err(error)) => return Poll::Ready(Some(Err(Box::new(error)))),
+                None => None,
+            };
+            this.waiting = match (frame, waiting) {
+                (Some(Ok(frame)), Some(waiting)) => Some((frame, waiting)),
+                (frame, _) => return Poll::Ready(frame),
+            };
         }
+        if let Some((_, waiting)) = &mut this.waiting {
+            this._taken = ready!(waiting.as_mut().poll(context));
+        }
+        let frame = this.waiting.take().map(|(frame, _)| Ok(frame));
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.waiting.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -172,8 +230,15 @@ where
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use std::time::Duration;
 
+    use futures_util::stream;
+    use http_body_util::{BodyExt as _, StreamBody};
+    use proptest::prelude::*;
+    use tokio::sync::mpsc;
+    use tokio::time::timeout;
+
+    use super::super::memory::OF_ACCOUNT_BYTES;
     use super::*;
 
     fn chunk(size: usize) -> Vec<u8> {
@@ -199,6 +264,63 @@ mod tests {
             }
             prop_assert_eq!(place, Place::Trailer);
         }
+    }
+
+    type Piece = Result<Frame<Bytes>, BodyError>;
+
+    /// An upload that has sent the beginning of a chunk of the largest size, and its end when it is told so.
+    fn upload(
+        memory: &Arc<Memory>,
+        account: &str,
+    ) -> (
+        mpsc::UnboundedSender<Piece>,
+        impl Body<Data = Bytes, Error = BodyError> + Unpin,
+    ) {
+        let (sender, receiver) = mpsc::unbounded_channel::<Piece>();
+        let begin = format!("{MAX_CHUNK_BYTES:x}\r\nbegin");
+        sender.send(Ok(Frame::data(begin.into()))).unwrap();
+        let pieces = stream::unfold(receiver, |mut receiver| async {
+            Some((receiver.recv().await?, receiver))
+        });
+        let body = StreamBody::new(Box::pin(pieces));
+        (
+            sender,
+            LimitedChunks::new(body, Arc::clone(memory), account.to_owned()),
+        )
+    }
+
+    /// Large chunks that are not whole are held as a whole: an account has room for some, and others are not kept waiting by it.
+    #[tokio::test(start_paused = true)]
+    async fn chunks_wait_for_the_memory_of_their_account() {
+        let memory = Arc::new(Memory::new(8 * MAX_CHUNK_BYTES as usize));
+        let comes = async |body: &mut (dyn Body<Data = Bytes, Error = BodyError> + Unpin)| {
+            timeout(Duration::from_secs(1), body.frame()).await.is_ok()
+        };
+        let mut held = Vec::new();
+        loop {
+            let (sender, mut body) = upload(&memory, "greedy");
+            if !comes(&mut body).await {
+                break;
+            }
+            held.push((sender, body));
+            assert!(held.len() < 100, "as many as one likes");
+        }
+        assert_eq!(held.len(), OF_ACCOUNT_BYTES / MAX_CHUNK_BYTES as usize);
+        let (_other, mut body) = upload(&memory, "other");
+        assert!(comes(&mut body).await);
+        // Small chunks need nothing.
+        let small = StreamBody::new(stream::iter([Ok(Frame::data("10000\r\nx".into()))]));
+        let mut small = LimitedChunks::new(small, Arc::clone(&memory), "greedy".to_owned());
+        assert!(comes(&mut small).await);
+        // The end of a chunk gives back what it had.
+        let (sender, mut ended) = held.pop().unwrap();
+        let rest = "x".repeat(MAX_CHUNK_BYTES as usize - "begin".len());
+        sender
+            .send(Ok(Frame::data(format!("{rest}\r\n").into())))
+            .unwrap();
+        assert!(comes(&mut ended).await);
+        let (_next, mut body) = upload(&memory, "greedy");
+        assert!(comes(&mut body).await);
     }
 
     #[test]

@@ -1,27 +1,28 @@
-//! Limits the memory for bodies that `s3s` reads as a whole: lists of keys, of parts, and all other XML.
+//! Memory for what `s3s` holds as a whole: lists of keys, of parts, and whatever else is XML; and, in a memory of their own, large
+//! chunks of uploads (chunk_limit.rs).
 //!
-//! Bodies of objects are streamed and not counted. A request takes memory before its body is read and returns it when
-//! the request is answered. If none is free, the client is told to slow down; the SDKs retry.
+//! Bodies of objects stream through and are not counted. A request takes its memory when its signature has been verified, which `s3s`
+//! does before it reads the body, and gives it back when it is answered: whoever only knows a key's id takes nothing of its account.
+//! Who finds none is told to slow down, which the SDKs do.
 
-use hearth_http::{Share, Shares};
-use http::Method;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;
+use http::{Method, Request};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::MAX_XML_BYTES;
 use crate::uri::query_pairs;
 
-/// For one account: four of the largest bodies, or a hundred usual ones.
-const OF_ACCOUNT_BYTES: usize = 4 * MAX_XML_BYTES;
+/// For one account: four of the largest, or a hundred of the usual.
+pub(crate) const OF_ACCOUNT_BYTES: usize = 4 * MAX_XML_BYTES;
 
-/// For all accounts together.
-const OF_ALL_BYTES: usize = 32 * MAX_XML_BYTES;
-
-/// Memory is counted in blocks, because the request of a small body takes memory too.
+/// What is counted at once: a semaphore counts 32 bits.
 const BLOCK_BYTES: usize = 4096;
 
-/// Query parameters of requests whose body is an object or a part. Any other request takes memory, which is at worst
-/// too careful.
+/// Parameters of requests whose body is an object or a part. What is not here takes memory, which is at worst too careful.
 const STREAMED: &[&str] = &[
     "partNumber",
     "uploadId",
@@ -31,26 +32,91 @@ const STREAMED: &[&str] = &[
     "Expires",
 ];
 
-/// The memory for request bodies.
-pub(super) struct Memory(Shares<String>);
+/// The memory.
+pub(super) struct Memory {
+    all: Arc<Semaphore>,
+    accounts: Mutex<HashMap<String, Arc<Semaphore>>>,
+}
 
-impl Default for Memory {
-    fn default() -> Self {
-        Self(Shares::new(OF_ALL_BYTES))
+/// What one request has of it.
+#[derive(Debug)]
+pub(super) struct Taken {
+    _own: OwnedSemaphorePermit,
+    _all: OwnedSemaphorePermit,
+}
+
+/// What one request will hold, until its answer is made. A clone travels with it.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    bytes: usize,
+    taken: Arc<OnceLock<Taken>>,
+}
+
+impl Held {
+    /// Nothing is taken yet.
+    pub(super) fn of<B>(request: &mut Request<B>, bytes: usize) -> Self {
+        let held = Self {
+            bytes,
+            taken: Arc::default(),
+        };
+        request.extensions_mut().insert(held.clone());
+        held
     }
 }
 
 impl Memory {
-    /// Takes memory for a request, which is returned by dropping it. `None` if too little is free.
-    pub(super) fn take(&self, account: &str, bytes: usize) -> Option<Share<String>> {
-        let bytes = bytes.next_multiple_of(BLOCK_BYTES);
-        let taken = self.0.try_take(account.to_owned(), bytes, OF_ACCOUNT_BYTES);
-        taken.ok()
+    /// For all accounts together.
+    pub(super) fn new(of_all_bytes: usize) -> Self {
+        Self {
+            all: Arc::new(Semaphore::new(of_all_bytes / BLOCK_BYTES)),
+            accounts: Mutex::default(),
+        }
+    }
+
+    /// Gives a request of the account what it will hold, once. Answers whether there was enough.
+    pub(super) fn give(&self, account: &str, held: &Held) -> bool {
+        let Some(taken) = self.take(account, held.bytes) else {
+            return false;
+        };
+        // A second one, if there ever is, goes back.
+        let _ = held.taken.set(taken);
+        true
+    }
+
+    /// Waits for memory: in the account's own share first, so that who has used that up is in nobody's way. `None` of more than there
+    /// ever is.
+    pub(super) async fn wait(&self, account: &str, bytes: usize) -> Option<Taken> {
+        let blocks = blocks_of(bytes)?;
+        Some(Taken {
+            _own: self.of(account).acquire_many_owned(blocks).await.ok()?,
+            _all: Arc::clone(&self.all)
+                .acquire_many_owned(blocks)
+                .await
+                .ok()?,
+        })
+    }
+
+    /// Takes memory for a request; `None` when there is none.
+    fn take(&self, account: &str, bytes: usize) -> Option<Taken> {
+        let blocks = blocks_of(bytes)?;
+        Some(Taken {
+            _own: self.of(account).try_acquire_many_owned(blocks).ok()?,
+            _all: Arc::clone(&self.all).try_acquire_many_owned(blocks).ok()?,
+        })
+    }
+
+    fn of(&self, account: &str) -> Arc<Semaphore> {
+        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = || Arc::new(Semaphore::new(OF_ACCOUNT_BYTES / BLOCK_BYTES));
+        Arc::clone(accounts.entry(account.to_owned()).or_insert_with(made))
     }
 }
 
-/// The bytes that a request can make `s3s` hold: none if its body is streamed or absent, and never more than `s3s`
-/// accepts.
+fn blocks_of(bytes: usize) -> Option<u32> {
+    u32::try_from(bytes.div_ceil(BLOCK_BYTES)).ok()
+}
+
+/// What a request may have `s3s` hold: nothing of one that streams or has no body, and never more than it lets pass.
 pub(super) fn held_bytes(head: &Parts) -> usize {
     if streams(head) {
         return 0;
@@ -119,7 +185,7 @@ mod tests {
     /// Finding M1: an account holds no more than its share, and leaves the others theirs.
     #[test]
     fn an_account_holds_no_more_than_its_share() {
-        let memory = Memory::default();
+        let memory = Memory::new(32 * MAX_XML_BYTES);
         let mut taken: Vec<_> = (0..100)
             .map_while(|_| memory.take("greedy", MAX_XML_BYTES))
             .collect();
@@ -129,5 +195,23 @@ mod tests {
         assert!(memory.take("other", MAX_XML_BYTES).is_some());
         taken.pop();
         assert!(memory.take("greedy", MAX_XML_BYTES).is_some());
+    }
+
+    /// The memory is a request's for as long as somebody answers it, and no longer.
+    #[test]
+    fn what_a_request_holds_goes_back_with_its_answer() {
+        let memory = Memory::new(32 * MAX_XML_BYTES);
+        let free = || memory.all.available_permits();
+        let all = free();
+        let mut request = Request::new(());
+        let held = Held::of(&mut request, MAX_XML_BYTES);
+        assert_eq!(free(), all, "a request takes nothing as it comes");
+        let travelling = request.extensions().get::<Held>().unwrap();
+        assert!(memory.give("a", travelling));
+        assert_eq!(free(), all - MAX_XML_BYTES / BLOCK_BYTES);
+        drop(request);
+        assert_eq!(free(), all - MAX_XML_BYTES / BLOCK_BYTES);
+        drop(held);
+        assert_eq!(free(), all);
     }
 }

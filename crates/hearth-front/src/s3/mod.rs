@@ -51,6 +51,7 @@ use crate::blocking_calls::BlockingCalls;
 use crate::call::CallOrigin;
 use crate::guest::Guest;
 use crate::identity::{Identities, Signer};
+use crate::memory_shares::MemoryShares;
 use crate::sigv4::{SignatureError, access_key_hint};
 use crate::upload_body::UploadBody;
 use crate::uri::query_pairs;
@@ -59,7 +60,9 @@ use crate::wire::{Label, Reply, reply};
 use access::{Access, Visit};
 use chunk_limit::LimitedChunks;
 use found::Found;
-use memory::{Memory, held_bytes};
+#[cfg(test)]
+pub(crate) use memory::OF_ACCOUNT_BYTES;
+use memory::{Held, Memory, held_bytes};
 use store::AccountBuckets;
 
 /// Tolerated clock skew in seconds: three times that of the other services, as on AWS.
@@ -77,8 +80,9 @@ pub(crate) struct S3 {
     objects: Arc<ObjectStore>,
     places: Arc<BlockingCalls>,
     joins: Arc<BlockingCalls>,
-    memory: Memory,
-    /// The address of another S3 that is used instead.
+    memory: Arc<Memory>,
+    chunk_memory: Arc<Memory>,
+    /// Where another S3 is that is used instead.
     elsewhere: Option<String>,
     region: Arc<str>,
     /// The service of each account that ever asked.
@@ -92,13 +96,15 @@ impl S3 {
         places: Arc<BlockingCalls>,
         elsewhere: Option<String>,
         region: &str,
+        shares: &MemoryShares,
     ) -> Self {
         Self {
             identities,
             objects,
             places,
             joins: Arc::new(BlockingCalls::for_joins()),
-            memory: Memory::default(),
+            memory: Arc::new(Memory::new(shares.xml_bytes)),
+            chunk_memory: Arc::new(Memory::new(shares.chunk_bytes)),
             elsewhere,
             region: region.into(),
             services: Mutex::default(),
@@ -205,19 +211,18 @@ impl S3 {
             let text = format!("This service has no S3 of its own; builds read from {endpoint}.");
             return (refused(501, "NotImplemented", &text), None);
         }
-        let account = signer.account.to_string();
-        let Some(_memory) = self.memory.take(&account, held_bytes(&head)) else {
-            let text = "Please reduce your request rate.";
-            return (refused(503, "SlowDown", text), None);
-        };
+        let held_bytes = held_bytes(&head);
         let body = UploadBody::new(body);
         let body = if chunk_limit::has_chunks(&head.headers) {
-            s3s::Body::http_body_unsync(LimitedChunks::new(body))
+            let memory = Arc::clone(&self.chunk_memory);
+            let account = signer.account.to_string();
+            s3s::Body::http_body_unsync(LimitedChunks::new(body, memory, account))
         } else {
             s3s::Body::http_body_unsync(body)
         };
         let mut request = Request::from_parts(head, body);
         let found = Found::of(&mut request);
+        let _held = Held::of(&mut request, held_bytes);
         request.extensions_mut().insert(Visit {
             signer: signer.clone(),
             is_guest: origin.guest().is_some(),
@@ -279,7 +284,10 @@ impl S3 {
             identities: self.identities.clone(),
             account,
         });
-        builder.set_access(Access::new(self.identities.control.clone()));
+        builder.set_access(Access::new(
+            self.identities.control.clone(),
+            Arc::clone(&self.memory),
+        ));
         builder.build()
     }
 }

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use hearth_client::{Client, EndpointRequest, RawRequest, Settings};
+use hearth_client::{Client, RawRequest, Settings};
 use http::Method;
 use serde_json::{Value, json};
 
 use super::attempt::Attempt;
+use super::endpoint::reach;
 use super::fixture::{BUCKET, Fixture, Microvm, OTHER_BUCKET, say};
 use super::guest::{Line, execute, script};
 use super::multi_step;
@@ -46,9 +47,14 @@ pub(super) async fn make_all<'a>(
         match from {
             From::Open => findings.extend(in_guest(fixture, &fixture.open, group, &values).await?),
             From::Closed => {
-                findings.extend(in_guest(fixture, &fixture.closed, group, &values).await?);
+                findings.extend(in_guest(fixture, &fixture.closed, group, &values).await?)
             }
-            From::Client | From::Stranger | From::Endpoint | From::Copy | From::Dockerfile => {
+            From::Neighbour
+            | From::Client
+            | From::Stranger
+            | From::Endpoint
+            | From::Copy
+            | From::Dockerfile => {
                 for attack in group {
                     let result = from_outside(fixture, attack, &values).await;
                     let result = result.map_err(|error| format!("{error:#}"));
@@ -153,8 +159,8 @@ async fn from_outside(fixture: &Fixture, attack: &Attack, values: &Value) -> Res
             })
         }
         Kind::Endpoint { token, port } => Ok(Attempt {
-            attack: reach(fixture, &filled(fixture, token), port).await?,
-            control: reach(fixture, &fixture.open.token, None).await?,
+            attack: reach_open(fixture, &filled(fixture, token), port).await?,
+            control: reach_open(fixture, &fixture.open.token, None).await?,
         }),
         Kind::Code { by, .. } => multi_step::make(fixture, values, by).await,
         Kind::Guest { .. } => bail!("this is made in a guest"),
@@ -188,19 +194,8 @@ fn content_type(service: &str) -> &'static str {
     }
 }
 
-async fn reach(fixture: &Fixture, token: &str, port: Option<u16>) -> Result<bool> {
-    let request = EndpointRequest {
-        method: Method::GET,
-        path: "/".to_owned(),
-        headers: Vec::new(),
-        body: bytes::Bytes::new(),
-        port,
-    };
-    let answer = fixture
-        .tenant
-        .request(&fixture.open.endpoint, token, request)
-        .await?;
-    Ok(answer.status().as_u16() < 300)
+async fn reach_open(fixture: &Fixture, token: &str, port: Option<u16>) -> Result<bool> {
+    reach(&fixture.tenant, &fixture.open.endpoint, token, port).await
 }
 
 /// Replaces the placeholders in braces of a text of the table.

@@ -82,6 +82,27 @@ def refused(name, stream=False):
         return len(s.recv(2048)) >= 12
 
 
+def held_resolver(count, seconds):
+    """So many silent connections to the resolver, and as many questions that it has to pass on, for a while. How many connections were
+    taken."""
+    end, held = time.monotonic() + seconds, []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        for n in range(count):
+            s.sendto(question(f"held-{n}.example.com"), (GATEWAY, 53))
+    while time.monotonic() < end:
+        if len(held) < count:
+            s = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            s.settimeout(1)
+            try:
+                s.connect((GATEWAY, 53))
+                held.append(s)
+                continue
+            except OSError:
+                s.close()
+        time.sleep(0.2)
+    return len(held)
+
+
 def resolved(name, server=GATEWAY):
     """An address for a name: a way for what the name says."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:

@@ -3,9 +3,11 @@
 mod builder;
 mod copying;
 mod endpoints;
+mod forks;
 mod neighbours;
 mod objects;
 mod policies;
+mod resolver;
 mod strangers;
 
 use anyhow::Result;
@@ -32,6 +34,9 @@ pub(super) async fn make(fixture: &Fixture, values: &Value, by: MultiStep) -> Re
         MultiStep::PortTokenAtTheShell => endpoints::port_token_at_the_shell(fixture).await,
         MultiStep::CopiedLinks => copying::links(fixture).await,
         MultiStep::HostileFolder => copying::hostile_folder(fixture).await,
+        MultiStep::EndlessFolder => copying::endless_folder(fixture).await,
+        MultiStep::TokensOfAParent => forks::tokens_of_a_parent(fixture).await,
+        MultiStep::HeldResolver => resolver::held(fixture, values).await,
         MultiStep::LoginInTheBuilder => builder::login(fixture).await,
     }
 }

@@ -44,6 +44,8 @@ pub(super) enum From {
     Open,
     /// A microVM without network access.
     Closed,
+    /// Two microVMs at once, of which one disturbs the other.
+    Neighbour,
     /// A client of the API with a key of another account.
     Client,
     /// A client of the API without credentials, which knows at most a key's id or a presigned URL.
@@ -61,6 +63,7 @@ impl From {
         match self {
             Self::Open => "guest",
             Self::Closed => "closed guest",
+            Self::Neighbour => "guest beside another one",
             Self::Client => "client",
             Self::Stranger => "stranger",
             Self::Endpoint => "endpoint",
@@ -88,6 +91,9 @@ pub(super) enum MultiStep {
     PortTokenAtTheShell,
     CopiedLinks,
     HostileFolder,
+    EndlessFolder,
+    TokensOfAParent,
+    HeldResolver,
     LoginInTheBuilder,
 }
 
@@ -141,7 +147,7 @@ impl Attack {
                 token: self.token.as_deref()?,
                 port: self.port,
             },
-            From::Stranger | From::Copy | From::Dockerfile => return None,
+            From::Neighbour | From::Stranger | From::Copy | From::Dockerfile => return None,
         })
     }
 }
@@ -178,7 +184,7 @@ mod tests {
         let attacks = attacks().unwrap();
         let names: BTreeSet<_> = attacks.iter().map(|attack| &attack.name).collect();
         assert_eq!(names.len(), attacks.len());
-        assert!(attacks.len() >= 90, "{}", attacks.len());
+        assert!(attacks.len() >= 93, "{}", attacks.len());
         for attack in &attacks {
             assert!(attack.kind().is_some(), "{}", attack.name);
         }

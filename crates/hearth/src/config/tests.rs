@@ -81,6 +81,11 @@ fn every_key() -> Config {
             network_mib_per_second: 20,
             unfinished_upload_days: 1,
         },
+        memory: Memory {
+            service_mib: 300,
+            short_stall_ms: 1,
+            short_available_percent: 2,
+        },
         quotas: Quotas {
             microvms: 1,
             accounts: BTreeMap::from([(

@@ -5,6 +5,7 @@
 
 mod connection_table;
 mod groups;
+mod service_memory;
 #[cfg(test)]
 mod tests;
 
@@ -69,6 +70,7 @@ pub(super) const ALL: &[fn(&Facts) -> Check] = &[
     cgroups,
     groups::controllers,
     groups::pressure,
+    service_memory::service_memory,
     disk_limits,
     data_directory,
     damaged,

@@ -18,7 +18,43 @@ use crate::up::UpRecord;
 /// File with the controllers that groups below the root have.
 const HANDED_DOWN: &str = "/sys/fs/cgroup/cgroup.subtree_control";
 
-/// The facts about a host.
+/// The place of control groups.
+const GROUPS: &str = "/sys/fs/cgroup";
+
+/// What bounds the memory of the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ServiceBound {
+    NotRunning,
+    /// No group that it is in has a bound, or that cannot be told.
+    Nothing,
+    /// The smallest bound of all groups that it is in.
+    Bytes(u64),
+}
+
+impl ServiceBound {
+    fn of_running(data: &Path) -> Self {
+        let Ok(Some(running)) = UpRecord::running(data) else {
+            return Self::NotRunning;
+        };
+        let cgroup = fs::read_to_string(format!("/proc/{}/cgroup", running.pid));
+        Self::of(Path::new(GROUPS), &cgroup.unwrap_or_default())
+    }
+
+    fn of(root: &Path, cgroup: &str) -> Self {
+        let group = cgroup.lines().find_map(|line| line.strip_prefix("0::/"));
+        let places = group
+            .into_iter()
+            .flat_map(|group| Path::new(group).ancestors());
+        let bounds = places.filter_map(|place| {
+            let bound = fs::read_to_string(root.join(place).join("memory.max")).ok()?;
+            // A group without a bound says `max`.
+            bound.trim().parse().ok()
+        });
+        bounds.min().map_or(Self::Nothing, Self::Bytes)
+    }
+}
+
+/// A host, as far as it is judged.
 #[derive(Debug, Clone)]
 pub(super) struct Facts {
     pub(super) kvm: Finding,
@@ -62,9 +98,13 @@ pub(super) struct Facts {
     /// `/sys/fs/cgroup/cgroup.subtree_control`, and whether this process may write it.
     pub(super) handed_down: Option<String>,
     pub(super) can_hand_down: bool,
-    /// `/proc/pressure/memory`
+    /// `/proc/pressure/memory`, and whether anybody is to be told of it.
     pub(super) pressure: Option<String>,
-    /// Whether microVMs are to have disk limits.
+    pub(super) wants_pressure: bool,
+    /// What the service may take of the host's memory, and what bounds the one that runs.
+    pub(super) service_bytes: u64,
+    pub(super) service_bound: ServiceBound,
+    /// Whether microVMs are to have limits of disk there.
     pub(super) wants_disk_limits: bool,
     /// Permissions of the data directory; `None` if it does not exist yet.
     pub(super) data_mode: Option<u32>,
@@ -130,6 +170,9 @@ impl Facts {
             handed_down: text(HANDED_DOWN),
             can_hand_down: rustix::fs::access(HANDED_DOWN, rustix::fs::Access::WRITE_OK).is_ok(),
             pressure: text("/proc/pressure/memory"),
+            wants_pressure: shared.config.memory.short().is_some(),
+            service_bytes: shared.config.memory.service_bytes(),
+            service_bound: ServiceBound::of_running(data),
             wants_disk_limits: shared.config.host_limits
                 && shared.config.limits.to_node().disk.is_some(),
             data_mode: fs::metadata(data)
@@ -167,4 +210,27 @@ fn vulnerabilities() -> BTreeMap<String, String> {
         Some((name, word.trim().to_owned()))
     });
     known.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_smallest_bound_on_the_way_up_counts() {
+        let root = tempfile::tempdir().unwrap();
+        let unit = root.path().join("system.slice/hearth.service");
+        fs::create_dir_all(&unit).unwrap();
+        let cgroup = "1:name=systemd:/x\n0::/system.slice/hearth.service\n";
+        let found = || ServiceBound::of(root.path(), cgroup);
+        assert_eq!(found(), ServiceBound::Nothing);
+        fs::write(unit.join("memory.max"), "max\n").unwrap();
+        assert_eq!(found(), ServiceBound::Nothing);
+        let above = root.path().join("system.slice/memory.max");
+        fs::write(&above, "2048\n").unwrap();
+        assert_eq!(found(), ServiceBound::Bytes(2048));
+        fs::write(unit.join("memory.max"), "1024\n").unwrap();
+        assert_eq!(found(), ServiceBound::Bytes(1024));
+        assert_eq!(ServiceBound::of(root.path(), ""), ServiceBound::Nothing);
+    }
 }

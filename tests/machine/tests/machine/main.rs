@@ -16,6 +16,7 @@ mod fixture;
 mod forks;
 mod full_disk;
 mod leftovers;
+mod lent;
 mod limits;
 mod networks;
 mod prefetch;

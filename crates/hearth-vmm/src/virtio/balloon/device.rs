@@ -48,8 +48,13 @@ impl Balloon {
     }
 
     /// Asks the guest to give up (or to take back) memory until it has given up `mib`.
+    /// A guest whose target is that already is left alone.
     pub fn set_target_mib(&mut self, mib: u32) {
-        self.target_pages = mib.saturating_mul(PAGES_PER_MIB);
+        let target_pages = mib.saturating_mul(PAGES_PER_MIB);
+        if self.target_pages == target_pages {
+            return;
+        }
+        self.target_pages = target_pages;
         if let Some(active) = &self.active {
             active.link.config_changed();
         }

@@ -88,7 +88,55 @@ pub(super) async fn hostile_folder(fixture: &Fixture) -> Result<Attempt> {
     })
 }
 
-/// Whether a folder contains a special file or a set-user-ID program.
+/// Copies out a folder with a file that is a terabyte of nothing: the guest pays nothing for its hole, and whoever unpacks it would write
+/// it out. The attack is that more than was let in lies on this host's disk, or that the copy does not end; the control, that a
+/// folder within that size comes.
+pub(super) async fn endless_folder(fixture: &Fixture) -> Result<Attempt> {
+    const PREPARE: &str = "rm -rf /tmp/endless /tmp/small && mkdir /tmp/endless /tmp/small && \
+        truncate -s 1T /tmp/endless/hole && printf mine > /tmp/small/own";
+    let (tenant, microvm) = (&fixture.tenant, &fixture.open);
+    execute(tenant, microvm, &["sh", "-c", PREPARE]).await?;
+    let host = tempfile::tempdir()?;
+    let endless = host.path().join("endless");
+    let copied = copy::download_folder(
+        tenant,
+        &microvm.id,
+        "/tmp/endless",
+        &endless,
+        MAX_FOLDER_BYTES,
+    );
+    let has_ended = match timeout(COPY_TIME, copied).await {
+        // It came, hole and all.
+        Ok(Ok(())) => false,
+        Ok(Err(_)) => true,
+        Err(_) => false,
+    };
+    let small = host.path().join("small");
+    copy::download_folder(tenant, &microvm.id, "/tmp/small", &small, MAX_FOLDER_BYTES).await?;
+    Ok(Attempt {
+        attack: !has_ended || bytes_in(&endless)? > MAX_FOLDER_BYTES,
+        control: find(&small, "own").is_some_and(|content| content == b"mine"),
+    })
+}
+
+/// What the files of a folder take; nothing of one that is not there.
+fn bytes_in(folder: &Path) -> Result<u64> {
+    if !folder.exists() {
+        return Ok(0);
+    }
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let metadata = std::fs::symlink_metadata(&path)?;
+        bytes += match metadata.is_dir() {
+            true => bytes_in(&path)?,
+            false => metadata.len(),
+        };
+    }
+    Ok(bytes)
+}
+
+/// Whether something in it is a special file, or a program that runs as its owner.
 fn has_harm(folder: &Path) -> Result<bool> {
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;

@@ -109,6 +109,15 @@ fn ambiguous(common: &str) -> Vec<String> {
             "Transfer-Encoding: chunked\r\n",
             &format!("10000000000000000\r\n\r\n{hidden}"),
         ),
+        // What stands behind the last chunk.
+        post(
+            "Transfer-Encoding: chunked\r\n",
+            &format!("0\r\nContent-Length: {length}\r\nX-aws-proxy-auth: x\r\n\r\n{hidden}"),
+        ),
+        // Another protocol, in which what follows would be no request of ours.
+        format!(
+            "GET / HTTP/1.1\r\n{common}Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n{hidden}"
+        ),
         // An end of line that not everybody sees, in a header.
         format!("GET / HTTP/1.1\r\n{common}X: a\nGET {HIDDEN} HTTP/1.1\r\n\r\n"),
         // Two hosts, another host, two tokens, and names of headers that the endpoint sets itself.

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use hearth_node::Damage;
 
 use super::*;
+use crate::doctor::facts::ServiceBound;
 
 /// A host with nothing to complain of.
 fn healthy() -> Facts {
@@ -33,6 +34,9 @@ fn healthy() -> Facts {
         handed_down: Some("cpu memory pids".to_owned()),
         can_hand_down: true,
         pressure: Some("some avg10=0.00 avg60=0.00 avg300=0.00 total=0".to_owned()),
+        wants_pressure: true,
+        service_bytes: 512 << 20,
+        service_bound: ServiceBound::Bytes(1 << 30),
         wants_disk_limits: true,
         data_mode: Some(0o40_700),
         damaged: Ok(Vec::new()),
@@ -84,6 +88,26 @@ fn groups_that_keep_nothing_are_told() {
     assert_eq!(complaints(unlimited), []);
     let unmeasured = |facts: &mut Facts| facts.pressure = None;
     assert_eq!(complaints(unmeasured), [("pressure", Verdict::Advice)]);
+    let unwatched = |facts: &mut Facts| {
+        facts.pressure = None;
+        facts.wants_pressure = false;
+    };
+    assert_eq!(complaints(unwatched), []);
+}
+
+#[test]
+fn a_service_without_a_bound_is_told() {
+    let bound = |bound| complaints(move |facts: &mut Facts| facts.service_bound = bound);
+    assert_eq!(bound(ServiceBound::NotRunning), []);
+    assert_eq!(bound(ServiceBound::Bytes(1 << 20)), []);
+    let advice = [("service memory", Verdict::Advice)];
+    assert_eq!(bound(ServiceBound::Nothing), advice);
+    assert_eq!(bound(ServiceBound::Bytes((1 << 30) + 1)), advice);
+    let unlimited = |facts: &mut Facts| {
+        facts.service_bound = ServiceBound::Nothing;
+        facts.wants_host_limits = false;
+    };
+    assert_eq!(complaints(unlimited), []);
 }
 
 #[test]

@@ -11,13 +11,12 @@ use http::Method;
 use jiff::Timestamp;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio::task::JoinSet;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
 
 use crate::request::{Account, Call, member};
 use crate::victim::{begin_image, create_image, lambda};
 
-const GROUP: &str = "/attacker";
 const STREAM: &str = "flood";
 
 /// Events of one call, which is the most.
@@ -34,10 +33,13 @@ const FORM_BYTES: usize = 64 << 20;
 /// A pause of whoever was refused: without it an attack is of the attacker's processor.
 const REFUSED_PAUSE: Duration = Duration::from_millis(20);
 
+/// A connection that lives for so long was taken.
+const TAKEN: Duration = Duration::from_millis(500);
+
 /// How long a connection that says nothing is held.
 const HELD: Duration = Duration::from_secs(60);
 
-/// An attack. Those that need guests, endpoints, names or the host's network are of the emulated host.
+/// An attack. Those of guests (memory, names, the host's table of connections) are of the emulated host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Attack {
     Idle,
@@ -57,10 +59,12 @@ pub(crate) enum Attack {
     Builds,
     /// Connections that say nothing.
     Connections,
+    /// Every one of these at once.
+    All,
 }
 
 impl Attack {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Idle,
         Self::Forms,
         Self::LogFlood,
@@ -70,6 +74,7 @@ impl Attack {
         Self::Followers,
         Self::Builds,
         Self::Connections,
+        Self::All,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -83,72 +88,124 @@ impl Attack {
             Self::Followers => "followers",
             Self::Builds => "builds",
             Self::Connections => "connections",
+            Self::All => "all at once",
+        }
+    }
+
+    /// What it is made of.
+    fn parts(self) -> Vec<Self> {
+        let is_part = |part: &Self| !matches!(part, Self::Idle | Self::All);
+        match self {
+            Self::All => Self::ALL.into_iter().filter(is_part).collect(),
+            part => vec![part],
         }
     }
 
     /// How many do it at a time.
     fn attackers(self) -> usize {
         match self {
-            Self::Idle => 0,
+            Self::Idle | Self::All => 0,
             Self::Forms | Self::LogFlood | Self::Builds => 8,
             Self::LogScan => 16,
             Self::Copies => 32,
             Self::SlowBodies | Self::Followers => 100,
-            // As many as the front takes at a time.
+            // More than one address may have.
             Self::Connections => 200,
         }
     }
 }
 
-/// Attackers at work.
+/// Attackers at work, on a thread of their own: what they compute is no delay of whoever measures.
 pub(crate) struct Attackers {
-    tasks: JoinSet<()>,
-    done: Arc<AtomicU64>,
+    runtime: Option<Runtime>,
+    works: Vec<(Attack, Arc<AtomicU64>)>,
+}
+
+/// What an attack is about.
+#[derive(Debug, Clone, Default)]
+struct Subject {
+    microvm: String,
+    /// The body of a call with the most events.
+    events: Bytes,
 }
 
 impl Attackers {
     /// Makes what the attack needs, and begins.
     pub(crate) async fn start(attack: Attack, account: &Account) -> Result<Self> {
-        let subject = prepare(attack, account).await?;
-        let done = Arc::new(AtomicU64::new(0));
-        let mut tasks = JoinSet::new();
-        for number in 0..attack.attackers() {
-            let (account, subject, done) = (account.clone(), subject.clone(), Arc::clone(&done));
-            tasks.spawn(async move {
-                loop {
-                    match once(attack, &account, &subject, number, &done).await {
-                        Ok(()) => {}
-                        // A refusal is what an attack gets. It goes on.
-                        Err(_) => tokio::time::sleep(REFUSED_PAUSE).await,
-                    }
-                }
-            });
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()?;
+        let mut attackers = Self {
+            runtime: None,
+            works: Vec::new(),
+        };
+        let mut begun = Vec::new();
+        for part in attack.parts() {
+            let subject = prepare(part, account).await?;
+            let done = Arc::new(AtomicU64::new(0));
+            attackers.works.push((part, Arc::clone(&done)));
+            begun.push((part, subject, done));
         }
-        Ok(Self { tasks, done })
+        for (part, subject, done) in begun {
+            for number in 0..part.attackers() {
+                let (account, subject, done) =
+                    (account.clone(), subject.clone(), Arc::clone(&done));
+                runtime.spawn(async move {
+                    loop {
+                        // A refusal is what an attack gets. It goes on.
+                        if once(part, &account, &subject, number, &done).await.is_err() {
+                            tokio::time::sleep(REFUSED_PAUSE).await;
+                        }
+                    }
+                });
+            }
+        }
+        attackers.runtime = Some(runtime);
+        Ok(attackers)
     }
 
-    /// Ends it; answers what was done: calls, or bytes or connections that were taken.
-    pub(crate) async fn stop(mut self) -> f64 {
-        self.tasks.shutdown().await;
-        self.done.load(Ordering::Relaxed) as f64
+    /// Ends it; answers what was done by each part: calls, or bytes or connections that were taken.
+    pub(crate) fn stop(mut self) -> Vec<(Attack, f64)> {
+        self.end();
+        let works = std::mem::take(&mut self.works);
+        let works = works.into_iter();
+        works
+            .map(|(part, done)| (part, done.load(Ordering::Relaxed) as f64))
+            .collect()
+    }
+
+    fn end(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
-async fn prepare(attack: Attack, account: &Account) -> Result<String> {
+impl Drop for Attackers {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+async fn prepare(attack: Attack, account: &Account) -> Result<Subject> {
+    let mut subject = Subject::default();
     match attack {
         Attack::LogFlood | Attack::LogScan => {
-            let named = json!({"logGroupName": GROUP, "logStreamName": STREAM});
-            account
-                .logs("CreateLogGroup", &json!({"logGroupName": GROUP}))
-                .await?;
+            // Apart, so that a flood does not make the scan's group longer.
+            let group = json!({"logGroupName": group(attack)});
+            account.logs("CreateLogGroup", &group).await?;
+            let named = json!({"logGroupName": group["logGroupName"], "logStreamName": STREAM});
             account.logs("CreateLogStream", &named).await?;
-            let calls = if attack == Attack::LogScan {
-                FILLED_CALLS
-            } else {
-                0
-            };
-            for _ in 0..calls {
-                flood(account).await?;
+            let now = Timestamp::now().as_millisecond();
+            let mut input = named;
+            input["logEvents"] = json!(vec![json!({"timestamp": now, "message": "x"}); EVENTS]);
+            // Made once: to make it costs more than to send it.
+            subject.events = input.to_string().into();
+            if attack == Attack::LogScan {
+                for _ in 0..FILLED_CALLS {
+                    account.put_events(&subject.events).await?;
+                }
             }
         }
         Attack::Copies => {
@@ -163,18 +220,25 @@ async fn prepare(attack: Attack, account: &Account) -> Result<String> {
             let image = create_image(account, "followed").await?;
             let input = json!({"imageIdentifier": image});
             let run = lambda(Method::POST, "/2025-09-09/microvms", Some(&input));
-            return member(&account.call(run).await?, "microvmId");
+            subject.microvm = member(&account.call(run).await?, "microvmId")?;
         }
         _ => {}
     }
-    Ok(String::new())
+    Ok(subject)
+}
+
+fn group(attack: Attack) -> &'static str {
+    match attack {
+        Attack::LogScan => "/attacker/scanned",
+        _ => "/attacker/flooded",
+    }
 }
 
 /// One step of one attacker.
 async fn once(
     attack: Attack,
     account: &Account,
-    subject: &str,
+    subject: &Subject,
     number: usize,
     done: &AtomicU64,
 ) -> Result<()> {
@@ -182,15 +246,16 @@ async fn once(
         done.fetch_add(work as u64, Ordering::Relaxed);
     };
     match attack {
-        Attack::Idle => {}
+        Attack::Idle | Attack::All => {}
         Attack::Forms => form(account, &count).await?,
         Attack::LogFlood => {
-            flood(account).await?;
+            account.put_events(&subject.events).await?;
             count(EVENTS);
         }
         Attack::LogScan => {
-            let vain =
-                json!({"logGroupName": GROUP, "logStreamNamePrefix": "zzz", "filterPattern": "y"});
+            let vain = json!({
+                "logGroupName": group(attack), "logStreamNamePrefix": "zzz", "filterPattern": "y"
+            });
             account.logs("FilterLogEvents", &vain).await?;
             count(1);
         }
@@ -205,7 +270,8 @@ async fn once(
         }
         Attack::SlowBodies => slow_body(account, &count).await?,
         Attack::Followers => {
-            let path = format!("/hearth/v1/microvms/{subject}/logs?follow=true");
+            let microvm = &subject.microvm;
+            let path = format!("/hearth/v1/microvms/{microvm}/logs?follow=true");
             let head = account.head(&lambda(Method::GET, &path, None))?;
             hold(account, &format!("{head}\r\n"), &count).await?;
         }
@@ -219,21 +285,13 @@ async fn once(
     Ok(())
 }
 
-async fn flood(account: &Account) -> Result<()> {
-    let now = Timestamp::now().as_millisecond();
-    let events = vec![json!({"timestamp": now, "message": "x"}); EVENTS];
-    let input = json!({"logGroupName": GROUP, "logStreamName": STREAM, "logEvents": events});
-    account.logs("PutLogEvents", &input).await?;
-    Ok(())
-}
-
 /// Offers the file of a form until somebody answers. The work is in bytes that were taken.
 async fn form(account: &Account, count: &impl Fn(usize)) -> Result<()> {
     let head = format!(
         "POST /bucket?AWSAccessKeyId={} HTTP/1.1\r\nhost: {}\r\ncontent-type: multipart/form-data; boundary=b\r\ncontent-length: {}\r\n\r\n--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\n",
         account.key_id, account.host, FORM_BYTES
     );
-    let stream = TcpStream::connect(&account.host).await?;
+    let stream = account.connect().await?;
     let (mut from, mut to) = stream.into_split();
     to.write_all(head.as_bytes()).await?;
     let piece = vec![0; 64 << 10];
@@ -269,7 +327,7 @@ async fn slow_body(account: &Account, count: &impl Fn(usize)) -> Result<()> {
         ..lambda(Method::POST, "/2025-09-09/microvms", None)
     };
     let head = account.head(&call)?;
-    let mut stream = TcpStream::connect(&account.host).await?;
+    let mut stream = account.connect().await?;
     stream.write_all(format!("{head}\r\n").as_bytes()).await?;
     // All but a little at once: what is held counts.
     stream.write_all(&body[..body.len() - 100]).await?;
@@ -283,12 +341,17 @@ async fn slow_body(account: &Account, count: &impl Fn(usize)) -> Result<()> {
 
 /// Says this on a connection, and holds it as long as the other side does.
 async fn hold(account: &Account, request: &str, count: &impl Fn(usize)) -> Result<()> {
-    let mut stream = TcpStream::connect(&account.host).await?;
+    let mut stream = account.connect().await?;
     stream.write_all(request.as_bytes()).await?;
-    count(1);
     let mut nothing = [0; 4096];
-    let held = async { while stream.read(&mut nothing).await.is_ok_and(|read| read > 0) {} };
-    let _ = tokio::time::timeout(HELD, held).await;
+    let mut held = std::pin::pin!(async {
+        while stream.read(&mut nothing).await.is_ok_and(|read| read > 0) {}
+    });
+    // One that is ended at once was not taken.
+    if timeout(TAKEN, &mut held).await.is_err() {
+        count(1);
+        let _ = timeout(HELD, held).await;
+    }
     tokio::time::sleep(REFUSED_PAUSE).await;
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The front as a process of its own, with the rates of the service.
 
 use std::io::{BufRead as _, BufReader};
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -38,7 +39,7 @@ impl Front {
         let directory = tempfile::tempdir()?;
         let mut process = Command::new(program)
             .arg(directory.path())
-            .arg("--throttle")
+            .arg("--as-the-service")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -53,7 +54,22 @@ impl Front {
         })
     }
 
-    pub(crate) fn account(&self, index: usize) -> Result<Account> {
+    /// What it takes of this machine's memory, in MiB: now, and the most so far.
+    pub(crate) fn memory_mib(&self) -> Result<(f64, f64)> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
+        let mib = |name: &str| -> Result<f64> {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let kib = line.and_then(|line| line.trim().strip_suffix("kB"));
+            Ok(kib
+                .context("the kernel does not tell")?
+                .trim()
+                .parse::<f64>()?
+                / 1024.0)
+        };
+        Ok((mib("VmRSS:")?, mib("VmHWM:")?))
+    }
+
+    pub(crate) fn account(&self, index: usize, from: Ipv4Addr) -> Result<Account> {
         let key = self.announced.keys.get(index).context("no such account")?;
         let host = self.announced.url.trim_start_matches("http://");
         Ok(Account {
@@ -62,6 +78,7 @@ impl Front {
             number: key.account.clone(),
             key_id: key.id.clone(),
             secret: key.secret.clone(),
+            from,
         })
     }
 }

@@ -1,5 +1,6 @@
 //! One account's signed requests, each on a connection of its own.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -11,7 +12,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 /// How long a call may take: one that takes longer has failed.
@@ -24,6 +25,8 @@ pub(crate) struct Account {
     pub(crate) number: String,
     pub(crate) key_id: String,
     pub(crate) secret: String,
+    /// The address that it comes from. 127.0.0.1 is taken for many clients; any other one has a part of the places.
+    pub(crate) from: Ipv4Addr,
 }
 
 /// A request before it is signed.
@@ -48,6 +51,15 @@ impl<'a> Call<'a> {
 }
 
 impl Account {
+    /// A connection from its address.
+    pub(crate) async fn connect(&self) -> Result<TcpStream> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((self.from, 0).into())?;
+        let stream = socket.connect(self.host.parse()?).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+
     /// Makes a call and reads the answer whole; any other status than a good one is an error.
     pub(crate) async fn call(&self, call: Call<'_>) -> Result<Bytes> {
         timeout(PATIENCE, self.call_once(call))
@@ -69,6 +81,21 @@ impl Account {
             body: input.to_string().into(),
         })
         .await
+    }
+
+    /// `PutLogEvents` with an input that is made already.
+    pub(crate) async fn put_events(&self, input: &Bytes) -> Result<()> {
+        let call = Call {
+            service: "logs",
+            method: Method::POST,
+            path: "/",
+            headers: &[
+                ("x-amz-target", "Logs_20140328.PutLogEvents"),
+                ("content-type", "application/x-amz-json-1.1"),
+            ],
+            body: input.clone(),
+        };
+        self.call(call).await.map(drop)
     }
 
     /// A request as it goes over the wire, for whoever sends it piece by piece: all lines of its head but the empty one.
@@ -102,8 +129,7 @@ impl Account {
         let mut head = self.signed(&call)?;
         head.headers
             .insert(CONTENT_LENGTH, (call.body.len() as u64).into());
-        let stream = TcpStream::connect(&self.host).await?;
-        stream.set_nodelay(true)?;
+        let stream = self.connect().await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let driver = tokio::spawn(connection);
         let request = Request::from_parts(head, Full::new(call.body));

@@ -21,6 +21,9 @@ const OBJECT_BYTES: usize = 64 << 10;
 /// Events of the log that is read.
 const EVENTS: usize = 200;
 
+/// What is measured.
+pub(crate) const OPERATIONS: [&str; 3] = ["run", "get_object", "log_tail"];
+
 /// Pause between two looks at an image that is built.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -63,7 +66,7 @@ impl Victim {
         let mut measured = Vec::new();
         let began = Instant::now();
         let launched = self.launch().await;
-        measured.push(told("run", began, &launched));
+        measured.push(told(OPERATIONS[0], began, &launched));
         if let Ok(microvm) = launched {
             let path = format!("{MICROVMS}/{microvm}");
             // What is not terminated only takes a place.
@@ -74,11 +77,11 @@ impl Victim {
             .account
             .call(Call::s3(Method::GET, OBJECT, Bytes::new()));
         let read = read.await;
-        measured.push(told("get_object", began, &read));
+        measured.push(told(OPERATIONS[1], began, &read));
         let began = Instant::now();
         let tail = json!({"logGroupName": GROUP, "logStreamName": STREAM, "limit": 50});
         let tail = self.account.logs("GetLogEvents", &tail).await;
-        measured.push(told("log_tail", began, &tail));
+        measured.push(told(OPERATIONS[2], began, &tail));
         measured
     }
 

@@ -127,6 +127,12 @@ fn the_target_is_an_interrupt_and_a_new_generation() {
         driver.transport.with_device(|balloon| balloon.actual_mib()),
         32
     );
+    // Asked for the same again, the guest is not woken.
+    let generation = driver.read(0xfc);
+    driver
+        .transport
+        .with_device(|balloon| balloon.set_target_mib(64));
+    assert_eq!(driver.read(0xfc), generation);
     // Both numbers move with the machine.
     let driver = driver.moved_to(Balloon::new());
     assert_eq!(
