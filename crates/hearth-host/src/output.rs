@@ -150,7 +150,7 @@ mod tests {
     use hearth_control::arn::Scope;
     use hearth_control::id::AccountId;
     use hearth_control::time::Timestamp;
-    use hearth_logs::Limits;
+    use hearth_logs::LogLimits;
 
     use super::*;
 
@@ -158,7 +158,7 @@ mod tests {
     #[tokio::test]
     async fn lines_of_all_guests_share_their_room() {
         let directory = tempfile::tempdir().unwrap();
-        let store = LogStore::open(&directory.path().join("logs.db"), Limits::default());
+        let store = LogStore::open(&directory.path().join("logs.db"), LogLimits::default());
         let store = OutputStore::new(Arc::new(store.unwrap()), 100);
         let wanted = OutputPlace {
             scope: Scope {

@@ -46,6 +46,7 @@ use s3s::auth::{S3Auth, SecretKey};
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
+use tokio::sync::Semaphore;
 
 use crate::blocking_calls::BlockingCalls;
 use crate::call::CallOrigin;
@@ -82,6 +83,8 @@ pub(crate) struct S3 {
     joins: Arc<BlockingCalls>,
     memory: Arc<Memory>,
     chunk_memory: Arc<Memory>,
+    /// Places for forms that are not verified yet.
+    forms: Semaphore,
     /// Where another S3 is that is used instead.
     elsewhere: Option<String>,
     region: Arc<str>,
@@ -105,6 +108,7 @@ impl S3 {
             joins: Arc::new(BlockingCalls::for_joins()),
             memory: Arc::new(Memory::new(shares.xml_bytes)),
             chunk_memory: Arc::new(Memory::new(shares.chunk_bytes)),
+            forms: Semaphore::new(form::FORMS),
             elsewhere,
             region: region.into(),
             services: Mutex::default(),

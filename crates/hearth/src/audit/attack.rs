@@ -47,7 +47,7 @@ pub(super) async fn make_all<'a>(
         match from {
             From::Open => findings.extend(in_guest(fixture, &fixture.open, group, &values).await?),
             From::Closed => {
-                findings.extend(in_guest(fixture, &fixture.closed, group, &values).await?)
+                findings.extend(in_guest(fixture, &fixture.closed, group, &values).await?);
             }
             From::Neighbour
             | From::Client

@@ -9,6 +9,7 @@ pub(super) mod fuzz;
 mod policy;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64_simd::STANDARD as BASE64;
 use futures_util::StreamExt as _;
@@ -20,6 +21,7 @@ use hyper::body::Incoming;
 use s3s::dto::{Checksum, Tag};
 use s3s::{S3Error, S3Result, s3_error};
 use subtle::ConstantTimeEq as _;
+use tokio::time::timeout;
 
 use super::checksums::{self, Algorithm};
 use super::objects::{SSE, STORAGE_CLASS, kept_encoding};
@@ -39,6 +41,13 @@ use policy::Policy;
 /// The name of the operation in metrics, in the audit log, and of its action for policies `s3:PutObject`.
 pub(super) const OPERATION: &str = "PostObject";
 
+/// Forms whose fields are being read, all clients together: nobody knows yet whose they are. Each holds its fields and a
+/// piece of the connection's buffer, so all of them some 30 MiB.
+pub(super) const FORMS: usize = 64;
+
+/// The time for the fields before the file.
+const FIELDS_TIME: Duration = Duration::from_secs(30);
+
 /// Fields that are headers of the object.
 const HEADERS: &[&str] = &[
     "cache-control",
@@ -57,11 +66,21 @@ pub(super) async fn answer(
     head: &Parts,
     body: Incoming,
 ) -> (S3Result<Reply>, Option<Signer>) {
-    let form = match Form::read(head, body).await {
-        Ok(form) => form,
-        Err(error) => return (Err(error), None),
+    let read = async {
+        let slow_down = |_| s3_error!(SlowDown, "Please reduce your request rate.");
+        let _place = s3.forms.try_acquire().map_err(slow_down)?;
+        let read = timeout(FIELDS_TIME, Form::read(head, body)).await;
+        let form = read.map_err(|_| {
+            s3_error!(
+                RequestTimeout,
+                "The fields of the form did not come within {} seconds.",
+                FIELDS_TIME.as_secs()
+            )
+        })??;
+        let (signer, policy) = form.verify(s3).await?;
+        Ok((form, signer, policy))
     };
-    let (signer, policy) = match form.verify(s3).await {
+    let (form, signer, policy) = match read.await {
         Ok(verified) => verified,
         Err(error) => return (Err(error), None),
     };
