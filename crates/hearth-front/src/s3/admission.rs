@@ -64,7 +64,6 @@ pub(super) fn admit(head: &Parts, now_s: i64) -> Result<(), Refused> {
         return Err(refused(400, "InvalidRequest", &text));
     }
     let pairs: Vec<_> = query_pairs(query).collect();
-    unsupported::judge_all(&head.headers, &pairs)?;
     match signature(&head.headers, &pairs)? {
         Signature::Header => {
             let authorization = text(&head.headers, header::AUTHORIZATION.as_str());
@@ -78,7 +77,8 @@ pub(super) fn admit(head: &Parts, now_s: i64) -> Result<(), Refused> {
         }
         // A signature of version 2 covers all `x-amz-*` headers.
         Signature::QueryVersion2 => ends_within_a_week(&pairs, now_s),
-    }
+    }?;
+    unsupported::judge_all(&head.headers, &pairs)
 }
 
 /// Whether a header says that the body is a form. `s3s` ignores headers that are not UTF-8, accepts letters outside
@@ -140,9 +140,6 @@ fn lasts_a_week(pairs: &[(String, String)]) -> Result<(), Refused> {
     let expires_s = value(pairs, "X-Amz-Expires").and_then(|text| text.parse().ok());
     if expires_s.is_some_and(|seconds: i64| (0..=MAX_EXPIRES_S).contains(&seconds)) {
         return Ok(());
-    }
-    if expires_s.is_some_and(|seconds| seconds < 0) {
-        return Err(refused(403, "AccessDenied", "Request has expired"));
     }
     let text = format!(
         "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than {MAX_EXPIRES_S} seconds"

@@ -29,10 +29,9 @@ pub(super) type Tags = Vec<(String, String)>;
 
 /// Reads the header `x-amz-tagging`: a query.
 pub(super) fn of_header(value: Option<&str>) -> S3Result<Tags> {
-    checked(
-        query_pairs(value.unwrap_or_default()).collect(),
-        MAX_OF_OBJECT,
-    )
+    // As forms write it: a space is a plus.
+    let query = value.unwrap_or_default().replace('+', "%20");
+    checked(query_pairs(&query).collect(), MAX_OF_OBJECT)
 }
 
 /// Reads tags of a body.

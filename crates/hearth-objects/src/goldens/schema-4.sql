@@ -1,9 +1,9 @@
-PRAGMA user_version = 3;
+PRAGMA user_version = 4;
 CREATE TABLE bucket (
     id INTEGER PRIMARY KEY,
     account TEXT NOT NULL,
     name TEXT NOT NULL,
-    created_ms INTEGER NOT NULL,
+    created_ms INTEGER NOT NULL, settings TEXT NOT NULL DEFAULT '{}',
     UNIQUE (account, name)
 );
 CREATE TABLE object (
@@ -13,7 +13,7 @@ CREATE TABLE object (
     etag TEXT NOT NULL,
     modified_ms INTEGER NOT NULL,
     attributes TEXT NOT NULL,
-    blob TEXT NOT NULL,
+    blob TEXT NOT NULL, joined TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (bucket_id, key)
 ) WITHOUT ROWID;
 CREATE TABLE upload (
@@ -29,7 +29,7 @@ CREATE TABLE part (
     size INTEGER NOT NULL,
     etag TEXT NOT NULL,
     modified_ms INTEGER NOT NULL,
-    blob TEXT NOT NULL,
+    blob TEXT NOT NULL, checksum TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (upload_id, number)
 ) WITHOUT ROWID;
 CREATE INDEX object_blob ON object (blob);
@@ -38,11 +38,12 @@ CREATE TABLE account (
     account TEXT PRIMARY KEY,
     kept_bytes INTEGER NOT NULL
 ) WITHOUT ROWID;
-INSERT INTO bucket VALUES (1, '000000000007', 'b', 1800000000000);
-INSERT INTO object VALUES (1, 'plain', 5, 'tag-plain', 1800000000001, '{"headers":{},"metadata":{}}', 'aa000000000040008000000000000001');
-INSERT INTO object VALUES (1, 'told', 5, 'tag-told', 1800000000001, '{"headers":{"content-type":"text/plain; charset=\"utf-8\"","x-amz-checksum-crc32":"AAAAAA=="},"metadata":{"owner":"it''s ü"}}', 'aa000000000040008000000000000002');
+CREATE INDEX upload_by_key ON upload (bucket_id, key, id);
+INSERT INTO bucket VALUES (1, '000000000007', 'b', 1800000000000, '{}');
+INSERT INTO object VALUES (1, 'plain', 5, 'tag-plain', 1800000000001, '{"headers":{},"metadata":{}}', 'aa000000000040008000000000000001', '');
+INSERT INTO object VALUES (1, 'told', 5, 'tag-told', 1800000000001, '{"headers":{"content-type":"text/plain; charset=\"utf-8\"","x-amz-checksum-crc32":"AAAAAA=="},"metadata":{"owner":"it''s ü"}}', 'aa000000000040008000000000000002', '');
 INSERT INTO upload VALUES ('bb000000000040008000000000000001', 1, 'up/load', '{"headers":{"content-type":"text/plain; charset=\"utf-8\"","x-amz-checksum-crc32":"AAAAAA=="},"metadata":{"owner":"it''s ü"}}', 1800000000002);
-INSERT INTO part VALUES ('bb000000000040008000000000000001', 1, 5, 'tag-part', 1800000000003, 'aa000000000040008000000000000003');
+INSERT INTO part VALUES ('bb000000000040008000000000000001', 1, 5, 'tag-part', 1800000000003, 'aa000000000040008000000000000003', '');
 INSERT INTO account VALUES ('000000000007', 33061);
 CREATE TRIGGER bucket_made AFTER INSERT ON bucket BEGIN
     INSERT OR IGNORE INTO account VALUES (NEW.account, 0);

@@ -16,8 +16,11 @@ pub fn forms(input: &[u8]) {
     else {
         return;
     };
-    let body = FormBody::new(Full::new(Bytes::copy_from_slice(input)));
-    let Ok((mut fields, file)) = runtime.block_on(fields::read(body, "b".to_owned())) else {
+    let read = runtime.block_on(async {
+        let body = FormBody::new(Full::new(Bytes::copy_from_slice(input)));
+        fields::read(body, "b".to_owned()).await
+    });
+    let Ok((mut fields, file)) = read else {
         return;
     };
     fields.name_file(file.file_name().unwrap_or_default());
