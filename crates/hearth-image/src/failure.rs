@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use hearth_wire::agent::ExitStatus;
 
 use crate::bases::BaseImage;
+use crate::dockerfile::{Dockerfile, Refusal};
 
 /// Lines at the end of the output among which a reason is looked for.
 const LAST_LINES: usize = 40;
@@ -15,6 +16,9 @@ const MAX_REASON: usize = 1000;
 /// How a build failed: the cause in one word, and in the builder's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
+    /// The Dockerfile says something that is wrong or not supported. No builder was started.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// The Dockerfile is wrong, or a program that it runs failed.
     #[error("{reason} (exit code {exit_code})")]
     Dockerfile {
@@ -103,14 +107,19 @@ impl LastLines {
         self.0.push_back(line.chars().take(MAX_REASON).collect());
     }
 
-    /// The failure behind this end, of a build that had these bases; `None` when it is a success.
-    pub(crate) fn judge(&self, status: ExitStatus, bases: &[BaseImage]) -> Option<Failure> {
+    /// The failure behind this end, of a build of `dockerfile` that had these bases; `None` when it is a success.
+    pub(crate) fn judge(
+        &self,
+        status: ExitStatus,
+        bases: &[BaseImage],
+        dockerfile: &Dockerfile,
+    ) -> Option<Failure> {
         let exit_code = match status {
             ExitStatus::Code(0) => return None,
             ExitStatus::Code(code) => code,
             ExitStatus::Signal(signal) => 128 + signal,
         };
-        let reason = self.reason();
+        let reason = located(&self.reason(), dockerfile);
         let says = |words: &[&str]| {
             let has = |line: &String| words.iter().any(|word| line.contains(word));
             self.0.iter().any(has)
@@ -153,6 +162,47 @@ impl LastLines {
     }
 }
 
+/// Puts the line in the place of what buildah says around a failed step:
+/// `building at STEP "RUN x": while running runtime: exit status 3`.
+fn located(reason: &str, dockerfile: &Dockerfile) -> String {
+    let find = || {
+        let rest = reason.strip_prefix("building at STEP \"")?;
+        let (instruction, cause) = rest.split_once("\": ")?;
+        let cause = cause
+            .strip_prefix("while running runtime: ")
+            .unwrap_or(cause);
+        let place = match dockerfile.line_of(instruction) {
+            Some(line) => format!("Dockerfile:{line}"),
+            None => "Dockerfile".to_owned(),
+        };
+        Some(format!("{place}: {instruction}: {cause}"))
+    };
+    find().unwrap_or_else(|| reason.to_owned())
+}
+
+/// Causes that lie in the files or addresses that a Dockerfile names, and never in layers of an earlier build.
+const OWN_CAUSES: &[&str] = &[
+    "checking on sources",
+    "no items matching glob",
+    "unexpected response digest",
+    "checksum",
+    "in JSON form",
+    "invalid duration",
+];
+
+impl Failure {
+    /// Whether the Dockerfile alone is the cause, whatever was built before.
+    pub(crate) fn is_of_dockerfile(&self) -> bool {
+        match self {
+            Self::Refused(_) => true,
+            Self::Dockerfile { reason, .. } => {
+                OWN_CAUSES.iter().any(|cause| reason.contains(cause))
+            }
+            _ => false,
+        }
+    }
+}
+
 /// Whether buildah speaks of an image of Docker Hub: by its whole name, or as `docker://` and the short one.
 fn names_image(reason: &str, name: &str, image: &str) -> bool {
     reason.split_whitespace().any(|word| {
@@ -172,21 +222,22 @@ mod tests {
             name: "hearth/python:3.11".to_owned(),
             layers: Vec::new(),
         };
-        lines.judge(ExitStatus::Code(code), &[base])
+        let dockerfile = Dockerfile::read("FROM a\n\nRUN exit 3\n").unwrap();
+        lines.judge(ExitStatus::Code(code), &[base], &dockerfile)
     }
 
-    /// The words are those of Debian 12's buildah 1.28.
+    /// The words are those of Debian 13's buildah 1.39.
     #[test]
     fn buildah_is_understood() {
         assert_eq!(judge(0, "Error: nothing"), None);
         assert_eq!(
             judge(
                 3,
-                "STEP 2/2: RUN exit 3\nsubprocess exited with status 3\nError: building at STEP \"RUN exit 3\": exit status 3"
+                "STEP 2/2: RUN exit 3\nError: building at STEP \"RUN exit 3\": while running runtime: exit status 3"
             ),
             Some(Failure::Dockerfile {
                 exit_code: 3,
-                reason: "building at STEP \"RUN exit 3\": exit status 3".into()
+                reason: "Dockerfile:3: RUN exit 3: exit status 3".into()
             })
         );
         assert!(matches!(

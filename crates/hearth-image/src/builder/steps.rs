@@ -13,8 +13,10 @@ use super::{BuildError, BuildLimits, BuildTimes};
 use crate::artifact::Artifact;
 use crate::bases::{BaseImage, Bases};
 use crate::config::{self, ContainerConfig};
+use crate::dockerfile::Dockerfile;
 use crate::failure::LastLines;
 use crate::guest::{Guest, GuestError, Said};
+use crate::progress::Progress;
 use crate::registries::Registries;
 use crate::root::{self, LAYER_SERIAL, Root, RootDisk, STORE_SERIAL};
 use crate::sparse::SparseWriter;
@@ -22,6 +24,12 @@ use crate::store::{self, Id, Layers};
 
 /// Docker's format knows HEALTHCHECK, SHELL and ONBUILD.
 const FORMAT: &str = "--format=docker";
+
+/// The network of the builder, which goes as far as the build's egress: another one in it would only cost time.
+const NETWORK: &str = "--network=host";
+
+/// Beside the group of buildah itself, in the group that limits both (`guest.sh`).
+const CGROUP: &str = "--cgroup-parent=/build/run";
 
 /// With a cache, every instruction is committed. Without one, that would be for nothing.
 const LAYERS: &str = "--layers=true";
@@ -48,6 +56,7 @@ pub(super) struct Made {
 /// What happens between boot and end.
 pub(super) struct Build<'a> {
     pub(super) guest: Guest,
+    pub(super) dockerfile: &'a Dockerfile,
     pub(super) bases: &'a Bases,
     pub(super) aliases: &'a BTreeMap<String, String>,
     pub(super) registries: &'a Registries,
@@ -71,7 +80,7 @@ impl Build<'_> {
         self.guest.send_context(artifact).await?;
         let settings = self
             .registries
-            .to_tar(self.proxied)
+            .to_tar(self.proxied, &self.dockerfile.text)
             .map_err(GuestError::Keep)?;
         self.guest.send_settings(settings).await?;
         self.times.context = start.elapsed();
@@ -98,19 +107,26 @@ impl Build<'_> {
         let options = self.options();
         let mut last = LastLines::default();
         let mut log = Log::new(log, self.limits.log_bytes);
+        let mut progress = Progress::default();
         let mut buildah = self.guest.build(&options).await?;
         let status = loop {
             match buildah.next().await? {
                 Said::Line(line) => {
                     last.push(&line);
-                    log.pass_on(line).await;
+                    log.pass_on(progress.translate(&line, Instant::now())).await;
                 }
                 Said::End(status) => break status,
             }
         };
-        match last.judge(status, &self.bases.images) {
-            None => Ok(()),
-            Some(failure) => Err(failure.into()),
+        match last.judge(status, &self.bases.images, self.dockerfile) {
+            None => {
+                log.pass_on(progress.end(Instant::now())).await;
+                Ok(())
+            }
+            Some(failure) => {
+                log.pass_on(progress.fail(&failure.to_string())).await;
+                Err(failure.into())
+            }
         }
     }
 
@@ -226,7 +242,9 @@ impl Build<'_> {
             true => LAYERS,
             false => NO_LAYERS,
         };
-        let mut options: Vec<String> = [FORMAT, layers, pull].map(str::to_owned).into();
+        let mut options: Vec<String> = [FORMAT, NETWORK, CGROUP, layers, pull]
+            .map(str::to_owned)
+            .into();
         let mut means = |name: &str, image: &str| {
             options.push(format!("--build-context={name}=container-image://{image}"));
         };
@@ -334,14 +352,16 @@ impl<'a> Log<'a> {
         }
     }
 
-    async fn pass_on(&mut self, line: String) {
-        let Some(left) = self.left else { return };
-        self.left = left.checked_sub(line.len() as u64 + 1);
-        let line = match self.left {
-            Some(_) => line,
-            None => "[the rest of the build's output is left out]".to_owned(),
-        };
-        // A receiver that is gone wants no more.
-        let _ = self.lines.send(line).await;
+    async fn pass_on(&mut self, lines: Vec<String>) {
+        for line in lines {
+            let Some(left) = self.left else { return };
+            self.left = left.checked_sub(line.len() as u64 + 1);
+            let line = match self.left {
+                Some(_) => line,
+                None => "[the rest of the build's output is left out]".to_owned(),
+            };
+            // A receiver that is gone wants no more.
+            let _ = self.lines.send(line).await;
+        }
     }
 }
