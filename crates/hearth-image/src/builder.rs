@@ -113,7 +113,8 @@ impl Default for BuildLimits {
             time: Duration::from_secs(15 * 60),
             memory_mib: 2048,
             vcpus: 1,
-            layer_bytes: 4 << 30,
+            // AWS: 7.2 GB can be used.
+            layer_bytes: 8 << 30,
             log_bytes: 16 << 20,
         }
     }
@@ -170,7 +171,7 @@ pub enum BuildError {
     #[error("the build took longer than {} s", .0.as_secs())]
     TimedOut(Duration),
     /// It added too much.
-    #[error("the image adds {bytes} bytes to its base, more than {limit}")]
+    #[error("the image adds {} MiB to its base, more than {} MiB (images.layers_mib)", bytes >> 20, limit >> 20)]
     LayerTooLarge {
         /// Size of the layer disk.
         bytes: u64,

@@ -1,6 +1,7 @@
 //! Why a Dockerfile did not build, read from what buildah said last.
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use hearth_wire::agent::ExitStatus;
 
@@ -51,11 +52,13 @@ pub enum Failure {
         /// What buildah said.
         reason: String,
     },
-    /// The work disk is full.
-    #[error("{reason}; the disk of the build is full")]
+    /// A disk of the build is full.
+    #[error("{reason}; the disk of the build is full: {usage}")]
     DiskFull {
         /// What buildah said.
         reason: String,
+        /// What takes how much of it.
+        usage: Usage,
     },
     /// Something was killed. Nothing in the builder does that but the kernel when memory is short, or the
     /// Dockerfile's own programs.
@@ -88,7 +91,36 @@ const UNKNOWN_IMAGE: &[&str] = &[
     "denied: requested access",
 ];
 
-const DISK_FULL: &[&str] = &["no space left on device", "No space left on device"];
+/// What takes how much of the disks of a build, in MiB. Nothing where it could not be asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Usage(Vec<(String, u64)>);
+
+impl Usage {
+    /// Reads lines of a size in KiB and a name (`guest.sh`, `usage`).
+    pub(crate) fn parse(text: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(text);
+        let lines = text.lines().filter_map(|line| {
+            let (kib, name) = line.split_once(' ')?;
+            Some((name.to_owned(), kib.parse::<u64>().ok()? >> 10))
+        });
+        Self(lines.collect())
+    }
+}
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("make what the zip holds or what RUN and COPY write smaller");
+        }
+        for (index, (name, mib)) in self.0.iter().enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            write!(f, "{comma}{name} {mib} MiB")?;
+        }
+        Ok(())
+    }
+}
+
+pub(crate) const DISK_FULL: &[&str] = &["no space left on device", "No space left on device"];
 
 /// What a shell answers when its program was killed.
 const KILLED_CODE: i32 = 128 + 9;
@@ -134,7 +166,8 @@ impl LastLines {
             let base = base.name.clone();
             Failure::ShortName { reason, base }
         } else if says(DISK_FULL) {
-            Failure::DiskFull { reason }
+            let usage = Usage::default();
+            Failure::DiskFull { reason, usage }
         } else if says(UNKNOWN_IMAGE) {
             Failure::UnknownImage { reason }
         } else if says(NO_NETWORK) {
@@ -282,6 +315,12 @@ mod tests {
             judge(137, "Killed\nsubprocess exited with status 137"),
             Some(Failure::Killed { .. })
         ));
+        let usage = Usage::parse(b"2097152 layers\nx y\n10240 the zip's content\n");
+        assert_eq!(
+            usage.to_string(),
+            "layers 2048 MiB, the zip's content 10 MiB"
+        );
+        assert!(Usage::default().to_string().contains("smaller"));
         let silent = judge(7, "").unwrap().to_string();
         assert_eq!(silent, "buildah ended without a word (exit code 7)");
     }

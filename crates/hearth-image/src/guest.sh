@@ -145,6 +145,14 @@ keep)
     mount -o remount,ro "$cache" /b/work/containers
     echo changed
     ;;
+# What takes how much of the disks, in KiB.
+usage)
+    for part in 'containers layers' 'context the content of the zip' 'tmp temporary files' 'upper files of the builder' \
+        'layer.erofs the packed layers'; do
+        [ ! -e "/b/work/${part%% *}" ] || echo "$(du -skx "/b/work/${part%% *}" | cut -f 1) ${part#* }"
+    done
+    df -k /b/work | awk 'END { print $2, "of a disk of" }'
+    ;;
 export)
     exec cat /b/work/layer.erofs
     ;;

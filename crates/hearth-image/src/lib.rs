@@ -41,9 +41,9 @@ pub use builder::{
 pub use cache::{LayerCaches, Lease};
 pub use config::{ConfigError, ContainerConfig};
 pub use dockerfile::Refusal;
-pub use failure::Failure;
+pub use failure::{Failure, Usage};
 pub use guest::GuestError;
-pub use prepare::{PrepareError, PrepareOptions, prepare, refresh};
+pub use prepare::{PrepareError, PrepareOptions, WORK_BYTES, prepare, refresh};
 pub use registries::{Mirror, Registries, RegistryProxy};
 pub use root::{Root, RootDisk, UPPER};
 pub use sparse::data_extents;

@@ -26,7 +26,7 @@ const SCRATCH_BYTES: u64 = 8 << 30;
 
 /// Size of a build's work disk, and of the disk with its account's layers. Sparse. It holds the context, the layers
 /// and the disk that is packed from them: four times an image of 8 GiB.
-const WORK_BYTES: u64 = 32 << 30;
+pub const WORK_BYTES: u64 = 32 << 30;
 
 /// Lines of a failed step's output that are shown.
 const LAST_LINES: usize = 12;

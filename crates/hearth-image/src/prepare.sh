@@ -49,9 +49,9 @@ in_builder() {
 
 case $1 in
 builder)
-    # netavark: buildah starts no build without it, also where every RUN has the network of the builder. git: for ADD.
+    # netavark: buildah starts no build without it, also where every RUN has the network of the builder.
     debootstrap builder "$BUILDER_SUITE" \
-        --include=buildah,crun,netavark,git,e2fsprogs,erofs-utils,ca-certificates \
+        --include=buildah,crun,netavark,e2fsprogs,erofs-utils,ca-certificates \
         --dpkgopt='path-exclude=/usr/share/doc/*' \
         --dpkgopt='path-exclude=/usr/share/man/*' \
         --dpkgopt='path-exclude=/usr/share/locale/*'

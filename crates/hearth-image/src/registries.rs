@@ -208,7 +208,8 @@ mod tests {
             names,
             [
                 "etc/containers/registries.conf",
-                "etc/ssl/certs/ca-certificates.crt"
+                "etc/ssl/certs/ca-certificates.crt",
+                "work/Dockerfile"
             ]
         );
     }

@@ -9,7 +9,7 @@ use hearth_control::host::{BuildEvent, BuildFailure, BuildSpec, Built, SnapshotR
 use hearth_control::image::BuildSizes;
 use hearth_control::instance::{Logging, OutputPlace};
 use hearth_control::time::Timestamp;
-use hearth_image::{Artifact, BuildLimits, BuildRequest, Root};
+use hearth_image::{Artifact, BuildRequest, Root};
 use hearth_logs::NewEvent;
 use hearth_node::{BootRequest, CloneRequest, Machine, MachineName, Node, NodeError};
 use hearth_snapshot::SnapshotId;
@@ -102,7 +102,10 @@ impl<'a> Job<'a> {
         let place = self.workshop.place(self.spec.id);
         std::fs::create_dir_all(&place)?;
         let artifacts = &self.workshop.artifacts;
-        let artifact = artifacts.fetch(&self.spec.image.scope, uri, &place).await?;
+        let limits = &self.workshop.artifact_limits;
+        let artifact = artifacts
+            .fetch(&self.spec.image.scope, uri, &place, limits)
+            .await?;
         self.enter("running the Dockerfile").await;
         let root = self.build_root(artifact).await?;
         sizes.code_install_bytes = Some(code_bytes(&root));
@@ -142,7 +145,7 @@ impl<'a> Job<'a> {
             machine: self.name(BUILDER).map_err(Failure::Start)?,
             artifact,
             layer: place.join(LAYER),
-            limits: BuildLimits::default(),
+            limits: self.workshop.build_limits,
             registry_proxy: self.workshop.registry_logins.proxy(account, &egress),
             egress,
             cache: (self.workshop.caches).lease(&account.to_string(), &builder.bases.id),

@@ -14,7 +14,7 @@ use crate::artifact::Artifact;
 use crate::bases::{BaseImage, Bases};
 use crate::config::{self, ContainerConfig};
 use crate::dockerfile::Dockerfile;
-use crate::failure::LastLines;
+use crate::failure::{self, Failure, LastLines, Usage};
 use crate::guest::{Guest, GuestError, Said};
 use crate::progress::Progress;
 use crate::registries::Registries;
@@ -41,6 +41,9 @@ const PULL_NEVER: &str = "--pull-never";
 
 /// `sha256:`, 64 digits and the end of the line.
 const MAX_IMAGE_ID_BYTES: u64 = 128;
+
+/// Six lines of a number and some words.
+const MAX_USAGE_BYTES: u64 = 1024;
 
 /// Pieces of a disk that wait to be written.
 const PIECES: usize = 8;
@@ -77,7 +80,9 @@ impl Build<'_> {
         log: &mpsc::Sender<String>,
     ) -> Result<Made, BuildError> {
         let start = Instant::now();
-        self.guest.send_context(artifact).await?;
+        if let Err(error) = self.guest.send_context(artifact).await {
+            return Err(self.explain(error).await);
+        }
         let settings = self
             .registries
             .to_tar(self.proxied, &self.dockerfile.text)
@@ -124,10 +129,40 @@ impl Build<'_> {
                 Ok(())
             }
             Some(failure) => {
+                let failure = self.measure(failure).await;
                 log.pass_on(progress.fail(&failure.to_string())).await;
                 Err(failure.into())
             }
         }
+    }
+
+    /// Says what takes the room, where that is what is missing.
+    async fn measure(&self, failure: Failure) -> Failure {
+        let Failure::DiskFull { reason, .. } = failure else {
+            return failure;
+        };
+        // A builder that answers no more leaves the reason without figures.
+        let answer = self.guest.ask("usage", &[], MAX_USAGE_BYTES).await;
+        let usage = Usage::parse(&answer.unwrap_or_default());
+        Failure::DiskFull { reason, usage }
+    }
+
+    /// A step around the build that failed for want of room is a failure of what is built.
+    async fn explain(&self, error: GuestError) -> BuildError {
+        let GuestError::Step { complaint, .. } = &error else {
+            return error.into();
+        };
+        if !failure::DISK_FULL
+            .iter()
+            .any(|words| complaint.contains(words))
+        {
+            return error.into();
+        }
+        let failure = Failure::DiskFull {
+            reason: complaint.clone(),
+            usage: Usage::default(),
+        };
+        self.measure(failure).await.into()
     }
 
     async fn find_image(&self) -> Result<Image, BuildError> {
@@ -180,7 +215,11 @@ impl Build<'_> {
         let start = Instant::now();
         let limit = self.limits.layer_bytes;
         let layers: Vec<String> = own.iter().map(Id::to_string).collect();
-        let answer = self.guest.ask("pack", &layers, MAX_IMAGE_ID_BYTES).await?;
+        let answer = self.guest.ask("pack", &layers, MAX_IMAGE_ID_BYTES).await;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => return Err(self.explain(error).await),
+        };
         let bytes = String::from_utf8_lossy(&answer).trim().parse();
         let bytes = bytes.unwrap_or(u64::MAX);
         if bytes > limit {

@@ -79,6 +79,14 @@ pub(super) fn judge(instruction: &Instruction, edits: &mut Edits) -> Result<(), 
     if known.is_empty() {
         return Ok(());
     }
+    if keyword == "ADD"
+        && let Some(source) = sources(instruction).iter().find(|source| is_git(source))
+    {
+        return Err(Refusal::new(
+            instruction.line,
+            format!("ADD of a git repository ({source}) is not supported; clone it in a RUN"),
+        ));
+    }
     for word in instruction.flags() {
         let text = word.text.strip_prefix("--").unwrap_or_default();
         let (name, value) = match text.split_once('=') {
@@ -150,10 +158,7 @@ fn judge_copy(
                 .collect();
             edits.replace(flag.word, line, &patterns.join(" "))
         }
-        "keep-git-dir" if flag.is_on() => Err(Refusal::new(
-            line,
-            "ADD --keep-git-dir is not supported; clone the repository in a RUN",
-        )),
+        // It says something of git repositories alone, which are refused.
         "keep-git-dir" => edits.replace(flag.word, line, ""),
         "unpack" => judge_unpack(instruction, flag, edits),
         _ => Ok(()),
@@ -271,6 +276,14 @@ fn sources(instruction: &Instruction) -> Vec<String> {
         Some((_, sources)) => sources.to_vec(),
         None => Vec::new(),
     }
+}
+
+/// Whether BuildKit would clone it (Dockerfile reference, "ADD", "Adding files from a Git repository").
+fn is_git(source: &str) -> bool {
+    let starts = ["git@", "git://", "ssh://"];
+    let address = source.split(['#', '?']).next().unwrap_or_default();
+    let is_remote = source.contains("://");
+    starts.iter().any(|start| source.starts_with(start)) || (is_remote && address.ends_with(".git"))
 }
 
 /// buildah unpacks archives of the context, and never those of an address.

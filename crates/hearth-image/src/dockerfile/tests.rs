@@ -44,8 +44,8 @@ fn what_buildah_reads_otherwise_is_edited() {
             "ADD  https://x/a.tar b\n",
         ),
         (
-            "ADD --keep-git-dir=false https://x/a.git b\n",
-            "ADD  https://x/a.git b\n",
+            "ADD --keep-git-dir=false https://x/a.txt b\n",
+            "ADD  https://x/a.txt b\n",
         ),
         ("RUN --security=sandbox true\n", "RUN  true\n"),
         (
@@ -88,11 +88,15 @@ fn what_cannot_be_is_refused_with_line_and_flag() {
         ("ADD --from=x a /b", "ADD has no flag --from"),
         (
             "ADD --keep-git-dir https://x/y.git /b",
-            "ADD --keep-git-dir",
+            "ADD of a git repository",
         ),
         (
             "ADD --unpack https://x/y.tar /b",
             "ADD --unpack of an address",
+        ),
+        (
+            "ADD git@github.com:a/b.git#v1 /b",
+            "ADD of a git repository",
         ),
         (
             "ADD --unpack=false https://x/y.tar a /b",
