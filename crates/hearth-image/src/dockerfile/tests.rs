@@ -128,6 +128,7 @@ fn what_cannot_be_is_refused_with_line_and_flag() {
         ),
         ("ENV A=${B%.*}", "${B%.*} in ENV"),
         ("WORKDIR ${B//a/b}", "${B//a/b} in WORKDIR"),
+        ("ENV A=${B-c}", "${B-c} in ENV"),
         ("RUNN true", "no instruction RUNN"),
         ("FROM a b c d", "FROM takes an image"),
         ("FROM --nosuch a", "FROM has no flag --nosuch"),

@@ -39,7 +39,8 @@ pub(super) fn judge(instructions: &[Instruction]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// `${NAME%...}`, `${NAME#...}` and `${NAME/...}`: patterns that are cut off or replaced.
+/// `${NAME%...}`, `${NAME#...}` and `${NAME/...}`, which cut off or replace patterns, and `-`, `+` and `?` without a
+/// colon, which tell an empty variable from one that is not set.
 fn unknown_form(word: &str) -> Option<&str> {
     let mut rest = word;
     while let Some(start) = rest.find("${") {
@@ -49,7 +50,7 @@ fn unknown_form(word: &str) -> Option<&str> {
             .find(|character: char| !character.is_ascii_alphanumeric() && character != '_')
             .map_or(form.len(), |end| end + 2);
         let end = form.find('}').map_or(form.len(), |end| end + 1);
-        if !is_escaped && form[name_end..].starts_with(['%', '#', '/']) {
+        if !is_escaped && form[name_end..].starts_with(['%', '#', '/', '-', '+', '?']) {
             return Some(&form[..end]);
         }
         rest = &form[2..];

@@ -206,8 +206,8 @@ const ROWS: &[Row] = &[
     ),
     row(
         "forms of variables",
-        "ARG SET=s\nENV FORMS=${NONE:-d},${NONE-d},${SET:+y},${NONE:+y},\\$SET,${SET}",
-        "[ \"$FORMS\" = 'd,d,y,,$SET,s' ]",
+        "ARG SET=s\nENV FORMS=${NONE:-d},${SET:+y},${NONE:+y},\\$SET,${SET}",
+        "[ \"$FORMS\" = 'd,y,,$SET,s' ]",
     ),
     row(
         "VOLUME keeps what is written",
