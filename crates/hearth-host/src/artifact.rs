@@ -29,21 +29,23 @@ impl Artifacts {
         scope: &Scope,
         uri: &ArtifactUri,
         place: &Path,
+        limits: &ArtifactLimits,
     ) -> Result<Artifact, FetchError> {
+        let limits = limits.clone();
         match self {
             Self::Own(objects) => {
                 let (objects, uri) = (Arc::clone(objects), uri.clone());
                 let account = scope.account.to_string();
-                run_blocking(move || judge(find(&objects, &account, &uri)?)).await
+                run_blocking(move || judge(find(&objects, &account, &uri)?, &limits)).await
             }
             Self::External(other) => {
-                let limit_bytes = ArtifactLimits::default().archive_bytes;
+                let limit_bytes = limits.archive_bytes;
                 let copy = place.join("artifact.zip");
                 let fetched = other.fetch(scope.account, uri, limit_bytes, &copy).await;
                 let opened = match fetched {
                     Ok(()) => {
                         let copy = copy.clone();
-                        run_blocking(move || open(&copy)).await
+                        run_blocking(move || open(&copy, &limits)).await
                     }
                     Err(error) => Err(error),
                 };
@@ -63,12 +65,12 @@ async fn run_blocking<T: Send + 'static>(
     done.unwrap_or(Err(FetchError::Ended))
 }
 
-fn open(path: &Path) -> Result<Artifact, FetchError> {
-    Ok(Artifact::open(path, &ArtifactLimits::default())?)
+fn open(path: &Path, limits: &ArtifactLimits) -> Result<Artifact, FetchError> {
+    Ok(Artifact::open(path, limits)?)
 }
 
-fn judge(archive: File) -> Result<Artifact, FetchError> {
-    Ok(Artifact::of_file(archive, &ArtifactLimits::default())?)
+fn judge(archive: File, limits: &ArtifactLimits) -> Result<Artifact, FetchError> {
+    Ok(Artifact::of_file(archive, limits)?)
 }
 
 /// The open archive: the object may be replaced or deleted meanwhile.

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use hearth_base::BaseVersion;
 use hearth_control::host::{BuildEvent, BuildFailure, BuildSpec, Built, HostError};
 use hearth_control::id::BuildId;
-use hearth_image::{Bases, Builder, LayerCaches, Registries};
+use hearth_image::{ArtifactLimits, Bases, BuildLimits, Builder, LayerCaches, Registries};
 use hearth_node::Node;
 use tokio::sync::mpsc;
 
@@ -60,6 +60,10 @@ pub struct VersionBuilder {
     pub logs: OutputStore,
     /// Whether builders and applications begin from templates of the booted guest.
     pub has_boot_templates: bool,
+    /// What a zip may be.
+    pub artifact_limits: ArtifactLimits,
+    /// What a build may take.
+    pub build_limits: BuildLimits,
     /// Factor on the time that applications have to answer hooks.
     pub hook_timeout_scale: u32,
 }

@@ -1,8 +1,11 @@
 //! The artifact: a zip with a `Dockerfile` at its root, which is checked completely before it is used.
 //!
 //! The zip is never unpacked on the host. [`Artifact::open`] reads its directory as a stream, within limits, and
-//! refuses every name, kind and size that an honest `zip -r` does not write; [`Artifact::write_tar`] then turns it
+//! refuses every name, kind and size that honest packers do not write; [`Artifact::write_tar`] then turns it
 //! into a tar stream for the builder microVM, where it is unpacked beside the code that it belongs to.
+//!
+//! A link is kept as it is, wherever it leads: it means something in the image. Nothing is ever written through one,
+//! because nothing of the zip may lie below a link.
 
 use std::cmp::Ordering;
 use std::fs::File;
@@ -18,6 +21,10 @@ use rawzip::{
 mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
+mod name;
+mod time;
+
+use name::RawName;
 
 pub use error::ArtifactError;
 
@@ -30,9 +37,8 @@ const MAX_DOCKERFILE_BYTES: u64 = 1 << 20;
 /// Longest target of a symbolic link, as Linux has it (`PATH_MAX`).
 const MAX_LINK_BYTES: u64 = 4095;
 
-/// Modification time of all files in a build's context: the earliest that a zip can hold. A zip has no time zones, and
-/// the same content should give the same layers.
-const MODIFIED: u64 = 315_532_800;
+/// Systems that make zips, by number (APPNOTE.TXT 4.4.2.2): those with names and permissions of Unix.
+const UNIX_LIKE: [u8; 2] = [3, 19];
 
 /// Permissions of files if the zip has none, because it was not made on Unix.
 const FILE_PERMISSIONS: u32 = 0o644;
@@ -57,8 +63,9 @@ impl Default for ArtifactLimits {
     fn default() -> Self {
         Self {
             archive_bytes: 1 << 30,
-            entries: 50_000,
-            content_bytes: 2 << 30,
+            // The folders of three large applications of Node.
+            entries: 200_000,
+            content_bytes: 8 << 30,
             ratio: 200,
             name_bytes: 1024,
         }
@@ -81,6 +88,8 @@ struct Entry {
     name: String,
     kind: Kind,
     permissions: u32,
+    /// In seconds since 1970.
+    modified: u64,
     bytes: u64,
     is_deflated: bool,
     wayfinder: ZipArchiveEntryWayfinder,
@@ -94,7 +103,7 @@ enum Kind {
 }
 
 impl Artifact {
-    /// Opens and checks the zip at `path`: its directory, and the targets of its links. Blocks.
+    /// Opens and judges the zip at `path`: its directory. Blocks.
     pub fn open(path: &Path, limits: &ArtifactLimits) -> Result<Self, ArtifactError> {
         Self::of_file(File::open(path).map_err(ArtifactError::Read)?, limits)
     }
@@ -113,13 +122,11 @@ impl Artifact {
         let entries = read_entries(&archive, &mut buffer, limits)?;
         let content_bytes = check_sizes(&entries, bytes, limits)?;
         check_tree(&entries)?;
-        let artifact = Self {
+        Ok(Self {
             archive,
             entries,
             content_bytes,
-        };
-        artifact.check_links()?;
-        Ok(artifact)
+        })
     }
 
     /// Number of files, directories and links.
@@ -148,21 +155,15 @@ impl Artifact {
         Ok(String::from_utf8(text).ok())
     }
 
-    /// Writes all entries as a tar stream. Fails if the content of an entry is not what the zip's directory says.
-    /// Blocks.
+    /// Writes everything as a tar stream. Blocks. Content that is longer, shorter or other than the zip's directory
+    /// says ends it with an error. Directories come last, deepest first: what is written into one changes its time.
     pub fn write_tar(&self, sink: impl Write) -> Result<(), ArtifactError> {
         let mut tar = tar::Builder::new(sink);
+        let mut directories = Vec::new();
         for entry in &self.entries {
-            let mut header = tar::Header::new_gnu();
-            header.set_mode(entry.permissions);
-            header.set_mtime(MODIFIED);
-            header.set_size(0);
+            let mut header = entry.header();
             match entry.kind {
-                Kind::Directory => {
-                    header.set_entry_type(tar::EntryType::Directory);
-                    tar.append_data(&mut header, &entry.name, io::empty())
-                        .map_err(ArtifactError::Sink)?;
-                }
+                Kind::Directory => directories.push(entry),
                 Kind::Link => {
                     header.set_entry_type(tar::EntryType::Symlink);
                     tar.append_link(&mut header, &entry.name, self.link_target(entry)?)
@@ -176,29 +177,30 @@ impl Artifact {
                 }
             }
         }
+        directories.sort_unstable_by(|a, b| b.name.cmp(&a.name));
+        for entry in directories {
+            let mut header = entry.header();
+            header.set_entry_type(tar::EntryType::Directory);
+            tar.append_data(&mut header, &entry.name, io::empty())
+                .map_err(ArtifactError::Sink)?;
+        }
         tar.finish().map_err(ArtifactError::Sink)
     }
 
-    fn check_links(&self) -> Result<(), ArtifactError> {
-        for entry in self.entries.iter().filter(|entry| entry.kind == Kind::Link) {
-            let target = self.link_target(entry)?;
-            if !stays_inside(&entry.name, &target) {
-                return Err(ArtifactError::LinkOut {
-                    name: entry.name.clone(),
-                    target,
-                });
-            }
-        }
-        Ok(())
-    }
-
+    /// Where a link leads, which may be anywhere.
     fn link_target(&self, entry: &Entry) -> Result<String, ArtifactError> {
         let mut target = Vec::new();
         self.content(entry)?
             .take(MAX_LINK_BYTES)
             .read_to_end(&mut target)
             .map_err(|source| damaged(entry, source))?;
-        String::from_utf8(target).map_err(|_| ArtifactError::NameEncoding(entry.name.clone()))
+        match String::from_utf8(target) {
+            Ok(target) if target.is_empty() || target.contains('\0') => {
+                Err(ArtifactError::MalformedName(entry.name.clone()))
+            }
+            Ok(target) => Ok(target),
+            Err(_) => Err(ArtifactError::NameEncoding(entry.name.clone())),
+        }
     }
 
     /// A reader of an entry's content. It gives exactly as many bytes as the directory says, or an error at the end.
@@ -218,7 +220,17 @@ impl Artifact {
     }
 }
 
-/// A reader that remembers its failure, so that it can be told apart from a failure of the writer after a copy.
+impl Entry {
+    fn header(&self) -> tar::Header {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(self.permissions);
+        header.set_mtime(self.modified);
+        header.set_size(0);
+        header
+    }
+}
+
+/// Remembers a failure of its reader, which a copy's own error does not tell from one of the writer.
 struct Content<'a> {
     reader: Box<dyn Read + 'a>,
     failure: Option<io::Error>,
@@ -271,11 +283,13 @@ fn read_entries(
                 limit: limits.entries,
             });
         }
+        let entry = read_entry(&record, limits)?;
         // A zip of a whole directory may have an entry for the directory itself.
-        if matches!(record.file_path().as_bytes(), b"./" | b".") {
-            continue;
+        if !entry.name.is_empty() {
+            entries.push(entry);
+        } else if entry.kind != Kind::Directory {
+            return Err(ArtifactError::MalformedName(entry.name));
         }
-        entries.push(read_entry(&record, limits)?);
     }
     Ok(entries)
 }
@@ -284,10 +298,15 @@ fn read_entry(
     record: &ZipFileHeaderRecord<'_>,
     limits: &ArtifactLimits,
 ) -> Result<Entry, ArtifactError> {
-    let name = check_name(record.file_path().as_bytes(), limits.name_bytes)?;
+    let raw = RawName {
+        bytes: record.file_path().as_bytes(),
+        says_utf8: record.flags().is_utf8(),
+        is_of_unix: UNIX_LIKE.contains(&record.version_made_by().creator_system().as_u8()),
+    };
+    let name = name::check(raw, limits.name_bytes)?;
     let mode = record.mode().value();
     let kind = match mode & 0o170_000 {
-        _ if record.is_dir() => Kind::Directory,
+        _ if record.is_dir() || (!raw.is_of_unix && raw.bytes.ends_with(b"\\")) => Kind::Directory,
         0o040_000 => Kind::Directory,
         0o120_000 => Kind::Link,
         0o100_000 | 0 => Kind::File,
@@ -314,34 +333,11 @@ fn read_entry(
         name,
         kind,
         permissions,
+        modified: time::modified(record),
         bytes: record.uncompressed_size_hint(),
         is_deflated,
         wayfinder: record.wayfinder(),
     })
-}
-
-/// A relative path of plain parts, without the slash at the end that marks directories.
-fn check_name(raw: &[u8], limit: usize) -> Result<String, ArtifactError> {
-    let name = std::str::from_utf8(raw)
-        .map_err(|_| ArtifactError::NameEncoding(String::from_utf8_lossy(raw).into_owned()))?;
-    if name.len() > limit {
-        return Err(ArtifactError::NameTooLong(name.chars().take(80).collect()));
-    }
-    if name.starts_with('/') {
-        return Err(ArtifactError::AbsoluteName(name.to_owned()));
-    }
-    let name = name.strip_prefix("./").unwrap_or(name);
-    let name = name.strip_suffix('/').unwrap_or(name);
-    let is_malformed = name.contains(['\0', '\\']);
-    for part in name.split('/') {
-        match part {
-            ".." => return Err(ArtifactError::Traversal(name.to_owned())),
-            "" | "." => return Err(ArtifactError::MalformedName(name.to_owned())),
-            _ if is_malformed => return Err(ArtifactError::MalformedName(name.to_owned())),
-            _ => {}
-        }
-    }
-    Ok(name.to_owned())
 }
 
 fn check_sizes(
@@ -369,7 +365,7 @@ fn check_sizes(
     Ok(total)
 }
 
-/// Checks that every name is unique, that parents are directories, and that there is a Dockerfile.
+/// Every file and link once, everything below directories, and a Dockerfile.
 fn check_tree(entries: &[Entry]) -> Result<(), ArtifactError> {
     let mut tree: Vec<_> = entries
         .iter()
@@ -393,8 +389,9 @@ fn sort_as_tree(
     mut order: impl FnMut(&str, &str) -> Ordering,
 ) -> Result<(), ArtifactError> {
     tree.sort_unstable_by(|(a, _), (b, _)| order(a, b));
-    for (&(above, kind), &(name, _)) in tree.iter().zip(tree.iter().skip(1)) {
-        if above == name {
+    for (&(above, kind), &(name, other)) in tree.iter().zip(tree.iter().skip(1)) {
+        // Some packers list a directory more than once.
+        if above == name && (kind, other) != (Kind::Directory, Kind::Directory) {
             return Err(ArtifactError::Duplicate(name.to_owned()));
         }
         // A zip need not list directories.
@@ -412,24 +409,6 @@ fn tree_order(a: &str, b: &str) -> Ordering {
     // No name has a zero byte.
     let slash_first = |byte: u8| if byte == b'/' { 0 } else { byte };
     a.bytes().map(slash_first).cmp(b.bytes().map(slash_first))
-}
-
-/// Whether a link's target lies within the archive, by its path alone. Nothing lies below a link, so the path and the
-/// real place agree, except if a link passes through another link, which has passed this check itself.
-fn stays_inside(name: &str, target: &str) -> bool {
-    if target.is_empty() || target.starts_with('/') || target.contains('\0') {
-        return false;
-    }
-    let mut depth = name.matches('/').count();
-    for part in target.split('/') {
-        match part {
-            "" | "." => {}
-            ".." if depth == 0 => return false,
-            ".." => depth -= 1,
-            _ => depth += 1,
-        }
-    }
-    true
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@
 //!             lock                  held while bases are prepared
 //!             <id>/builder.erofs    Debian with buildah: root of the builder microVM
 //!                  store.erofs      image store with the base images; their layers are lower directories of roots
-//!                  scratch.ext4     empty: every writable disk is a copy-on-write overlay of it
+//!                  scratch.ext4     empty: the writable disk of a microVM is a copy-on-write overlay of it
+//!                  work.ext4        empty and larger: the same for the writable disks of builds
 //! ```
 //!
 //! A set is never changed, because roots refer to its disks. A newer set gets a directory of its own.
@@ -20,12 +21,13 @@ use serde::{Deserialize, Serialize};
 use crate::store::Layers;
 
 /// Version of `bases.json`.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 pub(crate) const RECORD: &str = "bases.json";
 pub(crate) const BUILDER: &str = "builder.erofs";
 pub(crate) const STORE: &str = "store.erofs";
 pub(crate) const SCRATCH: &str = "scratch.ext4";
+pub(crate) const WORK: &str = "work.ext4";
 
 /// The current set of prepared bases of a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,9 +158,14 @@ impl Bases {
             Err(source) => return Err(BasesError::Parse { path, source }),
         };
         bases.directory = directory.to_owned();
-        let is_complete = [bases.builder(), bases.store(), bases.scratch()]
-            .iter()
-            .all(|file| file.is_file());
+        let is_complete = [
+            bases.builder(),
+            bases.store(),
+            bases.scratch(),
+            bases.work(),
+        ]
+        .iter()
+        .all(|file| file.is_file());
         Ok(is_complete.then_some(bases))
     }
 
@@ -189,18 +196,24 @@ impl Bases {
         self.file(STORE)
     }
 
-    /// The empty ext4 file system that writable disks start from.
+    /// The empty ext4 file system that writable disks of microVMs start from.
     pub fn scratch(&self) -> PathBuf {
         self.file(SCRATCH)
     }
 
+    /// The empty ext4 file system that writable disks of builds start from.
+    pub fn work(&self) -> PathBuf {
+        self.file(WORK)
+    }
+
     /// The files to copy to another host, the record last. Their paths relative to the directory of the bases must
-    /// stay the same. [`crate::data_extents`] tells which ranges of the scratch disk hold data.
-    pub fn files(&self) -> [PathBuf; 4] {
+    /// stay the same. [`crate::data_extents`] tells which ranges of the two empty disks hold data.
+    pub fn files(&self) -> [PathBuf; 5] {
         [
             self.builder(),
             self.store(),
             self.scratch(),
+            self.work(),
             self.directory.join(RECORD),
         ]
     }
@@ -256,7 +269,7 @@ mod tests {
         fs::write(directory.join(RECORD), &record).unwrap();
         assert!(Bases::open(directory).unwrap().is_none());
         fs::create_dir(directory.join("0123")).unwrap();
-        for file in &bases.files()[..3] {
+        for file in &bases.files()[..4] {
             fs::write(file, "").unwrap();
         }
         assert_eq!(Bases::open(directory).unwrap(), Some(bases));

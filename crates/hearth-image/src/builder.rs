@@ -29,6 +29,7 @@ use crate::artifact::Artifact;
 use crate::bases::Bases;
 use crate::cache::{Kept, Lease};
 use crate::config::ConfigError;
+use crate::dockerfile::{Dockerfile, Refusal};
 use crate::failure::Failure;
 use crate::guest::{Guest, GuestError};
 use crate::registries::{Registries, RegistryProxy};
@@ -112,7 +113,8 @@ impl Default for BuildLimits {
             time: Duration::from_secs(15 * 60),
             memory_mib: 2048,
             vcpus: 1,
-            layer_bytes: 4 << 30,
+            // AWS: 7.2 GB can be used.
+            layer_bytes: 8 << 30,
             log_bytes: 16 << 20,
         }
     }
@@ -168,8 +170,8 @@ pub enum BuildError {
     /// The build took too long.
     #[error("the build took longer than {} s", .0.as_secs())]
     TimedOut(Duration),
-    /// The image's own layers are too large.
-    #[error("the image adds {bytes} bytes to its base, more than {limit}")]
+    /// It added too much.
+    #[error("the image adds {} MiB to its base, more than {} MiB (images.layers_mib)", bytes >> 20, limit >> 20)]
     LayerTooLarge {
         /// Size of the layer disk.
         bytes: u64,
@@ -231,6 +233,7 @@ impl Builder {
         let start = Instant::now();
         let mut cache = request.cache.take();
         let artifact = Arc::new(request.artifact);
+        let dockerfile = read_dockerfile(&artifact).await?;
         let digest = match &cache {
             Some(_) => self.digest(&artifact, &request.egress).await?,
             None => None,
@@ -247,6 +250,7 @@ impl Builder {
             builder: self,
             machine: &request.machine,
             artifact: &artifact,
+            dockerfile: &dockerfile,
             digest: digest.as_ref(),
             layer: &request.layer,
             egress: &request.egress,
@@ -293,19 +297,33 @@ impl Builder {
     }
 }
 
-/// Whether layers of an earlier build may have caused this failure: too little room beside them, or a store that
-/// buildah or Hearth could not read.
+/// The Dockerfile in buildah's words. Nothing is started for one that is refused.
+async fn read_dockerfile(artifact: &Arc<Artifact>) -> Result<Dockerfile, BuildError> {
+    let artifact = Arc::clone(artifact);
+    let reading = tokio::task::spawn_blocking(move || artifact.dockerfile()).await;
+    let text = match reading {
+        Ok(text) => text.map_err(GuestError::from)?,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    };
+    let no_text = || Refusal {
+        line: 1,
+        reason: "it is no UTF-8 text, or longer than 1 MiB".to_owned(),
+    };
+    let text = text.ok_or_else(no_text).map_err(Failure::from)?;
+    Ok(Dockerfile::read(&text).map_err(Failure::from)?)
+}
+
+/// Whether layers of an earlier build can be why this one failed: there was too little room beside them, or what
+/// buildah found made no sense to it, or to us.
 fn is_suspicious(error: &BuildError) -> bool {
     match error {
-        BuildError::Failed(failure) => matches!(
-            failure,
-            Failure::DiskFull { .. }
-                | Failure::Killed { .. }
-                | Failure::Dockerfile {
-                    exit_code: BUILDAHS_OWN,
-                    ..
-                }
-        ),
+        BuildError::Failed(failure) => match failure {
+            Failure::DiskFull { .. } | Failure::Killed { .. } => true,
+            Failure::Dockerfile { exit_code, .. } => {
+                *exit_code == BUILDAHS_OWN && !failure.is_of_dockerfile()
+            }
+            _ => false,
+        },
         // A damaged disk does not even open.
         BuildError::Machine(_)
         | BuildError::Guest(GuestError::Step { .. } | GuestError::TooLong { .. })
@@ -328,7 +346,8 @@ struct Task<'a> {
     builder: &'a Builder,
     machine: &'a MachineName,
     artifact: &'a Arc<Artifact>,
-    /// The digest under which the result is kept.
+    dockerfile: &'a Dockerfile,
+    /// What the result is kept under.
     digest: Option<&'a Digest>,
     layer: &'a Path,
     egress: &'a Egress,
@@ -360,6 +379,7 @@ impl Task<'_> {
         }
         let build = Build {
             guest: guest.clone(),
+            dockerfile: self.dockerfile,
             bases: &self.builder.bases,
             aliases: &self.builder.aliases,
             registries: &self.builder.registries,
@@ -438,11 +458,11 @@ impl Task<'_> {
         let mut disks = vec![
             disk("builder", bases.builder(), false),
             disk("store", bases.store(), false),
-            disk("work", bases.scratch(), true),
+            disk("work", bases.work(), true),
         ];
         disks.extend(cache.map(|cache| DiskRequest {
             overlays: cache.overlays(),
-            ..disk(CACHE_SERIAL, bases.scratch(), true)
+            ..disk(CACHE_SERIAL, bases.work(), true)
         }));
         let boot = BootRequest {
             kernel: self.builder.kernel.clone(),

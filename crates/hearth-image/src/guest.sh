@@ -2,7 +2,7 @@
 #
 #     /b/builder        builder disk, read-only
 #     /b/store          store disk, read-only: buildah's additional image store
-#     /b/work           work disk: context, own image store, temporary files, the layer disk
+#     /b/work           work disk: context, Dockerfile, own image store, temporary files, the layer disk
 #     /b/work/containers   own image store; on the cache disk, if there is one
 #     /b/root           overlay of builder disk and work disk: where buildah runs
 set -eu
@@ -19,13 +19,15 @@ disk() {
     return 1
 }
 
-# From here on the kernel kills a build that takes too much instead of the agent.
+# From here on the kernel kills a build that takes too much instead of the agent. What a RUN starts is in a group
+# beside this one, and both are in the group that has the limits: a group with limits for its children has no
+# processes of its own (cgroup-v2, "No Internal Process Constraint").
 join_group() {
-    echo $$ > /sys/fs/cgroup/build/cgroup.procs
+    echo $$ > /sys/fs/cgroup/build/steps/cgroup.procs
 }
 
 in_root() {
-    exec chroot /b/root /usr/bin/env -i HOME=/root TMPDIR=/work/tmp BUILDAH_ISOLATION=chroot \
+    exec chroot /b/root /usr/bin/env -i HOME=/root TMPDIR=/work/tmp BUILDAH_ISOLATION=oci \
         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
 }
 
@@ -81,7 +83,7 @@ context)
     for controller in memory pids; do
         echo "+$controller" > /sys/fs/cgroup/cgroup.subtree_control || true
     done
-    mkdir -p /sys/fs/cgroup/build
+    mkdir -p /sys/fs/cgroup/build/steps
     total_kib=$(awk '/^MemTotal:/ { print $2 }' /proc/meminfo)
     # The rest is for the agent and the kernel.
     echo $(((total_kib - 96 * 1024) * 1024)) > /sys/fs/cgroup/build/memory.max || true
@@ -97,7 +99,9 @@ settings)
     ;;
 build)
     join_group
-    in_root buildah bud "$@" --iidfile /work/image-id --file /work/context/Dockerfile /work/context
+    ignore=/work/context/Dockerfile.dockerignore
+    [ ! -f "/b$ignore" ] || set -- "$@" --ignorefile "$ignore"
+    in_root buildah bud "$@" --iidfile /work/image-id --file /work/Dockerfile /work/context
     ;;
 # index PATH: an index of a store, or nothing when it was never written.
 index)
@@ -140,6 +144,14 @@ keep)
     sync
     mount -o remount,ro "$cache" /b/work/containers
     echo changed
+    ;;
+# What takes how much of the disks, in KiB.
+usage)
+    for part in 'containers layers' 'context the content of the zip' 'tmp temporary files' 'upper files of the builder' \
+        'layer.erofs the packed layers'; do
+        [ ! -e "/b/work/${part%% *}" ] || echo "$(du -skx "/b/work/${part%% *}" | cut -f 1) ${part#* }"
+    done
+    df -k /b/work | awk 'END { print $2, "of a disk of" }'
     ;;
 export)
     exec cat /b/work/layer.erofs

@@ -21,8 +21,12 @@ use crate::store::{self, Layers, StoreError};
 
 const SCRIPT: &str = include_str!("prepare.sh");
 
-/// Size of the scratch disk in bytes, and so the most that a microVM or a build can write. The file is sparse.
+/// Size of the scratch disk, and so of what a microVM may write. Sparse.
 const SCRATCH_BYTES: u64 = 8 << 30;
+
+/// Size of a build's work disk, and of the disk with its account's layers. Sparse. It holds the context, the layers
+/// and the disk that is packed from them: four times an image of 8 GiB.
+pub const WORK_BYTES: u64 = 32 << 30;
 
 /// Lines of a failed step's output that are shown.
 const LAST_LINES: usize = 12;
@@ -149,6 +153,7 @@ fn recipe() -> String {
     let mut digest = blake3::Hasher::new();
     digest.update(SCRIPT.as_bytes());
     digest.update(&SCRATCH_BYTES.to_le_bytes());
+    digest.update(&WORK_BYTES.to_le_bytes());
     digest.finalize().to_hex()[..16].to_owned()
 }
 
@@ -224,6 +229,7 @@ fn run(
         .env("LC_ALL", "C.UTF-8")
         .env("SOURCES", options.sources.join("\n"))
         .env("SCRATCH_BYTES", SCRATCH_BYTES.to_string())
+        .env("WORK_BYTES", WORK_BYTES.to_string())
         // If this process is killed, the lock is held until the last process of the step has ended.
         .stdin(Stdio::from(shared(lock)?))
         .stdout(Stdio::from(shared(&output)?))

@@ -5,17 +5,24 @@
 # mmdebstrap's runs in a chroot of the builder tree, so that the host's versions of these tools do not matter.
 set -eu
 
+# Of the base images.
 SUITE=bookworm
 
-# debootstrap TARGET OPTION...; further apt sources come in "$SOURCES", one a line.
+# Of the builder: the first Debian whose buildah knows heredocs and keeps what is written below a VOLUME.
+BUILDER_SUITE=trixie
+
+# debootstrap TARGET SUITE OPTION...; further apt sources come in "$SOURCES", one a line, and are meant for the suite
+# of the base images.
 debootstrap() {
     target=$1
-    shift
+    suite=$2
+    shift 2
+    sources=$(printf '%s' "$SOURCES" | sed "s/\\b$SUITE\\b/$suite/g")
     set -f
     IFS='
 '
     # shellcheck disable=SC2086
-    mmdebstrap --mode=root --variant=minbase "$@" "$SUITE" "$target.unfinished" $SOURCES
+    mmdebstrap --mode=root --variant=minbase "$@" "$suite" "$target.unfinished" $sources
     unset IFS
     set +f
     # What mmdebstrap takes over from the host, and traces of the installation.
@@ -42,14 +49,15 @@ in_builder() {
 
 case $1 in
 builder)
-    debootstrap builder \
-        --include=buildah,crun,e2fsprogs,erofs-utils,ca-certificates \
+    # netavark: buildah starts no build without it, also where every RUN has the network of the builder.
+    debootstrap builder "$BUILDER_SUITE" \
+        --include=buildah,crun,netavark,e2fsprogs,erofs-utils,ca-certificates \
         --dpkgopt='path-exclude=/usr/share/doc/*' \
         --dpkgopt='path-exclude=/usr/share/man/*' \
         --dpkgopt='path-exclude=/usr/share/locale/*'
     ;;
 debian)
-    debootstrap debian --include=ca-certificates
+    debootstrap debian "$SUITE" --include=ca-certificates
     # As Docker's image of Debian has it: services are not started, packages are neither kept nor synced one by one.
     printf '#!/bin/sh\nexit 101\n' > debian/usr/sbin/policy-rc.d
     chmod 0755 debian/usr/sbin/policy-rc.d
@@ -70,6 +78,12 @@ store)
 		graphroot = "/var/lib/containers/storage"
 		[storage.options.overlay]
 		mountopt = "nodev"
+	END
+    # buildah raises these limits, which a container that prepares bases may not.
+    limit=$(ulimit -Hn)
+    cat > root/etc/containers/containers.conf <<-END
+		[containers]
+		default_ulimits = ["nofile=$limit:$limit", "nproc=$limit:$limit"]
 	END
     cat > root/tmp/images.sh <<-'END'
 		set -eu
@@ -99,7 +113,7 @@ store)
 	END
     in_builder sh /tmp/images.sh
     # Says how overlay is mounted where the store was made.
-    rm -f store.unfinished/overlay/.has-mount-program
+    rm -f store.unfinished/overlay/.has-mount-program root/etc/containers/containers.conf
     umount root/var/lib/containers/storage
     mv store.unfinished store
     ;;
@@ -116,9 +130,12 @@ pack)
     done
     # Without a journal: the disk of a microVM that was killed is never mounted again, and that of one that was
     # suspended belongs to the memory beside it. Tables are zero, so the file is nothing but holes around a few blocks.
-    truncate -s "$SCRATCH_BYTES" disks/scratch.ext4
-    in_builder mke2fs -q -F -t ext4 -m 0 -i 32768 -O '^has_journal' \
-        -E lazy_itable_init=0,nodiscard /mnt/disks/scratch.ext4
+    blank() {
+        truncate -s "$2" "disks/$1"
+        in_builder mke2fs -q -F -t ext4 -m 0 -i "$3" -O '^has_journal' -E lazy_itable_init=0,nodiscard "/mnt/disks/$1"
+    }
+    blank work.ext4 "$WORK_BYTES" 65536
+    blank scratch.ext4 "$SCRATCH_BYTES" 32768
     ;;
 *)
     echo "no step $1" >&2

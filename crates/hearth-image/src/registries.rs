@@ -55,9 +55,9 @@ pub trait RegistryProxy: fmt::Debug + Send + Sync {
 }
 
 impl Registries {
-    /// The builder's configuration files, as a tar archive for its root. The registries in `proxied`, which are those
-    /// of the build's [`RegistryProxy`], are reached through the proxy.
-    pub(crate) fn to_tar(&self, proxied: &[String]) -> io::Result<Vec<u8>> {
+    /// The files of the builder that say so, and the Dockerfile, as a tar archive for its root. The registries of `proxied` are asked
+    /// through the build's [`RegistryProxy`], which is where these names come from.
+    pub(crate) fn to_tar(&self, proxied: &[String], dockerfile: &str) -> io::Result<Vec<u8>> {
         let mut archive = tar::Builder::new(Vec::new());
         let mut add = |path: &str, content: &[u8]| {
             let mut header = tar::Header::new_ustar();
@@ -69,6 +69,7 @@ impl Registries {
             "etc/containers/registries.conf",
             self.configuration(proxied).as_bytes(),
         )?;
+        add("work/Dockerfile", dockerfile.as_bytes())?;
         if let Some(bundle) = &self.ca_bundle {
             add("etc/ssl/certs/ca-certificates.crt", bundle)?;
         }
@@ -143,7 +144,7 @@ mod tests {
     }
 
     fn files(registries: &Registries, proxied: &[String]) -> BTreeMap<String, String> {
-        let bytes = registries.to_tar(proxied).unwrap();
+        let bytes = registries.to_tar(proxied, "FROM a\n").unwrap();
         let mut archive = tar::Archive::new(bytes.as_slice());
         let entries = archive.entries().unwrap().map(|entry| {
             let mut entry = entry.unwrap();
@@ -208,7 +209,8 @@ mod tests {
             names,
             [
                 "etc/containers/registries.conf",
-                "etc/ssl/certs/ca-certificates.crt"
+                "etc/ssl/certs/ca-certificates.crt",
+                "work/Dockerfile"
             ]
         );
     }

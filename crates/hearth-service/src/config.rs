@@ -9,7 +9,7 @@ use std::time::Duration;
 use hearth_control::id::{AccountId, Region};
 use hearth_control::policy::Quotas;
 use hearth_host::{ExternalS3, RegistryLogins, RuleSets, ShortMemory};
-use hearth_image::Registries;
+use hearth_image::{ArtifactLimits, BuildLimits, Registries};
 use hearth_node::DeviceLimits;
 
 /// Everything that differs from host to host. Validated before a port is opened.
@@ -41,6 +41,10 @@ pub struct ServiceConfig {
     pub layer_cache_bytes: u64,
     /// Whether builders and applications begin from templates of the booted guest.
     pub has_boot_templates: bool,
+    /// What the zip of an image may be.
+    pub artifact_limits: ArtifactLimits,
+    /// What a build may take.
+    pub build_limits: BuildLimits,
     /// Where images come from that are not bases, and how.
     pub registries: Registries,
     /// The operator's logins there, and whose builds use them.

@@ -313,6 +313,8 @@ async fn open_parts(config: &ServiceConfig) -> Result<Parts, ServiceError> {
         logs: output.clone(),
         connector_egress: connector_egress.clone(),
         has_boot_templates: config.has_boot_templates,
+        artifact_limits: config.artifact_limits.clone(),
+        build_limits: config.build_limits,
         hook_timeout_scale: config.hook_timeout_scale,
     };
     let services = GuestServices::default();

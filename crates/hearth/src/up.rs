@@ -137,6 +137,8 @@ fn service_config(config: &Config, hosting: Hosting) -> Result<ServiceConfig> {
         image_aliases: config.images.aliases.clone(),
         layer_cache_bytes: u64::from(config.images.layer_cache_mib) << 20,
         has_boot_templates: config.images.boot_templates,
+        artifact_limits: config.images.artifact_limits(),
+        build_limits: config.images.build_limits(),
         registries: config.registries.to_service()?,
         registry_logins: config.registries.logins()?,
         s3: config.s3.to_service(config.region.as_str())?,

@@ -38,7 +38,7 @@ pub(crate) fn send(session: &Session, directory: &Path) -> Result<&'static str> 
     // Tests run in parallel, and one sending serves them all.
     let _lock = session::lock()?;
     let bases = Bases::open(directory)?.context("the bases are gone")?;
-    let [builder, store, scratch, record] = bases.files();
+    let [builder, store, scratch, work, record] = bases.files();
     let inside = |path: &Path| -> Result<PathBuf> {
         Ok(Path::new(GUEST_BASES).join(path.strip_prefix(directory)?))
     };
@@ -56,7 +56,9 @@ pub(crate) fn send(session: &Session, directory: &Path) -> Result<&'static str> 
     for file in [&builder, &store] {
         session.send(file, &inside(file)?)?;
     }
-    send_sparse(session, &scratch, &inside(&scratch)?)?;
+    for empty in [&scratch, &work] {
+        send_sparse(session, empty, &inside(empty)?)?;
+    }
     session.send(&record, &target)?;
     Ok(GUEST_BASES)
 }

@@ -128,7 +128,9 @@ async fn attempt(
         bucket: bucket.to_owned(),
         key: key.to_owned(),
     };
-    let fetched = artifacts.fetch(&scope, &uri, place.path()).await;
+    let fetched = artifacts
+        .fetch(&scope, &uri, place.path(), &ArtifactLimits::default())
+        .await;
     assert_eq!(place.path().read_dir().unwrap().count(), 0);
     fetched.map(drop).map_err(|error| {
         let failure = VersionBuildError::from(error);

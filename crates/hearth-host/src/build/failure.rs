@@ -167,7 +167,10 @@ mod tests {
                 "say FROM hearth/debian:12",
             ),
             (
-                OfImage::DiskFull { reason },
+                OfImage::DiskFull {
+                    reason,
+                    usage: hearth_image::Usage::default(),
+                },
                 "the disk of the build is full",
             ),
         ] {

@@ -9,7 +9,7 @@ use hearth_control::host::{BuildEvent, BuildFailure, BuildSpec, Built, SnapshotR
 use hearth_control::image::BuildSizes;
 use hearth_control::instance::{Logging, OutputPlace};
 use hearth_control::time::Timestamp;
-use hearth_image::{Artifact, BuildLimits, BuildRequest, Root};
+use hearth_image::{Artifact, BuildRequest, Root};
 use hearth_logs::NewEvent;
 use hearth_node::{BootRequest, CloneRequest, Machine, MachineName, Node, NodeError};
 use hearth_snapshot::SnapshotId;
@@ -106,7 +106,10 @@ impl<'a> Job<'a> {
         let place = self.version_builder.place(self.spec.id);
         std::fs::create_dir_all(&place)?;
         let artifacts = &self.version_builder.artifacts;
-        let artifact = artifacts.fetch(&self.spec.image.scope, uri, &place).await?;
+        let limits = &self.version_builder.artifact_limits;
+        let artifact = artifacts
+            .fetch(&self.spec.image.scope, uri, &place, limits)
+            .await?;
         self.enter("running the Dockerfile").await;
         let root = self.build_root(artifact).await?;
         sizes.code_install_bytes = Some(code_bytes(&root));
@@ -146,7 +149,7 @@ impl<'a> Job<'a> {
             machine: self.name(BUILDER).map_err(VersionBuildError::Start)?,
             artifact,
             layer: place.join(LAYER),
-            limits: BuildLimits::default(),
+            limits: self.version_builder.build_limits,
             registry_proxy: self.version_builder.registry_logins.proxy(account, &egress),
             egress,
             cache: (self.version_builder.caches).lease(&account.to_string(), &builder.bases.id),

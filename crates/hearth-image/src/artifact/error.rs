@@ -52,7 +52,7 @@ pub enum ArtifactError {
     /// A path with `..`.
     #[error("the name {0:?} leads out of the archive")]
     Traversal(String),
-    /// A path with an empty part, a zero byte or a backslash.
+    /// A name or the target of a link that is empty or has a zero byte.
     #[error("the name {0:?} is malformed")]
     MalformedName(String),
     /// The same name twice.
@@ -64,14 +64,6 @@ pub enum ArtifactError {
     /// A device, a socket, a pipe.
     #[error("{0:?} is neither a file nor a directory nor a link")]
     Kind(String),
-    /// A symbolic link that leads out of the archive.
-    #[error("the link {name:?} leads out of the archive, to {target:?}")]
-    LinkOut {
-        /// The link.
-        name: String,
-        /// Target of the link.
-        target: String,
-    },
     /// Encrypted content.
     #[error("{0:?} is encrypted")]
     Encrypted(String),

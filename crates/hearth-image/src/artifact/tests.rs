@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 
 use proptest::prelude::*;
@@ -104,6 +104,50 @@ fn an_honest_zip_becomes_a_tar() {
 }
 
 #[test]
+fn folders_come_last_and_times_are_kept() {
+    let mut archive = ZipArchiveWriter::new(Vec::new());
+    let time = |seconds| rawzip::time::UtcDateTime::from_unix(seconds);
+    for name in ["empty/", "empty/", "d/", "d/e/"] {
+        let directory = archive.new_dir(EntryPath::verbatim(name.as_bytes()));
+        directory
+            .last_modified(time(1_000_000_000))
+            .create()
+            .unwrap();
+    }
+    for (name, seconds) in [("Dockerfile", 1_600_000_001), ("d/e/old", -5)] {
+        let file = archive.new_file(EntryPath::verbatim(name.as_bytes()));
+        let (mut entry, config) = file.last_modified(time(seconds)).start().unwrap();
+        let mut writer = config.wrap(&mut entry);
+        writer.write_all(b"FROM a").unwrap();
+        let (_, descriptor) = writer.finish().unwrap();
+        entry.finish(descriptor).unwrap();
+    }
+    let artifact = open_bytes(&archive.finish().unwrap(), &ArtifactLimits::default()).unwrap();
+    let mut bytes = Vec::new();
+    artifact.write_tar(&mut bytes).unwrap();
+    let mut archive = tar::Archive::new(bytes.as_slice());
+    let entries = archive.entries().unwrap().map(|entry| {
+        let entry = entry.unwrap();
+        let name = entry.path().unwrap().display().to_string();
+        (
+            name.trim_end_matches('/').to_owned(),
+            entry.header().mtime().unwrap(),
+        )
+    });
+    let found: Vec<(String, u64)> = entries.collect();
+    let folder = 1_000_000_000;
+    let expected = [
+        ("Dockerfile", 1_600_000_001),
+        ("d/e/old", 0),
+        ("empty", folder),
+        ("empty", folder),
+        ("d/e", folder),
+        ("d", folder),
+    ];
+    assert_eq!(found, expected.map(|(name, time)| (name.to_owned(), time)));
+}
+
+#[test]
 fn what_is_no_zip_is_refused() {
     let limits = ArtifactLimits::default();
     for bytes in [&b""[..], b"FROM scratch\n", &[0; 4096]] {
@@ -136,9 +180,6 @@ fn bad_names_are_refused() {
         }),
         ("../up", |e| matches!(e, ArtifactError::Traversal(_))),
         ("a/../../up", |e| matches!(e, ArtifactError::Traversal(_))),
-        ("a//b", |e| matches!(e, ArtifactError::MalformedName(_))),
-        ("a/./b", |e| matches!(e, ArtifactError::MalformedName(_))),
-        ("a\\b", |e| matches!(e, ArtifactError::MalformedName(_))),
         ("a\0b", |e| matches!(e, ArtifactError::MalformedName(_))),
         ("Dockerfile", |e| matches!(e, ArtifactError::Duplicate(_))),
         ("Dockerfile/x", |e| matches!(e, ArtifactError::BelowFile(_))),
@@ -153,12 +194,24 @@ fn bad_names_are_refused() {
 }
 
 #[test]
-fn links_stay_inside_and_nothing_lies_below_them() {
-    for target in ["/etc", "..", "a/../..", ""] {
-        let error = open(&[DOCKER, ("link", 0o120_777, target.as_bytes())]).unwrap_err();
-        assert!(matches!(error, ArtifactError::LinkOut { .. }), "{target}");
+fn links_are_kept_and_nothing_lies_below_them() {
+    for target in ["/usr/bin/python3", "../../outside", "a/../..", "nowhere"] {
+        let link = ("d/link", 0o120_777, target.as_bytes());
+        let found = unpack(&open(&[DOCKER, link]).unwrap());
+        let (kind, _, kept) = &found["d/link"];
+        assert_eq!(
+            (*kind, kept.as_slice()),
+            (tar::EntryType::Symlink, target.as_bytes())
+        );
     }
-    assert!(open(&[DOCKER, ("d/link", 0o120_777, b"..")]).is_ok());
+    for target in ["", "a\0b"] {
+        let artifact = open(&[DOCKER, ("link", 0o120_777, target.as_bytes())]).unwrap();
+        let error = artifact.write_tar(io::sink()).unwrap_err();
+        assert!(
+            matches!(error, ArtifactError::MalformedName(_)),
+            "{error:?}"
+        );
+    }
     let error = open(&[
         DOCKER,
         ("link", 0o120_777, b"."),
@@ -235,27 +288,12 @@ fn a_receiver_that_fails_is_not_the_artifacts_fault() {
 proptest! {
     /// Whatever names say: what is accepted, no path of it leads out.
     #[test]
-    fn accepted_names_stay_inside(name in r"[a./\\]{1,12}") {
-        if let Ok(accepted) = check_name(name.as_bytes(), 64) {
+    fn accepted_names_stay_inside(name in r"[a./\\]{1,12}", is_of_unix in any::<bool>()) {
+        let raw = RawName { bytes: name.as_bytes(), says_utf8: false, is_of_unix };
+        if let Ok(accepted) = name::check(raw, 64) {
             let parts: Vec<_> = Path::new(&accepted).components().collect();
             let is_plain = |part: &std::path::Component<'_>| matches!(part, std::path::Component::Normal(_));
-            prop_assert!(!parts.is_empty() && parts.iter().all(is_plain), "{accepted:?}");
-        }
-    }
-
-    /// A link that is accepted stays inside when it is walked part by part.
-    #[test]
-    fn accepted_links_stay_inside(name in "[a-b]/[a-b]|[a-b]", target in r"[a./]{0,10}") {
-        if stays_inside(&name, &target) {
-            let mut place: Vec<&str> = name.split('/').collect();
-            place.pop();
-            for part in target.split('/') {
-                match part {
-                    "" | "." => {}
-                    ".." => prop_assert!(place.pop().is_some()),
-                    part => place.push(part),
-                }
-            }
+            prop_assert!(parts.iter().all(is_plain), "{accepted:?}");
         }
     }
 
@@ -318,7 +356,9 @@ proptest! {
             .collect();
         let kinds: BTreeMap<&str, Kind> = tree.iter().copied().collect();
         let is_file = |name: &str| kinds.get(name) == Some(&Kind::File);
-        let is_unique = kinds.len() == tree.len();
+        let files = tree.iter().filter(|(_, kind)| *kind == Kind::File);
+        let is_unique = files.clone().map(|(name, _)| name).collect::<BTreeSet<_>>().len() == files.count()
+            && tree.iter().all(|(name, kind)| kinds[name] == *kind);
         let is_above = |name: &str| name.match_indices('/').any(|(end, _)| is_file(&name[..end]));
         let is_good = is_unique && !kinds.keys().any(|name| is_above(name));
         prop_assert_eq!(sort_as_tree(&mut tree, tree_order).is_ok(), is_good);

@@ -13,8 +13,10 @@ use super::{BuildError, BuildLimits, BuildTimes};
 use crate::artifact::Artifact;
 use crate::bases::{BaseImage, Bases};
 use crate::config::{self, ContainerConfig};
-use crate::failure::LastLines;
+use crate::dockerfile::Dockerfile;
+use crate::failure::{self, Failure, LastLines, Usage};
 use crate::guest::{Guest, GuestError, Said};
+use crate::progress::Progress;
 use crate::registries::Registries;
 use crate::root::{self, LAYER_SERIAL, Root, RootDisk, STORE_SERIAL};
 use crate::sparse::SparseWriter;
@@ -23,7 +25,13 @@ use crate::store::{self, Id, Layers};
 /// Option for Docker's image format, which supports HEALTHCHECK, SHELL and ONBUILD.
 const FORMAT: &str = "--format=docker";
 
-/// Option to commit every instruction as a layer. Used only with a cache, where the layers are reused.
+/// The network of the builder, which goes as far as the build's egress: another one in it would only cost time.
+const NETWORK: &str = "--network=host";
+
+/// Beside the group of buildah itself, in the group that limits both (`guest.sh`).
+const CGROUP: &str = "--cgroup-parent=/build/run";
+
+/// With a cache, every instruction is committed. Without one, that would be for nothing.
 const LAYERS: &str = "--layers=true";
 const NO_LAYERS: &str = "--layers=false";
 
@@ -35,7 +43,10 @@ const PULL_NEVER: &str = "--pull-never";
 /// `sha256:`, 64 digits and the end of the line.
 const MAX_IMAGE_ID_BYTES: u64 = 128;
 
-/// Most pieces of a disk that wait to be written.
+/// Six lines of a number and some words.
+const MAX_USAGE_BYTES: u64 = 1024;
+
+/// Pieces of a disk that wait to be written.
 const PIECES: usize = 8;
 
 /// The result of a build in the guest.
@@ -49,6 +60,7 @@ pub(super) struct Made {
 /// The state of a build between boot and end of its microVM.
 pub(super) struct Build<'a> {
     pub(super) guest: Guest,
+    pub(super) dockerfile: &'a Dockerfile,
     pub(super) bases: &'a Bases,
     pub(super) aliases: &'a BTreeMap<String, String>,
     pub(super) registries: &'a Registries,
@@ -69,10 +81,12 @@ impl Build<'_> {
         log: &mpsc::Sender<String>,
     ) -> Result<Made, BuildError> {
         let start = Instant::now();
-        self.guest.send_context(artifact).await?;
+        if let Err(error) = self.guest.send_context(artifact).await {
+            return Err(self.explain(error).await);
+        }
         let settings = self
             .registries
-            .to_tar(self.proxied)
+            .to_tar(self.proxied, &self.dockerfile.text)
             .map_err(GuestError::Keep)?;
         self.guest.send_settings(settings).await?;
         self.times.context = start.elapsed();
@@ -99,20 +113,57 @@ impl Build<'_> {
         let options = self.options();
         let mut last = LastLines::default();
         let mut log = Log::new(log, self.limits.log_bytes);
+        let mut progress = Progress::default();
         let mut buildah = self.guest.build(&options).await?;
         let status = loop {
             match buildah.next().await? {
                 Said::Line(line) => {
                     last.push(&line);
-                    log.pass_on(line).await;
+                    log.pass_on(progress.translate(&line, Instant::now())).await;
                 }
                 Said::End(status) => break status,
             }
         };
-        match last.judge(status, &self.bases.images) {
-            None => Ok(()),
-            Some(failure) => Err(failure.into()),
+        match last.judge(status, &self.bases.images, self.dockerfile) {
+            None => {
+                log.pass_on(progress.end(Instant::now())).await;
+                Ok(())
+            }
+            Some(failure) => {
+                let failure = self.measure(failure).await;
+                log.pass_on(progress.fail(&failure.to_string())).await;
+                Err(failure.into())
+            }
         }
+    }
+
+    /// Says what takes the room, where that is what is missing.
+    async fn measure(&self, failure: Failure) -> Failure {
+        let Failure::DiskFull { reason, .. } = failure else {
+            return failure;
+        };
+        // A builder that answers no more leaves the reason without figures.
+        let answer = self.guest.ask("usage", &[], MAX_USAGE_BYTES).await;
+        let usage = Usage::parse(&answer.unwrap_or_default());
+        Failure::DiskFull { reason, usage }
+    }
+
+    /// A step around the build that failed for want of room is a failure of what is built.
+    async fn explain(&self, error: GuestError) -> BuildError {
+        let GuestError::Step { complaint, .. } = &error else {
+            return error.into();
+        };
+        if !failure::DISK_FULL
+            .iter()
+            .any(|words| complaint.contains(words))
+        {
+            return error.into();
+        }
+        let failure = Failure::DiskFull {
+            reason: complaint.clone(),
+            usage: Usage::default(),
+        };
+        self.measure(failure).await.into()
     }
 
     async fn find_image(&self) -> Result<Image, BuildError> {
@@ -165,7 +216,11 @@ impl Build<'_> {
         let start = Instant::now();
         let limit = self.limits.layer_bytes;
         let layers: Vec<String> = own.iter().map(Id::to_string).collect();
-        let answer = self.guest.ask("pack", &layers, MAX_IMAGE_ID_BYTES).await?;
+        let answer = self.guest.ask("pack", &layers, MAX_IMAGE_ID_BYTES).await;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => return Err(self.explain(error).await),
+        };
         let bytes = String::from_utf8_lossy(&answer).trim().parse();
         let bytes = bytes.unwrap_or(u64::MAX);
         if bytes > limit {
@@ -227,7 +282,9 @@ impl Build<'_> {
             true => LAYERS,
             false => NO_LAYERS,
         };
-        let mut options: Vec<String> = [FORMAT, layers, pull].map(str::to_owned).into();
+        let mut options: Vec<String> = [FORMAT, NETWORK, CGROUP, layers, pull]
+            .map(str::to_owned)
+            .into();
         let mut means = |name: &str, image: &str| {
             options.push(format!("--build-context={name}=container-image://{image}"));
         };
@@ -335,14 +392,16 @@ impl<'a> Log<'a> {
         }
     }
 
-    async fn pass_on(&mut self, line: String) {
-        let Some(left) = self.left else { return };
-        self.left = left.checked_sub(line.len() as u64 + 1);
-        let line = match self.left {
-            Some(_) => line,
-            None => "[the rest of the build's output is left out]".to_owned(),
-        };
-        // A receiver that is gone wants no more.
-        let _ = self.lines.send(line).await;
+    async fn pass_on(&mut self, lines: Vec<String>) {
+        for line in lines {
+            let Some(left) = self.left else { return };
+            self.left = left.checked_sub(line.len() as u64 + 1);
+            let line = match self.left {
+                Some(_) => line,
+                None => "[the rest of the build's output is left out]".to_owned(),
+            };
+            // A receiver that is gone wants no more.
+            let _ = self.lines.send(line).await;
+        }
     }
 }

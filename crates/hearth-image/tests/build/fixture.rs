@@ -238,9 +238,28 @@ impl Fixture {
 
 /// A zip with these files.
 pub(crate) fn artifact(files: &[(&str, &[u8])]) -> Artifact {
+    let entries: Vec<(&str, u32, &[u8])> = files
+        .iter()
+        .map(|(name, content)| (*name, 0o100_755, *content))
+        .collect();
+    artifact_of(&entries)
+}
+
+/// When every file of [`artifact_of`] was changed, in seconds since 1970.
+pub(crate) const MODIFIED: i64 = 1_600_000_000;
+
+/// A zip with these names, modes and contents; a name with a slash at its end is an empty folder.
+pub(crate) fn artifact_of(entries: &[(&str, u32, &[u8])]) -> Artifact {
     let mut archive = rawzip::ZipArchiveWriter::new(Vec::new());
-    for (name, content) in files {
-        let file = archive.new_file(*name).unix_permissions(0o755);
+    let modified = rawzip::time::UtcDateTime::from_unix(MODIFIED);
+    for (name, mode, content) in entries {
+        if name.ends_with('/') {
+            let directory = archive.new_dir(*name).last_modified(modified);
+            directory.unix_permissions(*mode).create().unwrap();
+            continue;
+        }
+        let file = archive.new_file(*name).last_modified(modified);
+        let file = file.unix_permissions(*mode);
         let (mut entry, config) = file.start().unwrap();
         let mut writer = config.wrap(&mut entry);
         writer.write_all(content).unwrap();

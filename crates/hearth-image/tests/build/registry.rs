@@ -321,7 +321,10 @@ fn the_password_is_nowhere_in_the_builder() {
         let (built, said) = build(&fixture, "curious", &dockerfile, ways, Egress::internet()).await;
         // A buildah that refuses the mount is as good.
         if built.is_ok() {
-            assert!(said.iter().any(|line| line == "looked"), "{said:?}");
+            assert!(
+                said.iter().any(|line| line.ends_with(" looked")),
+                "{said:?}"
+            );
         }
         let is_secret = |line: &&String| line.contains(PASSWORD) || line.contains(PASSWORD_BASE64);
         assert_eq!(said.iter().find(is_secret), None);

@@ -36,6 +36,12 @@ fn every_key() -> Config {
         images: Images {
             layer_cache_mib: 512,
             boot_templates: false,
+            zip_mib: 100,
+            content_mib: 200,
+            entries: 300,
+            layers_mib: 400,
+            build_minutes: 5,
+            builder_memory_mib: 600,
             aliases: BTreeMap::from([("a:1".to_owned(), "hearth/debian:12".to_owned())]),
         },
         registries: Registries {
@@ -256,6 +262,9 @@ fn contradictions_are_found_before_a_port_opens() {
     let zero = "[quotas.accounts.\"000000000001\"]\nruns_per_second = 0";
     assert!(problem(zero).contains("000000000001"));
     assert!(problem("[images.aliases]\n\"\" = \"x\"").contains("empty"));
+    assert!(problem("[images]\nlayers_mib = 20000").contains("images.layers_mib"));
+    assert!(problem("[images]\nbuilder_memory_mib = 100").contains("images.builder_memory_mib"));
+    assert!(problem("[images]\nbuild_minutes = 0").contains("images.build_minutes"));
 }
 
 #[test]

@@ -1,26 +1,24 @@
-//! Packs a folder into the zip of a build.
+//! Packs a folder into the zip of a build: what `docker build` would send of it.
 //!
-//! The same folder gives the same bytes: names sorted, no times, permissions only as far as "may be executed".
+//! The same folder gives the same bytes: names sorted, and nothing that is not in the folder. Links stay links. Times,
+//! modes and empty folders are kept.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use rawzip::path::EntryPath;
+use rawzip::time::UtcDateTime;
 use rawzip::{CompressionMethod, ZipArchiveWriter};
 
 use super::ignore::Ignore;
 
-const IGNORE_FILE: &str = ".dockerignore";
-
-/// Permissions in the zip, with the type of file.
-const REGULAR: u32 = 0o100_644;
-const EXECUTABLE: u32 = 0o100_755;
-const LINK: u32 = 0o120_777;
+/// Files with patterns. The first that is there counts, as for Docker.
+const IGNORE_FILES: [&str; 2] = ["Dockerfile.dockerignore", ".dockerignore"];
 
 /// A packed folder.
 pub(super) struct Package {
@@ -31,10 +29,10 @@ pub(super) struct Package {
 
 /// An entry of the zip.
 struct Entry {
-    /// Parts of its name, with slashes between them.
+    /// Parts of its name, with slashes between them, and one at the end of a folder's.
     name: String,
     path: PathBuf,
-    is_link: bool,
+    metadata: Metadata,
 }
 
 /// Packs a folder with a Dockerfile.
@@ -45,13 +43,8 @@ pub(super) fn pack(folder: &Path) -> Result<Package> {
             folder.display()
         );
     }
-    let ignore = match fs::read_to_string(folder.join(IGNORE_FILE)) {
-        Ok(text) => Ignore::parse(&text),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ignore::default(),
-        Err(error) => return Err(error).with_context(|| format!("cannot read {IGNORE_FILE}")),
-    };
     let mut entries = Vec::new();
-    collect(folder, "", &ignore, &mut entries)?;
+    collect(folder, "", &read_ignore(folder)?, &mut entries)?;
     entries.sort_by(|a, b| a.name.cmp(&b.name));
     let mut archive = ZipArchiveWriter::new(Vec::new());
     for entry in &entries {
@@ -60,12 +53,29 @@ pub(super) fn pack(folder: &Path) -> Result<Package> {
     }
     Ok(Package {
         zip: archive.finish()?,
-        count: entries.len(),
+        count: entries
+            .iter()
+            .filter(|entry| !entry.metadata.is_dir())
+            .count(),
     })
 }
 
-/// Folders are not entries of their own: unpacking a file makes its folders. Empty folders are left out.
-fn collect(folder: &Path, place: &str, ignore: &Ignore, entries: &mut Vec<Entry>) -> Result<()> {
+fn read_ignore(folder: &Path) -> Result<Ignore> {
+    for name in IGNORE_FILES {
+        match fs::read_to_string(folder.join(name)) {
+            Ok(text) => {
+                return Ignore::parse(&text).with_context(|| format!("{name} is malformed"));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot read {name}")),
+        }
+    }
+    Ok(Ignore::default())
+}
+
+/// Collects what is below a folder. Returns whether anything of it is sent.
+fn collect(folder: &Path, place: &str, ignore: &Ignore, entries: &mut Vec<Entry>) -> Result<bool> {
+    let count = entries.len();
     let listed =
         fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
     for item in listed {
@@ -78,46 +88,62 @@ fn collect(folder: &Path, place: &str, ignore: &Ignore, entries: &mut Vec<Entry>
         else {
             bail!("{} has a name that is not UTF-8", path.display());
         };
-        let kind = item.file_type()?;
+        let metadata = item
+            .metadata()
+            .with_context(|| format!("cannot look at {}", path.display()))?;
+        let kind = metadata.file_type();
+        let is_excluded = ignore.excludes(&name);
         if kind.is_dir() {
             // An excluded folder is searched too: a later pattern may include a file in it.
-            collect(&path, &format!("{name}/"), ignore, entries)?;
+            let name = format!("{name}/");
+            let has_content = collect(&path, &name, ignore, entries)?;
+            if has_content || !is_excluded {
+                entries.push(Entry {
+                    name,
+                    path,
+                    metadata,
+                });
+            }
             continue;
         }
-        if ignore.excludes(&name.split('/').collect::<Vec<_>>()) {
+        // A socket is of a running program; Docker leaves it out as well.
+        if is_excluded || kind.is_socket() {
             continue;
         }
         if !kind.is_file() && !kind.is_symlink() {
             bail!(
-                "{} is neither file, folder nor link; name it in {IGNORE_FILE}",
+                "{} is neither file, folder nor link; name it in .dockerignore",
                 path.display()
             );
         }
         entries.push(Entry {
             name,
-            is_link: kind.is_symlink(),
             path,
+            metadata,
         });
     }
-    Ok(())
+    Ok(entries.len() > count)
 }
 
 fn add(archive: &mut ZipArchiveWriter<Vec<u8>>, entry: &Entry) -> Result<()> {
-    let permissions = if entry.is_link {
-        LINK
-    } else if fs::metadata(&entry.path)?.permissions().mode() & 0o111 != 0 {
-        EXECUTABLE
-    } else {
-        REGULAR
-    };
+    let metadata = &entry.metadata;
+    let name = EntryPath::verbatim(entry.name.as_bytes());
+    // A zip says times before 1970 in other words, which the builder does not read.
+    let modified = UtcDateTime::from_unix(metadata.mtime().max(0));
+    if metadata.is_dir() {
+        let directory = archive.new_dir(name).last_modified(modified);
+        directory.unix_permissions(metadata.mode()).create()?;
+        return Ok(());
+    }
     let (mut target, config) = archive
-        .new_file(EntryPath::verbatim(entry.name.as_bytes()))
+        .new_file(name)
         .compression_method(CompressionMethod::DEFLATE)
-        .unix_permissions(permissions)
+        .last_modified(modified)
+        .unix_permissions(metadata.mode())
         .start()?;
     let encoder = DeflateEncoder::new(&mut target, Compression::default());
     let mut writer = config.wrap(encoder);
-    if entry.is_link {
+    if metadata.is_symlink() {
         let link = fs::read_link(&entry.path)?;
         writer.write_all(link.as_os_str().as_encoded_bytes())?;
     } else {
@@ -157,15 +183,11 @@ mod tests {
         }
         std::os::unix::fs::symlink("a.py", folder.path().join("link")).unwrap();
         let first = pack(folder.path()).unwrap();
-        assert_eq!(names(&first), ["Dockerfile", "a.py", "b/c.py", "link"]);
+        assert_eq!(
+            names(&first),
+            ["Dockerfile", "a.py", "b/", "b/c.py", "link"]
+        );
         assert_eq!(first.count, 4);
-        // Another time of change is no other content.
-        write(folder.path(), "a.py", "a.py");
-        let later = fs::File::options()
-            .append(true)
-            .open(folder.path().join("a.py"))
-            .unwrap();
-        later.set_modified(std::time::UNIX_EPOCH).unwrap();
         assert_eq!(pack(folder.path()).unwrap().zip, first.zip);
         write(folder.path(), "a.py", "other");
         assert_ne!(pack(folder.path()).unwrap().zip, first.zip);
@@ -191,8 +213,71 @@ mod tests {
         let package = pack(folder.path()).unwrap();
         assert_eq!(
             names(&package),
-            [".dockerignore", "Dockerfile", "a.py", "target/keep"]
+            [
+                ".dockerignore",
+                "Dockerfile",
+                "a.py",
+                "target/",
+                "target/keep"
+            ]
         );
+        // That of the Dockerfile counts alone.
+        write(folder.path(), "Dockerfile.dockerignore", "*\n!.git\n");
+        let package = pack(folder.path()).unwrap();
+        let kept = [
+            ".dockerignore",
+            ".git/",
+            ".git/config",
+            "Dockerfile",
+            "Dockerfile.dockerignore",
+        ];
+        assert_eq!(names(&package), kept);
+        write(folder.path(), "Dockerfile.dockerignore", "[a\n");
+        let error = pack(folder.path()).err().unwrap();
+        assert!(format!("{error:#}").contains("line 1"), "{error:#}");
+    }
+
+    #[test]
+    fn modes_times_links_and_empty_folders_are_kept() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), "Dockerfile", "FROM a\n");
+        let run = folder.path().join("run");
+        write(folder.path(), "run", "x");
+        fs::set_permissions(&run, fs::Permissions::from_mode(0o750)).unwrap();
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_600_000_001);
+        File::options()
+            .write(true)
+            .open(&run)
+            .unwrap()
+            .set_modified(time)
+            .unwrap();
+        fs::create_dir(folder.path().join("empty")).unwrap();
+        fs::set_permissions(
+            folder.path().join("empty"),
+            fs::Permissions::from_mode(0o700),
+        )
+        .unwrap();
+        symlink("/usr/bin/python3", folder.path().join("python")).unwrap();
+        symlink("../outside", folder.path().join("up")).unwrap();
+        std::os::unix::net::UnixListener::bind(folder.path().join("socket")).unwrap();
+        let package = pack(folder.path()).unwrap();
+        assert_eq!(package.count, 4);
+        let archive = rawzip::ZipArchive::from_slice(&package.zip).unwrap();
+        let mut found = std::collections::BTreeMap::new();
+        for entry in archive.entries() {
+            let entry = entry.unwrap();
+            let name = String::from_utf8(entry.file_path().as_ref().to_vec()).unwrap();
+            let rawzip::time::ZipDateTimeKind::Utc(time) = entry.last_modified() else {
+                panic!("{name} has no exact time");
+            };
+            found.insert(name, (entry.mode().value(), time.to_unix()));
+        }
+        let names: Vec<&str> = found.keys().map(String::as_str).collect();
+        assert_eq!(names, ["Dockerfile", "empty/", "python", "run", "up"]);
+        assert_eq!(found["run"], (0o100_750, 1_600_000_001));
+        assert_eq!(found["empty/"].0, 0o040_700);
+        assert_eq!(found["python"].0 & 0o170_000, 0o120_000);
     }
 
     #[test]
