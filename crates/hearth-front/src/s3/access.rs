@@ -15,6 +15,7 @@ use s3s::path::S3Path;
 use s3s::{S3Request, S3Result, s3_error};
 use tokio::sync::Semaphore;
 
+use super::account::INPUTS;
 use super::found::Found;
 use super::memory::{Held, Memory};
 use crate::guest::Guest;
@@ -122,7 +123,9 @@ impl S3Access for Access {
         let operation = operation.as_str();
         let found = context.extensions_mut().get::<Found>().cloned();
         let found = found.unwrap_or_default();
-        found.set_operation(operation);
+        if let Some(name) = known(operation) {
+            found.set_operation(name);
+        }
         let signed_by = context
             .credentials()
             .map(|signed| signed.access_key.clone());
@@ -288,10 +291,25 @@ fn object(bucket: &str, key: &str) -> String {
     format!("arn:aws:s3:::{bucket}/{key}")
 }
 
+/// The name as a constant: labels of metrics must be constants.
+fn known(name: &str) -> Option<&'static str> {
+    let names = INPUTS
+        .iter()
+        .filter_map(|input| input.strip_suffix("Input"));
+    names.into_iter().find(|known| *known == name)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::account::INPUTS;
     use super::*;
+
+    #[test]
+    fn every_operation_has_a_name() {
+        let named = INPUTS.iter().filter(|input| input.ends_with("Input"));
+        assert_eq!(named.count(), INPUTS.len());
+        assert_eq!(known("PutObject"), Some("PutObject"));
+        assert_eq!(known("PutBucketPolicy"), None);
+    }
 
     /// An operation that is added without an action would be closed to roles without anybody having decided so.
     #[test]

@@ -7,7 +7,6 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Result, s3_error};
 
-use super::objects::find;
 use super::store::AccountBuckets;
 
 /// The owner of what an account has. It is known by the account's number, as nothing has other names here.
@@ -76,7 +75,9 @@ pub(super) async fn get_object_acl(
     buckets: &AccountBuckets,
     request: S3Request<GetObjectAclInput>,
 ) -> S3Result<GetObjectAclOutput> {
-    find(buckets, &request.input.bucket, &request.input.key).await?;
+    buckets
+        .object(&request.input.bucket, &request.input.key)
+        .await?;
     Ok(GetObjectAclOutput {
         grants: Some(grants(buckets.account())),
         owner: Some(owner(buckets.account())),
@@ -88,7 +89,9 @@ pub(super) async fn put_object_acl(
     buckets: &AccountBuckets,
     request: S3Request<PutObjectAclInput>,
 ) -> S3Result<PutObjectAclOutput> {
-    find(buckets, &request.input.bucket, &request.input.key).await?;
+    buckets
+        .object(&request.input.bucket, &request.input.key)
+        .await?;
     check(buckets.account(), request.input.access_control_policy)?;
     Ok(PutObjectAclOutput::default())
 }

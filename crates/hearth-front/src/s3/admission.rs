@@ -16,6 +16,7 @@
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, header};
 
+use super::refusal::{Refused, refused};
 use super::unsupported;
 use crate::sigv4::parameter;
 use crate::uri::query_pairs;
@@ -30,14 +31,6 @@ const MAX_PARAMETERS: usize = 64;
 /// Headers that a presigned request may have without signing them: they repeat what is signed, or state the hash of
 /// the body.
 const HARMLESS: &[&str] = &["x-amz-content-sha256", "x-amz-date"];
-
-/// Why a request is refused before `s3s` gets it.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Refused {
-    pub(super) status: u16,
-    pub(super) code: &'static str,
-    pub(super) message: String,
-}
 
 /// Where the signature of a request is.
 enum Signature {
@@ -165,14 +158,6 @@ fn value<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     let value = headers.get(name).and_then(|value| value.to_str().ok());
     value.unwrap_or_default()
-}
-
-pub(super) fn refused(status: u16, code: &'static str, message: &str) -> Refused {
-    Refused {
-        status,
-        code,
-        message: message.to_owned(),
-    }
 }
 
 #[cfg(any(test, feature = "fuzzing"))]

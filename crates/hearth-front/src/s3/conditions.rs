@@ -5,7 +5,7 @@ use http::{HeaderMap, header};
 use s3s::dto::{ETag, ETagCondition, Timestamp};
 use s3s::{S3Error, S3Result, s3_error};
 
-use super::objects::http_date;
+use super::description::http_date;
 use super::store::timestamp;
 
 /// Conditions on reading an object, as `s3s` has parsed them.

@@ -6,8 +6,6 @@ use std::sync::{Arc, OnceLock};
 
 use http::Request;
 
-use super::account::INPUTS;
-
 /// Notes about a request, taken while it is answered.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Found(Arc<Notes>);
@@ -28,10 +26,8 @@ impl Found {
     }
 
     /// Notes the operation. Each request has one.
-    pub(super) fn set_operation(&self, name: &str) {
-        if let Some(name) = known(name) {
-            let _ = self.0.name.set(name);
-        }
+    pub(super) fn set_operation(&self, name: &'static str) {
+        let _ = self.0.name.set(name);
     }
 
     /// The operation. `None` if it is unknown, or the request was refused before it was determined.
@@ -57,26 +53,5 @@ impl Found {
     /// Whether the signature was verified.
     pub(super) fn is_verified(&self) -> bool {
         self.0.is_verified.load(Ordering::Relaxed)
-    }
-}
-
-/// The name as a constant: labels of metrics must be constants.
-fn known(name: &str) -> Option<&'static str> {
-    let names = INPUTS
-        .iter()
-        .filter_map(|input| input.strip_suffix("Input"));
-    names.into_iter().find(|known| *known == name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_operation_has_a_name() {
-        let named = INPUTS.iter().filter(|input| input.ends_with("Input"));
-        assert_eq!(named.count(), INPUTS.len());
-        assert_eq!(known("PutObject"), Some("PutObject"));
-        assert_eq!(known("PutBucketPolicy"), None);
     }
 }

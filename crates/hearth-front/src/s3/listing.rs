@@ -9,8 +9,8 @@ use s3s::dto::{
 use s3s::{S3Request, S3Result, s3_error};
 
 use super::acl;
+use super::description::STORAGE_CLASS;
 use super::encoding::Encoding;
-use super::objects::STORAGE_CLASS;
 use super::store::{AccountBuckets, timestamp};
 
 /// Keys in one answer (S3's own bound).

@@ -14,6 +14,7 @@ mod checksums;
 mod chunk_limit;
 mod conditions;
 mod cors;
+mod description;
 mod encoding;
 mod fault;
 mod form;
@@ -26,6 +27,7 @@ mod multipart;
 mod objects;
 mod part_copy;
 mod receive;
+mod refusal;
 mod store;
 mod tags;
 mod unsupported;
@@ -356,7 +358,7 @@ fn failed(error: &S3Error) -> Reply {
 }
 
 /// A refusal of `admission`, for what is answered without it.
-fn denied_by(refusal: &admission::Refused) -> S3Error {
+fn denied_by(refusal: &refusal::Refused) -> S3Error {
     let code = S3ErrorCode::from_bytes(refusal.code.as_bytes());
     let mut error = S3Error::with_message(
         code.unwrap_or(S3ErrorCode::InvalidRequest),

@@ -15,7 +15,8 @@ use s3s::{S3Request, S3Result, s3_error};
 use super::acl;
 use super::checksums::{self, PartsJoiner, StatedOfUpload};
 use super::conditions::condition;
-use super::objects::{SSE, STORAGE_CLASS, attributes, http_date, kept_class, kept_encoding};
+use super::description::{SSE, STORAGE_CLASS, attributes, http_date, kept_class, kept_encoding};
+
 use super::receive::{Stated, receive, stated};
 use super::store::{AccountBuckets, check_key, now_ms, timestamp};
 use super::tags;

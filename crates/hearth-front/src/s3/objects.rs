@@ -19,6 +19,7 @@ use tokio_util::io::ReaderStream;
 
 use super::checksums;
 use super::conditions::{ReadConditions, condition, condition_of_headers};
+use super::description::{SSE, STORAGE_CLASS, attributes, http_date, kept_class, kept_encoding};
 use super::fault::{internal, refused};
 use super::found::Found;
 use super::receive::{Stated, receive, stated};
@@ -33,76 +34,6 @@ const MAX_DELETED: usize = 1000;
 
 /// Bytes read from a file at once.
 const CHUNK_BYTES: usize = 64 * 1024;
-
-/// Collects the standard headers of an input into [`Attributes`].
-macro_rules! attributes {
-    ($input:expr) => {{
-        let headers = [
-            ("cache-control", $input.cache_control.clone()),
-            ("content-disposition", $input.content_disposition.clone()),
-            (
-                "content-encoding",
-                kept_encoding($input.content_encoding.as_deref()),
-            ),
-            ("content-language", $input.content_language.clone()),
-            ("content-type", $input.content_type.clone()),
-            ("expires", $input.expires.as_ref().and_then(http_date)),
-            (
-                SSE,
-                $input
-                    .server_side_encryption
-                    .as_ref()
-                    .map(|kind| kind.as_str().to_owned()),
-            ),
-            (STORAGE_CLASS, kept_class($input.storage_class.as_ref())),
-        ];
-        let headers = headers
-            .into_iter()
-            .filter_map(|(name, value)| Some((name.to_owned(), value?)));
-        Attributes {
-            headers: headers.collect(),
-            metadata: $input
-                .metadata
-                .clone()
-                .unwrap_or_default()
-                .into_iter()
-                .collect(),
-            tags: tags::of_header($input.tagging.as_deref())?,
-        }
-    }};
-}
-pub(super) use attributes;
-
-/// The header that says with which keys an object is encrypted; `admission` lets `AES256` pass.
-pub(super) const SSE: &str = "x-amz-server-side-encryption";
-
-/// The header of an object's storage class, kept of those that are not the usual one.
-pub(super) const STORAGE_CLASS: &str = "x-amz-storage-class";
-
-/// An object's encoding: `aws-chunked` is that of the request alone.
-pub(super) fn kept_encoding(header: Option<&str>) -> Option<String> {
-    let encodings = header?.split(',').map(str::trim);
-    let kept: Vec<_> = encodings
-        .filter(|encoding| !encoding.eq_ignore_ascii_case("aws-chunked"))
-        .collect();
-    let kept = kept.join(", ");
-    (!kept.is_empty()).then_some(kept)
-}
-
-/// The storage class that is kept of an object: none of the usual one.
-pub(super) fn kept_class(class: Option<&StorageClass>) -> Option<String> {
-    let class = class.map(StorageClass::as_str);
-    class
-        .filter(|class| *class != StorageClass::STANDARD)
-        .map(str::to_owned)
-}
-
-/// A moment as HTTP writes it.
-pub(super) fn http_date(moment: &Timestamp) -> Option<String> {
-    let mut text = Vec::new();
-    moment.format(TimestampFormat::HttpDate, &mut text).ok()?;
-    String::from_utf8(text).ok()
-}
 
 fn moment(object: &Object, name: &str) -> Option<Timestamp> {
     let text = object.attributes.headers.get(name)?;
@@ -157,27 +88,6 @@ fn parts_count(object: &Object, number: Option<i32>) -> Option<i32> {
     number.and(count).filter(|count| *count > 0)
 }
 
-pub(super) async fn find(buckets: &AccountBuckets, bucket: &str, key: &str) -> S3Result<Object> {
-    check_key(key)?;
-    let (bucket, key) = (bucket.to_owned(), key.to_owned());
-    buckets
-        .with_store(move |store, account| store.object(account, &bucket, &key))
-        .await
-}
-
-/// An object with its open file. The bytes stay readable even if the object is replaced or deleted.
-pub(super) async fn open(
-    buckets: &AccountBuckets,
-    bucket: &str,
-    key: &str,
-) -> S3Result<(Object, File)> {
-    check_key(key)?;
-    let (bucket, key) = (bucket.to_owned(), key.to_owned());
-    buckets
-        .with_store(move |store, account| store.open_object(account, &bucket, &key))
-        .await
-}
-
 fn metadata(object: &Object) -> Option<Metadata> {
     let metadata = &object.attributes.metadata;
     (!metadata.is_empty()).then(|| metadata.clone().into_iter().collect())
@@ -188,7 +98,7 @@ pub(super) async fn get_object(
     request: S3Request<GetObjectInput>,
 ) -> S3Result<GetObjectOutput> {
     let input = request.input;
-    let (object, file) = open(buckets, &input.bucket, &input.key).await?;
+    let (object, file) = buckets.open(&input.bucket, &input.key).await?;
     let conditions = ReadConditions {
         if_match: input.if_match,
         if_none_match: input.if_none_match,
@@ -284,7 +194,7 @@ pub(super) async fn head_object(
 ) -> S3Result<HeadObjectOutput> {
     let found = request.extensions.get::<Found>().cloned();
     let input = request.input;
-    let object = find(buckets, &input.bucket, &input.key).await?;
+    let object = buckets.object(&input.bucket, &input.key).await?;
     if let Some(found) = found {
         found.set_tags(object.attributes.tags.len());
     }
@@ -341,7 +251,7 @@ pub(super) async fn get_object_attributes(
     request: S3Request<GetObjectAttributesInput>,
 ) -> S3Result<GetObjectAttributesOutput> {
     let input = request.input;
-    let object = find(buckets, &input.bucket, &input.key).await?;
+    let object = buckets.object(&input.bucket, &input.key).await?;
     let is_asked = |name: &str| {
         // One header has all names, and `s3s` passes it on as it is.
         let asked = input.object_attributes.iter();

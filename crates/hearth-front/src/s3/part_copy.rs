@@ -12,7 +12,6 @@ use s3s::{S3Request, S3Result, s3_error};
 use super::checksums::{self, Algorithm};
 use super::conditions::ReadConditions;
 use super::multipart::check_number;
-use super::objects::open;
 use super::store::{AccountBuckets, check_key, now_ms, timestamp};
 
 /// Largest part (S3's own bound).
@@ -31,7 +30,7 @@ pub(super) async fn upload_part_copy(
     let CopySource::Bucket { bucket, key, .. } = &input.copy_source else {
         return Err(s3_error!(NotImplemented));
     };
-    let (source, file) = open(buckets, bucket, key).await?;
+    let (source, file) = buckets.open(bucket, key).await?;
     let conditions = ReadConditions {
         if_match: input.copy_source_if_match,
         if_none_match: input.copy_source_if_none_match,
@@ -141,7 +140,7 @@ fn range(named: Option<&str>, size: u64) -> S3Result<Range<u64>> {
     }
     if last >= size {
         return Err(s3_error!(
-            InvalidRange,
+            InvalidArgument,
             "Range specified is not valid for source object of size: {}",
             size
         ));

@@ -1,10 +1,11 @@
 //! The buckets of one account in the object store.
 
+use std::fs::File;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use hearth_control::id::AccountId;
-use hearth_objects::{ObjectError, ObjectStore};
+use hearth_objects::{Object, ObjectError, ObjectStore};
 use s3s::S3Result;
 use s3s::dto::Timestamp;
 
@@ -86,6 +87,22 @@ impl AccountBuckets {
             .run(&self.account, move || call(&store, &account))
             .await
             .map_err(|error| internal(&error))
+    }
+
+    /// An object without its bytes.
+    pub(super) async fn object(&self, bucket: &str, key: &str) -> S3Result<Object> {
+        check_key(key)?;
+        let (bucket, key) = (bucket.to_owned(), key.to_owned());
+        self.with_store(move |store, account| store.object(account, &bucket, &key))
+            .await
+    }
+
+    /// An object with its open file. The bytes stay readable even if the object is replaced or deleted.
+    pub(super) async fn open(&self, bucket: &str, key: &str) -> S3Result<(Object, File)> {
+        check_key(key)?;
+        let (bucket, key) = (bucket.to_owned(), key.to_owned());
+        self.with_store(move |store, account| store.open_object(account, &bucket, &key))
+            .await
     }
 
     pub(super) async fn check_bucket(&self, bucket: &str) -> S3Result<()> {

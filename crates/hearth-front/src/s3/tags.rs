@@ -8,7 +8,6 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Result, s3_error};
 
-use super::objects::find;
 use super::store::AccountBuckets;
 use crate::uri::query_pairs;
 
@@ -95,7 +94,9 @@ pub(super) async fn get_object_tagging(
     buckets: &AccountBuckets,
     request: S3Request<GetObjectTaggingInput>,
 ) -> S3Result<GetObjectTaggingOutput> {
-    let object = find(buckets, &request.input.bucket, &request.input.key).await?;
+    let object = buckets
+        .object(&request.input.bucket, &request.input.key)
+        .await?;
     Ok(GetObjectTaggingOutput {
         tag_set: set(object.attributes.tags),
         version_id: None,

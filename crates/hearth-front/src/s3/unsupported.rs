@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 
-use super::admission::{Refused, refused};
+use super::refusal::{Refused, refused};
 
 /// Storage classes of S3. Objects keep the name; there is one kind of disk.
 const STORAGE_CLASSES: &[&str] = &[

@@ -9,9 +9,9 @@ use s3s::{S3Request, S3Result, s3_error};
 
 use super::acl;
 use super::checksums;
+use super::description::STORAGE_CLASS;
 use super::encoding::Encoding;
 use super::multipart::initiator;
-use super::objects::STORAGE_CLASS;
 use super::store::{AccountBuckets, timestamp};
 
 /// Uploads in one answer (S3's own bound).

@@ -24,7 +24,7 @@ use subtle::ConstantTimeEq as _;
 use tokio::time::timeout;
 
 use super::checksums::{self, Algorithm};
-use super::objects::{SSE, STORAGE_CLASS, kept_encoding};
+use super::description::{SSE, STORAGE_CLASS, kept_encoding};
 use super::receive::{Stated, receive};
 use super::store::{AccountBuckets, check_key, now_ms};
 use super::{S3, denied_by, tags, unsupported};
