@@ -53,6 +53,8 @@ pub(crate) struct Dockerfile {
     pub(crate) text: String,
     /// Line and beginning of each instruction, as the original has it.
     instructions: Vec<(usize, String)>,
+    /// Whether a stage stands on an earlier one, or may do so.
+    pub(crate) has_stage_on_stage: bool,
 }
 
 impl Dockerfile {
@@ -63,7 +65,7 @@ impl Dockerfile {
             check_frontend(*line, frontend)?;
         }
         let mut edits = Edits::default();
-        stages::judge(&parsed.instructions, &mut edits)?;
+        let has_stage_on_stage = stages::judge(&parsed.instructions, &mut edits)?;
         for instruction in &parsed.instructions {
             instructions::judge(instruction, &mut edits)?;
         }
@@ -75,7 +77,11 @@ impl Dockerfile {
             .iter()
             .map(|instruction| (instruction.line, Shown(instruction).to_string()))
             .collect();
-        Ok(Self { text, instructions })
+        Ok(Self {
+            text,
+            instructions,
+            has_stage_on_stage,
+        })
     }
 
     /// The line of an instruction, as buildah shows it.

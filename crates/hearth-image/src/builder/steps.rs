@@ -37,7 +37,7 @@ const NO_LAYERS: &str = "--layers=false";
 
 /// Option not to pull missing images. Used without a network, where an attempt would only make the error harder to
 /// read.
-const PULL_MISSING: &str = "--pull=false";
+const PULL_MISSING: &str = "--pull=missing";
 const PULL_NEVER: &str = "--pull-never";
 
 /// `sha256:`, 64 digits and the end of the line.
@@ -278,7 +278,9 @@ impl Build<'_> {
             true => PULL_MISSING,
             false => PULL_NEVER,
         };
-        let layers = match self.has_cache {
+        // Without layers, buildah removes the image of a stage on which another stands, down to the bases in the
+        // store that it cannot write, and fails there: "layer not known" (buildah 1.39).
+        let layers = match self.has_cache || self.dockerfile.has_stage_on_stage {
             true => LAYERS,
             false => NO_LAYERS,
         };

@@ -8,14 +8,16 @@ use super::Refusal;
 use super::edit::Edits;
 use super::parse::{Instruction, Word};
 
-pub(super) fn judge(instructions: &[Instruction], edits: &mut Edits) -> Result<(), Refusal> {
+/// Checks the stages. Answers whether one of them stands on an earlier one.
+pub(super) fn judge(instructions: &[Instruction], edits: &mut Edits) -> Result<bool, Refusal> {
     let mut names = BTreeSet::new();
     let mut has_stage = false;
+    let mut is_on_stage = false;
     for instruction in instructions {
         match instruction.keyword.as_str() {
             "FROM" => {
                 has_stage = true;
-                judge_from(instruction, &mut names, edits)?;
+                is_on_stage |= judge_from(instruction, &mut names, edits)?;
             }
             "ARG" => {}
             keyword if !has_stage => {
@@ -30,16 +32,17 @@ pub(super) fn judge(instructions: &[Instruction], edits: &mut Edits) -> Result<(
         }
     }
     match has_stage {
-        true => Ok(()),
+        true => Ok(is_on_stage),
         false => Err(Refusal::new(1, "there is no FROM in it")),
     }
 }
 
+/// Checks a `FROM`. Answers whether its image is, or may be, an earlier stage.
 fn judge_from(
     instruction: &Instruction,
     names: &mut BTreeSet<String>,
     edits: &mut Edits,
-) -> Result<(), Refusal> {
+) -> Result<bool, Refusal> {
     let arguments = instruction.arguments();
     let line = instruction.line;
     let (image, name) = match arguments {
@@ -56,7 +59,11 @@ fn judge_from(
     if names.contains(&lowered) && lowered != image.text {
         edits.replace(image, line, &lowered)?;
     }
-    let Some(name) = name else { return Ok(()) };
+    // What a variable stands for is not known here.
+    let is_on_stage = names.contains(&lowered) || (image.text.contains('$') && !names.is_empty());
+    let Some(name) = name else {
+        return Ok(is_on_stage);
+    };
     let lowered = name.text.to_ascii_lowercase();
     let is_first = |character: char| character.is_ascii_lowercase();
     let is_allowed =
@@ -74,7 +81,7 @@ fn judge_from(
         edits.replace(name, line, &lowered)?;
     }
     names.insert(lowered);
-    Ok(())
+    Ok(is_on_stage)
 }
 
 fn lower_flag(

@@ -174,3 +174,12 @@ fn instructions_are_found_again() {
     assert_eq!(dockerfile.line_of("FROM a AS b"), Some(1));
     assert_eq!(dockerfile.line_of("RUN three"), None);
 }
+
+#[test]
+fn a_stage_on_a_stage_is_seen() {
+    let stands = |text: &str| Dockerfile::read(text).unwrap().has_stage_on_stage;
+    assert!(!stands("FROM a AS one\nFROM b\nCOPY --from=one /x /y\n"));
+    assert!(stands("FROM a AS One\nFROM one\n"));
+    assert!(stands("ARG B=one\nFROM a AS one\nFROM $B\n"));
+    assert!(!stands("ARG B=a\nFROM $B AS one\nFROM b\n"));
+}
