@@ -43,6 +43,7 @@ async fn a_guest_gives_back_its_caches_and_keeps_what_it_works_with() {
     let booted = node.boot(&lent, node.boot_request(1, vec![disk]));
     let mut machine = booted.await.unwrap().machine;
     machine.start_application(guest::serve()).await.unwrap();
+    guest::wait_until_serving(&machine).await;
     let (id, _) = machine.snapshot().await.unwrap();
     machine.terminate().await.unwrap();
     let clone = node.clone_snapshot(&lent, CloneRequest::new(id));
