@@ -1,6 +1,5 @@
 //! Operations on objects: read, write, copy, delete.
 
-use std::fs::File;
 use std::io::SeekFrom;
 use std::ops::Range;
 
