@@ -88,6 +88,7 @@ const UNKNOWN_IMAGE: &[&str] = &[
     "manifest unknown",
     "name unknown",
     "unauthorized",
+    "authentication required",
     "denied: requested access",
 ];
 

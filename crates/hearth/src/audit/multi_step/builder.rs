@@ -41,11 +41,31 @@ pub(super) async fn login(fixture: &Fixture) -> Result<Attempt> {
     }
     let found: Vec<_> = events
         .iter()
-        .filter_map(|event| event.message.trim().strip_prefix("audit-found "))
+        .filter_map(|event| output(event.message.trim())?.strip_prefix("audit-found "))
         .collect();
     let is_planted = |path: &&str| *path == "/planted/config.json";
     Ok(Attempt {
         attack: built.is_ok() || found.iter().any(|path| !is_planted(path)),
         control: found.iter().any(is_planted),
     })
+}
+
+/// What a step wrote, of a line of the build log: `#5 2.970 text`, with the step's number and its seconds.
+fn output(line: &str) -> Option<&str> {
+    let (_, rest) = line.strip_prefix('#')?.split_once(' ')?;
+    let (seconds, text) = rest.split_once(' ')?;
+    seconds.parse::<f64>().ok().map(|_| text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_step_wrote_is_told_from_what_it_is() {
+        assert_eq!(output("#5 2.970 audit-found /x"), Some("audit-found /x"));
+        assert_eq!(output("#5 [2/3] RUN echo audit-found x"), None);
+        assert_eq!(output("#5 DONE 4.8s"), None);
+        assert_eq!(output("audit-found x"), None);
+    }
 }
