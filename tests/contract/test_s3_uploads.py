@@ -121,6 +121,11 @@ def test_tags(s3):
     assert read("copied") == read("tagged")
     s3.copy_object(Bucket=BUCKET, Key="copied", CopySource=source, TaggingDirective="REPLACE", Tagging="c=3")
     assert read("copied") == [{"Key": "c", "Value": "3"}]
+    # The class is of the copy, and a new one is a change.
+    s3.copy_object(Bucket=BUCKET, Key="tagged", CopySource=source, StorageClass="STANDARD_IA")
+    assert s3.head_object(Bucket=BUCKET, Key="tagged")["StorageClass"] == "STANDARD_IA"
+    s3.copy_object(Bucket=BUCKET, Key="copied", CopySource=source)
+    assert "StorageClass" not in s3.head_object(Bucket=BUCKET, Key="copied")
     many = {"TagSet": [{"Key": str(at), "Value": ""} for at in range(11)]}
     assert refused(s3.put_object_tagging, Bucket=BUCKET, Key="tagged", Tagging=many) == (400, "InvalidTag")
     s3.delete_object_tagging(Bucket=BUCKET, Key="tagged")

@@ -40,13 +40,7 @@ pub struct Listing {
 impl ListingRequest {
     /// The prefix that a key rolls up into. `None` if it does not.
     fn roll_up<'a>(&self, key: &'a str) -> Option<&'a str> {
-        let delimiter = self
-            .delimiter
-            .as_deref()
-            .filter(|delimiter| !delimiter.is_empty())?;
-        let rest = key.get(self.prefix.len()..)?;
-        let end = self.prefix.len() + rest.find(delimiter)? + delimiter.len();
-        key.get(..end)
+        roll_up(&self.prefix, self.delimiter.as_deref(), key)
     }
 
     /// The rolled-up prefix that the previous page ended with.
@@ -61,6 +55,13 @@ impl ListingRequest {
         self.given_prefix()
             .map_or_else(|| self.after.clone().unwrap_or_default(), behind)
     }
+}
+
+/// The part of a key up to the first delimiter after the prefix, which the key has.
+pub(crate) fn roll_up<'a>(prefix: &str, delimiter: Option<&str>, key: &'a str) -> Option<&'a str> {
+    let delimiter = delimiter.filter(|delimiter| !delimiter.is_empty())?;
+    let rest = key.get(prefix.len()..)?;
+    key.get(..prefix.len() + rest.find(delimiter)? + delimiter.len())
 }
 
 fn behind(prefix: &str) -> String {

@@ -137,6 +137,8 @@ pub struct ObjectCopy<'a> {
     pub target: (&'a str, &'a str),
     /// Headers and metadata of the copy; those of the object without. Checksums are of the bytes, and stay.
     pub attributes: Option<Attributes>,
+    /// Headers that a copy never takes over, with what it has in their place.
+    pub own_headers: BTreeMap<String, Option<String>>,
     /// Tags of the copy; those of the object without.
     pub tags: Option<Vec<(String, String)>>,
     /// What must hold at the target.
@@ -215,13 +217,11 @@ impl ObjectStore {
             source: (source_bucket, source_key),
             target: (bucket, key),
             attributes,
+            own_headers,
             tags,
             condition,
         } = copy;
-        let is_changed = attributes.is_some() || tags.is_some();
-        if copy.source == copy.target && !is_changed {
-            return Err(ObjectError::CopyToItself);
-        }
+        let may_be_same = copy.source == copy.target && attributes.is_none() && tags.is_none();
         let account = account.to_owned();
         let (source_bucket, source_key) = (source_bucket.to_owned(), source_key.to_owned());
         let (bucket, key) = (bucket.to_owned(), key.to_owned());
@@ -229,7 +229,17 @@ impl ObjectStore {
         let (copied, replaced) = self.write(move |index| {
             let (source, blob) = find(index, &account, &source_bucket, &source_key)?;
             judge(&source)?;
-            let attributes = described(source.attributes, attributes.as_ref(), tags.as_ref());
+            let before = source.attributes.clone();
+            let mut attributes = described(source.attributes, attributes.as_ref(), tags.as_ref());
+            for (name, value) in &own_headers {
+                match value {
+                    Some(value) => attributes.headers.insert(name.clone(), value.clone()),
+                    None => attributes.headers.remove(name),
+                };
+            }
+            if may_be_same && attributes == before {
+                return Err(ObjectError::CopyToItself);
+            }
             let row = ObjectRow {
                 key: key.clone(),
                 size: source.size,

@@ -3,6 +3,7 @@
 use rusqlite::params;
 
 use crate::error::ObjectError;
+use crate::listing::roll_up;
 use crate::object::Attributes;
 use crate::store::{ObjectStore, bucket_id};
 
@@ -43,17 +44,6 @@ pub struct UploadListing {
     pub next: Option<(String, Option<String>)>,
 }
 
-impl UploadsRequest {
-    /// The prefix that a key rolls up into.
-    fn roll_up<'a>(&self, key: &'a str) -> Option<&'a str> {
-        let delimiter = self.delimiter.as_deref();
-        let delimiter = delimiter.filter(|delimiter| !delimiter.is_empty())?;
-        let rest = key.get(self.prefix.len()..)?;
-        let end = self.prefix.len() + rest.find(delimiter)? + delimiter.len();
-        key.get(..end)
-    }
-}
-
 impl ObjectStore {
     /// A part of the uploads that are under way in a bucket. Uploads are few: rolled-up ones are read one by one.
     ///
@@ -84,7 +74,7 @@ impl ObjectStore {
                 if !key.starts_with(&request.prefix) {
                     break;
                 }
-                let rolled_up = request.roll_up(&key).map(str::to_owned);
+                let rolled_up = roll_up(&request.prefix, request.delimiter.as_deref(), &key).map(str::to_owned);
                 let is_given = last.as_ref().is_some_and(|(given, _)| rolled_up.as_ref() == Some(given));
                 if is_given {
                     continue;

@@ -381,6 +381,10 @@ pub(super) async fn copy_object(
         .as_ref()
         .map(TaggingDirective::as_str);
     let tags = (tagging == Some(TaggingDirective::REPLACE)).then(|| given.tags.clone());
+    // As on S3: the copy is in the class and under the keys that the request names, or in the usual ones.
+    let own_headers = [SSE, STORAGE_CLASS]
+        .map(|name| (name.to_owned(), given.headers.get(name).cloned()))
+        .into();
     let attributes = (directive == Some(MetadataDirective::REPLACE)).then_some(given);
     let (source_bucket, source_key) = (bucket.to_string(), key.to_string());
     let (bucket, key) = (input.bucket, input.key);
@@ -391,6 +395,7 @@ pub(super) async fn copy_object(
                 source: (&source_bucket, &source_key),
                 target: (&bucket, &key),
                 attributes,
+                own_headers,
                 tags,
                 condition,
             };

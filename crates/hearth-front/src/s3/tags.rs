@@ -45,11 +45,7 @@ fn pairs(set: Vec<Tag>) -> Tags {
 
 fn checked(tags: Tags, most: usize) -> S3Result<Tags> {
     if tags.len() > most {
-        return Err(s3_error!(
-            InvalidTag,
-            "Object tags cannot be greater than {}",
-            most
-        ));
+        return Err(s3_error!(InvalidTag, "Tags cannot be more than {}", most));
     }
     for (at, (key, value)) in tags.iter().enumerate() {
         if key.is_empty() || key.chars().count() > MAX_KEY_CHARACTERS {

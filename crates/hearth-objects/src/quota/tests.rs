@@ -48,6 +48,7 @@ fn copy(store: &ObjectStore, from: &str, to: &str) -> Result<(), ObjectError> {
         source: ("b", from),
         target: ("b", to),
         attributes: None,
+        own_headers: BTreeMap::new(),
         tags: None,
         condition: WriteCondition::Always,
     };

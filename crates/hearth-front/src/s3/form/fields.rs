@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use multer::{Field, Multipart};
 use s3s::{S3Result, s3_error};
 
-use super::{Budget, malformed};
+use super::malformed;
 use crate::upload_body::UploadBody;
 use crate::wire::BodyError;
 
@@ -25,6 +25,9 @@ const MAX_FIELDS: usize = 100;
 
 /// Bytes of the whole form: the largest object, and its fields.
 const MAX_FORM_BYTES: u64 = (5 << 30) + (1 << 20);
+
+/// Bytes that may come: shared by what reads a body, and raises it at the file, and what bounds the body.
+type Budget = Arc<AtomicU64>;
 
 /// The fields, by name in lower case.
 #[derive(Debug, Default)]

@@ -8,7 +8,6 @@ mod fields;
 pub(super) mod fuzz;
 mod policy;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use base64_simd::STANDARD as BASE64;
@@ -412,6 +411,3 @@ fn missing(name: &str) -> S3Error {
         name
     )
 }
-
-/// Shared by what reads a body and what bounds it.
-type Budget = Arc<std::sync::atomic::AtomicU64>;
