@@ -32,8 +32,9 @@ impl Progress {
             lines.push(self.begin(&step, now));
             return lines;
         }
-        if let Some(rest) = line.strip_prefix("--> ") {
-            let is_cached = rest.starts_with("Using cache");
+        if let Some((id, is_cached)) = layer(line)
+            && is_id(id)
+        {
             let number = self.number;
             return match &mut self.running {
                 Some(running) if is_cached && !running.is_cached => {
@@ -110,6 +111,20 @@ fn step(line: &str) -> Option<String> {
     })
 }
 
+/// What buildah says of a layer, and whether it found it: `--> 4d36ce51bd2c`, `--> Using cache 91f2...`.
+fn layer(line: &str) -> Option<(&str, bool)> {
+    let rest = line.strip_prefix("--> ")?;
+    Some(match rest.strip_prefix("Using cache ") {
+        Some(id) => (id, true),
+        None => (rest, false),
+    })
+}
+
+/// Whether this is the id of an image, whole or its first twelve digits. Programs write arrows, too.
+fn is_id(text: &str) -> bool {
+    matches!(text.len(), 12 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 /// `2/7`.
 fn is_fraction(text: &str) -> bool {
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -132,10 +147,11 @@ mod tests {
             (0, "STEP 1/3: FROM hearth/debian:12"),
             (100, "STEP 2/3: RUN make"),
             (512, "cc -o a a.c"),
+            (600, "--> linking a"),
             (3200, "--> 4d36ce51bd2c"),
             (3200, "[2/2] STEP 1/1: FROM b"),
-            (3300, "--> Using cache 91f2"),
-            (3300, "--> 91f2"),
+            (3300, "--> Using cache 91f2c0ffee00"),
+            (3300, "--> 91f2c0ffee00"),
             (3400, "[2/2] COMMIT"),
         ];
         for (ms, line) in lines {
@@ -149,6 +165,7 @@ mod tests {
                 "#1 DONE 0.1s",
                 "#2 [2/3] RUN make",
                 "#2 0.412 cc -o a a.c",
+                "#2 0.500 --> linking a",
                 "#2 DONE 3.1s",
                 "#3 [stage 2/2, 1/1] FROM b",
                 "#3 CACHED",
