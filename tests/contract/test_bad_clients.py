@@ -224,6 +224,40 @@ def test_every_service_has_a_rate(tmp_path, service, operation, status, code):
         server.stop()
 
 
+def test_a_large_body_counts_as_several_requests(tmp_path):
+    server = Server(tmp_path, "--few-requests")
+    try:
+        target = {"X-Amz-Target": "Logs_20140328.DescribeLogGroups"}
+        large = b"{}" + b" " * (600 << 10)
+        assert send(server, "POST", "/", large, target, service="logs")[0] == 200
+        # Ten of the five that may come at once: what is owed is told to wait for.
+        status, headers, answer = send(server, "POST", "/", b"{}", target, service="logs")
+        assert status == 400 and b"ThrottlingException" in answer, answer
+        assert int(dict(headers)["retry-after"]) >= 3, headers
+        assert send(server, "POST", "/", b"{}", target, service="logs", key=1)[0] == 200
+    finally:
+        server.stop()
+
+
+def test_log_events_have_a_rate(tmp_path):
+    """One account stored 200,000 events a second, and the calls of all others took up to sixty times as long."""
+    server = Server(tmp_path, "--few-requests")
+    try:
+        logs = server.client("logs")
+        group = {"logGroupName": "/flood", "logStreamName": "s"}
+        logs.create_log_group(logGroupName="/flood")
+        logs.create_log_stream(**group)
+        now = int(time.time() * 1000)
+        # One batch is taken whole, and owed for.
+        logs.put_log_events(**group, logEvents=[{"timestamp": now, "message": "x"}] * 1000)
+        status, code, _ = refusal(logs.put_log_events, **group, logEvents=[{"timestamp": now, "message": "y"}])
+        assert (status, code) == (400, "ThrottlingException")
+        # What reads is not kept waiting for it.
+        assert logs.get_log_events(**group, limit=1)["events"][0]["message"] == "x"
+    finally:
+        server.stop()
+
+
 def outcome(call):
     try:
         call()

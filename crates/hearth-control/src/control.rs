@@ -159,6 +159,16 @@ impl Control {
     ///
     /// [`Refusal::Throttled`] if the account has used up the rate, nothing else.
     pub fn throttle(&self, account: AccountId, rate: Rate) -> Result<(), Refusal> {
+        self.throttle_by(account, rate, 1)
+    }
+
+    /// Counts a call that is worth as much as `calls` small ones. Zero counts nothing, and tells whether a call would be
+    /// accepted now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Control::throttle`].
+    pub fn throttle_by(&self, account: AccountId, rate: Rate, calls: u32) -> Result<(), Refusal> {
         let Shared {
             throttle,
             clock,
@@ -166,7 +176,7 @@ impl Control {
             ..
         } = &*self.shared;
         let quotas = policy.quotas_of(account);
-        let taken = throttle.take(account, rate, quotas, clock.now());
+        let taken = throttle.take(account, rate, calls, quotas, clock.now());
         taken.map_err(|retry_after| Refusal::Throttled { retry_after })
     }
 

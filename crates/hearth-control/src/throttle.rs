@@ -123,17 +123,18 @@ struct Bucket {
 impl Bucket {
     const SECOND_US: i64 = 1_000_000;
 
-    fn take(&mut self, limit: Limit, now: Timestamp) -> Result<(), Duration> {
+    /// Takes `count` tokens if there is one. What is not there is owed.
+    fn take(&mut self, count: u32, limit: Limit, now: Timestamp) -> Result<(), Duration> {
         let now_us = now.unix_ms().saturating_mul(1000);
         // Rounded up: a bucket never gives more than its rate.
         let interval_us = i64::from(limit.per_second);
         let interval_us = (Self::SECOND_US + interval_us - 1) / interval_us;
-        let full_at_us = self.full_at_us.max(now_us) + interval_us;
-        let debt_us = full_at_us - now_us - interval_us * i64::from(limit.burst);
+        let full_at_us = self.full_at_us.max(now_us);
+        let debt_us = full_at_us + interval_us - now_us - interval_us * i64::from(limit.burst);
         if debt_us > 0 {
             return Err(Duration::from_micros(u64::try_from(debt_us).unwrap_or(0)));
         }
-        self.full_at_us = full_at_us;
+        self.full_at_us = full_at_us + interval_us * i64::from(count);
         Ok(())
     }
 }
@@ -155,15 +156,17 @@ impl Throttle {
         }
     }
 
-    /// Takes one token for one call.
+    /// Takes `count` tokens if there is one: a call is not cut, and what it is worth beyond the bucket keeps the next
+    /// one waiting. Zero tokens ask whether a call would be accepted now.
     ///
     /// # Errors
     ///
-    /// The time after which one more call will be accepted.
+    /// The time after which a call will be accepted.
     pub fn take(
         &self,
         account: AccountId,
         rate: Rate,
+        count: u32,
         quotas: &Quotas,
         now: Timestamp,
     ) -> Result<(), Duration> {
@@ -178,7 +181,7 @@ impl Throttle {
         let bucket = buckets.entry((account, rate)).or_insert(Bucket {
             full_at_us: i64::MIN,
         });
-        bucket.take(limit, now)
+        bucket.take(count, limit, now)
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use hearth_control::Refusal;
 use hearth_control::arn::Scope;
-use hearth_control::id::Region;
+use hearth_control::id::{AccountId, Region};
 use hearth_control::throttle::Rate;
 use http::request::Parts;
 use http::{HeaderValue, Request};
@@ -127,7 +127,7 @@ impl Front {
             Err(fault) => return refuse(service, request_id, &fault),
         };
         let Verified { caller, content } = verified;
-        let mut reply = match self.admit(origin, service, &caller) {
+        let mut reply = match self.admit(origin, service, &caller, &content) {
             Err(fault) => refuse(service, request_id, &fault),
             Ok(()) => {
                 let (body, upload) = match content {
@@ -196,6 +196,7 @@ impl Front {
         let content = match claim.filter(|_| is_upload) {
             Some(claim) => Content::Upload(Upload { body, claim }),
             None => {
+                self.has_room(service, head, key.account)?;
                 let read = self.bodies.read(sender, &head.headers, body).await;
                 let body = read.map_err(body_fault)?;
                 signed.verify(head, &body, &key.secret).map_err(refuse)?;
@@ -220,8 +221,28 @@ impl Front {
         })
     }
 
+    /// Refuses a request of an account that is beyond its rate before its body costs anything. Nothing is counted yet: the head
+    /// may not be verified, and nobody else can bring the account beyond its rate.
+    fn has_room(&self, service: Service, head: &Parts, account: AccountId) -> Result<(), Fault> {
+        let room = self
+            .identities
+            .control
+            .throttle_by(account, Rate::Request, 0);
+        room.map_err(|refusal| throttled(service, &refusal))?;
+        match service {
+            Service::Logs => self.logs.has_room(head, account),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether a verified caller may ask this service, from where it asks and at its rate.
-    fn admit(&self, origin: CallOrigin, service: Service, caller: &Caller) -> Result<(), Fault> {
+    fn admit(
+        &self,
+        origin: CallOrigin,
+        service: Service,
+        caller: &Caller,
+        content: &Content,
+    ) -> Result<(), Fault> {
         if service.is_regional() && caller.scope.region != self.region {
             return Err(elsewhere());
         }
@@ -229,22 +250,34 @@ impl Front {
             Some(guest) if guest.account != caller.scope.account => {
                 return Err(Fault::access_denied(Guest::FOREIGN));
             }
-            // The guest door has counted the request.
-            Some(_) => {}
-            None => {
-                let taken = self
-                    .identities
-                    .control
-                    .throttle(caller.scope.account, Rate::Request);
-                taken.map_err(|refusal| throttled(service, &refusal))?;
-            }
+            // The guest door has counted the request as one.
+            Some(_) => self.count(service, caller, Rate::FromGuest, content.calls() - 1)?,
+            None => self.count(service, caller, Rate::Request, content.calls())?,
         }
         if matches!(caller.principal, Principal::Role(_)) && !may_roles_ask(service) {
             return Err(Fault::access_denied(ROLE_CLOSED));
         }
         Ok(())
     }
+
+    fn count(
+        &self,
+        service: Service,
+        caller: &Caller,
+        rate: Rate,
+        calls: u32,
+    ) -> Result<(), Fault> {
+        let counted = self
+            .identities
+            .control
+            .throttle_by(caller.scope.account, rate, calls);
+        counted.map_err(|refusal| throttled(service, &refusal))
+    }
 }
+
+/// A request counts as one call for so many bytes of its body and one more for each further so many: to hash and to parse them
+/// costs what small calls cost. Of the largest body an account may send five a second, and ten at once.
+const BYTES_OF_A_CALL: usize = 64 << 10;
 
 /// A request whose signature has been verified.
 struct Verified {
@@ -256,6 +289,18 @@ struct Verified {
 enum Content {
     Read(Bytes),
     Upload(Upload),
+}
+
+impl Content {
+    /// How many calls it counts as, at least one. An upload is not kept whole, and counts as one.
+    fn calls(&self) -> u32 {
+        match self {
+            Self::Read(body) => {
+                u32::try_from(body.len().div_ceil(BYTES_OF_A_CALL).max(1)).unwrap_or(u32::MAX)
+            }
+            Self::Upload(_) => 1,
+        }
+    }
 }
 
 /// The answer of AWS in a region that does not offer the service (facts section 1).

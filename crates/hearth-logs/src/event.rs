@@ -1,5 +1,7 @@
 //! Writes events, and removes the oldest ones of a group that has too many.
 
+use std::time::{Duration, Instant};
+
 use rusqlite::{Connection, params};
 
 use crate::disk_bytes::{OVERHEAD_BYTES, Volume, charge};
@@ -12,6 +14,9 @@ pub const MAX_BATCH_EVENTS: usize = 10_000;
 
 /// Most bytes of one batch, where each event counts 26 bytes besides its text (CloudWatch Logs quota).
 pub const MAX_BATCH_BYTES: usize = 1_048_576;
+
+/// Most bytes of the text of one event: a batch may be that one.
+pub const MAX_MESSAGE_BYTES: usize = MAX_BATCH_BYTES - 26;
 
 pub(crate) const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
@@ -89,12 +94,18 @@ fn check_batch(events: &[NewEvent]) -> Result<(), LogError> {
 }
 
 impl LogStore {
+    /// How long the account has to wait until it may write again: zero if it may now.
+    #[must_use]
+    pub fn wait_of(&self, account: &str) -> Duration {
+        self.rates.wait(account, Instant::now())
+    }
+
     /// Appends a batch to a stream. If group or account have too many bytes then, the oldest events are removed.
     ///
     /// # Errors
     ///
-    /// [`LogError::NoGroup`], [`LogError::NoStream`], [`LogError::NotChronological`], [`LogError::BatchTooLarge`],
-    /// [`LogError::AccountFull`] or a database failure. Nothing is written then.
+    /// [`LogError::TooFast`], [`LogError::NoGroup`], [`LogError::NoStream`], [`LogError::NotChronological`],
+    /// [`LogError::BatchTooLarge`], [`LogError::AccountFull`] or a database failure. Nothing is written then.
     pub fn append(
         &self,
         owner: &LogOwner,
@@ -103,17 +114,22 @@ impl LogStore {
         events: &[NewEvent],
         now_ms: i64,
     ) -> Result<Accepted, LogError> {
+        let wait = self.wait_of(&owner.account);
+        if !wait.is_zero() {
+            return Err(LogError::TooFast(wait));
+        }
         let (accepted, batch) = Batch::new(owner, group, stream, events, now_ms)?;
-        let limits = self.limits.clone();
+        let limits = self.charged(owner, events);
         self.write(move |db| batch.write(db, &limits))?;
         Ok(accepted)
     }
 
-    /// Appends a batch as [`LogStore::append`] does, without blocking a thread.
+    /// Appends a batch as [`LogStore::append`] does, without blocking a thread. A batch of an account that has to wait
+    /// is not refused: who calls this has the events already, and asks [`LogStore::wait_of`] before it takes more.
     ///
     /// # Errors
     ///
-    /// As [`LogStore::append`].
+    /// As [`LogStore::append`], but never [`LogError::TooFast`].
     pub async fn append_async(
         &self,
         owner: &LogOwner,
@@ -123,10 +139,26 @@ impl LogStore {
         now_ms: i64,
     ) -> Result<Accepted, LogError> {
         let (accepted, batch) = Batch::new(owner, group, stream, events, now_ms)?;
-        let limits = self.limits.clone();
+        let limits = self.charged(owner, events);
         self.write_async(move |db| batch.write(db, &limits)).await?;
         Ok(accepted)
     }
+
+    /// Charges events to the rate of their account. Answers the limits for the job that writes them.
+    fn charged(&self, owner: &LogOwner, events: &[NewEvent]) -> LogLimits {
+        let per_second = self.limits.of(&owner.account).events_per_second;
+        self.rates
+            .charge(&owner.account, per_second, worth(events), Instant::now());
+        self.limits.clone()
+    }
+}
+
+/// What events count against the rate: one each, and one more for each KiB of text, as the writer copies that.
+pub(crate) fn worth(events: &[NewEvent]) -> usize {
+    events
+        .iter()
+        .map(|event| 1 + event.message.len() / 1024)
+        .sum()
 }
 
 /// Events on their way to the writer.

@@ -2,7 +2,7 @@
 //!
 //! Guests write as much as they like, so each group and each account has a byte limit. Above it the oldest events are
 //! removed, so no application can fill the host's disk with output. An account is charged the bytes that SQLite takes
-//! (`disk_bytes.rs`). Events are in one SQLite database of their own ([`hearth_sqlite`]), because readers query them by
+//! (`disk_bytes.rs`). An account also has a rate (`rate.rs`), as all write through one writer. Events are in one SQLite database of their own ([`hearth_sqlite`]), because readers query them by
 //! time over many streams at once. A power failure may lose the events of the last second
 //! ([`hearth_sqlite::Durability::Normal`]).
 //!
@@ -17,16 +17,19 @@ mod group;
 mod limits;
 mod oldest;
 mod pattern;
+mod rate;
 mod read;
 mod schema;
 mod store;
 mod stream;
 mod sweep;
 
-pub use event::{Accepted, LogEvent, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, NewEvent};
+pub use event::{
+    Accepted, LogEvent, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_MESSAGE_BYTES, NewEvent,
+};
 pub use follow::Arrived;
 pub use group::{Group, RETENTION_DAYS};
-pub use limits::LogLimits;
+pub use limits::{AccountLogLimits, LogLimits};
 pub use pattern::{Pattern, PatternError};
 pub use read::{Direction, EventFilter, Position, StreamSelection};
 pub use store::{LogError, LogOwner, LogStore};

@@ -1,11 +1,13 @@
 //! The store: a database whose writes are short jobs, and whose reads never wait.
 
 use std::path::Path;
+use std::time::Duration;
 
 use hearth_sqlite::{Database, Durability, Options};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::LogLimits;
+use crate::rate::Rates;
 use crate::schema;
 
 /// The owner of groups. An owner sees only its own groups.
@@ -38,6 +40,9 @@ pub enum LogError {
     /// The account has reached its byte limit, and has no events that could be removed.
     #[error("the logs of the account take all the bytes that they may")]
     AccountFull,
+    /// The account has written more events than its rate, and may write again after this time.
+    #[error("too many log events in a short time; the account may write again in {} ms", .0.as_millis())]
+    TooFast(Duration),
     /// The retention is not one of [`crate::RETENTION_DAYS`].
     #[error("not an allowed retention")]
     BadRetention,
@@ -75,6 +80,7 @@ impl From<rusqlite::Error> for LogError {
 pub struct LogStore {
     database: Database,
     pub(crate) limits: LogLimits,
+    pub(crate) rates: Rates,
 }
 
 impl LogStore {
@@ -91,6 +97,7 @@ impl LogStore {
         Ok(Self {
             database: Database::open(path, &options)?,
             limits,
+            rates: Rates::default(),
         })
     }
 

@@ -1,5 +1,3 @@
-use proptest::prelude::*;
-
 use super::*;
 
 const NOW: i64 = 1_800_000_000_000;
@@ -102,6 +100,38 @@ fn a_group_over_its_limit_forgets_its_oldest_events() {
     assert_eq!(messages(&kept), ["line 7", "line 8", "line 9"]);
     let group = &store.groups(&owner(), "", "", None, 1).unwrap()[0];
     assert_eq!(group.stored_bytes, 3 * (6 + 26));
+}
+
+/// A batch is not cut, so an account that may write writes all of it, and waits after it.
+#[test]
+fn an_account_beyond_its_rate_waits_while_others_write() {
+    let (_directory, store) = store(LogLimits {
+        account: AccountLogLimits {
+            events_per_second: 10,
+            ..AccountLogLimits::default()
+        },
+        ..LogLimits::default()
+    });
+    let append = |owner: &LogOwner, count| store.append(owner, "/g", "s", &events(0..count), NOW);
+    append(&owner(), 50).unwrap();
+    let refused = append(&owner(), 1).unwrap_err();
+    let LogError::TooFast(wait) = refused else {
+        panic!("{refused}")
+    };
+    assert!((2..=3).contains(&wait.as_secs()), "{wait:?}");
+    assert_eq!(store.wait_of(&owner().account).as_secs(), wait.as_secs());
+    // A large event is worth many small ones.
+    let large = [0, 1023, 10 << 10].map(|length| NewEvent {
+        time_ms: NOW,
+        message: "x".repeat(length),
+    });
+    assert_eq!(crate::event::worth(&large), 1 + 1 + 11);
+    let other = LogOwner {
+        account: "000000000002".to_owned(),
+        ..owner()
+    };
+    store.ensure_stream(&other, "/g", "s", NOW).unwrap();
+    append(&other, 1).unwrap();
 }
 
 #[test]
@@ -227,26 +257,4 @@ fn deleting_a_stream_returns_its_bytes() {
             .unwrap()
             .is_empty()
     );
-}
-
-#[test]
-fn patterns_select() {
-    let matches = |pattern: &str, message: &str| Pattern::parse(pattern).unwrap().matches(message);
-    assert!(matches("", "anything"));
-    assert!(matches("ERROR timeout", "timeout: ERROR"));
-    assert!(!matches("ERROR timeout", "ERROR"));
-    assert!(matches("?ERROR ?WARN", "WARN x"));
-    assert!(!matches("ERROR -retry", "ERROR retry"));
-    assert!(matches("\"not found\"", "page not found"));
-    assert_eq!(Pattern::parse("{ $.a = 1 }"), Err(PatternError::Structured));
-    assert_eq!(Pattern::parse("\"open"), Err(PatternError::Malformed));
-}
-
-proptest! {
-    #[test]
-    fn no_pattern_panics(text in ".{0,80}", message in ".{0,80}") {
-        if let Ok(pattern) = Pattern::parse(&text) {
-            let _ = pattern.matches(&message);
-        }
-    }
 }

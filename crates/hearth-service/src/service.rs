@@ -33,7 +33,7 @@ use hearth_host::{
     Artifacts, ConnectorEgress, LocalHost, OutputStore, PressureWatch, VersionBuilder, rule_book,
 };
 use hearth_image::{Bases, LayerCaches};
-use hearth_logs::{LogLimits, LogStore};
+use hearth_logs::{AccountLogLimits, LogLimits, LogStore};
 use hearth_net::{Network, NetworkOptions};
 use hearth_node::{Groups, Node, NodeOptions, Shares, with_causes};
 use hearth_objects::ObjectStore;
@@ -226,10 +226,13 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, ServiceError> {
 
 /// Limits on each account's logs.
 fn log_limits(config: &ServiceConfig) -> LogLimits {
-    let bytes = |quotas: &Quotas| i64::try_from(quotas.log_bytes()).unwrap_or(i64::MAX);
+    let limits = |quotas: &Quotas| AccountLogLimits {
+        max_bytes: i64::try_from(quotas.log_bytes()).unwrap_or(i64::MAX),
+        events_per_second: quotas.log_events_per_second,
+    };
     LogLimits {
-        max_account_bytes: bytes(&config.quotas),
-        accounts: Arc::new(of_accounts(config, bytes)),
+        account: limits(&config.quotas),
+        accounts: Arc::new(of_accounts(config, limits)),
         ..LogLimits::default()
     }
 }

@@ -43,6 +43,9 @@ pub struct Quotas {
     pub object_mib: u64,
     /// Bytes of all log events, in MiB. The default is ten full log groups.
     pub log_mib: u64,
+    /// Log events per second, those of guests' output included; an event counts once more for each KiB of its text. All accounts write through one writer, which takes some
+    /// hundred thousand a second. AWS counts requests: 5000 a second, each with up to 10,000 events.
+    pub log_events_per_second: u32,
     /// Clients that follow logs at one time. The default is half of all places, so that one account leaves room for
     /// others.
     pub followers: u32,
@@ -82,6 +85,7 @@ impl Default for Quotas {
             request_burst: 1000,
             object_mib: 100 * 1024,
             log_mib: 10 * 1024,
+            log_events_per_second: 10_000,
             followers: 128,
         }
     }

@@ -5,7 +5,7 @@ use super::*;
 const NOON: Timestamp = Timestamp::from_unix_ms(1_795_000_000_000);
 
 fn take(throttle: &Throttle, rate: Rate, now: Timestamp) -> Result<(), Duration> {
-    throttle.take(AccountId::FIRST, rate, &Quotas::default(), now)
+    throttle.take(AccountId::FIRST, rate, 1, &Quotas::default(), now)
 }
 
 #[test]
@@ -29,7 +29,7 @@ fn accounts_and_operations_do_not_share() {
     assert_eq!(take(&throttle, Rate::Resume, NOON), Ok(()));
     let other = AccountId::from_number(1).unwrap();
     assert_eq!(
-        throttle.take(other, Rate::Suspend, &Quotas::default(), NOON),
+        throttle.take(other, Rate::Suspend, 1, &Quotas::default(), NOON),
         Ok(())
     );
 }
@@ -44,7 +44,7 @@ fn requests_are_limited_by_the_accounts_own_quota() {
         ..Quotas::default()
     };
     let other = AccountId::from_number(1).unwrap();
-    let take = |now| throttle.take(other, Rate::Request, &quotas, now);
+    let take = |now| throttle.take(other, Rate::Request, 1, &quotas, now);
     for _ in 0..3 {
         assert_eq!(take(NOON), Ok(()));
     }
@@ -54,6 +54,24 @@ fn requests_are_limited_by_the_accounts_own_quota() {
     let first = |_| self::take(&throttle, Rate::Request, NOON);
     assert_eq!((0..1000).map(first).filter(Result::is_ok).count(), 1000);
     assert!(first(0).is_err());
+}
+
+/// What is worth many calls is taken whole, and owed for; asking costs nothing.
+#[test]
+fn a_large_call_keeps_the_next_one_waiting() {
+    let throttle = Throttle::new(Rates::unlimited().with(Rate::Get, 10));
+    let take =
+        |count, now| throttle.take(AccountId::FIRST, Rate::Get, count, &Quotas::default(), now);
+    assert_eq!(take(25, NOON), Ok(()));
+    let wait = Duration::from_millis(1600);
+    assert_eq!(take(0, NOON), Err(wait));
+    assert_eq!(take(1, NOON), Err(wait));
+    let later = NOON.after(wait);
+    for _ in 0..3 {
+        assert_eq!(take(0, later), Ok(()));
+    }
+    assert_eq!(take(1, later), Ok(()));
+    assert!(take(1, later).is_err());
 }
 
 proptest! {

@@ -78,6 +78,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if limits.as_deref() == Some("--few-requests") {
         // So few that a test exceeds them with some requests.
         (quotas.requests_per_second, quotas.request_burst) = (1, 5);
+        quotas.log_events_per_second = 100;
+    }
+    let mut log_limits = LogLimits::default();
+    if limits.is_some() {
+        log_limits.account.events_per_second = quotas.log_events_per_second;
     }
     let control = Control::start(control_config(&directory, rates, quotas)?).await?;
     let mut page = MetricsPage::default();
@@ -88,10 +93,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         control,
         keys: Arc::new(FixedKeys),
         sessions: SessionKey::new([2; 32]),
-        logs: Arc::new(LogStore::open(
-            &directory.join("logs.db"),
-            LogLimits::default(),
-        )?),
+        logs: Arc::new(LogStore::open(&directory.join("logs.db"), log_limits)?),
         objects: Arc::new(ObjectStore::open(&directory.join("objects"))?),
         s3_elsewhere: None,
         endpoint_tokens: Arc::new(NoEndpoints),

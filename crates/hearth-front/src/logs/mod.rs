@@ -17,7 +17,9 @@ use crate::model::values::Written;
 use crate::model::{Input, Mismatch, check};
 use crate::wire::json::{rpc, rpc_fault};
 use crate::wire::{Label, Reply};
+use hearth_control::id::AccountId;
 use hearth_logs::{LogError, LogOwner, LogStore};
+use http::request::Parts;
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -38,16 +40,7 @@ struct Request {
 
 impl Logs {
     pub(crate) async fn answer(&self, call: Call) -> Reply {
-        let target = call
-            .head
-            .headers
-            .get("x-amz-target")
-            .and_then(|target| target.to_str().ok());
-        let name = target
-            .and_then(|target| target.strip_prefix(TARGET))
-            .unwrap_or_default();
-        let mut operations = Operation::ALL.iter().copied();
-        let Some(operation) = operations.find(|operation| operation.model().name == name) else {
+        let Some(operation) = asked(&call.head) else {
             let fault = Fault::new(400, "UnknownOperationException", "Unknown operation");
             return rpc_fault(&fault);
         };
@@ -57,6 +50,18 @@ impl Logs {
         };
         Label::of(&mut reply).operation = Some(operation.model().name);
         reply
+    }
+
+    /// Refuses events of an account that has written too many, before they are read.
+    pub(crate) fn has_room(&self, head: &Parts, account: AccountId) -> Result<(), Fault> {
+        if asked(head) != Some(Operation::PutLogEvents) {
+            return Ok(());
+        }
+        let wait = self.store.wait_of(&account.to_string());
+        match wait.is_zero() {
+            true => Ok(()),
+            false => Err(refused(LogError::TooFast(wait))),
+        }
     }
 
     async fn perform(&self, call: Call, operation: Operation) -> Result<Written, Fault> {
@@ -82,6 +87,14 @@ impl Logs {
             .await
             .unwrap_or_else(|error| Err(Fault::internal(&error)))
     }
+}
+
+/// The operation that a request asks for.
+fn asked(head: &Parts) -> Option<Operation> {
+    let target = head.headers.get("x-amz-target")?.to_str().ok()?;
+    let name = target.strip_prefix(TARGET)?;
+    let mut operations = Operation::ALL.iter().copied();
+    operations.find(|operation| operation.model().name == name)
 }
 
 impl CloudWatchLogs for Request {
@@ -175,6 +188,10 @@ fn refused(error: LogError) -> Fault {
             "LimitExceededException",
             "The logs of this account take all the bytes that [quotas] in the configuration of the service lets them take. Delete log groups or log streams, or raise the quota.",
         ),
+        LogError::TooFast(wait) => {
+            let seconds = u32::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
+            return Fault::new(400, "ThrottlingException", "Rate exceeded").retry_after(seconds);
+        }
         LogError::BadRetention => (
             "InvalidParameterException",
             "The retention is not one of the allowed values.",

@@ -1,6 +1,7 @@
 use super::*;
 use crate::{
-    Direction, EventFilter, LogLimits, LogOwner, LogStore, NewEvent, Pattern, StreamSelection,
+    AccountLogLimits, Direction, EventFilter, LogLimits, LogOwner, LogStore, NewEvent, Pattern,
+    StreamSelection,
 };
 
 /// What a group or a stream is charged: a row and an index entry, with the longest name each (`schema.rs`).
@@ -15,10 +16,13 @@ fn owner(account: &str) -> LogOwner {
     }
 }
 
-fn store(max_account_bytes: i64) -> (tempfile::TempDir, LogStore) {
+fn store(max_bytes: i64) -> (tempfile::TempDir, LogStore) {
     let directory = tempfile::tempdir().unwrap();
     let limits = LogLimits {
-        max_account_bytes,
+        account: AccountLogLimits {
+            max_bytes,
+            ..AccountLogLimits::default()
+        },
         ..LogLimits::default()
     };
     let store = LogStore::open(&directory.path().join("logs.db"), limits).unwrap();

@@ -68,6 +68,7 @@ tables! {
     request_burst: u32,
     object_mib: u64,
     log_mib: u64,
+    log_events_per_second: u32,
     followers: u32,
 }
 
@@ -87,6 +88,7 @@ impl Quotas {
                 ("runs_per_second", quotas.runs_per_second),
                 ("requests_per_second", quotas.requests_per_second),
                 ("request_burst", quotas.request_burst),
+                ("log_events_per_second", quotas.log_events_per_second),
             ];
             let (key, _) = rates.into_iter().find(|(_, rate)| *rate == 0)?;
             Some(format!(
