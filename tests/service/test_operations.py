@@ -243,6 +243,42 @@ def test_output_is_shown(hearth, operator):
     assert 1 <= lines.count(b"\n") <= 5
 
 
+# Writes to the output of the application, as it would itself.
+BURST = """
+import glob, os
+[application] = [at for at in glob.glob("/proc/[0-9]*") if at != f"/proc/{os.getpid()}" and b"main.py" in open(f"{at}/cmdline", "rb").read()]
+output = open(f"{application}/fd/1", "wb", 0)
+output.write(b'{"level": "FULL", "text": "' + b"a" * 100_000 + b'"}\\n')
+for first in range(0, 30_000, 100):
+    output.write(b"".join(b"burst %015d\\n" % number for number in range(first, first + 100)))
+output.write(b"burst is over\\n")
+"""
+
+
+def test_a_line_is_one_event_and_a_burst_is_whole_or_marked(hearth, hello, operator):
+    """Cases 26 and 27: a line of 40 KB was three events, and of a burst some 250 KB were left, with nothing that said so."""
+    _, stderr, last = operator.execute("python3", "-c", BURST)
+    assert last == {"exitCode": 0}, (stderr, last)
+    group = f"/aws/lambda-microvms/{hello.rpartition(':')[2]}"
+    deadline = time.monotonic() + 120
+    while not hearth.logs.filter_log_events(logGroupName=group, filterPattern='"burst is over"')["events"]:
+        assert time.monotonic() < deadline, "the output does not come"
+        time.sleep(1)
+    [full] = hearth.logs.filter_log_events(logGroupName=group, filterPattern='{ $.level = "FULL" }')["events"]
+    assert len(json.loads(full["message"])["text"]) == 100_000
+    stream = {"logGroupName": group, "logStreamNames": [full["logStreamName"]], "filterPattern": "?burst ?hearth:"}
+    pages = hearth.logs.get_paginator("filter_log_events").paginate(**stream)
+    expected = 0
+    for event in (event for page in pages for event in page["events"]):
+        if lost := re.match(r"hearth: (\d+) lines of output \((\d+) bytes\) were lost here", event["message"]):
+            assert int(lost[2]) == 21 * int(lost[1])
+            expected += int(lost[1])
+        elif event["message"] != "burst is over":
+            assert event["message"] == f"burst {expected:015d}"
+            expected += 1
+    assert expected == 30_000
+
+
 def test_the_guide_does_what_it_says(hearth, operator):
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / "hearth-api.md").read_text(), re.DOTALL)
     assert len(blocks) >= 5

@@ -25,6 +25,7 @@ mod egress;
 mod external_s3;
 mod fetch_error;
 mod guest_call;
+mod line_parts;
 mod monitor;
 mod output;
 mod pressure;

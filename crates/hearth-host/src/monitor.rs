@@ -8,17 +8,17 @@ use std::time::Duration;
 use hearth_control::host::{EventLog, HostEvent};
 use hearth_control::instance::InstanceId;
 use hearth_control::machine::microvm::REASON_LOST;
-use hearth_logs::NewEvent;
 use hearth_node::{AgentClient, Node, ProcessRecord, VmmEnd};
 use hearth_wire::agent::{AppStatus, ControlReply, ControlRequest, ExitStatus, LogLine};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
+use crate::line_parts::{MAX_EVENT_BYTES, Parts, Room, WholeLine};
 use crate::output::Output;
 
-/// Bytes of lines that may wait for the log store or be written to it. Beyond them the agent's own bounded buffer
-/// fills. The limit is there because a guest may send without end.
-const QUEUE_BYTES: usize = 1 << 20;
+/// Bytes of lines that may wait for the log store or be written to it: the longest event, and some lines beside it.
+/// Beyond them the agent's own bounded buffer fills. The limit is there because a guest may send without end.
+const QUEUE_BYTES: usize = MAX_EVENT_BYTES + (64 << 10);
 
 /// Bytes that a line counts beside its text, so that empty lines are bounded too.
 const LINE_OVERHEAD_BYTES: usize = 64;
@@ -28,6 +28,10 @@ const QUEUE_LINES: usize = QUEUE_BYTES / LINE_OVERHEAD_BYTES;
 
 /// Lines written to the log store at once.
 const BATCH_LINES: usize = 512;
+
+/// How long the parts of a line wait for the next one. They take room that other guests wait for, so a guest that does not send it
+/// has its line cut.
+const REST_TIME: Duration = Duration::from_millis(250);
 
 /// Longest wait for lines that were read to be written when a monitor stops.
 const STOP_LIMIT: Duration = Duration::from_secs(1);
@@ -163,6 +167,10 @@ pub(crate) async fn copy_output(
             let Ok(room) = Arc::clone(&room).acquire_many_owned(bytes).await else {
                 break;
             };
+            // Before it takes room that is everybody's.
+            if let Some(output) = output {
+                output.turn().await;
+            }
             // One's own first: whoever fills that waits in nobody's way.
             let of_all = match output {
                 Some(output) => output.room(line.bytes.len() + LINE_OVERHEAD_BYTES).await,
@@ -170,7 +178,7 @@ pub(crate) async fn copy_output(
             };
             let waiting = Waiting {
                 line,
-                _room: (room, of_all),
+                room: (room, of_all),
             };
             if sender.send(waiting).await.is_err() {
                 break;
@@ -191,7 +199,7 @@ pub(crate) async fn copy_output(
 /// A line that is not written yet.
 struct Waiting {
     line: LogLine,
-    _room: (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>),
+    room: Room,
 }
 
 async fn write(
@@ -201,11 +209,18 @@ async fn write(
 ) -> bool {
     tokio::pin!(stop);
     let mut batch = Vec::with_capacity(BATCH_LINES);
+    let mut parts = Parts::default();
     let mut quiet = None;
     loop {
         let count = match quiet {
             None => tokio::select! {
                 count = lines.recv_many(&mut batch, BATCH_LINES) => count,
+                () = tokio::time::sleep(REST_TIME), if !parts.is_empty() => {
+                    // The rest of a line does not come.
+                    let cut = parts.cut();
+                    store(output, &cut).await;
+                    continue;
+                }
                 wait = &mut stop => {
                     quiet = Some(wait);
                     continue;
@@ -217,22 +232,23 @@ async fn write(
             }
         };
         if count == 0 {
+            store(output, &parts.cut()).await;
             return quiet.is_some();
         }
-        if let Some(output) = output {
-            let events = batch.iter().map(|waiting| event(&waiting.line)).collect();
-            output.write(events).await;
-        }
-        // Frees their space in the queue.
-        batch.clear();
+        let whole: Vec<_> = batch
+            .drain(..)
+            .flat_map(|waiting| parts.put(waiting.line, waiting.room))
+            .collect();
+        store(output, &whole).await;
     }
 }
 
-/// Output is bytes, log events are text.
-fn event(line: &LogLine) -> NewEvent {
-    NewEvent {
-        time_ms: i64::try_from(line.realtime_ns / 1_000_000).unwrap_or(i64::MAX),
-        message: String::from_utf8_lossy(&line.bytes).into_owned(),
+/// Writes lines. They give their room back when the caller drops them.
+async fn store(output: Option<&Output>, lines: &[WholeLine]) {
+    if let Some(output) = output {
+        output
+            .write(lines.iter().map(WholeLine::event).collect())
+            .await;
     }
 }
 

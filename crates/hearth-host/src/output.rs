@@ -52,6 +52,17 @@ impl Output {
         })
     }
 
+    /// Waits until the account may write again. Lines that come meanwhile wait in their guests, which mark what they lose.
+    pub(crate) async fn turn(&self) {
+        loop {
+            let wait = self.store.store.wait_of(&self.owner.account);
+            if wait.is_zero() {
+                return;
+            }
+            tokio::time::sleep(wait).await;
+        }
+    }
+
     /// Waits for room for so many bytes, which they have until it is dropped; `None` when the host ends.
     pub(crate) async fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let bytes = u32::try_from(bytes).ok()?;

@@ -391,6 +391,8 @@ async fn read_connect_answer(socket: &mut UnixStream) -> Result<(), AgentError> 
 
 #[cfg(test)]
 mod tests {
+    use hearth_wire::agent::LogLineKind;
+
     use super::*;
 
     #[tokio::test]
@@ -451,7 +453,7 @@ mod tests {
 
         let line = LogLine {
             realtime_ns: u64::MAX,
-            is_stderr: true,
+            kind: LogLineKind::Lost,
             bytes: vec![0; MAX_LOG_LINE_BYTES],
         };
         let piece = ExecOutput::Stdout(vec![0; MAX_CHUNK_BYTES]);

@@ -468,17 +468,54 @@ pub enum ExecOutput {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chunk(#[serde(with = "crate::bytes")] pub Vec<u8>);
 
-/// Output of the application. A line longer than [`MAX_LOG_LINE_BYTES`] comes in pieces.
+/// Output of the application: a line, or a part of one that is longer than [`MAX_LOG_LINE_BYTES`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
     /// Nanoseconds since the epoch when the agent read it.
     pub realtime_ns: u64,
-    /// Whether it came from stderr.
-    pub is_stderr: bool,
+    /// What it is.
+    pub kind: LogLineKind,
     /// The bytes, without the newline.
     #[serde(with = "crate::bytes")]
     pub bytes: Vec<u8>,
 }
 
-/// Longest line of application output that is kept whole, in bytes.
+/// What a [`LogLine`] is.
+///
+/// The first two were a boolean once, which has the same bytes in a frame: agents in older snapshots send nothing else, and cut lines
+/// that are too long into several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogLineKind {
+    /// A line of stdout, or the last part of one.
+    Stdout,
+    /// A line of stderr, or the last part of one.
+    Stderr,
+    /// A part of a line of stdout, which goes on.
+    StdoutPart,
+    /// A part of a line of stderr, which goes on.
+    StderrPart,
+    /// What the agent says of lines that were lost at this place, because nobody took them in time.
+    Lost,
+}
+
+impl LogLineKind {
+    /// A line or its last part (`ends`), or a part of one that goes on.
+    #[must_use]
+    pub fn new(is_stderr: bool, ends: bool) -> Self {
+        match (is_stderr, ends) {
+            (false, true) => Self::Stdout,
+            (true, true) => Self::Stderr,
+            (false, false) => Self::StdoutPart,
+            (true, false) => Self::StderrPart,
+        }
+    }
+
+    /// Whether the application wrote it to stderr.
+    #[must_use]
+    pub fn is_stderr(self) -> bool {
+        matches!(self, Self::Stderr | Self::StderrPart)
+    }
+}
+
+/// Longest piece of application output in one frame, in bytes.
 pub const MAX_LOG_LINE_BYTES: usize = 16 << 10;

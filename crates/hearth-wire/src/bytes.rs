@@ -39,7 +39,7 @@ impl Visitor<'_> for BytesVisitor {
 
 #[cfg(test)]
 mod tests {
-    use crate::agent::{Chunk, ExecOutput, LogLine};
+    use crate::agent::{Chunk, ExecOutput, LogLine, LogLineKind};
     use crate::frame;
     use proptest::prelude::*;
     use serde::Serialize;
@@ -60,7 +60,7 @@ mod tests {
             let output = ExecOutput::Stderr(bytes.clone());
             let frame = frame::encode(&output).unwrap();
             prop_assert_eq!(frame::decode::<ExecOutput>(&frame[frame::PREFIX_BYTES..]).unwrap(), output);
-            let line = LogLine { realtime_ns: 1, is_stderr: true, bytes };
+            let line = LogLine { realtime_ns: 1, kind: LogLineKind::Stderr, bytes };
             let frame = frame::encode(&line).unwrap();
             prop_assert_eq!(frame::decode::<LogLine>(&frame[frame::PREFIX_BYTES..]).unwrap(), line);
         }

@@ -358,7 +358,10 @@ fn output_is_kept_and_followed_to_its_end() {
     let mut logs = machine.open_confirmed(Stream::Logs).unwrap();
     let mut lines = Vec::new();
     while let Ok(line) = frame::read::<LogLine>(&mut logs) {
-        lines.push((String::from_utf8(line.bytes).unwrap(), line.is_stderr));
+        lines.push((
+            String::from_utf8(line.bytes).unwrap(),
+            line.kind.is_stderr(),
+        ));
     }
     lines.sort();
     let expected = [("one", false), ("three", false), ("two", true)];
