@@ -1,6 +1,7 @@
 """S3, logs, STS and IAM as boto3 and the AWS CLI use them."""
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -125,6 +126,15 @@ def test_logs(server):
     assert [event["message"] for page in pages for event in page["events"]] == [event["message"] for event in events]
     found = logs.filter_log_events(logGroupName=group, filterPattern='"line 2" -24')["events"]
     assert [event["message"] for event in found] == ["line 2", "line 20", "line 21", "line 22", "line 23"]
+    logs.put_log_events(logGroupName=group, logStreamName="2026/11/22[1.0]m", logEvents=[
+        {"timestamp": now, "message": json.dumps({"level": level, "ms": ms})} for level, ms in (("ERROR", 12), ("ERROR", 2), ("INFO", 90))
+    ])
+    found = logs.filter_log_events(logGroupName=group, filterPattern='{ $.level = "ERROR" && $.ms > 10 }')["events"]
+    assert [json.loads(event["message"]) for event in found] == [{"level": "ERROR", "ms": 12}]
+    assert refusal(logs.filter_log_events, logGroupName=group, filterPattern="{ $.level ERROR }") == (
+        400, "InvalidParameterException",
+        "Invalid filter pattern: at character 11: expected one of =, !=, <, >, <=, >=, IS, NOT EXISTS",
+    )
     page = logs.get_log_events(logGroupName=group, logStreamName="2026/11/22[1.0]m", limit=5)
     assert [event["message"] for event in page["events"]] == [f"line {number}" for number in range(20, 25)]
     again = logs.get_log_events(logGroupName=group, logStreamName="2026/11/22[1.0]m", nextToken=page["nextForwardToken"])

@@ -17,6 +17,9 @@ const MAX_NAMED_STREAMS: usize = 100;
 /// page with a position, instead of blocking a thread for seconds.
 const MAX_SCANNED: usize = 50_000;
 
+/// Most text looked at for one page of a filter, in bytes: some tenths of a second, where each event is parsed as JSON.
+const MAX_SCANNED_BYTES: usize = 32 << 20;
+
 /// Most text of one page in bytes (CloudWatch Logs quota). Also limits the memory for a page.
 pub(crate) const MAX_PAGE_BYTES: usize = 1024 * 1024;
 
@@ -135,6 +138,7 @@ impl LogStore {
                 events: Vec::new(),
                 bytes: 0,
                 scanned: 0,
+                scanned_bytes: 0,
             };
             let next = match Chosen::of(connection, group_id, &filter.streams)? {
                 Chosen::Few(streams) => merged(connection, &streams, &range, &mut page)?,
@@ -210,12 +214,14 @@ struct Page<'a> {
     events: Vec<LogEvent>,
     bytes: usize,
     scanned: usize,
+    scanned_bytes: usize,
 }
 
 impl Page<'_> {
     /// Adds an event to the page if it is selected. Returns its position if the page is complete.
     fn look(&mut self, event: LogEvent, is_selected: bool) -> Option<Position> {
         self.scanned += 1;
+        self.scanned_bytes += event.message.len();
         let position = Position::of(&event);
         if is_selected && self.pattern.matches(&event.message) {
             self.bytes += event.message.len();
@@ -223,7 +229,8 @@ impl Page<'_> {
         }
         let is_complete = self.events.len() >= self.limit
             || self.bytes >= MAX_PAGE_BYTES
-            || self.scanned >= MAX_SCANNED;
+            || self.scanned >= MAX_SCANNED
+            || self.scanned_bytes >= MAX_SCANNED_BYTES;
         is_complete.then_some(position)
     }
 }

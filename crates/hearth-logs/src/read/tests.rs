@@ -49,6 +49,25 @@ fn names(names: &[&str]) -> StreamSelection {
     StreamSelection::Names(names.iter().map(|name| (*name).to_owned()).collect())
 }
 
+/// Large events end a page before there are many of them, so that no search blocks a thread for long.
+#[test]
+fn a_page_looks_through_so_many_bytes_and_no_more() {
+    let (_directory, store) = store();
+    store.ensure_stream(&owner(), "/g", "s", NOW).unwrap();
+    let event = NewEvent {
+        time_ms: NOW,
+        message: "x".repeat(1_000_000),
+    };
+    for _ in 0..50 {
+        let event = std::slice::from_ref(&event);
+        store.append(&owner(), "/g", "s", event, NOW).unwrap();
+    }
+    let mut filter = of(StreamSelection::All);
+    filter.pattern = Pattern::parse("{ $.a = 1 }").unwrap();
+    let (found, pages) = all(&store, &filter, 100);
+    assert_eq!((found.len(), pages), (0, 2));
+}
+
 /// Everything that a filter finds, and in how many pages.
 fn all(store: &LogStore, filter: &EventFilter, limit: usize) -> (Vec<String>, usize) {
     let (mut found, mut pages, mut after) = (Vec::new(), 0, None);
