@@ -24,12 +24,14 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType};
 use tokio::sync::Notify;
 
+use crate::boot;
 use crate::bounds::{self, refused};
 use crate::channel::Channel;
 use crate::container::place::{self, Container};
 use crate::container::storage::{self, Storage};
 use crate::container::{cgroup, files};
 use crate::fault::{Fault, Step};
+use crate::kernel_modules;
 use crate::launch::{self, Launched, PidNamespace, Stdio};
 use crate::logs::Logs;
 use crate::program::{Capabilities, Program};
@@ -337,6 +339,11 @@ async fn start_container(
     logs: &Rc<Logs>,
     spec: &StartSpec,
 ) -> Result<(RunningApplication, Exit), Refusal> {
+    if spec.all_capabilities
+        && let Err(fault) = kernel_modules::allow_on_demand()
+    {
+        boot::report("modules are not loaded on demand", &fault);
+    }
     let storage = Storage::mount(&spec.root)?;
     files::create(&spec.hostname)?;
     cgroup::create()?;

@@ -18,9 +18,6 @@ use crate::fault::{Fault, Step};
 use crate::settings::Network;
 use crate::sys::{interface, ioctl};
 
-/// Directory of the modules; `order` in it lists their file names in load order.
-const MODULES: &str = "/modules";
-
 /// How long the driver of a network card may take to register it after its module is loaded.
 const CARD_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -74,23 +71,6 @@ fn mount(
     let data = std::ffi::CString::new(data).unwrap_or_default();
     rustix::mount::mount(source, target, kind, flags, data.as_c_str())
         .step_with(|| format!("mount {target}"))
-}
-
-/// Loads the modules of the initramfs, in their order.
-pub(crate) fn load_modules() {
-    let Ok(order) = fs::read_to_string(Path::new(MODULES).join("order")) else {
-        return;
-    };
-    for name in order.lines().filter(|name| !name.is_empty()) {
-        let path = Path::new(MODULES).join(name);
-        let loaded = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            .and_then(|file| rustix::system::finit_module(file, c"", 0));
-        match loaded {
-            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
-            // For example KVM's module for the processor of the other vendor.
-            Err(error) => say(&format!("module {name} is not loaded: {error}")),
-        }
-    }
 }
 
 /// Brings up the loopback interface, and the first network card if there are addresses for it.

@@ -11,6 +11,7 @@ use crate::agent::Agent;
 use crate::boot;
 use crate::container::files;
 use crate::fault::{Fault, Step};
+use crate::kernel_modules;
 use crate::listener::Listener;
 use crate::reaper::Reaper;
 use crate::server;
@@ -23,6 +24,9 @@ const MAX_OPEN_FILES: u64 = 16 << 10;
 /// Runs the agent. As PID 1 it returns only when it cannot serve, and then the kernel panics, which ends
 /// the machine: nobody could reach it any more.
 pub fn run() -> ExitCode {
+    if let Some(module) = kernel_modules::asked_for(std::env::args_os()) {
+        return kernel_modules::answer(&module);
+    }
     if rustix::process::getpid().as_raw_nonzero().get() != 1 {
         boot::say("this program is the init of a Hearth guest and runs as PID 1 only");
         return ExitCode::FAILURE;
@@ -56,7 +60,7 @@ fn boot_and_serve() -> Result<(), Fault> {
         boot::say(&format!("{error}"));
         Fault::new("read the settings", rustix::io::Errno::INVAL)
     })?;
-    boot::load_modules();
+    kernel_modules::load_all();
     let command_line = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
     boot::configure_network(Network::from_command_line(&command_line).as_ref());
     if let Mode::Host(config) = &mode {

@@ -42,6 +42,7 @@ mod proxy;
 mod application;
 mod container;
 mod disks;
+mod kernel_modules;
 mod metrics;
 mod netlink;
 mod power;

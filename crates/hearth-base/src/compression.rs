@@ -10,6 +10,14 @@ pub(crate) enum Format {
 }
 
 impl Format {
+    /// What the name of a compressed file ends with.
+    pub(crate) const fn suffix(self) -> &'static str {
+        match self {
+            Self::Xz => ".xz",
+            Self::Zstd => ".zst",
+        }
+    }
+
     /// The format of `bytes`, if it is one that can be read here.
     pub(crate) fn detect(bytes: &[u8]) -> Option<Self> {
         if bytes.starts_with(b"\xfd7zXZ\0") {

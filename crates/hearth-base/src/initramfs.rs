@@ -14,13 +14,16 @@ const DIRECTORIES: &[&str] = &["dev", "etc", "modules", "proc", "root", "run", "
 /// The content of an initramfs.
 ///
 /// In the archive: `/init`, `/modules/<name>.ko` (decompressed), `/modules/order` (their file names in load
-/// order, one a line), the extra files with their parent directories, and empty mount points.
+/// order, one a line), `/modules/on-demand` with the modules that are loaded when something asks for them, the extra files with
+/// their parent directories, and empty mount points.
 #[derive(Debug, Clone)]
 pub struct InitramfsSpec {
     /// The program that becomes `/init`; static, or its libraries are among `files`.
     pub init: PathBuf,
     /// Modules to load. Their dependencies are added.
     pub modules: Vec<String>,
+    /// Modules to load when something asks for them. What they need is added.
+    pub on_demand: Vec<String>,
     /// Further files.
     pub files: Vec<ExtraFile>,
 }
@@ -89,6 +92,7 @@ impl InitramfsSpec {
         archive
             .file("modules/order", 0o644, order.as_bytes())
             .map_err(InitramfsError::Write)?;
+        self.write_on_demand(kernel, &modules, &mut archive)?;
         archive
             .file("init", 0o755, &read(&self.init)?)
             .map_err(InitramfsError::Write)?;
@@ -114,6 +118,40 @@ impl InitramfsSpec {
         }
         // The kernel opens it for init before anything is mounted.
         archive.character_device("dev/console", 0o600, 5, 1)
+    }
+
+    /// Writes the modules that are loaded on demand, and the list of them: a line each, with the names under which it is asked for, a
+    /// tab, and the files in the order in which they are loaded.
+    fn write_on_demand<W: io::Write>(
+        &self,
+        kernel: &Kernel,
+        loaded: &[String],
+        archive: &mut CpioWriter<W>,
+    ) -> Result<(), InitramfsError> {
+        let mut list = String::new();
+        let mut written = BTreeSet::new();
+        for name in &self.on_demand {
+            let Some(module) = kernel.on_demand(name) else {
+                continue;
+            };
+            let needs = kernel.load_order(&[name])?;
+            let files = needs.iter().filter(|need| !loaded.contains(need));
+            let files: Vec<_> = files.filter_map(|need| kernel.on_demand(need)).collect();
+            for file in &files {
+                if written.insert(&file.file) {
+                    let content = read(&kernel.packed(file))?;
+                    archive
+                        .file(&format!("modules/{}", file.file), 0o644, &content)
+                        .map_err(InitramfsError::Write)?;
+                }
+            }
+            let names = [std::slice::from_ref(name), &module.aliases].concat();
+            let files: Vec<_> = files.iter().map(|file| file.file.as_str()).collect();
+            list.push_str(&format!("{}\t{}\n", names.join(" "), files.join(" ")));
+        }
+        archive
+            .file("modules/on-demand", 0o644, list.as_bytes())
+            .map_err(InitramfsError::Write)
     }
 
     fn write_files<W: io::Write>(&self, archive: &mut CpioWriter<W>) -> Result<(), InitramfsError> {

@@ -4,7 +4,8 @@
 //! <data>/kernels/packages/linux-image-..._amd64.deb       as apt verified it
 //! <data>/kernels/<package version>/kernel.json
 //!                                  vmlinux
-//!                                  modules/<name>.ko      the closure of both module lists
+//!                                  modules/<name>.ko      the closure of all module lists
+//!                                  packed/<name>.ko[.xz]  modules that guests load on demand, as the package has them
 //! ```
 
 use std::collections::BTreeMap;
@@ -15,9 +16,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::apt::{self, AptError};
+use crate::compression::Format;
 use crate::deb::{Deb, DebError};
 use crate::image::{self, ImageError};
-use crate::modules::{self, EMULATED_HOST_MODULES, GUEST_MODULES, ModuleError};
+use crate::modules::{self, EMULATED_HOST_MODULES, GUEST_MODULES, ModuleError, ON_DEMAND_MODULES};
 use crate::{Progress, atomic};
 
 /// The source of a kernel.
@@ -82,8 +84,20 @@ struct Index {
     unpacked_at: String,
     /// The modules in the cache, each with its dependencies among them.
     modules: BTreeMap<String, Vec<String>>,
+    /// The modules that guests load on demand, and those that they need.
+    #[serde(default)]
+    on_demand: BTreeMap<String, OnDemand>,
     /// The module lists for which the kernel was unpacked. It is unpacked again for other lists.
     wanted: Vec<String>,
+}
+
+/// A module that is loaded when something asks for it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct OnDemand {
+    /// Its file in `packed`.
+    pub(crate) file: String,
+    /// Further names under which the kernel asks for it.
+    pub(crate) aliases: Vec<String>,
 }
 
 /// A kernel before it is written to the cache.
@@ -151,9 +165,19 @@ impl Kernel {
         Ok(modules::closure(wanted, &mut |name| {
             Ok(self.index.modules.get(name).map(|hard| modules::Needs {
                 hard: hard.clone(),
-                soft: Vec::new(),
+                ..modules::Needs::default()
             }))
         })?)
+    }
+
+    /// A module that guests load on demand, or that one of them needs; `None` where the kernel has it built in.
+    pub(crate) fn on_demand(&self, name: &str) -> Option<&OnDemand> {
+        self.index.on_demand.get(name)
+    }
+
+    /// The file of such a module, as its package has it.
+    pub(crate) fn packed(&self, module: &OnDemand) -> PathBuf {
+        self.directory.join("packed").join(&module.file)
     }
 
     /// The decompressed module `name`.
@@ -266,6 +290,7 @@ fn write(
     let wanted = wanted_modules();
     let mut contents: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     let mut needs: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut aliases: BTreeMap<String, Vec<String>> = BTreeMap::new();
     progress("reading the kernel's modules");
     let names: Vec<&str> = wanted.iter().map(String::as_str).collect();
     modules::closure(&names, &mut |name| {
@@ -280,14 +305,37 @@ fn write(
         let mut all: Vec<String> = present.cloned().collect();
         all.extend(found.hard.iter().cloned());
         needs.insert(name.to_owned(), all);
+        aliases.insert(name.to_owned(), found.aliases.clone());
         Ok(Some(found))
     })?;
+    // Those that only guests load on demand are not kept unpacked.
+    let always = [GUEST_MODULES, EMULATED_HOST_MODULES].concat();
+    let of = |wanted: &[&str]| {
+        modules::closure(wanted, &mut |name| {
+            Ok(needs.get(name).map(|hard| modules::Needs {
+                hard: hard.clone(),
+                ..modules::Needs::default()
+            }))
+        })
+    };
+    let (always, loaded_later) = (of(&always)?, of(ON_DEMAND_MODULES)?);
+    contents.retain(|name, _| always.contains(name));
+    let mut on_demand = BTreeMap::new();
+    for name in loaded_later {
+        let suffix = Format::detect(&unpacked.modules[&name]).map_or("", Format::suffix);
+        let module = OnDemand {
+            file: format!("{name}.ko{suffix}"),
+            aliases: aliases.remove(&name).unwrap_or_default(),
+        };
+        on_demand.insert(name, module);
+    }
     let index = Index {
         release: image::release(&unpacked.vmlinux)?,
         package: unpacked.package,
         package_version: unpacked.package_version,
         unpacked_at: jiff::Timestamp::now().to_string(),
         modules: needs,
+        on_demand,
         wanted,
     };
     let target = kernels.join(&index.package_version);
@@ -300,6 +348,13 @@ fn write(
         fs::create_dir(directory.join("modules"))?;
         for (name, content) in &contents {
             fs::write(directory.join(format!("modules/{name}.ko")), content)?;
+        }
+        fs::create_dir(directory.join("packed"))?;
+        for (name, module) in &index.on_demand {
+            fs::write(
+                directory.join("packed").join(&module.file),
+                &unpacked.modules[name],
+            )?;
         }
         fs::write(
             directory.join("kernel.json"),
@@ -354,6 +409,7 @@ fn wanted_modules() -> Vec<String> {
     let mut names: Vec<String> = GUEST_MODULES
         .iter()
         .chain(EMULATED_HOST_MODULES)
+        .chain(ON_DEMAND_MODULES)
         .map(|name| (*name).to_owned())
         .collect();
     names.sort();

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::initramfs::{InitramfsError, InitramfsSpec};
 use crate::kernel::{Kernel, KernelError, KernelSource};
-use crate::modules::GUEST_MODULES;
+use crate::modules::{GUEST_MODULES, ON_DEMAND_MODULES};
 use crate::{Progress, atomic};
 
 /// The parts of a base version.
@@ -117,6 +117,10 @@ pub fn build(options: &BuildOptions<'_>) -> Result<BaseVersion, BuildError> {
     let initramfs = InitramfsSpec {
         init: options.agent.clone(),
         modules: GUEST_MODULES
+            .iter()
+            .map(|name| (*name).to_owned())
+            .collect(),
+        on_demand: ON_DEMAND_MODULES
             .iter()
             .map(|name| (*name).to_owned())
             .collect(),

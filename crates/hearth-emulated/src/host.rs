@@ -363,6 +363,7 @@ fn write_initramfs(
             .iter()
             .map(|name| (*name).to_owned())
             .collect(),
+        on_demand: vec![],
         files: vec![
             bytes(HOST_MODE_CONFIG, 0o600, settings.to_text()),
             bytes(HOST_SETUP_SCRIPT, 0o644, SETUP_SCRIPT.into()),

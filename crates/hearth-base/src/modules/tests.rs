@@ -11,6 +11,7 @@ fn order(wanted: &[&str], kernel: &[(&str, &[&str], &[&str])]) -> Result<Vec<Str
             .map(|(_, hard, soft)| Needs {
                 hard: owned(hard),
                 soft: owned(soft),
+                ..Needs::default()
             }))
     })
 }
@@ -53,12 +54,13 @@ fn a_circle_is_an_error() {
 
 #[test]
 fn modinfo_is_parsed() {
-    let info = b"license=GPL\0depends=kvm,irq-bypass\0softdep=pre: crc32c post: late\0\0";
+    let info = b"license=GPL\0depends=kvm,irq-bypass\0softdep=pre: crc32c post: late\0alias=fs-nfs\0alias=pci:v*d*\0\0";
     assert_eq!(
         parse_modinfo(info),
         Needs {
             hard: vec!["kvm".into(), "irq_bypass".into()],
             soft: vec!["crc32c".into()],
+            aliases: vec!["fs_nfs".into()],
         }
     );
 }
@@ -87,7 +89,7 @@ proptest! {
         let wanted: Vec<&str> = names.iter().rev().map(String::as_str).collect();
         let order = closure(&wanted, &mut |name| {
             let index = name[1..].parse().unwrap();
-            Ok(Some(Needs { hard: needs_of(index), soft: vec![] }))
+            Ok(Some(Needs { hard: needs_of(index), ..Needs::default() }))
         })
         .unwrap();
         prop_assert_eq!(order.len(), 12);
