@@ -158,10 +158,19 @@ impl Artifact {
     /// Writes everything as a tar stream. Blocks. Content that is longer, shorter or other than the zip's directory
     /// says ends it with an error. Directories come last, deepest first: what is written into one changes its time.
     pub fn write_tar(&self, sink: impl Write) -> Result<(), ArtifactError> {
+        self.write(sink, |entry| entry.modified)
+    }
+
+    /// Writes everything as [`Artifact::write_tar`] does, all of it of one time: what was packed anew is the same.
+    pub(crate) fn write_without_times(&self, sink: impl Write) -> Result<(), ArtifactError> {
+        self.write(sink, |_| 0)
+    }
+
+    fn write(&self, sink: impl Write, time: impl Fn(&Entry) -> u64) -> Result<(), ArtifactError> {
         let mut tar = tar::Builder::new(sink);
         let mut directories = Vec::new();
         for entry in &self.entries {
-            let mut header = entry.header();
+            let mut header = entry.header(time(entry));
             match entry.kind {
                 Kind::Directory => directories.push(entry),
                 Kind::Link => {
@@ -179,7 +188,7 @@ impl Artifact {
         }
         directories.sort_unstable_by(|a, b| b.name.cmp(&a.name));
         for entry in directories {
-            let mut header = entry.header();
+            let mut header = entry.header(time(entry));
             header.set_entry_type(tar::EntryType::Directory);
             tar.append_data(&mut header, &entry.name, io::empty())
                 .map_err(ArtifactError::Sink)?;
@@ -221,10 +230,10 @@ impl Artifact {
 }
 
 impl Entry {
-    fn header(&self) -> tar::Header {
+    fn header(&self, modified: u64) -> tar::Header {
         let mut header = tar::Header::new_gnu();
         header.set_mode(self.permissions);
-        header.set_mtime(self.modified);
+        header.set_mtime(modified);
         header.set_size(0);
         header
     }

@@ -8,7 +8,8 @@ use hearth_net::Egress;
 use crate::artifact::{Artifact, ArtifactError};
 use crate::guest;
 
-/// BLAKE3 digest of everything that a build reads except its bases, which the cache belongs to.
+/// BLAKE3 digest of everything that a build reads except its bases, which the cache belongs to, and the times of files: as `docker build`
+/// takes a file for unchanged that was written again, so that a zip that is packed anew needs no build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Digest(pub(crate) blake3::Hash);
 
@@ -31,7 +32,7 @@ impl Digest {
         if serde_json::to_writer(&mut hasher, &surroundings).is_err() {
             return Ok(None);
         }
-        artifact.write_tar(&mut hasher)?;
+        artifact.write_without_times(&mut hasher)?;
         Ok(Some(Self(hasher.finalize())))
     }
 }
@@ -66,11 +67,22 @@ mod tests {
     use crate::artifact::ArtifactLimits;
 
     fn digest(files: &[(&str, &str)], aliases: &[(&str, &str)], egress: &Egress) -> Option<Digest> {
+        digest_at(1_700_000_000, files, aliases, egress)
+    }
+
+    fn digest_at(
+        seconds: i64,
+        files: &[(&str, &str)],
+        aliases: &[(&str, &str)],
+        egress: &Egress,
+    ) -> Option<Digest> {
+        let time = rawzip::time::UtcDateTime::from_unix(seconds);
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("a.zip");
         let mut archive = rawzip::ZipArchiveWriter::new(File::create(&path).unwrap());
         for (name, content) in files {
-            let (mut entry, config) = archive.new_file(*name).start().unwrap();
+            let file = archive.new_file(*name).last_modified(time);
+            let (mut entry, config) = file.start().unwrap();
             let mut writer = config.wrap(&mut entry);
             writer.write_all(content.as_bytes()).unwrap();
             let (_, descriptor) = writer.finish().unwrap();
@@ -92,6 +104,8 @@ mod tests {
         let first = digest(&files, &[], &closed);
         assert!(first.is_some());
         assert_eq!(first, digest(&files, &[], &closed));
+        // Packed again at another time.
+        assert_eq!(first, digest_at(1_700_000_060, &files, &[], &closed));
         let others = [
             digest(&[files[0], ("a", "2")], &[], &closed),
             digest(&[files[0], ("b", "1")], &[], &closed),
