@@ -7,6 +7,7 @@ import pytest
 
 from .cli import Cli
 from .conftest import EXAMPLES
+from .test_operations import Operator
 
 # A server of few lines that starts in no time even where all is emulated. Each port fails another hook in another way, so that one image
 # has all faults: `hooks.port` chooses, and the second build of it needs no builder. A request for /exit ends the application.
@@ -137,15 +138,24 @@ def test_it_is_told_who_holds_what(hearth, hello):
     assert "nothing new" in cli.text("base", "ls")
 
 
-def test_two_microvms_draw_their_own_random_bytes(hearth):
+# Case 24: OpenSSL's own generator, seeded before the snapshot, gave all clones the same keys and tokens.
+OPENSSL = b"""FROM hearth/python:3.11
+CMD ["python3", "-uc", "import ssl, time\\nwhile True: print(ssl.RAND_bytes(16).hex()); time.sleep(0.5)"]
+"""
+
+
+@pytest.mark.parametrize("name, files", [
+    ("dice", {path.name: path.read_bytes() for path in (EXAMPLES / "multi-stage").iterdir()}),
+    ("openssl", {"Dockerfile": OPENSSL}),
+])
+def test_two_microvms_draw_their_own_random_bytes(hearth, name, files):
     """The example with two stages, from a zip to microVMs. Its program is in the middle of its loop in the snapshot."""
-    files = {path.name: path.read_bytes() for path in (EXAMPLES / "multi-stage").iterdir()}
-    image = hearth.build("dice", hearth.upload("dice-code", "dice.zip", files))
+    image = hearth.build(name, hearth.upload(f"{name}-code", f"{name}.zip", files))
     hearth.wait_image(image, "CREATED", "CREATE_FAILED")
     first, second = (hearth.run(image) for _ in range(2))
     deadline = time.monotonic() + 120
     while True:
-        events = hearth.logs.filter_log_events(logGroupName="/aws/lambda-microvms/dice")["events"]
+        events = hearth.logs.filter_log_events(logGroupName=f"/aws/lambda-microvms/{name}")["events"]
         drawn = [[event["message"] for event in events if session.id in event["logStreamName"]] for session in (first, second)]
         if all(len(lines) >= 6 for lines in drawn):
             break
@@ -158,3 +168,34 @@ def test_two_microvms_draw_their_own_random_bytes(hearth):
     one, other = ({*lines[1:]} for lines in drawn)
     earlier = {event["message"] for event in events if all(session.id not in event["logStreamName"] for session in (first, second))}
     assert not one & other and not (one | other) & earlier
+
+
+# Asks for a bridge, a file system and the packet filter, as dockerd does, and says which modules came of it.
+ASKING = """
+import ctypes, fcntl, socket, struct
+for ask in (
+    lambda: fcntl.ioctl(socket.socket(), 0x89A0, b"br0".ljust(16, b"\\0")),
+    lambda: ctypes.CDLL(None).mount(b"none", b"/mnt", b"squashfs", 0, None),
+    lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12).send(struct.pack("=IHHII4x", 20, 10 << 8 | 1, 0x301, 1, 0)),
+):
+    try:
+        ask()
+    except OSError as error:
+        print(error)
+print(*(line.split()[0] for line in open("/proc/modules")))
+"""
+
+
+def test_modules_are_loaded_for_those_who_may_use_them(hearth, hello):
+    """Case 6: applications with all capabilities had no bridge, no packet filter and no further file system."""
+    wanted = {"bridge", "br_netfilter", "squashfs", "nf_tables"}
+    dockerfile = b'FROM hearth/python:3.11\nCMD ["python3", "-m", "http.server", "8080"]\n'
+    artifact = hearth.upload("modules-code", "modules.zip", {"Dockerfile": dockerfile})
+    image = hearth.build("modules", artifact, additionalOsCapabilities=["ALL"])
+    hearth.wait_image(image, "CREATED", "CREATE_FAILED")
+    for image, loaded in ((image, wanted), (hello, set())):
+        session = hearth.run(image)
+        stdout, stderr, last = Operator(hearth, session).execute("python3", "-c", ASKING)
+        session.terminate()
+        assert last == {"exitCode": 0}, stderr
+        assert wanted & {*stdout.decode().splitlines()[-1].split()} == loaded, stdout

@@ -21,6 +21,14 @@ use crate::store::{self, Layers, StoreError};
 
 const SCRIPT: &str = include_str!("prepare.sh");
 
+/// The provider for OpenSSL in the base images, as the build script has compiled it, and what it was compiled from: another compiler
+/// makes other bytes, which is no reason to make the bases anew.
+const RANDOM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hearth-random.so"));
+const RANDOM_SOURCE: &str = include_str!("../openssl/random.rs");
+
+/// Its name in the working directory.
+const RANDOM_FILE: &str = "hearth-random.so";
+
 /// Size of the scratch disk, and so of what a microVM may write. Sparse.
 const SCRATCH_BYTES: u64 = 8 << 30;
 
@@ -148,10 +156,11 @@ fn current(directory: &Path) -> Result<Option<Bases>, BasesError> {
     Ok(bases.filter(|bases| bases.recipe == recipe()))
 }
 
-/// Digest of `prepare.sh` and of the sizes that it is given.
+/// Digest of `prepare.sh` and of what it is given.
 fn recipe() -> String {
     let mut digest = blake3::Hasher::new();
     digest.update(SCRIPT.as_bytes());
+    digest.update(RANDOM_SOURCE.as_bytes());
     digest.update(&SCRATCH_BYTES.to_le_bytes());
     digest.update(&WORK_BYTES.to_le_bytes());
     digest.finalize().to_hex()[..16].to_owned()
@@ -218,6 +227,8 @@ fn run(
     lock: &File,
 ) -> Result<(), PrepareError> {
     remove_unfinished(work, step)?;
+    let random = work.join(RANDOM_FILE);
+    fs::write(&random, RANDOM).map_err(failed("write", &random))?;
     let log = work.join(format!("{}.log", step.name));
     let output = File::create(&log).map_err(failed("open", &log))?;
     let shared = |file: &File| file.try_clone().map_err(failed("open", &log));

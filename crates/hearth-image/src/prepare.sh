@@ -57,13 +57,36 @@ builder)
         --dpkgopt='path-exclude=/usr/share/locale/*'
     ;;
 debian)
-    debootstrap debian "$SUITE" --include=ca-certificates
+    rm -rf debian.made debian.made.unfinished
+    debootstrap debian.made "$SUITE" --include=ca-certificates
+    # OpenSSL takes every random byte from the kernel, which knows of clones (openssl/random.rs).
+    install -D -m 0644 hearth-random.so debian.made/usr/lib/hearth/openssl-random.so
+    sed -i -e 's/^openssl_conf = openssl_init$/&\nnodejs_conf = openssl_init/' \
+        -e 's/^\[openssl_init\]$/&\nproviders = hearth_providers\nrandom = hearth_random/' debian.made/etc/ssl/openssl.cnf
+    cat >> debian.made/etc/ssl/openssl.cnf <<-END
+
+		# Random bytes come from the kernel, so that they differ in each clone of a snapshot.
+		[hearth_providers]
+		default = hearth_default
+		hearth = hearth_provider
+		[hearth_default]
+		activate = 1
+		[hearth_provider]
+		module = /usr/lib/hearth/openssl-random.so
+		activate = 1
+		[hearth_random]
+		random = HEARTH-RANDOM
+	END
+    # A later OpenSSL may read its file otherwise. It fails where it finds no generator of that name.
+    chroot debian.made openssl rand 16 > /dev/null
+    chroot debian.made openssl list -providers | grep -q hearth
     # As Docker's image of Debian has it: services are not started, packages are neither kept nor synced one by one.
-    printf '#!/bin/sh\nexit 101\n' > debian/usr/sbin/policy-rc.d
-    chmod 0755 debian/usr/sbin/policy-rc.d
-    echo 'force-unsafe-io' > debian/etc/dpkg/dpkg.cfg.d/docker-apt-speedup
+    printf '#!/bin/sh\nexit 101\n' > debian.made/usr/sbin/policy-rc.d
+    chmod 0755 debian.made/usr/sbin/policy-rc.d
+    echo 'force-unsafe-io' > debian.made/etc/dpkg/dpkg.cfg.d/docker-apt-speedup
     echo 'DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb /var/cache/apt/*.bin || true"; };' \
-        > debian/etc/apt/apt.conf.d/docker-clean
+        > debian.made/etc/apt/apt.conf.d/docker-clean
+    mv debian.made debian
     ;;
 store)
     enter
