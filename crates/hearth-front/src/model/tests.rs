@@ -47,6 +47,24 @@ fn every_pattern_compiles() {
         .for_each(|member| visit(member.shape));
 }
 
+/// Whoever looks up an operation finds whether it is the same as on AWS.
+#[test]
+fn every_operation_has_a_row_in_the_documents() {
+    let document = include_str!("../../../../docs/compatibility.md");
+    let is_told = |name: &str| {
+        let mut rows = document.lines().filter(|line| line.starts_with('|'));
+        rows.any(|row| row.contains(&format!("`{name}`")))
+    };
+    let s3 = crate::s3::OPERATIONS.iter();
+    let s3 = s3.filter_map(|input| input.strip_suffix("Input"));
+    let missing: Vec<_> = operations()
+        .map(|operation| operation.name)
+        .chain(s3)
+        .filter(|name| !is_told(name))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
 #[test]
 fn several_violations_are_one_message() {
     let message = refusal("CreateMicrovmImage", json!({"name": "ok"})).unwrap();

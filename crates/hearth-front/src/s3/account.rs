@@ -38,7 +38,7 @@ macro_rules! hand_on {
         }
 
         /// The input types of all operations: their names with the suffix `Input`.
-        pub(super) const INPUTS: &[&str] = &[$(stringify!($input)),+];
+        pub(crate) const INPUTS: &[&str] = &[$(stringify!($input)),+];
     };
 }
 

@@ -61,6 +61,8 @@ use crate::uri::query_pairs;
 use crate::wire::xml::Xml;
 use crate::wire::{Label, Reply, reply};
 use access::{Access, Visit};
+#[cfg(test)]
+pub(crate) use account::INPUTS as OPERATIONS;
 use chunk_limit::LimitedChunks;
 use found::Found;
 #[cfg(test)]
