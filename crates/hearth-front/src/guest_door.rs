@@ -33,6 +33,7 @@ const PATIENCE: LingerLimits = LingerLimits {
     time: Duration::from_secs(2),
     silence: Duration::from_secs(2),
     bytes: 1 << 20,
+    bytes_per_second: 1 << 20,
 };
 
 /// What a stream of a guest is for.

@@ -20,6 +20,9 @@ use tokio::time::{Instant, Sleep, sleep};
 /// Bytes that are read and discarded at a time.
 const PIECE_BYTES: usize = 8 * 1024;
 
+/// What is read as fast as it comes: what is on its way when the answer is sent, at most.
+const FREE_BYTES: u64 = 1 << 20;
+
 /// How long and how much a server reads from a client that still sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LingerLimits {
@@ -29,15 +32,18 @@ pub struct LingerLimits {
     pub silence: Duration,
     /// Most bytes that are read and discarded.
     pub bytes: u64,
+    /// How fast they are read, in bytes per second, once a MiB was read.
+    pub bytes_per_second: u64,
 }
 
 impl LingerLimits {
-    /// For clients on the network: the times are nginx's `lingering_time` and `lingering_timeout`. The size is not
-    /// limited: these bytes cost no more than those of an accepted upload.
+    /// For clients on the network: the times are nginx's `lingering_time` and `lingering_timeout`. The rate is below
+    /// that of most uploads, as nobody has paid for these bytes: strangers had the front read gigabytes a second.
     pub const CLIENT: Self = Self {
         time: Duration::from_secs(30),
         silence: Duration::from_secs(5),
         bytes: u64::MAX,
+        bytes_per_second: 4 << 20,
     };
 }
 
@@ -54,8 +60,10 @@ pub struct Lingering<S> {
 /// State of the reading after the last answer.
 struct Rest {
     bytes: u64,
-    deadline: Instant,
+    begun: Instant,
     pause: Pin<Box<Sleep>>,
+    /// Whether the pause is for the rate. Otherwise it ends the waiting for bytes.
+    is_ahead: bool,
 }
 
 impl<S> Lingering<S> {
@@ -101,9 +109,16 @@ impl Rest {
     fn begin(limits: LingerLimits) -> Self {
         Self {
             bytes: 0,
-            deadline: Instant::now() + limits.time,
+            begun: Instant::now(),
             pause: Box::pin(sleep(limits.silence)),
+            is_ahead: false,
         }
+    }
+
+    /// When so many bytes may have been read.
+    fn due(&self, limits: LingerLimits) -> Instant {
+        let paid = self.bytes.saturating_sub(FREE_BYTES) as f64;
+        self.begun + Duration::from_secs_f64(paid / limits.bytes_per_second.max(1) as f64)
     }
 
     /// Ready when the reading has ended: at the peer's end, an error, or a limit.
@@ -114,7 +129,15 @@ impl Rest {
         cx: &mut Context<'_>,
     ) -> Poll<()> {
         let mut piece = [MaybeUninit::<u8>::uninit(); PIECE_BYTES];
+        let deadline = self.begun + limits.time;
         loop {
+            if self.is_ahead {
+                ready!(self.pause.as_mut().poll(cx));
+                self.is_ahead = false;
+                self.pause
+                    .as_mut()
+                    .reset(deadline.min(Instant::now() + limits.silence));
+            }
             let mut piece = ReadBuf::uninit(&mut piece);
             match Pin::new(&mut *stream).poll_read(cx, &mut piece) {
                 Poll::Pending => return self.pause.as_mut().poll(cx),
@@ -124,11 +147,18 @@ impl Rest {
                 Poll::Ready(_) => return Poll::Ready(()),
             }
             let now = Instant::now();
-            if self.bytes >= limits.bytes || now >= self.deadline {
+            if self.bytes >= limits.bytes || now >= deadline {
                 return Poll::Ready(());
             }
-            let until = self.deadline.min(now + limits.silence);
-            self.pause.as_mut().reset(until);
+            let due = self.due(limits);
+            // A timer is good to a millisecond.
+            self.is_ahead = due > now + Duration::from_millis(1);
+            let until = if self.is_ahead {
+                due
+            } else {
+                now + limits.silence
+            };
+            self.pause.as_mut().reset(deadline.min(until));
         }
     }
 }
@@ -184,6 +214,7 @@ mod tests {
         time: Duration::from_secs(30),
         silence: Duration::from_secs(5),
         bytes: 1 << 20,
+        bytes_per_second: 1 << 20,
     };
 
     fn pair() -> (Lingering<DuplexStream>, DuplexStream) {
@@ -243,6 +274,35 @@ mod tests {
         assert_eq!(silent, LIMITS.silence);
         let flooding = shutdown(4096, Duration::from_millis(1)).await;
         assert!(flooding < Duration::from_secs(1), "{flooding:?}");
+    }
+
+    /// Strangers cannot have a server read as fast as they send: that is work of its processors, for nothing.
+    #[tokio::test(start_paused = true)]
+    async fn what_nobody_wants_is_read_slowly() {
+        let (near, mut client) = duplex(64 << 10);
+        let limits = LingerLimits {
+            bytes: u64::MAX,
+            bytes_per_second: 2 << 20,
+            ..LIMITS
+        };
+        let mut server = Lingering::new(near, limits);
+        let sending = tokio::spawn(async move {
+            let mut sent = 0;
+            while client.write_all(&[7; 64 << 10]).await.is_ok() {
+                sent += 64 << 10;
+            }
+            sent
+        });
+        let begun = Instant::now();
+        server.shutdown().await.unwrap();
+        assert_eq!(begun.elapsed().as_secs(), LIMITS.time.as_secs());
+        drop(server);
+        let sent: u64 = sending.await.unwrap();
+        let allowed = FREE_BYTES + 30 * (2 << 20);
+        assert!(
+            (allowed / 10 * 9..allowed + (1 << 20)).contains(&sent),
+            "{sent}"
+        );
     }
 
     #[tokio::test(start_paused = true)]

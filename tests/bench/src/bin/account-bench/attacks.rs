@@ -21,8 +21,11 @@ const STREAM: &str = "flood";
 
 /// Events of one call, which is the most.
 const EVENTS: usize = 10_000;
-/// Calls that fill the group which is looked through.
-const FILLED_CALLS: usize = 20;
+/// Calls that fill the group which is looked through: with as many events as one search looks at.
+const FILLED_CALLS: usize = 5;
+
+/// A pause of whoever fills it faster than an account may.
+const FILL_PAUSE: Duration = Duration::from_millis(200);
 
 /// An object that is copied.
 const OBJECT_BYTES: usize = 32 << 20;
@@ -47,7 +50,7 @@ pub(crate) enum Attack {
     Forms,
     /// Ten thousand events a call.
     LogFlood,
-    /// Searches that find nothing, in a group of two hundred thousand events.
+    /// Searches that find nothing, in a group of fifty thousand events.
     LogScan,
     /// Copies of an object of 32 MiB.
     Copies,
@@ -132,11 +135,6 @@ struct Subject {
 impl Attackers {
     /// Makes what the attack needs, and begins.
     pub(crate) async fn start(attack: Attack, account: &Account) -> Result<Self> {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .on_thread_start(give_way)
-            .enable_all()
-            .build()?;
         let mut attackers = Self {
             runtime: None,
             works: Vec::new(),
@@ -148,6 +146,11 @@ impl Attackers {
             attackers.works.push((part, Arc::clone(&done)));
             begun.push((part, subject, done));
         }
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .on_thread_start(give_way)
+            .enable_all()
+            .build()?;
         for (part, subject, done) in begun {
             for number in 0..part.attackers() {
                 let (account, subject, done) =
@@ -212,7 +215,9 @@ async fn prepare(attack: Attack, account: &Account) -> Result<Subject> {
             subject.events = input.to_string().into();
             if attack == Attack::LogScan {
                 for _ in 0..FILLED_CALLS {
-                    account.put_events(&subject.events).await?;
+                    while account.put_events(&subject.events).await.is_err() {
+                        tokio::time::sleep(FILL_PAUSE).await;
+                    }
                 }
             }
         }
