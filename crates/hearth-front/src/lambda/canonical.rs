@@ -10,6 +10,11 @@ use crate::model::Input;
 /// The members that hold a client token, in the spellings of the two families.
 const TOKENS: [&str; 2] = ["clientToken", "ClientToken"];
 
+/// Whether an input has a client token.
+pub(crate) fn has_token(input: &Input) -> bool {
+    TOKENS.iter().any(|name| input.contains_key(*name))
+}
+
 /// The digest of an input.
 pub(crate) fn digest(input: &Input) -> RequestDigest {
     RequestDigest::of(&canonical(input))

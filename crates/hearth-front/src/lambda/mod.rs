@@ -50,8 +50,8 @@ pub(crate) struct Context<'a> {
     pub(crate) operation: Operation,
     /// The resource that the request names, for refusals that name it.
     resource: String,
-    /// The digest of the input, to be stored with a client token.
-    digest: RequestDigest,
+    /// The digest of the input, to be stored with its client token. `None` if it has no token.
+    digest: Option<RequestDigest>,
 }
 
 impl Context<'_> {
@@ -61,7 +61,7 @@ impl Context<'_> {
 
     /// A client token together with the digest of its request.
     pub(crate) fn request_token(&self, token: Option<String>) -> Option<RequestToken> {
-        canonical::request_token(token, self.digest)
+        canonical::request_token(token, self.digest?)
     }
 
     /// The denial by a policy. A resource of another account gets the same answer.
@@ -117,7 +117,7 @@ impl Lambda {
             caller: &call.caller,
             operation,
             resource: "*".to_owned(),
-            digest: canonical::digest(&Input::new()),
+            digest: None,
         };
         let account = call.caller.scope.account;
         let taken = self.control.throttle(account, operation.rate());
@@ -125,7 +125,7 @@ impl Lambda {
         let model = operation.model();
         let input = input::gather(model, &labels, call.head.uri.query(), &call.body)?;
         check(model.input, &input).map_err(mismatch)?;
-        context.digest = canonical::digest(&input);
+        context.digest = canonical::has_token(&input).then(|| canonical::digest(&input));
         context.resource = named_resource(operation.subject(), &input).unwrap_or(context.resource);
         context.authorize(&input).await?;
         match operation {
