@@ -28,6 +28,7 @@ mod objects;
 mod part_copy;
 mod receive;
 mod refusal;
+mod rights;
 mod store;
 mod tags;
 mod unsupported;
@@ -60,12 +61,13 @@ use crate::upload_body::UploadBody;
 use crate::uri::query_pairs;
 use crate::wire::xml::Xml;
 use crate::wire::{Label, Reply, reply};
-use access::{Access, Visit};
+use access::Access;
 use chunk_limit::LimitedChunks;
 use found::Found;
 #[cfg(test)]
 pub(crate) use memory::OF_ACCOUNT_BYTES;
 use memory::{Held, Memory, held_bytes};
+use rights::Visit;
 use store::AccountBuckets;
 
 /// Tolerated clock skew in seconds: three times that of the other services, as on AWS.
