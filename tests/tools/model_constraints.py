@@ -38,11 +38,11 @@ class Tables:
 
     def string(self, name, raw):
         values = ", ".join(f'"{value}"' for value in raw.get("enum", []))
-        pattern = raw.get("pattern") if self.service.has_patterns else None
+        pattern = raw.get("pattern") if self.service.has_pattern(name) else None
         return (
             f"Shape::Text(Text {{ min: {option(raw.get('min'))}, max: {option(raw.get('max'))}, "
             f"pattern: {option(literal(pattern) if pattern else None)}, values: &[{values}], "
-            f"sensitive: {str(bool(raw.get('sensitive'))).lower()} }})"
+            f"sensitive: {str(bool(raw.get('sensitive') or name in self.service.unrepeated)).lower()} }})"
         )
 
     def integer(self, name, raw):

@@ -38,8 +38,12 @@ class Service:
     writer: str = "written"
     # Whether an integer that cannot be negative has an unsigned type.
     is_unsigned: bool = True
-    # Whether patterns are among the constraints. IAM words their refusals itself.
-    has_patterns: bool = True
+    # Whether the pattern of a shape is among the constraints. IAM words the refusals of most itself.
+    has_pattern: Callable[[str], bool] = lambda shape: True
+    # Texts that messages do not repeat, though no secrets.
+    unrepeated: tuple = ()
+    # Structures that Hearth never has, in lists that are always empty.
+    never: tuple = ()
     is_async: bool = True
     time_format: str = "unixTimestamp"
     # Structures of what several shapes have in common: a shape of the model, or a name of ours.
@@ -63,6 +67,9 @@ LOGS = """
 IAM = """
     CreateRole GetRole ListRoles DeleteRole UpdateAssumeRolePolicy PutRolePolicy GetRolePolicy ListRolePolicies
     DeleteRolePolicy AttachRolePolicy ListAttachedRolePolicies DetachRolePolicy
+    UpdateRole UpdateRoleDescription TagRole UntagRole ListRoleTags ListInstanceProfilesForRole
+    CreatePolicy GetPolicy ListPolicies DeletePolicy TagPolicy UntagPolicy ListPolicyTags ListEntitiesForPolicy
+    CreatePolicyVersion GetPolicyVersion ListPolicyVersions SetDefaultPolicyVersion DeletePolicyVersion
 """
 
 FUNCTIONS = ""
@@ -146,20 +153,54 @@ SERVICES = [
         "Iam",
         wanted=set(IAM.split()).__contains__,
         writer="xml",
-        has_patterns=False,
+        # Recorded from AWS: these have the words of all services, and are not repeated.
+        has_pattern={"tagKeyType", "tagValueType", "policyVersionIdType"}.__contains__,
+        unrepeated=("tagKeyType", "tagValueType", "policyVersionIdType"),
+        never=("InstanceProfile", "PolicyGroup", "PolicyUser"),
         time_format="iso8601",
         left_out={
-            "CreateRoleRequest": ("PermissionsBoundary", "Tags"),
-            "Role": ("PermissionsBoundary", "Tags", "RoleLastUsed", "SourceRoleTemplate"),
-            "ListRolesRequest": ("PathPrefix",),
-            # A role has few policies: they are one page.
+            # Refused by name (`iam/mod.rs`), as are filters by what there is none of.
+            "CreateRoleRequest": ("PermissionsBoundary",),
+            "ListPoliciesRequest": ("PolicyUsageFilter",),
+            "ListEntitiesForPolicyRequest": ("PolicyUsageFilter",),
+            "Role": ("PermissionsBoundary", "RoleLastUsed", "SourceRoleTemplate"),
+            # A role has few policies, a policy few versions, and both have few tags: they are one page.
             "ListRolePoliciesRequest": ("Marker", "MaxItems"),
             "ListRolePoliciesResponse": ("Marker",),
-            "ListAttachedRolePoliciesRequest": ("PathPrefix", "Marker", "MaxItems"),
+            "ListAttachedRolePoliciesRequest": ("Marker", "MaxItems"),
             "ListAttachedRolePoliciesResponse": ("Marker",),
+            "ListPolicyVersionsRequest": ("Marker", "MaxItems"),
+            "ListPolicyVersionsResponse": ("Marker",),
+            "ListRoleTagsRequest": ("Marker", "MaxItems"),
+            "ListRoleTagsResponse": ("Marker",),
+            "ListPolicyTagsRequest": ("Marker", "MaxItems"),
+            "ListPolicyTagsResponse": ("Marker",),
+            # There are none.
+            "ListInstanceProfilesForRoleRequest": ("Marker", "MaxItems"),
+            "ListInstanceProfilesForRoleResponse": ("Marker",),
         },
     ),
-    Service("sts", "Sts", wanted={"GetCallerIdentity"}.__contains__, writer="xml", is_async=False),
+    Service(
+        "sts",
+        "Sts",
+        wanted={"AssumeRole", "GetCallerIdentity"}.__contains__,
+        writer="xml",
+        time_format="iso8601",
+        left_out={
+            # Refused by name (`sts.rs`).
+            "AssumeRoleRequest": (
+                "PolicyArns",
+                "Tags",
+                "TransitiveTagKeys",
+                "SerialNumber",
+                "TokenCode",
+                "SourceIdentity",
+                "ProvidedContexts",
+                "MinimumSessionTokenSize",
+            ),
+            "AssumeRoleResponse": ("SourceIdentity", "PackedPolicySize", "SessionTokenUtilization", "SessionTokenSize"),
+        },
+    ),
     # Functions: an operation that is answered is named here. Nothing is written while there is none.
     Service("lambda", "Lambda", wanted=set(FUNCTIONS.split()).__contains__),
 ]

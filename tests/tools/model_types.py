@@ -50,7 +50,7 @@ class Types:
             if usage in uses:
                 return
             uses.add(usage)
-            if raw["type"] == "structure":
+            if raw["type"] == "structure" and name not in self.service.never:
                 self.walk_members(name, usage)
 
     def walk_members(self, name, usage):
@@ -151,7 +151,7 @@ class Types:
 
     def structure(self, rust_name, doc, own, parts, usage):
         if self.is_xml() and "output" in usage:
-            return self.xml_structure(rust_name, doc, own)
+            return self.xml_structure(rust_name, doc, own, usage)
         is_pascal = next((member for member in own), "a")[0].isupper()
         lines = [commented(doc), f"#[derive({self.derives(usage)})]"]
         if own:
@@ -166,13 +166,21 @@ class Types:
     def is_xml(self):
         return self.service.writer == "xml"
 
-    def xml_structure(self, rust_name, doc, own):
-        """With its members in the order in which they are sent."""
+    def xml_structure(self, rust_name, doc, own, usage):
+        """With its members in the order in which they are sent. One that is read as well has names that serde's rule makes."""
+        derived = '#[derive(Debug, Deserialize)]\n#[serde(rename_all = "PascalCase")]' if "input" in usage else "#[derive(Debug)]"
         fields = "\n".join(f"pub(crate) {field(member)}: {rust}," for member, rust in own.items())
         writes = "".join(f'.member("{member}", &self.{field(member)})' for member in own)
         return (
-            f"{commented(doc)}\n#[derive(Debug)]\npub(crate) struct {rust_name} {{\n{fields}\n}}\n\n"
+            f"{commented(doc)}\n{derived}\npub(crate) struct {rust_name} {{\n{fields}\n}}\n\n"
             f"impl Structure for {rust_name} {{ fn members(&self, xml: Xml) -> Xml {{ xml{writes} }} }}"
+        )
+
+    def uninhabited(self, name):
+        """A type without values, for lists that are always empty."""
+        return (
+            f"{commented(f'Shape `{name}`, of which there is none.')}\n#[derive(Debug)]\npub(crate) enum {upper_camel(name)} {{}}\n\n"
+            f"impl Structure for {upper_camel(name)} {{ fn members(&self, _: Xml) -> Xml {{ match *self {{}} }} }}"
         )
 
     def derives(self, usage):
@@ -211,6 +219,8 @@ class Types:
             if name in self.parts:
                 doc = f"Shape `{name}`." if raw else f"What {listed(self.service.parts[name])} have in common."
                 texts.append(self.structure(upper_camel(name), doc, self.parts[name], [], self.used[name]))
+            elif name in self.service.never:
+                texts.append(self.uninhabited(name))
             elif raw.get("enum"):
                 values = tuple(raw["enum"])
                 same = enumerations.setdefault(values, name)

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::id::{AccessKeyId, AccountId, RoleName};
+use crate::image::Tags;
 use crate::time::Timestamp;
 
 /// An account: the owner of resources, access keys, roles and quotas.
@@ -79,6 +80,8 @@ pub struct Role {
     pub trust_policy: String,
     /// Longest session of the role, in seconds.
     pub max_session_s: u32,
+    /// The tags. No two keys differ by case alone.
+    pub tags: Tags,
     /// When the role was created.
     pub created_at: Timestamp,
 }
@@ -96,6 +99,8 @@ pub struct CreateRole {
     pub trust_policy: String,
     /// Longest session of the role, in seconds.
     pub max_session_s: u32,
+    /// The tags.
+    pub tags: Tags,
 }
 
 /// An inline policy of a role.

@@ -33,6 +33,7 @@ mod images;
 mod instances;
 mod ledger;
 mod mailbox;
+mod managed_policies;
 mod microvms;
 mod owner;
 mod pressure;

@@ -132,6 +132,14 @@ text_id!(
     |byte| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte)
 );
 
+text_id!(
+    /// The name of a managed IAM policy: 1-128 of `[\w+=,.@-]`.
+    PolicyName,
+    "policy name",
+    128,
+    |byte| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte)
+);
+
 /// Defines an identifier that is a UUID behind a fixed prefix.
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident, $kind:literal, $prefix:literal) => {

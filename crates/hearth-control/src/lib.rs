@@ -23,6 +23,7 @@ pub mod connector;
 pub mod guest_call;
 pub mod hooks;
 pub mod image;
+pub mod managed_policy;
 pub mod microvm;
 
 pub mod instance;

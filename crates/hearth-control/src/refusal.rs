@@ -10,6 +10,7 @@ use crate::host::HostError;
 use crate::id::{AccountId, BuildId, ConnectorName, ImageName, MicrovmId, RoleName, VersionNumber};
 use crate::image::ImageState;
 use crate::life::MicrovmState;
+use crate::managed_policy::PolicyRefusal;
 use crate::store::StoreError;
 
 /// Why an operation failed.
@@ -170,13 +171,27 @@ pub enum Refusal {
     RoleNotFound(RoleName),
     /// The account has a role of this name already.
     RoleExists(RoleName),
-    /// The role still has policies.
+    /// The role still has inline policies.
     RoleNotEmpty(RoleName),
+    /// Managed policies are still attached to the role.
+    RoleAttached(RoleName),
     /// The role has no such policy.
     RolePolicyNotFound(RoleName, String),
-    /// The account has reached its quota of roles, or the role its quota of policies.
+    /// The account has reached its quota of roles.
     RoleQuota {
         /// The quota.
         max: u32,
+    },
+    /// The role has reached its quota of policies.
+    RolePolicyQuota {
+        /// The quota.
+        max: u32,
+    },
+    /// An operation on a managed policy is refused.
+    ManagedPolicy {
+        /// The ARN of the policy.
+        arn: String,
+        /// The reason.
+        why: PolicyRefusal,
     },
 }

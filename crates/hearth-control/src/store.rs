@@ -19,6 +19,7 @@ use crate::id::{
     RoleName, VersionNumber,
 };
 use crate::image::{Build, Image, ImageVersion, Tags};
+use crate::managed_policy::{FoundPolicy, PolicyArn, PolicyFilter, PolicyVersion};
 use crate::microvm::{Microvm, MicrovmFilter};
 use crate::time::Timestamp;
 
@@ -104,13 +105,40 @@ pub trait Store: Send + Sync + 'static {
     async fn access_keys(&self, account: AccountId) -> Result<Vec<AccessKey>>;
     /// Returns one role.
     async fn role(&self, account: AccountId, name: &RoleName) -> Result<Option<Role>>;
-    /// Lists roles by name, after the name `after`.
-    async fn roles(&self, account: AccountId, after: Option<&str>, limit: u32)
-    -> Result<Vec<Role>>;
+    /// Lists roles whose path begins so by name, after the name `after`.
+    async fn roles(
+        &self,
+        account: AccountId,
+        path_prefix: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Role>>;
     /// Lists the inline policies of a role, by name.
     async fn role_policies(&self, account: AccountId, name: &RoleName) -> Result<Vec<RolePolicy>>;
     /// Lists the managed policies that are attached to a role, by ARN.
     async fn role_attachments(&self, account: AccountId, name: &RoleName) -> Result<Vec<String>>;
+    /// Returns the documents in force of the account's own policies that are attached to a role.
+    async fn attached_documents(&self, account: AccountId, name: &RoleName) -> Result<Vec<String>>;
+    /// Returns one managed policy.
+    async fn policy(&self, arn: &PolicyArn) -> Result<Option<FoundPolicy>>;
+    /// Lists managed policies by name, after the name `after`.
+    async fn policies(
+        &self,
+        account: AccountId,
+        filter: &PolicyFilter,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<FoundPolicy>>;
+    /// Lists the versions of a managed policy from new to old.
+    async fn policy_versions(&self, arn: &PolicyArn) -> Result<Vec<PolicyVersion>>;
+    /// Lists the roles that a policy is attached to and whose path begins so by name, after the name `after`.
+    async fn policy_roles(
+        &self,
+        arn: &PolicyArn,
+        path_prefix: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Role>>;
 
     /// Returns one image.
     async fn image(&self, arn: &ImageArn) -> Result<Option<Image>>;

@@ -7,7 +7,6 @@ use hearth_control::Control;
 use hearth_control::id::Region;
 use hearth_logs::LogStore;
 use hearth_objects::ObjectStore;
-use tokio::sync::Mutex;
 
 use crate::audit::AuditLog;
 use crate::blocking_calls::BlockingCalls;
@@ -17,7 +16,7 @@ use crate::endpoint_tokens::EndpointTokens;
 use crate::front::Front;
 use crate::guest::Metadata;
 use crate::guests::Guests;
-use crate::iam::Iam;
+use crate::iam::{AccountLocks, Iam};
 use crate::identity::{Identities, SessionKey};
 use crate::keys::Keys;
 use crate::known_hosts::KnownHosts;
@@ -127,7 +126,7 @@ impl Front {
             },
             iam: Iam {
                 control: config.control,
-                puts: Mutex::default(),
+                locks: AccountLocks::default(),
             },
             operator: Operator {
                 page: config.page,

@@ -154,7 +154,7 @@ impl Front {
             Service::Lambda => self.lambda.answer(call).await,
             Service::Hearth => self.operations.answer(call).await,
             Service::Logs => self.logs.answer(call).await,
-            Service::Sts => sts::answer(&call),
+            Service::Sts => sts::answer(&call, &self.identities).await,
             _ => self.iam.answer(&call).await,
         }
     }
@@ -328,8 +328,7 @@ fn may_roles_ask(service: Service) -> bool {
     !matches!(service, Service::Hearth | Service::Iam | Service::Operator)
 }
 
-const ROLE_CLOSED: &str =
-    "Credentials of an execution role cannot do this; use an access key of the account.";
+const ROLE_CLOSED: &str = "Credentials of a role cannot do this; use an access key of the account.";
 
 fn is_upload(service: Service, head: &Parts) -> bool {
     service == Service::Hearth && operations::is_upload(head)

@@ -10,8 +10,12 @@ use hearth_wire::service::Service;
 /// Host name in the snapshot. Each clone gets its own host name before it runs.
 const HOSTNAME: &str = "microvm";
 
-/// Variables by which AWS's clients find S3 and CloudWatch Logs. An image or a caller may override them.
-const SERVICES: &[&str] = &["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS"];
+/// Variables by which AWS's clients find S3, CloudWatch Logs and STS. An image or a caller may override them.
+const SERVICES: &[&str] = &[
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS",
+    "AWS_ENDPOINT_URL_STS",
+];
 
 /// An image without a program to run.
 #[derive(Debug, thiserror::Error)]

@@ -7,10 +7,12 @@ use crate::account::{AccessKey, Account, KeyStatus, Role, RolePolicy};
 use crate::arn::{ImageArn, Scope, TaggedArn};
 use crate::connector::{Connector, ConnectorVersion};
 use crate::id::{
-    AccessKeyId, AccountId, ConnectorId, ConnectorName, MicrovmId, RoleName, VersionNumber,
+    AccessKeyId, AccountId, ConnectorId, ConnectorName, MicrovmId, PolicyName, RoleName,
+    VersionNumber,
 };
 use crate::image::{Build, Image, ImageVersion, Tags};
 use crate::life::Life;
+use crate::managed_policy::{ManagedPolicy, PolicyArn, PolicyVersion};
 use crate::microvm::{Activity, LaunchTerms, Microvm};
 use crate::request::ClientToken;
 use crate::time::Timestamp;
@@ -115,6 +117,32 @@ pub enum Guard {
     RolesBelow(AccountId, u32),
     /// The role has fewer policies, attached ones included, than this.
     RolePoliciesBelow(AccountId, RoleName, u32),
+    /// No managed policy is attached to the role.
+    RoleUnattached(AccountId, RoleName),
+    /// With this policy attached, the role has at most `max` attached ones.
+    AttachmentFits {
+        /// The account.
+        account: AccountId,
+        /// The role.
+        role: RoleName,
+        /// The policy to be attached, which may be attached already.
+        policy_arn: String,
+        /// The most attached policies that the role may have.
+        max: u32,
+    },
+
+    /// The managed policy exists.
+    PolicyPresent(PolicyArn),
+    /// No managed policy of the account has this name.
+    PolicyNameFree(AccountId, PolicyName),
+    /// The account has fewer managed policies than this.
+    PoliciesBelow(AccountId, u32),
+    /// No role has the managed policy.
+    PolicyUnattached(PolicyArn),
+    /// The managed policy has this version.
+    PolicyVersionPresent(PolicyArn, u32),
+    /// The managed policy has fewer versions than this.
+    PolicyVersionsBelow(PolicyArn, u32),
 }
 
 /// One change of the store. `Put` writes a whole record, whether or not it exists.
@@ -196,6 +224,14 @@ pub enum Change {
     AttachRolePolicy(AccountId, RoleName, String),
     /// Detaches a managed policy from a role.
     DetachRolePolicy(AccountId, RoleName, String),
+    /// Writes a managed policy.
+    PutPolicy(ManagedPolicy),
+    /// Removes a managed policy with its versions.
+    RemovePolicy(PolicyArn),
+    /// Writes a new version of a managed policy.
+    AddPolicyVersion(PolicyArn, PolicyVersion),
+    /// Removes one version of a managed policy.
+    RemovePolicyVersion(PolicyArn, u32),
 
     /// Writes the intent of an operation. Replaces the open intent of the same subject.
     Intend(Intent),

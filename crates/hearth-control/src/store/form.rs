@@ -11,6 +11,7 @@ use crate::store::StoreError;
 mod connector;
 mod image;
 pub(crate) mod microvm;
+mod tags;
 
 /// A domain type with a stored form.
 pub(crate) trait Stored: Sized {

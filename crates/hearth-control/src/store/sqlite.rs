@@ -18,6 +18,7 @@ use crate::id::{
     RoleName, VersionNumber,
 };
 use crate::image::{Build, Image, ImageVersion, Tags};
+use crate::managed_policy::{FoundPolicy, PolicyArn, PolicyFilter, PolicyVersion};
 use crate::microvm::{Microvm, MicrovmFilter};
 use crate::store::Intent;
 use crate::time::Timestamp;
@@ -27,6 +28,7 @@ mod read_accounts;
 mod read_connectors;
 mod read_images;
 mod read_microvms;
+mod read_policies;
 mod rows;
 mod schema;
 
@@ -117,11 +119,12 @@ impl Store for SqliteStore {
     async fn roles(
         &self,
         account: AccountId,
+        path_prefix: &str,
         after: Option<&str>,
         limit: u32,
     ) -> Result<Vec<Role>> {
-        let after = after.unwrap_or_default().to_owned();
-        self.read(move |db| read_accounts::roles(db, account, &after, limit))
+        let (path, after) = (path_prefix.to_owned(), after.unwrap_or_default().to_owned());
+        self.read(move |db| read_accounts::roles(db, account, &path, &after, limit))
             .await
     }
 
@@ -134,6 +137,47 @@ impl Store for SqliteStore {
     async fn role_attachments(&self, account: AccountId, name: &RoleName) -> Result<Vec<String>> {
         let name = name.clone();
         self.read(move |db| read_accounts::role_attachments(db, account, &name))
+            .await
+    }
+
+    async fn attached_documents(&self, account: AccountId, name: &RoleName) -> Result<Vec<String>> {
+        let name = name.clone();
+        self.read(move |db| read_policies::attached_documents(db, account, &name))
+            .await
+    }
+
+    async fn policy(&self, arn: &PolicyArn) -> Result<Option<FoundPolicy>> {
+        let arn = arn.clone();
+        self.read(move |db| read_policies::policy(db, &arn)).await
+    }
+
+    async fn policies(
+        &self,
+        account: AccountId,
+        filter: &PolicyFilter,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<FoundPolicy>> {
+        let (filter, after) = (filter.clone(), after.unwrap_or_default().to_owned());
+        self.read(move |db| read_policies::policies(db, account, &filter, &after, limit))
+            .await
+    }
+
+    async fn policy_versions(&self, arn: &PolicyArn) -> Result<Vec<PolicyVersion>> {
+        let arn = arn.clone();
+        self.read(move |db| read_policies::versions(db, &arn)).await
+    }
+
+    async fn policy_roles(
+        &self,
+        arn: &PolicyArn,
+        path_prefix: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Role>> {
+        let (arn, path) = (arn.clone(), path_prefix.to_owned());
+        let after = after.unwrap_or_default().to_owned();
+        self.read(move |db| read_policies::roles(db, &arn, &path, &after, limit))
             .await
     }
 

@@ -11,6 +11,7 @@ mod guards;
 mod images;
 mod journal;
 mod microvms;
+mod policies;
 
 impl Guard {
     /// The expectations of all guards.
@@ -63,7 +64,7 @@ impl Change {
             Self::AddAccessKey(key) => one(accounts::add_key(key)),
             Self::SetAccessKey(id, status) => one(accounts::set_key(id, *status)),
             Self::RemoveAccessKey(id) => one(accounts::remove_key(id)),
-            Self::PutRole(role) => one(accounts::put_role(role)),
+            Self::PutRole(role) => one(accounts::put_role(role)?),
             Self::RemoveRole(account, name) => one(accounts::remove_role(*account, name)),
             Self::PutRolePolicy(account, role, policy) => {
                 one(accounts::put_policy(*account, role, policy))
@@ -77,6 +78,10 @@ impl Change {
             Self::DetachRolePolicy(account, role, arn) => {
                 one(accounts::detach(*account, role, arn))
             }
+            Self::PutPolicy(policy) => one(policies::put(policy)?),
+            Self::RemovePolicy(arn) => Ok(policies::remove(arn)),
+            Self::AddPolicyVersion(arn, version) => one(policies::add_version(arn, version)),
+            Self::RemovePolicyVersion(arn, number) => one(policies::remove_version(arn, *number)),
 
             Self::Intend(intent) => Ok(journal::intend(intent)),
             Self::Conclude(subject, outcome, at) => one(journal::conclude(subject, outcome, *at)),

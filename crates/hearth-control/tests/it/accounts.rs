@@ -3,6 +3,8 @@
 use hearth_control::Refusal;
 use hearth_control::account::{CreateRole, KeyStatus, RolePolicy};
 use hearth_control::id::AccountId;
+use hearth_control::image::Tags;
+use hearth_control::managed_policy::PolicyRefusal;
 use hearth_control::page::PageRequest;
 
 use crate::support::{World, refusal};
@@ -65,6 +67,7 @@ async fn roles_keep_their_documents() {
         description: None,
         trust_policy: "{}".to_owned(),
         max_session_s: 3600,
+        tags: Tags::new(),
     };
     let role = control
         .create_role(account, request("build"))
@@ -73,7 +76,8 @@ async fn roles_keep_their_documents() {
     control.create_role(account, request("run")).await.unwrap();
     let twin = control.create_role(account, request("build")).await;
     assert_eq!(refusal(twin), Refusal::RoleExists(role.name.clone()));
-    let page = control.roles(account, PageRequest::first(1)).await.unwrap();
+    let page = control.roles(account, "", PageRequest::first(1)).await;
+    let page = page.unwrap();
     assert_eq!((page.items.len(), page.next.is_some()), (1, true));
 
     let policy = RolePolicy {
@@ -96,23 +100,29 @@ async fn roles_keep_their_documents() {
         .await
         .unwrap();
     let full = control.delete_role(account, &role.name).await;
+    assert_eq!(refusal(full), Refusal::RoleAttached(role.name.clone()));
+    control
+        .detach_role_policy(account, &role.name, "arn:aws:iam::aws:policy/X")
+        .await
+        .unwrap();
+    let full = control.delete_role(account, &role.name).await;
     assert_eq!(refusal(full), Refusal::RoleNotEmpty(role.name.clone()));
     control
         .delete_role_policy(account, &role.name, "logs")
         .await
         .unwrap();
-    control
-        .detach_role_policy(account, &role.name, "arn:aws:iam::aws:policy/X")
-        .await
-        .unwrap();
     let again = control
         .delete_role_policy(account, &role.name, "logs")
         .await;
-    let missing = |policy: &str| Refusal::RolePolicyNotFound(role.name.clone(), policy.to_owned());
-    assert_eq!(refusal(again), missing("logs"));
+    let missing = Refusal::RolePolicyNotFound(role.name.clone(), "logs".to_owned());
+    assert_eq!(refusal(again), missing);
     let arn = "arn:aws:iam::aws:policy/X";
     let again = control.detach_role_policy(account, &role.name, arn).await;
-    assert_eq!(refusal(again), missing(arn));
+    let missing = Refusal::ManagedPolicy {
+        arn: arn.to_owned(),
+        why: PolicyRefusal::NotFound,
+    };
+    assert_eq!(refusal(again), missing);
     control.delete_role(account, &role.name).await.unwrap();
     assert_eq!(
         refusal(control.role(account, &role.name).await),

@@ -12,6 +12,7 @@ mod crash;
 mod forks;
 mod images;
 mod lifecycle;
+mod managed_policies;
 mod moved_elsewhere;
 mod pressure;
 mod quotas;

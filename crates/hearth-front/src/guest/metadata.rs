@@ -17,7 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::Guest;
-use crate::identity::{ExecutionRole, LaunchedMicrovm, RoleError, SessionKey};
+use crate::identity::{LaunchedMicrovm, RoleError, RoleSession, SessionKey};
 use crate::wire::{Reply, reply};
 
 const TOKEN: HeaderName = HeaderName::from_static("x-aws-ec2-metadata-token");
@@ -97,7 +97,7 @@ impl Metadata {
     }
 
     async fn credentials(&self, microvm: &Microvm, now: Timestamp) -> Reply {
-        let keys = match ExecutionRole::of(&self.control, microvm).await {
+        let keys = match RoleSession::of_microvm(&self.control, microvm).await {
             Ok(_) => self.sessions.issue(&LaunchedMicrovm::from(microvm), now),
             Err(RoleError::None) => return text(404, "Not Found"),
             Err(RoleError::Unavailable) => return text(500, "Internal Server Error"),

@@ -1,36 +1,49 @@
-//! IAM: roles and their policies. They take effect for execution roles ([`crate::identity`]).
+//! IAM: roles and their policies, and managed policies. They take effect for sessions with roles
+//! ([`crate::identity`]).
 //!
-//! Each action is a function from its input to its output, in [`roles`] and [`policies`].
+//! Each action is a function from its input to its output, in [`roles`], [`policies`] (those of roles),
+//! [`managed_policies`] and [`tags`].
 
+mod account_locks;
+mod documents;
+mod managed_policies;
 mod policies;
+mod refusal;
 mod roles;
+mod tags;
 
+use hearth_control::Control;
 use hearth_control::id::{AccountId, RoleName};
-use hearth_control::{Control, ControlError, Refusal};
-
-use tokio::sync::Mutex;
+use hearth_control::page::{Cursor, PageRequest};
 
 use crate::call::Call;
 use crate::fault::Fault;
 use crate::model::iam::{Iam as Actions, *};
-use crate::policy::{Document, DocumentKind};
 use crate::wire::query::{self, Parameters};
 use crate::wire::xml::Xml;
 use crate::wire::{Label, Reply};
+pub(crate) use account_locks::AccountLocks;
+use refusal::validation;
 
 pub(crate) const NAMESPACE: &str = " xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\"";
+
+/// Parameters that would change what is evaluated or listed, and are not supported.
+const NOT_SUPPORTED: &[&str] = &["PermissionsBoundary", "PolicyUsageFilter"];
+
+/// Items in one answer if the request sets no limit.
+const PAGE_LIMIT: u32 = 100;
 
 /// The IAM service.
 pub(crate) struct Iam {
     pub(crate) control: Control,
-    /// Serializes writes of policies: the total size of a role's policies is checked before each.
-    pub(crate) puts: Mutex<()>,
+    /// Roles and policies are read, checked and written: one change of an account at a time.
+    pub(crate) locks: AccountLocks,
 }
 
 /// One request of an account.
 struct Request<'a> {
     control: &'a Control,
-    puts: &'a Mutex<()>,
+    locks: &'a AccountLocks,
     account: AccountId,
 }
 
@@ -49,7 +62,7 @@ impl Iam {
         };
         let request = Request {
             control: &self.control,
-            puts: &self.puts,
+            locks: &self.locks,
             account: call.caller.scope.account,
         };
         match request.perform(operation, &parameters).await {
@@ -66,7 +79,17 @@ impl Iam {
 
 impl Request<'_> {
     async fn perform(&self, operation: Operation, parameters: &Parameters) -> Result<Xml, Fault> {
-        let input = parameters.checked_input(operation.model().input)?;
+        parameters.refuse(NOT_SUPPORTED)?;
+        let model = operation.model();
+        let input = parameters.checked_input(model.input)?;
+        let is_read = ["Get", "List"]
+            .iter()
+            .any(|verb| model.name.starts_with(verb));
+        let _lock = if is_read {
+            None
+        } else {
+            Some(self.locks.lock(self.account).await)
+        };
         operation.perform(self, input).await
     }
 }
@@ -76,8 +99,27 @@ impl Actions for Request<'_> {
         policies::attach(self, input).await
     }
 
+    async fn create_policy(&self, input: CreatePolicyInput) -> Result<CreatePolicyOutput, Fault> {
+        managed_policies::create(self, input).await
+    }
+
+    async fn create_policy_version(
+        &self,
+        input: CreatePolicyVersionInput,
+    ) -> Result<CreatePolicyVersionOutput, Fault> {
+        managed_policies::create_version(self, input).await
+    }
+
     async fn create_role(&self, input: CreateRoleInput) -> Result<CreateRoleOutput, Fault> {
         roles::create(self, input).await
+    }
+
+    async fn delete_policy(&self, input: DeletePolicyInput) -> Result<(), Fault> {
+        managed_policies::delete(self, input).await
+    }
+
+    async fn delete_policy_version(&self, input: DeletePolicyVersionInput) -> Result<(), Fault> {
+        managed_policies::delete_version(self, input).await
     }
 
     async fn delete_role(&self, input: DeleteRoleInput) -> Result<(), Fault> {
@@ -90,6 +132,17 @@ impl Actions for Request<'_> {
 
     async fn detach_role_policy(&self, input: DetachRolePolicyInput) -> Result<(), Fault> {
         policies::detach(self, input).await
+    }
+
+    async fn get_policy(&self, input: GetPolicyInput) -> Result<GetPolicyOutput, Fault> {
+        managed_policies::get(self, input).await
+    }
+
+    async fn get_policy_version(
+        &self,
+        input: GetPolicyVersionInput,
+    ) -> Result<GetPolicyVersionOutput, Fault> {
+        managed_policies::get_version(self, input).await
     }
 
     async fn get_role(&self, input: GetRoleInput) -> Result<GetRoleOutput, Fault> {
@@ -110,11 +163,47 @@ impl Actions for Request<'_> {
         policies::list_attached(self, input).await
     }
 
+    async fn list_entities_for_policy(
+        &self,
+        input: ListEntitiesForPolicyInput,
+    ) -> Result<ListEntitiesForPolicyOutput, Fault> {
+        managed_policies::list_entities(self, input).await
+    }
+
+    async fn list_instance_profiles_for_role(
+        &self,
+        input: ListInstanceProfilesForRoleInput,
+    ) -> Result<ListInstanceProfilesForRoleOutput, Fault> {
+        roles::instance_profiles(self, input).await
+    }
+
+    async fn list_policies(&self, input: ListPoliciesInput) -> Result<ListPoliciesOutput, Fault> {
+        managed_policies::list(self, input).await
+    }
+
+    async fn list_policy_tags(
+        &self,
+        input: ListPolicyTagsInput,
+    ) -> Result<ListPolicyTagsOutput, Fault> {
+        tags::list_policy_tags(self, input).await
+    }
+
+    async fn list_policy_versions(
+        &self,
+        input: ListPolicyVersionsInput,
+    ) -> Result<ListPolicyVersionsOutput, Fault> {
+        managed_policies::list_versions(self, input).await
+    }
+
     async fn list_role_policies(
         &self,
         input: ListRolePoliciesInput,
     ) -> Result<ListRolePoliciesOutput, Fault> {
         policies::list(self, input).await
+    }
+
+    async fn list_role_tags(&self, input: ListRoleTagsInput) -> Result<ListRoleTagsOutput, Fault> {
+        tags::list_role_tags(self, input).await
     }
 
     async fn list_roles(&self, input: ListRolesInput) -> Result<ListRolesOutput, Fault> {
@@ -125,11 +214,45 @@ impl Actions for Request<'_> {
         policies::put(self, input).await
     }
 
+    async fn set_default_policy_version(
+        &self,
+        input: SetDefaultPolicyVersionInput,
+    ) -> Result<(), Fault> {
+        managed_policies::set_default_version(self, input).await
+    }
+
+    async fn tag_policy(&self, input: TagPolicyInput) -> Result<(), Fault> {
+        tags::tag_policy(self, input).await
+    }
+
+    async fn tag_role(&self, input: TagRoleInput) -> Result<(), Fault> {
+        tags::tag_role(self, input).await
+    }
+
+    async fn untag_policy(&self, input: UntagPolicyInput) -> Result<(), Fault> {
+        tags::untag_policy(self, input).await
+    }
+
+    async fn untag_role(&self, input: UntagRoleInput) -> Result<(), Fault> {
+        tags::untag_role(self, input).await
+    }
+
     async fn update_assume_role_policy(
         &self,
         input: UpdateAssumeRolePolicyInput,
     ) -> Result<(), Fault> {
         roles::set_trust(self, input).await
+    }
+
+    async fn update_role(&self, input: UpdateRoleInput) -> Result<UpdateRoleOutput, Fault> {
+        roles::update(self, input).await
+    }
+
+    async fn update_role_description(
+        &self,
+        input: UpdateRoleDescriptionInput,
+    ) -> Result<UpdateRoleDescriptionOutput, Fault> {
+        roles::update_description(self, input).await
     }
 }
 
@@ -142,65 +265,11 @@ fn role_name(text: &str) -> Result<RoleName, Fault> {
     })
 }
 
-/// Longest trust policy, and the most that all inline policies of a role may have together (the quota of IAM). All of
-/// them are evaluated for every request of a role.
-const MAX_POLICY_CHARS: usize = 10_240;
-
-/// The size of a policy as IAM counts it: without white space.
-fn policy_chars(document: &str) -> usize {
-    let counted = document.chars().filter(|char| !char.is_whitespace());
-    counted.count()
-}
-
-/// A policy document of bounded size that can be parsed. It is evaluated when it is used.
-fn document(document: String, kind: DocumentKind) -> Result<String, Fault> {
-    let refused = |text: String| Err(Fault::new(400, "MalformedPolicyDocument", text));
-    if kind == DocumentKind::Trust && policy_chars(&document) > MAX_POLICY_CHARS {
-        return refused(format!(
-            "This policy is longer than {MAX_POLICY_CHARS} characters"
-        ));
-    }
-    match Document::parse(&document, kind) {
-        Ok(_) => Ok(document),
-        Err(error) => refused(format!("This policy cannot be read: {error}")),
-    }
-}
-
-fn validation(message: &str) -> Fault {
-    Fault::new(400, "ValidationError", message)
-}
-
-/// Refusals of the domain in the words of IAM.
-fn refused(error: ControlError) -> Fault {
-    let ControlError::Refused(refusal) = error else {
-        return Fault {
-            code: "ServiceFailure",
-            ..Fault::internal(&error)
-        };
-    };
-    match refusal {
-        Refusal::RoleNotFound(name) => no_such_entity(&format!("role with name {name}")),
-        Refusal::RolePolicyNotFound(_, policy) => {
-            no_such_entity(&format!("role policy with name {policy}"))
-        }
-        Refusal::RoleExists(name) => Fault::new(
-            409,
-            "EntityAlreadyExists",
-            format!("Role with name {name} already exists."),
-        ),
-        Refusal::RoleNotEmpty(_) => Fault::new(
-            409,
-            "DeleteConflict",
-            "Cannot delete entity, must remove all policies first.",
-        ),
-        Refusal::RoleQuota { max } => {
-            Fault::new(409, "LimitExceeded", format!("Cannot exceed quota: {max}"))
-        }
-        Refusal::BadCursor => validation("Invalid Marker"),
-        other => Fault::internal(&format!("a refusal of another family: {other:?}")),
-    }
-}
-
-fn no_such_entity(what: &str) -> Fault {
-    Fault::new(404, "NoSuchEntity", format!("The {what} cannot be found."))
+/// The page that a request asks for.
+fn page(marker: Option<&str>, max_items: Option<u32>) -> Result<PageRequest, Fault> {
+    let after = marker.map(str::parse::<Cursor>).transpose();
+    Ok(PageRequest {
+        limit: max_items.unwrap_or(PAGE_LIMIT),
+        after: after.map_err(|_| validation("Invalid Marker"))?,
+    })
 }

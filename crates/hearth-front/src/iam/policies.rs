@@ -2,7 +2,9 @@
 
 use hearth_control::account::RolePolicy;
 
-use super::{MAX_POLICY_CHARS, Request, document, policy_chars, refused, role_name, validation};
+use super::documents::{self, MAX_POLICY_CHARS, OF_AWS, policy_arn, policy_chars, policy_name};
+use super::refusal::refused;
+use super::{Request, role_name};
 use crate::fault::Fault;
 use crate::model::iam::{
     AttachRolePolicyInput, AttachedPolicy, DeleteRolePolicyInput, DetachRolePolicyInput,
@@ -10,17 +12,14 @@ use crate::model::iam::{
     ListAttachedRolePoliciesOutput, ListRolePoliciesInput, ListRolePoliciesOutput,
     PutRolePolicyInput,
 };
-use crate::policy::DocumentKind;
 use crate::uri::encode;
 
 pub(super) async fn put(request: &Request<'_>, input: PutRolePolicyInput) -> Result<(), Fault> {
     let role = role_name(&input.role_name)?;
-    check_name(&input.policy_name)?;
     let policy = RolePolicy {
-        name: input.policy_name,
-        document: document(input.policy_document, DocumentKind::Identity)?,
+        name: policy_name(&input.policy_name)?.to_string(),
+        document: documents::inline(input.policy_document)?,
     };
-    let _turn = request.puts.lock().await;
     let known = request.control.role_policies(request.account, &role);
     let known = known.await.map_err(refused)?;
     let others = known.iter().filter(|known| known.name != policy.name);
@@ -28,9 +27,7 @@ pub(super) async fn put(request: &Request<'_>, input: PutRolePolicyInput) -> Res
         .chain([&policy])
         .map(|policy| policy_chars(&policy.document));
     if sizes.sum::<usize>() > MAX_POLICY_CHARS {
-        let message =
-            format!("Maximum policy size of {MAX_POLICY_CHARS} bytes exceeded for role {role}");
-        return Err(Fault::new(409, "LimitExceeded", message));
+        return Err(documents::inline_too_large(role.as_str()));
     }
     let put = request
         .control
@@ -43,7 +40,7 @@ pub(super) async fn get(
     input: GetRolePolicyInput,
 ) -> Result<GetRolePolicyOutput, Fault> {
     let role = role_name(&input.role_name)?;
-    check_name(&input.policy_name)?;
+    policy_name(&input.policy_name)?;
     let found = request
         .control
         .role_policy(request.account, &role, &input.policy_name);
@@ -73,7 +70,7 @@ pub(super) async fn delete(
     input: DeleteRolePolicyInput,
 ) -> Result<(), Fault> {
     let role = role_name(&input.role_name)?;
-    check_name(&input.policy_name)?;
+    policy_name(&input.policy_name)?;
     let deleted = request
         .control
         .delete_role_policy(request.account, &role, &input.policy_name);
@@ -100,7 +97,10 @@ pub(super) async fn list_attached(
     let found = request
         .control
         .attached_role_policies(request.account, &role);
-    let arns = found.await.map_err(refused)?;
+    let mut arns = found.await.map_err(refused)?;
+    if let Some(prefix) = &input.path_prefix {
+        arns.retain(|arn| path_of(arn).starts_with(prefix));
+    }
     let answer = |arn: String| AttachedPolicy {
         policy_name: arn.rsplit('/').next().map(str::to_owned),
         policy_arn: Some(arn),
@@ -116,28 +116,27 @@ pub(super) async fn detach(
     input: DetachRolePolicyInput,
 ) -> Result<(), Fault> {
     let role = role_name(&input.role_name)?;
-    check_arn(&input.policy_arn)?;
     let detached = request
         .control
         .detach_role_policy(request.account, &role, &input.policy_arn);
-    detached.await.map_err(refused)
-}
-
-/// Checks the characters of a name. The model checks its length.
-fn check_name(name: &str) -> Result<(), Fault> {
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte);
-    if name.bytes().all(is_allowed) {
-        Ok(())
-    } else {
-        Err(validation("The specified value for policyName is invalid."))
+    let detached = detached.await;
+    if detached.is_err() {
+        // Earlier releases attached ARNs of other forms, which can be detached.
+        check_arn(&input.policy_arn)?;
     }
+    detached.map_err(refused)
 }
 
 fn check_arn(arn: &str) -> Result<(), Fault> {
-    if arn.starts_with("arn:aws") && arn.bytes().all(|byte| byte.is_ascii_graphic()) {
-        Ok(())
-    } else {
-        let message = format!("ARN {arn} is not valid.");
-        Err(Fault::new(400, "InvalidInput", message))
+    let is_of_aws = arn.starts_with(OF_AWS) && arn.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_of_aws {
+        return Ok(());
     }
+    policy_arn(arn).map(|_| ())
+}
+
+/// The path of a managed policy, whoever's it is.
+fn path_of(arn: &str) -> &str {
+    let path = arn.split_once(":policy").map_or("", |(_, path)| path);
+    path.rfind('/').map_or("", |end| &path[..=end])
 }

@@ -7,8 +7,7 @@
 use hearth_control::Control;
 use hearth_control::id::AccountId;
 
-use super::role::{RoleArn, RoleError};
-use super::{Denied, ask};
+use super::role::{Denied, RoleArn, RoleError, ask};
 use crate::policy::Facts;
 
 /// The session name that the service uses with the role.

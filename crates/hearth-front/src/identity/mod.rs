@@ -1,32 +1,37 @@
-//! Who signed a request: an account with one of its access keys, or an execution role with the temporary keys of its
-//! microVM.
+//! Who signed a request: an account with one of its access keys, or a session with a role: that of a microVM with its
+//! execution role, or one that `AssumeRole` began.
 //!
 //! ```text
 //! AKIA...           the key store             the account: everything of its own
-//! ASIA... + token   sessions.rs, derived      a role of a living microVM: what its policies allow
+//! ASIA... + token   sessions.rs, derived      the execution role of a living microVM: what its policies allow
+//!                   assumed.rs, derived       a role of the account, for a time: what its policies allow
 //! ```
 //!
-//! Both kinds are looked up in one place, [`Identities::find`], which S3 and all other services use.
+//! All kinds are looked up in one place, [`Identities::find`], which S3 and all other services use.
 
+mod assumed;
 mod build_role;
 mod managed;
 mod role;
 mod sessions;
+mod trust;
 
 use std::sync::Arc;
 
 use hearth_control::account::SecretKey;
 use hearth_control::arn::Scope;
-use hearth_control::id::AccountId;
+use hearth_control::id::{AccountId, MicrovmId};
 use hearth_control::{Control, microvm::Microvm};
 use jiff::Timestamp;
 
 use crate::keys::Keys;
-use crate::policy::{Decision, Document, Facts, Question, decide};
+use crate::policy::Facts;
 use crate::sigv4::SignatureError;
 
+use assumed::AssumedSession;
+pub(crate) use assumed::{AssumeError, AssumeRole, assume_role};
 pub(crate) use build_role::{BuildRoleError, may_build_role_read};
-pub(crate) use role::{ExecutionRole, RoleArn, RoleError};
+pub(crate) use role::{Denied, RoleArn, RoleError, RoleSession};
 pub(crate) use sessions::LaunchedMicrovm;
 use sessions::Session;
 pub use sessions::SessionKey;
@@ -53,8 +58,8 @@ pub(crate) struct Signer {
 pub(crate) enum Principal {
     /// The account itself.
     Account,
-    /// A role, as long as its microVM lives.
-    Role(Arc<ExecutionRole>),
+    /// A session with a role, as long as it lasts.
+    Role(Arc<RoleSession>),
 }
 
 /// The verified caller of a request.
@@ -64,11 +69,6 @@ pub(crate) struct Caller {
     pub(crate) scope: Scope,
     pub(crate) principal: Principal,
 }
-
-/// A denial by a policy, in the words of AWS.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Denied(String);
 
 impl Identities {
     /// Returns the owner of an access key.
@@ -102,25 +102,48 @@ impl Identities {
     }
 
     async fn of_role(&self, access_key: &str, token: &str) -> Result<Signer, SignatureError> {
-        let session = self.sessions.open(token, access_key);
-        let session = session.ok_or(SignatureError::UnknownKey)?;
-        let microvm = self.living(&session).ok_or(SignatureError::ExpiredToken)?;
-        if session.period.end(&LaunchedMicrovm::from(&microvm)) <= Timestamp::now() {
-            return Err(SignatureError::ExpiredToken);
-        }
-        let role = ExecutionRole::of(&self.control, &microvm).await;
-        let role = role.map_err(|_| SignatureError::UnknownKey)?;
+        let session = match self.sessions.open(token, access_key) {
+            Some(session) => self.of_microvm(&session).await?,
+            None => {
+                let session = AssumedSession::open(&self.sessions, token, access_key);
+                let session = session.ok_or(SignatureError::UnknownKey)?;
+                self.of_assumed(session).await?
+            }
+        };
         Ok(Signer {
             access_key: access_key.to_owned(),
             secret: self.sessions.secret(access_key),
-            account: microvm.scope.account,
-            principal: Principal::Role(Arc::new(role)),
+            account: session.account(),
+            principal: Principal::Role(Arc::new(session)),
         })
     }
 
+    async fn of_microvm(&self, session: &Session) -> Result<RoleSession, SignatureError> {
+        let microvm = self.living(session.microvm);
+        let microvm = microvm.ok_or(SignatureError::ExpiredToken)?;
+        if session.period.end(&LaunchedMicrovm::from(&microvm)) <= Timestamp::now() {
+            return Err(SignatureError::ExpiredToken);
+        }
+        let role = RoleSession::of_microvm(&self.control, &microvm).await;
+        role.map_err(|_| SignatureError::UnknownKey)
+    }
+
+    async fn of_assumed(&self, session: AssumedSession) -> Result<RoleSession, SignatureError> {
+        let is_over = match session.microvm() {
+            Some(Ok(microvm)) => self.living(microvm).is_none(),
+            Some(Err(_)) => true,
+            None => false,
+        };
+        if is_over || session.has_expired(Timestamp::now()) {
+            return Err(SignatureError::ExpiredToken);
+        }
+        let role = session.resume(&self.control).await;
+        role.map_err(|_| SignatureError::UnknownKey)
+    }
+
     /// The microVM of a session. `None` if it is ending or has ended.
-    fn living(&self, session: &Session) -> Option<Microvm> {
-        let microvm = self.control.watch_microvm(session.microvm)?;
+    fn living(&self, microvm: MicrovmId) -> Option<Microvm> {
+        let microvm = self.control.watch_microvm(microvm)?;
         let microvm = microvm.borrow().clone();
         (!microvm.life.phase.is_ending()).then_some(microvm)
     }
@@ -135,46 +158,11 @@ impl Principal {
         resources: &[String],
         facts: &Facts,
     ) -> Result<(), Denied> {
-        let Self::Role(role) = self else {
-            return Ok(());
-        };
-        ask(
-            &role.policies,
-            &role.session_arn(),
-            action,
-            resources,
-            facts,
-        )
+        match self {
+            Self::Account => Ok(()),
+            Self::Role(session) => session.may(action, resources, facts),
+        }
     }
-}
-
-/// Evaluates the policies of a session.
-fn ask(
-    policies: &[Document],
-    session_arn: &str,
-    action: &str,
-    resources: &[String],
-    facts: &Facts,
-) -> Result<(), Denied> {
-    let question = Question {
-        service: None,
-        action,
-        resources,
-        facts,
-    };
-    let reason = match decide(policies, &question) {
-        Decision::Allowed => return Ok(()),
-        Decision::DeniedExplicitly => {
-            "with an explicit deny in an identity-based policy".to_owned()
-        }
-        Decision::NotAllowed => {
-            format!("because no identity-based policy allows the {action} action")
-        }
-    };
-    let resource = resources.first().map_or("*", String::as_str);
-    Err(Denied(format!(
-        "User: {session_arn} is not authorized to perform: {action} on resource: {resource} {reason}"
-    )))
 }
 
 impl Caller {
@@ -182,7 +170,7 @@ impl Caller {
     pub(crate) fn arn(&self) -> String {
         match &self.principal {
             Principal::Account => format!("arn:aws:iam::{}:root", self.scope.account),
-            Principal::Role(role) => role.session_arn(),
+            Principal::Role(session) => session.arn(),
         }
     }
 
@@ -190,7 +178,7 @@ impl Caller {
     pub(crate) fn user_id(&self) -> String {
         match &self.principal {
             Principal::Account => self.scope.account.to_string(),
-            Principal::Role(role) => format!("{}:{}", role.id, role.microvm),
+            Principal::Role(session) => session.user_id(),
         }
     }
 }

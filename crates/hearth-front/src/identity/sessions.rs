@@ -177,7 +177,12 @@ impl SessionKey {
     }
 
     fn access_key(&self, session: &Session) -> String {
-        let tag = self.tag(ACCESS_KEY, &session.to_bytes());
+        self.key_id(ACCESS_KEY, &session.to_bytes())
+    }
+
+    /// The access key of a content.
+    pub(super) fn key_id(&self, purpose: &[u8], content: &[u8]) -> String {
+        let tag = self.tag(purpose, content);
         let letters = tag[..16].iter();
         let letters = letters.map(|byte| char::from(KEY_LETTERS[usize::from(byte % 32)]));
         format!("{KEY_PREFIX}{}", letters.collect::<String>())
@@ -195,13 +200,13 @@ impl SessionKey {
             .unwrap_or_default()
     }
 
-    fn seal(&self, purpose: &[u8], content: &[u8]) -> String {
+    pub(super) fn seal(&self, purpose: &[u8], content: &[u8]) -> String {
         let mut bytes = self.tag(purpose, content).to_vec();
         bytes.extend_from_slice(content);
         base64_simd::URL_SAFE.encode_to_string(bytes)
     }
 
-    fn unseal(&self, purpose: &[u8], token: &str) -> Option<Vec<u8>> {
+    pub(super) fn unseal(&self, purpose: &[u8], token: &str) -> Option<Vec<u8>> {
         let bytes = base64_simd::URL_SAFE.decode_to_vec(token).ok()?;
         let (tag, content) = bytes.split_at_checked(TAG_BYTES)?;
         let is_genuine: bool = self.tag(purpose, content).ct_eq(tag).into();

@@ -28,6 +28,10 @@ fn is_sensitive(shape: &Shape) -> bool {
         Shape::Text(text) => text.sensitive,
         Shape::List(list) => is_sensitive(list.item),
         Shape::Map(map) => is_sensitive(map.value),
+        Shape::Structure(structure) | Shape::Union(structure) => {
+            let mut members = structure.members.iter();
+            members.any(|member| is_sensitive(member.shape))
+        }
         _ => false,
     }
 }

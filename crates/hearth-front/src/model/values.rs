@@ -25,6 +25,12 @@ impl fmt::Debug for Sensitive {
     }
 }
 
+impl Element for Sensitive {
+    fn write(&self, xml: Xml, name: &str) -> Xml {
+        xml.text(name, &self.0)
+    }
+}
+
 /// A time as seconds since 1970, with fractions.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EpochSeconds(Timestamp);

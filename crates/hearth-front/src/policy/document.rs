@@ -67,8 +67,7 @@ impl Document {
     ///
     /// [`ParseError`], which says what is wrong with the document.
     pub(crate) fn parse(text: &str, kind: DocumentKind) -> Result<Self, ParseError> {
-        let value: Value =
-            serde_json::from_str(text).map_err(|_| ParseError("a policy is a JSON object"))?;
+        let value: Value = serde_json::from_str(text).map_err(|_| ParseError::NO_JSON)?;
         let members = value
             .as_object()
             .ok_or(ParseError("a policy is a JSON object"))?;
@@ -126,6 +125,9 @@ impl Statement {
             "Principal" => kind == DocumentKind::Trust,
             _ => false,
         };
+        if kind == DocumentKind::Trust && members.contains_key("Resource") {
+            return Err(ParseError::RESOURCE_IN_TRUST);
+        }
         if !members.keys().all(|name| known(name)) {
             return Err(ParseError(
                 "a Statement has a member that does not belong there",
@@ -147,7 +149,7 @@ impl Statement {
             },
             principals: match kind {
                 DocumentKind::Identity => None,
-                DocumentKind::Trust => Some(services(members.get("Principal"))?),
+                DocumentKind::Trust => Some(principals(members.get("Principal"), effect)?),
             },
             conditions: match members.get("Condition") {
                 None => Vec::new(),
@@ -177,19 +179,40 @@ fn choice(
     }
 }
 
-/// The services among the principals. Accounts, users and federations cannot assume roles here.
-fn services(value: Option<&Value>) -> Result<Choice, ParseError> {
+/// The services, accounts and roles that a statement names. Federations and others cannot ask here: they are no one.
+fn principals(value: Option<&Value>, effect: Effect) -> Result<Choice, ParseError> {
     let malformed = ParseError("Principal is \"*\" or an object");
-    let services = match value {
-        Some(Value::String(all)) if all == "*" => vec!["*".to_owned()],
-        Some(Value::Object(kinds)) => match kinds.get("Service") {
-            Some(value) => texts(value).ok_or(malformed)?,
-            None => Vec::new(),
-        },
+    let mut named = Vec::new();
+    match value {
+        Some(Value::String(all)) if all == "*" => named.push("*".to_owned()),
+        Some(Value::Object(kinds)) => {
+            for (kind, value) in kinds {
+                let names = texts(value).ok_or(malformed)?;
+                let names = names.iter().map(|name| match kind.as_str() {
+                    "Service" => Ok(Some(format!("Service:{name}"))),
+                    "AWS" => aws_principal(name, effect).map(Some),
+                    _ => Ok(None),
+                });
+                let names: Result<Vec<_>, _> = names.collect();
+                named.extend(names?.into_iter().flatten());
+            }
+        }
         _ => return Err(malformed),
-    };
-    let patterns = services
-        .iter()
-        .map(|service| Pattern::new(service, Letters::Exact));
+    }
+    let patterns = named.iter().map(|name| Pattern::new(name, Letters::Exact));
     Ok(Choice::Of(patterns.collect()))
+}
+
+/// An account, a role or a session as a principal. The number of an account means the account's root. "Everybody" is
+/// whoever has keys when something is allowed, and services too when it is denied.
+fn aws_principal(name: &str, effect: Effect) -> Result<String, ParseError> {
+    let is_account = name.len() == 12 && name.bytes().all(|byte| byte.is_ascii_digit());
+    match name {
+        "*" if effect == Effect::Deny => Ok("*".to_owned()),
+        "*" => Ok("AWS:*".to_owned()),
+        _ if is_account => Ok(format!("AWS:arn:aws:iam::{name}:root")),
+        // Here AWS knows no other wildcard.
+        _ if name.contains(['*', '?']) => Err(ParseError("Invalid principal in policy")),
+        _ => Ok(format!("AWS:{name}")),
+    }
 }

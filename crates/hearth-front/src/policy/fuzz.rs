@@ -20,7 +20,7 @@ pub fn documents(input: &[u8]) {
     let facts = Facts::from([("s3:prefix", Some("a/b".to_owned()))]);
     let resources = ["arn:aws:s3:::bucket/a/b".to_owned()];
     let question = Question {
-        service: None,
+        principals: &[],
         action: "s3:GetObject",
         resources: &resources,
         facts: &facts,

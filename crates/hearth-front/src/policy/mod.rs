@@ -22,14 +22,15 @@ mod tests;
 
 pub(crate) use condition::Facts;
 pub(crate) use document::{Document, DocumentKind};
+pub(crate) use parse::ParseError;
 
 use document::{Effect, Statement};
 
 /// A question to policies.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Question<'a> {
-    /// The principal, for documents that name principals: `lambda.amazonaws.com`.
-    pub(crate) service: Option<&'a str>,
+    /// All spellings of who asks, for documents that name principals: `Service:lambda.amazonaws.com`, `AWS:arn:aws:...`.
+    pub(crate) principals: &'a [String],
     /// `service:Operation`.
     pub(crate) action: &'a str,
     /// All spellings of the requested resource.
@@ -95,17 +96,20 @@ pub(crate) fn decide<'a>(
 }
 
 fn applies(statement: &Statement, question: &Question<'_>) -> Truth {
+    let actions = statement.actions.covers(&[question.action]);
+    if actions == Truth::No {
+        // Most statements are about something else.
+        return Truth::No;
+    }
     let named = |choice: &Option<document::Choice>, texts: &[&str]| match choice {
         Some(choice) => choice.covers(texts),
         // This kind of document does not name this.
         None => Truth::Yes,
     };
     let resources: Vec<_> = question.resources.iter().map(String::as_str).collect();
-    let service = question.service.unwrap_or_default();
-    statement
-        .actions
-        .covers(&[question.action])
+    let principals: Vec<_> = question.principals.iter().map(String::as_str).collect();
+    actions
         .and(named(&statement.resources, &resources))
-        .and(named(&statement.principals, &[service]))
+        .and(named(&statement.principals, &principals))
         .and(condition::all_hold(&statement.conditions, question.facts))
 }

@@ -7,6 +7,13 @@ use serde_json::Value;
 #[error("{0}")]
 pub(crate) struct ParseError(pub(super) &'static str);
 
+impl ParseError {
+    /// The text is not JSON.
+    pub(crate) const NO_JSON: Self = Self("a policy is a JSON object");
+    /// A trust policy names resources.
+    pub(crate) const RESOURCE_IN_TRUST: Self = Self("Has prohibited field Resource");
+}
+
 /// A text, or a list of texts.
 pub(super) fn texts(value: &Value) -> Option<Vec<String>> {
     match value {

@@ -27,8 +27,9 @@ enum Form {
     Everything,
     /// A text without wildcards.
     Text(String),
-    /// A text with wildcards. Boxed, because it has a table of 256 bytes and most texts have no wildcard.
-    Glob(Box<Glob>),
+    /// A text with wildcards. It is prepared for matching when it is matched: what is prepared takes some hundred bytes,
+    /// and requests hold the policies of their role, which may be a hundred kilobytes of such texts.
+    Glob(String),
 }
 
 impl Pattern {
@@ -42,7 +43,7 @@ impl Pattern {
         } else if text == "*" {
             Form::Everything
         } else if text.contains(['*', '?']) {
-            Form::Glob(Box::new(Glob::new(&text)))
+            Form::Glob(text)
         } else {
             Form::Text(text)
         };
@@ -63,7 +64,7 @@ impl Form {
             Self::Variable => Truth::Unknown,
             Self::Everything => Truth::Yes,
             Self::Text(known) => Truth::of(known == text),
-            Self::Glob(glob) => Truth::of(glob.matches(text)),
+            Self::Glob(pattern) => Truth::of(Glob::new(pattern).matches(text)),
         }
     }
 }

@@ -17,7 +17,7 @@ fn ask(documents: &[Document], action: &str, resource: &str) -> Decision {
 
 fn ask_with(documents: &[Document], action: &str, resource: &str, facts: &Facts) -> Decision {
     let question = Question {
-        service: None,
+        principals: &[],
         action,
         resources: &[resource.to_owned()],
         facts,
@@ -183,7 +183,7 @@ fn a_resource_is_known_by_all_its_spellings() {
     let question = |resources: &[String], document: &Document| {
         let facts = Facts::new();
         let question = Question {
-            service: None,
+            principals: &[],
             action: "logs:CreateLogGroup",
             resources,
             facts: &facts,
@@ -217,7 +217,7 @@ fn who_may_take_a_role() {
         );
         let facts = Facts::from([("aws:sourceaccount", Some("1".to_owned()))]);
         let question = Question {
-            service: Some("lambda.amazonaws.com"),
+            principals: &["Service:lambda.amazonaws.com".to_owned()],
             action: "sts:AssumeRole",
             resources: &[],
             facts: &facts,
@@ -246,6 +246,68 @@ fn who_may_take_a_role() {
         r#"{"Service": "lambda.amazonaws.com"}"#,
         &source("2")
     ));
+}
+
+/// The account stands for all of its roles, a role for its sessions, and nobody for another account.
+#[test]
+fn accounts_roles_and_sessions_are_principals() {
+    let root = "AWS:arn:aws:iam::000000000001:root";
+    let role = "AWS:arn:aws:iam::000000000001:role/a/app";
+    let session = "AWS:arn:aws:sts::000000000001:assumed-role/app/s";
+    let decided = |effect: &str, principal: &str, asking: &[&str]| {
+        let allowed = r#"{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": "*"}"#;
+        let text = format!(
+            r#"{{"Statement": [{}{{"Effect": "{effect}", "Action": "sts:AssumeRole", "Principal": {principal}}}]}}"#,
+            if effect == "Deny" {
+                format!("{allowed}, ")
+            } else {
+                String::new()
+            }
+        );
+        let asking: Vec<_> = asking.iter().map(|name| (*name).to_owned()).collect();
+        let question = Question {
+            principals: &asking,
+            action: "sts:AssumeRole",
+            resources: &[],
+            facts: &Facts::new(),
+        };
+        decide(
+            &[Document::parse(&text, DocumentKind::Trust).unwrap()],
+            &question,
+        )
+    };
+    let allows =
+        |principal: &str, asking: &[&str]| decided("Allow", principal, asking) == Decision::Allowed;
+    for account in [
+        r#"{"AWS": "000000000001"}"#,
+        r#"{"AWS": ["arn:aws:iam::000000000001:root"], "Federated": "f"}"#,
+    ] {
+        assert!(allows(account, &[root]), "{account}");
+        assert!(allows(account, &[root, role, session]), "{account}");
+        assert!(!allows(account, &[role, session]), "{account}");
+    }
+    assert!(!allows(
+        r#"{"AWS": "000000000002"}"#,
+        &[root, role, session]
+    ));
+    let named = r#"{"AWS": "arn:aws:iam::000000000001:role/a/app"}"#;
+    assert!(allows(named, &[role, session]));
+    assert!(!allows(named, &[root]));
+    assert!(allows(r#"{"AWS": "*"}"#, &[role]));
+    assert!(!allows(r#"{"Federated": "*"}"#, &[role]));
+    // A service cannot be named as an account, nor the other way round.
+    assert!(!allows(
+        r#"{"AWS": "lambda.amazonaws.com"}"#,
+        &["Service:lambda.amazonaws.com"]
+    ));
+    let denies = |principal: &str, asking: &str| {
+        decided("Deny", principal, &[asking]) == Decision::DeniedExplicitly
+    };
+    assert!(denies(r#"{"AWS": "*"}"#, "Service:lambda.amazonaws.com"));
+    assert!(denies(r#"{"AWS": "*"}"#, role));
+    assert!(!denies(r#"{"AWS": "000000000001"}"#, role));
+    let partial = r#"{"Statement": {"Effect": "Allow", "Action": "*", "Principal": {"AWS": "arn:aws:iam::*:root"}}}"#;
+    assert!(Document::parse(partial, DocumentKind::Trust).is_err());
 }
 
 #[test]

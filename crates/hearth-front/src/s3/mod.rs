@@ -28,6 +28,7 @@ mod objects;
 mod part_copy;
 mod receive;
 mod refusal;
+mod rights;
 mod store;
 mod tags;
 mod unsupported;
@@ -60,7 +61,7 @@ use crate::upload_body::UploadBody;
 use crate::uri::query_pairs;
 use crate::wire::xml::Xml;
 use crate::wire::{Label, Reply, reply};
-use access::{Access, Visit};
+use access::Access;
 #[cfg(test)]
 pub(crate) use account::INPUTS as OPERATIONS;
 use chunk_limit::LimitedChunks;
@@ -68,6 +69,7 @@ use found::Found;
 #[cfg(test)]
 pub(crate) use memory::OF_ACCOUNT_BYTES;
 use memory::{Held, Memory, held_bytes};
+use rights::Visit;
 use store::AccountBuckets;
 
 /// Tolerated clock skew in seconds: three times that of the other services, as on AWS.

@@ -22,6 +22,7 @@ use super::description::{SSE, STORAGE_CLASS, attributes, http_date, kept_class, 
 use super::fault::{internal, refused};
 use super::found::Found;
 use super::receive::{Stated, receive, stated};
+use super::rights;
 use super::store::{AccountBuckets, check_key, now_ms, timestamp};
 use super::tags;
 
@@ -359,6 +360,7 @@ pub(super) async fn copy_object(
     buckets: &AccountBuckets,
     request: S3Request<CopyObjectInput>,
 ) -> S3Result<CopyObjectOutput> {
+    let may_keep_tags = rights::may_keep_tags(&request);
     let input = request.input;
     check_key(&input.key)?;
     let CopySource::Bucket { bucket, key, .. } = &input.copy_source else {
@@ -380,7 +382,18 @@ pub(super) async fn copy_object(
         .tagging_directive
         .as_ref()
         .map(TaggingDirective::as_str);
-    let tags = (tagging == Some(TaggingDirective::REPLACE)).then(|| given.tags.clone());
+    let tags = match may_keep_tags {
+        _ if tagging == Some(TaggingDirective::REPLACE) => Some(given.tags.clone()),
+        Ok(()) => None,
+        Err(denied) => {
+            let source = buckets.object(bucket, key).await?;
+            if !source.attributes.tags.is_empty() {
+                return Err(denied);
+            }
+            // Even if the source is written again meanwhile.
+            Some(Vec::new())
+        }
+    };
     // As on S3: the copy is in the class and under the keys that the request names, or in the usual ones.
     let own_headers = [SSE, STORAGE_CLASS]
         .map(|name| (name.to_owned(), given.headers.get(name).cloned()))

@@ -101,6 +101,12 @@ impl Element for bool {
     }
 }
 
+impl Element for i64 {
+    fn write(&self, xml: Xml, name: &str) -> Xml {
+        xml.text(name, &self.to_string())
+    }
+}
+
 impl Element for u32 {
     fn write(&self, xml: Xml, name: &str) -> Xml {
         xml.text(name, &self.to_string())

@@ -4,7 +4,8 @@
 
 use super::golden::{
     NEWEST, account, assert_same, at, builds, connector_id, connector_versions, connectors,
-    image_arn, images, microvm_id, open, role, text, token_key, version_number, versions,
+    image_arn, images, managed_versions, microvm_id, open, policy_arn, role, text, token_key,
+    version_number, versions,
 };
 use super::*;
 use crate::account::KeyStatus;
@@ -13,6 +14,7 @@ use crate::connector::{ConnectorFault, UpdateStatus};
 use crate::host::{SnapshotRef, Template};
 use crate::image::{BuildState, ImageState, VersionState, VersionStatus};
 use crate::life::{Life, Phase};
+use crate::managed_policy::ManagedPolicy;
 use crate::microvm::Activity;
 use crate::request::ClientToken;
 use crate::store::{Change, Guard, IntentSubject};
@@ -35,6 +37,7 @@ fn puts() -> Vec<Change> {
         role_id: "AROAOTHER".to_owned(),
         trust_policy: "{}".to_owned(),
         max_session_s: 7200,
+        tags: Tags::from([("new".to_owned(), "tag".to_owned())]),
         created_at: at(900),
         ..role("app", None)
     };
@@ -97,6 +100,21 @@ fn puts() -> Vec<Change> {
         updated_at: at(908),
         ..connector_versions().remove(1)
     };
+    let managed = ManagedPolicy {
+        arn: policy_arn("kept"),
+        policy_id: "ANPAOTHER".to_owned(),
+        description: None,
+        default_version: 3,
+        last_version: 3,
+        tags: Tags::new(),
+        created_at: at(912),
+        updated_at: at(913),
+    };
+    let added = PolicyVersion {
+        number: 3,
+        document: "{}".to_owned(),
+        created_at: at(913),
+    };
     let tagged = TaggedArn::Image(image_arn());
     let tags = [("team", "others"), ("new", "tag")];
     let tags = tags.map(|(key, value)| (key.to_owned(), value.to_owned()));
@@ -106,6 +124,8 @@ fn puts() -> Vec<Change> {
         Change::PutRole(role),
         Change::PutRolePolicy(account(), role_name.clone(), policy),
         Change::AttachRolePolicy(account(), role_name, attached),
+        Change::AddPolicyVersion(managed.arn.clone(), added),
+        Change::PutPolicy(managed),
         Change::PutImage(image),
         Change::PutVersion(Box::new(version)),
         Change::PutBuild(build),
@@ -160,6 +180,8 @@ fn removals() -> Vec<Change> {
         Change::RemoveRole(account(), role("bare", None).name),
         Change::RemoveRolePolicy(account(), app(), "logs".to_owned()),
         Change::DetachRolePolicy(account(), app(), "arn:aws:iam::aws:policy/X".to_owned()),
+        Change::RemovePolicyVersion(policy_arn("kept"), 2),
+        Change::RemovePolicy(policy_arn("spare")),
         // With its client token.
         Change::RemoveMicrovm(microvm_id(0)),
     ]
@@ -247,6 +269,13 @@ fn guards() -> Vec<(Guard, bool)> {
     };
     let app = || role("app", None).name;
     let none = || role("none", None).name;
+    let bare = || role("bare", None).name;
+    let attachment = |policy_arn: &str, max| Guard::AttachmentFits {
+        account: account(),
+        role: app(),
+        policy_arn: policy_arn.to_owned(),
+        max,
+    };
     let (first, second) = (version_number(1), version_number(2));
     let office = || "office".parse().unwrap();
     let terminated = microvm_id(11);
@@ -306,8 +335,31 @@ fn guards() -> Vec<(Guard, bool)> {
         (Guard::RoleAbsent(other_account, app()), true),
         (Guard::RolesBelow(account(), 2), false),
         (Guard::RolesBelow(account(), 3), true),
-        (Guard::RolePoliciesBelow(account(), app(), 2), false),
-        (Guard::RolePoliciesBelow(account(), app(), 3), true),
+        (Guard::RolePoliciesBelow(account(), app(), 3), false),
+        (Guard::RolePoliciesBelow(account(), app(), 4), true),
+        (Guard::RoleUnattached(account(), app()), false),
+        (Guard::RoleUnattached(account(), bare()), true),
+        (attachment("arn:aws:iam::aws:policy/Y", 2), false),
+        (attachment("arn:aws:iam::aws:policy/Y", 3), true),
+        (attachment("arn:aws:iam::aws:policy/X", 2), true),
+        (Guard::PolicyPresent(policy_arn("kept")), true),
+        (Guard::PolicyPresent(policy_arn("none")), false),
+        (
+            Guard::PolicyNameFree(account(), policy_arn("kept").name),
+            false,
+        ),
+        (
+            Guard::PolicyNameFree(other_account, policy_arn("kept").name),
+            true,
+        ),
+        (Guard::PoliciesBelow(account(), 2), false),
+        (Guard::PoliciesBelow(account(), 3), true),
+        (Guard::PolicyUnattached(policy_arn("kept")), false),
+        (Guard::PolicyUnattached(policy_arn("spare")), true),
+        (Guard::PolicyVersionPresent(policy_arn("kept"), 2), true),
+        (Guard::PolicyVersionPresent(policy_arn("kept"), 3), false),
+        (Guard::PolicyVersionsBelow(policy_arn("kept"), 2), false),
+        (Guard::PolicyVersionsBelow(policy_arn("kept"), 3), true),
     ]
 }
 
@@ -326,6 +378,52 @@ async fn guards_hold_or_block() {
             false => Verdict::Blocked(guard),
         };
         assert_eq!(verdict.unwrap(), expected);
+    }
+}
+
+/// The versions go with a managed policy, and those of others stay. What is attached gives the document in force.
+#[tokio::test]
+async fn a_managed_policy_is_removed_with_its_versions() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory, NEWEST);
+    let (kept, app) = (policy_arn("kept"), role("app", None).name);
+    let in_force = managed_versions().remove(1).document;
+    let documents = store.attached_documents(account(), &app).await.unwrap();
+    assert_eq!(documents, [in_force]);
+    let roles = store.policy_roles(&kept, "/service/", None, 9).await;
+    assert_eq!(roles.unwrap(), [role("app", Some("it's ours"))]);
+    for (path, after) in [("/other/", None), ("", Some("app"))] {
+        let none = store.policy_roles(&kept, path, after, 9).await.unwrap();
+        assert_eq!(none, [], "{path} {after:?}");
+    }
+    commit(&store, [Change::RemovePolicy(kept.clone())]).await;
+    assert_eq!(store.policy(&kept).await.unwrap(), None);
+    assert_eq!(store.policy_versions(&kept).await.unwrap(), []);
+    // The attachment of a policy that is gone gives nothing.
+    let documents = store.attached_documents(account(), &app).await.unwrap();
+    assert_eq!(documents, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn policies_and_roles_are_listed_by_path() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory, NEWEST);
+    let listed = async |path: &str, only_attached| {
+        let path_prefix = path.to_owned();
+        let filter = PolicyFilter {
+            path_prefix,
+            only_attached,
+        };
+        let found = store.policies(account(), &filter, None, 9).await.unwrap();
+        let names = found.into_iter().map(|found| found.policy.arn.name);
+        names.map(|name| name.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(listed("/service/", false).await, ["kept", "spare"]);
+    assert_eq!(listed("/", true).await, ["kept"]);
+    assert_eq!(listed("/other/", false).await, [""; 0]);
+    for (path, count) in [("", 2), ("/service/", 2), ("/serv", 2), ("/other/", 0)] {
+        let roles = store.roles(account(), path, None, 9).await.unwrap();
+        assert_eq!(roles.len(), count, "{path}");
     }
 }
 

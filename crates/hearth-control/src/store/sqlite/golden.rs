@@ -16,17 +16,19 @@ mod records;
 use records::{Records, is_of_forks, records};
 pub(super) use records::{
     account, at, builds, connector_id, connector_versions, connectors, image_arn, images,
-    microvm_id, role, token_key, version_number, versions,
+    managed_versions, microvm_id, policy_arn, role, token_key, version_number, versions,
 };
 
-pub(super) const NEWEST: &str = include_str!("goldens/schema-5.sql");
+pub(super) const NEWEST: &str = include_str!("goldens/schema-6.sql");
 
-/// Files of older schemas, which lack the forks, then what counts as activity, then generations, then an index.
-const OLDER: [&str; 4] = [
+/// Files of older schemas, which lack the forks, then what counts as activity, then generations, then an index, then
+/// managed policies and tags of roles.
+const OLDER: [&str; 5] = [
     include_str!("goldens/schema-1.sql"),
     include_str!("goldens/schema-2.sql"),
     include_str!("goldens/schema-3.sql"),
     include_str!("goldens/schema-4.sql"),
+    include_str!("goldens/schema-5.sql"),
 ];
 
 /// The changes that write records.
@@ -42,6 +44,14 @@ fn changes(records: &Records) -> Vec<Change> {
     changes.extend(records.roles.iter().cloned().map(Change::PutRole));
     let policies = records.policies.iter().cloned();
     changes.extend(policies.map(|policy| Change::PutRolePolicy(account(), role.clone(), policy)));
+    for found in &records.managed {
+        let arn = found.policy.arn.clone();
+        changes.push(Change::PutPolicy(found.policy.clone()));
+        if arn == policy_arn("kept") {
+            let versions = records.managed_versions.iter().cloned();
+            changes.extend(versions.map(|version| Change::AddPolicyVersion(arn.clone(), version)));
+        }
+    }
     let attachments = records.attachments.iter().cloned();
     changes.extend(attachments.map(|arn| Change::AttachRolePolicy(account(), role.clone(), arn)));
     changes.extend(records.images.iter().cloned().map(Change::PutImage));
@@ -99,9 +109,14 @@ async fn read(store: &SqliteStore) -> Records {
     Records {
         accounts: store.accounts().await.unwrap(),
         keys: store.access_keys(account).await.unwrap(),
-        roles: store.roles(account, None, 9).await.unwrap(),
+        roles: store.roles(account, "", None, 9).await.unwrap(),
         policies: store.role_policies(account, &role).await.unwrap(),
         attachments: store.role_attachments(account, &role).await.unwrap(),
+        managed: store
+            .policies(account, &PolicyFilter::default(), None, 9)
+            .await
+            .unwrap(),
+        managed_versions: store.policy_versions(&policy_arn("kept")).await.unwrap(),
         images: store.images(&scope, None, 9).await.unwrap(),
         versions: store.versions(&image, None, 9).await.unwrap(),
         builds,
@@ -169,6 +184,14 @@ async fn todays_reader_reads_files_of_older_releases() {
         let directory = tempfile::tempdir().unwrap();
         let store = open(&directory, text);
         let mut expected = records();
+        if schema < 6 {
+            expected.managed.clear();
+            expected.managed_versions.clear();
+            expected
+                .attachments
+                .retain(|arn| arn.contains(":aws:policy"));
+            expected.roles.iter_mut().for_each(|role| role.tags.clear());
+        }
         if schema < 2 {
             let microvms = &mut expected.microvms;
             microvms.retain(|microvm| !is_of_forks(microvm.life.phase));

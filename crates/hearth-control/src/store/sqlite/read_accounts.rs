@@ -6,6 +6,8 @@ use super::read_images::{find, list};
 use super::rows::RowReader;
 use crate::account::{AccessKey, Account, Role, RolePolicy, SecretKey};
 use crate::id::{AccessKeyId, AccountId, RoleName};
+use crate::image::Tags;
+use crate::store::form::Stored as _;
 use crate::store::text::scope_text;
 use crate::store::{Result, TokenKey, TokenUse};
 
@@ -20,7 +22,7 @@ fn access_key_of(row: &Row<'_>) -> Result<AccessKey> {
     })
 }
 
-fn role_of(row: &Row<'_>) -> Result<Role> {
+pub(super) fn role_of(row: &Row<'_>) -> Result<Role> {
     let columns = RowReader::of(row, "role");
     Ok(Role {
         account: columns.parsed("account")?,
@@ -30,6 +32,7 @@ fn role_of(row: &Row<'_>) -> Result<Role> {
         description: columns.plain("description")?,
         trust_policy: columns.plain("trust")?,
         max_session_s: columns.plain("max_session_s")?,
+        tags: Tags::from_text(&columns.plain::<String>("tags")?)?,
         created_at: columns.time("created")?,
     })
 }
@@ -71,14 +74,16 @@ pub(super) fn role(db: &Connection, account: AccountId, name: &RoleName) -> Resu
 pub(super) fn roles(
     db: &Connection,
     account: AccountId,
+    path_prefix: &str,
     after: &str,
     limit: u32,
 ) -> Result<Vec<Role>> {
-    let query = "SELECT * FROM role WHERE account = ? AND name > ? ORDER BY name LIMIT ?";
+    let query = "SELECT * FROM role WHERE account = ? AND name > ? AND instr(path, ?) = 1 \
+                 ORDER BY name LIMIT ?";
     list(
         db,
         query,
-        params![account.to_string(), after, limit],
+        params![account.to_string(), after, path_prefix, limit],
         role_of,
     )
 }

@@ -1,7 +1,7 @@
 //! The tables, as migration steps for [`hearth_sqlite`]. A released step is never changed.
 
 /// The migration steps, in order.
-pub(super) const STEPS: &[&str] = &[FIRST, FORKS, ACTIVITY, GENERATION, ENDED];
+pub(super) const STEPS: &[&str] = &[FIRST, FORKS, ACTIVITY, GENERATION, ENDED, POLICIES];
 
 /// Times are milliseconds since 1970. `scope` is `<account>/<region>`. Images are referenced by ARN.
 const FIRST: &str = "
@@ -187,3 +187,33 @@ const GENERATION: &str = "ALTER TABLE microvm ADD COLUMN generation INTEGER NOT 
 /// An index of the ended microVMs of an account, by when they ended, to remove those beyond its quota. A scope begins
 /// with the twelve digits of its account.
 const ENDED: &str = "CREATE INDEX microvm_ended ON microvm (substr(scope, 1, 12), terminated DESC, id) WHERE terminated IS NOT NULL;";
+
+/// Tags of roles, and managed policies of accounts. What was attached before this step need not exist.
+const POLICIES: &str = "
+ALTER TABLE role ADD COLUMN tags TEXT NOT NULL DEFAULT '{}';
+
+CREATE TABLE policy (
+    arn TEXT PRIMARY KEY,
+    account TEXT NOT NULL REFERENCES account (id),
+    path TEXT NOT NULL,
+    name TEXT NOT NULL,
+    policy_id TEXT NOT NULL,
+    description TEXT,
+    default_version INTEGER NOT NULL,
+    last_version INTEGER NOT NULL,
+    tags TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    updated INTEGER NOT NULL,
+    UNIQUE (account, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE policy_version (
+    policy TEXT NOT NULL REFERENCES policy (arn) ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    document TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    PRIMARY KEY (policy, number)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX role_attachment_policy ON role_attachment (account, policy_arn);
+";

@@ -2,6 +2,8 @@
 
 use crate::account::{AccessKey, Account, KeyStatus, Role, RolePolicy};
 use crate::id::{AccessKeyId, AccountId, RoleName};
+use crate::store::Result;
+use crate::store::form::Stored as _;
 use crate::store::primitive::{IfNone, Rows, Write};
 use crate::store::text::Word as _;
 
@@ -40,8 +42,8 @@ pub(super) fn remove_key(id: &AccessKeyId) -> Write {
     Write::remove(Rows::of("access_key").is("id", id.as_str()))
 }
 
-pub(super) fn put_role(role: &Role) -> Write {
-    Write::Put {
+pub(super) fn put_role(role: &Role) -> Result<Write> {
+    Ok(Write::Put {
         table: "role",
         key: &["account", "name"],
         columns: vec![
@@ -53,9 +55,10 @@ pub(super) fn put_role(role: &Role) -> Write {
             ("trust", role.trust_policy.as_str().into()),
             ("max_session_s", role.max_session_s.into()),
             ("created", role.created_at.unix_ms().into()),
+            ("tags", role.tags.to_text()?.into()),
         ],
-        updated: &["trust", "description", "max_session_s"],
-    }
+        updated: &["trust", "description", "max_session_s", "tags"],
+    })
 }
 
 pub(super) fn remove_role(account: AccountId, name: &RoleName) -> Write {

@@ -4,6 +4,7 @@ use crate::arn::TaggedArn;
 use crate::connector::ConnectorState;
 use crate::id::{AccountId, RoleName};
 use crate::image::{BuildState, ImageState, VersionState, VersionStatus};
+use crate::managed_policy::PolicyArn;
 use crate::store::Guard;
 use crate::store::primitive::{Expect, Rows, Test};
 use crate::store::text::{Word as _, scope_text};
@@ -129,7 +130,42 @@ pub(super) fn expects(guard: &Guard) -> Vec<Expect> {
                 ["role_policy", "role_attachment"].map(|table| role(table, "role", *account, name));
             vec![Expect::Fewer(policies.into(), *max as usize)]
         }
+        Guard::RoleUnattached(account, name) => {
+            absent(role("role_attachment", "role", *account, name))
+        }
+        Guard::AttachmentFits {
+            account,
+            role: name,
+            policy_arn,
+            max,
+        } => {
+            let attached = role("role_attachment", "role", *account, name);
+            let others = Test::NoneOf(vec![policy_arn.clone()]);
+            fewer(attached.test("policy_arn", others), *max)
+        }
+
+        Guard::PolicyPresent(arn) => present(Rows::of("policy").is("arn", arn.to_string())),
+        Guard::PolicyNameFree(account, name) => absent(
+            Rows::of("policy")
+                .is("account", account.to_string())
+                .is("name", name.as_str()),
+        ),
+        Guard::PoliciesBelow(account, max) => {
+            fewer(Rows::of("policy").is("account", account.to_string()), *max)
+        }
+        Guard::PolicyUnattached(arn) => absent(
+            Rows::of("role_attachment")
+                .is("account", arn.account.to_string())
+                .is("policy_arn", arn.to_string()),
+        ),
+        Guard::PolicyVersionPresent(arn, number) => present(versions(arn).is("number", *number)),
+        Guard::PolicyVersionsBelow(arn, max) => fewer(versions(arn), *max),
     }
+}
+
+/// The rows of the versions of a managed policy.
+fn versions(arn: &PolicyArn) -> Rows {
+    Rows::of("policy_version").is("policy", arn.to_string())
 }
 
 /// The rows of a role. `column` holds the role's name.

@@ -12,6 +12,7 @@ use hearth_control::id::{
     RoleName, VersionNumber,
 };
 use hearth_control::image::{Build, Image, ImageVersion, Tags};
+use hearth_control::managed_policy::{FoundPolicy, PolicyArn, PolicyFilter, PolicyVersion};
 use hearth_control::microvm::{Microvm, MicrovmFilter};
 use hearth_control::store::{
     Batch, Intent, MicrovmPlace, SqliteStore, Store, StoreError, TokenKey, TokenUse, Verdict,
@@ -139,11 +140,12 @@ impl Store for CrashingStore {
     async fn roles(
         &self,
         account: AccountId,
+        path_prefix: &str,
         after: Option<&str>,
         limit: u32,
     ) -> Result<Vec<Role>> {
         self.alive()?;
-        self.store.roles(account, after, limit).await
+        self.store.roles(account, path_prefix, after, limit).await
     }
 
     async fn role_policies(&self, account: AccountId, name: &RoleName) -> Result<Vec<RolePolicy>> {
@@ -154,6 +156,45 @@ impl Store for CrashingStore {
     async fn role_attachments(&self, account: AccountId, name: &RoleName) -> Result<Vec<String>> {
         self.alive()?;
         self.store.role_attachments(account, name).await
+    }
+
+    async fn attached_documents(&self, account: AccountId, name: &RoleName) -> Result<Vec<String>> {
+        self.alive()?;
+        self.store.attached_documents(account, name).await
+    }
+
+    async fn policy(&self, arn: &PolicyArn) -> Result<Option<FoundPolicy>> {
+        self.alive()?;
+        self.store.policy(arn).await
+    }
+
+    async fn policies(
+        &self,
+        account: AccountId,
+        filter: &PolicyFilter,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<FoundPolicy>> {
+        self.alive()?;
+        self.store.policies(account, filter, after, limit).await
+    }
+
+    async fn policy_versions(&self, arn: &PolicyArn) -> Result<Vec<PolicyVersion>> {
+        self.alive()?;
+        self.store.policy_versions(arn).await
+    }
+
+    async fn policy_roles(
+        &self,
+        arn: &PolicyArn,
+        path_prefix: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Role>> {
+        self.alive()?;
+        self.store
+            .policy_roles(arn, path_prefix, after, limit)
+            .await
     }
 
     async fn image(&self, arn: &ImageArn) -> Result<Option<Image>> {

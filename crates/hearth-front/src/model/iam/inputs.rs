@@ -5,12 +5,34 @@
 
 use serde::Deserialize;
 
+use super::shapes::{EntityType, PolicyScopeType, Tag};
+
 /// Input of `AttachRolePolicy`: shape `AttachRolePolicyRequest`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct AttachRolePolicyInput {
     pub(crate) policy_arn: String,
     pub(crate) role_name: String,
+}
+
+/// Input of `CreatePolicy`: shape `CreatePolicyRequest`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct CreatePolicyInput {
+    pub(crate) description: Option<String>,
+    pub(crate) path: Option<String>,
+    pub(crate) policy_document: String,
+    pub(crate) policy_name: String,
+    pub(crate) tags: Option<Vec<Tag>>,
+}
+
+/// Input of `CreatePolicyVersion`: shape `CreatePolicyVersionRequest`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct CreatePolicyVersionInput {
+    pub(crate) policy_arn: String,
+    pub(crate) policy_document: String,
+    pub(crate) set_as_default: Option<bool>,
 }
 
 /// Input of `CreateRole`: shape `CreateRoleRequest`.
@@ -22,6 +44,22 @@ pub(crate) struct CreateRoleInput {
     pub(crate) max_session_duration: Option<u32>,
     pub(crate) path: Option<String>,
     pub(crate) role_name: String,
+    pub(crate) tags: Option<Vec<Tag>>,
+}
+
+/// Input of `DeletePolicy`: shape `DeletePolicyRequest`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct DeletePolicyInput {
+    pub(crate) policy_arn: String,
+}
+
+/// Input of `DeletePolicyVersion`: shape `DeletePolicyVersionRequest`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct DeletePolicyVersionInput {
+    pub(crate) policy_arn: String,
+    pub(crate) version_id: String,
 }
 
 /// Input of `DeleteRole`: shape `DeleteRoleRequest`.
@@ -47,6 +85,21 @@ pub(crate) struct DetachRolePolicyInput {
     pub(crate) role_name: String,
 }
 
+/// Input of `GetPolicy`: shape `GetPolicyRequest`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct GetPolicyInput {
+    pub(crate) policy_arn: String,
+}
+
+/// Input of `GetPolicyVersion`: shape `GetPolicyVersionRequest`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct GetPolicyVersionInput {
+    pub(crate) policy_arn: String,
+    pub(crate) version_id: String,
+}
+
 /// Input of `GetRole`: shape `GetRoleRequest`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -66,7 +119,51 @@ pub(crate) struct GetRolePolicyInput {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct ListAttachedRolePoliciesInput {
+    pub(crate) path_prefix: Option<String>,
     pub(crate) role_name: String,
+}
+
+/// Input of `ListEntitiesForPolicy`: shape `ListEntitiesForPolicyRequest`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ListEntitiesForPolicyInput {
+    pub(crate) entity_filter: Option<EntityType>,
+    pub(crate) marker: Option<String>,
+    pub(crate) max_items: Option<u32>,
+    pub(crate) path_prefix: Option<String>,
+    pub(crate) policy_arn: String,
+}
+
+/// Input of `ListInstanceProfilesForRole`: shape `ListInstanceProfilesForRoleRequest`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ListInstanceProfilesForRoleInput {
+    pub(crate) role_name: String,
+}
+
+/// Input of `ListPolicies`: shape `ListPoliciesRequest`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ListPoliciesInput {
+    pub(crate) marker: Option<String>,
+    pub(crate) max_items: Option<u32>,
+    pub(crate) only_attached: Option<bool>,
+    pub(crate) path_prefix: Option<String>,
+    pub(crate) scope: Option<PolicyScopeType>,
+}
+
+/// Input of `ListPolicyTags`: shape `ListPolicyTagsRequest`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ListPolicyTagsInput {
+    pub(crate) policy_arn: String,
+}
+
+/// Input of `ListPolicyVersions`: shape `ListPolicyVersionsRequest`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ListPolicyVersionsInput {
+    pub(crate) policy_arn: String,
 }
 
 /// Input of `ListRolePolicies`: shape `ListRolePoliciesRequest`.
@@ -76,12 +173,20 @@ pub(crate) struct ListRolePoliciesInput {
     pub(crate) role_name: String,
 }
 
+/// Input of `ListRoleTags`: shape `ListRoleTagsRequest`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ListRoleTagsInput {
+    pub(crate) role_name: String,
+}
+
 /// Input of `ListRoles`: shape `ListRolesRequest`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct ListRolesInput {
     pub(crate) marker: Option<String>,
     pub(crate) max_items: Option<u32>,
+    pub(crate) path_prefix: Option<String>,
 }
 
 /// Input of `PutRolePolicy`: shape `PutRolePolicyRequest`.
@@ -93,10 +198,67 @@ pub(crate) struct PutRolePolicyInput {
     pub(crate) role_name: String,
 }
 
+/// Input of `SetDefaultPolicyVersion`: shape `SetDefaultPolicyVersionRequest`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct SetDefaultPolicyVersionInput {
+    pub(crate) policy_arn: String,
+    pub(crate) version_id: String,
+}
+
+/// Input of `TagPolicy`: shape `TagPolicyRequest`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct TagPolicyInput {
+    pub(crate) policy_arn: String,
+    pub(crate) tags: Vec<Tag>,
+}
+
+/// Input of `TagRole`: shape `TagRoleRequest`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct TagRoleInput {
+    pub(crate) role_name: String,
+    pub(crate) tags: Vec<Tag>,
+}
+
+/// Input of `UntagPolicy`: shape `UntagPolicyRequest`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct UntagPolicyInput {
+    pub(crate) policy_arn: String,
+    pub(crate) tag_keys: Vec<String>,
+}
+
+/// Input of `UntagRole`: shape `UntagRoleRequest`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct UntagRoleInput {
+    pub(crate) role_name: String,
+    pub(crate) tag_keys: Vec<String>,
+}
+
 /// Input of `UpdateAssumeRolePolicy`: shape `UpdateAssumeRolePolicyRequest`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct UpdateAssumeRolePolicyInput {
     pub(crate) policy_document: String,
+    pub(crate) role_name: String,
+}
+
+/// Input of `UpdateRole`: shape `UpdateRoleRequest`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct UpdateRoleInput {
+    pub(crate) description: Option<String>,
+    pub(crate) max_session_duration: Option<u32>,
+    pub(crate) role_name: String,
+}
+
+/// Input of `UpdateRoleDescription`: shape `UpdateRoleDescriptionRequest`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct UpdateRoleDescriptionInput {
+    pub(crate) description: String,
     pub(crate) role_name: String,
 }

@@ -23,51 +23,108 @@ use crate::wire::xml::{Xml, answered, empty};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
     AttachRolePolicy,
+    CreatePolicy,
+    CreatePolicyVersion,
     CreateRole,
+    DeletePolicy,
+    DeletePolicyVersion,
     DeleteRole,
     DeleteRolePolicy,
     DetachRolePolicy,
+    GetPolicy,
+    GetPolicyVersion,
     GetRole,
     GetRolePolicy,
     ListAttachedRolePolicies,
+    ListEntitiesForPolicy,
+    ListInstanceProfilesForRole,
+    ListPolicies,
+    ListPolicyTags,
+    ListPolicyVersions,
     ListRolePolicies,
+    ListRoleTags,
     ListRoles,
     PutRolePolicy,
+    SetDefaultPolicyVersion,
+    TagPolicy,
+    TagRole,
+    UntagPolicy,
+    UntagRole,
     UpdateAssumeRolePolicy,
+    UpdateRole,
+    UpdateRoleDescription,
 }
 
 impl Operation {
     /// Every operation.
     pub(crate) const ALL: &[Self] = &[
         Self::AttachRolePolicy,
+        Self::CreatePolicy,
+        Self::CreatePolicyVersion,
         Self::CreateRole,
+        Self::DeletePolicy,
+        Self::DeletePolicyVersion,
         Self::DeleteRole,
         Self::DeleteRolePolicy,
         Self::DetachRolePolicy,
+        Self::GetPolicy,
+        Self::GetPolicyVersion,
         Self::GetRole,
         Self::GetRolePolicy,
         Self::ListAttachedRolePolicies,
+        Self::ListEntitiesForPolicy,
+        Self::ListInstanceProfilesForRole,
+        Self::ListPolicies,
+        Self::ListPolicyTags,
+        Self::ListPolicyVersions,
         Self::ListRolePolicies,
+        Self::ListRoleTags,
         Self::ListRoles,
         Self::PutRolePolicy,
+        Self::SetDefaultPolicyVersion,
+        Self::TagPolicy,
+        Self::TagRole,
+        Self::UntagPolicy,
+        Self::UntagRole,
         Self::UpdateAssumeRolePolicy,
+        Self::UpdateRole,
+        Self::UpdateRoleDescription,
     ];
 
     /// Its address and what it accepts.
     pub(crate) fn model(self) -> &'static OperationModel {
         match self {
             Self::AttachRolePolicy => &constraints::ATTACH_ROLE_POLICY,
+            Self::CreatePolicy => &constraints::CREATE_POLICY,
+            Self::CreatePolicyVersion => &constraints::CREATE_POLICY_VERSION,
             Self::CreateRole => &constraints::CREATE_ROLE,
+            Self::DeletePolicy => &constraints::DELETE_POLICY,
+            Self::DeletePolicyVersion => &constraints::DELETE_POLICY_VERSION,
             Self::DeleteRole => &constraints::DELETE_ROLE,
             Self::DeleteRolePolicy => &constraints::DELETE_ROLE_POLICY,
             Self::DetachRolePolicy => &constraints::DETACH_ROLE_POLICY,
+            Self::GetPolicy => &constraints::GET_POLICY,
+            Self::GetPolicyVersion => &constraints::GET_POLICY_VERSION,
             Self::GetRole => &constraints::GET_ROLE,
             Self::GetRolePolicy => &constraints::GET_ROLE_POLICY,
             Self::ListAttachedRolePolicies => &constraints::LIST_ATTACHED_ROLE_POLICIES,
+            Self::ListEntitiesForPolicy => &constraints::LIST_ENTITIES_FOR_POLICY,
+            Self::ListInstanceProfilesForRole => &constraints::LIST_INSTANCE_PROFILES_FOR_ROLE,
+            Self::ListPolicies => &constraints::LIST_POLICIES,
+            Self::ListPolicyTags => &constraints::LIST_POLICY_TAGS,
+            Self::ListPolicyVersions => &constraints::LIST_POLICY_VERSIONS,
             Self::ListRolePolicies => &constraints::LIST_ROLE_POLICIES,
+            Self::ListRoleTags => &constraints::LIST_ROLE_TAGS,
             Self::ListRoles => &constraints::LIST_ROLES,
             Self::PutRolePolicy => &constraints::PUT_ROLE_POLICY,
+            Self::SetDefaultPolicyVersion => &constraints::SET_DEFAULT_POLICY_VERSION,
+            Self::TagPolicy => &constraints::TAG_POLICY,
+            Self::TagRole => &constraints::TAG_ROLE,
+            Self::UntagPolicy => &constraints::UNTAG_POLICY,
+            Self::UntagRole => &constraints::UNTAG_ROLE,
             Self::UpdateAssumeRolePolicy => &constraints::UPDATE_ASSUME_ROLE_POLICY,
+            Self::UpdateRole => &constraints::UPDATE_ROLE,
+            Self::UpdateRoleDescription => &constraints::UPDATE_ROLE_DESCRIPTION,
         }
     }
 
@@ -75,20 +132,53 @@ impl Operation {
     pub(crate) async fn perform<S: Iam>(self, service: &S, input: Input) -> Result<Xml, Fault> {
         match self {
             Self::AttachRolePolicy => empty(service.attach_role_policy(read(input)?).await?),
+            Self::CreatePolicy => answered(&service.create_policy(read(input)?).await?),
+            Self::CreatePolicyVersion => {
+                answered(&service.create_policy_version(read(input)?).await?)
+            }
             Self::CreateRole => answered(&service.create_role(read(input)?).await?),
+            Self::DeletePolicy => empty(service.delete_policy(read(input)?).await?),
+            Self::DeletePolicyVersion => empty(service.delete_policy_version(read(input)?).await?),
             Self::DeleteRole => empty(service.delete_role(read(input)?).await?),
             Self::DeleteRolePolicy => empty(service.delete_role_policy(read(input)?).await?),
             Self::DetachRolePolicy => empty(service.detach_role_policy(read(input)?).await?),
+            Self::GetPolicy => answered(&service.get_policy(read(input)?).await?),
+            Self::GetPolicyVersion => answered(&service.get_policy_version(read(input)?).await?),
             Self::GetRole => answered(&service.get_role(read(input)?).await?),
             Self::GetRolePolicy => answered(&service.get_role_policy(read(input)?).await?),
             Self::ListAttachedRolePolicies => {
                 answered(&service.list_attached_role_policies(read(input)?).await?)
             }
+            Self::ListEntitiesForPolicy => {
+                answered(&service.list_entities_for_policy(read(input)?).await?)
+            }
+            Self::ListInstanceProfilesForRole => answered(
+                &service
+                    .list_instance_profiles_for_role(read(input)?)
+                    .await?,
+            ),
+            Self::ListPolicies => answered(&service.list_policies(read(input)?).await?),
+            Self::ListPolicyTags => answered(&service.list_policy_tags(read(input)?).await?),
+            Self::ListPolicyVersions => {
+                answered(&service.list_policy_versions(read(input)?).await?)
+            }
             Self::ListRolePolicies => answered(&service.list_role_policies(read(input)?).await?),
+            Self::ListRoleTags => answered(&service.list_role_tags(read(input)?).await?),
             Self::ListRoles => answered(&service.list_roles(read(input)?).await?),
             Self::PutRolePolicy => empty(service.put_role_policy(read(input)?).await?),
+            Self::SetDefaultPolicyVersion => {
+                empty(service.set_default_policy_version(read(input)?).await?)
+            }
+            Self::TagPolicy => empty(service.tag_policy(read(input)?).await?),
+            Self::TagRole => empty(service.tag_role(read(input)?).await?),
+            Self::UntagPolicy => empty(service.untag_policy(read(input)?).await?),
+            Self::UntagRole => empty(service.untag_role(read(input)?).await?),
             Self::UpdateAssumeRolePolicy => {
                 empty(service.update_assume_role_policy(read(input)?).await?)
+            }
+            Self::UpdateRole => answered(&service.update_role(read(input)?).await?),
+            Self::UpdateRoleDescription => {
+                answered(&service.update_role_description(read(input)?).await?)
             }
         }
     }
@@ -106,11 +196,31 @@ pub(crate) trait Iam: Sync {
         &self,
         input: AttachRolePolicyInput,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
+    /// `CreatePolicy`.
+    fn create_policy(
+        &self,
+        input: CreatePolicyInput,
+    ) -> impl Future<Output = Result<CreatePolicyOutput, Fault>> + Send;
+    /// `CreatePolicyVersion`.
+    fn create_policy_version(
+        &self,
+        input: CreatePolicyVersionInput,
+    ) -> impl Future<Output = Result<CreatePolicyVersionOutput, Fault>> + Send;
     /// `CreateRole`.
     fn create_role(
         &self,
         input: CreateRoleInput,
     ) -> impl Future<Output = Result<CreateRoleOutput, Fault>> + Send;
+    /// `DeletePolicy`.
+    fn delete_policy(
+        &self,
+        input: DeletePolicyInput,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+    /// `DeletePolicyVersion`.
+    fn delete_policy_version(
+        &self,
+        input: DeletePolicyVersionInput,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
     /// `DeleteRole`.
     fn delete_role(&self, input: DeleteRoleInput)
     -> impl Future<Output = Result<(), Fault>> + Send;
@@ -124,6 +234,16 @@ pub(crate) trait Iam: Sync {
         &self,
         input: DetachRolePolicyInput,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
+    /// `GetPolicy`.
+    fn get_policy(
+        &self,
+        input: GetPolicyInput,
+    ) -> impl Future<Output = Result<GetPolicyOutput, Fault>> + Send;
+    /// `GetPolicyVersion`.
+    fn get_policy_version(
+        &self,
+        input: GetPolicyVersionInput,
+    ) -> impl Future<Output = Result<GetPolicyVersionOutput, Fault>> + Send;
     /// `GetRole`.
     fn get_role(
         &self,
@@ -139,11 +259,41 @@ pub(crate) trait Iam: Sync {
         &self,
         input: ListAttachedRolePoliciesInput,
     ) -> impl Future<Output = Result<ListAttachedRolePoliciesOutput, Fault>> + Send;
+    /// `ListEntitiesForPolicy`.
+    fn list_entities_for_policy(
+        &self,
+        input: ListEntitiesForPolicyInput,
+    ) -> impl Future<Output = Result<ListEntitiesForPolicyOutput, Fault>> + Send;
+    /// `ListInstanceProfilesForRole`.
+    fn list_instance_profiles_for_role(
+        &self,
+        input: ListInstanceProfilesForRoleInput,
+    ) -> impl Future<Output = Result<ListInstanceProfilesForRoleOutput, Fault>> + Send;
+    /// `ListPolicies`.
+    fn list_policies(
+        &self,
+        input: ListPoliciesInput,
+    ) -> impl Future<Output = Result<ListPoliciesOutput, Fault>> + Send;
+    /// `ListPolicyTags`.
+    fn list_policy_tags(
+        &self,
+        input: ListPolicyTagsInput,
+    ) -> impl Future<Output = Result<ListPolicyTagsOutput, Fault>> + Send;
+    /// `ListPolicyVersions`.
+    fn list_policy_versions(
+        &self,
+        input: ListPolicyVersionsInput,
+    ) -> impl Future<Output = Result<ListPolicyVersionsOutput, Fault>> + Send;
     /// `ListRolePolicies`.
     fn list_role_policies(
         &self,
         input: ListRolePoliciesInput,
     ) -> impl Future<Output = Result<ListRolePoliciesOutput, Fault>> + Send;
+    /// `ListRoleTags`.
+    fn list_role_tags(
+        &self,
+        input: ListRoleTagsInput,
+    ) -> impl Future<Output = Result<ListRoleTagsOutput, Fault>> + Send;
     /// `ListRoles`.
     fn list_roles(
         &self,
@@ -154,9 +304,35 @@ pub(crate) trait Iam: Sync {
         &self,
         input: PutRolePolicyInput,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
+    /// `SetDefaultPolicyVersion`.
+    fn set_default_policy_version(
+        &self,
+        input: SetDefaultPolicyVersionInput,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+    /// `TagPolicy`.
+    fn tag_policy(&self, input: TagPolicyInput) -> impl Future<Output = Result<(), Fault>> + Send;
+    /// `TagRole`.
+    fn tag_role(&self, input: TagRoleInput) -> impl Future<Output = Result<(), Fault>> + Send;
+    /// `UntagPolicy`.
+    fn untag_policy(
+        &self,
+        input: UntagPolicyInput,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+    /// `UntagRole`.
+    fn untag_role(&self, input: UntagRoleInput) -> impl Future<Output = Result<(), Fault>> + Send;
     /// `UpdateAssumeRolePolicy`.
     fn update_assume_role_policy(
         &self,
         input: UpdateAssumeRolePolicyInput,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
+    /// `UpdateRole`.
+    fn update_role(
+        &self,
+        input: UpdateRoleInput,
+    ) -> impl Future<Output = Result<UpdateRoleOutput, Fault>> + Send;
+    /// `UpdateRoleDescription`.
+    fn update_role_description(
+        &self,
+        input: UpdateRoleDescriptionInput,
+    ) -> impl Future<Output = Result<UpdateRoleDescriptionOutput, Fault>> + Send;
 }

@@ -5,6 +5,17 @@
 
 use serde::Deserialize;
 
+/// Input of `AssumeRole`: shape `AssumeRoleRequest`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct AssumeRoleInput {
+    pub(crate) duration_seconds: Option<u32>,
+    pub(crate) external_id: Option<String>,
+    pub(crate) policy: Option<String>,
+    pub(crate) role_arn: String,
+    pub(crate) role_session_name: String,
+}
+
 /// Input of `GetCallerIdentity`: shape `GetCallerIdentityRequest`.
 #[derive(Debug, Deserialize)]
 pub(crate) struct GetCallerIdentityInput {}

@@ -6,9 +6,13 @@
 mod constraints;
 mod inputs;
 mod outputs;
+mod shapes;
+
+use std::future::Future;
 
 pub(crate) use inputs::*;
 pub(crate) use outputs::*;
+pub(crate) use shapes::*;
 
 use super::values::read;
 use super::{Input, OperationModel};
@@ -18,24 +22,27 @@ use crate::wire::xml::{Xml, answered};
 /// The operations of `sts` that Hearth answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
+    AssumeRole,
     GetCallerIdentity,
 }
 
 impl Operation {
     /// Every operation.
-    pub(crate) const ALL: &[Self] = &[Self::GetCallerIdentity];
+    pub(crate) const ALL: &[Self] = &[Self::AssumeRole, Self::GetCallerIdentity];
 
     /// Its address and what it accepts.
     pub(crate) fn model(self) -> &'static OperationModel {
         match self {
+            Self::AssumeRole => &constraints::ASSUME_ROLE,
             Self::GetCallerIdentity => &constraints::GET_CALLER_IDENTITY,
         }
     }
 
     /// Performs the operation on an input that its constraints have accepted.
-    pub(crate) fn perform<S: Sts>(self, service: &S, input: Input) -> Result<Xml, Fault> {
+    pub(crate) async fn perform<S: Sts>(self, service: &S, input: Input) -> Result<Xml, Fault> {
         match self {
-            Self::GetCallerIdentity => answered(&service.get_caller_identity(read(input)?)?),
+            Self::AssumeRole => answered(&service.assume_role(read(input)?).await?),
+            Self::GetCallerIdentity => answered(&service.get_caller_identity(read(input)?).await?),
         }
     }
 }
@@ -46,10 +53,15 @@ pub(super) fn models() -> impl Iterator<Item = &'static OperationModel> {
 }
 
 /// One method for each operation of `sts`.
-pub(crate) trait Sts {
+pub(crate) trait Sts: Sync {
+    /// `AssumeRole`.
+    fn assume_role(
+        &self,
+        input: AssumeRoleInput,
+    ) -> impl Future<Output = Result<AssumeRoleOutput, Fault>> + Send;
     /// `GetCallerIdentity`.
     fn get_caller_identity(
         &self,
         input: GetCallerIdentityInput,
-    ) -> Result<GetCallerIdentityOutput, Fault>;
+    ) -> impl Future<Output = Result<GetCallerIdentityOutput, Fault>> + Send;
 }

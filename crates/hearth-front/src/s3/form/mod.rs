@@ -25,6 +25,7 @@ use tokio::time::timeout;
 use super::checksums::{self, Algorithm};
 use super::description::{SSE, STORAGE_CLASS, kept_encoding};
 use super::receive::{Stated, receive};
+use super::rights::WRITE_TAGS;
 use super::store::{AccountBuckets, check_key, now_ms};
 use super::{S3, denied_by, tags, unsupported};
 use crate::call::CallOrigin;
@@ -206,11 +207,15 @@ impl Form {
             unsupported::judge(name, value).map_err(|refused| denied_by(&refused))?;
         }
         let key = self.key()?;
-        let resource = format!("arn:aws:s3:::{}/{key}", self.bucket);
+        let resources = [format!("arn:aws:s3:::{}/{key}", self.bucket)];
         let may = signer
             .principal
-            .may("s3:PutObject", &[resource], &Facts::new());
+            .may("s3:PutObject", &resources, &Facts::new());
         may.map_err(|denied| s3_error!(AccessDenied, "{denied}"))?;
+        if self.fields.get("tagging").is_some() {
+            let may = signer.principal.may(WRITE_TAGS, &resources, &Facts::new());
+            may.map_err(|denied| s3_error!(AccessDenied, "{denied}"))?;
+        }
         let buckets = s3.buckets(signer.account);
         buckets.check_bucket(&self.bucket).await?;
         let mut attributes = self.attributes()?;

@@ -12,6 +12,7 @@ use crate::image::{
     VersionStatus,
 };
 use crate::life::{Life, Origin, Phase, Wish};
+use crate::managed_policy::ManagedPolicy;
 use crate::microvm::{Activity, LaunchTerms, RunInput};
 use crate::request::ClientToken;
 use crate::store::IntentSubject;
@@ -25,6 +26,8 @@ pub(super) struct Records {
     pub(super) roles: Vec<Role>,
     pub(super) policies: Vec<RolePolicy>,
     pub(super) attachments: Vec<String>,
+    pub(super) managed: Vec<FoundPolicy>,
+    pub(super) managed_versions: Vec<PolicyVersion>,
     pub(super) images: Vec<Image>,
     pub(super) versions: Vec<ImageVersion>,
     pub(super) builds: Vec<Build>,
@@ -84,8 +87,45 @@ pub(in super::super) fn role(name: &str, description: Option<&str>) -> Role {
         description: description.map(str::to_owned),
         trust_policy: r#"{"Version":"2012-10-17","Statement":[]}"#.to_owned(),
         max_session_s: 3600,
+        tags: description.map(|_| tags()).unwrap_or_default(),
         created_at: at(3),
     }
+}
+
+fn tags() -> Tags {
+    Tags::from([("team".to_owned(), "it's us".to_owned())])
+}
+
+pub(in super::super) fn policy_arn(name: &str) -> PolicyArn {
+    let arn = format!("arn:aws:iam::000000000007:policy/service/{name}");
+    arn.parse().unwrap()
+}
+
+fn managed(name: &str, description: Option<&str>, attachments: u32) -> FoundPolicy {
+    let policy = ManagedPolicy {
+        arn: policy_arn(name),
+        policy_id: "ANPAAAAAAAAAAAAAAAAAA".to_owned(),
+        description: description.map(str::to_owned),
+        default_version: 1,
+        last_version: 2,
+        tags: description.map(|_| tags()).unwrap_or_default(),
+        created_at: at(4),
+        updated_at: at(6),
+    };
+    FoundPolicy {
+        policy,
+        attachments,
+    }
+}
+
+/// The versions of the first managed policy, the newest first.
+pub(in super::super) fn managed_versions() -> Vec<PolicyVersion> {
+    let version = |number, ms| PolicyVersion {
+        number,
+        document: r#"{"Statement":[]}"#.to_owned(),
+        created_at: at(ms),
+    };
+    vec![version(2, 6), version(1, 4)]
 }
 
 fn key(id: &str, status: KeyStatus) -> AccessKey {
@@ -368,14 +408,22 @@ pub(super) fn records() -> Records {
         ],
         roles: vec![role("app", Some("it's ours")), role("bare", None)],
         policies: vec![policy],
-        attachments: vec!["arn:aws:iam::aws:policy/X".to_owned()],
+        attachments: vec![
+            policy_arn("kept").to_string(),
+            "arn:aws:iam::aws:policy/X".to_owned(),
+        ],
+        managed: vec![
+            managed("kept", Some("it's ours"), 1),
+            managed("spare", None, 0),
+        ],
+        managed_versions: managed_versions(),
         images: images(),
         versions: versions(),
         builds: builds(),
         microvms: microvms(),
         connectors: connectors(),
         connector_versions: connector_versions(),
-        tags: Tags::from([("team".to_owned(), "it's us".to_owned())]),
+        tags: tags(),
         token: Some(token),
         intents: intents(),
     }

@@ -1,9 +1,10 @@
 INSERT INTO account VALUES ('000000000007', 1800000000001);
 INSERT INTO access_key VALUES ('AKIAAAAAAAAAAAAAAAAA', 'it''s a secret', '000000000007', 'Disabled', 1800000000002);
 INSERT INTO access_key VALUES ('AKIABBBBBBBBBBBBBBBB', 'it''s a secret', '000000000007', 'Disabled', 1800000000002);
-INSERT INTO role VALUES ('000000000007', 'app', '/service/', 'AROAAAAAAAAAAAAAAAAAA', NULL, '{}', 7200, 1800000000003);
-INSERT INTO role VALUES ('000000000007', 'bare', '/service/', 'AROAAAAAAAAAAAAAAAAAA', NULL, '{"Version":"2012-10-17","Statement":[]}', 3600, 1800000000003);
+INSERT INTO role VALUES ('000000000007', 'app', '/service/', 'AROAAAAAAAAAAAAAAAAAA', NULL, '{}', 7200, 1800000000003, '{"new":"tag"}');
+INSERT INTO role VALUES ('000000000007', 'bare', '/service/', 'AROAAAAAAAAAAAAAAAAAA', NULL, '{"Version":"2012-10-17","Statement":[]}', 3600, 1800000000003, '{}');
 INSERT INTO role_policy VALUES ('000000000007', 'app', 'logs', '{}');
+INSERT INTO role_attachment VALUES ('000000000007', 'app', 'arn:aws:iam::000000000007:policy/service/kept');
 INSERT INTO role_attachment VALUES ('000000000007', 'app', 'arn:aws:iam::aws:policy/X');
 INSERT INTO image VALUES ('arn:aws:lambda:us-east-1:000000000007:microvm-image:hello', '000000000007/us-east-1', 'hello', '00000000-0000-3000-8000-000000000001', 'UPDATE_FAILED', NULL, 3, 3, 1800000000010, 1800000000902);
 INSERT INTO image VALUES ('arn:aws:lambda:us-east-1:000000000007:microvm-image:new', '000000000007/us-east-1', 'new', '00000000-0000-3000-8000-000000000002', 'CREATING', NULL, NULL, 2, 1800000000010, 1800000000011);
@@ -38,3 +39,8 @@ INSERT INTO journal VALUES (2, 'microvm-00000000-0000-3000-8000-000000000000', '
 INSERT INTO journal VALUES (3, 'microvm-00000000-0000-3000-8000-000000000000', 'Launch', 1800000000040, 'done', 1800000000911);
 INSERT INTO journal VALUES (5, 'arn:aws:lambda:us-east-1:000000000007:microvm-image:hello', 'Seal', 1800000000041, 'Running', 1800000000050);
 INSERT INTO journal VALUES (6, 'arn:aws:lambda:us-east-1:000000000007:microvm-image:hello', 'Build', 1800000000041, NULL, NULL);
+INSERT INTO policy VALUES ('arn:aws:iam::000000000007:policy/service/kept', '000000000007', '/service/', 'kept', 'ANPAAAAAAAAAAAAAAAAAA', 'it''s ours', 3, 3, '{}', 1800000000004, 1800000000913);
+INSERT INTO policy VALUES ('arn:aws:iam::000000000007:policy/service/spare', '000000000007', '/service/', 'spare', 'ANPAAAAAAAAAAAAAAAAAA', NULL, 1, 2, '{}', 1800000000004, 1800000000006);
+INSERT INTO policy_version VALUES ('arn:aws:iam::000000000007:policy/service/kept', 1, '{"Statement":[]}', 1800000000004);
+INSERT INTO policy_version VALUES ('arn:aws:iam::000000000007:policy/service/kept', 2, '{"Statement":[]}', 1800000000006);
+INSERT INTO policy_version VALUES ('arn:aws:iam::000000000007:policy/service/kept', 3, '{}', 1800000000913);

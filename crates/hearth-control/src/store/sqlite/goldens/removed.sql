@@ -1,6 +1,7 @@
 INSERT INTO account VALUES ('000000000007', 1800000000001);
 INSERT INTO access_key VALUES ('AKIAAAAAAAAAAAAAAAAA', 'it''s a secret', '000000000007', 'Active', 1800000000002);
-INSERT INTO role VALUES ('000000000007', 'app', '/service/', 'AROAAAAAAAAAAAAAAAAAA', 'it''s ours', '{"Version":"2012-10-17","Statement":[]}', 3600, 1800000000003);
+INSERT INTO role VALUES ('000000000007', 'app', '/service/', 'AROAAAAAAAAAAAAAAAAAA', 'it''s ours', '{"Version":"2012-10-17","Statement":[]}', 3600, 1800000000003, '{"team":"it''s us"}');
+INSERT INTO role_attachment VALUES ('000000000007', 'app', 'arn:aws:iam::000000000007:policy/service/kept');
 INSERT INTO image VALUES ('arn:aws:lambda:us-east-1:000000000007:microvm-image:hello', '000000000007/us-east-1', 'hello', '00000000-0000-3000-8000-000000000001', 'UPDATED', 1, 2, 2, 1800000000010, 1800000000011);
 INSERT INTO image VALUES ('arn:aws:lambda:us-east-1:000000000007:microvm-image:new', '000000000007/us-east-1', 'new', '00000000-0000-3000-8000-000000000002', 'CREATING', NULL, NULL, 2, 1800000000010, 1800000000011);
 INSERT INTO version VALUES ('arn:aws:lambda:us-east-1:000000000007:microvm-image:hello', 1, 'SUCCESSFUL', 'ACTIVE', '{"base":"arn:aws:lambda:us-east-1:aws:microvm-image:al2023-1","base_version":1,"build_role_arn":"arn:aws:iam::000000000000:role/build","description":"a \"quoted\" text","bucket":"b","key":"k/e.zip","logging":{"enabled":true,"group":"/g","stream":null},"egress":["arn:aws:lambda:us-east-1:aws:network-connector:aws-network-connector:INTERNET_EGRESS"],"architectures":["X86_64"],"memory_mib":4096,"all_capabilities":true,"hooks":{"port":9000,"microvm":{"run":[true,5],"resume":[true,null],"suspend":[false,null],"terminate":[null,null]},"image":{"ready":[true,300],"validate":[null,null]}},"environment":{"A":"b=c"}}', 'snapshot-1', 1800000000012, 1800000000013);
@@ -29,3 +30,5 @@ INSERT INTO journal VALUES (3, 'microvm-00000000-0000-3000-8000-000000000000', '
 INSERT INTO journal VALUES (4, 'arn:aws:lambda:us-east-1:000000000007:microvm-image:hello', 'Suspend', 1800000000041, 'replaced', 1800000000041);
 INSERT INTO journal VALUES (5, 'arn:aws:lambda:us-east-1:000000000007:microvm-image:hello', 'Seal', 1800000000041, 'Running', 1800000000050);
 INSERT INTO journal VALUES (6, 'arn:aws:lambda:us-east-1:000000000007:microvm-image:hello', 'Build', 1800000000041, NULL, NULL);
+INSERT INTO policy VALUES ('arn:aws:iam::000000000007:policy/service/kept', '000000000007', '/service/', 'kept', 'ANPAAAAAAAAAAAAAAAAAA', 'it''s ours', 1, 2, '{"team":"it''s us"}', 1800000000004, 1800000000006);
+INSERT INTO policy_version VALUES ('arn:aws:iam::000000000007:policy/service/kept', 1, '{"Statement":[]}', 1800000000004);

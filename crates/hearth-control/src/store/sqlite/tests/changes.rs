@@ -7,6 +7,7 @@ use crate::connector::{Connector, ConnectorState};
 use crate::id::{AccountId, ConnectorId, EndpointId, MicrovmId, VersionNumber};
 use crate::image::MemoryTier;
 use crate::life::{Life, Origin, Phase};
+use crate::managed_policy::PolicyArn;
 use crate::microvm::{Activity, LaunchTerms, Microvm, RunInput};
 use crate::store::{Batch, Change, IntentSubject, Store as _, StoreError, Verdict};
 use crate::time::Timestamp;
@@ -150,6 +151,7 @@ async fn a_change_of_a_record_that_must_exist_fails_the_batch_without_it() {
     let key: crate::id::AccessKeyId = "AKIAAAAAAAAAAAAAAAAA".parse().unwrap();
     let image = microvm().image;
     let version = VersionNumber::from_major(1).unwrap();
+    let policy: PolicyArn = "arn:aws:iam::000000000000:policy/p".parse().unwrap();
     let changes = [
         Change::SetActivity(MicrovmId::generate(), Activity::default()),
         Change::RemoveImage(image.clone()),
@@ -161,6 +163,8 @@ async fn a_change_of_a_record_that_must_exist_fails_the_batch_without_it() {
         Change::RemoveRole(account, role.clone()),
         Change::RemoveRolePolicy(account, role.clone(), "logs".to_owned()),
         Change::DetachRolePolicy(account, role, "arn:aws:iam::aws:policy/X".to_owned()),
+        Change::RemovePolicy(policy.clone()),
+        Change::RemovePolicyVersion(policy, 1),
     ];
     for change in changes {
         let batch = Batch::new()
