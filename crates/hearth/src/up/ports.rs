@@ -111,8 +111,10 @@ mod tests {
     #[test]
     fn a_port_that_is_taken_is_named_with_its_option() {
         let (held, address) = listener();
-        let mut config = Config::default();
-        config.listen = address;
+        let mut config = Config {
+            listen: address,
+            ..Config::default()
+        };
         let told = check(&config).unwrap_err().to_string();
         assert!(
             told.contains(&format!("port {} of 127.0.0.1", address.port())),
