@@ -17,7 +17,7 @@ def test_an_account_gets_keys_that_are_switched_and_removed(server):
     assert call(server, "POST", "accounts", {"accountId": "222222222222"})[0] == 200
     assert call(server, "POST", "accounts", {"accountId": "222222222222"})[0] == 409
     _, listed = call(server, "GET", "accounts")
-    assert [account["accountId"] for account in listed["accounts"]] == ["000000000000", "222222222222"]
+    assert {"000000000000", "222222222222"} <= {account["accountId"] for account in listed["accounts"]}
     status, made = call(server, "POST", "accounts/222222222222/keys")
     assert status == 200 and len(made["secretAccessKey"]) == 40 and made["accessKeyId"].startswith("AKIA")
     keys = lambda: call(server, "GET", "accounts/222222222222/keys")[1]["accessKeys"]
@@ -30,6 +30,17 @@ def test_an_account_gets_keys_that_are_switched_and_removed(server):
     assert call(server, "DELETE", f"keys/{made['accessKeyId']}")[0] == 204
     assert keys() == [] and call(server, "DELETE", f"keys/{made['accessKeyId']}")[0] == 404
     assert secret not in (server.directory / "audit.log").read_text()
+
+
+def test_an_account_is_known_by_its_name(server):
+    status, made = call(server, "POST", "accounts", {"name": "team a"})
+    assert status == 200 and made["name"] == "team a" and len(made["accountId"]) == 12
+    assert call(server, "POST", "accounts", {"accountId": "444444444444", "name": "team b"})[1]["name"] == "team b"
+    named = {account["accountId"]: account["name"] for account in call(server, "GET", "accounts")[1]["accounts"]}
+    assert (named[made["accountId"]], named["444444444444"], named["000000000000"]) == ("team a", "team b", None)
+    # The second does not rename the first.
+    assert call(server, "POST", "accounts", {"accountId": "444444444444", "name": "other"})[0] == 409
+    assert {"team a", "team b"} <= {account["name"] for account in call(server, "GET", "accounts")[1]["accounts"]}
 
 
 ROUTES = [
@@ -48,8 +59,11 @@ def test_nobody_else_may(server, method, path):
 
 
 def test_what_makes_no_sense_is_refused(server):
-    for body in ({}, {"accountId": "1"}, {"accountId": 222222222222}, {"accountId": "333333333333", "name": "x"}):
-        assert call(server, "POST", "accounts", body)[0] == 400
+    for body in (
+        {}, {"accountId": "1"}, {"accountId": 222222222222}, {"accountId": "333333333333", "color": "x"},
+        {"name": ""}, {"name": "x" * 51}, {"name": "tab\there"}, {"name": "ü"},
+    ):
+        assert call(server, "POST", "accounts", body)[0] == 400, body
     assert call(server, "POST", "accounts/999999999999/keys")[0] == 404
     assert call(server, "POST", "accounts/nonsense/keys")[0] == 404
     assert call(server, "PUT", "keys/AKIAANOTHERKEY000000", {"status": "Active"})[0] == 404

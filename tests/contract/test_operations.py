@@ -74,6 +74,58 @@ def test_only_for_the_owner(server, running, method, operation, parameters, body
             assert status in (400, 403) and code in (None, answer["x-amzn-errortype"]), how
 
 
+def cancel(server, name, **how):
+    status, headers, body = send(server, "POST", f"/hearth/v1/images/{name}/cancel-build", b"", **how)
+    return status, json.loads(body) if status == 200 else headers["x-amzn-errortype"]
+
+
+def test_a_build_is_cancelled_and_its_image_deleted(server):
+    microvms = server.client("lambda-microvms")
+    arn, _ = create(microvms)
+    name = arn.rsplit(":", 1)[1]
+    # AWS's way stays closed.
+    with pytest.raises(microvms.exceptions.ValidationException, match="CREATING"):
+        microvms.delete_microvm_image(imageIdentifier=arn)
+    other = {"key": server.keys[1]["id"], "secret": server.keys[1]["secret"]}
+    assert cancel(server, name, **other) == (404, "ResourceNotFoundException")
+    assert cancel(server, name) == (200, {"imageIdentifier": arn, "state": "CREATE_FAILED"})
+    version = {"imageIdentifier": arn, "imageVersion": "1.0"}
+    [build] = microvms.list_microvm_image_builds(**version)["items"]
+    assert (build["buildState"], build["stateReason"]) == ("FAILED", "The build was cancelled.")
+    assert cancel(server, name) == (409, "ConflictException")
+    assert cancel(server, "no-such-image") == (404, "ResourceNotFoundException")
+    assert cancel(server, "not%20a%20name") == (404, "ResourceNotFoundException")
+    assert microvms.delete_microvm_image(imageIdentifier=arn)["state"] == "DELETING"
+
+
+def test_an_artifact_that_is_not_there_is_refused(server):
+    microvms = server.client("lambda-microvms")
+    with pytest.raises(microvms.exceptions.ValidationException) as refused:
+        create(microvms, "missing.zip")
+    message = refused.value.response["Error"]["Message"]
+    assert "s3://bucket/missing.zip" in message and "The specified key does not exist." in message and "NoSuchKey" in message
+
+
+CONNECTOR = "arn:aws:lambda:us-east-1:aws:network-connector:aws-network-connector:{}"
+
+
+def test_a_connector_of_hearths_own_lets_preflights_in(server, running):
+    microvms = server.client("lambda-microvms")
+    cors, shell, all_ingress = (CONNECTOR.format(f"{name}_INGRESS") for name in ("CORS", "SHELL", "ALL"))
+    open_shell = lambda microvm: microvms.create_microvm_shell_auth_token(microvmIdentifier=microvm, expirationInMinutes=1)
+    one = run(microvms, running[0], ingressNetworkConnectors=[cors, shell])
+    assert microvms.get_microvm(microvmIdentifier=one)["ingressNetworkConnectors"] == [cors, shell]
+    assert open_shell(one)["authToken"]
+    # As every other one, it does not go with ALL_INGRESS, and is none for egress.
+    two = run(microvms, running[0], ingressNetworkConnectors=[all_ingress, cors])
+    with pytest.raises(microvms.exceptions.ValidationException, match="ALL_INGRESS"):
+        open_shell(two)
+    with pytest.raises(microvms.exceptions.ValidationException):
+        microvms.run_microvm(imageIdentifier=running[0], egressNetworkConnectors=[cors])
+    for microvm in (one, two):
+        microvms.terminate_microvm(microvmIdentifier=microvm)
+
+
 def test_unknown_paths_are_the_gateways_business(server, running):
     for method, target in [("GET", path(running[1], "exec")), ("POST", path(running[1], "dance"))]:
         assert send(server, method, target)[0] == 404

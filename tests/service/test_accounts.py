@@ -25,12 +25,13 @@ def client(hearth, made):
 
 
 def test_a_second_account_has_its_own_keys_and_sees_nothing_of_the_first(hearth, hello):
-    hearth_command("account", "create", "222222222222")
+    hearth_command("account", "create", "222222222222", "--name", "the second")
     assert "already" in hearth_command("account", "create", "222222222222", succeeds=False)
     # Other tests have accounts of their own.
-    title, *accounts = hearth_command("account", "ls").split()
-    assert title == "ACCOUNT" and {"000000000000", "222222222222"} <= set(accounts)
-    made = dict(re.findall(r"export (\w+)=(\S+)", hearth_command("key", "create", "222222222222")))
+    title, *accounts = hearth_command("account", "list").splitlines()
+    assert title.split() == ["ACCOUNT", "NAME"]
+    assert {"000000000000", "222222222222  the second"} <= {account.strip() for account in accounts}
+    made = dict(re.findall(r"export (\w+)=(\S+)", hearth_command("key", "create", "the second")))
     key = made["AWS_ACCESS_KEY_ID"]
     microvms = client(hearth, made)
     assert microvms.list_microvm_images()["items"] == []

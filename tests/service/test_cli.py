@@ -88,6 +88,10 @@ def test_processes_run_beside_the_application(cli, microvm):
     cli.run("exec", short(microvm), "sh", "-c", "kill -9 $$", status=137)
     # What is no status of a process cannot be taken for one.
     assert "/no/such/program" in cli.error("exec", microvm, "--", "/no/such/program", status=125)
+    told = cli.error("exec", microvm, "ls -l /tmp", status=125)
+    assert "sh -c" in told and "os error" not in told
+    told = cli.error("exec", "-u", "nosuch", microvm, "true", status=125)
+    assert "there is no user nosuch" in told and "os error" not in told and "No such file" not in told
     assert "TimeoutException" in cli.error("exec", "--timeout=2", microvm, "sleep", "77", status=125)
 
 
@@ -135,6 +139,10 @@ def test_files_go_in_and_out(cli, microvm, tmp_path):
     assert cli.text("exec", microvm, "stat", "-c", "%a %s", "/tmp/data") == f"750 {len(content)}"
     cli.run("cp", f"{microvm}:/tmp/data", tmp_path / "back")
     assert (tmp_path / "back").read_bytes() == content
+    # A directory is put into, as docker cp does.
+    cli.run("cp", source, f"{microvm}:/var")
+    assert cli.text("exec", microvm, "stat", "-c", "%s", "/var/data") == str(len(content))
+    assert "/tmp is a directory" in cli.error("cp", "-", f"{microvm}:/tmp", status=1).replace("/tmp/", "/tmp")
     cli.run("cp", "-", f"{microvm}:/tmp/typed", input=b"typed")
     assert cli.run("cp", f"{microvm}:/tmp/typed", "-").stdout == b"typed"
     # What fails leaves nothing here.
@@ -149,8 +157,18 @@ def test_folders_go_in_and_out(cli, microvm, tmp_path):
     (source / "src/main.py").write_text("print('hi')\n")
     (source / "src/main.py").chmod(0o755)
     (source / "link").symlink_to("src/main.py")
+    with open(source / "disk.img", "wb") as disk:
+        disk.truncate(8 << 20)
+        disk.seek(4 << 20)
+        disk.write(b"in the middle")
     cli.run("cp", "-r", source, f"{microvm}:/srv/")
+    assert cli.text("exec", microvm, "stat", "-c", "%s", "/srv/project/disk.img") == str(8 << 20)
+    # Holes stay holes.
+    assert int(cli.text("exec", microvm, "stat", "-c", "%b", "/srv/project/disk.img")) * 512 < 1 << 20
     cli.run("cp", "-r", source, f"{short(microvm)}:/srv/other")
+    # Once it is there, it is a directory to be put into.
+    cli.run("cp", "-r", source, f"{short(microvm)}:/srv/other")
+    assert cli.text("exec", microvm, "ls", "/srv/other/project/src") == "main.py"
     assert cli.text("exec", microvm, "python3", "/srv/project/link") == "hi"
     assert cli.text("exec", microvm, "stat", "-c", "%a", "/srv/other/src/main.py") == "755"
     cli.run("cp", "-r", f"{microvm}:/srv/project", tmp_path / "back")
@@ -170,6 +188,8 @@ def test_requests_go_through_the_endpoint(cli, hearth, microvm):
     assert cli.text("curl", "-i", microvm).startswith("HTTP/1.1 200 OK\n")
     assert cli.run("curl", microvm, "-X", "DELETE").stdout
     cli.run("curl", "-f", microvm, "-X", "DELETE", status=22)
+    told = cli.error("curl", microvm, "--port=1", status=22)
+    assert "502" in told and "port 1 " in told and "hearth logs" in told
     # A token is for whatever speaks HTTP.
     token = cli.text("token", microvm, "--port=8080", "--expires=5")
     url = "https://" + cli.json("show", microvm)["endpoint"]
@@ -334,6 +354,44 @@ def test_status_tells_what_there_is(cli, hearth, microvm):
     assert status["endpoint_url"] == hearth.settings["endpoint_url"]
     assert status["microvms"]["RUNNING"] >= 1 and sum(status["images"].values()) >= 1
     assert "hearth is up" in cli.text("status")
+    assert status["account"] == "000000000000" and "000000000000" in cli.text("status")
+
+
+def test_a_second_service_is_told_which_port_is_taken(cli, tmp_path):
+    told = cli.error("--data", tmp_path, "up", "--listen", cli.listen, status=1)
+    assert cli.listen.rsplit(":", 1)[1] in told and "--listen" in told and "is free" in told
+    assert not (tmp_path / "emulated").exists() and not (tmp_path / "bases").exists()
+
+
+@pytest.mark.skipif(os.environ.get("HEARTH_PLACE") != "lab", reason="without the emulated host there is none to take over")
+def test_nobody_takes_over_the_host_of_a_service(cli, hearth):
+    for words in (["host"], ["host", "start"]):
+        assert "hearth down" in cli.error(*words, status=1)
+    assert cli.json("status")["is_emulated"]
+
+
+def test_a_build_that_is_under_way_can_be_ended(cli, tmp_path):
+    (tmp_path / "Dockerfile").write_text("FROM hearth/debian:12\nRUN sleep 8888\n")
+    cli.run("image", "build", tmp_path, "--name=cli-endless", "--no-wait")
+    deadline = time.monotonic() + 300
+    # The log is made with its first line.
+    while "sleep 8888" not in subprocess.run(
+        [cli.program, "logs", "cli-endless"], env=cli.environment, capture_output=True, text=True
+    ).stdout:
+        assert time.monotonic() < deadline, "the build does not begin"
+        time.sleep(1)
+    cli.run("image", "rm", "cli-endless")
+    assert "there is no image" in cli.error("image", "show", "cli-endless", status=3)
+
+
+def test_what_is_wrong_with_a_build_is_said_before_the_upload(cli, tmp_path):
+    (tmp_path / "Dockerfile").write_text("FROM hearth/debian:12\nRUN --device=x true\n")
+    for words, told in [
+        (["--memory=700"], "8192"), (["--hook=ready"], "--port"), (["--port=80", "--hook=run"], "--hook=ready"),
+        ([], "Dockerfile:2"),
+    ]:
+        said = cli.error("image", "build", tmp_path, "--name=cli-wrong", *words, status=2)
+        assert told in said and "packed" not in said, said
 
 
 def test_configurations_are_checked_first(cli, tmp_path):

@@ -56,7 +56,8 @@ def test_without_auto_resume_a_suspended_microvm_stays_so(hearth, hello):
     session = hearth.run(hello, idlePolicy=policy)
     hearth.microvms.suspend_microvm(microvmIdentifier=session.id)
     hearth.wait_microvm(session.id, "SUSPENDED")
-    assert session.request() == (502, b"")
+    status, body = session.request()
+    assert status == 502 and b"autoResumeEnabled" in body
     hearth.microvms.resume_microvm(microvmIdentifier=session.id)
     hearth.wait_microvm(session.id, "RUNNING")
     assert session.get()["count"] == 1

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::io;
 
 use hearth_wire::agent::Refusal;
+use hearth_wire::without_error_numbers;
 use rustix::io::Errno;
 
 /// A step whose system call failed.
@@ -46,9 +47,15 @@ impl Fault {
 
 impl From<Fault> for Refusal {
     fn from(fault: Fault) -> Self {
+        // The step "there is no user x" says all.
+        let is_sentence = fault.step.starts_with("there is no ");
+        let message = match is_sentence {
+            true => String::new(),
+            false => without_error_numbers(&fault.errno.to_string()),
+        };
         Self::Os {
             errno: fault.errno.raw_os_error(),
-            message: fault.errno.to_string(),
+            message,
             step: fault.step.into_owned(),
         }
     }
@@ -101,6 +108,21 @@ mod tests {
             (fault.step.as_ref(), fault.errno),
             ("mount /proc", Errno::BUSY)
         );
+    }
+
+    #[test]
+    fn a_refusal_has_words_and_no_numbers() {
+        let said = |fault| match Refusal::from(fault) {
+            Refusal::Os { step, message, .. } => (step, message),
+            other => panic!("{other}"),
+        };
+        let (step, message) = said(Fault::new("open /x", Errno::NOENT));
+        assert_eq!(
+            (step.as_str(), message.as_str()),
+            ("open /x", "No such file or directory")
+        );
+        let (_, message) = said(Fault::new("there is no user nosuch", Errno::NOENT));
+        assert_eq!(message, "");
     }
 
     #[test]

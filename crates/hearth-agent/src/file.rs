@@ -26,6 +26,7 @@ mod chunks;
 mod new_file;
 mod owner;
 mod pack;
+mod sparse;
 mod unpack;
 
 use chunks::Chunks;

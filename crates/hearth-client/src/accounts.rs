@@ -11,14 +11,19 @@ const ACCOUNTS: &str = "/hearth/v1/accounts";
 const KEYS: &str = "/hearth/v1/keys";
 
 impl Client {
-    /// Makes an account.
+    /// Makes an account with this number, this name, or both.
     ///
     /// # Errors
     ///
     /// [`ClientError`]; also if the account exists already.
-    pub async fn create_account(&self, account: &str) -> Result<Value, ClientError> {
+    pub async fn create_account(
+        &self,
+        account: Option<&str>,
+        name: Option<&str>,
+    ) -> Result<Value, ClientError> {
         let call = Call::lambda("CreateAccount", Method::POST, ACCOUNTS.to_owned());
-        self.call(call.json(&json!({ "accountId": account }))).await
+        let input = json!({ "accountId": account, "name": name });
+        self.call(call.json(&input)).await
     }
 
     /// All accounts.

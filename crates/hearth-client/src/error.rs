@@ -38,7 +38,7 @@ pub enum ClientError {
     #[error("the request cannot be signed")]
     Sign(#[from] SignError),
     /// The connection ended before the answer did.
-    #[error("the connection broke during {operation}")]
+    #[error("the connection broke before the answer was complete")]
     Broken {
         /// What was asked.
         operation: &'static str,
@@ -47,13 +47,13 @@ pub enum ClientError {
         source: hyper::Error,
     },
     /// No answer in time.
-    #[error("{0} was not answered in time")]
+    #[error("the service did not answer in time")]
     Silent(&'static str),
     /// The service refuses the call.
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// The answer does not have the form that the API defines.
-    #[error("the answer to {operation} cannot be read")]
+    #[error("the answer cannot be read; are this program and the service of the same release?")]
     Malformed {
         /// What was asked.
         operation: &'static str,
@@ -62,10 +62,10 @@ pub enum ClientError {
         source: serde_json::Error,
     },
     /// A streamed answer ended early.
-    #[error("the answer to {0} was cut off")]
+    #[error("the answer was cut off")]
     CutOff(&'static str),
     /// An answer is larger than what was asked for.
-    #[error("the answer to {operation} has more than {limit_bytes} bytes")]
+    #[error("the answer has more than {limit_bytes} bytes")]
     TooLarge {
         /// What was asked.
         operation: &'static str,
@@ -80,11 +80,11 @@ pub enum ClientError {
     File(#[source] io::Error),
 }
 
-/// An error answer.
+/// An error answer. Its text is the service's: people know what they typed, and not what operations it takes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{operation} was refused: {message} ({code})")]
+#[error("{message} ({code})")]
 pub struct Refusal {
-    /// What was asked.
+    /// What was asked, for logs.
     pub operation: &'static str,
     /// The HTTP status.
     pub status: u16,
@@ -143,7 +143,8 @@ impl Refusal {
             code: code
                 .and_then(|code| code.split(':').next().map(str::to_owned))
                 .unwrap_or_else(|| format!("HTTP {status}")),
-            message: message.unwrap_or_else(|| "no reason was given".to_owned()),
+            message: message
+                .unwrap_or_else(|| format!("the service refused it with HTTP {status}")),
         }
     }
 }
@@ -199,7 +200,29 @@ mod tests {
         );
         assert_eq!(
             read(None, "gateway"),
-            pair("HTTP 400", "no reason was given")
+            pair("HTTP 400", "the service refused it with HTTP 400")
         );
+    }
+
+    #[test]
+    fn no_message_names_an_operation() {
+        let refusal = Refusal::read(
+            "PutMicrovmFile",
+            400,
+            None,
+            br#"{"message":"/x is no file"}"#,
+        );
+        let operation = "PutMicrovmFile";
+        for error in [
+            ClientError::from(refusal),
+            ClientError::Silent(operation),
+            ClientError::CutOff(operation),
+            ClientError::TooLarge {
+                operation,
+                limit_bytes: 1,
+            },
+        ] {
+            assert!(!error.to_string().contains(operation), "{error}");
+        }
     }
 }

@@ -126,6 +126,19 @@ impl Client {
     }
 }
 
+impl Client {
+    /// Cancels the build of an image of this account, by the image's name. AWS has no such operation.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`]; also if no build is under way.
+    pub async fn cancel_build(&self, name: &str) -> Result<Value, ClientError> {
+        let path = format!("/hearth/v1/images/{}/cancel-build", encode(name));
+        self.call(Call::lambda("CancelMicrovmImageBuild", Method::POST, path))
+            .await
+    }
+}
+
 fn image(arn: &str) -> String {
     format!("{API}/microvm-images/{}", encode(arn))
 }

@@ -1,6 +1,7 @@
 //! Accounts, their access keys and their stored IAM roles.
 
 use std::fmt;
+use std::str::FromStr;
 
 use crate::id::{AccessKeyId, AccountId, RoleName};
 use crate::image::Tags;
@@ -13,6 +14,60 @@ pub struct Account {
     pub id: AccountId,
     /// When the account was created.
     pub created_at: Timestamp,
+}
+
+/// The name of an account, for people. The characters and length are those of AWS Organizations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountName(String);
+
+impl AccountName {
+    /// Longest name, in characters.
+    pub const MAX_CHARACTERS: usize = 50;
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A text that no account can be named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a name has 1 to {} printable ASCII characters",
+    AccountName::MAX_CHARACTERS
+)]
+pub struct AccountNameError;
+
+impl FromStr for AccountName {
+    type Err = AccountNameError;
+
+    fn from_str(text: &str) -> Result<Self, AccountNameError> {
+        let is_printable = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        let is_fit = is_printable && (1..=Self::MAX_CHARACTERS).contains(&text.len());
+        match is_fit {
+            true => Ok(Self(text.to_owned())),
+            false => Err(AccountNameError),
+        }
+    }
+}
+
+/// The input for a new account.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CreateAccount {
+    /// The account number. A random one that is free if it is not given.
+    pub id: Option<AccountId>,
+    /// The name.
+    pub name: Option<AccountName>,
+}
+
+impl From<AccountId> for CreateAccount {
+    fn from(id: AccountId) -> Self {
+        Self {
+            id: Some(id),
+            name: None,
+        }
+    }
 }
 
 /// The secret half of an access key. `Debug` hides it, there is no `Display`.

@@ -235,6 +235,8 @@ pub enum ManagedConnector {
     NoIngress,
     /// A shell through the endpoint.
     ShellIngress,
+    /// HTTP through the endpoint, and CORS preflights without a token. AWS has no such connector.
+    CorsIngress,
     /// TCP to the internet.
     InternetEgress,
     /// No egress. AWS has no such connector.
@@ -243,11 +245,12 @@ pub enum ManagedConnector {
 
 impl ManagedConnector {
     /// Every managed connector.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::AllIngress,
         Self::HttpIngress,
         Self::NoIngress,
         Self::ShellIngress,
+        Self::CorsIngress,
         Self::InternetEgress,
         Self::NoEgress,
     ];
@@ -260,6 +263,7 @@ impl ManagedConnector {
             Self::HttpIngress => "HTTP_INGRESS",
             Self::NoIngress => "NO_INGRESS",
             Self::ShellIngress => "SHELL_INGRESS",
+            Self::CorsIngress => "CORS_INGRESS",
             Self::InternetEgress => "INTERNET_EGRESS",
             Self::NoEgress => "NO_EGRESS",
         }

@@ -22,10 +22,10 @@ use async_trait::async_trait;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
-use crate::arn::ImageArn;
+use crate::arn::{ImageArn, Scope};
 use crate::guest_call::{CallOutcome, GuestCall};
 use crate::id::{BuildId, VersionNumber};
-use crate::image::{BuildSizes, ImageSpec};
+use crate::image::{ArtifactUri, BuildSizes, ImageSpec};
 use crate::instance::{Instance, InstanceId};
 use crate::start_times::StartStep;
 pub use crate::template::{SnapshotRef, Template};
@@ -148,6 +148,16 @@ pub struct BuildSpec {
     pub spec: ImageSpec,
 }
 
+/// The place of a build among the waiting builds of its account. Accounts take turns, so builds of others may begin in
+/// between; how many wait is not told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WaitingPlace {
+    /// Counts from one.
+    pub place: usize,
+    /// How many builds of the account wait.
+    pub of: usize,
+}
+
 /// The progress of a build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BuildEvent {
@@ -174,6 +184,20 @@ pub struct BuildFailure {
     pub reason: String,
     /// The sizes that were known when the build failed.
     pub sizes: BuildSizes,
+}
+
+/// Why the artifact of a version cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum ArtifactRefusal {
+    /// S3 has no such bucket in this account.
+    #[error("there is no such bucket")]
+    NoBucket,
+    /// The bucket has no such object.
+    #[error("there is no such object")]
+    NoKey,
+    /// The account, or this service for it, may not read it.
+    #[error("access is denied")]
+    Denied,
 }
 
 /// What the host has of one instance.
@@ -236,6 +260,17 @@ pub trait Host: Send + Sync + 'static {
 
     /// Calls the application of a running instance once. Waits for the answer no longer than the call's timeout.
     async fn call(&self, id: InstanceId, call: GuestCall) -> CallOutcome;
+
+    /// Looks whether the artifact of a version can be read, before a build is promised. Succeeds if S3 does not answer:
+    /// the build will look again.
+    async fn look_for_artifact(
+        &self,
+        scope: &Scope,
+        artifact: &ArtifactUri,
+    ) -> Result<(), ArtifactRefusal>;
+
+    /// Writes into the log of a build that waits which place it has among the waiting builds of its account.
+    async fn log_waiting(&self, spec: &BuildSpec, place: WaitingPlace);
 
     /// Builds a version and reports its progress. The build must not wait for a full or closed `progress` channel.
     async fn build(

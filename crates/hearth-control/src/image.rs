@@ -147,6 +147,15 @@ pub enum OsCapabilities {
     All,
 }
 
+/// Environment variables that the service sets itself.
+pub const RESERVED_VARIABLES: [&str; 5] = [
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_LAMBDA_MICROVM_IMAGE_NAME",
+    "AWS_LAMBDA_MICROVM_IMAGE_ARN",
+    "AWS_LAMBDA_MICROVM_IMAGE_VERSION",
+];
+
 /// Environment variables. `Debug` shows the names only: values are often secrets.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Environment(pub BTreeMap<String, String>);

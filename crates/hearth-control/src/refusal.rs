@@ -6,9 +6,9 @@ use thiserror::Error;
 
 use crate::arn::{ConnectorRef, ImageArn, ManagedImageArn, TaggedArn};
 use crate::connector::{ConnectorKey, ConnectorState};
-use crate::host::HostError;
+use crate::host::{ArtifactRefusal, HostError};
 use crate::id::{AccountId, BuildId, ConnectorName, ImageName, MicrovmId, RoleName, VersionNumber};
-use crate::image::ImageState;
+use crate::image::{ArtifactUri, ImageState};
 use crate::life::MicrovmState;
 use crate::managed_policy::PolicyRefusal;
 use crate::store::StoreError;
@@ -72,6 +72,10 @@ pub enum Refusal {
     ImageBusy(ImageArn, ImageState),
     /// The image cannot be deleted in its state.
     ImageNotDeletable(ImageArn, ImageState),
+    /// No version of the image waits to be built or is being built.
+    NoBuildUnderWay(ImageArn, ImageState),
+    /// The artifact of the version cannot be read.
+    ArtifactUnreadable(ArtifactUri, ArtifactRefusal),
     /// The status cannot be changed: the version's build has not ended, or it failed.
     VersionNotReady(ImageArn, VersionNumber),
     /// The version is the only one of its image.

@@ -8,6 +8,8 @@
 //! (`store/primitive.rs`): rows that are present, absent or fewer than a number; insert, put, update and delete.
 //! Another database executes these and answers the queries of [`Store`].
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use thiserror::Error;
 
@@ -99,6 +101,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Lists all accounts, by number.
     async fn accounts(&self) -> Result<Vec<Account>>;
+    /// Returns the names of the accounts that have one.
+    async fn account_names(&self) -> Result<BTreeMap<AccountId, String>>;
     /// Returns one access key.
     async fn access_key(&self, id: &AccessKeyId) -> Result<Option<AccessKey>>;
     /// Lists the access keys of an account, by id.

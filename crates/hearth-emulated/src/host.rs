@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <state>/lock             held while one process starts or stops the host
+//! <state>/keeper           held by the process that keeps it running
 //! <state>/host.json        the running one: process, port, token (0600)
 //! <state>/initramfs.cpio   agent, modules, busybox, token (0600)
 //! <state>/data.raw         data disk, sparse
@@ -101,6 +102,20 @@ pub enum HostStartError {
     /// An emulated host runs already.
     #[error("an emulated host is running in {0} already")]
     Running(PathBuf),
+    /// Another process keeps it running, and would start it again.
+    #[error(
+        "another process{} keeps the emulated host in {path} running; stop that one first",
+        named(.pid)
+    )]
+    Kept {
+        /// The directory.
+        path: PathBuf,
+        /// The process, if it is known.
+        pid: Option<u32>,
+    },
+    /// A port that leads inside is taken.
+    #[error("port {0} of 127.0.0.1, which is to lead into the emulated host, is in use")]
+    PortInUse(u16),
     /// QEMU is missing.
     #[error("qemu-system-x86_64 is not installed (package qemu-system-x86)")]
     NoQemu,
@@ -148,6 +163,10 @@ pub enum HostStartError {
         /// End of the console.
         console: String,
     },
+}
+
+fn named(pid: &Option<u32>) -> String {
+    pid.map(|pid| format!(" ({pid})")).unwrap_or_default()
 }
 
 /// A running emulated host. Dropping the value leaves it running.
@@ -452,8 +471,11 @@ fn launch(
             break agent_port;
         }
         let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        if attempt >= PORT_ATTEMPTS || !message.contains("host forwarding") {
-            return Err(HostStartError::Qemu(message));
+        match qemu::port_in_use(&message) {
+            // Another process took it a moment ago.
+            Some(port) if port == agent_port && attempt < PORT_ATTEMPTS => {}
+            Some(port) => return Err(HostStartError::PortInUse(port)),
+            None => return Err(HostStartError::Qemu(message)),
         }
     };
     let pid = fs::read_to_string(at("qemu.pid")).map_err(step("read QEMU's pid file"))?;

@@ -24,6 +24,7 @@ mod qemu;
 mod agent;
 mod health;
 mod host;
+mod keeper;
 mod libraries;
 mod record;
 mod watchdog;

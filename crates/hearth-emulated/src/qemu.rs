@@ -130,6 +130,16 @@ fn user_network(forwards: &[PortForward]) -> String {
     value
 }
 
+/// The port of this host that QEMU could not forward: it is in use. QEMU repeats its whole `-netdev` option first, and then
+/// says `Could not set up host forwarding rule 'tcp:127.0.0.1:20000-:20000'`.
+pub(crate) fn port_in_use(message: &str) -> Option<u16> {
+    let (_, rule) = message.split_once("host forwarding rule '")?;
+    let (_, address) = rule.split_once(':')?;
+    let (host, _) = address.split_once('-')?;
+    let (_, port) = host.rsplit_once(':')?;
+    port.parse().ok()
+}
+
 /// Commas separate options; one in a path is written twice.
 fn escaped(path: &Path) -> String {
     path.display().to_string().replace(',', ",,")
@@ -252,5 +262,14 @@ mod tests {
     #[test]
     fn commas_in_paths_are_doubled_in_options() {
         assert!(command_line(1, &[]).contains("file=/d,,1/disk"));
+    }
+
+    #[test]
+    fn a_port_in_use_is_read_from_the_message() {
+        let message = "qemu-system-x86_64: -netdev user,id=network,ipv6=off,hostfwd=tcp:127.0.0.1:41000-:1024,\
+                       hostfwd=tcp:127.0.0.1:20000-:20000: Could not set up host forwarding rule \
+                       'tcp:127.0.0.1:20000-:20000'";
+        assert_eq!(port_in_use(message), Some(20_000));
+        assert_eq!(port_in_use("Could not allocate memory"), None);
     }
 }

@@ -18,6 +18,7 @@ use hearth_base::Progress;
 use crate::agent::HostAgentClient;
 use crate::health::{Death, Health, Watch};
 use crate::host::{DataDisk, EmulatedHost, HostConfig, HostStartError};
+use crate::keeper::Keeper;
 
 /// Time between two probes of the host.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -39,7 +40,7 @@ pub enum WatchdogEvent {
 }
 
 /// Starts (or finds) the emulated host of `config` and keeps it running until `stop` receives a message or closes. Then
-/// the host is stopped. The data disk of `config` is replaced at most once, at the first start. `progress` receives the
+/// the host is stopped. A host that another process keeps running is left alone: [`HostStartError::Kept`]. The data disk of `config` is replaced at most once, at the first start. `progress` receives the
 /// steps of a start.
 pub fn keep_running(
     config: &HostConfig,
@@ -47,6 +48,7 @@ pub fn keep_running(
     progress: Progress<'_>,
     report: &mut dyn FnMut(WatchdogEvent),
 ) -> Result<(), HostStartError> {
+    let _keeper = Keeper::of(&config.state_dir)?;
     let mut config = config.clone();
     let mut budget = RestartBudget::default();
     loop {

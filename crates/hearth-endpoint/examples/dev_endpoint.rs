@@ -61,6 +61,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         ingress: Ingress {
             http: true,
             shell: false,
+            preflights: false,
         },
         limits: EndpointLimits::NONE,
     };

@@ -35,10 +35,12 @@ pub enum State {
 /// What the ingress connectors of a microVM allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Ingress {
-    /// `HTTP_INGRESS` or `ALL_INGRESS`: the application's ports.
+    /// `HTTP_INGRESS`, `ALL_INGRESS` or `CORS_INGRESS`: the application's ports.
     pub http: bool,
     /// `SHELL_INGRESS` or `ALL_INGRESS`: the shell.
     pub shell: bool,
+    /// `CORS_INGRESS`: preflights of browsers reach the application without a token.
+    pub preflights: bool,
 }
 
 /// A microVM as the endpoint sees it.

@@ -25,6 +25,8 @@ pub(crate) struct Client {
     malformed: Arc<AtomicBool>,
     in_flight: AtomicU32,
     standing: Mutex<Standing>,
+    /// Held by the request that waits for a place among the connections of its microVM.
+    admission: tokio::sync::Mutex<()>,
 }
 
 struct Standing {
@@ -52,6 +54,7 @@ impl Client {
             malformed,
             in_flight: AtomicU32::new(0),
             standing: Mutex::new(standing),
+            admission: tokio::sync::Mutex::default(),
         }
     }
 
@@ -67,17 +70,34 @@ impl Client {
 
     /// Counts the connection as one of its microVM from the first valid token on. It stays with that microVM: a
     /// request to another one needs another connection, and the client is told so (RFC 9110 section 15.5.20).
-    pub(crate) fn admit(&self, per_microvm: &Arc<PerMicrovm>) -> Result<(), Refusal> {
-        let mut standing = lock(&self.standing);
-        match &standing.slot {
-            Some(slot) if slot.is_of(per_microvm.id) => Ok(()),
-            Some(_) => Err(Refusal::Misdirected),
-            None => {
-                standing.slot = Some(per_microvm.admit_connection().ok_or(Refusal::TooMany)?);
-                standing.unproven = None;
-                Ok(())
-            }
+    ///
+    /// While the microVM has as many connections as it may, the requests of further ones wait for a while.
+    pub(crate) async fn admit(&self, per_microvm: &Arc<PerMicrovm>) -> Result<(), Refusal> {
+        if let Some(admitted) = self.admitted(per_microvm) {
+            return admitted;
         }
+        // One request of a connection waits for the place, the others for that one.
+        let deadline = per_microvm.wait_deadline();
+        let turn = tokio::time::timeout_at(deadline, self.admission.lock()).await;
+        let _turn = turn.map_err(|_| per_microvm.too_many_connections())?;
+        if let Some(admitted) = self.admitted(per_microvm) {
+            return admitted;
+        }
+        let slot = per_microvm.admit_connection(deadline).await?;
+        let mut standing = lock(&self.standing);
+        standing.slot = Some(slot);
+        standing.unproven = None;
+        Ok(())
+    }
+
+    /// Whether the connection may serve this microVM; `None` as long as it is of none.
+    fn admitted(&self, per_microvm: &PerMicrovm) -> Option<Result<(), Refusal>> {
+        let standing = lock(&self.standing);
+        let is_its = standing.slot.as_ref()?.is_of(per_microvm.id);
+        Some(match is_its {
+            true => Ok(()),
+            false => Err(Refusal::Misdirected),
+        })
     }
 
     /// Marks a request as under way until its answer has gone out.

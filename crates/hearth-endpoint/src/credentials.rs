@@ -38,6 +38,13 @@ pub(crate) struct Credentials {
     pub(crate) offered_base: bool,
 }
 
+/// Whether a request has a header for the endpoint: token, port, or any other of its namespace.
+pub(crate) fn has_any(headers: &HeaderMap) -> bool {
+    headers
+        .keys()
+        .any(|name| name.as_str().starts_with(NAMESPACE))
+}
+
 impl Credentials {
     /// Reads and removes everything that is meant for the endpoint.
     pub(crate) fn take(headers: &mut HeaderMap, is_websocket: bool) -> Self {

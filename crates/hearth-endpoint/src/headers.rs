@@ -5,9 +5,9 @@ use http::header::{
     UPGRADE,
 };
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, Method, Uri, Version};
+use http::{HeaderMap, Method, Uri, Version, request, response};
 
-use crate::reply::Refusal;
+use crate::reply::{REASON, REQUEST_ID, Refusal, RequestId};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -34,6 +34,30 @@ pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     let rest = content_type.and_then(|value| value.as_bytes().strip_prefix(b"application/grpc"));
     // gRPC-Web is made for HTTP/1.1. Its type begins with the same letters.
     rest.is_some_and(|rest| rest.first() != Some(&b'-'))
+}
+
+/// The head of a request as the application gets it, in the version that it already states.
+pub(crate) fn rewrite_request(
+    parts: &mut request::Parts,
+    authority: Option<Authority>,
+    id: &RequestId,
+) -> Result<(), Refusal> {
+    parts.extensions.clear();
+    strip_hop_by_hop(&mut parts.headers);
+    parts.uri = target(&parts.uri, authority, parts.version, &mut parts.headers)?;
+    parts.headers.insert(REQUEST_ID, id.0.clone());
+    Ok(())
+}
+
+/// The head of an answer as the client gets it.
+pub(crate) fn rewrite_answer(parts: &mut response::Parts, id: &RequestId) {
+    strip_hop_by_hop(&mut parts.headers);
+    parts.version = Version::HTTP_11;
+    parts.extensions.clear();
+    // It marks answers of the endpoint, so no application may send it.
+    parts.headers.remove(REASON);
+    let own = parts.headers.entry(REQUEST_ID);
+    own.or_insert_with(|| id.0.clone());
 }
 
 /// Removes hop-by-hop headers (RFC 9110 section 7.6.1). `TE: trailers` is put back, because trailers are forwarded.

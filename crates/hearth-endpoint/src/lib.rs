@@ -34,7 +34,9 @@ mod framing;
 
 mod credentials;
 mod headers;
+mod preflight;
 mod proxy;
+mod reason;
 mod reply;
 mod routing;
 

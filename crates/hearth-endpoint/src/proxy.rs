@@ -4,13 +4,14 @@
 //! route -> authenticate -> admit -> wake -> shell or application -> answer
 //! ```
 //!
-//! Nothing is done with the microVM before the token is checked: an unauthenticated request cannot even resume it.
+//! Nothing is done with the microVM before the token is checked: an unauthenticated request cannot even resume it. The
+//! one exception are CORS preflights ([`crate::preflight`]), where the microVM's connectors allow them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use http::header::{EXPECT, HOST, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
+use http::header::{EXPECT, HOST, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
 use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
@@ -29,8 +30,10 @@ use crate::id::EndpointId;
 use crate::meter::Metered;
 use crate::per_microvm::PerMicrovm;
 use crate::pool::PortKey;
+use crate::preflight;
+use crate::reason::NoAnswer;
 use crate::relay::relay;
-use crate::reply::{REQUEST_ID, Refusal, RequestId};
+use crate::reply::{Refusal, RequestId};
 use crate::routing::authority;
 use crate::shared::Shared;
 use crate::shell;
@@ -70,9 +73,10 @@ pub(crate) async fn serve(
         id: &id,
         has_waited: AtomicBool::new(false),
     };
+    let has_origin = request.headers().contains_key(ORIGIN);
     match exchange.serve(request).await {
         Ok(response) => response.map(|body| body.holding(in_flight)),
-        Err(refusal) => refusal.response(&id).map(Download::Own),
+        Err(refusal) => refusal.response(&id, has_origin).map(Download::Own),
     }
 }
 
@@ -90,6 +94,14 @@ impl Exchange<'_> {
             return Err(Refusal::Malformed);
         }
         let authority = authority(request.uri(), request.headers())?;
+        if preflight::is_preflight(&request) {
+            let preflight = preflight::Preflight {
+                shared: self.shared,
+                client: self.client,
+                id: self.id,
+            };
+            return preflight.serve(request, authority).await;
+        }
         let upgrade = headers::wanted_upgrade(request.version(), request.headers())
             .filter(is_forwarded_upgrade);
         let is_websocket = upgrade
@@ -100,7 +112,7 @@ impl Exchange<'_> {
 
         let Addressee { endpoint, microvm } = addressee;
         let per_microvm = self.shared.microvms.of(&microvm);
-        self.client.admit(&per_microvm)?;
+        self.client.admit(&per_microvm).await?;
         per_microvm.admit_request().await?;
         let microvm = self.awake(endpoint, microvm).await?;
         // Heads count as bytes: a microVM that gets only small requests is not idle. The first body pays for them in
@@ -168,9 +180,11 @@ impl Exchange<'_> {
                 let woken = self.shared.backend.find(endpoint).await;
                 woken
                     .filter(|woken| woken.state == State::Running)
-                    .ok_or(Refusal::BadGateway)
+                    .ok_or(Refusal::BadGateway(NoAnswer::NotResumed))
             }
-            State::Pending | State::Suspended | State::Ended => Err(Refusal::BadGateway),
+            State::Pending => Err(Refusal::BadGateway(NoAnswer::Pending)),
+            State::Suspended => Err(Refusal::BadGateway(NoAnswer::Suspended)),
+            State::Ended => Err(Refusal::BadGateway(NoAnswer::Ended)),
         }
     }
 
@@ -212,15 +226,7 @@ impl Exchange<'_> {
             None if wants_h2 => Version::HTTP_2,
             _ => Version::HTTP_11,
         };
-        parts.extensions.clear();
-        headers::strip_hop_by_hop(&mut parts.headers);
-        parts.uri = headers::target(
-            &parts.uri,
-            passage.authority.clone(),
-            parts.version,
-            &mut parts.headers,
-        )?;
-        parts.headers.insert(REQUEST_ID, self.id.0.clone());
+        headers::rewrite_request(&mut parts, passage.authority.clone(), self.id)?;
         if let Some(upgrade) = &passage.upgrade {
             headers::set_upgrade(&mut parts.headers, upgrade.clone());
         }
@@ -261,26 +267,29 @@ impl Exchange<'_> {
             body: Some(body),
         }) = sent
         else {
-            return sent.map_err(|error| self.unreachable(&microvm, port, &error));
+            return sent.map_err(|error| self.unreachable(per_microvm, port, &error));
         };
         tracing::debug!(microvm = %microvm.id, port, %cause, "the guest is not reachable");
-        let found = self
-            .shared
-            .backend
-            .find(endpoint)
-            .await
-            .ok_or(Refusal::BadGateway)?;
+        let silent = Refusal::BadGateway(NoAnswer::GuestSilent(port));
+        let found = self.shared.backend.find(endpoint).await.ok_or(silent)?;
         if found.state == State::Running && found.epoch == microvm.epoch {
-            return Err(Refusal::BadGateway);
+            return Err(silent);
         }
         let microvm = self.awake(endpoint, found).await?;
         let sent = upstream(microvm.epoch).send(parts, body).await;
-        sent.map_err(|error| self.unreachable(&microvm, port, &error))
+        sent.map_err(|error| self.unreachable(per_microvm, port, &error))
     }
 
-    fn unreachable(&self, microvm: &Microvm, port: u16, error: &SendError) -> Refusal {
-        tracing::debug!(microvm = %microvm.id, port, error = error as &dyn std::error::Error, "no answer");
-        Refusal::BadGateway
+    /// Says why the application gave no answer: to the client, and now and then to the service's log.
+    fn unreachable(&self, per_microvm: &PerMicrovm, port: u16, error: &SendError) -> Refusal {
+        let microvm = per_microvm.id;
+        let cause = error as &dyn std::error::Error;
+        if per_microvm.may_log() {
+            tracing::info!(%microvm, port, error = cause, "502: the application gave no answer");
+        } else {
+            tracing::debug!(%microvm, port, error = cause, "502: the application gave no answer");
+        }
+        Refusal::BadGateway(error.reason(port, &self.shared.settings))
     }
 
     fn answer(
@@ -297,13 +306,7 @@ impl Exchange<'_> {
         let on_application = hyper::upgrade::on(&mut response);
         let (mut parts, body) = response.into_parts();
         let upgraded_to = parts.headers.get(http::header::UPGRADE).cloned();
-        headers::strip_hop_by_hop(&mut parts.headers);
-        parts.version = Version::HTTP_11;
-        parts.extensions.clear();
-        parts
-            .headers
-            .entry(REQUEST_ID)
-            .or_insert_with(|| self.id.0.clone());
+        headers::rewrite_answer(&mut parts, self.id);
         per_microvm
             .traffic
             .pass(Direction::Down, head_bytes(&parts.headers));
@@ -316,7 +319,7 @@ impl Exchange<'_> {
             ));
         }
         // An upgrade that the client did not ask for cannot be relayed.
-        let on_client = on_client.ok_or(Refusal::BadGateway)?;
+        let on_client = on_client.ok_or(Refusal::BadGateway(NoAnswer::UnwantedUpgrade))?;
         if let Some(upgraded_to) = upgraded_to {
             headers::set_upgrade(&mut parts.headers, upgraded_to);
         }

@@ -40,18 +40,22 @@ impl RateLimiter {
     }
 
     /// Takes an amount and returns how long to wait for it. Takes nothing if the wait would be longer than `limit`.
+    ///
+    /// # Errors
+    ///
+    /// How long it will be until the wait is as short as `limit`.
     pub(crate) fn take_within(
         &mut self,
         amount: f64,
         limit: Duration,
         now: Instant,
-    ) -> Option<Duration> {
-        if self.debt(now) > limit {
-            return None;
-        }
+    ) -> Result<Duration, Duration> {
         let wait = self.debt(now);
+        if wait > limit {
+            return Err(wait - limit);
+        }
         self.take(amount, now);
-        Some(wait)
+        Ok(wait)
     }
 
     fn debt(&self, now: Instant) -> Duration {
@@ -88,17 +92,16 @@ mod tests {
         let mut limiter = RateLimiter::new(10.0, Duration::from_secs(1), now);
         let limit = Duration::from_secs(2);
         let mut waits = Vec::new();
-        while let Some(wait) = limiter.take_within(1.0, limit, now) {
+        while let Ok(wait) = limiter.take_within(1.0, limit, now) {
             waits.push(wait);
         }
         assert_eq!(waits[..11], [Duration::ZERO; 11]);
         assert_eq!(waits[11], Duration::from_millis(100));
         assert_eq!((waits.len(), waits.last()), (31, Some(&limit)));
-        assert!(
-            limiter
-                .take_within(1.0, limit, now + Duration::from_millis(100))
-                .is_some()
-        );
+        let too_early = limiter.take_within(1.0, limit, now);
+        assert_eq!(too_early, Err(Duration::from_millis(100)));
+        let later = now + Duration::from_millis(100);
+        assert_eq!(limiter.take_within(1.0, limit, later), Ok(limit));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use crate::backend::Backend;
 use crate::id::MicrovmId;
 use crate::lock::lock;
+use crate::reason::{LimitReached, NoAnswer};
 use crate::reply::Refusal;
 
 pub(crate) struct Resumes {
@@ -44,7 +45,11 @@ impl Resumes {
         let done = resume.outcome.wait_for(Option::is_some);
         match tokio::time::timeout(self.wait_limit, done).await {
             Ok(Ok(outcome)) if *outcome == Some(true) => Ok(()),
-            _ => Err(Refusal::BadGateway),
+            Ok(_) => Err(Refusal::BadGateway(NoAnswer::NotResumed)),
+            Err(_) => {
+                let late = NoAnswer::ResumeTimedOut(self.wait_limit);
+                Err(Refusal::BadGateway(late))
+            }
         }
     }
 
@@ -73,7 +78,7 @@ impl Resumes {
         let place = Arc::clone(&resume.places).try_acquire_owned();
         place
             .map(|place| (resume, place))
-            .map_err(|_| Refusal::TooMany)
+            .map_err(|_| Refusal::TooMany(LimitReached::Waiting(self.max_waiters)))
     }
 
     fn begin(self: &Arc<Self>, microvm: MicrovmId, sender: watch::Sender<Option<bool>>) {

@@ -17,7 +17,7 @@ pub struct Settings {
     /// below the domain get certificates of the local authority. For other names below it, the authority signs only a
     /// few per second.
     pub domain: Option<String>,
-    /// How long a request above the rate may wait for its turn. A page with hundreds of parts gets slow instead of
+    /// How long a request above the rate, or on a connection above the limit, may wait for its turn. A page with hundreds of parts gets slow instead of
     /// failing, and a client that never stops gets an answer before it gives up.
     pub request_wait: Duration,
     /// Requests that may wait for the resume of one microVM: far more than 100 impatient clients.

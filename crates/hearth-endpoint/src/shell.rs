@@ -25,6 +25,7 @@ use crate::client::Client;
 use crate::credentials::BASE_SUBPROTOCOL;
 use crate::download::Download;
 use crate::per_microvm::PerMicrovm;
+use crate::reason::NoAnswer;
 use crate::reply::{REQUEST_ID, Refusal, RequestId};
 
 /// The port that stands for the shell.
@@ -48,7 +49,7 @@ impl ShellClient {
     ) -> Result<Response<Download>, Refusal> {
         let is_shell = matches!(request.uri().path(), "/" | "/shell");
         if !is_websocket || !is_shell {
-            return Err(Refusal::BadGateway);
+            return Err(Refusal::BadGateway(NoAnswer::NoWebSocket));
         }
         let accept = accept_key(request.headers())?;
         // AWS starts the terminal without a size. The client's first resize sets it.
@@ -57,7 +58,7 @@ impl ShellClient {
             .shell(self.per_microvm.id, TerminalSize::default());
         let shell = opening.await.map_err(|error| {
             tracing::debug!(microvm = %self.per_microvm.id, error = &error as &dyn std::error::Error, "no shell");
-            Refusal::BadGateway
+            Refusal::BadGateway(NoAnswer::NoShell)
         })?;
         let on_client = hyper::upgrade::on(&mut request);
         tokio::spawn(async move {

@@ -23,6 +23,8 @@ use hyper::client::conn::{http1, http2};
 use crate::backend::OpenError;
 use crate::per_microvm::PerMicrovm;
 use crate::pool::{PRUNE_INTERVAL, PortKey, Wire};
+use crate::reason::NoAnswer;
+use crate::settings::Settings;
 use crate::upload::{Kept, Upload};
 
 pub(crate) use handshake::Dialer;
@@ -51,6 +53,28 @@ pub(crate) enum SendError {
     /// The request was partly sent and cannot be sent again.
     #[error("the request cannot be sent again")]
     Spent,
+}
+
+impl SendError {
+    /// The reason for the client, whose request went to `port`.
+    pub(crate) fn reason(&self, port: u16, settings: &Settings) -> NoAnswer {
+        match self {
+            Self::Open {
+                source: OpenError::Refused,
+                ..
+            } => NoAnswer::NothingListens(port),
+            Self::Open { .. } | Self::Timeout => NoAnswer::GuestSilent(port),
+            Self::Tls(_) => NoAnswer::TlsFailed(port),
+            Self::Exchange(error) if error.is_parse_too_large() => NoAnswer::HeadTooLarge {
+                max_bytes: settings.max_head_bytes,
+                max_lines: settings.max_headers,
+            },
+            Self::Exchange(error) if error.is_parse() => NoAnswer::NotHttp(port),
+            // The only thing of ours that can fail in an exchange is the body, which is the client's.
+            Self::Exchange(error) if error.is_user() => NoAnswer::RequestBroke,
+            Self::Exchange(_) | Self::Spent => NoAnswer::HungUp(port),
+        }
+    }
 }
 
 /// An answer, and its connection if that can be reused.

@@ -3,14 +3,19 @@
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hearth_control::arn::Scope;
+use hearth_control::host::ArtifactRefusal;
 use hearth_control::image::ArtifactUri;
 use hearth_image::{Artifact, ArtifactLimits};
 use hearth_objects::{ObjectError, ObjectStore};
 
 use crate::external_s3::ExternalS3;
 use crate::fetch_error::FetchError;
+
+/// How long another S3 may take to say whether it has an object: a caller of the API waits.
+const LOOK_LIMIT: Duration = Duration::from_secs(5);
 
 /// Where artifacts are.
 #[derive(Debug, Clone)]
@@ -53,6 +58,36 @@ impl Artifacts {
                 let _ = std::fs::remove_file(&copy);
                 opened
             }
+        }
+    }
+}
+
+impl Artifacts {
+    /// Looks whether an artifact can be read. An S3 that does not answer says nothing about it: the build asks again.
+    pub(crate) async fn look_for(
+        &self,
+        scope: &Scope,
+        uri: &ArtifactUri,
+    ) -> Result<(), ArtifactRefusal> {
+        let found = match self {
+            Self::Own(objects) => {
+                let (objects, uri) = (Arc::clone(objects), uri.clone());
+                let account = scope.account.to_string();
+                run_blocking(move || find(&objects, &account, &uri).map(drop)).await
+            }
+            Self::External(other) => {
+                let looking = other.look_for(scope.account, uri);
+                let looked = tokio::time::timeout(LOOK_LIMIT, looking).await;
+                looked.unwrap_or(Err(FetchError::Ended))
+            }
+        };
+        match found {
+            Err(FetchError::NoBucket(_)) => Err(ArtifactRefusal::NoBucket),
+            Err(FetchError::NoKey(_)) => Err(ArtifactRefusal::NoKey),
+            Err(FetchError::Forbidden(_) | FetchError::Denied { .. }) => {
+                Err(ArtifactRefusal::Denied)
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use hearth_base::BaseVersion;
-use hearth_control::host::{BuildEvent, BuildFailure, BuildSpec, Built, HostError};
+use hearth_control::host::{BuildEvent, BuildFailure, BuildSpec, Built, HostError, WaitingPlace};
 use hearth_control::id::BuildId;
 use hearth_image::{ArtifactLimits, Bases, BuildLimits, Builder, LayerCaches, Registries};
 use hearth_node::Node;
@@ -33,6 +33,9 @@ use crate::registry::RegistryLogins;
 pub(crate) use failure::VersionBuildError;
 use job::Job;
 pub use origin::Origin;
+
+/// Prefix of the service's own lines in the log of a build.
+const OWN_LINE: &str = "hearth: ";
 
 /// Builds image versions on this host, and holds everything that builds share.
 pub struct VersionBuilder {
@@ -80,6 +83,13 @@ impl VersionBuilder {
         job.run().await
     }
 
+    /// Says in the log of a build that it waits.
+    pub(crate) async fn log_waiting(&self, spec: &BuildSpec, place: WaitingPlace) {
+        if let Some(log) = job::log_of(self, spec) {
+            log.say(format!("{OWN_LINE}{}", waiting(place))).await;
+        }
+    }
+
     fn builder(&self, node: &Node) -> Builder {
         Builder {
             node: node.clone(),
@@ -122,5 +132,28 @@ impl VersionBuilder {
         removal
             .await
             .map_err(|error| HostError(error.to_string()))?
+    }
+}
+
+/// The line of a build that waits.
+fn waiting(place: WaitingPlace) -> String {
+    let WaitingPlace { place, of } = place;
+    match of {
+        1 => "waiting until the host has room for this build".to_owned(),
+        _ => format!(
+            "waiting until the host has room for this build: number {place} of the {of} builds of this account that wait"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_which_place_a_build_has() {
+        let line = |place, of| waiting(WaitingPlace { place, of });
+        assert!(!line(1, 1).contains("number"));
+        assert!(line(2, 3).ends_with("number 2 of the 3 builds of this account that wait"));
     }
 }

@@ -52,7 +52,8 @@ impl ConnectorEgress {
                     | ManagedConnector::AllIngress
                     | ManagedConnector::HttpIngress
                     | ManagedConnector::NoIngress
-                    | ManagedConnector::ShellIngress => {}
+                    | ManagedConnector::ShellIngress
+                    | ManagedConnector::CorsIngress => {}
                 },
                 ConnectorRef::Own(arn) => match self.configuration(arn).await {
                     Some(egress) => self.add_rule_sets(&mut all, arn.scope.account, &egress),

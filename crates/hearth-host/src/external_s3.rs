@@ -56,6 +56,27 @@ impl ExternalS3 {
         &self.client.settings().endpoint_url
     }
 
+    /// Looks whether an account can read an artifact. Reads nothing of it but the head of the answer.
+    pub(crate) async fn look_for(
+        &self,
+        account: AccountId,
+        uri: &ArtifactUri,
+    ) -> Result<(), FetchError> {
+        self.check(account, uri)?;
+        let asked = self.client.get_object(&uri.bucket, &uri.key, 0).await;
+        asked
+            .map(drop)
+            .map_err(|error| FetchError::of_client(error, uri))
+    }
+
+    fn check(&self, account: AccountId, uri: &ArtifactUri) -> Result<(), FetchError> {
+        let is_its_own = |buckets: &BTreeSet<String>| buckets.contains(&uri.bucket);
+        match self.accounts.get(&account).is_some_and(is_its_own) {
+            true => Ok(()),
+            false => Err(FetchError::Forbidden(uri.bucket.clone())),
+        }
+    }
+
     /// Reads an artifact of an account into the file at `to`.
     pub(crate) async fn fetch(
         &self,
@@ -64,10 +85,7 @@ impl ExternalS3 {
         limit_bytes: u64,
         to: &Path,
     ) -> Result<(), FetchError> {
-        let is_its_own = |buckets: &BTreeSet<String>| buckets.contains(&uri.bucket);
-        if !self.accounts.get(&account).is_some_and(is_its_own) {
-            return Err(FetchError::Forbidden(uri.bucket.clone()));
-        }
+        self.check(account, uri)?;
         let failed = |error| FetchError::of_client(error, uri);
         let object = self.client.get_object(&uri.bucket, &uri.key, limit_bytes);
         let mut object = object.await.map_err(failed)?;

@@ -20,12 +20,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use hearth_control::arn::Scope;
 use hearth_control::guest_call::{CallOutcome, GuestCall};
 use hearth_control::host::{
-    BuildEvent, BuildFailure, BuildSpec, Built, EventLog, Events, Host, HostError, HostOperation,
-    Inventory, OperationId, Operations, Outcome, SnapshotRef,
+    ArtifactRefusal, BuildEvent, BuildFailure, BuildSpec, Built, EventLog, Events, Host, HostError,
+    HostOperation, Inventory, OperationId, Operations, Outcome, SnapshotRef, WaitingPlace,
 };
 use hearth_control::id::{AccountId, BuildId};
+use hearth_control::image::ArtifactUri;
 use hearth_control::instance::InstanceId;
 use hearth_node::{AgentClient, MachineName, Node, ProcessMemory, ServiceListener, with_causes};
 use tokio::sync::mpsc;
@@ -189,6 +191,19 @@ impl Host for LocalHost {
             .version_builder
             .build(&self.0.node, spec, progress)
             .await
+    }
+
+    async fn look_for_artifact(
+        &self,
+        scope: &Scope,
+        artifact: &ArtifactUri,
+    ) -> Result<(), ArtifactRefusal> {
+        let artifacts = &self.0.version_builder.artifacts;
+        artifacts.look_for(scope, artifact).await
+    }
+
+    async fn log_waiting(&self, spec: &BuildSpec, place: WaitingPlace) {
+        self.0.version_builder.log_waiting(spec, place).await;
     }
 
     async fn discard_build(&self, id: BuildId) -> Result<(), HostError> {

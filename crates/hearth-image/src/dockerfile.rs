@@ -46,6 +46,15 @@ impl Refusal {
     }
 }
 
+/// Judges a Dockerfile as a build does before it begins.
+///
+/// # Errors
+///
+/// What is not supported, with its line.
+pub fn check_dockerfile(text: &str) -> Result<(), Refusal> {
+    Dockerfile::read(text).map(drop)
+}
+
 /// A Dockerfile that buildah may build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Dockerfile {

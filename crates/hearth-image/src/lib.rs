@@ -40,7 +40,7 @@ pub use builder::{
 };
 pub use cache::{LayerCaches, Lease};
 pub use config::{ConfigError, ContainerConfig};
-pub use dockerfile::Refusal;
+pub use dockerfile::{Refusal, check_dockerfile};
 pub use failure::{Failure, Usage};
 pub use guest::GuestError;
 pub use prepare::{PrepareError, PrepareOptions, WORK_BYTES, prepare, refresh};

@@ -1,6 +1,9 @@
 //! Formats an error together with its causes.
 
-/// Formats an error with all its causes in one line.
+use hearth_wire::without_error_numbers;
+
+/// Formats an error with all its causes in one line, without the kernel's error numbers: people read it in build logs and
+/// in reasons.
 pub fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -8,5 +11,5 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
         text.push_str(&format!(": {next}"));
         cause = next.source();
     }
-    text
+    without_error_numbers(&text)
 }

@@ -111,8 +111,10 @@ fn ingress(connectors: &[ConnectorRef]) -> Ingress {
         })
     };
     let all = has(ManagedConnector::AllIngress);
+    let preflights = has(ManagedConnector::CorsIngress);
     Ingress {
-        http: all || has(ManagedConnector::HttpIngress),
+        http: all || preflights || has(ManagedConnector::HttpIngress),
         shell: all || has(ManagedConnector::ShellIngress),
+        preflights,
     }
 }

@@ -13,6 +13,7 @@ use hearth_node::{AgentClient, AgentError, ExecReader, ExecWriter, FileReader};
 use hearth_wire::agent::{
     ExecInput, ExecOutput, ExecPlace, ExecSpec, ExitStatus, MAX_CHUNK_BYTES, Refusal, TerminalSize,
 };
+use hearth_wire::without_error_numbers;
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 
@@ -175,12 +176,15 @@ fn guest_error(error: AgentError) -> GuestError {
     }
 }
 
-/// The text of a guest's refusal, without the error number: the caller has handled the number already.
+/// The text of a guest's refusal, without error numbers: the caller has handled the number already. Agents of earlier
+/// releases, which go on in suspended microVMs, write it into the message too.
 fn words(refusal: &Refusal) -> String {
-    match refusal {
+    let text = match refusal {
+        Refusal::Os { step, message, .. } if message.is_empty() => step.clone(),
         Refusal::Os { step, message, .. } => format!("{step}: {message}"),
         other => other.to_string(),
-    }
+    };
+    without_error_numbers(&text)
 }
 
 #[cfg(test)]
@@ -201,6 +205,15 @@ mod tests {
         assert!(matches!(&missing, GuestError::NotFound(text) if text == "open /x: no"));
         let full = guest_error(os(28));
         assert!(matches!(&full, GuestError::Refused(text) if text == "open /x: no"));
+        let nobody = guest_error(AgentError::Refused(Refusal::Os {
+            step: "there is no user x".to_owned(),
+            errno: NO_SUCH_FILE,
+            message: String::new(),
+        }));
+        assert!(matches!(&nobody, GuestError::NotFound(text) if text == "there is no user x"));
+        let full = Refusal::State("a: No space left on device (os error 28)".to_owned());
+        let full = guest_error(AgentError::Refused(full));
+        assert!(matches!(&full, GuestError::Refused(text) if text == "a: No space left on device"));
         let gone = guest_error(AgentError::NotListening);
         assert!(matches!(gone, GuestError::Unreachable(_)));
     }

@@ -40,25 +40,8 @@ fn available_mib(meminfo: &str) -> Option<u64> {
 /// ones. Their versions are the base versions of this host, oldest first.
 pub(crate) fn managed_images(data: &Path) -> Result<Vec<ManagedImage>, ServiceError> {
     let bases = hearth_base::list(data).map_err(part("the guest kernels"))?;
-    let newest = bases.len();
-    let mut versions: Vec<ManagedVersion> = bases
-        .iter()
-        .zip(1..)
-        .map(|(base, number)| {
-            let built_at = built_at(base);
-            ManagedVersion {
-                number,
-                status: if number as usize == newest {
-                    ManagedStatus::Available
-                } else {
-                    ManagedStatus::Deprecated
-                },
-                created_at: built_at,
-                updated_at: built_at,
-            }
-        })
-        .collect();
-    versions.reverse();
+    let built: Vec<Timestamp> = bases.iter().map(built_at).collect();
+    let versions = managed_versions(&built);
     let (Some(last), Some(first)) = (versions.first(), versions.last()) else {
         return Err(ServiceError::NoBase);
     };
@@ -72,6 +55,31 @@ pub(crate) fn managed_images(data: &Path) -> Result<Vec<ManagedImage>, ServiceEr
         })
     };
     Ok(vec![image("al2023-1")?, image("debian12-1")?])
+}
+
+/// The versions of base images, newest first. They count from one. Version 0 is named by nearly every public sample for
+/// AWS, so it exists too, as one that is deprecated. All builds use the newest base of this host, whichever they name.
+fn managed_versions(built: &[Timestamp]) -> Vec<ManagedVersion> {
+    let version = |number, status, at| ManagedVersion {
+        number,
+        status,
+        created_at: at,
+        updated_at: at,
+    };
+    let first = built
+        .first()
+        .map(|at| version(0, ManagedStatus::Deprecated, *at));
+    let newest = built.len();
+    let counted = built.iter().zip(1..).map(|(at, number)| {
+        let status = match number as usize == newest {
+            true => ManagedStatus::Available,
+            false => ManagedStatus::Deprecated,
+        };
+        version(number, status, *at)
+    });
+    let mut versions: Vec<_> = first.into_iter().chain(counted).collect();
+    versions.reverse();
+    versions
 }
 
 fn built_at(base: &BaseVersion) -> Timestamp {
@@ -116,5 +124,17 @@ mod tests {
         let v4 = v3.replace('\n', " avx512f avx512bw avx512cd avx512dq avx512vl\n");
         assert_eq!(microarchitecture_level(&v4), "v4");
         assert_eq!(microarchitecture_level("flags : sse4_2\n"), "v2");
+    }
+
+    #[test]
+    fn versions_that_samples_name_exist() {
+        let built = [1, 2].map(Timestamp::from_unix_ms);
+        let versions = managed_versions(&built);
+        let numbers: Vec<_> = versions.iter().map(|version| version.number).collect();
+        assert_eq!(numbers, [2, 1, 0]);
+        let available = |version: &&ManagedVersion| version.status == ManagedStatus::Available;
+        let newest: Vec<_> = versions.iter().filter(available).collect();
+        assert_eq!((newest.len(), newest[0].number), (1, 2));
+        assert!(managed_versions(&[]).is_empty());
     }
 }

@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod bytes;
+mod error_words;
 pub mod frame;
 
 pub mod agent;
@@ -23,4 +24,5 @@ pub mod vmm;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 
+pub use error_words::without_error_numbers;
 pub use frame::{FrameError, MAX_FRAME_BYTES};

@@ -4,10 +4,12 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use hearth_client::Client;
+use hearth_control::account::AccountName;
 use hearth_control::id::{AccessKeyId, AccountId};
 use serde_json::{Value, json};
 
 use crate::cli::account::{AccountCommand, KeyCommand};
+use crate::names::only_account;
 use crate::output;
 use crate::shared::Shared;
 
@@ -17,17 +19,24 @@ pub(crate) async fn run(
     command: &AccountCommand,
 ) -> Result<ExitCode> {
     match command {
-        AccountCommand::Create { account } => {
-            let made = client.create_account(&account.to_string()).await?;
+        AccountCommand::Create { account, name } => {
+            let number = account.as_ref().map(AccountId::to_string);
+            let name = name.as_ref().map(AccountName::as_str);
+            let made = client.create_account(number.as_deref(), name).await?;
             show(shared, &made, || {
-                output::say(&format!("made account {account}"))
+                let number = text(&made, "accountId");
+                match name {
+                    Some(name) => output::say(&format!("made account {number}, {name}")),
+                    None => output::say(&format!("made account {number}")),
+                }
             })
         }
         AccountCommand::Ls => {
             let listed = client.accounts().await?;
             show(shared, &listed, || {
-                let rows = items(&listed, "accounts").map(|item| [text(item, "accountId")]);
-                output::table(["ACCOUNT"], &rows.collect::<Vec<_>>())
+                let row = |item| [text(item, "accountId"), text(item, "name")];
+                let rows: Vec<_> = items(&listed, "accounts").map(row).collect();
+                output::table(["ACCOUNT", "NAME"], &rows)
             })
         }
     }
@@ -40,7 +49,8 @@ pub(crate) async fn run_key(
 ) -> Result<ExitCode> {
     match command {
         KeyCommand::Create { account } => {
-            let made = client.create_key(&account.to_string()).await?;
+            let account = number_of(client, account).await?;
+            let made = client.create_key(&account).await?;
             show(shared, &made, || {
                 let (id, secret) = (text(&made, "accessKeyId"), text(&made, "secretAccessKey"));
                 output::say(&format!(
@@ -48,7 +58,7 @@ pub(crate) async fn run_key(
                 ))
             })
         }
-        KeyCommand::Ls { account } => list_keys(shared, client, *account).await,
+        KeyCommand::Ls { account } => list_keys(shared, client, account.as_deref()).await,
         KeyCommand::Disable { key } => switch(shared, client, key, "Inactive").await,
         KeyCommand::Enable { key } => switch(shared, client, key, "Active").await,
         KeyCommand::Delete { key } => {
@@ -58,13 +68,20 @@ pub(crate) async fn run_key(
     }
 }
 
-async fn list_keys(
-    shared: &Shared,
-    client: &Client,
-    account: Option<AccountId>,
-) -> Result<ExitCode> {
+/// The number of an account that was typed as its number or its name.
+async fn number_of(client: &Client, typed: &str) -> Result<String> {
+    if typed.parse::<AccountId>().is_ok() {
+        return Ok(typed.to_owned());
+    }
+    let listed = client.accounts().await?;
+    let named = items(&listed, "accounts").filter(|item| text(item, "name") == typed);
+    let numbers: Vec<_> = named.map(|item| text(item, "accountId")).collect();
+    Ok(only_account(typed, &numbers)?)
+}
+
+async fn list_keys(shared: &Shared, client: &Client, account: Option<&str>) -> Result<ExitCode> {
     let accounts = match account {
-        Some(account) => vec![account.to_string()],
+        Some(account) => vec![number_of(client, account).await?],
         None => {
             let listed = client.accounts().await?;
             items(&listed, "accounts")

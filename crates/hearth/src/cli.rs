@@ -31,7 +31,8 @@ Exit status:
   3    what was named does not exist
   4    the service does not answer
   5    what was waited for did not come within --timeout; the service goes on with it
-  22   hearth curl --fail: the HTTP status is 400 or more
+  22   hearth curl: the microVM's endpoint gave the answer, not the application, and says why; with --fail also an
+       HTTP status of 400 or more
   125  hearth exec: the process has no exit status; else hearth exec exits as the process does
   130  Ctrl-C while waiting for a microVM; the service goes on with it
   141  nobody reads standard output any more
@@ -84,6 +85,8 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Base(BaseCommand),
     /// Find out whether KVM on this host runs guests, by running a small one; if not, start the emulated host.
+    ///
+    /// One that runs already belongs to whoever started it, usually `hearth up`, and is left alone.
     Host {
         #[command(subcommand)]
         command: Option<HostCommand>,
@@ -124,6 +127,7 @@ pub(crate) enum ClientCommand {
     /// Run a microVM from an image. Prints its id.
     Run(RunArguments),
     /// List microVMs.
+    #[command(visible_aliases = ["ls", "list"])]
     Ps(ListArguments),
     /// Show everything that is known of a microVM.
     Show(ShowArguments),
@@ -142,10 +146,13 @@ pub(crate) enum ClientCommand {
     /// Make a second microVM that begins where the first is now. Prints its id.
     Fork(ForkArguments),
     /// Terminate microVMs and remove what they had.
+    #[command(visible_alias = "delete")]
     Rm(RemoveArguments),
     /// Print a token for the endpoint of a microVM: the header X-aws-proxy-auth.
     Token(TokenArguments),
-    /// Send a request through the endpoint of a microVM, with a fresh token. Wakes one that is suspended.
+    /// Send a request through the endpoint of a microVM, with a fresh token.
+    ///
+    /// Wakes one that is suspended if it was run with --idle and without --no-auto-resume.
     Curl(CurlArguments),
 }
 
@@ -157,5 +164,33 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// What lists things is `ls` and `list` everywhere, and what removes them has two names as well.
+    #[test]
+    fn every_noun_takes_the_same_words() {
+        let has = |command: &clap::Command, word: &str| {
+            command.get_subcommands().any(|known| {
+                known.get_name() == word || known.get_all_aliases().any(|alias| alias == word)
+            })
+        };
+        let root = Cli::command();
+        let nouns = root.get_subcommands().filter(|noun| has(noun, "ls"));
+        let mut listed = Vec::new();
+        for noun in nouns.chain([&root]) {
+            assert!(has(noun, "list"), "{} list", noun.get_name());
+            assert_eq!(
+                has(noun, "rm"),
+                has(noun, "delete") || noun.get_name() == "machine",
+                "{}",
+                noun.get_name()
+            );
+            listed.push(noun.get_name());
+        }
+        listed.sort_unstable();
+        let expected = [
+            "account", "base", "hearth", "image", "key", "machine", "snapshot",
+        ];
+        assert_eq!(listed, expected);
     }
 }

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use hearth_client::{ClientError, Refusal};
+use hearth_wire::without_error_numbers;
 
 use crate::config::ConfigError;
 use crate::microvm::wait::WaitError;
 use crate::names::NameError;
 use crate::output::Unread;
+use crate::refused::{BuildInterrupted, EndpointRefused, ShellLine, Unfit};
 
 /// The command line or the configuration is wrong. clap uses the same status.
 const WRONG_USAGE: u8 = 2;
@@ -19,6 +21,8 @@ const NO_SERVICE: u8 = 4;
 
 /// A wait took longer than its limit.
 const LATE: u8 = 5;
+/// The endpoint of a microVM did not pass the request on. `curl --fail` uses the same status.
+const ENDPOINT_REFUSED: u8 = 22;
 
 /// The status of a program that SIGINT has ended.
 const INTERRUPTED: u8 = 128 + 2;
@@ -47,7 +51,7 @@ pub(crate) fn tell(error: &anyhow::Error) {
     if cause::<Unread>(error).is_some() {
         return;
     }
-    eprintln!("error: {error:#}");
+    eprintln!("error: {}", without_error_numbers(&format!("{error:#}")));
     if let Some(hint) = hint(error) {
         eprintln!("hint: {hint}");
     }
@@ -70,7 +74,7 @@ fn status(error: &anyhow::Error) -> u8 {
     let is_not_found = refusal(error).is_some_and(Refusal::is_not_found)
         || matches!(
             cause(error),
-            Some(NameError::NoMicrovm(_) | NameError::NoImage(_))
+            Some(NameError::NoMicrovm(_) | NameError::NoImage(_) | NameError::NoAccount(_))
         );
     if cause::<Unread>(error).is_some() {
         UNREAD
@@ -78,11 +82,15 @@ fn status(error: &anyhow::Error) -> u8 {
         NO_SERVICE
     } else if is_not_found {
         NOT_FOUND
-    } else if cause::<ConfigError>(error).is_some() {
+    } else if cause::<ConfigError>(error).is_some() || cause::<Unfit>(error).is_some() {
         WRONG_USAGE
+    } else if cause::<EndpointRefused>(error).is_some() {
+        ENDPOINT_REFUSED
     } else if let Some(WaitError::Late { .. }) = cause(error) {
         LATE
-    } else if let Some(WaitError::Interrupted { .. }) = cause(error) {
+    } else if cause::<BuildInterrupted>(error).is_some()
+        || matches!(cause(error), Some(WaitError::Interrupted { .. }))
+    {
         INTERRUPTED
     } else {
         1
@@ -97,8 +105,19 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
         return Some(match name {
             NameError::NoMicrovm(_) => "`hearth ps --all` lists microVMs",
             NameError::NoImage(_) => "`hearth image ls` lists images",
+            NameError::NoAccount(_) => "`hearth account ls` lists accounts",
             NameError::ManyMicrovms { .. } => "write more of the id",
+            NameError::ManyAccounts { .. } => "write the number",
         });
+    }
+    if let Some(refused) = cause::<EndpointRefused>(error) {
+        return refused.hint();
+    }
+    if cause::<ShellLine>(error).is_some() {
+        return Some(ShellLine::HINT);
+    }
+    if cause::<BuildInterrupted>(error).is_some() {
+        return Some(BuildInterrupted::HINT);
     }
     if let Some(refusal) = refusal(error) {
         return of_refusal(refusal);

@@ -84,6 +84,14 @@ fn check(shared: &Shared) -> Result<ExitCode> {
 
 /// Keeps the emulated host running until Ctrl-C or SIGTERM.
 fn start(shared: &Shared, ports: &[u16]) -> Result<ExitCode> {
+    // Whoever started it needs it, and it would be stopped with this command.
+    if EmulatedHost::attach(&state_dir(shared)).is_some() {
+        bail!(
+            "an emulated host with the data directory {} is running already; `hearth host exec` runs commands in it, and \
+             `hearth down` stops it with its service",
+            shared.data.display()
+        );
+    }
     eprintln!("starting the emulated host: the same Hearth, some twenty times slower");
     let forwards = ports.iter().map(|port| PortForward {
         host_port: *port,

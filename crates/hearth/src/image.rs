@@ -1,6 +1,7 @@
 //! `hearth image`: images of the service.
 
 mod build;
+mod check;
 mod du;
 mod follow;
 mod ignore;

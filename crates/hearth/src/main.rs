@@ -30,6 +30,7 @@ mod image;
 mod microvm;
 mod names;
 mod output;
+mod refused;
 mod terminal;
 mod view;
 

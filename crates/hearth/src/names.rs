@@ -24,6 +24,29 @@ pub(crate) enum NameError {
     /// No image.
     #[error("there is no image {0}")]
     NoImage(String),
+    /// No account.
+    #[error("there is no account {0}")]
+    NoAccount(String),
+    /// More than one: names of accounts need not differ.
+    #[error("{} accounts are named {name}: {}", .numbers.len(), .numbers.join(", "))]
+    ManyAccounts {
+        /// The name.
+        name: String,
+        /// Their numbers.
+        numbers: Vec<String>,
+    },
+}
+
+/// The number of the only account with a name.
+pub(crate) fn only_account(name: &str, numbers: &[String]) -> Result<String, NameError> {
+    match numbers {
+        [] => Err(NameError::NoAccount(name.to_owned())),
+        [one] => Ok(one.clone()),
+        many => Err(NameError::ManyAccounts {
+            name: name.to_owned(),
+            numbers: many.to_vec(),
+        }),
+    }
 }
 
 /// The id of a microVM by a prefix. A full id is not looked up: the operation that follows reports a wrong one.
@@ -160,6 +183,16 @@ mod tests {
                 Err(NameError::NoMicrovm(nothing.to_owned()))
             );
         }
+    }
+
+    #[test]
+    fn a_name_of_two_accounts_names_none() {
+        let numbers = ["1".to_owned(), "2".to_owned()];
+        assert_eq!(only_account("a", &numbers[..1]).unwrap(), "1");
+        let missing = only_account("a", &[]).unwrap_err();
+        assert_eq!(missing, NameError::NoAccount("a".to_owned()));
+        let told = only_account("a", &numbers).unwrap_err().to_string();
+        assert_eq!(told, "2 accounts are named a: 1, 2");
     }
 
     #[test]

@@ -23,6 +23,8 @@ struct Status {
     endpoint_url: String,
     region: String,
     answer_ms: f64,
+    /// The account whose images and microVMs are counted.
+    account: String,
     data: String,
     pid: Option<u32>,
     is_emulated: bool,
@@ -64,6 +66,7 @@ async fn ask(shared: &Shared, client: &Client) -> Result<Status> {
         endpoint_url: client.settings().endpoint_url.clone(),
         region: client.settings().region.clone(),
         answer_ms,
+        account: client.account().await?,
         data: std::path::absolute(&shared.data)?.display().to_string(),
         pid: UpRecord::running(&shared.data)?.map(|process| process.pid),
         is_emulated: EmulatedHost::attach(&host::state_dir(shared)).is_some(),
@@ -102,6 +105,10 @@ fn print(status: &Status) -> Result<()> {
         ),
         ("  process", process),
         ("  data", status.data.clone()),
+        (
+            "  account",
+            format!("{}; what follows is this account's alone", status.account),
+        ),
         (
             "  microVMs",
             format!("{}, {place}", counts(&status.microvms)),

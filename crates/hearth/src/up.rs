@@ -3,6 +3,7 @@
 mod emulated;
 mod log;
 mod own_memory;
+mod ports;
 mod record;
 
 use std::io::{IsTerminal, Write};
@@ -22,6 +23,10 @@ use crate::{base, output, vmm};
 
 pub(crate) use own_memory::END_FACTOR as SERVICE_END_FACTOR;
 pub(crate) use record::UpRecord;
+
+/// What is logged unless HEARTH_LOG says otherwise. `s3s` calls each request that a client has malformed or broken off an
+/// error of this service; the client is told, and the audit log has it.
+const LOGGED: &str = "info,s3s=off";
 
 pub(crate) fn run(shared: &Shared, arguments: &UpArguments) -> Result<ExitCode> {
     let config = shared.config.clone().under(arguments);
@@ -43,6 +48,7 @@ pub(crate) fn run(shared: &Shared, arguments: &UpArguments) -> Result<ExitCode> 
         eprintln!("{finding}");
         return emulated::run(shared, &config);
     }
+    ports::check(&config)?;
     base::current(shared).context("cannot prepare the guest's kernel")?;
     base::prepare(shared).context("cannot prepare the base images of builds")?;
     serve(&config, Hosting::Hardware)
@@ -67,7 +73,7 @@ fn serve(config: &Config, hosting: Hosting) -> Result<ExitCode> {
         .log_internal_errors(false)
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("HEARTH_LOG")
-                .unwrap_or_else(|_| "info".into()),
+                .unwrap_or_else(|_| LOGGED.into()),
         )
         .init();
     keep_private()?;

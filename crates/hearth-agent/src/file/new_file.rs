@@ -41,6 +41,12 @@ impl NewFile {
         owner.make_directories(root, parent)?;
         let directory = open_in_root(root, parent, OFlags::PATH | OFlags::DIRECTORY)
             .step_with(|| format!("open {parent}"))?;
+        // Renaming onto it would fail when all has been received.
+        if is_directory(&directory, name) {
+            return Err(refused(format!(
+                "{path} is a directory; the path has to name the file in it"
+            )));
+        }
         Ok(Self::in_directory(directory, name, mode, owner)?)
     }
 
@@ -121,6 +127,11 @@ fn earlier(directory: &OwnedFd, name: &str) -> Option<(u32, Owner)> {
             gid: found.st_gid,
         },
     ))
+}
+
+fn is_directory(directory: &OwnedFd, name: &str) -> bool {
+    let found = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW);
+    found.is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Directory)
 }
 
 /// Calls `make` with temporary names until one is not taken.

@@ -95,6 +95,16 @@ fn a_written_file_appears_whole_with_its_permissions() {
 }
 
 #[test]
+fn a_directory_is_no_place_for_a_file() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join("tmp")).unwrap();
+    let refused = NewFile::create(&root(directory.path()), "/tmp", 0o644, me()).err();
+    let told = refused.map(|refusal| refusal.to_string());
+    assert!(told.is_some_and(|told| told.starts_with("/tmp is a directory")));
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+}
+
+#[test]
 fn an_unfinished_file_leaves_nothing() {
     let directory = tempfile::tempdir().unwrap();
     drop(NewFile::create(&root(directory.path()), "/file", 0o644, me()).unwrap());

@@ -5,6 +5,7 @@
 //! are replaced, but no directory by a file. Entries that were unpacked before a failure stay.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -17,6 +18,7 @@ use tar::{Archive, Entry, EntryType};
 
 use super::new_file::{NewFile, with_temporary};
 use super::owner::{DIRECTORY_MODE, Owner};
+use super::sparse::{self, PaxSparse};
 use crate::bounds::refused;
 use crate::fault::Step;
 
@@ -35,7 +37,11 @@ pub(super) fn receive(archive: impl Read, top: &OwnedFd, owner: Owner) -> Result
 }
 
 fn unpack(top: &OwnedFd, owner: Owner, mut entry: Entry<'_, impl Read>) -> Result<(), Refusal> {
-    let path = entry.path_bytes().into_owned();
+    let sparse = PaxSparse::of(&mut entry)?;
+    let path = match &sparse {
+        Some(sparse) => sparse.name.clone(),
+        None => entry.path_bytes().into_owned(),
+    };
     let names = names(&path)?;
     let Some((name, parents)) = names.split_last() else {
         // The top itself, which is there and stays as it is.
@@ -50,17 +56,15 @@ fn unpack(top: &OwnedFd, owner: Owner, mut entry: Entry<'_, impl Read>) -> Resul
             set_mode(&directory, mode)?;
             Ok(())
         }
-        EntryType::Regular | EntryType::Continuous => {
+        EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
+            sparse::check_size(&path, entry.size())?;
             let parent = descend(top, parents, Some(owner))?;
             let text = name
                 .to_str()
                 .ok_or_else(|| refused("a name is not UTF-8"))?;
             let mut file = NewFile::in_directory(parent, text, mode, owner)?;
-            let copied = std::io::copy(&mut entry, &mut file.file);
-            let copied = copied.map_err(|error| broken(&path, &error))?;
-            if copied != entry.size() {
-                return Err(broken(&path, &std::io::ErrorKind::UnexpectedEof.into()));
-            }
+            write(&mut entry, sparse.as_ref(), &mut file.file)
+                .map_err(|error| broken(&path, &error))?;
             rustix::fs::futimens(&file.file, &times(mtime_s)).step("set the file's time")?;
             Ok(file.rename()?)
         }
@@ -94,6 +98,22 @@ fn unpack(top: &OwnedFd, owner: Owner, mut entry: Entry<'_, impl Read>) -> Resul
             )))
         }
     }
+}
+
+/// Writes the content of a file.
+fn write(
+    entry: &mut Entry<'_, impl Read>,
+    sparse: Option<&PaxSparse>,
+    file: &mut File,
+) -> std::io::Result<()> {
+    let Some(sparse) = sparse else {
+        let copied = sparse::copy(entry, file)?;
+        return match copied == entry.size() {
+            true => Ok(()),
+            false => Err(std::io::ErrorKind::UnexpectedEof.into()),
+        };
+    };
+    sparse.write(entry, file)
 }
 
 /// The names that lead to an entry, from the top.

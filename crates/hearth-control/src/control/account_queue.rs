@@ -53,6 +53,15 @@ impl<T> AccountQueue<T> {
         Some((account, item))
     }
 
+    /// Calls `tell` for each waiting item with its place in the line of its account, from one, and how long the line is.
+    pub(super) fn for_each_place(&self, tell: impl Fn(&T, usize, usize)) {
+        for line in self.waiting.values() {
+            for (item, place) in line.iter().zip(1..) {
+                tell(item, place, line.len());
+            }
+        }
+    }
+
     /// Removes the items that no longer wait.
     pub(super) fn retain(&mut self, is_waiting: impl Fn(&T) -> bool) {
         self.waiting.retain(|_, line| {
@@ -92,7 +101,11 @@ mod tests {
         let not_first = |next: AccountId, _: &char| next != account(0);
         assert_eq!(queue.next(not_first), Some((account(1), 'b')));
         assert_eq!(queue.next(|_, _| true), Some((account(0), 'a')));
-        queue.retain(|item| *item != 'c');
+        let told = std::cell::RefCell::new(Vec::new());
+        queue.push(account(1), 'd');
+        queue.for_each_place(|item, place, of| told.borrow_mut().push((*item, place, of)));
+        assert_eq!(*told.borrow(), [('c', 1, 2), ('d', 2, 2)]);
+        queue.retain(|item| !"cd".contains(*item));
         assert_eq!(queue.next(|_, _| true), None);
     }
 }

@@ -1,9 +1,11 @@
 //! Operations on accounts and their access keys. They are for the operator, not for the accounts.
 
+use std::collections::BTreeMap;
+
 use uuid::Uuid;
 
 use super::Control;
-use crate::account::{AccessKey, Account, KeyStatus, SecretKey};
+use crate::account::{AccessKey, Account, CreateAccount, KeyStatus, SecretKey};
 use crate::id::{AccessKeyId, AccountId, IdError};
 use crate::refusal::{ControlError, Refusal};
 use crate::store::{Batch, Change, Guard, Verdict};
@@ -20,14 +22,22 @@ impl Control {
     /// # Errors
     ///
     /// What the domain refuses, or a failure of the store.
-    pub async fn create_account(&self, id: AccountId) -> Result<Account, ControlError> {
+    pub async fn create_account(
+        &self,
+        request: impl Into<CreateAccount>,
+    ) -> Result<Account, ControlError> {
+        let CreateAccount { id, name } = request.into();
+        let id = id.unwrap_or_else(random_number);
         let account = Account {
             id,
             created_at: self.shared.clock.now(),
         };
-        let batch = Batch::new()
+        let mut batch = Batch::new()
             .guard(Guard::AccountAbsent(id))
             .change(Change::AddAccount(account));
+        if let Some(name) = name {
+            batch = batch.change(Change::NameAccount(id, name));
+        }
         match self.shared.commit(batch).await? {
             Verdict::Committed => {
                 self.shared.ledger.add_accounts(1);
@@ -44,6 +54,15 @@ impl Control {
     /// A failure of the store.
     pub async fn accounts(&self) -> Result<Vec<Account>, ControlError> {
         Ok(self.shared.store.accounts().await?)
+    }
+
+    /// Returns the names of the accounts that have one.
+    ///
+    /// # Errors
+    ///
+    /// A failure of the store.
+    pub async fn account_names(&self) -> Result<BTreeMap<AccountId, String>, ControlError> {
+        Ok(self.shared.store.account_names().await?)
     }
 
     /// Creates an access key for an account.
@@ -147,6 +166,14 @@ impl Control {
             created_at: self.shared.clock.now(),
         })
     }
+}
+
+/// A random account number. On a host with a million accounts one number in a million is taken, and is refused.
+fn random_number() -> AccountId {
+    const DIGITS: u64 = 1_000_000_000_000;
+    let (number, _) = Uuid::new_v4().as_u64_pair();
+    // Below the end of the range by the remainder.
+    AccountId::from_number(number % DIGITS).unwrap_or(AccountId::FIRST)
 }
 
 /// Random text. The size of the alphabet is a power of two, so every letter is equally likely.

@@ -8,14 +8,14 @@ use std::future::pending;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
-use tracing::info;
+use tracing::{debug, info};
 
 use super::Shared;
 use super::ledger::BuildPlace;
 use super::mailbox::{Mailbox, Reply};
 use super::retry::until_done;
 use crate::host::{BuildFailure, Built};
-use crate::id::VersionNumber;
+use crate::id::{BuildId, VersionNumber};
 use crate::image::{
     Build, BuildState, Image, ImageSpec, ImageState, ImageVersion, ImageWithVersion, VersionStatus,
 };
@@ -37,6 +37,7 @@ pub(super) enum Command {
     Update(Box<Update>, Reply<ImageWithVersion>),
     SetStatus(VersionNumber, VersionStatus, Reply<ImageVersion>),
     DeleteVersion(VersionNumber, Reply<ImageVersion>),
+    CancelBuild(Reply<Image>),
     Delete(Reply<Image>),
 }
 
@@ -57,6 +58,8 @@ struct Owner {
     mailbox: mpsc::Receiver<Command>,
     /// The reserved share of the host, while a build works.
     place: Option<BuildPlace>,
+    /// A build that was cancelled and whose work is dropped next.
+    cancelled: Option<BuildId>,
 }
 
 /// Starts the owner of an image and registers it.
@@ -74,6 +77,7 @@ pub(super) fn spawn(shared: &Arc<Shared>, image: Image, versions: Vec<ImageVersi
         versions,
         mailbox,
         place: None,
+        cancelled: None,
     };
     shared.tasks.spawn(owner.run());
 }
@@ -112,6 +116,11 @@ impl Owner {
             {
                 work = self.begin().await;
             }
+            if let Some(build) = self.cancelled.take() {
+                let shared = Arc::clone(&self.shared);
+                let abandoning = async move { work::abandon(&shared, build).await };
+                self.shared.tasks.spawn(abandoning);
+            }
         }
         self.shared.images.remove(&self.image.arn);
     }
@@ -141,13 +150,11 @@ impl Owner {
         }
         match operation? {
             machine::Operation::Build(number) if self.place.is_none() => {
-                let tier = self.versions.get(&number)?.spec.tier;
-                let account = self.image.arn.scope.account;
-                Some(work::wait_for_place(shared, account, tier))
+                let (build, spec) = self.to_build(number).await?;
+                Some(work::wait_for_place(shared, build, spec))
             }
             machine::Operation::Build(number) => {
-                let build = self.open_build(number).await?;
-                let spec = self.versions.get(&number)?.spec.clone();
+                let (build, spec) = self.to_build(number).await?;
                 Some(work::build(shared, build, spec))
             }
             machine::Operation::Free(number) => {
@@ -162,6 +169,12 @@ impl Owner {
                 Some(work::free(shared, templates.collect()))
             }
         }
+    }
+
+    /// What is to be built, if it has not been.
+    async fn to_build(&self, number: VersionNumber) -> Option<(Build, ImageSpec)> {
+        let build = self.open_build(number).await?;
+        Some((build, self.versions.get(&number)?.spec.clone()))
     }
 
     /// The build of a version, if it has not ended.
@@ -224,6 +237,9 @@ impl Owner {
                     self.change_version(event, number, Batch::new().guard(unused))
                         .await,
                 );
+            }
+            Command::CancelBuild(reply) => {
+                let _ = reply.send(self.cancel_build().await);
             }
             Command::Delete(reply) => {
                 let unused = Guard::NoLivingMicrovms(self.image.arn.clone(), None);
@@ -336,7 +352,11 @@ impl Owner {
     }
 
     fn adjust(&mut self, image: Image, versions: BTreeMap<VersionNumber, ImageVersion>) {
-        info!(arn = %image.arn, from = ?self.image.state, to = ?image.state, "moved");
+        if self.image.state == image.state {
+            debug!(arn = %image.arn, state = ?image.state, "one of its versions moved");
+        } else {
+            info!(arn = %image.arn, from = ?self.image.state, to = ?image.state, "moved");
+        }
         self.image = image;
         self.versions = versions;
     }

@@ -9,7 +9,8 @@ use crate::arn::{ConnectorRef, ImageArn, ManagedConnector, Scope, TaggedArn};
 use crate::hooks::{Hook, Hooks};
 use crate::id::{ImageId, VersionNumber};
 use crate::image::{
-    CreateImage, Image, ImageSpec, ImageWithVersion, ManagedStatus, TaggedImage, UpdateImage,
+    ArtifactUri, CreateImage, Image, ImageSpec, ImageWithVersion, ManagedStatus, TaggedImage,
+    UpdateImage,
 };
 use crate::machine::image::Life;
 use crate::page::{Cursor, Page, PageRequest};
@@ -38,6 +39,7 @@ impl Control {
         }
         let spec = self.complete(scope, request.spec)?;
         self.check_egress(scope, &spec.egress).await?;
+        self.check_artifact(scope, &spec.artifact).await?;
         let request = CreateImage { spec, ..request };
         let shared = Arc::clone(&self.shared);
         let (key, made) = (arn.clone(), repeatable.clone());
@@ -74,6 +76,7 @@ impl Control {
         let owner = self.shared.images.get(&request.arn).ok_or_else(not_found)?;
         let spec = self.complete(scope, request.spec)?;
         self.check_egress(scope, &spec.egress).await?;
+        self.check_artifact(scope, &spec.artifact).await?;
         let update = Box::new(Update {
             spec,
             token: repeatable.clone().into_parts(),
@@ -126,6 +129,22 @@ impl Control {
         Ok(Page::cut(found, limit, |image| {
             Cursor::new(&image.arn.name)
         }))
+    }
+
+    /// Cancels the build of an image that waits or works. Its version has failed then, and the image can be changed and
+    /// deleted.
+    ///
+    /// # Errors
+    ///
+    /// What the domain refuses, or a failure of the store.
+    pub async fn cancel_build(&self, scope: &Scope, arn: &ImageArn) -> Result<Image, ControlError> {
+        own(scope, &arn.scope)?;
+        let not_found = || Refusal::ImageNotFound(arn.clone());
+        let owner = self.shared.images.get(arn).ok_or_else(not_found)?;
+        owner
+            .ask(Command::CancelBuild)
+            .await
+            .unwrap_or_else(|| Err(not_found().into()))
     }
 
     /// Starts to delete an image with all its versions.
@@ -204,6 +223,12 @@ impl Control {
                 base: spec.base.clone(),
                 version: spec.base_version,
             })
+    }
+
+    /// Checks that the artifact is there: a build that cannot begin would be refused minutes later, when its turn comes.
+    async fn check_artifact(&self, scope: &Scope, uri: &ArtifactUri) -> Result<(), Refusal> {
+        let looked = self.shared.host.look_for_artifact(scope, uri).await;
+        looked.map_err(|why| Refusal::ArtifactUnreadable(uri.clone(), why))
     }
 
     /// Checks that every connector is for egress, belongs to the scope and can be used.

@@ -7,11 +7,12 @@ use std::collections::HashMap;
 use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tracing::info;
 
 use super::account_queue::AccountQueue;
 use crate::fair_share::FairShare;
+use crate::host::WaitingPlace;
 use crate::id::AccountId;
 use crate::image::MemoryTier;
 use crate::policy::{Capacity, Quotas};
@@ -50,6 +51,7 @@ struct Allocated {
 struct WaitingBuild {
     mib: u64,
     reply: oneshot::Sender<BuildPlace>,
+    told: watch::Sender<Option<WaitingPlace>>,
 }
 
 /// A microVM's share of its account's quota, held for its whole life.
@@ -185,15 +187,18 @@ impl Ledger {
         }
     }
 
-    /// Waits until the host has a build slot and the memory for a build. Waiting accounts take turns.
+    /// Waits until the host has a build slot and the memory for a build. Waiting accounts take turns. Tells `told` its
+    /// place among the waiting builds of its account.
     pub(super) async fn build_place(
         self: &Arc<Self>,
         account: AccountId,
         tier: MemoryTier,
+        told: watch::Sender<Option<WaitingPlace>>,
     ) -> BuildPlace {
         let mib = self.build_mib(tier);
         let (reply, mut place) = oneshot::channel();
-        self.change(|taken| taken.waiting.push(account, WaitingBuild { mib, reply }));
+        let waiting = WaitingBuild { mib, reply, told };
+        self.change(|taken| taken.waiting.push(account, waiting));
         if let Ok(place) = place.try_recv() {
             return place;
         }
@@ -227,6 +232,12 @@ impl Ledger {
             };
             begun.push((build.reply, place));
         }
+        taken.waiting.for_each_place(|build, place, of| {
+            let place = Some(WaitingPlace { place, of });
+            build
+                .told
+                .send_if_modified(|told| std::mem::replace(told, place) != place);
+        });
         drop(taken);
         for (reply, place) in begun {
             // The share of a build that was cancelled meanwhile is returned by its drop, outside the lock.

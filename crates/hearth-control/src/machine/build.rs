@@ -14,6 +14,9 @@ pub const REASON_INTERRUPTED: &str = "The build was interrupted by restarts of t
 /// `stateReason` of a build that took longer than any build may.
 pub const REASON_TIMED_OUT: &str = "The build timed out.";
 
+/// `stateReason` of a build that its account has cancelled.
+pub const REASON_CANCELLED: &str = "The build was cancelled.";
+
 /// The events of a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Event {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::account::{AccessKey, Account, KeyStatus, Role, RolePolicy};
+use crate::account::{AccessKey, Account, AccountName, KeyStatus, Role, RolePolicy};
 use crate::arn::{ImageArn, Scope, TaggedArn};
 use crate::connector::{Connector, ConnectorVersion};
 use crate::id::{
@@ -206,6 +206,8 @@ pub enum Change {
 
     /// Writes a new account.
     AddAccount(Account),
+    /// Sets the name of an account.
+    NameAccount(AccountId, AccountName),
     /// Writes a new access key.
     AddAccessKey(AccessKey),
     /// Sets the status of an access key.

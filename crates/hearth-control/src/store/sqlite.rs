@@ -3,6 +3,7 @@
 //! A batch is one job of the writer: it shares its commit with others, and fails or succeeds by itself. Writes go
 //! through primitives ([`super::primitive`]), each of which is one statement. Reads are queries of this backend.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use async_trait::async_trait;
@@ -97,6 +98,10 @@ impl Store for SqliteStore {
 
     async fn accounts(&self) -> Result<Vec<Account>> {
         self.read(read_accounts::accounts).await
+    }
+
+    async fn account_names(&self) -> Result<BTreeMap<AccountId, String>> {
+        self.read(read_accounts::names).await
     }
 
     async fn access_key(&self, id: &AccessKeyId) -> Result<Option<AccessKey>> {

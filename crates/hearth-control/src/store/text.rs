@@ -5,10 +5,22 @@ use crate::arn::Scope;
 use crate::connector::{
     ComputeKind, ConnectorFault, ConnectorState, ElasticIp, NetworkProtocol, UpdateStatus,
 };
+use crate::id::AccountId;
 use crate::image::{Architecture, BuildState, ImageState, VersionState, VersionStatus};
 use crate::life::{Phase, Wish};
 use crate::store::StoreError;
 use crate::time::Timestamp;
+
+/// What the resources of an account's tags begin with: accounts have no ARN of their own.
+pub(super) const ACCOUNT_RESOURCE: &str = "account/";
+
+/// The tag that is a name.
+pub(super) const NAME_TAG: &str = "Name";
+
+/// The resource of an account's tags.
+pub(super) fn account_resource(id: AccountId) -> String {
+    format!("{ACCOUNT_RESOURCE}{id}")
+}
 
 /// An enum with one word for each variant.
 pub(super) trait Word: Copy + PartialEq + 'static {

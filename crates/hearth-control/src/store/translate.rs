@@ -61,6 +61,7 @@ impl Change {
             Self::RemoveConnector(connector) => Ok(connectors::remove(connector)),
 
             Self::AddAccount(account) => one(accounts::add(account)),
+            Self::NameAccount(id, name) => one(accounts::name(*id, name)),
             Self::AddAccessKey(key) => one(accounts::add_key(key)),
             Self::SetAccessKey(id, status) => one(accounts::set_key(id, *status)),
             Self::RemoveAccessKey(id) => one(accounts::remove_key(id)),

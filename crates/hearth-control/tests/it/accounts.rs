@@ -1,7 +1,7 @@
 //! Accounts, access keys and roles.
 
 use hearth_control::Refusal;
-use hearth_control::account::{CreateRole, KeyStatus, RolePolicy};
+use hearth_control::account::{AccountName, CreateAccount, CreateRole, KeyStatus, RolePolicy};
 use hearth_control::id::AccountId;
 use hearth_control::image::Tags;
 use hearth_control::managed_policy::PolicyRefusal;
@@ -128,4 +128,26 @@ async fn roles_keep_their_documents() {
         refusal(control.role(account, &role.name).await),
         Refusal::RoleNotFound(role.name)
     );
+}
+
+#[tokio::test]
+async fn accounts_have_names_that_outlive_a_restart() {
+    let world = World::new();
+    let control = world.start().await;
+    let named = CreateAccount {
+        id: None,
+        name: Some("team a".parse().unwrap()),
+    };
+    let made = control.create_account(named).await.unwrap();
+    assert_ne!(made.id, AccountId::FIRST);
+    control.stop().await;
+    let control = world.start().await;
+    let names = control.account_names().await.unwrap();
+    assert_eq!(
+        names.into_iter().collect::<Vec<_>>(),
+        [(made.id, "team a".to_owned())]
+    );
+    for wrong in ["", "tab\there", "ü", &"x".repeat(51)] {
+        assert!(wrong.parse::<AccountName>().is_err(), "{wrong:?}");
+    }
 }

@@ -10,7 +10,9 @@ use hearth_control::image::{
 use hearth_control::page::PageRequest;
 use hearth_control::{Control, Refusal};
 
-use crate::support::{self, Fault, World, image_state, refusal, scope, spec, terminated_reason};
+use crate::support::{
+    self, Fault, World, eventually, image_state, refusal, scope, spec, terminated_reason,
+};
 
 fn create(name: &str) -> CreateImage {
     let name = name.parse().unwrap();
@@ -114,6 +116,94 @@ async fn a_failed_build_tells_its_reason_on_the_build() {
     image_state(&control, &arn, ImageState::Updated).await;
     let image = control.image(&scope(), &arn).await.unwrap().image;
     assert_eq!(image.latest_active_version, "2.0".parse().ok());
+}
+
+async fn called(world: &World, operation: &str, times: usize) {
+    eventually(operation, async || {
+        (world.host.calls(operation) == times).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_build_can_be_cancelled_while_it_works() {
+    let world = World::new();
+    world.host.stick("build");
+    let control = world.start().await;
+    let made = control.create_image(&scope(), create("web")).await.unwrap();
+    let arn = made.image.arn;
+    called(&world, "build", 1).await;
+    let cancelled = control.cancel_build(&scope(), &arn).await.unwrap();
+    assert_eq!(cancelled.state, ImageState::CreateFailed);
+    let page = PageRequest::first(10);
+    let builds = control
+        .builds(&scope(), &arn, first(), &BuildFilter::default(), page)
+        .await;
+    let build = builds.unwrap().items.remove(0);
+    assert_eq!(build.state, BuildState::Failed);
+    assert_eq!(build.reason.as_deref(), Some("The build was cancelled."));
+    // What it has made goes.
+    called(&world, "discard_build", 1).await;
+    let again = control.cancel_build(&scope(), &arn).await;
+    assert!(matches!(refusal(again), Refusal::NoBuildUnderWay(..)));
+    // Its place is free.
+    world.host.unstick("build");
+    update(&control, &arn).await;
+    image_state(&control, &arn, ImageState::Updated).await;
+    control.delete_image(&scope(), &arn).await.unwrap();
+    eventually("the image goes", async || {
+        control.image(&scope(), &arn).await.is_err().then_some(())
+    })
+    .await;
+    assert_eq!(world.host.counts(), (0, 0, 0));
+}
+
+#[tokio::test]
+async fn a_build_that_waits_is_told_its_place_and_can_be_cancelled() {
+    let mut world = World::new();
+    world.policy.capacity.concurrent_builds = 1;
+    world.host.stick("build");
+    let control = world.start().await;
+    control.create_image(&scope(), create("one")).await.unwrap();
+    called(&world, "build", 1).await;
+    let second = control.create_image(&scope(), create("two")).await.unwrap();
+    called(&world, "waits as 1 of 1", 1).await;
+    let third = control.create_image(&scope(), create("three")).await;
+    called(&world, "waits as 2 of 2", 1).await;
+    let arn = second.image.arn;
+    let cancelled = control.cancel_build(&scope(), &arn).await.unwrap();
+    assert_eq!(cancelled.state, ImageState::CreateFailed);
+    world.host.unstick("build");
+    let third = third.unwrap().image.arn;
+    image_state(&control, &third, ImageState::Created).await;
+    assert_eq!(
+        world.host.calls("build"),
+        2,
+        "the cancelled one never began"
+    );
+}
+
+#[tokio::test]
+async fn an_artifact_that_is_not_there_is_refused_at_once() {
+    let world = World::new();
+    let control = world.start().await;
+    world.host.fail_once(Fault::NoArtifact);
+    let made = control.create_image(&scope(), create("web")).await;
+    assert!(matches!(refusal(made), Refusal::ArtifactUnreadable(..)));
+    let listed = control.images(&scope(), PageRequest::first(10)).await;
+    assert!(listed.unwrap().items.is_empty());
+    let made = control.create_image(&scope(), create("web")).await.unwrap();
+    let arn = made.image.arn;
+    image_state(&control, &arn, ImageState::Created).await;
+    world.host.fail_once(Fault::NoArtifact);
+    let request = UpdateImage {
+        arn: arn.clone(),
+        spec: spec(false),
+        client_token: None,
+    };
+    let updated = control.update_image(&scope(), request).await;
+    assert!(matches!(refusal(updated), Refusal::ArtifactUnreadable(..)));
+    image_state(&control, &arn, ImageState::Created).await;
 }
 
 #[tokio::test]

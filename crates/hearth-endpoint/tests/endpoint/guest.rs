@@ -35,28 +35,39 @@ async fn saying(bytes: impl Into<Vec<u8>>) -> Rig {
 
 #[tokio::test]
 async fn what_is_no_answer_is_a_502() {
-    for bytes in [
-        "".to_owned(),
-        "SSH-2.0-OpenSSH_9.2\r\n".to_owned(),
-        "HTTP/1.1\r\n\r\n".to_owned(),
-        "HTTP/1.1 abc OK\r\n\r\n".to_owned(),
-        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n".to_owned(),
-        "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n".to_owned(),
-        "HTTP/1.1 200 OK\r\nA: b".to_owned(),
-        format!("HTTP/1.1 200 OK\r\nA: {}\r\n\r\n", "b".repeat(10_000_000)),
-        "HTTP/1.1 200 OK\r\n".to_owned() + &"A: b\r\n".repeat(100_000) + "\r\n",
-        "\0".repeat(100_000),
+    let (hung_up, no_http, too_large) = ("closed", "in HTTP", "64 KiB or 128 header lines");
+    for (bytes, reason) in [
+        ("".to_owned(), hung_up),
+        ("SSH-2.0-OpenSSH_9.2\r\n".to_owned(), no_http),
+        ("HTTP/1.1\r\n\r\n".to_owned(), no_http),
+        ("HTTP/1.1 abc OK\r\n\r\n".to_owned(), no_http),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n".to_owned(),
+            no_http,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n".to_owned(),
+            no_http,
+        ),
+        ("HTTP/1.1 200 OK\r\nA: b".to_owned(), hung_up),
+        (
+            format!("HTTP/1.1 200 OK\r\nA: {}\r\n\r\n", "b".repeat(10_000_000)),
+            too_large,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\n".to_owned() + &"A: b\r\n".repeat(129) + "\r\n",
+            too_large,
+        ),
+        ("\0".repeat(100_000), no_http),
     ] {
         let start: String = bytes.chars().take(60).collect();
         let rig = saying(bytes).await;
         let answer = tokio::time::timeout(Duration::from_secs(10), get_in(&rig, "/"))
             .await
             .unwrap();
-        assert_eq!(
-            (answer.status.as_u16(), answer.body.as_str()),
-            (502, ""),
-            "{start:?}"
-        );
+        assert_eq!(answer.status, 502, "{start:?}");
+        assert!(answer.body.contains(reason), "{start:?}: {}", answer.body);
+        assert!(answer.headers.contains_key("x-hearth-reason"), "{start:?}");
     }
 }
 
@@ -117,7 +128,7 @@ async fn an_upgrade_that_nobody_asked_for_is_no_upgrade() {
 async fn what_is_meant_for_one_hop_does_not_pass() {
     let rig = saying(
         "HTTP/1.1 200 OK\r\nConnection: x-hop, close\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\n\
-         X-Amzn-Requestid: own\r\nContent-Length: 2\r\n\r\nok",
+         X-Amzn-Requestid: own\r\nX-Hearth-Reason: forged\r\nContent-Length: 2\r\n\r\nok",
     )
     .await;
     let answer: Answer = get_in(&rig, "/").await;
@@ -125,7 +136,7 @@ async fn what_is_meant_for_one_hop_does_not_pass() {
         (answer.status, answer.body.as_str()),
         (StatusCode::OK, "ok")
     );
-    for absent in ["connection", "x-hop", "keep-alive"] {
+    for absent in ["connection", "x-hop", "keep-alive", "x-hearth-reason"] {
         assert!(!answer.headers.contains_key(absent), "{absent}");
     }
     assert_eq!(answer.headers["x-amzn-requestid"], "own");

@@ -130,10 +130,15 @@ async fn statuses_of_the_application_pass() {
 }
 
 #[tokio::test]
-async fn where_nobody_listens_is_an_empty_502() {
+async fn where_nobody_listens_is_a_502_that_says_so() {
     let rig = Rig::new().await;
     let answer = get_in(&rig, "/").await;
-    assert_eq!((answer.status.as_u16(), answer.body.as_str()), (502, ""));
+    assert_eq!(answer.status, 502);
+    assert_eq!(
+        answer.body,
+        "Nothing listens on port 8080 of the microVM. X-aws-proxy-port names another port."
+    );
+    assert_eq!(answer.headers["content-type"], "text/plain");
     assert_eq!(answer.headers["cache-control"], "private,no-store");
 }
 
@@ -143,7 +148,13 @@ async fn an_application_that_hangs_up_is_a_502() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     rig.put(8080, listener.local_addr().unwrap());
     tokio::spawn(async move { while listener.accept().await.is_ok() {} });
-    assert_eq!(get_in(&rig, "/").await.status, 502);
+    let answer = get_in(&rig, "/").await;
+    assert_eq!(answer.status, 502);
+    assert!(
+        answer.body.contains("closed the connection"),
+        "{}",
+        answer.body
+    );
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ mod http;
 mod latency;
 mod limits;
 mod microvm_ports;
+mod preflight;
 mod shell;
 mod tokens;
 mod transfer;

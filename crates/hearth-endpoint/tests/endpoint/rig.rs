@@ -219,6 +219,7 @@ fn guest() -> Guest {
         ingress: Ingress {
             http: true,
             shell: false,
+            preflights: false,
         },
         limits: EndpointLimits::NONE,
     };

@@ -15,6 +15,7 @@ async fn rig() -> Rig {
         microvm.ingress = Ingress {
             http: false,
             shell: true,
+            preflights: false,
         }
     });
     rig

@@ -104,6 +104,7 @@ async fn a_shell_token_opens_no_port_and_a_port_token_no_shell() {
         microvm.ingress = Ingress {
             http: true,
             shell: true,
+            preflights: false,
         }
     });
     assert_eq!(with(&rig, &rig.shell_token()).await.status, 502);

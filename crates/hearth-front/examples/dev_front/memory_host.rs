@@ -5,18 +5,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use hearth_control::arn::Scope;
 use hearth_control::guest_call::{CallOutcome, GuestCall};
 use hearth_control::host::{
-    BuildEvent, BuildFailure, BuildSpec, Built, Done, Events, Host, HostError, HostOperation,
-    Inventory, OperationFailure, OperationId, Operations, Outcome, Presence, SnapshotRef, Template,
+    ArtifactRefusal, BuildEvent, BuildFailure, BuildSpec, Built, Done, Events, Host, HostError,
+    HostOperation, Inventory, OperationFailure, OperationId, Operations, Outcome, Presence,
+    SnapshotRef, Template, WaitingPlace,
 };
 use hearth_control::id::BuildId;
-use hearth_control::image::BuildSizes;
+use hearth_control::image::{ArtifactUri, BuildSizes};
 use hearth_control::instance::InstanceId;
 use tokio::sync::mpsc;
 
 /// Long enough for transient states to be seen, short enough for tests.
 const STEP: Duration = Duration::from_millis(50);
+
+/// There is no object with this key.
+const MISSING_KEY: &str = "missing.zip";
 
 /// Builds of this key fail, so that tests see failed versions.
 const FAILING_KEY: &str = "fail.zip";
@@ -87,6 +92,19 @@ impl Host for MemoryHost {
         };
         Ok(Built { template, sizes })
     }
+
+    async fn look_for_artifact(
+        &self,
+        _: &Scope,
+        artifact: &ArtifactUri,
+    ) -> Result<(), ArtifactRefusal> {
+        match artifact.key.as_str() {
+            MISSING_KEY => Err(ArtifactRefusal::NoKey),
+            _ => Ok(()),
+        }
+    }
+
+    async fn log_waiting(&self, _: &BuildSpec, _: WaitingPlace) {}
 
     async fn discard_build(&self, _: BuildId) -> Result<(), HostError> {
         Ok(())

@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 
 use crate::model::values::EpochSeconds;
 
-pub(super) fn account(account: &Account) -> Value {
+pub(super) fn account(account: &Account, name: Option<&str>) -> Value {
     json!({
         "accountId": account.id.to_string(),
+        "name": name,
         "createdAt": EpochSeconds::from(account.created_at),
     })
 }

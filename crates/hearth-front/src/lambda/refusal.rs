@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use hearth_control::host::ArtifactRefusal;
+use hearth_control::image::ArtifactUri;
 use hearth_control::{ControlError, Refusal};
 
 use super::Context;
@@ -159,6 +161,11 @@ fn microvm_resources(refusal: &Refusal) -> Fault {
             "Cannot delete MicroVM image in its current state: {}",
             state.text()
         )),
+        R::NoBuildUnderWay(_, state) => conflict(format!(
+            "MicroVM image has no build that could be cancelled; it is in state: {}",
+            state.text()
+        )),
+        R::ArtifactUnreadable(uri, why) => Fault::validation(artifact_unreadable(uri, *why)),
         R::VersionNotReady(arn, version) => conflict(format!(
             "Version {version} of MicroVM image {arn} has not been built"
         )),
@@ -199,6 +206,16 @@ fn microvm_resources(refusal: &Refusal) -> Fault {
         )),
         other => Fault::internal(&format!("a refusal of another family: {other:?}")),
     }
+}
+
+/// The reason in S3's words. What AWS says here was not measured.
+fn artifact_unreadable(uri: &ArtifactUri, why: ArtifactRefusal) -> String {
+    let (words, code) = match why {
+        ArtifactRefusal::NoBucket => ("The specified bucket does not exist", "NoSuchBucket"),
+        ArtifactRefusal::NoKey => ("The specified key does not exist.", "NoSuchKey"),
+        ArtifactRefusal::Denied => ("Access Denied", "AccessDenied"),
+    };
+    format!("CodeArtifact {uri} cannot be read: {words} (Service: S3, Code: {code})")
 }
 
 pub(crate) fn version_not_found(arn: &impl ToString, version: &impl ToString) -> String {

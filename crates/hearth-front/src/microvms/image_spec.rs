@@ -6,6 +6,7 @@ use hearth_control::arn::ManagedImageArn;
 use hearth_control::hooks::{HookSetting, Hooks, ImageHooks, MicrovmHooks};
 use hearth_control::image::{
     Architecture, ArtifactUri, Environment, ImageSpec, Logging, MemoryTier, OsCapabilities,
+    RESERVED_VARIABLES,
 };
 
 use super::identifiers::connectors;
@@ -16,15 +17,6 @@ use crate::model::values::Sensitive;
 
 /// The default size (facts section 8).
 const DEFAULT_TIER: MemoryTier = MemoryTier::Mib2048;
-
-/// Environment variables that the service sets itself.
-const RESERVED_VARIABLES: [&str; 5] = [
-    "AWS_REGION",
-    "AWS_DEFAULT_REGION",
-    "AWS_LAMBDA_MICROVM_IMAGE_NAME",
-    "AWS_LAMBDA_MICROVM_IMAGE_ARN",
-    "AWS_LAMBDA_MICROVM_IMAGE_VERSION",
-];
 
 /// Converts to the domain's form. Fills in the defaults of AWS.
 pub(super) fn image_spec(wanted: model::ImageSpecification) -> Result<ImageSpec, Fault> {

@@ -1,4 +1,4 @@
-//! The operations on a microVM, by method and path.
+//! The operations on a microVM and on an image, by method and path.
 
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
@@ -8,8 +8,9 @@ use crate::uri::decode;
 /// One JSON object per line.
 pub(super) const NDJSON: &str = "application/x-ndjson";
 
-/// The prefix of every path. The microVM's id and the operation's word follow.
-const PREFIX: &str = "/hearth/v1/microvms/";
+/// The prefixes of every path. The microVM's id, or the image's name, and the operation's word follow.
+const MICROVMS: &str = "/hearth/v1/microvms/";
+const IMAGES: &str = "/hearth/v1/images/";
 
 /// An operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,7 @@ pub(super) enum Operation {
     GetActivity,
     PutActivity,
     GetTimes,
+    CancelBuild,
 }
 
 /// Method, last segment of the path, operation.
@@ -36,6 +38,10 @@ pub(super) const OPERATIONS: [(&str, &str, Operation); 8] = [
     ("GET", "times", Operation::GetTimes),
 ];
 
+/// The same for operations on an image.
+pub(super) const IMAGE_OPERATIONS: [(&str, &str, Operation); 1] =
+    [("POST", "cancel-build", Operation::CancelBuild)];
+
 impl Operation {
     /// The name of the operation in metrics and the audit log.
     pub(super) fn name(self) -> &'static str {
@@ -48,18 +54,23 @@ impl Operation {
             Self::GetActivity => "GetMicrovmActivity",
             Self::PutActivity => "PutMicrovmActivity",
             Self::GetTimes => "GetMicrovmTimes",
+            Self::CancelBuild => "CancelMicrovmImageBuild",
         }
     }
 }
 
-/// The operation and the microVM that a request names.
+/// The operation, and the microVM or image that a request names.
 pub(super) fn find(method: &str, path: &str) -> Option<(Operation, String)> {
-    let (microvm, word) = path.strip_prefix(PREFIX)?.split_once('/')?;
-    let (.., operation) = OPERATIONS
+    let (operations, rest) = match path.strip_prefix(MICROVMS) {
+        Some(rest) => (OPERATIONS.as_slice(), rest),
+        None => (IMAGE_OPERATIONS.as_slice(), path.strip_prefix(IMAGES)?),
+    };
+    let (name, word) = rest.split_once('/')?;
+    let (.., operation) = operations
         .iter()
         .find(|(known, last, _)| *known == method && *last == word)?;
-    let microvm = decode(microvm).filter(|microvm| !microvm.is_empty())?;
-    Some((*operation, microvm))
+    let name = decode(name).filter(|name| !name.is_empty())?;
+    Some((*operation, name))
 }
 
 /// Whether the body of a request is read while the operation works: a file, which may be too large for memory, or

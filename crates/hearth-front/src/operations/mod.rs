@@ -1,9 +1,11 @@
-//! Hearth's own operations on a microVM, which AWS does not have: `/hearth/v1/microvms/{id}/...`, one file each.
+//! Hearth's own operations on a microVM and on an image, which AWS does not have: `/hearth/v1/microvms/{id}/...` and
+//! `/hearth/v1/images/{name}/...`, one file each.
 //!
 //! They are signed, counted and recorded like the operations of `lambda-microvms`, and their error answers have the
 //! same form. `docs/hearth-api.md` describes them, `docs/hearth-api.openapi.yaml` lists them. A test compares both
-//! with [`address::OPERATIONS`].
+//! with [`address::OPERATIONS`] and [`address::IMAGE_OPERATIONS`].
 
+mod cancel_image_build;
 mod exec_microvm;
 mod fork_microvm;
 mod get_microvm_activity;
@@ -62,8 +64,8 @@ pub(crate) struct Operations {
 struct Context<'a> {
     operations: &'a Operations,
     caller: Caller,
-    /// The microVM as named in the path.
-    microvm: String,
+    /// The microVM or the image as named in the path.
+    named: String,
     query: String,
 }
 
@@ -71,14 +73,14 @@ impl Operations {
     /// Answers one request.
     pub(crate) async fn answer(&self, call: Call) -> Reply {
         let found = address::find(call.head.method.as_str(), call.head.uri.path());
-        let Some((operation, microvm)) = found else {
+        let Some((operation, named)) = found else {
             let (disks, page) = (self.disks.as_ref(), &self.page);
             return accounts::answer(&self.control, disks, page, &call).await;
         };
         let context = Context {
             operations: self,
             caller: call.caller.clone(),
-            microvm,
+            named,
             query: call.head.uri.query().unwrap_or_default().to_owned(),
         };
         let mut reply = match context.perform(operation, call).await {
@@ -101,6 +103,7 @@ impl Context<'_> {
             Operation::GetActivity => get_microvm_activity::perform(self).await,
             Operation::GetTimes => get_microvm_times::perform(self).await,
             Operation::PutActivity => put_microvm_activity::perform(self, &call.body).await,
+            Operation::CancelBuild => cancel_image_build::perform(self).await,
         }
     }
 
@@ -119,8 +122,8 @@ impl Context<'_> {
 
     /// The microVM of the caller, in any state.
     async fn microvm(&self) -> Result<Microvm, Fault> {
-        let id: MicrovmId = self.microvm.parse().map_err(|_| {
-            let text = format!("MicroVM not found: {}", self.microvm);
+        let id: MicrovmId = self.named.parse().map_err(|_| {
+            let text = format!("MicroVM not found: {}", self.named);
             Fault::new(404, "ResourceNotFoundException", text)
         })?;
         let found = self

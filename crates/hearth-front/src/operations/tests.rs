@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::address::{OPERATIONS, find};
+use super::address::{IMAGE_OPERATIONS, OPERATIONS, find};
 use crate::accounts::ROUTES;
 
 const GUIDE: &str = include_str!("../../../../docs/hearth-api.md");
@@ -15,7 +15,10 @@ fn routes() -> BTreeSet<String> {
     let accounts = ROUTES
         .iter()
         .map(|(method, path, _)| format!("{method} /hearth/v1/{path}"));
-    microvms.chain(accounts).collect()
+    let images = IMAGE_OPERATIONS
+        .iter()
+        .map(|(method, word, _)| format!("{method} /hearth/v1/images/{{name}}/{word}"));
+    microvms.chain(images).chain(accounts).collect()
 }
 
 #[test]
@@ -50,7 +53,10 @@ fn the_schema_lists_every_route() {
 fn the_schema_names_every_operation() {
     let microvms = OPERATIONS.iter().map(|(_, _, operation)| operation.name());
     let accounts = ROUTES.iter().map(|(_, _, operation)| operation.name());
-    for name in microvms.chain(accounts) {
+    let images = IMAGE_OPERATIONS
+        .iter()
+        .map(|(_, _, operation)| operation.name());
+    for name in microvms.chain(images).chain(accounts) {
         let line = format!("operationId: {name}\n");
         assert!(SCHEMA.contains(&line), "{line}");
     }
@@ -65,6 +71,12 @@ fn paths_are_matched_as_a_whole() {
         Some(("ExecMicrovm", "microvm-1".to_owned()))
     );
     assert_eq!(found("GET", exec), None);
+    assert_eq!(
+        found("POST", "/hearth/v1/images/web/cancel-build"),
+        Some(("CancelMicrovmImageBuild", "web".to_owned()))
+    );
+    assert_eq!(found("POST", "/hearth/v1/images/web/exec"), None);
+    assert_eq!(found("POST", "/hearth/v1/microvms/a/cancel-build"), None);
     for path in [
         "/hearth/v1/microvms//exec",
         "/hearth/v1/microvms/a/b/exec",

@@ -183,6 +183,29 @@ async fn what_another_s3_says_is_told() {
 }
 
 #[tokio::test]
+async fn what_is_missing_is_known_before_a_build() {
+    let artifacts = artifacts(&other_s3().await, SECRET);
+    let scope = Scope {
+        account: AccountId::FIRST,
+        region: "us-east-1".parse().unwrap(),
+    };
+    let look = async |bucket: &str, key: &str| {
+        let uri = ArtifactUri {
+            bucket: bucket.to_owned(),
+            key: key.to_owned(),
+        };
+        artifacts.look_for(&scope, &uri).await
+    };
+    assert_eq!(look("code", "text").await, Ok(()));
+    assert_eq!(look("code", "none").await, Err(ArtifactRefusal::NoKey));
+    assert_eq!(look("gone", "x").await, Err(ArtifactRefusal::NoBucket));
+    assert_eq!(look("code", "locked").await, Err(ArtifactRefusal::Denied));
+    assert_eq!(look("secrets", "x").await, Err(ArtifactRefusal::Denied));
+    // The build says more, minutes later.
+    assert_eq!(look("code", "broken").await, Ok(()));
+}
+
+#[tokio::test]
 async fn an_account_reads_its_own_buckets_and_no_other() {
     let artifacts = artifacts(&other_s3().await, SECRET);
     let other: AccountId = "111111111111".parse().unwrap();

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::checks::CheckedApplication;
 use super::failure::VersionBuildError;
-use super::{Origin, VersionBuilder};
+use super::{OWN_LINE, Origin, VersionBuilder};
 use crate::application;
 use crate::build_names::{BUILD, BUILDER, VALIDATE};
 use crate::monitor;
@@ -51,30 +51,12 @@ impl<'a> Job<'a> {
         spec: &'a BuildSpec,
         progress: mpsc::Sender<BuildEvent>,
     ) -> Self {
-        // Builds are always logged somewhere, also where the application's output is not wanted.
-        let logging = spec
-            .spec
-            .logging
-            .as_ref()
-            .filter(|logging| !matches!(logging, Logging::Disabled));
-        let wanted = OutputPlace {
-            scope: spec.image.scope.clone(),
-            group: spec.image.log_group(),
-            version: spec.version.to_string(),
-            logging: logging.cloned(),
-            begun_at: Timestamp::from_unix_ms(now_ms()),
-        };
-        let log = Output::new(
-            &version_builder.logs,
-            &wanted,
-            &format!("build-{}", spec.id),
-        );
         Self {
             version_builder,
             node,
             spec,
             progress,
-            log,
+            log: log_of(version_builder, spec),
         }
     }
 
@@ -315,7 +297,7 @@ impl<'a> Job<'a> {
 
     async fn say(&self, line: &str) {
         if let Some(log) = &self.log {
-            log.say(format!("hearth: {line}")).await;
+            log.say(format!("{OWN_LINE}{line}")).await;
         }
     }
 
@@ -357,6 +339,25 @@ impl<'a> Job<'a> {
             tracing::warn!(%error, "removing the files of a build failed");
         }
     }
+}
+
+/// The log of a build.
+pub(super) fn log_of(version_builder: &VersionBuilder, spec: &BuildSpec) -> Option<Output> {
+    // Builds are always logged somewhere, also where the application's output is not wanted.
+    let logging = spec
+        .spec
+        .logging
+        .as_ref()
+        .filter(|logging| !matches!(logging, Logging::Disabled));
+    let wanted = OutputPlace {
+        scope: spec.image.scope.clone(),
+        group: spec.image.log_group(),
+        version: spec.version.to_string(),
+        logging: logging.cloned(),
+        begun_at: Timestamp::from_unix_ms(now_ms()),
+    };
+    let writer = format!("build-{}", spec.id);
+    Output::new(&version_builder.logs, &wanted, &writer)
 }
 
 /// Disk space of a version's read-only disks in bytes, including shared ones.

@@ -123,7 +123,7 @@ async fn set_up(operator: &Client) -> Result<Fixture> {
 
 /// A client with a new key of this account. The account is created if it does not exist.
 async fn account(operator: &Client, account: &str) -> Result<Client> {
-    match operator.create_account(account).await {
+    match operator.create_account(Some(account), None).await {
         Err(error) if error.refusal().is_none_or(|refusal| refusal.status != 409) => {
             return Err(error).context("accounts are made with a key of the first account");
         }

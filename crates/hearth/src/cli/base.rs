@@ -20,6 +20,7 @@ pub(crate) enum BaseCommand {
     },
     /// List base versions (kernel package, agent, date) and, if the service answers, on which each version of an image stands
     /// and what building it again would bring.
+    #[command(visible_alias = "list")]
     Ls,
     /// Make the base images that Dockerfiles stand on (hearth/debian:12, hearth/python:3.11, hearth/python-data:3.11), once; needs root.
     Prepare,

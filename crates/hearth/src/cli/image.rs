@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::values::{HookSwitch, Variable};
+use super::values::{HookSwitch, Variable, memory_mib};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ImageCommand {
@@ -13,6 +13,7 @@ pub(crate) enum ImageCommand {
     /// Prints the image's name when it is ready. Its log and its progress go to standard error.
     Build(Box<BuildArguments>),
     /// List images.
+    #[command(visible_alias = "list")]
     Ls,
     /// Show an image, its versions and how they were built.
     Show {
@@ -21,7 +22,8 @@ pub(crate) enum ImageCommand {
     },
     /// Show who holds what on the host's disks: versions, base images, cached layers, microVMs. The operator's alone.
     Du,
-    /// Delete images, or single versions of them.
+    /// Delete images, or single versions of them. Ends the build of one that is being built.
+    #[command(visible_alias = "delete")]
     Rm {
         /// Names or ARNs, perhaps with a version: hello, hello:1.0.
         #[arg(required = true)]
@@ -41,14 +43,14 @@ pub(crate) struct BuildArguments {
     #[arg(long)]
     pub(crate) name: Option<String>,
     /// Baseline memory of its microVMs, in MiB: 512, 1024, 2048, 4096 or 8192.
-    #[arg(long, value_name = "MIB")]
+    #[arg(long, value_name = "MIB", value_parser = memory_mib)]
     pub(crate) memory: Option<u32>,
     /// Port on which the application answers hooks.
     #[arg(long, value_name = "PORT")]
     pub(crate) port: Option<u16>,
     /// A hook that the application answers: ready, validate, run, resume, suspend or terminate; ready=30 gives it 30
     /// seconds. May be repeated.
-    #[arg(long = "hook", value_name = "HOOK[=SECONDS]")]
+    #[arg(long = "hook", value_name = "HOOK[=SECONDS]", requires = "port")]
     pub(crate) hooks: Vec<HookSwitch>,
     /// A variable of the application's environment. May be repeated.
     #[arg(long = "env", short = 'e', value_name = "NAME=VALUE")]

@@ -97,6 +97,7 @@ pub(crate) enum MachineCommand {
         name: MachineName,
     },
     /// End microVMs and remove what they had.
+    #[command(visible_alias = "rm")]
     Terminate {
         /// The microVMs.
         #[arg(required_unless_present = "all")]
@@ -106,6 +107,7 @@ pub(crate) enum MachineCommand {
         all: bool,
     },
     /// List microVMs, running and suspended.
+    #[command(visible_alias = "list")]
     Ls,
     /// Print what the guest's kernel said on its serial port.
     Serial {
@@ -126,6 +128,7 @@ impl MachineCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum SnapshotCommand {
     /// List snapshots.
+    #[command(visible_alias = "list")]
     Ls,
     /// Read every byte of a snapshot and its ancestors, and say what is wrong.
     Verify {
@@ -133,6 +136,7 @@ pub(crate) enum SnapshotCommand {
         snapshots: Vec<String>,
     },
     /// Delete snapshots that nothing needs.
+    #[command(visible_alias = "delete")]
     Rm {
         /// Ids or their beginnings.
         #[arg(required = true)]

@@ -48,6 +48,10 @@ pub(crate) struct RunArguments {
     /// Let `hearth shell` into it (the connector ALL_INGRESS).
     #[arg(long)]
     pub(crate) shell: bool,
+    /// Let pages of other origins ask the application, without a token, what they may send it: CORS preflights (the
+    /// connector CORS_INGRESS).
+    #[arg(long)]
+    pub(crate) cors: bool,
     /// A network connector that it may go out by. May be repeated.
     #[arg(long = "egress", value_name = "ARN")]
     pub(crate) egress: Vec<String>,
@@ -189,7 +193,8 @@ pub(crate) struct CopyArguments {
     pub(crate) max_size: u32,
     /// A file here, ID:/absolute/path, or - for standard input.
     pub(crate) source: Place,
-    /// Where to: a file or folder here, ID:/absolute/path (with a slash at its end for a folder), or - for standard output.
+    /// Where to: a file or folder here, ID:/absolute/path, or - for standard output. What is copied to a folder is put into it
+    /// and keeps its name.
     pub(crate) target: Place,
 }
 
@@ -237,7 +242,7 @@ pub(crate) struct CurlArguments {
     /// A header. May be repeated.
     #[arg(long = "header", short = 'H', value_name = "NAME: VALUE")]
     pub(crate) headers: Vec<HeaderArgument>,
-    /// Fail with exit status 22 when the HTTP status is 400 or more.
+    /// Fail with exit status 22 when the application's HTTP status is 400 or more.
     #[arg(long, short = 'f')]
     pub(crate) fail: bool,
     /// Print the answer's status and headers too.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use hearth_control::image::MemoryTier;
 use http::{HeaderName, HeaderValue};
 
 /// A variable: `NAME=VALUE`.
@@ -58,6 +59,15 @@ impl FromStr for HookSwitch {
                 .map_err(|_| "write the time limit as seconds, for example ready=30")?,
         })
     }
+}
+
+/// A memory size of microVMs.
+pub(crate) fn memory_mib(text: &str) -> Result<u32, String> {
+    let size = text.parse().ok().and_then(MemoryTier::from_baseline_mib);
+    size.map(MemoryTier::baseline_mib).ok_or_else(|| {
+        let sizes = MemoryTier::ALL.map(|tier| tier.baseline_mib().to_string());
+        format!("the sizes are {}", sizes.join(", "))
+    })
 }
 
 /// A header: `NAME: VALUE`.

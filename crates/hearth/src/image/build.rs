@@ -2,17 +2,20 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use hearth_client::{Client, Payload};
 use serde_json::{Map, Value, json};
 
+use super::check::check;
 use super::follow::{Building, Progress};
 use super::pack::{self, Package};
 use crate::cli::image::BuildArguments;
 use crate::cli::values::{HookSwitch, IMAGE_HOOKS, MICROVM_HOOKS};
 use crate::names::log_group;
+use crate::refused::BuildInterrupted;
 use crate::shared::Shared;
 use crate::view::{size, text};
 use crate::{names, output};
@@ -46,17 +49,22 @@ fn name(arguments: &BuildArguments) -> Result<String> {
 pub(crate) async fn build(client: &Client, arguments: &BuildArguments) -> Result<Value> {
     let progress = Progress::start();
     let name = name(arguments)?;
+    let region = &client.settings().region;
+    check(arguments, &name, &base_arn(arguments, region))?;
     let package = pack::pack(&arguments.folder)?;
     progress.step(&format!(
         "packed {} files into {}",
         package.count,
         size(package.zip.len() as u64)
     ));
-    let uri = upload(client, &arguments.bucket, &name, package).await?;
+    let bucket = &arguments.bucket;
+    let uploaded = upload(client, bucket, &name, package).await;
+    let uri = uploaded.with_context(|| format!("cannot upload to the bucket {bucket}"))?;
     progress.step(&format!("uploaded {uri}"));
     let account = client.account().await?;
-    let input = input(arguments, &client.settings().region, &account, &uri);
-    let made = create_or_update(client, &name, input).await?;
+    let input = input(arguments, region, &account, &uri);
+    let made = create_or_update(client, &name, input).await;
+    let made = made.with_context(|| format!("the service does not build {name}"))?;
     let (arn, version) = (text(&made, "imageArn"), text(&made, "imageVersion"));
     progress.step(&format!("building {name} {version}"));
     if arguments.no_wait {
@@ -68,18 +76,34 @@ pub(crate) async fn build(client: &Client, arguments: &BuildArguments) -> Result
         version,
         group: &log_group(&name),
     };
-    let build = building.follow(&progress).await?;
+    let build = tokio::select! {
+        build = building.follow(&progress) => build?,
+        // Without a handler Ctrl-C ends this process, which is as good.
+        Ok(()) = tokio::signal::ctrl_c() => return Err(BuildInterrupted(name).into()),
+    };
     if text(&build, "buildState") != "SUCCESSFUL" {
         bail!(
             "{name} {version} was not built: {}",
             text(&build, "stateReason")
         );
     }
-    progress.step(&summary(&name, version, &build, progress.seconds()));
+    let took = took(progress.seconds(), progress.waited());
+    progress.step(&summary(&name, version, &build, &took));
     Ok(client.version(arn, version).await?)
 }
 
-fn summary(name: &str, version: &str, build: &Value, seconds: f64) -> String {
+/// The time of a build, and how much of it was the queue's.
+fn took(seconds: f64, waited: Duration) -> String {
+    match waited.as_secs() {
+        0 => format!("{seconds:.1} s"),
+        _ => format!(
+            "{seconds:.1} s ({:.1} s of them in the queue)",
+            waited.as_secs_f64()
+        ),
+    }
+}
+
+fn summary(name: &str, version: &str, build: &Value, took: &str) -> String {
     let sizes = &build["snapshotBuild"];
     let part = |what: &str, member: &str| {
         let bytes = sizes
@@ -89,10 +113,10 @@ fn summary(name: &str, version: &str, build: &Value, seconds: f64) -> String {
         format!("{what} {}", size(bytes))
     };
     format!(
-        "{name} {version} is ready after {seconds:.1} s: {}, {}, {}",
-        part("code", "codeInstallSizeInBytes"),
+        "{name} {version} is ready after {took}: {}, {}; {}, of which the base image is shared",
         part("memory", "memorySnapshotSizeInBytes"),
-        part("disk", "diskSnapshotSizeInBytes")
+        part("disk", "diskSnapshotSizeInBytes"),
+        part("code", "codeInstallSizeInBytes"),
     )
 }
 
@@ -139,16 +163,17 @@ async fn create_or_update(client: &Client, name: &str, mut input: Value) -> Resu
     }
 }
 
+fn base_arn(arguments: &BuildArguments, region: &str) -> String {
+    let base = &arguments.base;
+    if base.starts_with("arn:") {
+        return base.clone();
+    }
+    format!("arn:aws:lambda:{region}:aws:microvm-image:{base}")
+}
+
 /// The members of `CreateMicrovmImage` and `UpdateMicrovmImage` but the name.
 fn input(arguments: &BuildArguments, region: &str, account: &str, uri: &str) -> Value {
-    let base = if arguments.base.starts_with("arn:") {
-        arguments.base.clone()
-    } else {
-        format!(
-            "arn:aws:lambda:{region}:aws:microvm-image:{}",
-            arguments.base
-        )
-    };
+    let base = base_arn(arguments, region);
     let role = arguments.role.clone();
     let mut input = json!({
         "baseImageArn": base,
@@ -259,6 +284,25 @@ mod tests {
         );
         assert_eq!(input["resources"], json!([{"minimumMemoryInMiB": 512}]));
         assert_eq!(input["environmentVariables"], json!({"A": "1"}));
+    }
+
+    #[test]
+    fn what_versions_share_is_told_apart() {
+        let build = json!({"snapshotBuild": {
+            "codeInstallSizeInBytes": 1_288_490_189,
+            "memorySnapshotSizeInBytes": 1 << 20,
+            "diskSnapshotSizeInBytes": 1 << 10,
+        }});
+        let took = took(70.0, Duration::from_secs(60));
+        let told = summary("web", "1.0", &build, &took);
+        assert!(
+            told.contains("after 70.0 s (60.0 s of them in the queue)"),
+            "{told}"
+        );
+        assert!(
+            told.ends_with("code 1.2 GiB, of which the base image is shared"),
+            "{told}"
+        );
     }
 
     #[test]

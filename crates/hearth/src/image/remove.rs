@@ -1,4 +1,5 @@
-//! `hearth image rm`: deleting images and versions.
+//! `hearth image rm`: deleting images and versions. What is being built is cancelled first: the service deletes nothing
+//! of an image during a build, as AWS does not.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -31,6 +32,7 @@ pub(super) async fn run(
     }
     let mut answers = Vec::new();
     for (image, typed) in found.iter().zip(typed) {
+        cancel_build(client, image).await?;
         answers.push(delete(client, image).await?);
         if waits {
             wait(client, image).await?;
@@ -43,6 +45,27 @@ pub(super) async fn run(
         output::json(&json!({"items": answers}))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Ends the build of what is to be deleted: of the image, or of that version alone.
+async fn cancel_build(client: &Client, image: &ImageName) -> Result<()> {
+    let state = match &image.version {
+        Some(version) => client.version(&image.arn, version).await?,
+        None => client.image(&image.arn).await?,
+    };
+    if !is_built(text(&state, "state")) {
+        return Ok(());
+    }
+    match client.cancel_build(names::image_name(&image.arn)).await {
+        // It has ended meanwhile, or one of the versions is being removed, which deleting tells.
+        Err(error) if error.refusal().is_some_and(|refusal| refusal.status == 409) => Ok(()),
+        other => Ok(other.map(drop)?),
+    }
+}
+
+/// Whether an image or a version in this state may be waiting to be built or being built.
+fn is_built(state: &str) -> bool {
+    matches!(state, "CREATING" | "UPDATING" | "PENDING" | "IN_PROGRESS")
 }
 
 async fn delete(client: &Client, image: &ImageName) -> Result<Value, ClientError> {
@@ -71,6 +94,27 @@ async fn wait(client: &Client, image: &ImageName) -> Result<()> {
                 bail!("{} is {state} still after {LIMIT:?}", image.arn)
             }
             _ => tokio::time::sleep(POLL).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn builds_are_cancelled_and_nothing_else() {
+        for state in ["CREATING", "UPDATING", "PENDING", "IN_PROGRESS"] {
+            assert!(is_built(state), "{state}");
+        }
+        for state in [
+            "CREATED",
+            "CREATE_FAILED",
+            "DELETING",
+            "SUCCESSFUL",
+            "FAILED",
+        ] {
+            assert!(!is_built(state), "{state}");
         }
     }
 }

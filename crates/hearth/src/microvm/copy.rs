@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use hearth_client::{Client, FileContent, Payload};
+use hearth_client::{Client, ClientError, FileContent, Payload, Refusal};
 use serde_json::Value;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -34,6 +34,7 @@ pub(crate) async fn copy(
     let answer = match (arguments.source, arguments.target) {
         (Place::Local(source), Place::Guest { microvm, path }) if arguments.recursive => {
             let id = names::microvm(client, &microvm).await?;
+            let path = as_directory(client, &id, &path).await?;
             folder::upload(client, &id, &source, &path).await?
         }
         (Place::Guest { microvm, path }, Place::Local(target)) if arguments.recursive => {
@@ -46,6 +47,7 @@ pub(crate) async fn copy(
         (source @ (Place::Local(_) | Place::Standard), Place::Guest { microvm, path }) => {
             let id = names::microvm(client, &microvm).await?;
             let (payload, mode, name) = open(source).await?;
+            let path = as_directory(client, &id, &path).await?;
             let path = inside(&path, name.as_deref())?;
             client.put_file(&id, &path, mode, payload).await?
         }
@@ -89,12 +91,36 @@ async fn open(source: Place) -> Result<(Payload, u32, Option<String>)> {
     Ok((Payload::file(file).await?, mode, name))
 }
 
+/// The path, with a slash at its end if it names a directory of the guest: as for `docker cp`, what is copied is put
+/// into it and keeps its name.
+async fn as_directory(client: &Client, id: &str, path: &str) -> Result<String> {
+    if path.ends_with('/') {
+        return Ok(path.to_owned());
+    }
+    // Only the head of the answer is read: the guest stops packing the directory when the connection ends.
+    match client.get_directory(id, path).await {
+        Ok(_) => Ok(format!("{path}/")),
+        Err(error) if is_no_directory(&error) => Ok(path.to_owned()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether the guest has refused the path: nothing is there, or something that is no directory.
+fn is_no_directory(error: &ClientError) -> bool {
+    let is_refused = |refusal: &Refusal| refusal.code == "ValidationException";
+    error.is_not_found() || error.refusal().is_some_and(is_refused)
+}
+
 /// The target path in the guest. A path with a slash at its end is a folder: the file keeps its name in it.
 fn inside(path: &str, name: Option<&str>) -> Result<String> {
     match (path.ends_with('/'), name) {
         (false, _) => Ok(path.to_owned()),
         (true, Some(name)) => Ok(format!("{path}{name}")),
-        (true, None) => bail!("standard input has no name; write the file's whole path"),
+        (true, None) => {
+            bail!(
+                "{path} is a directory, and standard input has no name; write the file's whole path"
+            )
+        }
     }
 }
 
@@ -149,6 +175,22 @@ async fn print(mut content: FileContent) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_that_is_refused_is_no_directory() {
+        let refused = |status, code: &str| {
+            ClientError::from(Refusal {
+                operation: "GetMicrovmFile",
+                status,
+                code: code.to_owned(),
+                message: String::new(),
+            })
+        };
+        assert!(is_no_directory(&refused(404, "ResourceNotFoundException")));
+        assert!(is_no_directory(&refused(400, "ValidationException")));
+        assert!(!is_no_directory(&refused(409, "ConflictException")));
+        assert!(!is_no_directory(&ClientError::Silent("GetMicrovmFile")));
+    }
 
     #[test]
     fn folders_keep_the_name() {

@@ -9,12 +9,13 @@ use bytes::Bytes;
 use hearth_client::{Client, EndpointRequest};
 use http::response::Parts;
 use http::{HeaderName, HeaderValue, Method, Version};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Collected, Limited};
 
 use super::token::of_answer;
 use crate::cli::microvm::CurlArguments;
+use crate::refused::EndpointRefused;
 use crate::shared::Shared;
-use crate::view::text;
+use crate::view::{harmless, text};
 use crate::{names, output};
 
 /// The token is used at once.
@@ -22,6 +23,12 @@ const TOKEN_MINUTES: u32 = 1;
 
 /// The exit status of curl --fail.
 const HTTP_ERROR: u8 = 22;
+
+/// The header of answers that the endpoint itself gives: a word for the reason.
+const REASON: &str = "x-hearth-reason";
+
+/// Most bytes of the endpoint's words that are read.
+const MAX_REASON_BYTES: usize = 4096;
 
 /// What curl says of a body when nothing else is said.
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -41,6 +48,21 @@ pub(crate) async fn curl(
         .request(text(&microvm, "endpoint"), of_answer(&token)?, request)
         .await?;
     let (head, mut body) = answer.into_parts();
+    if let Some(reason) = head.headers.get(REASON) {
+        let reason = String::from_utf8_lossy(reason.as_bytes()).into_owned();
+        if arguments.include {
+            output::bytes(describe(&head).as_bytes())?;
+        }
+        // Without words the status alone is the reason.
+        let words = Limited::new(body, MAX_REASON_BYTES).collect().await;
+        let words = words.map(Collected::to_bytes).unwrap_or_default();
+        return Err(EndpointRefused {
+            status: head.status,
+            reason,
+            words: harmless(String::from_utf8_lossy(&words).trim()),
+        }
+        .into());
+    }
     let is_error = head.status.is_client_error() || head.status.is_server_error();
     if arguments.fail && is_error {
         eprintln!("error: the answer is {}", head.status);

@@ -4,11 +4,12 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use hearth_client::{Client, ExecEvent, ExecHandle, ExecRequest, ExecSender};
+use hearth_client::{Client, ClientError, ExecEvent, ExecHandle, ExecRequest, ExecSender};
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::microvm::ExecArguments;
+use crate::refused::ShellLine;
 use crate::shared::Shared;
 use crate::terminal::{self, INPUT_BYTES, RawTerminal};
 use crate::{failure, names, output};
@@ -44,8 +45,17 @@ async fn status(client: &Client, arguments: ExecArguments) -> Result<i32> {
         terminal: None,
         timeout_s: arguments.timeout,
     };
+    let explain = |command: &[String], error: ClientError| {
+        let line = ShellLine::of(command, &error);
+        let error = anyhow::Error::from(error);
+        match line {
+            Some(line) => error.context(line),
+            None => error,
+        }
+    };
     if !arguments.tty && !arguments.interactive {
-        return show(client.exec(&id, &request).await?).await;
+        let started = client.exec(&id, &request).await;
+        return show(started.map_err(|error| explain(&request.command, error))?).await;
     }
     if arguments.tty {
         if !io::stdin().is_terminal() {
@@ -53,7 +63,8 @@ async fn status(client: &Client, arguments: ExecArguments) -> Result<i32> {
         }
         request.terminal = Some(terminal::size()?);
     }
-    let (process, input) = client.converse(&id, &request).await?;
+    let started = client.converse(&id, &request).await;
+    let (process, input) = started.map_err(|error| explain(&request.command, error))?;
     let raw = arguments.tty.then(RawTerminal::enter).transpose()?;
     let status = tokio::select! {
         status = show(process) => status,

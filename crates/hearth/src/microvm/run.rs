@@ -105,10 +105,13 @@ fn input(
     );
     set(
         "ingressNetworkConnectors",
-        arguments.shell.then(|| {
-            json!([format!(
-                "arn:aws:lambda:{region}:aws:network-connector:aws-network-connector:ALL_INGRESS"
-            )])
+        ingress(arguments).map(|names| {
+            let arn = |name| {
+                format!(
+                    "arn:aws:lambda:{region}:aws:network-connector:aws-network-connector:{name}"
+                )
+            };
+            json!(names.iter().map(arn).collect::<Vec<_>>())
         }),
     );
     set(
@@ -116,6 +119,16 @@ fn input(
         (!arguments.egress.is_empty()).then(|| json!(arguments.egress)),
     );
     input
+}
+
+/// The managed connectors for ingress, where the default is not enough. ALL_INGRESS stands alone.
+fn ingress(arguments: &RunArguments) -> Option<&'static [&'static str]> {
+    match (arguments.shell, arguments.cors) {
+        (false, false) => None,
+        (true, false) => Some(&["ALL_INGRESS"]),
+        (false, true) => Some(&["CORS_INGRESS"]),
+        (true, true) => Some(&["CORS_INGRESS", "SHELL_INGRESS"]),
+    }
 }
 
 #[cfg(test)]
@@ -169,5 +182,12 @@ mod tests {
                 .ends_with("ALL_INGRESS")
         );
         assert_eq!(shell["maximumDurationInSeconds"], 9);
+        let both = said(&["--shell", "--cors"]);
+        let connectors = both["ingressNetworkConnectors"].as_array().unwrap();
+        let ends = ["CORS_INGRESS", "SHELL_INGRESS"];
+        assert_eq!(connectors.len(), ends.len());
+        for (connector, end) in connectors.iter().zip(ends) {
+            assert!(connector.as_str().unwrap().ends_with(end), "{connector}");
+        }
     }
 }

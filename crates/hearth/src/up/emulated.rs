@@ -23,6 +23,7 @@ use crate::host::{self, INNER_DATA};
 use crate::output;
 use crate::shared::Shared;
 use crate::up::log::Log;
+use crate::up::ports;
 
 /// Most ports that QEMU forwards: each is a listener of its own from the start.
 const MAX_ENDPOINT_PORTS: usize = 256;
@@ -85,13 +86,17 @@ pub(super) fn run(shared: &Shared, config: &Config) -> Result<ExitCode> {
     }
     let forwards = forwards(config)?;
     match EmulatedHost::attach(&host::state_dir(shared)) {
-        None => eprintln!("starting the emulated host: the same Hearth, some twenty times slower"),
+        None => {
+            ports::check(config)?;
+            eprintln!("starting the emulated host: the same Hearth, some twenty times slower");
+        }
         // The emulated host outlived the `hearth` that started it.
         Some(running) if running.forwards() == forwards => {
             eprintln!("the emulated host is running already");
         }
         Some(_) => bail!(
-            "an emulated host with other ports uses this --data; stop the `hearth` that started it first"
+            "an emulated host with other ports uses this --data; stop the `hearth` that started it first, or start this one \
+             with the same ports"
         ),
     }
     let mut host = host::config(shared, forwards)?;

@@ -229,3 +229,85 @@ fn a_cut_archive_leaves_no_part_of_a_file() {
             .is_err()
     );
 }
+
+/// As `tar --sparse` of GNU writes them: records before the entry, and a name that other programs see.
+fn pax_sparse(records: &[(&str, &str)], data: &[u8]) -> Vec<u8> {
+    let mut builder = Builder::new(Vec::new());
+    let records = records.iter().map(|(key, value)| (*key, value.as_bytes()));
+    builder.append_pax_extensions(records).unwrap();
+    let mut header = Header::new_ustar();
+    header.set_path("GNUSparseFile.1/disk.img").unwrap();
+    header.set_mode(0o640);
+    header.set_size(data.len() as u64);
+    header.set_cksum();
+    builder.append(&header, data).unwrap();
+    builder.into_inner().unwrap()
+}
+
+#[test]
+fn sparse_files_have_their_name_and_their_holes() {
+    let mut data = b"1\n1048576\n4\n".to_vec();
+    data.resize(512, 0);
+    data.extend(b"data");
+    let place = Place::new();
+    let records = [
+        ("GNU.sparse.major", "1"),
+        ("GNU.sparse.minor", "0"),
+        ("GNU.sparse.name", "images/disk.img"),
+        ("GNU.sparse.realsize", "2097152"),
+    ];
+    place.unpack(&pax_sparse(&records, &data)).unwrap();
+    let path = place.top().join("images/disk.img");
+    let content = fs::read(&path).unwrap();
+    assert_eq!(content.len(), 2 << 20);
+    assert_eq!(&content[1 << 20..][..4], b"data");
+    let metadata = fs::metadata(&path).unwrap();
+    assert!(metadata.blocks() * 512 < 256 << 10);
+    assert!(!place.top().join("GNUSparseFile.1").exists());
+    // A name in the records is no more trusted than another.
+    let out = [
+        records[0],
+        records[1],
+        ("GNU.sparse.name", "../outside"),
+        records[3],
+    ];
+    assert!(place.unpack(&pax_sparse(&out, &data)).is_err());
+    // What is not understood is not stored under another name.
+    for missing in 0..records.len() {
+        let mut some = records.to_vec();
+        some.remove(missing);
+        let place = Place::new();
+        assert!(
+            place.unpack(&pax_sparse(&some, &data)).is_err(),
+            "{missing}"
+        );
+        assert_eq!(fs::read_dir(place.top()).unwrap().count(), 0);
+    }
+    let huge = [
+        records[0],
+        records[1],
+        records[2],
+        ("GNU.sparse.realsize", "9000000000000000000"),
+    ];
+    assert!(place.unpack(&pax_sparse(&huge, &data)).is_err());
+}
+
+/// As the archives of Rust's `tar` have them.
+#[test]
+fn sparse_files_of_the_old_form_are_files() {
+    let source = tempfile::tempdir().unwrap();
+    let path = source.path().join("core");
+    let file = File::create(&path).unwrap();
+    file.set_len(4 << 20).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, b"end", 3 << 20).unwrap();
+    drop(file);
+    let mut builder = Builder::new(Vec::new());
+    builder.append_path_with_name(&path, "core").unwrap();
+    let archive = builder.into_inner().unwrap();
+    let place = Place::new();
+    place.unpack(&archive).unwrap();
+    let content = fs::read(place.top().join("core")).unwrap();
+    assert!(content == fs::read(&path).unwrap());
+    let metadata = fs::metadata(place.top().join("core")).unwrap();
+    assert!(metadata.blocks() * 512 < 256 << 10);
+}

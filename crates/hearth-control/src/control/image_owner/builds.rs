@@ -3,9 +3,10 @@
 use super::Owner;
 use crate::control::ledger::BuildPlace;
 use crate::host::{BuildFailure, Built};
-use crate::image::{Build, BuildState};
+use crate::image::{Build, BuildState, Image};
 use crate::machine::build::{self, Progress};
 use crate::machine::image::{self as machine, Event};
+use crate::refusal::{ControlError, Refusal};
 use crate::store::{Batch, Change};
 
 impl Owner {
@@ -39,6 +40,28 @@ impl Owner {
         self.place = Some(place);
         self.apply(Event::Began, Batch::new().change(Change::PutBuild(build)))
             .await;
+    }
+
+    /// Ends the build that waits or works. Its version has failed then. After this the owner drops the build's work, since
+    /// the state no longer asks for it, and a task removes what the build made.
+    pub(super) async fn cancel_build(&mut self) -> Result<Image, ControlError> {
+        let none = || Refusal::NoBuildUnderWay(self.image.arn.clone(), self.image.state);
+        let Some(machine::Operation::Build(number)) = machine::operation(&self.life()) else {
+            return Err(none().into());
+        };
+        let mut build = self.open_build(number).await.ok_or_else(none)?;
+        let progress = Progress {
+            state: build.state,
+            attempts: build.attempts,
+        };
+        let ended = progress.step(build::Event::Failed).ok_or_else(none)?;
+        build.state = ended.state;
+        build.reason = Some(build::REASON_CANCELLED.to_owned());
+        let id = build.id;
+        let batch = Batch::new().change(Change::PutBuild(build));
+        self.ask(Event::BuildFailed, batch).await?;
+        self.cancelled = Some(id);
+        Ok(self.image.clone())
     }
 
     pub(super) async fn end_build(

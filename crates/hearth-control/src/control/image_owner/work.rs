@@ -5,15 +5,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
 
 use super::Outcome;
 use crate::control::Shared;
 use crate::control::retry::until_done;
 use crate::host::{BuildEvent, BuildFailure, BuildSpec, SnapshotRef, Template};
-use crate::id::AccountId;
-use crate::image::{Build, BuildSizes, ImageSpec, MemoryTier};
+use crate::id::BuildId;
+use crate::image::{Build, BuildSizes, ImageSpec};
 use crate::machine::build::REASON_TIMED_OUT;
 
 /// One piece of work under way. Dropping it cancels it.
@@ -26,25 +26,45 @@ const FREE_ATTEMPTS: u32 = 5;
 /// Time between those attempts.
 const FREE_PAUSE: Duration = Duration::from_secs(1);
 
-/// Waits until the host may begin another build of this account.
-pub(super) fn wait_for_place(shared: Arc<Shared>, account: AccountId, tier: MemoryTier) -> Work {
-    Box::pin(async move { Outcome::Place(shared.ledger.build_place(account, tier).await) })
+/// Waits until the host may begin this build. The log of the build tells its place among those that wait.
+pub(super) fn wait_for_place(shared: Arc<Shared>, build: Build, spec: ImageSpec) -> Work {
+    Box::pin(async move {
+        let request = request(&build, spec);
+        let (account, tier) = (request.image.scope.account, request.spec.tier);
+        let (told, mut place) = watch::channel(None);
+        let waiting = shared.ledger.build_place(account, tier, told);
+        tokio::pin!(waiting);
+        loop {
+            let waits_at = tokio::select! {
+                biased;
+                place = &mut waiting => return Outcome::Place(place),
+                Ok(()) = place.changed() => *place.borrow_and_update(),
+            };
+            if let Some(place) = waits_at {
+                shared.host.log_waiting(&request, place).await;
+            }
+        }
+    })
+}
+
+fn request(build: &Build, spec: ImageSpec) -> BuildSpec {
+    BuildSpec {
+        id: build.id,
+        image: build.image.clone(),
+        version: build.version,
+        spec,
+    }
 }
 
 pub(super) fn build(shared: Arc<Shared>, build: Build, spec: ImageSpec) -> Work {
     Box::pin(async move {
-        let request = BuildSpec {
-            id: build.id,
-            image: build.image.clone(),
-            version: build.version,
-            spec,
-        };
+        let request = request(&build, spec);
         let (progress, news) = mpsc::channel(PROGRESS_QUEUE);
         let deadline = shared.clock.now().after(shared.policy.build_deadline);
         let result = tokio::select! {
             result = shared.host.build(request, progress) => result,
             () = shared.clock.sleep_until(deadline) => {
-                until_done("ending a build", || shared.host.discard_build(build.id)).await;
+                abandon(&shared, build.id).await;
                 let reason = REASON_TIMED_OUT.to_owned();
                 Err(BuildFailure { reason, sizes: BuildSizes::default() })
             }
@@ -52,6 +72,20 @@ pub(super) fn build(shared: Arc<Shared>, build: Build, spec: ImageSpec) -> Work 
         };
         Outcome::Built(Box::new(build), result)
     })
+}
+
+/// Ends a build whose work was dropped, and removes everything that it made. A snapshot that it had sealed belongs to no
+/// version, and goes too.
+pub(super) async fn abandon(shared: &Shared, id: BuildId) {
+    until_done("ending a build", || shared.host.discard_build(id)).await;
+    let looking = || shared.host.inventory();
+    let inventory = until_done("looking for what a build has left", looking).await;
+    for (snapshot, maker) in &inventory.snapshots {
+        if *maker == id {
+            let freeing = || shared.host.free_snapshot(snapshot);
+            until_done("removing the snapshot of a build", freeing).await;
+        }
+    }
 }
 
 async fn log(build: &Build, mut news: mpsc::Receiver<BuildEvent>) {

@@ -4,6 +4,11 @@ use super::*;
 
 const SMALL: MemoryTier = MemoryTier::Mib512;
 
+/// Where nobody hears of the place.
+fn untold() -> watch::Sender<Option<WaitingPlace>> {
+    watch::channel(None).0
+}
+
 fn other() -> AccountId {
     AccountId::from_number(1).unwrap()
 }
@@ -86,7 +91,7 @@ fn builds_of_accounts_take_turns() {
         ..Capacity::default()
     };
     let ledger = ledger(capacity, 2);
-    let wait = |account| ledger.build_place(account, SMALL);
+    let wait = |account| ledger.build_place(account, SMALL, untold());
     let mut first = Box::pin(wait(AccountId::FIRST));
     let mut second = Box::pin(wait(AccountId::FIRST));
     let Poll::Ready(place) = poll!(first) else {
@@ -110,7 +115,7 @@ fn builds_of_accounts_take_turns() {
 #[test]
 fn the_last_place_is_for_an_account_that_builds_nothing() {
     let ledger = ledger(Capacity::default(), 2);
-    let wait = |account| ledger.build_place(account, SMALL);
+    let wait = |account| ledger.build_place(account, SMALL, untold());
     let mut first = Box::pin(wait(AccountId::FIRST));
     let mut second = Box::pin(wait(AccountId::FIRST));
     let first = poll!(first);
@@ -132,12 +137,12 @@ fn builds_count_as_memory_and_wait_for_it() {
         ..Capacity::default()
     };
     let ledger = ledger(capacity, 1);
-    let mut first = Box::pin(ledger.build_place(AccountId::FIRST, SMALL));
+    let mut first = Box::pin(ledger.build_place(AccountId::FIRST, SMALL, untold()));
     let first = poll!(first);
     assert!(first.is_ready());
     assert_eq!(ledger.totals_mib(), (0, 2048));
     let resident = ledger.reside(AccountId::FIRST, SMALL).unwrap();
-    let mut second = Box::pin(ledger.build_place(AccountId::FIRST, SMALL));
+    let mut second = Box::pin(ledger.build_place(AccountId::FIRST, SMALL, untold()));
     assert!(poll!(second).is_pending());
     drop(resident);
     assert!(poll!(second).is_ready());
@@ -151,13 +156,44 @@ fn a_place_of_nobody_is_free() {
         ..Capacity::default()
     };
     let ledger = ledger(capacity, 1);
-    let mut first = Box::pin(ledger.build_place(AccountId::FIRST, SMALL));
-    let mut second = Box::pin(ledger.build_place(AccountId::FIRST, SMALL));
+    let mut first = Box::pin(ledger.build_place(AccountId::FIRST, SMALL, untold()));
+    let mut second = Box::pin(ledger.build_place(AccountId::FIRST, SMALL, untold()));
     let place = poll!(first);
     assert!(poll!(second).is_pending());
     drop(second);
     drop(place);
     assert_eq!(ledger.totals_mib(), (0, 0));
-    let mut third = Box::pin(ledger.build_place(AccountId::FIRST, SMALL));
+    let mut third = Box::pin(ledger.build_place(AccountId::FIRST, SMALL, untold()));
     assert!(poll!(third).is_ready());
+}
+
+/// Who waits is told the place, and again when it changes; builds of other accounts are not counted.
+#[test]
+fn a_build_that_waits_is_told_its_place() {
+    let capacity = Capacity {
+        concurrent_builds: 1,
+        ..Capacity::default()
+    };
+    let ledger = ledger(capacity, 2);
+    let (first, first_told) = watch::channel(None);
+    let (second, second_told) = watch::channel(None);
+    let (third, third_told) = watch::channel(None);
+    let mut begun = Box::pin(ledger.build_place(other(), SMALL, untold()));
+    let begun = poll!(begun);
+    let mut of_other = Box::pin(ledger.build_place(other(), SMALL, untold()));
+    let mut first = Box::pin(ledger.build_place(AccountId::FIRST, SMALL, first));
+    let mut second = Box::pin(ledger.build_place(AccountId::FIRST, SMALL, second));
+    let mut third = Box::pin(ledger.build_place(AccountId::FIRST, SMALL, third));
+    for waiting in [&mut of_other, &mut first, &mut second, &mut third] {
+        assert!(poll!(waiting).is_pending());
+    }
+    let place = |place, of| Some(WaitingPlace { place, of });
+    assert_eq!(*first_told.borrow(), place(1, 3));
+    assert_eq!(*third_told.borrow(), place(3, 3));
+    drop(second);
+    drop(begun);
+    // The other account's second build was first.
+    assert!(poll!(of_other).is_ready());
+    assert_eq!(*third_told.borrow(), place(2, 2));
+    assert!(second_told.has_changed().is_err(), "it waits no more");
 }

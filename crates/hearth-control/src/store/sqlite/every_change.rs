@@ -132,6 +132,7 @@ fn puts() -> Vec<Change> {
         Change::PutConnector(connector),
         Change::PutConnectorVersion(connector_version),
         Change::PutTags(tagged, tags.into()),
+        Change::NameAccount(account(), "the seventh".parse().unwrap()),
     ]
 }
 

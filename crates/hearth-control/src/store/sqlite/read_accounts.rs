@@ -1,5 +1,7 @@
 //! Queries on accounts, access keys, roles and client tokens.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, Row, params};
 
 use super::read_images::{find, list};
@@ -8,7 +10,7 @@ use crate::account::{AccessKey, Account, Role, RolePolicy, SecretKey};
 use crate::id::{AccessKeyId, AccountId, RoleName};
 use crate::image::Tags;
 use crate::store::form::Stored as _;
-use crate::store::text::scope_text;
+use crate::store::text::{ACCOUNT_RESOURCE, NAME_TAG, scope_text};
 use crate::store::{Result, TokenKey, TokenUse};
 
 fn access_key_of(row: &Row<'_>) -> Result<AccessKey> {
@@ -45,6 +47,16 @@ pub(super) fn accounts(db: &Connection) -> Result<Vec<Account>> {
             created_at: columns.time("created")?,
         })
     })
+}
+
+pub(super) fn names(db: &Connection) -> Result<BTreeMap<AccountId, String>> {
+    let query = "SELECT account.id, tag.value FROM account JOIN tag ON tag.resource = ? || account.id AND tag.key = ?";
+    let named = |row: &Row<'_>| {
+        let columns = RowReader::of(row, "account name");
+        Ok((columns.parsed("id")?, columns.plain("value")?))
+    };
+    let names = list(db, query, [ACCOUNT_RESOURCE, NAME_TAG], named)?;
+    Ok(names.into_iter().collect())
 }
 
 pub(super) fn access_key(db: &Connection, id: &AccessKeyId) -> Result<Option<AccessKey>> {

@@ -1,11 +1,11 @@
 //! Changes of accounts, access keys and roles.
 
-use crate::account::{AccessKey, Account, KeyStatus, Role, RolePolicy};
+use crate::account::{AccessKey, Account, AccountName, KeyStatus, Role, RolePolicy};
 use crate::id::{AccessKeyId, AccountId, RoleName};
 use crate::store::Result;
 use crate::store::form::Stored as _;
 use crate::store::primitive::{IfNone, Rows, Write};
-use crate::store::text::Word as _;
+use crate::store::text::{NAME_TAG, Word as _, account_resource};
 
 pub(super) fn add(account: &Account) -> Write {
     Write::Insert {
@@ -14,6 +14,20 @@ pub(super) fn add(account: &Account) -> Write {
             ("id", account.id.to_string().into()),
             ("created", account.created_at.unix_ms().into()),
         ],
+    }
+}
+
+/// The name of an account is its tag `Name`.
+pub(super) fn name(id: AccountId, name: &AccountName) -> Write {
+    Write::Put {
+        table: "tag",
+        key: &["resource", "key"],
+        columns: vec![
+            ("resource", account_resource(id).into()),
+            ("key", NAME_TAG.into()),
+            ("value", name.as_str().into()),
+        ],
+        updated: &["value"],
     }
 }
 

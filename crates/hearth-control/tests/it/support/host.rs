@@ -8,15 +8,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use hearth_control::arn::Scope;
 use hearth_control::guest_call::{CallOutcome, GuestCall};
 use hearth_control::hooks::Hook;
 use hearth_control::host::{
-    BuildEvent, BuildFailure, BuildSpec, Built, Done, EventLog, Events, Host, HostError, HostEvent,
-    HostOperation, Inventory, LaunchOrigin, OperationFailure, OperationId, Operations, Outcome,
-    Presence, SnapshotRef, Template,
+    ArtifactRefusal, BuildEvent, BuildFailure, BuildSpec, Built, Done, EventLog, Events, Host,
+    HostError, HostEvent, HostOperation, Inventory, LaunchOrigin, OperationFailure, OperationId,
+    Operations, Outcome, Presence, SnapshotRef, Template, WaitingPlace,
 };
 use hearth_control::id::BuildId;
-use hearth_control::image::BuildSizes;
+use hearth_control::image::{ArtifactUri, BuildSizes};
 use hearth_control::instance::InstanceId;
 use tokio::sync::{Notify, mpsc};
 
@@ -36,6 +37,7 @@ pub(crate) enum Fault {
     Damaged,
     Terminate,
     Build(&'static str),
+    NoArtifact,
     Free,
 }
 
@@ -388,6 +390,19 @@ impl Host for ScriptedHost {
             tier: spec.spec.tier,
         };
         Ok(Built { template, sizes })
+    }
+
+    async fn look_for_artifact(&self, _: &Scope, _: &ArtifactUri) -> Result<(), ArtifactRefusal> {
+        match self.takes(&Fault::NoArtifact) {
+            true => Err(ArtifactRefusal::NoKey),
+            false => Ok(()),
+        }
+    }
+
+    async fn log_waiting(&self, _: &BuildSpec, place: WaitingPlace) {
+        let WaitingPlace { place, of } = place;
+        let told = format!("waits as {place} of {of}");
+        self.with(|state| state.calls.push(told));
     }
 
     async fn discard_build(&self, id: BuildId) -> Result<(), HostError> {

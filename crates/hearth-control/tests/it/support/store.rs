@@ -1,5 +1,6 @@
 //! A store that dies, or fails, at a chosen write.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -120,6 +121,11 @@ impl Store for CrashingStore {
     async fn accounts(&self) -> Result<Vec<Account>> {
         self.alive()?;
         self.store.accounts().await
+    }
+
+    async fn account_names(&self) -> Result<BTreeMap<AccountId, String>> {
+        self.alive()?;
+        self.store.account_names().await
     }
 
     async fn access_key(&self, id: &AccessKeyId) -> Result<Option<AccessKey>> {

@@ -195,7 +195,7 @@ pub(crate) fn spec(with_hooks: bool) -> ImageSpec {
 }
 
 /// Waits until a condition holds.
-async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let looking = async {
         loop {
             if let Some(found) = look().await {

@@ -50,6 +50,8 @@ fn destination(source: &Path, path: &str) -> Result<(String, String)> {
 fn pack(source: &Path, name: &str) -> Result<File> {
     let mut archive = Builder::new(tempfile::tempfile()?);
     archive.follow_symlinks(false);
+    // Plain files, whatever reads them: holes come as zeros, which the guest's agent makes holes again.
+    archive.sparse(false);
     archive.append_dir_all(name, source)?;
     Ok(archive.into_inner()?)
 }
@@ -299,6 +301,29 @@ mod tests {
             .permissions()
             .mode();
         assert_eq!(mode & 0o7000, 0);
+    }
+
+    #[test]
+    fn a_file_with_holes_is_packed_as_a_plain_one() {
+        let source = tempfile::tempdir().unwrap();
+        let file = File::create(source.path().join("disk.img")).unwrap();
+        file.set_len(1 << 20).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, b"data", 512 << 10).unwrap();
+        let mut archive = pack(source.path(), "name").unwrap();
+        archive.rewind().unwrap();
+        let mut archive = Archive::new(archive);
+        let kinds: Vec<_> = archive
+            .entries()
+            .unwrap()
+            .map(|entry| {
+                let entry = entry.unwrap();
+                (entry.header().entry_type(), entry.size())
+            })
+            .collect();
+        assert_eq!(
+            kinds,
+            [(EntryType::Directory, 0), (EntryType::Regular, 1 << 20)]
+        );
     }
 
     #[test]

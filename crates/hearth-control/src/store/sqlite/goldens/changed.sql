@@ -32,6 +32,7 @@ INSERT INTO connector VALUES ('nc-00000000-0000-3000-8000-000000000001', '000000
 INSERT INTO connector VALUES ('nc-00000000-0000-3000-8000-000000000002', '000000000007/us-east-1', 'lab', 'FAILED', 'no such group', 'InvalidSecurityGroup', 'arn:aws:iam::000000000007:role/x', 1, 2, NULL, NULL, NULL, 1800000000030, 1800000000031);
 INSERT INTO connector_version VALUES ('nc-00000000-0000-3000-8000-000000000001', 1, '{"subnets":["subnet-a"],"groups":null,"protocol":"DualStack","compute":"MicroVm","elastic_ip":"None"}', 'arn:aws:iam::000000000007:role/x', 'DELETE_FAILED', 'stuck', 'InternalError', 1800000000908);
 INSERT INTO connector_version VALUES ('nc-00000000-0000-3000-8000-000000000001', 2, '{"subnets":[],"groups":["sg-a"],"protocol":"IPv4","compute":"WebFunction","elastic_ip":null}', 'arn:aws:iam::000000000007:role/x', 'FAILED', 'no such subnet', 'InternalError', 1800000000032);
+INSERT INTO tag VALUES ('account/000000000007', 'Name', 'the seventh');
 INSERT INTO tag VALUES ('arn:aws:lambda:us-east-1:000000000007:microvm-image:hello', 'new', 'tag');
 INSERT INTO tag VALUES ('arn:aws:lambda:us-east-1:000000000007:microvm-image:hello', 'team', 'others');
 INSERT INTO client_token VALUES ('000000000007/us-east-1', 'RunMicrovm', 'token-1', X'ABABABABABABABABABABABABABABABABABABABABABABABABABABABABABABABAB', 'microvm-00000000-0000-3000-8000-000000000000', 1800000000005);
