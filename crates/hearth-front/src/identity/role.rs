@@ -361,9 +361,9 @@ mod tests {
             policies,
             limit,
         };
-        let facts = Facts::new();
+        let (facts, object) = (Facts::new(), ["arn:aws:s3:::b/k".to_owned()]);
         let may = |session: &RoleSession, action: &str| {
-            let denied = session.may(action, &[], &facts).err();
+            let denied = session.may(action, &object, &facts).err();
             denied.map_or_else(String::new, |denied| denied.to_string())
         };
         let limited = session(
@@ -383,7 +383,7 @@ mod tests {
 
         let granted = |session: &RoleSession| {
             session
-                .may_if_granted("sts:AssumeRole", &[], &facts)
+                .may_if_granted("sts:AssumeRole", &object, &facts)
                 .is_ok()
         };
         assert!(granted(&session(Vec::new(), None)));

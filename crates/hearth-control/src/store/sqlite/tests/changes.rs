@@ -211,8 +211,12 @@ async fn microvms_of_an_older_file_begin_at_generation_0() {
         .iter()
         .position(|step| step.contains("COLUMN generation"))
         .unwrap();
-    db.execute_batch("DROP INDEX microvm_ended; ALTER TABLE microvm DROP COLUMN generation")
-        .unwrap();
+    db.execute_batch(
+        "DROP TABLE policy_version; DROP TABLE policy; DROP INDEX role_attachment_policy;
+         ALTER TABLE role DROP COLUMN tags;
+         DROP INDEX microvm_ended; ALTER TABLE microvm DROP COLUMN generation",
+    )
+    .unwrap();
     db.pragma_update(None, "user_version", u32::try_from(before).unwrap())
         .unwrap();
     drop(db);
