@@ -101,7 +101,10 @@ impl AuditLog {
     }
 }
 
-/// Starts a thread that writes the lines it is sent, each preceded by a line about missed ones, if any.
+/// Lines that are written at once, if so many wait: a system call for each would be a tenth of what a small request costs.
+const BATCH_LINES: usize = 64;
+
+/// Starts a thread that writes the lines it is sent, preceded by a line about missed ones, if any.
 fn write_apart(
     name: &str,
     mut file: RotatedFile,
@@ -109,15 +112,15 @@ fn write_apart(
 ) -> io::Result<mpsc::Sender<Vec<u8>>> {
     let (lines, mut queue) = mpsc::channel::<Vec<u8>>(QUEUE_LINES);
     let write = move || {
-        while let Some(next) = queue.blocking_recv() {
+        let mut batch = Vec::with_capacity(BATCH_LINES);
+        while queue.blocking_recv_many(&mut batch, BATCH_LINES) > 0 {
             let missed = match missed.swap(0, Ordering::Relaxed) {
                 0 => None,
                 missed => line(&Missed { missed }),
             };
-            for line in missed.iter().chain([&next]) {
-                if let Err(error) = file.append(line) {
-                    tracing::error!(%error, "audit log cannot be written");
-                }
+            let lines: Vec<u8> = missed.into_iter().chain(batch.drain(..)).flatten().collect();
+            if let Err(error) = file.append(&lines) {
+                tracing::error!(%error, "audit log cannot be written");
             }
         }
     };
