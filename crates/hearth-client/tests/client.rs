@@ -106,10 +106,7 @@ async fn a_refusal_has_code_and_message() {
     let (client, _served) = service(&[refused]).await;
     let error = client.microvm("microvm-x").await.unwrap_err();
     assert!(error.is_not_found());
-    assert_eq!(
-        error.to_string(),
-        "GetMicrovm was refused: no such (ResourceNotFoundException)"
-    );
+    assert_eq!(error.to_string(), "no such (ResourceNotFoundException)");
 }
 
 #[tokio::test]
