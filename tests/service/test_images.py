@@ -4,6 +4,7 @@ import re
 import time
 
 import pytest
+from botocore.exceptions import ClientError
 
 from .cli import Cli
 from .conftest import EXAMPLES
@@ -85,9 +86,10 @@ def test_an_application_that_ends_takes_its_microvm_along(hearth):
 
 
 def test_an_artifact_that_is_not_there_is_told_apart(hearth):
-    assert "S3 bucket" in failure(hearth, "no-bucket", "s3://there-is-no-such-bucket/code.zip")
     hearth.s3.create_bucket(Bucket="no-key-code")
-    assert "S3 object" in failure(hearth, "no-key", "s3://no-key-code/code.zip")
+    for bucket, code in (("there-is-no-such-bucket", "NoSuchBucket"), ("no-key-code", "NoSuchKey")):
+        with pytest.raises(ClientError, match=f"Code: {code}"):
+            hearth.build("no-artifact", f"s3://{bucket}/code.zip")
 
 
 def test_failures_leave_nothing(hearth):

@@ -246,7 +246,7 @@ def test_output_is_shown(hearth, operator):
 # Writes to the output of the application, as it would itself.
 BURST = """
 import glob, os
-[application] = [at for at in glob.glob("/proc/[0-9]*") if at != f"/proc/{os.getpid()}" and b"main.py" in open(f"{at}/cmdline", "rb").read()]
+[application] = [at for at in glob.glob("/proc/[0-9]*") if at != f"/proc/{os.getpid()}" and b"app.py" in open(f"{at}/cmdline", "rb").read()]
 output = open(f"{application}/fd/1", "wb", 0)
 output.write(b'{"level": "FULL", "text": "' + b"a" * 100_000 + b'"}\\n')
 for first in range(0, 30_000, 100):

@@ -130,11 +130,13 @@ impl InitramfsSpec {
     ) -> Result<(), InitramfsError> {
         let mut list = String::new();
         let mut written = BTreeSet::new();
-        for name in &self.on_demand {
+        let wanted: Vec<&str> = self.on_demand.iter().map(String::as_str).collect();
+        // What they need may be asked for by itself, too.
+        for name in &kernel.load_order(&wanted)? {
             let Some(module) = kernel.on_demand(name) else {
                 continue;
             };
-            let needs = kernel.load_order(&[name])?;
+            let needs = kernel.load_order(&[name.as_str()])?;
             let files = needs.iter().filter(|need| !loaded.contains(need));
             let files: Vec<_> = files.filter_map(|need| kernel.on_demand(need)).collect();
             for file in &files {

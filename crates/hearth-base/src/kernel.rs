@@ -414,6 +414,9 @@ fn wanted_modules() -> Vec<String> {
         .collect();
     names.sort();
     names.dedup();
+    // Their aliases are in the index, too.
+    let further = modules::FURTHER_ALIASES.iter();
+    names.extend(further.map(|(module, alias)| format!("{module} as {alias}")));
     names
 }
 

@@ -103,7 +103,10 @@ pub const ON_DEMAND_MODULES: &[&str] = &[
 
 /// Names under which modules are asked for that they do not have themselves: a bridge brings its filter with it, which hosts of
 /// containers load by hand.
-const FURTHER_ALIASES: &[(&str, &str)] = &[("br_netfilter", "rtnl-link-bridge")];
+pub(crate) const FURTHER_ALIASES: &[(&str, &str)] = &[
+    ("br_netfilter", "bridge"),
+    ("br_netfilter", "rtnl-link-bridge"),
+];
 
 /// Modules of the emulated host: KVM, its data disk and network, and the modules that a host of microVMs needs.
 pub const EMULATED_HOST_MODULES: &[&str] = &[

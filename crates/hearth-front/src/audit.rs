@@ -118,7 +118,11 @@ fn write_apart(
                 0 => None,
                 missed => line(&Missed { missed }),
             };
-            let lines: Vec<u8> = missed.into_iter().chain(batch.drain(..)).flatten().collect();
+            let lines: Vec<u8> = missed
+                .into_iter()
+                .chain(batch.drain(..))
+                .flatten()
+                .collect();
             if let Err(error) = file.append(&lines) {
                 tracing::error!(%error, "audit log cannot be written");
             }
