@@ -162,12 +162,7 @@ impl Kernel {
                 return Err(KernelError::NotUnpacked(name));
             }
         }
-        Ok(modules::closure(wanted, &mut |name| {
-            Ok(self.index.modules.get(name).map(|hard| modules::Needs {
-                hard: hard.clone(),
-                ..modules::Needs::default()
-            }))
-        })?)
+        Ok(load_order(wanted, &self.index.modules)?)
     }
 
     /// A module that guests load on demand, or that one of them needs; `None` where the kernel has it built in.
@@ -310,15 +305,8 @@ fn write(
     })?;
     // Those that only guests load on demand are not kept unpacked.
     let always = [GUEST_MODULES, EMULATED_HOST_MODULES].concat();
-    let of = |wanted: &[&str]| {
-        modules::closure(wanted, &mut |name| {
-            Ok(needs.get(name).map(|hard| modules::Needs {
-                hard: hard.clone(),
-                ..modules::Needs::default()
-            }))
-        })
-    };
-    let (always, loaded_later) = (of(&always)?, of(ON_DEMAND_MODULES)?);
+    let always = load_order(&always, &needs)?;
+    let loaded_later = load_order(ON_DEMAND_MODULES, &needs)?;
     contents.retain(|name, _| always.contains(name));
     let mut on_demand = BTreeMap::new();
     for name in loaded_later {
@@ -403,6 +391,19 @@ fn newest_cached(kernels: &Path) -> Result<Option<Kernel>, KernelError> {
         }
     }
     Ok(newest)
+}
+
+/// The modules `wanted` and their dependencies, by those of each.
+fn load_order(
+    wanted: &[&str],
+    dependencies: &BTreeMap<String, Vec<String>>,
+) -> Result<Vec<String>, ModuleError> {
+    modules::closure(wanted, &mut |name| {
+        Ok(dependencies.get(name).map(|hard| modules::Needs {
+            hard: hard.clone(),
+            ..modules::Needs::default()
+        }))
+    })
 }
 
 fn wanted_modules() -> Vec<String> {

@@ -101,7 +101,7 @@ impl AuditLog {
     }
 }
 
-/// Lines that are written at once, if so many wait: a system call for each would be a tenth of what a small request costs.
+/// Most lines that are written with one system call.
 const BATCH_LINES: usize = 64;
 
 /// Starts a thread that writes the lines it is sent, preceded by a line about missed ones, if any.

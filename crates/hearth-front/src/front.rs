@@ -309,7 +309,7 @@ fn elsewhere() -> Fault {
 }
 
 /// Too many requests of one account, in the form of each service.
-fn throttled(service: Service, refusal: &Refusal) -> Fault {
+pub(crate) fn throttled(service: Service, refusal: &Refusal) -> Fault {
     let (status, code) = match service {
         Service::Iam | Service::Sts => (400, "Throttling"),
         Service::Logs => (400, "ThrottlingException"),

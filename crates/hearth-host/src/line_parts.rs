@@ -4,9 +4,6 @@ use hearth_logs::{MAX_MESSAGE_BYTES, NewEvent};
 use hearth_wire::agent::{LogLine, LogLineKind};
 use tokio::sync::OwnedSemaphorePermit;
 
-/// Bytes of the longest line that is one event. Longer ones are cut.
-pub(crate) const MAX_EVENT_BYTES: usize = MAX_MESSAGE_BYTES;
-
 /// The room that a line takes until it is written: of its instance, and of all.
 pub(crate) type Room = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
 
@@ -51,7 +48,7 @@ impl WholeLine {
 /// Replacement characters are longer than what they replace, and an event must not become longer than an event may be.
 fn text(bytes: &[u8]) -> String {
     let mut text = String::from_utf8_lossy(bytes).into_owned();
-    let end = text.floor_char_boundary(MAX_EVENT_BYTES);
+    let end = text.floor_char_boundary(MAX_MESSAGE_BYTES);
     text.truncate(end);
     text
 }
@@ -84,7 +81,7 @@ impl Parts {
         };
         let mut lines = Vec::new();
         let length = begun.as_ref().map_or(0, |begun| begun.bytes.len());
-        if length + line.bytes.len() > MAX_EVENT_BYTES {
+        if length + line.bytes.len() > MAX_MESSAGE_BYTES {
             lines.extend(begun.take());
         }
         match begun {
@@ -177,14 +174,14 @@ mod tests {
         use LogLineKind::*;
         let mut reader = Reader::new();
         let part = "x".repeat(16 << 10);
-        let whole = MAX_EVENT_BYTES / part.len();
+        let whole = MAX_MESSAGE_BYTES / part.len();
         for _ in 0..whole {
             assert!(reader.put(StdoutPart, &part).is_empty());
         }
-        let rest = "y".repeat(MAX_EVENT_BYTES % part.len());
+        let rest = "y".repeat(MAX_MESSAGE_BYTES % part.len());
         let events = reader.put(Stdout, &rest);
         assert_eq!(events.len(), 1);
-        assert_eq!(events[0].len(), MAX_EVENT_BYTES);
+        assert_eq!(events[0].len(), MAX_MESSAGE_BYTES);
         // A byte more is another event, and nothing is lost.
         for _ in 0..whole {
             reader.put(StdoutPart, &part);
@@ -200,6 +197,6 @@ mod tests {
     #[test]
     fn what_is_no_text_stays_within_the_largest_event() {
         assert_eq!(text(b"a\xffb"), "a\u{fffd}b");
-        assert!(text(&vec![0xff; MAX_EVENT_BYTES]).len() <= MAX_EVENT_BYTES);
+        assert!(text(&vec![0xff; MAX_MESSAGE_BYTES]).len() <= MAX_MESSAGE_BYTES);
     }
 }

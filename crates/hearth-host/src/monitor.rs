@@ -8,17 +8,18 @@ use std::time::Duration;
 use hearth_control::host::{EventLog, HostEvent};
 use hearth_control::instance::InstanceId;
 use hearth_control::machine::microvm::REASON_LOST;
+use hearth_logs::MAX_MESSAGE_BYTES;
 use hearth_node::{AgentClient, Node, ProcessRecord, VmmEnd};
 use hearth_wire::agent::{AppStatus, ControlReply, ControlRequest, ExitStatus, LogLine};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
-use crate::line_parts::{MAX_EVENT_BYTES, Parts, Room, WholeLine};
+use crate::line_parts::{Parts, Room, WholeLine};
 use crate::output::Output;
 
 /// Bytes of lines that may wait for the log store or be written to it: the longest event, and some lines beside it.
 /// Beyond them the agent's own bounded buffer fills. The limit is there because a guest may send without end.
-const QUEUE_BYTES: usize = MAX_EVENT_BYTES + (64 << 10);
+const QUEUE_BYTES: usize = MAX_MESSAGE_BYTES + (64 << 10);
 
 /// Bytes that a line counts beside its text, so that empty lines are bounded too.
 const LINE_OVERHEAD_BYTES: usize = 64;

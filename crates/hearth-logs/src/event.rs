@@ -16,7 +16,7 @@ pub const MAX_BATCH_EVENTS: usize = 10_000;
 pub const MAX_BATCH_BYTES: usize = 1_048_576;
 
 /// Most bytes of the text of one event: a batch may be that one.
-pub const MAX_MESSAGE_BYTES: usize = MAX_BATCH_BYTES - 26;
+pub const MAX_MESSAGE_BYTES: usize = MAX_BATCH_BYTES - OVERHEAD_BYTES as usize;
 
 pub(crate) const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 

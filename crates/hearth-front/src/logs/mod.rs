@@ -12,11 +12,14 @@ use std::sync::Arc;
 use crate::blocking_calls::BlockingCalls;
 use crate::call::Call;
 use crate::fault::Fault;
+use crate::front::throttled;
 use crate::model::logs::*;
 use crate::model::values::Written;
 use crate::model::{Input, Mismatch, check};
+use crate::route::Service;
 use crate::wire::json::{rpc, rpc_fault};
 use crate::wire::{Label, Reply};
+use hearth_control::Refusal;
 use hearth_control::id::AccountId;
 use hearth_logs::{LogError, LogOwner, LogStore};
 use http::request::Parts;
@@ -188,9 +191,8 @@ fn refused(error: LogError) -> Fault {
             "LimitExceededException",
             "The logs of this account take all the bytes that [quotas] in the configuration of the service lets them take. Delete log groups or log streams, or raise the quota.",
         ),
-        LogError::TooFast(wait) => {
-            let seconds = u32::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
-            return Fault::new(400, "ThrottlingException", "Rate exceeded").retry_after(seconds);
+        LogError::TooFast(retry_after) => {
+            return throttled(Service::Logs, &Refusal::Throttled { retry_after });
         }
         LogError::BadRetention => (
             "InvalidParameterException",
