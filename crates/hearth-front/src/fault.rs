@@ -1,5 +1,7 @@
 //! An error answer before it is shaped for a protocol: status, AWS code and text.
 
+use std::time::Duration;
+
 use crate::sigv4::SignatureError;
 
 /// An error answer.
@@ -31,6 +33,12 @@ impl Fault {
             message: None,
             ..Self::new(status, code, "")
         }
+    }
+
+    /// Too many requests in a short time. The client may ask again after this time, which it is told in whole seconds.
+    pub(crate) fn rate_exceeded(status: u16, code: &'static str, retry_after: Duration) -> Self {
+        let seconds = u32::try_from(retry_after.as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
+        Self::new(status, code, "Rate exceeded").retry_after(seconds.max(1))
     }
 
     pub(crate) fn retry_after(self, seconds: u32) -> Self {

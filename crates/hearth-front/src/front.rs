@@ -1,7 +1,7 @@
 //! The path of a request: identify, route, authenticate, dispatch, record.
 
 use std::panic::AssertUnwindSafe;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -309,18 +309,17 @@ fn elsewhere() -> Fault {
 }
 
 /// Too many requests of one account, in the form of each service.
-pub(crate) fn throttled(service: Service, refusal: &Refusal) -> Fault {
+fn throttled(service: Service, refusal: &Refusal) -> Fault {
     let (status, code) = match service {
         Service::Iam | Service::Sts => (400, "Throttling"),
         Service::Logs => (400, "ThrottlingException"),
         _ => (429, "ThrottlingException"),
     };
-    let wait_ms = match refusal {
-        Refusal::Throttled { retry_after } => retry_after.as_millis(),
-        _ => 0,
+    let retry_after = match refusal {
+        Refusal::Throttled { retry_after } => *retry_after,
+        _ => Duration::ZERO,
     };
-    let seconds = u32::try_from(wait_ms.div_ceil(1000)).unwrap_or(u32::MAX);
-    Fault::new(status, code, "Rate exceeded").retry_after(seconds.max(1))
+    Fault::rate_exceeded(status, code, retry_after)
 }
 
 /// Whether policies have actions for a service. Roles cannot ask the other services.

@@ -12,14 +12,11 @@ use std::sync::Arc;
 use crate::blocking_calls::BlockingCalls;
 use crate::call::Call;
 use crate::fault::Fault;
-use crate::front::throttled;
 use crate::model::logs::*;
 use crate::model::values::Written;
 use crate::model::{Input, Mismatch, check};
-use crate::route::Service;
 use crate::wire::json::{rpc, rpc_fault};
 use crate::wire::{Label, Reply};
-use hearth_control::Refusal;
 use hearth_control::id::AccountId;
 use hearth_logs::{LogError, LogOwner, LogStore};
 use http::request::Parts;
@@ -192,7 +189,7 @@ fn refused(error: LogError) -> Fault {
             "The logs of this account take all the bytes that [quotas] in the configuration of the service lets them take. Delete log groups or log streams, or raise the quota.",
         ),
         LogError::TooFast(retry_after) => {
-            return throttled(Service::Logs, &Refusal::Throttled { retry_after });
+            return Fault::rate_exceeded(400, "ThrottlingException", retry_after);
         }
         LogError::BadRetention => (
             "InvalidParameterException",
