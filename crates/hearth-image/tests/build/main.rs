@@ -76,14 +76,17 @@ async fn a_dockerfile_becomes_a_root_that_runs() {
 #[tokio::test]
 async fn stages_end_in_scratch() {
     let fixture = Fixture::new();
-    // The first stage's base has another name.
+    // The first stage's base has another name. The second one stands on the first one, and runs what that left to it.
     let dockerfile = r#"
-FROM registry.example/team/base:1.0 AS one
+FROM registry.example/team/base:1.0 AS One
 RUN echo made > /made && ln -s made /link && ln /made /hard
+ONBUILD RUN echo triggered > /triggered
+FROM one AS two
 FROM scratch
 COPY busybox /bin/busybox
-COPY --from=one /made /link /hard /
-ENTRYPOINT ["/bin/busybox", "cat", "/link"]
+COPY --from=ONE /made /link /hard /
+COPY --from=two /triggered /
+ENTRYPOINT ["/bin/busybox", "cat", "/link", "/triggered"]
 "#;
     assert!(dockerfile.contains(fixture::ALIAS));
     let busybox = std::fs::read("/bin/busybox").unwrap();
@@ -98,7 +101,10 @@ ENTRYPOINT ["/bin/busybox", "cat", "/link"]
     assert_eq!(root.disks.len(), 1, "nothing of Debian is left");
     assert_eq!(
         fixture.run("stages-run", &root).await,
-        (vec!["made".to_owned()], ExitStatus::Code(0))
+        (
+            vec!["made".to_owned(), "triggered".to_owned()],
+            ExitStatus::Code(0)
+        )
     );
 }
 

@@ -1,7 +1,9 @@
 //! The dialect of Dockerfiles: one row a feature, what works and what must fail.
 //!
 //! Rows that work are the lines of one Dockerfile, so that they cost one builder. Each row has a check, and the last
-//! `RUN` runs all checks. What is refused before a builder starts is tested in `src/dockerfile/tests.rs`.
+//! `RUN` runs all checks. No stage stands on another one here: buildah would commit each instruction then, which takes
+//! more than twice the time. Those that do are in `main.rs`, `stages_end_in_scratch()`. What is refused before a builder
+//! starts is tested in `src/dockerfile/tests.rs`.
 
 use std::fmt::Write;
 
@@ -34,8 +36,6 @@ FROM hearth/debian:12 AS unused
 RUN false
 FROM hearth/debian:12 AS Made
 RUN mkdir /made && echo made > /made/file && echo no > /made/left.md
-ONBUILD RUN echo triggered > /triggered
-FROM made AS trigger
 FROM hearth/python:${RELEASE}
 ARG RELEASE TARGETARCH TARGETOS TARGETPLATFORM BUILDPLATFORM
 "#;
@@ -175,7 +175,7 @@ const ROWS: &[Row] = &[
     ),
     row(
         "RUN --security=sandbox",
-        "RUN --security=sandbox true",
+        "RUN --security=sandbox ! mount -t tmpfs x /mnt 2> /dev/null",
         "true",
     ),
     row(
@@ -188,11 +188,6 @@ const ROWS: &[Row] = &[
         "SHELL [\"/bin/bash\", \"-o\", \"pipefail\", \"-c\"]\nRUN ! (false | true) && [[ ab == a* ]] && echo $BASH_VERSION > /s1\n\
          SHELL [\"/bin/sh\", \"-c\"]",
         "[ -s /s1 ]",
-    ),
-    row(
-        "ONBUILD",
-        "COPY --from=trigger /triggered /",
-        "grep -qx triggered /triggered",
     ),
     row(
         "HEALTHCHECK with all flags",
@@ -278,6 +273,7 @@ async fn every_row_of_the_dialect_holds() {
 #[tokio::test]
 async fn what_must_fail_fails_with_its_line() {
     let fixture = Fixture::with_boot_templates();
+    // Exit statuses of other instructions are rows above, or `failures_have_their_reasons_and_leave_nothing()`.
     for (name, lines, said) in [
         (
             "heredoc",
@@ -285,25 +281,9 @@ async fn what_must_fail_fails_with_its_line() {
             "Dockerfile:2: RUN <<EOF",
         ),
         (
-            "pipefail",
-            "SHELL [\"/bin/bash\", \"-o\", \"pipefail\", \"-c\"]\nRUN false | true",
-            "Dockerfile:3: RUN false | true: exit status 1",
-        ),
-        (
-            "readonly",
-            "RUN --mount=target=/x touch /x/new",
-            "Dockerfile:2: RUN --mount=target=/x touch /x/new: exit status 1",
-        ),
-        ("missing", "\nCOPY nosuch /", "Dockerfile:3: COPY nosuch /"),
-        (
             "ignored",
-            "COPY left.log /",
-            "Dockerfile:2: COPY left.log /",
-        ),
-        (
-            "mounting",
-            "RUN mount -t tmpfs x /mnt",
-            "Dockerfile:2: RUN mount",
+            "\nCOPY left.log /",
+            "Dockerfile:3: COPY left.log /",
         ),
     ] {
         let dockerfile = format!("FROM hearth/debian:12\n{lines}\n");
