@@ -11,6 +11,7 @@
 mod edit;
 mod instructions;
 mod mounts;
+mod parents;
 mod parse;
 mod stages;
 mod variables;
@@ -18,6 +19,7 @@ mod variables;
 use std::fmt;
 
 use edit::Edits;
+pub(crate) use parents::NamedSource;
 
 /// Frontends of `# syntax=` lines that the builder answers itself, whatever tag they have. Nothing is pulled.
 const FRONTENDS: [&str; 4] = [
@@ -26,6 +28,9 @@ const FRONTENDS: [&str; 4] = [
     "docker.io/docker/dockerfile",
     "docker.io/docker/dockerfile-upstream",
 ];
+
+/// Sources of `COPY --parents` without a pattern. Each is looked for before the build.
+const MAX_NAMED_SOURCES: usize = 1000;
 
 /// Why a Dockerfile is not built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -64,6 +69,8 @@ pub(crate) struct Dockerfile {
     instructions: Vec<(usize, String)>,
     /// Whether a stage stands on an earlier one, or may do so.
     pub(crate) has_stage_on_stage: bool,
+    /// What buildah would not miss if it were not there.
+    pub(crate) named_sources: Vec<NamedSource>,
 }
 
 impl Dockerfile {
@@ -75,8 +82,20 @@ impl Dockerfile {
         }
         let mut edits = Edits::default();
         let has_stage_on_stage = stages::judge(&parsed.instructions, &mut edits)?;
+        let mut named_sources = Vec::new();
         for instruction in &parsed.instructions {
             instructions::judge(instruction, &mut edits)?;
+            if let Some(flag) = instructions::parents(instruction) {
+                named_sources.extend(parents::rewrite(instruction, flag, &mut edits)?);
+                if named_sources.len() > MAX_NAMED_SOURCES {
+                    return Err(Refusal::new(
+                        instruction.line,
+                        format!(
+                            "there are more than {MAX_NAMED_SOURCES} sources of COPY --parents; use patterns"
+                        ),
+                    ));
+                }
+            }
         }
         variables::judge(&parsed.instructions)?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -90,6 +109,7 @@ impl Dockerfile {
             text,
             instructions,
             has_stage_on_stage,
+            named_sources,
         })
     }
 

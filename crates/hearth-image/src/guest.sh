@@ -97,6 +97,15 @@ settings)
     fi
     exec tar -x -f - -C /b/root
     ;;
+# missing PATH...: the first of these that the context does not have.
+missing)
+    for path in "$@"; do
+        if [ ! -e "/b/work/context/$path" ] && [ ! -L "/b/work/context/$path" ]; then
+            echo "$path"
+            exit
+        fi
+    done
+    ;;
 build)
     join_group
     ignore=/work/context/Dockerfile.dockerignore

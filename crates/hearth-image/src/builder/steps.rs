@@ -13,7 +13,7 @@ use super::{BuildError, BuildLimits, BuildTimes};
 use crate::artifact::Artifact;
 use crate::bases::{BaseImage, Bases};
 use crate::config::{self, ContainerConfig};
-use crate::dockerfile::Dockerfile;
+use crate::dockerfile::{Dockerfile, Refusal};
 use crate::failure::{self, Failure, LastLines, Usage};
 use crate::guest::{Guest, GuestError, Said};
 use crate::progress::Progress;
@@ -42,6 +42,12 @@ const PULL_NEVER: &str = "--pull-never";
 
 /// `sha256:`, 64 digits and the end of the line.
 const MAX_IMAGE_ID_BYTES: u64 = 128;
+
+/// A path with its line end. Linux takes paths of 4 KiB.
+const MAX_PATH_BYTES: u64 = 4097;
+
+/// Paths in one request to the guest's agent, which fit in its largest frame.
+const SOURCES_AT_ONCE: usize = 15;
 
 /// Six lines of a number and some words.
 const MAX_USAGE_BYTES: u64 = 1024;
@@ -89,6 +95,7 @@ impl Build<'_> {
             .to_tar(self.proxied, &self.dockerfile.text)
             .map_err(GuestError::Keep)?;
         self.guest.send_settings(settings).await?;
+        self.find_sources().await?;
         self.times.context = start.elapsed();
 
         let start = Instant::now();
@@ -107,6 +114,24 @@ impl Build<'_> {
             root: self.root(image),
             times: self.times,
         })
+    }
+
+    /// Checks that what a `COPY --parents` names is there.
+    async fn find_sources(&self) -> Result<(), BuildError> {
+        for named in self.dockerfile.named_sources.chunks(SOURCES_AT_ONCE) {
+            let paths: Vec<String> = named.iter().map(|source| source.path.clone()).collect();
+            let answer = self.guest.ask("missing", &paths, MAX_PATH_BYTES).await?;
+            let missing = String::from_utf8_lossy(&answer);
+            let missing = missing.trim_end_matches('\n');
+            if let Some(source) = named.iter().find(|source| source.path == missing) {
+                let refusal = Refusal {
+                    line: source.line,
+                    reason: format!("COPY --parents {missing}: it is not in the context"),
+                };
+                return Err(Failure::Refused(refusal).into());
+            }
+        }
+        Ok(())
     }
 
     async fn buildah(&self, log: &mpsc::Sender<String>) -> Result<(), BuildError> {

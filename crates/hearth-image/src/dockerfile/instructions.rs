@@ -68,6 +68,20 @@ impl Flag<'_> {
     }
 }
 
+/// The flag `--parents` of a `COPY`, if it is on.
+pub(super) fn parents(instruction: &Instruction) -> Option<&Word> {
+    let is_on = |word: &&Word| {
+        matches!(
+            word.text.as_str(),
+            "--parents" | "--parents=true" | "--parents=1"
+        )
+    };
+    match instruction.keyword.as_str() {
+        "COPY" => instruction.flags().iter().find(is_on),
+        _ => None,
+    }
+}
+
 pub(super) fn judge(instruction: &Instruction, edits: &mut Edits) -> Result<(), Refusal> {
     let keyword = instruction.keyword.as_str();
     let Some((_, known)) = INSTRUCTIONS.iter().find(|(name, _)| *name == keyword) else {
@@ -145,10 +159,8 @@ fn judge_copy(
         // Says how layers are kept, and nothing of what is in them.
         "link" => edits.replace(flag.word, line, ""),
         "parents" if !flag.is_on() => edits.replace(flag.word, line, ""),
-        "parents" => Err(Refusal::new(
-            line,
-            "COPY --parents is not supported; copy each directory with a COPY of its own, to its place",
-        )),
+        // In `Dockerfile::read()`, as it changes more than the flag.
+        "parents" => Ok(()),
         "chmod" => judge_chmod(keyword, flag, line, edits),
         "exclude" => {
             let patterns = excluded(instruction, flag.value())?;

@@ -24,6 +24,22 @@ fn what_buildah_reads_otherwise_is_edited() {
         ("COPY --link a b\n", "COPY  a b\n"),
         ("ADD --link=false a b\n", "ADD  a b\n"),
         ("COPY --parents=false a b\n", "COPY  a b\n"),
+        (
+            "COPY --parents ./a/b.txt c/*.md /to\n",
+            "COPY --exclude=** --exclude=!a/b.txt --exclude=!c/*.md .  /to/\n",
+        ),
+        (
+            "COPY --parents x/./y/z p/q/./r /to/\n",
+            "COPY --exclude=** --exclude=!x/y/z --exclude=!p/q/r x p/q  /to/\n",
+        ),
+        (
+            "COPY --from=s --parents /x/./y /z/./ /to/\n",
+            "COPY --from=s --exclude=** --exclude=!x/y --exclude=!z/** /x /z  /to/\n",
+        ),
+        (
+            "COPY --from=s --parents /x /to/\n",
+            "COPY --from=s --exclude=** --exclude=!x / /to/\n",
+        ),
         ("COPY --chmod=u=rwx,go=rx a b\n", "COPY --chmod=755 a b\n"),
         ("COPY --chmod=a=r,u=rw a b\n", "COPY --chmod=644 a b\n"),
         ("COPY --chmod=0640 a b\n", "COPY --chmod=0640 a b\n"),
@@ -73,7 +89,12 @@ fn what_buildah_reads_otherwise_is_edited() {
 #[test]
 fn what_cannot_be_is_refused_with_line_and_flag() {
     for (line, said) in [
-        ("COPY --parents a/b /c", "COPY --parents"),
+        ("COPY --parents [\"a/b\", \"/c\"]", "in brackets"),
+        ("COPY --parents --exclude=*.md a /c", "with --exclude"),
+        ("COPY --parents $A /c", "of $A is not supported"),
+        ("COPY --parents a/../b /c", "no '..' in it"),
+        ("COPY --parents a b/./c /d", "below b/./"),
+        ("COPY --parents b/./c b/d/./e /d", "below b/d/./"),
         ("COPY --chmod=u+x a /b", "COPY --chmod=u+x"),
         ("COPY --chmod=u=rwX,go=rX a /b", "COPY --chmod=u=rwX,go=rX"),
         ("COPY --chmod=abc a /b", "COPY --chmod=abc"),
@@ -173,6 +194,17 @@ fn instructions_are_found_again() {
     assert_eq!(dockerfile.line_of("RUN --network=none x"), Some(4));
     assert_eq!(dockerfile.line_of("FROM a AS b"), Some(1));
     assert_eq!(dockerfile.line_of("RUN three"), None);
+}
+
+#[test]
+fn sources_that_have_to_be_there_are_known() {
+    let text = "FROM a\n\nCOPY --parents a/*.md b/c x/./y/ /to\nCOPY --from=a --parents /d /to\nCOPY e /f\n";
+    let named = Dockerfile::read(text).unwrap().named_sources;
+    let named: Vec<(usize, &str)> = named
+        .iter()
+        .map(|source| (source.line, source.path.as_str()))
+        .collect();
+    assert_eq!(named, [(3, "b/c"), (3, "x/y")]);
 }
 
 #[test]

@@ -119,6 +119,11 @@ const ROWS: &[Row] = &[
         "[ -e /x3/file ] && ! [ -e /x3/left.md ]",
     ),
     row(
+        "COPY --parents, also from a stage",
+        "COPY --parents d/n/g.md d/h* /y1\nCOPY --parents d/./n/ /y2/\nCOPY --from=made --parents /made/f* /y3/",
+        "[ \"$(cd / && find y1 y2 y3 -type f | sort | tr '\\n' ' ')\" = 'y1/d/h.md y1/d/n/g.md y2/n/g.md y3/made/file ' ]",
+    ),
+    row(
         "COPY with patterns and quoted names",
         "COPY *.tx? /p1/\nCOPY [\"a b.txt\", \"/p 2/\"]",
         "[ -e /p1/a.txt ] && [ -e /p1/b.txz ] && ! [ -e /p1/d ] && [ -e '/p 2/a b.txt' ]",
@@ -285,6 +290,11 @@ async fn what_must_fail_fails_with_its_line() {
             "\nCOPY left.log /",
             "Dockerfile:3: COPY left.log /",
         ),
+        (
+            "parents",
+            "COPY --parents left.log nosuch/file /",
+            "Dockerfile:2: COPY --parents nosuch/file: it is not in the context",
+        ),
     ] {
         let dockerfile = format!("FROM hearth/debian:12\n{lines}\n");
         let files = [
@@ -294,7 +304,9 @@ async fn what_must_fail_fails_with_its_line() {
         ];
         let (built, _) = fixture.build(name, &files, BuildLimits::default()).await;
         match built {
-            Err(BuildError::Failed(failure @ Failure::Dockerfile { .. })) => {
+            Err(BuildError::Failed(
+                failure @ (Failure::Dockerfile { .. } | Failure::Refused(_)),
+            )) => {
                 let text = failure.to_string();
                 assert!(text.starts_with(said), "{name}: {text}");
             }
