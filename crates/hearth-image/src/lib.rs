@@ -18,6 +18,7 @@ mod artifact;
 mod bases;
 mod builder;
 mod cache;
+mod certificates;
 mod config;
 mod dockerfile;
 mod failure;
@@ -39,6 +40,7 @@ pub use builder::{
     BuildError, BuildLimits, BuildRequest, BuildTimes, Builder, Built, write_initramfs,
 };
 pub use cache::{LayerCaches, Lease};
+pub use certificates::{CertificatesError, trust};
 pub use config::{ConfigError, ContainerConfig};
 pub use dockerfile::{Refusal, check_dockerfile};
 pub use failure::{Failure, Usage};

@@ -17,6 +17,7 @@ use std::process::{Command, Stdio};
 use hearth_base::Progress;
 
 use crate::bases::{BaseImage, Bases, BasesError, RECORD};
+use crate::certificates::{self, CertificatesError};
 use crate::store::{self, Layers, StoreError};
 
 const SCRIPT: &str = include_str!("prepare.sh");
@@ -28,6 +29,9 @@ const RANDOM_SOURCE: &str = include_str!("../openssl/random.rs");
 
 /// Its name in the working directory.
 const RANDOM_FILE: &str = "hearth-random.so";
+
+/// The name of the operator's certificates in the working directory; empty if there are none.
+const CERTIFICATES_FILE: &str = "certificates.pem";
 
 /// Size of the scratch disk, and so of what a microVM may write. Sparse.
 const SCRATCH_BYTES: u64 = 8 << 30;
@@ -91,6 +95,9 @@ pub enum PrepareError {
     /// The record cannot be read.
     #[error(transparent)]
     Record(#[from] BasesError),
+    /// The operator's certificates cannot be read.
+    #[error(transparent)]
+    Certificates(#[from] CertificatesError),
 }
 
 /// A step of `prepare.sh`.
@@ -151,15 +158,17 @@ pub fn refresh(options: &PrepareOptions<'_>) -> Result<Bases, PrepareError> {
     make(options, &lock)
 }
 
-fn current(directory: &Path) -> Result<Option<Bases>, BasesError> {
+fn current(directory: &Path) -> Result<Option<Bases>, PrepareError> {
+    let recipe = recipe(&certificates::kept(directory)?);
     let bases = Bases::open(directory)?;
-    Ok(bases.filter(|bases| bases.recipe == recipe()))
+    Ok(bases.filter(|bases| bases.recipe == recipe))
 }
 
 /// Digest of `prepare.sh` and of what it is given.
-fn recipe() -> String {
+fn recipe(certificates: &[u8]) -> String {
     let mut digest = blake3::Hasher::new();
     digest.update(SCRIPT.as_bytes());
+    digest.update(certificates);
     digest.update(RANDOM_SOURCE.as_bytes());
     digest.update(&SCRATCH_BYTES.to_le_bytes());
     digest.update(&WORK_BYTES.to_le_bytes());
@@ -209,15 +218,28 @@ fn lock(options: &PrepareOptions<'_>) -> Result<File, PrepareError> {
 fn make(options: &PrepareOptions<'_>, lock: &File) -> Result<Bases, PrepareError> {
     let work = options.directory.join("work");
     fs::create_dir_all(&work).map_err(failed("make the directory", &work))?;
+    let certificates = certificates::kept(&options.directory)?;
+    begin_with(&certificates, &work)?;
     for step in STEPS {
         if !work.join(step.result).exists() {
             (options.progress)(step.words);
             run(step, options, &work, lock)?;
         }
     }
-    let bases = describe(&options.directory, &work)?;
+    let bases = describe(&options.directory, &work, recipe(&certificates))?;
     publish(&bases, &options.directory, &work)?;
     Ok(bases)
+}
+
+/// Removes what an earlier call has made with other certificates.
+fn begin_with(certificates: &[u8], work: &Path) -> Result<(), PrepareError> {
+    let path = work.join(CERTIFICATES_FILE);
+    if fs::read(&path).is_ok_and(|before| before == certificates) {
+        return Ok(());
+    }
+    fs::remove_dir_all(work).map_err(failed("remove", work))?;
+    fs::create_dir_all(work).map_err(failed("make the directory", work))?;
+    fs::write(&path, certificates).map_err(failed("write", &path))
 }
 
 fn run(
@@ -275,12 +297,12 @@ fn remove_unfinished(work: &Path, step: &Step) -> Result<(), PrepareError> {
 }
 
 /// Reads ids, images and layers from the prepared trees.
-fn describe(directory: &Path, work: &Path) -> Result<Bases, PrepareError> {
+fn describe(directory: &Path, work: &Path, recipe: String) -> Result<Bases, PrepareError> {
     let read = |path: PathBuf| fs::read(&path).map_err(failed("read", &path));
     let layers = Layers::parse(&read(work.join("store/overlay-layers/layers.json"))?)?;
     let images = store::parse_images(&read(work.join("store/overlay-images/images.json"))?)?;
     let mut digest = blake3::Hasher::new();
-    digest.update(recipe().as_bytes());
+    digest.update(recipe.as_bytes());
     digest.update(&read(work.join("builder/var/lib/dpkg/status"))?);
     let mut found = Vec::new();
     for image in &images {
@@ -295,7 +317,7 @@ fn describe(directory: &Path, work: &Path) -> Result<Bases, PrepareError> {
     found.sort_by(|a, b| a.name.cmp(&b.name));
     let id = digest.finalize().to_hex()[..16].to_owned();
     let directory = directory.to_owned();
-    Ok(Bases::new(directory, recipe(), id, found, layers))
+    Ok(Bases::new(directory, recipe, id, found, layers))
 }
 
 /// Moves the disks into place and writes the record, which makes them current.

@@ -32,6 +32,16 @@ debootstrap() {
     mv "$target.unfinished" "$target"
 }
 
+# Has a tree trust the operator's certificates too, if there are some. A file of several is taken for one by some programs.
+trust() {
+    [ -s certificates.pem ] || return 0
+    mkdir -p "$1/usr/local/share/ca-certificates"
+    awk -v to="$1/usr/local/share/ca-certificates/operator-" \
+        '/-----BEGIN CERTIFICATE-----/ { file = to ++count ".crt" } file { print > file }
+        /-----END CERTIFICATE-----/ { close(file); file = "" }' certificates.pem
+    chroot "$1" update-ca-certificates
+}
+
 # Enters the builder tree as a container would: its root has to be a mount of its own.
 enter() {
     mkdir -p root
@@ -59,6 +69,7 @@ builder)
 debian)
     rm -rf debian.made debian.made.unfinished
     debootstrap debian.made "$SUITE" --include=ca-certificates
+    trust debian.made
     # OpenSSL takes every random byte from the kernel, which knows of clones (openssl/random.rs).
     install -D -m 0644 hearth-random.so debian.made/usr/lib/hearth/openssl-random.so
     sed -i -e 's/^openssl_conf = openssl_init$/&\nnodejs_conf = openssl_init/' \
@@ -89,6 +100,7 @@ debian)
     mv debian.made debian
     ;;
 store)
+    trust builder
     enter
     mkdir -p store.unfinished root/var/lib/containers/storage
     mount --bind store.unfinished root/var/lib/containers/storage

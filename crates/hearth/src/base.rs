@@ -22,12 +22,16 @@ pub(crate) fn run(shared: &Shared, command: BaseCommand) -> Result<ExitCode> {
             agent,
         } => build(shared, kernel, modules, agent),
         BaseCommand::Ls => ls(shared),
-        BaseCommand::Prepare => {
+        BaseCommand::Prepare { ca_bundle } => {
+            trust(shared, ca_bundle)?;
             let bases = prepare(shared)?;
             println!("{}", bases.id);
             Ok(ExitCode::SUCCESS)
         }
-        BaseCommand::Refresh => refresh(shared),
+        BaseCommand::Refresh { ca_bundle } => {
+            trust(shared, ca_bundle)?;
+            refresh(shared)
+        }
     }
 }
 
@@ -69,6 +73,14 @@ pub(crate) fn current(shared: &Shared) -> Result<BaseVersion> {
 /// The base images of builds, made if they are absent.
 pub(crate) fn prepare(shared: &Shared) -> Result<Bases> {
     Ok(hearth_image::prepare(&prepare_options(shared))?)
+}
+
+/// Keeps certificates for this preparation of the base images and for later ones.
+fn trust(shared: &Shared, ca_bundle: Option<PathBuf>) -> Result<()> {
+    if let Some(file) = ca_bundle {
+        hearth_image::trust(&shared.data.join("bases"), &file)?;
+    }
+    Ok(())
 }
 
 fn prepare_options(shared: &Shared) -> PrepareOptions<'static> {

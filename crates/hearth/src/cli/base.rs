@@ -23,10 +23,20 @@ pub(crate) enum BaseCommand {
     #[command(visible_alias = "list")]
     Ls,
     /// Make the base images that Dockerfiles stand on (hearth/debian:12, hearth/python:3.11, hearth/python-data:3.11), once; needs root.
-    Prepare,
+    Prepare {
+        /// Certificates that base images and builder trust too, as PEM, from now on: of a proxy that everything on this network goes through,
+        /// for example. Base images that trust others are made anew.
+        #[arg(long, value_name = "FILE")]
+        ca_bundle: Option<PathBuf>,
+    },
     /// Make the newest kernel's base version and a new set of base images from the packages of today; needs root. `hearth up` uses
     /// them from its next start on, and then removes sets that nothing stands on.
-    Refresh,
+    Refresh {
+        /// Certificates that base images and builder trust too, as PEM, from now on: of a proxy that everything on this network goes through,
+        /// for example. Base images that trust others are made anew.
+        #[arg(long, value_name = "FILE")]
+        ca_bundle: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
