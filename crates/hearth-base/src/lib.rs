@@ -32,4 +32,4 @@ pub use initramfs::{ExtraFile, FileContent, InitramfsError, InitramfsSpec};
 pub use kernel::{Kernel, KernelError, KernelSource};
 pub use modules::{EMULATED_HOST_MODULES, GUEST_MODULES};
 pub use progress::Progress;
-pub use version::{BaseVersion, BuildError, BuildOptions, build, list};
+pub use version::{BaseBuildError, BaseVersion, BuildOptions, build, list};

@@ -33,7 +33,7 @@ pub struct BuildOptions<'a> {
 
 /// Why a base version could not be built or listed.
 #[derive(Debug, thiserror::Error)]
-pub enum BuildError {
+pub enum BaseBuildError {
     /// The kernel could not be prepared.
     #[error("cannot prepare the guest kernel")]
     Kernel(#[from] KernelError),
@@ -91,9 +91,9 @@ impl BaseVersion {
 }
 
 /// Builds the base version of this kernel and agent. Returns the existing one if there is one.
-pub fn build(options: &BuildOptions<'_>) -> Result<BaseVersion, BuildError> {
+pub fn build(options: &BuildOptions<'_>) -> Result<BaseVersion, BaseBuildError> {
     let kernel = Kernel::obtain(&options.data_dir, &options.kernel, options.progress)?;
-    let agent = fs::read(&options.agent).map_err(|source| BuildError::Agent {
+    let agent = fs::read(&options.agent).map_err(|source| BaseBuildError::Agent {
         path: options.agent.clone(),
         source,
     })?;
@@ -126,7 +126,7 @@ pub fn build(options: &BuildOptions<'_>) -> Result<BaseVersion, BuildError> {
             .collect(),
         files: vec![],
     };
-    atomic::directory::<BuildError>(&target, |directory| {
+    atomic::directory::<BaseBuildError>(&target, |directory| {
         link_or_copy(&kernel.vmlinux(), &directory.join("vmlinux"))?;
         initramfs.write(&kernel, &directory.join("initramfs.cpio"))?;
         fs::write(
@@ -139,7 +139,7 @@ pub fn build(options: &BuildOptions<'_>) -> Result<BaseVersion, BuildError> {
 }
 
 /// The base versions below `data_dir`, oldest first.
-pub fn list(data_dir: &Path) -> Result<Vec<BaseVersion>, BuildError> {
+pub fn list(data_dir: &Path) -> Result<Vec<BaseVersion>, BaseBuildError> {
     let entries = match fs::read_dir(data_dir.join("base")) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
@@ -153,7 +153,7 @@ pub fn list(data_dir: &Path) -> Result<Vec<BaseVersion>, BuildError> {
     Ok(versions)
 }
 
-fn open(directory: &Path) -> Result<Option<BaseVersion>, BuildError> {
+fn open(directory: &Path) -> Result<Option<BaseVersion>, BaseBuildError> {
     match fs::read(directory.join("base.json")) {
         Ok(text) => Ok(Some(BaseVersion {
             directory: directory.to_owned(),

@@ -35,7 +35,7 @@ use crate::guest::{Guest, GuestError};
 use crate::registries::{Registries, RegistryProxy};
 use crate::reuse::Digest;
 use crate::root::Root;
-use crate::store::StoreError;
+use crate::store::BuildahStoreError;
 
 mod steps;
 
@@ -122,7 +122,7 @@ impl Default for BuildLimits {
 
 /// A built image.
 #[derive(Debug, Clone)]
-pub struct Built {
+pub struct BuiltRoot {
     /// The disks and settings with which a machine runs it.
     pub root: Root,
     /// Times of the phases; `None` if the result of an earlier build of the same account was used.
@@ -186,7 +186,7 @@ pub enum BuildError {
     Config(#[from] ConfigError),
     /// The store that buildah left is not valid.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(#[from] BuildahStoreError),
     /// A step around the build failed. [`GuestError::Artifact`] is caused by the customer, all others are not.
     #[error(transparent)]
     Guest(#[from] GuestError),
@@ -229,7 +229,7 @@ pub fn write_initramfs(guest: &Path, busybox: &Path, target: &Path) -> io::Resul
 impl Builder {
     /// Builds an image. When this returns, the builder microVM has ended. If the future is dropped, a task of the
     /// runtime ends the microVM.
-    pub async fn build(&self, mut request: BuildRequest) -> Result<Built, BuildError> {
+    pub async fn build(&self, mut request: BuildRequest) -> Result<BuiltRoot, BuildError> {
         let start = Instant::now();
         let mut cache = request.cache.take();
         let artifact = Arc::new(request.artifact);
@@ -244,7 +244,7 @@ impl Builder {
             let said = "hearth: nothing has changed since an earlier build: its layers are used"
                 .to_owned();
             let _ = request.log.send(said).await;
-            return Ok(Built { root, times: None });
+            return Ok(BuiltRoot { root, times: None });
         }
         let task = Task {
             builder: self,
@@ -362,7 +362,7 @@ impl Task<'_> {
         &self,
         cache: &mut Option<Lease>,
         limit: Duration,
-    ) -> Result<Built, BuildError> {
+    ) -> Result<BuiltRoot, BuildError> {
         let start = Instant::now();
         let running = self.boot(cache.as_ref()).await?;
         let boot = start.elapsed();
@@ -420,7 +420,7 @@ impl Task<'_> {
             Some(cache) => self.keep(running, cache).await?,
             None => running.end().await?,
         }
-        built.map(|made| Built {
+        built.map(|made| BuiltRoot {
             root: made.root,
             times: Some(made.times),
         })

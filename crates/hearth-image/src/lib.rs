@@ -37,7 +37,7 @@ pub mod fuzz;
 pub use artifact::{Artifact, ArtifactError, ArtifactLimits};
 pub use bases::{BaseImage, BaseSet, Bases, BasesError};
 pub use builder::{
-    BuildError, BuildLimits, BuildRequest, BuildTimes, Builder, Built, write_initramfs,
+    BuildError, BuildLimits, BuildRequest, BuildTimes, Builder, BuiltRoot, write_initramfs,
 };
 pub use cache::{LayerCaches, Lease};
 pub use certificates::{CertificatesError, trust};
@@ -49,4 +49,4 @@ pub use prepare::{PrepareError, PrepareOptions, WORK_BYTES, prepare, refresh};
 pub use registries::{Mirror, Registries, RegistryProxy};
 pub use root::{Root, RootDisk, UPPER};
 pub use sparse::data_extents;
-pub use store::StoreError;
+pub use store::BuildahStoreError;

@@ -18,7 +18,7 @@ use hearth_base::Progress;
 
 use crate::bases::{BaseImage, Bases, BasesError, RECORD};
 use crate::certificates::{self, CertificatesError};
-use crate::store::{self, Layers, StoreError};
+use crate::store::{self, BuildahStoreError, Layers};
 
 const SCRIPT: &str = include_str!("prepare.sh");
 
@@ -91,7 +91,7 @@ pub enum PrepareError {
     },
     /// The store that buildah made cannot be read.
     #[error("buildah left a store that cannot be read")]
-    Store(#[from] StoreError),
+    Store(#[from] BuildahStoreError),
     /// The record cannot be read.
     #[error(transparent)]
     Record(#[from] BasesError),
@@ -337,7 +337,7 @@ fn publish(bases: &Bases, directory: &Path, work: &Path) -> Result<(), PrepareEr
     sync(directory)?;
     let record = directory.join(RECORD);
     let unfinished = directory.join("bases.json.unfinished");
-    let text = serde_json::to_vec_pretty(bases).map_err(StoreError::from)?;
+    let text = serde_json::to_vec_pretty(bases).map_err(BuildahStoreError::from)?;
     fs::write(&unfinished, text).map_err(failed("write", &unfinished))?;
     sync(&unfinished)?;
     fs::rename(&unfinished, &record).map_err(failed("rename", &unfinished))?;

@@ -27,7 +27,7 @@ const MAX_LAYERS: usize = 120;
 
 /// Why the indexes of a store are not valid.
 #[derive(Debug, thiserror::Error)]
-pub enum StoreError {
+pub enum BuildahStoreError {
     /// An index cannot be parsed.
     #[error("an index of the image store does not parse")]
     Parse(#[from] serde_json::Error),
@@ -59,14 +59,14 @@ impl Id {
 }
 
 impl TryFrom<String> for Id {
-    type Error = StoreError;
+    type Error = BuildahStoreError;
 
-    fn try_from(text: String) -> Result<Self, StoreError> {
+    fn try_from(text: String) -> Result<Self, BuildahStoreError> {
         let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         if text.len() == 64 && text.bytes().all(is_digit) {
             Ok(Self(text))
         } else {
-            Err(StoreError::Id(text.chars().take(80).collect()))
+            Err(BuildahStoreError::Id(text.chars().take(80).collect()))
         }
     }
 }
@@ -109,16 +109,16 @@ struct Layer {
 }
 
 /// Parses `images.json`.
-pub(crate) fn parse_images(text: &[u8]) -> Result<Vec<Image>, StoreError> {
+pub(crate) fn parse_images(text: &[u8]) -> Result<Vec<Image>, BuildahStoreError> {
     Ok(serde_json::from_slice(text)?)
 }
 
 /// Finds the image with that id.
-pub(crate) fn find_image<'a>(images: &'a [Image], id: &Id) -> Result<&'a Image, StoreError> {
+pub(crate) fn find_image<'a>(images: &'a [Image], id: &Id) -> Result<&'a Image, BuildahStoreError> {
     images
         .iter()
         .find(|image| image.id == *id)
-        .ok_or_else(|| StoreError::UnknownImage(id.to_string()))
+        .ok_or_else(|| BuildahStoreError::UnknownImage(id.to_string()))
 }
 
 /// Layers by id, each with its parent.
@@ -127,7 +127,7 @@ pub(crate) struct Layers(BTreeMap<Id, Option<Id>>);
 
 impl Layers {
     /// Parses `layers.json`.
-    pub(crate) fn parse(text: &[u8]) -> Result<Self, StoreError> {
+    pub(crate) fn parse(text: &[u8]) -> Result<Self, BuildahStoreError> {
         let layers: Vec<Layer> = serde_json::from_slice(text)?;
         layers
             .into_iter()
@@ -140,13 +140,16 @@ impl Layers {
     }
 
     /// The layers from `top` down that are in this store, and the id of the layer below the last of them.
-    pub(crate) fn chain(&self, top: Option<&Id>) -> Result<(Vec<Id>, Option<Id>), StoreError> {
+    pub(crate) fn chain(
+        &self,
+        top: Option<&Id>,
+    ) -> Result<(Vec<Id>, Option<Id>), BuildahStoreError> {
         let mut chain = Vec::new();
         let mut next = top;
         while let Some(id) = next {
             let Some(parent) = self.0.get(id) else { break };
             if chain.len() == MAX_LAYERS {
-                return Err(StoreError::TooManyLayers);
+                return Err(BuildahStoreError::TooManyLayers);
             }
             chain.push(id.clone());
             next = parent.as_ref();
@@ -155,10 +158,10 @@ impl Layers {
     }
 
     /// Same as [`Self::chain`], for a store that must contain all layers.
-    pub(crate) fn whole_chain(&self, top: Option<&Id>) -> Result<Vec<Id>, StoreError> {
+    pub(crate) fn whole_chain(&self, top: Option<&Id>) -> Result<Vec<Id>, BuildahStoreError> {
         match self.chain(top)? {
             (chain, None) => Ok(chain),
-            (_, Some(missing)) => Err(StoreError::UnknownLayer(missing.to_string())),
+            (_, Some(missing)) => Err(BuildahStoreError::UnknownLayer(missing.to_string())),
         }
     }
 }
@@ -194,7 +197,7 @@ mod tests {
         assert!(find_image(&images, &python.id).is_ok());
         assert!(matches!(
             find_image(&images, &id('0')),
-            Err(StoreError::UnknownImage(_))
+            Err(BuildahStoreError::UnknownImage(_))
         ));
     }
 
@@ -216,7 +219,7 @@ mod tests {
         let layers = Layers::parse(text.as_bytes()).unwrap();
         assert!(matches!(
             layers.chain(Some(&a)),
-            Err(StoreError::TooManyLayers)
+            Err(BuildahStoreError::TooManyLayers)
         ));
     }
 

@@ -52,7 +52,7 @@ pub enum ControlError {
 
 /// The control sockets: a listener and its clients.
 #[derive(Debug)]
-pub(crate) struct Control {
+pub(crate) struct ControlServer {
     listener: Option<UnixListener>,
     /// Where the listener is bound.
     path: Option<PathBuf>,
@@ -85,7 +85,7 @@ struct Client {
     output: Vec<u8>,
 }
 
-impl Control {
+impl ControlServer {
     /// Creates it without a listener and without clients.
     pub(crate) fn new(registrar: Registrar) -> Self {
         Self {
@@ -258,7 +258,7 @@ fn place(token: u32) -> Option<usize> {
     (place < CLIENTS_MAX).then_some(place)
 }
 
-impl Drop for Control {
+impl Drop for ControlServer {
     fn drop(&mut self) {
         if let Some(path) = &self.path {
             // Whoever connects later would be refused anyway; what stays is swept by the node.

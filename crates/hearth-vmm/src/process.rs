@@ -24,7 +24,7 @@ use hearth_wire::vmm::{
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
-use crate::control::{Asker, CLIENT_TOKENS, Control, ControlError, LISTENER_TOKEN};
+use crate::control::{Asker, CLIENT_TOKENS, ControlError, ControlServer, LISTENER_TOKEN};
 use crate::crash_point;
 use crate::error_chain;
 use crate::machine::{self, GoesOn, Machine, SnapshotError, Wiring};
@@ -91,7 +91,7 @@ fn end_process_on_panic() {
 
 struct Process {
     poller: Poller,
-    control: Control,
+    control: ControlServer,
     faults: FaultSink,
     /// Eventfd that is written when a vCPU stops by itself.
     ended: Arc<EventFd>,
@@ -117,7 +117,7 @@ impl Process {
         };
         watch(faults.wake(), FAULTS_TOKEN)?;
         watch(&ended, ENDED_TOKEN)?;
-        let mut control = Control::new(registrar);
+        let mut control = ControlServer::new(registrar);
         if let Some(path) = &options.listen {
             control.listen(path)?;
         }

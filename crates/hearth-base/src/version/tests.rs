@@ -90,5 +90,5 @@ fn a_missing_agent_is_named() {
         progress: &|_| {},
     })
     .unwrap_err();
-    assert!(matches!(error, BuildError::Agent { .. }));
+    assert!(matches!(error, BaseBuildError::Agent { .. }));
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hearth_image::{
-    Artifact, ArtifactLimits, Bases, BuildError, BuildLimits, BuildRequest, Builder, Built,
+    Artifact, ArtifactLimits, Bases, BuildError, BuildLimits, BuildRequest, Builder, BuiltRoot,
     LayerCaches, Registries, Root, write_initramfs,
 };
 use hearth_net::Egress;
@@ -124,7 +124,7 @@ impl Fixture {
         name: &str,
         files: &[(&str, &str)],
         limits: BuildLimits,
-    ) -> (Result<Built, BuildError>, Vec<String>) {
+    ) -> (Result<BuiltRoot, BuildError>, Vec<String>) {
         let files: Vec<(&str, &[u8])> = files
             .iter()
             .map(|(name, text)| (*name, text.as_bytes()))
@@ -137,7 +137,7 @@ impl Fixture {
         name: &str,
         artifact: Artifact,
         limits: BuildLimits,
-    ) -> (Result<Built, BuildError>, Vec<String>) {
+    ) -> (Result<BuiltRoot, BuildError>, Vec<String>) {
         let (request, lines) = self.request(name, artifact, limits);
         self.run_build(name, request, lines).await
     }
@@ -147,7 +147,7 @@ impl Fixture {
         &self,
         name: &str,
         dockerfile: &str,
-    ) -> (Result<Built, BuildError>, Vec<String>) {
+    ) -> (Result<BuiltRoot, BuildError>, Vec<String>) {
         let artifact = artifact(&[("Dockerfile", dockerfile.as_bytes())]);
         let (mut request, lines) = self.request(name, artifact, BuildLimits::default());
         request.cache = self.caches.lease("111122223333", &self.bases.id);
@@ -165,7 +165,7 @@ impl Fixture {
         name: &str,
         request: BuildRequest,
         mut lines: mpsc::Receiver<String>,
-    ) -> (Result<Built, BuildError>, Vec<String>) {
+    ) -> (Result<BuiltRoot, BuildError>, Vec<String>) {
         let builder = self.builder();
         let collect = async {
             let mut log = Vec::new();

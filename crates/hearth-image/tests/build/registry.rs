@@ -269,7 +269,7 @@ async fn build(
     dockerfile: &str,
     ways: Ways,
     egress: Egress,
-) -> (Result<hearth_image::Built, BuildError>, Vec<String>) {
+) -> (Result<hearth_image::BuiltRoot, BuildError>, Vec<String>) {
     let artifact = fixture::artifact(&[("Dockerfile", dockerfile.as_bytes())]);
     let (mut request, mut lines) = fixture.request(name, artifact, BuildLimits::default());
     request.registry_proxy = ways.logins.proxy(AccountId::FIRST, &egress);
