@@ -100,10 +100,10 @@ def test_failures_leave_nothing(hearth):
 
 
 def test_a_second_build_uses_the_layers_of_the_first(hearth):
-    """One right after the other: what other builds leave behind may make the cache start anew."""
+    """One right after the other: what other builds leave behind may make the cache start anew. The same zip again is a test of hearth-image."""
     same = "FROM hearth/debian:12\nRUN echo made in $((40 + 2))\n"
     logs = []
-    for name, arguments in (("layers-first", 88888), ("layers-second", 99999), ("layers-third", 99999)):
+    for name, arguments in (("layers-first", 88888), ("layers-second", 99999)):
         dockerfile = f'{same}CMD ["sleep", "{arguments}"]\n'
         artifact = hearth.upload(f"{name}-code", "layers.zip", {"Dockerfile": dockerfile.encode()})
         image = hearth.build(name, artifact)
@@ -113,11 +113,7 @@ def test_a_second_build_uses_the_layers_of_the_first(hearth):
     made = re.compile(r"^#\d+ \d+\.\d+ made in 42$", re.MULTILINE)
     assert made.search(logs[0]), logs[0]
     assert " CACHED\n" in logs[1] and not made.search(logs[1]), logs[1]
-    # The same zip again takes no builder, and what it makes runs.
-    assert "nothing has changed" in logs[2] and "FROM" not in logs[2], logs[2]
-    session = hearth.run(image)
-    hearth.microvms.delete_microvm_image(imageIdentifier=image.replace("layers-third", "layers-second"))
-    session.terminate()
+    hearth.run(image).terminate()
 
 
 def test_it_is_told_who_holds_what(hearth, hello):

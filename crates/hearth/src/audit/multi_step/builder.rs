@@ -15,11 +15,9 @@ use crate::names::log_group;
 const DOCKERFILE: &str = r#"FROM hearth/python:3.11 AS linked
 RUN ln -s / /up && mkdir /planted && echo '{"auths": {"planted": {}}}' > /planted/config.json
 FROM hearth/python:3.11
-RUN mkdir /planted && echo '{"auths": {"planted": {}}}' > /planted/config.json
-RUN for f in /planted/config.json /root/.docker/config.json /run/containers/0/auth.json /proc/*/root/root/.docker/config.json /proc/*/root/run/containers/0/auth.json /proc/*/environ; do if grep -qs -e '"auths"' -e REGISTRY_AUTH -e '"auth"' "$f"; then echo "audit-found $f"; fi; done
+RUN mkdir /planted && echo '{"auths": {"planted": {}}}' > /planted/config.json; for f in /planted/config.json /root/.docker/config.json /run/containers/0/auth.json /proc/*/root/root/.docker/config.json /proc/*/root/run/containers/0/auth.json /proc/*/environ; do if grep -qs -e '"auths"' -e REGISTRY_AUTH -e '"auth"' "$f"; then echo "audit-found $f"; fi; done
 RUN --mount=type=bind,from=linked,source=/up,target=/h for f in /h/root/.docker/config.json /h/run/containers/0/auth.json; do if grep -qs '"auth"' "$f"; then echo "audit-found $f"; fi; done
-RUN --mount=type=cache,id=../../../root/.docker,target=/h if grep -qs '"auth"' /h/config.json; then echo "audit-found by a cache"; fi
-RUN echo audit-ended && exit 1
+RUN --mount=type=cache,id=../../../root/.docker,target=/h if grep -qs '"auth"' /h/config.json; then echo "audit-found by a cache"; fi; exit 1
 "#;
 
 /// Builds the Dockerfile as the other account, which has no login.
