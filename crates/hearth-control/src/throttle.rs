@@ -1,8 +1,10 @@
-//! Rate limits of requests, per account and operation: token buckets.
+//! Rate limits of requests, per account and operation.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
+
+use hearth_rate::{Meter, Moment};
 
 use crate::id::AccountId;
 use crate::policy::Quotas;
@@ -112,52 +114,61 @@ impl Limit {
     }
 }
 
-/// A token bucket.
-///
-/// Stored is the time at which the bucket will be full. Taking a token moves that time by one interval.
-#[derive(Debug, Clone, Copy)]
-struct Bucket {
-    full_at_us: i64,
-}
-
-impl Bucket {
-    const SECOND_US: i64 = 1_000_000;
-
-    /// Takes `count` tokens if there is one. What is not there is owed.
-    fn take(&mut self, count: u32, limit: Limit, now: Timestamp) -> Result<(), Duration> {
-        let now_us = now.unix_ms().saturating_mul(1000);
-        // Rounded up: a bucket never gives more than its rate.
-        let interval_us = i64::from(limit.per_second);
-        let interval_us = (Self::SECOND_US + interval_us - 1) / interval_us;
-        let full_at_us = self.full_at_us.max(now_us);
-        let debt_us = full_at_us + interval_us - now_us - interval_us * i64::from(limit.burst);
-        if debt_us > 0 {
-            return Err(Duration::from_micros(u64::try_from(debt_us).unwrap_or(0)));
-        }
-        self.full_at_us = full_at_us + interval_us * i64::from(count);
-        Ok(())
+impl From<Limit> for hearth_rate::Rate {
+    fn from(limit: Limit) -> Self {
+        let per_second = f64::from(limit.per_second);
+        // The call itself is the rest of the burst.
+        let ahead = f64::from(limit.burst.saturating_sub(1)) / per_second;
+        let ahead = Duration::try_from_secs_f64(ahead).unwrap_or(Duration::MAX);
+        Self::new(per_second, ahead)
     }
 }
 
-/// The buckets of all accounts.
+/// A time in microseconds since 1970: in milliseconds, a rate of more than a thousand would be none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Micros(i64);
+
+impl From<Timestamp> for Micros {
+    fn from(time: Timestamp) -> Self {
+        Self(time.unix_ms().saturating_mul(1000))
+    }
+}
+
+impl Moment for Micros {
+    fn later(self, by: Duration) -> Self {
+        // Rounded up: nobody gets more than the rate.
+        let by_us = by.as_nanos().div_ceil(1000);
+        Self(
+            self.0
+                .saturating_add(i64::try_from(by_us).unwrap_or(i64::MAX)),
+        )
+    }
+
+    fn since(self, earlier: Self) -> Duration {
+        let since_us = self.0.saturating_sub(earlier.0);
+        Duration::from_micros(u64::try_from(since_us).unwrap_or(0))
+    }
+}
+
+/// What all accounts have taken.
 #[derive(Debug)]
 pub struct Throttle {
     rates: Rates,
-    buckets: Mutex<HashMap<(AccountId, Rate), Bucket>>,
+    meters: Mutex<HashMap<(AccountId, Rate), Meter<Micros>>>,
 }
 
 impl Throttle {
-    /// Throttles with full buckets.
+    /// A throttle from which nothing was taken yet.
     #[must_use]
     pub fn new(rates: Rates) -> Self {
         Self {
             rates,
-            buckets: Mutex::default(),
+            meters: Mutex::default(),
         }
     }
 
-    /// Takes `count` tokens if there is one: a call is not cut, and what it is worth beyond the bucket keeps the next
-    /// one waiting. Zero tokens ask whether a call would be accepted now.
+    /// Takes `count` calls if one may be taken: what a call is worth beyond the burst keeps the next one waiting. Zero asks
+    /// whether a call would be accepted now.
     ///
     /// # Errors
     ///
@@ -173,15 +184,13 @@ impl Throttle {
         let Some(limit) = self.rates.limit(rate, quotas) else {
             return Ok(());
         };
-        // Only accounts with a valid key get here, so the number of buckets is that of accounts times rates.
-        let mut buckets = self
-            .buckets
+        // Only accounts with a valid key get here, so the number of meters is that of accounts times rates.
+        let mut meters = self
+            .meters
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let bucket = buckets.entry((account, rate)).or_insert(Bucket {
-            full_at_us: i64::MIN,
-        });
-        bucket.take(count, limit, now)
+        let meter = meters.entry((account, rate)).or_default();
+        meter.try_take(f64::from(count), limit.into(), now.into())
     }
 }
 

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use hearth_rate::RateLimiter;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
@@ -20,7 +21,6 @@ use rustls::sign::CertifiedKey;
 
 use crate::authority::{Authority, AuthorityError};
 use crate::lock::lock;
-use crate::rate_limiter::RateLimiter;
 
 /// Leaf certificates that are cached. Each takes a few KiB.
 const MAX_LEAVES: usize = 4096;
@@ -100,11 +100,7 @@ impl Certificates {
             authority,
             by_address,
             leaves: Mutex::default(),
-            unknown_names: Mutex::new(RateLimiter::new(
-                UNKNOWN_NAME_LEAVES,
-                UNKNOWN_NAME_BURST,
-                Instant::now(),
-            )),
+            unknown_names: Mutex::new(RateLimiter::new(UNKNOWN_NAME_LEAVES, UNKNOWN_NAME_BURST)),
             names,
         })
     }

@@ -42,7 +42,6 @@ mod routing;
 
 mod lock;
 mod per_microvm;
-mod rate_limiter;
 mod resume;
 mod traffic;
 
@@ -65,7 +64,6 @@ pub use endpoint::{Endpoint, EndpointError};
 pub use id::{EndpointId, MicrovmId};
 pub use limits::EndpointLimits;
 pub use microvm_ports::MicrovmPorts;
-pub use rate_limiter::RateLimiter;
 pub use routing::ListenerRoute;
 pub use settings::{Settings, Sources};
 pub use token::{

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use hearth_rate::RateLimiter;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::backend::{Backend, Microvm};
 use crate::id::MicrovmId;
 use crate::lock::lock;
 use crate::pool::Pool;
-use crate::rate_limiter::RateLimiter;
 use crate::reason::LimitReached;
 use crate::reply::Refusal;
 use crate::traffic::Traffic;
@@ -63,10 +63,8 @@ impl PerMicrovm {
         now: Instant,
     ) -> Self {
         let limits = &microvm.limits;
-        let limiter = |per_second: u32| {
-            let limiter = RateLimiter::new(per_second.into(), REQUESTS_BURST, now);
-            Mutex::new(limiter)
-        };
+        let limiter =
+            |per_second: u32| Mutex::new(RateLimiter::new(per_second.into(), REQUESTS_BURST));
         let requests = limits.requests_per_second.map(|per_second| Requests {
             limiter: limiter(per_second),
             per_second,
@@ -77,7 +75,7 @@ impl PerMicrovm {
         Self {
             id: microvm.id,
             pool: Pool::default(),
-            traffic: Arc::new(Traffic::new(backend, microvm, now)),
+            traffic: Arc::new(Traffic::new(backend, microvm)),
             requests,
             preflights: limiter(PREFLIGHTS_PER_SECOND),
             logged_at: Mutex::new(None),

@@ -3,10 +3,11 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use hearth_rate::RateLimiter;
+
 use crate::backend::{Backend, Microvm};
 use crate::id::MicrovmId;
 use crate::lock::lock;
-use crate::rate_limiter::RateLimiter;
 
 /// How far ahead of the rate bytes may run: enough to hide the timer's resolution, too little to notice.
 const BYTES_BURST: Duration = Duration::from_millis(250);
@@ -29,10 +30,10 @@ pub(crate) struct Traffic {
 }
 
 impl Traffic {
-    pub(crate) fn new(backend: Arc<dyn Backend>, microvm: &Microvm, now: Instant) -> Self {
+    pub(crate) fn new(backend: Arc<dyn Backend>, microvm: &Microvm) -> Self {
         let limiter = || {
             let rate = microvm.limits.bytes_per_second?;
-            Some(Mutex::new(RateLimiter::new(rate as f64, BYTES_BURST, now)))
+            Some(Mutex::new(RateLimiter::new(rate as f64, BYTES_BURST)))
         };
         Self {
             microvm: microvm.id,

@@ -97,7 +97,8 @@ impl LogStore {
     /// How long the account has to wait until it may write again: zero if it may now.
     #[must_use]
     pub fn wait_of(&self, account: &str) -> Duration {
-        self.rates.wait(account, Instant::now())
+        let per_second = self.limits.of(account).events_per_second;
+        self.rates.wait(account, per_second, Instant::now())
     }
 
     /// Appends a batch to a stream. If group or account have too many bytes then, the oldest events are removed.

@@ -7,37 +7,35 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use hearth_rate::{Meter, Rate};
+
 /// What an account may write ahead of its rate after a quiet time.
 const BURST: Duration = Duration::from_secs(2);
 
-/// When the events that each account has written are paid for.
+/// What each account has written.
 #[derive(Debug, Default)]
-pub(crate) struct Rates {
-    paid_at: Mutex<HashMap<String, Instant>>,
-}
+pub(crate) struct Rates(Mutex<HashMap<String, Meter>>);
 
 impl Rates {
     /// How long the account has to wait until it may write again: zero if it may now.
-    pub(crate) fn wait(&self, account: &str, now: Instant) -> Duration {
-        let accounts = self.paid_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let paid_at = accounts.get(account).copied().unwrap_or(now);
-        paid_at.saturating_duration_since(now + BURST)
+    pub(crate) fn wait(&self, account: &str, per_second: u32, now: Instant) -> Duration {
+        let accounts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let meter = accounts.get(account).copied().unwrap_or_default();
+        meter.debt(rate(per_second), now)
     }
 
     /// Counts events that are written.
     pub(crate) fn charge(&self, account: &str, per_second: u32, events: usize, now: Instant) {
-        let events = u32::try_from(events).unwrap_or(u32::MAX);
-        // A rate of zero would never be paid for. An event a second is as good.
-        let cost = Duration::from_secs(1) / per_second.max(1) * events;
-        let mut accounts = self.paid_at.lock().unwrap_or_else(PoisonError::into_inner);
-        match accounts.get_mut(account) {
-            Some(paid_at) => *paid_at = now.max(*paid_at) + cost,
-            // Only accounts that have keys write: their number is the host's.
-            None => {
-                accounts.insert(account.to_owned(), now + cost);
-            }
-        }
+        let mut accounts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Only accounts that have keys write: their number is the host's.
+        let meter = accounts.entry(account.to_owned()).or_default();
+        meter.take(events as f64, rate(per_second), now);
     }
+}
+
+fn rate(per_second: u32) -> Rate {
+    // A rate of zero would never be paid for. An event a second is as good.
+    Rate::new(per_second.max(1).into(), BURST)
 }
 
 #[cfg(test)]
@@ -48,22 +46,22 @@ mod tests {
     fn an_account_that_owes_waits_and_others_do_not() {
         let (rates, now) = (Rates::default(), Instant::now());
         rates.charge("busy", 100, 200, now);
-        assert_eq!(rates.wait("busy", now), Duration::ZERO);
+        assert_eq!(rates.wait("busy", 100, now), Duration::ZERO);
         rates.charge("busy", 100, 300, now);
-        assert_eq!(rates.wait("busy", now), Duration::from_secs(3));
-        assert_eq!(rates.wait("other", now), Duration::ZERO);
+        assert_eq!(rates.wait("busy", 100, now), Duration::from_secs(3));
+        assert_eq!(rates.wait("other", 100, now), Duration::ZERO);
         let later = now + Duration::from_secs(3);
-        assert_eq!(rates.wait("busy", later), Duration::ZERO);
+        assert_eq!(rates.wait("busy", 100, later), Duration::ZERO);
         // What was not written in a quiet time is not saved up beyond the burst.
         let much_later = now + Duration::from_secs(1000);
         rates.charge("busy", 100, 300, much_later);
-        assert_eq!(rates.wait("busy", much_later), Duration::from_secs(1));
+        assert_eq!(rates.wait("busy", 100, much_later), Duration::from_secs(1));
     }
 
     #[test]
     fn a_rate_of_zero_is_no_panic() {
         let (rates, now) = (Rates::default(), Instant::now());
         rates.charge("a", 0, 3, now);
-        assert_eq!(rates.wait("a", now), Duration::from_secs(1));
+        assert_eq!(rates.wait("a", 0, now), Duration::from_secs(1));
     }
 }

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use hearth_control::id::AccountId;
 use hearth_control::instance::InstanceId;
-use hearth_endpoint::RateLimiter;
 use hearth_front::{Front, GuestDoor, GuestService};
 use hearth_host::{GuestServer, GuestServerTask};
 use hearth_node::{ServiceListener, service_of};
+use hearth_rate::RateLimiter;
 use hearth_wire::service::Service;
 use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
@@ -58,7 +58,7 @@ impl GuestServer for GuestServices {
         let services = self.clone();
         let task = tokio::spawn(async move {
             let streams = Arc::new(Semaphore::new(MAX_STREAMS));
-            let limiter = RateLimiter::new(BYTES_PER_SECOND, BURST, Instant::now());
+            let limiter = RateLimiter::new(BYTES_PER_SECOND, BURST);
             let limiter = Arc::new(Mutex::new(limiter));
             // Dropping this set with the task ends the guest's streams.
             let mut served = JoinSet::new();

@@ -7,7 +7,7 @@ use super::Metadata;
 
 /// The layers of crates, from the bottom up.
 const FLOORS: &[&[&str]] = &[
-    &["hearth-sqlite", "hearth-wire"],
+    &["hearth-rate", "hearth-sqlite", "hearth-wire"],
     &[
         "hearth-agent",
         "hearth-base",

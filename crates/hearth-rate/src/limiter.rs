@@ -1,42 +1,34 @@
-//! A rate limiter (GCRA): it stores the time at which everything taken so far is paid for.
-//!
-//! Pure: the caller passes the time and does the waiting.
+//! A limit with a rate of its own.
 
 use std::time::{Duration, Instant};
 
-/// Limits to `rate` units per second, with `burst` ahead of it.
+use crate::meter::{Meter, Moment, Rate};
+
+/// Limits to a rate, with a burst ahead of it.
 #[derive(Debug)]
-pub struct RateLimiter {
-    rate: f64,
-    burst: Duration,
-    /// When everything that was taken so far is paid for.
-    paid_at: Instant,
+pub struct RateLimiter<M = Instant> {
+    rate: Rate,
+    meter: Meter<M>,
 }
 
-impl RateLimiter {
-    /// A limiter from which nothing was taken yet.
+impl<M: Moment> RateLimiter<M> {
+    /// A limiter from which nothing was taken yet: `per_second` units a second, and what `burst` is worth at once.
     #[must_use]
-    pub fn new(rate: f64, burst: Duration, now: Instant) -> Self {
+    pub fn new(per_second: f64, burst: Duration) -> Self {
         Self {
-            rate,
-            burst,
-            paid_at: now,
+            rate: Rate::new(per_second, burst),
+            meter: Meter::default(),
         }
     }
 
     /// Takes an amount that can no longer be refused. Returns how long to wait before the next.
-    pub fn take(&mut self, amount: f64, now: Instant) -> Duration {
-        self.paid_at = self.paid_at.max(now) + self.cost(amount);
-        self.debt(now)
+    pub fn take(&mut self, amount: f64, now: M) -> Duration {
+        self.meter.take(amount, self.rate, now)
     }
 
     /// Takes an amount. Takes nothing and returns false if the debt is too large already.
-    pub(crate) fn try_take(&mut self, amount: f64, now: Instant) -> bool {
-        if !self.debt(now).is_zero() {
-            return false;
-        }
-        self.take(amount, now);
-        true
+    pub fn try_take(&mut self, amount: f64, now: M) -> bool {
+        self.meter.try_take(amount, self.rate, now).is_ok()
     }
 
     /// Takes an amount and returns how long to wait for it. Takes nothing if the wait would be longer than `limit`.
@@ -44,29 +36,18 @@ impl RateLimiter {
     /// # Errors
     ///
     /// How long it will be until the wait is as short as `limit`.
-    pub(crate) fn take_within(
+    pub fn take_within(
         &mut self,
         amount: f64,
         limit: Duration,
-        now: Instant,
+        now: M,
     ) -> Result<Duration, Duration> {
-        let wait = self.debt(now);
+        let wait = self.meter.debt(self.rate, now);
         if wait > limit {
             return Err(wait - limit);
         }
         self.take(amount, now);
         Ok(wait)
-    }
-
-    fn debt(&self, now: Instant) -> Duration {
-        self.paid_at
-            .saturating_duration_since(now)
-            .saturating_sub(self.burst)
-    }
-
-    fn cost(&self, amount: f64) -> Duration {
-        // A rate of zero would never be paid for. An hour is as good.
-        Duration::try_from_secs_f64(amount / self.rate).unwrap_or(Duration::from_secs(3600))
     }
 }
 
@@ -79,7 +60,7 @@ mod tests {
     #[test]
     fn a_burst_is_free_and_then_the_rate_holds() {
         let now = Instant::now();
-        let mut limiter = RateLimiter::new(100.0, Duration::from_secs(1), now);
+        let mut limiter = RateLimiter::new(100.0, Duration::from_secs(1));
         assert_eq!(limiter.take(100.0, now), Duration::ZERO);
         assert_eq!(limiter.take(50.0, now), Duration::from_millis(500));
         assert!(!limiter.try_take(1.0, now));
@@ -89,7 +70,7 @@ mod tests {
     #[test]
     fn a_queue_is_as_long_as_its_wait() {
         let now = Instant::now();
-        let mut limiter = RateLimiter::new(10.0, Duration::from_secs(1), now);
+        let mut limiter = RateLimiter::new(10.0, Duration::from_secs(1));
         let limit = Duration::from_secs(2);
         let mut waits = Vec::new();
         while let Ok(wait) = limiter.take_within(1.0, limit, now) {
@@ -107,7 +88,7 @@ mod tests {
     #[test]
     fn a_rate_of_zero_is_no_panic() {
         let now = Instant::now();
-        let mut limiter = RateLimiter::new(0.0, Duration::ZERO, now);
+        let mut limiter = RateLimiter::new(0.0, Duration::ZERO);
         assert_eq!(limiter.take(1.0, now), Duration::from_secs(3600));
     }
 
@@ -116,7 +97,7 @@ mod tests {
         #[test]
         fn the_rate_is_never_exceeded(pieces in prop::collection::vec(1u32..100_000, 1..100)) {
             let start = Instant::now();
-            let mut limiter = RateLimiter::new(1000.0, Duration::from_secs(2), start);
+            let mut limiter = RateLimiter::new(1000.0, Duration::from_secs(2));
             let mut now = start;
             let mut sum = 0.0;
             for piece in pieces {
