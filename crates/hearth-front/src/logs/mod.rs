@@ -65,7 +65,7 @@ impl Logs {
     }
 
     async fn perform(&self, call: Call, operation: Operation) -> Result<Written, Fault> {
-        let scope = call.caller.scope;
+        let scope = &call.caller.scope;
         let owner = LogOwner {
             account: scope.account.to_string(),
             region: scope.region.to_string(),

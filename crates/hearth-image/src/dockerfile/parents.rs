@@ -77,9 +77,9 @@ pub(super) fn rewrite(
         patterns.push(format!("--exclude=!{path}"));
     }
     // What one source names would be found from both.
-    let is_nested = |root: &&str| {
+    let is_nested = |root: &&&str| {
         roots.iter().any(|other| {
-            other != root && (other.is_empty() || root.starts_with(&format!("{other}/")))
+            other != *root && (other.is_empty() || root.starts_with(&format!("{other}/")))
         })
     };
     if let Some(root) = roots.iter().find(is_nested) {
