@@ -118,14 +118,13 @@ fn write_apart(
                 0 => None,
                 missed => line(&Missed { missed }),
             };
-            let lines: Vec<u8> = missed
-                .into_iter()
-                .chain(batch.drain(..))
-                .flatten()
-                .collect();
+            // What was missed came before.
+            let mut lines = missed.unwrap_or_default();
+            lines.extend(batch.concat());
             if let Err(error) = file.append(&lines) {
                 tracing::error!(%error, "audit log cannot be written");
             }
+            batch.clear();
         }
     };
     std::thread::Builder::new()

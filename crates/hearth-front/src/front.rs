@@ -193,13 +193,18 @@ impl Front {
             account: key.account,
             is_verified: claim.is_some(),
         };
-        let content = match claim.filter(|_| is_upload) {
-            Some(claim) => Content::Upload(Upload { body, claim }),
-            None => {
+        let content = match claim {
+            Some(claim) if is_upload => Content::Upload(Upload { body, claim }),
+            claim => {
                 self.has_room(service, head, key.account)?;
                 let read = self.bodies.read(sender, &head.headers, body).await;
                 let body = read.map_err(body_fault)?;
-                signed.verify(head, &body, &key.secret).map_err(refuse)?;
+                match claim {
+                    // The head is verified already, and what it states of the body with it.
+                    Some(claim) if claim.holds_body(&body) => {}
+                    Some(_) => return Err(refuse(SignatureError::Mismatch)),
+                    None => signed.verify(head, &body, &key.secret).map_err(refuse)?,
+                }
                 Content::Read(body)
             }
         };

@@ -83,6 +83,9 @@ pub struct LogStore {
     pub(crate) rates: Rates,
 }
 
+/// How much the writing thread gives way: a batch may have ten thousand events, and the requests of others go first.
+const WRITER_NICENESS: u8 = 5;
+
 impl LogStore {
     /// Opens the database at `path`. Creates it with mode 0600 if it does not exist.
     ///
@@ -92,6 +95,7 @@ impl LogStore {
     pub fn open(path: &Path, limits: LogLimits) -> Result<Self, LogError> {
         let options = Options {
             durability: Durability::Normal,
+            niceness: WRITER_NICENESS,
             ..Options::new(schema::STEPS)
         };
         Ok(Self {

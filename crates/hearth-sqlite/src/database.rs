@@ -45,6 +45,8 @@ pub struct Options {
     pub durability: Durability,
     /// Size in bytes at which the writer empties the write-ahead log. A long read can delay that.
     pub max_wal_bytes: u64,
+    /// How much the writing thread gives way to other threads, as `nice` counts it: from 0 (not at all) to 19.
+    pub niceness: u8,
 }
 
 impl Options {
@@ -55,6 +57,18 @@ impl Options {
             schema,
             durability: Durability::Full,
             max_wal_bytes: MAX_WAL_BYTES,
+            niceness: 0,
+        }
+    }
+}
+
+/// Lowers the priority of this thread alone. Without effect where the kernel refuses it.
+fn give_way(niceness: u8) {
+    if niceness > 0 {
+        // For Linux, each thread has a priority of its own and is named by its id.
+        let thread = rustix::thread::gettid();
+        if let Err(error) = rustix::process::setpriority_process(Some(thread), niceness.into()) {
+            tracing::warn!(%error, "a writer of a database has the priority of all others");
         }
     }
 }
@@ -91,10 +105,14 @@ impl Database {
     ) -> Result<Self, Error> {
         let db = open_for_writing(path, options)?;
         let wal = Wal::of(path, options.max_wal_bytes);
+        let niceness = options.niceness;
         let (requests, queue) = mpsc::channel();
         let writer = thread::Builder::new()
             .name("hearth-store".to_owned())
-            .spawn(move || writer::run(db, &queue, wal, watch))
+            .spawn(move || {
+                give_way(niceness);
+                writer::run(db, &queue, wal, watch);
+            })
             .map_err(Error::File)?;
         Ok(Self {
             requests: Some(requests),
