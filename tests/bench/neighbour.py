@@ -3,8 +3,8 @@
 One microVM is asked for a page again and again, through its endpoint, while another one attacks processor, memory, disk, network, the
 host's resolver, its table of connections, all of them, or nothing. Every request is a line of the CSV (`metric,subject,parameter,round,value`), and so is what an attack got done: one that
 did nothing would show nothing. The table and the JSON are of those lines alone. Loads are measured turn by turn, so that a host
-that slows down slows all of them. The one that is asked is of the smallest size and stays within what that may count on of a busy
-host, a quarter of a processor; the attacker is four times as large.
+that slows down slows all of them. The one that is asked is of the smallest size, the attacker is four times as large: on one
+processor, a fifth of it is the victim's. Asked so often that it needs more, it waits like everybody else.
 """
 
 import argparse
@@ -145,7 +145,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--loads", nargs="+", choices=LOADS, default=LOADS, help="idle has to be among them; the others are compared with it")
     parser.add_argument("--requests", type=int, default=50, help="requests of a round, for each load")
-    parser.add_argument("--rate", type=float, default=2, help="requests a second; on an emulated host each is some 35 ms of processor time")
+    parser.add_argument("--rate", type=float, default=1, help="turns of both requests a second; on an emulated host each is some 120 ms of processor time")
     parser.add_argument("--attacker-mib", type=int, default=2048, help="baseline memory of the attacker")
     parser.add_argument("--patience", type=float, default=2, help="how many times as long as planned the requests may take")
     parser.add_argument("--csv", type=pathlib.Path, default="bench-neighbour.csv")
