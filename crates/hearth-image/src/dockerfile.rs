@@ -13,6 +13,7 @@ mod instructions;
 mod mounts;
 mod parents;
 mod parse;
+mod pattern;
 mod stages;
 mod variables;
 
@@ -97,7 +98,7 @@ impl Dockerfile {
                 }
             }
         }
-        variables::judge(&parsed.instructions)?;
+        variables::judge(&parsed.instructions, &mut edits)?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let text = edits.apply(text);
         let instructions = parse::parse(&text)?

@@ -30,6 +30,8 @@ pub(super) struct Instruction {
     pub(super) line: usize,
     /// In capital letters; that of the trigger where it is an `ONBUILD`.
     pub(super) keyword: String,
+    /// Whether it is an `ONBUILD`.
+    pub(super) is_trigger: bool,
     /// What stands behind the keyword.
     pub(super) words: Vec<Word>,
     /// The place of the keyword itself.
@@ -154,7 +156,8 @@ impl<'a> Parser<'a> {
             return Ok(());
         };
         let mut words: Vec<Word> = words.collect();
-        if keyword.text.eq_ignore_ascii_case("ONBUILD") && !words.is_empty() {
+        let is_trigger = keyword.text.eq_ignore_ascii_case("ONBUILD") && !words.is_empty();
+        if is_trigger {
             keyword = words.remove(0);
         }
         let place = keyword.place.ok_or_else(|| {
@@ -164,6 +167,7 @@ impl<'a> Parser<'a> {
             // Comments and empty lines may stand before it.
             line: place.line,
             keyword: keyword.text.to_ascii_uppercase(),
+            is_trigger,
             words,
             place,
         };

@@ -74,6 +74,14 @@ fn what_buildah_reads_otherwise_is_edited() {
             "FROM a AS Build\nCOPY --from=Build a b\nRUN --mount=from=BUILD,target=/x true\nFROM build\n",
             "FROM a AS build\nCOPY --from=build a b\nRUN --mount=from=build,target=/x true\nFROM build\n",
         ),
+        (
+            "ENV V=3.11.4\nENV A=${V%.*} B=\"x${V##*.}\" C=${V//./_}${V+y}\nENV D=${A#3.}\n",
+            "ENV V=3.11.4\nENV A=3.11 B=\"x4\" C=3_11_4y\nENV D=11\n",
+        ),
+        (
+            "ENV A='1-2'\nARG A=other\nWORKDIR /${A#*-}\n",
+            "ENV A='1-2'\nARG A=other\nWORKDIR /2\n",
+        ),
         // Neither a flag of the instruction nor a form that the builder expands.
         ("RUN echo --link ${A%x}\n", "RUN echo --link ${A%x}\n"),
         ("ENV A=\\${B%x}\n", "ENV A=\\${B%x}\n"),
@@ -167,6 +175,34 @@ fn what_cannot_be_is_refused_with_line_and_flag() {
 }
 
 #[test]
+fn forms_are_expanded_where_the_value_is_known() {
+    let text = "ARG V=3.11.4\nFROM a:${V%.*}\n";
+    assert_eq!(
+        Dockerfile::read(text).unwrap().text,
+        "ARG V=3.11.4\nFROM a:3.11\n"
+    );
+    for lines in [
+        // An ENV of the base image may have the name.
+        "ARG B=1.2",
+        "ARG B",
+        "ENV B=$PATH",
+        "ENV B=\"a b\"",
+        "ENV B some value",
+        "ENV B=1.2\nENV \"B\"=3",
+        "ENV B=1.2\nFROM a",
+        "ONBUILD ENV B=1.2",
+    ] {
+        let said = refusal(&format!("FROM a\n{lines}\nENV A=${{B%.*}}\n"));
+        assert!(
+            said.contains("${B%.*} in ENV is not supported here"),
+            "{said}"
+        );
+    }
+    let said = refusal("FROM a\nENV B=1.2\nONBUILD ENV A=${B%.*}\n");
+    assert!(said.starts_with("Dockerfile:3: ${B%.*} in ENV"), "{said}");
+}
+
+#[test]
 fn syntax_lines_are_answered_by_the_builder() {
     for frontend in [
         "docker/dockerfile:1",
@@ -198,13 +234,13 @@ fn instructions_are_found_again() {
 
 #[test]
 fn sources_that_have_to_be_there_are_known() {
-    let text = "FROM a\n\nCOPY --parents a/*.md b/c x/./y/ /to\nCOPY --from=a --parents /d /to\nCOPY e /f\n";
+    let text = "FROM a\n\nCOPY --parents a/*.md b/c /to\nCOPY --parents x/./y/ /to\nCOPY --from=a --parents /d /to\nCOPY e /f\n";
     let named = Dockerfile::read(text).unwrap().named_sources;
     let named: Vec<(usize, &str)> = named
         .iter()
         .map(|source| (source.line, source.path.as_str()))
         .collect();
-    assert_eq!(named, [(3, "b/c"), (3, "x/y")]);
+    assert_eq!(named, [(3, "b/c"), (4, "x/y")]);
 }
 
 #[test]
