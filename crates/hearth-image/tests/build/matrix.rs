@@ -206,8 +206,8 @@ const ROWS: &[Row] = &[
     ),
     row(
         "forms of variables",
-        "ARG SET=s\nENV FORMS=${NONE:-d},${SET:+y},${NONE:+y},\\$SET,${SET}",
-        "[ \"$FORMS\" = 'd,y,,$SET,s' ]",
+        "ARG SET=s\nENV FORMS=${NONE:-d},${SET:+y},${NONE:+y},\\$SET,${SET}\nENV V=3.11.4\nENV CUT=${V%.*}-${V//./_}",
+        "[ \"$FORMS\" = 'd,y,,$SET,s' ] && [ \"$CUT\" = 3.11-3_11_4 ]",
     ),
     row(
         "VOLUME keeps what is written",
