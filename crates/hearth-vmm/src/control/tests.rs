@@ -5,19 +5,19 @@ use crate::virtio::Poller;
 use crate::virtio::poller::MACHINE_SLOT;
 use hearth_wire::vmm::{EndReason, Event};
 
-fn control() -> (Control, Poller) {
+fn control() -> (ControlServer, Poller) {
     let poller = Poller::new().unwrap();
-    (Control::new(poller.registrar(MACHINE_SLOT)), poller)
+    (ControlServer::new(poller.registrar(MACHINE_SLOT)), poller)
 }
 
-fn connected() -> (Control, UnixStream, Poller) {
+fn connected() -> (ControlServer, UnixStream, Poller) {
     let (mut control, poller) = control();
     let client = join(&mut control);
     (control, client, poller)
 }
 
 /// One more client. The first one has the first token.
-fn join(control: &mut Control) -> UnixStream {
+fn join(control: &mut ControlServer) -> UnixStream {
     let (ours, theirs) = UnixStream::pair().unwrap();
     control.inherit(ours.into()).unwrap();
     theirs
@@ -28,7 +28,7 @@ fn ask(client: &mut UnixStream, id: u64, command: Command) {
 }
 
 /// The next request of the client in that place.
-fn asked(control: &mut Control, place: u32) -> Option<(Asker, Request)> {
+fn asked(control: &mut ControlServer, place: u32) -> Option<(Asker, Request)> {
     control.next_request(CLIENT_TOKENS + place)
 }
 
