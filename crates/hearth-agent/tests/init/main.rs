@@ -160,7 +160,7 @@ fn what_an_exec_leaves_in_the_background_may_write_on() {
     let machine = Machine::boot();
     start(&machine, start_spec("exec sleep 600"));
     let app = ExecPlace::Application;
-    // More than the two pipes hold, and only shell builtins write, which a broken pipe ends.
+    // More than a pipe holds (64 KiB are 13,107 of its lines), and only shell builtins write, which a broken pipe ends.
     let script = "(while :; do echo line; echo line >&2; i=$((i+1)); echo $i > /tmp/written; done) & echo started";
     assert_eq!(machine.shell(app, script).1, OK);
     let written = || -> u32 {
@@ -168,7 +168,7 @@ fn what_an_exec_leaves_in_the_background_may_write_on() {
         text.trim().parse().unwrap_or_default()
     };
     assert!(
-        eventually(|| written() > 50_000),
+        eventually(|| written() > 20_000),
         "it wrote {} lines",
         written()
     );
