@@ -75,14 +75,6 @@ impl BodyClaim {
         }
     }
 
-    /// Whether a body is the signed one.
-    pub(crate) fn holds_body(&self, body: &[u8]) -> bool {
-        match self {
-            Self::Sha256(stated) => equal(stated, &payload_hash(body)),
-            Self::Unsigned => true,
-        }
-    }
-
     /// Whether a body with this digest is the signed one.
     pub(crate) fn holds(&self, digest: &[u8]) -> bool {
         match self {
