@@ -93,11 +93,13 @@ class Bench:
 
     def measure(self, victim, attacker, load, number, arguments):
         seconds = LEAD_S + arguments.requests / arguments.rate
-        victim.connect(), attacker.connect()
+        attacker.connect()
         if load != "idle":
             status, body = attacker.get(f"/attack?kind={load}&seconds={seconds * arguments.patience}")
             assert status == 202, body
         time.sleep(LEAD_S)
+        # Not earlier: while the attack is begun, an idle connection could be closed.
+        victim.connect()
         for _ in range(arguments.requests):
             took = 0
             for metric, path in PAGES.items():

@@ -2,14 +2,13 @@
 //!
 //! With weights alone, the kernel divides a busy processor by size at every moment and remembers nothing. A session
 //! that sleeps for seconds and then computes for some milliseconds gets only its share beside neighbours that never
-//! stop, and its latency grows several times. So a microVM that used, for its size, clearly less than the mean gets a
-//! multiple of its weight for as long as that lasts. What it uses is less than its share, so nobody gets less than
-//! theirs.
+//! stop, and its latency grows several times. So a microVM that used, for its size, less than the mean gets a multiple
+//! of its weight for as long as that lasts. What it uses is less than its share, so nobody gets less than theirs.
 //!
 //! ```text
 //! u     = processors used lately / weight of the size
 //! mean  = mean of u over all the processor time that was used
-//! first   when u falls below 0.7 mean, until it rises above 0.9 mean
+//! first   when u falls below 0.85 mean, until it rises above the mean
 //! ```
 //!
 //! A microVM that computes all the time is at about the mean itself, whatever its size is, so size alone prioritises
@@ -27,9 +26,9 @@ use crate::layout::MachineName;
 const SMOOTHING: f64 = 0.4;
 
 /// Thresholds of prioritising, in parts of the mean. There are two for hysteresis, so that weights are not written back
-/// and forth.
-const BELOW: f64 = 0.7;
-const ABOVE: f64 = 0.9;
+/// and forth. Lower ones would leave a microVM that uses three quarters of its share to wait like one that never stops.
+const BELOW: f64 = 0.85;
+const ABOVE: f64 = 1.0;
 
 /// Part of the host's processors. As long as all microVMs together use less, nobody waits and no weight is changed.
 const SHORT: f64 = 0.5;
@@ -219,10 +218,10 @@ mod tests {
     fn between_the_bounds_everybody_stays() {
         let name: MachineName = "other".parse().unwrap();
         for (used, goes_first, expected) in [
-            (0.8, true, true),
-            (0.8, false, false),
-            (0.95, true, false),
-            (0.6, false, true),
+            (0.95, true, true),
+            (0.95, false, false),
+            (1.05, true, false),
+            (0.8, false, true),
         ] {
             let mut all = all(&[("hog", 1, 100.0), ("other", 1, used * 100.0)]);
             // What it uses itself is part of the mean.
