@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 const NAME: &str = "certificates.pem";
 
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+const END: &str = "-----END CERTIFICATE-----";
 
 /// Largest file of certificates: twice what Debian's whole bundle takes.
 const MAX_BYTES: u64 = 512 << 10;
@@ -70,13 +71,31 @@ pub fn trust(directory: &Path, file: &Path) -> Result<(), CertificatesError> {
 }
 
 /// The certificates that were kept in `directory`; empty if there are none.
-pub(crate) fn kept(directory: &Path) -> Result<Vec<u8>, CertificatesError> {
+pub(crate) fn kept(directory: &Path) -> Result<String, CertificatesError> {
     let path = directory.join(NAME);
-    match fs::read(&path) {
-        Ok(bytes) => Ok(bytes),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok(text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
         Err(source) => Err(CertificatesError::Io { path, source }),
     }
+}
+
+/// Each certificate of a bundle as PEM of its own, without the text between them.
+pub(crate) fn each(bundle: &str) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    let mut is_inside = false;
+    for line in bundle.lines().map(str::trim) {
+        if line == BEGIN {
+            is_inside = true;
+            found.push(String::new());
+        }
+        if is_inside && let Some(certificate) = found.last_mut() {
+            certificate.push_str(line);
+            certificate.push('\n');
+        }
+        is_inside &= line != END;
+    }
+    found
 }
 
 #[cfg(test)]
@@ -92,11 +111,20 @@ mod tests {
         let pem = format!("# ours\n{BEGIN}\nAAAA\n-----END CERTIFICATE-----\n");
         fs::write(&file, &pem).unwrap();
         trust(&bases, &file).unwrap();
-        assert_eq!(kept(&bases).unwrap(), pem.as_bytes());
+        assert_eq!(kept(&bases).unwrap(), pem);
         fs::write(&file, "-----BEGIN PRIVATE KEY-----\nAAAA\n").unwrap();
         let error = trust(&bases, &file).unwrap_err().to_string();
         assert!(error.contains("ca.pem has no certificate in it"), "{error}");
         assert!(trust(&bases, &folder.path().join("nosuch")).is_err());
-        assert_eq!(kept(&bases).unwrap(), pem.as_bytes());
+        assert_eq!(kept(&bases).unwrap(), pem);
+    }
+
+    #[test]
+    fn each_certificate_is_a_file_of_its_own() {
+        let one = format!("{BEGIN}\nAAAA\n{END}\n");
+        let two = format!("{BEGIN}\nBBBB\nCCCC\n{END}\n");
+        let bundle = format!("# ours\n{one}\nand:\n{}# end\n", two.replace('\n', "\r\n"));
+        assert_eq!(each(&bundle), [one, two]);
+        assert!(each("").is_empty());
     }
 }

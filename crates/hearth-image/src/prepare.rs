@@ -33,6 +33,9 @@ const RANDOM_FILE: &str = "hearth-random.so";
 /// The name of the operator's certificates in the working directory; empty if there are none.
 const CERTIFICATES_FILE: &str = "certificates.pem";
 
+/// The directory with a file for each of them. Some programs take a file of several for one.
+const CERTIFICATES_DIRECTORY: &str = "certificates";
+
 /// Size of the scratch disk, and so of what a microVM may write. Sparse.
 const SCRATCH_BYTES: u64 = 8 << 30;
 
@@ -165,10 +168,10 @@ fn current(directory: &Path) -> Result<Option<Bases>, PrepareError> {
 }
 
 /// Digest of `prepare.sh` and of what it is given.
-fn recipe(certificates: &[u8]) -> String {
+fn recipe(certificates: &str) -> String {
     let mut digest = blake3::Hasher::new();
     digest.update(SCRIPT.as_bytes());
-    digest.update(certificates);
+    digest.update(certificates.as_bytes());
     digest.update(RANDOM_SOURCE.as_bytes());
     digest.update(&SCRATCH_BYTES.to_le_bytes());
     digest.update(&WORK_BYTES.to_le_bytes());
@@ -232,13 +235,19 @@ fn make(options: &PrepareOptions<'_>, lock: &File) -> Result<Bases, PrepareError
 }
 
 /// Removes what an earlier call has made with other certificates.
-fn begin_with(certificates: &[u8], work: &Path) -> Result<(), PrepareError> {
+fn begin_with(certificates: &str, work: &Path) -> Result<(), PrepareError> {
     let path = work.join(CERTIFICATES_FILE);
-    if fs::read(&path).is_ok_and(|before| before == certificates) {
+    if fs::read(&path).is_ok_and(|before| before == certificates.as_bytes()) {
         return Ok(());
     }
     fs::remove_dir_all(work).map_err(failed("remove", work))?;
-    fs::create_dir_all(work).map_err(failed("make the directory", work))?;
+    let each = work.join(CERTIFICATES_DIRECTORY);
+    fs::create_dir_all(&each).map_err(failed("make the directory", &each))?;
+    for (number, certificate) in certificates::each(certificates).into_iter().enumerate() {
+        let path = each.join(format!("operator-{}.crt", number + 1));
+        fs::write(&path, certificate).map_err(failed("write", &path))?;
+    }
+    // Last: it says that the others are there.
     fs::write(&path, certificates).map_err(failed("write", &path))
 }
 

@@ -32,13 +32,11 @@ debootstrap() {
     mv "$target.unfinished" "$target"
 }
 
-# Has a tree trust the operator's certificates too, if there are some. A file of several is taken for one by some programs.
+# Has a tree trust the operator's certificates too, if there are some.
 trust() {
     [ -s certificates.pem ] || return 0
     mkdir -p "$1/usr/local/share/ca-certificates"
-    awk -v to="$1/usr/local/share/ca-certificates/operator-" \
-        '/-----BEGIN CERTIFICATE-----/ { file = to ++count ".crt" } file { print > file }
-        /-----END CERTIFICATE-----/ { close(file); file = "" }' certificates.pem
+    cp certificates/*.crt "$1/usr/local/share/ca-certificates/"
     chroot "$1" update-ca-certificates
 }
 
