@@ -86,6 +86,13 @@ def other_microvms(server):
 
 
 @pytest.fixture
+def functions(server):
+    from contract.checked import checked
+
+    return checked(server.client("lambda"))
+
+
+@pytest.fixture
 def core(server):
     from contract.checked import checked
 

@@ -16,6 +16,10 @@ def option(value):
     return "None" if value is None else f"Some({value})"
 
 
+def number(value):
+    return "None" if value is None else f"Some({float(value)})"
+
+
 class Tables:
     """Collects the shapes that inputs reach, each once, innermost first."""
 
@@ -37,7 +41,7 @@ class Tables:
         return constant_name
 
     def string(self, name, raw):
-        values = ", ".join(f'"{value}"' for value in raw.get("enum", []))
+        values = ", ".join(f'"{value}"' for value in raw.get("enum", []) if name not in self.service.free_texts)
         pattern = raw.get("pattern") if self.service.has_pattern(name) else None
         return (
             f"Shape::Text(Text {{ min: {option(raw.get('min'))}, max: {option(raw.get('max'))}, "
@@ -50,12 +54,12 @@ class Tables:
 
     long = integer
 
-    # No service that is answered has these yet: `Shape` gets them with the first one.
     def double(self, name, raw):
-        return "Shape::Double"
+        return f"Shape::Double(DoubleRange {{ min: {number(raw.get('min'))}, max: {number(raw.get('max'))} }})"
 
     float = double
 
+    # No input that is read has one yet: `Shape` gets it with the first one.
     def timestamp(self, name, raw):
         return "Shape::Timestamp"
 
@@ -101,16 +105,30 @@ class Tables:
         return (
             f"/// `{name}`.\npub(super) static {constant(name)}: OperationModel = OperationModel {{ "
             f'name: "{name}", method: "{http["method"]}", path: "{http["requestUri"]}", '
-            f"status: {http.get('responseCode', 200)}, input: &[{members}] }};"
+            f"status: {self.service.statuses.get(name, http.get('responseCode', 200))}, input: &[{members}] }};"
         )
+
+    def refused(self):
+        """The addresses of the operations that are not answered."""
+        rows = []
+        for name in self.model.operation_names:
+            if not self.service.wanted(name):
+                http = self.model.operation_model(name).http
+                rows.append(
+                    f'OperationModel {{ name: "{name}", method: "{http["method"]}", path: "{http["requestUri"]}", '
+                    f"status: {http.get('responseCode', 200)}, input: &[] }}"
+                )
+        doc = "/// The operations that Hearth does not answer, without their inputs.\n"
+        return f"{doc}pub(super) static REFUSED: &[OperationModel] = &[{', '.join(rows)}];"
 
 
 def render(service, model, raw):
     """The body of `constraints.rs`."""
     tables = Tables(service, model, raw)
     texts = [tables.operation(name) for name in service.operations(model)]
+    texts += [tables.refused()] if service.is_refusing else []
     text = "\n\n".join([*texts, "\n".join(tables.lines)])
-    kinds = [kind for kind in ("List", "Map", "Range", "Structure", "Text") if f"({kind} {{" in text]
+    kinds = [kind for kind in ("DoubleRange", "List", "Map", "Range", "Structure", "Text") if f"({kind} {{" in text]
     places = [place for place in ("body", "header", "path", "query") if f"{place}(" in text]
     shape = ["Shape"] if "Shape::" in text else []
     names = ", ".join(sorted([*kinds, "OperationModel", *shape]) + places)

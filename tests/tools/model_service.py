@@ -7,7 +7,7 @@ def render(service, model, types):
     """The body of `mod.rs`."""
     operations = [operation.name for operation in types.operations]
     names = ", ".join(operations)
-    writers = sorted({writer(service, operation) for operation in types.operations})
+    writers = sorted({writer(service, types, operation) for operation in types.operations})
     if service.writer == "xml":
         uses = f"use super::values::read;\nuse crate::wire::xml::{{Xml, {', '.join(writers)}}};"
     else:
@@ -41,7 +41,7 @@ impl Operation {{
 
     /// Performs the operation on an input that its constraints have accepted.
     pub(crate) {'async ' if service.is_async else ''}fn perform<S: {service.trait}>(self, service: &S, input: Input) -> Result<{written}, Fault> {{
-        match self {{ {" ".join(arm(service, operation) for operation in types.operations)} }}
+        match self {{ {" ".join(arm(service, types, operation) for operation in types.operations)} }}
     }}
 }}
 
@@ -50,32 +50,39 @@ pub(super) fn models() -> impl Iterator<Item = &'static OperationModel> {{
     Operation::ALL.iter().map(|operation| operation.model())
 }}
 
-/// One method for each operation of `{service.name}`.
+{refused(service)}/// One method for each operation of `{service.name}`.
 pub(crate) trait {service.trait}{': Sync' if service.is_async else ''} {{
-    {" ".join(method(service, operation) for operation in types.operations)}
+    {" ".join(method(service, types, operation) for operation in types.operations)}
 }}
 """
 
 
-def writer(service, operation):
+def refused(service):
+    if not service.is_refusing:
+        return ""
+    doc = f"/// The addresses of the operations of `{service.name}` that Hearth refuses by name.\n"
+    return f"{doc}pub(crate) fn refused() -> &'static [OperationModel] {{ constraints::REFUSED }}\n\n"
+
+
+def writer(service, types, operation):
     if service.writer == "xml":
-        return "answered" if operation.output_shape else "empty"
-    if not operation.output_shape:
+        return "answered" if types.has_output(operation) else "empty"
+    if not types.has_output(operation):
         return "nothing"
-    return service.writer
+    return service.writers.get(operation.name, service.writer)
 
 
-def arm(service, operation):
+def arm(service, types, operation):
     argument = "read(input)?" if operation.input_shape else ""
     call = f"service.{field(operation.name)}({argument}){'.await' if service.is_async else ''}?"
-    how = writer(service, operation)
+    how = writer(service, types, operation)
     borrow = "&" if how == "answered" else ""
     return f"Self::{operation.name} => {how}({borrow}{call}),"
 
 
-def method(service, operation):
+def method(service, types, operation):
     argument = f", input: {operation.name}Input" if operation.input_shape else ""
-    output = f"{operation.name}Output" if operation.output_shape else "()"
+    output = f"{operation.name}Output" if types.has_output(operation) else "()"
     result = f"Result<{output}, Fault>"
     returned = f"impl Future<Output = {result}> + Send" if service.is_async else result
     return f"/// `{operation.name}`.\n fn {field(operation.name)}(&self{argument}) -> {returned};"

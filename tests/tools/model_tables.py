@@ -50,6 +50,15 @@ class Service:
     parts: dict = dataclasses.field(default_factory=dict)
     # Members by shape that Hearth neither looks at nor sends.
     left_out: dict = dataclasses.field(default_factory=dict)
+    # Members by shape that are checked, and that no operation reads.
+    unread: dict = dataclasses.field(default_factory=dict)
+    # Enumerations that are texts here: their values are refused in other words than the model's, or not all are in it.
+    free_texts: tuple = ()
+    # Statuses and writers of operations, where they differ from the model and from the service's.
+    statuses: dict = dataclasses.field(default_factory=dict)
+    writers: dict = dataclasses.field(default_factory=dict)
+    # Whether the operations that are not answered have addresses too, to be refused by name.
+    is_refusing: bool = False
 
     @property
     def module(self):
@@ -72,7 +81,40 @@ IAM = """
     CreatePolicyVersion GetPolicyVersion ListPolicyVersions SetDefaultPolicyVersion DeletePolicyVersion
 """
 
-FUNCTIONS = ""
+FUNCTIONS = """
+    CreateFunction GetFunction GetFunctionConfiguration ListFunctions UpdateFunctionCode UpdateFunctionConfiguration
+    DeleteFunction PublishVersion ListVersionsByFunction
+    CreateAlias GetAlias ListAliases UpdateAlias DeleteAlias
+    PublishLayerVersion GetLayerVersion GetLayerVersionByArn ListLayers ListLayerVersions DeleteLayerVersion
+    AddLayerVersionPermission RemoveLayerVersionPermission GetLayerVersionPolicy
+    AddPermission RemovePermission GetPolicy
+    PutFunctionConcurrency GetFunctionConcurrency DeleteFunctionConcurrency GetAccountSettings
+    PutFunctionEventInvokeConfig UpdateFunctionEventInvokeConfig GetFunctionEventInvokeConfig
+    DeleteFunctionEventInvokeConfig ListFunctionEventInvokeConfigs
+    GetFunctionRecursionConfig PutFunctionRecursionConfig GetRuntimeManagementConfig PutRuntimeManagementConfig
+    ListTags TagResource UntagResource
+    GetFunctionCodeSigningConfig ListFunctionUrlConfigs ListProvisionedConcurrencyConfigs
+    ListEventSourceMappings ListCodeSigningConfigs ListCapacityProviders ListDurableExecutionsByFunction
+"""
+
+# What functions cannot be yet. A request with such a member is checked against the model, and then refused by name
+# (`lambda/unsupported.rs`).
+NOT_YET = (
+    "PublishTo",
+    "VpcConfig",
+    "PackageType",
+    "DeadLetterConfig",
+    "KMSKeyArn",
+    "FileSystemConfigs",
+    "CodeSigningConfigArn",
+    "ImageConfig",
+    "SnapStart",
+    "CapacityProviderConfig",
+    "DurableConfig",
+    "RuntimeConfig",
+    "AcceleratorConfig",
+)
+CODE_NOT_YET = ("S3ObjectVersion", "S3ObjectStorageMode", "ImageUri", "SourceKMSKeyArn")
 
 SERVICES = [
     Service(
@@ -201,8 +243,85 @@ SERVICES = [
             "AssumeRoleResponse": ("SourceIdentity", "PackedPolicySize", "SessionTokenUtilization", "SessionTokenSize"),
         },
     ),
-    # Functions: an operation that is answered is named here. Nothing is written while there is none.
-    Service("lambda", "Lambda", wanted=set(FUNCTIONS.split()).__contains__),
+    Service(
+        "lambda",
+        "LambdaFunctions",
+        wanted=set(FUNCTIONS.split()).__contains__,
+        writer="written_present",
+        is_refusing=True,
+        # `RuntimeVersionArn` is null, not absent (facts section 1.1).
+        writers={"GetRuntimeManagementConfig": "written"},
+        # Recorded; the model says 200 (facts section 1.1).
+        statuses={"DeleteFunction": 204},
+        # Unknown runtimes are refused in words of their own, and `Creating` is no value of the model's reasons of
+        # updates (facts sections 1.2 and 1.3).
+        free_texts=("Runtime", "LastUpdateStatusReasonCode"),
+        unread={
+            "CreateFunctionRequest": NOT_YET,
+            "UpdateFunctionConfigurationRequest": NOT_YET,
+            "FunctionCode": CODE_NOT_YET,
+            "UpdateFunctionCodeRequest": (*CODE_NOT_YET, "PublishTo"),
+            "LayerVersionContentInput": CODE_NOT_YET,
+            "PublishVersionRequest": ("PublishTo",),
+            "ListFunctionsRequest": ("MasterRegion",),
+            "PutFunctionEventInvokeConfigRequest": ("DestinationConfig",),
+            "UpdateFunctionEventInvokeConfigRequest": ("DestinationConfig",),
+            "ListFunctionUrlConfigsRequest": ("Marker", "MaxItems"),
+            "ListProvisionedConcurrencyConfigsRequest": ("Marker", "MaxItems"),
+            "ListEventSourceMappingsRequest": ("EventSourceArn", "FunctionName", "Marker", "MaxItems"),
+            "ListCodeSigningConfigsRequest": ("Marker", "MaxItems"),
+            "ListCapacityProvidersRequest": ("State", "Marker", "MaxItems"),
+            "ListDurableExecutionsByFunctionRequest": (
+                "DurableExecutionName",
+                "Statuses",
+                "StartedAfter",
+                "StartedBefore",
+                "ReverseOrder",
+                "Marker",
+                "MaxItems",
+            ),
+        },
+        left_out={
+            "FunctionConfiguration": (
+                *(member for member in NOT_YET if member not in ("PackageType", "SnapStart")),
+                "MasterArn",
+                "SigningProfileVersionArn",
+                "SigningJobArn",
+                "ImageConfigResponse",
+                "ConfigSha256",
+            ),
+            "RuntimeVersionConfig": ("Error",),
+            "EnvironmentResponse": ("Error",),
+            "Layer": ("SigningProfileVersionArn", "SigningJobArn"),
+            "FunctionCodeLocation": ("ImageUri", "ResolvedImageUri", "ResolvedS3Object", "SourceKMSKeyArn", "Error"),
+            "LayerVersionContentOutput": (
+                "SigningProfileVersionArn",
+                "SigningJobArn",
+                "ResolvedS3Object",
+            ),
+            "GetFunctionResponse": ("TagsError",),
+            # No function has one (facts section 1.11).
+            "GetFunctionCodeSigningConfigResponse": ("CodeSigningConfigArn",),
+            "DeleteFunctionResponse": ("StatusCode",),
+            # Times of another kind than Hearth reads; there is no execution that they could select.
+            "ListDurableExecutionsByFunctionRequest": ("StartedAfter", "StartedBefore"),
+            # They are one page, of nothing.
+            "ListFunctionUrlConfigsResponse": ("NextMarker",),
+            "ListProvisionedConcurrencyConfigsResponse": ("NextMarker",),
+            "ListEventSourceMappingsResponse": ("NextMarker",),
+            "ListCodeSigningConfigsResponse": ("NextMarker",),
+            "ListCapacityProvidersResponse": ("NextMarker",),
+            "ListDurableExecutionsByFunctionResponse": ("NextMarker",),
+        },
+        never=(
+            "FunctionUrlConfig",
+            "ProvisionedConcurrencyConfigListItem",
+            "EventSourceMappingConfiguration",
+            "CodeSigningConfig",
+            "CapacityProvider",
+            "Execution",
+        ),
+    ),
 ]
 
 # Members that AWS sends and no model has: service, shapes, member, its shape, whether it is always present, where that

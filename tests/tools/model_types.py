@@ -19,7 +19,7 @@ class Types:
         self.raw = raw
         self.operations = [model.operation_model(name) for name in service.operations(model)]
         self.inputs = {f"{o.name}Input": o.input_shape.name for o in self.operations if o.input_shape}
-        self.outputs = {f"{o.name}Output": o.output_shape.name for o in self.operations if o.output_shape}
+        self.outputs = {f"{o.name}Output": o.output_shape.name for o in self.operations if self.has_output(o)}
         self.parts = {part: self.part_members(part, shapes) for part, shapes in service.parts.items()}
         self.refuse_bodies_that_are_no_json()
         self.used = {}
@@ -37,6 +37,11 @@ class Types:
                 if "payload" in raw or (shape is operation.output_shape and places & {"header", "statusCode"}):
                     raise SystemExit(f"{operation.name} says more than one JSON object can: write it by hand, beside the trait")
 
+    def has_output(self, operation):
+        """Whether an answer has a body: one of whose shape everything is left out has none."""
+        shape = operation.output_shape
+        return shape is not None and (not shape.members or bool(set(shape.members) - set(self.left_out(shape.name))))
+
     # Who uses what.
 
     def walk(self, name, usage):
@@ -45,7 +50,7 @@ class Types:
             self.walk(raw["member"]["shape"], usage)
         elif raw["type"] == "map":
             self.walk(raw["value"]["shape"], usage)
-        elif raw["type"] == "structure" or raw.get("enum"):
+        elif raw["type"] == "structure" or self.is_enumeration(name):
             uses = self.used.setdefault(name, set())
             if usage in uses:
                 return
@@ -58,7 +63,7 @@ class Types:
         for part in parts:
             self.used.setdefault(part, set()).add(usage)
         for member, shape in self.members(name).items():
-            if member not in self.left_out(name):
+            if member not in self.untyped(name):
                 self.walk(shape, usage)
 
     # Members.
@@ -71,6 +76,13 @@ class Types:
 
     def left_out(self, name):
         return self.service.left_out.get(name, ())
+
+    def untyped(self, name):
+        """Members without a field."""
+        return (*self.left_out(name), *self.service.unread.get(name, ()))
+
+    def is_enumeration(self, name):
+        return bool(self.raw[name].get("enum")) and name not in self.service.free_texts
 
     def field_type(self, name, member):
         rust = self.rust(self.members(name)[member])
@@ -99,7 +111,7 @@ class Types:
         own = {
             member: self.field_type(name, member)
             for member in self.members(name)
-            if member not in in_parts and member not in self.left_out(name)
+            if member not in in_parts and member not in self.untyped(name)
         }
         return own, parts
 
@@ -110,7 +122,7 @@ class Types:
         return getattr(self, f"rust_{raw['type']}")(name, raw)
 
     def rust_string(self, name, raw):
-        if raw.get("enum"):
+        if self.is_enumeration(name):
             return upper_camel(name)
         return "Sensitive" if raw.get("sensitive") else "String"
 
@@ -179,7 +191,10 @@ class Types:
     def uninhabited(self, name):
         """A type without values, for lists that are always empty."""
         return (
-            f"{commented(f'Shape `{name}`, of which there is none.')}\n#[derive(Debug)]\npub(crate) enum {upper_camel(name)} {{}}\n\n"
+            f"{commented(f'Shape `{name}`, of which there is none.')}\n#[derive({self.derives(self.used[name])})]\n"
+            f"pub(crate) enum {upper_camel(name)} {{}}"
+            if not self.is_xml()
+            else f"{commented(f'Shape `{name}`, of which there is none.')}\n#[derive(Debug)]\npub(crate) enum {upper_camel(name)} {{}}\n\n"
             f"impl Structure for {upper_camel(name)} {{ fn members(&self, _: Xml) -> Xml {{ match *self {{}} }} }}"
         )
 

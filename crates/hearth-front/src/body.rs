@@ -17,6 +17,16 @@ use crate::memory_shares::MemoryShares;
 /// Lambda's own request limit.
 pub(crate) const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
 
+/// Largest request with code of a function or a layer: 50 MiB in base64, and some more (facts on functions, section 1.2).
+pub(crate) const MAX_CODE_BODY_BYTES: usize = 70_167_211;
+
+/// How long a body with code may take, its wait for others included.
+const CODE_BODY_TIME: Duration = Duration::from_secs(60);
+
+/// Bodies with code beyond the usual size at a time, from their first byte beyond it until they are answered. What
+/// remains of them while they are answered is bounded by this too: twice their size at most.
+const CODE_BODIES: usize = 1;
+
 /// A body that takes longer is taken for a slow-body attack.
 const BODY_TIME: Duration = Duration::from_secs(30);
 
@@ -41,7 +51,7 @@ const BLOCK_BYTES: usize = 4096;
 /// Why a body was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BodyError {
-    #[error("the body exceeds {MAX_BODY_BYTES} bytes")]
+    #[error("the body is too large")]
     TooLarge,
     #[error("the body did not arrive within {} seconds", BODY_TIME.as_secs())]
     TooSlow,
@@ -65,6 +75,15 @@ pub(crate) struct Sender {
 pub(crate) struct BodyReader {
     small: Arc<Budget>,
     large: Arc<Budget>,
+    code: Arc<Semaphore>,
+}
+
+/// A body that is read, and what it holds until its request is answered.
+#[derive(Debug)]
+pub(crate) struct ReadBody {
+    pub(crate) bytes: Bytes,
+    /// The place of a body with code beyond the usual size.
+    pub(crate) place: Option<OwnedSemaphorePermit>,
 }
 
 impl BodyReader {
@@ -72,6 +91,7 @@ impl BodyReader {
         Self {
             small: Arc::new(Budget::new(shares.small_body_bytes)),
             large: Arc::new(Budget::new(shares.large_body_bytes)),
+            code: Arc::new(Semaphore::new(CODE_BODIES)),
         }
     }
 
@@ -89,11 +109,44 @@ impl BodyReader {
     where
         B: Body<Data = Bytes> + Unpin,
     {
+        let usual = (MAX_BODY_BYTES, BODY_TIME);
+        let read = self.read_within(sender, headers, body, usual).await;
+        read.map(|read| read.bytes)
+    }
+
+    /// Reads the whole body of a request that may have code. Those beyond the usual size take turns.
+    ///
+    /// # Errors
+    ///
+    /// [`BodyError`]. No memory stays reserved.
+    pub(crate) async fn read_code<B>(
+        &self,
+        sender: Sender,
+        headers: &HeaderMap,
+        body: B,
+    ) -> Result<ReadBody, BodyError>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let of_code = (MAX_CODE_BODY_BYTES, CODE_BODY_TIME);
+        self.read_within(sender, headers, body, of_code).await
+    }
+
+    async fn read_within<B>(
+        &self,
+        sender: Sender,
+        headers: &HeaderMap,
+        body: B,
+        (max_bytes, time): (usize, Duration),
+    ) -> Result<ReadBody, BodyError>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
         let stated = stated_length(headers).unwrap_or(0);
-        if stated > MAX_BODY_BYTES {
+        if stated > max_bytes {
             return Err(BodyError::TooLarge);
         }
-        tokio::time::timeout(BODY_TIME, self.collect(sender, stated, body))
+        tokio::time::timeout(time, self.collect(sender, stated, body, max_bytes))
             .await
             .unwrap_or(Err(BodyError::TooSlow))
     }
@@ -103,31 +156,45 @@ impl BodyReader {
         sender: Sender,
         stated_bytes: usize,
         mut body: B,
-    ) -> Result<Bytes, BodyError>
+        max_bytes: usize,
+    ) -> Result<ReadBody, BodyError>
     where
         B: Body<Data = Bytes> + Unpin,
     {
         let (mut whole, mut reserved) = (BytesMut::new(), 0);
         // What is reserved from the budgets until the body is read. Afterwards the sender is verified.
-        let mut held = Vec::new();
+        let (mut held, mut place) = (Vec::new(), None);
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| BodyError::Broken)?;
             let Some(data) = frame.data_ref() else {
                 continue;
             };
             let length = whole.len() + data.len();
-            if length > MAX_BODY_BYTES {
+            if length > max_bytes {
                 return Err(BodyError::TooLarge);
             }
             if length > reserved {
-                let wanted = grown(reserved, length, stated_bytes);
-                held.extend(self.reserve(sender, reserved, wanted).await?);
+                // Who has sent no more than others gets no more than they.
+                let limit = match length {
+                    0..=MAX_BODY_BYTES => MAX_BODY_BYTES,
+                    _ => max_bytes,
+                };
+                let wanted = grown(reserved, length, stated_bytes, limit);
+                if wanted > MAX_BODY_BYTES && place.is_none() {
+                    let taken = Arc::clone(&self.code).acquire_owned().await;
+                    place = Some(taken.map_err(|_| BodyError::TooSlow)?);
+                }
+                let usual = [reserved, wanted].map(|bytes| bytes.min(MAX_BODY_BYTES));
+                held.extend(self.reserve(sender, usual[0], usual[1]).await?);
                 reserved = wanted;
                 whole.reserve(reserved - whole.len());
             }
             whole.extend_from_slice(data);
         }
-        Ok(whole.freeze())
+        Ok(ReadBody {
+            bytes: whole.freeze(),
+            place,
+        })
     }
 
     /// Reserves the memory that a body needs to grow.
@@ -216,14 +283,14 @@ impl Budget {
 
 /// The new size of a buffer that is full: doubled, so that bytes are not moved too often. A body that is not small
 /// reserves all that it stated at once: two that each hold half of a share would wait for each other.
-fn grown(reserved: usize, length: usize, stated: usize) -> usize {
+fn grown(reserved: usize, length: usize, stated: usize, limit: usize) -> usize {
     let room = length.max(2 * reserved).next_multiple_of(BLOCK_BYTES);
     let room = if room > SMALL_BYTES {
         room.max(stated)
     } else {
         room
     };
-    room.min(MAX_BODY_BYTES)
+    room.min(limit)
 }
 
 fn stated_length(headers: &HeaderMap) -> Option<usize> {
@@ -417,6 +484,28 @@ mod tests {
             assert_eq!(read.await.unwrap().unwrap().len(), MAX_BODY_BYTES);
         }
         assert!(begun.elapsed() < BODY_TIME, "{:?}", begun.elapsed());
+    }
+
+    /// A body with code may be larger than others, one at a time; those of the usual size pass it.
+    #[tokio::test(start_paused = true)]
+    async fn bodies_with_code_take_turns_beyond_the_usual_size() {
+        let reader = reader();
+        let large = || Full::new(Bytes::from(vec![7; MAX_BODY_BYTES + 1]));
+        let none = HeaderMap::new();
+        let first = reader.read_code(claimed(1), &none, large()).await.unwrap();
+        assert_eq!(first.bytes.len(), MAX_BODY_BYTES + 1);
+        let usual = Full::new(Bytes::from(vec![7; MAX_BODY_BYTES]));
+        let read = reader.read_code(claimed(1), &none, usual).await;
+        assert!(read.unwrap().place.is_none());
+        let second = reader.read_code(claimed(2), &none, large()).await;
+        assert_eq!(second.unwrap_err(), BodyError::TooSlow);
+        drop(first.place);
+        let third = reader.read_code(claimed(2), &none, large()).await;
+        assert!(third.is_ok());
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_LENGTH, (MAX_CODE_BODY_BYTES + 1).into());
+        let refused = reader.read_code(claimed(1), &headers, silent()).await;
+        assert_eq!(refused.unwrap_err(), BodyError::TooLarge);
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use hearth_control::Control;
 use hearth_control::id::Region;
+use hearth_functions::Functions;
 use hearth_logs::LogStore;
 use hearth_objects::ObjectStore;
 
@@ -14,6 +15,7 @@ use crate::body::BodyReader;
 use crate::disks::Disks;
 use crate::endpoint_tokens::EndpointTokens;
 use crate::front::Front;
+use crate::function_service::FunctionService;
 use crate::guest::Metadata;
 use crate::guests::Guests;
 use crate::iam::{AccountLocks, Iam};
@@ -42,6 +44,8 @@ pub struct FrontConfig {
     pub sessions: SessionKey,
     /// The log store.
     pub logs: Arc<LogStore>,
+    /// The functions and layers of all accounts.
+    pub functions: Arc<Functions>,
     /// The object store behind S3.
     pub objects: Arc<ObjectStore>,
     /// Issues tokens for endpoints.
@@ -86,6 +90,14 @@ impl Front {
             control: config.control.clone(),
             pages: config.pages,
             endpoint_tokens: config.endpoint_tokens,
+            functions: FunctionService {
+                store: config.functions,
+                objects: match config.s3_elsewhere {
+                    None => Some(Arc::clone(&config.objects)),
+                    Some(_) => None,
+                },
+                places: Arc::new(BlockingCalls::for_calls()),
+            },
         };
         let operations = Operations {
             control: config.control.clone(),

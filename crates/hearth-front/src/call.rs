@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use http::request::Parts;
 use hyper::body::Incoming;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::guest::Guest;
 use crate::identity::Caller;
@@ -38,6 +39,10 @@ impl std::fmt::Display for CallOrigin {
     }
 }
 
+/// An extension of requests that came by TLS.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IsEncrypted;
+
 /// A request whose signature has been verified.
 pub(crate) struct Call {
     pub(crate) caller: Caller,
@@ -45,6 +50,8 @@ pub(crate) struct Call {
     pub(crate) request_id: String,
     pub(crate) head: Parts,
     pub(crate) body: Bytes,
+    /// What a large body holds until it is answered.
+    pub(crate) place: Option<OwnedSemaphorePermit>,
     /// The body of an upload, which is not read yet. `body` is empty then.
     pub(crate) upload: Option<Upload>,
 }

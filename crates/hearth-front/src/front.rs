@@ -14,12 +14,14 @@ use http::{HeaderValue, Request};
 use hyper::body::Incoming;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
+use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
 use crate::audit::{AuditLog, Entry};
-use crate::body::{BodyError, BodyReader, Sender};
+use crate::body::{BodyError, BodyReader, MAX_BODY_BYTES, MAX_CODE_BODY_BYTES, ReadBody, Sender};
 use crate::call::{Call, CallOrigin, Upload};
 use crate::fault::{Fault, SignatureCodes};
+use crate::functions::code_location;
 use crate::guest::{Guest, Metadata};
 use crate::iam::Iam;
 use crate::identity::{Caller, Identities, Principal};
@@ -107,6 +109,10 @@ impl Front {
         }
         match service {
             Service::Operator => return self.operator.answer(&head).await,
+            Service::FunctionCode => {
+                let lambda = &self.lambda;
+                return code_location::answer(&lambda.functions, &lambda.pages, &head).await;
+            }
             Service::S3 => {
                 let (mut reply, signer) = self.s3.answer(origin, request_id, head, body).await;
                 if let Some(signer) = signer {
@@ -131,9 +137,9 @@ impl Front {
         let mut reply = match self.admit(origin, service, &caller, &content) {
             Err(fault) => refuse(service, request_id, &fault),
             Ok(()) => {
-                let (body, upload) = match content {
-                    Content::Read(body) => (body, None),
-                    Content::Upload(upload) => (Bytes::new(), Some(upload)),
+                let (body, place, upload) = match content {
+                    Content::Read(body, place) => (body, place, None),
+                    Content::Upload(upload) => (Bytes::new(), None, Some(upload)),
                 };
                 let call = Call {
                     caller: caller.clone(),
@@ -141,6 +147,7 @@ impl Front {
                     request_id: request_id.to_owned(),
                     head,
                     body,
+                    place,
                     upload,
                 };
                 self.perform(service, call).await
@@ -198,15 +205,15 @@ impl Front {
             Some(claim) if is_upload => Content::Upload(Upload { body, claim }),
             claim => {
                 self.has_room(service, head, key.account)?;
-                let read = self.bodies.read(sender, &head.headers, body).await;
-                let body = read.map_err(body_fault)?;
+                let read = self.read_body(service, sender, head, body).await?;
+                let (body, place) = (read.bytes, read.place);
                 match claim {
                     // The head is verified already, and what it states of the body with it.
                     Some(claim) if claim.holds(&Sha256::digest(&body)) => {}
                     Some(_) => return Err(refuse(SignatureError::Mismatch)),
                     None => signed.verify(head, &body, &key.secret).map_err(refuse)?,
                 }
-                Content::Read(body)
+                Content::Read(body, place)
             }
         };
         let region = signed.scope.region.parse().map_err(|_| {
@@ -224,6 +231,30 @@ impl Front {
         Ok(Verified {
             caller: Caller { scope, principal },
             content,
+        })
+    }
+
+    /// Reads a body. Operations with code take larger ones than others.
+    async fn read_body(
+        &self,
+        service: Service,
+        sender: Sender,
+        head: &Parts,
+        body: Incoming,
+    ) -> Result<ReadBody, Fault> {
+        let with_code = match service {
+            Service::Lambda => lambda::operation_with_code(head),
+            _ => None,
+        };
+        if let Some(operation) = with_code {
+            let read = self.bodies.read_code(sender, &head.headers, body).await;
+            return read.map_err(|error| body_fault(error, MAX_CODE_BODY_BYTES, operation));
+        }
+        let read = self.bodies.read(sender, &head.headers, body).await;
+        let read = read.map_err(|error| body_fault(error, MAX_BODY_BYTES, ""));
+        Ok(ReadBody {
+            bytes: read?,
+            place: None,
         })
     }
 
@@ -293,7 +324,8 @@ struct Verified {
 
 /// The body of a request.
 enum Content {
-    Read(Bytes),
+    /// Read, with the place of a large one.
+    Read(Bytes, Option<OwnedSemaphorePermit>),
     Upload(Upload),
 }
 
@@ -301,8 +333,10 @@ impl Content {
     /// How many calls it counts as, at least one. An upload is not kept whole, and counts as one.
     fn calls(&self) -> u32 {
         match self {
-            Self::Read(body) => {
-                u32::try_from(body.len().div_ceil(BYTES_OF_A_CALL).max(1)).unwrap_or(u32::MAX)
+            Self::Read(body, _) => {
+                // Of larger ones, which have code, there is one at a time.
+                let bytes = body.len().min(MAX_BODY_BYTES);
+                u32::try_from(bytes.div_ceil(BYTES_OF_A_CALL).max(1)).unwrap_or(u32::MAX)
             }
             Self::Upload(_) => 1,
         }
@@ -330,7 +364,10 @@ fn throttled(service: Service, refusal: &Refusal) -> Fault {
 
 /// Whether policies have actions for a service. Roles cannot ask the other services.
 fn may_roles_ask(service: Service) -> bool {
-    !matches!(service, Service::Hearth | Service::Iam | Service::Operator)
+    !matches!(
+        service,
+        Service::Hearth | Service::Iam | Service::Operator | Service::FunctionCode
+    )
 }
 
 const ROLE_CLOSED: &str = "Credentials of a role cannot do this; use an access key of the account.";
@@ -373,12 +410,18 @@ fn panicked(service: Service, family: Family, request_id: &str) -> Reply {
     refuse(service, request_id, &Fault::new(500, code, text))
 }
 
-fn body_fault(error: BodyError) -> Fault {
+/// `operation` is empty where no operation has a limit of its own.
+fn body_fault(error: BodyError, limit_bytes: usize, operation: &str) -> Fault {
     match error {
         BodyError::TooLarge => Fault::new(
             413,
             "RequestEntityTooLargeException",
-            "Request must be smaller than 6291456 bytes for the operation",
+            match operation {
+                "" => format!("Request must be smaller than {limit_bytes} bytes for the operation"),
+                operation => format!(
+                    "Request must be smaller than {limit_bytes} bytes for the {operation} operation"
+                ),
+            },
         ),
         BodyError::TooSlow => Fault::new(
             408,

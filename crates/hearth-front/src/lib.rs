@@ -4,7 +4,7 @@
 //!  client -> server   limits of connections, heads and time; TLS
 //!         -> front    request id, service by SigV4 scope, signature, body, audit
 //!  guest  -> guest    the same for the services that guests may ask, and instance metadata
-//!         -> lambda   lambda-microvms and lambda-core: REST-JSON along the service models
+//!         -> lambda   lambda, lambda-microvms and lambda-core: REST-JSON along the service models
 //!            logs     CloudWatch Logs: JSON 1.1 over hearth-logs
 //!            sts, iam query protocol
 //!            s3       `s3s` over hearth-objects
@@ -49,6 +49,8 @@ mod accounts;
 mod connectors;
 mod disks;
 mod endpoint_tokens;
+mod function_service;
+mod functions;
 mod guests;
 mod iam;
 mod lambda;

@@ -5,10 +5,30 @@
 
 use http::request::Parts;
 
+use crate::function_service::CODE_PATH;
 use crate::sigv4::access_key_hint;
 
 /// The path prefix of Hearth's own operations.
 const HEARTH_PREFIX: &str = "/hearth/v1/";
+
+/// What follows the date in paths of the Lambda API.
+const LAMBDA_FOLDERS: &[&str] = &[
+    "account-settings",
+    "capacity-providers",
+    "code-signing-configs",
+    "durable-execution-callbacks",
+    "durable-executions",
+    "event-source-mappings",
+    "functions",
+    "layers",
+    "managed-microvm-images",
+    "microvm-images",
+    "microvms",
+    "network-connectors",
+    "resource-policy",
+    "runtimes",
+    "tags",
+];
 
 /// A service behind the listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +41,8 @@ pub(crate) enum Service {
     Sts,
     Iam,
     S3,
+    /// Code of functions and layers, for whoever has its address.
+    FunctionCode,
     /// Metrics and health, for the operator.
     Operator,
 }
@@ -47,17 +69,13 @@ impl Service {
 
     fn of_unsigned(head: &Parts) -> Self {
         let path = head.uri.path();
-        let lambda = [
-            "/2025-09-09/",
-            "/2026-04-04/",
-            "/2026-10-01/",
-            "/2017-03-31/",
-        ];
         if path == "/metrics" || path == "/health" {
             Self::Operator
+        } else if path == CODE_PATH {
+            Self::FunctionCode
         } else if path.starts_with(HEARTH_PREFIX) {
             Self::Hearth
-        } else if lambda.iter().any(|prefix| path.starts_with(prefix)) {
+        } else if is_of_lambda(path) {
             Self::Lambda
         } else if head.headers.contains_key("x-amz-target") {
             Self::Logs
@@ -75,6 +93,7 @@ impl Service {
             Self::Sts => "sts",
             Self::Iam => "iam",
             Self::S3 => "s3",
+            Self::FunctionCode => "function-code",
             Self::Operator => "operator",
         }
     }
@@ -91,6 +110,22 @@ impl Service {
     pub(crate) fn is_regional(self) -> bool {
         matches!(self, Self::Lambda | Self::Hearth | Self::Logs)
     }
+}
+
+/// Whether a path begins with a date and a folder of the Lambda API. A bucket may have such a name: then the second part
+/// tells.
+fn is_of_lambda(path: &str) -> bool {
+    let mut parts = path.split('/').skip(1);
+    let date = parts.next().unwrap_or_default();
+    let is_digit = |(place, byte): (usize, u8)| match place {
+        4 | 7 => byte == b'-',
+        _ => byte.is_ascii_digit(),
+    };
+    let is_date = date.len() == 10 && date.bytes().enumerate().all(is_digit);
+    is_date
+        && parts
+            .next()
+            .is_some_and(|folder| LAMBDA_FOLDERS.contains(&folder))
 }
 
 #[cfg(test)]
@@ -144,6 +179,16 @@ mod tests {
             Service::of(&head("/2025-09-09/microvms", None)),
             Service::Lambda
         );
+        for path in [
+            "/2015-03-31/functions",
+            "/2018-10-31/layers?find=LayerVersion",
+            "/2016-08-19/account-settings/",
+        ] {
+            assert_eq!(Service::of(&head(path, None)), Service::Lambda, "{path}");
+        }
+        assert_eq!(Service::of(&head("/2015-03-31/a", None)), Service::S3);
+        let code = head("/hearth/v1/function-code?token=t", None);
+        assert_eq!(Service::of(&code), Service::FunctionCode);
         assert_eq!(Service::of(&head("/metrics", None)), Service::Operator);
         assert_eq!(Service::of(&head("/bucket/key", None)), Service::S3);
     }

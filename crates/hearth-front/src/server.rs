@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hearth_http::{LingerLimits, Lingering, Place, Places};
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -18,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-use crate::call::CallOrigin;
+use crate::call::{CallOrigin, IsEncrypted};
 use crate::front::Front;
 
 /// A head that takes longer is taken for a slowloris attack. This is also how long a kept-alive connection may be
@@ -133,11 +135,11 @@ impl Connection {
         // Sends small answers at once. A failure only costs latency.
         let _ = stream.set_nodelay(true);
         match tls {
-            None => self.http(stream).await,
+            None => self.http(stream, false).await,
             Some(tls) => {
                 let handshake = tokio::time::timeout(HANDSHAKE_TIME, tls.accept(stream));
                 if let Ok(Ok(stream)) = handshake.await {
-                    self.http(stream).await;
+                    self.http(stream, true).await;
                 }
             }
         }
@@ -145,7 +147,7 @@ impl Connection {
         drop(place);
     }
 
-    async fn http<S>(self, stream: S)
+    async fn http<S>(self, stream: S, is_encrypted: bool)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -156,7 +158,10 @@ impl Connection {
             stopped,
         } = self;
         let stream = Lingering::new(stream, LingerLimits::CLIENT).unless(stopped);
-        let service = service_fn(move |request| {
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            if is_encrypted {
+                request.extensions_mut().insert(IsEncrypted);
+            }
             let front = Arc::clone(&front);
             async move {
                 Ok::<_, std::convert::Infallible>(

@@ -1,4 +1,5 @@
 //! Fuzz targets for the readers of artifacts and of files that a builder microVM has written.
 
-pub use crate::artifact::fuzz::archive as artifact_zip;
 pub use crate::store::fuzz::indexes as image_store;
+#[cfg(feature = "fuzzing")]
+pub use hearth_zip::fuzz::archive as artifact_zip;

@@ -29,6 +29,7 @@ use hearth_front::{
     ControlMetrics, Front, FrontConfig, FrontMetrics, KnownHosts, MemoryShares, MetricsPage,
     PageTokens, SessionKey, Transport, serve, serve_metrics,
 };
+use hearth_functions::{FunctionLimits, Functions};
 use hearth_host::{
     Artifacts, ConnectorEgress, LocalHost, OutputStore, PressureWatch, VersionBuilder, rule_book,
 };
@@ -86,6 +87,7 @@ struct Parts {
     store: Arc<dyn Store>,
     logs: Arc<LogStore>,
     objects: Arc<ObjectStore>,
+    functions: Arc<Functions>,
     host: LocalHost,
     services: GuestServices,
     groups: Option<Groups>,
@@ -260,6 +262,8 @@ async fn open_parts(config: &ServiceConfig) -> Result<Parts, ServiceError> {
     let logs = Arc::new(logs.map_err(part("the log store"))?);
     let objects = ObjectStore::open_within(&data.join("objects"), object_limits(config));
     let objects = Arc::new(objects.map_err(part("the object store"))?);
+    let functions = Functions::open(&data.join("functions"), FunctionLimits::default());
+    let functions = Arc::new(functions.map_err(part("the store of functions"))?);
     let keys = TokenKeys::open(&data.join("endpoint-keys.json"), SystemTime::now());
     let keys = Arc::new(keys.map_err(part("the keys of endpoint tokens"))?);
     let store = open_store(data);
@@ -333,6 +337,7 @@ async fn open_parts(config: &ServiceConfig) -> Result<Parts, ServiceError> {
         store,
         logs,
         objects,
+        functions,
         host,
         services,
         groups,
@@ -556,6 +561,7 @@ fn front(
             secret_file::key(&session_key).map_err(file("read", &session_key))?,
         ),
         logs: Arc::clone(&parts.logs),
+        functions: Arc::clone(&parts.functions),
         objects: Arc::clone(&parts.objects),
         s3_elsewhere: config.s3.as_ref().map(|other| other.endpoint().to_owned()),
         endpoint_tokens: Arc::new(Tokens(Arc::clone(&parts.keys))),

@@ -27,6 +27,7 @@ use hearth_front::{
     HoldingKind, Keys, KnownHosts, MemoryShares, MetricsPage, MintError, PageTokens, SessionKey,
     Transport, serve,
 };
+use hearth_functions::{FunctionLimits, Functions};
 use hearth_logs::{LogLimits, LogStore};
 use hearth_objects::ObjectStore;
 use memory_guests::MemoryGuests;
@@ -94,6 +95,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         keys: Arc::new(FixedKeys),
         sessions: SessionKey::new([2; 32]),
         logs: Arc::new(LogStore::open(&directory.join("logs.db"), log_limits)?),
+        functions: Arc::new(Functions::open(
+            &directory.join("functions"),
+            FunctionLimits::default(),
+        )?),
         objects: Arc::new(ObjectStore::open(&directory.join("objects"))?),
         s3_elsewhere: None,
         endpoint_tokens: Arc::new(NoEndpoints),

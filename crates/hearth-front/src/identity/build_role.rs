@@ -1,4 +1,5 @@
-//! The role that reads the artifact of an image, as on AWS (facts section 6).
+//! Roles that the service assumes: the one that reads the artifact of an image, as on AWS (facts section 6), and that of
+//! a function.
 //!
 //! The role is checked only if it exists in the account. Many images name one that was never created, because earlier
 //! releases of Hearth accepted any name: their artifacts are read with the rights of the account. Whoever creates the
@@ -58,4 +59,28 @@ pub(crate) async fn may_build_role_read(
         &Facts::new(),
     );
     may_read.map_err(BuildRoleError::Denied)
+}
+
+/// Checks that the service may assume the role with this ARN on behalf of a function. Unlike a build role, it has to
+/// exist.
+///
+/// # Errors
+///
+/// [`BuildRoleError::NotAssumable`] or [`BuildRoleError::Unavailable`].
+pub(crate) async fn check_function_role(
+    control: &Control,
+    account: AccountId,
+    role: &str,
+    function: &str,
+) -> Result<(), BuildRoleError> {
+    let role = role.parse().ok();
+    let role = role.filter(|role: &RoleArn| role.account == account);
+    let role = role.ok_or(BuildRoleError::NotAssumable)?;
+    match role.assume(control, function).await {
+        Ok(_) => Ok(()),
+        Err(RoleError::Unavailable) => Err(BuildRoleError::Unavailable),
+        Err(RoleError::None | RoleError::Absent | RoleError::NotAssumable) => {
+            Err(BuildRoleError::NotAssumable)
+        }
+    }
 }

@@ -6,18 +6,21 @@
 
 use hearth_control::arn::{ConnectorArn, ConnectorRef};
 use hearth_control::connector::ConnectorKey;
+use hearth_functions::FunctionRef;
 use serde_json::Value;
 
 use super::Context;
 use super::connector_key::connector_key;
 use super::operation::Subject;
 use crate::fault::Fault;
-use crate::identity::{BuildRoleError, Denied, Principal, RoleArn, may_build_role_read};
+use crate::identity::{
+    BuildRoleError, Denied, Principal, RoleArn, check_function_role, may_build_role_read,
+};
 use crate::model::Input;
 use crate::policy::Facts;
 
 /// Members that name roles for the service to assume later.
-const ROLES: &[&str] = &["buildRoleArn", "executionRoleArn", "OperatorRole"];
+const ROLES: &[&str] = &["buildRoleArn", "executionRoleArn", "OperatorRole", "Role"];
 
 /// Members that name connectors.
 const CONNECTORS: &[&str] = &["ingressNetworkConnectors", "egressNetworkConnectors"];
@@ -29,7 +32,8 @@ impl Context<'_> {
     pub(super) async fn authorize(&self, input: &Input) -> Result<(), Fault> {
         self.refuse_foreign_role(input)?;
         self.authorize_caller(input).await?;
-        self.authorize_build_role(input).await
+        self.authorize_build_role(input).await?;
+        self.check_function_role(input).await
     }
 
     async fn authorize_caller(&self, input: &Input) -> Result<(), Fault> {
@@ -55,10 +59,33 @@ impl Context<'_> {
         {
             may("lambda:PassNetworkConnector", &passed_connector(connector))?;
         }
-        match artifact(input) {
+        for layer in texts(input.get("Layers")) {
+            may("lambda:GetLayerVersion", &[layer.to_owned()])?;
+        }
+        match artifact(input).or_else(|| code(input)) {
             Some(object) => may("s3:GetObject", &[object]),
             None => Ok(()),
         }
+    }
+
+    /// Checks that the service may assume the execution role of a function.
+    async fn check_function_role(&self, input: &Input) -> Result<(), Fault> {
+        let role = input.get("Role").and_then(Value::as_str);
+        let Some(role) = role.filter(|_| self.operation.subject() == Subject::Function) else {
+            return Ok(());
+        };
+        let function = self.function_of(input);
+        let account = self.scope().account;
+        let checked = check_function_role(self.control, account, role, &function).await;
+        checked.map_err(|error| match error {
+            BuildRoleError::Unavailable => Fault::internal(&"the execution role cannot be read"),
+            // Terraform asks again when it reads this text, because roles take time on AWS.
+            _ => Fault::new(
+                400,
+                "InvalidParameterValueException",
+                "The role defined for the function cannot be assumed by Lambda.",
+            ),
+        })
     }
 
     /// Checks that the build role may read the artifact. The build begins at once, so this is decided here.
@@ -85,7 +112,8 @@ impl Context<'_> {
 
     /// Refuses a role of another account.
     fn refuse_foreign_role(&self, input: &Input) -> Result<(), Fault> {
-        let role = input.get("executionRoleArn").and_then(Value::as_str);
+        let named = input.get("executionRoleArn").or_else(|| input.get("Role"));
+        let role = named.and_then(Value::as_str);
         let account = |role: &str| role.parse().map(|role: RoleArn| role.account);
         match role.map(account) {
             None => Ok(()),
@@ -109,6 +137,41 @@ impl Context<'_> {
             Subject::Microvm => vec![self.image_of(text("microvmIdentifier")).await],
             Subject::NewConnector => vec![self.arn("network-connector:*")],
             Subject::Connector => self.named_connector(text("Identifier")).await,
+            Subject::Function => vec![self.function_of(input)],
+            Subject::Layer => vec![self.layer_of(input)],
+        }
+    }
+
+    /// The ARN of a function, qualified if the request is. The operation refuses a text that names none.
+    fn function_of(&self, input: &Input) -> String {
+        let text = |member: &str| input.get(member).and_then(Value::as_str);
+        let name = text("FunctionName").unwrap_or_default();
+        let qualifier = text("Qualifier");
+        let read = name.parse::<FunctionRef>();
+        let Ok(read) = read.and_then(|read| read.qualified(qualifier)) else {
+            return name.to_owned();
+        };
+        let scope = self.scope();
+        let account = read.account.unwrap_or_else(|| scope.account.to_string());
+        let region = read.region.unwrap_or_else(|| scope.region.to_string());
+        let arn = format!("arn:aws:lambda:{region}:{account}:function:{}", read.name);
+        match read.qualifier {
+            Some(qualifier) => format!("{arn}:{qualifier}"),
+            None => arn,
+        }
+    }
+
+    /// The ARN of a layer, or of its version if the request has one.
+    fn layer_of(&self, input: &Input) -> String {
+        let name = input.get("LayerName").and_then(Value::as_str);
+        let name = name.unwrap_or_default();
+        let arn = match name.starts_with("arn:") {
+            true => name.to_owned(),
+            false => self.arn(&format!("layer:{name}")),
+        };
+        match input.get("VersionNumber").and_then(Value::as_i64) {
+            Some(version) => format!("{arn}:{version}"),
+            None => arn,
         }
     }
 
@@ -181,6 +244,18 @@ fn artifact(input: &Input) -> Option<String> {
     let uri = input.get("codeArtifact")?.get("uri")?.as_str()?;
     let object = uri.strip_prefix("s3://")?;
     Some(format!("arn:aws:s3:::{object}"))
+}
+
+/// The object that the code of a function or a layer comes from, as policies name it.
+fn code(input: &Input) -> Option<String> {
+    let inside = ["Code", "Content"]
+        .iter()
+        .filter_map(|name| input.get(*name)?.as_object());
+    std::iter::once(input).chain(inside).find_map(|members| {
+        let bucket = members.get("S3Bucket")?.as_str()?;
+        let key = members.get("S3Key")?.as_str()?;
+        Some(format!("arn:aws:s3:::{bucket}/{key}"))
+    })
 }
 
 fn texts(value: Option<&Value>) -> impl Iterator<Item = &str> {

@@ -24,7 +24,8 @@ pub(super) fn gather(
             Place::Path => labels
                 .iter()
                 .find(|(label, _)| *label == member.name)
-                .map(|(_, value)| Value::from(value.as_str())),
+                .map(|(_, value)| label_value(member, value))
+                .transpose()?,
             Place::Query => query_value(member, query.unwrap_or_default())?,
         };
         if let Some(value) = value {
@@ -32,6 +33,17 @@ pub(super) fn gather(
         }
     }
     Ok(input)
+}
+
+/// A label. Numbers of versions are labels, too.
+fn label_value(member: &Member, value: &str) -> Result<Value, Fault> {
+    match member.shape {
+        Shape::Integer(_) => {
+            let number = value.parse::<i64>().map(Value::from);
+            number.map_err(|_| Fault::unparseable())
+        }
+        _ => Ok(Value::from(value)),
+    }
 }
 
 fn parse_body(body: &[u8]) -> Result<Input, Fault> {
@@ -85,6 +97,12 @@ fn query_value(member: &Member, query: &str) -> Result<Option<Value>, Fault> {
                     .map_err(|_| Fault::unparseable())
             })
             .transpose(),
+        // Only `true` and `false` are booleans; the check of the model refuses a text.
+        Shape::Boolean => Ok(values.next().map(|value| match value.as_str() {
+            "true" => Value::Bool(true),
+            "false" => Value::Bool(false),
+            other => Value::from(other),
+        })),
         _ => Ok(values.next().map(Value::from)),
     }
 }

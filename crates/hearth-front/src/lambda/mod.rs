@@ -1,9 +1,9 @@
-//! The two families of the Lambda API that share a signing name: `lambda-microvms` and
+//! The three families of the Lambda API that share a signing name: `lambda`, `lambda-microvms` and
 //! `lambda-core`.
 //!
 //! Every operation takes the same way: it is found by its path, counted against the caller's rate, its input is
 //! gathered and checked against the model, the operation is called, and its output is written. Operations are one
-//! file each in [`crate::microvms`] and [`crate::connectors`]. The code that calls them is generated
+//! file each in [`crate::functions`], [`crate::microvms`] and [`crate::connectors`]. The code that calls them is generated
 //! ([`crate::model`]).
 
 mod address;
@@ -13,14 +13,17 @@ pub(crate) mod connector_key;
 mod input;
 mod operation;
 pub(crate) mod refusal;
+mod refused;
+mod unsupported;
 
 pub(crate) mod page;
 
 use std::sync::Arc;
 
-use crate::call::Call;
+use crate::call::{Call, IsEncrypted};
 use crate::endpoint_tokens::EndpointTokens;
 use crate::fault::Fault;
+use crate::function_service::FunctionService;
 use crate::identity::Caller;
 use crate::model::values::Written;
 use crate::model::{Input, Mismatch, check};
@@ -30,15 +33,19 @@ use address::Address;
 use hearth_control::arn::Scope;
 use hearth_control::request::{RequestDigest, RequestToken};
 use hearth_control::{Control, ControlError};
+use http::header::HOST;
 use http::request::Parts;
 use operation::{Operation, Subject};
 use page::PageTokens;
+use refused::refused;
+use unsupported::refuse_unsupported;
 
-/// The service of both families.
+/// The service of all families.
 pub(crate) struct Lambda {
     pub(crate) control: Control,
     pub(crate) pages: PageTokens,
     pub(crate) endpoint_tokens: Arc<dyn EndpointTokens>,
+    pub(crate) functions: FunctionService,
 }
 
 /// One call of one operation.
@@ -46,6 +53,9 @@ pub(crate) struct Context<'a> {
     pub(crate) control: &'a Control,
     pub(crate) pages: &'a PageTokens,
     pub(crate) endpoint_tokens: &'a dyn EndpointTokens,
+    pub(crate) functions: &'a FunctionService,
+    /// By which scheme and name the client reached this service, without a slash at the end.
+    pub(crate) base_url: String,
     pub(crate) caller: &'a Caller,
     pub(crate) operation: Operation,
     /// The resource that the request names, for refusals that name it.
@@ -75,11 +85,36 @@ impl Context<'_> {
     }
 }
 
+fn find(head: &Parts) -> Option<Address> {
+    address::find(head.method.as_str(), head.uri.path(), head.uri.query())
+}
+
+/// By which scheme and name the client reached this service.
+fn base_url(head: &Parts) -> String {
+    let scheme = match head.extensions.get::<IsEncrypted>() {
+        Some(_) => "https",
+        None => "http",
+    };
+    let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
+    format!("{scheme}://{}", host.unwrap_or("localhost"))
+}
+
+/// The name of the operation, if its requests may have code, and so be larger than others.
+pub(crate) fn operation_with_code(head: &Parts) -> Option<&'static str> {
+    match find(head) {
+        Some(Address::Operation { operation, .. }) => {
+            operation.has_code().then(|| operation.name())
+        }
+        _ => None,
+    }
+}
+
 /// The family of a request, for error answers.
 pub(crate) fn family(head: &Parts) -> Family {
-    match address::find(head.method.as_str(), head.uri.path()) {
+    match find(head) {
         Some(Address::Operation { operation, .. }) => operation.family(),
         Some(Address::Runtime) => Family::Core,
+        Some(Address::Refused(_)) => Family::Functions,
         None => Family::Microvms,
     }
 }
@@ -87,10 +122,14 @@ pub(crate) fn family(head: &Parts) -> Family {
 impl Lambda {
     /// Answers one request.
     pub(crate) async fn answer(&self, call: Call) -> Reply {
-        let path = call.head.uri.path().to_owned();
-        match address::find(call.head.method.as_str(), &path) {
+        match find(&call.head) {
             None => gateway_not_found(),
             Some(Address::Runtime) => rest_fault(Family::Core, &no_runtimes()),
+            Some(Address::Refused(model)) => {
+                let mut reply = rest_fault(Family::Functions, &refused(model.name));
+                Label::of(&mut reply).operation = Some(model.name);
+                reply
+            }
             Some(Address::Operation { operation, labels }) => {
                 let status = operation.model().status;
                 let mut reply = match self.perform(call, operation, labels).await {
@@ -106,7 +145,7 @@ impl Lambda {
 
     async fn perform(
         &self,
-        call: Call,
+        mut call: Call,
         operation: Operation,
         labels: Vec<(&'static str, String)>,
     ) -> Result<Written, Fault> {
@@ -114,6 +153,8 @@ impl Lambda {
             control: &self.control,
             pages: &self.pages,
             endpoint_tokens: self.endpoint_tokens.as_ref(),
+            functions: &self.functions,
+            base_url: base_url(&call.head),
             caller: &call.caller,
             operation,
             resource: "*".to_owned(),
@@ -123,12 +164,21 @@ impl Lambda {
         let taken = self.control.throttle(account, operation.rate());
         taken.map_err(|refusal| context.refused(refusal.into()))?;
         let model = operation.model();
-        let input = input::gather(model, &labels, call.head.uri.query(), &call.body)?;
+        // Given back when the operation is done.
+        let _place = call.place.take();
+        // Of a large body two copies at a time are enough.
+        let body = std::mem::take(&mut call.body);
+        let input = input::gather(model, &labels, call.head.uri.query(), &body)?;
+        drop(body);
         check(model.input, &input).map_err(mismatch)?;
         context.digest = canonical::has_token(&input).then(|| canonical::digest(&input));
         context.resource = named_resource(operation.subject(), &input).unwrap_or(context.resource);
+        if operation.family() == Family::Functions {
+            refuse_unsupported(&input)?;
+        }
         context.authorize(&input).await?;
         match operation {
+            Operation::Functions(operation) => operation.perform(&context, input).await,
             Operation::Microvms(operation) => operation.perform(&context, input).await,
             Operation::Core(operation) => operation.perform(&context, input).await,
         }
@@ -155,7 +205,11 @@ fn mismatch(mismatch: Mismatch) -> Fault {
 /// The resource as the request names it.
 fn named_resource(subject: Subject, input: &Input) -> Option<String> {
     let member = match subject {
-        Subject::All | Subject::NewImage | Subject::NewConnector => return None,
+        Subject::All
+        | Subject::NewImage
+        | Subject::NewConnector
+        | Subject::Function
+        | Subject::Layer => return None,
         Subject::Named(member) => member,
         Subject::Connector => "Identifier",
         Subject::Microvm => "microvmIdentifier",

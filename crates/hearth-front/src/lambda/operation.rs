@@ -1,15 +1,16 @@
-//! Properties of the operations of both families.
+//! Properties of the operations of all families.
 
 use hearth_control::throttle::Rate;
 
-use crate::model::{OperationModel, lambda_core, lambda_microvms};
+use crate::model::{OperationModel, lambda, lambda_core, lambda_microvms};
 use crate::wire::json::Family;
 
-/// An operation of one of the two families.
+/// An operation of one of the three families.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
     Microvms(lambda_microvms::Operation),
     Core(lambda_core::Operation),
+    Functions(lambda::Operation),
 }
 
 /// What an operation is about: policies are held against it, and refusals name it.
@@ -27,21 +28,28 @@ pub(super) enum Subject {
     Connector,
     /// The connector that is to be made, whose ARN nobody knows yet.
     NewConnector,
+    /// The function that `FunctionName` and `Qualifier` name.
+    Function,
+    /// The layer that `LayerName` names, or its version `VersionNumber`.
+    Layer,
 }
 
 impl Operation {
     pub(super) fn all() -> impl Iterator<Item = Self> {
         let microvms = lambda_microvms::Operation::ALL.iter();
         let core = lambda_core::Operation::ALL.iter();
+        let functions = lambda::Operation::ALL.iter();
         microvms
             .map(|operation| Self::Microvms(*operation))
             .chain(core.map(|operation| Self::Core(*operation)))
+            .chain(functions.map(|operation| Self::Functions(*operation)))
     }
 
     pub(super) fn model(self) -> &'static OperationModel {
         match self {
             Self::Microvms(operation) => operation.model(),
             Self::Core(operation) => operation.model(),
+            Self::Functions(operation) => operation.model(),
         }
     }
 
@@ -53,7 +61,17 @@ impl Operation {
         match self {
             Self::Microvms(_) => Family::Microvms,
             Self::Core(_) => Family::Core,
+            Self::Functions(_) => Family::Functions,
         }
+    }
+
+    /// Whether requests may have code of a function or a layer.
+    pub(super) fn has_code(self) -> bool {
+        use lambda::Operation as Op;
+        matches!(
+            self,
+            Self::Functions(Op::CreateFunction | Op::UpdateFunctionCode | Op::PublishLayerVersion)
+        )
     }
 
     /// The rate that a call is counted against.
@@ -67,8 +85,15 @@ impl Operation {
             Self::Microvms(Op::GetMicrovm) => Rate::Get,
             Self::Microvms(Op::CreateMicrovmAuthToken) => Rate::AuthToken,
             Self::Microvms(Op::CreateMicrovmShellAuthToken) => Rate::ShellToken,
-            Self::Microvms(_) | Self::Core(_) if self.model().method == "GET" => Rate::OtherRead,
-            Self::Microvms(_) | Self::Core(_) => Rate::OtherWrite,
+            Self::Functions(
+                lambda::Operation::GetFunction | lambda::Operation::GetFunctionConfiguration,
+            ) => Rate::Get,
+            Self::Microvms(_) | Self::Core(_) | Self::Functions(_)
+                if self.model().method == "GET" =>
+            {
+                Rate::OtherRead
+            }
+            Self::Microvms(_) | Self::Core(_) | Self::Functions(_) => Rate::OtherWrite,
         }
     }
 
@@ -77,6 +102,7 @@ impl Operation {
         match self {
             Self::Microvms(operation) => microvms_subject(operation),
             Self::Core(operation) => core_subject(operation),
+            Self::Functions(operation) => functions_subject(operation),
         }
     }
 }
@@ -120,6 +146,59 @@ fn core_subject(operation: lambda_core::Operation) -> Subject {
     }
 }
 
+fn functions_subject(operation: lambda::Operation) -> Subject {
+    use lambda::Operation as Op;
+    match operation {
+        Op::AddPermission
+        | Op::CreateAlias
+        | Op::CreateFunction
+        | Op::DeleteAlias
+        | Op::DeleteFunction
+        | Op::DeleteFunctionConcurrency
+        | Op::DeleteFunctionEventInvokeConfig
+        | Op::GetAlias
+        | Op::GetFunction
+        | Op::GetFunctionCodeSigningConfig
+        | Op::GetFunctionConcurrency
+        | Op::GetFunctionConfiguration
+        | Op::GetFunctionEventInvokeConfig
+        | Op::GetFunctionRecursionConfig
+        | Op::GetPolicy
+        | Op::GetRuntimeManagementConfig
+        | Op::ListAliases
+        | Op::ListDurableExecutionsByFunction
+        | Op::ListFunctionEventInvokeConfigs
+        | Op::ListFunctionUrlConfigs
+        | Op::ListProvisionedConcurrencyConfigs
+        | Op::ListVersionsByFunction
+        | Op::PublishVersion
+        | Op::PutFunctionConcurrency
+        | Op::PutFunctionEventInvokeConfig
+        | Op::PutFunctionRecursionConfig
+        | Op::PutRuntimeManagementConfig
+        | Op::RemovePermission
+        | Op::UpdateAlias
+        | Op::UpdateFunctionCode
+        | Op::UpdateFunctionConfiguration
+        | Op::UpdateFunctionEventInvokeConfig => Subject::Function,
+        Op::AddLayerVersionPermission
+        | Op::DeleteLayerVersion
+        | Op::GetLayerVersion
+        | Op::GetLayerVersionPolicy
+        | Op::ListLayerVersions
+        | Op::PublishLayerVersion
+        | Op::RemoveLayerVersionPermission => Subject::Layer,
+        Op::GetLayerVersionByArn => Subject::Named("Arn"),
+        Op::ListTags | Op::TagResource | Op::UntagResource => Subject::Named("Resource"),
+        Op::GetAccountSettings
+        | Op::ListCapacityProviders
+        | Op::ListCodeSigningConfigs
+        | Op::ListEventSourceMappings
+        | Op::ListFunctions
+        | Op::ListLayers => Subject::All,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,6 +212,8 @@ mod tests {
                 Subject::Connector => "Identifier",
                 Subject::Microvm => "microvmIdentifier",
                 Subject::NewImage => "name",
+                Subject::Function => "FunctionName",
+                Subject::Layer => "LayerName",
             };
             let mut members = operation.model().input.iter();
             assert!(

@@ -38,13 +38,13 @@ impl PageTokens {
             .unwrap_or_default()
     }
 
-    fn seal(&self, list: &str, cursor: &str) -> String {
+    pub(crate) fn seal(&self, list: &str, cursor: &str) -> String {
         let mut bytes = self.tag(list, cursor).to_vec();
         bytes.extend_from_slice(cursor.as_bytes());
         base64_simd::URL_SAFE.encode_to_string(bytes)
     }
 
-    fn open(&self, list: &str, token: &str) -> Option<String> {
+    pub(crate) fn open(&self, list: &str, token: &str) -> Option<String> {
         use subtle::ConstantTimeEq;
         let bytes = base64_simd::URL_SAFE.decode_to_vec(token).ok()?;
         let (tag, cursor) = bytes.split_at_checked(TAG_BYTES)?;
@@ -87,6 +87,30 @@ impl Context<'_> {
         filters: &[Option<&str>],
     ) -> Option<String> {
         next.map(|cursor| self.pages.seal(&self.list(filters), &cursor.to_string()))
+    }
+
+    /// The place at which a page begins that is not one of control's lists. `None` for the first page.
+    ///
+    /// # Errors
+    ///
+    /// The refusal of the family, if the token does not belong to this list.
+    pub(crate) fn open_marker(
+        &self,
+        token: Option<&str>,
+        filters: &[Option<&str>],
+    ) -> Result<Option<String>, Fault> {
+        let Some(token) = token.filter(|token| !token.is_empty()) else {
+            return Ok(None);
+        };
+        match self.pages.open(&self.list(filters), token) {
+            Some(place) => Ok(Some(place)),
+            None => Err(self.refused(hearth_control::Refusal::BadCursor.into())),
+        }
+    }
+
+    /// The token of a place in this list.
+    pub(crate) fn seal_marker(&self, place: &str, filters: &[Option<&str>]) -> String {
+        self.pages.seal(&self.list(filters), place)
     }
 
     fn list(&self, filters: &[Option<&str>]) -> String {

@@ -15,7 +15,8 @@ pub(super) fn fault(context: &Context<'_>, error: ControlError) -> Fault {
     match error {
         ControlError::Refused(refusal) => match context.operation.family() {
             Family::Microvms => microvms(context, &refusal),
-            Family::Core => core(context, &refusal),
+            // Of functions control knows rates and tokens of pages alone.
+            Family::Core | Family::Functions => core(context, &refusal),
         },
         other => failure(context.operation.family(), &other),
     }
@@ -60,7 +61,7 @@ pub(super) fn access_denied(context: &Context<'_>) -> Fault {
 pub(crate) fn internal(family: Family) -> Fault {
     let code = match family {
         Family::Microvms => "InternalServerException",
-        Family::Core => "ServiceException",
+        Family::Core | Family::Functions => "ServiceException",
     };
     Fault::new(500, code, "An internal error occurred. Please retry.")
 }

@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 use serde_json::Value;
 
-use super::{Input, List, Map, Member, Shape, Structure, Text, display};
+use super::{DoubleRange, Input, List, Map, Member, Shape, Structure, Text, display};
 
 /// Most violations in one message: a hostile request with thousands of bad members must not cause an answer many
 /// times its own size.
@@ -182,7 +182,10 @@ impl Walk {
 }
 
 fn is_scalar(shape: &Shape) -> bool {
-    matches!(shape, Shape::Text(_) | Shape::Integer(_) | Shape::Boolean)
+    matches!(
+        shape,
+        Shape::Text(_) | Shape::Integer(_) | Shape::Double(_) | Shape::Boolean | Shape::Blob
+    )
 }
 
 fn add_missing(rules: &mut Vec<String>, more: Vec<String>) {
@@ -206,9 +209,33 @@ fn scalar_rules(shape: &Shape, value: &Value) -> Result<Vec<String>, Mismatch> {
                 range.max,
             ))
         }
+        (Shape::Double(range), Value::Number(number)) => {
+            let number = number.as_f64().ok_or(Mismatch::Type)?;
+            Ok(double_rules(number, range))
+        }
         (Shape::Boolean, Value::Bool(_)) => Ok(Vec::new()),
+        (Shape::Blob, Value::String(text)) => match base64_simd::STANDARD.check(text.as_bytes()) {
+            Ok(()) => Ok(Vec::new()),
+            Err(_) => Err(Mismatch::Type),
+        },
         _ => Err(Mismatch::Type),
     }
+}
+
+/// Doubles have a digit behind the point in messages, as Java writes them.
+fn double_rules(number: f64, range: &DoubleRange) -> Vec<String> {
+    let mut rules = Vec::new();
+    if let Some(max) = range.max.filter(|max| number > *max) {
+        rules.push(format!(
+            "Member must have value less than or equal to {max:?}"
+        ));
+    }
+    if let Some(min) = range.min.filter(|min| number < *min) {
+        rules.push(format!(
+            "Member must have value greater than or equal to {min:?}"
+        ));
+    }
+    rules
 }
 
 fn text_rules(constraints: &Text, text: &str) -> Vec<String> {
@@ -288,7 +315,7 @@ fn compile(shape: &Shape, patterns: &mut HashMap<&'static str, Regex>) {
             ..
         }) => {
             // Java's \d and \w are ASCII.
-            let ascii = pattern
+            let ascii = without_looking_around(pattern)
                 .replace(r"\d", "[0-9]")
                 .replace(r"\w", "[0-9A-Za-z_]");
             let whole = format!(r"\A(?:{ascii})\z");
@@ -309,6 +336,32 @@ fn compile(shape: &Shape, patterns: &mut HashMap<&'static str, Regex>) {
         }
         _ => {}
     }
+}
+
+/// Parts of patterns that look around, which Rust's expressions cannot, and what says the same without.
+const LOOKING_AROUND: &[(&str, &str)] = &[
+    // Not only digits.
+    (
+        "(?!^[0-9]+$)([a-zA-Z0-9-_]+)",
+        "[a-zA-Z0-9-_]*[a-zA-Z-_][a-zA-Z0-9-_]*",
+    ),
+    (
+        r"(?!\d+$)[0-9a-zA-Z-_]+",
+        "[0-9a-zA-Z-_]*[a-zA-Z-_][0-9a-zA-Z-_]*",
+    ),
+    // No point at the end.
+    (
+        r"[0-9A-Za-z\.\-_]*(?<!\.)",
+        r"([0-9A-Za-z\.\-_]*[0-9A-Za-z\-_])?",
+    ),
+];
+
+fn without_looking_around(pattern: &str) -> String {
+    let mut plain = pattern.to_owned();
+    for (looking, without) in LOOKING_AROUND {
+        plain = plain.replace(looking, without);
+    }
+    plain
 }
 
 #[cfg(test)]

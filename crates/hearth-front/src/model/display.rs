@@ -26,6 +26,7 @@ pub(super) fn quoted(shape: &Shape, value: &Value) -> String {
 fn is_sensitive(shape: &Shape) -> bool {
     match shape {
         Shape::Text(text) => text.sensitive,
+        Shape::Blob => true,
         Shape::List(list) => is_sensitive(list.item),
         Shape::Map(map) => is_sensitive(map.value),
         Shape::Structure(structure) | Shape::Union(structure) => {

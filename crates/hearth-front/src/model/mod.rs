@@ -10,6 +10,7 @@
 mod check;
 mod display;
 pub(crate) mod iam;
+pub(crate) mod lambda;
 pub(crate) mod lambda_core;
 pub(crate) mod lambda_microvms;
 pub(crate) mod logs;
@@ -55,7 +56,10 @@ pub(crate) enum Place {
 pub(crate) enum Shape {
     Text(Text),
     Integer(Range),
+    Double(DoubleRange),
     Boolean,
+    /// Bytes: base64 in JSON. Messages never repeat them.
+    Blob,
     List(List),
     Map(Map),
     Structure(Structure),
@@ -76,6 +80,11 @@ pub(crate) struct Text {
 pub(crate) struct Range {
     pub(crate) min: Option<i64>,
     pub(crate) max: Option<i64>,
+}
+
+pub(crate) struct DoubleRange {
+    pub(crate) min: Option<f64>,
+    pub(crate) max: Option<f64>,
 }
 
 pub(crate) struct List {
@@ -141,6 +150,7 @@ pub(crate) type Input = JsonMap<String, Value>;
 /// Every operation of every service.
 fn operations() -> impl Iterator<Item = &'static OperationModel> {
     lambda_microvms::models()
+        .chain(lambda::models())
         .chain(lambda_core::models())
         .chain(logs::models())
         .chain(iam::models())

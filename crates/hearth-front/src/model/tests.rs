@@ -47,6 +47,38 @@ fn every_pattern_compiles() {
         .for_each(|member| visit(member.shape));
 }
 
+/// Rust's expressions do not look around: what these patterns say is said otherwise.
+#[test]
+fn patterns_that_look_around_refuse_the_same() {
+    let alias = |name: &str| {
+        let input = json!({"FunctionName": "f", "FunctionVersion": "1", "Name": name});
+        refusal("CreateAlias", input).is_none()
+    };
+    assert!(alias("live") && alias("1a") && alias("a1") && alias("-"));
+    assert!(!alias("1") && !alias("123") && !alias("a b") && !alias(""));
+    let bucket = |name: &str| {
+        let input = json!({"FunctionName": "f", "S3Bucket": name, "S3Key": "k"});
+        refusal("UpdateFunctionCode", input).is_none()
+    };
+    assert!(bucket("a.b") && bucket("abc") && !bucket("ab.") && !bucket("a b"));
+    let url =
+        |name: &str| refusal("ListFunctionUrlConfigs", json!({"FunctionName": name})).is_none();
+    assert!(url("f") && url("f:live") && !url("f:1"));
+}
+
+#[test]
+fn weights_have_bounds_and_a_digit_behind_the_point() {
+    let message = refusal(
+        "UpdateAlias",
+        json!({"FunctionName": "f", "Name": "a", "RoutingConfig": {"AdditionalVersionWeights": {"2": -1.0}}}),
+    );
+    assert_eq!(
+        message.unwrap(),
+        "1 validation error detected: Value '{2=-1.0}' at 'routingConfig.additionalVersionWeights' failed to satisfy \
+         constraint: Map value must satisfy constraint: [Member must have value greater than or equal to 0.0]"
+    );
+}
+
 /// Whoever looks up an operation finds whether it is the same as on AWS.
 #[test]
 fn every_operation_has_a_row_in_the_documents() {

@@ -1,6 +1,7 @@
 //! Types for values of members, and how inputs are read and outputs written.
 
 use std::fmt;
+use std::io::{self, Read};
 
 use hearth_control::time::Timestamp;
 use serde::de::DeserializeOwned;
@@ -28,6 +29,51 @@ impl fmt::Debug for Sensitive {
 impl Element for Sensitive {
     fn write(&self, xml: Xml, name: &str) -> Xml {
         xml.text(name, &self.0)
+    }
+}
+
+/// Bytes, which are base64 in JSON. They stay encoded until they are read: they may be large.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Blob(String);
+
+impl Blob {
+    /// A reader of the bytes. The constraints have checked that they can be decoded.
+    pub(crate) fn bytes(&self) -> impl Read {
+        BlobBytes {
+            rest: self.0.as_bytes(),
+            decoded: Vec::new(),
+            place: 0,
+        }
+    }
+}
+
+impl fmt::Debug for Blob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Blob({} characters)", self.0.len())
+    }
+}
+
+/// Characters that are decoded at a time: a multiple of four.
+const BLOB_CHARACTERS: usize = 64 << 10;
+
+struct BlobBytes<'a> {
+    rest: &'a [u8],
+    decoded: Vec<u8>,
+    place: usize,
+}
+
+impl Read for BlobBytes<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.place == self.decoded.len() {
+            let (part, rest) = self.rest.split_at(self.rest.len().min(BLOB_CHARACTERS));
+            let decoded = base64_simd::STANDARD.decode_to_vec(part);
+            self.decoded = decoded.map_err(io::Error::other)?;
+            (self.rest, self.place) = (rest, 0);
+        }
+        let length = self.decoded[self.place..].as_ref().read(buffer)?;
+        self.place += length;
+        Ok(length)
     }
 }
 
@@ -191,6 +237,20 @@ mod tests {
     fn what_no_constraint_refused_is_unparseable() {
         let refusal = structure(&json!({"union": {"port": "5"}})).unwrap_err();
         assert_eq!(refusal, Fault::unparseable());
+    }
+
+    #[test]
+    fn blobs_are_decoded_in_parts() {
+        let bytes: Vec<u8> = (0..200_001_u32)
+            .map(|number| number.to_le_bytes()[0])
+            .collect();
+        let encoded = base64_simd::STANDARD.encode_to_string(&bytes);
+        let blob: Blob = serde_json::from_value(json!(encoded)).unwrap();
+        let mut decoded = Vec::new();
+        blob.bytes().read_to_end(&mut decoded).unwrap();
+        assert!(decoded == bytes);
+        let empty: Blob = serde_json::from_value(json!("")).unwrap();
+        assert_eq!(empty.bytes().read(&mut [0; 4]).unwrap(), 0);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! REST-JSON of the two Lambda families, and JSON 1.1 of CloudWatch Logs.
+//! REST-JSON of the three Lambda families, and JSON 1.1 of CloudWatch Logs.
 //!
 //! `lambda-microvms` sends absent optional members as null, `lambda-core` leaves them out. Both put the error type
 //! into a header, not into the body (facts sections 1 and 4). Keys are sorted because maps of `serde_json` are.
@@ -14,6 +14,7 @@ use crate::fault::Fault;
 pub(crate) enum Family {
     Microvms,
     Core,
+    Functions,
 }
 
 const REST: &str = "application/json";
@@ -30,6 +31,7 @@ pub(crate) fn rest_fault(family: Family, fault: &Fault) -> Reply {
     let body = match family {
         Family::Microvms => microvms_body(fault),
         Family::Core => core_body(fault),
+        Family::Functions => functions_body(fault),
     };
     let mut answer = reply(fault.status, REST, Value::Object(body).to_string());
     answer
@@ -72,6 +74,48 @@ fn core_body(fault: &Fault) -> Map<String, Value> {
     let mut body = Map::new();
     if let Some(message) = &fault.message {
         body.insert(key.to_owned(), json!(message));
+    }
+    body
+}
+
+/// The errors of `lambda` that spell their text with a small letter (facts section 1.2).
+const SMALL: &[&str] = &[
+    "AliasLimitExceededException",
+    "CodeStorageExceededException",
+    "InvalidParameterValueException",
+    "InvalidRequestContentException",
+    "PolicyLengthExceededException",
+    "PreconditionFailedException",
+    "ProvisionedConcurrencyConfigNotFoundException",
+    "RequestEntityTooLargeException",
+    "RequestTooLargeException",
+    "ResourceConflictException",
+    "ResourceNotReadyException",
+    "SerializationException",
+    "TooManyRequestsException",
+    "UnsupportedMediaTypeException",
+];
+
+fn functions_body(fault: &Fault) -> Map<String, Value> {
+    let mut body = Map::new();
+    if fault.code == "ValidationException" {
+        body.insert("message".to_owned(), json!(fault.message));
+        return body;
+    }
+    let key = if SMALL.contains(&fault.code) {
+        "message"
+    } else {
+        "Message"
+    };
+    body.insert(key.to_owned(), json!(fault.message));
+    let side = if fault.status < 500 {
+        "User"
+    } else {
+        "Service"
+    };
+    body.insert("Type".to_owned(), json!(side));
+    if fault.code == "TooManyRequestsException" {
+        body.insert("Reason".to_owned(), json!("CallerRateLimitExceeded"));
     }
     body
 }

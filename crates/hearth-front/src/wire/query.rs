@@ -91,7 +91,7 @@ impl Parameters {
             }
             Shape::Boolean => text.map(|text| text.parse::<bool>().ok().map(|is| json!(is))),
             // No supported operation has other members.
-            Shape::Map(_) | Shape::Union(_) => text.map(|_| None),
+            Shape::Map(_) | Shape::Union(_) | Shape::Double(_) | Shape::Blob => text.map(|_| None),
         };
         match value {
             None => Ok(None),

@@ -45,20 +45,20 @@ fn name_is_directory(name: &EntryPath<'_>) -> bool {
     format!("{name:?}").contains("/\"")
 }
 
-fn open_bytes(bytes: &[u8], limits: &ArtifactLimits) -> Result<Artifact, ArtifactError> {
+fn open_bytes(bytes: &[u8], limits: &ArchiveLimits) -> Result<Archive, ArchiveError> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(bytes).unwrap();
-    Artifact::open(file.path(), limits)
+    Archive::open(file.path(), limits)
 }
 
-fn open(items: &[Item<'_>]) -> Result<Artifact, ArtifactError> {
-    open_bytes(&zip(items), &ArtifactLimits::default())
+fn open(items: &[Item<'_>]) -> Result<Archive, ArchiveError> {
+    open_bytes(&zip(items), &ArchiveLimits::default())
 }
 
 /// What the tar stream says: kind, permissions, content or link target.
-fn unpack(artifact: &Artifact) -> BTreeMap<String, (tar::EntryType, u32, Vec<u8>)> {
+fn unpack(archive: &Archive) -> BTreeMap<String, (tar::EntryType, u32, Vec<u8>)> {
     let mut bytes = Vec::new();
-    artifact.write_tar(&mut bytes).unwrap();
+    archive.write_tar(&mut bytes).unwrap();
     let mut archive = tar::Archive::new(bytes.as_slice());
     let mut found = BTreeMap::new();
     for entry in archive.entries().unwrap() {
@@ -81,7 +81,7 @@ fn unpack(artifact: &Artifact) -> BTreeMap<String, (tar::EntryType, u32, Vec<u8>
 #[test]
 fn an_honest_zip_becomes_a_tar() {
     let long = format!("{}/file", "d".repeat(150));
-    let artifact = open(&[
+    let archive = open(&[
         DOCKER,
         ("src/", 0o040_750, b""),
         ("src/run.sh", 0o104_755, b"#!/bin/sh\n"),
@@ -90,8 +90,8 @@ fn an_honest_zip_becomes_a_tar() {
         (&long, 0o100_600, b"deep"),
     ])
     .unwrap();
-    assert_eq!(artifact.entries(), 6);
-    let found = unpack(&artifact);
+    assert_eq!(archive.entries(), 6);
+    let found = unpack(&archive);
     let expect = |name: &str, kind, mode, content: &[u8]| {
         assert_eq!(found[name], (kind, mode, content.to_vec()), "{name}");
     };
@@ -122,9 +122,9 @@ fn folders_come_last_and_times_are_kept() {
         let (_, descriptor) = writer.finish().unwrap();
         entry.finish(descriptor).unwrap();
     }
-    let artifact = open_bytes(&archive.finish().unwrap(), &ArtifactLimits::default()).unwrap();
+    let archive = open_bytes(&archive.finish().unwrap(), &ArchiveLimits::default()).unwrap();
     let mut bytes = Vec::new();
-    artifact.write_tar(&mut bytes).unwrap();
+    archive.write_tar(&mut bytes).unwrap();
     let mut archive = tar::Archive::new(bytes.as_slice());
     let entries = archive.entries().unwrap().map(|entry| {
         let entry = entry.unwrap();
@@ -149,40 +149,48 @@ fn folders_come_last_and_times_are_kept() {
 
 #[test]
 fn what_is_no_zip_is_refused() {
-    let limits = ArtifactLimits::default();
+    let limits = ArchiveLimits::default();
     for bytes in [&b""[..], b"FROM scratch\n", &[0; 4096]] {
         let error = open_bytes(bytes, &limits).unwrap_err();
-        assert!(matches!(error, ArtifactError::NotAZip(_)), "{error}");
+        assert!(matches!(error, ArchiveError::NotAZip(_)), "{error}");
     }
-    let missing = Artifact::open(Path::new("/does/not/exist"), &limits);
-    assert!(matches!(missing, Err(ArtifactError::Read(_))));
+    let missing = Archive::open(Path::new("/does/not/exist"), &limits);
+    assert!(matches!(missing, Err(ArchiveError::Read(_))));
 }
 
 #[test]
-fn a_dockerfile_at_the_root_is_needed() {
-    for items in [
-        &[("sub/Dockerfile", 0o100_644, &b""[..])][..],
-        &[("dockerfile", 0o100_644, b"")],
-        &[("Dockerfile/", 0o040_755, b"")],
-        &[("a", 0o100_644, b""), ("Dockerfile", 0o120_777, b"a")],
-        &[],
-    ] {
-        assert!(matches!(open(items), Err(ArtifactError::NoDockerfile)));
+fn a_file_is_found_by_its_whole_name() {
+    let archive = open(&[
+        DOCKER,
+        ("sub/file", 0o100_644, &b""[..]),
+        ("link", 0o120_777, b"a"),
+        ("long", 0o100_644, b"0123456789"),
+    ])
+    .unwrap();
+    for name in ["dockerfile", "file", "sub", "link"] {
+        assert!(!archive.has_file(name), "{name}");
+        assert!(matches!(
+            archive.text(name, 100),
+            Err(ArchiveError::NoFile(_))
+        ));
     }
+    let text = archive.text("Dockerfile", 100).unwrap();
+    assert_eq!(text.as_deref(), Some("FROM scratch\n"));
+    assert_eq!(archive.text("long", 9).unwrap(), None);
 }
 
 #[test]
 fn bad_names_are_refused() {
-    type Is = fn(&ArtifactError) -> bool;
+    type Is = fn(&ArchiveError) -> bool;
     let cases: &[(&str, Is)] = &[
         ("/etc/passwd", |e| {
-            matches!(e, ArtifactError::AbsoluteName(_))
+            matches!(e, ArchiveError::AbsoluteName(_))
         }),
-        ("../up", |e| matches!(e, ArtifactError::Traversal(_))),
-        ("a/../../up", |e| matches!(e, ArtifactError::Traversal(_))),
-        ("a\0b", |e| matches!(e, ArtifactError::MalformedName(_))),
-        ("Dockerfile", |e| matches!(e, ArtifactError::Duplicate(_))),
-        ("Dockerfile/x", |e| matches!(e, ArtifactError::BelowFile(_))),
+        ("../up", |e| matches!(e, ArchiveError::Traversal(_))),
+        ("a/../../up", |e| matches!(e, ArchiveError::Traversal(_))),
+        ("a\0b", |e| matches!(e, ArchiveError::MalformedName(_))),
+        ("Dockerfile", |e| matches!(e, ArchiveError::Duplicate(_))),
+        ("Dockerfile/x", |e| matches!(e, ArchiveError::BelowFile(_))),
     ];
     for (name, is_expected) in cases {
         let error = open(&[DOCKER, (name, 0o100_644, b"x")]).unwrap_err();
@@ -190,7 +198,7 @@ fn bad_names_are_refused() {
     }
     let long = "x".repeat(1025);
     let error = open(&[DOCKER, (&long, 0o100_644, b"")]).unwrap_err();
-    assert!(matches!(error, ArtifactError::NameTooLong(_)));
+    assert!(matches!(error, ArchiveError::NameTooLong(_)));
 }
 
 #[test]
@@ -205,12 +213,9 @@ fn links_are_kept_and_nothing_lies_below_them() {
         );
     }
     for target in ["", "a\0b"] {
-        let artifact = open(&[DOCKER, ("link", 0o120_777, target.as_bytes())]).unwrap();
-        let error = artifact.write_tar(io::sink()).unwrap_err();
-        assert!(
-            matches!(error, ArtifactError::MalformedName(_)),
-            "{error:?}"
-        );
+        let archive = open(&[DOCKER, ("link", 0o120_777, target.as_bytes())]).unwrap();
+        let error = archive.write_tar(io::sink()).unwrap_err();
+        assert!(matches!(error, ArchiveError::MalformedName(_)), "{error:?}");
     }
     let error = open(&[
         DOCKER,
@@ -218,38 +223,38 @@ fn links_are_kept_and_nothing_lies_below_them() {
         ("link/x", 0o100_644, b""),
     ])
     .unwrap_err();
-    assert!(matches!(error, ArtifactError::BelowFile(_)));
+    assert!(matches!(error, ArchiveError::BelowFile(_)));
     let error = open(&[DOCKER, ("pipe", 0o010_644, b"")]).unwrap_err();
-    assert!(matches!(error, ArtifactError::Kind(_)));
+    assert!(matches!(error, ArchiveError::Kind(_)));
 }
 
 #[test]
 fn sizes_have_limits() {
-    let strict = ArtifactLimits {
+    let strict = ArchiveLimits {
         archive_bytes: 1 << 20,
         entries: 3,
         content_bytes: 64 << 20,
-        ..ArtifactLimits::default()
+        ..ArchiveLimits::default()
     };
     let many: Vec<Item<'_>> = ["Dockerfile", "a", "b", "c"]
         .map(|name| (name, 0o100_644, &b""[..]))
         .to_vec();
     let error = open_bytes(&zip(&many), &strict).unwrap_err();
-    assert!(matches!(error, ArtifactError::TooManyEntries { limit: 3 }));
+    assert!(matches!(error, ArchiveError::TooManyEntries { limit: 3 }));
     assert!(open_bytes(&zip(&many[..3]), &strict).is_ok());
 
     let error = open_bytes(&vec![0; (1 << 20) + 1], &strict).unwrap_err();
-    assert!(matches!(error, ArtifactError::ArchiveTooLarge { .. }));
+    assert!(matches!(error, ArchiveError::ArchiveTooLarge { .. }));
 
     let zeros = vec![0; 40 << 20];
     let error = open_bytes(&zip(&[DOCKER, ("zeros", 0o100_644, &zeros)]), &strict).unwrap_err();
     assert!(
-        matches!(error, ArtifactError::RatioTooLarge { .. }),
+        matches!(error, ArchiveError::RatioTooLarge { .. }),
         "{error:?}"
     );
     let two = zip(&[DOCKER, ("a", 0o100_644, &zeros), ("b", 0o100_644, &zeros)]);
     let error = open_bytes(&two, &strict).unwrap_err();
-    assert!(matches!(error, ArtifactError::ContentTooLarge { .. }));
+    assert!(matches!(error, ArchiveError::ContentTooLarge { .. }));
 }
 
 #[test]
@@ -263,14 +268,15 @@ fn content_that_lies_is_noticed() {
         .unwrap();
     for promised in [10_u32, 5000] {
         bytes[record + 24..record + 28].copy_from_slice(&promised.to_le_bytes());
-        let artifact = open_bytes(&bytes, &ArtifactLimits::default()).unwrap();
-        let error = artifact.write_tar(io::sink()).unwrap_err();
-        assert!(matches!(error, ArtifactError::Damaged { .. }), "{error:?}");
+        let archive = open_bytes(&bytes, &ArchiveLimits::default()).unwrap();
+        let error = archive.write_tar(io::sink()).unwrap_err();
+        assert!(matches!(error, ArchiveError::Damaged { .. }), "{error:?}");
+        assert!(archive.verify().is_err());
     }
 }
 
 #[test]
-fn a_receiver_that_fails_is_not_the_artifacts_fault() {
+fn a_receiver_that_fails_is_not_the_zips_fault() {
     struct Broken;
     impl Write for Broken {
         fn write(&mut self, _: &[u8]) -> io::Result<usize> {
@@ -280,9 +286,9 @@ fn a_receiver_that_fails_is_not_the_artifacts_fault() {
             Ok(())
         }
     }
-    let artifact = open(&[DOCKER]).unwrap();
-    let error = artifact.write_tar(Broken).unwrap_err();
-    assert!(matches!(error, ArtifactError::Sink(_)));
+    let archive = open(&[DOCKER]).unwrap();
+    let error = archive.write_tar(Broken).unwrap_err();
+    assert!(matches!(error, ArchiveError::Sink(_)));
 }
 
 proptest! {
@@ -304,10 +310,10 @@ proptest! {
         let mut bytes = zip(&[DOCKER, ("data", 0o100_644, &content)]);
         let position = position % bytes.len();
         bytes[position] = byte;
-        if let Ok(artifact) = open_bytes(&bytes, &ArtifactLimits::default()) {
+        if let Ok(archive) = open_bytes(&bytes, &ArchiveLimits::default()) {
             let mut tar = Vec::new();
-            if artifact.write_tar(&mut tar).is_ok() && artifact.entries() == 2 {
-                let found = unpack(&artifact);
+            if archive.write_tar(&mut tar).is_ok() && archive.entries() == 2 {
+                let found = unpack(&archive);
                 for (kind, _, bytes) in found.values() {
                     let is_known = bytes == &content || bytes == DOCKER.2;
                     prop_assert!(is_known || *kind != tar::EntryType::Regular);
@@ -326,7 +332,7 @@ fn deep_names_are_compared_and_not_taken_apart() {
     assert!(
         names
             .iter()
-            .all(|name| name.len() <= ArtifactLimits::default().name_bytes)
+            .all(|name| name.len() <= ArchiveLimits::default().name_bytes)
     );
     let mut tree: Vec<_> = names
         .iter()

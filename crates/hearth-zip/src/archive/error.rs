@@ -1,18 +1,18 @@
-//! The error type of artifacts. Each violation has its own message, because the customer reads it in the build log.
+//! The error type of zips. Each violation has its own message, because the customer reads it in the log of a build.
 
 use std::io;
 
-/// Why an artifact is not accepted.
+/// Why a zip is not accepted.
 #[derive(Debug, thiserror::Error)]
-pub enum ArtifactError {
+pub enum ArchiveError {
     /// The file cannot be read.
-    #[error("cannot read the artifact")]
+    #[error("cannot read the zip")]
     Read(#[source] io::Error),
     /// The file is not a zip, or a damaged one.
-    #[error("the artifact is not a zip archive, or is damaged")]
+    #[error("the file is not a zip archive, or is damaged")]
     NotAZip(#[source] rawzip::Error),
     /// The zip is too large.
-    #[error("the artifact has {bytes} bytes, more than {limit}")]
+    #[error("the zip has {bytes} bytes, more than {limit}")]
     ArchiveTooLarge {
         /// Size of the zip.
         bytes: u64,
@@ -20,26 +20,26 @@ pub enum ArtifactError {
         limit: u64,
     },
     /// Too many entries.
-    #[error("the artifact has more than {limit} entries")]
+    #[error("the zip has more than {limit} entries")]
     TooManyEntries {
         /// The limit.
         limit: usize,
     },
     /// Too much content.
-    #[error("the artifact unpacks to more than {limit} bytes")]
+    #[error("the zip unpacks to more than {limit} bytes")]
     ContentTooLarge {
         /// The limit.
         limit: u64,
     },
     /// The zip looks like a zip bomb.
-    #[error("the artifact unpacks to more than {limit} times its size")]
+    #[error("the zip unpacks to more than {limit} times its size")]
     RatioTooLarge {
         /// The limit.
         limit: u64,
     },
-    /// No `Dockerfile` at the root.
-    #[error("the artifact has no file named Dockerfile at its root")]
-    NoDockerfile,
+    /// A file that must be there is not.
+    #[error("the zip has no file named {0}")]
+    NoFile(String),
     /// A name that is not UTF-8.
     #[error("the name {0:?} is not UTF-8")]
     NameEncoding(String),
@@ -85,6 +85,6 @@ pub enum ArtifactError {
         source: io::Error,
     },
     /// The receiver of the tar stream failed.
-    #[error("cannot pass the artifact on")]
+    #[error("cannot pass the zip on")]
     Sink(#[source] io::Error),
 }

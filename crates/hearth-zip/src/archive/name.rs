@@ -8,7 +8,7 @@
 //!
 //! (APPNOTE.TXT 4.4.2, 4.4.17 and appendix D.)
 
-use super::ArtifactError;
+use super::ArchiveError;
 
 /// Upper half of code page 437, in which names without a flag are (APPNOTE.TXT appendix D).
 const CODE_PAGE_437: &str = "ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜ¢£¥₧ƒáíóúñÑªº¿⌐¬½¼¡«»░▒▓│┤╡╢╖╕╣║╗╝╜╛┐└┴┬├─┼╞╟╚╔╩╦╠═╬╧╨╤╥╙╘╒╓╫╪┘┌█▄▌▐▀αßΓπΣσµτΦΘΩδ∞φε∩≡±≥≤⌠⌡÷≈°∙·√ⁿ²■\u{a0}";
@@ -24,24 +24,24 @@ pub(super) struct RawName<'a> {
 }
 
 /// A relative path of plain parts, without the slash at the end that marks directories. Empty for the root itself.
-pub(super) fn check(raw: RawName<'_>, limit: usize) -> Result<String, ArtifactError> {
+pub(super) fn check(raw: RawName<'_>, limit: usize) -> Result<String, ArchiveError> {
     let mut name = decode(raw)?;
     if !raw.is_of_unix {
         name = name.replace('\\', "/");
     }
     if name.len() > limit {
-        return Err(ArtifactError::NameTooLong(name.chars().take(80).collect()));
+        return Err(ArchiveError::NameTooLong(name.chars().take(80).collect()));
     }
     if name.starts_with('/') || has_drive(&name, raw) {
-        return Err(ArtifactError::AbsoluteName(name));
+        return Err(ArchiveError::AbsoluteName(name));
     }
     if name.contains('\0') {
-        return Err(ArtifactError::MalformedName(name));
+        return Err(ArchiveError::MalformedName(name));
     }
     let mut parts = Vec::new();
     for part in name.split('/') {
         match part {
-            ".." => return Err(ArtifactError::Traversal(name)),
+            ".." => return Err(ArchiveError::Traversal(name)),
             // `./a`, `a//b` and `a/` are written by packers that join paths as text.
             "" | "." => {}
             part => parts.push(part),
@@ -50,10 +50,10 @@ pub(super) fn check(raw: RawName<'_>, limit: usize) -> Result<String, ArtifactEr
     Ok(parts.join("/"))
 }
 
-fn decode(raw: RawName<'_>) -> Result<String, ArtifactError> {
+fn decode(raw: RawName<'_>) -> Result<String, ArchiveError> {
     match std::str::from_utf8(raw.bytes) {
         Ok(name) => Ok(name.to_owned()),
-        Err(_) if raw.says_utf8 || raw.is_of_unix => Err(ArtifactError::NameEncoding(
+        Err(_) if raw.says_utf8 || raw.is_of_unix => Err(ArchiveError::NameEncoding(
             String::from_utf8_lossy(raw.bytes).into_owned(),
         )),
         Err(_) => {
@@ -114,23 +114,17 @@ mod tests {
     #[test]
     fn names_that_lead_out_are_refused() {
         for raw in [windows(b"..\\x"), windows(b"a\\..\\..\\x"), unix(b"a/../x")] {
-            assert!(matches!(check(raw, 64), Err(ArtifactError::Traversal(_))));
+            assert!(matches!(check(raw, 64), Err(ArchiveError::Traversal(_))));
         }
         for raw in [windows(b"C:\\x"), windows(b"\\x"), unix(b"/x")] {
-            assert!(matches!(
-                check(raw, 64),
-                Err(ArtifactError::AbsoluteName(_))
-            ));
+            assert!(matches!(check(raw, 64), Err(ArchiveError::AbsoluteName(_))));
         }
         let broken = RawName {
             says_utf8: true,
             ..windows(b"\x82")
         };
         for raw in [broken, unix(b"\xff")] {
-            assert!(matches!(
-                check(raw, 64),
-                Err(ArtifactError::NameEncoding(_))
-            ));
+            assert!(matches!(check(raw, 64), Err(ArchiveError::NameEncoding(_))));
         }
     }
 }

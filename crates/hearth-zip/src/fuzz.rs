@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io::{Seek, Write};
 use std::path::{Component, Path};
 
-use super::{Artifact, ArtifactLimits};
+use crate::{Archive, ArchiveLimits};
 
 /// Small limits, so that an input which exceeds them is found soon.
-const LIMITS: ArtifactLimits = ArtifactLimits {
+const LIMITS: ArchiveLimits = ArchiveLimits {
     archive_bytes: 1 << 20,
     entries: 64,
     content_bytes: 1 << 20,
@@ -21,14 +21,14 @@ pub fn archive(input: &[u8]) {
     let Some(file) = file(input) else {
         return;
     };
-    let Ok(artifact) = Artifact::of_file(file, &LIMITS) else {
+    let Ok(zip) = Archive::of_file(file, &LIMITS) else {
         return;
     };
-    assert!(artifact.entries() <= LIMITS.entries);
-    assert!(artifact.content_bytes() <= LIMITS.content_bytes);
+    assert!(zip.entries() <= LIMITS.entries);
+    assert!(zip.content_bytes() <= LIMITS.content_bytes);
     let mut tar = Vec::new();
     // Content that is other than promised ends it half-way.
-    let _ = artifact.write_tar(&mut tar);
+    let _ = zip.write_tar(&mut tar);
     let mut archive = tar::Archive::new(tar.as_slice());
     let Ok(entries) = archive.entries() else {
         return;
