@@ -20,6 +20,7 @@ use crate::guest::Metadata;
 use crate::guests::Guests;
 use crate::iam::{AccountLocks, Iam};
 use crate::identity::{Identities, SessionKey};
+use crate::invocations::Invocations;
 use crate::keys::Keys;
 use crate::known_hosts::KnownHosts;
 use crate::lambda::Lambda;
@@ -46,6 +47,8 @@ pub struct FrontConfig {
     pub logs: Arc<LogStore>,
     /// The functions and layers of all accounts.
     pub functions: Arc<Functions>,
+    /// What runs functions. Without it, invocations are refused by name.
+    pub invocations: Option<Invocations>,
     /// The object store behind S3.
     pub objects: Arc<ObjectStore>,
     /// Issues tokens for endpoints.
@@ -98,6 +101,7 @@ impl Front {
                 },
                 places: Arc::new(BlockingCalls::for_calls()),
             },
+            invocations: config.invocations,
         };
         let operations = Operations {
             control: config.control.clone(),

@@ -15,6 +15,8 @@ pub(crate) struct Fault {
     /// Whether the text is spelled `Message` where the family would spell it otherwise.
     pub(crate) is_capitalised: bool,
     pub(crate) retry_after_s: Option<u32>,
+    /// Which limit was exceeded, where a family tells it.
+    pub(crate) reason: Option<&'static str>,
 }
 
 impl Fault {
@@ -25,6 +27,7 @@ impl Fault {
             message: Some(message.into()),
             is_capitalised: false,
             retry_after_s: None,
+            reason: None,
         }
     }
 

@@ -35,7 +35,7 @@ use crate::s3::{self, S3, access_key};
 use crate::sigv4::{BodyClaim, SignatureError, Signed};
 use crate::wire::json::Family;
 use crate::wire::{Label, Reply, json, query};
-use crate::{iam, sts};
+use crate::{iam, invocations, sts};
 
 /// The front: all services behind the listener.
 pub struct Front {
@@ -251,7 +251,11 @@ impl Front {
             return read.map_err(|error| body_fault(error, MAX_CODE_BODY_BYTES, operation));
         }
         let read = self.bodies.read(sender, &head.headers, body).await;
-        let read = read.map_err(|error| body_fault(error, MAX_BODY_BYTES, ""));
+        let read = read.map_err(|error| match error {
+            BodyError::TooLarge if service == Service::Lambda => invocations::too_large(head)
+                .unwrap_or_else(|| body_fault(error, MAX_BODY_BYTES, "")),
+            error => body_fault(error, MAX_BODY_BYTES, ""),
+        });
         Ok(ReadBody {
             bytes: read?,
             place: None,

@@ -53,6 +53,7 @@ mod function_service;
 mod functions;
 mod guests;
 mod iam;
+mod invocations;
 mod lambda;
 mod logs;
 mod microvms;
@@ -78,6 +79,7 @@ pub use guests::{
     TerminalSize,
 };
 pub use identity::SessionKey;
+pub use invocations::{FunctionKeys, FunctionLogs, FunctionSource, Invocations};
 pub use keys::Keys;
 pub use known_hosts::KnownHosts;
 pub use lambda::page::PageTokens;

@@ -562,6 +562,7 @@ fn front(
         ),
         logs: Arc::clone(&parts.logs),
         functions: Arc::clone(&parts.functions),
+        invocations: None,
         objects: Arc::clone(&parts.objects),
         s3_elsewhere: config.s3.as_ref().map(|other| other.endpoint().to_owned()),
         endpoint_tokens: Arc::new(Tokens(Arc::clone(&parts.keys))),

@@ -14,6 +14,7 @@ const FLOORS: &[&[&str]] = &[
         "hearth-snapshot",
         "hearth-functions",
         "hearth-http",
+        "hearth-invoke",
         "hearth-logs",
         "hearth-net",
         "hearth-objects",

@@ -5,10 +5,12 @@
 mod guest_doors;
 mod memory_guests;
 mod memory_host;
+mod processes;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use hearth_control::account::{AccessKey, KeyStatus, SecretKey};
@@ -23,15 +25,19 @@ use hearth_control::throttle::Rates;
 use hearth_control::time::{Clock, SystemClock, Timestamp};
 use hearth_control::{Control, ControlConfig};
 use hearth_front::{
-    ControlMetrics, Disks, EndpointTokens, Front, FrontConfig, FrontMetrics, Grant, Holding,
-    HoldingKind, Keys, KnownHosts, MemoryShares, MetricsPage, MintError, PageTokens, SessionKey,
-    Transport, serve,
+    ControlMetrics, Disks, EndpointTokens, Front, FrontConfig, FrontMetrics, FunctionKeys,
+    FunctionLogs, FunctionSource, Grant, Holding, HoldingKind, Invocations, Keys, KnownHosts,
+    MemoryShares, MetricsPage, MintError, PageTokens, SessionKey, Transport, serve,
 };
 use hearth_functions::{FunctionLimits, Functions};
+use hearth_invoke::{
+    Delays, EventQueue, EventQueueConfig, FixedMemory, Invoker, InvokerConfig, PoolLimits,
+};
 use hearth_logs::{LogLimits, LogStore};
 use hearth_objects::ObjectStore;
 use memory_guests::MemoryGuests;
 use memory_host::MemoryHost;
+use processes::Processes;
 use tokio::net::TcpListener;
 
 /// Connections at one time: small, so that a test can exceed it.
@@ -47,6 +53,12 @@ const CAPACITY: Capacity = Capacity {
     concurrent_builds: 4,
     builder_mib: 0,
 };
+
+/// Memory of all environments: processes take only what they use.
+const FUNCTION_MEMORY_MB: u64 = 64 << 10;
+
+/// How much faster events are tried again than on AWS.
+const EVENTS_FASTER: u32 = 300;
 
 const REGION: &str = "us-east-1";
 
@@ -89,16 +101,22 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut page = MetricsPage::default();
     let metrics = FrontMetrics::register(&mut page.host);
     ControlMetrics::register(&mut page.host, control.clone());
+    let sessions = SessionKey::new([2; 32]);
+    let logs = Arc::new(LogStore::open(&directory.join("logs.db"), log_limits)?);
+    let functions = Arc::new(Functions::open(
+        &directory.join("functions"),
+        FunctionLimits::default(),
+    )?);
+    let keys = FunctionKeys::new(control.clone(), sessions.clone());
+    let invocations = invocations(&directory, Arc::new(keys), &logs, &functions).await?;
     let front = Front::new(FrontConfig {
         region: REGION.parse()?,
         control,
         keys: Arc::new(FixedKeys),
-        sessions: SessionKey::new([2; 32]),
-        logs: Arc::new(LogStore::open(&directory.join("logs.db"), log_limits)?),
-        functions: Arc::new(Functions::open(
-            &directory.join("functions"),
-            FunctionLimits::default(),
-        )?),
+        sessions,
+        logs,
+        functions,
+        invocations: Some(invocations),
         objects: Arc::new(ObjectStore::open(&directory.join("objects"))?),
         s3_elsewhere: None,
         endpoint_tokens: Arc::new(NoEndpoints),
@@ -126,6 +144,34 @@ async fn main() -> Result<(), Box<dyn Error>> {
     )
     .await?;
     Ok(())
+}
+
+/// Functions run as processes of this machine.
+async fn invocations(
+    directory: &Path,
+    keys: Arc<FunctionKeys>,
+    logs: &Arc<LogStore>,
+    functions: &Arc<Functions>,
+) -> Result<Invocations, Box<dyn Error>> {
+    let mut limits = PoolLimits::default();
+    if let Ok(idle_ms) = std::env::var("HEARTH_DEV_IDLE_MS") {
+        limits.idle = Duration::from_millis(idle_ms.parse()?);
+    }
+    let invoker = Invoker::start(InvokerConfig {
+        environments: Arc::new(Processes::new(&directory.join("environments"))),
+        logs: Arc::new(FunctionLogs::new(Arc::clone(logs))),
+        keys,
+        memory: Arc::new(FixedMemory::new(FUNCTION_MEMORY_MB)),
+        limits,
+    })
+    .await;
+    let events = EventQueue::start(EventQueueConfig {
+        path: directory.join("events.db"),
+        delays: Delays::divided_by(EVENTS_FASTER),
+        invoker: invoker.clone(),
+        source: Arc::new(FunctionSource::new(Arc::clone(functions))),
+    })?;
+    Ok(Invocations { invoker, events })
 }
 
 /// Nothing is kept but one version.

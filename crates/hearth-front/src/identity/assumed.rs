@@ -10,9 +10,11 @@
 //! Every request looks up the role and its policies. A session that began inside a microVM also ends with it, as the
 //! keys of its execution role do.
 
+use std::time::Duration;
+
 use hearth_control::Control;
 use hearth_control::account::SecretKey;
-use hearth_control::id::MicrovmId;
+use hearth_control::id::{AccountId, MicrovmId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
@@ -127,6 +129,35 @@ pub(crate) async fn assume_role(
     session
         .issue(key, &asked.role)
         .ok_or(AssumeError::Unavailable)
+}
+
+/// Begins a session with the execution role of a function: for its environments.
+///
+/// # Errors
+///
+/// [`AssumeError::Denied`] if the role does not exist or does not trust the service, or [`AssumeError`].
+pub(crate) async fn assume_for_function(
+    control: &Control,
+    key: &SessionKey,
+    (account, role): (AccountId, &str),
+    (function_arn, name): (&str, String),
+    lifetime: Duration,
+) -> Result<Assumed, AssumeError> {
+    let role: RoleArn = role.parse().map_err(failed)?;
+    if role.account != account {
+        return Err(AssumeError::Denied);
+    }
+    let assumable = role.assume(control, function_arn).await.map_err(failed)?;
+    let lifetime_s = i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX);
+    let session = AssumedSession {
+        role: role.to_string(),
+        role_id: assumable.id,
+        until_s: Timestamp::now().as_second().saturating_add(lifetime_s),
+        microvm: None,
+        policy: None,
+        name,
+    };
+    session.issue(key, &role).ok_or(AssumeError::Unavailable)
 }
 
 fn failed(error: RoleError) -> AssumeError {

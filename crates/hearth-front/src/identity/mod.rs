@@ -29,7 +29,7 @@ use crate::policy::Facts;
 use crate::sigv4::SignatureError;
 
 use assumed::AssumedSession;
-pub(crate) use assumed::{AssumeError, AssumeRole, assume_role};
+pub(crate) use assumed::{AssumeError, AssumeRole, assume_for_function, assume_role};
 pub(crate) use build_role::{BuildRoleError, check_function_role, may_build_role_read};
 pub(crate) use role::{Denied, RoleArn, RoleError, RoleSession};
 pub(crate) use sessions::LaunchedMicrovm;

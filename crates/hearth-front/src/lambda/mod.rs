@@ -25,6 +25,7 @@ use crate::endpoint_tokens::EndpointTokens;
 use crate::fault::Fault;
 use crate::function_service::FunctionService;
 use crate::identity::Caller;
+use crate::invocations::{Invocations, Invoking, answer};
 use crate::model::values::Written;
 use crate::model::{Input, Mismatch, check};
 use crate::wire::json::{Family, rest, rest_fault};
@@ -46,6 +47,8 @@ pub(crate) struct Lambda {
     pub(crate) pages: PageTokens,
     pub(crate) endpoint_tokens: Arc<dyn EndpointTokens>,
     pub(crate) functions: FunctionService,
+    /// `None` if nothing here runs functions.
+    pub(crate) invocations: Option<Invocations>,
 }
 
 /// One call of one operation.
@@ -126,6 +129,9 @@ impl Lambda {
             None => gateway_not_found(),
             Some(Address::Runtime) => rest_fault(Family::Core, &no_runtimes()),
             Some(Address::Refused(model)) => {
+                if let Some((invocations, invoking)) = self.invoking(model.name) {
+                    return answer(&self.functions, invocations, invoking, call).await;
+                }
                 let mut reply = rest_fault(Family::Functions, &refused(model.name));
                 Label::of(&mut reply).operation = Some(model.name);
                 reply
@@ -141,6 +147,11 @@ impl Lambda {
                 reply
             }
         }
+    }
+
+    /// How an operation of this name runs a function, if it does and something runs functions.
+    fn invoking(&self, name: &str) -> Option<(&Invocations, Invoking)> {
+        Some((self.invocations.as_ref()?, Invoking::of(name)?))
     }
 
     async fn perform(

@@ -115,7 +115,8 @@ fn functions_body(fault: &Fault) -> Map<String, Value> {
     };
     body.insert("Type".to_owned(), json!(side));
     if fault.code == "TooManyRequestsException" {
-        body.insert("Reason".to_owned(), json!("CallerRateLimitExceeded"));
+        let reason = fault.reason.unwrap_or("CallerRateLimitExceeded");
+        body.insert("Reason".to_owned(), json!(reason));
     }
     body
 }
