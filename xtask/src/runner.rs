@@ -51,6 +51,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
                 let registry = lab::registry_program()?.display().to_string();
                 environment.insert(lab::REGISTRY_VARIABLE.into(), registry);
             }
+            if needs_runtimes() {
+                let runtimes = lab::prepare_runtimes()?.display().to_string();
+                environment.insert(lab::RUNTIMES_VARIABLE.into(), runtimes);
+            }
             run_here(arguments, &environment)
         }
         Place::Lab => run_in_lab(arguments, &binaries),
@@ -102,12 +106,21 @@ fn try_in_lab(arguments: &Arguments, binaries: &Binaries) -> Result<Ended> {
         let registry = registry.display().to_string();
         environment.insert(lab::REGISTRY_VARIABLE.into(), registry);
     }
+    if needs_runtimes() {
+        let runtimes = lab::send_runtimes(&session, &lab::prepare_runtimes()?)?;
+        environment.insert(lab::RUNTIMES_VARIABLE.into(), runtimes.into());
+    }
     session.exec(&argv, &environment, "/data/tmp", lab::Input::Empty)
 }
 
 /// Whether the test belongs to the package that builds images. The bases are too large to be copied for every test.
 fn needs_bases() -> bool {
     std::env::var("CARGO_PKG_NAME").is_ok_and(|package| package == "hearth-image")
+}
+
+/// Whether the test belongs to the package that runs environments of functions.
+fn needs_runtimes() -> bool {
+    std::env::var("CARGO_PKG_NAME").is_ok_and(|package| package == "hearth-host")
 }
 
 fn prebuilt() -> Option<Binaries> {

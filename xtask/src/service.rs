@@ -76,6 +76,10 @@ pub(crate) fn run_share(share: Share) -> Result<Outcome> {
     }
     let data = share.data();
     up::clear(&data)?;
+    // Without it, the tests of functions fail and tell why.
+    if let Err(error) = lab::prepare_runtimes() {
+        eprintln!("the runtime of functions cannot be built: {error:#}");
+    }
     let output = data.join("output.log");
     // Encrypted: the contract tests have plain HTTP.
     let said = File::create(&output)?.into();

@@ -26,6 +26,7 @@ use crate::{contract, lab, nextest, package, python, service, setup};
 /// be set, all of which the emulated host has to give. Their unit tests do not.
 const KVM_PACKAGES: &[&str] = &[
     "hearth-agent",
+    "hearth-host",
     "hearth-image",
     "hearth-vmm",
     "hearth-machine-tests",
@@ -354,6 +355,9 @@ fn machine_tests(reach: &Reach) -> Result<Outcome> {
     // Not within the first test that needs them; without them, those tests fail and tell why.
     if let Err(error) = lab::prepare_bases() {
         eprintln!("the image builder's bases cannot be prepared: {error:#}");
+    }
+    if let Err(error) = lab::prepare_runtimes() {
+        eprintln!("the runtime of functions cannot be built: {error:#}");
     }
     let mut command = if nextest::is_installed() {
         let mut command = workspace::cargo();

@@ -16,7 +16,7 @@ use crate::lab;
 use crate::workspace::Binaries;
 
 /// Directories that are prepared once for all developer commands and that services only read.
-const SHARED: &[&str] = &["bases", "kernels"];
+const SHARED: &[&str] = &["bases", "kernels", "runtimes"];
 
 /// Ports for endpoints: more than microVMs that live at one time in the tests.
 const ENDPOINT_PORTS: u16 = 16;

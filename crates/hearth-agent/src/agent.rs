@@ -76,6 +76,7 @@ impl Agent {
         match spec.place {
             ExecPlace::Agent => launch_beside_agent(spec),
             ExecPlace::Application => self.application.launch(spec),
+            ExecPlace::Function => self.application.launch_function(spec),
         }
     }
 
@@ -94,6 +95,7 @@ fn launch_beside_agent(spec: &ExecSpec) -> Result<Launched, Refusal> {
         user: spec.user.clone(),
         capabilities: Capabilities::All,
         open_files: None,
+        processes: None,
     };
     let stdio = match spec.tty {
         None => Stdio::Pipes,
@@ -103,9 +105,9 @@ fn launch_beside_agent(spec: &ExecSpec) -> Result<Launched, Refusal> {
         },
     };
     Ok(launch::launch(
-        &program,
         &stdio,
         &PidNamespace::Own,
         || Ok(()),
+        |_| program.execute(),
     )?)
 }

@@ -17,7 +17,9 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
-use hearth_wire::agent::{AppStatus, ExecSpec, ExitStatus, Refusal, StartSpec};
+use hearth_wire::agent::{
+    AppStatus, ExecSpec, ExitStatus, FunctionStart, Refusal, RuntimeMount, StartSpec,
+};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
@@ -27,10 +29,12 @@ use tokio::sync::Notify;
 use crate::boot;
 use crate::bounds::{self, refused};
 use crate::channel::Channel;
+use crate::container::cgroup::{self, ProgramGroup};
+use crate::container::files;
 use crate::container::place::{self, Container};
 use crate::container::storage::{self, Storage};
-use crate::container::{cgroup, files};
 use crate::fault::{Fault, Step};
+use crate::function;
 use crate::kernel_modules;
 use crate::launch::{self, Launched, PidNamespace, Stdio};
 use crate::logs::Logs;
@@ -53,6 +57,10 @@ pub(crate) struct Application {
     changed: Notify,
     /// The user that it was started as, also after its end: [`StartSpec::user`]. Empty is root.
     user: RefCell<String>,
+    /// Whether the root of a runtime is mounted.
+    has_runtime: Cell<bool>,
+    /// Number of the next program of a function.
+    next_program: Cell<u64>,
 }
 
 /// Whether streams into the guest are served.
@@ -112,6 +120,50 @@ impl Application {
         spec: &StartSpec,
     ) -> Result<(), Refusal> {
         check(spec)?;
+        self.begin()?;
+        let started = start_container(reaper, logs, spec).await;
+        self.end_start(started, &spec.user)
+    }
+
+    /// Mounts the root of a runtime and runs its programs once, so that their files are in memory.
+    pub(crate) async fn mount_runtime(
+        &self,
+        reaper: &Reaper,
+        spec: &RuntimeMount,
+    ) -> Result<(), Refusal> {
+        if self.is_closed() {
+            return Err(Refusal::Frozen);
+        }
+        if self.has_runtime.get() || !matches!(*self.state.borrow(), State::NotStarted) {
+            return Err(refused("a root was mounted before"));
+        }
+        function::mount_runtime(reaper, spec).await?;
+        self.has_runtime.set(true);
+        Ok(())
+    }
+
+    /// Mounts the disks of a function and makes its container. No program runs in it yet.
+    pub(crate) async fn start_function(
+        self: &Rc<Self>,
+        reaper: &Reaper,
+        spec: &FunctionStart,
+    ) -> Result<(), Refusal> {
+        bounds::check_user(&spec.user)?;
+        bounds::check_hostname(&spec.hostname)?;
+        self.begin()?;
+        let started = function::start(reaper, spec, self.has_runtime.get()).await;
+        let started = started.map(|(process, program, exit)| {
+            let running = RunningApplication {
+                process: Rc::new(process),
+                program,
+                stop_signal: Signal::TERM,
+            };
+            (running, exit)
+        });
+        self.end_start(started, &spec.user)
+    }
+
+    fn begin(&self) -> Result<(), Refusal> {
         if self.is_closed() {
             return Err(Refusal::Frozen);
         }
@@ -119,10 +171,17 @@ impl Application {
             return Err(refused("the application was started before"));
         }
         self.state.replace(State::Starting);
-        let started = start_container(reaper, logs, spec).await;
+        Ok(())
+    }
+
+    fn end_start(
+        self: &Rc<Self>,
+        started: Result<(RunningApplication, Exit), Refusal>,
+        user: &str,
+    ) -> Result<(), Refusal> {
         match started {
             Ok((running, exit)) => {
-                self.user.replace(spec.user.clone());
+                self.user.replace(user.to_owned());
                 self.state.replace(State::Running(running));
                 tokio::task::spawn_local(await_end(Rc::clone(self), exit));
                 Ok(())
@@ -168,9 +227,32 @@ impl Application {
             },
         };
         let namespace = PidNamespace::Of(&process);
-        Ok(launch::launch(&program, &stdio, &namespace, || {
-            place::join(&process)
-        })?)
+        Ok(launch::launch(
+            &stdio,
+            &namespace,
+            || place::join(&process),
+            |_| program.execute(),
+        )?)
+    }
+
+    /// Starts a program of a function in a group of its own.
+    pub(crate) fn launch_function(&self, spec: &ExecSpec) -> Result<Launched, Refusal> {
+        let (process, program) = match &*self.state.borrow() {
+            State::Running(running) => (Rc::clone(&running.process), running.program_for(spec)),
+            _ => return Err(refused("there is no function")),
+        };
+        let number = self.next_program.get();
+        self.next_program.set(number + 1);
+        let group = ProgramGroup::make(number)?;
+        let namespace = PidNamespace::Of(&process);
+        let mut launched = launch::launch(
+            &Stdio::Framed,
+            &namespace,
+            || place::join_as(&process, &group),
+            |framed| function::execute(program, framed),
+        )?;
+        launched.group = Some(group);
+        Ok(launched)
     }
 
     /// Closes the gate, stops all processes and writes their files back.
@@ -316,6 +398,7 @@ impl RunningApplication {
             user: or_own(&spec.user, &self.program.user),
             capabilities: self.program.capabilities,
             open_files: self.program.open_files,
+            processes: self.program.processes,
         }
     }
 }
@@ -359,15 +442,19 @@ async fn start_container(
             Capabilities::Default
         },
         open_files: Some(spec.open_files),
+        processes: None,
     };
     let container = Container {
         hostname: &spec.hostname,
-        shm_mib: spec.shm_mib,
+        shm_mib: Some(spec.shm_mib),
         capabilities: program.capabilities,
     };
-    let launched = launch::launch(&program, &Stdio::Output, &PidNamespace::New, || {
-        container.create()
-    })?;
+    let launched = launch::launch(
+        &Stdio::Output,
+        &PidNamespace::New,
+        || container.create(),
+        |_| program.execute(),
+    )?;
     let exit = reaper.watch(launched.pid);
     // Held from before the exec on, so that it is this process whatever comes.
     let process = rustix::process::pidfd_open(launched.pid, PidfdFlags::empty())

@@ -16,7 +16,7 @@ use crate::clock::clock_ns;
 use crate::container::files;
 use crate::fault::{Fault, Step};
 use crate::sys::process;
-use crate::{disks, metrics, power, unique};
+use crate::{disks, metrics, power, services, unique};
 
 /// Longest grace period of a stop, as the host does not wait longer for an answer.
 const MAX_GRACE: Duration = Duration::from_secs(120);
@@ -57,6 +57,16 @@ async fn answer(agent: &Rc<Agent>, request: ControlRequest) -> Result<ControlRep
             return Ok(ControlReply::MadeUnique(unique::make_unique(
                 agent, &wanted,
             )?));
+        }
+        ControlRequest::MountRuntime(spec) => {
+            application.mount_runtime(&agent.reaper, &spec).await?;
+        }
+        ControlRequest::StartFunction(spec) => {
+            application.start_function(&agent.reaper, &spec).await?;
+            services::serve_runtime_api(agent, spec.runtime_api_port)?;
+        }
+        ControlRequest::FunctionUsage => {
+            return Ok(ControlReply::FunctionUsage(metrics::function_usage()));
         }
         ControlRequest::AwaitDisks(wanted) => disks::await_sizes(&wanted).await?,
         ControlRequest::Thaw => application.thaw()?,

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use crate::agent::Agent;
 use crate::bounds;
 use crate::channel::Channel;
+use crate::container::cgroup::ProgramGroup;
 use crate::fault::Step;
 use crate::launch::{self, StdioEnds};
 use crate::reaper::Exit;
@@ -92,11 +93,12 @@ async fn start(agent: &Agent, spec: &ExecSpec) -> Result<(Session, Exit), Refusa
     bounds::check_process(&spec.argv, &spec.env)?;
     bounds::check_cwd(&spec.cwd)?;
     bounds::check_user(&spec.user)?;
-    let launched = agent.launch_exec(spec)?;
+    let mut launched = agent.launch_exec(spec)?;
+    let group = launched.group.take();
     // Before anything is awaited, so that an early end is not missed.
     let exit = agent.reaper.watch(launched.pid);
     let (pid, ends) = launched.confirm().await?;
-    let session = Session::new(pid, ends).step("take the process's stdio")?;
+    let session = Session::new(pid, ends, group).step("take the process's stdio")?;
     Ok((session, exit))
 }
 
@@ -109,10 +111,13 @@ struct Session {
     stdout: Option<Channel>,
     stderr: Option<Channel>,
     terminal: Option<Channel>,
+    framed: Option<Channel>,
+    /// Of a program of a function.
+    group: Option<ProgramGroup>,
 }
 
 impl Session {
-    fn new(pid: Pid, ends: StdioEnds) -> io::Result<Self> {
+    fn new(pid: Pid, ends: StdioEnds, group: Option<ProgramGroup>) -> io::Result<Self> {
         let channel = |fd: Option<OwnedFd>| fd.map(Channel::new).transpose();
         Ok(Self {
             pid,
@@ -122,6 +127,8 @@ impl Session {
             stdout: channel(ends.stdout)?,
             stderr: channel(ends.stderr)?,
             terminal: channel(ends.terminal)?,
+            framed: channel(ends.framed)?,
+            group,
         })
     }
 
@@ -137,13 +144,15 @@ impl Session {
     async fn send_output(&self, channel: &Channel, exit: Exit) -> Result<(), FrameError> {
         let mut first = self.stdout.as_ref().or(self.terminal.as_ref());
         let mut second = self.stderr.as_ref();
+        let mut third = self.framed.as_ref();
         let mut ended: Option<(ExitStatus, Instant)> = None;
         tokio::pin!(exit);
-        while first.is_some() || second.is_some() || ended.is_none() {
+        while first.is_some() || second.is_some() || third.is_some() || ended.is_none() {
             let linger_until = ended.map(|(_, at)| at + LINGER);
             let frame = tokio::select! {
                 frame = next_output(first, ExecOutput::Stdout) => frame.or_else(|| { first = None; None }),
                 frame = next_output(second, ExecOutput::Stderr) => frame.or_else(|| { second = None; None }),
+                frame = next_output(third, ExecOutput::Framed) => frame.or_else(|| { third = None; None }),
                 status = &mut exit, if ended.is_none() => {
                     self.has_ended.set(true);
                     ended = Some((status.unwrap_or(ExitStatus::Code(-1)), Instant::now()));
@@ -157,6 +166,7 @@ impl Session {
         }
         send_rest(channel, first, ExecOutput::Stdout).await?;
         send_rest(channel, second, ExecOutput::Stderr).await?;
+        send_rest(channel, third, ExecOutput::Framed).await?;
         let status = ended.map_or(ExitStatus::Code(-1), |(status, _)| status);
         channel.send(&ExecOutput::Exit(status)).await
     }
@@ -211,6 +221,10 @@ impl Session {
     }
 
     fn signal(&self, number: i32) {
+        if let (Some(group), true) = (&self.group, number == Signal::KILL.as_raw()) {
+            // Also what it has forked, wherever that has gone.
+            group.kill();
+        }
         if let Some(signal) = signal::from_number(number)
             && !self.has_ended.get()
         {
@@ -233,6 +247,9 @@ impl Session {
 
     /// Kills the process, unless it has ended: its client has gone.
     fn kill_unless_ended(&self) {
+        if let Some(group) = &self.group {
+            group.kill();
+        }
         // After its end the number may belong to somebody else.
         if !self.has_ended.get() {
             self.signal(Signal::KILL.as_raw());

@@ -10,7 +10,7 @@
 //! ```
 
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use hearth_wire::agent::TerminalSize;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
@@ -21,8 +21,8 @@ use rustix::termios::Winsize;
 use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType, UnshareFlags};
 
 use crate::channel::Channel;
+use crate::container::cgroup::ProgramGroup;
 use crate::fault::{Fault, Step};
-use crate::program::Program;
 use crate::sys::process;
 
 /// Exit code of a child that could not execute its program; the status pipe says why.
@@ -38,6 +38,8 @@ pub(crate) enum Stdio {
     Pipes,
     /// `/dev/null`, and two pipes.
     Output,
+    /// `/dev/null`, two pipes, and a third one for framed records.
+    Framed,
     /// A terminal of the `/dev/pts` under this root.
     Terminal { root: OwnedFd, size: TerminalSize },
 }
@@ -60,6 +62,8 @@ pub(crate) struct StdioEnds {
     pub(crate) stdout: Option<OwnedFd>,
     pub(crate) stderr: Option<OwnedFd>,
     pub(crate) terminal: Option<OwnedFd>,
+    /// Framed records of a program of a function.
+    pub(crate) framed: Option<OwnedFd>,
 }
 
 /// A process that was forked and may not have executed its program yet.
@@ -67,6 +71,8 @@ pub(crate) struct StdioEnds {
 pub(crate) struct Launched {
     pub(crate) pid: Pid,
     pub(crate) ends: StdioEnds,
+    /// Its own cgroup, if it is a program of a function.
+    pub(crate) group: Option<ProgramGroup>,
     status: OwnedFd,
 }
 
@@ -95,29 +101,39 @@ impl Launched {
     }
 }
 
-/// Starts `program` in a session of its own. `enter` runs in the child and enters its cgroup, namespaces and root.
+/// Starts a process in a session of its own. `enter` runs in the child and enters its cgroup, namespaces and root. `run`
+/// executes its program, and returns only on failure; it is given the descriptor for framed records, if there is one.
 pub(crate) fn launch(
-    program: &Program,
     stdio: &Stdio,
     pid_namespace: &PidNamespace<'_>,
     enter: impl FnOnce() -> Result<(), Fault>,
+    run: impl FnOnce(Option<BorrowedFd<'_>>) -> Fault,
 ) -> Result<Launched, Fault> {
     let (ends, child_ends) = open_stdio(stdio)?;
     let (status, child_status) =
         rustix::pipe::pipe_with(PipeFlags::CLOEXEC).step("make the status pipe")?;
     let pid = fork_in(pid_namespace, || {
         let fault = match become_child(&child_ends).and_then(|()| enter()) {
-            Ok(()) => match process::close_all_but(&[child_status.as_fd()]) {
-                Ok(()) => program.execute(),
-                Err(error) => Fault::new("close descriptors", error),
-            },
+            Ok(()) => {
+                let framed = child_ends.framed.as_ref().map(AsFd::as_fd);
+                let kept: Vec<_> = framed.into_iter().chain([child_status.as_fd()]).collect();
+                match process::close_all_but(&kept) {
+                    Ok(()) => run(framed),
+                    Err(error) => Fault::new("close descriptors", error),
+                }
+            }
             Err(fault) => fault,
         };
         // When even this fails the agent sees an end without a message, and then the exit code.
         let _ = rustix::io::write(&child_status, &fault.to_bytes());
         NOT_STARTED
     })?;
-    Ok(Launched { pid, ends, status })
+    Ok(Launched {
+        pid,
+        ends,
+        group: None,
+        status,
+    })
 }
 
 /// Forks a child into the PID namespace `namespace`.
@@ -156,6 +172,7 @@ fn fork_in(namespace: &PidNamespace<'_>, child: impl FnOnce() -> i32) -> Result<
 struct ChildEnds {
     fds: [OwnedFd; 3],
     is_terminal: bool,
+    framed: Option<OwnedFd>,
 }
 
 fn open_stdio(stdio: &Stdio) -> Result<(StdioEnds, ChildEnds), Fault> {
@@ -165,13 +182,20 @@ fn open_stdio(stdio: &Stdio) -> Result<(StdioEnds, ChildEnds), Fault> {
             let (stdin, writer) = pipe()?;
             open_pipes(stdin, Some(writer))
         }
-        Stdio::Output => {
-            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-            let null =
-                rustix::fs::open("/dev/null", flags, Mode::empty()).step("open /dev/null")?;
-            open_pipes(null, None)
+        Stdio::Output => open_pipes(open_null()?, None),
+        Stdio::Framed => {
+            let (mut ends, mut child_ends) = open_pipes(open_null()?, None)?;
+            let (reader, writer) = pipe()?;
+            ends.framed = Some(reader);
+            child_ends.framed = Some(writer);
+            Ok((ends, child_ends))
         }
     }
+}
+
+fn open_null() -> Result<OwnedFd, Fault> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    rustix::fs::open("/dev/null", flags, Mode::empty()).step("open /dev/null")
 }
 
 fn open_pipes(stdin: OwnedFd, writer: Option<OwnedFd>) -> Result<(StdioEnds, ChildEnds), Fault> {
@@ -181,11 +205,12 @@ fn open_pipes(stdin: OwnedFd, writer: Option<OwnedFd>) -> Result<(StdioEnds, Chi
         stdin: writer,
         stdout: Some(stdout_reader),
         stderr: Some(stderr_reader),
-        terminal: None,
+        ..StdioEnds::default()
     };
     let child_ends = ChildEnds {
         fds: [stdin, stdout, stderr],
         is_terminal: false,
+        framed: None,
     };
     Ok((ends, child_ends))
 }
@@ -215,6 +240,7 @@ fn open_terminal(root: &OwnedFd, size: TerminalSize) -> Result<(StdioEnds, Child
     let child_ends = ChildEnds {
         fds: [terminal, stdout, stderr],
         is_terminal: true,
+        framed: None,
     };
     Ok((ends, child_ends))
 }

@@ -36,6 +36,7 @@ mod clock;
 mod control;
 mod exec;
 mod file;
+mod function;
 mod logs;
 mod proxy;
 

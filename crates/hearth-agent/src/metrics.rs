@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use hearth_wire::agent::GuestMetrics;
+use hearth_wire::agent::{FunctionUsage, GuestMetrics};
 
 use crate::agent::Agent;
 use crate::container::cgroup;
@@ -20,6 +20,15 @@ pub(crate) fn read(agent: &Agent) -> GuestMetrics {
         proxy_streams: agent.slots.proxy.used(),
         exec_streams: agent.slots.exec.used(),
         log_bytes_dropped: agent.logs.dropped_bytes(),
+    }
+}
+
+/// Reads what the programs of a function have used.
+pub(crate) fn function_usage() -> FunctionUsage {
+    let peak = cgroup::statistic("memory.peak", None);
+    FunctionUsage {
+        peak_memory_bytes: peak.unwrap_or(0),
+        memory_kills: cgroup::statistic("memory.events", Some("oom_kill")).unwrap_or(0),
     }
 }
 

@@ -32,6 +32,19 @@ pub(crate) enum Capabilities {
     Default,
     /// All capabilities.
     All,
+    /// None, and no way to any (`no_new_privs`): programs of a function.
+    None,
+}
+
+impl Capabilities {
+    /// The bounding set; `None` for all.
+    fn bounding_set(self) -> Option<u64> {
+        match self {
+            Self::Default => Some(DEFAULT_CAPABILITIES),
+            Self::All => None,
+            Self::None => Some(0),
+        }
+    }
 }
 
 /// A program to execute.
@@ -47,12 +60,14 @@ pub(crate) struct Program {
     pub(crate) capabilities: Capabilities,
     /// Limit of open files, soft and hard; `None` keeps the agent's.
     pub(crate) open_files: Option<u32>,
+    /// Limit of the user's processes and threads; `None` keeps the agent's.
+    pub(crate) processes: Option<u32>,
 }
 
 impl Program {
     /// Executes the program, in the namespaces and the root of this process. Returns only on failure.
     ///
-    /// `no_new_privs` is not set, as in Docker: setuid programs of an image work.
+    /// `no_new_privs` is not set with default capabilities, as in Docker: setuid programs of an image work.
     pub(crate) fn execute(&self) -> Fault {
         match self.prepare() {
             Ok(env) => self.replace_process(&env),
@@ -64,12 +79,18 @@ impl Program {
     fn prepare(&self) -> Result<Vec<CString>, Fault> {
         let identity = user::resolve(&self.user)
             .map_err(|error| Fault::new(error.to_string(), Errno::NOENT))?;
-        if let Some(limit) = self.open_files.map(u64::from) {
+        for (resource, limit) in [
+            (Resource::Nofile, self.open_files),
+            (Resource::Nproc, self.processes),
+        ] {
+            let Some(limit) = limit.map(u64::from) else {
+                continue;
+            };
             let limit = Rlimit {
                 current: Some(limit),
                 maximum: Some(limit),
             };
-            rustix::process::setrlimit(Resource::Nofile, limit).step("limit open files")?;
+            rustix::process::setrlimit(resource, limit).step("limit files and processes")?;
         }
         self.enter_directory()?;
         give_stdio_to(&identity)?;
@@ -88,8 +109,12 @@ impl Program {
     }
 
     fn drop_rights(&self, identity: &ProcessUser) -> Result<(), Fault> {
-        if self.capabilities == Capabilities::Default {
-            drop_bounding_set(DEFAULT_CAPABILITIES)?;
+        let bounding_set = self.capabilities.bounding_set();
+        if let Some(kept) = bounding_set {
+            drop_bounding_set(kept)?;
+        }
+        if self.capabilities == Capabilities::None {
+            rustix::thread::set_no_new_privs(true).step("forbid new rights")?;
         }
         let groups: Vec<Gid> = identity.groups.iter().copied().map(Gid::from_raw).collect();
         rustix::thread::set_thread_groups(&groups).step("set the groups")?;
@@ -98,8 +123,8 @@ impl Program {
         let uid = Uid::from_raw(identity.uid);
         // Leaving uid 0 takes the effective and permitted capabilities away (capabilities(7)).
         rustix::thread::set_thread_res_uid(uid, uid, uid).step("set the user")?;
-        if identity.uid == 0 && self.capabilities == Capabilities::Default {
-            let kept = CapabilitySet::from_bits_retain(DEFAULT_CAPABILITIES);
+        if let (0, Some(kept)) = (identity.uid, bounding_set) {
+            let kept = CapabilitySet::from_bits_retain(kept);
             let sets = CapabilitySets {
                 effective: kept,
                 permitted: kept,

@@ -73,6 +73,16 @@ impl Services {
     }
 }
 
+/// Passes connections to this port of the loopback on to the Runtime API.
+pub(crate) fn serve_runtime_api(agent: &Rc<Agent>, port: u16) -> Result<(), Fault> {
+    let address = Ipv4Addr::from(Service::RuntimeApi.address());
+    let socket = listener::tcp_socket(SocketAddrV4::new(address, port));
+    let listener = Listener::over(socket.step("listen for the runtime")?);
+    let listener = listener.step("watch the Runtime API")?;
+    tokio::task::spawn_local(accept(Rc::clone(agent), Service::RuntimeApi, listener));
+    Ok(())
+}
+
 fn make() -> Result<Vec<(Service, OwnedFd)>, Fault> {
     let guest = OwnedFd::from(File::open("/proc/self/ns/net").step("open the network")?);
     process::unshare(UnshareFlags::NEWNET).step("make a network")?;
@@ -90,7 +100,7 @@ fn furnish(guest: &OwnedFd) -> Result<Vec<(Service, OwnedFd)>, Fault> {
     veth::make(INNER, OUTER, guest).step("make a link")?;
     let control = interface::control_socket().step("open a socket for interfaces")?;
     let mut listeners = Vec::new();
-    for (index, service) in Service::ALL.into_iter().enumerate() {
+    for (index, service) in Service::ADDRESSED.into_iter().enumerate() {
         let address = Ipv4Addr::from(service.address());
         // Further addresses have names of their own, as they had in Linux 2.0.
         let (name, netmask) = match index {

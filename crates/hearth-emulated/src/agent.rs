@@ -101,6 +101,8 @@ impl HostAgentClient {
             match frame::read(&mut stream)? {
                 ExecOutput::Stdout(bytes) => pass_on(stdout, &bytes, "write to stdout")?,
                 ExecOutput::Stderr(bytes) => pass_on(stderr, &bytes, "write to stderr")?,
+                // Of programs of functions alone.
+                ExecOutput::Framed(_) => {}
                 ExecOutput::Exit(status) => break status,
             }
         };

@@ -202,6 +202,8 @@ impl Buildah {
             match self.reader.next().await? {
                 ExecOutput::Stdout(bytes) => self.whole.extend(self.pending[0].push(&bytes)),
                 ExecOutput::Stderr(bytes) => self.whole.extend(self.pending[1].push(&bytes)),
+                // Of programs of functions alone.
+                ExecOutput::Framed(_) => {}
                 ExecOutput::Exit(status) => {
                     self.ended = Some(status);
                     let pending = std::mem::take(&mut self.pending);
@@ -228,6 +230,8 @@ async fn finish<F: Future<Output = Result<(), GuestError>>>(
                 let surplus = complaint.len().saturating_sub(MAX_COMPLAINT_BYTES);
                 complaint.drain(..surplus);
             }
+            // Of programs of functions alone.
+            ExecOutput::Framed(_) => {}
             ExecOutput::Exit(ExitStatus::Code(0)) => return Ok(()),
             ExecOutput::Exit(status) => {
                 return Err(GuestError::Step {

@@ -19,8 +19,10 @@ mod bases;
 mod builder;
 mod cache;
 mod certificates;
+mod code_disk;
 mod config;
 mod dockerfile;
+mod erofs;
 mod failure;
 mod guest;
 mod prepare;
@@ -28,6 +30,7 @@ mod progress;
 mod registries;
 mod reuse;
 mod root;
+mod runtimes;
 mod sparse;
 mod store;
 
@@ -41,6 +44,7 @@ pub use builder::{
 };
 pub use cache::{LayerCaches, Lease};
 pub use certificates::{CertificatesError, trust};
+pub use code_disk::{CodeDiskError, CodeDisks, CodeZip};
 pub use config::{ConfigError, ContainerConfig};
 pub use dockerfile::{Refusal, check_dockerfile};
 pub use failure::{Failure, Usage};
@@ -48,5 +52,9 @@ pub use guest::GuestError;
 pub use prepare::{PrepareError, PrepareOptions, WORK_BYTES, prepare, refresh};
 pub use registries::{Mirror, Registries, RegistryProxy};
 pub use root::{Root, RootDisk, UPPER};
+pub use runtimes::{
+    RUNTIMES, RuntimeBuildError, RuntimeKind, RuntimeOptions, RuntimeRecipe, RuntimeVersion,
+    Runtimes, build_runtime, recipe_of,
+};
 pub use sparse::data_extents;
 pub use store::BuildahStoreError;

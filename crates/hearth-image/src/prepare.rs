@@ -197,7 +197,7 @@ fn check_host() -> Result<(), PrepareError> {
 }
 
 /// Administrators' programs are not in everyone's PATH.
-fn search_path() -> String {
+pub(crate) fn search_path() -> String {
     let path = std::env::var("PATH").unwrap_or_default();
     format!("{path}:/usr/sbin:/usr/bin:/sbin:/bin")
 }

@@ -23,6 +23,9 @@ use crate::untrusted_text::harmless;
 /// disks.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// The same for requests that run programs in the guest.
+const SLOW_TIMEOUT: Duration = Duration::from_secs(600);
+
 /// Pause between two attempts to reach an agent that does not listen yet.
 const RETRY_PAUSE: Duration = Duration::from_millis(2);
 
@@ -108,6 +111,14 @@ impl AgentClient {
 
     /// Sends one request on a control stream of its own.
     pub async fn control(&self, request: ControlRequest) -> Result<ControlReply, AgentError> {
+        self.control_within(request, REPLY_TIMEOUT).await
+    }
+
+    async fn control_within(
+        &self,
+        request: ControlRequest,
+        limit: Duration,
+    ) -> Result<ControlReply, AgentError> {
         let exchange = async {
             let mut socket = self.dial(Stream::Control).await?;
             codec::write(&mut socket, &request).await?;
@@ -116,9 +127,17 @@ impl AgentClient {
                 reply => Ok(reply),
             }
         };
-        time::timeout(REPLY_TIMEOUT, exchange)
+        time::timeout(limit, exchange)
             .await
-            .unwrap_or(Err(AgentError::Timeout(REPLY_TIMEOUT)))
+            .unwrap_or(Err(AgentError::Timeout(limit)))
+    }
+
+    /// Sends a request whose success has no content, and which may take minutes on a slow host.
+    pub async fn perform_slowly(&self, request: ControlRequest) -> Result<(), AgentError> {
+        match self.control_within(request, SLOW_TIMEOUT).await? {
+            ControlReply::Done => Ok(()),
+            _ => Err(AgentError::Confused),
+        }
     }
 
     /// Sends a request whose success has no content.

@@ -61,6 +61,9 @@ const MEMORY_MIN: &str = "memory.min";
 /// Period of `cpu.max`, in microseconds.
 const PERIOD_US: u32 = 100_000;
 
+/// Least quota of `cpu.max`, in microseconds, that the kernel takes.
+const LEAST_QUOTA_US: u32 = 1000;
+
 /// The groups of one node.
 #[derive(Debug, Clone)]
 pub struct Groups {
@@ -184,6 +187,20 @@ impl Groups {
             Err(NodeError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(()),
             written => written,
         }
+    }
+
+    /// Limits a machine to this many thousandths of a processor, with its devices.
+    pub(crate) fn limit_processors(
+        &self,
+        name: &MachineName,
+        permille: u32,
+    ) -> Result<(), NodeError> {
+        let quota = (PERIOD_US / 1000 * permille).max(LEAST_QUOTA_US);
+        write(
+            &self.group(name),
+            "cpu.max",
+            &format!("{quota} {PERIOD_US}"),
+        )
     }
 
     /// Moves a process into its machine's group. Takes some milliseconds, in which the kernel synchronises all
@@ -320,10 +337,10 @@ fn used_of(text: &str) -> Option<Duration> {
 }
 
 /// Parses the number of vCPUs from `cpu.max` as [`Groups::make`] writes it: the share of the devices is less than one
-/// vCPU.
+/// vCPU. A machine that is limited to a part of a processor counts as one.
 fn vcpus_of(text: &str) -> Option<u32> {
     let quota: u32 = text.split_whitespace().next()?.parse().ok()?;
-    Some(quota / PERIOD_US).filter(|vcpus| *vcpus > 0)
+    Some((quota / PERIOD_US).max(1))
 }
 
 /// The directory as one file name that an operator recognises: dashes for slashes, like systemd's escaped paths.

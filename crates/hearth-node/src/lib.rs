@@ -76,7 +76,7 @@ pub use node::chain::ChainLimits;
 pub use node::fork::Sealed;
 pub use node::launch::{BootRequest, CloneRequest, DiskRequest, Launched};
 pub use node::machine::Machine;
-pub use node::warm::BlankDisks;
+pub use node::warm::{BlankDisks, GuestTemplate};
 pub use node::{DeviceLimits, Node, NodeOptions, Standing, Swept};
 pub use pressure::{MemoryPressure, available_percent};
 pub use record::{

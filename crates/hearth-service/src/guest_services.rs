@@ -88,8 +88,8 @@ async fn serve(door: &GuestDoor, mut stream: UnixStream, limiter: Arc<Mutex<Rate
     let service = match service_of(&mut stream).await {
         Some(Service::Aws) => GuestService::Aws,
         Some(Service::Metadata) => GuestService::Metadata,
-        // Builders alone are served those, by their builds.
-        Some(Service::Registries) | None => return,
+        // Builders alone are served the first, by their builds, and environments of functions the second.
+        Some(Service::Registries | Service::RuntimeApi) | None => return,
     };
     let take = move |bytes: usize| {
         let mut limiter = limiter.lock().unwrap_or_else(PoisonError::into_inner);

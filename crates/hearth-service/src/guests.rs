@@ -120,6 +120,8 @@ async fn tell(mut reader: ExecReader, output: &mpsc::Sender<ProcessOutput>) {
         let said = match reader.next().await {
             Ok(ExecOutput::Stdout(bytes)) => ProcessOutput::Stdout(bytes.into()),
             Ok(ExecOutput::Stderr(bytes)) => ProcessOutput::Stderr(bytes.into()),
+            // Of programs of functions alone.
+            Ok(ExecOutput::Framed(_)) => continue,
             Ok(ExecOutput::Exit(ExitStatus::Code(code))) => ProcessOutput::Exited(code),
             Ok(ExecOutput::Exit(ExitStatus::Signal(number))) => ProcessOutput::Killed(number),
             Err(error) => ProcessOutput::Lost(guest_error(error)),

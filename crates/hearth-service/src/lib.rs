@@ -31,6 +31,7 @@ mod disks;
 mod endpoint_ports;
 mod guest_services;
 mod guests;
+mod invocations;
 mod memory;
 mod rate_limited_stream;
 mod shell;

@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use hearth_base::BaseVersion;
 use hearth_control::account::KeyStatus;
@@ -26,14 +26,15 @@ use hearth_control::throttle::Rates;
 use hearth_control::{Control, ControlConfig};
 use hearth_endpoint::{Certificates, Endpoint, ListenerRoute, Settings, Sources, TokenKeys};
 use hearth_front::{
-    ControlMetrics, Front, FrontConfig, FrontMetrics, KnownHosts, MemoryShares, MetricsPage,
-    PageTokens, SessionKey, Transport, serve, serve_metrics,
+    ControlMetrics, Front, FrontConfig, FrontMetrics, Invocations, KnownHosts, MemoryShares,
+    MetricsPage, PageTokens, SessionKey, Transport, serve, serve_metrics,
 };
 use hearth_functions::{FunctionLimits, Functions};
 use hearth_host::{
     Artifacts, ConnectorEgress, LocalHost, OutputStore, PressureWatch, VersionBuilder, rule_book,
 };
 use hearth_image::{Bases, LayerCaches};
+use hearth_invoke::Invoker;
 use hearth_logs::{AccountLogLimits, LogLimits, LogStore};
 use hearth_net::{Network, NetworkOptions};
 use hearth_node::{Groups, Node, NodeOptions, Shares, with_causes};
@@ -56,7 +57,7 @@ use crate::housekeeping::Housekeeping;
 use crate::memory::MemoryMetrics;
 use crate::tokens::Tokens;
 use crate::write_crash_point::WriteCrashPoint;
-use crate::{disk_reserve, platform, secret_file, tls};
+use crate::{disk_reserve, invocations, platform, secret_file, tls};
 
 /// Connections of API clients at one time; each costs a few KiB.
 const MAX_API_CONNECTIONS: usize = 10_000;
@@ -70,6 +71,7 @@ pub const LEAST_MEMORY_BYTES: u64 = MemoryShares::LEAST_BYTES;
 /// A service that is up.
 pub struct Service {
     control: Control,
+    invoker: Invoker,
     front: JoinHandle<()>,
     metrics: JoinHandle<()>,
     endpoints: JoinHandle<()>,
@@ -81,6 +83,9 @@ pub struct Service {
     settings: ClientSettings,
     _lock: File,
 }
+
+/// How long environments of functions may take to end when the service stops. What is left the next start ends.
+const ENVIRONMENTS_LIMIT: Duration = Duration::from_secs(10);
 
 /// The parts that others are built from during a start.
 struct Parts {
@@ -126,7 +131,12 @@ impl Service {
         let (stop, stopped) = watch::channel(false);
         let transport = tls::transport(config, &certificates)?;
         let endpoint = endpoint(config, &control, &parts, &certificates)?;
-        let (front, page) = front(config, &control, &parts)?;
+        let sessions = session_key(config)?;
+        let stores = (&parts.logs, &parts.functions);
+        let invocations =
+            invocations::open(config, &control, &parts.host, stores, sessions.clone()).await?;
+        let invoker = invocations.invoker.clone();
+        let (front, page) = front(config, &control, &parts, sessions, invocations)?;
         let front = Arc::new(front);
         parts.services.begin(Arc::clone(&front));
         let address = api.local_addr().unwrap_or(config.listen);
@@ -155,6 +165,7 @@ impl Service {
             metrics: spawn_metrics(config, page, metrics_listener, stopped.clone()),
             front: spawn_front(front, api, transport, sources(config), stopped),
             control,
+            invoker,
             stop,
             settings,
             _lock: lock,
@@ -192,6 +203,7 @@ impl Service {
             self.shares,
             self.housekeeping
         );
+        self.invoker.close(ENVIRONMENTS_LIMIT).await;
         self.control.stop().await;
     }
 }
@@ -541,10 +553,19 @@ fn sources(config: &ServiceConfig) -> Sources {
     }
 }
 
+/// The secret that keys of roles are derived from.
+fn session_key(config: &ServiceConfig) -> Result<SessionKey, ServiceError> {
+    let path = config.data.join("session-key");
+    let key = secret_file::key(&path).map_err(file("read", &path))?;
+    Ok(SessionKey::new(key))
+}
+
 fn front(
     config: &ServiceConfig,
     control: &Control,
     parts: &Parts,
+    sessions: SessionKey,
+    invocations: Invocations,
 ) -> Result<(Front, Arc<MetricsPage>), ServiceError> {
     let mut page = MetricsPage::default();
     let metrics = FrontMetrics::register(&mut page.host);
@@ -552,17 +573,14 @@ fn front(
     MemoryMetrics::register(&mut page.microvms, parts.host.clone());
     let page = Arc::new(page);
     let page_key = config.data.join("page-key");
-    let session_key = config.data.join("session-key");
     let front = Front::new(FrontConfig {
         region: config.region.clone(),
         control: control.clone(),
         keys: Arc::new(control.clone()),
-        sessions: SessionKey::new(
-            secret_file::key(&session_key).map_err(file("read", &session_key))?,
-        ),
+        sessions,
         logs: Arc::clone(&parts.logs),
         functions: Arc::clone(&parts.functions),
-        invocations: None,
+        invocations: Some(invocations),
         objects: Arc::clone(&parts.objects),
         s3_elsewhere: config.s3.as_ref().map(|other| other.endpoint().to_owned()),
         endpoint_tokens: Arc::new(Tokens(Arc::clone(&parts.keys))),

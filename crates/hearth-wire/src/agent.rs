@@ -203,6 +203,68 @@ pub enum ControlRequest {
     Shutdown,
     /// Waits until the kernel knows these sizes, after a restore with other disks.
     AwaitDisks(Vec<DiskSize>),
+    /// Mounts the root of a runtime, before the guest is sealed as a template of environments.
+    MountRuntime(RuntimeMount),
+    /// Mounts the disks of a function and makes its container, in which nothing runs yet. Its programs are execs.
+    StartFunction(Box<FunctionStart>),
+    /// What the programs of a function have used.
+    FunctionUsage,
+}
+
+/// The root of a runtime.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuntimeMount {
+    /// Serial of its disk.
+    pub serial: String,
+    /// Programs of the runtime that run once, so that clones find the files that these need in memory. Best effort.
+    pub warm_up: Vec<Vec<String>>,
+}
+
+/// The container of a function.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FunctionStart {
+    /// Its disks.
+    pub disks: FunctionDisks,
+    /// User of its programs, as in [`StartSpec::user`].
+    pub user: String,
+    /// Host name in its UTS namespace.
+    pub hostname: String,
+    /// Memory that all its programs may use together, in bytes.
+    pub memory_bytes: u64,
+    /// Processes and threads at one time.
+    pub processes: u32,
+    /// Open files of each process.
+    pub open_files: u32,
+    /// Port of the loopback whose connections go to [`crate::service::Service::RuntimeApi`].
+    pub runtime_api_port: u16,
+}
+
+/// Size of the file system on a disk for `/tmp` before the guest makes it larger, in bytes: the least that a function
+/// may have.
+pub const FUNCTION_SCRATCH_BYTES: u64 = 512 << 20;
+
+/// The disks of a function, by their serials. All but the last are read-only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FunctionDisks {
+    /// The root.
+    pub runtime: String,
+    /// `/var/task`.
+    pub code: String,
+    /// `/opt`.
+    pub layers: String,
+    /// `/tmp`: an ext4 that may be smaller than its disk.
+    pub scratch: String,
+    /// Size of `/tmp`, in bytes. At most that of the disk.
+    pub scratch_bytes: u64,
+}
+
+/// What the programs of a function have used since the function was started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FunctionUsage {
+    /// The most memory at one time, in bytes.
+    pub peak_memory_bytes: u64,
+    /// Processes that the kernel has killed because they needed more memory than the function may have.
+    pub memory_kills: u64,
 }
 
 /// Size of a disk.
@@ -229,6 +291,8 @@ pub enum ControlReply {
     Refused(Refusal),
     /// To [`ControlRequest::Restored`]; agents in older snapshots answer [`ControlReply::Done`].
     MadeUnique(UniqueTimes),
+    /// To [`ControlRequest::FunctionUsage`].
+    FunctionUsage(FunctionUsage),
 }
 
 /// Where the time of [`ControlRequest::Restored`] went in the guest, in microseconds of its monotonic clock.
@@ -422,6 +486,9 @@ impl fmt::Debug for ExecSpec {
     }
 }
 
+/// The variable that tells an interface client of AWS Lambda its descriptor for framed records.
+pub const FRAMED_LOG_VARIABLE: &str = "_LAMBDA_TELEMETRY_LOG_FD";
+
 /// Namespaces in which a process runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExecPlace {
@@ -429,6 +496,10 @@ pub enum ExecPlace {
     Application,
     /// Those of the agent; for Hearth's own work (builder, tests, emulated host).
     Agent,
+    /// Those of the function, in a cgroup of its own: SIGKILL reaches everything that the process has forked, and so
+    /// does its end. It has no stdin. A descriptor for framed records is named by
+    /// [`FRAMED_LOG_VARIABLE`].
+    Function,
 }
 
 /// Size of a terminal.
@@ -462,6 +533,8 @@ pub enum ExecOutput {
     Stderr(#[serde(with = "crate::bytes")] Vec<u8>),
     /// The process ended and all its output was sent; the last frame.
     Exit(ExitStatus),
+    /// Bytes that a program of a function wrote to the descriptor for framed records.
+    Framed(#[serde(with = "crate::bytes")] Vec<u8>),
 }
 
 /// A piece of a file; empty at the end of it.

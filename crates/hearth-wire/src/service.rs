@@ -44,13 +44,15 @@ pub enum Service {
     Metadata,
     /// Image registries that a builder's account has logins for. Other guests are not served.
     Registries,
+    /// The Runtime API of an environment of a function. Other guests are not served.
+    RuntimeApi,
 }
 
 impl Service {
-    /// All services.
-    pub const ALL: [Self; 3] = [Self::Aws, Self::Metadata, Self::Registries];
+    /// The services that have an address of their own in every guest, on whose port 80 they are reached.
+    pub const ADDRESSED: [Self; 3] = [Self::Aws, Self::Metadata, Self::Registries];
 
-    /// The address in the guest on whose port 80 the service is reached.
+    /// The address in the guest at which the service is reached.
     #[must_use]
     pub const fn address(self) -> [u8; 4] {
         match self {
@@ -58,6 +60,7 @@ impl Service {
             Self::Aws => [169, 254, 170, 8],
             Self::Metadata => [169, 254, 169, 254],
             Self::Registries => [169, 254, 170, 9],
+            Self::RuntimeApi => [127, 0, 0, 1],
         }
     }
 }

@@ -19,12 +19,14 @@ use rawzip::{
 };
 
 mod error;
+mod members;
 mod name;
 mod time;
 
 use name::RawName;
 
 pub use error::ArchiveError;
+pub use members::{Member, MemberKind};
 
 /// Longest target of a symbolic link, as Linux has it (`PATH_MAX`).
 const MAX_LINK_BYTES: u64 = 4095;

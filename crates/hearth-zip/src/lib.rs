@@ -8,4 +8,4 @@ mod archive;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 
-pub use archive::{Archive, ArchiveError, ArchiveLimits};
+pub use archive::{Archive, ArchiveError, ArchiveLimits, Member, MemberKind};

@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use account::{AccountCommand, KeyCommand};
-use base::{BaseCommand, HostCommand};
+use base::{BaseCommand, HostCommand, RuntimeCommand};
 use image::ImageCommand;
 use machine::{MachineCommand, SnapshotCommand, VmmArguments};
 use microvm::{
@@ -84,6 +84,9 @@ pub(crate) enum Command {
     /// Guest kernels and agents: build, list.
     #[command(subcommand)]
     Base(BaseCommand),
+    /// Runtimes of Lambda functions: build, list.
+    #[command(subcommand)]
+    Runtime(RuntimeCommand),
     /// Find out whether KVM on this host runs guests, by running a small one; if not, start the emulated host.
     ///
     /// One that runs already belongs to whoever started it, usually `hearth up`, and is left alone.
@@ -189,7 +192,7 @@ mod tests {
         }
         listed.sort_unstable();
         let expected = [
-            "account", "base", "hearth", "image", "key", "machine", "snapshot",
+            "account", "base", "hearth", "image", "key", "machine", "runtime", "snapshot",
         ];
         assert_eq!(listed, expected);
     }

@@ -18,6 +18,8 @@ pub(crate) async fn run(agent: &AgentClient, spec: ExecSpec) -> Result<ExitCode>
         match output.next().await? {
             ExecOutput::Stdout(bytes) => stdout.write_all(&bytes).await?,
             ExecOutput::Stderr(bytes) => stderr.write_all(&bytes).await?,
+            // Of programs of functions alone.
+            ExecOutput::Framed(_) => {}
             ExecOutput::Exit(status) => break status,
         }
     };

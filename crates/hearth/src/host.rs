@@ -21,6 +21,7 @@ use hearth_emulated::{
     DataDisk, EmulatedHost, HostAgentClient, HostConfig, InitialFile, PortForward, WatchdogEvent,
     default_memory_mib, keep_running,
 };
+use hearth_image::{RUNTIMES, Runtimes};
 use hearth_vmm::probe;
 use hearth_wire::agent::{ExecPlace, ExecSpec, ExitStatus};
 use serde::Serialize;
@@ -213,6 +214,48 @@ pub(crate) fn bases(shared: &Shared) -> Result<Vec<(PathBuf, PathBuf)>> {
         Ok((file, target))
     };
     bases.files().into_iter().map(inside).collect()
+}
+
+/// The newest version of each runtime of functions that was built: the path of each file on this host and in the
+/// emulated host.
+fn runtimes(shared: &Shared) -> Result<Vec<Vec<(PathBuf, PathBuf)>>> {
+    let runtimes = Runtimes::new(shared.data.join("runtimes"));
+    let mut newest = Vec::new();
+    for recipe in RUNTIMES {
+        let Some(version) = runtimes.newest(recipe.name)? else {
+            continue;
+        };
+        let inside = |file: PathBuf| {
+            let target = Path::new(INNER_DATA).join(file.strip_prefix(&shared.data)?);
+            Ok((file, target))
+        };
+        newest.push(
+            version
+                .files()
+                .into_iter()
+                .map(inside)
+                .collect::<Result<_>>()?,
+        );
+    }
+    Ok(newest)
+}
+
+/// Copies runtimes of functions into the emulated host. No-op for those that are there.
+pub(crate) fn furnish_runtimes(shared: &Shared, agent: &HostAgentClient) -> Result<()> {
+    for files in runtimes(shared)? {
+        // The record is copied last: if it is there, the runtime is complete.
+        if let Some((record, inner)) = files.last() {
+            let known = agent.read_file(&inner.display().to_string(), MAX_RECORD_BYTES);
+            if known.ok() == std::fs::read(record).ok() {
+                continue;
+            }
+        }
+        for (file, target) in files {
+            output::announce(&format!("bringing {} inside", file.display()));
+            transfer::sparse(agent, &file, &target.display().to_string())?;
+        }
+    }
+    Ok(())
 }
 
 /// The base images as the first files of a new data disk.

@@ -31,6 +31,7 @@ mod microvm;
 mod names;
 mod output;
 mod refused;
+mod runtime;
 mod terminal;
 mod view;
 
@@ -67,6 +68,7 @@ fn run(shared: &Shared, command: Command) -> Result<ExitCode> {
         Command::Env => env::run(shared),
         Command::Vmm(arguments) => vmm::run(&arguments),
         Command::Base(command) => base::run(shared, command),
+        Command::Runtime(command) => runtime::run(shared, command),
         Command::Host { command } => host::run(shared, command),
         Command::Machine(command) => machine::run(shared, command),
         Command::Snapshot(command) => snapshot::run(shared, command),

@@ -209,6 +209,8 @@ pub async fn exec_through(agent: &AgentClient, argv: &[&str]) -> (ExitStatus, St
     loop {
         match exec.next().await.unwrap() {
             ExecOutput::Stdout(bytes) | ExecOutput::Stderr(bytes) => output.extend(bytes),
+            // Of programs of functions alone.
+            ExecOutput::Framed(_) => {}
             ExecOutput::Exit(status) => {
                 return (status, String::from_utf8_lossy(&output).into_owned());
             }

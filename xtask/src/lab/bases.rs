@@ -64,7 +64,7 @@ pub(crate) fn send(session: &Session, directory: &Path) -> Result<&'static str> 
 }
 
 /// Sends the data of a sparse file, one extent after the other, and restores the sparse file in the lab.
-fn send_sparse(session: &Session, source: &Path, target: &Path) -> Result<()> {
+pub(super) fn send_sparse(session: &Session, source: &Path, target: &Path) -> Result<()> {
     const BLOCK_BYTES: u64 = 4096;
     let file = File::open(source)?;
     let mut packed = Vec::new();

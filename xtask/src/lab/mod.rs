@@ -8,6 +8,7 @@
 
 mod bases;
 mod registry;
+mod runtimes;
 mod session;
 mod sync;
 
@@ -26,6 +27,7 @@ pub(crate) use bases::{
     send as send_bases,
 };
 pub(crate) use registry::{REGISTRY_VARIABLE, program as registry_program};
+pub(crate) use runtimes::{RUNTIMES_VARIABLE, prepare as prepare_runtimes, send as send_runtimes};
 pub(crate) use session::{Boot, Ended, Input, Session, build_base, last_lines, native_environment};
 
 use crate::place::{self, Place};

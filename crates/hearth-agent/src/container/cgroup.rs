@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -16,6 +16,9 @@ const GROUP: &str = "/sys/fs/cgroup/app";
 /// The group of the processes. The application sees it as the root of all cgroups, so that the frozen group above is
 /// out of its reach, whatever its capabilities.
 const PAYLOAD: &str = "/sys/fs/cgroup/app/payload";
+
+/// Beginning of the names of groups below [`PAYLOAD`], one for each program of a function.
+const PROGRAM: &str = "program-";
 
 /// Controllers that the application's statistics come from, and that a nested container engine wants.
 const CONTROLLERS: &[&str] = &["cpu", "memory", "pids", "io"];
@@ -56,6 +59,53 @@ fn enable_controllers(group: &str) {
 /// Moves the calling process into the application's group.
 pub(crate) fn join() -> Result<(), Fault> {
     fs::write(Path::new(PAYLOAD).join("cgroup.procs"), "0").step("join the application's cgroup")
+}
+
+/// Limits what all processes together may use: memory in bytes, and processes.
+pub(crate) fn limit(memory_bytes: u64, processes: u32) -> Result<(), Fault> {
+    let write = |file: &str, value: String| {
+        fs::write(Path::new(GROUP).join(file), value).step_with(|| format!("set {file}"))
+    };
+    write("memory.max", memory_bytes.to_string())?;
+    write("pids.max", processes.to_string())
+}
+
+/// A group for one program of a function and all that it forks. On drop all of them are killed.
+#[derive(Debug)]
+pub(crate) struct ProgramGroup(PathBuf);
+
+impl ProgramGroup {
+    /// Makes a group, and removes those of programs that have ended.
+    pub(crate) fn make(number: u64) -> Result<Self, Fault> {
+        for entry in fs::read_dir(PAYLOAD).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(PROGRAM) {
+                // One whose processes still run cannot be removed.
+                let _ = fs::remove_dir(entry.path());
+            }
+        }
+        let path = Path::new(PAYLOAD).join(format!("{PROGRAM}{number}"));
+        fs::create_dir(&path).step("make the cgroup of a program")?;
+        Ok(Self(path))
+    }
+
+    /// Moves the calling process into it.
+    pub(crate) fn join(&self) -> Result<(), Fault> {
+        fs::write(self.0.join("cgroup.procs"), "0").step("join the cgroup of a program")
+    }
+
+    /// Kills all its processes. They may take a moment to end.
+    pub(crate) fn kill(&self) {
+        // It fails only when the group is gone.
+        let _ = fs::write(self.0.join("cgroup.kill"), "1");
+    }
+}
+
+impl Drop for ProgramGroup {
+    fn drop(&mut self) {
+        self.kill();
+        // Whose processes have not ended yet is removed later.
+        let _ = fs::remove_dir(&self.0);
+    }
 }
 
 /// Freezes all processes and waits until they are frozen. Thaws them again if that takes too long.

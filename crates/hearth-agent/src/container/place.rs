@@ -18,7 +18,8 @@ use rustix::mount::{
 };
 use rustix::thread::{ThreadNameSpaceType, UnshareFlags};
 
-use super::{cgroup, files, storage};
+use super::cgroup::{self, ProgramGroup};
+use super::{files, storage};
 use crate::fault::{Fault, Step};
 use crate::program::Capabilities;
 use crate::sys::process;
@@ -72,7 +73,8 @@ const INERT: MountFlags = MountFlags::NOSUID
 #[derive(Debug)]
 pub(crate) struct Container<'a> {
     pub(crate) hostname: &'a str,
-    pub(crate) shm_mib: u32,
+    /// Size of `/dev/shm`; `None` for none, and no message queues.
+    pub(crate) shm_mib: Option<u32>,
     pub(crate) capabilities: Capabilities,
 }
 
@@ -129,12 +131,14 @@ impl Container<'_> {
         }
         let terminals = "newinstance,ptmxmode=0666,mode=0620,gid=5";
         mount("devpts", "/dev/pts", live, terminals)?;
-        let shared = format!("mode=1777,size={}m", self.shm_mib);
-        mount("tmpfs", "/dev/shm", INERT, &shared)?;
-        match mount("mqueue", "/dev/mqueue", INERT, "") {
-            // A kernel without message queues.
-            Err(fault) if fault.errno == Errno::NODEV => {}
-            mounted => mounted?,
+        if let Some(size) = self.shm_mib {
+            let shared = format!("mode=1777,size={size}m");
+            mount("tmpfs", "/dev/shm", INERT, &shared)?;
+            match mount("mqueue", "/dev/mqueue", INERT, "") {
+                // A kernel without message queues.
+                Err(fault) if fault.errno == Errno::NODEV => {}
+                mounted => mounted?,
+            }
         }
         for (target, link) in DEVICE_LINKS {
             symlink(target, link).step_with(|| format!("make {link}"))?;
@@ -160,6 +164,16 @@ impl Container<'_> {
 /// Brings the calling child, which is in the PID namespace already, into the container of `process`.
 pub(crate) fn join(process: &OwnedFd) -> Result<(), Fault> {
     cgroup::join()?;
+    join_namespaces(process)
+}
+
+/// Same as [`join`], for a program of a function with a group of its own.
+pub(crate) fn join_as(process: &OwnedFd, group: &ProgramGroup) -> Result<(), Fault> {
+    group.join()?;
+    join_namespaces(process)
+}
+
+fn join_namespaces(process: &OwnedFd) -> Result<(), Fault> {
     rustix::thread::move_into_thread_name_spaces(
         process.as_fd(),
         ThreadNameSpaceType::MOUNT

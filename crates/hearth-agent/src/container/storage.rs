@@ -4,7 +4,9 @@ use std::ffi::CString;
 use std::fs;
 use std::io;
 
-use hearth_wire::agent::{LowerDirectory, Refusal, RootSpec};
+use hearth_wire::agent::{
+    FUNCTION_SCRATCH_BYTES, FunctionDisks, LowerDirectory, Refusal, RootSpec,
+};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
@@ -12,6 +14,7 @@ use rustix::mount::{MountFlags, UnmountFlags};
 use crate::bounds::refused;
 use crate::disks;
 use crate::fault::{Fault, Step};
+use crate::sys::ioctl;
 
 /// Where the root is.
 pub(crate) const ROOT: &str = "/run/hearth/root";
@@ -28,6 +31,12 @@ const MAX_OPTION_BYTES: usize = 4095;
 /// File systems of read-only disks, in the order in which they are tried. The journal of a sealed disk is
 /// not replayed.
 const READ_ONLY_KINDS: &[(&str, &str)] = &[("erofs", ""), ("ext4", "noload")];
+
+/// Flags of the disks of functions.
+const INERT: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
+
+/// Size of a block of `/tmp`, as the host makes the file system.
+const EXT4_BLOCK_BYTES: u64 = 4096;
 
 /// A mounted root. It is unmounted on drop, unless [`Storage::keep`] was called.
 #[derive(Debug)]
@@ -50,6 +59,46 @@ impl Storage {
             RootSpec::Initramfs => storage.mount_overlay("/", None)?,
         }
         Ok(storage)
+    }
+
+    /// Mounts a runtime's disk as the root at [`ROOT`].
+    pub(crate) fn mount_runtime(serial: &str) -> Result<Self, Fault> {
+        let mut storage = Self {
+            mounts: Vec::new(),
+            is_kept: false,
+        };
+        storage.mount_inert(serial, ROOT)?;
+        Ok(storage)
+    }
+
+    /// Mounts the disks of a function into the root of its runtime.
+    pub(crate) fn mount_function(disks: &FunctionDisks) -> Result<Self, Fault> {
+        let mut storage = Self {
+            mounts: Vec::new(),
+            is_kept: false,
+        };
+        storage.mount_inert(&disks.code, &format!("{ROOT}/var/task"))?;
+        storage.mount_inert(&disks.layers, &format!("{ROOT}/opt"))?;
+        let device = disks::find(&disks.scratch)?;
+        let target = format!("{ROOT}/tmp");
+        let flags = INERT | MountFlags::NOATIME;
+        storage.mount_one(&device, &target, "ext4", flags, "")?;
+        let step = "make /tmp as large as it may be";
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::open(&target, flags, Mode::empty()).step(step)?;
+        if disks.scratch_bytes > FUNCTION_SCRATCH_BYTES {
+            ioctl::resize_ext4(&directory, disks.scratch_bytes / EXT4_BLOCK_BYTES).step(step)?;
+        }
+        let everybody = Mode::RWXU | Mode::RWXG | Mode::RWXO | Mode::SVTX;
+        rustix::fs::fchmod(&directory, everybody).step("let everybody write /tmp")?;
+        Ok(storage)
+    }
+
+    /// Mounts a read-only disk on which no program gives rights and no device works.
+    fn mount_inert(&mut self, serial: &str, target: &str) -> Result<(), Fault> {
+        let device = disks::find(serial)?;
+        let flags = INERT | MountFlags::RDONLY | MountFlags::NOATIME;
+        self.mount_one(&device, target, "erofs", flags, "")
     }
 
     /// Leaves the root mounted for the lifetime of the machine.

@@ -1,4 +1,4 @@
-//! ioctls on devices: the kernel's random generator, and KVM for one idle virtual machine.
+//! ioctls: the kernel's random generator, the size of an ext4, and KVM for one idle virtual machine.
 
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
@@ -10,6 +10,8 @@ use super::check;
 const RNDADDENTROPY: libc::Ioctl = 0x4008_5203;
 /// `RNDRESEEDCRNG`, `_IO('R', 0x07)` (linux/random.h).
 const RNDRESEEDCRNG: libc::Ioctl = 0x5207;
+/// `EXT4_IOC_RESIZE_FS`, `_IOW('f', 16, __u64)` (linux/ext4.h).
+const EXT4_IOC_RESIZE_FS: libc::Ioctl = 0x4008_6610;
 /// `KVM_CREATE_VM`, `_IO(0xAE, 0x01)` (linux/kvm.h).
 const KVM_CREATE_VM: libc::Ioctl = 0xAE01;
 
@@ -37,6 +39,14 @@ pub(crate) fn add_entropy(random: impl AsFd, entropy: &[u8; 32]) -> Result<(), E
 pub(crate) fn reseed(random: impl AsFd) -> Result<(), Errno> {
     // SAFETY: the request takes no argument.
     check(unsafe { libc::ioctl(random.as_fd().as_raw_fd(), RNDRESEEDCRNG, 0) })?;
+    Ok(())
+}
+
+/// Makes a mounted ext4 larger, to `blocks` blocks. `directory` is on it.
+pub(crate) fn resize_ext4(directory: impl AsFd, blocks: u64) -> Result<(), Errno> {
+    let directory = directory.as_fd().as_raw_fd();
+    // SAFETY: the kernel reads the 64-bit number behind the pointer, which lives until the call returns.
+    check(unsafe { libc::ioctl(directory, EXT4_IOC_RESIZE_FS, &raw const blocks) })?;
     Ok(())
 }
 

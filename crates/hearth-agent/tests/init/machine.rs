@@ -192,6 +192,8 @@ pub(crate) fn finish_exec(stream: &mut TcpStream) -> (String, ExitStatus) {
     loop {
         match frame::read(stream).unwrap() {
             ExecOutput::Stdout(bytes) | ExecOutput::Stderr(bytes) => output.extend(bytes),
+            // Of programs of functions alone.
+            ExecOutput::Framed(_) => {}
             ExecOutput::Exit(status) => {
                 return (String::from_utf8_lossy(&output).into_owned(), status);
             }

@@ -85,6 +85,34 @@ impl Machine {
         }
     }
 
+    /// Stops the vCPUs: nothing in the guest runs, and the agent does not answer. No-op if they stand still.
+    pub async fn pause(&self) -> Result<(), NodeError> {
+        self.order(Command::Pause).await
+    }
+
+    /// Lets the vCPUs run again. No-op if they run.
+    pub async fn unpause(&self) -> Result<(), NodeError> {
+        self.order(Command::Resume).await
+    }
+
+    async fn order(&self, command: Command) -> Result<(), NodeError> {
+        match self.vmm().await?.request(command).await? {
+            Reply::Done => Ok(()),
+            _ => Err(VmmError::Confused.into()),
+        }
+    }
+
+    /// Limits the instance to this many thousandths of a processor. No-op on a node without control groups.
+    pub async fn limit_processors(&self, permille: u32) -> Result<(), NodeError> {
+        let Some(groups) = self.node.options().groups.clone() else {
+            return Ok(());
+        };
+        let name = self.name.clone();
+        self.node
+            .with_records(move |_| groups.limit_processors(&name, permille))
+            .await
+    }
+
     /// The pages of memory that were touched since the instance started: a list for [`Node::set_prefetch`], for clones
     /// of the same snapshot that will do the same.
     pub async fn touched_pages(&self) -> Result<Vec<PageRange>, NodeError> {

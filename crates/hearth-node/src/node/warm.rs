@@ -11,13 +11,15 @@
 //! serials of the disks. Only the disks differ, and the guest has read nothing of them when it is sealed. Each clone
 //! gets its own disks instead of the blank ones, and the kernel is told their sizes.
 //!
-//! Such a template contains no tenant's data: its disks are blank, and only kernel and agent have run.
+//! Such a template contains no tenant's data: its disks are blank, and only kernel and agent have run. A template of a
+//! runtime ([`GuestTemplate`]) has one disk more that all its clones share, and the agent has read that one.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use hearth_net::Egress;
 use hearth_snapshot::SnapshotId;
+use hearth_wire::agent::ControlRequest;
 
 use crate::error::{NodeError, failed};
 use crate::layout::MachineName;
@@ -37,6 +39,15 @@ pub struct BlankDisks {
     pub writable: PathBuf,
 }
 
+/// How the template of a kind of guests is made.
+#[derive(Debug, Clone)]
+pub struct GuestTemplate {
+    /// The disks of the guest that is sealed: serials and kinds are those of its clones.
+    pub disks: Vec<DiskRequest>,
+    /// What the agent does before the guest is sealed. It may use only disks that are the same in all clones.
+    pub prepare: Option<ControlRequest>,
+}
+
 impl Node {
     /// Same as [`Node::boot`], from a template of the booted guest. The first guest of its shape makes the template. If
     /// there is no template, or none that this host can restore, the guest boots.
@@ -46,7 +57,31 @@ impl Node {
         request: BootRequest,
         blank: &BlankDisks,
     ) -> Result<Launched, NodeError> {
-        let template = match self.booted(&request, blank).await {
+        let blank = |disk: &DiskRequest| DiskRequest {
+            serial: disk.serial.clone(),
+            image: match disk.is_writable {
+                true => blank.writable.clone(),
+                false => blank.read_only.clone(),
+            },
+            overlays: Vec::new(),
+            is_writable: disk.is_writable,
+        };
+        let template = GuestTemplate {
+            disks: request.disks.iter().map(blank).collect(),
+            prepare: None,
+        };
+        self.boot_from(name, request, &template).await
+    }
+
+    /// Starts a guest from a template, which the first guest of its kind makes. If there is no template, or none that
+    /// this host can restore, the guest boots, and is not prepared.
+    pub async fn boot_from(
+        &self,
+        name: &MachineName,
+        request: BootRequest,
+        template: &GuestTemplate,
+    ) -> Result<Launched, NodeError> {
+        let template = match self.booted(&request, template).await {
             Ok(template) => template,
             Err(error) => {
                 tracing::warn!(%error, %name, "cannot make the template of the booted guest; the guest boots");
@@ -78,11 +113,11 @@ impl Node {
     async fn booted(
         &self,
         request: &BootRequest,
-        blank: &BlankDisks,
+        template: &GuestTemplate,
     ) -> Result<SnapshotId, NodeError> {
         let (kernel, initramfs) = (request.kernel.clone(), request.initramfs.clone());
         let base = self.with_records(move |_| digest_of(&kernel, &initramfs));
-        let (base, shape) = (base.await?, shape_of(request));
+        let (base, shape) = (base.await?, shape_of(request, template));
         let name: MachineName = format!("{PREFIX}{base}-{shape}").parse()?;
         if let Some(found) = self.find_booted(&name) {
             return Ok(found);
@@ -93,22 +128,20 @@ impl Node {
         }
         // One that an earlier process was making.
         self.erase(&name).await?;
-        let blank = |disk: &DiskRequest| DiskRequest {
-            serial: disk.serial.clone(),
-            image: match disk.is_writable {
-                true => blank.writable.clone(),
-                false => blank.read_only.clone(),
-            },
-            overlays: Vec::new(),
-            is_writable: disk.is_writable,
-        };
         let request = BootRequest {
-            disks: request.disks.iter().map(blank).collect(),
+            disks: template.disks.clone(),
             egress: Egress::closed(),
             ..request.clone()
         };
         let machine = self.boot(&name, request).await?.machine;
-        let sealed = self.seal(&name, Purpose::Booted).await;
+        let prepared = match &template.prepare {
+            Some(request) => machine.agent().perform_slowly(request.clone()).await,
+            None => Ok(()),
+        };
+        let sealed = match prepared {
+            Ok(()) => self.seal(&name, Purpose::Booted).await,
+            Err(error) => Err(error.into()),
+        };
         machine.terminate().await?;
         Ok(sealed?.0)
     }
@@ -175,8 +208,8 @@ fn digest_of(kernel: &Path, initramfs: &Path) -> Result<String, NodeError> {
     Ok(short(&hasher))
 }
 
-/// A digest of everything else that a booted guest depends on: command line, vCPUs, RAM and disks.
-fn shape_of(request: &BootRequest) -> String {
+/// A digest of everything else that a booted guest depends on: command line, vCPUs, RAM, disks, and what was prepared.
+fn shape_of(request: &BootRequest, template: &GuestTemplate) -> String {
     let mut hasher = blake3::Hasher::new();
     let sizes = format!("{} {}\n", request.vcpus, request.memory_mib);
     hasher.update(request.command_line.as_bytes());
@@ -185,6 +218,10 @@ fn shape_of(request: &BootRequest) -> String {
     for disk in &request.disks {
         let disk = format!("{} {}\n", disk.serial, disk.is_writable);
         hasher.update(disk.as_bytes());
+    }
+    if let Some(prepare) = &template.prepare {
+        // It has read disks: those that it can have read are named, too.
+        hasher.update(format!("{prepare:?} {:?}\n", template.disks).as_bytes());
     }
     short(&hasher)
 }

@@ -1,4 +1,4 @@
-//! `hearth base` and `hearth host`: what can be typed.
+//! `hearth base`, `hearth runtime` and `hearth host`: what can be typed.
 
 use std::path::PathBuf;
 
@@ -36,6 +36,27 @@ pub(crate) enum BaseCommand {
         /// for example. Base images that trust others are made anew.
         #[arg(long, value_name = "FILE")]
         ca_bundle: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RuntimeCommand {
+    /// List the runtimes of functions that can be built, and the versions that were.
+    #[command(visible_alias = "list")]
+    Ls,
+    /// Build runtimes from Debian's packages and the official interface clients, or find them built; needs root and mmdebstrap.
+    ///
+    /// `hearth up` uses them at once, an emulated host from its next start on.
+    Build {
+        /// For example python3.11; `hearth runtime ls` lists them.
+        #[arg(required = true, value_name = "RUNTIME")]
+        runtimes: Vec<String>,
+    },
+    /// Build runtimes anew from the packages of today. New environments get the new version; older versions are kept.
+    Refresh {
+        /// All that were built, if none is given.
+        #[arg(value_name = "RUNTIME")]
+        runtimes: Vec<String>,
     },
 }
 

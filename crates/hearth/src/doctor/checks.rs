@@ -58,6 +58,7 @@ pub(super) const ALL: &[fn(&Facts) -> Check] = &[
     busybox,
     disk_tools,
     base_images,
+    runtimes,
     network_rules,
     network_cards,
     connection_table::connection_table,
@@ -213,6 +214,17 @@ fn base_images(facts: &Facts) -> Check {
             "they are not there, and neither is mmdebstrap",
             "apt-get install mmdebstrap debian-archive-keyring",
         ),
+    }
+}
+
+fn runtimes(facts: &Facts) -> Check {
+    let subject = Subject {
+        name: "runtimes",
+        why: "Lambda functions run in runtimes that are built on this host before",
+    };
+    match facts.runtimes.is_empty() {
+        true => subject.good("none is built; `hearth runtime build python3.11` builds one"),
+        false => subject.good(format!("built: {}", facts.runtimes.join(", "))),
     }
 }
 

@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use hearth_emulated::QemuVersion;
+use hearth_image::Runtimes;
 use hearth_vmm::probe::{self, Finding};
 use rustix::process::{Resource, getrlimit};
 
@@ -64,6 +65,8 @@ pub(super) struct Facts {
     /// Whether programs and devices exist.
     pub(super) has_busybox: bool,
     pub(super) has_mmdebstrap: bool,
+    /// The runtimes of functions that were built.
+    pub(super) runtimes: Vec<String>,
     pub(super) has_mke2fs: bool,
     pub(super) has_nft: bool,
     pub(super) has_tun: bool,
@@ -143,6 +146,7 @@ impl Facts {
             qemu: QemuVersion::installed(),
             has_busybox: hearth_emulated::find_static_busybox().is_some(),
             has_mmdebstrap: exists("/usr/bin/mmdebstrap"),
+            runtimes: built_runtimes(data),
             has_mke2fs: exists("/usr/sbin/mke2fs") || exists("/sbin/mke2fs"),
             has_nft: exists(hearth_net::PROGRAM),
             has_tun: exists("/dev/net/tun"),
@@ -210,6 +214,15 @@ fn vulnerabilities() -> BTreeMap<String, String> {
         Some((name, word.trim().to_owned()))
     });
     known.collect()
+}
+
+/// The runtimes of functions that were built, by name. What cannot be read is told by `hearth runtime ls`.
+fn built_runtimes(data: &Path) -> Vec<String> {
+    let versions = Runtimes::new(data.join("runtimes")).list();
+    let versions = versions.unwrap_or_default().into_iter();
+    let mut names: Vec<_> = versions.map(|version| version.runtime).collect();
+    names.dedup();
+    names
 }
 
 #[cfg(test)]

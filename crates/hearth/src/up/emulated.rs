@@ -213,6 +213,7 @@ impl Up {
             host::furnish_nftables(&self.agent)?;
         }
         host::furnish_bases(&self.shared, &self.agent)?;
+        host::furnish_runtimes(&self.shared, &self.agent)?;
         self.configure()?;
         let mut failures = 0;
         loop {

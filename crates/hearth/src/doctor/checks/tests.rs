@@ -13,6 +13,7 @@ fn healthy() -> Facts {
         qemu: None,
         has_busybox: true,
         has_mmdebstrap: true,
+        runtimes: Vec::new(),
         has_mke2fs: true,
         has_nft: true,
         has_tun: true,
