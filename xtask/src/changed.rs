@@ -47,7 +47,7 @@ const SUITES: &[(&str, &[&str])] = &[
 
 /// Packages whose change reaches a step that belongs to no package.
 const STEPS_OF: &[(&str, &[&str])] = &[
-    ("hearth", &["package", "service tests"]),
+    ("hearth", &["contract tests", "package", "service tests"]),
     ("hearth-front", &["contract tests"]),
     ("hearth-endpoint", &["contract tests"]),
 ];
@@ -266,7 +266,7 @@ mod tests {
     fn a_program_reaches_what_runs_it() {
         let expected = only(
             &["hearth", "hearth-agent", "hearth-wire"],
-            &["package", "service tests"],
+            &["contract tests", "package", "service tests"],
         );
         assert_eq!(reach_of(&["crates/hearth-wire/src/lib.rs"]), expected);
     }

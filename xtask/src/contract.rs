@@ -10,13 +10,14 @@ use crate::outcome::{Outcome, run_counted};
 use crate::python;
 use crate::workspace::{self, Profile};
 
-/// Builds the development front, the development endpoint and the clients, and runs pytest.
+/// Builds the development front, the development endpoint, the command line and the clients, and runs pytest.
 pub(crate) fn run() -> Result<Outcome> {
     let environment = python::environment()?;
     let examples = ["dev_front", "dev_endpoint"];
-    let built = workspace::build_targets(Profile::Development, &[], &examples)?;
+    let built = workspace::build_targets(Profile::Development, &["hearth"], &examples)?;
     let front = workspace::named(&built, "dev_front")?;
     let endpoint = workspace::named(&built, "dev_endpoint")?;
+    let hearth = workspace::named(&built, "hearth")?;
     let sdk_story = build_sdk_story()?;
     run_counted(
         Command::new(environment.join("bin/pytest"))
@@ -29,6 +30,7 @@ pub(crate) fn run() -> Result<Outcome> {
             .current_dir(workspace::root().join("tests"))
             .env("HEARTH_TEST_SERVER", front)
             .env("HEARTH_TEST_ENDPOINT", endpoint)
+            .env("HEARTH", hearth)
             .env("HEARTH_SDK_STORY", sdk_story),
     )
 }

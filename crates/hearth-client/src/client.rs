@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::connection::{Address, Connector};
+use crate::connection::{Address, Connector, HEAD_TIME};
 use crate::error::{ClientError, Refusal};
 use crate::payload::Payload;
 use crate::settings::Settings;
@@ -137,10 +137,20 @@ impl Client {
         call: &Call,
         payload: Payload,
     ) -> Result<Response<Incoming>, ClientError> {
+        self.send_within(call, payload, HEAD_TIME).await
+    }
+
+    /// Calls once, and waits so long for the head of the answer.
+    pub(crate) async fn send_within(
+        &self,
+        call: &Call,
+        payload: Payload,
+        head_time: Duration,
+    ) -> Result<Response<Incoming>, ClientError> {
         let request = self.signed(call, payload)?;
         let answer = self
             .connector
-            .send(call.operation, &self.address, request)
+            .send_within(call.operation, &self.address, request, head_time)
             .await?;
         if answer.status().is_client_error() || answer.status().is_server_error() {
             return Err(refusal(call.operation, answer).await.into());

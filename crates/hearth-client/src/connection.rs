@@ -24,7 +24,7 @@ use crate::payload::Body;
 const CONNECT_TIME: Duration = Duration::from_secs(10);
 
 /// How long the head of an answer may take: a request to an endpoint may first have to wake its microVM.
-const HEAD_TIME: Duration = Duration::from_secs(300);
+pub(crate) const HEAD_TIME: Duration = Duration::from_secs(300);
 
 /// Where to connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -185,12 +185,24 @@ impl Connector {
         address: &Address,
         request: Request<Body>,
     ) -> Result<Response<Incoming>, ClientError> {
+        self.send_within(operation, address, request, HEAD_TIME)
+            .await
+    }
+
+    /// The same for an answer whose head may take so long.
+    pub(crate) async fn send_within(
+        &self,
+        operation: &'static str,
+        address: &Address,
+        request: Request<Body>,
+        head_time: Duration,
+    ) -> Result<Response<Incoming>, ClientError> {
         let broken = |source| ClientError::Broken { operation, source };
         let stream = TokioIo::new(self.connect(address).await?);
         let (mut sender, connection) = http1::handshake(stream).await.map_err(broken)?;
         // Its errors come out of the request or the body.
         tokio::spawn(connection);
-        match timeout(HEAD_TIME, sender.send_request(request)).await {
+        match timeout(head_time, sender.send_request(request)).await {
             Ok(answered) => answered.map_err(broken),
             Err(_) => Err(ClientError::Silent(operation)),
         }

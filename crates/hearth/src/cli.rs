@@ -2,6 +2,7 @@
 
 pub(crate) mod account;
 pub(crate) mod base;
+pub(crate) mod function;
 pub(crate) mod image;
 pub(crate) mod machine;
 pub(crate) mod microvm;
@@ -15,6 +16,7 @@ use clap_complete::Shell;
 
 use account::{AccountCommand, KeyCommand};
 use base::{BaseCommand, HostCommand, RuntimeCommand};
+use function::FunctionCommand;
 use image::ImageCommand;
 use machine::{MachineCommand, SnapshotCommand, VmmArguments};
 use microvm::{
@@ -26,7 +28,7 @@ use service::{AuditArguments, DownArguments, UpArguments};
 const EXIT_STATUS: &str = "\
 Exit status:
   0    done
-  1    it failed, or a check found something
+  1    it failed, a check found something, or an invoked function failed
   2    the command line or the configuration is wrong
   3    what was named does not exist
   4    the service does not answer
@@ -37,7 +39,7 @@ Exit status:
   130  Ctrl-C while waiting for a microVM; the service goes on with it
   141  nobody reads standard output any more
 
-Commands on images and microVMs ask the service of --data. AWS_ENDPOINT_URL names another one; then
+Commands on images, functions and microVMs ask the service of --data. AWS_ENDPOINT_URL names another one; then
 AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and HEARTH_CA_BUNDLE count too.";
 
 /// AWS Lambda MicroVMs on your own hardware.
@@ -127,6 +129,9 @@ pub(crate) enum ClientCommand {
     /// Images: build one from a folder, list, show, delete.
     #[command(subcommand)]
     Image(ImageCommand),
+    /// Lambda functions: create one from a folder, invoke, update, list, show, read its log, delete.
+    #[command(subcommand)]
+    Function(FunctionCommand),
     /// Run a microVM from an image. Prints its id.
     Run(RunArguments),
     /// List microVMs.
@@ -192,7 +197,8 @@ mod tests {
         }
         listed.sort_unstable();
         let expected = [
-            "account", "base", "hearth", "image", "key", "machine", "runtime", "snapshot",
+            "account", "base", "function", "hearth", "image", "key", "machine", "runtime",
+            "snapshot",
         ];
         assert_eq!(listed, expected);
     }

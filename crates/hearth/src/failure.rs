@@ -10,7 +10,9 @@ use crate::config::ConfigError;
 use crate::microvm::wait::WaitError;
 use crate::names::NameError;
 use crate::output::Unread;
-use crate::refused::{BuildInterrupted, EndpointRefused, ShellLine, Unfit};
+use crate::refused::{
+    BuildInterrupted, EndpointRefused, FunctionFailed, FunctionNotReady, ShellLine, Unfit,
+};
 
 /// The command line or the configuration is wrong. clap uses the same status.
 const WRONG_USAGE: u8 = 2;
@@ -86,7 +88,9 @@ fn status(error: &anyhow::Error) -> u8 {
         WRONG_USAGE
     } else if cause::<EndpointRefused>(error).is_some() {
         ENDPOINT_REFUSED
-    } else if let Some(WaitError::Late { .. }) = cause(error) {
+    } else if matches!(cause(error), Some(WaitError::Late { .. }))
+        || matches!(cause(error), Some(FunctionNotReady::Late { .. }))
+    {
         LATE
     } else if cause::<BuildInterrupted>(error).is_some()
         || matches!(cause(error), Some(WaitError::Interrupted { .. }))
@@ -119,8 +123,14 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
     if cause::<BuildInterrupted>(error).is_some() {
         return Some(BuildInterrupted::HINT);
     }
+    if cause::<FunctionFailed>(error).is_some() {
+        return Some(FunctionFailed::HINT);
+    }
+    if cause::<FunctionNotReady>(error).is_some() {
+        return Some(FunctionNotReady::HINT);
+    }
     if let Some(refusal) = refusal(error) {
-        return of_refusal(refusal);
+        return of_function(refusal).or_else(|| of_refusal(refusal));
     }
     if let Some(waited) = cause::<WaitError>(error) {
         return Some(of_wait(waited));
@@ -151,6 +161,30 @@ fn of_wait(error: &WaitError) -> &'static str {
         }
         WaitError::Interrupted { .. } => "`hearth show ID` tells its state",
     }
+}
+
+/// What helps when the service refuses something about a function.
+fn of_function(refusal: &Refusal) -> Option<&'static str> {
+    let says = |text: &str| refusal.message.contains(text);
+    Some(match refusal.code.as_str() {
+        "ResourceNotFoundException" if says("Function not found") => {
+            "`hearth function ls` lists functions, `hearth function show NAME` the versions and aliases of one"
+        }
+        "ResourceConflictException" if says("Function already exist") => {
+            "`hearth function update` gives it other code and settings, `hearth function rm NAME` deletes it"
+        }
+        "ResourceConflictException" if says("Pending") || says("in progress") => {
+            "`hearth function show NAME` tells its state; try again when it is Active"
+        }
+        "InvalidParameterValueException" | "AccessDeniedException" if says("cannot be assumed") => {
+            "--role names a role of this account that trusts lambda.amazonaws.com; without --role one is made"
+        }
+        "InvalidParameterValueException" if says("at 'runtime'") => "--runtime names one of these",
+        "TooManyRequestsException" => {
+            "all that may run at once is running; try again, or store the event with --async"
+        }
+        _ => return None,
+    })
 }
 
 fn of_refusal(refusal: &Refusal) -> Option<&'static str> {
@@ -220,6 +254,10 @@ mod tests {
             limit: std::time::Duration::from_secs(1),
         };
         assert_eq!(status(&late.clone().into()), LATE);
+        assert_eq!(status(&FunctionFailed("x".to_owned()).into()), 1);
+        let name = "f".to_owned();
+        let not_ready = FunctionNotReady::Late { name, seconds: 1 };
+        assert_eq!(status(&not_ready.into()), LATE);
         assert!(hint(&late.into()).unwrap().contains("goes on"));
     }
 
@@ -236,6 +274,21 @@ mod tests {
                 .contains("hearth env")
         );
         assert_eq!(hint(&refused(400, "ValidationException")), None);
+        let said = |status, code: &str, message: &str| {
+            let refusal = Refusal {
+                operation: "GetFunction",
+                status,
+                code: code.to_owned(),
+                message: message.to_owned(),
+            };
+            hint(&ClientError::from(refusal).into()).unwrap()
+        };
+        let missing = "Function not found: arn:aws:lambda:us-east-1:000000000000:function:x";
+        assert!(said(404, "ResourceNotFoundException", missing).contains("function ls"));
+        let there = "Function already exist: x";
+        assert!(said(409, "ResourceConflictException", there).contains("function update"));
+        let role = "The role defined for the function cannot be assumed by Lambda.";
+        assert!(said(400, "InvalidParameterValueException", role).contains("--role"));
         let absent = anyhow::anyhow!("refused").context(Absent::NotRunning("/x".into()));
         assert!(hint(&absent).unwrap().contains("hearth up"));
     }

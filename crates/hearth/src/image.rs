@@ -4,8 +4,6 @@ mod build;
 mod check;
 mod du;
 mod follow;
-mod ignore;
-mod pack;
 mod remove;
 mod show;
 

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! up, down, status, doctor, env              the service of a data directory
-//! image, run, ps, exec, cp, logs, ...        clients of a service, by its public APIs alone ([`client`])
+//! image, function, run, ps, exec, cp, ...    clients of a service, by its public APIs alone ([`client`])
 //! base, host, machine, snapshot              this host, without the service
 //! ```
 
@@ -26,10 +26,12 @@ mod up;
 mod account;
 mod audit;
 mod client;
+mod function;
 mod image;
 mod microvm;
 mod names;
 mod output;
+mod pack;
 mod refused;
 mod runtime;
 mod terminal;
@@ -97,6 +99,7 @@ async fn ask(
         ClientCommand::Account(command) => account::run(shared, client, &command).await,
         ClientCommand::Key(command) => account::run_key(shared, client, &command).await,
         ClientCommand::Image(command) => image::run(shared, client, command).await,
+        ClientCommand::Function(command) => function::run(shared, client, command).await,
         ClientCommand::Run(arguments) => microvm::run(shared, client, arguments).await,
         ClientCommand::Ps(arguments) => microvm::list(shared, client, arguments).await,
         ClientCommand::Show(arguments) => microvm::show(shared, client, arguments).await,

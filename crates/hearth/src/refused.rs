@@ -19,6 +19,43 @@ impl BuildInterrupted {
         "`hearth logs NAME -f` follows the build, `hearth image rm NAME` ends it";
 }
 
+/// A function answered with an error. Its object is on standard output.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{0}")]
+pub(crate) struct FunctionFailed(pub(crate) String);
+
+impl FunctionFailed {
+    /// How to go on.
+    pub(crate) const HINT: &str =
+        "`hearth function logs NAME` has what it wrote; --log prints the end of it with the answer";
+}
+
+/// A function did not become ready.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(crate) enum FunctionNotReady {
+    /// It cannot any more.
+    #[error("{name} is not ready: {reason}")]
+    Failed {
+        /// The function.
+        name: String,
+        /// What the service says.
+        reason: String,
+    },
+    /// It takes too long.
+    #[error("{name} is not ready still after {seconds} s; the service goes on with it")]
+    Late {
+        /// The function.
+        name: String,
+        /// How long was waited.
+        seconds: u64,
+    },
+}
+
+impl FunctionNotReady {
+    /// How to go on.
+    pub(crate) const HINT: &str = "`hearth function show NAME` tells its state";
+}
+
 /// The endpoint gave the answer, not the application.
 #[derive(Debug, thiserror::Error)]
 #[error("{status}{}", said(.words))]

@@ -11,10 +11,10 @@ use serde_json::{Map, Value, json};
 
 use super::check::check;
 use super::follow::{Building, Progress};
-use super::pack::{self, Package};
 use crate::cli::image::BuildArguments;
 use crate::cli::values::{HookSwitch, IMAGE_HOOKS, MICROVM_HOOKS};
 use crate::names::log_group;
+use crate::pack::{self, Package};
 use crate::refused::BuildInterrupted;
 use crate::shared::Shared;
 use crate::view::{size, text};
@@ -51,7 +51,7 @@ pub(crate) async fn build(client: &Client, arguments: &BuildArguments) -> Result
     let name = name(arguments)?;
     let region = &client.settings().region;
     check(arguments, &name, &base_arn(arguments, region))?;
-    let package = pack::pack(&arguments.folder)?;
+    let package = pack::build(&arguments.folder)?;
     progress.step(&format!(
         "packed {} files into {}",
         package.count,

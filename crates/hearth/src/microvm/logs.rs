@@ -175,7 +175,7 @@ fn print_line(shared: &Shared, line: &str) -> Result<()> {
 }
 
 /// Text for standard output: harmless for a terminal, unchanged for a pipe or file.
-fn shown(message: &str) -> String {
+pub(crate) fn shown(message: &str) -> String {
     if std::io::stdout().is_terminal() {
         harmless(message)
     } else {

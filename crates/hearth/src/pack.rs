@@ -1,7 +1,9 @@
-//! Packs a folder into the zip of a build: what `docker build` would send of it.
+//! Packs a folder into a zip: of a build, what `docker build` would send of it; of a function, what runs.
 //!
 //! The same folder gives the same bytes: names sorted, and nothing that is not in the folder. Links stay links. Times,
 //! modes and empty folders are kept.
+
+mod ignore;
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
@@ -15,16 +17,29 @@ use rawzip::path::EntryPath;
 use rawzip::time::UtcDateTime;
 use rawzip::{CompressionMethod, ZipArchiveWriter};
 
-use super::ignore::Ignore;
+use ignore::Ignore;
 
-/// Files with patterns. The first that is there counts, as for Docker.
-const IGNORE_FILES: [&str; 2] = ["Dockerfile.dockerignore", ".dockerignore"];
+/// Files with patterns, of a build. The first that is there counts, as for Docker.
+const IGNORE_FILES_OF_BUILDS: &[&str] = &["Dockerfile.dockerignore", ".dockerignore"];
+
+/// The same of a function.
+const IGNORE_FILES_OF_FUNCTIONS: &[&str] = &[".dockerignore"];
 
 /// A packed folder.
-pub(super) struct Package {
-    pub(super) zip: Vec<u8>,
+pub(crate) struct Package {
+    pub(crate) zip: Vec<u8>,
     /// Files and links in it.
-    pub(super) count: usize,
+    pub(crate) count: usize,
+}
+
+/// What tells whether a file of a folder has changed, without its content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    name: String,
+    modified_s: i64,
+    modified_ns: i64,
+    bytes: u64,
+    mode: u32,
 }
 
 /// An entry of the zip.
@@ -36,18 +51,52 @@ struct Entry {
 }
 
 /// Packs a folder with a Dockerfile.
-pub(super) fn pack(folder: &Path) -> Result<Package> {
+pub(crate) fn build(folder: &Path) -> Result<Package> {
     if !folder.join("Dockerfile").is_file() {
         bail!(
             "{} has no Dockerfile, by which an image is built",
             folder.display()
         );
     }
+    zip(&entries(folder, IGNORE_FILES_OF_BUILDS)?)
+}
+
+/// Packs the folder of a function.
+pub(crate) fn function(folder: &Path) -> Result<Package> {
+    zip(&entries(folder, IGNORE_FILES_OF_FUNCTIONS)?)
+}
+
+/// The stamps of what [`function`] would pack.
+pub(crate) fn function_stamps(folder: &Path) -> Result<Vec<Stamp>> {
+    let entries = entries(folder, IGNORE_FILES_OF_FUNCTIONS)?.into_iter();
+    // The time of a folder changes with each file that an editor makes beside another one.
+    let files = entries.filter(|entry| !entry.metadata.is_dir());
+    let stamp = |entry: Entry| Stamp {
+        name: entry.name,
+        modified_s: entry.metadata.mtime(),
+        modified_ns: entry.metadata.mtime_nsec(),
+        bytes: entry.metadata.len(),
+        mode: entry.metadata.mode(),
+    };
+    Ok(files.map(stamp).collect())
+}
+
+/// What is sent of a folder, by name.
+fn entries(folder: &Path, ignore_files: &[&str]) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
-    collect(folder, "", &read_ignore(folder)?, &mut entries)?;
+    collect(
+        folder,
+        "",
+        &read_ignore(folder, ignore_files)?,
+        &mut entries,
+    )?;
     entries.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(entries)
+}
+
+fn zip(entries: &[Entry]) -> Result<Package> {
     let mut archive = ZipArchiveWriter::new(Vec::new());
-    for entry in &entries {
+    for entry in entries {
         add(&mut archive, entry)
             .with_context(|| format!("cannot pack {}", entry.path.display()))?;
     }
@@ -60,8 +109,8 @@ pub(super) fn pack(folder: &Path) -> Result<Package> {
     })
 }
 
-fn read_ignore(folder: &Path) -> Result<Ignore> {
-    for name in IGNORE_FILES {
+fn read_ignore(folder: &Path, ignore_files: &[&str]) -> Result<Ignore> {
+    for name in ignore_files {
         match fs::read_to_string(folder.join(name)) {
             Ok(text) => {
                 return Ignore::parse(&text).with_context(|| format!("{name} is malformed"));
@@ -182,15 +231,15 @@ mod tests {
             write(folder.path(), name, name);
         }
         std::os::unix::fs::symlink("a.py", folder.path().join("link")).unwrap();
-        let first = pack(folder.path()).unwrap();
+        let first = build(folder.path()).unwrap();
         assert_eq!(
             names(&first),
             ["Dockerfile", "a.py", "b/", "b/c.py", "link"]
         );
         assert_eq!(first.count, 4);
-        assert_eq!(pack(folder.path()).unwrap().zip, first.zip);
+        assert_eq!(build(folder.path()).unwrap().zip, first.zip);
         write(folder.path(), "a.py", "other");
-        assert_ne!(pack(folder.path()).unwrap().zip, first.zip);
+        assert_ne!(build(folder.path()).unwrap().zip, first.zip);
     }
 
     #[test]
@@ -210,7 +259,7 @@ mod tests {
             ".dockerignore",
             ".git\ntarget\n!target/keep\n",
         );
-        let package = pack(folder.path()).unwrap();
+        let package = build(folder.path()).unwrap();
         assert_eq!(
             names(&package),
             [
@@ -223,7 +272,7 @@ mod tests {
         );
         // That of the Dockerfile counts alone.
         write(folder.path(), "Dockerfile.dockerignore", "*\n!.git\n");
-        let package = pack(folder.path()).unwrap();
+        let package = build(folder.path()).unwrap();
         let kept = [
             ".dockerignore",
             ".git/",
@@ -233,7 +282,7 @@ mod tests {
         ];
         assert_eq!(names(&package), kept);
         write(folder.path(), "Dockerfile.dockerignore", "[a\n");
-        let error = pack(folder.path()).err().unwrap();
+        let error = build(folder.path()).err().unwrap();
         assert!(format!("{error:#}").contains("line 1"), "{error:#}");
     }
 
@@ -261,7 +310,7 @@ mod tests {
         symlink("/usr/bin/python3", folder.path().join("python")).unwrap();
         symlink("../outside", folder.path().join("up")).unwrap();
         std::os::unix::net::UnixListener::bind(folder.path().join("socket")).unwrap();
-        let package = pack(folder.path()).unwrap();
+        let package = build(folder.path()).unwrap();
         assert_eq!(package.count, 4);
         let archive = rawzip::ZipArchive::from_slice(&package.zip).unwrap();
         let mut found = std::collections::BTreeMap::new();
@@ -281,8 +330,46 @@ mod tests {
     }
 
     #[test]
+    fn functions_need_no_dockerfile_and_have_one_ignore_file() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["app.py", "secret.txt", "data/a"] {
+            write(folder.path(), name, "x");
+        }
+        assert_eq!(
+            names(&function(folder.path()).unwrap()),
+            ["app.py", "data/", "data/a", "secret.txt"]
+        );
+        write(folder.path(), "Dockerfile.dockerignore", "app.py\n");
+        write(folder.path(), ".dockerignore", "secret.txt\n");
+        let packed = names(&function(folder.path()).unwrap());
+        assert!(packed.iter().any(|name| name == "app.py"), "{packed:?}");
+        assert!(packed.iter().all(|name| name != "secret.txt"), "{packed:?}");
+    }
+
+    #[test]
+    fn stamps_tell_changes_of_what_is_packed_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), "app.py", "one");
+        write(folder.path(), ".dockerignore", "*.log\n");
+        let stamps = || function_stamps(folder.path()).unwrap();
+        let before = stamps();
+        write(folder.path(), "build.log", "x");
+        assert_eq!(stamps(), before);
+        let app = folder.path().join("app.py");
+        fs::set_permissions(&app, fs::Permissions::from_mode(0o755)).unwrap();
+        let executable = stamps();
+        assert_ne!(executable, before);
+        write(folder.path(), "app.py", "three");
+        let longer = stamps();
+        assert_ne!(longer, executable);
+        fs::remove_file(&app).unwrap();
+        assert_ne!(stamps(), longer);
+    }
+
+    #[test]
     fn a_folder_without_a_dockerfile_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(pack(folder.path()).is_err());
+        assert!(build(folder.path()).is_err());
     }
 }

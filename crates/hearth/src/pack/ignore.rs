@@ -1,4 +1,4 @@
-//! `.dockerignore`: which files of a folder are left out of its build.
+//! `.dockerignore`: which files of a folder are left out of its zip.
 //!
 //! One pattern a line. `#` begins a comment, `!` includes again, the last matching pattern decides. `*` and `?` stay
 //! within one part of a path, `**` matches any number of parts, `[a-c]` one character of a set. A pattern that matches
