@@ -176,10 +176,9 @@ def test_what_is_packed_keeps_modes_and_links(cli, folder, name, tmp_path, serve
     assert "lib/data.txt" in modes
 
 
-def test_python_and_node_are_guessed(cli, tmp_path):
+def test_python_is_guessed(cli, tmp_path):
     for text, file, runtime, handler in [
         ("def lambda_handler(event, context):\n    pass\n", "app.py", "python3.13", "app.lambda_handler"),
-        ("export const handler = async () => 1;\n", "index.mjs", "nodejs24.x", "index.handler"),
     ]:
         folder = tmp_path / new_name("guessed")
         folder.mkdir()

@@ -269,7 +269,7 @@ def test_ranges_of_the_service_are_narrower_than_the_models(deployer):
 def test_runtimes_that_are_not_here_are_refused_with_those_that_are(deployer):
     error = refusal(deployer.create, name=new_name(), Runtime="python3.12")
     assert error[:2] == (400, "InvalidParameterValueException")
-    assert error[2].startswith("Value python3.12 at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [nodejs20.x")
+    assert error[2].startswith("Value python3.12 at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [provided.al2,")
     assert error[2].endswith("python3.13] or be a valid ARN")
     error = refusal(deployer.create, name=new_name(), Runtime="python3.7")
     assert error[2].startswith("The runtime parameter of python3.7 is no longer supported for creating or updating AWS Lambda functions.")

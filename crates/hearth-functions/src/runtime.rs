@@ -6,8 +6,6 @@ use sha2::{Digest, Sha256};
 
 /// Runtimes that `hearth runtime` builds, by AWS's ids.
 pub const RUNTIMES: &[&str] = &[
-    "nodejs20.x",
-    "nodejs24.x",
     "provided.al2",
     "provided.al2023",
     "python3.11",

@@ -54,7 +54,7 @@ pub(crate) enum FunctionCommand {
 /// Settings of a function. What is left out stays as it is, or is the service's default.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct SettingArguments {
-    /// The runtime: python3.13, nodejs24.x, provided.al2023, ... [default: guessed from the files].
+    /// The runtime: python3.13, provided.al2023, ... [default: guessed from the files].
     #[arg(long, value_name = "ID")]
     pub(crate) runtime: Option<String>,
     /// What the runtime calls: FILE.FUNCTION, as app.handler [default: guessed from the files].

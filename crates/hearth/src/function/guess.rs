@@ -2,7 +2,8 @@
 
 use crate::refused::Unfit;
 
-/// What is guessed for each language: the newest runtime that the service has.
+/// What is guessed for each language: the newest runtime that the service has. Node has none yet, and the service refuses
+/// it by name.
 const PYTHON: &str = "python3.13";
 const NODE: &str = "nodejs24.x";
 const OWN: &str = "provided.al2023";
@@ -134,7 +135,7 @@ fn runtime_for(files: &[SourceFile], handler: &str) -> Result<&'static str, Unfi
         Language::Own
     } else {
         return Err(Unfit(format!(
-            "no file here tells the runtime of {handler}; name it with --runtime, as {PYTHON}, {NODE} or {OWN}"
+            "no file here tells the runtime of {handler}; name it with --runtime, as {PYTHON} or {OWN}"
         )));
     };
     Ok(language.runtime())
