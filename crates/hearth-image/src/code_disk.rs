@@ -346,9 +346,9 @@ mod tests {
     #[test]
     fn what_is_not_used_goes_when_there_is_too_much() {
         let scratch = tempfile::tempdir().unwrap();
-        let disks = disks(scratch.path(), 8192);
+        let roomy = disks(scratch.path(), 1 << 20);
         let make = |name: &str| {
-            let made = disks.make(&[zip(scratch.path(), name, &[(name, 0o100_644, b"x")])]);
+            let made = roomy.make(&[zip(scratch.path(), name, &[(name, 0o100_644, b"x")])]);
             made.unwrap()
         };
         let [old, used, new] = ["old", "used", "new"].map(make);
@@ -361,9 +361,10 @@ mod tests {
                 .set_modified(time)
                 .unwrap();
         }
-        disks.remove_unused(|path| path == used).unwrap();
+        let room_for_one = disks(scratch.path(), fs::metadata(&new).unwrap().len());
+        room_for_one.remove_unused(|path| path == used).unwrap();
         assert!(used.exists());
-        disks.remove_unused(|_| false).unwrap();
+        room_for_one.remove_unused(|_| false).unwrap();
         assert!(new.exists() && !old.exists() && !used.exists());
     }
 }

@@ -358,6 +358,12 @@ impl Life {
                 self.waiting = Some(job);
                 return;
             }
+            // It crossed the end of the environment.
+            Phase::ShuttingDown { .. } => {
+                self.push(Effect::Verdict(Verdict::Lost));
+                self.push(Effect::InvocationOver);
+                return;
+            }
             // The pool gives no invocation to an environment that has one.
             _ => return,
         }

@@ -153,7 +153,7 @@ fn an_init_that_takes_too_long_is_repeated_on_the_invocations_time() {
     world.invoke("a");
     world.step(Input::Begin(Vec::new()));
     let first = world.runtime();
-    world.now = INIT_LIMIT;
+    world.now += INIT_LIMIT;
     let effects = world.step(Input::Time);
     assert!(effects.contains(&Effect::Signal(first, Signal::Kill)));
     assert!(effects.contains(&Effect::Spawn(ProgramKind::Bootstrap)));
