@@ -18,7 +18,7 @@ def zipped(files=None, **members):
     with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in {**(files or {}), **members}.items():
             # With a date of its own: the same files are the same bytes.
-            archive.writestr(zipfile.ZipInfo(name), text)
+            archive.writestr(zipfile.ZipInfo(name), text, zipfile.ZIP_DEFLATED)
     return data.getvalue()
 
 
